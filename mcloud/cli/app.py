@@ -1,0 +1,80 @@
+"""``mcloud``: the root command.
+
+Start-up is quick because a command is loaded only when the command line, or the line that the shell
+wants completed, mentions it; all others are a name and a sentence. Nothing here may load an SDK,
+gRPC, pydantic or rich, and a command's module imports what it needs when it runs.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from mcloud import __version__
+from mcloud.cli.session import Session
+
+COMMANDS = {
+    "demo": "Run the whole system on embedded clouds and prove it exact.",
+    "local": "The embedded clouds: both sites on this machine.",
+    "produce": "Deliver trades to the sites, and lose none of them.",
+    "ps": "List the producers here: what waits, what is missing.",
+    "stop": "Stop producers, once they have delivered what they read.",
+    "logs": "Show a producer's log.",
+    "candles": "Read the candles of a symbol.",
+    "status": "Show each site on one screen; exit 3 where a service is down.",
+    "outputs": "Show each site's resource names and URLs.",
+}
+"""By name, each in the module of that name beside this one, with the first line of its help."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    completed = os.environ.get("COMP_WORDS", "") + os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    make_app({*sys.argv[1:], *completed.split()})()
+
+
+def make_app(mentioned: set[str]) -> typer.Typer:
+    """The root command, with those of COMMANDS loaded that are mentioned."""
+    app = typer.Typer(
+        name="mcloud",
+        no_args_is_help=True,
+        # Rich help costs a third of a second at every start, and reads no better.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    for name, help_ in COMMANDS.items():
+        if name in mentioned:
+            import_module(f"mcloud.cli.{name}").register(app)
+        else:
+            app.command(name, help=help_)(_not_loaded)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mcloud {__version__}")
+        raise typer.Exit
+
+
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Profile of mcloud.toml.")
+    ] = None,
+) -> None:
+    """Run a market-data pipeline on two clouds at once and keep both right."""
+    ctx.obj = Session(quiet=quiet, verbose=verbose, color=not no_color, profile=profile)
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command that is called is mentioned, and then it is loaded")

@@ -1,0 +1,164 @@
+"""``mcloud demo``"""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import LocalError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.config import LocalPorts
+    from mcloud.demo.run import Proof
+    from mcloud.market.trade import Trade
+
+# A day and a few minutes change on the way.
+START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(demo)
+
+
+def demo(
+    session: Session,
+    source: Annotated[
+        str, typer.Option(help="simulate, or replay:FILE for a recording.")
+    ] = "simulate",
+    count: Annotated[int, typer.Option(min=1, help="simulate: trades in all.")] = 12_000,
+    seed: Annotated[int, typer.Option(help="The same seed, the same mischief.")] = 1,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running to look around.")
+    ] = False,
+) -> None:
+    """Run the whole system on embedded clouds and prove it exact."""
+    import shutil
+    import tempfile
+
+    from mcloud.cli.progress import waiting
+    from mcloud.clouds import open_site
+    from mcloud.config import LocalPorts
+    from mcloud.demo.run import run
+    from mcloud.local import children, control
+    from mcloud.local.supervisor import Options
+
+    begun = time.monotonic()
+    trades = _trades(session, source, count, seed)
+    if keep:
+        home, ports, owner = session.config.local, _ports(session), None
+    else:
+        ports, owner = LocalPorts(*children.free_ports(4)), os.getpid()
+        home = Path(tempfile.mkdtemp(prefix="mcloud-demo-"))
+    options = Options(str(home), **asdict(ports), owner=owner)
+    done = False
+    try:
+        with waiting(session, "starting the embedded clouds") as tell:
+            state = control.up(options, tell)
+        sites = {name: open_site(name, each) for name, each in state.resources().items()}
+        with waiting(session, f"{len(trades):,} trades through two unruly producers") as tell:
+            proof = run(trades, sites, seed=seed, scratch=home, tell=tell)
+        done = True
+    finally:
+        if not (keep and done):
+            with waiting(session, "stopping the embedded clouds"):
+                control.down(home)
+        if not keep:
+            shutil.rmtree(home, ignore_errors=True)
+    _show(session, proof, time.monotonic() - begun)
+    if keep:
+        session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
+        session.say('`eval "$(mcloud local env)"` and `mcloud local down`')
+    if not proof.ok:
+        raise typer.Exit(1)
+
+
+def _trades(session: Session, source: str, count: int, seed: int) -> "list[Trade]":
+    from mcloud.cli.produce import open_replay_feed, report_feed
+    from mcloud.feed.feed import Feed
+    from mcloud.feed.simulate import Simulate
+
+    feed: Feed
+    if source == "simulate":
+        feed = Simulate(SYMBOLS, seed=seed, start_time=START, count=count)
+    else:
+        feed = open_replay_feed(source, None)
+    for warning in feed.warnings:
+        session.warn(warning)
+    trades = list(feed)
+    report_feed(session, feed.report)
+    if not trades:
+        raise UsageError(f"{source} holds no trades")
+    return trades
+
+
+def _ports(session: Session) -> "LocalPorts":
+    from mcloud.local.state import Home
+
+    home = Home(session.config.local)
+    if home.is_up() or home.kept.exists():
+        what = "are up already" if home.is_up() else "have kept data"
+        raise LocalError(
+            f"the embedded clouds {what}, and the demo wants empty ones",
+            remedy="run `mcloud local down` and `mcloud local reset`, or the demo without --keep",
+        )
+    return session.config.ports
+
+
+def _show(session: Session, proof: "Proof", seconds: float) -> None:
+    if session.output == "json":
+        session.print_json(
+            {
+                "ok": proof.ok,
+                "trades": proof.trades,
+                "expected": {
+                    "candles": proof.candles,
+                    "digest": proof.digest,
+                    "dead_letters": proof.poison,
+                },
+                "sites": {
+                    name: {
+                        "candles": site.candles,
+                        "exact": site.exact,
+                        "digest": site.digest,
+                        "archived": site.archived,
+                        "dead_letters": site.dead_letters,
+                        "ok": site.ok,
+                    }
+                    for name, site in proof.sites.items()
+                },
+                "seconds": round(seconds, 1),
+            }
+        )
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table.add_column("")
+    for name in ("expected", *proof.sites):
+        table.add_column(name)
+    sites = proof.sites.values()
+
+    def mark(value: object, good: bool) -> str:
+        return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"
+
+    table.add_row("candles", str(proof.candles), *(mark(s.candles, s.exact) for s in sites))
+    table.add_row("exact", "yes", *(mark("yes" if s.exact else "NO", s.exact) for s in sites))
+    table.add_row("digest", proof.digest, *(mark(s.digest, s.exact) for s in sites))
+    table.add_row(
+        "trades archived",
+        f"{proof.trades:,}",
+        *(mark(f"{s.archived:,}", s.archive_complete) for s in sites),
+    )
+    table.add_row(
+        "dead letters",
+        f"{proof.poison} (the poison)",
+        *(mark(s.dead_letters, s.only_poison) for s in sites),
+    )
+    session.print(table)
+    verdict = "both sites are exact" if proof.ok else "NOT as expected, see above"
+    session.say(f"{verdict}; {seconds:.0f} s")

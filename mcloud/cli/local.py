@@ -1,0 +1,254 @@
+"""``mcloud local``: the embedded clouds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.local_exchange import exchange
+from mcloud.cli.session import Session, command
+from mcloud.errors import LocalError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.local.state import State
+
+LOGS = ("supervisor", "aws", "gcp", "storage", "function", "pubsub", "firestore")
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="The embedded clouds: both sites on this machine.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.add_typer(group, name="local")
+    for function in (up, down, status, env, logs, reset, exchange):
+        command(group)(function)
+
+
+def up(
+    session: Session,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data at `down`.")] = False,
+    emulators: Annotated[
+        str, typer.Option(help="embedded, or official: Google's own Pub/Sub and Firestore.")
+    ] = "embedded",
+    ports: Annotated[str, typer.Option(help="fixed, or auto: whichever are free.")] = "fixed",
+    aws_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    gcp_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    storage_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    function_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+) -> None:
+    """Start the embedded clouds and deploy the stack on both."""
+    import os
+    from dataclasses import asdict, replace
+
+    from mcloud.cli.progress import waiting
+    from mcloud.local import children, control
+    from mcloud.local.supervisor import Options
+
+    _one_of("--emulators", emulators, ("embedded", "official"))
+    _one_of("--ports", ports, ("fixed", "auto"))
+    chosen = asdict(session.config.ports)
+    if ports == "auto":
+        chosen = dict(zip(chosen, children.free_ports(len(chosen)), strict=True))
+    given = {
+        "aws_port": aws_port,
+        "gcp_port": gcp_port,
+        "storage_port": storage_port,
+        "function_port": function_port,
+    }
+    chosen |= {name: port for name, port in given.items() if port is not None}
+    options = Options(
+        home=str(session.config.local), official=emulators == "official", keep=keep, **chosen
+    )
+    ours = control.addresses(session.config.local)
+    options = replace(options, external=control.external(os.environ, ours))
+    for service, address in options.external.items():
+        session.say(f"using {control.EXTERNAL[service]}: {service} at {address}")
+    with waiting(session, "starting the embedded clouds") as tell:
+        state = control.up(options, tell)
+    _show(session, state)
+    session.say("up; `mcloud local env` prints the variables for other tools")
+
+
+def down(
+    session: Session,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the data for the next `up`.")] = False,
+) -> None:
+    """Stop the embedded clouds and forget their data."""
+    from mcloud.cli.progress import waiting
+    from mcloud.local import control
+
+    with waiting(session, "stopping the embedded clouds"):
+        was_up = control.down(session.config.local, keep=keep)
+    session.say("the embedded clouds are down" if was_up else "the embedded clouds were not up")
+    if session.output == "json":
+        session.print_json({"was_up": was_up, "kept": keep})
+
+
+def status(session: Session) -> None:
+    """Show what runs where; exit 3 where something is not running."""
+    from mcloud.local import children
+    from mcloud.local.state import READY, Home
+
+    home = Home(session.config.local)
+    state = home.read()
+    if state is None or not home.is_up():
+        died = state is not None and state.phase == READY
+        if session.output == "json":
+            session.print_json({"up": False, "phase": "down", "services": {}})
+        session.say(
+            "the embedded clouds died without being stopped; run `mcloud local up`"
+            if died
+            else "the embedded clouds are down; run `mcloud local up`"
+        )
+        raise typer.Exit(3)
+    _show(session, state)
+    silent = [name for name, each in state.services.items() if not children.answers(each.address)]
+    if state.phase != READY or silent:
+        session.say(f"{state.phase}; not running: {', '.join(silent) or 'nothing'}")
+        raise typer.Exit(3)
+
+
+def env(session: Session) -> None:
+    """Print the usual variables: eval "$(mcloud local env)"."""
+    import shlex
+
+    from mcloud.local.control import environment
+    from mcloud.local.state import Home
+
+    variables = environment(Home(session.config.local).require_ready())
+    if session.output == "json":
+        session.print_json(variables)
+        return
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def logs(
+    session: Session,
+    service: Annotated[
+        str | None, typer.Argument(help=f"{', '.join(LOGS)}; all if left out.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as they grow.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of each.")] = 20,
+) -> None:
+    """Show the logs of the embedded clouds, the functions' among them."""
+    from mcloud.local.state import Home
+
+    if service is not None:
+        _one_of("the service", service, LOGS)
+    if follow and session.output == "json":
+        raise UsageError("--follow writes text only")
+    folder = Home(session.config.local).logs
+    paths = [folder / f"{name}.log" for name in ([service] if service else LOGS)]
+    paths = [path for path in paths if path.exists()]
+    if not paths:
+        raise LocalError("there are no logs yet", remedy="run `mcloud local up`")
+    if session.output == "json":
+        session.print_json({path.stem: _last(path.read_bytes(), lines) for path in paths})
+        return
+    positions = {path: _tail(path, lines, named=len(paths) > 1) for path in paths}
+    while follow:
+        _grow(positions)
+
+
+def reset(session: Session) -> None:
+    """Forget all data; what was up comes up again, empty."""
+    import shutil
+    from dataclasses import fields
+
+    from mcloud.cli.progress import waiting
+    from mcloud.local import control
+    from mcloud.local.state import Home
+    from mcloud.local.supervisor import Options
+
+    folder = session.config.local
+    home = Home(folder)
+    state = home.read() if home.is_up() else None
+    with waiting(session, "resetting the embedded clouds") as tell:
+        control.down(folder)
+        home.kept.unlink(missing_ok=True)
+        for path in (home.data, home.logs):
+            shutil.rmtree(path, ignore_errors=True)
+        if state is not None:
+            known = {field.name for field in fields(Options)}
+            options = Options(**{k: v for k, v in state.options.items() if k in known})
+            control.up(options, tell)
+    if session.output == "json":
+        session.print_json({"up": state is not None})
+    session.say("empty and up again" if state else "empty; `mcloud local up` starts them")
+
+
+def _show(session: Session, state: "State") -> None:
+    from mcloud.local import children
+
+    if session.output == "json":
+        session.print_json(
+            {
+                "up": True,
+                "phase": state.phase,
+                "services": {
+                    name: {
+                        "address": each.address,
+                        "pid": each.pid,
+                        "listens": children.answers(each.address),
+                        "restarts": each.restarts,
+                    }
+                    for name, each in state.services.items()
+                },
+                "lost": state.lost,
+            }
+        )
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("service", "address", "pid", "state"):
+        table.add_column(heading)
+    for name, each in state.services.items():
+        listens = children.answers(each.address)
+        words = "listens" if listens else "does not listen"
+        if each.restarts:
+            words += f", restarted {each.restarts}×"
+        if name in state.lost:
+            words += ", lost its data"
+        pid = str(each.pid) if each.pid else "yours"
+        table.add_row(name, each.address, pid, Text(words, "green" if listens else "red"))
+    session.print(table)
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    from mcloud.config import did_you_mean
+
+    if value not in known:
+        raise UsageError(
+            f"{what} is one of {', '.join(known)}, not {value!r}{did_you_mean(value, known)}"
+        )
+
+
+def _tail(path: Path, lines: int, *, named: bool) -> int:
+    """Print the end of a file; returns how far it was read."""
+    content = path.read_bytes()
+    if named:
+        print(f"── {path.stem}")
+    for line in _last(content, lines):
+        print(line)
+    return len(content)
+
+
+def _last(content: bytes, lines: int) -> list[str]:
+    return content.decode(errors="replace").splitlines()[-lines:] if lines else []
+
+
+def _grow(positions: dict[Path, int]) -> None:
+    import time
+
+    time.sleep(0.2)
+    for path, position in positions.items():
+        with path.open("rb") as file:
+            file.seek(position)
+            for line in file.read().decode(errors="replace").splitlines():
+                print(f"{path.stem}: {line}" if len(positions) > 1 else line, flush=True)
+            positions[path] = file.tell()

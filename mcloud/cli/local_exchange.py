@@ -1,0 +1,83 @@
+"""``mcloud local exchange``"""
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session
+
+if TYPE_CHECKING:
+    from mcloud.local.exchange import LocalExchange
+
+
+def exchange(
+    session: Session,
+    source: Annotated[
+        list[str],
+        typer.Option(help="replay:FILE or simulate; several files are traded side by side."),
+    ],
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma-separated; a replay takes all if left out.")
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(help="max, realtime, or a factor such as 10x.")
+    ] = "realtime",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 9443,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Go on from the start, with ids and times that go on.")
+    ] = False,
+    wait_for_client: Annotated[
+        bool, typer.Option("--wait-for-client", help="Begin when a client has subscribed.")
+    ] = False,
+    lifetime: Annotated[
+        float, typer.Option(min=1, help="Seconds that a connection lasts.")
+    ] = 86_400.0,
+    count: Annotated[int | None, typer.Option(min=1, help="simulate: trades in all.")] = None,
+    rate: Annotated[
+        float, typer.Option(help="simulate: trades a second and symbol, on average.")
+    ] = 30.0,
+    seed: Annotated[int, typer.Option(help="simulate: the same seed, the same trades.")] = 1,
+) -> None:
+    """Run a Binance on loopback until Ctrl-C: trade streams, REST, limits and faults."""
+    from mcloud.cli.produce import open_feed, report_feed
+    from mcloud.feed.pace import parse_speed
+    from mcloud.local.exchange import LocalExchange
+    from mcloud.local.exchange_feeds import SideBySide
+    from mcloud.local.exchange_limits import Limits
+
+    factor = parse_speed(speed)
+    feeds = [open_feed(each, symbols, count=count, rate=rate, seed=seed) for each in source]
+    for feed in feeds:
+        for warning in feed.warnings:
+            session.warn(warning)
+    listed = [symbol for feed in feeds for symbol in feed.symbols]
+    with LocalExchange(
+        SideBySide(feeds),
+        speed=factor,
+        port=port,
+        wait_for=int(wait_for_client),
+        endless=loop,
+        limits=Limits(lifetime=lifetime),
+        seed=seed,
+        symbols=listed,
+    ) as server:
+        _show(session, server)
+        server.wait_finished()
+        for feed in feeds:
+            report_feed(session, feed.report)
+        session.say("all is traded; REST goes on until Ctrl-C")
+        threading.Event().wait()
+
+
+def _show(session: Session, server: "LocalExchange") -> None:
+    if session.output == "json":
+        session.print_json(
+            {"ws_url": server.ws_url, "rest_url": server.rest_url, "symbols": server.symbols}
+        )
+        # The reader waits for the addresses, and this command does not end.
+        sys.stdout.flush()
+        return
+    print(f"streams  {server.ws_url}", f"REST     {server.rest_url}", sep="\n", flush=True)
+    session.say(f"trading {', '.join(server.symbols)}; Ctrl-C ends it")

@@ -1,0 +1,235 @@
+"""What every command has: where it prints, which profile it runs in, how its errors end.
+
+``command`` gives a function the options that all commands share (``-o``, ``-q``, ``-v``,
+``--no-color``, ``--profile``) and hands it a ``Session`` as its first argument.
+"""
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from mcloud.errors import McloudError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from mcloud.clouds.ports import Site
+    from mcloud.config import Config
+
+INTERRUPTED = 130
+PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
+UNBOUNDED = 10_000  # columns
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a command. Data goes to stdout, words go to stderr."""
+
+    output: str = "text"
+    quiet: bool = False
+    verbose: int = 0
+    color: bool = True
+    profile: str | None = None
+
+    @cached_property
+    def console(self) -> "Console":
+        """Standard output."""
+        return self._console(sys.stdout)
+
+    @cached_property
+    def words(self) -> "Console":
+        """Standard error."""
+        return self._console(sys.stderr)
+
+    @cached_property
+    def config(self) -> "Config":
+        from mcloud import config
+
+        return config.current(self.profile)
+
+    def sites(self, wanted: str | None = None) -> dict[str, "Site"]:
+        """Open the sites of a comma-separated list, or all; UsageError for an unknown one."""
+        from mcloud import config
+        from mcloud.clouds import open_site
+
+        resources = config.resources(self.config)
+        names = config.select(resources, wanted)
+        return {name: open_site(name, resources[name]) for name in names}
+
+    def producers(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
+        """The producers of this folder, or one: its name, whether it runs, what it last said."""
+        from mcloud.producer.runs import all_runs, run_of
+
+        folder = self.config.state / "producers"
+        runs = [run_of(folder, name)] if name else all_runs(folder)
+        return [(run.name, run.lock.is_held(), run.read()) for run in runs]
+
+    @property
+    def live(self) -> bool:
+        """True where progress may be drawn: a person looks at standard error."""
+        return sys.stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
+
+    def say(self, text: str) -> None:
+        """A line for the person, unless ``-q``."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """A line that ``-q`` does not silence."""
+        print(f"warning: {text}", file=sys.stderr)
+
+    def print(self, renderable: "RenderableType") -> None:
+        """The command's answer, for a person."""
+        self.console.print(renderable)
+
+    def print_json(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
+        """The command's answer, for a program."""
+        import json
+
+        print(json.dumps(value, indent=2))
+
+    def _console(self, file: Any) -> "Console":
+        from rich.console import Console
+
+        class Pipe(Console):
+            def on_broken_pipe(self) -> None:
+                raise  # the error at hand, for _guard; rich itself would exit with 1
+
+        # Piped, rich assumes 80 columns and cuts; a file has no width.
+        width = None if file.isatty() else UNBOUNDED
+        color = self.color and not os.environ.get("NO_COLOR")
+        return Pipe(file=file, no_color=not color, highlight=False, width=width)
+
+
+def command(
+    app: typer.Typer, name: str | None = None, *, formats: tuple[str, ...] = ("text", "json")
+) -> Callable[[Command], Command]:
+    """Register ``function(session, …)`` as a command; ``formats`` are what ``-o`` may be."""
+
+    def register(function: Command) -> Command:
+        def run(ctx: typer.Context, **arguments: Any) -> None:
+            session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
+            _guard(lambda: function(_checked(session, formats), **arguments), session.verbose)
+
+        hints = get_type_hints(function, include_extras=True)
+        own = list(inspect.signature(function).parameters.values())[1:]
+        parameters = [
+            inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+            *(p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own),
+            *_shared(formats).values(),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__doc__ = function.__doc__
+        app.command(name or function.__name__.replace("_", "-"))(run)
+        return function
+
+    return register
+
+
+def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:
+    options: dict[str, tuple[Any, Any]] = {
+        "output": (
+            Annotated[str, typer.Option("-o", "--output", help=f"{', '.join(formats)}.")],
+            formats[0],
+        ),
+        "quiet": (Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")], False),
+        "verbose": (
+            Annotated[
+                int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv: tracebacks.")
+            ],
+            0,
+        ),
+        "no_color": (Annotated[bool, typer.Option("--no-color", help="No colours.")], False),
+        "profile": (
+            Annotated[str | None, typer.Option("--profile", help="Profile of mcloud.toml.")],
+            None,
+        ),
+    }
+    return {
+        name: inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+        for name, (annotation, default) in options.items()
+    }
+
+
+def _session(
+    ctx: typer.Context,
+    *,
+    output: str,
+    quiet: bool,
+    verbose: int,
+    no_color: bool,
+    profile: str | None,
+) -> Session:
+    """Options given behind the command count before those given in front of it."""
+    root = ctx.obj if isinstance(ctx.obj, Session) else Session()
+    return replace(
+        root,
+        output=output,
+        quiet=quiet or root.quiet,
+        verbose=max(verbose, root.verbose),
+        color=root.color and not no_color,
+        profile=profile or root.profile,
+    )
+
+
+def _checked(session: Session, formats: tuple[str, ...]) -> Session:
+    if session.output not in formats:
+        from mcloud.config import did_you_mean
+
+        hint = did_you_mean(session.output, formats)
+        raise UsageError(
+            f"no output format {session.output!r}; there is {', '.join(formats)}{hint}"
+        )
+    return session
+
+
+def _guard(run: Callable[[], None], verbose: int) -> None:
+    """Turn what a command raises into one line on stderr and an exit code."""
+    # A polite kill is a Ctrl-C: everything that a command started is then put away.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        run()
+        # Now, not when the interpreter ends: there a reader that went away is no longer ours.
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader of our output went away, as that of `head` does. Not 0: what the command had
+        # to say with its exit code was not said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(PIPE) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 - what is left of it is a sentence and an exit code
+        if verbose >= 2:
+            import traceback
+
+            traceback.print_exc()
+        if not isinstance(error, McloudError):
+            print(
+                f"error: {type(error).__name__}: {error}; "
+                "this is a fault in mcloud: run again with -vv and report what it prints",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1) from None
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""AWS: SQS, Lambda, DynamoDB, S3, CloudWatch."""

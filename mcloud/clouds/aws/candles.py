@@ -1,0 +1,97 @@
+"""Candles in DynamoDB: partition key ``symbol``, sort key ``timestamp``, decimals as N."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mcloud.clouds import optimistic
+from mcloud.clouds.aws.client import translated
+from mcloud.market.candle import Candle, Folded, to_timestamp
+
+_TEXTS = ("symbol", "timestamp", "fragments")
+
+
+class DynamoCandles:
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
+        return optimistic.update(lambda: self._read(symbol, start), self._write, change)
+
+    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+        if end <= start:
+            return
+        # BETWEEN includes its upper end; keys are whole minutes, so one second less excludes it.
+        for item in self._query(
+            symbol,
+            "symbol = :symbol AND #t BETWEEN :start AND :end",
+            {":start": {"S": to_timestamp(start)}, ":end": {"S": to_timestamp(end - 1000)}},
+        ):
+            yield _decode(item)
+
+    def last(self, symbol: str) -> Candle | None:
+        with translated(f"DynamoDB {self._table}"):
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="symbol = :symbol",
+                ExpressionAttributeValues={":symbol": {"S": symbol}},
+                ScanIndexForward=False,
+                Limit=1,
+            )
+        return next(map(_decode, answer["Items"]), None)
+
+    def _query(self, symbol: str, condition: str, values: dict[str, Any]) -> Iterator[Any]:
+        request = {
+            "TableName": self._table,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": {"#t": "timestamp"},  # a reserved word
+            "ExpressionAttributeValues": {":symbol": {"S": symbol}, **values},
+        }
+        while True:
+            with translated(f"DynamoDB {self._table}"):
+                answer = self._client.query(**request)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _read(self, symbol: str, start: int) -> optimistic.Read[int]:
+        with translated(f"DynamoDB {self._table}"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key={"symbol": {"S": symbol}, "timestamp": {"S": to_timestamp(start)}},
+                ConsistentRead=True,
+            )
+        item = answer.get("Item")
+        if item is None:
+            return optimistic.Read(Candle(symbol, start), 0)
+        return optimistic.Read(_decode(item), int(item["version"]["N"]))
+
+    def _write(self, candle: Candle, version: int) -> bool:
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(version)"}
+        if version:
+            condition = {
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": {":version": {"N": str(version)}},
+            }
+        with translated(f"DynamoDB {self._table}"):
+            try:
+                self._client.put_item(
+                    TableName=self._table, Item=_encode(candle, version + 1), **condition
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+
+def _encode(candle: Candle, version: int) -> dict[str, dict[str, str]]:
+    record = candle.to_record()
+    numbers = {name: {"N": str(value)} for name, value in record.items() if name not in _TEXTS}
+    texts = {name: {"S": str(record[name])} for name in _TEXTS}
+    return {**texts, **numbers, "version": {"N": str(version)}}
+
+
+def _decode(item: dict[str, dict[str, str]]) -> Candle:
+    return optimistic.read_record(
+        {name: value for name, typed in item.items() for value in typed.values()}
+    )

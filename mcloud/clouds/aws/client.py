@@ -1,0 +1,115 @@
+"""boto3 clients, and the border where botocore's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mcloud.errors import McloudError, Refused, Unavailable
+
+# Codes that pass by themselves. The rest of the 4xx codes are a no that stays a no.
+_PASSING = {
+    "ConditionalRequestConflict",  # two wrote one S3 key at the same moment
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "KmsThrottled",
+    "LimitExceededException",
+    "OperationAborted",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionConflictException",
+}
+
+_REMEDIES = {
+    "AccessDenied": "check the permissions of these credentials",
+    "AccessDeniedException": "check the permissions of these credentials",
+    "AWS.SimpleQueueService.NonExistentQueue": "deploy the site, or correct its queue URL",
+    "ExpiredToken": "sign in again, for example with `aws sso login`",
+    "ExpiredTokenException": "sign in again, for example with `aws sso login`",
+    "InvalidClientTokenId": "check AWS_ACCESS_KEY_ID or the AWS profile",
+    "NoSuchBucket": "deploy the site, or correct its bucket",
+    "QueueDoesNotExist": "deploy the site, or correct its queue URL",
+    "ResourceNotFoundException": "deploy the site, or correct the name",
+    "UnrecognizedClientException": "check AWS_ACCESS_KEY_ID or the AWS profile",
+}
+
+
+def make_client(service: str, region: str, endpoint_url: str = "") -> Any:
+    """A thread-safe boto3 client.
+
+    ``endpoint_url`` is the embedded AWS, which takes any credentials; without it the usual chain of
+    credentials applies.
+    """
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=5,
+        read_timeout=20,
+        max_pool_connections=32,
+    )
+    with translated(f"AWS {service}"):
+        # One session a client: making clients from a shared one is not thread-safe.
+        if not endpoint_url:
+            return boto3.session.Session(region_name=region).client(service, config=config)
+        # Without the user's profile, which the embedded AWS needs as little as credentials.
+        core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+        return boto3.session.Session(botocore_session=core, region_name=region).client(
+            service,
+            config=config,
+            endpoint_url=endpoint_url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn botocore's errors into Unavailable or Refused; ``what`` names service and resource."""
+    from botocore import exceptions
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise from_code(what, error.response) from error
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
+        raise Refused(
+            f"{what}: no AWS credentials", remedy="run `aws configure sso` or set AWS_PROFILE"
+        ) from error
+    except (
+        exceptions.ConnectionError,
+        exceptions.HTTPClientError,
+        exceptions.CredentialRetrievalError,
+        exceptions.MetadataRetrievalError,
+    ) as error:
+        raise Unavailable(f"{what}: {error}") from error
+    except BotoCoreError as error:
+        raise Refused(f"{what}: {error}") from error
+
+
+def from_code(what: str, response: dict[str, Any]) -> McloudError:
+    """The error for an answer of AWS."""
+    details = response.get("Error", {})
+    code = details.get("Code", "Unknown")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = f"{what}: {code}: {details.get('Message', 'no message')}"
+    if passes(code) or status >= 500:
+        return Unavailable(text)
+    return Refused(text, remedy=_REMEDIES.get(code, ""))
+
+
+def passes(code: str) -> bool:
+    """True for an error code of AWS that goes away by itself."""
+    # SQS also answers with the long names of its old protocol: AWS.SimpleQueueService.…
+    return code.rpartition(".")[2] in _PASSING

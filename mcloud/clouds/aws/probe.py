@@ -1,0 +1,33 @@
+"""One cheap read a service."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mcloud.clouds.aws.client import translated
+from mcloud.clouds.resources import AwsResources
+from mcloud.errors import Refused
+
+
+class AwsProbe:
+    def __init__(self, sqs: Any, lambda_: Any, dynamodb: Any, s3: Any, to: AwsResources) -> None:
+        self._reads: dict[str, Callable[[], object]] = {
+            "queue": lambda: sqs.get_queue_attributes(
+                QueueUrl=to.queue_url, AttributeNames=["QueueArn"]
+            ),
+            "function": lambda: _active(
+                lambda_.get_function_configuration(FunctionName=to.function)
+            ),
+            "candles": lambda: dynamodb.describe_table(TableName=to.candles_table),
+            "archive": lambda: s3.head_bucket(Bucket=to.raw_bucket),
+        }
+
+    def check(self, service: str, timeout: float) -> None:
+        # The deadline is the client's own (see `make_client`): botocore has none for one call.
+        with translated(f"the {service}"):
+            self._reads[service]()
+
+
+def _active(configuration: dict[str, Any]) -> None:
+    state = configuration.get("State", "Active")
+    if state not in ("Active", "Inactive"):  # Inactive wakes up at the next call
+        raise Refused(f"the function is {state}: {configuration.get('StateReason', 'no reason')}")

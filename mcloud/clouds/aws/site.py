@@ -1,0 +1,58 @@
+from functools import cached_property
+from typing import Any
+
+from mcloud.clouds.aws.archive import S3Archive
+from mcloud.clouds.aws.candles import DynamoCandles
+from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.aws.control import DynamoControl
+from mcloud.clouds.aws.metrics import CloudWatchMetrics
+from mcloud.clouds.aws.probe import AwsProbe
+from mcloud.clouds.aws.queue import SqsQueue
+from mcloud.clouds.resources import AwsResources
+
+
+class AwsSite:
+    """See ``ports.Site``."""
+
+    cloud = "aws"
+
+    def __init__(self, name: str, resources: AwsResources) -> None:
+        self.name = name
+        self.resources = resources
+
+    @cached_property
+    def queue(self) -> SqsQueue:
+        return SqsQueue(self._client("sqs"), self.resources.queue_url, self.resources.dlq_url)
+
+    @cached_property
+    def candles(self) -> DynamoCandles:
+        return DynamoCandles(self._dynamodb, self.resources.candles_table)
+
+    @cached_property
+    def archive(self) -> S3Archive:
+        return S3Archive(self._client("s3"), self.resources.raw_bucket)
+
+    @cached_property
+    def control(self) -> DynamoControl:
+        return DynamoControl(self._dynamodb, self.resources.control_table)
+
+    @cached_property
+    def metrics(self) -> CloudWatchMetrics:
+        return CloudWatchMetrics(self._client("cloudwatch"), self.resources.function)
+
+    @cached_property
+    def probe(self) -> AwsProbe:
+        return AwsProbe(
+            self._client("sqs"),
+            self._client("lambda"),
+            self._dynamodb,
+            self._client("s3"),
+            self.resources,
+        )
+
+    @cached_property
+    def _dynamodb(self) -> Any:
+        return self._client("dynamodb")
+
+    def _client(self, service: str) -> Any:
+        return make_client(service, self.resources.region, self.resources.endpoint_url)

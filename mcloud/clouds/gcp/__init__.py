@@ -1,0 +1,1 @@
+"""Google Cloud: Pub/Sub, Cloud Functions, Firestore, Cloud Storage, Cloud Monitoring."""

@@ -1,0 +1,144 @@
+"""Google's clients, and the border where google.api_core's errors become ours."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mcloud.errors import Refused, Unavailable
+
+TIMEOUT = 10.0  # seconds, for one attempt at a call
+PATIENCE = 8.0  # seconds after which a failing call is not tried again
+
+# gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
+_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+_SIGN_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+
+_firestore_environment = threading.Lock()
+
+# gRPC's core writes notes about closing connections to stderr, past any logging of ours.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def retry() -> Any:
+    """How calls are tried again; the clients' own ways go on for up to ten minutes."""
+    from google.api_core import exceptions
+    from google.api_core.retry import Retry, if_exception_type
+
+    passing = (exceptions.ServiceUnavailable, exceptions.InternalServerError)
+    return Retry(if_exception_type(*passing), initial=0.1, maximum=2.0, timeout=PATIENCE)
+
+
+def make_publisher(endpoint: str = "") -> Any:
+    """A Pub/Sub publisher; ``endpoint`` (``host:port``) is an emulator, as everywhere here."""
+    from google.pubsub_v1 import PublisherClient
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
+    return _make("Pub/Sub", PublisherClient, PublisherGrpcTransport, endpoint)
+
+
+def make_subscriber(endpoint: str = "") -> Any:
+    from google.pubsub_v1 import SubscriberClient
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    return _make("Pub/Sub", SubscriberClient, SubscriberGrpcTransport, endpoint)
+
+
+def make_metrics(endpoint: str = "") -> Any:
+    from google.cloud.monitoring_v3 import MetricServiceClient
+    from google.cloud.monitoring_v3.services.metric_service.transports import (
+        MetricServiceGrpcTransport,
+    )
+
+    return _make("Cloud Monitoring", MetricServiceClient, MetricServiceGrpcTransport, endpoint)
+
+
+def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import firestore
+
+    if not endpoint:
+        with translated("Firestore"):
+            return firestore.Client(project=project, database=database)
+    # This client learns of an emulator from its environment only, once, when it is made.
+    with _firestore_environment:
+        before = os.environ.get("FIRESTORE_EMULATOR_HOST")
+        os.environ["FIRESTORE_EMULATOR_HOST"] = endpoint
+        try:
+            return firestore.Client(
+                project=project, database=database, credentials=AnonymousCredentials()
+            )
+        finally:
+            if before is None:
+                del os.environ["FIRESTORE_EMULATOR_HOST"]
+            else:
+                os.environ["FIRESTORE_EMULATOR_HOST"] = before
+
+
+def make_storage(project: str, endpoint: str = "") -> Any:
+    """A Cloud Storage client; here ``endpoint`` is ``http://host:port``."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    if not endpoint:
+        with translated("Cloud Storage"):
+            return storage.Client(project=project)
+    return storage.Client(
+        project=project,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": endpoint},
+    )
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn Google's errors into Unavailable or Refused; ``what`` names service and resource."""
+    import requests
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError, TransportError
+
+    try:
+        yield
+    except (
+        exceptions.ServerError,
+        exceptions.TooManyRequests,
+        exceptions.Aborted,
+        exceptions.RetryError,
+        TransportError,
+        requests.ConnectionError,
+        requests.Timeout,
+    ) as error:
+        raise Unavailable(f"{what}: {_text(error)}") from error
+    except exceptions.GoogleAPICallError as error:
+        raise Refused(f"{what}: {_text(error)}", remedy=_remedy(error)) from error
+    except GoogleAuthError as error:
+        raise Refused(f"{what}: {_text(error)}", remedy=_SIGN_IN) from error
+
+
+def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
+    import grpc
+
+    if not endpoint:
+        # Here, when it is made, a client looks for credentials.
+        with translated(what):
+            return client()
+    channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
+    return client(transport=transport(channel=channel))
+
+
+def _text(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _remedy(error: Exception) -> str:
+    from google.api_core import exceptions
+
+    if isinstance(error, exceptions.NotFound):
+        return "deploy the site, or correct the name"
+    if isinstance(error, exceptions.Unauthorized):
+        return _SIGN_IN
+    if isinstance(error, exceptions.Forbidden):
+        return "check the permissions of these credentials"
+    return ""

@@ -1,0 +1,106 @@
+"""The control collection in Firestore: documents ``heartbeat_BTCUSDT`` and ``record``."""
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
+from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
+from mcloud.clouds.ports import ControlRecord, Heartbeat
+from mcloud.errors import Contention
+
+
+class FirestoreControl:
+    def __init__(self, client: Any, collection: str) -> None:
+        self._client = client
+        self._collection = client.collection(collection)
+        self._what = f"Firestore {collection}"
+
+    def beat(self, beats: Iterable[Heartbeat]) -> None:
+        from google.cloud.firestore_v1 import Increment, Maximum
+
+        batch = self._client.batch()
+        for beat in beats:
+            batch.set(
+                self._collection.document(f"heartbeat_{beat.symbol}"),
+                {
+                    "kind": "heartbeat",
+                    "symbol": beat.symbol,
+                    "last_trade_time": Maximum(beat.last_trade_time),
+                    "trades": Increment(beat.trades),
+                    "messages": Increment(beat.messages),
+                    "at": beat.at,
+                },
+                merge=True,
+            )
+        with translated(self._what):
+            batch.commit(timeout=TIMEOUT, retry=retry())
+
+    def heartbeats(self) -> list[Heartbeat]:
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        query = self._collection.where(filter=FieldFilter("kind", "==", "heartbeat"))
+        with translated(self._what):
+            # Ordered by name, which for one kind is by symbol.
+            return [
+                _decode(snapshot.to_dict())
+                for snapshot in query.stream(timeout=TIMEOUT, retry=retry())
+            ]
+
+    def record(self) -> ControlRecord | None:
+        with translated(self._what):
+            snapshot = self._collection.document("record").get(timeout=TIMEOUT, retry=retry())
+        return _record(snapshot)
+
+    def write_record(self, record: ControlRecord) -> bool:
+        for _ in range(ATTEMPTS):
+            written = self._try_record(record)
+            if written is not None:
+                return written
+            time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
+        raise Contention(f"{self._what}: the control record changed under every attempt")
+
+    def _try_record(self, record: ControlRecord) -> bool | None:
+        """None where somebody else was first; whose epoch is higher is then to be seen."""
+        from google.api_core.exceptions import (
+            Aborted,
+            AlreadyExists,
+            FailedPrecondition,
+            NotFound,
+        )
+
+        document = self._collection.document("record")
+        with translated(self._what):
+            snapshot = document.get(timeout=TIMEOUT, retry=retry())
+            stored = _record(snapshot)
+            if stored is not None and stored.epoch >= record.epoch:
+                return False
+            fields = {"kind": "control", **asdict(record)}
+            try:
+                if stored is None:
+                    document.create(fields, timeout=TIMEOUT, retry=retry())
+                else:
+                    option = self._client.write_option(last_update_time=snapshot.update_time)
+                    document.update(fields, option=option, timeout=TIMEOUT, retry=retry())
+            except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
+                return None
+        return True
+
+
+def _record(snapshot: Any) -> ControlRecord | None:
+    if not snapshot.exists:
+        return None
+    fields = snapshot.to_dict()
+    return ControlRecord(**{name: fields[name] for name in ControlRecord.__dataclass_fields__})
+
+
+def _decode(fields: dict[str, Any]) -> Heartbeat:
+    return Heartbeat(
+        symbol=fields["symbol"],
+        last_trade_time=fields["last_trade_time"],
+        trades=fields["trades"],
+        messages=fields["messages"],
+        at=fields["at"],
+    )

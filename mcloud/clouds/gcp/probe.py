@@ -1,0 +1,59 @@
+"""One cheap read a service."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mcloud.clouds.gcp.client import translated
+from mcloud.clouds.resources import GcpResources
+from mcloud.errors import Refused, Unavailable
+
+
+class GcpProbe:
+    def __init__(self, subscriber: Any, firestore: Any, storage: Any, to: GcpResources) -> None:
+        subscription = f"projects/{to.project}/subscriptions/{to.subscription}"
+        # The control collection stands for the candles: it is in the same database, and small.
+        # Listing one object asks for a right that the operator has anyway; reading the bucket's
+        # own settings would need another.
+        self._reads: dict[str, Callable[[float], object]] = {
+            "queue": lambda timeout: subscriber.get_subscription(
+                subscription=subscription, timeout=timeout, retry=None
+            ),
+            "function": lambda timeout: _check_function(to, timeout),
+            "candles": lambda timeout: (
+                firestore.collection(to.control_collection)
+                .document("probe")
+                .get(timeout=timeout, retry=None)
+            ),
+            "archive": lambda timeout: list(
+                storage.bucket(to.raw_bucket).list_blobs(max_results=1, timeout=timeout, retry=None)
+            ),
+        }
+
+    def check(self, service: str, timeout: float) -> None:
+        with translated(f"the {service}"):
+            self._reads[service](timeout)
+
+
+def _check_function(to: GcpResources, timeout: float) -> None:
+    import requests
+
+    if to.function_url:
+        # The embedded one: it refuses a request that is no event, and lives if it refuses.
+        requests.get(to.function_url, timeout=timeout)
+        return
+    import google.auth
+    from google.auth.transport.requests import AuthorizedSession
+
+    credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
+    name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
+    answer = AuthorizedSession(credentials).get(
+        f"https://cloudfunctions.googleapis.com/v2/{name}", timeout=timeout
+    )
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise Unavailable(f"{name}: HTTP {answer.status_code}")
+    if not answer.ok:
+        remedy = "deploy the site" if answer.status_code == 404 else "check the permissions"
+        raise Refused(f"{name}: HTTP {answer.status_code}", remedy=remedy)
+    state = answer.json().get("state")
+    if state != "ACTIVE":
+        raise Refused(f"{name} is {state}")

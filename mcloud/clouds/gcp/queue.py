@@ -1,0 +1,107 @@
+"""Pub/Sub."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
+from mcloud.clouds.gcp.metrics import CloudMonitoring
+from mcloud.clouds.ports import DeadLetter, Depth, Unsent
+from mcloud.clouds.resources import GcpResources
+from mcloud.market.envelope import Message
+
+MAX_MESSAGES = 1000  # a publish request
+MAX_REQUEST = 9_000_000  # bytes; the limit is 10 MB, with what protobuf adds
+PULL_TIMEOUT = 3.0  # seconds without a dead letter before the queue counts as seen
+
+
+class PubSubQueue:
+    """Publishes with requests of its own making, not through the client's background batcher.
+
+    A call knows which messages are in, needs no flow control, and leaves nothing in memory.
+    """
+
+    def __init__(
+        self, publisher: Any, subscriber: Any, metrics: CloudMonitoring, to: GcpResources
+    ) -> None:
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._metrics = metrics
+        self._to = to
+        self._topic = f"projects/{to.project}/topics/{to.topic}"
+        self._dlq = f"projects/{to.project}/subscriptions/{to.dlq_subscription}"
+
+    def send(self, messages: Sequence[Message]) -> list[Unsent]:
+        from google.pubsub_v1.types import PubsubMessage
+
+        for batch in _batches(messages):
+            with translated(f"Pub/Sub {self._topic}"):
+                self._publisher.publish(
+                    topic=self._topic,
+                    messages=[
+                        PubsubMessage(data=m.body.encode(), attributes=m.attributes) for m in batch
+                    ],
+                    timeout=TIMEOUT,
+                    retry=None,  # whoever sends tries again, and should hear why
+                )
+        return []  # Pub/Sub takes a request whole or not at all
+
+    def depth(self) -> Depth:
+        return self._metrics.backlog(self._to.subscription)
+
+    def dead_letter_depth(self) -> Depth:
+        return self._metrics.backlog(self._to.dlq_subscription)
+
+    def dead_letters(self, limit: int) -> list[DeadLetter]:
+        from google.api_core.exceptions import DeadlineExceeded
+
+        found: dict[str, DeadLetter] = {}
+        ack_ids: list[str] = []
+        with translated(f"Pub/Sub {self._dlq}"):
+            while len(found) < limit:
+                try:
+                    answer = self._subscriber.pull(
+                        subscription=self._dlq,
+                        max_messages=limit - len(found),
+                        timeout=PULL_TIMEOUT,
+                        retry=None,
+                    )
+                except DeadlineExceeded:
+                    break
+                if not answer.received_messages:
+                    break
+                for received in answer.received_messages:
+                    ack_ids.append(received.ack_id)
+                    found[received.message.message_id] = _dead_letter(received)
+            if ack_ids:
+                self._subscriber.modify_ack_deadline(
+                    subscription=self._dlq,
+                    ack_ids=ack_ids,
+                    ack_deadline_seconds=0,
+                    timeout=TIMEOUT,
+                    retry=retry(),
+                )
+        return list(found.values())
+
+
+def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    batch: list[Message] = []
+    size = 0
+    for message in messages:
+        if batch and (len(batch) == MAX_MESSAGES or size + message.size > MAX_REQUEST):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += message.size
+    if batch:
+        yield batch
+
+
+def _dead_letter(received: Any) -> DeadLetter:
+    attributes = dict(received.message.attributes)
+    count = attributes.get("CloudPubSubDeadLetterSourceDeliveryCount")
+    return DeadLetter(
+        id=received.message.message_id,
+        body=received.message.data,
+        attributes=attributes,
+        deliveries=int(count) if count else None,
+    )

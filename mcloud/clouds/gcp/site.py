@@ -1,0 +1,63 @@
+from functools import cached_property
+from typing import Any
+
+from mcloud.clouds.gcp import client
+from mcloud.clouds.gcp.archive import GcsArchive
+from mcloud.clouds.gcp.candles import FirestoreCandles
+from mcloud.clouds.gcp.control import FirestoreControl
+from mcloud.clouds.gcp.metrics import CloudMonitoring
+from mcloud.clouds.gcp.probe import GcpProbe
+from mcloud.clouds.gcp.queue import PubSubQueue
+from mcloud.clouds.resources import GcpResources
+
+
+class GcpSite:
+    """See ``ports.Site``."""
+
+    cloud = "gcp"
+
+    def __init__(self, name: str, resources: GcpResources) -> None:
+        self.name = name
+        self.resources = resources
+
+    @cached_property
+    def queue(self) -> PubSubQueue:
+        publisher = client.make_publisher(self.resources.pubsub_endpoint)
+        return PubSubQueue(publisher, self._subscriber, self.metrics, self.resources)
+
+    @cached_property
+    def candles(self) -> FirestoreCandles:
+        return FirestoreCandles(self._firestore, self.resources.candles_collection)
+
+    @cached_property
+    def archive(self) -> GcsArchive:
+        return GcsArchive(self._storage, self.resources.raw_bucket)
+
+    @cached_property
+    def control(self) -> FirestoreControl:
+        return FirestoreControl(self._firestore, self.resources.control_collection)
+
+    @cached_property
+    def metrics(self) -> CloudMonitoring:
+        return CloudMonitoring(
+            client.make_metrics(self.resources.monitoring_endpoint),
+            self.resources.project,
+            self.resources.function,
+        )
+
+    @cached_property
+    def probe(self) -> GcpProbe:
+        return GcpProbe(self._subscriber, self._firestore, self._storage, self.resources)
+
+    @cached_property
+    def _subscriber(self) -> Any:
+        return client.make_subscriber(self.resources.pubsub_endpoint)
+
+    @cached_property
+    def _firestore(self) -> Any:
+        to = self.resources
+        return client.make_firestore(to.project, to.database, to.firestore_endpoint)
+
+    @cached_property
+    def _storage(self) -> Any:
+        return client.make_storage(self.resources.project, self.resources.storage_endpoint)

@@ -1,0 +1,1 @@
+"""Money: list prices, and what a message costs next."""

@@ -1,0 +1,53 @@
+"""What the next message costs at a site, from its queue to its stores.
+
+An estimate at list prices: one function call, one candle and one raw object a message. It ranks
+sites; the bill is another matter.
+"""
+
+from decimal import Decimal
+
+from mcloud.cost.prices import PRICES
+
+CHUNK = 64 * 1024  # bytes that SQS bills as a request
+SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a delivery
+
+# Seconds of a function for one message, its share of a cold start included; measured embedded.
+CALL = Decimal("0.1")
+MEMORY = Decimal("0.25")  # GB
+VCPU = Decimal("0.17")  # what Cloud Functions gives to 256 MB
+
+
+def message_cost(cloud: str, size: int, sent: int) -> Decimal:
+    """Dollars for one more message of ``size`` bytes, after ``sent`` like it this month.
+
+    The free tiers are taken to be this pipeline's own.
+    """
+    cost = Decimal(0)
+    for meter, units in _units(cloud, size).items():
+        price = PRICES[cloud, meter]
+        if units * sent >= price.free:
+            cost += units * price.usd / price.per
+    return cost
+
+
+def _units(cloud: str, size: int) -> dict[str, Decimal]:
+    """Units of each meter for one message."""
+    if cloud == "aws":
+        chunks = Decimal(-(-size // CHUNK))
+        return {
+            "sqs_requests": 3 * chunks,  # sent, received, deleted
+            "lambda_requests": Decimal(1),
+            "lambda_gb_s": CALL * MEMORY,
+            "dynamodb_writes": Decimal(2),  # a candle is between 1 and 2 KB
+            "dynamodb_reads": Decimal(1),
+            "s3_puts": Decimal(1),
+        }
+    return {
+        "pubsub_bytes": Decimal(2 * max(size, SMALLEST)),
+        "function_requests": Decimal(1),
+        "function_vcpu_s": CALL * VCPU,
+        "function_gib_s": CALL * MEMORY,
+        "firestore_writes": Decimal(1),
+        "firestore_reads": Decimal(1),
+        "gcs_class_a": Decimal(1),
+    }

@@ -1,0 +1,85 @@
+"""A candlestick chart in a terminal: one column a bar, bodies and wicks of box characters."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from rich.text import Text
+
+from mcloud.market.interval import Bar
+from mcloud.market.trade import to_text
+
+# What the lower and the upper half of a cell show → its character.
+CELLS = {
+    ("", ""): " ",
+    ("wick", "wick"): "│",
+    ("wick", ""): "╷",
+    ("", "wick"): "╵",
+    ("body", "body"): "┃",
+    ("body", ""): "╻",
+    ("", "body"): "╹",
+    ("body", "wick"): "╽",
+    ("wick", "body"): "╿",
+}
+LABELS = 4  # prices, about
+PLACES = 12  # the most that a price has (see `trade.NUMBER`)
+
+
+def candlesticks(bars: Sequence[Bar], width: int, height: int) -> Text:
+    """Draw the last bars that fit ``width`` columns on at least two rows.
+
+    Prices on the right, times below. Green closed at or above its open, red below. No bars: says
+    so, draws no empty axes.
+    """
+    if not bars:
+        return Text("no data", style="dim")
+    shown = bars[-width:]
+    labels = _labels(shown, height)
+    # Fewer bars may have a smaller range, and that longer labels.
+    while len(shown) > (room := max(1, width - 1 - max(map(len, labels.values())))):
+        shown = shown[-room:]
+        labels = _labels(shown, height)
+    low, high = _range(shown)
+    text = Text()
+    for row in reversed(range(height)):
+        for bar in shown:
+            text.append(_cell(bar, row, low, high, height), _style(bar))
+        text.append(f" {labels[row]}" if row in labels else "", "dim")
+        text.append("\n")
+    first, last = shown[0].timestamp, shown[-1].timestamp
+    return text.append(f"{first} … {last}" if len(shown) > 1 else first, "dim")
+
+
+def _range(bars: Sequence[Bar]) -> tuple[Decimal, Decimal]:
+    return min(bar.low for bar in bars), max(bar.high for bar in bars)
+
+
+def _labels(bars: Sequence[Bar], height: int) -> dict[int, str]:
+    """Prices by row, with the digits that tell neighbours apart."""
+    low, high = _range(bars)
+    if low == high:
+        return {height // 2: to_text(low)}
+    step = (high - low) / (height - 1)
+    digits = Decimal(1).scaleb(max(-PLACES, min(0, step.adjusted())))
+    rows = range(0, height, max(1, height // LABELS))
+    return {row: f"{(low + step * row).quantize(digits):f}" for row in rows}
+
+
+def _cell(bar: Bar, row: int, low: Decimal, high: Decimal, height: int) -> str:
+    """What of a bar lies in a row."""
+    lower, upper = (_part(bar, 2 * row + half, low, high, height) for half in (0, 1))
+    return CELLS[lower, upper]
+
+
+def _part(bar: Bar, half_row: int, low: Decimal, high: Decimal, height: int) -> str:
+    def level(price: Decimal) -> int:
+        span = high - low
+        return int((price - low) / span * (2 * height - 1)) if span else height
+
+    bottom, top = sorted((level(bar.open), level(bar.close)))
+    if bottom <= half_row <= top:
+        return "body"
+    return "wick" if level(bar.low) <= half_row <= level(bar.high) else ""
+
+
+def _style(bar: Bar) -> str:
+    return "green" if bar.close >= bar.open else "red"

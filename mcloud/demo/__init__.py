@@ -1,0 +1,1 @@
+"""``mcloud demo``: mischief on the way in, the real functions in the middle, a proof at the end."""

@@ -1,0 +1,47 @@
+"""Everything that queues, networks and operators do to a stream of trades, from one seed."""
+
+import json
+from collections.abc import Sequence
+from random import Random
+
+from mcloud.market.envelope import Message, encode
+from mcloud.market.trade import Trade
+
+SHARE = 0.75  # of the trades that each of two producers sees; what one misses the other has
+WINDOW = 60  # trades within which the order is lost
+REPEATS = 0.05  # of the trades come again later
+
+
+def two_producers(trades: Sequence[Trade], seed: int) -> tuple[list[Trade], list[Trade]]:
+    """Two overlapping, shuffled, repeating streams that hold every trade between them."""
+    random = Random(seed)
+    streams: tuple[list[Trade], list[Trade]] = ([], [])
+    for trade in trades:
+        seen = [random.random() < SHARE, random.random() < SHARE]
+        if not any(seen):
+            seen[random.randrange(2)] = True
+        for stream, sees in zip(streams, seen, strict=True):
+            if sees:
+                stream.append(trade)
+    first, second = (_disorder(stream, random) for stream in streams)
+    return first, second
+
+
+def poison(trades: Sequence[Trade]) -> list[Message]:
+    """Messages that can never be processed: not ours, from the future, and with a bad number."""
+    sound = {"v": 1, "symbol": trades[0].symbol, "id": [1], "q": ["1"], "T": [0], "m": "0"}
+    return [
+        Message("this is not an envelope", {"from": "somebody else"}),
+        Message(json.dumps({**sound, "v": 99, "p": ["1"]})),
+        Message(json.dumps({**sound, "p": ["NaN"]}), encode(trades[:1]).attributes),
+    ]
+
+
+def _disorder(stream: list[Trade], random: Random) -> list[Trade]:
+    disordered: list[Trade] = []
+    for begin in range(0, len(stream), WINDOW):
+        window = stream[begin : begin + WINDOW]
+        window += random.choices(stream[: begin + WINDOW], k=int(len(window) * REPEATS))
+        random.shuffle(window)
+        disordered += window
+    return disordered

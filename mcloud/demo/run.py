@@ -1,0 +1,212 @@
+"""Send, wait, judge."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mcloud.clouds.ports import DeadLetter, Queue, Site
+from mcloud.deadline import gather
+from mcloud.demo import mischief
+from mcloud.demo.oracle import Row, digest, expected_rows
+from mcloud.errors import McloudError
+from mcloud.market.archive import prefix, unpack
+from mcloud.market.envelope import Message
+from mcloud.market.trade import MAX_TIME, Trade
+from mcloud.producer.pack import BATCH
+from mcloud.producer.produce import Progress, Reader, produce
+from mcloud.producer.spool import Spool
+
+BATCHES = (97, 250)  # trades a message of each producer: split so that no two of them agree
+PATIENCE = 30.0  # seconds without any change at a site, after which it is judged as it is
+POLL = 0.25  # seconds
+LONGEST = 3600.0  # seconds that a site may go on changing
+
+ALL_TIME = (0, MAX_TIME)  # ms
+
+
+@dataclass(frozen=True)
+class SiteProof:
+    candles: int
+    exact: bool
+    """Every candle equals the oracle's, none is missing and none too many."""
+    digest: str
+    archived: int
+    """Distinct trade ids in the raw archive."""
+    archive_complete: bool
+    dead_letters: int
+    only_poison: bool
+    """All of the poison and nothing else is in the dead-letter queue."""
+
+    @property
+    def ok(self) -> bool:
+        return self.exact and self.archive_complete and self.only_poison
+
+
+@dataclass(frozen=True)
+class Proof:
+    trades: int
+    candles: int
+    """What the oracle expects, as the digest."""
+    digest: str
+    poison: int
+    sites: dict[str, SiteProof]
+
+    @property
+    def ok(self) -> bool:
+        return all(site.ok for site in self.sites.values())
+
+
+def run(
+    trades: Sequence[Trade],
+    sites: Mapping[str, Site],
+    *,
+    seed: int,
+    scratch: Path | None = None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Proof:
+    """Send ``trades`` through two unruly producers to every site, and judge what came out.
+
+    The producers' spools are in ``scratch`` meanwhile; in the system's folder if left out.
+
+    Raises:
+        McloudError: a queue refused messages.
+    """
+    expected = expected_rows(trades)
+    poison = mischief.poison(trades)
+    tell("sending")
+    _send(mischief.two_producers(trades, seed), poison, sites, scratch)
+    symbols = sorted({trade.symbol for trade in trades})
+    ids = {(trade.symbol, trade.id) for trade in trades}
+    bodies = sorted(message.body.encode() for message in poison)
+
+    def judge(name: str) -> SiteProof:
+        _await(sites[name], symbols, expected, len(poison), lambda words: tell(f"{name}: {words}"))
+        return _judge(sites[name], symbols, expected, ids, bodies)
+
+    proofs: dict[str, SiteProof] = {}
+    # Not a pool: interrupted, that would wait for judges who wait for what is still to come.
+    for name, proof in gather({name: partial(judge, name) for name in sites}, LONGEST).items():
+        if isinstance(proof, Exception):
+            raise proof
+        proofs[name] = proof
+    return Proof(len(ids), len(expected), digest(expected), len(poison), proofs)
+
+
+def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:
+    """The stored candles as the oracle writes them."""
+    return [
+        {name: str(value) for name, value in candle.to_record().items() if name != "fragments"}
+        for symbol in symbols
+        for candle in site.candles.range(symbol, *ALL_TIME)
+    ]
+
+
+def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
+    """Distinct trades in the raw archive."""
+    return {
+        (trade.symbol, trade.id)
+        for symbol in symbols
+        for item in site.archive.list(prefix(symbol))
+        for trade in unpack(site.archive.get(item.key))
+    }
+
+
+def _send(
+    streams: Sequence[list[Trade]],
+    poison: list[Message],
+    sites: Mapping[str, Site],
+    scratch: Path | None,
+) -> None:
+    queues = {name: site.queue for name, site in sites.items()}
+    for queue in queues.values():
+        unsent = queue.send(poison)
+        if unsent:
+            raise McloudError(f"a queue refused the poison: {unsent[0].reason}")
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(streams)) as pool:
+        runs = [
+            pool.submit(deliver, stream, queues, batch=batch, scratch=scratch, stop=stop)
+            for stream, batch in zip(streams, BATCHES, strict=True)
+        ]
+        try:
+            for each in runs:
+                for name, delivery in each.result().sites.items():
+                    if delivery.refused:
+                        raise McloudError(f"{name} refused messages: {delivery.error}")
+        finally:
+            stop.set()
+
+
+def deliver(
+    trades: Iterable[Trade],
+    queues: Mapping[str, Queue],
+    *,
+    batch: int = BATCH,
+    scratch: Path | None = None,
+    stop: threading.Event | None = None,
+) -> Progress:
+    """Produce from trades at hand, by way of a spool that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mcloud-spool-", dir=scratch) as folder,
+        Spool.open(Path(folder) / "spool.sqlite", list(queues)) as spool,
+    ):
+        return produce(Reader(trades), queues, spool, batch=batch, drain=0, stop=stop)
+
+
+def _await(
+    site: Site,
+    symbols: Sequence[str],
+    expected: list[Row],
+    poison: int,
+    tell: Callable[[str], None],
+) -> None:
+    """Wait until the site has what is expected, or nothing has changed for long."""
+    wanted = sum(int(row["trade_count"]) for row in expected)
+    seen: tuple[int, int | None] = (-1, None)
+    changed = time.monotonic()
+    while time.monotonic() - changed < PATIENCE:
+        rows = stored_rows(site, symbols)
+        folded = sum(int(row["trade_count"]) for row in rows)
+        dead = site.queue.dead_letter_depth().ready
+        if rows == expected and dead in (poison, None):
+            return
+        if (folded, dead) != seen:
+            seen, changed = (folded, dead), time.monotonic()
+        tell(f"{folded:,} of {wanted:,} trades in candles, {dead} dead letters")
+        time.sleep(POLL)
+
+
+def _judge(
+    site: Site,
+    symbols: Sequence[str],
+    expected: list[Row],
+    ids: set[tuple[str, int]],
+    poison: list[bytes],
+) -> SiteProof:
+    rows = stored_rows(site, symbols)
+    archived = archived_ids(site, symbols)
+    letters = _dead_letters(site, poison)
+    return SiteProof(
+        candles=len(rows),
+        exact=rows == expected,
+        digest=digest(rows),
+        archived=len(archived),
+        archive_complete=archived == ids,
+        dead_letters=len(letters),
+        only_poison=sorted(letter.body for letter in letters) == poison,
+    )
+
+
+def _dead_letters(site: Site, poison: list[bytes]) -> list[DeadLetter]:
+    """What lies in the dead-letter queue; where its depth is not known, given time to arrive."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        letters = site.queue.dead_letters(limit=100)
+        if len(letters) >= len(poison) or time.monotonic() > deadline:
+            return letters
+        time.sleep(POLL)

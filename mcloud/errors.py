@@ -1,0 +1,55 @@
+"""Everything that mcloud raises on purpose.
+
+McloudError                 what an operator can read: one sentence, and what to do about it
+├── UsageError              the command line or a file given on it cannot be used       exit 2
+│   └── ConfigError         mcloud.toml, .env or a variable is wrong
+├── NotInOrder              done, and what was looked at is not as it should be         exit 3
+├── Unavailable             a service did not answer, or answered that it cannot now; try again
+├── Refused                 a service said no, and will again: access, name, quota
+├── Contention              a conditional write lost every one of its attempts
+└── LocalError              the embedded clouds: a taken port, a missing extra, a child that died
+
+Errors of an SDK become one of these inside ``mcloud.clouds``, once, at the border.
+"""
+
+
+class McloudError(Exception):
+    """Base of all of them; ``remedy`` says what to do next and may be empty."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(McloudError):
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class NotInOrder(McloudError):
+    exit_code = 3
+
+
+class Unavailable(McloudError):
+    pass
+
+
+class Refused(McloudError):
+    pass
+
+
+class Contention(McloudError):
+    pass
+
+
+class LocalError(McloudError):
+    pass

@@ -1,0 +1,1 @@
+"""Trades live from Binance: streams for speed, REST for what the streams did not bring."""

@@ -1,0 +1,363 @@
+"""One group of symbols kept delivered: connected, rotated, connected again."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
+
+from mcloud.errors import Refused
+from mcloud.feed.binance.backoff import Backoff
+from mcloud.feed.binance.budget import Budget
+from mcloud.feed.binance.handoff import Handoff
+from mcloud.feed.binance.plan import MESSAGE_INTERVAL, Subscription
+
+Take = Callable[[list[bytes]], bool]
+"""Gets messages in the order received; True where the server announced its end."""
+
+_WHOLE = frozenset({Opcode.TEXT, Opcode.BINARY})
+"""The first frame of a message; with FIN the only one."""
+
+# Answers that another attempt will not change: the address is wrong, or the place is not served.
+_PERMANENT = {400, 401, 404, 451}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds."""
+
+    open: float = 10.0
+    """A connection may take to open."""
+    silence: float = 60.0
+    """Without a message and without a ping for so long a connection is dead."""
+    lifetime: tuple[float, float] = (22 * 3600.0, 23 * 3600.0)
+    """A connection is replaced at an age in between; the exchange ends it at 24 h."""
+    quiet: float = 10.0
+    """A new connection that brings nothing for so long has a quiet market, and is sound."""
+    overlap: float = 1.0
+    """The old connection stays for so long once the new one delivers: servers differ in lag."""
+    control: float = MESSAGE_INTERVAL
+    first_backoff: float = 0.5
+    longest_backoff: float = 60.0
+    healthy: float = 60.0
+    """A connection that lived for so long ends the backoff."""
+
+
+@dataclass(frozen=True)
+class LineState:
+    """What the panel shows of a connection."""
+
+    symbols: tuple[str, ...]
+    open: bool = False
+    reconnects: int = 0
+    """Connections that were lost."""
+    rotations: int = 0
+    """Connections that were replaced while they lived."""
+    last_error: str = ""
+    """Why the last attempt failed, or the last connection ended early. It stays, for the record."""
+
+
+class Line:
+    """Keeps one subscription alive until it is cancelled.
+
+    Args:
+        opened: called when a connection is open and subscribed.
+        openings: how many connections may be opened, for all lines together.
+    """
+
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        subscription: Subscription,
+        *,
+        take: Take,
+        opened: Callable[[tuple[str, ...]], None],
+        handoff: Handoff,
+        openings: Budget,
+        timing: Timing,
+        jitter: Callable[[float, float], float],
+    ) -> None:
+        self._state = LineState(symbols)
+        self._subscription = subscription
+        self._take = take
+        self._opened = opened
+        self._handoff = handoff
+        self._openings = openings
+        self._timing = timing
+        self._jitter = jitter
+        self._backoff = Backoff(
+            jitter,
+            first=timing.first_backoff,
+            longest=timing.longest_backoff,
+            healthy=timing.healthy,
+        )
+        self._ever_open = False
+        self._sessions: list[_Session] = []
+        """Those that may be open: the present one, and its successor while they overlap."""
+
+    @property
+    def state(self) -> LineState:
+        """From any thread."""
+        is_open = any(not session.is_over for session in list(self._sessions))
+        return replace(self._state, open=is_open)
+
+    def hand_over(self, reason: str) -> None:
+        """Have another connection take over from the present one."""
+        for session in self._sessions[:1]:
+            session.leave(reason)
+
+    async def run(self) -> None:
+        """Deliver until cancelled.
+
+        Raises:
+            Refused: the exchange turned the very first connection away, and always will.
+        """
+        try:
+            session = await self._open()
+            while True:
+                await session.wait_due()
+                self._backoff.lived(session.age)
+                if session.ended:
+                    self._note(session.ended)
+                if session.is_over:
+                    session = await self._reconnect(session)
+                else:
+                    session = await self._rotate(session)
+        finally:
+            for each in list(self._sessions):
+                await self._close(each)
+
+    async def _reconnect(self, lost: "_Session") -> "_Session":
+        self._count(reconnects=1)
+        self._backoff.failed()
+        await self._close(lost)
+        return await self._open()
+
+    async def _rotate(self, session: "_Session") -> "_Session":
+        """The new connection delivers before the old one is closed."""
+        if session.age < self._timing.healthy:
+            self._backoff.failed()
+        successor = await self._open()
+        if not await successor.is_delivering():
+            self._backoff.failed()
+            session.leave(f"the replacement failed: {successor.ended}")
+            await self._close(successor)
+            return session
+        # One that was lost before the other delivered was not replaced in time.
+        if session.is_over:
+            self._count(reconnects=1)
+        else:
+            self._count(rotations=1)
+        await asyncio.sleep(self._timing.overlap)
+        await self._close(session)
+        return successor
+
+    async def _open(self) -> "_Session":
+        while True:
+            await asyncio.sleep(self._backoff.wait())
+            while wait := self._openings.ask(1):
+                self._note(f"too many connections were opened; the next one in {wait:.0f} s")
+                await asyncio.sleep(wait)
+            try:
+                return await self._attempt()
+            except InvalidStatus as error:
+                self._note(f"the exchange answered {error.response.status_code}")
+                if error.response.status_code in _PERMANENT and not self._ever_open:
+                    raise Refused(
+                        f"{self._state.last_error} to the first connection",
+                        remedy="check --exchange, --ws-url and --symbols",
+                    ) from None
+            except (OSError, WebSocketException) as error:
+                self._note(_describe(error))
+            self._backoff.failed()
+
+    async def _attempt(self) -> "_Session":
+        timing = self._timing
+        socket = await connect(
+            self._subscription.url,
+            open_timeout=timing.open,
+            close_timeout=1.0,
+            # The exchange pings us, and counts what we send.
+            ping_interval=None,
+            # Inflating costs more than it saves: a trade is 150 bytes.
+            compression=None,
+            create_connection=_Socket,
+        )
+        lifetime = self._jitter(*timing.lifetime)
+        session = _Session(cast(_Socket, socket), lifetime, self._take, self._handoff, timing)
+        self._sessions.append(session)
+        try:
+            for number, message in enumerate(self._subscription.messages):
+                if number:
+                    await asyncio.sleep(timing.control)
+                await socket.send(message)
+        except ConnectionClosed:
+            await self._close(session)
+            raise
+        self._ever_open = True
+        self._opened(self._state.symbols)
+        return session
+
+    async def _close(self, session: "_Session") -> None:
+        await session.close()
+        self._sessions.remove(session)
+
+    def _count(self, *, reconnects: int = 0, rotations: int = 0) -> None:
+        self._state = replace(
+            self._state,
+            reconnects=self._state.reconnects + reconnects,
+            rotations=self._state.rotations + rotations,
+        )
+
+    def _note(self, error: str) -> None:
+        self._state = replace(self._state, last_error=error)
+
+
+class _Socket(ClientConnection):
+    """Hands over at once what one read from the network brought, and knows when that was.
+
+    To take each message through recv() costs as much as all the rest together. A message in
+    fragments still goes that way, and with a websockets that knows no process_event() all do.
+    """
+
+    heard = 0.0
+    """When the server last sent anything: a message, or a ping, of which nobody else tells."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.messages: list[bytes] = []
+        self.gathered: Callable[[], object] = lambda: None
+        """Called when there are messages."""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = time.monotonic()
+        super().data_received(data)
+        if self.messages:
+            self.gathered()
+
+    def process_event(self, event: Event) -> None:
+        if isinstance(event, Frame) and event.fin and event.opcode in _WHOLE:
+            self.messages.append(bytes(event.data))
+        else:
+            super().process_event(event)
+
+
+class _Session:
+    """One open connection, read until it is lost or closed."""
+
+    def __init__(
+        self, socket: _Socket, lifetime: float, take: Take, handoff: Handoff, timing: Timing
+    ) -> None:
+        self.is_over = False
+        self.ended = ""
+        """Why it is over, or should be."""
+        self._socket = socket
+        self._take = take
+        self._handoff = handoff
+        self._timing = timing
+        self._opened_at = time.monotonic()
+        self._fault: Exception | None = None
+        self._due = asyncio.Event()
+        self._delivered = asyncio.Event()
+        self._end_of_life = asyncio.get_running_loop().call_later(lifetime, self._due.set)
+        self._pausing: asyncio.Task[None] | None = None
+        self._reading = asyncio.create_task(self._read())
+        self._watching = asyncio.create_task(self._watch())
+        socket.gathered = self._flush
+        # The first trades may have come in one piece with the answer to the handshake.
+        self._flush()
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self._opened_at
+
+    def leave(self, reason: str) -> None:
+        """Ask for a successor."""
+        self.ended = self.ended or reason
+        self._due.set()
+
+    async def wait_due(self) -> None:
+        """Return when the connection is lost, or when another one should take over."""
+        await self._due.wait()
+        self._due.clear()
+        self._raise_fault()
+
+    async def is_delivering(self) -> bool:
+        """Wait for the first message; a quiet market need not send one."""
+        try:
+            async with asyncio.timeout(self._timing.quiet):
+                await self._delivered.wait()
+        except TimeoutError:
+            return True
+        return not self.is_over
+
+    async def close(self) -> None:
+        if not self.is_over:
+            # What was sent before the end is in front of it, and comes in first.
+            await self._handoff.room()
+        self._end_of_life.cancel()
+        self._watching.cancel()
+        await self._socket.close()
+        await asyncio.wait([self._reading])
+        self._raise_fault()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                message = await self._socket.recv(decode=False)
+                self._socket.messages.append(message)
+                self._flush()
+                await self._handoff.room()
+        except ConnectionClosed as error:
+            self.ended = self.ended or _describe(error)
+        finally:
+            self._flush()
+            self.is_over = True
+            self._delivered.set()
+            self._due.set()
+
+    def _flush(self) -> None:
+        messages, self._socket.messages = self._socket.messages, []
+        if not messages:
+            return
+        try:
+            if self._take(messages):
+                self.leave("the server announced its shutdown")
+        except Exception as error:  # noqa: BLE001 - raised where the connection is waited for
+            self._fault = error
+            self._due.set()
+        self._delivered.set()
+        if self._handoff.full and self._pausing is None:
+            self._pausing = asyncio.create_task(self._pause())
+
+    async def _pause(self) -> None:
+        """Leave the socket unread until there is room: TCP then slows the sender down."""
+        self._socket.transport.pause_reading()
+        await self._handoff.room()
+        self._pausing = None
+        # Nothing was heard, because nobody listened.
+        self._socket.heard = time.monotonic()
+        self._socket.transport.resume_reading()
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    async def _watch(self) -> None:
+        silence = self._timing.silence
+        self._socket.heard = time.monotonic()
+        while True:
+            await asyncio.sleep(silence / 4)
+            if not self._handoff.full and time.monotonic() - self._socket.heard > silence:
+                self.ended = f"nothing was heard for {silence:g} s"
+                self._socket.transport.abort()
+                return
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,130 @@
+"""Where the exchanges are, and what differs between them."""
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from mcloud.config import did_you_mean
+from mcloud.errors import UsageError
+
+DEFAULT = "binance"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """One exchange's addresses, REST weights and limits.
+
+    Spot: https://developers.binance.com/docs/binance-spot-api-docs
+    """
+
+    name: str
+    ws_url: str
+    """In front of ``/stream?streams=…``."""
+    rest_url: str
+    api: str = "/api/v3"
+    has_history: bool = True
+    """Whether ``historicalTrades`` is there, which repair by id needs. Without it only the newest
+    ``page`` trades of a symbol can be fetched: at 30 trades/s the last half minute."""
+    page: int = 1000
+    """Trades in an answer, at most."""
+    history_weight: int = 25
+    recent_weight: int = 25
+    info_weight: int = 20
+    weight_limit: int = 6000
+    """A minute and IP address; what ``exchangeInfo`` says replaces it."""
+    ping_interval: float = 20.0
+    """Seconds between two pings of the server."""
+
+    @property
+    def history_path(self) -> str:
+        return f"{self.api}/historicalTrades"
+
+    @property
+    def recent_path(self) -> str:
+        return f"{self.api}/trades"
+
+    @property
+    def info_path(self) -> str:
+        return f"{self.api}/exchangeInfo"
+
+
+_SPOT = Endpoints(DEFAULT, "wss://stream.binance.com:9443", "https://api.binance.com")
+
+# Weights as on binance.com, which count rather too much than too little. The limit was 1,200 and
+# has been announced to become 6,000. https://docs.binance.us
+_US = replace(
+    _SPOT,
+    name="binance-us",
+    ws_url="wss://stream.binance.us:9443",
+    rest_url="https://api.binance.us",
+    weight_limit=1200,
+    ping_interval=180.0,
+)
+
+# Needs no key and is reachable where the others are not; it has trades and aggTrades but no
+# historicalTrades. `--rest-url https://api.binance.com` beside it brings repair back.
+# https://developers.binance.com/docs/binance-spot-api-docs/faqs/market_data_only
+_DATA = replace(
+    _SPOT,
+    name="binance-data",
+    ws_url="wss://data-stream.binance.vision",
+    rest_url="https://data-api.binance.vision",
+    has_history=False,
+)
+
+# USDⓈ-M futures, with two reservations. `@trade` works but is documented nowhere (aggTrade is), so
+# it may end without notice; and historicalTrades wants an API key (X-MBX-APIKEY), gives 500 trades
+# a page, none older than some months, and neither insurance-fund nor ADL trades, whose ids
+# therefore stay holes. Since 2026-04-23 the streams are under /market.
+# https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
+_FUTURES = Endpoints(
+    "binance-futures",
+    "wss://fstream.binance.com/market",
+    "https://fapi.binance.com",
+    api="/fapi/v1",
+    page=500,
+    history_weight=20,
+    recent_weight=5,
+    info_weight=1,
+    weight_limit=2400,
+    ping_interval=180.0,
+)
+
+KNOWN = {each.name: each for each in (_SPOT, _US, _DATA, _FUTURES)}
+
+
+def endpoints(name: str = DEFAULT, *, ws_url: str = "", rest_url: str = "") -> Endpoints:
+    """The exchange of that name, with addresses of one's own in place of its own.
+
+    Raises:
+        UsageError: there is no such exchange, or an address is none.
+    """
+    if name not in KNOWN:
+        raise UsageError(
+            f"no exchange {name!r}; there is {', '.join(KNOWN)}{did_you_mean(name, KNOWN)}",
+            remedy="others that speak Binance's protocol go by --ws-url and --rest-url",
+        )
+    chosen = KNOWN[name]
+    if ws_url:
+        chosen = replace(chosen, ws_url=_checked("--ws-url", ws_url, ("ws", "wss")))
+    if rest_url:
+        # Whether it has historicalTrades, its first answer tells.
+        url = _checked("--rest-url", rest_url, ("http", "https"))
+        chosen = replace(chosen, rest_url=url, has_history=True)
+    return chosen
+
+
+def _checked(option: str, url: str, schemes: tuple[str, ...]) -> str:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        sound = False
+    if not sound or parts.query or parts.fragment:
+        raise UsageError(
+            f"{option} is not an address: {url!r:.100}",
+            remedy=f"it begins with {schemes[-1]}:// and ends before the path",
+        )
+    url = url.rstrip("/")
+    for path in ("/stream", "/ws"):
+        url = url.removesuffix(path)
+    return url

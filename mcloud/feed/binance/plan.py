@@ -1,0 +1,67 @@
+"""Which symbols go over which connection, and what a connection says to get them.
+
+The limits: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcloud.errors import UsageError
+
+MAX_STREAMS = 1024  # a connection
+STREAMS = 200  # by default: so that one connection's loss is small
+
+CONNECTIONS, CONNECTIONS_WINDOW = 300, 300.0  # new ones an IP address, seconds
+# Half is left for other producers on this machine, which know nothing of each other.
+CONNECTIONS_MARGIN = 0.5
+
+# Five incoming messages a second, our pongs among them. Closed with 1008 have been seen at four
+# a second, none at two.
+MESSAGE_INTERVAL = 0.5  # seconds
+
+# Servers were seen to refuse URLs above 8,004 characters and SUBSCRIBE messages above 436 names;
+# proxies in between are stricter.
+MAX_URL = 2000  # characters
+NAMES = 100  # a message
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """What gets one connection its trades."""
+
+    url: str
+    messages: tuple[str, ...]
+    """To be sent once it is open, one every MESSAGE_INTERVAL seconds."""
+
+
+def spread(symbols: Sequence[str], streams: int = STREAMS) -> list[tuple[str, ...]]:
+    """Deal the symbols out to as few connections as hold ``streams`` of them each.
+
+    Neighbours go to different connections: users name the busy ones first.
+
+    Raises:
+        UsageError: a connection takes no such number of streams.
+    """
+    if not 1 <= streams <= MAX_STREAMS:
+        raise UsageError(f"a connection takes 1 to {MAX_STREAMS} streams, not {streams}")
+    connections = -(-len(symbols) // streams)
+    return [tuple(symbols[start::connections]) for start in range(connections)]
+
+
+def subscribe(ws_url: str, symbols: Sequence[str]) -> Subscription:
+    """The combined stream of the symbols' trades: by URL what it may hold, then by message."""
+    names = [f"{symbol.lower()}@trade" for symbol in symbols]
+    url = f"{ws_url}/stream?streams={names[0]}"
+    by_url = 1
+    for name in names[1:]:
+        if len(url) + 1 + len(name) > MAX_URL:
+            break
+        url += f"/{name}"
+        by_url += 1
+    rest = names[by_url:]
+    messages = (
+        {"method": "SUBSCRIBE", "params": rest[start : start + NAMES], "id": start // NAMES + 1}
+        for start in range(0, len(rest), NAMES)
+    )
+    return Subscription(url, tuple(map(json.dumps, messages)))

@@ -1,0 +1,64 @@
+"""What every source of trades offers, and what it has to say about its own input."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from mcloud.errors import UsageError
+from mcloud.market.trade import BadTrade, Trade, check_symbol
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line of the input that could have been a trade and is none."""
+
+    line: int
+    """Counted from 1."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a feed has read so far."""
+
+    trades: int = 0
+    """Trades handed out."""
+    skipped: int = 0
+    """Sound messages that were not asked for: other events, trades of other symbols."""
+    bad: int = 0
+    bad_examples: tuple[BadLine, ...] = ()
+    """The first few of the bad lines."""
+    truncated: str | None = None
+    """Where and why the input ended before its end, if it did."""
+
+
+class Feed(Protocol):
+    """A source of trades. Each iteration starts from the beginning."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that were asked for; if none were, those that are known of so far."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before the first trade, one sentence each."""
+
+    @property
+    def report(self) -> Report:
+        """The state of the newest iteration, at any time."""
+
+    def __iter__(self) -> Iterator[Trade]: ...
+
+
+def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
+    """Return the symbols in capitals, each once, in the order given.
+
+    Raises:
+        UsageError: there are none, or one of them cannot be a symbol.
+    """
+    if not symbols:
+        raise UsageError("no symbol is given", remedy="name at least one, such as BTCUSDT")
+    try:
+        return tuple(dict.fromkeys(check_symbol(symbol.strip().upper()) for symbol in symbols))
+    except BadTrade as error:
+        raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None

@@ -1,0 +1,61 @@
+"""Binance's stream messages, and our own archive lines, one JSON object a line."""
+
+import json
+from typing import Any
+
+from mcloud.market.trade import MAX_TIME, BadTrade, Trade
+
+# The messages without an event name "e" that are no trades: the answer to a subscription, the
+# partial book depth and the book ticker.
+# https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+_ANSWERS_AND_BOOKS = frozenset({"result", "error", "id", "lastUpdateId", "u"})
+
+
+def parse_message(line: str) -> Trade | None:
+    """Return the trade in a combined-stream, single-stream or archive line; None for other events.
+
+    Raises:
+        BadTrade: the line is no JSON object, or a trade with a wrong field.
+    """
+    message = _load(line)
+    data = message.get("data") if "stream" in message else message
+    if isinstance(data, list):
+        return None  # the "@arr" streams: many tickers in one message
+    if not isinstance(data, dict):
+        raise BadTrade("no data in the stream message")
+    event = data.get("e")
+    if event != "trade" and (event is not None or _ANSWERS_AND_BOOKS & data.keys()):
+        return None
+    time = data.get("T")
+    if type(time) is int:
+        data["T"] = to_milliseconds(time)
+    return Trade.from_binance(data)
+
+
+def is_recording(line: str) -> bool:
+    """Whether this line alone shows that the file is a recording of Binance streams."""
+    try:
+        message = _load(line)
+        named = "stream" in message or isinstance(message.get("e"), str)
+        return named or parse_message(line) is not None
+    except BadTrade:
+        return False
+
+
+def to_milliseconds(time: int) -> int:
+    """Bring a time in milliseconds or microseconds to milliseconds.
+
+    The two cannot be confused: the last millisecond of the year 9999 is, read as microseconds,
+    in January 1978.
+    """
+    return time // 1000 if time > MAX_TIME else time
+
+
+def _load(line: str) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BadTrade("not JSON") from None
+    if not isinstance(message, dict):
+        raise BadTrade("not a JSON object")
+    return message

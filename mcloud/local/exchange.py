@@ -1,0 +1,188 @@
+"""The local exchange: a Binance on loopback that trades what a feed says.
+
+It speaks Binance's spot ``@trade`` streams and the REST calls that a reader of trades needs, holds
+its clients to Binance's limits, and fails on demand.
+
+    with LocalExchange(trades) as exchange:
+        client = connect(exchange.ws_url + "/ws/btcusdt@trade")
+        exchange.fault("stall", symbol="BTCUSDT", seconds=5)
+        exchange.wait_finished()
+        exchange.played("BTCUSDT")
+
+Another process reaches the same over HTTP: ``/_mcloud/fault?kind=stall&symbol=BTCUSDT&seconds=5``,
+``/_mcloud/lift``, ``/_mcloud/begin`` and ``/_mcloud/state``.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from mcloud.errors import LocalError
+from mcloud.local.exchange_faults import Fault
+from mcloud.local.exchange_limits import Limits
+from mcloud.local.exchange_server import HOST, ExchangeServer
+from mcloud.market.trade import Trade
+
+T = TypeVar("T")
+
+
+class LocalExchange:
+    """An exchange in a thread of this process. All its methods may be called from any thread.
+
+    Args:
+        trades: a feed, or any trades in the order in which they are made; for ``endless``,
+            something that can be iterated again.
+        speed: 1.0 as it happened, a factor, or None for as fast as the clients read.
+        port: 0 for any that is free.
+        wait_for: ``@trade`` streams that must be subscribed to before the play begins: 0 begins
+            at once, 2 waits for the clients of two symbols.
+        endless: begin again at the end, with ids and times that go on.
+        limits: what a client may do.
+        seed: of what the fault ``reorder`` shuffles.
+        symbols: known to be traded; those of the first trades are listed anyway.
+    """
+
+    def __init__(
+        self,
+        trades: Iterable[Trade],
+        *,
+        speed: float | None = None,
+        port: int = 0,
+        wait_for: int = 1,
+        endless: bool = False,
+        limits: Limits | None = None,
+        seed: int = 1,
+        symbols: Collection[str] = (),
+    ) -> None:
+        self._server = ExchangeServer(
+            trades,
+            speed=speed,
+            wait_for=wait_for,
+            endless=endless,
+            limits=limits or Limits(),
+            seed=seed,
+            symbols=symbols,
+        )
+        self._port = port
+        self._ready = threading.Event()
+        self._finished = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
+
+    @property
+    def ws_url(self) -> str:
+        """Where Binance's is ``wss://stream.binance.com:9443``."""
+        return f"ws://{HOST}:{self._port}"
+
+    @property
+    def rest_url(self) -> str:
+        """Where Binance's is ``https://api.binance.com``."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Those that exchangeInfo lists."""
+        return self._call(lambda: self._server.symbols)
+
+    def start(self) -> Self:
+        """Listen.
+
+        Raises:
+            LocalError: the port is taken.
+        """
+        self._thread.start()
+        self._ready.wait()
+        if isinstance(self._error, OSError):
+            raise LocalError(
+                f"the exchange cannot listen on port {self._port}: {self._error.strerror}",
+                remedy="choose another with --port",
+            )
+        self._raise_error()
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and stop; what was played can still be read."""
+        if self._thread.is_alive():
+            self._call(self._stop.set)
+            self._thread.join()
+
+    def begin(self) -> None:
+        """Begin to play, whoever listens."""
+        self._call(self._server.begin)
+
+    def fault(self, kind: str, **fields: Any) -> None:
+        """Let something go wrong; see ``exchange_faults.KINDS`` for what there is.
+
+        Raises:
+            UsageError: there is no such fault, or it needs another field.
+        """
+        fault = Fault(kind, **fields)
+        self._call(lambda: self._server.fault(fault))
+
+    def lift(self) -> None:
+        """End the faults that go on."""
+        self._call(self._server.lift)
+
+    def played(self, symbol: str) -> list[Trade]:
+        """The trades made so far, in the order of their ids, whether they were sent or not."""
+        return self._call(lambda: self._server.tape.since(symbol, 0))
+
+    def state(self) -> dict[str, Any]:
+        """What ``/_mcloud/state`` says: trades made, connections and their streams, faults."""
+        return self._call(self._server.state)
+
+    def wait_finished(self, timeout: float | None = None) -> bool:
+        """Wait until all trades are made and all clients have what they are to get.
+
+        Returns False where that did not happen within ``timeout`` seconds, or before ``stop``.
+        Errors of the feed are raised here.
+        """
+        self._finished.wait(timeout)
+        self._raise_error()
+        return self._server.finished
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:  # noqa: BLE001 - raised where somebody waits
+            self._error = error
+        self._ready.set()
+        self._finished.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        await self._server.run(
+            self._port, on_start=self._note_start, on_finish=self._finished.set, stop=self._stop
+        )
+
+    def _note_start(self, port: int) -> None:
+        self._port = port
+        self._ready.set()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call where the server lives; once it is stopped, here."""
+        if not self._thread.is_alive():
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()

@@ -1,0 +1,208 @@
+"""What goes wrong at the local exchange, on demand."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from random import Random
+
+from mcloud.errors import UsageError
+from mcloud.market.trade import Trade
+
+KINDS = {
+    "cut": "drop connections without a word: the `count` oldest, or all",
+    "stall": "`symbol` is not sent any more; its trades go on and REST has them",
+    "repeat": "the last `count` trades are sent again",
+    "reorder": "trades are shuffled within windows of `count`",
+    "drop": "the next `count` trades (of `symbol`) are not sent",
+    "slow": "each connection gets at most `rate` bytes a second",
+    "refuse": "new streams are answered with `status`, or not at all",
+    "shutdown": "serverShutdown is announced, and `seconds` later all connections are closed",
+    "rest_429": "REST says too many requests, and to retry after `seconds`",
+    "rest_418": "REST says banned, and to retry after `seconds`",
+    "rest_error": "REST fails with `status`, 500 if left out",
+    "rest_gap": "REST does not have the trades `first` to `last` of `symbol`",
+}
+"""All of them. Those that go on do so for `seconds` or, REST's and `refuse`, for `count` requests,
+or until they are lifted."""
+
+_NEEDS = {
+    "stall": ("symbol",),
+    "repeat": ("count",),
+    "reorder": ("count",),
+    "drop": ("count",),
+    "slow": ("rate",),
+    "rest_gap": ("symbol", "first", "last"),
+}
+_IMMEDIATE = frozenset({"cut", "repeat", "shutdown"})
+REMEMBERED = 10_000
+"""Trades that ``repeat`` can reach back."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing to go wrong; see KINDS for which field means what."""
+
+    kind: str
+    seconds: float | None = None
+    count: int | None = None
+    symbol: str | None = None
+    rate: float | None = None
+    status: int | None = None
+    first: int | None = None
+    last: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"no fault {self.kind!r}; there is {', '.join(KINDS)}")
+        missing = [name for name in _NEEDS.get(self.kind, ()) if getattr(self, name) is None]
+        if missing:
+            raise UsageError(f"the fault {self.kind} needs {' and '.join(missing)}")
+        for name in ("seconds", "count", "rate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} is not above zero: {value}")
+        if self.status is not None and not _is_failure(self.status):
+            raise UsageError(f"not the HTTP status of a failure: {self.status}")
+
+
+def parse_fault(query: Mapping[str, str]) -> Fault:
+    """Read a fault from the query of a URL, such as ``kind=stall&symbol=BTCUSDT&seconds=5``.
+
+    Raises:
+        UsageError: an unknown kind or field, or a value that is no number or out of range.
+    """
+    unknown = query.keys() - {field.name for field in fields(Fault)}
+    if unknown:
+        raise UsageError(f"a fault has no {', '.join(sorted(unknown))}")
+    if "kind" not in query:
+        raise UsageError(f"which kind? there is {', '.join(KINDS)}")
+    symbol = query.get("symbol")
+    return Fault(
+        query["kind"],
+        seconds=_number(query, "seconds"),
+        count=_whole(query, "count"),
+        symbol=symbol.upper() if symbol else None,
+        rate=_number(query, "rate"),
+        status=_whole(query, "status"),
+        first=_whole(query, "first"),
+        last=_whole(query, "last"),
+    )
+
+
+class Faults:
+    """The faults that go on now. Times are seconds of one clock, whichever."""
+
+    def __init__(self) -> None:
+        self._running: list[_Running] = []
+
+    def begin(self, fault: Fault, now: float) -> None:
+        """Let a fault go on, unless it is one of a moment."""
+        if fault.kind not in _IMMEDIATE:
+            until = float("inf") if fault.seconds is None else now + fault.seconds
+            left = None if fault.kind == "reorder" else fault.count
+            self._running.append(_Running(fault, until, left))
+
+    def lift(self) -> None:
+        """End all of them."""
+        self._running.clear()
+
+    def active(self, kind: str, now: float, symbol: str | None = None) -> list[Fault]:
+        """Those of a kind that go on, for this symbol where they name one."""
+        if not self._running:
+            return []
+        return [each.fault for each in self._matching(kind, now, symbol)]
+
+    def take(self, kind: str, now: float, symbol: str | None = None) -> Fault | None:
+        """The oldest fault of a kind that goes on; one of its ``count`` is used up."""
+        if not self._running:
+            return None
+        for each in self._matching(kind, now, symbol):
+            if each.left is not None:
+                each.left -= 1
+            return each.fault
+        return None
+
+    def names(self, now: float) -> list[str]:
+        """The kinds that go on."""
+        self._forget(now)
+        return [each.fault.kind for each in self._running]
+
+    def _matching(self, kind: str, now: float, symbol: str | None) -> list["_Running"]:
+        self._forget(now)
+        return [
+            each
+            for each in self._running
+            if each.fault.kind == kind and each.fault.symbol in (None, symbol)
+        ]
+
+    def _forget(self, now: float) -> None:
+        self._running = [each for each in self._running if now < each.until and each.left != 0]
+
+
+class Wire:
+    """What of the trades is sent, and in which order: after ``stall``, ``drop``, ``reorder``."""
+
+    def __init__(self, faults: Faults, random: Random) -> None:
+        self._faults = faults
+        self._random = random
+        self._window: list[Trade] = []
+        self._sent: deque[Trade] = deque(maxlen=REMEMBERED)
+
+    def put(self, trade: Trade, now: float) -> list[Trade]:
+        """The trades to send after this one was made."""
+        if self._faults.active("stall", now, trade.symbol):
+            return []
+        if self._faults.take("drop", now, trade.symbol):
+            return []
+        self._window.append(trade)
+        reorders = self._faults.active("reorder", now)
+        if reorders and len(self._window) < (reorders[0].count or 0):
+            return []
+        return self.flush()
+
+    def flush(self) -> list[Trade]:
+        """The trades that wait to be shuffled."""
+        window, self._window = self._window, []
+        if len(window) > 1:
+            self._random.shuffle(window)
+        self._sent.extend(window)
+        return window
+
+    def repeat(self, count: int) -> list[Trade]:
+        """The last ``count`` trades that were sent."""
+        return list(self._sent)[-count:]
+
+
+@dataclass
+class _Running:
+    fault: Fault
+    until: float
+    left: int | None
+
+
+def without_gaps(trades: Iterable[Trade], gaps: Iterable[Fault]) -> list[Trade]:
+    """The trades that no ``rest_gap`` hides."""
+    hidden = [(gap.first or 0, gap.last or 0) for gap in gaps]
+    return [t for t in trades if not any(first <= t.id <= last for first, last in hidden)]
+
+
+def _is_failure(status: int) -> bool:
+    try:
+        return HTTPStatus(status) >= HTTPStatus.BAD_REQUEST
+    except ValueError:
+        return False
+
+
+def _number(query: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(query[name]) if name in query else None
+    except ValueError:
+        raise UsageError(f"{name} is not a number: {query[name]!r:.60}") from None
+
+
+def _whole(query: Mapping[str, str], name: str) -> int | None:
+    try:
+        return int(query[name]) if name in query else None
+    except ValueError:
+        raise UsageError(f"{name} is not a whole number: {query[name]!r:.60}") from None

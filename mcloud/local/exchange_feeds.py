@@ -1,0 +1,43 @@
+"""Feeds put together for the exchange: side by side, or one round after the other."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from operator import attrgetter
+
+from mcloud.market.trade import Trade
+
+
+class SideBySide:
+    """Several feeds as one, in the order of their times."""
+
+    def __init__(self, feeds: Iterable[Iterable[Trade]]) -> None:
+        self._feeds = list(feeds)
+
+    def __iter__(self) -> Iterator[Trade]:
+        return merge(*self._feeds, key=attrgetter("time"))
+
+
+def repeat(trades: Iterable[Trade]) -> Iterator[Trade]:
+    """Play a recording again and again, as if its market went on.
+
+    In each round ids go on where those of the round before ended, and times a second later.
+    """
+    id_shifts: dict[str, int] = defaultdict(int)
+    time_shift = 0
+    while True:
+        spans: dict[str, tuple[int, int]] = {}
+        first_time = last_time = None
+        for trade in trades:
+            low, high = spans.get(trade.symbol, (trade.id, trade.id))
+            spans[trade.symbol] = min(low, trade.id), max(high, trade.id)
+            first_time = trade.time if first_time is None else min(first_time, trade.time)
+            last_time = trade.time if last_time is None else max(last_time, trade.time)
+            yield trade._replace(
+                id=trade.id + id_shifts[trade.symbol], time=trade.time + time_shift
+            )
+        if first_time is None or last_time is None:
+            return
+        for symbol, (low, high) in spans.items():
+            id_shifts[symbol] += high - low + 1
+        time_shift += last_time - first_time + 1000

@@ -1,0 +1,293 @@
+"""The local exchange: one port of loopback on which a feed is traded.
+
+WebSocket and REST share the port. `websockets` reads the requests and answers those that are no
+WebSocket as well, one on a connection.
+"""
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict
+from http import HTTPStatus
+from itertools import chain, islice
+from random import Random
+from typing import Any
+from urllib.parse import parse_qsl
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response
+
+from mcloud.errors import UsageError
+from mcloud.feed.pace import pace
+from mcloud.local.exchange_faults import Fault, Faults, Wire, parse_fault
+from mcloud.local.exchange_feeds import repeat
+from mcloud.local.exchange_limits import Limits, Window
+from mcloud.local.exchange_reader import BadRequest, Connection, Reader, Wording, parse_path
+from mcloud.local.exchange_rest import Answer, Request, Rest
+from mcloud.local.exchange_tape import Tape
+from mcloud.local.exchange_wording import stream_event
+from mcloud.market.trade import Trade
+
+HOST = "127.0.0.1"
+CONTROL = "/_mcloud/"
+CLOSE_TIMEOUT = 1.0  # seconds that a client may take to say goodbye
+CHUNK = 64  # trades played between two turns of everybody else
+LOOK_AHEAD = 1_000  # trades read before the play begins, to know the symbols
+
+
+class ExchangeServer:
+    """Plays trades to its clients; everything happens in one event loop.
+
+    Args:
+        trades: in the order in which they are made.
+        speed: as in ``mcloud.feed.pace``; None plays as fast as the clients read.
+        wait_for: ``@trade`` streams that must be subscribed to before the play begins.
+        endless: begin again at the end, with ids and times that go on.
+        seed: of the shuffling.
+        symbols: listed by exchangeInfo before they trade; those of the first trades are as well.
+    """
+
+    def __init__(
+        self,
+        trades: Iterable[Trade],
+        *,
+        speed: float | None,
+        wait_for: int,
+        endless: bool,
+        limits: Limits,
+        seed: int,
+        symbols: Collection[str],
+    ) -> None:
+        played = iter(repeat(trades) if endless else trades)
+        head = list(islice(played, LOOK_AHEAD))
+        self._trades = chain(head, played)
+        self._listed = dict.fromkeys([*symbols, *(trade.symbol for trade in head)])
+        self._speed = speed
+        self._wait_for = wait_for
+        self._limits = limits
+        self._faults = Faults()
+        self._wire = Wire(self._faults, Random(seed))
+        self._readers: dict[Reader, None] = {}
+        self._by_stream: dict[str, list[Reader]] = {}
+        self._connections: dict[str, Window] = {}
+        self._begun = asyncio.Event()
+        self.finished = False
+        """True when all trades are made and all clients have what they are to get."""
+        self.tape = Tape()
+        self._rest = Rest(
+            self.tape, self._faults, limits, symbols=lambda: self.symbols, clock=time.time
+        )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self._listed, *self.tape.symbols]))
+
+    async def run(
+        self,
+        port: int,
+        *,
+        on_start: Callable[[int], None],
+        on_finish: Callable[[], None],
+        stop: asyncio.Event,
+    ) -> None:
+        """Serve until ``stop``; ``on_start`` is told the port. Errors of the feed end it."""
+        self._loop = asyncio.get_running_loop()
+        if not self._wait_for:
+            self._begun.set()
+        async with self._listen(port) as server:
+            on_start(next(iter(server.sockets)).getsockname()[1])
+            play = asyncio.create_task(self._play(on_finish))
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait([play, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if play.done():
+                play.result()
+            await stopped
+            play.cancel()
+
+    def begin(self) -> None:
+        """Begin to play, whoever listens."""
+        self._begun.set()
+
+    def fault(self, fault: Fault) -> None:
+        """Let something go wrong, now."""
+        self._faults.begin(fault, self._loop.time())
+        match fault.kind:
+            case "cut":
+                for reader in list(self._readers)[: fault.count]:
+                    reader.cut()
+            case "repeat":
+                self._send(self._wire.repeat(fault.count or 0))
+            case "reorder" if fault.seconds is not None:
+                self._loop.call_later(fault.seconds, self._flush)
+            case "shutdown":
+                pause = self._limits.notice if fault.seconds is None else fault.seconds
+                for reader in self._readers:
+                    reader.announce_shutdown()
+                    self._loop.call_later(pause, reader.close, CloseCode.GOING_AWAY)
+
+    def lift(self) -> None:
+        """End the faults that go on."""
+        self._faults.lift()
+        self._flush()
+
+    def state(self) -> dict[str, Any]:
+        """How far the play is, for a program."""
+        return {
+            "symbols": {symbol: self.tape.count(symbol) for symbol in self.symbols},
+            "begun": self._begun.is_set(),
+            "finished": self.finished,
+            "connections": [reader.streams for reader in self._readers],
+            "faults": self._faults.names(self._loop.time()),
+        }
+
+    def _listen(self, port: int) -> Server:
+        return serve(
+            self._serve,
+            HOST,
+            port,
+            process_request=self._process_request,
+            create_connection=Connection,
+            compression=None,  # Binance offers none
+            ping_interval=self._limits.ping,
+            ping_timeout=self._limits.pong,
+            close_timeout=CLOSE_TIMEOUT,
+            server_header=None,
+        )
+
+    async def _play(self, on_finish: Callable[[], None]) -> None:
+        await self._begun.wait()
+        waits: list[float] = []
+        paced = pace(self._trades, self._speed, clock=self._loop.time, sleep=waits.append)
+        for number, trade in enumerate(paced):
+            if waits:
+                await asyncio.sleep(waits.pop())
+            elif number % CHUNK == 0:
+                await self._breathe()
+            self.tape.add(trade)
+            self._send(self._wire.put(trade, self._loop.time()))
+        self._flush()
+        for reader in list(self._readers):
+            await reader.has_all()
+        self.finished = True
+        on_finish()
+
+    async def _breathe(self) -> None:
+        """Let the others run; at full speed, wait for the slowest client."""
+        await asyncio.sleep(0)
+        if self._speed is None:
+            for reader in list(self._readers):
+                await reader.has_room()
+
+    def _flush(self) -> None:
+        self._send(self._wire.flush())
+
+    def _send(self, trades: Iterable[Trade]) -> None:
+        for trade in trades:
+            stream = f"{trade.symbol.lower()}@trade"
+            messages: dict[Wording, str] = {}
+            for reader in self._by_stream.get(stream, ()):
+                message = messages.get(reader.wording)
+                if message is None:
+                    message = messages[reader.wording] = _word(trade, stream, reader.wording)
+                reader.offer(message)
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, Connection)
+        reader = Reader(
+            connection,
+            self._limits,
+            self._faults,
+            on_change=self._index,
+            wall_clock=time.time,
+        )
+        self._readers[reader] = None
+        try:
+            await reader.serve()
+        finally:
+            del self._readers[reader]
+            self._index()
+
+    def _index(self) -> None:
+        by_stream = defaultdict(list)
+        for reader in self._readers:
+            for stream in reader.streams:
+                by_stream[stream].append(reader)
+        self._by_stream = by_stream
+        if sum(stream.endswith("@trade") for stream in by_stream) >= self._wait_for:
+            self._begun.set()
+
+    def _process_request(
+        self, connection: ServerConnection, request: HttpRequest
+    ) -> Response | None:
+        if request.path.startswith(CONTROL):
+            return _respond(self._control(request.path))
+        address = connection.remote_address[0]
+        if "Upgrade" in request.headers:
+            return self._refusal(connection, request.path, address)
+        unit = request.headers.get("X-MBX-TIME-UNIT", "").upper()
+        asked = Request(request.path, address, microseconds=unit == "MICROSECOND")
+        return _respond(self._rest.answer(asked, self._loop.time()))
+
+    def _refusal(self, connection: ServerConnection, path: str, address: str) -> Response | None:
+        """Why a client gets no stream, or None where it does."""
+        now = self._loop.time()
+        if fault := self._faults.take("refuse", now):
+            if fault.status is None:
+                connection.transport.abort()
+            return connection.respond(HTTPStatus(fault.status or 503), "Refused.\n")
+        limits = self._limits
+        window = self._connections.setdefault(
+            address, Window(limits.connections, limits.connections_period)
+        )
+        if not window.allows(now):
+            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections.\n")
+        try:
+            parse_path(path, limits.streams)
+        except BadRequest as bad:
+            return connection.respond(HTTPStatus.BAD_REQUEST, f"{bad}\n")
+        return None
+
+    def _control(self, path: str) -> Answer:
+        """What a program says that has no Python object of ours."""
+        command, _, query = path.removeprefix(CONTROL).partition("?")
+        match command:
+            case "state":
+                return Answer(200, self.state())
+            case "begin":
+                self.begin()
+                return Answer(200, self.state())
+            case "lift":
+                self.lift()
+                return Answer(200, self.state())
+            case "fault":
+                try:
+                    fault = parse_fault(dict(parse_qsl(query)))
+                except UsageError as error:
+                    return Answer(400, {"error": str(error)})
+                self.fault(fault)
+                return Answer(200, {k: v for k, v in asdict(fault).items() if v is not None})
+        return Answer(404, {"error": "there is state, begin, lift and fault"})
+
+
+def _word(trade: Trade, stream: str, wording: Wording) -> str:
+    event = stream_event(trade, microseconds=wording.microseconds)
+    return f'{{"stream":"{stream}","data":{event}}}' if wording.combined else event
+
+
+def _respond(answer: Answer) -> Response:
+    body = json.dumps(answer.content, separators=(",", ":")).encode()
+    headers = Headers(
+        {
+            "Content-Type": "application/json;charset=UTF-8",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **answer.headers,
+        }
+    )
+    status = HTTPStatus(answer.status)
+    return Response(status.value, status.phrase, headers, body)

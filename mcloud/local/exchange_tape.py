@@ -1,0 +1,116 @@
+"""What has been traded so far, for the exchange's REST side.
+
+Of each symbol the newest trades are kept as they are and the older ones in envelopes of
+``BLOCK``: 5 or 6 bytes a trade instead of 430, so that a day of one symbol at 30 trades a second
+takes 16 MB. To read a page opens one or two envelopes.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from operator import attrgetter
+from typing import NamedTuple
+
+from mcloud.market.envelope import decode, encode
+from mcloud.market.trade import Trade
+
+BLOCK = 1_000  # trades
+_by_id = attrgetter("id")
+
+
+class Tape:
+    """The trades of all symbols, by id. A trade whose id is known changes nothing."""
+
+    def __init__(self) -> None:
+        self._rolls: dict[str, _Roll] = {}
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Those that have traded, in the order in which they first did."""
+        return tuple(self._rolls)
+
+    def add(self, trade: Trade) -> None:
+        roll = self._rolls.get(trade.symbol)
+        if roll is None:
+            roll = self._rolls[trade.symbol] = _Roll()
+        roll.add(trade)
+
+    def count(self, symbol: str) -> int:
+        roll = self._rolls.get(symbol)
+        return roll.count if roll else 0
+
+    def since(self, symbol: str, first_id: int, limit: int | None = None) -> list[Trade]:
+        """Up to ``limit`` trades from this id on, in the order of their ids."""
+        roll = self._rolls.get(symbol)
+        return roll.since(first_id, limit) if roll else []
+
+    def newest(self, symbol: str, limit: int) -> list[Trade]:
+        """Up to ``limit`` trades before now, in the order of their ids."""
+        roll = self._rolls.get(symbol)
+        return roll.newest(limit) if roll else []
+
+
+class _Block(NamedTuple):
+    last_id: int
+    body: str
+
+
+class _Roll:
+    """One symbol: blocks of ascending ids, then the newest trades."""
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+        self._tail: list[Trade] = []
+        self.count = 0
+
+    def add(self, trade: Trade) -> None:
+        if self._tail and trade.id <= self._tail[-1].id:
+            self._insert(trade)
+            return
+        self._tail.append(trade)
+        self.count += 1
+        # Two blocks, so that a trade out of order seldom has to open one.
+        if len(self._tail) >= 2 * BLOCK:
+            self._blocks.append(_pack(self._tail[:BLOCK]))
+            del self._tail[:BLOCK]
+
+    def since(self, first_id: int, limit: int | None) -> list[Trade]:
+        wanted: list[Trade] = []
+        for at in range(bisect_left(self._blocks, (first_id,)), len(self._blocks)):
+            if limit is not None and len(wanted) >= limit:
+                break
+            block = self._unpack(at)
+            wanted += block[bisect_left(block, first_id, key=_by_id) :]
+        wanted += self._tail[bisect_left(self._tail, first_id, key=_by_id) :]
+        return wanted[:limit]
+
+    def newest(self, limit: int) -> list[Trade]:
+        wanted = self._tail
+        for at in reversed(range(len(self._blocks))):
+            if len(wanted) >= limit:
+                break
+            wanted = self._unpack(at) + wanted
+        return wanted[max(0, len(wanted) - limit) :]
+
+    def _insert(self, trade: Trade) -> None:
+        """Put a trade that comes late where it belongs."""
+        at = bisect_left(self._blocks, (trade.id,))
+        if at == len(self._blocks):
+            self.count += _insert_new(self._tail, trade)
+            return
+        block = self._unpack(at)
+        self.count += _insert_new(block, trade)
+        self._blocks[at] = _pack(block)
+
+    def _unpack(self, at: int) -> list[Trade]:
+        return list(decode(self._blocks[at].body).trades)
+
+
+def _pack(trades: list[Trade]) -> _Block:
+    return _Block(trades[-1].id, encode(trades).body)
+
+
+def _insert_new(trades: list[Trade], trade: Trade) -> bool:
+    at = bisect_right(trades, trade.id, key=_by_id)
+    if at and trades[at - 1].id == trade.id:
+        return False
+    insort(trades, trade, key=_by_id)
+    return True

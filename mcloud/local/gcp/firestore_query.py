@@ -1,0 +1,321 @@
+"""Structured queries: from a request to documents in order, and aggregations over them."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import grpc
+
+from mcloud.local.gcp import firestore_filters as filters
+from mcloud.local.gcp import firestore_values as values
+from mcloud.local.gcp.firestore_documents import Collection, Documents
+from mcloud.local.gcp.firestore_names import (
+    DOCUMENT_NAME,
+    FieldPath,
+    collection_id,
+    field_path,
+    invalid,
+)
+from mcloud.local.gcp.firestore_protos import Document, DocumentMessage, StructuredQuery, Value
+from mcloud.local.gcp.firestore_values import Key
+from mcloud.local.gcp.rpc import Refusal
+
+_LOWEST: Key = (-1,)
+_HIGHEST: Key = (99,)
+
+
+@dataclass(frozen=True)
+class Order:
+    """One field that results are ordered by."""
+
+    path: FieldPath
+    descending: bool
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A position among the results: a prefix of their keys, and on which side of equals it lies."""
+
+    keys: tuple[Key, ...]
+    before: bool
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query with everything implied spelled out; ``parent`` is "" for the database's root."""
+
+    parent: str
+    collection_id: str
+    descendants: bool
+    where: filters.Filter
+    orders: tuple[Order, ...]
+    start: Cursor | None
+    end: Cursor | None
+    offset: int
+    limit: int | None
+    mask: tuple[FieldPath, ...] | None
+
+
+def parse_query(parent: str, message: Any) -> Query:
+    """A StructuredQuery below a parent path; INVALID_ARGUMENT or UNIMPLEMENTED if it cannot be."""
+    if message.HasField("find_nearest"):
+        raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "the embedded Firestore has no vector search")
+    if len(message.from_) > 1:
+        raise invalid("StructuredQuery.from cannot have more than one collection selector.")
+    if message.offset < 0:
+        raise invalid("offset is negative")
+    if message.HasField("limit") and message.limit.value < 0:
+        raise invalid("limit is negative")
+    # Without a selector the query is over everything below the parent.
+    source = message.from_[0] if message.from_ else None
+    descendants = source is None or source.all_descendants
+    collection = source.collection_id if source is not None else ""
+    if collection or not descendants:
+        collection_id(collection)
+
+    where = filters.parse_filter(message.where)
+    explicit = [_parse_order(order) for order in message.order_by]
+    _check_orders(explicit)
+    orders = _with_implied(explicit, where)
+    _check_scan(collection, where, orders)
+    return Query(
+        parent=parent,
+        collection_id=collection,
+        descendants=descendants,
+        where=where,
+        orders=orders,
+        start=_parse_cursor(message.start_at, explicit) if message.HasField("start_at") else None,
+        end=_parse_cursor(message.end_at, explicit) if message.HasField("end_at") else None,
+        offset=message.offset,
+        limit=message.limit.value if message.HasField("limit") else None,
+        mask=(
+            tuple(field_path(field.field_path) for field in message.select.fields)
+            if message.HasField("select")
+            else None
+        ),
+    )
+
+
+def parse_aggregation(parent: str, message: Any) -> Query:
+    """The query whose documents a StructuredAggregationQuery is about.
+
+    As on the real service, these have all the fields that are summed or averaged, so a count beside
+    a sum counts only them.
+    """
+    query = parse_query(parent, message.structured_query)
+    fields = {
+        field_path(operation.field.field_path)
+        for aggregation in message.aggregations
+        for operation in (aggregation.sum, aggregation.avg)
+        if operation.HasField("field")
+    }
+    present = (filters.Condition(path, "EXISTS") for path in sorted(fields))
+    return replace(query, where=filters.Composite(True, (query.where, *present)))
+
+
+def run_query(documents: Documents, query: Query) -> list[DocumentMessage]:
+    """The matching documents in order, whole (``mask`` is not applied)."""
+    collections = documents.below(query.parent, query.collection_id, query.descendants)
+    if len(collections) == 1 and _index_gives_order(query):
+        matches = _matches(collections[0], query)
+    else:
+        found = [match for collection in collections for match in _matches(collection, query)]
+        # Sorting is stable, so the last order goes first.
+        for order in reversed(query.orders):
+            found.sort(key=_sort_key(order), reverse=order.descending)
+        matches = iter(found)
+    end = None if query.limit is None else query.offset + query.limit
+    return list(islice(matches, query.offset, end))
+
+
+def project(document: DocumentMessage, mask: tuple[FieldPath, ...] | None) -> DocumentMessage:
+    """The document with only the fields of the mask; without a mask, the document itself."""
+    if mask is None:
+        return document
+    part = Document(
+        name=document.name,
+        create_time=document.create_time,
+        update_time=document.update_time,
+    )
+    for path in mask:
+        value = None if path == DOCUMENT_NAME else values.value_at(document.fields, path)
+        if value is not None:
+            values.set_at(part.fields, path, value)
+    return part
+
+
+def aggregate(found: list[DocumentMessage], aggregations: Any) -> dict[str, Any]:
+    """Values by alias for StructuredAggregationQuery.aggregations over a query's documents."""
+    if not aggregations:
+        raise invalid("Aggregations can not be empty.")
+    results: dict[str, Any] = {}
+    for number, aggregation in enumerate(aggregations, 1):
+        alias = aggregation.alias or f"field_{number}"
+        if alias in results:
+            raise invalid(f"Aggregation aliases contain duplicate alias: {alias}.")
+        results[alias] = _aggregate_one(found, aggregation)
+    return results
+
+
+def _parse_order(message: Any) -> Order:
+    descending = message.direction == StructuredQuery.Direction.DESCENDING
+    return Order(field_path(message.field.field_path), descending)
+
+
+def _check_orders(orders: list[Order]) -> None:
+    paths = [order.path for order in orders]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise invalid(f"order by clause cannot contain duplicate fields {'.'.join(path)}")
+    if DOCUMENT_NAME in paths[:-1]:
+        raise invalid("order by clause cannot contain more fields after the key")
+
+
+def _check_scan(collection: str, where: filters.Filter, orders: tuple[Order, ...]) -> None:
+    """Refuse what neither the real service without an index nor Google's emulator can scan."""
+    fields = {order.path for order in orders}
+    fields.update(condition.path for condition in filters.conditions(where))
+    if fields == {DOCUMENT_NAME} and orders[0].descending:
+        raise Refusal(
+            grpc.StatusCode.FAILED_PRECONDITION, "Firestore does not support descending key scans"
+        )
+    if fields != {DOCUMENT_NAME} and not collection:
+        raise invalid("A query over all collections can filter and order by __name__ only.")
+
+
+def _with_implied(explicit: list[Order], where: filters.Filter) -> tuple[Order, ...]:
+    """The orders that the service adds: google/firestore/v1/query.proto, order_by."""
+    paths = [order.path for order in explicit]
+    if DOCUMENT_NAME in paths:
+        return tuple(explicit)
+    descending = explicit[-1].descending if explicit else False
+    implied = [path for path in filters.inequality_paths(where) if path not in paths]
+    if DOCUMENT_NAME in implied:
+        implied.remove(DOCUMENT_NAME)
+    return (*explicit, *(Order(path, descending) for path in [*implied, DOCUMENT_NAME]))
+
+
+def _parse_cursor(message: Any, orders: list[Order]) -> Cursor:
+    if len(message.values) > len(orders):
+        raise invalid("Cursor has too many values.")
+    keys = tuple(values.sort_key(value) for value in message.values)
+    for key, order in zip(keys, orders, strict=False):
+        if order.path == DOCUMENT_NAME and not values.is_name_key(key):
+            raise invalid("A cursor's value for __name__ must be a reference.")
+    return Cursor(keys, message.before)
+
+
+def _index_gives_order(query: Query) -> bool:
+    """Whether one collection read along its index is already in the query's order."""
+    *fields, name = query.orders
+    return not fields or (len(fields) == 1 and fields[0].descending == name.descending)
+
+
+def _matches(collection: Collection, query: Query) -> Iterator[DocumentMessage]:
+    """The collection's matching documents, by the first order and then by id."""
+    for document in _candidates(collection, query):
+        if query.where.holds(document) and _within(document, query):
+            yield document
+
+
+def _candidates(collection: Collection, query: Query) -> Iterator[DocumentMessage]:
+    first = query.orders[0]
+    low, high = _bounds(query)
+    if first.path != DOCUMENT_NAME:
+        return collection.by_field(first.path, low, high, first.descending)
+    if (low, high) == (_LOWEST, _HIGHEST):
+        for condition in filters.required(query.where):
+            if condition.operator == "EQUAL":
+                key = condition.operands[0]
+                return collection.by_field(condition.path, key, key, first.descending)
+    return collection.by_name(low, high, first.descending)
+
+
+def _bounds(query: Query) -> tuple[Key, Key]:
+    """A range of keys of the first order outside of which nothing matches."""
+    first = query.orders[0]
+    low, high = _LOWEST, _HIGHEST
+    for condition in filters.required(query.where):
+        bounds = condition.bounds() if condition.path == first.path else None
+        if bounds is not None:
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+    lower, upper = (query.end, query.start) if first.descending else (query.start, query.end)
+    if lower is not None and lower.keys:
+        low = max(low, lower.keys[0])
+    if upper is not None and upper.keys:
+        high = min(high, upper.keys[0])
+    return low, high
+
+
+def _sort_key(order: Order) -> Callable[[DocumentMessage], Any]:
+    return lambda document: values.key_at(document, order.path)
+
+
+def _within(document: DocumentMessage, query: Query) -> bool:
+    """Whether the document has every ordered field and lies between the cursors."""
+    keys = []
+    # The name and the first order's field are there: the candidates come from their index.
+    if query.start is None and query.end is None and len(query.orders) <= 2:
+        return True
+    for order in query.orders:
+        key = values.key_at(document, order.path)
+        if key is None:
+            return False
+        keys.append(key)
+    if query.start is not None and _side(keys, query.start, query.orders) < 0:
+        return False
+    return query.end is None or _side(keys, query.end, query.orders) < 0
+
+
+def _side(keys: list[Key], cursor: Cursor, orders: tuple[Order, ...]) -> int:
+    """-1 where the keys come before the position, 1 where they come after it."""
+    for key, mark, order in zip(keys, cursor.keys, orders, strict=False):
+        if key != mark:
+            return 1 if (key > mark) != order.descending else -1
+    return 1 if cursor.before else -1
+
+
+def _aggregate_one(found: list[DocumentMessage], aggregation: Any) -> Any:
+    kind = aggregation.WhichOneof("operator")
+    if kind == "count":
+        count = len(found)
+        if aggregation.count.HasField("up_to"):
+            if aggregation.count.up_to.value <= 0:
+                raise invalid("up_to must be greater than zero.")
+            count = min(count, aggregation.count.up_to.value)
+        return Value(integer_value=count)
+    if kind == "sum":
+        return _sum(_numbers(found, aggregation.sum.field.field_path))
+    if kind == "avg":
+        numbers = _numbers(found, aggregation.avg.field.field_path)
+        if not numbers:
+            return Value(null_value=0)
+        return Value(double_value=_float_sum(numbers) / len(numbers))
+    raise invalid("An aggregation names no operator.")
+
+
+def _numbers(found: list[DocumentMessage], text: str) -> list[int | float]:
+    path = field_path(text)
+    numbers: list[int | float] = []
+    for document in found:
+        value = values.value_at(document.fields, path)
+        kind = None if value is None else value.WhichOneof("value_type")
+        if kind in ("integer_value", "double_value"):
+            numbers.append(getattr(value, kind))
+    return numbers
+
+
+def _sum(numbers: list[int | float]) -> Any:
+    if all(isinstance(number, int) for number in numbers):
+        total = sum(numbers)
+        if -(2**63) <= total < 2**63:
+            return Value(integer_value=int(total))
+    return Value(double_value=_float_sum(numbers))
+
+
+def _float_sum(numbers: list[int | float]) -> float:
+    floats = [float(number) for number in numbers]
+    # fsum refuses what IEEE 754 defines: infinities that cancel, and sums that overflow.
+    return math.fsum(floats) if math.isfinite(sum(map(abs, floats))) else sum(floats)

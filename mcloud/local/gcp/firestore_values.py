@@ -1,0 +1,203 @@
+"""Values: their order across types, their size, and what may be stored.
+
+Order and sizes as documented: https://cloud.google.com/firestore/docs/concepts/data-types and
+https://cloud.google.com/firestore/docs/storage-size.
+"""
+
+import re
+from typing import Any, TypeAlias
+
+from mcloud.local.gcp.firestore_names import (
+    DOCUMENT_NAME,
+    FieldPath,
+    check_field_name,
+    document_path,
+    invalid,
+)
+from mcloud.local.gcp.firestore_protos import DocumentMessage, FieldsMessage, ValueMessage
+
+# A key compares as the value does: the rank of its type, then what orders values of that type.
+# Python's own order does the rest: str by code point (the order of the UTF-8 bytes), int with float
+# exactly, tuples element by element and then by length.
+Key: TypeAlias = tuple[Any, ...]
+
+NULL: Key = (0,)
+NAN: Key = (2,)
+_BOOLEAN, _NUMBER, _TIMESTAMP, _STRING, _BYTES = 1, 3, 4, 5, 6
+_REFERENCE, _GEO_POINT, _ARRAY, _VECTOR, _MAP = 7, 8, 9, 10, 11
+
+_MAX_DEPTH = 20
+_MAX_DOCUMENT_BYTES = 1_048_576
+_MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
+
+_NUMERIC_ID = re.compile(r"__id-?[0-9]+__")
+
+
+def sort_key(value: ValueMessage) -> Key:
+    """What orders the value among all values; equal values have equal keys."""
+    kind = value.WhichOneof("value_type")
+    if kind == "string_value":
+        return (_STRING, value.string_value)
+    if kind == "integer_value":
+        return (_NUMBER, value.integer_value)
+    if kind == "double_value":
+        number = value.double_value
+        return (_NUMBER, number) if number == number else NAN
+    if kind == "null_value":
+        return NULL
+    if kind == "boolean_value":
+        return (_BOOLEAN, value.boolean_value)
+    if kind == "timestamp_value":
+        return (_TIMESTAMP, value.timestamp_value.seconds, value.timestamp_value.nanos)
+    if kind == "map_value":
+        return _map_key(value.map_value.fields)
+    if kind == "array_value":
+        return (_ARRAY, tuple(sort_key(element) for element in value.array_value.values))
+    if kind == "bytes_value":
+        return (_BYTES, value.bytes_value)
+    if kind == "reference_value":
+        return name_key(value.reference_value)
+    if kind == "geo_point_value":
+        return (_GEO_POINT, value.geo_point_value.latitude, value.geo_point_value.longitude)
+    raise invalid(f"Cannot convert firestore.v1.Value with type {kind or 'unset'}.")
+
+
+def name_key(name: str) -> Key:
+    """The key of a reference to the document of that full name."""
+    # Numeric ids, which Datastore leaves behind, come before all others. None can be written here;
+    # the client's recursive queries use the smallest of them as a bound.
+    segments = ("" if _NUMERIC_ID.fullmatch(segment) else segment for segment in name.split("/"))
+    return (_REFERENCE, tuple(segments))
+
+
+def is_name_key(key: Key) -> bool:
+    """Whether the key is that of a reference."""
+    return bool(key[0] == _REFERENCE)
+
+
+def key_at(document: DocumentMessage, path: FieldPath) -> Key | None:
+    """The key of a document's field, or of its name; None where it has no such field."""
+    if path == DOCUMENT_NAME:
+        return name_key(document.name)
+    value = value_at(document.fields, path)
+    return None if value is None else sort_key(value)
+
+
+def value_at(fields: FieldsMessage, path: FieldPath) -> ValueMessage | None:
+    """The value at a path through nested maps, or None."""
+    for segment in path[:-1]:
+        value = fields.get(segment)
+        if value is None or not value.HasField("map_value"):
+            return None
+        fields = value.map_value.fields
+    return fields.get(path[-1])
+
+
+def set_at(fields: FieldsMessage, path: FieldPath, value: ValueMessage) -> None:
+    """Put a value at a path; what stands in the way and is no map gives way to one."""
+    for segment in path[:-1]:
+        # Reading map_value.fields alone would not turn an absent or scalar value into a map.
+        inner = fields[segment].map_value
+        inner.SetInParent()
+        fields = inner.fields
+    fields[path[-1]].CopyFrom(value)
+
+
+def delete_at(fields: FieldsMessage, path: FieldPath) -> None:
+    """Remove the value at a path, if there is one."""
+    for segment in path[:-1]:
+        value = fields.get(segment)
+        if value is None or not value.HasField("map_value"):
+            return
+        fields = value.map_value.fields
+    fields.pop(path[-1], None)
+
+
+def settle(fields: FieldsMessage) -> None:
+    """Make a document's fields what Firestore stores, in place; INVALID_ARGUMENT if it cannot.
+
+    Timestamps are cut to microseconds.
+    """
+    for name, value in fields.items():
+        check_field_name(name)
+        _settle_value(value, 0)
+
+
+def check_size(document: DocumentMessage) -> None:
+    """INVALID_ARGUMENT for a document of more than 1 MiB as Firestore counts it."""
+    # No value counts for more than four times its encoding here (a point at 0, 0 does: 16 bytes
+    # for 4), so the count is worth its time only for documents that come near.
+    if document.ByteSize() * 4 < _MAX_DOCUMENT_BYTES:
+        return
+    path = document_path(document.name)
+    names = f"{path.collection}/{path.id}".split("/")
+    size = 16 + sum(len(name.encode()) + 1 for name in names) + _fields_size(document.fields) + 32
+    if size > _MAX_DOCUMENT_BYTES:
+        raise invalid(
+            f'Document "{document.name}" cannot be written because its size ({size:,} bytes) '
+            f"exceeds the maximum allowed size of {_MAX_DOCUMENT_BYTES:,} bytes."
+        )
+
+
+def _map_key(fields: FieldsMessage) -> Key:
+    if _is_vector(fields):
+        values = fields["value"].array_value.values
+        return (_VECTOR, len(values), tuple(sort_key(element) for element in values))
+    return (_MAP, tuple((name, sort_key(fields[name])) for name in sorted(fields)))
+
+
+def _is_vector(fields: FieldsMessage) -> bool:
+    marker = fields.get("__type__")
+    return marker is not None and marker.string_value == "__vector__"
+
+
+def _settle_value(value: ValueMessage, depth: int) -> None:
+    kind = value.WhichOneof("value_type")
+    if kind == "map_value":
+        _check_depth(depth)
+        fields = value.map_value.fields
+        if _is_vector(fields):
+            return
+        for name, inner in fields.items():
+            check_field_name(name)
+            _settle_value(inner, depth + 1)
+    elif kind == "array_value":
+        _check_depth(depth)
+        for element in value.array_value.values:
+            if element.HasField("array_value"):
+                raise invalid("Cannot convert an array value in an array value.")
+            _settle_value(element, depth + 1)
+    elif kind == "timestamp_value":
+        stamp = value.timestamp_value
+        if not _MIN_SECONDS <= stamp.seconds <= _MAX_SECONDS:
+            raise invalid("A timestamp is outside of the years 1 to 9999.")
+        stamp.nanos -= stamp.nanos % 1_000
+    elif kind is None:
+        raise invalid("Cannot convert firestore.v1.Value with type unset.")
+
+
+def _check_depth(depth: int) -> None:
+    if depth >= _MAX_DEPTH:
+        raise invalid(f"Maps and arrays are nested more than {_MAX_DEPTH} deep.")
+
+
+def _fields_size(fields: FieldsMessage) -> int:
+    return sum(len(name.encode()) + 1 + _value_size(value) for name, value in fields.items())
+
+
+def _value_size(value: ValueMessage) -> int:
+    kind = value.WhichOneof("value_type")
+    if kind == "map_value":
+        return _fields_size(value.map_value.fields)
+    if kind == "array_value":
+        return sum(_value_size(element) for element in value.array_value.values)
+    if kind == "string_value":
+        return len(value.string_value.encode()) + 1
+    if kind == "bytes_value":
+        return len(value.bytes_value)
+    if kind == "reference_value":
+        _, _, path = value.reference_value.partition("/documents/")
+        return 16 + sum(len(name.encode()) + 1 for name in path.split("/"))
+    if kind == "geo_point_value":
+        return 16
+    return 1 if kind in ("null_value", "boolean_value") else 8

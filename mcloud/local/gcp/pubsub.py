@@ -1,0 +1,439 @@
+"""The embedded Pub/Sub: its RPCs, for the real ``google-cloud-pubsub`` clients.
+
+Topics, publish, subscriptions, pull, streaming pull and push, with ack deadlines, backoff and dead
+letters. Ordering, filters, exactly-once, schemas, seek and snapshots are refused by name. Delivery
+is at least once and not in order, as on Google's.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.pubsub_v1.types import pubsub as types
+
+from mcloud.local.gcp import pubsub_rules as rules
+from mcloud.local.gcp.monitoring_distribution import Histogram
+from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
+from mcloud.local.gcp.pubsub_stream import Stream
+from mcloud.local.gcp.pubsub_subscription import Subscription
+from mcloud.local.gcp.rpc import Refusal, Service, invalid
+
+PULL_WAIT: Final = 60.0  # seconds; Google's emulator waits as long for a first message
+STREAM_BATCH: Final = 100  # messages an answer, so that streams side by side get equal shares
+
+_PublishResponse: Any = types.PublishResponse.pb()
+_PubsubMessage: Any = types.PubsubMessage.pb()
+_PullResponse: Any = types.PullResponse.pb()
+_StreamingPullResponse: Any = types.StreamingPullResponse.pb()
+_Subscription: Any = types.Subscription.pb()
+_Topic: Any = types.Topic.pb()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What Cloud Monitoring may know about one subscription. Ages in seconds, latencies in ms."""
+
+    project: str
+    subscription: str
+    function: str
+    undelivered: int
+    oldest_age: float
+    latencies: Mapping[str, Histogram]
+
+
+@dataclass(slots=True)
+class _TopicState:
+    settings: Any
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+
+
+class PubSub:
+    """All projects of one server. ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._topics: dict[str, _TopicState] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        # Growing over restarts too, so that an old ack id never fits a new message.
+        self._last_id = int(clock() * 1_000_000)
+
+    def services(self) -> list[Service]:
+        """The gRPC services to put on a server."""
+        publisher = Service("google.pubsub.v1.Publisher", "Pub/Sub")
+        for method, handler, request, response in (
+            ("CreateTopic", self.create_topic, types.Topic, types.Topic),
+            ("GetTopic", self.get_topic, types.GetTopicRequest, types.Topic),
+            ("ListTopics", self.list_topics, types.ListTopicsRequest, types.ListTopicsResponse),
+            (
+                "ListTopicSubscriptions",
+                self.list_topic_subscriptions,
+                types.ListTopicSubscriptionsRequest,
+                types.ListTopicSubscriptionsResponse,
+            ),
+            ("DeleteTopic", self.delete_topic, types.DeleteTopicRequest, Empty),
+            ("Publish", self.publish, types.PublishRequest, types.PublishResponse),
+        ):
+            publisher.unary(method, handler, _raw(request), _raw(response))
+        subscriber = Service("google.pubsub.v1.Subscriber", "Pub/Sub")
+        for method, handler, request, response in (
+            (
+                "CreateSubscription",
+                self.create_subscription,
+                types.Subscription,
+                types.Subscription,
+            ),
+            (
+                "GetSubscription",
+                self.get_subscription,
+                types.GetSubscriptionRequest,
+                types.Subscription,
+            ),
+            (
+                "ListSubscriptions",
+                self.list_subscriptions,
+                types.ListSubscriptionsRequest,
+                types.ListSubscriptionsResponse,
+            ),
+            (
+                "UpdateSubscription",
+                self.update_subscription,
+                types.UpdateSubscriptionRequest,
+                types.Subscription,
+            ),
+            (
+                "DeleteSubscription",
+                self.delete_subscription,
+                types.DeleteSubscriptionRequest,
+                Empty,
+            ),
+            ("ModifyPushConfig", self.modify_push_config, types.ModifyPushConfigRequest, Empty),
+            ("Pull", self.pull, types.PullRequest, types.PullResponse),
+            ("Acknowledge", self.acknowledge, types.AcknowledgeRequest, Empty),
+            (
+                "ModifyAckDeadline",
+                self.modify_ack_deadline,
+                types.ModifyAckDeadlineRequest,
+                Empty,
+            ),
+        ):
+            subscriber.unary(method, handler, _raw(request), _raw(response))
+        subscriber.streaming(
+            "StreamingPull",
+            self.streaming_pull,
+            _raw(types.StreamingPullRequest),
+            _StreamingPullResponse,
+            client_streams=True,
+        )
+        return [publisher, subscriber]
+
+    def close(self) -> None:
+        """End the open streams, so that the server can stop; their clients will try again."""
+        for subscription in self._subscriptions.values():
+            subscription.close(Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping."))
+
+    def observe(self) -> list[Observation]:
+        """The state of every subscription, for Cloud Monitoring."""
+        now = self._clock()
+        observed = []
+        for name, subscription in self._subscriptions.items():
+            _, project, _, short = name.split("/")
+            oldest = subscription.backlog.oldest()
+            observed.append(
+                Observation(
+                    project=project,
+                    subscription=short,
+                    function=subscription.settings.labels.get("function", short),
+                    undelivered=len(subscription.backlog),
+                    oldest_age=max(0.0, now - _seconds(oldest.message.publish_time))
+                    if oldest
+                    else 0.0,
+                    latencies=subscription.latencies,
+                )
+            )
+        return observed
+
+    def dump(self) -> dict[str, Any]:
+        """Topics, subscriptions and what they owe. Leases end with the process."""
+        messages: dict[str, str] = {}
+        subscriptions = []
+        for subscription in self._subscriptions.values():
+            pending = []
+            for owed in subscription.backlog.pending():
+                message_id = owed.message.message_id
+                pending.append([message_id, owed.attempts])
+                if message_id not in messages:
+                    messages[message_id] = _encode(owed.message)
+            subscriptions.append({"settings": _encode(subscription.settings), "pending": pending})
+        return {
+            "last_id": self._last_id,
+            "topics": [_encode(topic.settings) for topic in self._topics.values()],
+            "messages": messages,
+            "subscriptions": subscriptions,
+        }
+
+    def load(self, dump: dict[str, Any]) -> None:
+        """Take up what ``dump`` gave; on the running event loop, for pushes start at once."""
+        self._last_id = max(self._last_id, dump["last_id"])
+        for encoded in dump["topics"]:
+            topic = _decode(_Topic, encoded)
+            self._topics[topic.name] = _TopicState(topic)
+        messages = {
+            message_id: _decode(_PubsubMessage, encoded)
+            for message_id, encoded in dump["messages"].items()
+        }
+        for saved in dump["subscriptions"]:
+            subscription = self._add_subscription(_decode(_Subscription, saved["settings"]))
+            for message_id, attempts in saved["pending"]:
+                message = messages[message_id]
+                subscription.offer(message, message.ByteSize(), attempts)
+        for subscription in self._subscriptions.values():
+            subscription.settle()
+
+    async def create_topic(self, request: Any, _context: Any) -> Any:
+        """A new topic, or ALREADY_EXISTS."""
+        rules.check_topic(request)
+        if request.name in self._topics:
+            raise rules.already_exists(request.name)
+        self._topics[request.name] = _TopicState(request)
+        return request
+
+    async def get_topic(self, request: Any, _context: Any) -> Any:
+        """A topic's settings, or NOT_FOUND."""
+        return self._topic(request.topic).settings
+
+    async def list_topics(self, request: Any, _context: Any) -> Any:
+        """One page of a project's topics, by name."""
+        names, token = _page(self._topics, request.project, request)
+        return _raw(types.ListTopicsResponse)(
+            topics=[self._topics[name].settings for name in names], next_page_token=token
+        )
+
+    async def list_topic_subscriptions(self, request: Any, _context: Any) -> Any:
+        """One page of the names of a topic's subscriptions."""
+        names, token = _page(self._topic(request.topic).subscriptions, "projects", request)
+        return _raw(types.ListTopicSubscriptionsResponse)(
+            subscriptions=names, next_page_token=token
+        )
+
+    async def delete_topic(self, request: Any, _context: Any) -> Any:
+        """Its subscriptions stay, with what they owe and ``_deleted-topic_`` for a topic."""
+        topic = self._topic(request.topic)
+        del self._topics[request.topic]
+        for subscription in topic.subscriptions.values():
+            subscription.settings.topic = rules.DELETED_TOPIC
+        return Empty()
+
+    async def publish(self, request: Any, _context: Any) -> Any:
+        """Hand messages to every subscription of a topic."""
+        topic = self._topic(request.topic)
+        rules.check_publish(request)
+        return _PublishResponse(message_ids=self._deliver(topic, request.messages))
+
+    async def create_subscription(self, request: Any, _context: Any) -> Any:
+        """A new subscription; it gets what is published from now on."""
+        rules.complete_subscription(request)
+        if request.name in self._subscriptions:
+            raise rules.already_exists(request.name)
+        self._topic(request.topic)
+        self._check_dead_letter_topic(request)
+        return self._add_subscription(request).settings
+
+    async def get_subscription(self, request: Any, _context: Any) -> Any:
+        """A subscription's settings, or NOT_FOUND."""
+        return self._subscription(request.subscription).settings
+
+    async def list_subscriptions(self, request: Any, _context: Any) -> Any:
+        """One page of a project's subscriptions, by name."""
+        names, token = _page(self._subscriptions, request.project, request)
+        return _raw(types.ListSubscriptionsResponse)(
+            subscriptions=[self._subscriptions[name].settings for name in names],
+            next_page_token=token,
+        )
+
+    async def update_subscription(self, request: Any, _context: Any) -> Any:
+        """Change the masked fields."""
+        subscription = self._subscription(request.subscription.name)
+        settings = rules.updated_subscription(
+            subscription.settings, request.subscription, request.update_mask
+        )
+        self._check_dead_letter_topic(settings)
+        subscription.configure(settings)
+        return settings
+
+    async def delete_subscription(self, request: Any, _context: Any) -> Any:
+        """Delete a subscription and what it owes; its streams end with NOT_FOUND."""
+        subscription = self._subscription(request.subscription)
+        del self._subscriptions[subscription.name]
+        topic = self._topics.get(subscription.settings.topic)
+        if topic:
+            del topic.subscriptions[subscription.name]
+        subscription.close(rules.not_found(subscription.name))
+        return Empty()
+
+    async def modify_push_config(self, request: Any, _context: Any) -> Any:
+        """Change to push, to another endpoint, or (empty) to pull."""
+        subscription = self._subscription(request.subscription)
+        rules.check_push_config(request.push_config)
+        subscription.settings.push_config.CopyFrom(request.push_config)
+        subscription.configure(subscription.settings)
+        return Empty()
+
+    async def pull(self, request: Any, _context: Any) -> Any:
+        """Some messages; waits up to ``PULL_WAIT`` seconds for a first one, then answers none."""
+        subscription = self._subscription(request.subscription)
+        if request.max_messages <= 0:
+            raise invalid(
+                "The value for max_messages is too small. You passed "
+                f"{request.max_messages} in the request, but the minimum value is 1."
+            )
+        limit = min(request.max_messages, rules.MAX_MESSAGES)
+        seconds = subscription.settings.ack_deadline_seconds
+        woken = asyncio.Event()
+        consumer = Consumer(woken.set)
+        subscription.consumers.add(consumer)
+        try:
+            async with asyncio.timeout(0 if request.return_immediately else PULL_WAIT):
+                while not (taken := subscription.take(consumer, limit, seconds)):
+                    woken.clear()
+                    await woken.wait()
+        except TimeoutError:
+            return _PullResponse()
+        finally:
+            subscription.consumers.discard(consumer)
+        return subscription.received(taken, _PullResponse())
+
+    async def streaming_pull(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
+        """Messages as they come, until the client ends the stream."""
+        first = await anext(aiter(requests))
+        subscription = self._subscription(first.subscription)
+        subscription.check_pullable()
+        rules.check_ack_deadline(first.stream_ack_deadline_seconds)
+        stream = Stream(subscription, first)
+        reader = asyncio.create_task(stream.read(requests))
+        reader.add_done_callback(lambda _: stream.woken.set())
+        subscription.consumers.add(stream.consumer)
+        try:
+            stream.apply(first)
+            while not reader.done():
+                stream.woken.clear()
+                while taken := subscription.take(stream.consumer, STREAM_BATCH, stream.seconds):
+                    yield subscription.received(taken, _StreamingPullResponse())
+                if not reader.done():
+                    await stream.woken.wait()
+            reader.result()
+        finally:
+            subscription.consumers.discard(stream.consumer)
+            reader.cancel()
+
+    async def acknowledge(self, request: Any, _context: Any) -> Any:
+        """Settle messages for good."""
+        subscription = self._subscription(request.subscription)
+        _check_has_ack_ids(request)
+        subscription.acknowledge(request.ack_ids)
+        return Empty()
+
+    async def modify_ack_deadline(self, request: Any, _context: Any) -> Any:
+        """Extend leases, or (0 seconds) give the messages back."""
+        subscription = self._subscription(request.subscription)
+        _check_has_ack_ids(request)
+        rules.check_extension(request.ack_deadline_seconds)
+        subscription.modify_deadline(request.ack_ids, request.ack_deadline_seconds)
+        return Empty()
+
+    def _topic(self, name: str) -> _TopicState:
+        try:
+            return self._topics[name]
+        except KeyError:
+            raise rules.not_found(name) from None
+
+    def _subscription(self, name: str) -> Subscription:
+        try:
+            return self._subscriptions[name]
+        except KeyError:
+            raise rules.not_found(name) from None
+
+    def _check_dead_letter_topic(self, settings: Any) -> None:
+        if settings.HasField("dead_letter_policy"):
+            self._topic(settings.dead_letter_policy.dead_letter_topic)
+
+    def _add_subscription(self, settings: Any) -> Subscription:
+        subscription = Subscription(settings, self._clock, self._bury)
+        self._subscriptions[settings.name] = subscription
+        topic = self._topics.get(settings.topic)
+        if topic:
+            topic.subscriptions[settings.name] = subscription
+        return subscription
+
+    def _deliver(self, topic: _TopicState, messages: Iterable[Any]) -> list[str]:
+        published = _timestamp(self._clock())
+        subscriptions = topic.subscriptions.values()
+        ids = []
+        for message in messages:
+            self._last_id += 1
+            message.message_id = str(self._last_id)
+            message.publish_time.CopyFrom(published)
+            size = message.ByteSize()
+            for subscription in subscriptions:
+                subscription.offer(message, size)
+            ids.append(message.message_id)
+        for subscription in subscriptions:
+            subscription.settle()
+        return ids
+
+    def _bury(self, subscription: Subscription, owed: Owed) -> bool:
+        """https://cloud.google.com/pubsub/docs/dead-letter-topics#how_dead_letter_topics_work"""
+        topic = self._topics.get(subscription.settings.dead_letter_policy.dead_letter_topic)
+        if not topic:
+            return False
+        _, project, _, short = subscription.name.split("/")
+        message = _PubsubMessage()
+        message.CopyFrom(owed.message)
+        prefix = "CloudPubSubDeadLetterSource"
+        message.attributes[f"{prefix}DeliveryCount"] = str(owed.attempts)
+        message.attributes[f"{prefix}Subscription"] = short
+        message.attributes[f"{prefix}SubscriptionProject"] = project
+        message.attributes[f"{prefix}TopicPublishTime"] = owed.message.publish_time.ToJsonString()
+        self._deliver(topic, [message])
+        return True
+
+
+def _check_has_ack_ids(request: Any) -> None:
+    if not request.ack_ids:
+        raise invalid("No ack ids specified.")
+
+
+def _page(names: Iterable[str], parent: str, request: Any) -> tuple[list[str], str]:
+    """One page of the names under a parent, and the token of the next page."""
+    found = sorted(
+        name for name in names if name.startswith(f"{parent}/") and name > request.page_token
+    )
+    size = request.page_size if request.page_size > 0 else len(found)
+    return found[:size], found[size - 1] if len(found) > size else ""
+
+
+def _raw(message: Any) -> Any:
+    """The raw protobuf class behind a proto-plus one."""
+    return message.pb() if hasattr(message, "pb") else message
+
+
+def _timestamp(seconds: float) -> Any:
+    whole = int(seconds)
+    # Google's publish times have milliseconds.
+    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1000) * 1_000_000)
+
+
+def _seconds(timestamp: Any) -> float:
+    return float(timestamp.seconds + timestamp.nanos / 1e9)
+
+
+def _encode(message: Any) -> str:
+    return base64.b64encode(message.SerializeToString()).decode("ascii")
+
+
+def _decode(kind: Any, encoded: str) -> Any:
+    return kind.FromString(base64.b64decode(encoded))

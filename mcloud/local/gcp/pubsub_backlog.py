@@ -1,0 +1,230 @@
+"""What one subscription still owes: which messages are free, leased or resting, and until when.
+
+No I/O and no timers: the clock is passed in, and whoever owns a backlog calls ``expire()`` at
+``next_due()``. A message is in exactly one of three states, so two consumers never hold the same:
+
+    free ──take──▶ leased ──acknowledge──▶ gone
+     ▲               │ release, or the deadline passes
+     └── resting ◀───┘ (for the backoff; or gone, to the dead-letter topic)
+"""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a subscription treats a message that was not acknowledged. Times in seconds."""
+
+    minimum_backoff: float = 0.0
+    maximum_backoff: float = 0.0
+    max_attempts: int | None = None
+
+    def backoff(self, attempts: int) -> float:
+        """The rest after the given number of failed deliveries: doubling, from the minimum."""
+        doubled = self.minimum_backoff * 2.0 ** min(attempts - 1, 60)
+        return min(doubled, self.maximum_backoff)
+
+
+@dataclass(slots=True, eq=False)
+class Consumer:
+    """A stream, a pull or a pusher, with what it may hold at once; None is no limit."""
+
+    wake: Callable[[], None]
+    max_messages: int | None = None
+    max_bytes: int | None = None
+    messages: int = 0
+    bytes: int = 0
+
+    def has_room(self) -> bool:
+        """Whether no limit is reached yet; as on Google's, the last message may pass it."""
+        return (self.max_messages is None or self.messages < self.max_messages) and (
+            self.max_bytes is None or self.bytes < self.max_bytes
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Owed:
+    """A message that has not been acknowledged. ``attempts`` counts the deliveries begun."""
+
+    message: Any
+    size: int
+    attempts: int = 0
+    due: float | None = None
+    holder: Consumer | None = None
+    gone: bool = field(default=False, repr=False)
+
+
+class Backlog:
+    """The messages of one subscription.
+
+    Args:
+        name: The subscription's full name, part of every ack id.
+        clock: Seconds since the epoch.
+        bury: Takes a message out of attempts; False if it has nowhere to go and is tried again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float],
+        bury: Callable[[Owed], bool],
+        policy: Policy | None = None,
+    ) -> None:
+        self.policy = policy or Policy()
+        self._name = name
+        self._clock = clock
+        self._bury = bury
+        self._owed: dict[str, Owed] = {}
+        self._free: deque[Owed] = deque()
+        self._timers: list[tuple[float, int, Owed]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        """How many messages are not acknowledged."""
+        return len(self._owed)
+
+    @property
+    def has_free(self) -> bool:
+        return bool(self._free)
+
+    def oldest(self) -> Owed | None:
+        """The unacknowledged message that arrived first."""
+        return next(iter(self._owed.values()), None)
+
+    def pending(self) -> Iterable[Owed]:
+        """Every unacknowledged message, oldest first."""
+        return self._owed.values()
+
+    def offer(self, message: Any, size: int, attempts: int = 0) -> None:
+        """Add a published message; its ``message_id`` is unique and its ``size`` in bytes."""
+        owed = Owed(message, size, attempts)
+        self._owed[message.message_id] = owed
+        self._free.append(owed)
+
+    def take(
+        self, consumer: Consumer, limit: int, seconds: float, *, max_bytes: int = 1 << 20
+    ) -> list[Owed]:
+        """Lease up to ``limit`` free messages for some seconds; only one alone may be larger than
+        ``max_bytes``.
+        """
+        taken: list[Owed] = []
+        size = 0
+        due = self._clock() + seconds
+        while self._free and len(taken) < limit and consumer.has_room():
+            owed = self._free[0]
+            if taken and not owed.gone and size + owed.size > max_bytes:
+                break
+            self._free.popleft()
+            if owed.gone:
+                continue
+            owed.attempts += 1
+            owed.holder = consumer
+            consumer.messages += 1
+            consumer.bytes += owed.size
+            size += owed.size
+            self._set_timer(owed, due)
+            taken.append(owed)
+        return taken
+
+    def ack_id(self, owed: Owed) -> str:
+        """The name of a message's present lease."""
+        return f"{self._name}:{owed.message.message_id}-{owed.attempts}"
+
+    def acknowledge(self, ack_ids: Iterable[str]) -> None:
+        """Settle messages for good; also on a lease that has passed, which spares a redelivery.
+
+        Raises:
+            ValueError: On an ack id that this subscription never gave; nothing is acknowledged.
+        """
+        for message_id, _ in [self._parse(ack_id) for ack_id in ack_ids]:
+            owed = self._owed.pop(message_id, None)
+            if owed:
+                owed.gone = True
+                self._end_lease(owed)
+
+    def extend(self, ack_ids: Iterable[str], seconds: float) -> None:
+        """Let leases end ``seconds`` from now; ids of leases that have passed change nothing."""
+        due = self._clock() + seconds
+        for owed in self._leased(ack_ids):
+            self._set_timer(owed, due)
+
+    def release(self, ack_ids: Iterable[str]) -> None:
+        """Give messages back unprocessed: a negative acknowledgement."""
+        for owed in self._leased(ack_ids):
+            self._return(owed)
+
+    def expire(self) -> None:
+        """Return what was leased past its deadline, and free what has rested long enough."""
+        now = self._clock()
+        while (due := self.next_due()) is not None and due <= now:
+            owed = heapq.heappop(self._timers)[2]
+            if owed.holder:
+                self._return(owed)
+            else:
+                self._set_free(owed)
+
+    def next_due(self) -> float | None:
+        """When ``expire()`` has work next."""
+        while self._timers and self._is_stale(self._timers[0]):
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def _parse(self, ack_id: str) -> tuple[str, str]:
+        name, _, lease = ack_id.rpartition(":")
+        message_id, dash, attempt = lease.partition("-")
+        if name != self._name or not dash:
+            raise ValueError(ack_id)
+        return message_id, attempt
+
+    def _leased(self, ack_ids: Iterable[str]) -> list[Owed]:
+        found = []
+        for message_id, attempt in [self._parse(ack_id) for ack_id in ack_ids]:
+            owed = self._owed.get(message_id)
+            if owed and owed.holder and attempt == str(owed.attempts):
+                found.append(owed)
+        return found
+
+    def _return(self, owed: Owed) -> None:
+        if owed.holder is None:  # The same ack id twice in one request.
+            return
+        self._end_lease(owed)
+        attempts_left = self.policy.max_attempts is None or owed.attempts < self.policy.max_attempts
+        if not attempts_left and self._bury(owed):
+            del self._owed[owed.message.message_id]
+            owed.gone = True
+            return
+        rest = self.policy.backoff(owed.attempts)
+        if rest > 0:
+            self._set_timer(owed, self._clock() + rest)
+        else:
+            self._set_free(owed)
+
+    def _end_lease(self, owed: Owed) -> None:
+        consumer, owed.holder, owed.due = owed.holder, None, None
+        if consumer:
+            consumer.messages -= 1
+            consumer.bytes -= owed.size
+            consumer.wake()
+
+    def _set_free(self, owed: Owed) -> None:
+        owed.due = None
+        self._free.append(owed)
+
+    def _set_timer(self, owed: Owed, due: float) -> None:
+        owed.due = due
+        heapq.heappush(self._timers, (due, next(self._order), owed))
+        # Acknowledged messages leave their timers behind; without this they would pile up for the
+        # length of a lease, which is up to ten minutes.
+        if len(self._timers) > 2 * len(self._owed) + 1000:
+            self._timers = [timer for timer in self._timers if not self._is_stale(timer)]
+            heapq.heapify(self._timers)
+
+    @staticmethod
+    def _is_stale(timer: tuple[float, int, Owed]) -> bool:
+        due, _, owed = timer
+        return owed.gone or owed.due != due

@@ -1,0 +1,106 @@
+"""Push delivery: one POST a message, answered by the status code.
+
+The request is Pub/Sub's wrapped message, https://cloud.google.com/pubsub/docs/push#receive_push.
+"""
+
+import asyncio
+import base64
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import urllib3
+
+from mcloud.local.gcp.monitoring_distribution import Histogram
+from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
+
+if TYPE_CHECKING:
+    from mcloud.local.gcp.pubsub_subscription import Subscription
+
+CONCURRENCY: Final = 16
+ACCEPTED: Final = frozenset((102, 200, 201, 202, 204))
+# The lease outlasts the request, so that a message is never posted twice at once.
+_LEASE_MARGIN: Final = 5.0
+
+
+class Pusher:
+    """Posts the messages of one subscription to its endpoint, at most ``CONCURRENCY`` at once."""
+
+    def __init__(self, endpoint: str, subscription: "Subscription") -> None:
+        self.endpoint = endpoint
+        self.consumer = Consumer(self._push_free, max_messages=CONCURRENCY)
+        self._subscription = subscription
+        self._is_closed = False
+        self._http = urllib3.PoolManager(maxsize=CONCURRENCY, retries=False)
+        self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="push")
+        self._pushes: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Start no more pushes; those under way still settle their message."""
+        self._is_closed = True
+        self._threads.shutdown(wait=False)
+
+    def _push_free(self) -> None:
+        if self._is_closed:
+            return
+        seconds = self._subscription.settings.ack_deadline_seconds
+        lease = seconds + _LEASE_MARGIN
+        for owed in self._subscription.lease(self.consumer, CONCURRENCY, lease):
+            push = asyncio.create_task(self._push(owed, seconds))
+            # The loop keeps only weak references to tasks.
+            self._pushes.add(push)
+            push.add_done_callback(self._pushes.discard)
+
+    async def _push(self, owed: Owed, timeout: float) -> None:
+        subscription = self._subscription
+        ack_id = subscription.backlog.ack_id(owed)
+        attempt = None if subscription.backlog.policy.max_attempts is None else owed.attempts
+        if self._is_closed:
+            subscription.modify_deadline([ack_id], 0)
+            return
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        status = await loop.run_in_executor(
+            self._threads, self._post, owed.message, attempt, timeout
+        )
+        elapsed = (time.perf_counter() - started) * 1000
+        subscription.latencies.setdefault(f"{status // 100}xx", Histogram()).add(elapsed)
+        if status in ACCEPTED:
+            subscription.acknowledge([ack_id])
+        else:
+            subscription.modify_deadline([ack_id], 0)
+
+    def _post(self, message: Any, attempt: int | None, timeout: float) -> int:
+        """The status of the answer; 504, as Cloud Run counts a timeout, if there is none."""
+        try:
+            return self._http.request(
+                "POST",
+                self.endpoint,
+                body=push_body(message, self._subscription.name, attempt),
+                headers={"Content-Type": "application/json", "User-Agent": "CloudPubSub-Google"},
+                timeout=urllib3.Timeout(total=timeout),
+                redirect=False,
+            ).status
+        except urllib3.exceptions.HTTPError:
+            return 504
+
+
+def push_body(message: Any, subscription: str, attempt: int | None) -> bytes:
+    """The JSON of a push. Ids and times appear under both of the names that Google sends."""
+    published = message.publish_time.ToJsonString()
+    wrapped: dict[str, Any] = {
+        "data": base64.b64encode(message.data).decode("ascii"),
+        "messageId": message.message_id,
+        "message_id": message.message_id,
+        "publishTime": published,
+        "publish_time": published,
+    }
+    if message.attributes:
+        wrapped["attributes"] = dict(message.attributes)
+    if message.ordering_key:
+        wrapped["orderingKey"] = message.ordering_key
+    body: dict[str, Any] = {"message": wrapped, "subscription": subscription}
+    if attempt is not None:
+        body["deliveryAttempt"] = attempt
+    return json.dumps(body, ensure_ascii=False).encode()

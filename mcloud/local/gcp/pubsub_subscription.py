@@ -1,0 +1,155 @@
+"""One subscription at work: its settings, its backlog, who consumes it, and its timer."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from mcloud.local.gcp.monitoring_distribution import Histogram
+from mcloud.local.gcp.pubsub_backlog import Backlog, Consumer, Owed
+from mcloud.local.gcp.pubsub_push import Pusher
+from mcloud.local.gcp.pubsub_rules import policy_of
+from mcloud.local.gcp.rpc import Refusal, invalid
+
+
+class Subscription:
+    """Made, used and closed on the event loop.
+
+    Args:
+        settings: The raw protobuf ``Subscription``, checked and complete.
+        clock: Seconds since the epoch.
+        bury: Publishes a message to the dead-letter topic; False if that topic is gone.
+    """
+
+    def __init__(
+        self,
+        settings: Any,
+        clock: Callable[[], float],
+        bury: Callable[["Subscription", Owed], bool],
+    ) -> None:
+        self.name: str = settings.name
+        self.backlog = Backlog(settings.name, clock, lambda owed: bury(self, owed))
+        self.consumers: set[Consumer] = set()
+        self.pusher: Pusher | None = None
+        self.latencies: dict[str, Histogram] = {}  # of pushes in ms, by class of response code
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed: Refusal | None = None
+        self.configure(settings)
+
+    def configure(self, settings: Any) -> None:
+        """Go on with other settings: they hold from the next delivery on."""
+        self.settings = settings
+        self.backlog.policy = policy_of(settings)
+        endpoint = settings.push_config.push_endpoint
+        if self.pusher and self.pusher.endpoint != endpoint:
+            self.pusher.close()
+            self.consumers.discard(self.pusher.consumer)
+            self.pusher = None
+        if endpoint and not self.pusher:
+            self.pusher = Pusher(endpoint, self)
+            self.consumers.add(self.pusher.consumer)
+        self.settle()
+
+    def offer(self, message: Any, size: int, attempts: int = 0) -> None:
+        """Add a message; call ``settle()`` after the last one of a batch."""
+        self.backlog.offer(message, size, attempts)
+
+    def acknowledge(self, ack_ids: Iterable[str]) -> None:
+        """Settle messages for good."""
+        with _ack_ids_checked():
+            self.backlog.acknowledge(ack_ids)
+
+    def modify_deadline(self, ack_ids: Iterable[str], seconds: int) -> None:
+        """Move the end of leases to ``seconds`` from now; 0 gives the messages back."""
+        with _ack_ids_checked():
+            if seconds:
+                self.backlog.extend(ack_ids, seconds)
+            else:
+                self.backlog.release(ack_ids)
+        self.settle()
+
+    def lease(self, consumer: Consumer, limit: int, seconds: float) -> list[Owed]:
+        """Lease free messages to a consumer, pusher or not."""
+        taken = self.backlog.take(consumer, limit, seconds)
+        if taken:
+            self._set_timer()
+        return taken
+
+    def take(self, consumer: Consumer, limit: int, seconds: float) -> list[Owed]:
+        """Lease free messages to a consumer.
+
+        Raises:
+            Refusal: The subscription is closed, or now pushes its messages.
+        """
+        self.check_pullable()
+        return self.lease(consumer, limit, seconds)
+
+    def check_pullable(self) -> None:
+        """Refuse a pull from a subscription that is closed or pushes its messages."""
+        if self._closed:
+            raise self._closed
+        if self.pusher:
+            raise Refusal(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "This method is not supported for this subscription type.",
+            )
+
+    def settle(self) -> None:
+        """After any change: set the timer, and wake the consumers if there is news for them."""
+        self._set_timer()
+        # Everyone is woken after new settings too: a stream must learn that it may no longer pull.
+        if self.backlog.has_free or self.pusher:
+            for consumer in tuple(self.consumers):
+                consumer.wake()
+
+    def received(self, owed: Iterable[Owed], response: Any) -> Any:
+        """Put leased messages into a pull response."""
+        has_dead_letters = self.backlog.policy.max_attempts is not None
+        for one in owed:
+            response.received_messages.add(
+                ack_id=self.backlog.ack_id(one),
+                message=one.message,
+                delivery_attempt=one.attempts if has_dead_letters else 0,
+            )
+        return response
+
+    def close(self, why: Refusal) -> None:
+        """Stop the timer and the pushes, and end the open pulls and streams with ``why``."""
+        self._closed = why
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self.pusher:
+            self.pusher.close()
+            self.pusher = None
+        for consumer in tuple(self.consumers):
+            consumer.wake()
+
+    def _set_timer(self) -> None:
+        due = self.backlog.next_due()
+        if self._closed or due is None:
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + max(0.0, due - self._clock())
+        # A timer that is too early does no harm: it finds nothing to do and sets the next one.
+        if self._timer and self._timer.when() <= when:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.backlog.expire()
+        self.settle()
+
+
+@contextmanager
+def _ack_ids_checked() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise invalid(f"Invalid ack id (ack_id={error}).") from error

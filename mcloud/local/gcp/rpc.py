@@ -1,0 +1,112 @@
+"""How the embedded services plug into one gRPC server.
+
+All of them run on a single asyncio loop, so that a handler which does not await is atomic: state is
+plain dictionaries, without locks.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+
+
+class Refusal(Exception):
+    """The answer to a request that fails: a gRPC status code and one sentence."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def invalid(message: str) -> Refusal:
+    """The refusal of a request that can never be right."""
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def not_offered(product: str, feature: str) -> Refusal:
+    """The refusal of a feature of Google's that is not built."""
+    return Refusal(
+        grpc.StatusCode.UNIMPLEMENTED,
+        f"the embedded {product} does not offer {feature}; "
+        "run `mcloud local up --emulators official` for Google's",
+    )
+
+
+class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The methods of one gRPC service, by name.
+
+    A request or response type is a raw protobuf class (``PublishRequest.pb()`` for the proto-plus
+    type ``PublishRequest``): proto-plus wrappers cost several times more than the work done here.
+    """
+
+    def __init__(self, name: str, product: str) -> None:
+        self.name = name
+        self.product = product
+        self._methods: dict[str, grpc.RpcMethodHandler] = {}
+
+    def unary(
+        self,
+        method: str,
+        handler: Callable[[Any, Any], Awaitable[Any]],
+        request: Any,
+        response: Any,
+    ) -> None:
+        """One request, one answer: ``await handler(request, context)``."""
+
+        async def answer(message: Any, context: Any) -> Any:
+            try:
+                return await handler(message, context)
+            except Refusal as refusal:
+                return await context.abort(refusal.code, refusal.message)
+
+        self._methods[method] = grpc.unary_unary_rpc_method_handler(
+            answer, request.FromString, response.SerializeToString
+        )
+
+    def streaming(
+        self,
+        method: str,
+        handler: Callable[[Any, Any], Any],
+        request: Any,
+        response: Any,
+        *,
+        client_streams: bool = False,
+    ) -> None:
+        """Many answers: ``handler(request or request iterator, context)`` is an async generator."""
+
+        async def answer(message: Any, context: Any) -> Any:
+            try:
+                # Closed at once when the client leaves, not when the garbage collector comes by.
+                async with aclosing(handler(message, context)) as items:
+                    async for item in items:
+                        yield item
+            except Refusal as refusal:
+                await context.abort(refusal.code, refusal.message)
+
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if client_streams
+            else grpc.unary_stream_rpc_method_handler
+        )
+        self._methods[method] = make(answer, request.FromString, response.SerializeToString)
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Find a method; called by gRPC for every request, None means "not mine"."""
+        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        if service != self.name:
+            return None
+        return self._methods.get(method) or self._unimplemented(method)
+
+    def _unimplemented(self, method: str) -> Any:
+        async def refuse(_request: Any, context: Any) -> NoReturn:
+            await context.abort(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"the embedded {self.product} has no {self.name}/{method}: "
+                "mcloud does not use it; run `mcloud local up --emulators official` for Google's",
+            )
+            raise AssertionError("abort() raises")
+
+        # Streams on both sides accept a call of any kind. No serializers: the request stays bytes.
+        return grpc.stream_stream_rpc_method_handler(refuse)

@@ -1,0 +1,167 @@
+"""The embedded Google services: ``python -m mcloud.local.gcp.server --port P [--state DIR]``.
+
+One process and one port on 127.0.0.1 for Pub/Sub, Firestore and Cloud Monitoring, without TLS or
+credentials, as Google's emulators. Says "ready" on stdout once it answers; stops on SIGTERM or
+SIGINT. With ``--state`` it goes on where it was stopped, without it nothing touches the disk.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from mcloud.local.gcp.firestore import Firestore
+from mcloud.local.gcp.monitoring import Monitoring
+from mcloud.local.gcp.pubsub import PubSub
+from mcloud.local.gcp.rpc import Service
+
+HOST: Final = "127.0.0.1"
+STATE_FILE: Final = "gcp.json"
+STATE_VERSION: Final = 1
+# Above the limits of the services (10 MiB), so that each refuses in its own words.
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+STOP_SECONDS: Final = 0.5  # what a request under way may still take
+
+
+class Product(Protocol):
+    """What the server needs of Pub/Sub, Firestore and Cloud Monitoring."""
+
+    def services(self) -> list[Service]: ...
+
+    def dump(self) -> dict[str, Any]: ...
+
+    def load(self, dump: dict[str, Any]) -> None: ...
+
+
+class StartError(Exception):
+    """Why the server cannot start, in one line."""
+
+
+def main() -> int:
+    """Serve until a signal; 0, or 1 with one line on stderr if there was no way to start."""
+    arguments = argparse.ArgumentParser(prog="mcloud.local.gcp.server", description=__doc__)
+    arguments.add_argument("--port", type=int, required=True, help="0 takes a free one")
+    arguments.add_argument("--state", type=Path, help="a folder; made if it is not there")
+    options = arguments.parse_args()
+    try:
+        asyncio.run(serve(options.port, options.state))
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(port: int, state: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: The port is taken, or the state cannot be read.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    pubsub = PubSub(time.time)
+    monitoring = Monitoring(pubsub.observe, time.time)
+    products: dict[str, Product] = {
+        "pubsub": pubsub,
+        "firestore": Firestore(time.time_ns),
+        "monitoring": monitoring,
+    }
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            # Clients ping idle streams more often than gRPC's servers like by default.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ]
+    )
+    for product in products.values():
+        server.add_generic_rpc_handlers(product.services())
+    port = _bind(server, port)
+    # After the port is ours: another server on it may still be writing this state.
+    if state:
+        load_state(state, products)
+    await server.start()
+    # What start-up loaded stays: without this every full collection walks all of it.
+    gc.collect()
+    gc.freeze()
+    sampling = asyncio.create_task(monitoring.sample_forever())
+    print(f"ready on {HOST}:{port}", flush=True)
+    await stop.wait()
+    sampling.cancel()
+    pubsub.close()
+    await server.stop(STOP_SECONDS)
+    if state:
+        save_state(state, products)
+
+
+def load_state(folder: Path, products: Mapping[str, Product]) -> None:
+    """Give each product what it had, if the folder has a state.
+
+    Raises:
+        StartError: The state is damaged, or another version's.
+    """
+    path = folder / STATE_FILE
+    try:
+        state = json.loads(path.read_bytes())
+        if state["version"] != STATE_VERSION:
+            raise StartError(
+                f"{path} is of version {state['version']}, not {STATE_VERSION}: "
+                "remove it with `mcloud local reset`"
+            )
+        for name, product in products.items():
+            product.load(state[name])
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, LookupError, TypeError, DecodeError) as error:
+        raise StartError(
+            f"{path} is damaged ({error}): remove it with `mcloud local reset`"
+        ) from error
+
+
+def save_state(folder: Path, products: Mapping[str, Product]) -> None:
+    """Write the state of all products: the whole of it, or the old one stays."""
+    state = {name: product.dump() for name, product in products.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / STATE_FILE
+    part = path.with_suffix(".part")
+    with part.open("w") as file:
+        json.dump({"version": STATE_VERSION, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _bind(server: Any, port: int) -> int:
+    # gRPC writes lines of its own when a port is taken, so look first.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise StartError(f"cannot listen on {HOST}:{port}: {error.strerror}") from error
+    try:
+        return int(server.add_insecure_port(f"{HOST}:{port}"))
+    except RuntimeError as error:
+        raise StartError(f"cannot listen on {HOST}:{port}: {error}") from error
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    # A push that still waits for its endpoint must not hold the exit up: its message is saved as
+    # not acknowledged.
+    os._exit(status)

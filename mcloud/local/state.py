@@ -1,0 +1,126 @@
+"""What the supervisor writes down and everybody else reads: ``.mcloud/local/``.
+
+Whether the embedded clouds are up is told by a lock that the supervisor holds for as long as it
+lives, never by a process id in a file.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.errors import LocalError
+from mcloud.lock import Lock
+
+STARTING, READY, RECOVERING, STOPPING, FAILED = (
+    "starting",
+    "ready",
+    "recovering",  # something died and is being provisioned anew
+    "stopping",
+    "failed",
+)
+
+
+@dataclass
+class ServiceState:
+    address: str
+    """``host:port``"""
+    pid: int | None = None
+    """None where somebody else runs it (see ``--emulators``)."""
+    restarts: int = 0
+    """In a row."""
+
+
+@dataclass
+class State:
+    pid: int
+    phase: str = STARTING
+    doing: str = ""
+    """What is being waited for while starting."""
+    error: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the supervisor was started with."""
+    services: dict[str, ServiceState] = field(default_factory=dict)
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Resources by site, as in ``mcloud outputs``."""
+    lost: list[str] = field(default_factory=list)
+    """Services that were restarted without their data."""
+
+    def resources(self) -> dict[str, Resources]:
+        return {
+            "aws": AwsResources.from_outputs(self.outputs["aws"]),
+            "gcp": GcpResources.from_outputs(self.outputs["gcp"]),
+        }
+
+
+class Home:
+    """The folder of one set of embedded clouds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.logs = folder / "logs"
+
+    def create(self) -> None:
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (self.folder, self.data, self.logs):
+            path.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def kept(self) -> Path:
+        """Marks data that an orderly stop has left for the next start."""
+        return self.folder / "kept"
+
+    @property
+    def lock(self) -> Lock:
+        return Lock(self.folder / "lock")
+
+    def is_up(self) -> bool:
+        """True while a supervisor lives, in whatever phase."""
+        return self.lock.is_held()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; LocalError where another supervisor has it."""
+        with self.lock.held() as mine:
+            if not mine:
+                raise LocalError("the embedded clouds are up already")
+            yield
+
+    def read(self) -> State | None:
+        """The last state written, also that of a supervisor that died or of another version."""
+        try:
+            values: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        values["services"] = {
+            name: ServiceState(**_known(ServiceState, each))
+            for name, each in values.get("services", {}).items()
+        }
+        return State(**_known(State, values))
+
+    def write(self, state: State) -> None:
+        path = self.folder / "state.json"
+        fresh = path.with_suffix(".tmp")
+        fresh.write_text(json.dumps(asdict(state), indent=2))
+        os.replace(fresh, path)
+
+    def require_ready(self) -> State:
+        """The state of embedded clouds that can be used now; LocalError says why they cannot."""
+        state = self.read()
+        if not self.is_up() or state is None:
+            raise LocalError("the embedded clouds are down", remedy="run `mcloud local up`")
+        if state.phase not in (READY, RECOVERING):
+            raise LocalError(
+                f"the embedded clouds are {state.phase}", remedy="see `mcloud local status`"
+            )
+        return state
+
+
+def _known(kind: type[State] | type[ServiceState], values: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}

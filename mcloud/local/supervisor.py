@@ -1,0 +1,282 @@
+"""``python -m mcloud.local.supervisor OPTIONS``: starts, provisions, watches and stops everything.
+
+One process a set of embedded clouds, detached from the terminal. It tells how far it is through
+``state.json``; SIGTERM stops it.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from mcloud.errors import LocalError, McloudError
+from mcloud.infra import embedded
+from mcloud.local import children
+from mcloud.local.children import Child
+from mcloud.local.lambda_metrics import LambdaMetrics
+from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
+
+PATIENCE = 8.0  # seconds that a child has to write its state down
+READY_TIMEOUT = 60.0  # seconds; Google's emulators need up to 20 on two busy cores
+STEADY = 30.0  # seconds without dying after which a restart counts as the first again
+LONGEST_PAUSE = 10.0  # seconds before a child that dies again and again is started again
+
+
+@dataclass(frozen=True)
+class Options:
+    home: str
+    aws_port: int
+    gcp_port: int
+    storage_port: int
+    function_port: int
+    official: bool = False
+    keep: bool = False
+    owner: int | None = None
+    """Process that these clouds belong to: they end, and their folder goes, when it is gone."""
+    external: dict[str, str] = field(default_factory=dict)
+    """Services that the user runs: ``aws``, ``pubsub``, ``firestore`` or ``storage`` → address."""
+
+    def encode(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class Supervisor:
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._home = Home(Path(options.home))
+        self._state = State(pid=os.getpid(), options=asdict(options))
+        self._stopping = threading.Event()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
+        self._unprovisioned: set[str] = set()
+        self._lambda_metrics: LambdaMetrics | None = None
+        self._owner = psutil.Process(options.owner) if options.owner is not None else None
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._stopping.set())
+        with self._home.locked():
+            reaper = self._start_reaper()
+            try:
+                self._bring_up()
+                while not self._stopping.wait(0.5) and self._owner_lives():
+                    self._tend()
+            except _Stopped:
+                pass  # asked to stop before everything was up: the same way out
+            except McloudError as error:
+                self._fail(str(error))
+            except Exception as error:  # noqa: BLE001 - whoever waits for us must learn of it
+                traceback.print_exc()
+                self._fail(f"the supervisor failed: {error!r}; see {self._home.logs}")
+            finally:
+                self._tear_down()
+                reaper.stdin.close()  # type: ignore[union-attr]
+                reaper.wait()
+        return 1 if self._state.phase == FAILED else 0
+
+    def _bring_up(self) -> None:
+        self._say("starting")
+        self._children = self._plan()
+        for name, address in self._options.external.items():
+            self._state.services[name] = ServiceState(address)
+        for child in self._children.values():
+            self._start(child)
+        for child in self._children.values():
+            self._wait_ready(child)
+        self._say("provisioning")
+        if "aws" in self._children:
+            self._lambda_metrics = LambdaMetrics(
+                f"http://{self._address('aws')}", self._home.logs / "aws.log", self._gcp.function
+            )
+        self._provision()
+        self._home.kept.unlink(missing_ok=True)
+        self._state.phase = READY
+        self._say("")
+
+    def _plan(self) -> dict[str, Child]:
+        options, data = self._options, self._home.data
+        planned: list[Child] = [children.gcp(options.gcp_port, data)]
+        if "aws" not in options.external:
+            planned.append(children.aws(options.aws_port, data))
+        if "storage" not in options.external:
+            planned.append(children.storage(options.storage_port, data))
+        if options.official:
+            pubsub_port, firestore_port = children.free_ports(2)
+            if "pubsub" not in options.external:
+                planned.append(children.official_pubsub(pubsub_port, data))
+            if "firestore" not in options.external:
+                planned.append(children.official_firestore(firestore_port, data))
+        addresses = {child.name: child.address for child in planned} | options.external
+        self._gcp = embedded.gcp_resources(
+            pubsub=addresses.get("pubsub", addresses["gcp"]),
+            firestore=addresses.get("firestore", addresses["gcp"]),
+            monitoring=addresses["gcp"],
+            storage=f"http://{addresses['storage']}",
+            function_url=f"http://{children.HOST}:{options.function_port}",
+        )
+        folder = self._home.folder / "function"
+        planned.append(children.function(options.function_port, folder, self._gcp))
+        return {child.name: child for child in planned}
+
+    def _provision(self) -> None:
+        """Both sides at once, in threads that are left behind when we are asked to stop."""
+        sides = {"aws": self._provision_aws, "gcp": self._provision_gcp}
+        done: dict[str, Exception | None] = {}
+
+        def provision(name: str) -> None:
+            try:
+                sides[name]()
+                done[name] = None
+            except Exception as error:  # noqa: BLE001 - raised below
+                done[name] = error
+
+        for name in sides:
+            threading.Thread(target=provision, args=(name,), daemon=True).start()
+        while len(done) < len(sides):
+            if self._stopping.wait(0.02) or not self._owner_lives():
+                raise _Stopped
+        for error in done.values():
+            if error is not None:
+                raise error
+
+    def _provision_aws(self) -> None:
+        resources = embedded.deploy_aws(f"http://{self._address('aws')}")
+        self._state.outputs["aws"] = resources.to_outputs()
+
+    def _provision_gcp(self) -> None:
+        embedded.deploy_gcp(self._gcp)
+        self._state.outputs["gcp"] = self._gcp.to_outputs()
+
+    def _tend(self) -> None:
+        """Restart what died, and keep the metrics that the embedded AWS does not keep itself."""
+        for name, child in self._children.items():
+            code = self._processes[name].poll()
+            if code is not None:
+                self._restart(child, code)
+            elif name in self._unprovisioned and children.answers(child.address):
+                self._provision_again(name)
+        try:
+            if self._lambda_metrics is not None:
+                self._lambda_metrics.pump()
+        except McloudError as error:
+            print(f"the function's calls cannot be counted now: {error}", flush=True)
+
+    def _restart(self, child: Child, code: int) -> None:
+        """Start a child again, the later the more often it died lately."""
+        service = self._state.services[child.name]
+        lived = time.monotonic() - self._started[child.name]
+        if lived > STEADY:
+            service.restarts = 0
+        if lived < min(2.0**service.restarts / 10, LONGEST_PAUSE):
+            return
+        service.restarts += 1
+        print(f"{child.name} ended with {code}; restart {service.restarts}", flush=True)
+        children.stop([self._processes[child.name]], patience=0)
+        if child.name != "function":
+            # It comes back as it was at the last orderly stop, at best: what it held since is gone.
+            self._state.lost = sorted({*self._state.lost, child.name})
+            self._unprovisioned.add(child.name)
+            self._state.phase = RECOVERING
+        self._start(child)
+
+    def _provision_again(self, name: str) -> None:
+        try:
+            (self._provision_aws if name == "aws" else self._provision_gcp)()
+        except McloudError as error:
+            print(f"{name} cannot be provisioned yet: {error}", flush=True)
+            return
+        self._unprovisioned.discard(name)
+        if not self._unprovisioned:
+            self._state.phase = READY
+        self._home.write(self._state)
+
+    def _start(self, child: Child) -> None:
+        log = self._home.logs / f"{child.name}.log"
+        process = child.start(self._home.folder, log)
+        self._processes[child.name] = process
+        self._started[child.name] = time.monotonic()
+        service = self._state.services.setdefault(child.name, ServiceState(child.address))
+        service.pid = process.pid
+        self._home.write(self._state)
+
+    def _wait_ready(self, child: Child) -> None:
+        self._say(f"waiting for {child.name}")
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not children.answers(child.address):
+            code = self._processes[child.name].poll()
+            if code is not None or time.monotonic() > deadline:
+                what = "does not listen" if code is None else f"ended with {code}"
+                raise LocalError(
+                    f"{child.name} {what}: {self._last_words(child.name)}",
+                    remedy=f"see {self._home.logs / child.name}.log",
+                )
+            if self._stopping.wait(0.05) or not self._owner_lives():
+                raise _Stopped
+
+    def _tear_down(self) -> None:
+        if self._state.phase != FAILED:
+            self._state.phase = STOPPING
+        self._say("stopping")
+        # The function has no state, and a busy one would take its time to end.
+        if "function" in self._processes:
+            children.stop([self._processes["function"]], patience=0)
+        children.stop(self._processes.values(), PATIENCE)
+        # Kept before, and never got going: kept it stays.
+        if self._wants_keep() or self._home.kept.exists():
+            self._home.kept.touch()
+        else:
+            shutil.rmtree(self._home.data, ignore_errors=True)
+        if not self._owner_lives():
+            shutil.rmtree(self._home.folder, ignore_errors=True)
+
+    def _wants_keep(self) -> bool:
+        """``up --keep`` is in the options; ``down --keep`` leaves a note."""
+        note = self._home.folder / "keep"
+        if note.exists():
+            note.unlink()
+            return True
+        return self._options.keep
+
+    def _start_reaper(self) -> subprocess.Popen[bytes]:
+        command = (sys.executable, "-m", "mcloud.local.reaper", str(self._home.folder))
+        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def _owner_lives(self) -> bool:
+        if self._owner is None:
+            return True
+        return self._owner.is_running() and self._owner.status() != psutil.STATUS_ZOMBIE
+
+    def _address(self, name: str) -> str:
+        return self._state.services[name].address
+
+    def _last_words(self, name: str) -> str:
+        lines = (self._home.logs / f"{name}.log").read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+    def _say(self, doing: str) -> None:
+        self._state.doing = doing
+        self._home.write(self._state)
+
+    def _fail(self, error: str) -> None:
+        self._state.phase, self._state.error = FAILED, error
+
+
+class _Stopped(Exception):
+    """Asked to stop while starting."""
+
+
+def main() -> int:
+    return Supervisor(Options(**json.loads(sys.argv[1]))).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""A lock that says who is alive: held by a process for as long as it lives, whatever ends it.
+
+Process ids in files are used again by others; a lock ends with its process.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+PATIENCE = 0.5  # seconds
+
+
+class Lock:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def is_held(self) -> bool:
+        """True while a process holds it."""
+        try:
+            with self._path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def holder(self) -> "psutil.Process | None":
+        """The process that holds it; None where it is not to be seen, as in another container."""
+        import psutil
+
+        deadline = time.monotonic() + PATIENCE
+        while self.is_held() and time.monotonic() < deadline:
+            try:
+                return psutil.Process(int(self._path.read_text()))
+            except (ValueError, psutil.NoSuchProcess):
+                time.sleep(0.01)  # it has just taken the lock, or just let go of it
+        return None
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold it; False where another process does."""
+        with self._path.open("a+") as file:
+            if not _take(file):
+                yield False
+                return
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield True
+
+
+def _take(file: IO[str]) -> bool:
+    """Lock a file; for a moment again and again, since ``is_held`` holds it for a moment too."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+            continue
+        return True

@@ -1,0 +1,448 @@
+"""One-minute candles that any number of writers may fold into, in any order, and agree.
+
+A candle is kept as *fragments*. A fragment holds the trades of one aligned block of trade ids:
+``2**level`` consecutive ids starting at a multiple of ``2**level``, with their own open, high, low,
+close and volumes. Two such blocks are either disjoint or nested, never half overlapping; that is
+the whole trick:
+
+- a fragment inside another adds nothing and is dropped, so duplicates change nothing;
+- two sibling fragments join into their parent, so a run of n trades needs at most 2·log2(n);
+- no merge ever has to split an aggregate, which cannot be done.
+
+The fragments of a set of trades are therefore the maximal aligned blocks inside the set of their
+ids: a function of the set alone. ``merge`` is set union (commutative, associative, idempotent), and
+the stored bytes do not depend on who folded what, when, or how often. Runs of ids that are not
+aligned would not do: of ``[1..5]``, ``[4..5]`` and ``[6..9]``, joining the last two first leaves
+``[4..9]``, which overlaps ``[1..5]`` and can no longer be taken apart.
+
+All of this supposes that a trade id means one trade. Where two trades or two fragments disagree
+about the same ids, the one that was there first stays and the other is reported.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, localcontext
+from itertools import pairwise
+from operator import attrgetter, mul
+from typing import Any, NamedTuple
+
+from mcloud.market.trade import EXACT, MAX_ID, Trade, to_text
+
+MINUTE = 60_000  # ms
+
+_TEXTS = ("symbol", "timestamp", "fragments")  # of a record; its other fields are numbers
+
+
+class Fragment(NamedTuple):
+    """The trades with ids ``first_id`` to ``first_id + 2**level - 1``, aggregated."""
+
+    first_id: int
+    level: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+
+    @property
+    def last_id(self) -> int:
+        return self.first_id + (1 << self.level) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """The trades of one symbol in one UTC minute, by trade time; it may have none yet."""
+
+    symbol: str
+    start: int
+    """Start of the minute, ms since 1970."""
+    fragments: tuple[Fragment, ...] = ()
+    """Ordered by id, maximal (see the module)."""
+
+    @property
+    def timestamp(self) -> str:
+        """The minute as it is stored: ``2024-08-08T23:54:00Z``."""
+        return to_timestamp(self.start)
+
+    @property
+    def open(self) -> Decimal:
+        return self.fragments[0].open
+
+    @property
+    def high(self) -> Decimal:
+        return max(fragment.high for fragment in self.fragments)
+
+    @property
+    def low(self) -> Decimal:
+        return min(fragment.low for fragment in self.fragments)
+
+    @property
+    def close(self) -> Decimal:
+        return self.fragments[-1].close
+
+    @property
+    def volume(self) -> Decimal:
+        with localcontext(EXACT):
+            return sum((fragment.volume for fragment in self.fragments), Decimal())
+
+    @property
+    def quote_volume(self) -> Decimal:
+        with localcontext(EXACT):
+            return sum((fragment.quote_volume for fragment in self.fragments), Decimal())
+
+    @property
+    def trade_count(self) -> int:
+        return sum(1 << fragment.level for fragment in self.fragments)
+
+    @property
+    def first_id(self) -> int:
+        return self.fragments[0].first_id
+
+    @property
+    def last_id(self) -> int:
+        return self.fragments[-1].last_id
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """The ids that it holds, as (first, last) of each run without a hole."""
+        runs: list[tuple[int, int]] = []
+        for fragment in self.fragments:
+            if runs and runs[-1][1] + 1 == fragment.first_id:
+                runs[-1] = (runs[-1][0], fragment.last_id)
+            else:
+                runs.append((fragment.first_id, fragment.last_id))
+        return runs
+
+    def to_record(self) -> dict[str, str | int]:
+        """The fields of the stored form, the same on every site; decimals as texts.
+
+        Only ``fragments`` is needed to read it back. The rest is for everybody else.
+        """
+        return {
+            "symbol": self.symbol,
+            "timestamp": self.timestamp,
+            "open": to_text(self.open),
+            "high": to_text(self.high),
+            "low": to_text(self.low),
+            "close": to_text(self.close),
+            "volume": to_text(self.volume),
+            "quote_volume": to_text(self.quote_volume),
+            "trade_count": self.trade_count,
+            "first_id": self.first_id,
+            "last_id": self.last_id,
+            "fragments": self.encode_fragments(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Candle":
+        """Read a stored form, and hold what it shows against its fragments.
+
+        Raises:
+            ValueError: a field is missing, or the fields contradict each other.
+        """
+        try:
+            candle = cls.decode(record["symbol"], record["timestamp"], record["fragments"])
+            for name, value in candle.to_record().items():
+                stored = record[name]
+                same = stored == value if name in _TEXTS else Decimal(stored) == Decimal(value)
+                if not same:
+                    raise ValueError(f"{name} is {stored}, its fragments say {value}")
+        except (KeyError, TypeError, ArithmeticError) as error:
+            raise ValueError(f"not a candle: {error!r}") from None
+        return candle
+
+    def encode_fragments(self) -> str:
+        """The stored form of the fragments.
+
+        One word a fragment: ``3735683260/2:open,high,low,close,volume,quote_volume`` for the four
+        ids from 3735683260, and ``3735683259:price,quantity`` for a single trade.
+        """
+        return " ".join(_encode(fragment) for fragment in self.fragments)
+
+    @classmethod
+    def decode(cls, symbol: str, timestamp: str, fragments: str) -> "Candle":
+        """Read what ``encode_fragments`` wrote.
+
+        Raises:
+            ValueError: the text is not that, or its fragments are not maximal and in order.
+        """
+        with localcontext(EXACT):
+            try:
+                decoded = [_decode(word) for word in fragments.split(" ")]
+            except ArithmeticError:
+                raise ValueError(f"{symbol} {timestamp} holds numbers that do not fit") from None
+            in_order = all(a.last_id < b.first_id for a, b in pairwise(decoded))
+            if not in_order or any(_siblings(a, b) for a, b in pairwise(decoded)):
+                raise ValueError(f"the fragments of {symbol} {timestamp} are not in order")
+        return cls(symbol, parse_timestamp(timestamp), tuple(decoded))
+
+
+class Disagreement(NamedTuple):
+    """Two different contents for the same ids: one stays, the other is refused."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    kept: str
+    refused: str
+
+    def __str__(self) -> str:
+        ids = str(self.first_id)
+        if self.last_id != self.first_id:
+            ids += f" to {self.last_id}"
+        return f"{self.symbol} {ids}: kept {self.kept}, refused {self.refused}"
+
+
+class Folded(NamedTuple):
+    candle: Candle
+    disagreements: tuple[Disagreement, ...]
+
+
+def fold(candle: Candle, trades: Iterable[Trade]) -> Folded:
+    """Add trades of the candle's symbol and minute, in any order and any number of times.
+
+    Trades whose ids the candle has already change nothing. Where they contradict what it has of
+    them, that is reported: always if they make up a whole fragment, and within a larger one if they
+    leave its range, or its open or close. The raw archives hold the rest.
+
+    Raises:
+        decimal.Inexact: a sum does not fit 38 digits; no market has such volumes.
+        ValueError: a trade belongs to another symbol or minute.
+    """
+    ordered, disagreements = _distinct(trades)
+    _check_belongs(candle, ordered)
+    with localcontext(EXACT):
+        fresh, known = _split(ordered, candle.runs)
+        disagreements += _compare(candle, known)
+        fragments = [fragment for run in fresh for fragment in _aggregate(run)]
+        if candle.fragments:
+            fragments = sorted((*candle.fragments, *fragments))
+        joined = _join(fragments)
+    return Folded(Candle(candle.symbol, candle.start, tuple(joined)), tuple(disagreements))
+
+
+def merge(one: Candle, other: Candle) -> Folded:
+    """Union of two states of the same candle.
+
+    Where both have the same block with different content, the smaller one stays, so that every
+    site decides alike, and the other is reported; so is a fragment that contradicts the wider one
+    around it.
+
+    Raises:
+        decimal.Inexact: a sum does not fit 38 digits.
+        ValueError: they are different candles.
+    """
+    if (one.symbol, one.start) != (other.symbol, other.start):
+        raise ValueError(f"cannot merge {one.symbol} {one.timestamp} with {other.symbol}")
+    if one.fragments == other.fragments or not other.fragments:
+        return Folded(one, ())
+    kept: list[Fragment] = []
+    disagreements: list[Disagreement] = []
+    # Wider blocks come first at equal starts, and of equal blocks the smaller content.
+    both = (*one.fragments, *other.fragments)
+    for fragment in sorted(both, key=lambda f: (f.first_id, -f.level, f[2:])):
+        if not kept or fragment.first_id > kept[-1].last_id:
+            kept.append(fragment)
+        elif _contradict(kept[-1], fragment):
+            disagreements.append(_disagreement(one.symbol, kept[-1], fragment))
+    with localcontext(EXACT):
+        joined = _join(kept)
+    return Folded(Candle(one.symbol, one.start, tuple(joined)), tuple(disagreements))
+
+
+def by_minute(trades: Iterable[Trade]) -> dict[tuple[str, int], list[Trade]]:
+    """Group trades by what candle they belong to: (symbol, start of the minute in ms)."""
+    groups: dict[tuple[str, int], list[Trade]] = {}
+    symbol, start, group = "", 0, list[Trade]()
+    for trade in trades:
+        # Neighbours mostly share a candle; looking it up only when they do not is twice as fast.
+        if trade.symbol != symbol or not 0 <= trade.time - start < MINUTE:
+            symbol, start = trade.symbol, trade.time // MINUTE * MINUTE
+            group = groups.setdefault((symbol, start), [])
+        group.append(trade)
+    return groups
+
+
+def to_timestamp(start: int) -> str:
+    """A time in ms as it is stored, whole seconds: ``2024-08-08T23:54:00Z``."""
+    return datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(timestamp: str) -> int:
+    """The inverse of ``to_timestamp``, in ms; ValueError for anything else."""
+    moment = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1000
+
+
+def _distinct(trades: Iterable[Trade]) -> tuple[list[Trade], list[Disagreement]]:
+    """Order by id and drop repeats; of two trades under one id the first that came stays."""
+    ordered = sorted(trades, key=attrgetter("id"))
+    if len({trade.id for trade in ordered}) == len(ordered):
+        return ordered, []
+    distinct: list[Trade] = []
+    disagreements = []
+    last = None
+    for trade in ordered:
+        if last is None or trade.id != last.id:
+            distinct.append(trade)
+            last = trade
+        elif trade != last:
+            disagreements.append(
+                Disagreement(trade.symbol, trade.id, trade.id, _describe(last), _describe(trade))
+            )
+    return distinct, disagreements
+
+
+def _check_belongs(candle: Candle, trades: list[Trade]) -> None:
+    end = candle.start + MINUTE
+    for trade in trades:
+        if trade.symbol != candle.symbol or not candle.start <= trade.time < end:
+            raise ValueError(f"trade {trade.id} is not of {candle.symbol} {candle.timestamp}")
+
+
+def _split(
+    ordered: list[Trade], runs: list[tuple[int, int]]
+) -> tuple[list[list[Trade]], list[list[Trade]]]:
+    """Cut trades into runs of consecutive ids that lie outside (fresh) and inside (known) runs."""
+    if not ordered:
+        return [], []
+    first, last = ordered[0].id, ordered[-1].id
+    if last - first + 1 == len(ordered) and not any(a <= last and first <= b for a, b in runs):
+        return [ordered], []
+    fresh: list[list[Trade]] = []
+    known: list[list[Trade]] = []
+    pending = iter(runs)
+    run = next(pending, None)
+    previous_id, previous_known = -2, False
+    for trade in ordered:
+        while run is not None and run[1] < trade.id:
+            run = next(pending, None)
+        inside = run is not None and run[0] <= trade.id
+        target = known if inside else fresh
+        if trade.id == previous_id + 1 and inside == previous_known:
+            target[-1].append(trade)
+        else:
+            target.append([trade])
+        previous_id, previous_known = trade.id, inside
+    return fresh, known
+
+
+def _compare(candle: Candle, known: list[list[Trade]]) -> list[Disagreement]:
+    """Check repeated trades against the fragments that hold them."""
+    disagreements = []
+    for run in known:
+        first, last = run[0].id, run[-1].id
+        for kept in candle.fragments:
+            begin, end = max(first, kept.first_id), min(last, kept.last_id)
+            for again in _aggregate(run[begin - first : end - first + 1]) if begin <= end else ():
+                if _contradict(kept, again):
+                    disagreements.append(_disagreement(candle.symbol, kept, again))
+    return disagreements
+
+
+def _contradict(outer: Fragment, inner: Fragment) -> bool:
+    """True where the trades of ``inner`` cannot be among those of ``outer``, around it."""
+    if outer.level == inner.level:
+        return outer != inner
+    return (
+        inner.high > outer.high
+        or inner.low < outer.low
+        or inner.volume > outer.volume
+        or inner.quote_volume > outer.quote_volume
+        or (inner.first_id == outer.first_id and inner.open != outer.open)
+        or (inner.last_id == outer.last_id and inner.close != outer.close)
+    )
+
+
+def _aggregate(run: Sequence[Trade]) -> list[Fragment]:
+    """Fragments of trades with consecutive ids: cut at the aligned blocks, then summed."""
+    _, _, prices, quantities, _, _ = zip(*run, strict=True)
+    quotes = tuple(map(mul, prices, quantities))
+    fragments = []
+    position, id_, left = 0, run[0].id, len(run)
+    while left:
+        level = left.bit_length() - 1
+        if id_:
+            level = min(level, (id_ & -id_).bit_length() - 1)
+        size = 1 << level
+        end = position + size
+        block = prices[position:end]
+        fragments.append(
+            Fragment(
+                id_,
+                level,
+                block[0],
+                max(block),
+                min(block),
+                block[-1],
+                sum(quantities[position:end], Decimal()),
+                sum(quotes[position:end], Decimal()),
+            )
+        )
+        position, id_, left = end, id_ + size, left - size
+    return fragments
+
+
+def _join(fragments: Iterable[Fragment]) -> list[Fragment]:
+    """Join siblings into their parents, as far up as they go; the input is disjoint, by id."""
+    joined: list[Fragment] = []
+    for fragment in fragments:
+        while joined and _siblings(joined[-1], fragment):
+            fragment = _parent(joined.pop(), fragment)
+        joined.append(fragment)
+    return joined
+
+
+def _siblings(left: Fragment, right: Fragment) -> bool:
+    return left.level == right.level and left.first_id ^ right.first_id == 1 << left.level
+
+
+def _parent(left: Fragment, right: Fragment) -> Fragment:
+    return Fragment(
+        left.first_id,
+        left.level + 1,
+        left.open,
+        max(left.high, right.high),
+        min(left.low, right.low),
+        right.close,
+        left.volume + right.volume,
+        left.quote_volume + right.quote_volume,
+    )
+
+
+def _encode(fragment: Fragment) -> str:
+    if not fragment.level:
+        return f"{fragment.first_id}:{to_text(fragment.open)},{to_text(fragment.volume)}"
+    return f"{fragment.first_id}/{fragment.level}:{','.join(map(to_text, fragment[2:]))}"
+
+
+_NUMBER = r"(?:0|[1-9][0-9]{0,37})(?:\.[0-9]{0,36}[1-9])?"
+_WORD = re.compile(rf"([0-9]{{1,19}})(?:/([0-9]{{1,2}}))?:({_NUMBER}(?:,{_NUMBER})*)")
+
+
+def _decode(word: str) -> Fragment:
+    match = _WORD.fullmatch(word)
+    if match is None:
+        raise ValueError(f"not a fragment: {word:.80}")
+    first_id, level = int(match[1]), int(match[2] or 0)
+    numbers = [Decimal(text) for text in match[3].split(",")]
+    if level == 0 and len(numbers) == 2:
+        price, quantity = numbers
+        return Fragment(first_id, 0, price, price, price, price, quantity, price * quantity)
+    if len(numbers) != 6 or not 1 <= level < 63 or first_id % (1 << level):
+        raise ValueError(f"not a fragment: {word:.80}")
+    fragment = Fragment(first_id, level, *numbers)
+    if fragment.last_id > MAX_ID:
+        raise ValueError(f"not a trade id: {fragment.last_id}")
+    return fragment
+
+
+def _disagreement(symbol: str, kept: Fragment, refused: Fragment) -> Disagreement:
+    return Disagreement(symbol, refused.first_id, refused.last_id, _encode(kept), _encode(refused))
+
+
+def _describe(trade: Trade) -> str:
+    return f"{to_text(trade.price)}×{to_text(trade.quantity)} at {trade.time} ms"

@@ -1,0 +1,63 @@
+"""Longer candles, derived from one-minute candles when they are read."""
+
+from collections.abc import Iterable
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+from mcloud.market.candle import Candle, to_timestamp
+from mcloud.market.trade import EXACT
+
+INTERVALS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}  # ms
+
+
+class Bar(NamedTuple):
+    """One candle of any interval, as it is shown: plain numbers."""
+
+    symbol: str
+    start: int
+    """ms since 1970; a multiple of the interval, so that days begin at midnight UTC."""
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trade_count: int
+    first_id: int
+    last_id: int
+
+    @property
+    def timestamp(self) -> str:
+        return to_timestamp(self.start)
+
+
+def derive(candles: Iterable[Candle], interval: str) -> list[Bar]:
+    """Bars of one symbol at ``interval`` (a key of INTERVALS), in order of time.
+
+    Open and close are those of the lowest and the highest trade id, as within a minute.
+    """
+    width = INTERVALS[interval]
+    groups: dict[int, list[Candle]] = {}
+    for candle in candles:
+        if candle.fragments:
+            groups.setdefault(candle.start // width * width, []).append(candle)
+    with localcontext(EXACT):
+        return [_bar(start, group) for start, group in sorted(groups.items())]
+
+
+def _bar(start: int, candles: list[Candle]) -> Bar:
+    first = min(candles, key=lambda candle: candle.first_id)
+    last = max(candles, key=lambda candle: candle.last_id)
+    return Bar(
+        symbol=first.symbol,
+        start=start,
+        open=first.open,
+        high=max(candle.high for candle in candles),
+        low=min(candle.low for candle in candles),
+        close=last.close,
+        volume=sum((candle.volume for candle in candles), Decimal()),
+        quote_volume=sum((candle.quote_volume for candle in candles), Decimal()),
+        trade_count=sum(candle.trade_count for candle in candles),
+        first_id=first.first_id,
+        last_id=last.last_id,
+    )

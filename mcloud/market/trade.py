@@ -1,0 +1,113 @@
+"""One trade of one symbol, as the exchange reports it, and the exact numbers in it."""
+
+import re
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from typing import Any, NamedTuple
+
+# Sums and products that do not fit are refused, never rounded. 38 digits is what a DynamoDB number
+# holds; Binance's own limits (8 decimals) leave 22 integer digits for a minute's quote volume.
+EXACT = Context(prec=38, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
+
+MAX_ID = 2**63 - 1
+# Past the year 9999 a timestamp no longer fits the candle's key, `2024-08-08T23:54:00Z`.
+MAX_TIME = 253_402_300_799_999
+
+# ASCII digits only: Decimal() itself would take "NaN", "1_000", " 1 " and Arabic digits.
+NUMBER = r"[0-9]{1,16}(?:\.[0-9]{1,12})?"
+SYMBOL = r"[A-Z0-9]{1,20}(?:_[A-Z0-9]{1,20})?"
+_NUMBER = re.compile(NUMBER)
+_SYMBOL = re.compile(SYMBOL)
+
+
+class BadTrade(ValueError):
+    """A trade that cannot be one; the message says which field and why."""
+
+
+class Trade(NamedTuple):
+    """A trade. ``price`` and ``quantity`` are canonical: no trailing zeros, no exponent."""
+
+    symbol: str
+    id: int
+    """The exchange's trade id, dense per symbol: a missing number is a missing trade."""
+    price: Decimal
+    """In the quote asset, greater than zero."""
+    quantity: Decimal
+    """In the base asset, not negative."""
+    time: int
+    """The exchange's trade time ``T``, milliseconds since 1970, UTC."""
+    buyer_is_maker: bool
+
+    @classmethod
+    def from_binance(cls, data: dict[str, Any]) -> "Trade":
+        """Read Binance's own field names (``s t p q T m``), as in streams and archives.
+
+        Raises:
+            BadTrade: a field is missing, of another type, or not a number that a trade can have.
+        """
+        try:
+            symbol, id_, price, quantity = data["s"], data["t"], data["p"], data["q"]
+            time, maker = data["T"], data["m"]
+        except (KeyError, TypeError) as error:
+            raise BadTrade(f"no field {error} in the trade") from None
+        return cls(
+            check_symbol(symbol),
+            check_int("t", id_, MAX_ID),
+            positive(parse_number("p", price)),
+            parse_number("q", quantity),
+            check_int("T", time, MAX_TIME),
+            check_bool("m", maker),
+        )
+
+
+def check_symbol(symbol: object) -> str:
+    """Return a symbol such as ``BTCUSDT`` or ``BTCUSDT_250926``, or raise BadTrade."""
+    if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
+        raise BadTrade(f"not a symbol: {symbol!r:.60}")
+    return symbol
+
+
+def check_int(field: str, value: object, highest: int) -> int:
+    """Return a whole number from 0 to ``highest`` (a bool is none), or raise BadTrade."""
+    if type(value) is not int or not 0 <= value <= highest:
+        raise BadTrade(f"{field} is not a whole number from 0 to {highest}: {value!r:.60}")
+    return value
+
+
+def check_bool(field: str, value: object) -> bool:
+    """Return a bool, or raise BadTrade."""
+    if not isinstance(value, bool):
+        raise BadTrade(f"{field} is not true or false: {value!r:.60}")
+    return value
+
+
+def parse_number(field: str, text: object) -> Decimal:
+    """Read a plain decimal text, up to 16 digits before and 12 behind the point, or raise BadTrade.
+
+    Floats are refused: they are where exactness ends.
+    """
+    if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+        raise BadTrade(f"{field} is not a plain decimal text: {text!r:.60}")
+    return Decimal(canonical(text))
+
+
+def positive(price: Decimal) -> Decimal:
+    """Return a price above zero, or raise BadTrade."""
+    if not price:
+        raise BadTrade("p is zero")
+    return price
+
+
+def canonical(text: str) -> str:
+    """One text for one number: ``"0061.500"`` and ``"61.5"`` are both ``"61.5"``."""
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    if text[0] == "0" and len(text) > 1:
+        text = text.lstrip("0")
+        if not text or text[0] == ".":
+            text = "0" + text
+    return text
+
+
+def to_text(number: Decimal) -> str:
+    """The canonical text of a number: no exponent, no trailing zeros."""
+    return canonical(format(number, "f"))

@@ -1,0 +1,1 @@
+"""What both cloud functions do with trades; shipped inside them, beside one cloud's adapters."""

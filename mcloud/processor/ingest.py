@@ -1,0 +1,30 @@
+"""Archive, then fold; the caller acknowledges last. A crash in between repeats work, no more."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from mcloud.clouds.ports import Archive, Candles
+from mcloud.market.archive import pack
+from mcloud.market.candle import Candle, Disagreement, Folded, by_minute, fold
+from mcloud.market.trade import Trade
+
+
+def ingest(trades: Sequence[Trade], archive: Archive, candles: Candles) -> list[Disagreement]:
+    """Store trades of any symbols and times, raw and as candles; twice is as good as once.
+
+    Raises:
+        Unavailable, Contention: try again, all of it.
+        Refused: a store is not there or may not be written.
+        decimal.Inexact: volumes that no candle can hold; only dropping those trades helps.
+    """
+    for item in pack(trades):
+        archive.put(item)
+    disagreements: list[Disagreement] = []
+    for (symbol, start), group in by_minute(trades).items():
+        folded = candles.update(symbol, start, partial(_fold, group))
+        disagreements += folded.disagreements
+    return disagreements
+
+
+def _fold(trades: list[Trade], candle: Candle) -> Folded:
+    return fold(candle, trades)

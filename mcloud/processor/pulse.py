@@ -1,0 +1,65 @@
+"""The function's heartbeat: what it did, written at most every few seconds."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from mcloud.clouds.ports import Control, Heartbeat
+from mcloud.errors import McloudError
+from mcloud.market.trade import Trade
+
+INTERVAL = 10.0  # seconds; written at every call it would double the cost of a candle
+
+
+class Pulse:
+    """Adds up calls of one instance and writes the sums when they are due."""
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._control = control
+        self._interval = interval
+        self._clock = clock
+        # One instance on Cloud Functions serves several calls at once.
+        self._lock = threading.Lock()
+        self._pending: dict[str, Heartbeat] = {}
+        self._written = 0.0
+
+    def add(self, trades: Sequence[Trade]) -> None:
+        """Count one message; writes when the last write is long enough ago.
+
+        Raises:
+            McloudError: the store did not take it; the counts are kept for the next time.
+        """
+        symbol, newest = trades[0].symbol, max(trade.time for trade in trades)
+        with self._lock:
+            now = self._clock()
+            self._keep(Heartbeat(symbol, newest, len(trades), 1, now))
+            if now - self._written < self._interval:
+                return
+            # Also if it fails: a store that is away must not be asked at every message.
+            self._written = now
+            due, self._pending = self._pending, {}
+        try:
+            self._control.beat(due.values())
+        except McloudError:
+            with self._lock:
+                for beat in due.values():
+                    self._keep(beat)
+            raise
+
+    def _keep(self, beat: Heartbeat) -> None:
+        before = self._pending.get(beat.symbol)
+        if before is not None:
+            beat = Heartbeat(
+                beat.symbol,
+                max(before.last_trade_time, beat.last_trade_time),
+                before.trades + beat.trades,
+                before.messages + beat.messages,
+                max(before.at, beat.at),
+            )
+        self._pending[beat.symbol] = beat

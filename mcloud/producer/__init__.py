@@ -1,0 +1,1 @@
+"""Producer: feed → pack → one sender a site → queue."""

@@ -1,0 +1,42 @@
+"""A circuit breaker: after some failures a site is left alone for a while, then tried once."""
+
+from collections.abc import Callable
+
+FAILURES = 3  # in a row before it opens
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+
+CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
+
+
+class Breaker:
+    """Not thread-safe: its owner calls it under a lock."""
+
+    def __init__(self, clock: Callable[[], float], jitter: Callable[[float, float], float]) -> None:
+        self._clock = clock
+        self._jitter = jitter
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def state(self) -> str:
+        if self._failures < FAILURES:
+            return CLOSED
+        return OPEN if self.wait() else HALF_OPEN
+
+    def wait(self) -> float:
+        """Seconds until the next try is allowed; 0 where it is now."""
+        return max(0.0, self._until - self._clock())
+
+    def succeed(self) -> None:
+        self._failures = 0
+        self._until = 0.0
+
+    def fail(self, at_least: float = 0.0) -> None:
+        """Count a failure; the next try waits longer, and for ``at_least`` seconds if that is said.
+
+        Also the first failures of a row wait, so that throttling is obeyed before it opens.
+        """
+        self._failures += 1
+        # Capped before it is computed: 2.0 ** 1024 is an error, and an outage may last for days.
+        pause = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 30), LONGEST_PAUSE)
+        self._until = self._clock() + max(at_least, self._jitter(pause / 2, pause))

@@ -1,0 +1,154 @@
+"""Which trade ids have been seen, and which are missing.
+
+Binance numbers the trades of a symbol without a gap, so a jump in the ids is a loss: it becomes a
+hole, which stays named until the trades in it arrive.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from mcloud.market.trade import Trade
+
+_first = attrgetter("first")
+
+
+class Hole(NamedTuple):
+    """A run of missing ids, as long as it can be: the ids next to it are there."""
+
+    symbol: str
+    first: int
+    last: int
+    """Inclusive."""
+    since: int
+    """When it was noticed, ms since 1970."""
+    attempts: int = 0
+    """How often filling it has failed."""
+    reason: str = ""
+    """Why the last attempt failed."""
+
+    @property
+    def missing(self) -> int:
+        return self.last - self.first + 1
+
+
+class Position(NamedTuple):
+    """How far a symbol is: seen are the ids from ``start`` to ``next_id - 1`` but for the holes."""
+
+    symbol: str
+    start: int
+    next_id: int
+    holes: tuple[Hole, ...] = ()
+    """Ascending, and apart from each other."""
+
+
+class Cursor:
+    """Tells new trades from repeats, and names what is missing, for any number of symbols.
+
+    A symbol starts with the first trade that is admitted; what the exchange traded before is not
+    ours. Not to be used by several threads at once.
+    """
+
+    def __init__(self, positions: Iterable[Position] = ()) -> None:
+        """Go on from what ``dump`` returned."""
+        self._start: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+        self._holes: dict[str, list[Hole]] = {}
+        self.repeats = 0
+        """Trades dropped because their ids had been seen."""
+        self.early = 0
+        """Trades dropped because their ids are below the start."""
+        for symbol, start, next_id, holes in positions:
+            self._start[symbol] = start
+            self._next[symbol] = next_id
+            self._holes[symbol] = list(holes)
+
+    def admit(self, trades: Sequence[Trade], now: int) -> list[Trade]:
+        """Return the trades whose ids are new, in the order of arrival; the others are dropped.
+
+        A jump forward opens a hole, noticed at ``now`` (ms since 1970); a trade inside a hole
+        shrinks or splits it. Two different trades under one id are not told apart here: the first
+        one is taken.
+        """
+        expected = self._next
+        admitted = []
+        for trade in trades:
+            symbol = trade.symbol
+            id_ = trade.id
+            # All but a few trades end here; the rest may cost ten times as much.
+            if expected.get(symbol) == id_:
+                expected[symbol] = id_ + 1
+            elif not self._is_new(symbol, id_, now):
+                continue
+            admitted.append(trade)
+        return admitted
+
+    def position(self, symbol: str) -> int | None:
+        """The next id expected, or None before the first."""
+        return self._next.get(symbol)
+
+    def resume(self, symbol: str, next_id: int) -> None:
+        """Start a symbol at an id of which the trade has yet to come, instead of at its first.
+
+        Raises:
+            ValueError: the symbol has started.
+        """
+        if symbol in self._next:
+            raise ValueError(f"{symbol} is at {self._next[symbol]} already")
+        self._start[symbol] = self._next[symbol] = next_id
+
+    def holes(self) -> list[Hole]:
+        """What is missing now, oldest first."""
+        holes = [hole for each in self._holes.values() for hole in each]
+        return sorted(holes, key=attrgetter("since", "symbol", "first"))
+
+    def note(self, hole: Hole, reason: str) -> None:
+        """Count a failed attempt on what is left of ``hole``, which may have changed since."""
+        holes = self._holes.get(hole.symbol, [])
+        for index, each in enumerate(holes):
+            if each.first <= hole.last and hole.first <= each.last:
+                holes[index] = each._replace(attempts=each.attempts + 1, reason=reason)
+
+    def dump(self) -> list[Position]:
+        """All of the state but the two counters, for a cursor that goes on from here."""
+        return [
+            Position(symbol, start, self._next[symbol], tuple(self._holes.get(symbol, ())))
+            for symbol, start in self._start.items()
+        ]
+
+    def _is_new(self, symbol: str, id_: int, now: int) -> bool:
+        """Judge an id that is not the next one expected."""
+        expected = self._next.get(symbol)
+        if expected is None:
+            self._start[symbol], self._next[symbol] = id_, id_ + 1
+            return True
+        if id_ > expected:
+            self._open(Hole(symbol, expected, id_ - 1, now))
+            self._next[symbol] = id_ + 1
+            return True
+        if id_ < self._start[symbol]:
+            self.early += 1
+            return False
+        if self._fill(symbol, id_):
+            return True
+        self.repeats += 1
+        return False
+
+    def _open(self, hole: Hole) -> None:
+        holes = self._holes.setdefault(hole.symbol, [])
+        # After a resume the newest hole may end just below the id that is expected.
+        if holes and holes[-1].last == hole.first - 1:
+            holes[-1] = holes[-1]._replace(last=hole.last)
+        else:
+            holes.append(hole)
+
+    def _fill(self, symbol: str, id_: int) -> bool:
+        """Take an id out of the hole it is in; False where it is in none."""
+        holes = self._holes.get(symbol, [])
+        at = bisect_right(holes, id_, key=_first) - 1
+        if at < 0 or holes[at].last < id_:
+            return False
+        parts = holes[at]._replace(last=id_ - 1), holes[at]._replace(first=id_ + 1)
+        holes[at : at + 1] = [part for part in parts if part.missing]
+        return True

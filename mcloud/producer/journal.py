@@ -1,0 +1,59 @@
+"""What changed between two looks at a producer, as lines for its log."""
+
+import logging
+
+from mcloud.market.candle import to_timestamp
+from mcloud.producer.cursor import Hole
+from mcloud.producer.produce import Progress
+from mcloud.producer.sender import Delivery
+
+Line = tuple[int, str]
+"""A level of ``logging``, and a sentence."""
+
+
+def changes(before: Progress | None, now: Progress) -> list[Line]:
+    """The events between two reports; against None, how the run begins."""
+    lines: list[Line] = []
+    if before is None or before.route != now.route:
+        lines.append((logging.INFO, f"sends to {', '.join(now.route.sites)}: {now.route.reason}"))
+    for name, site in now.sites.items():
+        was = before.sites[name] if before else Delivery()
+        if was.breaker != site.breaker:
+            level = logging.INFO if site.breaker == "closed" else logging.WARNING
+            lines.append((level, f"{name}: breaker {was.breaker} → {site.breaker}"))
+        if site.error and site.error != was.error:
+            level = logging.ERROR if site.refused else logging.WARNING
+            lines.append((level, f"{name}: {site.error}"))
+    lines += _holes(before, now)
+    if now.spool_full != (before.spool_full if before else False):
+        words = "is full: nothing is read" if now.spool_full else "has room again"
+        lines.append((logging.WARNING, f"the spool {words}"))
+    if now.problem and now.problem != (before.problem if before else ""):
+        lines.append((logging.ERROR, now.problem))
+    return lines
+
+
+def _holes(before: Progress | None, now: Progress) -> list[Line]:
+    """A hole shrinks, splits and grows: what overlaps an earlier one is what has become of it."""
+    earlier = dict.fromkeys(before.holes) if before else {}
+    present = dict.fromkeys(now.holes)
+    gone = [hole for hole in earlier if hole not in present]
+    came = [hole for hole in present if hole not in earlier]
+    lines: list[Line] = []
+    for hole in came:
+        origins = [each for each in gone if _overlap(each, hole)]
+        name = f"{hole.symbol} {hole.first} to {hole.last}"
+        if hole.missing > sum(each.missing for each in origins):
+            words = f"hole: {name}, {hole.missing} trades, since {to_timestamp(hole.since)}"
+            lines.append((logging.WARNING, words))
+        elif hole.reason and all(hole.attempts > each.attempts for each in origins):
+            lines.append((logging.WARNING, f"hole {name}: {hole.reason}"))
+    for hole in gone:
+        if not any(_overlap(hole, each) for each in came):
+            words = f"hole filled: {hole.symbol} up to {hole.last}"
+            lines.append((logging.INFO, words))
+    return lines
+
+
+def _overlap(one: Hole, other: Hole) -> bool:
+    return one.symbol == other.symbol and one.first <= other.last and other.first <= one.last

@@ -1,0 +1,63 @@
+"""One site's line in the spool: how much is owed to it, and what of that is in somebody's hands."""
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from mcloud.producer.spool_message import MessageRow
+
+
+class Taken(NamedTuple):
+    """What has to be known of a message when it is settled."""
+
+    trades: int
+    size: int
+    digest: int
+
+
+@dataclass(slots=True)
+class Outbox:
+    number: int
+    messages: int = 0
+    trades: int = 0
+    bytes: int = 0
+    taken: dict[int, Taken] = field(default_factory=dict)
+    position: int = 0
+    """Whatever is owed up to this message is taken."""
+
+    @property
+    def untaken(self) -> int:
+        return self.messages - len(self.taken)
+
+    def next(self, db: sqlite3.Connection, limit: int) -> list[int]:
+        """The oldest messages that are not taken."""
+        query = "SELECT message FROM owed WHERE site = ? AND message > ? ORDER BY message"
+        # Closed at once: a statement that is not finished keeps the log from being emptied.
+        with closing(db.execute(query, (self.number, self.position))) as owed:
+            return list(islice((id_ for (id_,) in owed if id_ not in self.taken), limit))
+
+    def take(self, rows: Iterable[MessageRow]) -> None:
+        """Take what ``next`` has named."""
+        for row in rows:
+            self.taken[row.id] = Taken(row.trades, len(row.body), row.digest)
+            self.position = row.id
+
+    def release(self, ids: Iterable[int]) -> None:
+        for id_ in ids:
+            if self.taken.pop(id_, None):
+                self.position = min(self.position, id_ - 1)
+
+    def add(self, row: MessageRow) -> None:
+        self.messages += 1
+        self.trades += row.trades
+        self.bytes += len(row.body)
+
+    def remove(self, id_: int) -> None:
+        """A message that is taken is owed no more."""
+        taken = self.taken.pop(id_)
+        self.messages -= 1
+        self.trades -= taken.trades
+        self.bytes -= taken.size

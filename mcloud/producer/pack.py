@@ -1,0 +1,64 @@
+"""Trades into batches: one symbol each, ids ascending, bounded in number and in age."""
+
+from collections.abc import Callable
+from operator import attrgetter
+
+from mcloud.market.trade import Trade
+
+BATCH = 1000  # trades; about 8 KB compressed, well below a billing chunk
+LINGER = 1.0  # seconds
+
+
+class Packer:
+    """Collects trades by symbol until a batch is full or old enough."""
+
+    def __init__(self, clock: Callable[[], float], *, batch: int = BATCH, linger: float = LINGER):
+        self._clock = clock
+        self._batch = batch
+        self._linger = linger
+        self._open: dict[str, list[Trade]] = {}
+        self._opened: dict[str, float] = {}
+
+    def open(self, symbol: str) -> list[Trade]:
+        """The trades of a symbol that have not come out yet."""
+        return self._open.get(symbol, [])
+
+    def add(self, trade: Trade) -> list[list[Trade]]:
+        """Take a trade; returns the batches that this one completed."""
+        batch = self._open.get(trade.symbol)
+        if batch is None:
+            batch = self._open[trade.symbol] = []
+            self._opened[trade.symbol] = self._clock()
+        batch.append(trade)
+        return self._close(trade.symbol) if len(batch) >= self._batch else []
+
+    def due(self) -> list[list[Trade]]:
+        """The batches that have waited for ``linger`` seconds."""
+        oldest = self._clock() - self._linger
+        late = [symbol for symbol, opened in self._opened.items() if opened <= oldest]
+        return [batch for symbol in late for batch in self._close(symbol)]
+
+    def flush(self) -> list[list[Trade]]:
+        """Everything that is left."""
+        return [batch for symbol in list(self._open) for batch in self._close(symbol)]
+
+    def _close(self, symbol: str) -> list[list[Trade]]:
+        del self._opened[symbol]
+        return in_order(self._open.pop(symbol))
+
+
+def in_order(trades: list[Trade]) -> list[list[Trade]]:
+    """Order by id and drop repeats.
+
+    Different trades under one id part into several lists: which of them is right is for the fold
+    to say, and it reports the other.
+    """
+    batches: list[list[Trade]] = [[]]
+    for trade in sorted(dict.fromkeys(trades), key=attrgetter("id")):
+        for batch in batches:
+            if not batch or batch[-1].id < trade.id:
+                batch.append(trade)
+                break
+        else:
+            batches.append([trade])
+    return batches

@@ -1,0 +1,367 @@
+"""Feed → spool → one sender a site → queue."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Protocol
+
+from mcloud.clouds.ports import Queue
+from mcloud.errors import Unavailable
+from mcloud.market.envelope import encode_all
+from mcloud.market.trade import Trade
+from mcloud.producer.cursor import Cursor, Hole, Position
+from mcloud.producer.pack import BATCH, LINGER, Packer
+from mcloud.producer.repair import History, Repairer
+from mcloud.producer.route import Route
+from mcloud.producer.sender import Delivery, Sender
+from mcloud.producer.spool import Spool
+from mcloud.producer.spool_message import Entry
+
+TICK = 0.1  # seconds between two looks at the clock, and two reports of progress
+RETRY = 1.0  # seconds until a disk that takes nothing is tried again
+DRAIN = 10.0  # seconds that an interrupted run may take to deliver what it has read
+
+
+class Source(Protocol):
+    """Where trades come from while a run lasts; see ``reader`` and ``mcloud.feed.binance``."""
+
+    def chunks(self, timeout: float) -> Iterator[list[Trade]]:
+        """Trades as they come; an empty list where none did for ``timeout`` seconds."""
+        ...
+
+    def stop(self) -> None:
+        """Read no more; the chunks end soon, with the last of what was read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    read: int
+    """Trades taken from the source, repeats not counted."""
+    repeats: int
+    last_time: int
+    """Trade time of the newest of them, ms; 0 before the first."""
+    sites: dict[str, Delivery]
+    route: Route
+    holes: tuple[Hole, ...]
+    """Ids that are missing, oldest first."""
+    spool_bytes: int
+    spool_full: bool
+    """True while nothing is read, because the sites are too far behind."""
+    problem: str
+    """What keeps trades from the disk just now, or empty."""
+
+    @property
+    def complete(self) -> bool:
+        """True where every site's queue has accepted all that was read."""
+        return all(not site.waiting for site in self.sites.values())
+
+
+def produce(
+    source: Source,
+    queues: Mapping[str, Queue],
+    spool: Spool,
+    *,
+    history: History | None = None,
+    live: bool = False,
+    route: Callable[[], Route] | None = None,
+    batch: int = BATCH,
+    linger: float = LINGER,
+    drain: float = DRAIN,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    stop: threading.Event | None = None,
+) -> Progress:
+    """Send what ``source`` gives to the sites; returns when it has ended and all is accepted.
+
+    Trades are in the spool, on the disk, before any site gets them, and stay there until all its
+    sites have them; what an earlier run left is sent first. A site that fails is tried again for as
+    long as the run lasts. At the end of the source a site that refuses is not waited for.
+
+    Args:
+        live: the source is an exchange, whose ids are dense: repeats are dropped, holes are named,
+            and filled from ``history`` where there is one. Otherwise all of the source is sent.
+        route: which sites get the next batch; all if left out.
+        stop: ends the reading; what was read is still delivered, for up to ``drain`` seconds.
+
+    Errors of the source are raised after what was read has been delivered.
+    """
+    stop = stop or threading.Event()
+    everywhere = Route(tuple(queues), "every site")
+    intake = Intake(spool, live, route or (lambda: everywhere), batch, linger)
+    senders = {name: Sender(name, each, spool) for name, each in queues.items()}
+    repairer = Repairer(history) if live and history else None
+    run = _Run(intake, senders, spool, progress, stop)
+    error: Exception | None = None
+    try:
+        try:
+            for chunk in source.chunks(TICK):
+                intake.take(chunk)
+                if repairer is not None:
+                    _repair(intake, repairer)
+                run.commit()
+                run.maybe_tell()
+                while not spool.wait_for_room(TICK) and not stop.is_set():
+                    run.commit()
+                    run.maybe_tell()
+                if stop.is_set():
+                    source.stop()
+        except Exception as caught:  # noqa: BLE001 - raised below, after what was read is delivered
+            error = caught
+        source.stop()
+        intake.close()
+        run.commit()
+        run.wait(drain)
+    finally:
+        source.stop()
+        if repairer is not None:
+            repairer.stop()
+        for sender in senders.values():
+            sender.close()
+    if error is not None:
+        raise error
+    return run.report()
+
+
+class Intake:
+    """From trades to messages in the spool. Used by one thread."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        live: bool,
+        route: Callable[[], Route],
+        batch: int,
+        linger: float,
+    ) -> None:
+        self._spool = spool
+        self._cursor = Cursor(spool.resume_points()) if live else None
+        self._packer = Packer(time.monotonic, batch=batch, linger=linger)
+        self._closed: list[list[Trade]] = []
+        self._placed = {position.symbol for position in spool.resume_points()}
+        """Symbols of which the spool has a position."""
+        self._fresh: set[str] = set()
+        """Symbols that have begun and are not among them."""
+        self.route = route
+        self.read = 0
+        self.last_time = 0
+        self.problem = ""
+
+    @property
+    def repeats(self) -> int:
+        return 0 if self._cursor is None else self._cursor.repeats + self._cursor.early
+
+    def holes(self) -> list[Hole]:
+        return [] if self._cursor is None else self._cursor.holes()
+
+    def note(self, hole: Hole, reason: str) -> None:
+        """A hole could not be filled."""
+        if self._cursor is not None:
+            self._cursor.note(hole, reason)
+
+    def take(self, trades: list[Trade]) -> None:
+        """Take trades in; they are in memory until ``commit``."""
+        if self._cursor is not None and trades:
+            trades = self._cursor.admit(trades, _now_ms())
+            self._fresh |= {trade.symbol for trade in trades} - self._placed
+        for trade in trades:
+            self._closed += self._packer.add(trade)
+        if trades:
+            self.read += len(trades)
+            self.last_time = max(self.last_time, *(trade.time for trade in trades))
+
+    def close(self) -> None:
+        """Have the next commit write everything."""
+        self._closed += self._packer.flush()
+
+    def commit(self) -> None:
+        """Write the batches that are full or old enough, all in one transaction.
+
+        Raises:
+            Unavailable: the disk takes nothing; what was not written is kept, for another try.
+        """
+        self._closed += self._packer.due()
+        if not self._closed and not self._fresh:
+            return
+        positions = self._positions({batch[0].symbol for batch in self._closed} | self._fresh)
+        route = self.route()
+        entries = [
+            Entry.of(message, received_at=_now_ms(), sites=route.sites)
+            for batch in self._closed
+            for message in encode_all(batch)
+        ]
+        try:
+            self._spool.append(entries, positions)
+        except Unavailable as error:
+            self.problem = str(error)
+            raise
+        self.problem = ""
+        self._closed = []
+        self._placed |= self._fresh
+        self._fresh = set()
+
+    def _positions(self, symbols: set[str]) -> list[Position]:
+        """Where these symbols go on after a crash.
+
+        What is in memory then is gone: to the disk it is a hole, and the exchange is asked for it.
+        """
+        if self._cursor is None:
+            return []
+        now = _now_ms()
+        return [
+            _with_holes(position, (trade.id for trade in self._packer.open(position.symbol)), now)
+            for position in self._cursor.dump()
+            if position.symbol in symbols
+        ]
+
+
+class Reader:
+    """A feed that ends, as a source: read in a thread of its own, so that a feed that waits does
+    not hold up a batch."""
+
+    AHEAD = 10_000  # trades read and not yet taken
+    CHUNK = 200  # trades
+
+    def __init__(self, trades: Iterable[Trade]) -> None:
+        self._trades = trades
+        self._changed = threading.Condition()
+        self._read: list[Trade] = []
+        self._ended = False
+        self._stopped = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def chunks(self, timeout: float) -> Iterator[list[Trade]]:
+        """What was read since the last chunk. The feed's error is raised after its last trade."""
+        self._thread.start()
+        ended = False
+        while not ended:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: len(self._read) >= self.CHUNK or self._ended or self._stopped, timeout
+                )
+                if self._stopped:
+                    # The trade that is just being handed out belongs to it.
+                    self._changed.wait_for(lambda: self._ended, timeout)
+                chunk, self._read = self._read, []
+                ended = self._ended or self._stopped
+                self._changed.notify_all()
+            yield chunk
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Read no more; a feed that hangs is not waited for."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            for trade in self._trades:
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._read) < self.AHEAD or self._stopped)
+                    self._read.append(trade)
+                    if self._stopped:
+                        break
+                    if len(self._read) == self.CHUNK:
+                        self._changed.notify_all()
+        except Exception as error:  # noqa: BLE001 - raised where the trades are taken
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+class _Run:
+    def __init__(
+        self,
+        intake: Intake,
+        senders: Mapping[str, Sender],
+        spool: Spool,
+        progress: Callable[[Progress], None],
+        stop: threading.Event,
+    ) -> None:
+        self._intake = intake
+        self._senders = senders
+        self._spool = spool
+        self._tell = progress
+        self._stop = stop
+        self._told = 0.0
+
+    def commit(self) -> None:
+        """Write what is due. A disk that takes nothing is tried again and again: nothing is read
+        meanwhile, and nothing is dropped.
+
+        Raises:
+            Unavailable: the disk takes nothing, and the run is to stop.
+        """
+        while True:
+            try:
+                self._intake.commit()
+            except Unavailable:
+                self._tell(self.report())
+                if self._stop.wait(RETRY):
+                    raise
+            else:
+                return
+
+    def wait(self, drain: float) -> None:
+        """Wait until the queues have everything, as long as that is wanted."""
+        deadline: float | None = None
+        while True:
+            deliveries = [sender.delivery for sender in self._senders.values()]
+            if all(not each.waiting or each.refused for each in deliveries):
+                break
+            if self._stop.is_set():
+                deadline = deadline or time.monotonic() + drain
+                if time.monotonic() >= deadline:
+                    break
+            self.maybe_tell()
+            time.sleep(TICK / 4)
+        self._tell(self.report())
+
+    def report(self) -> Progress:
+        intake = self._intake
+        return Progress(
+            read=intake.read,
+            repeats=intake.repeats,
+            last_time=intake.last_time,
+            sites={name: sender.delivery for name, sender in self._senders.items()},
+            route=intake.route(),
+            holes=tuple(intake.holes()),
+            spool_bytes=self._spool.bytes,
+            spool_full=self._spool.is_full,
+            problem=intake.problem,
+        )
+
+    def maybe_tell(self) -> None:
+        now = time.monotonic()
+        if now - self._told >= TICK:
+            self._told = now
+            self._tell(self.report())
+
+
+def _repair(intake: Intake, repairer: Repairer) -> None:
+    for repaired in repairer.take():
+        intake.take(repaired.trades)
+        if repaired.reason:
+            intake.note(repaired.hole, repaired.reason)
+    repairer.look_at(intake.holes())
+
+
+def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
+    """The position as if these ids, all of them seen, were missing since ``now``."""
+    holes: list[Hole] = []
+    single = [Hole(position.symbol, id_, id_, now) for id_ in ids]
+    for hole in sorted([*position.holes, *single], key=attrgetter("first")):
+        if holes and hole.first <= holes[-1].last + 1:
+            holes[-1] = holes[-1]._replace(last=max(hole.last, holes[-1].last))
+        else:
+            holes.append(hole)
+    return position._replace(holes=tuple(holes))
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,76 @@
+"""Which sites get the next batch. One pure function; the observing is done elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from mcloud.clouds.ports import ControlRecord
+
+MODES = ("both", "primary", "cheapest", "nearest")
+
+# A site takes over only if it is this much better: two that are about as near, or as cheap, would
+# otherwise swap places at every look.
+NEARER = 0.7  # of the latency
+CHEAPER = Decimal("0.9")  # of the cost
+
+
+@dataclass(frozen=True)
+class Route:
+    sites: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of the sites; whoever is missing from a mapping is unknown."""
+
+    records: Mapping[str, ControlRecord] = field(default_factory=dict)
+    """The control record by the site that told it, old ones of silent sites among them."""
+    latencies: Mapping[str, float] = field(default_factory=dict)
+    """Seconds for a publish, of the sites that answer."""
+    costs: Mapping[str, Decimal] = field(default_factory=dict)
+    """Dollars for the next message."""
+
+
+def choose(
+    mode: str, sites: Sequence[str], seen: Observation, current: Route | None = None
+) -> Route:
+    """Route by ``mode`` (one of MODES) among ``sites``, the first of which is the default."""
+    if mode == "both" or len(sites) == 1:
+        return Route(tuple(sites), "every site" if len(sites) > 1 else "the only site")
+    if mode == "primary":
+        return _primary(sites, seen)
+    if mode == "nearest":
+        return _best(sites, seen.latencies, NEARER, current, "{} answers in {:.0f} ms", 1000)
+    return _best(sites, seen.costs, CHEAPER, current, "{} costs ${:.2f} a million messages", 10**6)
+
+
+def _primary(sites: Sequence[str], seen: Observation) -> Route:
+    if not seen.records:
+        return Route((sites[0],), f"no control record is known; {sites[0]} is the first site")
+    record = max(seen.records.values(), key=lambda record: record.epoch)
+    if record.primary not in sites:
+        return Route(
+            (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not among --to"
+        )
+    return Route((record.primary,), f"primary of epoch {record.epoch}: {record.reason}")
+
+
+def _best(
+    sites: Sequence[str],
+    scores: "Mapping[str, float] | Mapping[str, Decimal]",
+    margin: "float | Decimal",
+    current: Route | None,
+    sentence: str,
+    scale: int,
+) -> Route:
+    """The site with the lowest score; the current one stays unless it is beaten by the margin."""
+    known = [site for site in sites if site in scores]
+    if not known:
+        return current or Route((sites[0],), f"nothing is known yet; {sites[0]} is the first site")
+    best = min(known, key=lambda site: scores[site])
+    if current is not None and len(current.sites) == 1 and current.sites[0] in known:
+        held = current.sites[0]
+        if scores[best] >= scores[held] * margin:  # type: ignore[operator]
+            return current
+    return Route((best,), sentence.format(best, scores[best] * scale))

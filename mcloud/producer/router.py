@@ -1,0 +1,98 @@
+"""Watches the sites and keeps the route; see ``route`` for the decision itself."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+
+from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.cost.marginal import message_cost
+from mcloud.deadline import gather
+from mcloud.errors import Unavailable
+from mcloud.producer.route import Observation, Route, choose
+
+PERIOD = 2.0  # seconds between two looks at the sites
+DEADLINE = 5.0  # seconds that a site may take to answer
+USUAL_SIZE = 5_000  # bytes of a message, for its cost
+
+
+class Router:
+    """Looks at the sites every few seconds, in a thread of its own, as far as the mode needs it."""
+
+    def __init__(
+        self,
+        mode: str,
+        sites: Mapping[str, Site],
+        sent: Callable[[str], int],
+        *,
+        follow: Callable[[Route], None] = lambda route: None,
+        period: float = PERIOD,
+    ) -> None:
+        """``sent`` tells how many messages a site had this month.
+
+        ``follow`` is called after every look, also where the route is as before: a batch may have
+        been written for the old one meanwhile. It is not called any more after ``stop``.
+        """
+        self._mode = mode
+        self._sites = sites
+        self._sent = sent
+        self._follow = follow
+        self._period = period
+        self._records: dict[str, ControlRecord] = {}
+        self._stopped = threading.Event()
+        self._following = threading.Lock()
+        self.route = choose(mode, list(sites), self._observe())
+        if mode != "both" and len(sites) > 1:
+            threading.Thread(target=self._run, name="route", daemon=True).start()
+
+    def stop(self) -> None:
+        with self._following:
+            self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._period):
+            self.route = choose(self._mode, list(self._sites), self._observe(), self.route)
+            with self._following:
+                if not self._stopped.is_set():
+                    # What fails now is tried again after the next look.
+                    with suppress(Unavailable):
+                        self._follow(self.route)
+
+    def _observe(self) -> Observation:
+        if self._mode == "primary":
+            answers = gather(
+                {name: partial(_record, site) for name, site in self._sites.items()}, DEADLINE
+            )
+            # A site that is silent is remembered by the last that it said.
+            for name, answer in answers.items():
+                if isinstance(answer, ControlRecord):
+                    self._records[name] = answer
+            return Observation(records=dict(self._records))
+        if self._mode == "nearest":
+            times = gather(
+                {name: partial(_latency, site) for name, site in self._sites.items()}, DEADLINE
+            )
+            return Observation(
+                latencies={name: each for name, each in times.items() if isinstance(each, float)}
+            )
+        if self._mode == "cheapest":
+            return Observation(
+                costs={
+                    name: message_cost(site.cloud, USUAL_SIZE, self._sent(name))
+                    for name, site in self._sites.items()
+                }
+            )
+        return Observation()
+
+
+def _record(site: Site) -> ControlRecord | None:
+    return site.control.record()
+
+
+def _latency(site: Site) -> float:
+    """Seconds of a cheap read of the site's queue."""
+    probe = site.probe  # made at the first use, which is no latency of the site
+    began = time.monotonic()
+    probe.check("queue", DEADLINE)
+    return time.monotonic() - began

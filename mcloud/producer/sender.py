@@ -1,0 +1,179 @@
+"""One site's way out of the spool: a few threads carry messages, a circuit breaker guards them."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from mcloud.clouds.ports import Queue
+from mcloud.errors import McloudError, Unavailable
+from mcloud.producer.breaker import CLOSED, Breaker
+from mcloud.producer.spool import Spool
+from mcloud.producer.spool_message import Spooled
+
+REQUEST = 10  # messages handed to the queue at once: a full SQS batch
+LOOK = 0.5  # seconds between two looks whether there is something to send, or an end
+REFUSED_PAUSE = 30.0  # seconds until a site that refused for good is asked again
+NEWEST = 0.2  # weight of the newest request in the average latency
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How far a site is."""
+
+    messages: int = 0
+    """Accepted by its queue since the start."""
+    trades: int = 0
+    waiting: int = 0
+    """Messages in the spool that its queue has not accepted."""
+    waiting_trades: int = 0
+    breaker: str = CLOSED
+    latency: float | None = None
+    """Seconds a request takes, averaged; None before the first."""
+    error: str = ""
+    """The last failure, empty after a success."""
+    refused: bool = False
+    """True where somebody has to change something before it takes messages again."""
+
+
+class Sender:
+    """Sends what a site is owed until it is closed; another site's trouble never reaches it."""
+
+    def __init__(
+        self,
+        site: str,
+        queue: Queue,
+        spool: Spool,
+        *,
+        threads: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.site = site
+        self._queue = queue
+        self._spool = spool
+        self._clock = clock
+        self._breaker = Breaker(clock, jitter)
+        self._trying = False
+        self._unsettled: set[int] = set()
+        """Messages that the site has accepted and the spool does not know of yet."""
+        self._closed = False
+        self._changed = threading.Condition()
+        self._delivery = Delivery()
+        for _ in range(threads):
+            # Daemons: a call that hangs must not keep the process alive after its deadline.
+            threading.Thread(target=self._run, name=f"send-{site}", daemon=True).start()
+
+    @property
+    def delivery(self) -> Delivery:
+        pending = self._spool.pending(self.site)
+        with self._changed:
+            return replace(
+                self._delivery,
+                waiting=pending.messages,
+                waiting_trades=pending.trades,
+                breaker=self._breaker.state,
+            )
+
+    def close(self) -> None:
+        """Take nothing more; what waits stays in the spool."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while self._wait():
+            try:
+                self._settle([])
+                taken = self._spool.take(self.site, REQUEST, LOOK)
+                # Asked again: meanwhile another thread may have been told to wait.
+                if not taken or not self._wait(to_try=True):
+                    self._spool.release(self.site, [each.id for each in taken])
+                    continue
+                began = self._clock()
+                failed, error, refused, wait = self._send(taken)
+                seconds = self._clock() - began
+                unsent = {each.id for each in failed}
+                accepted = [each for each in taken if each.id not in unsent]
+                # Counted before it is settled: who sees that nothing waits sees all that was sent.
+                self._count(accepted, seconds, error, refused, wait)
+                # Released after that: whoever takes it now is held by the breaker.
+                self._spool.release(self.site, unsent)
+                self._settle(accepted)
+            except McloudError as error:
+                self._count([], 0.0, str(error), False, 0.0)
+            except ValueError:
+                return  # the spool was closed under a call that hung
+
+    def _wait(self, *, to_try: bool = False) -> bool:
+        """Wait until the breaker lets a request through; False when there will be none.
+
+        While it is not closed one thread tries alone: a site that comes back is not trampled on.
+        """
+        with self._changed:
+            while not self._closed:
+                wait = self._breaker.wait()
+                may_try = self._breaker.state == CLOSED or not self._trying
+                if not wait and (may_try or not to_try):
+                    self._trying = self._trying or to_try
+                    return True
+                self._changed.wait(min(wait or LOOK, LOOK))
+            return False
+
+    def _settle(self, accepted: list[Spooled]) -> None:
+        """Note what was accepted, and what could not be noted before: a disk may be full.
+
+        Until that has worked they stay taken; a crash sends them again.
+        """
+        with self._changed:
+            self._unsettled.update(each.id for each in accepted)
+            unsettled = set(self._unsettled)
+        if unsettled:
+            self._spool.settle(self.site, unsettled)
+            with self._changed:
+                self._unsettled -= unsettled
+
+    def _send(self, taken: list[Spooled]) -> tuple[list[Spooled], str, bool, float]:
+        """What failed, why, whether for good, and how long to wait at least."""
+        try:
+            unsent = self._queue.send([each.message for each in taken])
+        except Unavailable as error:
+            return taken, str(error), False, getattr(error, "retry_after", 0.0)
+        except Exception as error:  # noqa: BLE001 - a thread that dies would hang the drain
+            return taken, _describe(error), True, REFUSED_PAUSE
+        if not unsent:
+            return [], "", False, 0.0
+        worst = max(unsent, key=attrgetter("permanent"))
+        pause = REFUSED_PAUSE if worst.permanent else 0.0
+        return [taken[each.index] for each in unsent], worst.reason, worst.permanent, pause
+
+    def _count(
+        self, accepted: list[Spooled], seconds: float, error: str, refused: bool, wait: float
+    ) -> None:
+        with self._changed:
+            self._trying = False
+            before = self._delivery
+            # A site that takes some of it is there: its breaker does not open.
+            if accepted or not error:
+                self._breaker.succeed()
+            if error:
+                self._breaker.fail(wait)
+            average = before.latency
+            if accepted:
+                average = seconds if average is None else average + NEWEST * (seconds - average)
+            self._delivery = replace(
+                before,
+                messages=before.messages + len(accepted),
+                trades=before.trades + sum(each.count for each in accepted),
+                latency=average,
+                error=error,
+                refused=refused,
+            )
+            self._changed.notify_all()
+
+
+def _describe(error: Exception) -> str:
+    """What is not ours has no sentence of its own."""
+    return str(error) if isinstance(error, McloudError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,366 @@
+"""Messages on their way to any number of sites, on the disk before the first is sent.
+
+A message is written once and owed to each site that shall get it; the last site that has it deletes
+it. The cursor's positions are written in the same transaction as the messages, so that after any
+crash the two agree: what the spool does not hold, the cursor asks the exchange for again.
+
+One connection with a lock around it serves all threads. SQLite takes one writer at a time anyway,
+whoever reads here writes next, and the counters kept in memory cannot differ from the file. While a
+commit waits for the disk, other threads run; only those that want the spool wait.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from mcloud.errors import McloudError, Unavailable
+from mcloud.producer import spool_file, watermark
+from mcloud.producer.cursor import Position
+from mcloud.producer.outbox import Outbox
+from mcloud.producer.spool_message import Entry, MessageRow, Spooled
+from mcloud.producer.spool_rows import (
+    Damaged,
+    Rows,
+    count_owed,
+    delivered_everywhere,
+    read_message,
+    read_positions,
+    transaction,
+)
+
+LIMIT = 1024**3  # bytes; about 100 million trades
+SMALLEST_LIMIT = 1024**2  # bytes; an empty spool takes 40 KiB, and a message up to 1 MiB
+ROOM_AGAIN = 0.9  # of the limit: what was full is full until it is below this
+WATERMARK_PERIOD = 1.0  # seconds
+FREE_PAGES = 1024  # of 4 KiB; as many are kept for what comes next
+GIVE_BACK = 1024  # pages at a time, about 20 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a site has not accepted yet; what is just being sent is among it."""
+
+    messages: int
+    trades: int
+    bytes: int
+    """Of the bodies."""
+    oldest_received_at: int | None
+    """ms since 1970; None where nothing is pending."""
+
+
+class Spool:
+    """A spool for this process only; for any number of its threads.
+
+    Every call may raise Unavailable (the disk is full or fails; nothing was changed, and the same
+    call may be tried again) and McloudError (the file was damaged while it was open).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        db: sqlite3.Connection,
+        sites: Collection[str],
+        limit_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """Use ``open``."""
+        self.set_aside: Path | None = None
+        """Where a damaged file was put; what only that held has to be fetched again."""
+        self.damage = ""
+        """What was wrong with it."""
+        self.watermark_error = ""
+        """Why the watermark could not be renewed last time; empty where it could."""
+        self._path = path
+        self._db = db
+        self._sites = frozenset(sites)
+        self._limit = limit_bytes
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._resources = ExitStack()
+        self._closed = False
+        self._bytes = 0
+        self._full = False
+        self._outboxes = self._open_outboxes()
+        self._positions = {each.symbol: each for each in read_positions(db)}
+        self._next_message = (self._ask("SELECT MAX(id) FROM message") or 0) + 1
+        self._watermark_due = clock()
+        self._recount()
+        self._measure()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        sites: Collection[str],
+        *,
+        limit_bytes: int = LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "Spool":
+        """Open the spool at ``path`` or begin one, reading and checking all of it.
+
+        A file that is damaged, of a newer version or no spool at all is renamed, never deleted:
+        see ``set_aside``. A new file begins at the watermark, where there is one.
+
+        Raises:
+            McloudError: another process has it.
+            Unavailable: it cannot be opened, or not now.
+        """
+        if limit_bytes < SMALLEST_LIMIT:
+            raise ValueError(f"a spool needs at least {SMALLEST_LIMIT} bytes")
+        try:
+            with ExitStack() as resources:
+                resources.enter_context(spool_file.lock(path))
+                begin_at = watermark.read(_watermark(path))
+                db, aside, damage = spool_file.connect(path, begin_at)
+                resources.callback(db.close)
+                spool = cls(path, db, sites, limit_bytes, clock)
+                spool.set_aside, spool.damage = aside, damage
+                spool._resources = resources.pop_all()
+        except OSError as error:
+            reason = f"{error.strerror}: {error.filename}"
+            raise Unavailable(f"the spool {path} cannot be opened ({reason})") from error
+        return spool
+
+    def close(self) -> None:
+        """Renew the watermark and let go of the file; what is taken stays in it."""
+        with self._changed:
+            if not self._closed:
+                self._write_watermark()
+            self._closed = True
+            self._resources.close()
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def resume_points(self) -> list[Position]:
+        """Where the cursor goes on.
+
+        As of the last append; in a new file, up to where every site had everything.
+        """
+        with self._changed:
+            return list(self._positions.values())
+
+    def append(self, entries: Sequence[Entry], positions: Iterable[Position] = ()) -> None:
+        """Write messages and positions, both or neither; they are on the disk on return.
+
+        Every trade below a position must be in these messages or in earlier ones: after a crash
+        the cursor starts at the positions. A full spool takes messages all the same, since what
+        was read has to go somewhere; see ``wait_for_room``.
+        """
+        for entry in entries:
+            if not entry.sites or not entry.sites <= self._sites:
+                raise ValueError(f"not sites of this spool: {sorted(entry.sites)}")
+        with self._changed:
+            moved = {
+                each.symbol: each for each in positions if self._positions.get(each.symbol) != each
+            }
+            rows = [
+                MessageRow.of(id_, entry) for id_, entry in enumerate(entries, self._next_message)
+            ]
+            with self._transaction(durable=True) as writing:
+                for row, entry in zip(rows, entries, strict=True):
+                    outboxes = [self._outboxes[site] for site in entry.sites]
+                    writing.add_message(row, [outbox.number for outbox in outboxes])
+                for symbol, position in moved.items():
+                    writing.move(self._positions.get(symbol), position)
+            self._next_message += len(rows)
+            for row, entry in zip(rows, entries, strict=True):
+                for site in entry.sites:
+                    self._outboxes[site].add(row)
+            # Without a watermark, a symbol would start anew behind what a damaged file held.
+            if moved.keys() - self._positions.keys():
+                self._watermark_due = self._clock()
+            self._positions |= moved
+            self._after_change()
+
+    def take(self, site: str, limit: int, timeout: float = 0.0) -> list[Spooled]:
+        """The oldest messages that a site is owed and nobody has taken, at most ``limit``.
+
+        Waits up to ``timeout`` seconds for the first; returns nothing from a spool that closes.
+        They stay taken until they are settled or released, or the process ends.
+        """
+        with self._changed:
+            outbox = self._outbox(site)
+            self._changed.wait_for(lambda: outbox.untaken or self._closed, timeout)
+            if self._closed:
+                return []
+            with self._errors():
+                rows = [read_message(self._db, id_) for id_ in outbox.next(self._db, limit)]
+            outbox.take(rows)
+            return [row.spooled() for row in rows]
+
+    def settle(self, site: str, ids: Iterable[int]) -> None:
+        """A site has accepted what was taken for it; ids that are not taken are passed over.
+
+        Not waited for on the disk: a loss of power may undo it, and they are sent again. Where
+        this raises they stay taken, to be settled later.
+        """
+        with self._changed:
+            outbox = self._outbox(site)
+            settled = outbox.taken.keys() & set(ids)
+            with self._transaction(durable=False) as writing:
+                for id_ in settled:
+                    writing.settle(outbox.number, id_, outbox.taken[id_].digest)
+            for id_ in settled:
+                outbox.remove(id_)
+            self._after_change()
+            self._give_back()
+
+    def release(self, site: str, ids: Iterable[int]) -> None:
+        """Put back what was taken and not accepted; it is next again, oldest first."""
+        with self._changed:
+            self._outbox(site).release(ids)
+            self._changed.notify_all()
+
+    def unconfigured(self) -> list[str]:
+        """Sites that are not given any more and are still owed something."""
+        with self._changed:
+            return [
+                name
+                for name, outbox in self._outboxes.items()
+                if outbox.messages and name not in self._sites
+            ]
+
+    def reassign(self, from_site: str, to_site: str) -> None:
+        """Owe to one site what is pending for another; what it has had already comes again."""
+        if to_site not in self._sites or from_site == to_site:
+            raise ValueError(f"{to_site} cannot take over from {from_site}")
+        with self._changed:
+            self._clear(self._outbox(from_site), heir=self._outbox(to_site))
+
+    def drop_site(self, site: str) -> None:
+        """Give up what is pending for a site: it will never get that from here."""
+        with self._changed:
+            self._clear(self._outbox(site), heir=None)
+            self._give_back()
+
+    def pending(self, site: str) -> Pending:
+        with self._changed, self._errors():
+            outbox = self._outbox(site)
+            oldest = self._ask(
+                "SELECT received_at FROM owed JOIN message ON message = id"
+                " WHERE site = ? ORDER BY message LIMIT 1",
+                outbox.number,
+            )
+            return Pending(outbox.messages, outbox.trades, outbox.bytes, oldest)
+
+    @property
+    def bytes(self) -> int:
+        """On the disk, but for pages that are free and the log (at most 16 MiB)."""
+        return self._bytes
+
+    @property
+    def is_full(self) -> bool:
+        """True from the limit on, until a tenth of it is free again."""
+        return self._full
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """False where the spool was full for ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._full, timeout)
+
+    def _open_outboxes(self) -> dict[str, Outbox]:
+        """An outbox for each site that is stored or given."""
+        stored = dict(self._db.execute("SELECT name, number FROM site"))
+        fresh = sorted(self._sites - stored.keys())
+        added = {name: number for number, name in enumerate(fresh, len(stored) + 1)}
+        if added:
+            with self._transaction(durable=True) as writing:
+                for name, number in added.items():
+                    writing.add_site(number, name)
+        return {name: Outbox(number) for name, number in (stored | added).items()}
+
+    def _outbox(self, site: str) -> Outbox:
+        if site not in self._outboxes:
+            raise ValueError(f"no site {site!r} in this spool")
+        return self._outboxes[site]
+
+    def _clear(self, outbox: Outbox, heir: Outbox | None) -> None:
+        with self._transaction(durable=True) as writing:
+            query = "SELECT id, digest FROM owed JOIN message ON message = id WHERE site = ?"
+            for id_, digest in self._db.execute(query, (outbox.number,)).fetchall():
+                if heir is not None:
+                    writing.owe(heir.number, id_)
+                writing.settle(outbox.number, id_, digest)
+        outbox.taken.clear()
+        if heir is not None:
+            # What it has inherited is older than what it has taken.
+            heir.position = 0
+        self._recount()
+        self._after_change()
+
+    def _recount(self) -> None:
+        counts = count_owed(self._db)
+        for outbox in self._outboxes.values():
+            outbox.messages, outbox.trades, outbox.bytes = counts.get(outbox.number, (0, 0, 0))
+
+    def _after_change(self) -> None:
+        self._measure()
+        if self._clock() >= self._watermark_due:
+            self._write_watermark()
+        self._changed.notify_all()
+
+    def _measure(self) -> None:
+        used = self._ask("PRAGMA page_count") - self._ask("PRAGMA freelist_count")
+        self._bytes = used * self._ask("PRAGMA page_size")
+        self._full = self._bytes >= self._limit * (ROOM_AGAIN if self._full else 1)
+
+    def _give_back(self) -> None:
+        """Shorten the file, a little at a time, where most of it is free.
+
+        Half of it may stay free, so that a page is moved to the front at most once a halving.
+        """
+        free = self._ask("PRAGMA freelist_count")
+        if free > max(FREE_PAGES, self._ask("PRAGMA page_count") // 2):
+            with self._errors():
+                # Each step gives one page back, and `execute` takes only one.
+                self._db.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK})")
+
+    def _write_watermark(self) -> None:
+        self._watermark_due = self._clock() + WATERMARK_PERIOD
+        try:
+            delivered = delivered_everywhere(self._db, self._positions.values())
+            watermark.write(_watermark(self._path), delivered)
+        except (OSError, sqlite3.Error) as error:
+            # What it belongs to has been written, and must not be tried again for this.
+            self.watermark_error = str(error)
+        else:
+            self.watermark_error = ""
+
+    def _ask(self, query: str, *parameters: object) -> Any:
+        """The first column of the first row, or None."""
+        (answer,) = self._db.execute(query, parameters).fetchone() or (None,)
+        return answer
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[Rows]:
+        with self._errors(), transaction(self._db, durable=durable) as rows:
+            yield rows
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        if self._closed:
+            raise ValueError("the spool is closed")
+        try:
+            yield
+        except (sqlite3.Error, Damaged) as caught:
+            error = spool_file.translated(self._path, caught)
+            if isinstance(error, Damaged):
+                raise McloudError(
+                    f"the spool {self._path} was damaged while it was open: {error}",
+                    remedy="start again: it is then set aside, and the trades are fetched again",
+                ) from caught
+            raise error from caught
+
+
+def _watermark(path: Path) -> Path:
+    return path.with_name(f"{path.name}.delivered")

@@ -1,0 +1,138 @@
+"""The file under the spool: for one process, checked when opened, set aside when damaged."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from mcloud.errors import McloudError, Unavailable
+from mcloud.producer.cursor import Position
+from mcloud.producer.spool_rows import APPLICATION_ID, VERSION, Damaged, check, transaction
+
+_LOG_LIMIT = 16 * 1024 * 1024  # bytes; what the log shrinks to after a larger transaction
+
+
+def lock(path: Path) -> IO[str]:
+    """Lock a spool until the file that is returned is closed, or the process ends.
+
+    Raises:
+        McloudError: another process has it.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = path.with_name(f"{path.name}.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "that is just starting"
+        raise McloudError(
+            f"the spool {path} is in use by process {holder}",
+            remedy="stop that producer, or give this one a spool of its own",
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+class Opened(NamedTuple):
+    db: sqlite3.Connection
+    set_aside: Path | None
+    """Where a damaged file was put."""
+    damage: str
+    """What was wrong with it."""
+
+
+def connect(path: Path, begin_at: Iterable[Position]) -> Opened:
+    """Open a spool after checking all of it, or begin one with these positions.
+
+    A file that is not sound, not a spool or of a newer version is set aside, and a new one begun.
+
+    Raises:
+        Unavailable: it cannot be opened, or not now.
+    """
+    db = _connect(path)
+    try:
+        _prepare(db, begin_at)
+        return Opened(db, None, "")
+    except (sqlite3.Error, Damaged) as caught:
+        error = translated(path, caught)
+        with closing(db):
+            if not isinstance(error, Damaged):
+                raise error from caught
+            # Before it is closed, which would delete the log.
+            aside = _set_aside(path)
+    fresh = connect(path, begin_at)
+    return fresh._replace(set_aside=aside, damage=str(error))
+
+
+def translated(path: Path, error: sqlite3.Error | Damaged) -> Damaged | Unavailable:
+    """Tell damage from trouble that passes: a full disk, a permission, an I/O error."""
+    if isinstance(error, Damaged):
+        return error
+    # What Python's module itself raises, such as for text that is not UTF-8, has no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+        return Damaged(str(error))
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable(
+            f"no room for the spool {path} ({error})", remedy="free some space on its disk"
+        )
+    return Unavailable(
+        f"the spool {path} cannot be used ({error})", remedy="look at its disk and permissions"
+    )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        # Any thread: the spool has a lock around it.
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise translated(path, error) from error
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a spool together with its log, so that SQLite can still open what is left of it."""
+    aside = next(
+        path.with_name(f"{path.name}.corrupt-{number}")
+        for number in count(1)
+        if not any(path.parent.glob(f"{path.name}.corrupt-{number}*"))
+    )
+    # The file itself last: a log without its file would be deleted by SQLite.
+    for suffix in ("-shm", "-wal", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
+    # To be set before the first table. The pages of delivered messages are used again; Spool gives
+    # them back to the disk when they are many.
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # Debian's SQLite overwrites what is deleted with zeros unless told otherwise.
+    db.execute("PRAGMA secure_delete = OFF")
+    application, version = _ask(db, "application_id"), _ask(db, "user_version")
+    is_new = application == 0 and _ask(db, "schema_version") == 0
+    if application != APPLICATION_ID and not is_new:
+        raise Damaged("it is not a spool of mcloud")
+    if version > VERSION:
+        raise Damaged(f"it is of version {version}, and this mcloud reads up to {VERSION}")
+    _ask(db, "journal_mode = WAL")
+    _ask(db, f"journal_size_limit = {_LOG_LIMIT}")
+    if is_new:
+        with transaction(db, durable=True) as rows:
+            rows.create_tables()
+            for position in begin_at:
+                rows.move(None, position)
+    else:
+        check(db)
+
+
+def _ask(db: sqlite3.Connection, pragma: str) -> Any:
+    return db.execute(f"PRAGMA {pragma}").fetchone()[0]

@@ -1,0 +1,30 @@
+# The account's, not the stack's: a filter by tag shows nothing until somebody activates the tag.
+
+resource "aws_budgets_budget" "monthly" {
+  count = var.monthly_budget == null ? 0 : 1
+
+  name         = "${var.name}-monthly"
+  budget_type  = "COST"
+  limit_amount = tostring(var.monthly_budget)
+  limit_unit   = "USD"
+  time_unit    = "MONTHLY"
+
+  notification {
+    notification_type         = "ACTUAL"
+    comparison_operator       = "GREATER_THAN"
+    threshold                 = 80
+    threshold_type            = "PERCENTAGE"
+    subscriber_sns_topic_arns = [aws_sns_topic.alerts.arn]
+  }
+
+  notification {
+    notification_type         = "FORECASTED"
+    comparison_operator       = "GREATER_THAN"
+    threshold                 = 100
+    threshold_type            = "PERCENTAGE"
+    subscriber_sns_topic_arns = [aws_sns_topic.alerts.arn]
+  }
+
+  # AWS tries the topic's policy when it makes the budget.
+  depends_on = [aws_sns_topic_policy.alerts]
+}

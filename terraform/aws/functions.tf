@@ -1,0 +1,120 @@
+# The processor, fed by the queue, and the slot for the anomaly function, called on a schedule.
+
+locals {
+  processor    = "${var.name}-processor"
+  anomaly_name = "${var.name}-anomaly"
+}
+
+resource "aws_lambda_function" "processor" {
+  #checkov:skip=CKV_AWS_117:it calls nothing but public AWS endpoints; a VPC would add a NAT gateway or four interface endpoints
+  #checkov:skip=CKV_AWS_173:the variables are names of resources, nothing secret
+  #checkov:skip=CKV_AWS_272:whoever deploys builds the zip and uploads it in one step
+  function_name    = local.processor
+  description      = "Archives trades and folds them into candles"
+  role             = aws_iam_role.processor.arn
+  handler          = "processor.handler"
+  runtime          = "python3.13"
+  architectures    = ["arm64"]
+  filename         = var.bundle
+  source_code_hash = filebase64sha256(var.bundle)
+  timeout          = var.function_timeout
+  memory_size      = var.function_memory
+
+  reserved_concurrent_executions = var.reserve_concurrency ? var.function_concurrency : -1
+
+  environment {
+    variables = {
+      RAW_BUCKET    = aws_s3_bucket.raw.bucket
+      CANDLES_TABLE = aws_dynamodb_table.candles.name
+      CONTROL_TABLE = aws_dynamodb_table.control.name
+    }
+  }
+
+  # For events that somebody sends it past the queue; what the queue sends comes back to the queue.
+  dead_letter_config {
+    target_arn = aws_sqs_queue.dlq.arn
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.processor.name
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  depends_on = [aws_iam_role_policy.processor]
+}
+
+resource "aws_lambda_event_source_mapping" "trades" {
+  event_source_arn                   = aws_sqs_queue.trades.arn
+  function_name                      = aws_lambda_function.processor.arn
+  batch_size                         = 100
+  maximum_batching_window_in_seconds = var.batch_window
+  function_response_types            = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = var.function_concurrency
+  }
+}
+
+resource "aws_cloudwatch_log_group" "processor" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts it with its own key, and nothing secret is logged
+  #checkov:skip=CKV_AWS_338:log_retention says how long; what happened is in the raw archive
+  name              = "/aws/lambda/${local.processor}"
+  retention_in_days = var.log_retention
+}
+
+resource "aws_lambda_function" "anomaly" {
+  #checkov:skip=CKV_AWS_117:it calls nothing but public AWS endpoints; a VPC would add a NAT gateway or four interface endpoints
+  #checkov:skip=CKV_AWS_173:the variables are names of resources, nothing secret
+  #checkov:skip=CKV_AWS_272:whoever deploys builds the zip and uploads it in one step
+  count = local.anomaly
+
+  function_name    = local.anomaly_name
+  description      = "Looks for prices out of line and for silence"
+  role             = aws_iam_role.anomaly[0].arn
+  handler          = "anomaly.handler"
+  runtime          = "python3.13"
+  architectures    = ["arm64"]
+  filename         = var.anomaly_bundle
+  source_code_hash = filebase64sha256(var.anomaly_bundle)
+  timeout          = var.function_timeout
+  memory_size      = var.function_memory
+
+  # One look at a time.
+  reserved_concurrent_executions = var.reserve_concurrency ? 1 : -1
+
+  environment {
+    variables = {
+      CANDLES_TABLE = aws_dynamodb_table.candles.name
+      CONTROL_TABLE = aws_dynamodb_table.control.name
+      ALERTS_TOPIC  = aws_sns_topic.alerts.arn
+    }
+  }
+
+  dead_letter_config {
+    target_arn = aws_sns_topic.alerts.arn
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.anomaly[0].name
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  depends_on = [aws_iam_role_policy.anomaly]
+}
+
+resource "aws_cloudwatch_log_group" "anomaly" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts it with its own key, and nothing secret is logged
+  #checkov:skip=CKV_AWS_338:log_retention says how long; what happened is in the raw archive
+  count = local.anomaly
+
+  name              = "/aws/lambda/${local.anomaly_name}"
+  retention_in_days = var.log_retention
+}

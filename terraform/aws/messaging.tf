@@ -1,0 +1,88 @@
+# Trades on their way to the processor, and those that it could not process.
+
+locals {
+  retention = 14 * 24 * 3600 # seconds, the most that SQS allows
+  # Room for the largest message that every provider version here lets a queue have; an envelope is
+  # 64 KiB by default.
+  max_message_size = 256 * 1024 # bytes
+}
+
+resource "aws_sqs_queue" "trades" {
+  name                       = "${var.name}-trades"
+  message_retention_seconds  = local.retention
+  max_message_size           = local.max_message_size
+  receive_wait_time_seconds  = 20
+  sqs_managed_sse_enabled    = true
+  visibility_timeout_seconds = 6 * var.function_timeout # what Lambda asks of a queue that it reads
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dlq.arn
+    maxReceiveCount     = var.deliveries
+  })
+}
+
+resource "aws_sqs_queue" "dlq" {
+  name                      = "${var.name}-trades-dlq"
+  message_retention_seconds = local.retention
+  max_message_size          = local.max_message_size
+  sqs_managed_sse_enabled   = true
+}
+
+resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
+  queue_url = aws_sqs_queue.dlq.id
+
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.trades.arn]
+  })
+}
+
+resource "aws_sqs_queue_policy" "trades" {
+  queue_url = aws_sqs_queue.trades.id
+  policy    = data.aws_iam_policy_document.trades_tls_only.json
+}
+
+resource "aws_sqs_queue_policy" "dlq" {
+  queue_url = aws_sqs_queue.dlq.id
+  policy    = data.aws_iam_policy_document.dlq_tls_only.json
+}
+
+data "aws_iam_policy_document" "trades_tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.trades.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "dlq_tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.dlq.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}

@@ -1,0 +1,174 @@
+# Alarms, and the topic that carries them.
+
+locals {
+  # Each is a metric's worst minute against a limit.
+  alarms = {
+    dead-letters = {
+      description = "Messages that could not be processed wait in the dead-letter queue."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateNumberOfMessagesVisible"
+      statistic   = "Maximum"
+      above       = 0
+      dimensions  = { QueueName = aws_sqs_queue.dlq.name }
+    }
+    message-age = {
+      description = "The oldest message waits too long: the processor does not keep up, or is down."
+      namespace   = "AWS/SQS"
+      metric      = "ApproximateAgeOfOldestMessage"
+      statistic   = "Maximum"
+      above       = var.max_message_age
+      dimensions  = { QueueName = aws_sqs_queue.trades.name }
+    }
+    function-errors = {
+      description = "The processor fails; its messages come back, and are dead-lettered in the end."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { FunctionName = aws_lambda_function.processor.function_name }
+    }
+    function-throttles = {
+      description = "The processor is not allowed to run as often as the queue wants it."
+      namespace   = "AWS/Lambda"
+      metric      = "Throttles"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { FunctionName = aws_lambda_function.processor.function_name }
+    }
+    candles-throttles = {
+      description = "Writes of candles are throttled: too many at once, or for one symbol."
+      namespace   = "AWS/DynamoDB"
+      metric      = "WriteThrottleEvents"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { TableName = aws_dynamodb_table.candles.name }
+    }
+    control-throttles = {
+      description = "Writes of heartbeats and control records are throttled."
+      namespace   = "AWS/DynamoDB"
+      metric      = "WriteThrottleEvents"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { TableName = aws_dynamodb_table.control.name }
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.above
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alerts.arn]
+  ok_actions          = [aws_sns_topic.alerts.arn]
+}
+
+resource "aws_sns_topic" "alerts" {
+  name              = "${var.name}-alerts"
+  kms_master_key_id = aws_kms_key.alerts.arn
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  count = var.alert_email == null ? 0 : 1
+
+  topic_arn = aws_sns_topic.alerts.arn
+  protocol  = "email"
+  endpoint  = var.alert_email
+}
+
+resource "aws_sns_topic_policy" "alerts" {
+  arn    = aws_sns_topic.alerts.arn
+  policy = data.aws_iam_policy_document.alerts_topic.json
+}
+
+data "aws_iam_policy_document" "alerts_topic" {
+  statement {
+    sid       = "AlarmsAndBudgets"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alerts.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+  }
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alerts.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+# A key of our own: CloudWatch and Budgets may not use the one that AWS keeps for SNS.
+resource "aws_kms_key" "alerts" {
+  description         = "Alerts of the stack ${var.name}"
+  enable_key_rotation = true
+  policy              = data.aws_iam_policy_document.alerts_key.json
+}
+
+resource "aws_kms_alias" "alerts" {
+  name          = "alias/${var.name}-alerts"
+  target_key_id = aws_kms_key.alerts.key_id
+}
+
+data "aws_iam_policy_document" "alerts_key" {
+  #checkov:skip=CKV_AWS_109:in the policy of a key "*" is that key
+  #checkov:skip=CKV_AWS_111:in the policy of a key "*" is that key
+  #checkov:skip=CKV_AWS_356:in the policy of a key "*" is that key
+  # Without the account nobody could manage the key.
+  statement {
+    sid       = "Account"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${local.partition}:iam::${local.account}:root"]
+    }
+  }
+
+  statement {
+    sid       = "AlarmsAndBudgets"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+  }
+}

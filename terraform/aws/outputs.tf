@@ -1,0 +1,54 @@
+output "region" {
+  description = "Region of everything in the stack."
+  value       = var.region
+}
+
+output "queue_url" {
+  description = "Queue that takes trades."
+  value       = aws_sqs_queue.trades.url
+}
+
+output "dlq_url" {
+  description = "Queue of the messages that could not be processed."
+  value       = aws_sqs_queue.dlq.url
+}
+
+output "candles_table" {
+  description = "Table of candles."
+  value       = aws_dynamodb_table.candles.name
+}
+
+output "control_table" {
+  description = "Table of heartbeats and the control record."
+  value       = aws_dynamodb_table.control.name
+}
+
+output "raw_bucket" {
+  description = "Bucket of raw trades."
+  value       = aws_s3_bucket.raw.bucket
+}
+
+output "function" {
+  description = "The processor."
+  value       = aws_lambda_function.processor.function_name
+}
+
+output "processor_role_arn" {
+  description = "Role of the processor."
+  value       = aws_iam_role.processor.arn
+}
+
+output "producer_role_arn" {
+  description = "Role for producers: sends to the queue."
+  value       = aws_iam_role.producer.arn
+}
+
+output "replicator_role_arn" {
+  description = "Role for the replicator: reads and writes candles, control records and raw trades."
+  value       = aws_iam_role.replicator.arn
+}
+
+output "operator_role_arn" {
+  description = "Role for operators: reads everything and changes nothing."
+  value       = aws_iam_role.operator.arn
+}

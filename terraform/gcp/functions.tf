@@ -1,0 +1,174 @@
+# The processor, fed by the subscription, and the slot for the anomaly function, called on a schedule.
+
+locals {
+  processor    = "${var.name}-processor"
+  anomaly_name = "${var.name}-anomaly"
+}
+
+resource "google_cloudfunctions2_function" "processor" {
+  name        = local.processor
+  location    = var.region
+  description = "Archives trades and folds them into candles"
+
+  build_config {
+    runtime           = "python313"
+    entry_point       = "process"
+    docker_repository = google_artifact_registry_repository.functions.id
+    service_account   = google_service_account.builder.id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.processor.name
+      }
+    }
+  }
+
+  service_config {
+    service_account_email = google_service_account.processor.email
+    # Requests from Pub/Sub and Cloud Scheduler of this project count as internal.
+    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    timeout_seconds                  = var.function_timeout
+    available_memory                 = "${var.function_memory}Mi"
+    available_cpu                    = "1" # several requests at once take a whole one
+    max_instance_request_concurrency = 8
+    min_instance_count               = var.min_instances
+    max_instance_count               = var.function_concurrency
+
+    environment_variables = {
+      GOOGLE_CLOUD_PROJECT = var.project
+      RAW_BUCKET           = google_storage_bucket.raw.name
+      FIRESTORE_DATABASE   = google_firestore_database.this.name
+      CANDLES_COLLECTION   = local.candles_collection
+      CONTROL_COLLECTION   = local.control_collection
+      # Cloud Functions adds it where it is missing, and Terraform would see a change.
+      LOG_EXECUTION_ID = "true"
+    }
+  }
+
+  depends_on = [
+    google_project_service.this,
+    google_artifact_registry_repository_iam_member.builder,
+    google_project_iam_member.builder_logs,
+    google_project_iam_member.builder_source,
+    google_storage_bucket_iam_member.builder,
+  ]
+}
+
+resource "google_cloudfunctions2_function" "anomaly" {
+  count = local.anomaly
+
+  name        = local.anomaly_name
+  location    = var.region
+  description = "Looks for prices out of line and for silence"
+
+  build_config {
+    runtime           = "python313"
+    entry_point       = "anomaly"
+    docker_repository = google_artifact_registry_repository.functions.id
+    service_account   = google_service_account.builder.id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.anomaly[0].name
+      }
+    }
+  }
+
+  service_config {
+    service_account_email = google_service_account.anomaly[0].email
+    ingress_settings      = "ALLOW_INTERNAL_ONLY"
+    timeout_seconds       = var.function_timeout
+    available_memory      = "${var.function_memory}Mi"
+    available_cpu         = "1"
+    # One look at a time.
+    max_instance_count = 1
+
+    environment_variables = {
+      GOOGLE_CLOUD_PROJECT = var.project
+      FIRESTORE_DATABASE   = google_firestore_database.this.name
+      CANDLES_COLLECTION   = local.candles_collection
+      CONTROL_COLLECTION   = local.control_collection
+      LOG_EXECUTION_ID     = "true"
+    }
+  }
+
+  depends_on = [
+    google_project_service.this,
+    google_artifact_registry_repository_iam_member.builder,
+    google_project_iam_member.builder_logs,
+    google_project_iam_member.builder_source,
+    google_storage_bucket_iam_member.builder,
+  ]
+}
+
+resource "google_storage_bucket" "source" {
+  #checkov:skip=CKV_GCP_62:an access log needs a bucket of the project's; Cloud Audit Logs serve as well
+  name                        = "${var.name}-source-${var.project}"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true # built again at will
+
+  versioning {
+    enabled = true
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      num_newer_versions         = 1
+      days_since_noncurrent_time = 7
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# Named by what is in it, so that other code is another object and the function is built again.
+resource "google_storage_bucket_object" "processor" {
+  name   = "processor-${filesha256(var.bundle)}.zip"
+  bucket = google_storage_bucket.source.name
+  source = var.bundle
+}
+
+resource "google_storage_bucket_object" "anomaly" {
+  count = local.anomaly
+
+  name   = "anomaly-${filesha256(var.anomaly_bundle)}.zip"
+  bucket = google_storage_bucket.source.name
+  source = var.anomaly_bundle
+}
+
+# Of our own: the repository that Cloud Functions would make stays behind, and is the whole project's.
+resource "google_artifact_registry_repository" "functions" {
+  #checkov:skip=CKV_GCP_84:Google's own key encrypts it; images are built again at will
+  repository_id = "${var.name}-functions"
+  description   = "Images of the functions"
+  location      = var.region
+  format        = "DOCKER"
+
+  cleanup_policies {
+    id     = "old"
+    action = "DELETE"
+
+    condition {
+      older_than = "${7 * 24 * 3600}s"
+    }
+  }
+
+  cleanup_policies {
+    id     = "recent"
+    action = "KEEP"
+
+    most_recent_versions {
+      keep_count = 3
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}

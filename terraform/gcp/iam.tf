@@ -1,0 +1,296 @@
+# One account a component, each with the rights that its code uses and no other.
+
+locals {
+  # Firestore has rights a project only; the condition keeps them to this stack's database.
+  database_only = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${local.database}\""
+  raw_only      = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.raw.name}/objects/raw/\")"
+
+  role_prefix = replace(var.name, "-", "_") # a role's id has no hyphens
+}
+
+resource "google_service_account" "processor" {
+  account_id   = local.processor
+  display_name = "What the processor may do"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_custom_role" "processor" {
+  role_id     = "${local.role_prefix}_processor"
+  title       = "${local.processor} on Firestore"
+  description = "Reads and writes documents one by one; neither queries nor deletes"
+  permissions = [
+    "datastore.databases.get",
+    "datastore.entities.create",
+    "datastore.entities.get",
+    "datastore.entities.update",
+  ]
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_member" "processor" {
+  project = var.project
+  role    = google_project_iam_custom_role.processor.name
+  member  = google_service_account.processor.member
+
+  condition {
+    title      = "${var.name} database"
+    expression = local.database_only
+  }
+}
+
+# Deletes because Cloud Storage wants that right of whoever writes a name again, as a retry does; it
+# is not documented whether "only if it is not there" is looked at first. Versions and soft deletion
+# keep what was there.
+resource "google_project_iam_custom_role" "archiver" {
+  role_id     = "${local.role_prefix}_archiver"
+  title       = "${var.name}-archiver on Cloud Storage"
+  description = "Writes objects, also again, and reads none"
+  permissions = ["storage.objects.create", "storage.objects.delete"]
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_storage_bucket_iam_member" "processor" {
+  bucket = google_storage_bucket.raw.name
+  role   = google_project_iam_custom_role.archiver.name
+  member = google_service_account.processor.member
+
+  condition {
+    title      = "raw trades"
+    expression = local.raw_only
+  }
+}
+
+# Pub/Sub calls the processor as this account.
+resource "google_service_account" "invoker" {
+  account_id   = "${var.name}-invoker"
+  display_name = "Calls the processor"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_cloud_run_v2_service_iam_member" "invoker" {
+  name     = google_cloudfunctions2_function.processor.name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.invoker.member
+}
+
+# Projects from before April 2021 do not have it of themselves.
+resource "google_service_account_iam_member" "pubsub_as_invoker" {
+  service_account_id = google_service_account.invoker.name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = local.pubsub_agent
+}
+
+resource "google_service_account" "producer" {
+  account_id   = "${var.name}-producer"
+  display_name = "What a producer may do"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_pubsub_topic_iam_member" "producer" {
+  topic  = google_pubsub_topic.trades.name
+  role   = "roles/pubsub.publisher"
+  member = google_service_account.producer.member
+}
+
+resource "google_project_iam_member" "producer" {
+  project = var.project
+  role    = "roles/datastore.viewer"
+  member  = google_service_account.producer.member
+
+  condition {
+    title      = "${var.name} database"
+    expression = local.database_only
+  }
+}
+
+resource "google_service_account" "replicator" {
+  account_id   = "${var.name}-replicator"
+  display_name = "What the replicator may do"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_member" "replicator" {
+  project = var.project
+  role    = "roles/datastore.user"
+  member  = google_service_account.replicator.member
+
+  condition {
+    title      = "${var.name} database"
+    expression = local.database_only
+  }
+}
+
+resource "google_storage_bucket_iam_member" "replicator_reads" {
+  bucket = google_storage_bucket.raw.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.replicator.member
+}
+
+resource "google_storage_bucket_iam_member" "replicator_writes" {
+  bucket = google_storage_bucket.raw.name
+  role   = google_project_iam_custom_role.archiver.name
+  member = google_service_account.replicator.member
+
+  condition {
+    title      = "raw trades"
+    expression = local.raw_only
+  }
+}
+
+resource "google_service_account" "operator" {
+  account_id   = "${var.name}-operator"
+  display_name = "What an operator may look at"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_member" "operator" {
+  project = var.project
+  role    = "roles/datastore.viewer"
+  member  = google_service_account.operator.member
+
+  condition {
+    title      = "${var.name} database"
+    expression = local.database_only
+  }
+}
+
+# Time series have rights a project only.
+resource "google_project_iam_member" "operator_metrics" {
+  project = var.project
+  role    = "roles/monitoring.viewer"
+  member  = google_service_account.operator.member
+}
+
+resource "google_storage_bucket_iam_member" "operator" {
+  bucket = google_storage_bucket.raw.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.operator.member
+}
+
+resource "google_pubsub_subscription_iam_member" "operator" {
+  for_each = {
+    trades = google_pubsub_subscription.processor.name
+    dlq    = google_pubsub_subscription.dlq.name
+  }
+
+  subscription = each.value
+  role         = "roles/pubsub.viewer"
+  member       = google_service_account.operator.member
+}
+
+# Pub/Sub shows a message only to those who pull it; it is given back at once.
+resource "google_pubsub_subscription_iam_member" "operator_dead_letters" {
+  subscription = google_pubsub_subscription.dlq.name
+  role         = "roles/pubsub.subscriber"
+  member       = google_service_account.operator.member
+}
+
+resource "google_cloudfunctions2_function_iam_member" "operator" {
+  cloud_function = google_cloudfunctions2_function.processor.name
+  location       = var.region
+  role           = "roles/cloudfunctions.viewer"
+  member         = google_service_account.operator.member
+}
+
+resource "google_service_account_iam_member" "trusted" {
+  for_each = {
+    for pair in setproduct(["producer", "replicator", "operator"], var.trusted_principals) :
+    join(" ", pair) => { component = pair[0], member = pair[1] }
+  }
+
+  service_account_id = {
+    producer   = google_service_account.producer.name
+    replicator = google_service_account.replicator.name
+    operator   = google_service_account.operator.name
+  }[each.value.component]
+  role   = "roles/iam.serviceAccountTokenCreator"
+  member = each.value.member
+}
+
+# Cloud Build makes the functions' images as this account: the default one has no rights in new
+# projects, and too many in old ones.
+resource "google_service_account" "builder" {
+  account_id   = "${var.name}-builder"
+  display_name = "Builds the functions"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_artifact_registry_repository_iam_member" "builder" {
+  repository = google_artifact_registry_repository.functions.name
+  location   = var.region
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.builder.member
+}
+
+resource "google_project_iam_member" "builder_logs" {
+  project = var.project
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.builder.member
+}
+
+# Cloud Functions copies the source into a bucket of its own and builds from there.
+resource "google_project_iam_member" "builder_source" {
+  project = var.project
+  role    = "roles/storage.objectViewer"
+  member  = google_service_account.builder.member
+
+  condition {
+    title      = "function sources"
+    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-\")"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "builder" {
+  bucket = google_storage_bucket.source.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.builder.member
+}
+
+resource "google_service_account" "anomaly" {
+  count = local.anomaly
+
+  account_id   = local.anomaly_name
+  display_name = "What the anomaly function may do"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_member" "anomaly" {
+  count = local.anomaly
+
+  project = var.project
+  role    = "roles/datastore.viewer"
+  member  = google_service_account.anomaly[0].member
+
+  condition {
+    title      = "${var.name} database"
+    expression = local.database_only
+  }
+}
+
+resource "google_service_account" "scheduler" {
+  count = local.anomaly
+
+  account_id   = "${var.name}-scheduler"
+  display_name = "Calls the anomaly function"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_cloud_run_v2_service_iam_member" "scheduler" {
+  count = local.anomaly
+
+  name     = google_cloudfunctions2_function.anomaly[0].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.scheduler[0].member
+}

@@ -1,0 +1,15 @@
+data "google_project" "this" {
+  project_id = var.project
+}
+
+locals {
+  number   = data.google_project.this.number
+  database = coalesce(var.database, var.name)
+  labels   = merge({ application = "mcloud", stack = var.name }, var.labels)
+
+  # The agent that delivers and dead-letters messages in Pub/Sub's name.
+  pubsub_agent = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+
+  # One where the second function is wanted, otherwise none.
+  anomaly = var.anomaly_bundle == null ? 0 : 1
+}

@@ -1,0 +1,85 @@
+# Alert policies, and the channel that carries them.
+
+locals {
+  of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
+  of_dlq       = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.dlq.name}\""
+  of_processor = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.processor}\""
+
+  # Each is a metric's worst minute against a limit. Firestore has no metric for throttling: what it
+  # refuses shows as an error of the function.
+  alerts = {
+    dead-letters = {
+      description = "Messages that could not be processed wait in the dead-letter subscription."
+      filter      = "${local.of_dlq} AND metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\""
+      aligner     = "ALIGN_MAX"
+      above       = 0
+    }
+    message-age = {
+      description = "The oldest message waits too long: the processor does not keep up, or is down."
+      filter      = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
+      aligner     = "ALIGN_MAX"
+      above       = var.max_message_age
+    }
+    function-errors = {
+      description = "The processor fails; its messages come back, and are dead-lettered in the end."
+      filter      = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
+      aligner     = "ALIGN_DELTA"
+      above       = 0
+    }
+    function-throttles = {
+      description = "The processor is not allowed to run as often as the subscription wants it."
+      filter      = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code = \"429\""
+      aligner     = "ALIGN_DELTA"
+      above       = 0
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "this" {
+  for_each = local.alerts
+
+  display_name          = "${var.name}-${each.key}"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = google_monitoring_notification_channel.email[*].id
+  user_labels           = local.labels
+
+  documentation {
+    content   = each.value.description
+    mime_type = "text/markdown"
+  }
+
+  conditions {
+    display_name = each.key
+
+    condition_threshold {
+      filter          = each.value.filter
+      comparison      = "COMPARISON_GT"
+      threshold_value = each.value.above
+      duration        = "0s"
+
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = each.value.aligner
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s" # seconds without a new value; a quiet metric reports none
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_monitoring_notification_channel" "email" {
+  count = var.alert_email == null ? 0 : 1
+
+  display_name = "${var.name}-alerts"
+  type         = "email"
+  labels       = { email_address = var.alert_email }
+  user_labels  = local.labels
+
+  depends_on = [google_project_service.this]
+}

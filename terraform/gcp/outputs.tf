@@ -1,0 +1,74 @@
+output "project" {
+  description = "Project of everything in the stack."
+  value       = var.project
+}
+
+output "region" {
+  description = "Region of everything in the stack."
+  value       = var.region
+}
+
+output "topic" {
+  description = "Topic that takes trades."
+  value       = google_pubsub_topic.trades.name
+}
+
+output "subscription" {
+  description = "Subscription that pushes them to the processor."
+  value       = google_pubsub_subscription.processor.name
+}
+
+output "dlq_topic" {
+  description = "Topic of the messages that could not be processed."
+  value       = google_pubsub_topic.dlq.name
+}
+
+output "dlq_subscription" {
+  description = "Subscription that keeps them."
+  value       = google_pubsub_subscription.dlq.name
+}
+
+output "database" {
+  description = "Firestore database."
+  value       = google_firestore_database.this.name
+}
+
+output "candles_collection" {
+  description = "Collection of candles."
+  value       = local.candles_collection
+}
+
+output "control_collection" {
+  description = "Collection of heartbeats and the control record."
+  value       = local.control_collection
+}
+
+output "raw_bucket" {
+  description = "Bucket of raw trades."
+  value       = google_storage_bucket.raw.name
+}
+
+output "function" {
+  description = "The processor."
+  value       = google_cloudfunctions2_function.processor.name
+}
+
+output "processor_service_account" {
+  description = "Account of the processor."
+  value       = google_service_account.processor.email
+}
+
+output "producer_service_account" {
+  description = "Account for producers: publishes to the topic."
+  value       = google_service_account.producer.email
+}
+
+output "replicator_service_account" {
+  description = "Account for the replicator: reads and writes candles, control records and raw trades."
+  value       = google_service_account.replicator.email
+}
+
+output "operator_service_account" {
+  description = "Account for operators: reads everything and changes nothing."
+  value       = google_service_account.operator.email
+}

@@ -1,0 +1,25 @@
+# Switched on, and left on when the stack goes: others in the project may need them.
+
+resource "google_project_service" "this" {
+  for_each = toset(concat(
+    [
+      "artifactregistry.googleapis.com",
+      "cloudbuild.googleapis.com",
+      "cloudfunctions.googleapis.com",
+      "cloudresourcemanager.googleapis.com",
+      "firestore.googleapis.com",
+      "iam.googleapis.com",
+      "iamcredentials.googleapis.com",
+      "logging.googleapis.com",
+      "monitoring.googleapis.com",
+      "pubsub.googleapis.com",
+      "run.googleapis.com",
+      "storage.googleapis.com",
+    ],
+    var.anomaly_bundle == null ? [] : ["cloudscheduler.googleapis.com"],
+    var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
+  ))
+
+  service            = each.key
+  disable_on_destroy = false
+}

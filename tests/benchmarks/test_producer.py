@@ -1,0 +1,209 @@
+"""The producer: socket to disk, disk to both sites, latency, memory, and what it costs."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from statistics import median, quantiles
+
+import psutil
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import DeadLetter, Depth, Queue, Unsent
+from mcloud.cost.prices import PRICES
+from mcloud.errors import Unavailable
+from mcloud.feed.binance.endpoints import endpoints
+from mcloud.feed.binance.source import BinanceSource
+from mcloud.feed.pace import pace
+from mcloud.feed.simulate import Simulate
+from mcloud.local.state import State
+from mcloud.market.archive import pack
+from mcloud.market.envelope import Message, decode
+from mcloud.market.trade import Trade
+from mcloud.producer.pack import BATCH, LINGER
+from mcloud.producer.produce import Intake, Reader, produce
+from mcloud.producer.route import Route
+from mcloud.producer.spool import Spool
+
+from .test_binance import COUNT, bare_rate, one_core, serving
+
+__all__ = ["one_core"]
+
+START = 1_735_775_880_000
+ROUNDS = 5
+WANTED = 5_000  # trades a second to both embedded sites
+PACE = 30  # trades a second, as recorded
+WINDOW = 5  # seconds; the default of terraform/aws
+AWAY = 60.0  # seconds without a site, for the memory
+
+pytestmark = pytest.mark.benchmark
+
+
+class CountingQueue:
+    """Takes everything at once, or nothing; counts requests as the clouds do."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.away = away
+        self.requests = 0
+        self.messages = 0
+        self.arrived: list[tuple[float, Message]] = []
+
+    def send(self, messages: list[Message]) -> list[Unsent]:
+        if self.away:
+            raise Unavailable("away")
+        self.requests += 1
+        self.messages += len(messages)
+        now = time.time()
+        self.arrived += [(now, message) for message in messages]
+        return []
+
+    def depth(self) -> Depth:
+        return Depth(None, None, time.time())
+
+    dead_letter_depth = depth
+
+    def dead_letters(self, limit: int) -> list[DeadLetter]:
+        return []
+
+
+@pytest.mark.usefixtures("one_core")
+def test_socket_to_durable_spool(tmp_path: Path) -> None:
+    bare, ours = [], []
+    with serving("one by one") as url:
+        for number in range(ROUNDS):
+            bare.append(asyncio.run(bare_rate(url)))
+            ours.append(spool_rate(url, tmp_path / str(number)))
+    ratio = median(ours) / median(bare)
+    print(f"\nsocket to durable spool: {ratio:.2f} of the bare websockets client")
+    assert ratio >= 0.6
+
+
+def test_full_spool_to_both_sites(embedded: State, tmp_path: Path) -> None:
+    trades = list(Simulate(["SPOOLUSDT"], seed=3, start_time=START, count=60_000))
+    sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
+    with Spool.open(tmp_path / "spool", list(sites)) as spool:
+        intake = Intake(spool, False, lambda: Route(tuple(sites), ""), 500, 60)
+        intake.take(trades)
+        intake.close()
+        intake.commit()
+        begun = time.perf_counter()
+        done = produce(Reader([]), {n: s.queue for n, s in sites.items()}, spool)
+        rate = len(trades) / (time.perf_counter() - begun)
+    assert done.complete
+    print(f"\nfull spool to both sites: {rate / WANTED:.1f} times {WANTED:,} trades/s")
+    assert rate >= WANTED
+
+
+def test_publish_latency_at_the_recorded_pace(tmp_path: Path) -> None:
+    """From a trade's arrival to the queue's acknowledgement, less the linger."""
+    queue = CountingQueue()
+    came: dict[int, float] = {}
+
+    def arriving(trades: list[Trade]) -> Iterator[Trade]:
+        for trade in pace(trades, 1.0, clock=time.monotonic, sleep=time.sleep):
+            came[trade.id] = time.time()
+            yield trade
+
+    even = [
+        Trade("BTCUSDT", n, Decimal(7), Decimal(1), START + n * 1000 // PACE, True)
+        for n in range(PACE * 20)
+    ]
+    with Spool.open(tmp_path / "spool", ["one"]) as spool:
+        produce(Reader(arriving(even)), {"one": queue}, spool)
+    waits = [
+        at - came[trade.id]
+        for at, message in queue.arrived
+        for trade in decode(message.body).trades
+    ]
+    p99 = quantiles(waits, n=100)[98] - LINGER
+    print(f"\npublish latency at {PACE} trades/s: p99 is the linger and {p99 * 1000:.0f} ms")
+    assert len(waits) == len(even)
+    assert p99 < 0.25
+
+
+def test_memory_while_a_site_is_away(tmp_path: Path) -> None:
+    trades = Simulate(["BTCUSDT"], seed=8, start_time=START, rate=1000.0, duration=AWAY)
+    queues: dict[str, Queue] = {"there": CountingQueue(), "away": CountingQueue(away=True)}
+    seen: list[int] = []
+    process = psutil.Process()
+    begun = time.monotonic()
+
+    def watch(_: object) -> None:
+        if time.monotonic() - begun > AWAY / 6:  # past the start
+            seen.append(process.memory_info().rss)
+
+    stop = threading.Event()
+    ender = threading.Timer(AWAY + 2, stop.set)
+    ender.start()
+    paced = pace(trades, 1.0, clock=time.monotonic, sleep=stop.wait)
+    with Spool.open(tmp_path / "spool", list(queues)) as spool:
+        done = produce(Reader(paced), queues, spool, progress=watch, stop=stop, drain=0)
+    ender.cancel()
+    growth = (max(seen) - seen[0]) / 2**20
+    print(f"\n{AWAY:.0f} s without a site at 1,000 trades/s: memory grows by {growth:.1f} MiB")
+    assert done.sites["away"].waiting_trades == done.read
+    # What it may grow by in ten minutes, scaled to this run.
+    assert growth < max(50 * AWAY / 600, 10)
+
+
+def test_dollars_for_a_million_trades(tmp_path: Path) -> None:
+    """Calls counted at the recorded pace, against one message and one object a trade.
+
+    The sends are counted; what Lambda does with them follows from its batch window.
+    """
+    queue = CountingQueue()
+    trades = [
+        trade._replace(time=START + n * 1000 // PACE)
+        for n, trade in enumerate(
+            Simulate(["BTCUSDT"], seed=2, start_time=START, count=PACE * 4 * WINDOW)
+        )
+    ]
+    paced = pace(trades, 1.0, clock=time.monotonic, sleep=time.sleep)
+    with Spool.open(tmp_path / "spool", ["aws"]) as spool:
+        produce(Reader(paced), {"aws": queue}, spool)
+    batches: dict[int, list[Trade]] = {}
+    for at, message in queue.arrived:
+        batch = batches.setdefault(int((at - queue.arrived[0][0]) // WINDOW), [])
+        batch += decode(message.body).trades
+    puts = sum(len(pack(batch)) for batch in batches.values())
+    # Lambda receives and deletes ten messages a request.
+    requests = queue.requests + 2 * -(-queue.messages // 10)
+    scale = Decimal(1_000_000) / len(trades)
+    ours = cost("sqs_requests", requests * scale) + cost("s3_puts", puts * scale)
+    theirs = cost("sqs_requests", Decimal(3_000_000)) + cost("s3_puts", Decimal(1_000_000))
+    print(
+        f"\na million trades at {PACE}/s: {queue.requests * scale:,.0f} sends and "
+        f"{puts * scale:,.0f} objects, ${ours:.3f}; one message and one object a trade costs "
+        f"${theirs:.2f}, {theirs / ours:.0f} times as much"
+    )
+    assert theirs / ours >= 100
+
+
+def spool_rate(url: str, folder: Path) -> float:
+    """Trades a second from the socket to the disk, cursor and encoding included."""
+    source = BinanceSource(endpoints(ws_url=url), ["BTCUSDT"])
+    folder.mkdir()
+    with Spool.open(folder / "spool", ["one"]) as spool:
+        intake = Intake(spool, True, lambda: Route(("one",), ""), BATCH, LINGER)
+        first, begun = 0, 0.0
+        for chunk in source.chunks(1.0):
+            if not first and chunk:
+                first, begun = len(chunk), time.perf_counter()
+            intake.take(chunk)
+            intake.commit()
+            if intake.read >= COUNT:
+                break
+        intake.close()
+        intake.commit()
+        seconds = time.perf_counter() - begun
+    source.stop()
+    return (COUNT - first) / seconds
+
+
+def cost(meter: str, units: Decimal) -> Decimal:
+    """Dollars at list price, free tiers apart."""
+    price = PRICES["aws", meter]
+    return units * price.usd / price.per

@@ -1,0 +1,338 @@
+"""Each command against running clouds: data on stdout, words on stderr."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.clouds.resources import AwsResources, GcpResources
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import stored_rows
+from mcloud.feed.replay import open_replay
+from mcloud.feed.simulate import Simulate
+from mcloud.local.state import State
+from mcloud.market.interval import INTERVALS
+from mcloud.market.trade import Trade, to_text
+
+from .conftest import Terminal
+
+SYMBOL = "CLIUSDT"  # not one of those that other tests send
+START = 1_735_775_880_000  # 2025-01-01T23:58:00Z: a day and a few minutes change on the way
+ESCAPE = "\x1b["
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "recorded.jsonl"
+    trades = Simulate([SYMBOL], seed=11, start_time=START, count=3_000, rate=10)
+    path.write_text("".join(map(_line, trades)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def produced(
+    embedded: State, recording: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What ``produce`` answered; every site has the candles by now."""
+    folder = tmp_path_factory.mktemp("produce")
+    terminal = Terminal(folder, Path(embedded.options["home"]).parent)
+    done = terminal.run("produce", "--source", f"replay:{recording}", "--batch", 200, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    expected = expected_rows(open_replay(recording))
+    deadline = time.monotonic() + 90
+    for name, resources in embedded.resources().items():
+        site = open_site(name, resources)
+        while stored_rows(site, [SYMBOL]) != expected:
+            assert time.monotonic() < deadline, f"{name} has not folded all of it"
+            time.sleep(0.1)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer | {"words": done.stderr}
+
+
+def test_produce_counts_by_site(produced: dict[str, Any]) -> None:
+    assert (produced["read"], produced["complete"]) == (3_000, True)
+    assert set(produced["sites"]) == {"aws", "gcp"}
+    for site in produced["sites"].values():
+        assert site == {"messages": 15, "trades": 3_000, "waiting": 0, "error": ""}
+    assert produced["holes"] == []
+    assert produced["seconds"] > 0
+    assert produced["words"] == ""
+
+
+@pytest.mark.parametrize("site", ["aws", "gcp"])
+def test_candles_equal_the_oracle(
+    mcloud_up: Terminal, produced: dict[str, Any], recording: Path, site: str
+) -> None:
+    expected = expected_rows(open_replay(recording))
+    done = mcloud_up.run("candles", SYMBOL, "--from", site, "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [
+        {name: str(value) for name, value in row.items()} for row in json.loads(done.stdout)
+    ] == expected
+    done = mcloud_up.run("candles", SYMBOL.lower(), "--from", site, "-o", "csv")
+    assert list(csv.DictReader(io.StringIO(done.stdout))) == expected
+    assert done.stdout.startswith("symbol,timestamp,open,high,low,close,volume,quote_volume,")
+
+
+@pytest.mark.parametrize("interval", list(INTERVALS))
+def test_candles_of_each_interval_equal_the_oracle(
+    mcloud_up: Terminal, produced: dict[str, Any], recording: Path, interval: str
+) -> None:
+    width = INTERVALS[interval]
+    # The judge knows minutes only; a trade moved to the first minute of its bar makes it the bar.
+    moved = [t._replace(time=t.time // width * width) for t in open_replay(recording)]
+    done = mcloud_up.run("candles", SYMBOL, "--interval", interval, "--last", "2d", "-o", "csv")
+    assert list(csv.DictReader(io.StringIO(done.stdout))) == expected_rows(moved)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["--last", "2m"], slice(-2, None)),
+        (["--last", "999999w"], slice(None)),
+        (["--start", "2025-01-02"], slice(2, None)),
+        (["--start", "2025-01-02T00:00:30"], slice(2, None)),
+        (["--start", "2025-01-02T02:00+02:00"], slice(2, None)),
+        (["--start", "0001-01-01", "--end", "9999-12-31T23:59-23:00"], slice(None)),
+        (["--end", "2025-01-02"], slice(2)),
+        (["--end", "2025-01-02", "--last", "1m"], slice(1, 2)),
+        (["--start", "2025-01-01T23:59", "--end", "2025-01-02T00:01Z"], slice(1, 3)),
+        (["--start", "2030-01-01"], slice(0)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_candles_of_a_time(
+    mcloud_up: Terminal,
+    produced: dict[str, Any],
+    recording: Path,
+    arguments: list[str],
+    kept: slice,
+) -> None:
+    expected = expected_rows(open_replay(recording))
+    assert len(expected) >= 4
+    done = mcloud_up.run("candles", SYMBOL, *arguments, "-o", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(csv.DictReader(io.StringIO(done.stdout))) == expected[kept]
+
+
+def test_a_longer_candle_is_whole_whatever_the_bounds(
+    mcloud_up: Terminal, produced: dict[str, Any]
+) -> None:
+    arguments = ("candles", SYMBOL, "--interval", "1h", "-o", "json")
+    whole = json.loads(mcloud_up.run(*arguments, "--start", "2025-01-01").stdout)
+    assert [bar["timestamp"] for bar in whole] == ["2025-01-01T23:00:00Z", "2025-01-02T00:00:00Z"]
+    cut = ("--start", "2025-01-01T23:59", "--end", "2025-01-02T00:01")
+    assert json.loads(mcloud_up.run(*arguments, *cut).stdout) == whole
+    assert json.loads(mcloud_up.run(*arguments, "--last", "1m").stdout) == whole[1:]
+
+
+def test_candles_as_a_table_are_not_cut(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
+    done = mcloud_up.run("candles", SYMBOL)
+    rows = json.loads(mcloud_up.run("candles", SYMBOL, "-o", "json").stdout)
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split()[-1] == "last_id"
+    assert [line.split() for line in lines] == [
+        [str(value) for name, value in row.items() if name != "symbol"] for row in rows
+    ]
+    assert ESCAPE not in done.stdout
+
+
+def test_a_terminal_gets_a_chart_and_no_cut_number(
+    mcloud_up: Terminal, produced: dict[str, Any]
+) -> None:
+    reader, writer = pty.openpty()
+    process = subprocess.Popen(
+        mcloud_up.command("candles", SYMBOL),
+        cwd=mcloud_up.folder,
+        env={**mcloud_up.environment, "TERM": "xterm", "COLUMNS": "60"},
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    shown = "".join(_read_all(reader))
+    _, words = process.communicate(timeout=60)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
+    assert all(len(line) <= 60 for line in plain)
+    rows = json.loads(mcloud_up.run("candles", SYMBOL, "-o", "json").stdout)
+    columns = plain[0].split()
+    table = [line.split() for line in plain[1 : 1 + len(rows)]]
+    assert table == [[str(row[column]) for column in columns] for row in rows]
+    assert words.startswith("too narrow for ")
+    assert words.endswith("last_id; `-o csv` has them\n")
+    assert any("┃" in line for line in plain[1 + len(rows) :])
+    assert plain[-1] == f"{rows[0]['timestamp']} … {rows[-1]['timestamp']}"
+
+
+def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
+    arguments = ("candles", SYMBOL, "--start", "2030-01-01")
+    done = mcloud_up.run(*arguments)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"no candles of {SYMBOL} at aws in that time\n"
+    assert json.loads(mcloud_up.run(*arguments, "-o", "json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["candles", "CLIUSTD"], r"no symbol 'CLIUSTD' at aws; there is .*did you mean 'CLIUSDT'"),
+        (["candles", SYMBOL, "--from", "asw"], "no site 'asw'; there is aws, gcp; did you mean"),
+        (["status", "azure"], "no site 'azure'; there is aws, gcp$"),
+        (["outputs", "gpc"], "no site 'gpc'; there is aws, gcp; did you mean 'gcp'"),
+        (["produce", "--source", "simulate", "--to", "aws,gpc"], "no site 'gpc'"),
+        (["produce", "--source", "simulate", "--to", ","], "no site is named"),
+        (["local", "up"], "are up already"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_not_there_is_named(
+    mcloud_up: Terminal, produced: dict[str, Any], arguments: list[str], message: str
+) -> None:
+    done = mcloud_up.run(*arguments)
+    assert re.search(message, done.stderr)
+    assert done.returncode == (1 if arguments[0] == "local" else 2)
+    assert done.stdout == ""
+
+
+def test_outputs_name_every_resource(mcloud_up: Terminal, embedded: State) -> None:
+    document = json.loads(mcloud_up.run("outputs", "-o", "json").stdout)
+    assert document == embedded.outputs
+    assert {"queue_url", "dlq_url", "candles_table", "raw_bucket", "function"} <= set(
+        document["aws"]
+    )
+    assert {
+        *("project", "topic", "subscription", "dlq_subscription", "database"),
+        *("candles_collection", "raw_bucket", "function"),
+    } <= set(document["gcp"])
+    for name, kind in (("aws", AwsResources), ("gcp", GcpResources)):
+        assert set(document[name]) == {field.name for field in fields(kind)}
+        table = mcloud_up.run("outputs", name).stdout
+        assert all(value in table for value in document[name].values())
+    assert set(json.loads(mcloud_up.run("outputs", "gcp", "-o", "json").stdout)) == {"gcp"}
+
+
+def test_status(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
+    done = mcloud_up.run("status", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert set(document["sites"]) == {"aws", "gcp"}
+    for site in document["sites"].values():
+        assert site["up"] is True
+        assert site["heartbeats"][SYMBOL]["trades"] >= 3_000
+    done = mcloud_up.run("status", "gcp")
+    assert done.stdout.split()[:2] == ["gcp", "queue"]
+    assert "down" not in done.stdout
+
+
+def test_local_status_env_and_logs(mcloud_up: Terminal, embedded: State) -> None:
+    status = json.loads(mcloud_up.run("local", "status", "-o", "json").stdout)
+    assert (status["up"], status["phase"]) == (True, "ready")
+    assert all(service["listens"] for service in status["services"].values())
+    assert mcloud_up.run("local", "status").returncode == 0
+    logs = json.loads(mcloud_up.run("local", "logs", "-n", 3, "-o", "json").stdout)
+    assert set(logs) >= {"aws", "gcp", "function", "supervisor"}
+    assert all(len(lines) <= 3 for lines in logs.values())
+    lines = mcloud_up.run("local", "logs", "function", "-n", 1).stdout.splitlines()
+    assert len(lines) == 1
+
+
+def test_local_env_can_be_evaluated(mcloud_up: Terminal) -> None:
+    variables = json.loads(mcloud_up.run("local", "env", "-o", "json").stdout)
+    assert {"AWS_ENDPOINT_URL", "PUBSUB_EMULATOR_HOST", "SQS_QUEUE_URL"} <= set(variables)
+    command = " ".join(mcloud_up.command("local", "env"))
+    show = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    shell = subprocess.run(
+        ["sh", "-c", f'eval "$({command})" && {show}'],
+        cwd=mcloud_up.folder,
+        env=mcloud_up.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert variables.items() <= json.loads(shell.stdout).items()
+
+
+@pytest.mark.parametrize("arguments", [["outputs"], ["outputs", "-o", "json"], ["local", "env"]])
+def test_a_reader_that_goes_away_is_no_failure(mcloud_up: Terminal, arguments: list[str]) -> None:
+    """As in ``mcloud outputs | head -1``: here nobody reads from the start.
+
+    It ends as any program does that is cut off by SIGPIPE, without a word.
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        mcloud_up.command(*arguments),
+        cwd=mcloud_up.folder,
+        env=mcloud_up.environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_colours_are_for_those_who_want_them(mcloud_up: Terminal) -> None:
+    def shown(*more: str, **environment: str) -> str:
+        return mcloud_up.run("local", "status", *more, FORCE_COLOR="1", **environment).stdout
+
+    green = f"{ESCAPE}32m"
+    assert green in shown()
+    assert green not in shown("--no-color")
+    assert green not in shown(NO_COLOR="1")
+    assert ESCAPE not in mcloud_up.run("local", "status").stdout
+    assert green not in mcloud_up.run("--no-color", "local", "status", FORCE_COLOR="1").stdout
+
+
+def test_a_damaged_recording_says_so_and_keeps_what_was_readable(
+    mcloud_up: Terminal, recording: Path
+) -> None:
+    import gzip
+
+    lines = recording.read_bytes().splitlines(keepends=True)[:400]
+    lines[10:10] = [b"this is no trade\n", b'{"e":"trade","s":"CLIUSDT","p":"NaN"}\n']
+    path = mcloud_up.folder / "damaged.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(lines))[:-400])
+    done = mcloud_up.run("produce", "--source", f"replay:{path}", "--to", "aws", "-o", "json")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert answer["complete"] is True
+    assert 0 < answer["sites"]["aws"]["trades"] == answer["read"] < 400
+    assert "warning: the compressed data is cut short after line " in done.stderr
+    assert "warning: 2 bad lines were left out:\n  line 11: not JSON\n" in done.stderr
+
+
+def _read_all(terminal: int) -> Iterator[str]:
+    """What a program writes to its terminal, until it ends; Linux tells the end by an error."""
+    with open(terminal, encoding="utf-8", newline="", buffering=1) as file:
+        try:
+            yield from file
+        except OSError:
+            return
+
+
+def _line(trade: Trade) -> str:
+    fields = {
+        "e": "trade",
+        "s": trade.symbol,
+        "t": trade.id,
+        "p": to_text(trade.price),
+        "q": to_text(trade.quantity),
+        "T": trade.time,
+        "m": trade.buyer_is_maker,
+    }
+    return json.dumps(fields) + "\n"

@@ -1,0 +1,192 @@
+"""Ctrl-C and the polite kill, in every phase: exit 130, and nothing is left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mcloud.clouds.resources import AwsResources
+from mcloud.local import control
+from mcloud.local.children import MARK
+from mcloud.local.state import Home
+
+from .conftest import Terminal
+
+PATIENCE = 60.0  # seconds; what takes that long has failed
+
+STAGES = ("starting", "waiting", "provisioning", "ready", "stopping")
+"""What the supervisor says that it is doing, in this order."""
+
+# Phase → whether it has begun, told by the folder of the embedded clouds.
+PHASES: dict[str, Callable[[Home], bool]] = {
+    "before anything": lambda home: True,
+    "starting": lambda home: _stage(home) >= STAGES.index("starting"),
+    "waiting": lambda home: _stage(home) >= STAGES.index("waiting"),
+    "provisioning": lambda home: _stage(home) >= STAGES.index("provisioning"),
+    "ready": lambda home: _stage(home) >= STAGES.index("ready"),
+    "sending": lambda home: _archived(home) > 0,
+    "judging": lambda home: _archived(home) > 150,
+}
+INT, TERM = signal.SIGINT, signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("phase", "number"),
+    [
+        ("before anything", INT),
+        ("before anything", TERM),
+        ("starting", INT),
+        ("waiting", INT),
+        ("waiting", TERM),
+        ("provisioning", INT),
+        ("ready", TERM),
+        ("sending", INT),
+        ("judging", TERM),
+    ],
+)
+def test_demo(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
+    process = mcloud.start("demo", "--count", 60_000)
+    await_phase(process, phase, lambda: demo_home(mcloud.folder))
+    process.send_signal(number)
+    said = process.communicate(timeout=PATIENCE)
+    if phase == "before anything" and process.returncode == -number:
+        return  # Python itself was not up yet, and nothing of ours had run
+    assert said == ("", "interrupted\n")
+    assert process.returncode == 130
+    assert left(mcloud.folder) == []
+    assert list(mcloud.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "number"),
+    [
+        ("before anything", TERM),
+        ("starting", INT),
+        ("waiting", TERM),
+        ("provisioning", INT),
+    ],
+)
+def test_local_up(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
+    home = Home(mcloud.folder / "state" / "local")
+    process = mcloud.start("local", "up", "--ports", "auto")
+    await_phase(process, phase, lambda: home)
+    process.send_signal(number)
+    said = process.communicate(timeout=PATIENCE)
+    if phase == "before anything" and process.returncode == -number:
+        return  # Python itself was not up yet, and nothing of ours had run
+    assert said == ("", "interrupted\n")
+    assert process.returncode == 130
+    assert left(mcloud.folder) == []
+    assert not home.is_up()
+
+
+def test_what_a_killed_demo_started_ends_by_itself(mcloud: Terminal) -> None:
+    process = mcloud.start("demo", "--count", 60_000)
+    await_phase(process, "sending", lambda: demo_home(mcloud.folder))
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    eventually(lambda: left(mcloud.folder) == [])
+    assert list(mcloud.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [INT, TERM])
+def test_produce_delivers_what_it_has_read(mcloud_up: Terminal, number: signal.Signals) -> None:
+    arguments = ("--source", "simulate", "--symbols", "STOPUSDT", "--speed", "realtime")
+    process = mcloud_up.start("produce", *arguments, "--rate", 500, "-o", "json")
+    # Two senders a site and a reader: they start after the handler is in its place.
+    eventually(lambda: threads(process) > 5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (130, "")
+    answer = json.loads(out)
+    assert answer["complete"] is True
+    assert [site["trades"] for site in answer["sites"].values()] == [answer["read"]] * 2
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_site_that_hangs(mcloud: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        values = {field.name: "x" for field in fields(AwsResources)} | {
+            "cloud": "aws",
+            "region": "us-east-1",
+            "endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }
+        text = "".join(f'{name} = "{value}"\n' for name, value in values.items())
+        (mcloud.folder / "mcloud.toml").write_text(f"[profiles.prod.sites.aws]\n{text}")
+        process = mcloud.start("--profile", "prod", "produce", "--source", "simulate", "-o", "json")
+        eventually(lambda: threads(process) == 4)
+        process.send_signal(INT)
+        eventually(lambda: threads(process) == 3)  # the reader has ended, the senders go on
+        process.send_signal(INT)
+        assert process.communicate(timeout=PATIENCE) == ("", "interrupted\n")
+        assert process.returncode == 130
+
+
+@pytest.fixture(autouse=True)
+def _nothing_survives_a_failed_test(tmp_path: Path) -> Iterator[None]:
+    yield
+    for process in left(tmp_path):
+        process.kill()
+    control.down(tmp_path / "state" / "local")
+
+
+def await_phase(process: subprocess.Popen[str], phase: str, home: Callable[[], Home]) -> None:
+    eventually(lambda: process.poll() is not None or catches(process.pid, signal.SIGTERM))
+    eventually(lambda: process.poll() is not None or PHASES[phase](home()))
+    assert process.poll() is None, process.communicate()
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """True once a process has a handler of its own; before, a signal just ends it."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("no /proc to read the signal handlers of a process from")
+    mask = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
+def threads(process: subprocess.Popen[str]) -> int:
+    assert process.poll() is None, process.communicate()
+    return len(psutil.Process(process.pid).threads())
+
+
+def demo_home(folder: Path) -> Home:
+    return Home(next(folder.glob("mcloud-demo-*"), folder / "none yet"))
+
+
+def left(folder: Path) -> list[psutil.Process]:
+    """Processes of this test: all inherit its TMPDIR or carry the mark of its clouds."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        marks = (environment.get("TMPDIR", ""), environment.get(MARK, ""))
+        if process.pid != os.getpid() and any(mark.startswith(str(folder)) for mark in marks):
+            found.append(process)
+    return found
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def _stage(home: Home) -> int:
+    state = home.read()
+    return STAGES.index((state.doing or state.phase).split(" ")[0]) if state else -1
+
+
+def _archived(home: Home) -> int:
+    """Raw objects on the embedded Cloud Storage."""
+    return sum(1 for _ in (home.data / "storage").rglob("*.gz"))

@@ -1,0 +1,246 @@
+"""``produce --detach``, ``ps``, ``stop`` and ``logs``, and what a producer is not started with."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcloud.feed.simulate import Simulate
+from mcloud.local.exchange import LocalExchange
+from mcloud.local.state import State
+from mcloud.producer.runs import Run, all_runs
+
+from .conftest import Terminal
+
+PATIENCE = 60.0  # seconds; what takes that long has failed
+START = 1_735_775_880_000
+ENDLESS = ("--source", "simulate", "--speed", "realtime", "--rate", 100)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, embedded: State) -> Iterator[Terminal]:
+    """A command line with producers of its own, on the clouds of the whole test run."""
+    made = Terminal(tmp_path, tmp_path / "state")
+    sites = "".join(
+        f"[profiles.test.sites.{name}]\n"
+        + "".join(f'{key} = "{value}"\n' for key, value in {"cloud": name, **outputs}.items())
+        for name, outputs in sorted(embedded.outputs.items())
+    )
+    (tmp_path / "mcloud.toml").write_text(f'profile = "test"\n{sites}')
+    yield made
+    for run in all_runs(tmp_path / "state" / "producers"):
+        holder = run.lock.holder()
+        if holder is not None:
+            holder.kill()
+
+
+@pytest.fixture
+def exchange() -> Iterator[LocalExchange]:
+    symbols = ["PSBTCUSDT", "PSETHUSDT", "PSSOLUSDT", "PSADAUSDT"]
+    market = Simulate(symbols, seed=4, start_time=START, rate=50)
+    with LocalExchange(market, speed=1.0, symbols=symbols, wait_for=0) as served:
+        yield served
+
+
+def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
+    started = terminal.run("produce", *ENDLESS, "--symbols", "PSUSDT", "--detach", "-o", "json")
+    assert started.returncode == 0, started.stderr
+    answer = json.loads(started.stdout)
+    assert answer["name"] == "default"
+    assert started.stderr == (
+        f"default runs (pid {answer['pid']}); see `mcloud ps` and `mcloud logs default -f`\n"
+    )
+    eventually(lambda: listed(terminal)[0]["read"] > 100)
+    (state,) = listed(terminal)
+    assert (state["name"], state["running"], state["pid"]) == ("default", True, answer["pid"])
+    assert (state["source"], state["symbols"], state["mode"]) == ("simulate", ["PSUSDT"], "both")
+    assert set(state["sites"]) == {"aws", "gcp"}
+    assert terminal.run("ps", "default", "--check").returncode == 0
+    heading, line = terminal.run("ps").stdout.splitlines()
+    assert heading.split()[0] == "producer"
+    assert line.split()[:4] == ["default", "running", str(answer["pid"]), "simulate"]
+
+    second = terminal.run("produce", *ENDLESS, "--symbols", "PSUSDT")
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"error: a producer called 'default' runs already (pid {answer['pid']}); "
+        "stop it with `mcloud stop`, or give this one another --name\n"
+    )
+    assert terminal.run("produce", *ENDLESS, "--detach").stderr == second.stderr
+
+    stopped = terminal.run("stop", "-o", "json")
+    assert (stopped.returncode, json.loads(stopped.stdout)) == (
+        0,
+        {"default": {"aws": 0, "gcp": 0}},
+    )
+    assert stopped.stderr == "default has ended; nothing is left\n"
+    (state,) = listed(terminal)
+    assert state["running"] is False
+    assert [site["trades"] for site in state["sites"].values()] == [state["read"]] * 2
+    assert terminal.run("ps", "--check").returncode == 3
+    assert re.search("ended [0-9]+ s ago", terminal.run("ps").stdout)
+
+    log = terminal.run("logs").stdout.splitlines()
+    assert " INFO starts: " in log[0]
+    assert log[1].endswith(" INFO sends to aws, gcp: every site")
+    assert log[-1].endswith(" INFO ends; waiting: {'aws': 0, 'gcp': 0}")
+    assert terminal.run("logs", "-n", 1).stdout.splitlines() == log[-1:]
+
+
+def test_several_share_nothing_but_the_sites(terminal: Terminal) -> None:
+    for name in ("one", "two"):
+        arguments = (*ENDLESS, "--symbols", f"PS{name}USDT".upper(), "--name", name)
+        assert terminal.run("produce", *arguments, "--detach").returncode == 0
+    assert [state["running"] for state in listed(terminal)] == [True, True]
+    done = terminal.run("stop", "one")
+    assert done.stderr == "one has ended; nothing is left\n"
+    assert [state["running"] for state in listed(terminal)] == [False, True]
+    # At once, whatever it is doing; and a name that is used again is free.
+    assert terminal.run("stop", "--now").stderr.startswith("two has ended; ")
+    assert [state["running"] for state in listed(terminal)] == [False, False]
+    again = terminal.run(
+        "produce", "--source", "simulate", "--symbols", "PSTWOUSDT", "--count", 10,
+        "--name", "two", "-o", "json",
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["read"] == 10
+
+
+def test_what_is_left_by_a_kill_is_delivered_by_the_next(terminal: Terminal) -> None:
+    """The first of them cannot reach its site: everything stays in its spool."""
+    text = (terminal.folder / "mcloud.toml").read_text()
+    away = re.sub('endpoint_url = "[^"]*"', 'endpoint_url = "http://127.0.0.1:9"', text)
+    (terminal.folder / "mcloud.toml").write_text(away)
+    arguments = ("--source", "simulate", "--symbols", "PSLEFTUSDT", "--to", "aws", "-o", "json")
+    process = terminal.start("produce", *arguments, "--count", 500)
+    run = Run(terminal.folder / "state" / "producers" / "default")
+    eventually(lambda: run.read().get("sites", {}).get("aws", {}).get("waiting_trades") == 500)
+    done = terminal.run("stop", "--now")
+    assert done.stderr == "default has ended; left in its spool: 500 trades for aws\n"
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -9
+    (terminal.folder / "mcloud.toml").write_text(text)
+    done = terminal.run("produce", *arguments, "--count", 1)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["read"], answer["sites"]["aws"]["trades"]) == (1, 501)
+    assert "500 trades of an earlier run go first" in terminal.run("logs").stdout
+
+
+def test_symbols_are_shared_out_to_the_last_one(
+    terminal: Terminal, exchange: LocalExchange
+) -> None:
+    """From a local exchange, named in the configuration."""
+    with (terminal.folder / "mcloud.toml").open("a") as file:
+        file.write(f'[exchange]\nws_url = "{exchange.ws_url}"\nrest_url = "{exchange.rest_url}"\n')
+    found: list[str] = []
+    for number in (1, 2):
+        done = terminal.run(
+            "produce", "--symbols", "all:USDT", "--shard", f"{number}/2", "--name", f"n{number}",
+            "--detach",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    for state in listed(terminal):
+        assert (state["source"], state["live"]) == ("binance", True)
+        found += state["symbols"]
+    assert sorted(found) == ["PSADAUSDT", "PSBTCUSDT", "PSETHUSDT", "PSSOLUSDT"]
+    eventually(lambda: all(state["read"] for state in listed(terminal)))
+    states = listed(terminal)
+    assert all(state["source_state"]["summary"] == "1 of 1 connections" for state in states)
+    assert terminal.run("stop").returncode == 0
+
+
+def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalExchange) -> None:
+    (terminal.folder / "symbols.txt").write_text("psbtcusdt, PSETHUSDT\npsadausdt\n")
+    urls = ("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url)
+    done = terminal.run("produce", "--symbols", "symbols.txt", *urls, "--detach")
+    assert done.returncode == 0, done.stderr
+    assert listed(terminal)[0]["symbols"] == ["PSBTCUSDT", "PSETHUSDT", "PSADAUSDT"]
+    assert terminal.run("stop").returncode == 0
+    done = terminal.run("produce", "--symbols", "PSXUSDT", *urls)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "binance has no symbol PSXUSDT" in done.stderr
+    # Longer than any file's name may be.
+    done = terminal.run("produce", "--symbols", ",".join(f"PS{n}USDT" for n in range(60)), *urls)
+    assert done.returncode == 2
+    assert "binance has no symbol PS0USDT" in done.stderr
+
+
+def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> None:
+    closed = ("--rest-url", "http://127.0.0.1:9")
+    done = terminal.run("produce", *closed, "--detach")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the producer ended at once: error: http://127.0.0.1:9 ")
+
+
+def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) -> None:
+    from mcloud.clouds import open_site
+    from mcloud.clouds.ports import ControlRecord
+
+    sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
+    records = [site.control.record() for site in sites.values()]
+    epoch = max((each.epoch for each in records if each), default=0)
+
+    def lead(primary: str) -> None:
+        nonlocal epoch
+        epoch += 1
+        told = ControlRecord(epoch, primary, "manual", "drill", "a test", time.time())
+        assert sites["gcp"].control.write_record(told)
+
+    lead("aws")
+    arguments = (*ENDLESS, "--symbols", "PSMOVEUSDT", "--mode", "primary", "--linger", 0.1)
+    assert terminal.run("produce", *arguments, "--detach").returncode == 0
+    eventually(lambda: listed(terminal)[0]["sites"]["aws"]["trades"] > 50)
+    assert listed(terminal)[0]["sites"]["gcp"]["trades"] == 0
+    lead("gcp")
+    eventually(lambda: listed(terminal)[0]["sites"]["gcp"]["trades"] > 50)
+    assert listed(terminal)[0]["route"] == {
+        "sites": ["gcp"],
+        "reason": f"primary of epoch {epoch}: drill",
+    }
+    assert terminal.run("stop").returncode == 0
+    (state,) = listed(terminal)
+    delivered = [site["trades"] for site in state["sites"].values()]
+    assert sum(delivered) >= state["read"]
+    assert f"sends to gcp: primary of epoch {epoch}: drill" in terminal.run("logs").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("ps",), 0, "no producers; `mcloud produce` starts one\n"),
+        (("ps", "--check"), 3, "no producers; `mcloud produce` starts one\n"),
+        (("stop",), 0, "no producer runs here\n"),
+        (("stop", "mars"), 1, "error: no producer 'mars' runs here; see `mcloud ps`\n"),
+        (("logs", "mars"), 1, "error: no producer 'mars' ran here; see `mcloud ps`\n"),
+        (("logs", "../x"), 2, "error: not a name: '../x'; letters, digits, - and _ make one\n"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_without_producers(
+    mcloud: Terminal, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = mcloud.run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", words)
+
+
+def test_without_producers_the_list_is_empty(mcloud: Terminal) -> None:
+    assert mcloud.run("ps", "-o", "json").stdout == "[]\n"
+
+
+def listed(terminal: Terminal) -> list[dict[str, Any]]:
+    done = terminal.run("ps", "-o", "json")
+    assert done.stderr == ""
+    states: list[dict[str, Any]] = json.loads(done.stdout)
+    return states
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)

@@ -1,0 +1,219 @@
+"""What the command line says to a wrong one: one line on stderr, the right exit code, no traceback.
+
+None of this needs clouds; where they are asked for, they are down.
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Terminal
+
+RECORDED = (
+    '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":1,"p":"1.5","q":"2",'
+    '"T":1723161255342,"m":true}}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["statsu"], "No such command 'statsu'. Did you mean 'status'?"),
+        (["local", "upp"], "No such command 'upp'. Did you mean 'up'?"),
+        (["status", "--speed", "1"], "No such option: --speed"),
+        (["status", "-o", "jsno"], "no output format 'jsno'; there is text, json; did you mean"),
+        (["status", "-o", "csv"], "no output format 'csv'; there is text, json"),
+        (["candles", "BTC/USDT"], "not a symbol: 'BTC/USDT'; such as BTCUSDT"),
+        (["candles", "X", "--interval", "2m"], "no interval '2m'; there is 1m, 5m, 15m, 1h, 1d"),
+        (["candles", "X", "--last", "2 hours"], "not a length of time: '2 hours'; such as 90m"),
+        (["candles", "X", "--last", "0m"], "not a length of time: '0m'"),
+        (["candles", "X", "--start", "yesterday"], "--start is not a time: 'yesterday'; such as"),
+        (["candles", "X", "--end", "2024-13-01"], "--end is not a time: '2024-13-01'"),
+        (
+            ["candles", "X", "--start", "2024-08-08", "--last", "2h"],
+            "--last and --start exclude each other",
+        ),
+        (
+            ["candles", "X", "--start", "2024-08-09", "--end", "2024-08-08"],
+            "--end is not after --start",
+        ),
+        (["candles", "X", "--from", "aws,gcp"], "--from takes one site"),
+        (["produce", "--source", "binanse"], "no source 'binanse'; there is "),
+        (["produce", "--source", "replay:"], "no source 'replay:'"),
+        (["produce", "--mode", "al"], "no mode 'al'; there is both, primary, cheapest, nearest"),
+        (["produce", "--name", "a b"], "not a name: 'a b'; letters, digits, - and _ make one"),
+        (["produce", "--shard", "5/4"], "not a shard: '5/4'; such as 2/4, the second of four"),
+        (["produce", "--shard", "0/4"], "not a shard: '0/4'"),
+        (["produce", "--shard", "two"], "not a shard: 'two'"),
+        (["produce", "--shard", "²/4"], "not a shard: '²/4'"),
+        (
+            ["produce", "--source", "simulate", "--shard", "1/2"],
+            "--shard shares out the symbols of --source binance only",
+        ),
+        (["produce", "--exchange", "binanse"], "no exchange 'binanse'; there is binance, binance"),
+        (["produce", "--ws-url", "http://x"], "--ws-url is not an address: 'http://x'"),
+        (["produce", "--rest-url", "x"], "--rest-url is not an address: 'x'"),
+        (["produce", "--spool-limit", "0"], "greater than or equal to 1"),
+        (["produce", "--linger", "-1"], "greater than or equal to 0"),
+        (["stop", "a/b"], "not a name: 'a/b'"),
+        (["stop", "--wait", "-1"], "greater than or equal to 0"),
+        (["ps", ".."], "not a name: '..'"),
+        (["logs", "-o", "json"], "no output format 'json'; there is text"),
+        (["local", "exchange"], "Missing option '--source'"),
+        (["local", "exchange", "--source", "binance"], "no source 'binance'; there is replay:FILE"),
+        (["local", "exchange", "--source", "simulate", "--speed", "x"], "not a speed: 'x'"),
+        (["demo", "--source", "simulated"], "no source 'simulated'; there is "),
+        (["produce", "--source", "simulate", "--speed", "fast"], "not a speed: 'fast'"),
+        (["produce", "--source", "simulate", "--batch", "0"], "greater than or equal to 1"),
+        (["produce", "--source", "simulate", "--rate", "0"], "the rate is not above 0"),
+        (["produce", "--source", "simulate", "--symbols", "BTC-USDT"], "not a symbol: 'BTC-USDT'"),
+        (["produce", "--source", "replay:no/such.jsonl"], "there is no file no/such.jsonl"),
+        (["local", "up", "--emulators", "offical"], "did you mean 'official'?"),
+        (["local", "up", "--ports", "random"], "--ports is one of fixed, auto, not 'random'"),
+        (["local", "up", "--aws-port", "70000"], "less than or equal to 65535"),
+        (["local", "logs", "asw"], "did you mean 'aws'?"),
+        (["local", "logs", "-f", "-o", "json"], "--follow writes text only"),
+        (["status", "--profile", "prod"], "no profile 'prod'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_line_is_named_and_exits_2(
+    mcloud: Terminal, arguments: list[str], message: str
+) -> None:
+    done = mcloud.run(*arguments)
+    assert message in " ".join(done.stderr.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert list(mcloud.folder.iterdir()) == []  # and it has left nothing behind
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["outputs"],
+        ["candles", "BTCUSDT"],
+        ["produce", "--source", "simulate", "--count", "1"],
+        ["produce", "--source", "simulate", "--mode", "primary"],
+        ["local", "env"],
+    ],
+    ids=" ".join,
+)
+def test_without_clouds_it_says_how_to_get_them_and_exits_1(
+    mcloud: Terminal, arguments: list[str]
+) -> None:
+    done = mcloud.run(*arguments)
+    assert done.stderr == "error: the embedded clouds are down; run `mcloud local up`\n"
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_local_commands_without_clouds(mcloud: Terminal) -> None:
+    done = mcloud.run("local", "status", "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)["up"]) == (3, False)
+    assert done.stderr == "the embedded clouds are down; run `mcloud local up`\n"
+    done = mcloud.run("local", "down", "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)["was_up"]) == (0, False)
+    done = mcloud.run("local", "logs")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: there are no logs yet; run `mcloud local up`\n"
+    done = mcloud.run("local", "reset", "-o", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"up": False})
+
+
+@pytest.mark.parametrize("before", [(), ("-q",)])
+def test_quiet_leaves_errors_and_nothing_else(mcloud: Terminal, before: tuple[str, ...]) -> None:
+    for arguments in ((*before, "local", "down"), ("local", "down", "-q")):
+        done = mcloud.run(*arguments)
+        quiet = "-q" in arguments
+        assert done.stderr == ("" if quiet else "the embedded clouds were not up\n")
+    assert mcloud.run(*before, "outputs").stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("-vv", "outputs"), ("outputs", "-vv"), ("-v", "outputs", "-v", "-v")]
+)
+def test_vv_shows_where_it_came_from(mcloud: Terminal, arguments: tuple[str, ...]) -> None:
+    done = mcloud.run(*arguments)
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    # The sentence and the exit code are the same as without.
+    assert done.stderr.endswith("error: the embedded clouds are down; run `mcloud local up`\n")
+    assert done.returncode == 1
+    assert mcloud.run("-vv", "candles", "X", "--last", "x").returncode == 2
+    assert "Traceback" not in mcloud.run("-v", "outputs").stderr
+
+
+def test_a_fault_of_ours_is_called_one(mcloud: Terminal) -> None:
+    """Where the state folder should be there is a file: nobody has thought of that."""
+    (mcloud.folder / "state").write_text("")
+    done = mcloud.run("outputs")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: NotADirectoryError: ")
+    assert done.stderr.endswith("run again with -vv and report what it prints\n")
+    assert "Traceback" in mcloud.run("outputs", "-vv").stderr
+
+
+def test_the_profile_may_stand_in_front_or_behind(mcloud: Terminal) -> None:
+    (mcloud.folder / "mcloud.toml").write_text(
+        "".join(f'[profiles.{name}.sites.{name}]\ncloud = "aws"\n' for name in ("one", "two"))
+    )
+    for arguments, profile in (
+        (("--profile", "one", "status"), "one"),
+        (("status", "--profile", "one"), "one"),
+        (("--profile", "two", "status", "--profile", "one"), "one"),
+    ):
+        done = mcloud.run(*arguments, MCLOUD_PROFILE="two")
+        assert f"site '{profile}' of profile '{profile}'" in done.stderr
+        assert done.returncode == 2
+    assert "profile 'two'" in mcloud.run("status", MCLOUD_PROFILE="two").stderr
+
+
+def test_a_wrong_file_is_named_with_its_line(mcloud: Terminal) -> None:
+    (mcloud.folder / "mcloud.toml").write_text("\n[local]\naws_prot = 1\n")
+    done = mcloud.run("local", "up")
+    path = mcloud.folder / "mcloud.toml"
+    assert done.stderr == (
+        f"error: {path}:3: unknown key 'aws_prot' in [local]; did you mean 'aws_port'?\n"
+    )
+    assert done.returncode == 2
+
+
+def replay_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    contents: dict[str, tuple[bytes, str]] = {
+        "empty.jsonl": (b"", "is empty"),
+        "empty.gz": (gzip.compress(b""), "is empty"),
+        "truncated.gz": (gzip.compress(RECORDED.encode())[:20], "cut short after line 0"),
+        "prose.txt": (b"Dear Sir or Madam,\n", "no trades in a format that is known here"),
+        "image.png": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "no trades in a format"),
+        "folder": (b"", "is not a file"),
+        "binary.zip": (b"PK\x03\x04" + bytes(40), "is no readable zip file"),
+        "unnamed.csv": (b"1,2.0,3.0,6.0,1723161255342,True,True\n", "which symbol it holds"),
+    }
+    made = {}
+    for name, (content, message) in contents.items():
+        path = folder / name
+        if name == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(content)
+        made[name] = (path, message)
+    return made
+
+
+def test_a_replay_file_that_cannot_be_used_is_named_with_the_reason(mcloud: Terminal) -> None:
+    for path, message in replay_files(mcloud.folder).values():
+        done = mcloud.run("produce", "--source", f"replay:{path}")
+        assert str(path) in done.stderr
+        assert message in done.stderr
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr
+
+
+def test_the_demo_looks_at_its_file_before_it_starts_anything(mcloud: Terminal) -> None:
+    path, message = replay_files(mcloud.folder)["empty.gz"]
+    done = mcloud.run("demo", "--source", f"replay:{path}")
+    assert message in done.stderr
+    assert done.returncode == 2
+    assert not [each for each in mcloud.folder.iterdir() if each.name.startswith("mcloud-demo")]

@@ -1,0 +1,244 @@
+"""What ``mcloud.clouds.ports`` promises, held by every site kind."""
+
+import threading
+import time
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Site
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import stored_rows
+from mcloud.errors import Refused
+from mcloud.market.archive import pack, unpack
+from mcloud.market.candle import Candle, Folded, by_minute, fold
+from mcloud.market.envelope import Message, decode, encode
+from mcloud.market.trade import Trade
+
+START = 1_723_161_240_000  # 2024-08-08T23:54:00Z
+
+
+def trades(
+    count: int, *, first: int = 1000, symbol: str = "BTCUSDT", step: int = 97
+) -> list[Trade]:
+    """Trades with dense ids, a price that moves and a minute that changes now and then."""
+    return [
+        Trade(
+            symbol,
+            first + n,
+            Decimal(f"61837.{n % 90 + 1}"),
+            Decimal(f"0.{n % 8 + 1:05d}"),
+            START + n * step,
+            n % 3 == 0,
+        )
+        for n in range(count)
+    ]
+
+
+def store(site: Site, batch: list[Trade]) -> None:
+    for (symbol, start), group in by_minute(batch).items():
+        site.candles.update(symbol, start, lambda candle, group=group: fold(candle, group))
+
+
+class TestQueue:
+    def test_sends_more_than_one_request_holds(self, site: Site) -> None:
+        messages = [encode(trades(3, first=n * 10)) for n in range(25)]
+        assert site.queue.send(messages) == []
+        depth = site.queue.depth()
+        if depth.ready is not None:  # unknown behind Google's emulator, which has no metrics
+            assert depth.ready == 25
+        else:
+            assert site.name == "gcp"
+
+    def test_sends_nothing(self, site: Site) -> None:
+        assert site.queue.send([]) == []
+
+    def test_looks_at_dead_letters_without_taking_them(self, site: Site) -> None:
+        sent = [encode(trades(5)), Message("garbage", {"from": "elsewhere"})]
+        send_to_dlq(site, sent)
+        for _ in range(2):
+            letters = await_letters(site, 2)
+            by_body = {letter.body.decode(): letter for letter in letters}
+            assert set(by_body) == {message.body for message in sent}
+            assert by_body["garbage"].attributes["from"] == "elsewhere"
+            assert decode(by_body[sent[0].body].body).trades == tuple(trades(5))
+
+    def test_a_missing_queue_is_refused_with_a_remedy(self, site: Site) -> None:
+        with pytest.raises(Refused, match="deploy the site"):
+            without_queue(site).queue.send([encode(trades(1))])
+
+
+class TestCandles:
+    def test_stores_and_reads_back(self, site: Site) -> None:
+        batch = trades(2000)
+        store(site, batch)
+        assert stored_rows(site, ["BTCUSDT"]) == expected_rows(batch)
+
+    def test_reads_a_range_by_time_and_symbol(self, site: Site) -> None:
+        store(site, trades(3000) + trades(3000, symbol="BTCUSDTX", first=5))
+        inside = site.candles.range("BTCUSDT", START + 60_000, START + 180_000)
+        assert [(c.symbol, c.start) for c in inside] == [
+            ("BTCUSDT", START + 60_000),
+            ("BTCUSDT", START + 120_000),
+        ]
+        assert list(site.candles.range("BTCUSDT", START, START)) == []
+        assert list(site.candles.range("ETHUSDT", 0, 2**42)) == []
+
+    def test_finds_the_last(self, site: Site) -> None:
+        assert site.candles.last("BTCUSDT") is None
+        store(site, trades(3000))
+        last = site.candles.last("BTCUSDT")
+        assert last is not None
+        assert last.last_id == 3999
+
+    def test_reads_more_than_a_page(self, site: Site) -> None:
+        """DynamoDB answers 1 MB at a time; a fragment text of 4 KB makes that 250 candles."""
+        for n in range(300):
+            every_other = trades(120, first=n * 1000, step=500)[::2]
+            moved = [t._replace(time=START + n * 60_000) for t in every_other]
+            store(site, moved)
+        candles = list(site.candles.range("BTCUSDT", 0, 2**42))
+        assert [candle.start for candle in candles] == [START + n * 60_000 for n in range(300)]
+
+    def test_writes_nothing_when_nothing_changes(self, site: Site) -> None:
+        store(site, trades(100))
+        calls = []
+
+        def again(candle: Candle) -> Folded:
+            calls.append(candle)
+            return fold(candle, trades(50))
+
+        folded = site.candles.update("BTCUSDT", START, again)
+        assert folded.candle == calls[0]
+        assert len(calls) == 1
+
+    def test_many_writers_lose_nothing(self, site: Site) -> None:
+        """Eight writers on the same two candles, with overlapping, disordered shares."""
+        batch = trades(640, step=180)
+        failures: list[Exception] = []
+
+        def write(worker: int) -> None:
+            try:
+                for n in range(6):
+                    store(site, batch[(worker * 7 + n) % 5 :: 5])
+            except Exception as error:  # noqa: BLE001 - told below
+                failures.append(error)
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert stored_rows(site, ["BTCUSDT"]) == expected_rows(batch)
+
+    def test_a_disagreement_is_reported_and_the_first_stays(self, site: Site) -> None:
+        store(site, trades(8, first=16))
+        other = [t._replace(price=Decimal(1)) for t in trades(8, first=16)]
+        folded = site.candles.update("BTCUSDT", START, lambda candle: fold(candle, other))
+        (disagreement,) = folded.disagreements
+        assert (disagreement.first_id, disagreement.last_id) == (16, 23)
+        assert stored_rows(site, ["BTCUSDT"]) == expected_rows(trades(8, first=16))
+
+
+class TestArchive:
+    def test_puts_once_and_reads_the_same_bytes(self, site: Site) -> None:
+        (item,) = pack(trades(500))
+        assert site.archive.put(item) is True
+        assert site.archive.put(item) is False
+        assert site.archive.get(item.key) == item.body
+        assert unpack(site.archive.get(item.key)) == trades(500)
+
+    def test_lists_a_prefix_by_key(self, site: Site) -> None:
+        items = pack(trades(30)) + pack(trades(30, symbol="ETHUSDT")) + pack(trades(30, first=7))
+        for item in items:
+            site.archive.put(item)
+        listed = list(site.archive.list("raw/symbol=BTCUSDT/"))
+        wanted = sorted(item for item in items if "BTC" in item.key)
+        assert [(each.key, each.size) for each in listed] == [
+            (item.key, len(item.body)) for item in wanted
+        ]
+        assert list(site.archive.list("raw/symbol=NONE/")) == []
+
+    def test_a_missing_object_is_refused(self, site: Site) -> None:
+        with pytest.raises(Refused, match="nothing-here"):
+            site.archive.get("raw/nothing-here")
+
+
+class TestControl:
+    def test_heartbeats_add_up_and_the_newest_time_stays(self, site: Site) -> None:
+        assert site.control.heartbeats() == []
+        site.control.beat([Heartbeat("ETHUSDT", 500, 10, 1, 1.0)])
+        site.control.beat(
+            [Heartbeat("BTCUSDT", 900, 5, 1, 2.0), Heartbeat("ETHUSDT", 400, 7, 2, 3.0)]
+        )
+        assert site.control.heartbeats() == [
+            Heartbeat("BTCUSDT", 900, 5, 1, 2.0),
+            Heartbeat("ETHUSDT", 500, 17, 3, 3.0),
+        ]
+
+    def test_the_record_with_the_highest_epoch_stays(self, site: Site) -> None:
+        assert site.control.record() is None
+        first = ControlRecord(1, "aws", "manual", "the first", "somebody", 12.5)
+        second = ControlRecord(2, "gcp", "automatic", "aws is away", "guard", 13.0)
+        assert site.control.write_record(first) is True
+        assert site.control.record() == first
+        assert site.control.write_record(second) is True
+        assert site.control.write_record(first) is False
+        assert site.control.write_record(replace(second, primary="aws")) is False
+        assert site.control.record() == second
+
+    def test_of_many_writers_of_one_epoch_one_wins(self, site: Site) -> None:
+        wins: list[str] = []
+
+        def write(name: str) -> None:
+            if site.control.write_record(ControlRecord(7, name, "manual", "", name, 1.0)):
+                wins.append(name)
+
+        threads = [threading.Thread(target=write, args=(f"site-{n}",)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        record = site.control.record()
+        assert record is not None
+        assert wins == [record.primary]
+
+
+class TestProbe:
+    @pytest.mark.parametrize("service", ["queue", "function", "candles", "archive"])
+    def test_finds_each_service_up(self, site: Site, service: str) -> None:
+        site.probe.check(service, timeout=5)
+
+
+def send_to_dlq(site: Site, messages: list[Message]) -> None:
+    """Put messages where the cloud would put dead ones."""
+    to = site.resources  # type: ignore[attr-defined]
+    moved = (
+        replace(to, queue_url=to.dlq_url)
+        if site.cloud == "aws"
+        else replace(to, topic=to.dlq_topic)
+    )
+    assert open_site(site.name, moved).queue.send(messages) == []
+
+
+def without_queue(site: Site) -> Site:
+    to = site.resources  # type: ignore[attr-defined]
+    return open_site(
+        site.name,
+        replace(to, queue_url=f"{to.queue_url}-none")
+        if site.cloud == "aws"
+        else replace(to, topic="none"),
+    )
+
+
+def await_letters(site: Site, count: int) -> list:
+    """Dead letters that were just handed back may take a moment to be there again."""
+    for _ in range(50):
+        letters = site.queue.dead_letters(10)
+        if len(letters) == count:
+            return letters
+        time.sleep(0.1)
+    raise AssertionError(f"{len(letters)} dead letters, not {count}")

@@ -1,0 +1,109 @@
+"""Servers to test against: ours, and Google's own emulators from an installed gcloud."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+_COMMANDS = {
+    "pubsub": ("gcloud", "beta", "emulators", "pubsub", "start"),
+    "firestore": ("gcloud", "emulators", "firestore", "start"),
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers: where, after how many seconds, and whose process group it is."""
+
+    host: str
+    ready_seconds: float
+    process_group: int
+
+    def resident_mb(self) -> float:
+        """The memory of all of its processes."""
+        pages = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:  # It ended while we looked.
+                continue
+            if int(fields[2]) == self.process_group:
+                pages += int(fields[21])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def ours(state: Path | None = None) -> Iterator[Running]:
+    """Our server, with Pub/Sub, Firestore and Cloud Monitoring."""
+    host = f"127.0.0.1:{_free_port()}"
+    command = [sys.executable, "-m", "mcloud.local.gcp.server", "--port", host.split(":")[1]]
+    with _started([*command, *(["--state", str(state)] if state else [])], host) as running:
+        yield running
+
+
+@contextmanager
+def official(product: str, folder: Path) -> Iterator[Running]:
+    """Google's emulator of "pubsub" or "firestore"; skips where there is none."""
+    if not shutil.which("gcloud") or not shutil.which("java"):
+        pytest.skip("gcloud and Java are not both installed")
+    root = subprocess.run(
+        ["gcloud", "info", "--format=value(installation.sdk_root)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    if not any(Path(root, "platform").glob(f"*{product}-emulator")):
+        pytest.skip(f"gcloud has no {product} emulator: gcloud components install ...-emulator")
+    host = f"127.0.0.1:{_free_port()}"
+    command = [*_COMMANDS[product], f"--host-port={host}"]
+    if product == "pubsub":
+        data = folder / "pubsub"
+        data.mkdir()  # gcloud wants to write into it before the emulator makes it
+        command.append(f"--data-dir={data}")
+    with _started(command, host) as running:
+        yield running
+
+
+@contextmanager
+def _started(command: list[str], host: str) -> Iterator[Running]:
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        with grpc.insecure_channel(host) as channel:
+            grpc.channel_ready_future(channel).result(timeout=90)
+        yield Running(host, time.monotonic() - began, process.pid)
+    finally:
+        # The whole group: gcloud is a script over Python over a script over Java.
+        _signal(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            _signal(process.pid, signal.SIGKILL)
+            process.wait()
+        _signal(process.pid, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

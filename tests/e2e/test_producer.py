@@ -1,0 +1,183 @@
+"""Cuts, kills, a site that hangs: every trade that was made arrives, and candles are exact."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import Site
+from mcloud.demo.oracle import Row, expected_rows
+from mcloud.demo.run import archived_ids, stored_rows
+from mcloud.feed.replay import open_replay
+from mcloud.local.exchange import LocalExchange
+from mcloud.local.state import State
+from mcloud.market.trade import Trade
+from mcloud.producer.runs import Run
+
+PATIENCE = 120.0  # seconds; how long a loaded machine may take
+SPARED = 200  # trades at the end, when nothing goes wrong any more: what follows tells of a gap
+CALM = 8.0  # seconds before them, in which a killed producer is back
+
+
+@pytest.mark.parametrize(
+    ("cuts", "kills", "hang", "speed"),
+    [
+        pytest.param(5, 3, 4.0, 20.0, id="a handful"),
+        pytest.param(
+            50, 20, 60.0, 1.0, id="all", marks=[pytest.mark.slow, pytest.mark.timeout(900)]
+        ),
+    ],
+)
+def test_recorded_trades_arrive_whatever_happens(
+    tmp_path: Path,
+    embedded: State,
+    recordings: Path,
+    cuts: int,
+    kills: int,
+    hang: float,
+    speed: float,
+) -> None:
+    # Symbols of its own, since the sites are everybody's.
+    names = {"BTCUSDT": f"E{cuts}BTCUSDT", "ETHUSDT": f"E{cuts}ETHUSDT"}
+    market = recorded(recordings, names, pause=int(1000 * CALM * speed))
+    symbols = sorted(names.values())
+    random = Random(cuts)
+    # A kill after every few cuts: it ends the backoff, which would otherwise be a minute at last.
+    mischief: list[str] = []
+    for kill in range(kills):
+        mischief += ["cut"] * (cuts * (kill + 1) // kills - cuts * kill // kills) + ["kill"]
+    mischief.insert(len(mischief) // 2, "hang")
+    # Not before both symbols have begun: what was traded before a producer's time is not its own.
+    moments = sorted(random.randrange(500, len(market) - SPARED) for _ in mischief)
+    with LocalExchange(market, speed=speed, wait_for=2) as exchange:
+        producer = Producer(tmp_path, embedded, exchange, symbols)
+        with producer.running():
+            for what, moment in zip(mischief, moments, strict=True):
+                eventually(partial(has_played, exchange, moment))
+                if what == "cut":
+                    eventually(lambda: exchange.state()["connections"] != [])
+                    exchange.fault("cut")
+                elif what == "kill":
+                    producer.kill()
+                    producer.start()
+                else:
+                    hang_aws(embedded, hang)
+            assert not has_played(exchange, len(market) - SPARED + 1), "too slow for this speed"
+            eventually(lambda: exchange.wait_finished(1.0))
+            eventually(lambda: producer.has_all(market))
+            assert producer.stop() == 130
+    expected = expected_rows(market)
+    ids = {(trade.symbol, trade.id) for trade in market}
+    for site in open_sites(embedded).values():
+        eventually(partial(has_rows, site, symbols, expected))
+        assert archived_ids(site, symbols) == ids
+
+
+class Producer:
+    """``mcloud produce`` as a process, started again and again on the same spool."""
+
+    def __init__(
+        self, folder: Path, clouds: State, exchange: LocalExchange, symbols: list[str]
+    ) -> None:
+        sites = "".join(
+            f"[profiles.test.sites.{name}]\n"
+            + "".join(f'{key} = "{value}"\n' for key, value in {"cloud": name, **outputs}.items())
+            for name, outputs in clouds.outputs.items()
+        )
+        (folder / "mcloud.toml").write_text(f'profile = "test"\n{sites}')
+        self._folder = folder
+        self._run = Run(folder / ".mcloud" / "producers" / "default")
+        self._command = [
+            *(sys.executable, "-m", "mcloud", "-q", "produce", "--linger", "0.2"),
+            *("--symbols", ",".join(symbols)),
+            *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
+        ]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.start()
+        try:
+            yield
+        finally:
+            self.kill()
+
+    def start(self) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MCLOUD_")}
+        with (self._folder / "words").open("ab") as words:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env={**environment, "PYTHONPATH": root},
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+            )
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        self._process.terminate()
+        return self._process.wait(PATIENCE)
+
+    def has_all(self, market: list[Trade]) -> bool:
+        """True when it has read to the end, misses nothing, and both sites have it."""
+        words = (self._folder / "words").read_text()
+        assert self._process.poll() is None, words
+        state = self._run.read()
+        return (
+            state.get("pid") == self._process.pid
+            and state["last_trade_time"] == max(trade.time for trade in market)
+            and not state["holes"]
+            and not any(site["waiting"] for site in state["sites"].values())
+        )
+
+
+def recorded(folder: Path, names: dict[str, str], pause: int) -> list[Trade]:
+    """All recorded trades by time, the last of them ``pause`` milliseconds later than they were."""
+    files = [folder / f"spot-{name.lower()}-trades-20240808.jsonl.gz" for name in names]
+    found = [trade for file in files for trade in open_replay(file)]
+    found = sorted((t._replace(symbol=names[t.symbol]) for t in found), key=attrgetter("time"))
+    late = [trade._replace(time=trade.time + pause) for trade in found[-SPARED:]]
+    return found[:-SPARED] + late
+
+
+def hang_aws(clouds: State, seconds: float) -> None:
+    """Have the embedded AWS take connections and answer none, for some time."""
+    pid = clouds.services["aws"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(seconds, os.kill, (pid, signal.SIGCONT)).start()
+
+
+def has_played(exchange: LocalExchange, count: int) -> bool:
+    made: dict[str, int] = exchange.state()["symbols"]
+    return sum(made.values()) >= count
+
+
+def has_rows(site: Site, symbols: list[str], rows: list[Row]) -> bool:
+    return stored_rows(site, symbols) == rows
+
+
+def open_sites(state: State) -> dict[str, Site]:
+    return {name: open_site(name, each) for name, each in state.resources().items()}
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)

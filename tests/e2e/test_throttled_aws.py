@@ -1,0 +1,136 @@
+"""AWS that throttles, resets and is slow, in the shape that botocore knows: nothing is lost."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import Site
+from mcloud.clouds.resources import AwsResources
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import archived_ids, deliver, stored_rows
+from mcloud.feed.simulate import Simulate
+from mcloud.local.children import answers, free_ports
+from mcloud.local.state import State
+from mcloud.processor.ingest import ingest
+
+START = 1_735_775_880_000
+
+
+class Proxy:
+    """microburst in front of the embedded AWS."""
+
+    def __init__(self, url: str, upstream: str) -> None:
+        self.url = url
+        self._upstream = upstream
+
+    def inject(self, *rules: dict[str, Any]) -> None:
+        self._call("POST", "rules", list(rules))
+
+    def fired(self) -> list[dict[str, Any]]:
+        answer = self._call("GET", "fired")
+        fired: list[dict[str, Any]] = answer if isinstance(answer, list) else answer["fired"]
+        return fired
+
+    def site(self, resources: AwsResources) -> Site:
+        """The embedded site by way of the proxy."""
+        queue_url = resources.queue_url.replace(self._upstream, self.url)
+        return open_site("aws", replace(resources, queue_url=queue_url, endpoint_url=self.url))
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/_microburst/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture
+def proxy(embedded: State, tmp_path: Path) -> Iterator[Proxy]:
+    upstream = embedded.outputs["aws"]["endpoint_url"]
+    (port,) = free_ports(1)
+    command = Path(sys.executable).with_name("microburst")
+    if not command.exists():
+        pytest.skip("microburst is not installed")
+    with (tmp_path / "microburst.log").open("wb") as log:
+        process = subprocess.Popen(
+            [command, "--upstream", upstream, "--host", "127.0.0.1", "--port", str(port)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not answers(f"127.0.0.1:{port}"):
+            assert process.poll() is None, (tmp_path / "microburst.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield Proxy(f"http://127.0.0.1:{port}", upstream)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_producer_behind_throttling_and_resets_delivers_everything(
+    embedded: State, proxy: Proxy
+) -> None:
+    site = proxy.site(embedded.resources()["aws"])
+    proxy.inject(
+        {"service": "sqs", "probability": 0.3, "error": {"code": "RequestThrottled"}},
+        {"service": "sqs", "probability": 0.2, "reset": True},
+        {"service": "sqs", "probability": 0.1, "error": {"code": "ServiceUnavailable"}},
+    )
+    trades = list(Simulate(["THROTTLEDUSDT"], seed=4, start_time=START, count=4_000))
+    progress = deliver(trades, {"aws": site.queue}, batch=100)
+    assert progress.complete, progress.sites
+    assert {each["service"] for each in proxy.fired()} == {"sqs"}
+    direct = open_site("aws", embedded.resources()["aws"])
+    await_rows(direct, "THROTTLEDUSDT", trades)
+    assert len(archived_ids(direct, ["THROTTLEDUSDT"])) == 4_000
+
+
+def test_stores_that_throttle_end_exact_after_enough_tries(embedded: State, proxy: Proxy) -> None:
+    """What the function does for a message, again until it went through, as the queue would."""
+    from mcloud.errors import Unavailable
+
+    site = proxy.site(embedded.resources()["aws"])
+    proxy.inject(
+        {
+            "service": "dynamodb",
+            "probability": 0.4,
+            "error": {"code": "ProvisionedThroughputExceededException"},
+        },
+        {"service": "s3", "probability": 0.4, "error": {"code": "SlowDown", "status": 503}},
+        {"service": "dynamodb", "probability": 0.1, "reset": True},
+    )
+    trades = list(Simulate(["SLOWUSDT"], seed=6, start_time=START, count=1_000))
+    for begin in range(0, len(trades), 200):
+        for _ in range(50):
+            try:
+                ingest(trades[begin : begin + 200], site.archive, site.candles)
+            except Unavailable:
+                continue
+            break
+    assert proxy.fired()
+    proxy.inject()
+    assert stored_rows(site, ["SLOWUSDT"]) == expected_rows(trades)
+    assert len(archived_ids(site, ["SLOWUSDT"])) == 1_000
+
+
+def await_rows(site: Site, symbol: str, trades: list) -> None:  # type: ignore[type-arg]
+    expected = expected_rows(trades)
+    deadline = time.monotonic() + 90
+    while stored_rows(site, [symbol]) != expected:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -1,0 +1,310 @@
+"""REST against a real server on loopback, with a clock that moves only when someone sleeps."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import urllib3
+
+from mcloud.errors import Refused, Unavailable, UsageError
+from mcloud.feed.binance.budget import Budget
+from mcloud.feed.binance.endpoints import endpoints
+from mcloud.feed.binance.rest import PATIENCE, BinanceRest, Throttled, open_http
+from mcloud.market.trade import Trade
+
+from .clock import Clock
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Api:
+    """Gives the answers in line, then trades by id; keeps what was asked and when."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.url = ""
+        self.answers: list[Answer] = []
+        self.asked: list[tuple[float, str, dict[str, str]]] = []
+        self.headers: dict[str, str] = {}
+
+    def will_answer(self, status: int, body: object = b"", **headers: object) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+        self.answers.append((status, named, content))
+
+    def answer(self, target: str) -> Answer:
+        url = urlsplit(target)
+        parameters = {name: values[0] for name, values in parse_qs(url.query).items()}
+        self.asked.append((self.clock.now, url.path, parameters))
+        if self.answers:
+            return self.answers.pop(0)
+        limit = int(parameters["limit"])
+        first = int(parameters.get("fromId", 10_001 - limit))
+        rows = [row(id_) for id_ in range(first, min(first + limit, 10_001))]
+        return 200, {}, json.dumps(rows).encode()
+
+    def rest(self, name: str = "binance", **options: Any) -> BinanceRest:
+        chosen = endpoints(name)
+        return BinanceRest(
+            chosen,
+            clock=self.clock,
+            wall=lambda: 1_620_286_000.0,
+            sleep=self.clock.sleep,
+            http=_Redirected(self.url),
+            **options,
+        )
+
+
+class _Redirected(urllib3.PoolManager):
+    """What would go to an exchange goes to the server on loopback."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def request(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override]
+        return super().request(method, self._url + urlsplit(url).path, **options)
+
+
+def row(id_: int) -> dict[str, object]:
+    return {
+        "id": id_,
+        "price": "4.00000100",
+        "qty": "12.00000000",
+        "quoteQty": "48.000012",
+        "time": 1499865549590,
+        "isBuyerMaker": True,
+        "isBestMatch": True,
+    }
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    api = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            api.headers = dict(self.headers)
+            status, headers, body = api.answer(self.path)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Not on the test's output."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    api.url = f"http://127.0.0.1:{server.server_port}"
+    yield api
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_trades_by_id(api: Api) -> None:
+    trades = api.rest().trades_from("BTCUSDT", 501, 3)
+    price, quantity = Decimal("4.000001"), Decimal(12)
+    assert trades == [
+        Trade("BTCUSDT", id_, price, quantity, 1499865549590, True) for id_ in (501, 502, 503)
+    ]
+    assert api.asked == [
+        (500.0, "/api/v3/historicalTrades", {"symbol": "BTCUSDT", "fromId": "501", "limit": "3"})
+    ]
+
+
+def test_a_page_is_the_most_that_is_asked_for(api: Api) -> None:
+    assert len(api.rest().trades_from("BTCUSDT", 1, 5000)) == 1000
+    assert len(api.rest("binance-futures").trades_from("BTCUSDT", 1, 5000)) == 500
+    assert api.asked[1][1] == "/fapi/v1/historicalTrades"
+
+
+def test_without_history_only_the_newest_are_looked_through(api: Api) -> None:
+    rest = api.rest("binance-data")
+    assert [trade.id for trade in rest.trades_from("BTCUSDT", 9998, 2)] == [9998, 9999]
+    assert [trade.id for trade in rest.trades_from("BTCUSDT", 5, 2)] == [9001, 9002]
+    assert {path for _, path, _ in api.asked} == {"/api/v3/trades"}
+
+
+def test_the_newest_id(api: Api) -> None:
+    assert api.rest().latest_id("BTCUSDT") == 10_000
+    api.will_answer(200, [])
+    assert api.rest().latest_id("NEWUSDT") is None
+
+
+def test_a_row_that_is_no_trade_stays_missing(api: Api) -> None:
+    api.will_answer(200, [row(1), row(2) | {"price": "NaN"}, {}, None, row(3)])
+    assert [trade.id for trade in api.rest().trades_from("BTCUSDT", 1, 5)] == [1, 3]
+
+
+def test_microseconds_become_milliseconds(api: Api) -> None:
+    api.will_answer(200, [row(1) | {"time": 1735689600010866}])
+    assert api.rest().trades_from("BTCUSDT", 1, 1)[0].time == 1735689600010
+
+
+INFO = {
+    "rateLimits": [
+        {"rateLimitType": kind, "interval": "MINUTE", "intervalNum": 1, "limit": limit}
+        for kind, limit in (("ORDERS", 9), ("REQUEST_WEIGHT", 50))
+    ],
+    "symbols": [
+        {"symbol": symbol, "status": status, "quoteAsset": quote, "isSpotTradingAllowed": spot}
+        for symbol, status, quote, spot in (
+            ("ETHUSDT", "TRADING", "USDT", True),
+            ("BTCUSDT", "TRADING", "USDT", True),
+            ("LUNAUSDT", "BREAK", "USDT", True),
+            ("MARGINUSDT", "TRADING", "USDT", False),
+            ("BTCEUR", "TRADING", "EUR", True),
+        )
+    ],
+}
+
+
+def test_all_symbols_of_a_quote_asset(api: Api) -> None:
+    api.will_answer(200, INFO)
+    assert api.rest().symbols("USDT") == ["BTCUSDT", "ETHUSDT"]
+    api.will_answer(200, INFO)
+    with pytest.raises(UsageError, match="did you mean 'USDT'"):
+        api.rest().symbols("USTD")
+
+
+def test_symbols_are_checked(api: Api) -> None:
+    api.will_answer(200, INFO)
+    assert api.rest().check(["BTCUSDT"]) == ()
+    api.will_answer(200, INFO)
+    assert api.rest().check(["LUNAUSDT"]) == ("LUNAUSDT is not trading now (BREAK)",)
+    api.will_answer(200, INFO)
+    with pytest.raises(UsageError, match="no symbol BTCUSTD; did you mean 'BTCUSDT'"):
+        api.rest().check(["ETHUSDT", "BTCUSTD"])
+
+
+def test_the_limit_is_learned_from_the_exchange(api: Api) -> None:
+    budget = Budget(6000, clock=api.clock)
+    rest = api.rest(budget=budget)
+    api.will_answer(200, INFO)
+    rest.check(["BTCUSDT"])
+    rest.latest_id("BTCUSDT")
+    assert budget.ask(1) > 0
+
+
+def test_the_budget_is_waited_for(api: Api) -> None:
+    rest = api.rest(budget=Budget(100, clock=api.clock))
+    for _ in range(7):
+        rest.trades_from("BTCUSDT", 1, 1)
+    times = [when for when, _, _ in api.asked]
+    assert times == [500, 500, 500, 570, 570, 570, 640]
+
+
+def test_what_others_used_is_learned(api: Api) -> None:
+    rest = api.rest()
+    api.will_answer(200, [], X_MBX_USED_WEIGHT_1M=5399)
+    rest.latest_id("BTCUSDT")
+    rest.latest_id("BTCUSDT")
+    assert [when for when, _, _ in api.asked] == [500, 560]
+
+
+@pytest.mark.parametrize("status", [429, 418])
+def test_retry_after_is_obeyed(api: Api, status: int) -> None:
+    api.will_answer(status, {"code": -1003, "msg": "Too many requests."}, Retry_After=17)
+    assert len(api.rest().trades_from("BTCUSDT", 1, 10)) == 10
+    assert [when for when, _, _ in api.asked] == [500, 517]
+
+
+def test_a_429_without_a_time_waits_a_minute(api: Api) -> None:
+    api.will_answer(429)
+    assert api.rest().latest_id("BTCUSDT") == 10_000
+    assert [when for when, _, _ in api.asked] == [500, 560]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "seconds"),
+    [
+        ({"code": -1003, "msg": "banned"}, {"Retry-After": 259_200}, 259_200),
+        ({"code": -1003, "msg": "IP banned until 1620286253180. Stop."}, {}, 253.18),
+        (b"teapot", {}, 120),
+    ],
+)
+def test_a_ban_is_told_and_nothing_is_sent_before_its_end(
+    api: Api, body: object, headers: dict[str, object], seconds: float
+) -> None:
+    rest = api.rest()
+    api.will_answer(418, body, **headers)
+    with pytest.raises(Throttled) as raised:
+        rest.latest_id("BTCUSDT")
+    assert raised.value.retry_after == pytest.approx(seconds)
+    with pytest.raises(Throttled):
+        rest.trades_from("BTCUSDT", 1, 1)
+    assert len(api.asked) == 1
+    api.clock.now += seconds
+    assert rest.latest_id("BTCUSDT") == 10_000
+
+
+def test_endless_429s_end_in_an_error(api: Api) -> None:
+    for _ in range(100):
+        api.will_answer(429, Retry_After=10)
+    with pytest.raises(Throttled):
+        api.rest().latest_id("BTCUSDT")
+    assert api.clock.now <= 500 + PATIENCE
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda api: api.will_answer(503, b"<html>busy</html>"),
+        lambda api: api.will_answer(500, {"code": -1000, "msg": "unknown"}),
+        lambda api: api.will_answer(200, b"<html>"),
+        lambda api: api.will_answer(200, {"not": "a list"}),
+        lambda api: setattr(api, "url", "http://127.0.0.1:1"),
+    ],
+)
+def test_what_may_pass_is_unavailable(api: Api, prepare: Callable[[Api], None]) -> None:
+    prepare(api)
+    with pytest.raises(Unavailable) as raised:
+        api.rest().latest_id("BTCUSDT")
+    assert not isinstance(raised.value, Throttled)
+
+
+def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
+    for body in ([], {"symbols": [1]}, {"symbols": [], "rateLimits": [{}]}):
+        api.will_answer(200, body)
+        with pytest.raises(Unavailable):
+            api.rest().check(["BTCUSDT"])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (400, {"code": -1121, "msg": "Invalid symbol."}, "no symbol BTCUSDT; check --symbols"),
+        (401, {"code": -2014, "msg": "API-key format invalid."}, "API key"),
+        (403, b"<html>WAF</html>", "API key"),
+        (451, {"code": 0, "msg": "restricted location"}, "choose another --exchange"),
+        (404, b"", "check --exchange and --rest-url"),
+    ],
+)
+def test_what_will_not_change_is_refused(api: Api, status: int, body: object, words: str) -> None:
+    api.will_answer(status, body)
+    with pytest.raises(Refused, match=words):
+        api.rest().trades_from("BTCUSDT", 1, 1)
+
+
+def test_the_key_is_sent_where_there_is_one(api: Api) -> None:
+    api.rest().latest_id("BTCUSDT")
+    assert "X-MBX-APIKEY" not in api.headers
+    api.rest(api_key="k3y").latest_id("BTCUSDT")
+    assert api.headers["X-MBX-APIKEY"] == "k3y"
+
+
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
+    monkeypatch.setenv("no_proxy", "api.binance.us")
+    assert isinstance(open_http("https://api.binance.com"), urllib3.ProxyManager)
+    assert not isinstance(open_http("https://api.binance.us"), urllib3.ProxyManager)

@@ -1,0 +1,93 @@
+"""Silence is judged against each symbol's own pace."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.feed.binance.stall import SHORTEST, UNKNOWN, USUAL_GAPS, Paces
+
+
+def trading(gaps: dict[str, float], until: float) -> Paces:
+    """Symbols that each traded with a gap of their own up to that time."""
+    paces = Paces(gaps, 0.0)
+    for symbol, gap in gaps.items():
+        for number in range(int(until / gap) + 1):
+            paces.seen(symbol, number, until - gap * (int(until / gap) - number))
+    return paces
+
+
+def test_a_busy_symbol_is_suspected_early_and_a_slow_one_late() -> None:
+    paces = trading({"BUSY": 0.1, "SLOW": 5.0}, 100)
+    assert paces.suspect(100 + SHORTEST) is None
+    assert paces.suspect(101 + SHORTEST) == "BUSY"
+    for second in range(100):
+        paces.seen("BUSY", 5000 + second, 101 + second)
+    assert paces.suspect(100 + 5 * USUAL_GAPS) is None
+    paces.seen("BUSY", 9000, 201)
+    assert paces.suspect(201) == "SLOW"
+
+
+def test_the_one_most_out_of_its_pace_comes_first() -> None:
+    paces = trading({"A": 1.0, "B": 0.1}, 100)
+    assert paces.suspect(150) == "B"
+
+
+def test_a_stall_is_what_rest_has_and_the_stream_did_not_bring() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    assert not paces.is_stalled("BTCUSDT", 100)
+    assert paces.is_stalled("BTCUSDT", 101)
+    paces.seen("BTCUSDT", 101, 130)
+    assert not paces.is_stalled("BTCUSDT", 101)
+
+
+def test_an_older_trade_does_not_lower_what_was_seen() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    paces.seen("BTCUSDT", 7, 101)
+    assert not paces.is_stalled("BTCUSDT", 100)
+
+
+def test_a_symbol_that_never_came_is_measured_by_rest_alone() -> None:
+    paces = Paces(["BTCUSDT"], 0.0)
+    assert paces.suspect(UNKNOWN) is None
+    assert paces.suspect(UNKNOWN + 1) == "BTCUSDT"
+    assert not paces.is_stalled("BTCUSDT", 500)
+    assert paces.is_stalled("BTCUSDT", 501)
+
+
+def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    now, waits = 100.0, []
+    for _ in range(9):
+        begun = now
+        while paces.suspect(now) is None:
+            now += 1
+        waits.append(now - begun)
+        paces.calm("BTCUSDT", now)
+    assert waits == [pytest.approx(20 * 2**n, abs=1.1) for n in (0, 1, 2, 3, 4, 5, 6, 6, 6)]
+    paces.seen("BTCUSDT", 101, now)
+    assert paces.suspect(now + 1300) == "BTCUSDT"
+
+
+def test_a_restart_explains_the_silence() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    paces.restart(["BTCUSDT"], 200)
+    assert paces.suspect(219) is None
+    assert paces.suspect(221) == "BTCUSDT"
+    assert paces.age("BTCUSDT", 221) == 121
+
+
+def test_a_stall_does_not_become_the_usual_pace() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    paces.seen("BTCUSDT", 200, 100_000)
+    for second in range(100):
+        paces.seen("BTCUSDT", 201 + second, 100_001 + second)
+    assert paces.suspect(100_100 + 21) == "BTCUSDT"
+
+
+@given(st.lists(st.floats(0.001, 9.9), min_size=1, max_size=60))
+def test_ordinary_gaps_are_never_suspicious(gaps: list[float]) -> None:
+    paces, now = Paces(["BTCUSDT"], 0.0), 0.0
+    for number, gap in enumerate(gaps):
+        now += gap
+        assert paces.suspect(now) is None
+        paces.seen("BTCUSDT", number, now)

@@ -1,0 +1,170 @@
+"""Replaying files that are what they should be."""
+
+import gzip
+import json
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.errors import UsageError
+from mcloud.feed.csv_dump import parse_aggregate, parse_trade, symbol_in_name
+from mcloud.feed.feed import Feed, Report
+from mcloud.feed.json_lines import parse_message
+from mcloud.feed.replay import open_replay
+from mcloud.market.trade import MAX_TIME, Trade
+
+from . import files
+from .files import TRADES, write
+
+ETHER = Trade("ETHUSDT", 7, Decimal("2683.8"), Decimal("0.002"), 1723161255611, True)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".txt", ".jsonl.gz", ".anything"])
+@pytest.mark.parametrize("form", [files.combined, files.single, files.archived])
+def test_json_lines_are_read_in_each_form(tmp_path: Path, suffix: str, form: object) -> None:
+    assert callable(form)
+    path = write(tmp_path / f"recording{suffix}", map(form, TRADES))
+    replay: Feed = open_replay(path)
+    assert list(replay) == TRADES
+    assert replay.report == Report(trades=3)
+    assert replay.symbols == ("BTCUSDT",)
+    assert replay.warnings == ()
+
+
+def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2024-08-08.csv"
+    path.write_bytes(gzip.compress("\n".join(map(files.combined, TRADES)).encode()))
+    assert list(open_replay(path)) == TRADES
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_line_ends_byte_order_mark_and_missing_last_newline(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "recording.jsonl"
+    text = "\ufeff" + end.join(map(files.combined, TRADES))
+    path.write_bytes(text.encode())
+    replay = open_replay(path)
+    assert list(replay) == TRADES
+    assert replay.report == Report(trades=3)
+
+
+def test_other_messages_are_skipped_and_are_no_errors(tmp_path: Path) -> None:
+    others = [
+        '{"result":null,"id":1}',
+        '{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","u":5,"b":[]}}',
+        '{"stream":"btcusdt@depth20","data":{"lastUpdateId":160,"bids":[],"asks":[]}}',
+        '{"stream":"btcusdt@kline_1m","data":{"e":"kline","s":"BTCUSDT","k":{}}}',
+        '{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT","a":1,"T":2}}',
+        '{"stream":"btcusdt@bookTicker","data":{"u":4,"s":"BTCUSDT","b":"1","a":"2"}}',
+        '{"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker"}]}',
+        '{"e":"serverShutdown","E":1}',
+    ]
+    path = write(tmp_path / "mixed.jsonl", [*others, *map(files.combined, TRADES), *others])
+    replay = open_replay(path)
+    assert list(replay) == TRADES
+    assert replay.report == Report(trades=3, skipped=2 * len(others))
+
+
+def test_symbols_not_asked_for_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "two.jsonl", map(files.combined, [*TRADES, ETHER]))
+    both = open_replay(path)
+    assert list(both) == [*TRADES, ETHER]
+    assert both.symbols == ("BTCUSDT", "ETHUSDT")
+    one = open_replay(path, ["ethusdt"])
+    assert one.symbols == ("ETHUSDT",)
+    assert list(one) == [ETHER]
+    assert one.report == Report(trades=1, skipped=3)
+
+
+def test_each_iteration_starts_anew(tmp_path: Path) -> None:
+    replay = open_replay(write(tmp_path / "a.jsonl", map(files.combined, TRADES)))
+    assert next(iter(replay)) == TRADES[0]
+    assert replay.report == Report(trades=1)
+    assert list(replay) == list(replay) == TRADES
+    assert replay.report == Report(trades=3)
+
+
+@pytest.mark.parametrize("name", ["BTCUSDT-trades-2024-08-08", "btcusdt-trades-2024-08"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".zip"])
+@pytest.mark.parametrize("header", [[], [files.CSV_HEADER]])
+@pytest.mark.parametrize("microseconds", [False, True])
+def test_daily_csv_in_each_form(
+    tmp_path: Path, name: str, suffix: str, header: list[str], microseconds: bool
+) -> None:
+    rows = [files.csv_trade(trade, microseconds=microseconds) for trade in TRADES]
+    replay = open_replay(write(tmp_path / f"{name}{suffix}", header + rows))
+    assert list(replay) == TRADES
+    assert replay.report == Report(trades=3)
+    assert replay.symbols == ("BTCUSDT",)
+    assert replay.warnings == ()
+
+
+@pytest.mark.parametrize("header", [[], [files.AGGREGATE_HEADER]])
+def test_aggregates_are_trades_with_a_warning(tmp_path: Path, header: list[str]) -> None:
+    rows = header + [files.csv_aggregate(trade) for trade in TRADES]
+    replay = open_replay(write(tmp_path / "BTCUSDT-aggTrades-2024-08-08.csv", rows))
+    assert list(replay) == TRADES
+    (warning,) = replay.warnings
+    assert "counts aggregates" in warning
+    assert "must not be mixed" in warning
+
+
+def test_a_csv_is_named_by_its_zip_member_or_by_the_one_symbol(tmp_path: Path) -> None:
+    rows = [files.csv_trade(trade, lower=True) for trade in TRADES]
+    zipped = write(tmp_path / "BTCUSDT-trades-2024-08-08.zip", rows)
+    assert list(open_replay(zipped.rename(tmp_path / "download.zip"))) == TRADES
+    plain = write(tmp_path / "rows.csv", rows)
+    assert list(open_replay(plain, ["btcusdt"])) == TRADES
+    for symbols in (None, ["BTCUSDT", "ETHUSDT"]):
+        with pytest.raises(UsageError, match="which symbol it holds") as raised:
+            open_replay(plain, symbols)
+        assert "--symbols" in raised.value.remedy
+    with pytest.raises(UsageError, match="holds BTCUSDT, which is not among"):
+        open_replay(write(tmp_path / "BTCUSDT-trades-2024-08-08.csv", rows), ["ETHUSDT"])
+
+
+def test_symbols_in_file_names() -> None:
+    assert symbol_in_name("BTCUSDT-aggTrades-2025-01.csv.gz") == "BTCUSDT"
+    assert symbol_in_name("BTCUSDT_250926-trades-2025-01-02.zip") == "BTCUSDT_250926"
+    assert symbol_in_name("BTCUSDT-1m-2025-01.zip") is None
+    assert symbol_in_name("trades.csv") is None
+
+
+@given(files.trades)
+def test_every_trade_survives_every_format(trade: Trade) -> None:
+    for form in (files.combined, files.single, files.archived):
+        assert parse_message(form(trade)) == trade
+    assert parse_aggregate(trade.symbol, files.csv_aggregate(trade)) == trade
+    for lower in (False, True):
+        assert parse_trade(trade.symbol, files.csv_trade(trade, lower=lower)) == trade
+
+
+@given(files.trades, st.integers(MAX_TIME + 1, MAX_TIME * 1000 + 999))
+def test_microseconds_are_cut_to_milliseconds(trade: Trade, time: int) -> None:
+    expected = trade._replace(time=time // 1000)
+    row = files.csv_trade(trade).split(",")
+    row[4] = str(time)
+    assert parse_trade(trade.symbol, ",".join(row)) == expected
+    event = json.loads(files.single(trade)) | {"T": time}
+    assert parse_message(json.dumps(event)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "first", "last", "number"),
+    [
+        ("spot-btcusdt-trades-20240808.jsonl.gz", "BTCUSDT", 3735683259, 3735693015, 9_757),
+        ("spot-ethusdt-trades-20240808.jsonl.gz", "ETHUSDT", 1520538925, 1520545030, 6_106),
+    ],
+)
+def test_real_recordings(
+    recordings: Path, name: str, symbol: str, first: int, last: int, number: int
+) -> None:
+    replay = open_replay(recordings / name)
+    trades = list(replay)
+    assert replay.report == Report(trades=number)
+    assert {trade.symbol for trade in trades} == {symbol}
+    assert [trade.id for trade in trades] == list(range(first, last + 1))
+    assert all(a.time <= b.time for a, b in pairwise(trades))

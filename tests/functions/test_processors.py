@@ -1,0 +1,187 @@
+"""Both handlers, called as their platforms call them, against the embedded stores."""
+
+import base64
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cloudevents.http import CloudEvent
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import Site
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import archived_ids, stored_rows
+from mcloud.errors import McloudError
+from mcloud.infra.bundle import shipped
+from mcloud.local.state import State
+from mcloud.market.archive import prefix
+from mcloud.market.envelope import Message, encode
+from mcloud.market.trade import Trade
+
+START = 1_723_161_240_000
+POISON = Message("this is not an envelope")
+
+
+@dataclass
+class Processor:
+    """A handler with its site; ``deliver`` answers which messages are to come again."""
+
+    site: Site
+    deliver: Callable[[list[Message]], list[int]]
+    module: ModuleType
+
+
+@pytest.fixture(params=["aws", "gcp"])
+def processor(
+    request: pytest.FixtureRequest, embedded: State, monkeypatch: pytest.MonkeyPatch
+) -> Processor:
+    cloud: str = request.param
+    to = embedded.outputs[cloud]
+    monkeypatch.setenv("RAW_BUCKET", to["raw_bucket"])
+    monkeypatch.setenv("HEARTBEAT_SECONDS", "0")
+    site = open_site(cloud, embedded.resources()[cloud])
+    if cloud == "aws":
+        monkeypatch.setenv("AWS_REGION", to["region"])
+        monkeypatch.setenv("AWS_ENDPOINT_URL", to["endpoint_url"])
+        monkeypatch.setenv("CANDLES_TABLE", to["candles_table"])
+        monkeypatch.setenv("CONTROL_TABLE", to["control_table"])
+        module = load("aws/processor.py")
+        return Processor(site, lambda messages: deliver_aws(module, messages), module)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", to["project"])
+    monkeypatch.setenv("FIRESTORE_DATABASE", to["database"])
+    monkeypatch.setenv("CANDLES_COLLECTION", to["candles_collection"])
+    monkeypatch.setenv("CONTROL_COLLECTION", to["control_collection"])
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", to["firestore_endpoint"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", to["storage_endpoint"])
+    module = load("gcp/main.py")
+    return Processor(site, lambda messages: deliver_gcp(module, messages), module)
+
+
+def test_stores_what_it_is_given_and_refuses_the_poison(
+    processor: Processor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = trades("FNGOODUSDT", 900)
+    messages = [encode(batch[:400]), POISON, encode(batch[400:])]
+    assert processor.deliver(messages) == [1]
+    assert stored_rows(processor.site, ["FNGOODUSDT"]) == expected_rows(batch)
+    assert archived_ids(processor.site, ["FNGOODUSDT"]) == {(t.symbol, t.id) for t in batch}
+    refused = [line for line in logged(capsys) if line["message"] == "refused a message"]
+    assert [line["reason"] for line in refused] == ["neither JSON nor base64 of zlib"]
+    beat = {b.symbol: b for b in processor.site.control.heartbeats()}["FNGOODUSDT"]
+    assert beat.trades == 900
+    assert beat.last_trade_time == batch[-1].time
+
+
+def test_a_repeat_changes_nothing(processor: Processor) -> None:
+    batch = trades("FNAGAINUSDT", 300)
+    for _ in range(3):
+        assert processor.deliver([encode(batch)]) == []
+    assert stored_rows(processor.site, ["FNAGAINUSDT"]) == expected_rows(batch)
+    assert len(list(processor.site.archive.list(prefix("FNAGAINUSDT")))) == 1
+
+
+def test_archives_before_it_folds(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between the two leaves the trades in the archive, and the retry completes them."""
+    batch = trades("FNCRASHUSDT", 50)
+    candles = type(processor.module.site().candles)
+
+    def crash(*_: Any) -> None:
+        raise McloudError("the power went")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(candles, "update", crash)
+        with pytest.raises(McloudError):
+            processor.deliver([encode(batch)])
+    assert stored_rows(processor.site, ["FNCRASHUSDT"]) == []
+    assert len(archived_ids(processor.site, ["FNCRASHUSDT"])) == 50
+    assert processor.deliver([encode(batch)]) == []
+    assert stored_rows(processor.site, ["FNCRASHUSDT"]) == expected_rows(batch)
+
+
+def test_volumes_that_fit_no_candle_are_poison_and_the_rest_is_kept(processor: Processor) -> None:
+    good = trades("FNHUGEUSDT", 20)
+    huge = Trade("FNHUGEUSDT", 7, Decimal("9" * 16 + ".123456789012"), Decimal("0.1"), START, True)
+    messages = [encode(good), encode([huge._replace(quantity=huge.price)])]
+    assert processor.deliver(messages) == [1]
+    assert stored_rows(processor.site, ["FNHUGEUSDT"]) == expected_rows(good)
+
+
+def test_a_second_trade_under_an_id_is_reported_and_the_first_stays(
+    processor: Processor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = trades("FNTWICEUSDT", 64, first=64)
+    other = [t._replace(price=Decimal(5)) for t in batch]
+    assert processor.deliver([encode(batch)]) == []
+    assert processor.deliver([encode(other)]) == []
+    assert stored_rows(processor.site, ["FNTWICEUSDT"]) == expected_rows(batch)
+    assert [line for line in logged(capsys) if line["message"] == "two trades under one id"]
+
+
+def test_a_failing_heartbeat_does_not_fail_the_message(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise McloudError("no table")
+
+    monkeypatch.setattr(processor.module.site().pulse._control, "beat", fail)
+    assert processor.deliver([encode(trades("FNBEATUSDT", 5))]) == []
+    assert [line["severity"] for line in logged(capsys)] == ["WARNING", "INFO"]
+
+
+def trades(symbol: str, count: int, first: int = 1000) -> list[Trade]:
+    return [
+        Trade(symbol, first + n, Decimal(f"7.{n % 80 + 1}"), Decimal("0.5"), START + n * 90, True)
+        for n in range(count)
+    ]
+
+
+def deliver_aws(module: ModuleType, messages: list[Message]) -> list[int]:
+    """One batch, as an event source mapping hands it over."""
+    records = [
+        {
+            "messageId": str(index),
+            "body": message.body,
+            "messageAttributes": {
+                name: {"stringValue": value, "dataType": "String"}
+                for name, value in message.attributes.items()
+            },
+        }
+        for index, message in enumerate(messages)
+    ]
+    answer = module.handler({"Records": records}, None)
+    return [int(each["itemIdentifier"]) for each in answer["batchItemFailures"]]
+
+
+def deliver_gcp(module: ModuleType, messages: list[Message]) -> list[int]:
+    """One request a message; the framework answers 500 where the function raises."""
+    failed = []
+    for index, message in enumerate(messages):
+        body = base64.b64encode(message.body.encode()).decode()
+        data = {"data": body, "attributes": message.attributes, "messageId": str(index)}
+        event = CloudEvent({"type": "t", "source": "s"}, {"message": data})
+        try:
+            module.process(event)
+        except (ValueError, ArithmeticError):
+            failed.append(index)
+    return failed
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def load(name: str) -> ModuleType:
+    """A fresh copy of a handler's module, with no site of an earlier test in it."""
+    path: Path = shipped("functions") / name
+    spec = importlib.util.spec_from_file_location(f"handler_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

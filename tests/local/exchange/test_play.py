@@ -1,0 +1,168 @@
+"""When the play begins, how fast it goes, how it ends; and the command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+from feed import files
+
+from mcloud.errors import LocalError
+from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange_feeds import SideBySide, repeat
+from mcloud.market.trade import Trade
+
+from .clients import PATIENCE, connect, get, make_trades, receive_ids, wait_for
+
+TRADES = make_trades(30)
+IDS = [trade.id for trade in TRADES]
+
+
+def test_it_may_begin_at_once() -> None:
+    with LocalExchange(TRADES, wait_for=0) as exchange:
+        assert exchange.wait_finished(20)
+        assert exchange.played("BTCUSDT") == TRADES
+
+
+def test_it_waits_for_as_many_streams_as_asked_for() -> None:
+    with (
+        LocalExchange(TRADES, wait_for=2) as exchange,
+        connect(exchange.ws_url + "/ws/btcusdt@trade") as one,
+    ):
+        wait_for(lambda: exchange.state()["connections"] == [["btcusdt@trade"]])
+        assert not exchange.state()["begun"]
+        with connect(exchange.ws_url + "/ws/ethusdt@trade"):
+            assert receive_ids(one, 30) == IDS
+
+
+def test_it_can_be_told_to_begin() -> None:
+    with LocalExchange(TRADES) as exchange:
+        assert not exchange.wait_finished(0)
+        exchange.begin()
+        assert exchange.wait_finished(20)
+
+
+def test_it_is_played_no_faster_than_asked_for() -> None:
+    begun = time.monotonic()
+    with LocalExchange(TRADES, speed=2.0, wait_for=0) as exchange:
+        assert exchange.wait_finished(20)
+        assert time.monotonic() - begun >= 0.145  # 290 ms of trading
+
+
+def test_what_was_played_can_be_read_after_the_end() -> None:
+    with LocalExchange(TRADES, wait_for=0) as exchange:
+        assert exchange.wait_finished(20)
+    exchange.stop()
+    assert exchange.played("BTCUSDT") == TRADES
+
+
+def test_symbols_are_listed_before_they_trade() -> None:
+    with LocalExchange(TRADES, symbols=["ETHUSDT"]) as exchange:
+        assert exchange.symbols == ("ETHUSDT", "BTCUSDT")
+        url = exchange.rest_url + "/api/v3/trades?symbol=ETHUSDT"
+        assert get(url).json() == []
+
+
+def test_a_feed_that_fails_is_reported() -> None:
+    def feed() -> Iterator[Trade]:
+        yield from make_trades(2_000)
+        raise OSError("the disk is gone")
+
+    with (
+        LocalExchange(feed(), wait_for=0) as exchange,
+        pytest.raises(OSError, match="the disk is gone"),
+    ):
+        exchange.wait_finished(20)
+
+
+def test_a_taken_port_is_named() -> None:
+    with LocalExchange(TRADES) as exchange:
+        port = int(exchange.ws_url.rpartition(":")[2])
+        with pytest.raises(LocalError, match=f"port {port}.*--port"):
+            LocalExchange(TRADES, port=port).start()
+
+
+def test_an_endless_play_goes_on_where_it_ended() -> None:
+    both = [*TRADES, *make_trades(5, "ETHUSDT", first_id=7)]
+    played = list(islice(repeat(both), 3 * len(both)))
+    btc = [trade for trade in played if trade.symbol == "BTCUSDT"]
+    eth = [trade for trade in played if trade.symbol == "ETHUSDT"]
+    assert [trade.id for trade in btc] == list(range(100, 190))
+    assert [trade.id for trade in eth] == list(range(7, 22))
+    assert all(a.time < b.time for a, b in pairwise(btc))
+    assert [trade.price for trade in btc[30:60]] == [trade.price for trade in TRADES]
+
+
+def test_nothing_can_be_repeated_endlessly() -> None:
+    assert list(repeat([])) == []
+
+
+def test_an_endless_exchange_goes_on() -> None:
+    with (
+        LocalExchange(TRADES, endless=True) as exchange,
+        connect(exchange.ws_url + "/ws/btcusdt@trade") as client,
+    ):
+        assert receive_ids(client, 100) == list(range(100, 200))
+        assert not exchange.state()["finished"]
+
+
+def test_feeds_are_traded_side_by_side() -> None:
+    ethereum = make_trades(30, "ETHUSDT")
+    trades = list(SideBySide([TRADES, ethereum]))
+    assert sorted(trades) == sorted([*TRADES, *ethereum])
+    assert all(a.time <= b.time for a, b in pairwise(trades))
+
+
+def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
+    recording = files.write(tmp_path / "trades.jsonl", map(files.combined, TRADES))
+    command = ["local", "exchange", "--source", f"replay:{recording}", "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcloud", *command, "--wait-for-client", "--speed", "max"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout
+        assert process.stderr
+        streams = process.stdout.readline().split()
+        rest = process.stdout.readline().split()
+        assert process.stderr.readline() == "trading BTCUSDT; Ctrl-C ends it\n"
+        with connect(streams[-1] + "/ws/btcusdt@trade") as client:
+            assert receive_ids(client, 30) == IDS
+        assert "all is traded" in process.stderr.readline()
+        state = get(rest[-1] + "/_mcloud/state").json()
+        assert (state["symbols"], state["finished"]) == ({"BTCUSDT": 30}, True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_command_gives_its_addresses_as_json(tmp_path: Path) -> None:
+    recording = files.write(tmp_path / "trades.jsonl", map(files.combined, TRADES))
+    command = ["local", "exchange", "--source", f"replay:{recording}", "--port", "0", "-o", "json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcloud", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout
+        lines: list[bytes] = []
+        while not lines or lines[-1] != b"}\n":
+            lines.append(process.stdout.readline())
+        addresses = json.loads(b"".join(lines))
+        assert addresses["symbols"] == ["BTCUSDT"]
+        assert get(addresses["rest_url"] + "/api/v3/ping").json() == {}
+        process.terminate()
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        process.communicate()

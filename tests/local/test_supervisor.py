@@ -1,0 +1,250 @@
+"""The embedded clouds as a whole: up, watched, stopped, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.errors import LocalError
+from mcloud.local import children, control
+from mcloud.local.children import MARK
+from mcloud.local.state import READY, Home, ServiceState, State
+from mcloud.local.supervisor import Options
+from mcloud.market.archive import ArchiveObject
+
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "local"
+    control.down(tmp_path / "local")
+
+
+def options(folder: Path, **more: object) -> Options:
+    return Options(str(folder), *children.free_ports(4), **more)  # type: ignore[arg-type]
+
+
+def test_comes_up_with_the_stack_and_goes_without_leftovers(folder: Path) -> None:
+    state = control.up(options(folder))
+    assert set(state.outputs) == {"aws", "gcp"}
+    assert len(processes(folder)) >= 5
+    assert listens_elsewhere(folder) == []
+    assert control.down(folder) is True
+    assert processes(folder) == []
+    assert not Home(folder).is_up()
+    assert control.down(folder) is False
+
+
+def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
+    state = control.up(options(folder))
+    os.kill(state.pid, signal.SIGKILL)
+    eventually(lambda: processes(folder) == [])
+    # … and the next one starts, whatever the file of the dead one says.
+    assert control.up(options(folder)).pid != state.pid
+
+
+def test_ends_with_its_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "local"
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    state = control.up(options(folder, owner=owner.pid))
+    owner.kill()
+    owner.wait()
+    eventually(lambda: not folder.exists())
+    psutil.Process(state.pid).wait(30)
+    assert processes(folder) == []
+
+
+@pytest.mark.parametrize("service", ["aws", "gcp", "storage", "function"])
+def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
+    state = control.up(options(folder))
+    for site in sites(state):
+        assert site.archive.put(ArchiveObject("raw/there", b"before the end"))
+    pid = state.services[service].pid
+    assert pid is not None
+    os.killpg(pid, signal.SIGKILL)
+
+    def back() -> bool:
+        now = Home(folder).read()
+        assert now is not None
+        return (
+            now.phase == READY
+            and now.services[service].restarts == 1
+            and children.answers(now.services[service].address)
+        )
+
+    eventually(back)
+    now = Home(folder).read()
+    assert now is not None
+    assert now.lost == ([] if service == "function" else [service])
+    for name, resources in state.resources().items():
+        site = open_site(name, resources)
+        for each in ("queue", "function", "candles", "archive"):
+            site.probe.check(each, timeout=5)
+
+
+def test_keeps_the_state_when_asked(folder: Path) -> None:
+    ports = options(folder)
+    item = ArchiveObject("raw/kept", b"bytes")
+    for site in sites(control.up(ports)):
+        assert site.archive.put(item)
+    control.down(folder, keep=True)
+    for site in sites(control.up(ports)):
+        assert not site.archive.put(item)
+    control.down(folder)
+    for site in sites(control.up(ports)):
+        assert site.archive.put(item)
+
+
+def test_a_start_that_is_interrupted_keeps_what_was_kept(folder: Path) -> None:
+    ports = options(folder)
+    item = ArchiveObject("raw/kept", b"bytes")
+    for site in sites(control.up(ports)):
+        assert site.archive.put(item)
+    control.down(folder, keep=True)
+
+    def interrupt(doing: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        control.up(ports, interrupt)
+    assert processes(folder) == []
+    for site in sites(control.up(ports)):
+        assert not site.archive.put(item)
+
+
+def test_what_a_killed_supervisor_left_is_forgotten(folder: Path) -> None:
+    ports = options(folder)
+    item = ArchiveObject("raw/left", b"bytes")
+    state = control.up(ports)
+    for site in sites(state):
+        assert site.archive.put(item)
+    os.kill(state.pid, signal.SIGKILL)
+    eventually(lambda: processes(folder) == [])
+    for site in sites(control.up(ports)):
+        assert site.archive.put(item)
+
+
+def test_another_aws_of_the_users_is_used(folder: Path, embedded: State) -> None:
+    address = embedded.outputs["aws"]["endpoint_url"].removeprefix("http://")
+    state = control.up(options(folder, external={"aws": address}))
+    assert state.services["aws"].pid is None
+    assert state.outputs["aws"]["endpoint_url"] == f"http://{address}"
+
+
+def test_refuses_a_taken_port_and_names_the_flag(folder: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind((children.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        a, b, c = children.free_ports(3)
+        with pytest.raises(LocalError, match=rf"port {port} is taken.*--gcp-port"):
+            control.up(Options(str(folder), a, port, b, c))
+    assert processes(folder) == []
+
+
+def test_a_second_up_is_refused(folder: Path) -> None:
+    control.up(options(folder))
+    with pytest.raises(LocalError, match="up already"):
+        control.up(options(folder))
+
+
+def test_a_child_that_cannot_start_is_named_with_its_log(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ministack.py").write_text("raise SystemExit('this one is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(LocalError, match=r"aws ended with 1: this one is broken; see .*aws\.log"):
+        control.up(options(folder))
+    assert processes(folder) == []
+
+
+def test_down_does_not_trust_a_stale_process_id(folder: Path) -> None:
+    """After a crash, the id in the state file may be somebody else's."""
+    home = Home(folder)
+    home.create()
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        home.write(State(pid=bystander.pid, phase="ready"))
+        assert control.down(folder) is False
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_reads_the_state_of_another_version(folder: Path) -> None:
+    home = Home(folder)
+    home.create()
+    path = folder / "state.json"
+    path.write_text(
+        '{"pid": 1, "mood": "good", "services": {"aws": {"address": "a:1", "colour": "red"}}}'
+    )
+    assert home.read() == State(1, services={"aws": ServiceState("a:1")})
+    path.write_text("{cut short")
+    assert home.read() is None
+
+
+def test_uses_what_the_user_runs_already(embedded: State) -> None:
+    named = embedded.outputs["gcp"]
+    environment = {
+        "PUBSUB_EMULATOR_HOST": named["pubsub_endpoint"],
+        "STORAGE_EMULATOR_HOST": named["storage_endpoint"],
+    }
+    assert control.external(environment, ours=()) == {
+        "pubsub": named["pubsub_endpoint"],
+        "storage": named["storage_endpoint"].removeprefix("http://"),
+    }
+    port = named["pubsub_endpoint"].rpartition(":")[2]
+    ours = [named["pubsub_endpoint"]]
+    assert control.external({"PUBSUB_EMULATOR_HOST": f"localhost:{port}"}, ours) == {}
+    (silent,) = children.free_ports(1)
+    gone = {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{silent}"}
+    assert control.external(gone, [f"127.0.0.1:{silent}"]) == {}  # ours, of before
+    with pytest.raises(LocalError, match=r"PUBSUB_EMULATOR_HOST.*nothing answers"):
+        control.external(gone, ())
+    for nonsense in ("http://localhost", "https://[::1", "8085"):
+        with pytest.raises(LocalError, match="no host:port"):
+            control.external({"AWS_ENDPOINT_URL": nonsense}, ())
+
+
+def sites(state: State) -> list:
+    return [open_site(name, resources) for name, resources in state.resources().items()]
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """Children that carry the mark of these clouds."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(folder):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def listens_elsewhere(folder: Path) -> list[str]:
+    """Addresses other than loopback that a child listens on."""
+    return [
+        str(connection.laddr)
+        for process in processes(folder)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in LOOPBACK
+    ]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)

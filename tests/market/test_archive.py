@@ -1,0 +1,147 @@
+"""The raw archive: every trade as it came, under a key that says what it holds."""
+
+import gzip
+import json
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcloud.market.archive import HOUR, BadArchive, pack, prefix, unpack
+from mcloud.market.trade import Trade
+
+from .trade_sets import START, subsets, trade_sets
+
+HOURS = st.integers(-3 * HOUR, 3 * HOUR).map(lambda offset: START + offset)
+ACROSS_HOURS = st.builds(
+    lambda a, b: a + b,
+    trade_sets(moments=HOURS, smallest=1),
+    trade_sets(symbol="ETHUSDT", moments=HOURS),
+)
+
+TRADE = Trade("BTCUSDT", 5, Decimal("61837.63"), Decimal("0.02"), START, True)
+KEY = re.compile(
+    r"raw/symbol=(\w+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/(\d+)-(\d+)-[0-9a-f]{16}\.jsonl\.gz"
+)
+
+
+@given(ACROSS_HOURS)
+def test_every_trade_comes_back_from_the_object_of_its_hour(trades: list[Trade]) -> None:
+    objects = pack(trades)
+    restored = [unpack(item.body) for item in objects]
+    assert Counter(trade for held in restored for trade in held) == Counter(trades)
+    for (key, _), held in zip(objects, restored, strict=True):
+        match = KEY.fullmatch(key)
+        assert match is not None
+        symbol, date, hour, first, last = match.groups()
+        assert {trade.symbol for trade in held} == {symbol}
+        moments = [datetime.fromtimestamp(trade.time / 1000, UTC) for trade in held]
+        assert {f"{moment:%Y-%m-%d %H}" for moment in moments} == {f"{date} {hour}"}
+        assert [trade.id for trade in held] == sorted(trade.id for trade in held)
+        assert (held[0].id, held[-1].id) == (int(first), int(last))
+        assert key.startswith(prefix(symbol, held[0].time // HOUR * HOUR))
+        assert key.startswith(prefix(symbol))
+
+
+@given(ACROSS_HOURS, st.randoms(use_true_random=False), st.data())
+def test_the_same_trades_give_the_same_keys_and_bytes(
+    trades: list[Trade], random: Random, data: st.DataObject
+) -> None:
+    repeated = trades + data.draw(subsets(trades))
+    random.shuffle(repeated)
+    assert pack(repeated) == pack(trades)
+
+
+@given(ACROSS_HOURS, st.data())
+def test_other_trades_give_another_key(trades: list[Trade], data: st.DataObject) -> None:
+    trade = data.draw(st.sampled_from(trades))
+    changes = [
+        trade._replace(price=trade.price + 1),
+        trade._replace(quantity=trade.quantity + 1),
+        trade._replace(time=trade.time + 1),
+        trade._replace(buyer_is_maker=not trade.buyer_is_maker),
+    ]
+    other = data.draw(st.sampled_from(changes))
+    rest = [known for known in trades if known != trade]
+    assert {key for key, _ in pack([*rest, other])} != {key for key, _ in pack(trades)}
+
+
+@given(ACROSS_HOURS)
+def test_anyone_can_read_an_object(trades: list[Trade]) -> None:
+    for _, body in pack(trades):
+        for line, trade in zip(gzip.decompress(body).splitlines(), unpack(body), strict=True):
+            row = json.loads(line)
+            assert (row["s"], row["t"], row["T"], row["m"]) == (
+                *(trade.symbol, trade.id, trade.time, trade.buyer_is_maker),
+            )
+            assert Decimal(row["p"]) == trade.price
+            assert Decimal(row["q"]) == trade.quantity
+
+
+def test_two_trades_under_one_id_are_both_kept() -> None:
+    other = TRADE._replace(quantity=Decimal("0.03"))
+    (one,) = pack([TRADE, other])
+    assert unpack(one.body) == [TRADE, other]
+    assert pack([other, TRADE]) == [one]
+
+
+def test_nothing_makes_no_object() -> None:
+    assert pack([]) == []
+
+
+@settings(max_examples=300)
+@given(trade_sets(smallest=1, minutes=1), st.data())
+def test_a_damaged_object_is_a_bad_archive_or_still_trades(
+    trades: list[Trade], data: st.DataObject
+) -> None:
+    body = bytearray(pack(trades)[0].body)
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at] ^= data.draw(st.integers(1, 255))
+    try:
+        read = unpack(bytes(body))
+    except BadArchive:
+        return
+    assert read == trades  # what was hit is the header's time stamp, or the like
+
+
+@given(trade_sets(smallest=1), st.data())
+def test_a_cut_object_is_a_bad_archive(trades: list[Trade], data: st.DataObject) -> None:
+    body = pack(trades)[0].body
+    with pytest.raises(BadArchive):
+        unpack(body[: data.draw(st.integers(0, len(body) - 1))])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"junk",
+        b"[]",
+        b"5",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"s":"BTCUSDT","t":5,"p":"NaN","q":"1","T":1,"m":true}',
+        b'{"s":"BTCUSDT","t":5,"p":1.5,"q":"1","T":1,"m":true}',
+        b'{"s":"BTCUSDT","t":' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_line_that_is_no_trade_is_named(line: bytes) -> None:
+    (good,) = pack([TRADE])
+    with pytest.raises(BadArchive, match="line 2"):
+        unpack(gzip.compress(gzip.decompress(good.body) + line + b"\n"))
+
+
+def test_what_follows_an_object_is_not_lost_silently() -> None:
+    (one,) = pack([TRADE])
+    (two,) = pack([TRADE._replace(id=6)])
+    with pytest.raises(BadArchive):
+        unpack(one.body + two.body)
+
+
+def test_an_object_that_inflates_without_end_is_refused() -> None:
+    with pytest.raises(BadArchive, match="inflates to more than"):
+        unpack(gzip.compress(bytes(65 << 20), 1))

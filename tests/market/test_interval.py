@@ -1,0 +1,53 @@
+"""Longer candles equal the oracle at their own interval."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.market.candle import Candle, by_minute, fold
+from mcloud.market.interval import INTERVALS, Bar, derive
+from mcloud.market.trade import Trade
+
+from . import oracle
+from .trade_sets import START, trade_sets
+
+DAY = 86_400_000  # ms
+# Minutes of one day lie in many hours; the neighbouring days are reached as well.
+MOMENTS = st.integers(-DAY, DAY).map(lambda offset: START + offset) | st.integers(
+    START, START + 1_200_000
+)
+
+
+def one_minute_candles(trades: list[Trade]) -> list[Candle]:
+    groups = by_minute(trades).items()
+    return [fold(Candle(*key), group).candle for key, group in groups]
+
+
+@pytest.mark.parametrize(("name", "width"), INTERVALS.items())
+@given(trades=trade_sets(moments=MOMENTS))
+def test_derived_bars_equal_the_oracle(name: str, width: int, trades: list[Trade]) -> None:
+    bars = derive(one_minute_candles(trades), name)
+    expected = sorted(oracle.candles(trades, width).values(), key=lambda bar: bar.start)
+    assert [tuple(bar) for bar in bars] == [tuple(bar) for bar in expected]
+    assert [bar.timestamp for bar in bars] == [oracle.timestamp(bar.start) for bar in expected]
+
+
+@given(trade_sets(moments=MOMENTS))
+def test_the_order_of_the_candles_does_not_matter(trades: list[Trade]) -> None:
+    candles = one_minute_candles(trades)
+    backwards = sorted(candles, key=lambda candle: -candle.start)
+    assert derive(backwards, "1h") == derive(candles, "1h")
+
+
+def test_empty_candles_make_no_bar() -> None:
+    assert derive([], "1h") == []
+    assert derive([Candle("BTCUSDT", START)], "1m") == []
+
+
+def test_the_fields_of_a_bar_are_those_of_the_oracle() -> None:
+    assert Bar._fields == oracle.Expected._fields
+
+
+def test_intervals_divide_the_day() -> None:
+    assert list(INTERVALS) == ["1m", "5m", "15m", "1h", "1d"]
+    assert all(DAY % width == 0 and width % oracle.MINUTE == 0 for width in INTERVALS.values())

@@ -1,0 +1,80 @@
+"""One trade, read exactly or not at all."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.market.trade import (
+    MAX_ID,
+    MAX_TIME,
+    BadTrade,
+    Trade,
+    canonical,
+    check_symbol,
+    parse_number,
+    to_text,
+)
+
+DATA = {
+    "s": "BTCUSDT",
+    "t": 3735683259,
+    "p": "61837.63000000",
+    "q": "0.02000000",
+    "T": 1723161255342,
+    "m": True,
+}
+
+numbers = st.from_regex(r"[0-9]{1,16}(\.[0-9]{1,12})?", fullmatch=True, alphabet="0123456789.")
+
+
+def test_a_trade_of_binance() -> None:
+    assert Trade.from_binance(DATA | {"e": "trade", "M": True}) == Trade(
+        "BTCUSDT", 3735683259, Decimal("61837.63"), Decimal("0.02"), 1723161255342, True
+    )
+
+
+@pytest.mark.parametrize("field", list(DATA))
+def test_a_missing_field_is_named(field: str) -> None:
+    with pytest.raises(BadTrade, match=f"no field '{field}'"):
+        Trade.from_binance({name: value for name, value in DATA.items() if name != field})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("s", value) for value in (None, 5, "", "btcusdt", "BTC USDT", "A" * 21, "BTC\n", "É")],
+        *[("t", value) for value in (None, "5", -1, 1.0, True, MAX_ID + 1)],
+        *[("T", value) for value in (None, "5", -1, 1.0, True, MAX_TIME + 1)],
+        *[("m", value) for value in (None, 0, 1, "true")],
+        *[
+            (field, value)
+            for field in "pq"
+            for value in (None, 1, 1.5, "", "-1", "+1", "1e5", "NaN", "Infinity", "1_0", " 1")
+        ],
+        *[("p", value) for value in ("0", "0.000", "٣", "1\n", ".5", "1.", "1" * 17, "1.1.1")],
+    ],
+)
+def test_a_wrong_field_is_a_bad_trade(field: str, value: object) -> None:
+    with pytest.raises(BadTrade):
+        Trade.from_binance(DATA | {field: value})
+
+
+@given(numbers)
+def test_a_number_has_one_text(text: str) -> None:
+    short = canonical(text)
+    assert Decimal(short) == Decimal(text)
+    assert canonical(short) == short
+    assert canonical("0" + text) == short
+    assert to_text(parse_number("p", text)) == short
+
+
+@given(numbers, numbers)
+def test_equal_numbers_and_only_they_share_their_text(one: str, other: str) -> None:
+    assert (canonical(one) == canonical(other)) == (Decimal(one) == Decimal(other))
+
+
+def test_symbols() -> None:
+    for symbol in ("BTCUSDT", "BTCUSDT_250926", "1INCHUSDT"):
+        assert check_symbol(symbol) == symbol

@@ -1,0 +1,102 @@
+"""The heartbeat adds up and is written now and then."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import pytest
+
+from mcloud.clouds.ports import ControlRecord, Heartbeat
+from mcloud.errors import Unavailable
+from mcloud.market.trade import Trade
+from mcloud.processor.pulse import Pulse
+
+
+class Store:
+    """A Control that remembers each write, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.writes: list[list[Heartbeat]] = []
+
+    def beat(self, beats: Iterable[Heartbeat]) -> None:
+        if self.down:
+            raise Unavailable("the store is down")
+        self.writes.append(list(beats))
+
+    def heartbeats(self) -> list[Heartbeat]:
+        raise NotImplementedError
+
+    def record(self) -> ControlRecord | None:
+        raise NotImplementedError
+
+    def write_record(self, record: ControlRecord) -> bool:
+        raise NotImplementedError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def trades(symbol: str, *times: int) -> list[Trade]:
+    return [
+        Trade(symbol, id_, Decimal(1), Decimal(1), time, True) for id_, time in enumerate(times)
+    ]
+
+
+def test_writes_at_once_and_then_only_when_it_is_due(store: Store, clock: Clock) -> None:
+    pulse = Pulse(store, interval=10, clock=clock)
+    pulse.add(trades("BTCUSDT", 5, 9, 7))
+    assert store.writes == [[Heartbeat("BTCUSDT", 9, 3, 1, 1_000_000)]]
+    clock.now += 9.9
+    pulse.add(trades("BTCUSDT", 8))
+    pulse.add(trades("ETHUSDT", 20))
+    assert len(store.writes) == 1
+    clock.now += 0.1
+    pulse.add(trades("BTCUSDT", 6, 7))
+    # The counts since the last write; the newest time of all, not of the last.
+    assert store.writes[1:] == [
+        [
+            Heartbeat("BTCUSDT", 8, 3, 2, 1_000_010),
+            Heartbeat("ETHUSDT", 20, 1, 1, 1_000_009.9),
+        ]
+    ]
+    clock.now += 10
+    pulse.add(trades("BTCUSDT", 30))
+    assert store.writes[2:] == [[Heartbeat("BTCUSDT", 30, 1, 1, 1_000_020)]]
+
+
+def test_an_interval_of_zero_writes_every_time(store: Store, clock: Clock) -> None:
+    pulse = Pulse(store, interval=0, clock=clock)
+    for _ in range(3):
+        pulse.add(trades("BTCUSDT", 1))
+    assert [beat.messages for (beat,) in store.writes] == [1, 1, 1]
+
+
+def test_a_store_that_fails_costs_no_counts_and_is_left_alone_for_an_interval(
+    store: Store, clock: Clock
+) -> None:
+    pulse = Pulse(store, interval=10, clock=clock)
+    store.down = True
+    with pytest.raises(Unavailable):
+        pulse.add(trades("BTCUSDT", 3))
+    # Not asked again at every message: that would hold up all of them.
+    pulse.add(trades("BTCUSDT", 1))
+    store.down = False
+    assert store.writes == []
+    clock.now += 10
+    pulse.add(trades("BTCUSDT", 2))
+    assert store.writes == [[Heartbeat("BTCUSDT", 3, 3, 3, 1_000_010)]]

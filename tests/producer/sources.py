@@ -1,0 +1,98 @@
+"""Trades, and where they come from: a stream under a test's control, a history that may fail."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+
+from mcloud.market.trade import Trade
+from mcloud.producer.cursor import Hole
+from mcloud.producer.produce import Progress
+from mcloud.producer.route import Route
+
+PATIENCE = 60.0  # seconds; what waits that long has failed
+START = 1_723_161_255_342
+
+Step = list[Trade] | Callable[[], bool]
+"""Trades to give, or a condition to wait for."""
+
+
+def trade(id_: int, symbol: str = "BTCUSDT") -> Trade:
+    """The one trade that has this id."""
+    return Trade(symbol, id_, Decimal(1 + id_ % 7), Decimal(1 + id_ % 3), START + 10 * id_, True)
+
+
+def trades(ids: Iterable[int], symbol: str = "BTCUSDT") -> list[Trade]:
+    return [trade(id_, symbol) for id_ in ids]
+
+
+def hole(
+    first: int,
+    last: int,
+    symbol: str = "BTCUSDT",
+    *,
+    since: int = START,
+    attempts: int = 0,
+    reason: str = "",
+) -> Hole:
+    return Hole(symbol, first, last, since, attempts, reason)
+
+
+def progress(**changes: object) -> Progress:
+    """A sound run of which nothing is to be said, but for the changes."""
+    values: dict[str, object] = {
+        "read": 0,
+        "repeats": 0,
+        "last_time": 0,
+        "sites": {},
+        "route": Route(("aws",), "the only site"),
+        "holes": (),
+        "spool_bytes": 0,
+        "spool_full": False,
+        "problem": "",
+    }
+    return Progress(**values | changes)  # type: ignore[arg-type]
+
+
+class Script:
+    """Gives its steps one after the other, and ends."""
+
+    def __init__(self, *steps: Step) -> None:
+        self._steps = steps
+        self._stopped = False
+
+    def chunks(self, timeout: float) -> Iterator[list[Trade]]:
+        for step in self._steps:
+            if isinstance(step, list):
+                yield step
+                continue
+            deadline = time.monotonic() + PATIENCE
+            while not step() and not self._stopped:
+                assert time.monotonic() < deadline, "it did not happen"
+                time.sleep(0.005)
+                yield []
+
+    def stop(self) -> None:
+        self._stopped = True
+
+
+class FakeHistory:
+    """Knows the trades of some ids, and first gives the answers that it is told to."""
+
+    def __init__(self, known: Iterable[Trade], *answers: Exception | list[Trade]) -> None:
+        self._known = sorted(known)
+        self._answers = deque(answers)
+        self._changed = threading.Condition()
+        self.asked: list[tuple[str, int, int]] = []
+
+    def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
+        with self._changed:
+            self.asked.append((symbol, first_id, limit))
+            self._changed.notify_all()
+            answer = self._answers.popleft() if self._answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            return answer
+        return [t for t in self._known if t.symbol == symbol and t.id >= first_id][:limit]

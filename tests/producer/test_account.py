@@ -1,0 +1,127 @@
+"""What a producer says of itself."""
+
+import json
+import os
+from typing import Any
+
+from mcloud.producer.account import Account
+from mcloud.producer.produce import Progress
+from mcloud.producer.sender import Delivery
+
+from .sources import hole, progress
+
+AT = 1_735_689_598.0  # 2024-12-31T23:59:58Z
+
+
+class Times:
+    """A clock and a wall clock that go on together."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def clock(self) -> float:
+        return 50.0 + self.passed
+
+    def wall(self) -> float:
+        return AT + self.passed
+
+
+def make(times: Times, last: dict[str, Any] | None = None) -> Account:
+    about = {"name": "default", "source": "binance", "live": True}
+    return Account(about, last or {}, clock=times.clock, wall=times.wall)
+
+
+def sent(messages: int) -> Progress:
+    return progress(sites={"aws": Delivery(messages=messages), "gcp": Delivery(messages=1)})
+
+
+def test_the_document() -> None:
+    times = Times()
+    account = make(times)
+    times.passed = 1.0
+    site = Delivery(messages=3, trades=30, waiting=1, waiting_trades=10, latency=0.02, error="slow")
+    now = progress(
+        read=40,
+        repeats=2,
+        last_time=int(AT * 1000) + 250,
+        sites={"aws": site},
+        holes=(hole(5, 7),),
+        spool_bytes=40_960,
+    )
+    state = account.state(now, {"summary": "1 of 1 connections", "error": False})
+    assert json.loads(json.dumps(state)) == {
+        "name": "default",
+        "source": "binance",
+        "live": True,
+        "pid": os.getpid(),
+        "started": AT,
+        "at": AT + 1,
+        "read": 40,
+        "repeats": 2,
+        "rate": 40.0,
+        "last_trade_time": int(AT * 1000) + 250,
+        "lag_s": 0.75,
+        "route": {"sites": ["aws"], "reason": "the only site"},
+        "sites": {
+            "aws": {
+                "messages": 3,
+                "trades": 30,
+                "waiting": 1,
+                "waiting_trades": 10,
+                "breaker": "closed",
+                "latency": 0.02,
+                "error": "slow",
+                "refused": False,
+            }
+        },
+        "holes": [
+            {
+                "symbol": "BTCUSDT",
+                "first": 5,
+                "last": 7,
+                "since": 1_723_161_255_342,
+                "attempts": 0,
+                "reason": "",
+            }
+        ],
+        "spool_bytes": 40_960,
+        "spool_full": False,
+        "problem": "",
+        "source_state": {"summary": "1 of 1 connections", "error": False},
+        "month": "2024-12",
+        "sent": {"aws": 3},
+    }
+
+
+def test_what_is_not_known_is_null() -> None:
+    state = make(Times()).state(progress())
+    assert (state["last_trade_time"], state["lag_s"], state["source_state"]) == (None, None, None)
+
+
+def test_the_rate_follows_the_newest_second() -> None:
+    times = Times()
+    account = make(times)
+    rates = []
+    for second, read in enumerate([100, 200, 200, 200], start=1):
+        times.passed = second
+        rates.append(account.state(progress(read=read))["rate"])
+    assert rates == [100.0, 100.0, 70.0, 49.0]
+
+
+def test_messages_are_counted_by_the_month() -> None:
+    times = Times()
+    account = make(times, {"month": "2024-12", "sent": {"aws": 1_000, "west": 7}})
+    assert account.state(sent(5))["sent"] == {"aws": 1_005, "gcp": 1}
+    account.state(sent(8))
+    assert account.sent_this_month("aws") == 1_008
+    times.passed = 5.0  # a new year
+    state = account.state(sent(10))
+    assert (state["month"], state["sent"]) == ("2025-01", {"aws": 2, "gcp": 0})
+    # A run that goes on in the same month counts on, one in another does not.
+    assert make(times, state).sent_this_month("aws") == 2
+    times.passed = 40 * 86_400.0
+    assert make(times, state).sent_this_month("aws") == 0
+
+
+def test_a_site_that_is_not_known_has_sent_nothing() -> None:
+    assert make(Times()).sent_this_month("mars") == 0

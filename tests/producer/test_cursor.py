@@ -1,0 +1,168 @@
+"""Ids against a plain model: what is new is taken once, and what is missing has a name."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.market.trade import MAX_ID, Trade
+from mcloud.producer.cursor import Cursor, Hole, Position
+
+Ids = list[tuple[str, int]]
+
+
+def trade(id_: int, symbol: str = "BTCUSDT") -> Trade:
+    return Trade(symbol, id_, Decimal(1), Decimal(1), 0, False)
+
+
+def trades(ids: Iterable[int]) -> list[Trade]:
+    return [trade(id_) for id_ in ids]
+
+
+def ids(trades: list[Trade]) -> list[int]:
+    return [trade.id for trade in trades]
+
+
+class Model:
+    """Every id that was seen, and when each one that is missing was first passed over."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, set[int]] = {}
+        self.start: dict[str, int] = {}
+        self.passed: dict[tuple[str, int], int] = {}
+
+    def admit(self, chunk: Ids, now: int) -> Ids:
+        admitted = []
+        for symbol, id_ in chunk:
+            start = self.start.setdefault(symbol, id_)
+            seen = self.seen.setdefault(symbol, set())
+            if id_ < start or id_ in seen:
+                continue
+            for missing in range(max(seen, default=start - 1) + 1, id_):
+                self.passed[symbol, missing] = now
+            self.passed.pop((symbol, id_), None)
+            seen.add(id_)
+            admitted.append((symbol, id_))
+        return admitted
+
+    def holes(self) -> set[tuple[str, int, int, int]]:
+        """As long as they can be; each with the moment at which all of it was passed over."""
+        runs: list[tuple[str, int, int, int]] = []
+        for (symbol, id_), since in sorted(self.passed.items()):
+            if runs and (runs[-1][0], runs[-1][2]) == (symbol, id_ - 1):
+                assert runs[-1][3] == since
+                runs[-1] = (symbol, runs[-1][1], id_, since)
+            else:
+                runs.append((symbol, id_, id_, since))
+        return set(runs)
+
+
+# Runs of ids make the usual path usual; single ids, in any order, are its exceptions.
+runs = st.builds(
+    lambda symbol, first, length: [(symbol, first + n) for n in range(length)],
+    st.sampled_from(["BTCUSDT", "ETHUSDT"]),
+    st.integers(0, 40),
+    st.integers(1, 12),
+)
+chunks = st.lists(runs, max_size=5).map(lambda each: [pair for run in each for pair in run])
+deliveries = st.lists(chunks | chunks.flatmap(st.permutations), max_size=12)
+
+
+@given(deliveries, st.data())
+def test_admitted_and_holes_together_are_all_there_is(
+    delivery: list[Ids], data: st.DataObject
+) -> None:
+    cursor, model = Cursor(), Model()
+    for now, chunk in enumerate(delivery):
+        admitted = cursor.admit([trade(id_, symbol) for symbol, id_ in chunk], now)
+        assert [(each.symbol, each.id) for each in admitted] == model.admit(chunk, now)
+        assert {hole[:4] for hole in cursor.holes()} == model.holes()
+        for symbol, seen in model.seen.items():
+            assert cursor.position(symbol) == max(seen) + 1
+        if data.draw(st.booleans(), label="restart"):
+            cursor = Cursor(cursor.dump())
+    symbols = {symbol for chunk in delivery for symbol, _ in chunk}
+    assert {position.symbol for position in cursor.dump()} == symbols
+
+
+@given(deliveries)
+def test_every_trade_is_admitted_or_counted(delivery: list[Ids]) -> None:
+    cursor, admitted = Cursor(), 0
+    for chunk in delivery:
+        admitted += len(cursor.admit([trade(id_, symbol) for symbol, id_ in chunk], 0))
+    assert admitted + cursor.repeats + cursor.early == sum(map(len, delivery))
+
+
+def test_a_jump_opens_a_hole_and_a_repair_splits_shrinks_and_closes_it() -> None:
+    cursor = Cursor()
+    assert ids(cursor.admit(trades([100, 101, 110]), now=7)) == [100, 101, 110]
+    assert cursor.holes() == [Hole("BTCUSDT", 102, 109, 7)]
+    assert cursor.holes()[0].missing == 8
+    assert ids(cursor.admit(trades([105]), now=8)) == [105]
+    assert cursor.holes() == [Hole("BTCUSDT", 102, 104, 7), Hole("BTCUSDT", 106, 109, 7)]
+    assert ids(cursor.admit(trades([102, 109, 103, 104]), now=9)) == [102, 109, 103, 104]
+    assert cursor.holes() == [Hole("BTCUSDT", 106, 108, 7)]
+    cursor.admit(trades([106, 107, 108]), now=10)
+    assert cursor.holes() == []
+    assert cursor.position("BTCUSDT") == 111
+
+
+def test_repeats_and_what_was_before_the_start_are_dropped_and_counted_apart() -> None:
+    cursor = Cursor()
+    cursor.admit(trades([100, 101]), now=0)
+    assert cursor.admit(trades([99, 100, 101, 5, 100]), now=0) == []
+    assert (cursor.repeats, cursor.early) == (3, 2)
+    assert cursor.holes() == []
+
+
+def test_no_id_is_too_far_away() -> None:
+    cursor = Cursor()
+    assert ids(cursor.admit(trades([0, MAX_ID, 1, 2**62]), now=0)) == [0, MAX_ID, 1, 2**62]
+    assert [hole[1:3] for hole in cursor.holes()] == [(2, 2**62 - 1), (2**62 + 1, MAX_ID - 1)]
+
+
+def test_holes_come_oldest_first() -> None:
+    cursor = Cursor()
+    cursor.admit([trade(1), trade(1, "ETHUSDT"), trade(10)], now=5)
+    cursor.admit([trade(10, "ETHUSDT")], now=4)
+    cursor.admit([trade(20)], now=6)
+    assert [(hole.symbol, hole.first) for hole in cursor.holes()] == [
+        ("ETHUSDT", 2),
+        ("BTCUSDT", 2),
+        ("BTCUSDT", 11),
+    ]
+
+
+def test_an_attempt_is_noted_on_what_is_left_of_the_hole() -> None:
+    cursor = Cursor()
+    cursor.admit(trades([1, 10, 20]), now=0)
+    hole, later = cursor.holes()
+    cursor.admit(trades([5]), now=1)
+    cursor.note(hole, "418 until 12:00")
+    left = [(each.first, each.attempts, each.reason) for each in cursor.holes()]
+    assert left == [(2, 1, "418 until 12:00"), (6, 1, "418 until 12:00"), (11, 0, "")]
+    cursor.note(later._replace(symbol="ETHUSDT"), "unknown symbol")
+    assert [each.attempts for each in cursor.holes()] == [1, 1, 0]
+    cursor.note(cursor.holes()[0], "timed out")
+    assert cursor.holes()[0] == Hole("BTCUSDT", 2, 4, 0, attempts=2, reason="timed out")
+    assert Cursor(cursor.dump()).holes() == cursor.holes()
+
+
+def test_a_symbol_can_start_before_its_first_trade() -> None:
+    cursor = Cursor()
+    assert cursor.position("BTCUSDT") is None
+    cursor.resume("BTCUSDT", 50)
+    assert cursor.position("BTCUSDT") == 50
+    assert ids(cursor.admit(trades([49, 53, 50]), now=1)) == [53, 50]
+    assert cursor.holes() == [Hole("BTCUSDT", 51, 52, 1)]
+    with pytest.raises(ValueError, match="BTCUSDT is at 54 already"):
+        cursor.resume("BTCUSDT", 60)
+
+
+def test_a_hole_that_ends_where_a_new_one_begins_is_one_hole() -> None:
+    cut_short = Position("BTCUSDT", 1, 10, (Hole("BTCUSDT", 8, 9, 5, attempts=2),))
+    cursor = Cursor([cut_short])
+    cursor.admit(trades([12]), now=9)
+    assert cursor.holes() == [Hole("BTCUSDT", 8, 11, 5, attempts=2)]

@@ -1,0 +1,301 @@
+"""An exchange as the source: ids are dense, so what is missing is known, filled or named."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcloud.errors import Unavailable
+from mcloud.feed.binance.connection import Timing
+from mcloud.feed.binance.endpoints import endpoints
+from mcloud.feed.binance.rest import BinanceRest
+from mcloud.feed.binance.source import BinanceSource
+from mcloud.feed.simulate import Simulate
+from mcloud.local.exchange import LocalExchange
+from mcloud.market.envelope import decode
+from mcloud.market.trade import Trade
+from mcloud.producer import repair
+from mcloud.producer.cursor import Cursor
+from mcloud.producer.produce import Intake, Progress, produce
+from mcloud.producer.route import Route
+from mcloud.producer.spool import Spool
+
+from .queues import FakeQueue
+from .sources import START, FakeHistory, Script, trade, trades
+from .spools import as_left_by_a_crash, environment
+
+ROUTE = Route(("aws",), "the only site")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool.open(tmp_path / "spool", ["aws"]) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair, "LOOK", 0.005)
+
+
+def test_repeats_are_dropped_and_counted(spool: Spool) -> None:
+    queue = FakeQueue()
+    chunks = (trades([7, 8, 8]), trades([7, 8, 9]), trades([9, 6, 10]))
+    done = produce(Script(*chunks), {"aws": queue}, spool, live=True)
+    assert queue.trades == trades(range(7, 11))
+    assert (done.read, done.repeats, done.holes) == (4, 5, ())
+
+
+def test_a_hole_is_named_and_stays_where_there_is_no_history(spool: Spool) -> None:
+    queue = FakeQueue()
+    chunks = (trades([1, 2, 6]), trades([20], "ETHUSDT"))
+    done = produce(Script(*chunks), {"aws": queue}, spool, live=True)
+    assert [(hole.symbol, hole.first, hole.last) for hole in done.holes] == [("BTCUSDT", 3, 5)]
+    (position,) = [each for each in spool.resume_points() if each.symbol == "BTCUSDT"]
+    assert (position.next_id, position.holes) == (7, done.holes)
+
+
+def test_a_hole_is_filled_from_the_history_beside_the_live_trades(spool: Spool) -> None:
+    queue = FakeQueue()
+    history = FakeHistory(trades(range(1, 5_001)))
+    live = [trades([id_]) for id_ in range(4_001, 4_501)]
+    source = Script(
+        trades([1]), *live, lambda: len(queue.trades) >= 4_500, trades(range(4_501, 5_001))
+    )
+    done = produce(source, {"aws": queue}, spool, history=history, live=True, linger=0)
+    assert queue.trades == trades(range(1, 5_001))
+    assert (done.read, done.repeats, done.holes) == (5_000, 0, ())
+    assert [each[1:] for each in history.asked] == [
+        (2, 1_000), (1_002, 1_000), (2_002, 1_000), (3_002, 999)
+    ]  # fmt: skip
+
+
+def test_a_hole_that_cannot_be_filled_has_its_reason(spool: Spool) -> None:
+    queue = FakeQueue()
+    history = FakeHistory(trades(range(1, 3)), Unavailable("no answer"))
+    told: list[Progress] = []
+
+    def is_tried() -> bool:
+        return bool(told and told[-1].holes and told[-1].holes[0].attempts)
+
+    source = Script(trades([1, 5]), is_tried, trades([6]))
+    done = produce(
+        source, {"aws": queue}, spool, history=history, live=True, linger=0, progress=told.append
+    )
+    assert [(hole.first, hole.last, hole.reason) for hole in done.holes] == [(2, 4, "no answer")]
+    # It is remembered, and filled by a run that can.
+    history = FakeHistory(trades(range(1, 10)))
+    source = Script(lambda: len(queue.trades) == 6, trades([7]))
+    done = produce(source, {"aws": queue}, spool, history=history, live=True, linger=0)
+    assert queue.trades == trades(range(1, 8))
+    assert done.holes == ()
+
+
+def test_a_restart_fetches_what_was_traded_meanwhile(spool: Spool) -> None:
+    queue = FakeQueue()
+    produce(Script(trades(range(1, 11))), {"aws": queue}, spool, live=True)
+    history = FakeHistory(trades(range(1, 101)))
+    source = Script(trades([90]), lambda: len(queue.trades) == 90, trades([91]))
+    done = produce(source, {"aws": queue}, spool, history=history, live=True, linger=0)
+    assert done.holes == ()
+    assert queue.trades == trades(range(1, 92))
+    assert history.asked == [("BTCUSDT", 11, 79)]
+
+
+# What may happen to the stream of a symbol, one after the other.
+events = st.lists(
+    st.one_of(
+        st.tuples(st.just("live"), st.integers(1, 9)),
+        st.tuples(st.just("missed"), st.integers(1, 6)),
+        st.tuples(st.just("again"), st.integers(1, 4)),
+        st.tuples(st.just("repaired"), st.integers(1, 4)),
+        st.tuples(st.just("commit"), st.just(0)),
+        st.tuples(st.just("crash"), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(events, st.integers(1, 12), st.sampled_from([0.0, 60.0]))
+def test_after_a_crash_at_any_point_every_id_comes(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[str, int]],
+    batch: int,
+    linger: float,
+) -> None:
+    """What was committed is there, and what was not is missed: nothing between is forgotten."""
+    path = tmp_path_factory.mktemp("crash") / "0" / "spool"
+    spool = Spool.open(path, ["aws"])
+    intake = Intake(spool, True, lambda: ROUTE, batch, linger)
+    next_id = 100  # of the exchange
+    start: int | None = None  # the first id that was taken
+    committed: int | None = None  # the same, once it is on the disk
+    for number, (event, count) in enumerate([*events, ("crash", 0)], start=1):
+        given: list[Trade] = []
+        if event == "live":
+            given = trades(range(next_id, next_id + count))
+            next_id += count
+        elif event == "missed":
+            next_id += count
+        elif event == "again":
+            given = trades(range(next_id - count, next_id))
+        elif event == "repaired":
+            given = everything_missing(intake)[:count]
+        elif event == "commit":
+            intake.commit()
+            committed = start
+        else:
+            path = as_left_by_a_crash(path, path.parents[1] / str(number))
+            spool.close()
+            spool = Spool.open(path, ["aws"])
+            intake = Intake(spool, True, lambda: ROUTE, batch, linger)
+            start = committed
+        if given and start is None:
+            start = given[0].id
+        intake.take(given)
+    # It goes on with the next trade, and the exchange has all of them.
+    intake.take([trade(next_id)])
+    intake.take(everything_missing(intake))
+    intake.close()
+    intake.commit()
+    ids = {each.id for each in stored(spool)}
+    spool.close()
+    assert ids == set(range(next_id if start is None else start, next_id + 1))
+
+
+PRODUCER = """
+import os, sys
+from pathlib import Path
+from mcloud.market.envelope import decode
+from mcloud.producer import repair
+from mcloud.producer.produce import produce
+from mcloud.producer.spool import Spool
+from tests.producer.sources import FakeHistory, Script, trades
+
+repair.LOOK = 0.005
+folder, start, end = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+class FileQueue:
+    def __init__(self, name):
+        self.file = open(folder / name, "a")
+
+    def send(self, messages):
+        for message in messages:
+            for each in decode(message.body).trades:
+                self.file.write(f"{each.symbol} {each.id}\\n")
+        self.file.flush()
+        return []
+
+class Market(Script):
+    def chunks(self, timeout):
+        for id_ in range(start, end, 3):
+            yield trades(range(id_, min(id_ + 3, end))) + trades([id_], "ETHUSDT")
+            print(id_, flush=True)  # on the disk, or its place is
+        print("end", flush=True)
+        # The rest is repaired.
+        while progress is None or progress.holes:
+            yield []
+
+progress = None
+
+def tell(each):
+    global progress
+    progress = each
+
+known = trades(range(0, end)) + [t for i in range(0, end) for t in trades([i], "ETHUSDT")]
+queues = {name: FileQueue(name) for name in ("aws", "gcp")}
+with Spool.open(folder / "spool", list(queues)) as spool:
+    produce(Market(), queues, spool, history=FakeHistory(known), live=True,
+            linger=0.02, batch=10, progress=tell)
+"""
+
+
+def test_killed_again_and_again_a_real_process_delivers_every_id(tmp_path: Path) -> None:
+    random = Random(3)
+    begin, end = 0, 0
+    for kill in [True] * 6 + [False]:
+        end = begin + 3_000
+        command = [sys.executable, "-c", PRODUCER, str(tmp_path), str(begin), str(end)]
+        wanted = random.randrange(1, 150)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment()
+        ) as producer:
+            assert producer.stdout
+            for count, line in enumerate(producer.stdout):
+                # What it missed between this and its next start is for it to find out.
+                begin = int(line) + 50 if line[0].isdigit() else begin
+                if kill and count == wanted:
+                    producer.kill()
+        assert producer.returncode == (-9 if kill else 0)
+    for site in ("aws", "gcp"):
+        lines = (tmp_path / site).read_text().split("\n")
+        # A line may have been cut by the kill; then it came again.
+        got = {line for line in lines if len(line.split()) == 2}
+        assert {f"BTCUSDT {id_}" for id_ in range(end)} <= got
+        last = max(int(line.split()[1]) for line in got if line.startswith("ETHUSDT"))
+        assert {f"ETHUSDT {id_}" for id_ in range(last + 1)} <= got
+
+
+def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
+    """Streams, REST, cursor and repair together, in one process."""
+    market = list(Simulate(["BTCUSDT", "ETHUSDT"], seed=8, start_time=START, rate=500, duration=4))
+    timing = Timing(overlap=0.05, quiet=0.5, first_backoff=0.02, longest_backoff=0.05)
+    queues = {"aws": FakeQueue(), "gcp": FakeQueue(*[Unavailable("down")] * 2)}
+    stop = threading.Event()
+    cuts = 0
+    with LocalExchange(market, speed=1.0, wait_for=2) as exchange:
+        here = endpoints(ws_url=exchange.ws_url, rest_url=exchange.rest_url)
+        rest = BinanceRest(here)
+        source = BinanceSource(here, ["BTCUSDT", "ETHUSDT"], rest=rest, timing=timing)
+
+        def tell(progress: Progress) -> None:
+            nonlocal cuts
+            line = source.state.connections[0]
+            # Not at the ends: what nothing follows, nobody misses.
+            if (
+                cuts < 5
+                and line.open
+                and line.reconnects == cuts
+                and progress.read > 500 * (cuts + 1)
+            ):
+                cuts += 1
+                exchange.fault("cut")
+            if exchange.wait_finished(0) and not source.state.waiting and not progress.holes:
+                stop.set()
+
+        with Spool.open(tmp_path / "spool", list(queues)) as spool:
+            done = produce(
+                source, queues, spool,
+                history=rest, live=True, linger=0.1, progress=tell, stop=stop,
+            )  # fmt: skip
+    assert cuts == 5
+    assert done.complete
+    assert done.holes == ()
+    for queue in queues.values():
+        assert queue.trades == sorted(market)
+
+
+def test_positions_are_those_of_a_cursor(spool: Spool) -> None:
+    """What a run leaves is where the next one goes on, to the id."""
+    produce(Script(trades([5, 6, 9, 7])), {"aws": FakeQueue()}, spool, live=True)
+    cursor = Cursor(spool.resume_points())
+    assert cursor.position("BTCUSDT") == 10
+    assert [(hole.first, hole.last) for hole in cursor.holes()] == [(8, 8)]
+    assert cursor.admit(trades([6, 8, 10]), 0) == trades([8, 10])
+
+
+def stored(spool: Spool) -> list[Trade]:
+    bodies = spool._db.execute("SELECT body FROM message").fetchall()
+    return [each for (body,) in bodies for each in decode(body.decode()).trades]
+
+
+def everything_missing(intake: Intake) -> list[Trade]:
+    holes = intake.holes()
+    return [trade(id_) for hole in holes for id_ in range(hole.first, hole.last + 1)]

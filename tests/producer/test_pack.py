@@ -1,0 +1,109 @@
+"""Batches: everything comes out, in order, in time."""
+
+from collections import Counter
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.market.trade import Trade
+from mcloud.producer.pack import Packer, in_order
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def trade(id_: int, symbol: str = "BTCUSDT", price: int = 1) -> Trade:
+    return Trade(symbol, id_, Decimal(price), Decimal(1), id_, True)
+
+
+# Few ids and prices: repeats, and different trades under one id, are what matters here.
+trades = st.builds(
+    trade, st.integers(0, 12), st.sampled_from(["BTCUSDT", "ETHUSDT"]), st.integers(1, 2)
+)
+steps = st.lists(st.tuples(trades, st.floats(0, 3)), max_size=60)
+
+
+@given(steps, st.integers(1, 8), st.floats(0, 5))
+def test_every_trade_comes_out_and_in_order(
+    steps: list[tuple[Trade, float]], size: int, linger: float
+) -> None:
+    clock = Clock()
+    packer = Packer(clock, batch=size, linger=linger)
+    batches: list[list[Trade]] = []
+    for each, pause in steps:
+        batches += packer.add(each)
+        clock.now += pause
+        batches += packer.due()
+    batches += packer.flush()
+    for batch in batches:
+        assert 1 <= len(batch) <= size
+        assert len({each.symbol for each in batch}) == 1
+        assert all(a.id < b.id for a, b in pairwise(batch))
+    given_in = Counter(each for each, _ in steps)
+    came_out = Counter(each for batch in batches for each in batch)
+    assert came_out.keys() == given_in.keys()
+    # A repeat is dropped where it meets its like, and is never made up.
+    assert all(came_out[each] <= given_in[each] for each in given_in)
+    assert packer.flush() == []
+
+
+@given(st.lists(trades, max_size=30))
+def test_in_one_batch_a_trade_comes_out_once(batch: list[Trade]) -> None:
+    parts = in_order(batch) if batch else []
+    assert sorted(each for part in parts for each in part) == sorted(set(batch))
+
+
+def test_different_trades_under_one_id_both_come_out() -> None:
+    first, second = trade(5, price=1), trade(5, price=2)
+    assert in_order([trade(6), first, second, first, trade(4)]) == [
+        [trade(4), first, trade(6)],
+        [second],
+    ]
+
+
+def test_a_full_batch_goes_at_once() -> None:
+    packer = Packer(Clock(), batch=3, linger=60)
+    assert packer.add(trade(2)) == packer.add(trade(1)) == packer.add(trade(1, "ETHUSDT")) == []
+    assert packer.add(trade(3)) == [[trade(1), trade(2), trade(3)]]
+    assert packer.flush() == [[trade(1, "ETHUSDT")]]
+
+
+def test_no_trade_waits_longer_than_linger() -> None:
+    clock = Clock()
+    packer = Packer(clock, batch=100, linger=2.0)
+    packer.add(trade(1))
+    clock.now += 1.5
+    packer.add(trade(2))
+    packer.add(trade(1, "ETHUSDT"))
+    clock.now += 0.4
+    assert packer.due() == []
+    clock.now += 0.1
+    # It is the oldest trade of a batch that counts, and each symbol has its own.
+    assert packer.due() == [[trade(1), trade(2)]]
+    assert packer.due() == []
+    clock.now += 1.5
+    assert packer.due() == [[trade(1, "ETHUSDT")]]
+
+
+def test_the_next_batch_has_a_time_of_its_own() -> None:
+    clock = Clock()
+    packer = Packer(clock, batch=2, linger=2.0)
+    packer.add(trade(1))
+    clock.now += 1.9
+    packer.add(trade(2))
+    packer.add(trade(3))
+    clock.now += 1.9
+    assert packer.due() == []
+
+
+def test_without_linger_nothing_waits() -> None:
+    packer = Packer(Clock(), batch=100, linger=0)
+    packer.add(trade(1))
+    assert packer.due() == [[trade(1)]]

@@ -1,0 +1,227 @@
+"""Holes in the ids: filled from a history, oldest first, or named with the reason."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from mcloud.errors import Refused, Unavailable
+from mcloud.feed.binance.endpoints import endpoints
+from mcloud.feed.binance.rest import BinanceRest
+from mcloud.local.exchange import LocalExchange
+from mcloud.market.trade import Trade
+from mcloud.producer import repair as module
+from mcloud.producer.cursor import Cursor, Hole, Position
+from mcloud.producer.repair import LONGEST_PAUSE, History, Repairer
+
+from .sources import PATIENCE, FakeHistory, hole, trades
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.005)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Rig:
+    """A repairer and the cursor whose holes it fills, as the producer joins them."""
+
+    def __init__(self, history: History, *holes: Hole) -> None:
+        self.clock = Clock()
+        self.repairer = Repairer(history, clock=self.clock)
+        end = {each.symbol: each.last + 1 for each in holes}
+        self.cursor = Cursor(
+            Position(symbol, 0, next_id, tuple(h for h in holes if h.symbol == symbol))
+            for symbol, next_id in end.items()
+        )
+        self.got: list[Trade] = []
+        self.repairer.look_at(self.cursor.holes())
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen"
+            self.turn()
+            time.sleep(0.002)
+
+    def turn(self) -> None:
+        for repaired in self.repairer.take():
+            assert len(repaired.trades) <= module.PAGE
+            self.got += self.cursor.admit(repaired.trades, 0)
+            if repaired.reason:
+                self.cursor.note(repaired.hole, repaired.reason)
+        self.repairer.look_at(self.cursor.holes())
+
+
+@pytest.fixture
+def rig() -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(*arguments: Any) -> Rig:
+        rigs.append(Rig(*arguments))
+        return rigs[-1]
+
+    yield make
+    for each in rigs:
+        each.repairer.stop()
+
+
+def test_holes_are_filled_page_by_page_oldest_first(rig: Callable[..., Rig]) -> None:
+    eth = trades(range(50, 60), "ETHUSDT")
+    history = FakeHistory([*trades(range(10_000)), *eth])
+    young = hole(20, 22, since=9)
+    old = hole(50, 59, "ETHUSDT", since=1)
+    middle = hole(3_000, 5_499, since=5)
+    filled = rig(history, young, middle, old)
+    filled.until(lambda: not filled.cursor.holes())
+    assert filled.got == [*eth, *trades(range(3_000, 5_500)), *trades(range(20, 23))]
+    # Each page once, and nothing that is not missing.
+    assert history.asked == [
+        ("ETHUSDT", 50, 10),
+        ("BTCUSDT", 3_000, 1_000),
+        ("BTCUSDT", 4_000, 1_000),
+        ("BTCUSDT", 5_000, 500),
+        ("BTCUSDT", 20, 3),
+    ]
+    assert filled.cursor.repeats == 0
+
+
+def test_what_the_exchange_does_not_have_stays_named_and_the_rest_is_filled(
+    rig: Callable[..., Rig],
+) -> None:
+    history = FakeHistory([*trades(range(10, 14)), *trades(range(17, 30))])
+    filled = rig(history, hole(10, 20))
+    filled.until(lambda: filled.cursor.holes() == [hole(14, 16)._replace(**missing(1))])
+    assert filled.got == [*trades(range(10, 14)), *trades(range(17, 21))]
+
+
+def test_a_hole_that_cannot_be_filled_is_tried_later_and_later(rig: Callable[..., Rig]) -> None:
+    history = FakeHistory([])
+    filled = rig(history, hole(5, 7))
+    waits = []
+    for attempt in range(1, 13):
+        filled.until(partial(has_failed, filled, attempt))
+        assert len(history.asked) == attempt
+        # Just before its time it is left alone.
+        pause = min(module.FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+        filled.clock.now += pause - 0.001
+        for _ in range(10):
+            filled.turn()
+            time.sleep(0.002)
+        assert len(history.asked) == attempt
+        filled.clock.now += 0.002
+        waits.append(pause)
+    assert waits[:3] == [4, 8, 16]
+    assert waits[-1] == LONGEST_PAUSE
+
+
+def test_after_weeks_of_attempts_there_is_another(rig: Callable[..., Rig]) -> None:
+    history = FakeHistory([], Unavailable("down"))
+    filled = rig(history, hole(5, 7, attempts=5_000))
+    filled.until(lambda: filled.cursor.holes()[0].attempts == 5_001)
+    filled.clock.now += LONGEST_PAUSE
+    filled.until(lambda: filled.cursor.holes()[0].attempts == 5_002)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Unavailable("no answer"), "no answer"),
+        (Refused("no key", remedy="get one"), "no key; get one"),
+        (ZeroDivisionError("ours"), "ZeroDivisionError: ours"),
+    ],
+    ids=["unavailable", "refused", "a fault"],
+)
+def test_a_failure_is_the_holes_reason_and_the_others_go_on(
+    rig: Callable[..., Rig], error: Exception, reason: str
+) -> None:
+    history = FakeHistory(trades(range(100)), error)
+    filled = rig(history, hole(5, 7, since=1), hole(20, 22, since=2))
+    filled.until(lambda: len(filled.cursor.holes()) == 1)
+    (left,) = filled.cursor.holes()
+    assert left == hole(5, 7, since=1, attempts=1, reason=reason)
+    filled.clock.now += module.FIRST_PAUSE * 2
+    filled.until(lambda: not filled.cursor.holes())
+    assert sorted(filled.got) == [*trades(range(5, 8)), *trades(range(20, 23))]
+
+
+def test_answers_are_held_against_the_question(rig: Callable[..., Rig]) -> None:
+    """Nothing but what is missing comes out, whatever a server gives."""
+    history = FakeHistory([], trades([3, 4, 5, 6, 9, 12]))
+    filled = rig(history, hole(5, 10))
+    filled.until(lambda: bool(filled.cursor.holes()[-1].attempts))
+    assert filled.got == trades([5, 6, 9])
+    assert [(each.first, each.last) for each in filled.cursor.holes()] == [(7, 8), (10, 10)]
+
+
+def test_it_does_not_run_ahead_of_who_takes(rig: Callable[..., Rig]) -> None:
+    history = FakeHistory(trades(range(20_000)))
+    filled = rig(history, hole(0, 19_999))
+    deadline = time.monotonic() + PATIENCE
+    while len(history.asked) < module.AHEAD + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(0.1)  # it has every chance to ask for more
+    assert len(history.asked) == module.AHEAD + 1
+    filled.until(lambda: not filled.cursor.holes())
+    assert filled.got == trades(range(20_000))
+    assert len(history.asked) == 20
+
+
+def test_a_hole_that_fills_by_itself_is_not_asked_for_again(rig: Callable[..., Rig]) -> None:
+    history = FakeHistory([], Unavailable("down"))
+    filled = rig(history, hole(5, 7))
+    filled.until(lambda: filled.cursor.holes()[0].attempts == 1)
+    filled.cursor.admit(trades([5, 6, 7]), 0)
+    filled.turn()
+    filled.clock.now += LONGEST_PAUSE
+    time.sleep(0.1)
+    assert len(history.asked) == 1
+
+
+@pytest.fixture
+def market() -> Iterator[LocalExchange]:
+    with LocalExchange(trades(range(1, 3_001)), wait_for=0) as exchange:
+        assert exchange.wait_finished(PATIENCE)
+        yield exchange
+
+
+def rest(exchange: LocalExchange) -> BinanceRest:
+    return BinanceRest(endpoints(ws_url=exchange.ws_url, rest_url=exchange.rest_url))
+
+
+def test_against_the_rest_of_an_exchange(market: LocalExchange, rig: Callable[..., Rig]) -> None:
+    market.fault("rest_gap", symbol="BTCUSDT", first=1_500, last=1_509)
+    filled = rig(rest(market), hole(100, 2_600))
+    filled.until(lambda: [h.attempts for h in filled.cursor.holes()] == [1])
+    assert filled.cursor.holes() == [hole(1_500, 1_509)._replace(**missing(1))]
+    market.lift()
+    filled.clock.now += LONGEST_PAUSE
+    filled.until(lambda: not filled.cursor.holes())
+    assert sorted(filled.got) == trades(range(100, 2_601))
+
+
+def test_an_exchange_that_fails_for_a_while(market: LocalExchange, rig: Callable[..., Rig]) -> None:
+    market.fault("rest_error", count=1, status=502)
+    filled = rig(rest(market), hole(100, 200))
+    filled.until(lambda: [h.attempts for h in filled.cursor.holes()] == [1])
+    assert "502" in filled.cursor.holes()[0].reason
+    filled.clock.now += LONGEST_PAUSE
+    filled.until(lambda: not filled.cursor.holes())
+    assert filled.got == trades(range(100, 201))
+
+
+def has_failed(rig: Rig, attempts: int) -> bool:
+    return rig.cursor.holes()[0].attempts == attempts
+
+
+def missing(attempts: int) -> dict[str, Any]:
+    return {"attempts": attempts, "reason": "the exchange does not have these ids"}

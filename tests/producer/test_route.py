@@ -1,0 +1,106 @@
+"""Routing: pure decisions over observations."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.clouds.ports import ControlRecord
+from mcloud.cost.marginal import message_cost
+from mcloud.cost.prices import PRICES
+from mcloud.producer.route import MODES, Observation, Route, choose
+
+SITES = ("aws", "gcp")
+
+
+def record(epoch: int, primary: str) -> ControlRecord:
+    return ControlRecord(epoch, primary, "manual", "because", "somebody", 1.0)
+
+
+def test_both_sends_everywhere() -> None:
+    assert choose("both", SITES, Observation()).sites == SITES
+
+
+def test_primary_follows_the_highest_epoch_whoever_tells_it() -> None:
+    seen = Observation(records={"aws": record(3, "aws"), "gcp": record(4, "gcp")})
+    assert choose("primary", SITES, seen) == Route(("gcp",), "primary of epoch 4: because")
+
+
+def test_primary_without_a_record_is_the_first_site_and_says_so() -> None:
+    route = choose("primary", SITES, Observation())
+    assert route.sites == ("aws",)
+    assert "no control record" in route.reason
+
+
+def test_a_primary_that_is_not_served_is_named() -> None:
+    route = choose("primary", SITES, Observation(records={"aws": record(1, "gcp-east")}))
+    assert route.sites == ("aws",)
+    assert "gcp-east" in route.reason
+
+
+def test_nearest_changes_only_for_a_clear_gain() -> None:
+    current = choose("nearest", SITES, Observation(latencies={"aws": 0.1, "gcp": 0.2}))
+    assert current.sites == ("aws",)
+    near = Observation(latencies={"aws": 0.1, "gcp": 0.08})
+    assert choose("nearest", SITES, near, current) == current
+    clear = Observation(latencies={"aws": 0.1, "gcp": 0.06})
+    assert choose("nearest", SITES, clear, current).sites == ("gcp",)
+
+
+def test_nearest_leaves_a_site_that_does_not_answer() -> None:
+    current = Route(("aws",), "it was near")
+    assert choose("nearest", SITES, Observation(latencies={"gcp": 9.0}), current).sites == ("gcp",)
+    assert choose("nearest", SITES, Observation(), current) == current
+
+
+def test_cheapest_takes_the_cheaper() -> None:
+    seen = Observation(costs={"aws": Decimal("0.00002"), "gcp": Decimal("0.000001")})
+    assert choose("cheapest", SITES, seen).sites == ("gcp",)
+
+
+@given(
+    st.sampled_from(MODES),
+    st.dictionaries(st.sampled_from(SITES), st.floats(0, 10)),
+    st.dictionaries(st.sampled_from(SITES), st.decimals(0, 1, places=9)),
+    st.sampled_from([None, Route(("aws",), ""), Route(("gcp",), ""), Route(SITES, "")]),
+)
+def test_any_observation_gives_a_route_to_known_sites(
+    mode: str, latencies: dict[str, float], costs: dict[str, Decimal], current: Route | None
+) -> None:
+    route = choose(mode, SITES, Observation(latencies=latencies, costs=costs), current)
+    assert route.sites
+    assert set(route.sites) <= set(SITES)
+    # Asked again with nothing new, it stays.
+    assert choose(mode, SITES, Observation(latencies=latencies, costs=costs), route) == route
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_message_is_free_at_most_until_the_free_tiers_are_used_up(cloud: str) -> None:
+    costs = [message_cost(cloud, 5_000, sent) for sent in (0, 10**4, 10**6, 10**7, 10**9)]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[-1]
+
+
+def test_the_marginal_cost_by_hand() -> None:
+    # 3 SQS requests, 1 call, 0.025 GB-s, 2 write units, 1 read unit, 1 PUT; all free tiers used up
+    by_hand = (
+        3 * Decimal("0.4e-6")
+        + Decimal("0.2e-6")
+        + Decimal("0.025") * Decimal("0.0000133334")
+        + 2 * Decimal("0.625e-6")
+        + Decimal("0.125e-6")
+        + Decimal("0.005e-3")
+    )
+    assert message_cost("aws", 64 * 1024, 10**9) == by_hand
+    assert message_cost("aws", 64 * 1024 + 1, 10**9) == by_hand + 3 * Decimal("0.4e-6")
+    assert message_cost("gcp", 100, 0) == 0
+
+
+def test_every_price_names_its_source() -> None:
+    for price in PRICES.values():
+        assert price.usd > 0
+        assert price.per > 0
+        assert price.source.startswith("https://")
+        assert len(price.date) == len("2026-11-22")
+        assert price.region

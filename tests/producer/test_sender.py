@@ -1,0 +1,316 @@
+"""One site's way out of the spool: nothing is lost, whatever the queue does."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mcloud.clouds.ports import Unsent
+from mcloud.errors import Contention, Refused, Unavailable
+from mcloud.feed.binance.rest import Throttled
+from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
+from mcloud.producer.sender import Sender
+from mcloud.producer.spool import Spool
+
+from .queues import FakeQueue
+from .sources import PATIENCE
+from .spools import bodies, entry, fill
+
+THROTTLED = Unsent(0, "throttled", False)
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool.open(tmp_path / "spool", ("aws", "gcp")) as opened:
+        yield opened
+
+
+class Start:
+    """Starts senders without pauses, and closes them."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._senders: list[Sender] = []
+
+    def __call__(
+        self,
+        queue: FakeQueue,
+        *,
+        site: str = "aws",
+        threads: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[float, float], float] = lambda low, high: 0.0,
+    ) -> Sender:
+        sender = Sender(site, queue, self._spool, threads=threads, clock=clock, jitter=jitter)
+        self._senders.append(sender)
+        return sender
+
+    def close(self) -> None:
+        for sender in self._senders:
+            sender.close()
+
+
+@pytest.fixture
+def start(spool: Spool) -> Iterator[Start]:
+    starting = Start(spool)
+    yield starting
+    starting.close()
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (),
+        (Unavailable("down"),) * 4,
+        ([THROTTLED, Unsent(3, "throttled", False)],) * 5,
+        (Unavailable("down"), [Unsent(index, "throttled", False) for index in range(10)]) * 3,
+    ],
+    ids=["sound", "down", "throttled in part", "all of it"],
+)
+@pytest.mark.parametrize("threads", [1, 5])
+def test_all_of_it_arrives_once(spool: Spool, start: Start, answers: tuple, threads: int) -> None:  # type: ignore[type-arg]
+    queue = FakeQueue(*answers)
+    spool.append([entry(id_) for id_ in range(300)])
+    sender = start(queue, threads=threads)
+    eventually(lambda: not sender.delivery.waiting)
+    assert sorted(arrived(queue)) == sorted(bodies(range(300)))
+    delivery = sender.delivery
+    assert (delivery.messages, delivery.trades, delivery.waiting_trades) == (300, 300, 0)
+    assert (delivery.error, delivery.breaker, delivery.refused) == ("", CLOSED, False)
+    assert delivery.latency is not None
+    assert spool.pending("gcp").messages == 300  # another site's is not touched
+
+
+def test_the_oldest_goes_first_and_the_refused_of_a_batch_alone_again(
+    spool: Spool, start: Start
+) -> None:
+    queue = FakeQueue([Unsent(1, "throttled", False), Unsent(8, "throttled", False)])
+    fill(spool, range(12))
+    sender = start(queue, threads=1)
+    eventually(lambda: not sender.delivery.waiting)
+    first = [id_ for id_ in range(10) if id_ not in (1, 8)]
+    assert arrived(queue) == bodies([*first, 1, 8, 10, 11])
+
+
+def test_a_failure_is_told_and_forgotten_after_a_success(
+    spool: Spool, start: Start, release: threading.Event
+) -> None:
+    queue = FakeQueue(Unavailable("SQS is down"), lambda: release.wait(PATIENCE))
+    fill(spool, [1])
+    sender = start(queue, threads=1)
+    queue.wait_for(lambda: queue.calls == 2)
+    delivery = sender.delivery
+    assert (delivery.waiting, delivery.error, delivery.latency) == (1, "SQS is down", None)
+    release.set()
+    eventually(lambda: not sender.delivery.waiting and not sender.delivery.error)
+    assert sender.delivery.messages == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Refused("no such queue", remedy="deploy it"), "no such queue; deploy it"),
+        (Contention("never heard of"), "never heard of"),
+        (ZeroDivisionError("a fault of ours"), "ZeroDivisionError: a fault of ours"),
+        ([THROTTLED, Unsent(1, "too long", True)], "too long"),
+    ],
+    ids=["refused", "ours", "a fault", "one of them"],
+)
+def test_a_refusal_is_reported_at_once_and_tried_again_later(
+    spool: Spool, start: Start, answer: Exception | list[Unsent], error: str
+) -> None:
+    clock = Clock()
+    queue = FakeQueue(answer)
+    spool.append([entry(id_) for id_ in range(2)])
+    sender = start(queue, threads=1, clock=clock)
+    eventually(lambda: sender.delivery.error != "")
+    delivery = sender.delivery
+    assert (delivery.error, delivery.refused, delivery.waiting) == (error, True, 2)
+    assert (queue.calls, queue.taken) == (1, [])
+    clock.now += 29
+    time.sleep(0.6)  # longer than it takes to look again
+    assert queue.calls == 1
+    clock.now += 1.5
+    eventually(lambda: not sender.delivery.waiting)
+    assert sender.delivery.refused is False
+    assert arrived(queue) == bodies([0, 1])
+
+
+def test_a_wait_that_is_asked_for_is_obeyed(spool: Spool, start: Start) -> None:
+    clock = Clock()
+    queue = FakeQueue(Throttled("too many requests", 7.0))
+    fill(spool, [1])
+    sender = start(queue, threads=3, clock=clock)
+    eventually(lambda: sender.delivery.error != "")
+    clock.now += 6.9
+    time.sleep(0.6)
+    assert queue.calls == 1
+    clock.now += 0.2
+    eventually(lambda: not sender.delivery.waiting)
+    assert queue.calls == 2
+
+
+def test_the_breaker_opens_and_lets_one_through(
+    spool: Spool, start: Start, release: threading.Event
+) -> None:
+    clock = Clock()
+    down = Unavailable("down")
+    queue = FakeQueue(down, down, down, lambda: release.wait(PATIENCE))
+    fill(spool, range(60))
+    # The first two failures do not count for the clock; the third one's pause is long.
+    sender = start(queue, threads=1, clock=clock, jitter=lambda low, high: 0 if high < 2 else high)
+    eventually(lambda: sender.delivery.breaker == OPEN)
+    assert (queue.calls, sender.delivery.waiting) == (3, 60)
+    clock.now += 2
+    queue.wait_for(lambda: queue.calls == 4)
+    assert sender.delivery.breaker == HALF_OPEN
+    release.set()
+    eventually(lambda: not sender.delivery.waiting)
+    assert sender.delivery.breaker == CLOSED
+
+
+def test_of_many_threads_one_tries_a_site_that_was_away(
+    spool: Spool, start: Start, release: threading.Event
+) -> None:
+    clock = Clock()
+    barrier = threading.Barrier(5, timeout=PATIENCE)
+
+    def fail() -> None:
+        barrier.wait()
+        raise Unavailable("down")
+
+    queue = FakeQueue(*[fail] * 5, lambda: release.wait(PATIENCE))
+    fill(spool, range(100))
+    sender = start(queue, threads=5, clock=clock, jitter=lambda low, high: high)
+    eventually(lambda: sender.delivery.breaker == OPEN and not spool._outboxes["aws"].taken)
+    clock.now += 10
+    queue.wait_for(lambda: queue.calls == 6)
+    time.sleep(0.6)
+    assert (queue.calls, sender.delivery.breaker) == (6, HALF_OPEN)
+    release.set()
+    eventually(lambda: not sender.delivery.waiting)
+
+
+def test_a_site_that_takes_some_of_each_batch_is_not_left_alone(spool: Spool, start: Start) -> None:
+    queue = FakeQueue(*[[THROTTLED]] * 3)
+    fill(spool, range(30))
+    pauses: list[float] = []
+
+    def note(low: float, high: float) -> float:
+        pauses.append(high)
+        return 0.0
+
+    sender = start(queue, threads=1, jitter=note)
+    eventually(lambda: not sender.delivery.waiting)
+    assert pauses == [0.5, 0.5, 0.5]
+
+
+def test_an_outage_of_days_is_waited_out() -> None:
+    clock = Clock()
+    breaker = Breaker(clock, lambda low, high: high)
+    for _ in range(5_000):
+        breaker.fail()
+    assert breaker.wait() == LONGEST_PAUSE
+
+
+def test_a_call_that_hangs_costs_nobody_else_anything(
+    spool: Spool, start: Start, release: threading.Event
+) -> None:
+    hanging, good = FakeQueue(lambda: release.wait(PATIENCE)), FakeQueue()
+    fill(spool, range(3))
+    sender = start(hanging)
+    hanging.wait_for(lambda: hanging.calls == 1)
+    fill(spool, range(3, 50))
+    other = start(good, site="gcp")
+    # Neither the site's other thread nor the other site waits.
+    eventually(lambda: sender.delivery.waiting == 3 and not other.delivery.waiting)
+    assert sorted(arrived(good)) == sorted(bodies(range(50)))
+    release.set()
+    eventually(lambda: not sender.delivery.waiting)
+    assert sorted(arrived(hanging)) == sorted(bodies(range(50)))
+
+
+def test_what_was_accepted_and_could_not_be_noted_is_noted_later(
+    spool: Spool, start: Start, tmp_path: Path
+) -> None:
+    queue = FakeQueue([THROTTLED])
+    fill(spool, range(30))
+    spool._db.execute("PRAGMA busy_timeout = 5")
+    with closing(sqlite3.connect(tmp_path / "spool", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        sender = start(queue)
+        eventually(lambda: "cannot be used" in sender.delivery.error)
+        assert queue.taken
+        assert sender.delivery.waiting == 30
+        other.execute("ROLLBACK")
+    eventually(lambda: not sender.delivery.waiting)
+    assert sorted(arrived(queue)) == sorted(bodies(range(30)))  # each of them once
+    assert sender.delivery.messages == 30
+
+
+def test_a_message_that_cannot_be_read_is_reported_and_ends_no_thread(
+    spool: Spool, start: Start
+) -> None:
+    queue = FakeQueue()
+    fill(spool, [1])
+    spool._db.execute("UPDATE message SET last_id = 2")
+    sender = start(queue, threads=1)
+    eventually(lambda: "was damaged while it was open" in sender.delivery.error)
+    spool._db.execute("UPDATE message SET last_id = 1")
+    eventually(lambda: not sender.delivery.waiting)
+    assert arrived(queue) == bodies([1])
+
+
+def test_closed_it_takes_nothing_more(spool: Spool, start: Start, release: threading.Event) -> None:
+    queue = FakeQueue(lambda: release.wait(PATIENCE), for_ever=True)
+    spool.append([entry(id_) for id_ in range(50)])
+    sender = start(queue)
+    queue.wait_for(lambda: queue.calls == 2)
+    sender.close()
+    release.set()
+    eventually(lambda: sender.delivery.waiting == 30)
+    assert (queue.calls, sender.delivery.messages) == (2, 20)
+
+
+def test_a_call_may_outlive_the_spool(tmp_path: Path, release: threading.Event) -> None:
+    queue = FakeQueue(lambda: release.wait(PATIENCE))
+    with Spool.open(tmp_path / "spool", ("aws",)) as spool:
+        spool.append([entry(1, sites=["aws"])])
+        sender = Sender("aws", queue, spool, threads=1)
+        queue.wait_for(lambda: queue.calls == 1)
+        thread = next(each for each in threading.enumerate() if each.name == "send-aws")
+        sender.close()
+    release.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    with Spool.open(tmp_path / "spool", ("aws",)) as spool:
+        assert spool.pending("aws").messages == 1  # it comes again
+
+
+def arrived(queue: FakeQueue) -> list[str]:
+    return [message.body.rstrip() for message in queue.taken]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)

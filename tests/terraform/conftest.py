@@ -1,0 +1,110 @@
+"""Both modules, planned once for all tests that only look."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mcloud.infra.bundle import build
+from mcloud.local import children
+
+from .module import Module, aws_module, gcp_module, provider_mirror, terraform
+
+PROJECT = "mcloud-test"
+START = 30.0  # seconds that the embedded AWS gets to start
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The functions' bundles as files, by cloud."""
+    folder = tmp_path_factory.mktemp("bundles")
+    paths = {cloud: folder / f"{cloud}.zip" for cloud in ("aws", "gcp")}
+    for cloud, path in paths.items():
+        path.write_bytes(build(cloud))
+    return {cloud: str(path) for cloud, path in paths.items()}
+
+
+@pytest.fixture(scope="session")
+def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An embedded AWS of these tests' own, empty."""
+    terraform()
+    provider_mirror()
+    pytest.importorskip("ministack", reason="the embedded AWS needs the extra `local`")
+    home = tmp_path_factory.mktemp("embedded-aws")
+    (port,) = children.free_ports(1)
+    child = children.aws(port, home / "data")
+    process = child.start(home, home / "log")
+    try:
+        give_up = time.monotonic() + START
+        while not children.answers(child.address):
+            assert time.monotonic() < give_up, (home / "log").read_text()
+            time.sleep(0.1)
+        yield f"http://{child.address}"
+    finally:
+        children.stop([process], patience=5)
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory, endpoint_url: str) -> Module:
+    """The AWS module, for plans."""
+    return aws_module(tmp_path_factory.mktemp("terraform") / "aws", endpoint_url)
+
+
+@pytest.fixture(scope="session")
+def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
+    """Everything that the AWS module can make, with its defaults."""
+    return aws.plan(
+        bundle=bundles["aws"],
+        anomaly_bundle=bundles["aws"],
+        alert_email="ops@example.com",
+        monthly_budget=50,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
+    """A second stack, with nothing that can be left out."""
+    return aws.plan(name="other", bundle=bundles["aws"])
+
+
+@pytest.fixture(scope="session")
+def gcp(tmp_path_factory: pytest.TempPathFactory) -> Module:
+    """The Google module, for plans."""
+    return gcp_module(tmp_path_factory.mktemp("terraform") / "gcp")
+
+
+@pytest.fixture(scope="session")
+def small_gcp_plan(gcp: Module, bundles: dict[str, str]) -> dict[str, Any]:
+    """A second stack, with nothing that can be left out."""
+    return gcp.plan(name="other", project=PROJECT, bundle=bundles["gcp"])
+
+
+@pytest.fixture(scope="session")
+def gcp_plan(gcp: Module, gcp_everything: dict[str, object]) -> dict[str, Any]:
+    """Everything that the Google module can make, with its defaults."""
+    return gcp.plan(**gcp_everything)
+
+
+@pytest.fixture(scope="session")
+def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
+    """The variables that make all that the Google module can make."""
+    return {
+        "project": PROJECT,
+        "bundle": bundles["gcp"],
+        "anomaly_bundle": bundles["gcp"],
+        "alert_email": "ops@example.com",
+        "billing_account": "012345-6789AB-CDEF01",
+        "trusted_principals": ["group:traders@example.com"],
+    }
+
+
+@pytest.fixture(scope="session")
+def gcp_state(
+    tmp_path_factory: pytest.TempPathFactory, gcp_everything: dict[str, object]
+) -> list[dict[str, Any]]:
+    """Everything that the Google module can make, with its defaults, applied to nothing."""
+    module = gcp_module(tmp_path_factory.mktemp("terraform") / "gcp-state")
+    module.set(**gcp_everything)
+    module.apply()
+    return module.state()

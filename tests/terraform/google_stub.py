@@ -1,0 +1,230 @@
+"""A stand-in for Google's Terraform provider, for machines that cannot download it.
+
+It serves the argument and attribute names of hashicorp/google 6.50.0 (``google-6.50.0.json``, from
+the PyPI package cdktf-cdktf-provider-google 16.12.1) over Terraform's plugin protocol 6, and keeps
+what is applied in Terraform's own state: nothing is made anywhere. So Terraform itself finds
+unknown and missing arguments, wrong types, bad references, cycles, outputs and variables. What only
+Google's code checks (ranges, name patterns, conflicting arguments) is not looked at.
+
+``google_stub.py -- COMMAND [ARGUMENT …]`` runs COMMAND so that every terraform in it uses the
+stand-in. Needs the PyPI packages tf (for its protocol classes) and msgpack.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgpack  # type: ignore[import-not-found,import-untyped,unused-ignore]
+from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    tfplugin_pb2 as pb,
+)
+from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    tfplugin_pb2_grpc as rpc,
+)
+
+SCHEMA = json.loads((Path(__file__).parent / "google-6.50.0.json").read_text())
+SOURCE = "registry.terraform.io/hashicorp/google"
+UNKNOWN = msgpack.ExtType(0, b"\0")
+PROVIDER: dict[str, Any] = {
+    "project": {"type": "string"},
+    "region": {"type": "string"},
+    "zone": {"type": "string"},
+    "credentials": {"type": "string"},
+    "access_token": {"type": "string"},
+    "impersonate_service_account": {"type": "string"},
+    "billing_project": {"type": "string"},
+    "request_timeout": {"type": "string"},
+    "user_project_override": {"type": "bool"},
+    "default_labels": {"type": ["map", "string"]},
+}
+# Arguments of a resource that the real provider fills in when the module leaves them out.
+FILLED_IN = {"id", "project"}
+
+Spec = Mapping[str, Any]
+
+
+def main() -> None:
+    if len(sys.argv) < 3 or sys.argv[1] != "--":
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        socket = f"{folder}/google.sock"
+        unlimited = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+        ]
+        server = grpc.server(futures.ThreadPoolExecutor(4), options=unlimited)
+        rpc.add_ProviderServicer_to_server(GoogleStub(), server)
+        server.add_insecure_port(f"unix://{socket}")
+        server.start()
+        try:
+            code = subprocess.call(sys.argv[2:], env=os.environ | reattach(socket))
+        finally:
+            server.stop(0)
+    sys.exit(code)
+
+
+def reattach(socket: str) -> dict[str, str]:
+    """The variable that makes Terraform use a provider that runs already."""
+    provider = {
+        "Protocol": "grpc",
+        "ProtocolVersion": 6,
+        "Pid": os.getpid(),
+        "Test": True,
+        "Addr": {"Network": "unix", "String": socket},
+    }
+    return {"TF_REATTACH_PROVIDERS": json.dumps({SOURCE: provider})}
+
+
+class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
+    def GetMetadata(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not offered")
+
+    def GetProviderSchema(self, request: Any, context: Any) -> Any:
+        def schemas(kind: str) -> dict[str, Any]:
+            return {
+                name: pb.Schema(version=0, block=block(spec, top=True))
+                for name, spec in SCHEMA[kind].items()
+            }
+
+        return pb.GetProviderSchema.Response(
+            provider=pb.Schema(version=0, block=block(PROVIDER)),
+            resource_schemas=schemas("resources"),
+            data_source_schemas=schemas("data"),
+        )
+
+    def ValidateProviderConfig(self, request: Any, context: Any) -> Any:
+        return pb.ValidateProviderConfig.Response()
+
+    def ConfigureProvider(self, request: Any, context: Any) -> Any:
+        return pb.ConfigureProvider.Response()
+
+    def ValidateResourceConfig(self, request: Any, context: Any) -> Any:
+        return pb.ValidateResourceConfig.Response()
+
+    def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:
+        return pb.ValidateDataResourceConfig.Response()
+
+    def UpgradeResourceState(self, request: Any, context: Any) -> Any:
+        return pb.UpgradeResourceState.Response(
+            upgraded_state=pack(json.loads(request.raw_state.json))
+        )
+
+    def ReadResource(self, request: Any, context: Any) -> Any:
+        return pb.ReadResource.Response(new_state=request.current_state)
+
+    def ReadDataSource(self, request: Any, context: Any) -> Any:
+        name = request.type_name
+        state = settle(SCHEMA["data"][name], unpack(request.config), name, known=True, top=True)
+        return pb.ReadDataSource.Response(state=pack(state))
+
+    def PlanResourceChange(self, request: Any, context: Any) -> Any:
+        proposed = unpack(request.proposed_new_state)
+        if proposed is None or unpack(request.prior_state) is not None:
+            return pb.PlanResourceChange.Response(planned_state=request.proposed_new_state)
+        name = request.type_name
+        planned = settle(SCHEMA["resources"][name], proposed, name, known=False, top=True)
+        return pb.PlanResourceChange.Response(planned_state=pack(planned))
+
+    def ApplyResourceChange(self, request: Any, context: Any) -> Any:
+        planned = unpack(request.planned_state)
+        if planned is None:
+            return pb.ApplyResourceChange.Response(new_state=request.planned_state)
+        names = [planned.get("name"), planned.get("account_id"), request.type_name]
+        label = next(name for name in names if isinstance(name, str))
+        spec = SCHEMA["resources"][request.type_name]
+        return pb.ApplyResourceChange.Response(
+            new_state=pack(settle(spec, planned, label, known=True, top=True))
+        )
+
+    def StopProvider(self, request: Any, context: Any) -> Any:
+        return pb.StopProvider.Response()
+
+
+def block(spec: Spec, *, top: bool = False) -> Any:
+    """A recorded block's schema in the protocol's words."""
+    attributes, blocks = [], []
+    nesting = pb.Schema.NestedBlock.NestingMode
+    for name, item in sorted(spec.items()):
+        if "block" in item:
+            single = name == "timeouts"
+            blocks.append(
+                pb.Schema.NestedBlock(
+                    type_name=name,
+                    block=block(item["block"]),
+                    nesting=nesting.SINGLE if single else nesting.LIST,
+                    min_items=1 if item["required"] and not single else 0,
+                )
+            )
+            continue
+        required, answered = bool(item.get("required")), bool(item.get("computed"))
+        attributes.append(
+            pb.Schema.Attribute(
+                name=name,
+                type=json.dumps(type_of(item)).encode(),
+                required=required,
+                optional=not required and not answered,
+                computed=not required and (answered or (top and name in FILLED_IN)),
+            )
+        )
+    return pb.Schema.Block(attributes=attributes, block_types=blocks)
+
+
+def settle(
+    spec: Spec, value: Mapping[str, Any] | None, label: str, *, known: bool, top: bool = False
+) -> dict[str, Any]:
+    """Leave what only the cloud knows open (a plan), or make it up (after it)."""
+    out = dict(value or {})
+    for name, item in spec.items():
+        now = out.get(name)
+        if name == "timeouts" and "block" in item:
+            out.setdefault(name, None)
+        elif "block" in item:
+            inner = f"{label}-{name}"
+            out[name] = [settle(item["block"], one, inner, known=known) for one in now or []]
+        elif (item.get("computed") or (top and name in FILLED_IN)) and (
+            now is None or isinstance(now, msgpack.ExtType)
+        ):
+            out[name] = invent(name, type_of(item), label) if known else UNKNOWN
+        else:
+            out.setdefault(name, None)
+    return out
+
+
+def invent(name: str, kind: Any, label: str) -> Any:
+    """A plausible value for an attribute."""
+    if isinstance(kind, list):
+        return {} if kind[0] == "map" else []
+    if kind in ("number", "bool"):
+        return {"number": 1, "bool": False}[kind]
+    if name in ("email", "service_account_email"):
+        return f"{label}@stub.iam.gserviceaccount.com"
+    if name == "member":
+        return f"serviceAccount:{label}@stub.iam.gserviceaccount.com"
+    if name in ("uri", "url", "self_link"):
+        return f"https://{label}.stub"
+    return f"{label}-{name}"
+
+
+def type_of(item: Spec) -> Any:
+    """A recorded attribute's type in Terraform's JSON notation."""
+    return ["list", ["object", item["object"]]] if "object" in item else item.get("type", "string")
+
+
+def unpack(dynamic: Any) -> Any:
+    raw = dynamic.msgpack
+    return msgpack.unpackb(raw, raw=False, strict_map_key=False) if raw else None
+
+
+def pack(value: Any) -> Any:
+    return pb.DynamicValue(msgpack=msgpack.packb(value, use_bin_type=True))
+
+
+if __name__ == "__main__":
+    main()

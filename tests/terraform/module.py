@@ -1,0 +1,163 @@
+"""A Terraform module in a folder of its own, and terraform run in it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcloud.infra.bundle import shipped
+
+TESTS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Module:
+    """A copy of ``terraform/<cloud>``, initialised."""
+
+    folder: Path
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+    def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+        """What terraform says; fails where it ends with another code."""
+        run = subprocess.run(
+            (*self.command, *arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert run.returncode in codes, f"terraform {arguments}: {run.returncode}\n{run.stdout}"
+        return run.stdout
+
+    def set(self, **variables: object) -> None:
+        """The variables of all later runs."""
+        (self.folder / "terraform.tfvars.json").write_text(json.dumps(variables))
+
+    def plan(self, **variables: object) -> dict[str, Any]:
+        """What ``terraform show -json`` says of a plan with these variables."""
+        self.set(**variables)
+        self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan")
+        plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan.tfplan"))
+        return plan
+
+    def apply(self) -> None:
+        """Apply with the variables as they are."""
+        self.run("apply", "-input=false", "-no-color", "-auto-approve")
+
+    def changes(self) -> dict[str, list[str]]:
+        """What another plan would do, by address, with the variables as they are."""
+        self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan")
+        plan = json.loads(self.run("show", "-json", "plan.tfplan"))
+        actions = {
+            change["address"]: change["change"]["actions"] for change in plan["resource_changes"]
+        }
+        return {address: todo for address, todo in actions.items() if todo != ["no-op"]}
+
+    def outputs(self) -> dict[str, Any]:
+        outputs = json.loads(self.run("output", "-json"))
+        return {name: output["value"] for name, output in outputs.items()}
+
+    def state(self) -> list[dict[str, Any]]:
+        """Every resource that is there, as ``resources`` of a plan are."""
+        return resources(json.loads(self.run("show", "-json")).get("values", {}))
+
+
+def aws_module(folder: Path, endpoint_url: str) -> Module:
+    """The AWS module with the real provider, which talks to ``endpoint_url``.
+
+    Skips where there is no terraform, or nothing to take the provider from.
+    """
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    return _module("aws", folder, (terraform(),), environment, f"-plugin-dir={provider_mirror()}")
+
+
+def gcp_module(folder: Path) -> Module:
+    """The Google module with the stand-in provider. Skips where there is no terraform or no tf."""
+    for needed in ("tf", "msgpack"):
+        pytest.importorskip(needed, reason=f"the stand-in provider needs the PyPI package {needed}")
+    return _module(
+        "gcp", folder, (sys.executable, str(TESTS / "google_stub.py"), "--", terraform())
+    )
+
+
+def resources(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The resources in ``planned_values`` of a plan or ``values`` of a state."""
+    found: list[dict[str, Any]] = values.get("root_module", {}).get("resources", [])
+    return [each for each in found if each["mode"] == "managed"]
+
+
+def only(among: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    """The values of the one resource ``kind.name``."""
+    (found,) = [each for each in among if (each["type"], each["name"]) == (kind, name)]
+    values: dict[str, Any] = found["values"]
+    return values
+
+
+def terraform() -> str:
+    found = shutil.which("terraform")
+    if found is None:
+        pytest.skip("terraform is not installed")
+    return found
+
+
+@cache
+def provider_mirror() -> str:
+    """A local mirror with hashicorp/aws: TF_PLUGIN_DIR, or one that lies on this machine."""
+    named = os.environ.get("TF_PLUGIN_DIR")
+    if named:
+        return named
+    wanted = "registry.terraform.io/hashicorp/aws"
+    # What others downloaded or installed is no mirror.
+    pruned = "( -path /proc -o -name .terraform -o -name site-packages ) -prune"
+    try:
+        found = subprocess.run(
+            f"find / -xdev {pruned} -o -type d -path */{wanted} -print -quit".split(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=60,
+        ).stdout.strip()
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        found = ""
+    if not found:
+        pytest.skip("no local mirror of hashicorp/aws; name one in TF_PLUGIN_DIR")
+    return found.removesuffix(f"/{wanted}")
+
+
+def _module(
+    cloud: str,
+    folder: Path,
+    command: tuple[str, ...],
+    environment: dict[str, str] | None = None,
+    *init: str,
+) -> Module:
+    shutil.copytree(shipped("terraform") / cloud, folder, ignore=shutil.ignore_patterns(".*"))
+    settings = folder / "empty.tfrc"
+    settings.touch()
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TF_", "AWS_", "GOOGLE_", "CLOUDSDK_"))
+    }
+    own = {
+        "TF_CLI_CONFIG_FILE": str(settings),
+        "TF_IN_AUTOMATION": "1",
+        "CHECKPOINT_DISABLE": "1",
+    }
+    module = Module(folder, command, {**inherited, **own, **(environment or {})})
+    module.run("init", "-input=false", "-no-color", *init)
+    return module

@@ -1,0 +1,216 @@
+"""What the AWS module is going to make, and that its roles allow what the code calls."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from mcloud.infra.bundle import PACKAGE
+
+from .module import only, resources
+
+
+@pytest.fixture
+def planned(aws_plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return resources(aws_plan["planned_values"])
+
+
+def test_queue_outlives_the_function(planned: list[dict[str, Any]]) -> None:
+    queue = only(planned, "aws_sqs_queue", "trades")
+    function = only(planned, "aws_lambda_function", "processor")
+    assert queue["visibility_timeout_seconds"] >= 6 * function["timeout"]
+    for name in ("trades", "dlq"):
+        assert only(planned, "aws_sqs_queue", name)["message_retention_seconds"] == 14 * 86_400
+
+
+def test_mapping_answers_by_the_message(planned: list[dict[str, Any]]) -> None:
+    mapping = only(planned, "aws_lambda_event_source_mapping", "trades")
+    assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
+    assert mapping["batch_size"] == 100
+    assert 1 <= mapping["maximum_batching_window_in_seconds"] <= 5  # SQS wants one above 10
+    function = only(planned, "aws_lambda_function", "processor")
+    (scaling,) = mapping["scaling_config"]
+    assert scaling["maximum_concurrency"] <= function["reserved_concurrent_executions"]
+
+
+def test_processor(planned: list[dict[str, Any]]) -> None:
+    function = only(planned, "aws_lambda_function", "processor")
+    assert function["architectures"] == ["arm64"]
+    assert function["handler"] == "processor.handler"
+    (environment,) = function["environment"]
+    assert environment["variables"]["CANDLES_TABLE"] == "mcloud-candles"
+    assert environment["variables"]["CONTROL_TABLE"] == "mcloud-control"
+    assert function["logging_config"][0]["log_format"] == "JSON"
+
+
+def test_tables(planned: list[dict[str, Any]]) -> None:
+    keys = {"candles": ("symbol", "timestamp"), "control": ("kind", "key")}
+    for name, (hash_key, range_key) in keys.items():
+        table = only(planned, "aws_dynamodb_table", name)
+        assert (table["hash_key"], table["range_key"]) == (hash_key, range_key)
+        assert {each["type"] for each in table["attribute"]} == {"S"}
+        assert table["billing_mode"] == "PAY_PER_REQUEST"
+        assert table["deletion_protection_enabled"]
+        assert table["server_side_encryption"][0]["enabled"]
+    assert only(planned, "aws_dynamodb_table", "candles")["stream_view_type"] == "NEW_IMAGE"
+
+
+def test_everything_is_tagged(planned: list[dict[str, Any]]) -> None:
+    taggable = [each for each in planned if "tags_all" in each.get("values", {})]
+    assert len(taggable) > 20
+    for each in taggable:
+        tags = each["values"]["tags_all"]
+        assert tags == {"application": "mcloud", "stack": "mcloud"}, each["address"]
+
+
+# What a component does, as methods of the adapters.
+PROCESSOR = {
+    "archive.S3Archive": ["put"],
+    "candles.DynamoCandles": ["update"],
+    "control.DynamoControl": ["beat"],
+}
+PRODUCER = {"queue.SqsQueue": ["send"], "control.DynamoControl": ["heartbeats"]}
+REPLICATOR = {
+    "archive.S3Archive": ["put", "get", "list"],
+    "candles.DynamoCandles": ["update", "range", "last"],
+    "control.DynamoControl": ["beat", "heartbeats"],
+}
+OPERATOR = {
+    "queue.SqsQueue": ["depth", "dead_letter_depth", "dead_letters"],
+    "archive.S3Archive": ["get", "list"],
+    "candles.DynamoCandles": ["range", "last"],
+    "control.DynamoControl": ["heartbeats"],
+    "metrics.CloudWatchMetrics": ["invocations"],
+    "probe.AwsProbe": ["__init__"],
+}
+# What Lambda itself does in the name of a function's role.
+LAMBDA = {
+    *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),  # the mapping
+    "sqs:SendMessage",  # dead_letter_config
+    *("logs:CreateLogStream", "logs:PutLogEvents"),
+    *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+}
+SERVICES = {
+    "archive": ["s3"],
+    "candles": ["dynamodb"],
+    "control": ["dynamodb"],
+    "metrics": ["cloudwatch"],
+    "probe": ["sqs", "lambda", "dynamodb", "s3"],
+    "queue": ["sqs"],
+}
+# Calls that go by another name in a policy.
+ACTIONS = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+}
+
+
+def test_processor_may_do_what_it_does_and_no_more(aws_plan: dict[str, Any]) -> None:
+    assert allowed(aws_plan, "processor") == calls(PROCESSOR) | LAMBDA
+
+
+def test_the_processor_uses_these_methods() -> None:
+    # The table above against the function's own text.
+    source = (PACKAGE / "processor" / "ingest.py").read_text()
+    source += (PACKAGE / "processor" / "pulse.py").read_text()
+    tree = ast.parse(source)
+    used = {
+        (node.func.value.id if isinstance(node.func.value, ast.Name) else node.func.value.attr)
+        + f".{node.func.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name | ast.Attribute)
+    }
+    stores = {each for each in used if each.split(".")[0] in ("archive", "candles", "_control")}
+    assert stores == {"archive.put", "candles.update", "_control.beat"}
+
+
+def test_operator_may_look_and_no_more(aws_plan: dict[str, Any]) -> None:
+    assert allowed(aws_plan, "operator") == calls(OPERATOR)
+
+
+def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -> None:
+    assert calls(PRODUCER) <= allowed(aws_plan, "producer")
+    assert calls(REPLICATOR) <= allowed(aws_plan, "replicator")
+
+
+def test_only_traces_and_metrics_are_allowed_everywhere(aws_plan: dict[str, Any]) -> None:
+    everywhere = {
+        action
+        for role in ("processor", "producer", "replicator", "operator", "anomaly", "scheduler")
+        for statement in statements(aws_plan, role)
+        if statement["resources"].get("constant_value") == ["*"]
+        for action in statement["actions"]["constant_value"]
+    }
+    assert everywhere == {
+        *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+        "cloudwatch:GetMetricData",
+    }
+
+
+def allowed(plan: dict[str, Any], role: str) -> set[str]:
+    """The actions in a role's policy."""
+    return {
+        action
+        for statement in statements(plan, role)
+        for action in statement["actions"]["constant_value"]
+    }
+
+
+def statements(plan: dict[str, Any], role: str) -> list[dict[str, Any]]:
+    """A role's policy as it is written: what it resolves to is not known before an apply."""
+    (document,) = [
+        each
+        for each in plan["configuration"]["root_module"]["resources"]
+        if (each["type"], each["name"]) == ("aws_iam_policy_document", role)
+    ]
+    found: list[dict[str, Any]] = document["expressions"]["statement"]
+    return found
+
+
+def calls(component: dict[str, list[str]]) -> set[str]:
+    """The actions of all calls that these methods make, read off the adapters' source."""
+    found = set()
+    for adapter, methods in component.items():
+        module, _, name = adapter.partition(".")
+        body = methods_of(PACKAGE / "clouds" / "aws" / f"{module}.py", name)
+        seen: set[str] = set()
+        todo = list(methods)
+        while todo:
+            method = todo.pop()
+            seen.add(method)
+            words = words_in(body[method])
+            found |= {
+                ACTIONS.get(f"{service}:{operations[word]}", f"{service}:{operations[word]}")
+                for service in SERVICES[module]
+                for operations in [operations_of(service)]
+                for word in words & set(operations)
+            }
+            todo += (words & set(body)) - seen
+    return found
+
+
+def methods_of(path: Path, name: str) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(path.read_text())
+    (found,) = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == name]
+    return {each.name: each for each in found.body if isinstance(each, ast.FunctionDef)}
+
+
+def words_in(method: ast.FunctionDef) -> set[str]:
+    """Every attribute and every text in it: ``client.query`` and ``get_paginator("query")``."""
+    attributes = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+    texts = {node.value for node in ast.walk(method) if isinstance(node, ast.Constant)}
+    return attributes | {text for text in texts if isinstance(text, str)}
+
+
+def operations_of(service: str) -> dict[str, str]:
+    """The API's operations by the names of boto3's methods."""
+    client = boto3.client(
+        service, region_name="us-east-1", aws_access_key_id="-", aws_secret_access_key="-"
+    )
+    mapping: dict[str, str] = client.meta.method_to_api_mapping
+    return mapping

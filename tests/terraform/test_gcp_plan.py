@@ -1,0 +1,164 @@
+"""What the Google module makes, and what checkov has no rule for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .conftest import PROJECT
+from .module import Module, gcp_module, only, resources
+
+DATABASE = f'resource.name == "projects/{PROJECT}/databases/mcloud"'
+
+
+def test_messages_that_fail_are_dead_lettered(gcp_state: list[dict[str, Any]]) -> None:
+    subscription = only(gcp_state, "google_pubsub_subscription", "processor")
+    dlq_topic = only(gcp_state, "google_pubsub_topic", "dlq")
+    (policy,) = subscription["dead_letter_policy"]
+    assert policy == {"dead_letter_topic": dlq_topic["id"], "max_delivery_attempts": 5}
+    # A topic without a subscription keeps nothing.
+    dlq = only(gcp_state, "google_pubsub_subscription", "dlq")
+    assert dlq["topic"] == dlq_topic["id"]
+    for each in (subscription, dlq):
+        assert each["message_retention_duration"] == f"{14 * 86_400}s"
+        assert each["expiration_policy"] == [{"ttl": ""}]
+
+
+def test_pubsub_may_dead_letter(gcp_state: list[dict[str, Any]]) -> None:
+    publisher = only(gcp_state, "google_pubsub_topic_iam_member", "dlq_publisher")
+    subscriber = only(gcp_state, "google_pubsub_subscription_iam_member", "dlq_subscriber")
+    assert (publisher["topic"], publisher["role"]) == (
+        "mcloud-trades-dlq",
+        "roles/pubsub.publisher",
+    )
+    assert subscriber["subscription"] == "mcloud-trades-processor"
+    assert subscriber["role"] == "roles/pubsub.subscriber"
+    for member in (publisher["member"], subscriber["member"]):
+        assert member.endswith("@gcp-sa-pubsub.iam.gserviceaccount.com")
+
+
+def test_pubsub_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) -> None:
+    function = only(gcp_state, "google_cloudfunctions2_function", "processor")
+    uri = function["service_config"][0]["uri"]
+    invoker = only(gcp_state, "google_service_account", "invoker")
+    subscription = only(gcp_state, "google_pubsub_subscription", "processor")
+    (push,) = subscription["push_config"]
+    assert push["push_endpoint"] == uri
+    assert push["oidc_token"] == [{"service_account_email": invoker["email"], "audience": uri}]
+    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "invoker")
+    assert (grant["role"], grant["member"]) == ("roles/run.invoker", invoker["member"])
+    # It is not called again while it still works.
+    assert subscription["ack_deadline_seconds"] > function["service_config"][0]["timeout_seconds"]
+    assert subscription["retry_policy"] == [{"minimum_backoff": "30s", "maximum_backoff": "600s"}]
+
+
+def test_scheduler_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) -> None:
+    function = only(gcp_state, "google_cloudfunctions2_function", "anomaly")
+    uri = function["service_config"][0]["uri"]
+    scheduler = only(gcp_state, "google_service_account", "scheduler")
+    (target,) = only(gcp_state, "google_cloud_scheduler_job", "anomaly")["http_target"]
+    assert target["uri"] == uri
+    assert target["oidc_token"] == [{"service_account_email": scheduler["email"], "audience": uri}]
+    grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler")
+    assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
+
+
+def test_database_can_go_back_and_cannot_go_away(gcp_state: list[dict[str, Any]]) -> None:
+    database = only(gcp_state, "google_firestore_database", "this")
+    assert database["type"] == "FIRESTORE_NATIVE"
+    assert database["point_in_time_recovery_enablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
+    assert database["delete_protection_state"] == "DELETE_PROTECTION_ENABLED"
+    backup = only(gcp_state, "google_firestore_backup_schedule", "daily")
+    assert backup["retention"] == "604800s"
+    assert backup["database"] == "mcloud"
+    assert not only(gcp_state, "google_storage_bucket", "raw")["force_destroy"]
+
+
+def test_protection_can_be_lifted(gcp: Module, bundles: dict[str, str]) -> None:
+    plan = gcp.plan(project=PROJECT, bundle=bundles["gcp"], deletion_protection=False)
+    planned = resources(plan["planned_values"])
+    database = only(planned, "google_firestore_database", "this")
+    assert database["delete_protection_state"] == "DELETE_PROTECTION_DISABLED"
+    assert database["deletion_policy"] == "DELETE"  # not ABANDON: destroy leaves nothing
+    assert only(planned, "google_storage_bucket", "raw")["force_destroy"]
+
+
+def test_indexes(gcp_state: list[dict[str, Any]]) -> None:
+    index = only(gcp_state, "google_firestore_index", "newest")
+    assert index["collection"] == "candles"
+    assert [(field["field_path"], field["order"]) for field in index["fields"]] == [
+        ("symbol", "ASCENDING"),
+        ("timestamp", "DESCENDING"),
+    ]
+    exempt = [each["values"] for each in gcp_state if each["type"] == "google_firestore_field"]
+    assert {each["field"] for each in exempt} == {
+        *("fragments", "open", "high", "low", "close", "volume", "quote_volume")
+    }
+    for each in exempt:
+        assert each["index_config"] == [{"indexes": []}]
+
+
+def test_function(gcp_state: list[dict[str, Any]]) -> None:
+    function = only(gcp_state, "google_cloudfunctions2_function", "processor")
+    (build,), (service,) = function["build_config"], function["service_config"]
+    assert (build["runtime"], build["entry_point"]) == ("python313", "process")
+    assert service["ingress_settings"] == "ALLOW_INTERNAL_ONLY"
+    assert service["environment_variables"] == {
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "RAW_BUCKET": f"mcloud-raw-{PROJECT}",
+        "FIRESTORE_DATABASE": "mcloud",
+        "CANDLES_COLLECTION": "candles",
+        "CONTROL_COLLECTION": "control",
+        "LOG_EXECUTION_ID": "true",
+    }
+
+
+def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str, Any]]) -> None:
+    grants = [
+        each["values"]
+        for each in gcp_state
+        if each["type"] == "google_project_iam_member"
+        and ("datastore" in each["values"]["role"] or each["name"] == "processor")
+    ]
+    assert len(grants) == 5  # processor, producer, replicator, operator, anomaly
+    for grant in grants:
+        (condition,) = grant["condition"]
+        assert DATABASE in condition["expression"]
+
+
+def test_services_stay_when_the_stack_goes(gcp_state: list[dict[str, Any]]) -> None:
+    services = [each["values"] for each in gcp_state if each["type"] == "google_project_service"]
+    assert {"pubsub.googleapis.com", "firestore.googleapis.com", "run.googleapis.com"} <= {
+        each["service"] for each in services
+    }
+    assert not any(each["disable_on_destroy"] for each in services)
+
+
+def test_life_of_a_stack(
+    tmp_path: Path, bundles: dict[str, str], gcp_everything: dict[str, object]
+) -> None:
+    module = gcp_module(tmp_path / "gcp")
+    module.set(**gcp_everything)
+    module.apply()
+    assert module.changes() == {}
+    other = tmp_path / "other.zip"
+    other.write_bytes(Path(bundles["gcp"]).read_bytes() + b"\0")
+    module.set(**{**gcp_everything, "bundle": str(other)})
+    assert set(module.changes()) == {
+        "google_cloudfunctions2_function.processor",
+        "google_storage_bucket_object.processor",
+    }
+    module.run("destroy", "-input=false", "-no-color", "-auto-approve")
+    assert module.state() == []
+
+
+def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) -> None:
+    dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
+    drawn = json.dumps(dashboard)
+    policies = [
+        each["values"] for each in gcp_state if each["type"] == "google_monitoring_alert_policy"
+    ]
+    assert len(policies) == 4
+    for policy in policies:
+        threshold = policy["conditions"][0]["condition_threshold"][0]
+        assert json.dumps(threshold["filter"])[1:-1] in drawn
+        assert policy["notification_channels"] != []

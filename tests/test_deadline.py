@@ -1,0 +1,58 @@
+import threading
+
+import pytest
+
+from mcloud.deadline import gather
+
+
+def test_gives_answers_and_errors_alike() -> None:
+    error = ValueError("no")
+
+    def fail() -> int:
+        raise error
+
+    assert gather({"a": lambda: 1, "b": fail, "c": lambda: None}, 60) == {
+        "a": 1,
+        "b": error,
+        "c": None,
+    }
+
+
+def test_asks_all_at_once() -> None:
+    """Each waits for the other: one after the other they would never come back."""
+    together = threading.Barrier(3)
+    answers = gather({n: lambda: together.wait(60) for n in range(3)}, 60)
+    assert sorted(answers.values()) == [0, 1, 2]  # type: ignore[type-var]
+
+
+def test_does_not_wait_for_what_is_late() -> None:
+    release = threading.Event()
+    ended = threading.Event()
+
+    def hang() -> str:
+        release.wait(60)
+        ended.set()
+        return "too late"
+
+    answers = gather({"slow": hang, "quick": lambda: "here"}, 0.2)
+    assert not ended.is_set()
+    assert answers["quick"] == "here"
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.2 s"):
+        raise answers["slow"]  # type: ignore[misc]
+    # What comes in later does not change the answer that was given.
+    release.set()
+    assert ended.wait(60)
+    assert isinstance(answers["slow"], TimeoutError)
+
+
+def test_keeps_no_process_alive() -> None:
+    release = threading.Event()
+    gather({"slow": lambda: release.wait(60)}, 0)
+    try:
+        assert all(t.daemon for t in threading.enumerate() if t is not threading.main_thread())
+    finally:
+        release.set()
+
+
+def test_of_nothing_is_nothing() -> None:
+    assert gather({}, 60) == {}
