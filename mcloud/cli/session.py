@@ -206,6 +206,9 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
         # Now, not when the interpreter ends: there a reader that went away is no longer ours.
         sys.stdout.flush()
     except KeyboardInterrupt:
+        # Where the interrupt hit code inside an exec(), as in a dataclass that is being made, a
+        # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() makes it forget.
+        exec("")
         print("interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -86,6 +87,23 @@ def test_local_up(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
     assert process.returncode == 130
     assert left(mcloud.folder) == []
     assert not home.is_up()
+
+
+def test_an_interrupt_inside_an_exec_exits_as_any_other(tmp_path: Path) -> None:
+    """A dataclass being made, say; CPython would make ``-m`` die of SIGINT at its very end."""
+    (tmp_path / "program.py").write_text(
+        "import typer\n"
+        "from mcloud.cli.session import command\n"
+        "app = typer.Typer()\n"
+        "@command(app)\n"
+        "def run(session):\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "app()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "program"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_what_a_killed_demo_started_ends_by_itself(mcloud: Terminal) -> None:

@@ -87,14 +87,14 @@ def test_a_producer_behind_throttling_and_resets_delivers_everything(
 ) -> None:
     site = proxy.site(embedded.resources()["aws"])
     proxy.inject(
-        {"service": "sqs", "probability": 0.3, "error": {"code": "RequestThrottled"}},
-        {"service": "sqs", "probability": 0.2, "reset": True},
-        {"service": "sqs", "probability": 0.1, "error": {"code": "ServiceUnavailable"}},
+        {"service": "sqs", "times": 4, "error": {"code": "RequestThrottled"}},
+        {"service": "sqs", "times": 3, "reset": True},
+        {"service": "sqs", "times": 2, "error": {"code": "ServiceUnavailable"}},
     )
     trades = list(Simulate(["THROTTLEDUSDT"], seed=4, start_time=START, count=4_000))
     progress = deliver(trades, {"aws": site.queue}, batch=100)
     assert progress.complete, progress.sites
-    assert {each["service"] for each in proxy.fired()} == {"sqs"}
+    assert [each["service"] for each in proxy.fired()] == ["sqs"] * 9
     direct = open_site("aws", embedded.resources()["aws"])
     await_rows(direct, "THROTTLEDUSDT", trades)
     assert len(archived_ids(direct, ["THROTTLEDUSDT"])) == 4_000
@@ -108,11 +108,11 @@ def test_stores_that_throttle_end_exact_after_enough_tries(embedded: State, prox
     proxy.inject(
         {
             "service": "dynamodb",
-            "probability": 0.4,
+            "sequence": [2, 3],
             "error": {"code": "ProvisionedThroughputExceededException"},
         },
-        {"service": "s3", "probability": 0.4, "error": {"code": "SlowDown", "status": 503}},
-        {"service": "dynamodb", "probability": 0.1, "reset": True},
+        {"service": "s3", "sequence": [2, 3], "error": {"code": "SlowDown", "status": 503}},
+        {"service": "dynamodb", "sequence": [1, 9], "reset": True},
     )
     trades = list(Simulate(["SLOWUSDT"], seed=6, start_time=START, count=1_000))
     for begin in range(0, len(trades), 200):
@@ -122,7 +122,7 @@ def test_stores_that_throttle_end_exact_after_enough_tries(embedded: State, prox
             except Unavailable:
                 continue
             break
-    assert proxy.fired()
+    assert {each["service"] for each in proxy.fired()} == {"dynamodb", "s3"}
     proxy.inject()
     assert stored_rows(site, ["SLOWUSDT"]) == expected_rows(trades)
     assert len(archived_ids(site, ["SLOWUSDT"])) == 1_000
