@@ -9,7 +9,7 @@ import typer
 from mcloud.cli.session import Session
 
 if TYPE_CHECKING:
-    from mcloud.local.exchange import LocalExchange
+    from mcloud.local.exchange.thread import LocalExchange
 
 
 def exchange(
@@ -41,14 +41,15 @@ def exchange(
     seed: Annotated[int, typer.Option(help="simulate: the same seed, the same trades.")] = 1,
 ) -> None:
     """Run a Binance on loopback until Ctrl-C: trade streams, REST, limits and faults."""
-    from mcloud.cli.produce import open_feed, report_feed
+    from mcloud.cli.produce import report_feed
+    from mcloud.feed.open import Choice, open_feed
     from mcloud.feed.pace import parse_speed
-    from mcloud.local.exchange import LocalExchange
-    from mcloud.local.exchange_feeds import SideBySide
-    from mcloud.local.exchange_limits import Limits
+    from mcloud.local.exchange.feeds import SideBySide
+    from mcloud.local.exchange.limits import Limits
+    from mcloud.local.exchange.thread import LocalExchange
 
     factor = parse_speed(speed)
-    feeds = [open_feed(each, symbols, count=count, rate=rate, seed=seed) for each in source]
+    feeds = [open_feed(Choice(each, symbols, count=count, rate=rate, seed=seed)) for each in source]
     for feed in feeds:
         for warning in feed.warnings:
             session.warn(warning)

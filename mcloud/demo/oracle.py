@@ -1,14 +1,16 @@
-"""What the candles must be, by plain decimal arithmetic.
+"""What the candles must be, by plain decimal arithmetic over trades sorted by id.
 
-The judge of the demo and of the end-to-end tests. It shares no code with ``mcloud.market``: it may
-look at a trade's fields, and that is all.
+The judge of the demo and of the tests. It shares no code with ``mcloud.market``: it may look at a
+trade's fields, and that is all. It is slow and simple on purpose.
 """
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact
-from typing import Any
+from typing import NamedTuple, Protocol
+
+MINUTE = 60_000  # ms
 
 Row = dict[str, str]
 """A candle as texts, under the field names of the stores."""
@@ -16,13 +18,71 @@ Row = dict[str, str]
 _CONTEXT = Context(prec=200, traps=[Inexact])
 
 
-def expected_rows(trades: Iterable[Any]) -> list[Row]:
-    """One row a symbol and minute, in that order, from trades in any order, with repeats."""
+class TradeLike(Protocol):
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def price(self) -> Decimal: ...
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def time(self) -> int: ...
+
+
+class Expected(NamedTuple):
+    """One candle, with the fields of a bar in their order."""
+
+    symbol: str
+    start: int
+    """ms since 1970"""
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trade_count: int
+    first_id: int
+    last_id: int
+
+
+def candles(trades: Iterable[TradeLike], interval: int = MINUTE) -> dict[tuple[str, int], Expected]:
+    """Every candle of ``interval`` ms, by symbol and start; trades in any order, with repeats."""
     distinct = {(trade.symbol, trade.id): trade for trade in trades}
-    minutes: dict[tuple[str, int], list[Any]] = {}
+    groups: dict[tuple[str, int], list[TradeLike]] = {}
     for _, trade in sorted(distinct.items(), key=lambda item: item[0]):
-        minutes.setdefault((trade.symbol, trade.time // 60_000), []).append(trade)
-    return [_row(symbol, minute, group) for (symbol, minute), group in sorted(minutes.items())]
+        start = trade.time - trade.time % interval
+        groups.setdefault((trade.symbol, start), []).append(trade)
+    return {key: aggregate(*key, group) for key, group in groups.items()}
+
+
+def aggregate(symbol: str, start: int, trades: list[TradeLike]) -> Expected:
+    """The candle of these trades, which are in the order of their ids."""
+    prices = [trade.price for trade in trades]
+    volume = quote_volume = Decimal(0)
+    for trade in trades:
+        volume = _CONTEXT.add(volume, trade.quantity)
+        quote_volume = _CONTEXT.add(quote_volume, _CONTEXT.multiply(trade.price, trade.quantity))
+    return Expected(
+        symbol,
+        start,
+        open=prices[0],
+        high=max(prices),
+        low=min(prices),
+        close=prices[-1],
+        volume=volume,
+        quote_volume=quote_volume,
+        trade_count=len(trades),
+        first_id=trades[0].id,
+        last_id=trades[-1].id,
+    )
+
+
+def expected_rows(trades: Iterable[TradeLike]) -> list[Row]:
+    """One row a symbol and minute, in that order, from trades in any order, with repeats."""
+    return [_row(candle) for _, candle in sorted(candles(trades).items())]
 
 
 def digest(rows: Iterable[Row]) -> str:
@@ -37,26 +97,13 @@ def plain(number: Decimal | int) -> str:
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
-def _row(symbol: str, minute: int, trades: list[Any]) -> Row:
-    volume = quote_volume = Decimal(0)
-    high = low = trades[0].price
-    for trade in trades:
-        volume = _CONTEXT.add(volume, trade.quantity)
-        quote_volume = _CONTEXT.add(quote_volume, _CONTEXT.multiply(trade.price, trade.quantity))
-        if trade.price > high:
-            high = trade.price
-        if trade.price < low:
-            low = trade.price
-    return {
-        "symbol": symbol,
-        "timestamp": f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "open": plain(trades[0].price),
-        "high": plain(high),
-        "low": plain(low),
-        "close": plain(trades[-1].price),
-        "volume": plain(volume),
-        "quote_volume": plain(quote_volume),
-        "trade_count": str(len(trades)),
-        "first_id": str(trades[0].id),
-        "last_id": str(trades[-1].id),
-    }
+def timestamp(start: int) -> str:
+    """A time in ms as the stores write it."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=start)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _row(candle: Expected) -> Row:
+    numbers: tuple[Decimal | int, ...] = candle[2:]
+    texts = dict(zip(Expected._fields[2:], map(plain, numbers), strict=True))
+    return {"symbol": candle.symbol, "timestamp": timestamp(candle.start), **texts}

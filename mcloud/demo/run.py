@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from mcloud.clouds.ports import DeadLetter, Queue, Site
 from mcloud.deadline import gather
@@ -21,10 +22,14 @@ from mcloud.producer.pack import BATCH
 from mcloud.producer.produce import Progress, Reader, produce
 from mcloud.producer.spool import Spool
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 BATCHES = (97, 250)  # trades a message of each producer: split so that no two of them agree
-PATIENCE = 30.0  # seconds without any change at a site, after which it is judged as it is
+PATIENCE = 60.0  # seconds without any change at a site, after which it is judged as it is
 POLL = 0.25  # seconds
 LONGEST = 3600.0  # seconds that a site may go on changing
+READERS = 8  # threads that read the raw archive of a site
 
 ALL_TIME = (0, MAX_TIME)  # ms
 
@@ -88,12 +93,7 @@ def run(
         _await(sites[name], symbols, expected, len(poison), lambda words: tell(f"{name}: {words}"))
         return _judge(sites[name], symbols, expected, ids, bodies)
 
-    proofs: dict[str, SiteProof] = {}
-    # Not a pool: interrupted, that would wait for judges who wait for what is still to come.
-    for name, proof in gather({name: partial(judge, name) for name in sites}, LONGEST).items():
-        if isinstance(proof, Exception):
-            raise proof
-        proofs[name] = proof
+    proofs = _at_once({name: partial(judge, name) for name in sites})
     return Proof(len(ids), len(expected), digest(expected), len(poison), proofs)
 
 
@@ -108,12 +108,24 @@ def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:
 
 def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
     """Distinct trades in the raw archive."""
-    return {
-        (trade.symbol, trade.id)
-        for symbol in symbols
-        for item in site.archive.list(prefix(symbol))
-        for trade in unpack(site.archive.get(item.key))
-    }
+
+    def read(keys: list[str]) -> set[tuple[str, int]]:
+        return {(t.symbol, t.id) for key in keys for t in unpack(site.archive.get(key))}
+
+    keys = [item.key for symbol in symbols for item in site.archive.list(prefix(symbol))]
+    shares = _at_once({n: partial(read, keys[n::READERS]) for n in range(READERS)})
+    return set().union(*shares.values())
+
+
+def _at_once(calls: Mapping[Key, Callable[[], Value]]) -> dict[Key, Value]:
+    """Every answer; an error is raised."""
+    answers: dict[Key, Value] = {}
+    # Not a pool: interrupted, that would wait for threads that wait for what is still to come.
+    for key, answer in gather(calls, LONGEST).items():
+        if isinstance(answer, Exception):
+            raise answer
+        answers[key] = answer
+    return answers
 
 
 def _send(

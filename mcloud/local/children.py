@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from mcloud.clouds.resources import GcpResources
@@ -18,6 +20,8 @@ from mcloud.infra.bundle import build
 from mcloud.infra.embedded import function_environment
 
 HOST = "127.0.0.1"
+PORTS = (20_000, 32_768)
+"""From where free ones are taken; Linux gives away those from 32768 on, macOS from 49152."""
 MARK = "MCLOUD_LOCAL"
 """In the environment of every child: the folder that it belongs to."""
 
@@ -82,13 +86,15 @@ def check_free(port: int, flag: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listened on a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind((HOST, 0))
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    """Ports that nothing listened on a moment ago.
+
+    They lie below those that systems give to outgoing connections and to whoever asks for any, so
+    that none of them is taken meanwhile, as long as a child needs to start.
+    """
+    candidates = random.SystemRandom().sample(range(*PORTS), 100 * count)
+    ports = list(islice(filter(_is_free, candidates), count))
+    if len(ports) < count:
+        raise LocalError(f"no free ports on {HOST} from {PORTS[0]} to {PORTS[1] - 1}")
     return ports
 
 
@@ -242,6 +248,15 @@ def _official(name: str, words: tuple[str, ...], port: int, data: Path | None) -
         (data / name).mkdir(parents=True, exist_ok=True)
         command.append(f"--data-dir={data / name}")
     return Child(name, tuple(command), port)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

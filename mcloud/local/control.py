@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mcloud.config import LOCAL, Config
 from mcloud.errors import LocalError
 from mcloud.local import children
 from mcloud.local.state import FAILED, READY, Home, State
@@ -20,6 +22,16 @@ EXTERNAL = {
     "firestore": "FIRESTORE_EMULATOR_HOST",
     "storage": "STORAGE_EMULATOR_HOST",
 }
+
+
+def options(config: Config, environment: Mapping[str, str]) -> Options:
+    """What the configuration and the usual variables say of the embedded clouds."""
+    ours = addresses(config.local)
+    return Options(
+        home=str(config.local),
+        **asdict(config.ports),
+        external=external(environment, ours),
+    )
 
 
 def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -> State:
@@ -100,7 +112,16 @@ def _clear(home: Home) -> bool:
     if not home.kept.exists():
         for path in home.data.glob("*"):
             shutil.rmtree(path, ignore_errors=True)
+        _forget_deployments(home.folder)
     return swept > 0
+
+
+def _forget_deployments(folder: Path) -> None:
+    """What Terraform built on the embedded clouds is gone with their data."""
+    if folder.name != LOCAL:
+        return  # a demo's, which is no profile's
+    for kind in ("terraform", "outputs"):
+        shutil.rmtree(folder.parent / kind / LOCAL, ignore_errors=True)
 
 
 def external(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str]:

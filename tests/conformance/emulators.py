@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+
+from mcloud.local.children import free_ports
 
 _COMMANDS = {
     "pubsub": ("gcloud", "beta", "emulators", "pubsub", "start"),
@@ -45,8 +46,9 @@ class Running:
 @contextmanager
 def ours(state: Path | None = None) -> Iterator[Running]:
     """Our server, with Pub/Sub, Firestore and Cloud Monitoring."""
-    host = f"127.0.0.1:{_free_port()}"
-    command = [sys.executable, "-m", "mcloud.local.gcp.server", "--port", host.split(":")[1]]
+    (port,) = free_ports(1)
+    host = f"127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port)]
     with _started([*command, *(["--state", str(state)] if state else [])], host) as running:
         yield running
 
@@ -64,7 +66,8 @@ def official(product: str, folder: Path) -> Iterator[Running]:
     ).stdout.strip()
     if not any(Path(root, "platform").glob(f"*{product}-emulator")):
         pytest.skip(f"gcloud has no {product} emulator: gcloud components install ...-emulator")
-    host = f"127.0.0.1:{_free_port()}"
+    (port,) = free_ports(1)
+    host = f"127.0.0.1:{port}"
     command = [*_COMMANDS[product], f"--host-port={host}"]
     if product == "pubsub":
         data = folder / "pubsub"
@@ -100,10 +103,3 @@ def _signal(group: int, number: int) -> None:
         os.killpg(group, number)
     except ProcessLookupError:
         return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -16,19 +16,9 @@ from google.cloud.firestore_v1.bulk_writer import BulkWriterOptions
 from google.cloud.firestore_v1.field_path import FieldPath
 from google.cloud.firestore_v1.vector import Vector
 
-from .firestore_client import connect, fill, ids
+from .firestore_client import fill, ids
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def client(firestore_host: str) -> firestore.Client:
-    return connect(firestore_host)
-
-
-@pytest.fixture
-def rows(client: firestore.Client) -> firestore.CollectionReference:
-    return client.collection("rows")
 
 
 class TestWrites:

@@ -13,20 +13,10 @@ from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import And, FieldFilter, Or
 from google.cloud.firestore_v1.vector import Vector
 
-from .firestore_client import connect, fill, ids
+from .firestore_client import fill, ids
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 NAN = float("nan")
-
-
-@pytest.fixture
-def client(firestore_host: str) -> firestore.Client:
-    return connect(firestore_host)
-
-
-@pytest.fixture
-def rows(client: firestore.Client) -> firestore.CollectionReference:
-    return client.collection("rows")
 
 
 # One of each type, in the documented order; the ids are in another.

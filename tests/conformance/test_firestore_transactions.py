@@ -14,17 +14,7 @@ from google.cloud import firestore
 from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.base_query import FieldFilter
 
-from .firestore_client import connect, fill, ids
-
-
-@pytest.fixture
-def client(firestore_host: str) -> firestore.Client:
-    return connect(firestore_host)
-
-
-@pytest.fixture
-def rows(client: firestore.Client) -> firestore.CollectionReference:
-    return client.collection("rows")
+from .firestore_client import fill, ids
 
 
 def which_commit(*writers: Callable[[], object]) -> int:

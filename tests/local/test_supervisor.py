@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from patience import PATIENCE, eventually
 
 from mcloud.clouds import open_site
 from mcloud.errors import LocalError
@@ -54,11 +54,11 @@ def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
 def test_ends_with_its_owner(tmp_path: Path) -> None:
     folder = tmp_path / "local"
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    state = control.up(options(folder, owner=owner.pid))
+    supervisor = psutil.Process(control.up(options(folder, owner=owner.pid)).pid)
     owner.kill()
     owner.wait()
     eventually(lambda: not folder.exists())
-    psutil.Process(state.pid).wait(30)
+    supervisor.wait(PATIENCE)
     assert processes(folder) == []
 
 
@@ -87,7 +87,7 @@ def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
     for name, resources in state.resources().items():
         site = open_site(name, resources)
         for each in ("queue", "function", "candles", "archive"):
-            site.probe.check(each, timeout=5)
+            site.probe.check(each, timeout=PATIENCE)
 
 
 def test_keeps_the_state_when_asked(folder: Path) -> None:
@@ -241,10 +241,3 @@ def listens_elsewhere(folder: Path) -> list[str]:
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in LOOPBACK
     ]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)

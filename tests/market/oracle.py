@@ -1,56 +1,13 @@
-"""What the candles have to be: plain arithmetic over trades sorted by id.
+"""The judge of the demo, and what only a stored candle has: its fragments and its runs of ids.
 
-Shares no code with mcloud: it imports nothing from there and only reads the fields of the trades.
-It is slow and simple on purpose.
+As the judge, it shares no code with ``mcloud.market``.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal
-from typing import NamedTuple, Protocol
 
-MINUTE = 60_000  # ms
+from mcloud.demo.oracle import MINUTE, Expected, TradeLike, aggregate, candles, plain, timestamp
 
-# So wide that nothing here is ever rounded.
-_WIDE = Context(prec=1000)
-
-
-class TradeLike(Protocol):
-    @property
-    def symbol(self) -> str: ...
-    @property
-    def id(self) -> int: ...
-    @property
-    def price(self) -> Decimal: ...
-    @property
-    def quantity(self) -> Decimal: ...
-    @property
-    def time(self) -> int: ...
-
-
-class Expected(NamedTuple):
-    """One candle, with the fields of a bar in their order."""
-
-    symbol: str
-    start: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    quote_volume: Decimal
-    trade_count: int
-    first_id: int
-    last_id: int
-
-
-def candles(trades: Iterable[TradeLike], interval: int = MINUTE) -> dict[tuple[str, int], Expected]:
-    """Every candle of ``interval`` ms, by symbol and start. No two trades share symbol and id."""
-    groups: dict[tuple[str, int], list[TradeLike]] = {}
-    for trade in trades:
-        start = trade.time - trade.time % interval
-        groups.setdefault((trade.symbol, start), []).append(trade)
-    return {key: _aggregate(*key, group) for key, group in groups.items()}
+__all__ = ["MINUTE", "Expected", "candles", "fragments", "runs", "timestamp"]
 
 
 def fragments(trades: Iterable[TradeLike]) -> str:
@@ -65,33 +22,6 @@ def runs(trades: Iterable[TradeLike]) -> list[tuple[int, int]]:
     firsts = sorted(id_ for id_ in ids if id_ - 1 not in ids)
     lasts = sorted(id_ for id_ in ids if id_ + 1 not in ids)
     return list(zip(firsts, lasts, strict=True))
-
-
-def timestamp(start: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=start)
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _aggregate(symbol: str, start: int, trades: list[TradeLike]) -> Expected:
-    ordered = sorted(trades, key=lambda trade: trade.id)
-    prices = [trade.price for trade in ordered]
-    volume = quote_volume = Decimal(0)
-    for trade in ordered:
-        volume = _WIDE.add(volume, trade.quantity)
-        quote_volume = _WIDE.add(quote_volume, _WIDE.multiply(trade.price, trade.quantity))
-    return Expected(
-        symbol,
-        start,
-        prices[0],
-        max(prices),
-        min(prices),
-        prices[-1],
-        volume,
-        quote_volume,
-        len(ordered),
-        ordered[0].id,
-        ordered[-1].id,
-    )
 
 
 def _blocks(ids: set[int]) -> list[range]:
@@ -109,13 +39,9 @@ def _blocks(ids: set[int]) -> list[range]:
 
 
 def _word(trades: list[TradeLike]) -> str:
-    total = _aggregate("", 0, trades)
+    total = aggregate("", 0, trades)
     level = len(trades).bit_length() - 1
     if level == 0:
-        return f"{total.first_id}:{_plain(total.open)},{_plain(total.volume)}"
+        return f"{total.first_id}:{plain(total.open)},{plain(total.volume)}"
     numbers = (total.open, total.high, total.low, total.close, total.volume, total.quote_volume)
-    return f"{total.first_id}/{level}:" + ",".join(map(_plain, numbers))
-
-
-def _plain(number: Decimal) -> str:
-    return format(number.normalize(_WIDE), "f")
+    return f"{total.first_id}/{level}:" + ",".join(map(plain, numbers))

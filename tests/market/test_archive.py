@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcloud.market.archive import HOUR, BadArchive, pack, prefix, unpack
+from mcloud.market.archive import (
+    HOUR,
+    BadArchive,
+    is_intact,
+    pack,
+    parse_key,
+    prefix,
+    unpack,
+)
 from mcloud.market.trade import Trade
 
 from .trade_sets import START, subsets, trade_sets
@@ -26,7 +34,8 @@ ACROSS_HOURS = st.builds(
 
 TRADE = Trade("BTCUSDT", 5, Decimal("61837.63"), Decimal("0.02"), START, True)
 KEY = re.compile(
-    r"raw/symbol=(\w+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/(\d+)-(\d+)-[0-9a-f]{16}\.jsonl\.gz"
+    r"raw/symbol=(\w+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/"
+    r"(\d+)-(\d+)(?:-(\d+))?-[0-9a-f]{16}\.jsonl\.gz"
 )
 
 
@@ -38,14 +47,47 @@ def test_every_trade_comes_back_from_the_object_of_its_hour(trades: list[Trade])
     for (key, _), held in zip(objects, restored, strict=True):
         match = KEY.fullmatch(key)
         assert match is not None
-        symbol, date, hour, first, last = match.groups()
+        symbol, date, hour, first, last, count = match.groups()
         assert {trade.symbol for trade in held} == {symbol}
         moments = [datetime.fromtimestamp(trade.time / 1000, UTC) for trade in held]
         assert {f"{moment:%Y-%m-%d %H}" for moment in moments} == {f"{date} {hour}"}
         assert [trade.id for trade in held] == sorted(trade.id for trade in held)
         assert (held[0].id, held[-1].id) == (int(first), int(last))
+        ids = {trade.id for trade in held}
+        is_dense = ids == set(range(int(first), int(last) + 1))
+        assert count == (None if is_dense else str(len(ids)))
+        hour_start = held[0].time // HOUR * HOUR
+        holding = parse_key(key)
+        assert holding == (symbol, hour_start, held[0].id, held[-1].id, len(ids))
+        assert holding.is_dense == is_dense
         assert key.startswith(prefix(symbol, held[0].time // HOUR * HOUR))
         assert key.startswith(prefix(symbol))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "raw/symbol=BTCUSDT/date=2024-08-08/hour=23/5-9-9-0f6d3c2a9b1e4d57.jsonl.gz",
+        "raw/symbol=BTCUSDT/date=2024-08-08/hour=23/9-5-0f6d3c2a9b1e4d57.jsonl.gz",
+        "raw/symbol=BTCUSDT/date=2024-08-08/hour=24/5-9-0f6d3c2a9b1e4d57.jsonl.gz",
+        "raw/symbol=BTCUSDT/date=2024-13-08/hour=23/5-9-0f6d3c2a9b1e4d57.jsonl.gz",
+        "raw/symbol=BTCUSDT/date=2024-08-08/hour=23/5-9-0f6d3c2a9b1e4d57.json",
+        "notes.txt",
+    ],
+)
+def test_a_key_of_somebody_else_says_nothing(key: str) -> None:
+    assert parse_key(key) is None
+
+
+@given(ACROSS_HOURS)
+def test_an_object_is_intact_under_its_own_key_however_it_was_compressed(
+    trades: list[Trade],
+) -> None:
+    objects = pack(trades)
+    for key, body in objects:
+        assert is_intact(key, gzip.compress(gzip.decompress(body), 1))
+        assert not is_intact(key, body[:-1])
+        assert all(not is_intact(key, other) for name, other in objects if name != key)
 
 
 @given(ACROSS_HOURS, st.randoms(use_true_random=False), st.data())

@@ -1,19 +1,16 @@
 """Trades to play, and what a client makes of the exchange."""
 
 import json
-import time
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import urllib3
+from patience import PATIENCE
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_
 
 from mcloud.market.trade import Trade
-
-PATIENCE = 20.0  # seconds; only a failing test waits as long
 
 _http = urllib3.PoolManager(retries=False)
 
@@ -68,10 +65,3 @@ def receive_all(connection: ClientConnection) -> tuple[list[Any], ConnectionClos
 
 def get(url: str, **headers: str) -> urllib3.BaseHTTPResponse:
     return _http.request("GET", url, headers=headers, timeout=PATIENCE)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)

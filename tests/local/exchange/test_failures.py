@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
+from patience import PATIENCE, eventually
 from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidStatus
 
 from mcloud.errors import UsageError
-from mcloud.local.exchange import LocalExchange
-from mcloud.local.exchange_faults import KINDS
+from mcloud.local.exchange.faults import KINDS
+from mcloud.local.exchange.thread import LocalExchange
 
 from .clients import (
     connect,
@@ -18,7 +19,6 @@ from .clients import (
     receive,
     receive_all,
     receive_ids,
-    wait_for,
 )
 
 TRADES = make_trades(40)
@@ -45,7 +45,7 @@ def test_cut_drops_all_connections_without_a_word(exchange: LocalExchange) -> No
             _, closed = receive_all(client)
             assert isinstance(closed, ConnectionClosedError)
             assert closed.rcvd is None
-        wait_for(lambda: exchange.state()["connections"] == [])
+        eventually(lambda: exchange.state()["connections"] == [])
 
 
 def test_cut_drops_the_oldest_connection(exchange: LocalExchange) -> None:
@@ -53,7 +53,7 @@ def test_cut_drops_the_oldest_connection(exchange: LocalExchange) -> None:
         assert receive_ids(new, 40) == IDS
         exchange.fault("cut", count=1)
         assert receive_all(old)[1].rcvd is None
-        assert exchange.state()["connections"] == [["btcusdt@trade"]]
+        eventually(lambda: exchange.state()["connections"] == [["btcusdt@trade"]])
 
 
 def test_a_stalled_symbol_trades_on_unseen() -> None:
@@ -63,7 +63,7 @@ def test_a_stalled_symbol_trades_on_unseen() -> None:
         with connect(exchange.ws_url + "/stream?streams=btcusdt@trade/ethusdt@trade") as client:
             streams = {receive(client)["stream"] for _ in range(40)}
             assert streams == {"ethusdt@trade"}
-            assert exchange.wait_finished(20)
+            assert exchange.wait_finished(PATIENCE)
             assert rest_ids(exchange) == IDS
 
 
@@ -105,7 +105,7 @@ def test_slow_holds_a_connection_to_a_rate(exchange: LocalExchange) -> None:
         exchange.fault("slow", rate=1_000)
         begun = time.monotonic()
         exchange.fault("repeat", count=3)
-        messages = [client.recv(20) for _ in range(3)]
+        messages = [client.recv(PATIENCE) for _ in range(3)]
         assert time.monotonic() - begun >= sum(map(len, messages)) / 1_000
 
 
@@ -114,7 +114,7 @@ def test_refuse_answers_no_new_stream(exchange: LocalExchange) -> None:
         exchange.fault("refuse")
         with pytest.raises((InvalidHandshake, OSError)):
             connect(exchange.ws_url + BTC)
-        before.ping().wait(20)
+        assert before.ping().wait(PATIENCE)
         exchange.lift()
         with connect(exchange.ws_url + BTC) as client:
             assert receive_ids(client, 40) == IDS

@@ -3,7 +3,7 @@ from random import Random
 import pytest
 
 from mcloud.errors import UsageError
-from mcloud.local.exchange_faults import KINDS, Fault, Faults, Wire, parse_fault
+from mcloud.local.exchange.faults import KINDS, Fault, Faults, Wire, parse_fault
 from mcloud.market.trade import Trade
 
 from .clients import make_trades

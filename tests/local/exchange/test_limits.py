@@ -1,4 +1,4 @@
-from mcloud.local.exchange_limits import Budget, Limits, Verdict, Window
+from mcloud.local.exchange.limits import Budget, Limits, Verdict, Window
 
 
 def test_a_window_slides() -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from feed import files
+from patience import PATIENCE, eventually
 
 from mcloud.errors import LocalError
-from mcloud.local.exchange import LocalExchange
-from mcloud.local.exchange_feeds import SideBySide, repeat
+from mcloud.local.exchange.feeds import SideBySide, repeat
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 
-from .clients import PATIENCE, connect, get, make_trades, receive_ids, wait_for
+from .clients import connect, get, make_trades, receive_ids
 
 TRADES = make_trades(30)
 IDS = [trade.id for trade in TRADES]
@@ -26,7 +27,7 @@ IDS = [trade.id for trade in TRADES]
 
 def test_it_may_begin_at_once() -> None:
     with LocalExchange(TRADES, wait_for=0) as exchange:
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
         assert exchange.played("BTCUSDT") == TRADES
 
 
@@ -35,7 +36,7 @@ def test_it_waits_for_as_many_streams_as_asked_for() -> None:
         LocalExchange(TRADES, wait_for=2) as exchange,
         connect(exchange.ws_url + "/ws/btcusdt@trade") as one,
     ):
-        wait_for(lambda: exchange.state()["connections"] == [["btcusdt@trade"]])
+        eventually(lambda: exchange.state()["connections"] == [["btcusdt@trade"]])
         assert not exchange.state()["begun"]
         with connect(exchange.ws_url + "/ws/ethusdt@trade"):
             assert receive_ids(one, 30) == IDS
@@ -45,19 +46,19 @@ def test_it_can_be_told_to_begin() -> None:
     with LocalExchange(TRADES) as exchange:
         assert not exchange.wait_finished(0)
         exchange.begin()
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
 
 
 def test_it_is_played_no_faster_than_asked_for() -> None:
     begun = time.monotonic()
     with LocalExchange(TRADES, speed=2.0, wait_for=0) as exchange:
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
         assert time.monotonic() - begun >= 0.145  # 290 ms of trading
 
 
 def test_what_was_played_can_be_read_after_the_end() -> None:
     with LocalExchange(TRADES, wait_for=0) as exchange:
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
     exchange.stop()
     assert exchange.played("BTCUSDT") == TRADES
 
@@ -78,7 +79,7 @@ def test_a_feed_that_fails_is_reported() -> None:
         LocalExchange(feed(), wait_for=0) as exchange,
         pytest.raises(OSError, match="the disk is gone"),
     ):
-        exchange.wait_finished(20)
+        exchange.wait_finished(PATIENCE)
 
 
 def test_a_taken_port_is_named() -> None:

@@ -2,13 +2,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
-from mcloud.local.exchange import LocalExchange
-from mcloud.local.exchange_faults import Fault, Faults
-from mcloud.local.exchange_limits import Limits
-from mcloud.local.exchange_rest import Answer, Request, Rest
-from mcloud.local.exchange_tape import Tape
-from mcloud.local.exchange_wording import decimal, symbol_info
+from mcloud.local.exchange.faults import Fault, Faults
+from mcloud.local.exchange.limits import Limits
+from mcloud.local.exchange.rest import Answer, Request, Rest
+from mcloud.local.exchange.tape import Tape
+from mcloud.local.exchange.thread import LocalExchange
+from mcloud.local.exchange.wording import decimal, symbol_info
 
 from .clients import get, make_trades
 
@@ -213,7 +214,7 @@ def test_gaps_are_left_out_and_the_page_is_filled_behind_them() -> None:
 
 def test_over_http() -> None:
     with LocalExchange(make_trades(3), wait_for=0) as exchange:
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
         url = f"{exchange.rest_url}/api/v3"
         answer = get(f"{url}/historicalTrades?symbol=BTCUSDT&fromId=101")
         assert [trade["id"] for trade in answer.json()] == [101, 102]

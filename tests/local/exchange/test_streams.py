@@ -6,12 +6,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from patience import PATIENCE, eventually
 from websockets.exceptions import InvalidStatus
 
 from mcloud.feed.json_lines import parse_message
-from mcloud.local.exchange import LocalExchange
-from mcloud.local.exchange_limits import Limits
-from mcloud.local.exchange_reader import METHODS, BadRequest, Wording, parse_path
+from mcloud.local.exchange.limits import Limits
+from mcloud.local.exchange.reader import METHODS, BadRequest, Wording, parse_path
+from mcloud.local.exchange.thread import LocalExchange
 
 from .clients import (
     ask,
@@ -21,7 +22,6 @@ from .clients import (
     receive,
     receive_all,
     receive_ids,
-    wait_for,
 )
 
 TRADES = make_trades(20)
@@ -60,7 +60,7 @@ def test_every_trade_of_a_stream_arrives_once_in_order(exchange: LocalExchange, 
     with connect(exchange.ws_url + path) as client:
         read = [parse_message(str(client.recv())) for _ in TRADES]
         assert read == TRADES
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
         assert exchange.played("BTCUSDT") == TRADES
 
 
@@ -93,7 +93,7 @@ def test_streams_are_subscribed_to_and_left() -> None:
             "id": 1,
         }
         assert receive_ids(client, 20) == [trade.id for trade in TRADES]
-        assert exchange.wait_finished(20)
+        assert exchange.wait_finished(PATIENCE)
         assert exchange.state()["connections"] == [["btcusdt@trade", "bnbusdt@trade"]]
 
 
@@ -183,11 +183,13 @@ def test_1024_streams_can_be_subscribed_to(exchange: LocalExchange) -> None:
 @pytest.mark.parametrize("ping", [False, True])
 def test_too_many_messages_end_the_connection(exchange: LocalExchange, ping: bool) -> None:
     with connect(exchange.ws_url + "/ws") as client:
+        # In one piece, so that they come within a second however slow we are.
         for _ in range(6):
             if ping:
-                client.ping()
+                client.protocol.send_ping(b"")
             else:
-                client.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
+                client.protocol.send_text(b'{"method":"LIST_SUBSCRIPTIONS","id":1}')
+        client.socket.sendall(b"".join(client.protocol.data_to_send()))
         messages, closed = receive_all(client)
         assert len(messages) <= 6
         assert closed.rcvd is not None
@@ -215,7 +217,7 @@ def test_who_does_not_answer_pings_is_disconnected() -> None:
 
 
 def test_pongs_count_as_messages() -> None:
-    limits = Limits(ping=0.01, pong=20, messages=2)
+    limits = Limits(ping=0.01, pong=PATIENCE, messages=2)
     with (
         LocalExchange(TRADES, limits=limits) as exchange,
         connect(exchange.ws_url + "/ws") as client,
@@ -247,21 +249,31 @@ def test_a_slow_reader_is_cut_instead_of_buffered_without_end() -> None:
         LocalExchange(trades, speed=1e9, limits=limits) as exchange,
         _dumb_client(exchange, "/ws/btcusdt@trade"),
     ):
-        assert exchange.wait_finished(60)
-        wait_for(lambda: exchange.state()["connections"] == [])
+        assert exchange.wait_finished(PATIENCE)
+        eventually(lambda: exchange.state()["connections"] == [])
         assert len(exchange.played("BTCUSDT")) == 60_000
 
 
-def test_at_full_speed_the_play_waits_for_its_readers_but_not_for_ever() -> None:
+def test_at_full_speed_the_play_waits_for_its_readers() -> None:
     trades = make_trades(60_000)
-    limits = Limits(backlog=1_000, patience=0.2)
+    limits = Limits(backlog=1_000, patience=PATIENCE)
     with (
-        LocalExchange(trades, wait_for=2, limits=limits) as exchange,
-        _dumb_client(exchange, "/ws/btcusdt@trade"),
-        connect(exchange.ws_url + "/ws/btcusdt@trade/ethusdt@trade") as client,
+        LocalExchange(trades, limits=limits) as exchange,
+        connect(exchange.ws_url + "/ws/btcusdt@trade") as client,
     ):
         assert receive_ids(client, 60_000) == [trade.id for trade in trades]
-        wait_for(lambda: len(exchange.state()["connections"]) == 1)
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    last = make_trades(20, "ETHUSDT")  # so few that who reads them is never behind
+    limits = Limits(backlog=1_000, patience=0.2)
+    with (
+        LocalExchange([*make_trades(60_000), *last], wait_for=2, limits=limits) as exchange,
+        _dumb_client(exchange, "/ws/btcusdt@trade"),
+        connect(exchange.ws_url + "/ws/ethusdt@trade") as client,
+    ):
+        assert receive_ids(client, 20) == [trade.id for trade in last]
+        eventually(lambda: exchange.state()["connections"] == [["ethusdt@trade"]])
 
 
 def _dumb_client(exchange: LocalExchange, path: str) -> socket.socket:
@@ -269,7 +281,7 @@ def _dumb_client(exchange: LocalExchange, path: str) -> socket.socket:
     server = urlsplit(exchange.ws_url)
     assert server.hostname
     assert server.port
-    client = socket.create_connection((server.hostname, server.port), timeout=20)
+    client = socket.create_connection((server.hostname, server.port), timeout=PATIENCE)
     key = base64.b64encode(os.urandom(16)).decode()
     client.sendall(
         f"GET {path} HTTP/1.1\r\nHost: {server.netloc}\r\nUpgrade: websocket\r\n"

@@ -2,18 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.local import exchange_tape
-from mcloud.local.exchange_tape import Tape
+from mcloud.local.exchange.tape import Tape
 from mcloud.market.trade import Trade
 
 from .clients import make_trades
 
 TRADES = make_trades(60)
+BLOCK = 4
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_tape, "BLOCK", 4)
+    monkeypatch.setattr("mcloud.local.exchange.tape.BLOCK", BLOCK)
 
 
 @given(
@@ -56,5 +56,5 @@ def test_old_trades_are_kept_packed() -> None:
     for trade in TRADES:
         tape.add(trade)
     roll = tape._rolls["BTCUSDT"]
-    assert len(roll._tail) < 2 * exchange_tape.BLOCK
-    assert len(roll._blocks) == 60 // 4 - 1
+    assert len(roll._tail) < 2 * BLOCK
+    assert len(roll._blocks) == 60 // BLOCK - 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mcloud.feed.json_lines import parse_message
-from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange.thread import LocalExchange
 
 from .clients import make_trades
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,6 +17,8 @@ from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrp
 
 from mcloud.local.gcp.firestore import Firestore
 
+from .serving import Serving
+
 
 class Server:
     """A Firestore on a gRPC server in a thread, with a clock that a test moves."""
@@ -25,27 +26,9 @@ class Server:
     def __init__(self) -> None:
         self.nanoseconds = 1_700_000_000_123_456_789
         self.firestore = Firestore(lambda: self.nanoseconds)
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
-        self._thread.start()
-        self._ready.wait()
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join()
-
-    async def _serve(self) -> None:
-        self._stopped = asyncio.Event()
-        size = 64 * 1024 * 1024
-        server = grpc.aio.server(options=[("grpc.max_receive_message_length", size)])
-        server.add_generic_rpc_handlers(self.firestore.services())
-        self.port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        self._ready.set()
-        await self._stopped.wait()
-        await server.stop(None)
+        self._serving = Serving(self.firestore.services())
+        self.host = self._serving.host
+        self.stop = self._serving.stop
 
 
 @pytest.fixture
@@ -63,7 +46,7 @@ def client(server: Server, monkeypatch: pytest.MonkeyPatch) -> firestore.Client:
 def connect(
     server: Server, monkeypatch: pytest.MonkeyPatch, database: str | None = None
 ) -> firestore.Client:
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{server.port}")
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
     return firestore.Client(project="p", database=database)
 
 
@@ -251,7 +234,7 @@ def test_transactions_with_queries_are_serialisable(client: firestore.Client) ->
 
 
 def test_the_async_client_works_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{server.port}")
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
 
     async def scenario() -> list[Any]:
         client = firestore.AsyncClient(project="p", credentials=AnonymousCredentials())

@@ -1,8 +1,6 @@
 """Time series through the real client: of a Pub/Sub on a clock that the test moves, and custom."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -19,6 +17,8 @@ from mcloud.local.gcp import monitoring as product
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub import Observation
+
+from .serving import Serving
 
 PROJECT = "projects/p"
 UNDELIVERED = "pubsub.googleapis.com/subscription/num_undelivered_messages"
@@ -38,22 +38,15 @@ class Server:
         self.undelivered = 0
         self.latencies: dict[str, Histogram] = {}
         self.monitoring = Monitoring(self._observe, lambda: self.now)
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
-        self._thread.start()
-        self._ready.wait()
-        channel = grpc.insecure_channel(f"127.0.0.1:{self._port}")
+        self._serving = Serving(self.monitoring.services())
+        self.stop = self._serving.stop
+        channel = grpc.insecure_channel(self._serving.host)
         self.client = MetricServiceClient(transport=MetricServiceGrpcTransport(channel=channel))
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with a sample at the end."""
         self.now += seconds
-        self._on_loop(self.monitoring.sample)
+        self._serving.run(self.monitoring.sample)
 
     def push(self, code_class: str, *milliseconds: float) -> None:
         for one in milliseconds:
@@ -94,22 +87,6 @@ class Server:
             Observation("p", "quiet", "quiet", 0, 0.0, {}),
             Observation("another", "sub", "process", 99, 99.0, {}),
         ]
-
-    def _on_loop(self, work: Callable[[], None]) -> None:
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(work)
-        self._loop.call_soon_threadsafe(done.set)
-        assert done.wait(10)
-
-    async def _serve(self) -> None:
-        self._stopped = asyncio.Event()
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers(self.monitoring.services())
-        self._port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        self._ready.set()
-        await self._stopped.wait()
-        await server.stop(None)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def _server(state: Path | None = None) -> Iterator[tuple["subprocess.Popen[str]"
 
 def _stop(process: "subprocess.Popen[str]") -> tuple[int, str]:
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     return process.returncode, errors
 
 
@@ -162,7 +162,7 @@ def test_a_state_that_cannot_be_read_as_messages_is_damaged(tmp_path: Path) -> N
     state["pubsub"]["topics"] = ["/w=="]  # base64, but no protobuf
     (tmp_path / "gcp.json").write_text(json.dumps(state))
     with _server(tmp_path) as (process, _):
-        assert process.wait(timeout=30) == 1
+        assert process.wait(timeout=60) == 1
         assert process.stderr
         assert "is damaged" in process.stderr.read()
 
@@ -175,7 +175,7 @@ def test_what_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
             pytest.raises(exceptions.MethodNotImplemented, match="Subscriber/CreateSnapshot"),
         ):
             subscriber.create_snapshot(
-                name="projects/p/snapshots/s", subscription=SUBSCRIPTION, timeout=10
+                name="projects/p/snapshots/s", subscription=SUBSCRIPTION, timeout=60
             )
 
 

@@ -1,7 +1,4 @@
-"""The local exchange: a Binance on loopback that trades what a feed says.
-
-It speaks Binance's spot ``@trade`` streams and the REST calls that a reader of trades needs, holds
-its clients to Binance's limits, and fails on demand.
+"""The local exchange in a thread of this process.
 
     with LocalExchange(trades) as exchange:
         client = connect(exchange.ws_url + "/ws/btcusdt@trade")
@@ -20,9 +17,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mcloud.errors import LocalError
-from mcloud.local.exchange_faults import Fault
-from mcloud.local.exchange_limits import Limits
-from mcloud.local.exchange_server import HOST, ExchangeServer
+from mcloud.local.exchange.faults import Fault
+from mcloud.local.exchange.limits import Limits
+from mcloud.local.exchange.server import HOST, ExchangeServer
 from mcloud.market.trade import Trade
 
 T = TypeVar("T")
@@ -113,7 +110,7 @@ class LocalExchange:
         self._call(self._server.begin)
 
     def fault(self, kind: str, **fields: Any) -> None:
-        """Let something go wrong; see ``exchange_faults.KINDS`` for what there is.
+        """Let something go wrong; see ``faults.KINDS`` for what there is.
 
         Raises:
             UsageError: there is no such fault, or it needs another field.

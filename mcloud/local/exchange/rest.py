@@ -11,10 +11,10 @@ from math import ceil
 from typing import Any
 from urllib.parse import parse_qsl
 
-from mcloud.local.exchange_faults import Faults, without_gaps
-from mcloud.local.exchange_limits import Budget, Limits, Verdict
-from mcloud.local.exchange_tape import Tape
-from mcloud.local.exchange_wording import rest_trade, symbol_info
+from mcloud.local.exchange.faults import Faults, without_gaps
+from mcloud.local.exchange.limits import Budget, Limits, Verdict
+from mcloud.local.exchange.tape import Tape
+from mcloud.local.exchange.wording import rest_trade, symbol_info
 from mcloud.market.trade import MAX_ID, Trade
 
 PAGE, LONGEST_PAGE = 500, 1_000  # trades

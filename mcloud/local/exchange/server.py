@@ -24,13 +24,13 @@ from websockets.http11 import Response
 
 from mcloud.errors import UsageError
 from mcloud.feed.pace import pace
-from mcloud.local.exchange_faults import Fault, Faults, Wire, parse_fault
-from mcloud.local.exchange_feeds import repeat
-from mcloud.local.exchange_limits import Limits, Window
-from mcloud.local.exchange_reader import BadRequest, Connection, Reader, Wording, parse_path
-from mcloud.local.exchange_rest import Answer, Request, Rest
-from mcloud.local.exchange_tape import Tape
-from mcloud.local.exchange_wording import stream_event
+from mcloud.local.exchange.faults import Fault, Faults, Wire, parse_fault
+from mcloud.local.exchange.feeds import repeat
+from mcloud.local.exchange.limits import Limits, Window
+from mcloud.local.exchange.reader import BadRequest, Connection, Reader, Wording, parse_path
+from mcloud.local.exchange.rest import Answer, Request, Rest
+from mcloud.local.exchange.tape import Tape
+from mcloud.local.exchange.wording import stream_event
 from mcloud.market.trade import Trade
 
 HOST = "127.0.0.1"

@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
-from mcloud.local.exchange_faults import Faults
-from mcloud.local.exchange_limits import Limits, Window
+from mcloud.local.exchange.faults import Faults
+from mcloud.local.exchange.limits import Limits, Window
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _COUNTED = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
