@@ -36,7 +36,9 @@ def register(app: typer.Typer) -> None:
 
 def candles(
     session: Session,
-    symbol: Annotated[str, typer.Argument(help="Such as BTCUSDT.")],
+    symbol: Annotated[
+        str | None, typer.Argument(help="TRADING_SYMBOL or BTCUSDT if left out.")
+    ] = None,
     site: Annotated[
         str | None, typer.Option("--from", help="Site to read from; the first if left out.")
     ] = None,
@@ -51,9 +53,10 @@ def candles(
     chart: Annotated[bool, typer.Option(help="Draw a chart, on a terminal.")] = True,
 ) -> None:
     """Read the candles of a symbol."""
+    from mcloud.feed.open import SYMBOL
     from mcloud.market.interval import INTERVALS, derive
 
-    symbol = _symbol(symbol)
+    symbol = _symbol(symbol or session.config.symbol or SYMBOL)
     if interval not in INTERVALS:
         raise UsageError(f"no interval {interval!r}; there is {', '.join(INTERVALS)}")
     if last and start:

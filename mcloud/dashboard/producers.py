@@ -8,6 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.dashboard.duration import duration
+from mcloud.producer.sender import Delivery
+
 HOLES = 5  # that the panel names
 
 State = Mapping[str, Any]
@@ -19,7 +22,7 @@ def panel(state: State) -> RenderableType:
     head = Text.assemble(
         (f"{state['read']:,}", "bold"),
         f" trades, {state['rate']:,.0f}/s",
-        f", lag {_seconds(state['lag_s'])}" if state["live"] else "",
+        f", lag {_lag(state['lag_s'])}" if state["live"] else "",
         f", {state['repeats']:,} repeats" if state["repeats"] else "",
         f"  spool {_size(state['spool_bytes'])}",
         (" FULL, nothing is read" if state["spool_full"] else "", "bold red"),
@@ -69,7 +72,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         holes = f"{len(state['holes'])} ({missing:,} trades)" if missing else "none"
         table.add_row(
             name,
-            Text("running", "green") if runs else Text(f"ended {_ago(now - state['at'])}", "dim"),
+            Text("running", "green") if runs else _ended(now - state["at"]),
             str(state["pid"]) if runs else "",
             state["source"],
             f"{state['read']:,}",
@@ -86,6 +89,16 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
     return Group(*parts)
 
 
+def delivered(sites: Mapping[str, Delivery]) -> RenderableType:
+    """What a run has delivered, at its end."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("site", "trades", "messages", "unsent"):
+        table.add_column(heading, justify="left" if heading == "site" else "right")
+    for name, each in sites.items():
+        table.add_row(name, f"{each.trades:,}", f"{each.messages:,}", f"{each.waiting:,}")
+    return table
+
+
 def _hole(hole: Mapping[str, Any]) -> str:
     missing = hole["last"] - hole["first"] + 1
     text = f"hole: {hole['symbol']} {hole['first']} to {hole['last']}, {missing:,} trades"
@@ -99,16 +112,13 @@ def _breaker(site: Mapping[str, Any]) -> Text:
     return Text(site["breaker"], style=style)
 
 
-def _seconds(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1f} s"
+def _lag(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
+
+
+def _ended(seconds: float) -> Text:
+    return Text(f"ended {duration(max(seconds, 0))} ago", "dim")
 
 
 def _size(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
-
-
-def _ago(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"

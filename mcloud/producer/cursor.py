@@ -98,6 +98,18 @@ class Cursor:
             raise ValueError(f"{symbol} is at {self._next[symbol]} already")
         self._start[symbol] = self._next[symbol] = next_id
 
+    def expect(self, symbol: str, last_id: int, now: int) -> bool:
+        """The exchange has traded up to ``last_id``: what of that never came is missing.
+
+        Returns False where nothing is, or where the symbol has not started.
+        """
+        expected = self._next.get(symbol)
+        if expected is None or last_id < expected:
+            return False
+        self._open(Hole(symbol, expected, last_id, now))
+        self._next[symbol] = last_id + 1
+        return True
+
     def holes(self) -> list[Hole]:
         """What is missing now, oldest first."""
         holes = [hole for each in self._holes.values() for hole in each]

@@ -1,7 +1,9 @@
 """Trades into batches: one symbol each, ids ascending, bounded in number and in age."""
 
-from collections.abc import Callable
-from operator import attrgetter
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import attrgetter, lt
 
 from mcloud.market.trade import Trade
 
@@ -23,14 +25,28 @@ class Packer:
         """The trades of a symbol that have not come out yet."""
         return self._open.get(symbol, [])
 
-    def add(self, trade: Trade) -> list[list[Trade]]:
-        """Take a trade; returns the batches that this one completed."""
-        batch = self._open.get(trade.symbol)
-        if batch is None:
-            batch = self._open[trade.symbol] = []
-            self._opened[trade.symbol] = self._clock()
-        batch.append(trade)
-        return self._close(trade.symbol) if len(batch) >= self._batch else []
+    def add(self, trades: Iterable[Trade]) -> list[list[Trade]]:
+        """Take trades, any number at once; returns the batches that they completed."""
+        came: dict[str, list[Trade]] = defaultdict(list)
+        for trade in trades:
+            came[trade.symbol].append(trade)
+        now, size = self._clock(), self._batch
+        closed = []
+        for symbol, fresh in came.items():
+            batch = self._open.setdefault(symbol, [])
+            self._opened.setdefault(symbol, now)
+            batch += fresh
+            if len(batch) < size:
+                continue
+            whole = len(batch) // size * size
+            for start in range(0, whole, size):
+                closed += in_order(batch[start : start + size])
+            del batch[:whole]
+            # What is left came just now.
+            self._opened[symbol] = now
+            if not batch:
+                del self._open[symbol], self._opened[symbol]
+        return closed
 
     def due(self) -> list[list[Trade]]:
         """The batches that have waited for ``linger`` seconds."""
@@ -48,11 +64,14 @@ class Packer:
 
 
 def in_order(trades: list[Trade]) -> list[list[Trade]]:
-    """Order by id and drop repeats.
+    """Order by id and drop repeats; batches that are in order already, as nearly all are, stay.
 
     Different trades under one id part into several lists: which of them is right is for the fold
     to say, and it reports the other.
     """
+    ids = [trade.id for trade in trades]
+    if all(map(lt, ids, islice(ids, 1, None))):
+        return [trades]
     batches: list[list[Trade]] = [[]]
     for trade in sorted(dict.fromkeys(trades), key=attrgetter("id")):
         for batch in batches:

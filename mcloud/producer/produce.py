@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
@@ -66,6 +66,7 @@ def produce(
     *,
     history: History | None = None,
     live: bool = False,
+    opened: Callable[[], Collection[str]] = tuple,
     route: Callable[[], Route] | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
@@ -82,6 +83,8 @@ def produce(
     Args:
         live: the source is an exchange, whose ids are dense: repeats are dropped, holes are named,
             and filled from ``history`` where there is one. Otherwise all of the source is sent.
+        opened: the symbols whose stream has begun anew since the last call: ``history`` is asked
+            whether the end of the stream before was lost.
         route: which sites get the next batch; all if left out.
         stop: ends the reading; what was read is still delivered, for up to ``drain`` seconds.
 
@@ -97,9 +100,9 @@ def produce(
     try:
         try:
             for chunk in source.chunks(TICK):
-                intake.take(chunk)
+                came = intake.take(chunk)
                 if repairer is not None:
-                    _repair(intake, repairer)
+                    _repair(intake, repairer, came, opened())
                 run.commit()
                 run.maybe_tell()
                 while not spool.wait_for_room(TICK) and not stop.is_set():
@@ -139,10 +142,10 @@ class Intake:
         self._cursor = Cursor(spool.resume_points()) if live else None
         self._packer = Packer(time.monotonic, batch=batch, linger=linger)
         self._closed: list[list[Trade]] = []
-        self._placed = {position.symbol for position in spool.resume_points()}
-        """Symbols of which the spool has a position."""
-        self._fresh: set[str] = set()
-        """Symbols that have begun and are not among them."""
+        self.begun = {position.symbol for position in spool.resume_points()}
+        """Symbols that have a position."""
+        self._moved: set[str] = set()
+        """Symbols whose position is to be written even without trades."""
         self.route = route
         self.read = 0
         self.last_time = 0
@@ -160,16 +163,29 @@ class Intake:
         if self._cursor is not None:
             self._cursor.note(hole, reason)
 
-    def take(self, trades: list[Trade]) -> None:
-        """Take trades in; they are in memory until ``commit``."""
+    def expect(self, symbol: str, last_id: int) -> bool:
+        """The exchange has traded up to ``last_id``; False where nothing of it is missing."""
+        missing = self._cursor is not None and self._cursor.expect(symbol, last_id, _now_ms())
+        if missing:
+            self._moved.add(symbol)
+        return missing
+
+    def take(self, trades: list[Trade]) -> set[str]:
+        """Take trades in; they are in memory until ``commit``.
+
+        Returns, for an exchange, the symbols of those that are new.
+        """
+        symbols: set[str] = set()
         if self._cursor is not None and trades:
             trades = self._cursor.admit(trades, _now_ms())
-            self._fresh |= {trade.symbol for trade in trades} - self._placed
-        for trade in trades:
-            self._closed += self._packer.add(trade)
+            symbols = {trade.symbol for trade in trades}
+            self._moved |= symbols - self.begun
+            self.begun |= symbols
         if trades:
+            self._closed += self._packer.add(trades)
             self.read += len(trades)
             self.last_time = max(self.last_time, *(trade.time for trade in trades))
+        return symbols
 
     def close(self) -> None:
         """Have the next commit write everything."""
@@ -182,9 +198,9 @@ class Intake:
             Unavailable: the disk takes nothing; what was not written is kept, for another try.
         """
         self._closed += self._packer.due()
-        if not self._closed and not self._fresh:
+        if not self._closed and not self._moved:
             return
-        positions = self._positions({batch[0].symbol for batch in self._closed} | self._fresh)
+        positions = self._positions({batch[0].symbol for batch in self._closed} | self._moved)
         route = self.route()
         entries = [
             Entry.of(message, received_at=_now_ms(), sites=route.sites)
@@ -198,8 +214,7 @@ class Intake:
             raise
         self.problem = ""
         self._closed = []
-        self._placed |= self._fresh
-        self._fresh = set()
+        self._moved = set()
 
     def _positions(self, symbols: set[str]) -> list[Position]:
         """Where these symbols go on after a crash.
@@ -343,7 +358,14 @@ class _Run:
             self._tell(self.report())
 
 
-def _repair(intake: Intake, repairer: Repairer) -> None:
+def _repair(
+    intake: Intake, repairer: Repairer, came: Collection[str], opened: Collection[str]
+) -> None:
+    tails = repairer.tails
+    tails.seen(came)
+    # After that: what came may be older. A symbol that has not begun has nothing to lose.
+    tails.opened(intake.begun.intersection(opened))
+    tails.seen([symbol for symbol, last_id in tails.take() if intake.expect(symbol, last_id)])
     for repaired in repairer.take():
         intake.take(repaired.trades)
         if repaired.reason:

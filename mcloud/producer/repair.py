@@ -1,4 +1,7 @@
-"""Fills holes in the ids from the exchange, oldest first, beside the live trades."""
+"""Fills holes in the ids from the exchange, oldest first, beside the live trades.
+
+When there is nothing to fill, it asks about the ends of the streams; see ``tail``.
+"""
 
 import queue
 import threading
@@ -10,6 +13,7 @@ from typing import Protocol
 from mcloud.errors import McloudError
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Hole
+from mcloud.producer.tail import QUIET, Tails
 
 PAGE = 1000  # trades a request, the most that Binance gives
 AHEAD = 4  # pages fetched and not yet taken
@@ -20,6 +24,10 @@ LOOK = 0.2  # seconds
 class History(Protocol):
     def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
         """Trades by id, ascending, from ``first_id`` or the next one that there is."""
+        ...
+
+    def latest_id(self, symbol: str, *, background: bool) -> int | None:
+        """The id of the newest trade; in the ``background`` only where nobody has to wait."""
         ...
 
 
@@ -38,6 +46,7 @@ class Repairer:
     def __init__(self, history: History, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._history = history
         self._clock = clock
+        self.tails = Tails(clock)
         self._holes: list[Hole] = []
         self._fetched: dict[tuple[str, int], int] = {}
         """By symbol and last id of a hole: the next id to ask for."""
@@ -71,6 +80,7 @@ class Repairer:
             hole = self._next()
             pause = LOOK
             if hole is None:
+                self._look_at_tail()
                 continue
             result = self._fetch(hole)
             key = hole.symbol, hole.last
@@ -103,6 +113,16 @@ class Repairer:
                 if first <= hole.last and (tried is None or now - tried >= pause):
                     return hole._replace(first=first)
         return None
+
+    def _look_at_tail(self) -> None:
+        symbol = self.tails.next()
+        if symbol is None:
+            return
+        try:
+            self.tails.note(symbol, self._history.latest_id(symbol, background=True))
+        except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
+            # What keeps the exchange from answering, the source and the holes tell.
+            self.tails.put_off(symbol, getattr(error, "retry_after", QUIET))
 
     def _fetch(self, hole: Hole) -> Repaired:
         limit = min(PAGE, hole.missing)

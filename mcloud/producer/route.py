@@ -1,8 +1,11 @@
-"""Which sites get the next batch. One pure function; the observing is done elsewhere."""
+"""Which sites get the next batch. Pure decisions; the observing is done elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
+from statistics import median_low
 
 from mcloud.clouds.ports import ControlRecord
 
@@ -12,6 +15,8 @@ MODES = ("both", "primary", "cheapest", "nearest")
 # otherwise swap places at every look.
 NEARER = 0.7  # of the latency
 CHEAPER = Decimal("0.9")  # of the cost
+
+LOOKS = 5  # whose median latency counts: two odd ones among them change nothing
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,26 @@ class Observation:
     records: Mapping[str, ControlRecord] = field(default_factory=dict)
     """The control record by the site that told it, old ones of silent sites among them."""
     latencies: Mapping[str, float] = field(default_factory=dict)
-    """Seconds for a publish, of the sites that answer."""
+    """Seconds for a publish, of the sites that answer; see ``Latencies``."""
     costs: Mapping[str, Decimal] = field(default_factory=dict)
     """Dollars for the next message."""
+
+
+class Latencies:
+    """The usual latency of each site: the median of the last looks, a silence being the longest."""
+
+    def __init__(self, sites: Iterable[str]) -> None:
+        self._looks = {site: deque[float](maxlen=LOOKS) for site in sites}
+
+    def note(self, seconds: Mapping[str, float]) -> None:
+        """What one look at all sites has found; who is missing did not answer."""
+        for site, looks in self._looks.items():
+            looks.append(seconds.get(site, inf))
+
+    def usual(self) -> dict[str, float]:
+        """Seconds, of the sites that mostly answer."""
+        medians = {site: median_low(looks) for site, looks in self._looks.items() if looks}
+        return {site: seconds for site, seconds in medians.items() if seconds < inf}
 
 
 def choose(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -10,7 +10,8 @@ from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
 from mcloud.deadline import gather
 from mcloud.errors import Unavailable
-from mcloud.producer.route import Observation, Route, choose
+from mcloud.producer.route import Latencies, Observation, Route, choose
+from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two looks at the sites
 DEADLINE = 5.0  # seconds that a site may take to answer
@@ -40,6 +41,7 @@ class Router:
         self._follow = follow
         self._period = period
         self._records: dict[str, ControlRecord] = {}
+        self._latencies = Latencies(sites)
         self._stopped = threading.Event()
         self._following = threading.Lock()
         self.route = choose(mode, list(sites), self._observe())
@@ -73,9 +75,8 @@ class Router:
             times = gather(
                 {name: partial(_latency, site) for name, site in self._sites.items()}, DEADLINE
             )
-            return Observation(
-                latencies={name: each for name, each in times.items() if isinstance(each, float)}
-            )
+            self._latencies.note({n: each for n, each in times.items() if isinstance(each, float)})
+            return Observation(latencies=self._latencies.usual())
         if self._mode == "cheapest":
             return Observation(
                 costs={
@@ -84,6 +85,13 @@ class Router:
                 }
             )
         return Observation()
+
+
+def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:
+    """What waits for a site that does not have the traffic goes to the one that has it."""
+    for site in set(sites) - set(chosen):
+        if spool.pending(site).messages:
+            spool.reassign(site, chosen[0])
 
 
 def _record(site: Site) -> ControlRecord | None:

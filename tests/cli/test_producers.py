@@ -3,20 +3,21 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE, eventually
 
 from mcloud.feed.simulate import Simulate
-from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import State
-from mcloud.producer.runs import Run, all_runs
+from mcloud.runs import Run, all_runs
 
 from .conftest import Terminal
 
-PATIENCE = 60.0  # seconds; what takes that long has failed
+PATIENTLY = ("--wait", PATIENCE)
 START = 1_735_775_880_000
 ENDLESS = ("--source", "simulate", "--speed", "realtime", "--rate", 100)
 
@@ -59,7 +60,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     assert (state["name"], state["running"], state["pid"]) == ("default", True, answer["pid"])
     assert (state["source"], state["symbols"], state["mode"]) == ("simulate", ["PSUSDT"], "both")
     assert set(state["sites"]) == {"aws", "gcp"}
-    assert terminal.run("ps", "default", "--check").returncode == 0
+    eventually(lambda: terminal.run("ps", "default", "--check").returncode == 0)
     heading, line = terminal.run("ps").stdout.splitlines()
     assert heading.split()[0] == "producer"
     assert line.split()[:4] == ["default", "running", str(answer["pid"]), "simulate"]
@@ -72,7 +73,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     )
     assert terminal.run("produce", *ENDLESS, "--detach").stderr == second.stderr
 
-    stopped = terminal.run("stop", "-o", "json")
+    stopped = terminal.run("stop", *PATIENTLY, "-o", "json")
     assert (stopped.returncode, json.loads(stopped.stdout)) == (
         0,
         {"default": {"aws": 0, "gcp": 0}},
@@ -82,7 +83,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     assert state["running"] is False
     assert [site["trades"] for site in state["sites"].values()] == [state["read"]] * 2
     assert terminal.run("ps", "--check").returncode == 3
-    assert re.search("ended [0-9]+ s ago", terminal.run("ps").stdout)
+    assert re.search("ended [0-9a-z. ]+ ago", terminal.run("ps").stdout)
 
     log = terminal.run("logs").stdout.splitlines()
     assert " INFO starts: " in log[0]
@@ -96,7 +97,7 @@ def test_several_share_nothing_but_the_sites(terminal: Terminal) -> None:
         arguments = (*ENDLESS, "--symbols", f"PS{name}USDT".upper(), "--name", name)
         assert terminal.run("produce", *arguments, "--detach").returncode == 0
     assert [state["running"] for state in listed(terminal)] == [True, True]
-    done = terminal.run("stop", "one")
+    done = terminal.run("stop", "one", *PATIENTLY)
     assert done.stderr == "one has ended; nothing is left\n"
     assert [state["running"] for state in listed(terminal)] == [False, True]
     # At once, whatever it is doing; and a name that is used again is free.
@@ -151,7 +152,7 @@ def test_symbols_are_shared_out_to_the_last_one(
     eventually(lambda: all(state["read"] for state in listed(terminal)))
     states = listed(terminal)
     assert all(state["source_state"]["summary"] == "1 of 1 connections" for state in states)
-    assert terminal.run("stop").returncode == 0
+    assert terminal.run("stop", *PATIENTLY).returncode == 0
 
 
 def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalExchange) -> None:
@@ -160,7 +161,7 @@ def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalE
     done = terminal.run("produce", "--symbols", "symbols.txt", *urls, "--detach")
     assert done.returncode == 0, done.stderr
     assert listed(terminal)[0]["symbols"] == ["PSBTCUSDT", "PSETHUSDT", "PSADAUSDT"]
-    assert terminal.run("stop").returncode == 0
+    assert terminal.run("stop", *PATIENTLY).returncode == 0
     done = terminal.run("produce", "--symbols", "PSXUSDT", *urls)
     assert (done.returncode, done.stdout) == (2, "")
     assert "binance has no symbol PSXUSDT" in done.stderr
@@ -168,6 +169,31 @@ def test_symbols_from_a_file_in_any_writing(terminal: Terminal, exchange: LocalE
     done = terminal.run("produce", "--symbols", ",".join(f"PS{n}USDT" for n in range(60)), *urls)
     assert done.returncode == 2
     assert "binance has no symbol PS0USDT" in done.stderr
+
+
+def test_a_key_for_the_exchange_is_written_nowhere(
+    terminal: Terminal, exchange: LocalExchange
+) -> None:
+    secret = {"MCLOUD_BINANCE_API_KEY": "k3yOfMine"}
+    ws = ("--ws-url", exchange.ws_url)
+    done = terminal.run("produce", *ws, "--rest-url", "http://example.com", **secret)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: MCLOUD_BINANCE_API_KEY would be sent to http://example.com unencrypted; "
+        "use https://, or unset it\n"
+    )
+    # The symbol is the one of the bash version's variable, here and where candles are read.
+    assert "PSNONEUSDT" in terminal.run("candles", TRADING_SYMBOL="PSNONEUSDT").stderr
+    here = (*ws, "--rest-url", exchange.rest_url, "--detach", "-vv")
+    done = terminal.run("produce", *here, TRADING_SYMBOL="PSETHUSDT", **secret)
+    assert done.returncode == 0, done.stderr
+    assert listed(terminal)[0]["symbols"] == ["PSETHUSDT"]
+    eventually(lambda: listed(terminal)[0]["read"] > 0)
+    said = [done.stdout, done.stderr, terminal.run("stop").stderr]
+    files = [path for path in terminal.folder.rglob("*") if path.is_file()]
+    assert len(files) > 3
+    said += [path.read_text(errors="replace") for path in files]
+    assert not any("k3yOfMine" in text for text in said)
 
 
 def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> None:
@@ -202,7 +228,7 @@ def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) 
         "sites": ["gcp"],
         "reason": f"primary of epoch {epoch}: drill",
     }
-    assert terminal.run("stop").returncode == 0
+    assert terminal.run("stop", *PATIENTLY).returncode == 0
     (state,) = listed(terminal)
     delivered = [site["trades"] for site in state["sites"].values()]
     assert sum(delivered) >= state["read"]
@@ -214,9 +240,9 @@ def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) 
     [
         (("ps",), 0, "no producers; `mcloud produce` starts one\n"),
         (("ps", "--check"), 3, "no producers; `mcloud produce` starts one\n"),
-        (("stop",), 0, "no producer runs here\n"),
-        (("stop", "mars"), 1, "error: no producer 'mars' runs here; see `mcloud ps`\n"),
-        (("logs", "mars"), 1, "error: no producer 'mars' ran here; see `mcloud ps`\n"),
+        (("stop",), 0, "nothing runs here\n"),
+        (("stop", "mars"), 1, "error: nothing called 'mars' runs here; see `mcloud ps`\n"),
+        (("logs", "mars"), 1, "error: nothing called 'mars' ran here; see `mcloud ps`\n"),
         (("logs", "../x"), 2, "error: not a name: '../x'; letters, digits, - and _ make one\n"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -237,10 +263,3 @@ def listed(terminal: Terminal) -> list[dict[str, Any]]:
     assert done.stderr == ""
     states: list[dict[str, Any]] = json.loads(done.stdout)
     return states
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)

@@ -34,6 +34,7 @@ class FakeSite:
             "dead_letter_depth": DEAD,
             "invocations": CALLS,
             "heartbeats": BEATS,
+            "lags": [],
             "last": CANDLE,
         } | answers
         self.last_asked: list[str] = []
@@ -62,6 +63,9 @@ class FakeSite:
 
     def heartbeats(self) -> Any:
         return self._answer("heartbeats")
+
+    def lags(self) -> Any:
+        return self._answer("lags")
 
     def last(self, symbol: str) -> Any:
         self.last_asked.append(symbol)

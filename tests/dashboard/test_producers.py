@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from mcloud.dashboard.producers import State, listing, panel
+from mcloud.dashboard.producers import State, delivered, listing, panel
+from mcloud.producer.sender import Delivery
 
 AT = 1_723_161_300.0
 SITE = {
@@ -81,6 +82,19 @@ def test_one_in_trouble_says_with_what() -> None:
     ]
 
 
+def test_the_lag_of_old_trades_is_no_row_of_digits() -> None:
+    assert "lag 3 d 4 h " in draw(panel({**STATE, "lag_s": 3 * 86_400 + 4 * 3_600.5}))[0]
+
+
+def test_a_run_that_has_ended() -> None:
+    sites = {"aws": Delivery(messages=12, trades=12_345), "gcp": Delivery(waiting=1_000)}
+    assert draw(delivered(sites)) == [
+        "site  trades  messages  unsent",
+        "aws   12,345        12       0",
+        "gcp        0         0   1,000",
+    ]
+
+
 def test_a_replay_has_no_lag_and_no_connections() -> None:
     assert draw(panel({**STATE, "live": False, "source_state": None})) == [
         "12,345 trades, 31/s  spool 0.0 MiB",
@@ -130,9 +144,9 @@ def test_a_list_of_all() -> None:
         ("never", False, {}),
     ]
     assert draw(listing(states, now=AT + 7_300)) == [
-        "producer  state          pid   source    trades  rate  waiting    holes",
-        "default   running        4711  binance   12,345  31/s  nothing    none",
-        "old       ended 2 h ago        simulate  12,345        aws 2,500  1 (1,200 trades)",
+        "producer  state                 pid   source    trades  rate  waiting    holes",
+        "default   running               4711  binance   12,345  31/s  nothing    none",
+        "old       ended 2 h 01 min ago        simulate  12,345        aws 2,500  1 (1,200 trades)",
         "new       starting",
         "never     never ran",
         "old: hole: BTCUSDT 5 to 1204, 1,200 trades: no answer",
@@ -142,11 +156,11 @@ def test_a_list_of_all() -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (-5, "0 s ago"),
-        (59, "59 s ago"),
-        (60, "1 min ago"),
-        (3_600, "1 h ago"),
-        (200_000, "2 d ago"),
+        (-5, "0.0 s ago"),
+        (59, "59.0 s ago"),
+        (60, "1 min 00 s ago"),
+        (3_600, "1 h 00 min ago"),
+        (200_000, "2 d 7 h ago"),
     ],
 )
 def test_how_long_ago_it_ended(seconds: float, words: str) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mcloud.clouds.ports import SERVICES, Depth, Health, Invocations
+from mcloud.clouds.ports import SERVICES, Depth, Health, Invocations, Lag
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.dashboard.views import status_table
 
 from .sites import AT, BEATS, CALLS, CANDLE, DEAD, DEPTH
 
 UP = {service: Health(service, True, "", 0.0123) for service in SERVICES}
-SITE = SiteSnapshot("aws", "aws", UP, DEPTH, DEAD, CALLS, BEATS, CANDLE)
+SITE = SiteSnapshot("aws", "aws", UP, DEPTH, DEAD, CALLS, BEATS, [], CANDLE)
 
 
 def test_two_sound_sites() -> None:
@@ -37,7 +37,7 @@ def test_two_sound_sites() -> None:
 def test_what_is_down_or_unknown_says_why() -> None:
     late = "no answer within 8 s"
     down = SiteSnapshot(
-        "gcp", "gcp", {s: Health(s, False, late, 0.0) for s in SERVICES}, *[late] * 5
+        "gcp", "gcp", {s: Health(s, False, late, 0.0) for s in SERVICES}, *[late] * 6
     )
     assert draw([down], 80) == [
         "                   gcp",
@@ -50,6 +50,17 @@ def test_what_is_down_or_unknown_says_why() -> None:
         "function calls     unknown: no answer within 8 s",
         "function errors    unknown: no answer within 8 s",
         "last candle        unknown: no answer within 8 s",
+    ]
+
+
+def test_lags_are_shown_on_the_site_that_is_behind() -> None:
+    lag = Lag("gcp", "aws", "all", 1.26, 3, None, 2, AT - 4)
+    old = Lag("west", "aws", "2/4", 0.5, 0, 75.0, 1, AT - 90)
+    gcp = replace(SITE, name="gcp", cloud="gcp", lags="no answer within 8 s")
+    assert draw([replace(SITE, lags=[lag, old]), gcp], 120)[-2:] == [
+        "behind             gcp: candles 1.2 s, raw unknown"
+        "                       unknown: no answer within 8 s",
+        "                   west 2/4: candles 0.5 s, raw 1 min 15 s (90 s ago)",
     ]
 
 

@@ -5,29 +5,26 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from random import Random
 
 import pytest
+from patience import PATIENCE, eventually
 
 from mcloud.clouds import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import Row, expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.replay import open_replay
-from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
-from mcloud.producer.runs import Run
-
-PATIENCE = 120.0  # seconds; how long a loaded machine may take
-SPARED = 200  # trades at the end, when nothing goes wrong any more: what follows tells of a gap
-CALM = 8.0  # seconds before them, in which a killed producer is back
+from mcloud.runs import Run
 
 
 @pytest.mark.parametrize(
@@ -50,7 +47,7 @@ def test_recorded_trades_arrive_whatever_happens(
 ) -> None:
     # Symbols of its own, since the sites are everybody's.
     names = {"BTCUSDT": f"E{cuts}BTCUSDT", "ETHUSDT": f"E{cuts}ETHUSDT"}
-    market = recorded(recordings, names, pause=int(1000 * CALM * speed))
+    market = Market(recorded(recordings, names), step=int(100 * speed))
     symbols = sorted(names.values())
     random = Random(cuts)
     # A kill after every few cuts: it ends the backoff, which would otherwise be a minute at last.
@@ -59,7 +56,7 @@ def test_recorded_trades_arrive_whatever_happens(
         mischief += ["cut"] * (cuts * (kill + 1) // kills - cuts * kill // kills) + ["kill"]
     mischief.insert(len(mischief) // 2, "hang")
     # Not before both symbols have begun: what was traded before a producer's time is not its own.
-    moments = sorted(random.randrange(500, len(market) - SPARED) for _ in mischief)
+    moments = sorted(random.randrange(500, len(market.recorded)) for _ in mischief)
     with LocalExchange(market, speed=speed, wait_for=2) as exchange:
         producer = Producer(tmp_path, embedded, exchange, symbols)
         with producer.running():
@@ -73,15 +70,51 @@ def test_recorded_trades_arrive_whatever_happens(
                     producer.start()
                 else:
                     hang_aws(embedded, hang)
-            assert not has_played(exchange, len(market) - SPARED + 1), "too slow for this speed"
+            # What follows tells of a gap, once it is read as it is made.
+            newest = max(trade.time for trade in played(exchange, symbols))
+            eventually(lambda: producer.last_trade_time() > newest)
+            eventually(lambda: streams(exchange) == [f"{name.lower()}@trade" for name in symbols])
+            market.close()
             eventually(lambda: exchange.wait_finished(1.0))
-            eventually(lambda: producer.has_all(market))
+            trades = played(exchange, symbols)
+            eventually(lambda: producer.has_all(trades))
             assert producer.stop() == 130
-    expected = expected_rows(market)
-    ids = {(trade.symbol, trade.id) for trade in market}
+    assert len(trades) > len(market.recorded)
+    expected = expected_rows(trades)
+    ids = {(trade.symbol, trade.id) for trade in trades}
     for site in open_sites(embedded).values():
         eventually(partial(has_rows, site, symbols, expected))
         assert archived_ids(site, symbols) == ids
+
+
+class Market:
+    """A recording whose market then goes on, a trade every ``step`` milliseconds, until it closes.
+
+    However slow the machine, what is to go wrong does so while there is trading.
+    """
+
+    def __init__(self, recorded: list[Trade], step: int) -> None:
+        self.recorded = recorded
+        self._step = step
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """End, after one more trade of each symbol."""
+        self._closed.set()
+
+    def __iter__(self) -> Iterator[Trade]:
+        last = {}
+        for trade in self.recorded:
+            last[trade.symbol] = trade
+            yield trade
+        time_ = trade.time
+        is_last = False
+        while not is_last:
+            is_last = self._closed.is_set()
+            for symbol, trade in last.items():
+                time_ += self._step
+                last[symbol] = trade._replace(id=trade.id + 1, time=time_)
+                yield last[symbol]
 
 
 class Producer:
@@ -133,6 +166,11 @@ class Producer:
         self._process.terminate()
         return self._process.wait(PATIENCE)
 
+    def last_trade_time(self) -> int:
+        """Of the newest trade that this process has read; 0 where it has read none yet."""
+        state = self._run.read()
+        return (state["last_trade_time"] or 0) if state.get("pid") == self._process.pid else 0
+
     def has_all(self, market: list[Trade]) -> bool:
         """True when it has read to the end, misses nothing, and both sites have it."""
         words = (self._folder / "words").read_text()
@@ -146,13 +184,11 @@ class Producer:
         )
 
 
-def recorded(folder: Path, names: dict[str, str], pause: int) -> list[Trade]:
-    """All recorded trades by time, the last of them ``pause`` milliseconds later than they were."""
+def recorded(folder: Path, names: dict[str, str]) -> list[Trade]:
+    """All recorded trades by time."""
     files = [folder / f"spot-{name.lower()}-trades-20240808.jsonl.gz" for name in names]
     found = [trade for file in files for trade in open_replay(file)]
-    found = sorted((t._replace(symbol=names[t.symbol]) for t in found), key=attrgetter("time"))
-    late = [trade._replace(time=trade.time + pause) for trade in found[-SPARED:]]
-    return found[:-SPARED] + late
+    return sorted((t._replace(symbol=names[t.symbol]) for t in found), key=attrgetter("time"))
 
 
 def hang_aws(clouds: State, seconds: float) -> None:
@@ -168,16 +204,18 @@ def has_played(exchange: LocalExchange, count: int) -> bool:
     return sum(made.values()) >= count
 
 
+def played(exchange: LocalExchange, symbols: list[str]) -> list[Trade]:
+    return [trade for symbol in symbols for trade in exchange.played(symbol)]
+
+
+def streams(exchange: LocalExchange) -> list[str]:
+    """Those that are read now."""
+    return sorted(chain.from_iterable(exchange.state()["connections"]))
+
+
 def has_rows(site: Site, symbols: list[str], rows: list[Row]) -> bool:
     return stored_rows(site, symbols) == rows
 
 
 def open_sites(state: State) -> dict[str, Site]:
     return {name: open_site(name, each) for name, each in state.resources().items()}
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)

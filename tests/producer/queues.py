@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from mcloud.clouds.ports import DeadLetter, Depth, Unsent
+from mcloud.clouds.ports import Unsent
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
 
@@ -13,7 +13,10 @@ Answer = Exception | Sequence[Unsent] | Callable[[], object]
 
 
 class FakeQueue:
-    """Gives the answers in turn, then takes everything; or the last one for ever."""
+    """Of a Queue, what a sender needs: gives the answers in turn, then takes everything.
+
+    Or the last one for ever.
+    """
 
     def __init__(self, *answers: Answer, for_ever: bool = False) -> None:
         self._answers = deque(answers)
@@ -49,12 +52,3 @@ class FakeQueue:
             self.taken += [each for index, each in enumerate(messages) if index not in refused]
             self._changed.notify_all()
         return unsent
-
-    def depth(self) -> Depth:
-        raise NotImplementedError
-
-    def dead_letter_depth(self) -> Depth:
-        raise NotImplementedError
-
-    def dead_letters(self, limit: int) -> list[DeadLetter]:
-        raise NotImplementedError

@@ -96,3 +96,7 @@ class FakeHistory:
         if answer is not None:
             return answer
         return [t for t in self._known if t.symbol == symbol and t.id >= first_id][:limit]
+
+    def latest_id(self, symbol: str, *, background: bool) -> int | None:
+        assert background
+        return max((t.id for t in self._known if t.symbol == symbol), default=None)

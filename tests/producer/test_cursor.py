@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -166,3 +167,30 @@ def test_a_hole_that_ends_where_a_new_one_begins_is_one_hole() -> None:
     cursor = Cursor([cut_short])
     cursor.admit(trades([12]), now=9)
     assert cursor.holes() == [Hole("BTCUSDT", 8, 11, 5, attempts=2)]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=40))
+def test_what_the_exchange_is_known_to_have_comes_or_is_missing(
+    events: list[tuple[bool, int]],
+) -> None:
+    """Told of trades that never came, a cursor names just these, whatever comes in which order."""
+    cursor = Cursor()
+    start: int | None = None
+    came: set[int] = set()
+    newest = -1
+    for told, id_ in events:
+        if told:
+            missing = cursor.expect("BTCUSDT", id_, 0)
+            assert missing == (start is not None and id_ > newest)
+            newest = max(newest, id_) if start is not None else newest
+        else:
+            start = id_ if start is None else start
+            is_new = id_ >= start and id_ not in came
+            assert cursor.admit([trade(id_)], 0) == ([trade(id_)] if is_new else [])
+            if id_ >= start:
+                came.add(id_)
+            newest = max(newest, id_)
+    named = [id_ for hole in cursor.holes() for id_ in range(hole.first, hole.last + 1)]
+    assert sorted(named) == sorted(set(range(start or 0, newest + 1)) - came if came else set())
+    holes = sorted(cursor.holes(), key=lambda hole: hole.first)
+    assert all(a.last + 1 < b.first for a, b in pairwise(holes))

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -17,17 +19,17 @@ from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.simulate import Simulate
-from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.envelope import decode
 from mcloud.market.trade import Trade
-from mcloud.producer import repair
+from mcloud.producer import repair, tail
 from mcloud.producer.cursor import Cursor
 from mcloud.producer.produce import Intake, Progress, produce
 from mcloud.producer.route import Route
 from mcloud.producer.spool import Spool
 
 from .queues import FakeQueue
-from .sources import START, FakeHistory, Script, trade, trades
+from .sources import PATIENCE, START, FakeHistory, Script, trade, trades
 from .spools import as_left_by_a_crash, environment
 
 ROUTE = Route(("aws",), "the only site")
@@ -42,6 +44,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "LOOK", 0.005)
+    monkeypatch.setattr(tail, "SETTLE", 0.1)
 
 
 def test_repeats_are_dropped_and_counted(spool: Spool) -> None:
@@ -106,6 +109,57 @@ def test_a_restart_fetches_what_was_traded_meanwhile(spool: Spool) -> None:
     assert done.holes == ()
     assert queue.trades == trades(range(1, 92))
     assert history.asked == [("BTCUSDT", 11, 79)]
+
+
+def test_a_start_fetches_what_was_traded_meanwhile_though_nothing_follows(spool: Spool) -> None:
+    queue = FakeQueue()
+    produce(Script(trades(range(1, 11))), {"aws": queue}, spool, live=True)
+    history = FakeHistory([*trades(range(1, 21)), *trades(range(9), "ETHUSDT")])
+    done = produce(
+        Script(lambda: len(queue.trades) == 20), {"aws": queue}, spool,
+        history=history, live=True, opened=once("BTCUSDT", "ETHUSDT"), linger=0,
+    )  # fmt: skip
+    assert queue.trades == trades(range(1, 21))
+    assert done.holes == ()
+    # What has not begun begins with its first trade, and not before.
+    assert history.asked == [("BTCUSDT", 11, 10)]
+
+
+def test_a_lost_end_that_cannot_be_had_is_named_and_remembered(spool: Spool) -> None:
+    history = FakeHistory(trades(range(1, 6)), *[Unavailable("no answer")] * 999)
+    told: list[Progress] = []
+
+    def is_named() -> bool:
+        return bool(told and told[-1].holes and told[-1].holes[0].attempts)
+
+    produce(
+        Script(trades([1, 2]), is_named), {"aws": FakeQueue()}, spool,
+        history=history, live=True, opened=once("BTCUSDT"), linger=0, progress=told.append,
+    )  # fmt: skip
+    (hole,) = told[-1].holes
+    assert (hole.first, hole.last, hole.reason) == (3, 5, "no answer")
+    (position,) = spool.resume_points()
+    assert [(hole.first, hole.last) for hole in position.holes] == [(3, 5)]
+    # The next trade is the one after it, and opens no other hole.
+    cursor = Cursor([position])
+    assert cursor.admit(trades([6]), 0) == trades([6])
+    assert len(cursor.holes()) == 1
+
+
+def test_what_only_comes_late_by_the_stream_was_not_lost(spool: Spool) -> None:
+    """REST may be ahead: what it has is expected, and taken from whoever brings it first."""
+    queue = FakeQueue()
+    history = FakeHistory(trades(range(1, 9)), *[Unavailable("no answer")] * 999)
+    told: list[Progress] = []
+    source = Script(
+        trades([1]), lambda: bool(told and told[-1].holes), trades([4, 2, 3]), trades(range(5, 10))
+    )
+    done = produce(
+        source, {"aws": queue}, spool,
+        history=history, live=True, opened=once("BTCUSDT"), linger=0, progress=told.append,
+    )  # fmt: skip
+    assert queue.trades == trades(range(1, 10))
+    assert (done.holes, done.repeats) == ((), 0)
 
 
 # What may happen to the stream of a symbol, one after the other.
@@ -282,6 +336,54 @@ def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
         assert queue.trades == sorted(market)
 
 
+@pytest.mark.parametrize("fault", ["cut", "drop"])
+def test_the_end_of_a_market_is_delivered_though_nothing_follows_it(
+    tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last trades are made while nobody is connected, or are not sent to one that is."""
+    monkeypatch.setattr(tail, "QUIET", 1.0)
+    symbols = ["BTCUSDT", "ETHUSDT"]
+    early = list(Simulate(symbols, seed=4, start_time=START, rate=200, duration=1))
+    ends = {s: max(t.id for t in early if t.symbol == s) for s in symbols}
+    late = [
+        Trade(symbol, ends[symbol] + n, Decimal(n), Decimal(1), early[-1].time + 3_000, True)
+        for n in (1, 2, 3)
+        for symbol in symbols
+    ]
+    queue = FakeQueue()
+    stop = threading.Event()
+    harmed = False
+    with LocalExchange([*early, *late], speed=1.0, wait_for=2) as exchange:
+        here = endpoints(ws_url=exchange.ws_url, rest_url=exchange.rest_url)
+        rest = BinanceRest(here)
+        timing = Timing(overlap=0.05, quiet=0.5, first_backoff=0.02, longest_backoff=0.05)
+        source = BinanceSource(here, symbols, rest=rest, timing=timing)
+        deadline = time.monotonic() + PATIENCE
+
+        def tell(progress: Progress) -> None:
+            nonlocal harmed
+            assert time.monotonic() < deadline, progress
+            if not harmed and progress.read >= len(early):
+                harmed = True
+                if fault == "cut":
+                    exchange.fault("refuse")
+                    exchange.fault("cut")
+                else:
+                    exchange.fault("drop", count=len(late))
+            if harmed and exchange.wait_finished(0):
+                exchange.lift()
+                if progress.read == len(early) + len(late):
+                    stop.set()
+
+        with Spool.open(tmp_path / "spool", ["aws"]) as spool:
+            done = produce(
+                source, {"aws": queue}, spool,
+                history=rest, live=True, opened=source.opened, linger=0.1, progress=tell, stop=stop,
+            )  # fmt: skip
+    assert queue.trades == sorted([*early, *late])
+    assert (done.complete, done.holes) == (True, ())
+
+
 def test_positions_are_those_of_a_cursor(spool: Spool) -> None:
     """What a run leaves is where the next one goes on, to the id."""
     produce(Script(trades([5, 6, 9, 7])), {"aws": FakeQueue()}, spool, live=True)
@@ -289,6 +391,17 @@ def test_positions_are_those_of_a_cursor(spool: Spool) -> None:
     assert cursor.position("BTCUSDT") == 10
     assert [(hole.first, hole.last) for hole in cursor.holes()] == [(8, 8)]
     assert cursor.admit(trades([6, 8, 10]), 0) == trades([8, 10])
+
+
+def once(*symbols: str) -> Callable[[], list[str]]:
+    """Their streams begin anew a single time."""
+    left = list(symbols)
+
+    def opened() -> list[str]:
+        now, left[:] = left[:], []
+        return now
+
+    return opened
 
 
 def stored(spool: Spool) -> list[Trade]:

@@ -27,18 +27,21 @@ def trade(id_: int, symbol: str = "BTCUSDT", price: int = 1) -> Trade:
 trades = st.builds(
     trade, st.integers(0, 12), st.sampled_from(["BTCUSDT", "ETHUSDT"]), st.integers(1, 2)
 )
-steps = st.lists(st.tuples(trades, st.floats(0, 3)), max_size=60)
+chunks = st.lists(trades, max_size=20)
+steps = st.lists(st.tuples(chunks, st.floats(0, 3)), max_size=12)
 
 
 @given(steps, st.integers(1, 8), st.floats(0, 5))
 def test_every_trade_comes_out_and_in_order(
-    steps: list[tuple[Trade, float]], size: int, linger: float
+    steps: list[tuple[list[Trade], float]], size: int, linger: float
 ) -> None:
     clock = Clock()
     packer = Packer(clock, batch=size, linger=linger)
     batches: list[list[Trade]] = []
-    for each, pause in steps:
-        batches += packer.add(each)
+    for chunk, pause in steps:
+        batches += packer.add(chunk)
+        # What could have been closed is not kept.
+        assert all(len(packer.open(symbol)) < size for symbol in ("BTCUSDT", "ETHUSDT"))
         clock.now += pause
         batches += packer.due()
     batches += packer.flush()
@@ -46,12 +49,25 @@ def test_every_trade_comes_out_and_in_order(
         assert 1 <= len(batch) <= size
         assert len({each.symbol for each in batch}) == 1
         assert all(a.id < b.id for a, b in pairwise(batch))
-    given_in = Counter(each for each, _ in steps)
+    given_in = Counter(each for chunk, _ in steps for each in chunk)
     came_out = Counter(each for batch in batches for each in batch)
     assert came_out.keys() == given_in.keys()
     # A repeat is dropped where it meets its like, and is never made up.
     assert all(came_out[each] <= given_in[each] for each in given_in)
     assert packer.flush() == []
+
+
+@given(st.lists(trades, max_size=60), st.integers(1, 8), st.lists(st.integers(0, 60)))
+def test_chunks_are_packed_as_single_trades_are(
+    given_in: list[Trade], size: int, cuts: list[int]
+) -> None:
+    def packed(chunks: list[list[Trade]]) -> list[list[Trade]]:
+        packer = Packer(Clock(), batch=size, linger=60)
+        batches = [batch for chunk in chunks for batch in packer.add(chunk)]
+        return sorted(batches + packer.flush())
+
+    ends = [0, *sorted(cuts), len(given_in)]
+    assert packed([given_in[a:b] for a, b in pairwise(ends)]) == packed([[t] for t in given_in])
 
 
 @given(st.lists(trades, max_size=30))
@@ -70,18 +86,17 @@ def test_different_trades_under_one_id_both_come_out() -> None:
 
 def test_a_full_batch_goes_at_once() -> None:
     packer = Packer(Clock(), batch=3, linger=60)
-    assert packer.add(trade(2)) == packer.add(trade(1)) == packer.add(trade(1, "ETHUSDT")) == []
-    assert packer.add(trade(3)) == [[trade(1), trade(2), trade(3)]]
+    assert packer.add([trade(2), trade(1), trade(1, "ETHUSDT")]) == []
+    assert packer.add([trade(3)]) == [[trade(1), trade(2), trade(3)]]
     assert packer.flush() == [[trade(1, "ETHUSDT")]]
 
 
 def test_no_trade_waits_longer_than_linger() -> None:
     clock = Clock()
     packer = Packer(clock, batch=100, linger=2.0)
-    packer.add(trade(1))
+    packer.add([trade(1)])
     clock.now += 1.5
-    packer.add(trade(2))
-    packer.add(trade(1, "ETHUSDT"))
+    packer.add([trade(2), trade(1, "ETHUSDT")])
     clock.now += 0.4
     assert packer.due() == []
     clock.now += 0.1
@@ -95,15 +110,16 @@ def test_no_trade_waits_longer_than_linger() -> None:
 def test_the_next_batch_has_a_time_of_its_own() -> None:
     clock = Clock()
     packer = Packer(clock, batch=2, linger=2.0)
-    packer.add(trade(1))
+    packer.add([trade(1)])
     clock.now += 1.9
-    packer.add(trade(2))
-    packer.add(trade(3))
+    assert packer.add([trade(2), trade(3)]) == [[trade(1), trade(2)]]
     clock.now += 1.9
     assert packer.due() == []
+    clock.now += 0.1
+    assert packer.due() == [[trade(3)]]
 
 
 def test_without_linger_nothing_waits() -> None:
     packer = Packer(Clock(), batch=100, linger=0)
-    packer.add(trade(1))
+    packer.add([trade(1)])
     assert packer.due() == [[trade(1)]]

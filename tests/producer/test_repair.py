@@ -10,11 +10,12 @@ import pytest
 from mcloud.errors import Refused, Unavailable
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import BinanceRest
-from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 from mcloud.producer import repair as module
 from mcloud.producer.cursor import Cursor, Hole, Position
 from mcloud.producer.repair import LONGEST_PAUSE, History, Repairer
+from mcloud.producer.tail import QUIET, SETTLE
 
 from .sources import PATIENCE, FakeHistory, hole, trades
 
@@ -225,3 +226,41 @@ def has_failed(rig: Rig, attempts: int) -> bool:
 
 def missing(attempts: int) -> dict[str, Any]:
     return {"attempts": attempts, "reason": "the exchange does not have these ids"}
+
+
+def test_the_ends_of_streams_are_looked_at_when_nothing_is_to_be_filled(
+    rig: Callable[..., Rig],
+) -> None:
+    order: list[str] = []
+
+    class Watched(FakeHistory):
+        def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
+            order.append("repair")
+            return super().trades_from(symbol, first_id, limit)
+
+        def latest_id(self, symbol: str, *, background: bool) -> int | None:
+            order.append(symbol)
+            if order.count(symbol) == 1:
+                raise Unavailable("no answer") if symbol == "BTCUSDT" else ZeroDivisionError("ours")
+            return super().latest_id(symbol, background=background)
+
+    known = [*trades(range(10_000)), *trades(range(50), "ETHUSDT")]
+    filled = rig(Watched(known), hole(1_000, 3_999))
+    tails = filled.repairer.tails
+    tails.opened(["BTCUSDT", "ETHUSDT"])
+    filled.clock.now += SETTLE
+    filled.until(lambda: {"BTCUSDT", "ETHUSDT"} <= set(order))
+    # What failed, whatever it was, is asked again.
+    filled.clock.now += QUIET
+    filled.until(lambda: order.count("BTCUSDT") == order.count("ETHUSDT") == 2)
+    assert order[:3] == ["repair"] * 3
+    assert filled.cursor.holes() == []
+    filled.clock.now += SETTLE
+    answers: list[tuple[str, int]] = []
+
+    def is_told() -> bool:
+        answers.extend(tails.take())
+        return len(answers) == 2
+
+    filled.until(is_told)
+    assert sorted(answers) == [("BTCUSDT", 9_999), ("ETHUSDT", 49)]

@@ -1,5 +1,6 @@
 """Routing: pure decisions over observations."""
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
-from mcloud.producer.route import MODES, Observation, Route, choose
+from mcloud.producer.route import LOOKS, MODES, Latencies, Observation, Route, choose
 
 SITES = ("aws", "gcp")
 
@@ -52,6 +53,50 @@ def test_nearest_leaves_a_site_that_does_not_answer() -> None:
     current = Route(("aws",), "it was near")
     assert choose("nearest", SITES, Observation(latencies={"gcp": 9.0}), current).sites == ("gcp",)
     assert choose("nearest", SITES, Observation(), current) == current
+
+
+def nearest(looks: Iterable[Mapping[str, float]]) -> list[str]:
+    """The site after each look, beginning with the first."""
+    latencies, route, chosen = Latencies(SITES), None, []
+    for look in looks:
+        latencies.note(look)
+        route = choose("nearest", SITES, Observation(latencies=latencies.usual()), route)
+        chosen.append(route.sites[0])
+    return chosen
+
+
+# Two sites about as near. Of any five looks at one, up to two are odd: slow, quick, or silent.
+usual = st.floats(0.085, 0.115)
+odd = st.one_of(usual, st.floats(0, 100), st.just(None))
+rounds = st.tuples(usual, odd, usual, odd, usual)
+
+
+@given(st.lists(st.tuples(rounds, rounds), min_size=2, max_size=12))
+def test_nearest_does_not_flap(
+    given_rounds: list[tuple[tuple[float | None, ...], tuple[float | None, ...]]],
+) -> None:
+    looks = [
+        {site: seconds for site, seconds in zip(SITES, pair, strict=True) if seconds is not None}
+        for aws, gcp in given_rounds
+        for pair in zip(aws, gcp, strict=True)
+    ]
+    chosen = nearest(looks)
+    # At first there is little to go by.
+    assert len(set(chosen[LOOKS - 1 :])) == 1
+
+
+@given(
+    st.lists(st.fixed_dictionaries({site: st.floats(0.001, 10) for site in SITES}), max_size=20),
+    st.floats(0.01, 1),
+    st.sampled_from(SITES),
+    st.booleans(),
+)
+def test_nearest_follows_what_lasts(
+    before: list[dict[str, float]], seconds: float, near: str, is_gone: bool
+) -> None:
+    """A site that stays clearly nearer, or is the only one left, is taken within LOOKS looks."""
+    lasting = {near: seconds} if is_gone else dict.fromkeys(SITES, 2 * seconds) | {near: seconds}
+    assert nearest([*before, *[lasting] * LOOKS])[-1] == near
 
 
 def test_cheapest_takes_the_cheaper() -> None:

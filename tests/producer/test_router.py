@@ -17,7 +17,7 @@ from mcloud.local.state import State
 from mcloud.producer import router as module
 from mcloud.producer.produce import produce
 from mcloud.producer.route import Route
-from mcloud.producer.router import Router
+from mcloud.producer.router import Router, move
 from mcloud.producer.spool import Spool
 
 from .queues import FakeQueue
@@ -157,8 +157,6 @@ def test_after_every_look_somebody_follows_until_it_is_stopped(make: Callable[..
 def test_what_waits_for_the_old_site_goes_to_the_new(
     make: Callable[..., Router], tmp_path: Path
 ) -> None:
-    from mcloud.cli.produce import _move
-
     away, good = FakeQueue(Unavailable("gone"), for_ever=True), FakeQueue()
     aws, gcp = FakeSite("aws", record(1, "aws")), FakeSite("gcp", record(1, "aws"))
 
@@ -169,7 +167,7 @@ def test_what_waits_for_the_old_site_goes_to_the_new(
 
     with Spool.open(tmp_path / "spool", ["aws", "gcp"]) as spool:
         router = make(
-            "primary", aws, gcp, follow=lambda route: _move(spool, ("aws", "gcp"), route.sites)
+            "primary", aws, gcp, follow=lambda route: move(spool, ("aws", "gcp"), route.sites)
         )
         source = Script(trades(range(500)), fail_over, trades(range(500, 600)))
         queues = {"aws": away, "gcp": good}

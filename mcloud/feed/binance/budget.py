@@ -41,20 +41,22 @@ class Budget:
         self._capacity = 0
         self.learn_limit(limit)
 
-    def ask(self, weight: int) -> float:
+    def ask(self, weight: int, share: float = 1.0) -> float:
         """Take ``weight`` and return 0, or take nothing and return the seconds to wait first.
 
         After the wait ask again: another thread may have been quicker. A single weight above the
-        limit goes out alone, rather than never.
+        limit goes out alone, rather than never. With a ``share`` of the limit the rest of it is
+        left to the others.
         """
         with self._lock:
             now = self._clock()
             self._forget(now)
             until = self._blocked_until
-            if self._counted and self._counted + weight > self._capacity:
+            capacity = int(self._capacity * share)
+            if self._counted and self._counted + weight > capacity:
                 until = max(until, self._counted_until)
-            if self._used and self._used + weight > self._capacity:
-                until = max(until, self._freed(self._used + weight - self._capacity))
+            if self._used and self._used + weight > capacity:
+                until = max(until, self._freed(self._used + weight - capacity))
             if until > now:
                 return until - now
             self._granted.append((now, weight))

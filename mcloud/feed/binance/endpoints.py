@@ -8,6 +8,9 @@ from mcloud.errors import UsageError
 
 DEFAULT = "binance"
 
+API_KEY = "MCLOUD_BINANCE_API_KEY"
+"""The variable of the key, which is sent, and neither shown, logged nor written anywhere."""
+
 
 @dataclass(frozen=True)
 class Endpoints:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from mcloud.market.trade import Trade
 
 LIMIT = 20_000  # trades, about 10 MB
+# To be woken for every message costs more than all that is then done with it.
+NAP = 0.005  # seconds
 
 
 class Handoff:
@@ -77,11 +79,17 @@ class Handoff:
     def take(self, timeout: float) -> list[Trade] | None:
         """All that waits; empty where nothing came for ``timeout`` seconds, None after the end.
 
+        After the first trade it waits a moment for those that come with it.
+
         Raises:
             what the line was closed with, after the last trade.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._trades or self._closed, timeout)
+            nap = bool(self._trades) and not (self.full or self._closed)
+        if nap:
+            time.sleep(NAP)
+        with self._changed:
             taken, self._trades = self._trades, []
             if self.full:
                 self._open()

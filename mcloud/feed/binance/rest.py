@@ -1,5 +1,6 @@
 """Binance's REST: which symbols there are, and trades by id. Never above the weight budget."""
 
+import ipaddress
 import json
 import re
 import time
@@ -12,9 +13,9 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from mcloud.config import did_you_mean
-from mcloud.errors import Refused, Unavailable, UsageError
+from mcloud.errors import ConfigError, Refused, Unavailable, UsageError
 from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, Budget
-from mcloud.feed.binance.endpoints import Endpoints
+from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import BadTrade, Trade
 
@@ -25,6 +26,8 @@ TIMEOUT = urllib3.Timeout(connect=3.0, read=IN_FLIGHT - 3.0)
 PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
 
 SHORTEST_BAN = 120.0  # seconds, as documented
+
+BACKGROUND = 0.25  # of the budget, for what can wait: repair finds the rest of it free
 
 _INVALID_SYMBOL = -1121
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
@@ -51,6 +54,9 @@ class BinanceRest:
         wall: seconds since 1970; a ban is told as a time of day.
         sleep: waits for the seconds given; may raise to end the wait.
         api_key: for the exchanges whose ``historicalTrades`` wants one; nothing is signed.
+
+    Raises (when made):
+        ConfigError: the key cannot be one, or would go over the network for all to read.
     """
 
     def __init__(
@@ -70,7 +76,7 @@ class BinanceRest:
         self._wall = wall
         self._sleep = sleep
         self._http = http or open_http(endpoints.rest_url)
-        self._headers = {"X-MBX-APIKEY": api_key} if api_key else {}
+        self._headers = _key_header(api_key, endpoints.rest_url) if api_key else {}
 
     def symbols(self, quote_asset: str) -> list[str]:
         """The symbols that trade against ``quote_asset``, such as USDT, in alphabetical order.
@@ -125,14 +131,19 @@ class BinanceRest:
         trades = self._trades(path, parameters, weight)
         return [trade for trade in trades if trade.id >= first_id][:page]
 
-    def latest_id(self, symbol: str) -> int | None:
-        """The id of the newest trade; None where there never was one."""
-        parameters = {"symbol": symbol, "limit": 1}
-        trades = self._trades(self.endpoints.recent_path, parameters, self.endpoints.recent_weight)
+    def latest_id(self, symbol: str, *, background: bool = False) -> int | None:
+        """The id of the newest trade; None where there never was one.
+
+        In the ``background`` it waits for nothing: Throttled where others have the budget.
+        """
+        path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
+        trades = self._trades(path, {"symbol": symbol, "limit": 1}, weight, background)
         return trades[-1].id if trades else None
 
-    def _trades(self, path: str, parameters: Mapping[str, object], weight: int) -> list[Trade]:
-        rows = self._get(path, parameters, weight)
+    def _trades(
+        self, path: str, parameters: Mapping[str, object], weight: int, background: bool = False
+    ) -> list[Trade]:
+        rows = self._get(path, parameters, weight, background)
         if not isinstance(rows, list):
             raise self._nonsense(path)
         trades = (_parse(str(parameters["symbol"]), row) for row in rows)
@@ -151,10 +162,13 @@ class BinanceRest:
         except (AttributeError, KeyError, TypeError, ValueError):
             raise self._nonsense(path) from None
 
-    def _get(self, path: str, parameters: Mapping[str, object], weight: int) -> Any:
-        deadline = self._clock() + PATIENCE
+    def _get(
+        self, path: str, parameters: Mapping[str, object], weight: int, background: bool = False
+    ) -> Any:
+        deadline = self._clock() + (0 if background else PATIENCE)
+        share = BACKGROUND if background else 1.0
         while True:
-            self._wait_for_budget(weight, deadline)
+            self._wait_for_budget(weight, share, deadline)
             response = self._request(path, parameters)
             used = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
             if used.isdigit():
@@ -168,8 +182,8 @@ class BinanceRest:
                 raise self._error(path, parameters, response)
             self._budget.block(self._pause(response))
 
-    def _wait_for_budget(self, weight: int, deadline: float) -> None:
-        while wait := self._budget.ask(weight):
+    def _wait_for_budget(self, weight: int, share: float, deadline: float) -> None:
+        while wait := self._budget.ask(weight, share):
             if self._clock() + wait > deadline:
                 raise Throttled(f"{self.endpoints.name} takes no request now", wait)
             self._sleep(wait)
@@ -212,7 +226,8 @@ class BinanceRest:
         if status == 451:
             return Refused(said, remedy="it does not serve this place: choose another --exchange")
         if status in (401, 403):
-            return Refused(said, remedy="give it an API key, or choose another --rest-url")
+            remedy = f"put an API key into {API_KEY}, or choose another --rest-url"
+            return Refused(said, remedy=remedy)
         return Refused(said, remedy="check --exchange and --rest-url")
 
     def _nonsense(self, path: str) -> Unavailable:
@@ -224,9 +239,32 @@ def open_http(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     # Typed as returning what the platform's function returns.
-    if proxy is None or cast(bool, urllib.request.proxy_bypass(parts.netloc)):
+    if (
+        proxy is None
+        or _is_loopback(parts.hostname)
+        or cast(bool, urllib.request.proxy_bypass(parts.netloc))
+    ):
         return urllib3.PoolManager(maxsize=4)
     return urllib3.ProxyManager(proxy, maxsize=4)
+
+
+def _key_header(api_key: str, url: str) -> dict[str, str]:
+    if not re.fullmatch("[!-~]{1,256}", api_key):
+        # What was pasted in its place is not shown either.
+        raise ConfigError(f"{API_KEY} is not an API key: it holds spaces, or what is not ASCII")
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname):
+        raise ConfigError(
+            f"{API_KEY} would be sent to {url} unencrypted", remedy="use https://, or unset it"
+        )
+    return {"X-MBX-APIKEY": api_key}
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _is_trading(listed: Mapping[str, Any]) -> bool:

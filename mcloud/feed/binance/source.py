@@ -4,11 +4,12 @@ import asyncio
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from mcloud.errors import McloudError, Unavailable
 from mcloud.feed.binance import plan
@@ -52,6 +53,27 @@ class SourceState:
     last_error: str
     """Of the checks for stalls and of subscriptions; the connections have their own."""
 
+    def describe(self) -> dict[str, Any]:
+        """In a sentence for the panel, and in full for JSON."""
+        lines = self.connections
+        open_ = sum(line.open for line in lines)
+        reconnects = sum(line.reconnects for line in lines)
+        words = f"{open_} of {len(lines)} connections"
+        if reconnects:
+            words += f", {reconnects} reconnects"
+        if self.stalls:
+            words += f", {self.stalls} stalls"
+        if self.slowed:
+            words += ", not reading: the disk or the sites are behind"
+        error = self.last_error or next((each.last_error for each in lines if each.last_error), "")
+        return {
+            "summary": f"{words}; {error}" if error else words,
+            "error": open_ < len(lines),
+            "reconnects": reconnects,
+            "stalls": self.stalls,
+            "ages": self.ages,
+        }
+
 
 class BinanceSource:
     """Trades as they come, repeats included, in the order received; see ``mcloud.feed.feed.Feed``.
@@ -92,6 +114,7 @@ class BinanceSource:
         self._reader = Reader(self.symbols)
         self._handoff = Handoff(limit)
         self._paces = Paces(self.symbols, time.monotonic())
+        self._opened: deque[str] = deque()
         self._stalls = 0
         self._last_error = ""
         timing = timing or Timing(silence=3 * endpoints.ping_interval)
@@ -106,7 +129,7 @@ class BinanceSource:
                 group,
                 plan.subscribe(endpoints.ws_url, group),
                 take=self._take,
-                opened=self._restart_paces,
+                opened=self._note_opened,
                 handoff=self._handoff,
                 openings=openings,
                 timing=timing,
@@ -135,6 +158,13 @@ class BinanceSource:
             stalls=self._stalls,
             last_error=self._last_error or self._reader.refusal,
         )
+
+    def opened(self) -> set[str]:
+        """The symbols of the connections that were opened since the last call."""
+        opened = set()
+        while self._opened:
+            opened.add(self._opened.popleft())
+        return opened
 
     def chunks(self, timeout: float) -> Iterator[list[Trade]]:
         """What came since the last chunk; an empty list where nothing did for ``timeout`` seconds.
@@ -198,6 +228,10 @@ class BinanceSource:
         if batch.trades:
             self._handoff.put(batch.trades)
         return batch.shutdown
+
+    def _note_opened(self, symbols: tuple[str, ...]) -> None:
+        self._opened.extend(symbols)
+        self._restart_paces(symbols)
 
     def _restart_paces(self, symbols: tuple[str, ...]) -> None:
         self._paces.restart(symbols, time.monotonic())

@@ -38,7 +38,8 @@ class Paces:
     def is_stalled(self, symbol: str, newest_id: int) -> bool:
         """Whether a trade that the exchange has (its id was asked for a moment ago) never came.
 
-        Of a symbol of which nothing ever came, the first answer is only taken down.
+        Of a symbol of which nothing ever came, the first answer is only taken down. What did not
+        come is held against the stream once: it may have been lost with an earlier connection.
         """
         return self._paces[symbol].misses(newest_id)
 
@@ -80,9 +81,9 @@ class _Pace:
         return (now - self.since) / (self.limit * 2.0**self.doublings)
 
     def misses(self, newest_id: int) -> bool:
-        if self.id is None:
-            self.id = newest_id
-        return newest_id > self.id
+        known = newest_id if self.id is None else self.id
+        self.id = max(known, newest_id)
+        return newest_id > known
 
     def calm(self, now: float) -> None:
         self.since = now

@@ -110,3 +110,24 @@ def test_threads_together_stay_below() -> None:
     for thread in threads:
         thread.join()
     assert sum(granted) == 90
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 20), st.floats(0, 20)), max_size=60))
+def test_who_has_a_share_leaves_the_rest_to_the_others(
+    asked: list[tuple[bool, int, float]],
+) -> None:
+    clock = Clock()
+    budget = Budget(LIMIT, clock=clock)
+    taken: list[tuple[float, int]] = []
+
+    def used() -> int:
+        return sum(weight for when, weight in taken if when > clock.now - MINUTE - IN_FLIGHT)
+
+    for in_background, weight, pause in asked:
+        before = used()
+        if budget.ask(weight, 0.5 if in_background else 1.0) == 0:
+            assert not before or before + weight <= (45 if in_background else 90)
+            taken.append((clock.now, weight))
+        else:
+            assert before + weight > (45 if in_background else 90)
+        clock.now += pause

@@ -12,7 +12,7 @@ from mcloud.feed.binance.endpoints import Endpoints, endpoints
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.simulate import Simulate
-from mcloud.local.exchange import LocalExchange
+from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 
 START = 1_735_775_880_000

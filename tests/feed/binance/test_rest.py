@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import urllib3
 
-from mcloud.errors import Refused, Unavailable, UsageError
+from mcloud.errors import ConfigError, Refused, Unavailable, UsageError
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import PATIENCE, BinanceRest, Throttled, open_http
@@ -308,3 +308,64 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("no_proxy", "api.binance.us")
     assert isinstance(open_http("https://api.binance.com"), urllib3.ProxyManager)
     assert not isinstance(open_http("https://api.binance.us"), urllib3.ProxyManager)
+
+
+def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:
+    """It has a share of the budget, and the whole of the rest is there for repair."""
+    budget = Budget(1_000, clock=api.clock, margin=0)
+    rest = api.rest(budget=budget)
+    for _ in range(10):
+        assert rest.latest_id("BTCUSDT", background=True) == 10_000
+    begun = api.clock.now
+    with pytest.raises(Throttled, match="takes no request now"):
+        rest.latest_id("BTCUSDT", background=True)
+    for _ in range(30):
+        rest.trades_from("BTCUSDT", 1, 1)
+    assert api.clock.now == begun
+    assert len(api.asked) == 40
+    api.will_answer(429, Retry_After=1)
+    api.clock.now += 100
+    begun = api.clock.now
+    with pytest.raises(Throttled):
+        rest.latest_id("BTCUSDT", background=True)
+    assert api.clock.now == begun
+
+
+KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com", "http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9"],
+)
+def test_a_key_goes_where_nobody_else_reads_it(url: str) -> None:
+    BinanceRest(endpoints(rest_url=url), api_key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "words"),
+    [
+        ("http://example.com", KEY, "would be sent to http://example.com unencrypted"),
+        ("http://10.0.0.1:80", KEY, "would be sent to http://10.0.0.1:80 unencrypted"),
+        ("http://localhost.example.com", KEY, "unencrypted"),
+        ("http://127.0.0.1.example.com", KEY, "unencrypted"),
+        ("https://example.com", f"{KEY}\r\nHost: x", "is not an API key"),
+        ("https://example.com", f"{KEY} ", "is not an API key"),
+        ("https://example.com", "schlüssel", "is not an API key"),
+    ],
+)
+def test_a_key_that_would_be_read_or_is_none_is_refused_and_not_shown(
+    url: str, key: str, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        BinanceRest(endpoints(rest_url=url), api_key=key)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("MCLOUD_BINANCE_API_KEY ")
+    assert key.strip() not in str(caught.value)
+
+
+def test_a_key_is_not_sent_on_where_an_answer_points_to(api: Api) -> None:
+    api.will_answer(302, Location=f"{api.url}/elsewhere")
+    with pytest.raises(Refused):
+        api.rest(api_key=KEY).latest_id("BTCUSDT")
+    assert len(api.asked) == 1

@@ -130,6 +130,8 @@ def test_cut_in_midstream_it_comes_back_until_it_lasts() -> None:
         consumer.until(lambda: server.opened == 4)
         newest = server.newest_id
         consumer.until(lambda: newest + 20 in consumer.ids)
+        assert source.opened() == {"BTCUSDT"}
+        assert source.opened() == set()
         assert source.state.connections[0].reconnects == 3
         assert source.state.connections[0].last_error
     # What was traded meanwhile is missing: that is for repair.

@@ -91,3 +91,11 @@ def test_ordinary_gaps_are_never_suspicious(gaps: list[float]) -> None:
         now += gap
         assert paces.suspect(now) is None
         paces.seen("BTCUSDT", number, now)
+
+
+def test_what_was_lost_with_a_connection_is_held_against_the_next_one_once() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    assert paces.is_stalled("BTCUSDT", 105)
+    assert not paces.is_stalled("BTCUSDT", 105)
+    # One more that did not come, and the stream stands still again.
+    assert paces.is_stalled("BTCUSDT", 106)

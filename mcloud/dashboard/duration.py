@@ -1,0 +1,16 @@
+"""A length of time as a person reads it: the two units that matter."""
+
+
+def duration(seconds: float) -> str:
+    """``12.3 s``, ``5 min 07 s``, ``2 h 05 min`` or ``3 d 4 h``; what is smaller is cut off."""
+    sign = "-" if seconds < 0 else ""
+    tenths = int(abs(seconds) * 10)
+    if tenths < 600:
+        return f"{sign if tenths else ''}{tenths // 10}.{tenths % 10} s"
+    minutes, rest = divmod(tenths // 10, 60)
+    if minutes < 60:
+        return f"{sign}{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{sign}{hours} h {minutes:02} min"
+    return f"{sign}{hours // 24:,} d {hours % 24} h"

@@ -1,0 +1,66 @@
+"""Opens an exchange: which one, which symbols, and which of them are this producer's."""
+
+import threading
+import zlib
+from dataclasses import dataclass
+
+from mcloud.errors import Unavailable, UsageError
+from mcloud.feed.binance.endpoints import DEFAULT, Endpoints, endpoints
+from mcloud.feed.binance.rest import BinanceRest
+from mcloud.feed.binance.source import BinanceSource
+from mcloud.feed.open import SYMBOL, Choice, parse_names
+
+
+@dataclass(frozen=True)
+class Live:
+    """An exchange, ready to be read."""
+
+    endpoints: Endpoints
+    feed: BinanceSource
+    rest: BinanceRest
+    warnings: tuple[str, ...]
+
+
+def open_live(choice: Choice, stop: threading.Event) -> Live:
+    """The exchange of a choice; ``stop`` ends its waits.
+
+    Raises:
+        UsageError: there is no such exchange, symbol or shard, or the API key is not for it.
+        Unavailable: it does not answer.
+        Refused: it does not serve us.
+    """
+    shard = _parse_shard(choice.shard) if choice.shard else None
+    where = endpoints(choice.exchange or DEFAULT, ws_url=choice.ws_url, rest_url=choice.rest_url)
+
+    def pause(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Unavailable("the producer is stopping")
+
+    rest = BinanceRest(where, sleep=pause, api_key=choice.api_key)
+    wanted = choice.symbols or SYMBOL
+    resting: tuple[str, ...] = ()
+    if wanted.startswith("all:"):
+        symbols = rest.symbols(wanted.removeprefix("all:"))
+    else:
+        symbols = parse_names(wanted)
+        resting = rest.check(symbols)
+    if shard:
+        symbols = _share(symbols, *shard)
+    feed = BinanceSource(where, symbols, rest=rest)
+    return Live(where, feed, rest, resting + feed.warnings)
+
+
+def _parse_shard(shard: str) -> tuple[int, int]:
+    """Which, from 0, and of how many; UsageError for what is not like 2/4."""
+    number, _, of = shard.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise UsageError(f"not a shard: {shard!r}; such as 2/4, the second of four")
+    return int(number) - 1, int(of)
+
+
+def _share(symbols: list[str], number: int, of: int) -> list[str]:
+    """The symbols of one of the producers, told apart by a hash of the name."""
+    mine = [symbol for symbol in symbols if zlib.crc32(symbol.encode()) % of == number]
+    if not mine:
+        raise UsageError("no symbol falls to this shard; there are more shards than symbols")
+    return mine

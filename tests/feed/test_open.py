@@ -1,0 +1,100 @@
+"""What ``--source`` names: opened, shared out, or refused in a sentence."""
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from mcloud.errors import ConfigError, UsageError
+from mcloud.feed.binance.open import Live, open_live
+from mcloud.feed.feed import Feed
+from mcloud.feed.open import SYMBOL, Choice, open_feed, open_recording, paced
+from mcloud.feed.simulate import Simulate
+from mcloud.local.exchange.thread import LocalExchange
+
+SYMBOLS = ["ADAUSDT", "BTCUSDT", "ETHBTC", "ETHUSDT", "SOLUSDT"]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[LocalExchange]:
+    market = Simulate(SYMBOLS, seed=4, start_time=1_723_161_255_342, count=10)
+    with LocalExchange(market, symbols=SYMBOLS, wait_for=99) as served:
+        yield served
+
+
+def live(exchange: LocalExchange, symbols: str | None = None, shard: str | None = None) -> Live:
+    urls = {"ws_url": exchange.ws_url, "rest_url": exchange.rest_url}
+    return open_live(Choice("binance", symbols, shard=shard, **urls), threading.Event())
+
+
+def test_symbols_are_those_that_were_asked_for_or_all_of_a_quote(exchange: LocalExchange) -> None:
+    assert live(exchange).feed.symbols == (SYMBOL,)
+    assert live(exchange, "ethusdt, BTCUSDT").feed.symbols == ("ETHUSDT", "BTCUSDT")
+    everything = ("ADAUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
+    assert live(exchange, "all:USDT").feed.symbols == everything
+
+
+@pytest.mark.parametrize("of", [1, 2, 3])
+def test_each_symbol_falls_to_one_shard(exchange: LocalExchange, of: int) -> None:
+    found: list[str] = []
+    for number in range(1, of + 1):
+        found += live(exchange, ",".join(SYMBOLS), f"{number}/{of}").feed.symbols
+    assert sorted(found) == SYMBOLS
+
+
+@pytest.mark.parametrize(
+    ("symbols", "shard", "words"),
+    [
+        ("BTCUSDT", "0/2", "not a shard: '0/2'"),
+        ("BTCUSDT", "3/2", "not a shard: '3/2'"),
+        ("BTCUSDT", "two", "not a shard: 'two'"),
+        ("BTCUSDT", "1/9", "there are more shards than symbols"),
+        (",", None, "no symbol is given"),
+        ("BTCUSD", None, "has no symbol BTCUSD; did you mean 'BTCUSDT'?"),
+        ("all:EURO", None, "nothing trades against 'EURO'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    exchange: LocalExchange, symbols: str, shard: str | None, words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        live(exchange, symbols, shard)
+    assert words in str(caught.value)
+
+
+def test_a_key_is_in_no_text_and_not_sent_in_the_clear() -> None:
+    choice = Choice("binance", rest_url="http://example.com", api_key="k3y-of-mine")
+    assert "k3y" not in repr(choice)
+    with pytest.raises(ConfigError, match=r"would be sent to http://example\.com unencrypted"):
+        open_live(choice, threading.Event())
+
+
+def test_a_simulation_has_the_usual_symbol_unless_told(tmp_path: Path) -> None:
+    (tmp_path / "symbols").write_text("btcusdt ETHUSDT\nadausdt\n")
+    assert open_feed(Choice("simulate")).symbols == (SYMBOL,)
+    named = open_feed(Choice("simulate", str(tmp_path / "symbols")))
+    assert named.symbols == ("BTCUSDT", "ETHUSDT", "ADAUSDT")
+
+
+@pytest.mark.parametrize("source", ["mars", "replay", "replay:", "simulate:5", ""])
+def test_there_is_no_such_source(source: str) -> None:
+    with pytest.raises(UsageError, match="there is replay:FILE and simulate"):
+        open_feed(Choice(source))
+    with pytest.raises(UsageError, match="there is replay:FILE and simulate"):
+        open_recording(source)
+
+
+def test_only_an_exchange_is_shared_out() -> None:
+    with pytest.raises(UsageError, match="--shard shares out"):
+        open_feed(Choice("simulate", shard="1/2"))
+
+
+def test_a_stop_ends_a_long_pause_at_once() -> None:
+    stop = threading.Event()
+    feed: Feed = Simulate([SYMBOL], seed=1, start_time=0, rate=0.01)
+    trades = paced(feed, "realtime", stop)
+    assert len(list(islice(trades, 1))) == 1
+    stop.set()
+    assert list(trades) == []

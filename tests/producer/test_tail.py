@@ -1,0 +1,107 @@
+"""Whom the exchange is asked about when no trade comes, and when the answer counts."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.producer.tail import LONGEST_QUIET, QUIET, SETTLE, Tails
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_nobody_is_asked_about_while_trades_come() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    assert tails.next() is None
+    for _ in range(100):
+        tails.seen(["BTCUSDT"])
+        clock.now += QUIET - 1
+        assert tails.next() is None
+    clock.now += 1
+    assert tails.next() == "BTCUSDT"
+
+
+def test_a_new_stream_is_asked_about_soon_unless_it_brings_something() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    tails.opened(["BTCUSDT", "ETHUSDT"])
+    assert tails.next() is None
+    tails.seen(["BTCUSDT"])
+    clock.now += SETTLE
+    assert tails.next() == "ETHUSDT"
+    # Until there is an answer, whatever it takes.
+    assert tails.next() == "ETHUSDT"
+    tails.note("ETHUSDT", 7)
+    assert tails.next() is None
+
+
+def test_an_answer_counts_once_the_stream_had_the_time_to_bring_it() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    tails.note("BTCUSDT", 7)
+    clock.now += SETTLE / 2
+    tails.note("ETHUSDT", 9)
+    tails.note("NEWUSDT", None)  # it has never traded
+    assert tails.take() == []
+    clock.now += SETTLE / 2
+    assert tails.take() == [("BTCUSDT", 7)]
+    clock.now += SETTLE / 2
+    assert tails.take() == [("ETHUSDT", 9)]
+    clock.now += 1000
+    assert tails.take() == []
+
+
+def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    tails.seen(["BTCUSDT"])
+    waits = []
+    for _ in range(7):
+        begun = clock.now
+        while tails.next() is None:
+            clock.now += 1
+        waits.append(clock.now - begun)
+        tails.note("BTCUSDT", 7)
+    assert waits == [QUIET, QUIET, 2 * QUIET, 4 * QUIET, 8 * QUIET, 16 * QUIET, LONGEST_QUIET]
+    tails.seen(["BTCUSDT"])
+    clock.now += QUIET
+    assert tails.next() == "BTCUSDT"
+
+
+def test_what_was_not_answered_is_asked_again_later() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    tails.opened(["BTCUSDT", "ETHUSDT"])
+    clock.now += SETTLE
+    tails.put_off("BTCUSDT", 5.0)
+    assert tails.next() == "ETHUSDT"
+    tails.put_off("ETHUSDT", 6.0)
+    assert tails.next() is None
+    clock.now += 6
+    assert tails.next() == "BTCUSDT"  # it was first
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["seen", "opened"]), st.sampled_from("ABC"), st.floats(0, 40)),
+        max_size=40,
+    )
+)
+def test_no_symbol_is_forgotten(events: list[tuple[str, str, float]]) -> None:
+    """Asked one at a time, every symbol that was ever known has its turn."""
+    clock = Clock()
+    tails = Tails(clock)
+    for what, each, pause in events:
+        (tails.seen if what == "seen" else tails.opened)([each])
+        clock.now += pause
+    known = {symbol for _, symbol, _ in events}
+    clock.now += QUIET
+    asked = []
+    while symbol := tails.next():
+        asked.append(symbol)
+        tails.note(symbol, 1)
+    assert sorted(asked) == sorted(known)
