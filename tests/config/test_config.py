@@ -60,8 +60,8 @@ def test_reads_sites_ports_and_the_exchange(tmp_path: Path) -> None:
     found = load(tmp_path, PROD)
     assert found.profile == "prod"
     assert found.sites == {
-        "aws": {"cloud": "aws", "region": "us-east-1"},
-        "gcp": {"cloud": "gcp", "project": "my-project"},
+        "aws": config.SiteConfig("aws", "aws", {"region": "us-east-1"}, "mcloud", {}, {}),
+        "gcp": config.SiteConfig("gcp", "gcp", {"project": "my-project"}, "mcloud", {}, {}),
     }
     assert found.ports == config.LocalPorts(aws_port=14566)
     assert found.exchange == {"name": "binance-us", "rest_url": "http://127.0.0.1:9443"}
@@ -123,7 +123,7 @@ SITE = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
     ("text", "message"),
     [
         ('\nprofil = "x"\n', "2: unknown key 'profil'; did you mean 'profile'?"),
-        ("zzz = 1\n", "1: unknown key 'zzz'; known: exchange, local, profile, profiles"),
+        ("zzz = 1\n", "1: unknown key 'zzz'; known: exchange, local, profile, profiles, terraform"),
         (
             "[local]\n\naws_prot = 1\n",
             "3: unknown key 'aws_prot' in [local]; did you mean 'aws_port'?",
@@ -131,6 +131,10 @@ SITE = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
         (
             '[exchange]\nws_ulr = "ws://x"\n',
             "2: unknown key 'ws_ulr' in [exchange]; did you mean 'ws_url'?",
+        ),
+        (
+            '[terraform]\nplugindir = "x"\n',
+            "2: unknown key 'plugindir' in [terraform]; did you mean 'plugin_dir'?",
         ),
         (
             '# a comment\n[profiles.prod]\nregion = "x"\n',
@@ -164,6 +168,7 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, text: str, messag
         ("profile = 1\n", "1: profile must be a text, not 1"),
         ("[profile]\n", "1: profile must be a text, not a table"),
         ("local = 1\n", "1: local must be a table, not 1"),
+        ("[terraform]\nbinary = 1\n", "2: terraform.binary must be a text, not 1"),
         ('[local]\naws_port = "1"\n', "2: local.aws_port must be a whole number, not '1'"),
         ("[local]\naws_port = true\n", "2: local.aws_port must be a whole number, not True"),
         ("[local]\naws_port = 1.5\n", "2: local.aws_port must be a whole number, not 1.5"),
@@ -266,13 +271,13 @@ def test_resources_are_those_of_the_profile(
     assert config.resources(load(tmp_path, text, "prod")) == {"east": kind(**values)}
 
 
-def test_a_site_without_its_resources_is_named(tmp_path: Path) -> None:
+def test_a_site_that_is_not_deployed_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.resources(load(tmp_path, PROD))
-    message = str(caught.value)
-    assert message.startswith("site 'aws' of profile 'prod': the outputs are not complete")
-    assert "'queue_url'" in message
-    assert "region" not in message
+    assert str(caught.value) == (
+        "site 'aws' of profile 'prod' is not deployed; run `mcloud deploy aws`, or give queue_url, "
+        "dlq_url, candles_table, control_table, raw_bucket, function in mcloud.toml"
+    )
 
 
 def test_a_profile_without_sites_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""``mcloud init``"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.config import Config, Setting
+    from mcloud.config.template import Answers
+
+SITES = ("aws", "gcp")
+
+VARIABLES = {
+    "aws_region": "AWS_REGION",
+    "gcp_region": "GCP_REGION",
+    "gcp_project": "GCP_PROJECT_ID",
+}
+"""Where an answer may stand already."""
+
+QUESTIONS = {
+    "aws_region": "Region of AWS",
+    "gcp_project": "Project of Google Cloud (Enter for none)",
+    "gcp_region": "Region of Google Cloud",
+    "alert_email": "E-mail address for alerts (Enter for none)",
+    "budget": "Budget in USD a month (Enter for none)",
+}
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(init)
+
+
+def init(
+    session: Session,
+    sites: Annotated[
+        str | None, typer.Option(help="aws, gcp or aws,gcp; gcp needs a project.")
+    ] = None,
+    aws_region: Annotated[str | None, typer.Option(help="Such as us-east-1.")] = None,
+    gcp_project: Annotated[str | None, typer.Option(help="Id of the project.")] = None,
+    gcp_region: Annotated[str | None, typer.Option(help="Such as us-central1.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Prefix of every name that Terraform makes.")
+    ] = None,
+    alert_email: Annotated[str | None, typer.Option(help="Gets the alerts.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="USD a month.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a mcloud.toml.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it, write nothing.")] = False,
+) -> None:
+    """Write mcloud.toml from flags, .env files and answers."""
+    import os
+    import sys
+    from pathlib import Path
+
+    from mcloud import config, files
+    from mcloud.config import template, variables
+
+    path = Path.cwd() / config.FILE
+    if path.exists() and not (force or dry_run):
+        raise UsageError(f"{path} is there already", remedy="--force replaces it")
+    flags = {
+        "profile": session.profile,
+        "aws_region": aws_region,
+        "gcp_project": gcp_project,
+        "gcp_region": gcp_region,
+        "name": name,
+        "alert_email": alert_email,
+        "budget": None if budget is None else str(budget),
+    }
+    answers = _answers(
+        tuple(config.select(SITES, sites)) if sites else None,
+        {key: flag for key, flag in flags.items() if flag is not None},
+        variables.read(path.parent, os.environ),
+        asks=not yes and sys.stdin.isatty() and sys.stderr.isatty(),
+    )
+    text = template.render(answers)
+    if not dry_run:
+        files.write(path, text, mode=0o666)
+    if session.output == "json":
+        session.print_json(
+            {"profile": answers.profile, "sites": answers.sites, "text": text, "wrote": not dry_run}
+        )
+    elif dry_run:
+        print(text, end="")
+    if not dry_run:
+        session.say(f"wrote {path.name}: profile {answers.profile}, {' and '.join(answers.sites)}")
+        if not sites and "gcp" not in answers.sites:
+            session.say(
+                "gcp is left out: no project is known; mend the file, or give --gcp-project"
+            )
+        _warn(session, answers, config.load(answers.profile, path.parent, os.environ))
+        session.say("next: `mcloud doctor`, `mcloud plan`, `mcloud deploy`")
+
+
+def _answers(
+    wanted: tuple[str, ...] | None,
+    flags: Mapping[str, str],
+    given: "Mapping[str, Setting]",
+    *,
+    asks: bool,
+) -> "Answers":
+    from mcloud.config.template import Answers, check
+
+    said = {key: check(key, flag) for key, flag in flags.items()}
+
+    def find(key: str) -> None:
+        """The answer of a flag, or else of a person, to whom variables and defaults propose it."""
+        if key in said:
+            return
+        default: str = getattr(Answers, key)
+        if setting := given.get(VARIABLES.get(key, "")):
+            try:
+                default = check(key, setting.value)
+            except UsageError as error:
+                raise UsageError(f"{setting.origin}: {error}") from None
+        said[key] = (
+            _ask(QUESTIONS[key], default, lambda text: check(key, text)) if asks else default
+        )
+
+    if wanted is None or "gcp" in wanted:
+        find("gcp_project")
+    sites = wanted or (SITES if said["gcp_project"] else SITES[:1])
+    if "gcp" in sites and not said["gcp_project"]:
+        raise UsageError("the site gcp needs a project", remedy="give --gcp-project")
+    for key in flags:
+        site = key.partition("_")[0]
+        if site in SITES and site not in sites:
+            option = f"--{key.replace('_', '-')}"
+            raise UsageError(f"{option} is for the site {site}, which is left out")
+    for site in sites:
+        find(f"{site}_region")
+    find("alert_email")
+    find("budget")
+    return Answers(sites=sites, **said)
+
+
+def _ask(question: str, default: str, check: Callable[[str], str]) -> str:
+    def accept(text: str) -> str:
+        if text.strip() == default:
+            return default
+        try:
+            return check(text.strip())
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    answer: str = typer.prompt(
+        question, default=default, show_default=bool(default), value_proc=accept, err=True
+    )
+    return answer
+
+
+def _warn(session: Session, answers: "Answers", config: "Config") -> None:
+    """Name the variables that say something else than the file."""
+    for site in config.sites.values():
+        for key, value in site.settings.items():
+            origin = config.origins[f"sites.{site.name}.{key}"]
+            if value != getattr(answers, f"{site.name}_{key}", None):
+                session.warn(
+                    f"{origin} makes {key} of {site.name} {value}, whatever mcloud.toml says and "
+                    "`mcloud deploy` makes"
+                )

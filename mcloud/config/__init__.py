@@ -1,0 +1,234 @@
+"""``mcloud.toml``, ``.env`` and the environment: profiles, sites, and where each value is from.
+
+    profile = "local"                       # or: mcloud --profile prod
+
+    [profiles.prod.sites.aws]
+    cloud = "aws"
+    region = "us-east-1"
+    name = "mcloud"                         # prefix of what Terraform makes
+    variables = { alert_email = "desk@example.com" }
+    backend = { type = "s3", bucket = "my-states" }
+
+    [terraform]
+    binary = "tofu"                         # or MCLOUD_TERRAFORM
+    plugin_dir = "/srv/providers"           # or TF_PLUGIN_DIR
+
+    [local]
+    aws_port = 4566
+
+    [exchange]
+    name = "binance"                        # or ws_url and rest_url of another server
+
+A value is, in this order, that of a flag, the environment, ``.env.gcp`` and ``.env``,
+``mcloud.toml``, Terraform's outputs, the default. The profile ``local`` needs no file: its sites
+are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsewhere.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from mcloud import outputs
+from mcloud.clouds.resources import Resources
+from mcloud.config import variables
+from mcloud.config.document import Document
+from mcloud.config.model import Config, LocalPorts, Setting, SiteConfig, TerraformConfig
+from mcloud.config.schema import KINDS, LOCAL, check, stack_of
+from mcloud.config.words import did_you_mean
+from mcloud.errors import ConfigError, UsageError
+
+__all__ = [
+    "FILE",
+    "LOCAL",
+    "REGIONS",
+    "Config",
+    "LocalPorts",
+    "Setting",
+    "SiteConfig",
+    "TerraformConfig",
+    "current",
+    "did_you_mean",
+    "known",
+    "load",
+    "resources",
+    "select",
+]
+
+FILE = "mcloud.toml"
+
+REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
+"""The region of a site that names none, as in the modules."""
+
+
+def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> Config:
+    """Read ``mcloud.toml``, ``.env`` and ``.env.gcp`` in ``folder``, as far as they are there.
+
+    Raises:
+        ConfigError: a file cannot be read, or holds an unknown key or a value of a wrong type,
+            named with its line; or there is no such profile.
+    """
+    folder = folder.absolute()  # other processes, which are told of it, run elsewhere
+    document = Document.read(folder / FILE)
+    check(document)
+    given = variables.read(folder, environment)
+    if profile:
+        given["MCLOUD_PROFILE"] = Setting(profile, "flag")
+    origins = document.origins()
+
+    def choose(variable: str, key: str) -> str | None:
+        """What the variable says, or else the file."""
+        if variable in given:
+            origins[key] = given[variable].origin
+            return str(given[variable].value)
+        value: Any = document.values
+        for part in key.split("."):
+            value = value.get(part, {})
+        return str(value) if value else None
+
+    name = choose("MCLOUD_PROFILE", "profile") or LOCAL
+    profiles: dict[str, Any] = document.values.get("profiles", {})
+    if name != LOCAL and name not in profiles:
+        there = [*profiles, LOCAL]
+        raise ConfigError(
+            f"no profile {name!r} in {document.path}; there is {', '.join(sorted(there))}"
+            + did_you_mean(name, there)
+        )
+    binary = choose("MCLOUD_TERRAFORM", "terraform.binary")
+    plugin_dir = choose("TF_PLUGIN_DIR", "terraform.plugin_dir")
+    mine = f"profiles.{name}."
+    origins = {key.removeprefix(mine): line for key, line in origins.items()}
+    tables: dict[str, Any] = profiles.get(name, {}).get("sites", {})
+    sites = {site: _site(site, table) for site, table in tables.items()}
+    ignored = _apply(given, name, sites, origins)
+    return Config(
+        profile=name,
+        sites=sites,
+        ports=LocalPorts(**document.values.get("local", {})),
+        exchange=document.values.get("exchange", {}),
+        state=folder / (choose("MCLOUD_STATE", "state") or ".mcloud"),
+        terraform=TerraformConfig(
+            binary=_path(folder, binary) if binary and "/" in binary else binary,
+            plugin_dir=_path(folder, plugin_dir) if plugin_dir else None,
+        ),
+        symbol=choose("TRADING_SYMBOL", "symbol"),
+        origins=origins,
+        ignored=ignored,
+    )
+
+
+def current(profile: str | None = None) -> Config:
+    """The configuration of the current folder and this process's environment."""
+    return load(profile, Path.cwd(), os.environ)
+
+
+def known(config: Config, site: SiteConfig) -> dict[str, Setting]:
+    """What is known of a site's resources: given, or left by its deployment, or the default."""
+    found = {"region": Setting(REGIONS[site.cloud], "default")}
+    for key, value in outputs.read(config, site.name).items():
+        found[key] = Setting(value, "Terraform outputs")
+    for key, value in site.settings.items():
+        found[key] = Setting(value, config.origins.get(f"sites.{site.name}.{key}", ""))
+    names = [field.name for field in fields(KINDS[site.cloud])]
+    return {name: found[name] for name in names if name in found}
+
+
+def resources(config: Config) -> dict[str, Resources]:
+    """The resources of every site of the profile, by name.
+
+    Raises:
+        LocalError: the embedded clouds are not up.
+        ConfigError: another profile has no sites, or one that is neither deployed nor described.
+    """
+    if config.profile == LOCAL:
+        return _embedded(config)
+    if not config.sites:
+        raise ConfigError(f"the profile {config.profile!r} has no sites")
+    found: dict[str, Resources] = {}
+    for name, site in config.sites.items():
+        values = {key: setting.value for key, setting in known(config, site).items()}
+        kind = KINDS[site.cloud]
+        needed = [field.name for field in fields(kind) if field.default is MISSING]
+        missing = [key for key in needed if not values.get(key)]
+        if missing:
+            raise ConfigError(
+                f"site {name!r} of profile {config.profile!r} is not deployed",
+                remedy=f"run `mcloud deploy {name}`, or give {', '.join(missing)} in {FILE}",
+            )
+        found[name] = kind.from_outputs(values)
+    return found
+
+
+def select(names: Iterable[str], wanted: str | None) -> list[str]:
+    """The sites of a comma-separated list, or all; UsageError for one that is not there."""
+    there = list(names)
+    if not wanted:
+        return there
+    chosen = [name.strip() for name in wanted.split(",") if name.strip()]
+    if not chosen:
+        raise UsageError(f"no site is named in {wanted!r}; there is {', '.join(there)}")
+    for name in chosen:
+        if name not in there:
+            raise UsageError(
+                f"no site {name!r}; there is {', '.join(there)}{did_you_mean(name, there)}"
+            )
+    return list(dict.fromkeys(chosen))
+
+
+def _site(name: str, table: dict[str, Any]) -> SiteConfig:
+    of_resources = {field.name for field in fields(KINDS[table["cloud"]])}
+    return SiteConfig(
+        name=name,
+        cloud=table["cloud"],
+        settings={key: value for key, value in table.items() if key in of_resources},
+        stack=stack_of(name, table),
+        variables=table.get("variables", {}),
+        backend=table.get("backend", {}),
+    )
+
+
+def _apply(
+    given: dict[str, Setting], profile: str, sites: dict[str, SiteConfig], origins: dict[str, str]
+) -> dict[str, str]:
+    """Put variables over the settings of the one site that they can mean; returns the others."""
+    ignored: dict[str, str] = {}
+    for cloud, names in variables.OF_SITES.items():
+        there = [site for site in sites.values() if site.cloud == cloud]
+        for variable, key in names.items():
+            if variable not in given:
+                continue
+            if len(there) == 1:
+                there[0].settings[key] = given[variable].value
+                origins[f"sites.{there[0].name}.{key}"] = given[variable].origin
+                continue
+            origins[variable] = given[variable].origin
+            if profile == LOCAL:
+                ignored[variable] = f"the profile {LOCAL!r} has its own"
+            elif there:
+                ignored[variable] = f"it could mean {' or '.join(site.name for site in there)}"
+            else:
+                ignored[variable] = f"the profile {profile!r} has no site of {cloud}"
+    return ignored
+
+
+def _embedded(config: Config) -> dict[str, Resources]:
+    from mcloud.local.state import Home
+
+    found = Home(config.local).require_ready().resources()
+    for name, each in found.items():
+        stored = outputs.read(config, name)
+        if stored:
+            # The addresses are the supervisor's word: without one, a client would turn to the
+            # real cloud.
+            addresses = {
+                field.name: getattr(each, field.name)
+                for field in fields(each)
+                if field.default is not MISSING
+            }
+            found[name] = type(each).from_outputs({**stored, **addresses})
+    return found
+
+
+def _path(folder: Path, text: str) -> str:
+    return str(folder / Path(text).expanduser())

@@ -1,0 +1,143 @@
+"""What ``mcloud.toml`` may hold."""
+
+import math
+import re
+from dataclasses import fields
+from typing import Any
+
+from mcloud.clouds.resources import AwsResources, GcpResources
+from mcloud.config.document import Document, Where
+from mcloud.config.model import LocalPorts, TerraformConfig
+from mcloud.config.words import did_you_mean
+
+LOCAL = "local"
+
+KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
+    "aws": AwsResources,
+    "gcp": GcpResources,
+}
+
+_EXCHANGE = {"name", "ws_url", "rest_url"}
+_BACKENDS = ("s3", "gcs")
+# Of profiles and sites, which are folders too, and parts of lists.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# As in the variables of both modules.
+STACK = re.compile(r"[a-z][a-z0-9-]{2,16}[a-z0-9]")
+
+
+def check(document: Document) -> None:
+    """ConfigError for the first thing that is wrong, with its line."""
+    top = document.values
+    document.check_keys(top, (), {"profile", "local", "exchange", "terraform", "profiles"})
+    document.check_type(top, (), "profile", str)
+    local = document.table(top, (), "local")
+    document.check_keys(local, ("local",), {field.name for field in fields(LocalPorts)})
+    for key in local:
+        document.check_type(local, ("local",), key, int)
+        if not 1 <= local[key] <= 65535:
+            raise document.error(("local",), key, f"local.{key} must be a port, 1 to 65535")
+    known = {field.name for field in fields(TerraformConfig)}
+    for name, keys in (("exchange", _EXCHANGE), ("terraform", known)):
+        table = document.table(top, (), name)
+        document.check_keys(table, (name,), keys)
+        for key in table:
+            document.check_type(table, (name,), key, str)
+    profiles = document.table(top, (), "profiles")
+    if LOCAL in profiles:
+        message = f"the profile {LOCAL!r} is built in; call this one something else"
+        raise document.error(("profiles",), LOCAL, message)
+    for profile in profiles:
+        where: Where = ("profiles", profile)
+        _check_name(document, ("profiles",), profile)
+        table = document.table(profiles, ("profiles",), profile)
+        document.check_keys(table, where, {"sites"})
+        _check_sites(document, document.table(table, where, "sites"), (*where, "sites"))
+
+
+def stack_of(site: str, settings: dict[str, Any]) -> str:
+    """The stack's name, given or made from the site's; no two sites share the latter."""
+    default = "mcloud" if site == settings["cloud"] else f"mcloud-{site}"
+    return str(settings.get("name", default))
+
+
+def _check_sites(document: Document, sites: dict[str, Any], where: Where) -> None:
+    taken: dict[tuple[str, ...], str] = {}
+    for site in sites:
+        _check_name(document, where, site)
+        settings = document.table(sites, where, site)
+        _check_site(document, settings, (*where, site))
+        stack = stack_of(site, settings)
+        if not STACK.fullmatch(stack):
+            raise document.error(
+                (*where, site),
+                "name",
+                f"a stack cannot be called {stack!r}: give a name of 4 to 18 lower-case letters, "
+                "digits and hyphens, a letter first and no hyphen last, such as "
+                f'name = "mcloud-2" in [{".".join((*where, site))}]',
+            )
+        # Names of one AWS account and of one project are shared by its regions.
+        key = (settings["cloud"], settings.get("project", ""), stack)
+        if key in taken:
+            raise document.error(
+                (*where, site),
+                "name",
+                f"the sites {taken[key]!r} and {site!r} have stacks of one name, {stack!r}; "
+                "give one of them another name",
+            )
+        taken[key] = site
+
+
+def _check_site(document: Document, settings: dict[str, Any], where: Where) -> None:
+    document.check_type(settings, where, "cloud", str)
+    cloud = settings.get("cloud", "")
+    if cloud not in KINDS:
+        message = f'[{".".join(where)}] needs cloud = "aws" or "gcp"'
+        raise document.error(where, "cloud", message + did_you_mean(cloud, KINDS))
+    tables = {"variables", "backend"}
+    resources = {field.name for field in fields(KINDS[cloud])}
+    document.check_keys(settings, where, {"cloud", "name", *tables, *resources})
+    for key in settings:
+        if key not in tables:
+            document.check_type(settings, where, key, str)
+    _check_variables(document, document.table(settings, where, "variables"), where)
+    _check_backend(document, document.table(settings, where, "backend"), where)
+
+
+def _check_variables(document: Document, variables: dict[str, Any], site: Where) -> None:
+    where = (*site, "variables")
+    for key, value in variables.items():
+        if key == "bundle":
+            raise document.error(where, key, "mcloud builds the bundle and names it itself")
+        if key in ("name", "region", "project"):
+            message = f"{key} belongs to the site: move it up into [{'.'.join(site)}]"
+            raise document.error(where, key, message)
+        if not _is_json(value):
+            message = f"{'.'.join((*where, key))} is no text, number, boolean, list or table"
+            raise document.error(where, key, message)
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_is_json, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _check_backend(document: Document, backend: dict[str, Any], site: Where) -> None:
+    if not backend:
+        return
+    where = (*site, "backend")
+    if backend.get("type") not in _BACKENDS:
+        message = f'[{".".join(where)}] needs type = "s3" or "gcs"'
+        raise document.error(where, "type", message)
+    if not backend.get("bucket"):
+        raise document.error(where, "bucket", f"[{'.'.join(where)}] needs the bucket of the state")
+    for key, value in backend.items():
+        if not isinstance(value, str | bool):
+            message = f"{'.'.join((*where, key))} must be a text or a boolean, not {value!r}"
+            raise document.error(where, key, message)
+
+
+def _check_name(document: Document, where: Where, name: str) -> None:
+    if not NAME.fullmatch(name):
+        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        raise document.error(where, name, message)

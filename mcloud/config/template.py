@@ -1,0 +1,140 @@
+"""The ``mcloud.toml`` that ``mcloud init`` writes."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from mcloud.config import LOCAL, REGIONS
+from mcloud.config.schema import NAME, STACK
+from mcloud.errors import UsageError
+
+PATTERNS = {
+    "profile": (NAME, "letters, digits, - and _"),
+    "aws_region": (re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "such as us-east-1"),
+    "gcp_region": (re.compile(r"[a-z]+-[a-z]+[0-9]+"), "such as us-central1"),
+    "gcp_project": (
+        re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"),
+        "a project's id: 6 to 30 lower-case letters, digits and hyphens",
+    ),
+    "name": (STACK, "4 to 18 lower-case letters, digits and hyphens, a letter first"),
+    "alert_email": (re.compile(r"[^@\s]+@[^@\s]+"), "such as desk@example.com"),
+    "budget": (re.compile(r"[1-9][0-9]*"), "whole US dollars a month, such as 100"),
+}
+"""What an answer looks like, as in the variables of the modules."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Each has the form of its pattern, or is empty where nobody knows it."""
+
+    profile: str = "prod"
+    sites: tuple[str, ...] = ("aws",)
+    """Of ``aws`` and ``gcp``; the latter takes a project."""
+    aws_region: str = REGIONS["aws"]
+    gcp_region: str = REGIONS["gcp"]
+    gcp_project: str = ""
+    name: str = ""
+    alert_email: str = ""
+    budget: str = ""
+
+
+def check(answer: str, value: str) -> str:
+    """Return a value that has the form of the answer of that name, or raise UsageError."""
+    pattern, form = PATTERNS[answer]
+    if not (pattern.fullmatch(value) and value.isprintable()):
+        raise UsageError(f"not {answer.replace('_', ' ')}: {value!r}; {form}")
+    if answer == "profile" and value == LOCAL:
+        raise UsageError(f"the profile {LOCAL!r} is built in; call this one something else")
+    return value
+
+
+def render(answers: Answers) -> str:
+    """The file. What is not said stands there as it could be, with a mark in front."""
+    said = answers
+    blocks = {"aws": _aws(said), "gcp": _gcp(said)}
+    return _head(said) + "".join(
+        block if site in said.sites else _left_out(site, block) for site, block in blocks.items()
+    )
+
+
+def _head(said: Answers) -> str:
+    return f"""\
+# What mcloud runs, and where. A variable of the environment or of .env wins over this file:
+# `mcloud config show` says what each value comes to, and where it is from.
+
+# The profile of a command without --profile. "local" is built in: both clouds on this machine.
+profile = "{said.profile}"
+"""
+
+
+def _aws(said: Answers) -> str:
+    site = f"profiles.{said.profile}.sites.aws"
+    return f"""
+[{site}]
+cloud = "aws"
+region = "{said.aws_region}"
+# Prefix of every name; a second stack in the account takes another one.
+{_line("name", said.name, "mcloud")}
+
+# Any variable of terraform/aws.
+[{site}.variables]
+# Gets the alerts, once the address is confirmed.
+{_line("alert_email", said.alert_email, "desk@example.com")}
+# USD a month, for the whole account.
+{_number("monthly_budget", said.budget)}
+# A new account may run 10 functions in all, and refuses to reserve any: ask for more, or say false.
+# reserve_concurrency = true
+# Say false, and deploy, before the stack is to go with its data.
+# deletion_protection = true
+
+# Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:
+# [{site}.backend]
+# type = "s3"
+# bucket = "my-terraform-state"
+# region = "{said.aws_region}"
+"""
+
+
+def _gcp(said: Answers) -> str:
+    site = f"profiles.{said.profile}.sites.gcp"
+    return f"""
+[{site}]
+cloud = "gcp"
+project = "{said.gcp_project or "my-project"}"
+region = "{said.gcp_region}"
+# Prefix of every name; a second stack in the project takes another one.
+{_line("name", said.name, "mcloud")}
+
+# Any variable of terraform/gcp.
+[{site}.variables]
+# Gets the alerts.
+{_line("alert_email", said.alert_email, "desk@example.com")}
+# A month, for the whole project, in the currency of the billing account, which it needs too.
+{_number("monthly_budget", said.budget)}
+# billing_account = "012345-6789AB-CDEF01"
+# Say false, and deploy, before the stack is to go with its data.
+# deletion_protection = true
+
+# Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:
+# [{site}.backend]
+# type = "gcs"
+# bucket = "my-terraform-state"
+"""
+
+
+def _line(key: str, value: str, example: str) -> str:
+    text = f"{key} = {json.dumps(value or example, ensure_ascii=False)}"
+    return text if value else f"# {text}"
+
+
+def _number(key: str, value: str) -> str:
+    return f"{key} = {value}" if value else f"# {key} = 100"
+
+
+def _left_out(site: str, block: str) -> str:
+    lines = [
+        line if not line or line.startswith("#") else f"# {line}" for line in block.splitlines()
+    ]
+    return "\n".join(
+        ["", f"# The site {site} is left out; without these marks it is there.", *lines[1:], ""]
+    )

@@ -1,0 +1,239 @@
+"""``mcloud init`` and ``mcloud config show``, from an empty folder to settings that are read."""
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Terminal
+
+NEXT = "next: `mcloud doctor`, `mcloud plan`, `mcloud deploy`\n"
+ENV = """\
+AWS_REGION=eu-west-1
+S3_BUCKET=raw-trades
+TRADING_SYMBOL=ETHUSDT
+BINANCE_API_KEY=hush
+"""
+ENV_GCP = "GCP_PROJECT_ID=my-project\nGCP_REGION=europe-west1\n"
+
+
+def shown(mcloud: Terminal, *arguments: str) -> dict[str, Any]:
+    """Values and origins as ``config show`` has them."""
+    done = mcloud.run("config", "show", "-o", "json", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def values(mcloud: Terminal) -> dict[str, Any]:
+    return {name: each["value"] for name, each in shown(mcloud)["settings"].items()}
+
+
+def test_without_a_word_there_is_aws(mcloud: Terminal) -> None:
+    done = mcloud.run("init")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == (
+        "wrote mcloud.toml: profile prod, aws\n"
+        "gcp is left out: no project is known; mend the file, or give --gcp-project\n" + NEXT
+    )
+    assert values(mcloud) == {
+        "profile": "prod",
+        "state": str(mcloud.folder / "state"),
+        "sites.aws.cloud": "aws",
+        "sites.aws.name": "mcloud",
+        "sites.aws.region": "us-east-1",
+    }
+    assert "# [profiles.prod.sites.gcp]" in (mcloud.folder / "mcloud.toml").read_text()
+
+
+def test_flags_say_it_all(mcloud: Terminal) -> None:
+    done = mcloud.run(
+        *("init", "--profile", "desk", "--aws-region", "us-west-2", "--gcp-project", "my-project"),
+        *("--gcp-region", "europe-west1", "--name", "desk-7", "--budget", 50),
+        *("--alert-email", "desk@example.com"),
+    )
+    assert done.stderr == "wrote mcloud.toml: profile desk, aws and gcp\n" + NEXT
+    found = values(mcloud)
+    for site in ("aws", "gcp"):
+        assert found[f"sites.{site}.name"] == "desk-7"
+        assert found[f"sites.{site}.variables.monthly_budget"] == 50
+        assert found[f"sites.{site}.variables.alert_email"] == "desk@example.com"
+    assert found["profile"] == "desk"
+    assert found["sites.aws.region"] == "us-west-2"
+    assert found["sites.gcp.region"] == "europe-west1"
+    assert found["sites.gcp.project"] == "my-project"
+
+
+def test_what_the_env_files_say_is_taken_over(mcloud: Terminal) -> None:
+    (mcloud.folder / ".env").write_text(ENV)
+    (mcloud.folder / ".env.gcp").write_text(ENV_GCP)
+    done = mcloud.run("init", "-o", "json")
+    answer = json.loads(done.stdout)
+    assert answer["sites"] == ["aws", "gcp"]
+    assert answer["text"] == (mcloud.folder / "mcloud.toml").read_text()
+    assert 'region = "eu-west-1"' in answer["text"]
+    assert 'region = "europe-west1"' in answer["text"]
+    assert 'project = "my-project"' in answer["text"]
+    assert done.stderr == (
+        "wrote mcloud.toml: profile prod, aws and gcp\n"
+        "warning: .env:2 makes raw_bucket of aws raw-trades, whatever mcloud.toml says and "
+        "`mcloud deploy` makes\n" + NEXT
+    )
+
+
+def test_a_flag_that_a_variable_will_overrule_is_told(mcloud: Terminal) -> None:
+    done = mcloud.run("init", "--aws-region", "us-west-2", "--sites", "aws", AWS_REGION="eu-west-1")
+    assert "warning: environment AWS_REGION makes region of aws eu-west-1, whatever" in done.stderr
+    assert "gcp" not in done.stderr
+
+
+def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
+    path = mcloud.folder / "mcloud.toml"
+    path.write_text("# mine\n")
+    done = mcloud.run("init")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {path} is there already; --force replaces it\n",
+    )
+    assert path.read_text() == "# mine\n"
+    dry = mcloud.run("init", "--dry-run")
+    assert path.read_text() == "# mine\n"
+    assert mcloud.run("init", "--force").returncode == 0
+    assert path.read_text() == dry.stdout
+    assert list(mcloud.folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sites", "aws,azure"], "no site 'azure'; there is aws, gcp"),
+        (["--sites", "gcp"], "the site gcp needs a project; give --gcp-project"),
+        (["--gcp-project", "My Project"], "not gcp project: 'My Project'; a project's id: 6 to"),
+        (["--gcp-region", "europe-west1"], "--gcp-region is for the site gcp, which is left out"),
+        (
+            ["--sites", "gcp", "--gcp-project", "my-project", "--aws-region", "us-west-2"],
+            "--aws-region is for the site aws, which is left out",
+        ),
+        (["--aws-region", "europe-west1"], "not aws region: 'europe-west1'; such as us-east-1"),
+        (["--name", "x"], "not name: 'x'; 4 to 18 lower-case letters"),
+        (["--alert-email", "desk"], "not alert email: 'desk'; such as desk@example.com"),
+        (["--budget", "0"], "greater than or equal to 1"),
+        (["--profile", "local"], "the profile 'local' is built in"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_answer_is_named_and_nothing_is_written(
+    mcloud: Terminal, arguments: list[str], message: str
+) -> None:
+    done = mcloud.run("init", *arguments)
+    assert message in " ".join(done.stderr.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert list(mcloud.folder.iterdir()) == []
+
+
+def test_a_wrong_variable_is_named_with_its_line(mcloud: Terminal) -> None:
+    (mcloud.folder / ".env").write_text("\nAWS_REGION=Ireland\n")
+    done = mcloud.run("init")
+    assert done.stderr == "error: .env:2: not aws region: 'Ireland'; such as us-east-1\n"
+    assert done.returncode == 2
+
+
+def on_a_terminal(
+    mcloud: Terminal, typed: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``mcloud init`` in front of a person who types."""
+    person, terminal = pty.openpty()
+    # Typed ahead: the terminal keeps the lines until they are read. Enter answers what is left.
+    os.write(person, typed.encode() + b"\n" * 8)
+    process = subprocess.Popen(
+        mcloud.command("init", *arguments),
+        cwd=mcloud.folder,
+        env=mcloud.environment,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while read := os.read(person, 4096):
+            seen += read
+    except OSError:
+        pass  # the other end is closed: it has ended
+    finally:
+        os.close(person)
+    written, _ = process.communicate(timeout=60)
+    return subprocess.CompletedProcess([], process.returncode, written, seen.decode())
+
+
+def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
+    typed = "My Project\nmy-project\n\neurope-west1\n\n5000\n"
+    done = on_a_terminal(mcloud, typed)
+    assert done.returncode == 0
+    assert "Region of AWS [us-east-1]:" in done.stderr
+    assert "Error: not gcp project: 'My Project'" in done.stderr
+    assert done.stderr.count("Project of Google Cloud (Enter for none):") == 2
+    found = values(mcloud)
+    assert found["sites.aws.region"] == "us-east-1"
+    assert found["sites.gcp.project"] == "my-project"
+    assert found["sites.gcp.region"] == "europe-west1"
+    assert found["sites.gcp.variables.monthly_budget"] == 5000
+    assert "sites.aws.variables.alert_email" not in found
+
+
+def test_on_a_terminal_it_asks_for_what_is_not_said(mcloud: Terminal) -> None:
+    (mcloud.folder / ".env.gcp").write_text(ENV_GCP)
+    done = on_a_terminal(mcloud, "", "--aws-region", "us-west-2", "--alert-email", "a@b.c")
+    assert "Region of AWS" not in done.stderr
+    assert "Project of Google Cloud (Enter for none) [my-project]:" in done.stderr
+    assert values(mcloud)["sites.gcp.region"] == "europe-west1"
+
+
+def test_with_yes_it_asks_nothing(mcloud: Terminal) -> None:
+    done = on_a_terminal(mcloud, "", "--yes")
+    assert done.stderr.lstrip().startswith("wrote mcloud.toml")
+    assert done.returncode == 0
+
+
+def test_shows_where_everything_is_from(mcloud: Terminal) -> None:
+    assert mcloud.run("init", "--gcp-project", "my-project").returncode == 0
+    (mcloud.folder / ".env").write_text(ENV)
+    done = mcloud.run("config", "show")
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    rows = [[name, value, origin.strip()] for name, value, origin in rows]
+    assert rows[0] == ["setting", "value", "from"]
+    assert ["sites.aws.region", "eu-west-1", ".env:1"] in rows
+    assert ["sites.aws.raw_bucket", "raw-trades", ".env:2"] in rows
+    assert ["symbol", "ETHUSDT", ".env:3"] in rows
+    assert ["sites.gcp.region", "us-central1", "mcloud.toml:33"] in rows
+    assert "hush" not in done.stdout
+
+
+def test_says_what_has_no_effect(mcloud: Terminal) -> None:
+    (mcloud.folder / ".env").write_text(ENV)
+    reason = "the profile 'local' has its own"
+    assert shown(mcloud)["ignored"] == {
+        "AWS_REGION": {"origin": ".env:1", "reason": reason},
+        "S3_BUCKET": {"origin": ".env:2", "reason": reason},
+    }
+    line = next(
+        each for each in mcloud.run("config", "show").stdout.splitlines() if "S3_BUCKET" in each
+    )
+    assert line.split("  ")[0] == "S3_BUCKET"
+    assert f"no effect: {reason}" in line
+    assert line.rstrip().endswith(".env:2")
+    assert shown(mcloud)["settings"]["profile"] == {"value": "local", "origin": "default"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(mcloud: Terminal) -> None:
+    path = Path(mcloud.folder / "mcloud.toml")
+    path.mkdir()
+    done = mcloud.run("init", "--force")
+    assert done.stderr == f"error: {path} cannot be written: Is a directory\n"
+    assert done.returncode == 1
+    assert list(mcloud.folder.iterdir()) == [path]

@@ -1,0 +1,251 @@
+"""What wins: a flag, the environment, .env files, mcloud.toml, Terraform's outputs, the default."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mcloud import config, outputs
+from mcloud.clouds.resources import AwsResources, GcpResources
+from mcloud.config import variables
+from mcloud.config.explain import MASK, explain
+from mcloud.errors import ConfigError, McloudError
+from mcloud.local.state import READY, Home, State
+
+from .test_config import PROD, load
+
+AWS = {field.name: f"its {field.name}" for field in fields(AwsResources)}
+GCP = {field.name: f"its {field.name}" for field in fields(GcpResources)}
+BOTH = """\
+[profiles.prod.sites.aws]
+cloud = "aws"
+[profiles.prod.sites.gcp]
+cloud = "gcp"
+"""
+
+
+def deployed(folder: Path, text: str = BOTH, **environment: str) -> config.Config:
+    """The profile prod, with both sites deployed."""
+    found = load(folder, text, "prod", **environment)
+    outputs.write(found, "aws", AWS)
+    outputs.write(found, "gcp", GCP)
+    return found
+
+
+def test_each_source_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
+    def region() -> tuple[str, str]:
+        found = config.load("prod", tmp_path, environment)
+        each = explain(found)["sites.aws.region"]
+        assert config.known(found, found.sites["aws"])["region"] == each
+        return each.value, each.origin
+
+    environment: dict[str, str] = {}
+    (tmp_path / config.FILE).write_text(BOTH)
+    assert region() == ("us-east-1", "default")
+    deployed(tmp_path)
+    assert region() == ("its region", "Terraform outputs")
+    (tmp_path / config.FILE).write_text(BOTH.replace('"aws"\n', '"aws"\nregion = "from-toml"\n'))
+    assert region() == ("from-toml", "mcloud.toml:3")
+    (tmp_path / ".env").write_text("\n# ours\nexport AWS_REGION='from-env'  # not theirs\n")
+    assert region() == ("from-env", ".env:3")
+    (tmp_path / ".env.gcp").write_text("AWS_REGION=from-env-gcp\n")
+    assert region() == ("from-env-gcp", ".env.gcp:1")
+    environment["AWS_REGION"] = "from-environment"
+    assert region() == ("from-environment", "environment AWS_REGION")
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "file", "origin"),
+    [
+        ("test", "x", "x", "flag"),
+        (None, "test", "x", "environment MCLOUD_PROFILE"),
+        (None, None, "test", ".env:1"),
+        (None, "", "test", ".env:1"),
+        (None, None, "", "mcloud.toml:1"),
+    ],
+)
+def test_the_profile_too(
+    tmp_path: Path, flag: str | None, variable: str | None, file: str, origin: str
+) -> None:
+    (tmp_path / ".env").write_text(f"MCLOUD_PROFILE={file}\n")
+    environment = {} if variable is None else {"MCLOUD_PROFILE": variable}
+    found = load(tmp_path, PROD.replace("prod", "test", 1), flag, **environment)
+    assert (found.profile, found.origins["profile"]) == ("test", origin)
+
+
+def test_every_variable_of_the_bash_version_counts(tmp_path: Path) -> None:
+    names = {**variables.OF_SITES["aws"], **variables.OF_SITES["gcp"]}
+    found = deployed(tmp_path, **{name: f"from {name}" for name in names}, TRADING_SYMBOL="ethusdt")
+    resources = config.resources(found)
+    for cloud in ("aws", "gcp"):
+        for name, key in variables.OF_SITES[cloud].items():
+            assert getattr(resources[cloud], key) == f"from {name}"
+    assert found.symbol == "ethusdt"
+    assert found.ignored == {}
+
+
+def test_the_rest_is_what_terraform_said(tmp_path: Path) -> None:
+    found = deployed(tmp_path, SQS_QUEUE_URL="https://mine")
+    assert config.resources(found) == {
+        "aws": AwsResources(**{**AWS, "queue_url": "https://mine"}),
+        "gcp": GcpResources(**GCP),
+    }
+    outputs.forget(found, "gcp")
+    with pytest.raises(ConfigError, match="site 'gcp' of profile 'prod' is not deployed"):
+        config.resources(found)
+
+
+def test_variables_say_nothing_where_several_sites_could_be_meant(tmp_path: Path) -> None:
+    text = BOTH + '[profiles.prod.sites.west]\ncloud = "aws"\nregion = "us-west-2"\n'
+    found = deployed(tmp_path, text, AWS_REGION="x", GCP_REGION="y")
+    assert "region" not in found.sites["aws"].settings
+    assert found.sites["west"].settings == {"region": "us-west-2"}
+    assert found.sites["gcp"].settings == {"region": "y"}
+    assert found.ignored == {"AWS_REGION": "it could mean aws or west"}
+    assert found.origins["AWS_REGION"] == "environment AWS_REGION"
+
+
+def test_nor_where_no_site_is(tmp_path: Path) -> None:
+    text = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
+    found = load(tmp_path, text, "prod", GCP_REGION="y")
+    assert found.ignored == {"GCP_REGION": "the profile 'prod' has no site of gcp"}
+
+
+def up(found: config.Config) -> Home:
+    """Embedded clouds, as far as their state says."""
+    home = Home(found.local)
+    home.create()
+    home.write(State(os.getpid(), READY, outputs={"aws": AWS, "gcp": GCP}))
+    return home
+
+
+def test_nothing_moves_the_embedded_clouds_elsewhere(tmp_path: Path) -> None:
+    names = {**variables.OF_SITES["aws"], **variables.OF_SITES["gcp"]}
+    (tmp_path / ".env").write_text("".join(f"{name}=prod\n" for name in names))
+    found = load(tmp_path, **dict.fromkeys(names, "prod"), TRADING_SYMBOL="ETHUSDT")
+    with up(found).locked():
+        assert config.resources(found) == {"aws": AwsResources(**AWS), "gcp": GcpResources(**GCP)}
+    assert found.ignored == dict.fromkeys(names, "the profile 'local' has its own")
+    assert found.symbol == "ETHUSDT"
+
+
+def test_what_terraform_made_on_the_embedded_clouds_is_used_there(tmp_path: Path) -> None:
+    found = load(tmp_path)
+    needed = {k: f"Terraform's {k}" for k in AWS if k != "endpoint_url"}
+    outputs.write(found, "aws", needed)
+    with up(found).locked():
+        mine = AwsResources(**needed, endpoint_url="its endpoint_url")
+        assert config.resources(found) == {"aws": mine, "gcp": GcpResources(**GCP)}
+        # An address that was true at the time, or would lead to the real cloud, is not believed.
+        outputs.write(found, "aws", {**needed, "endpoint_url": ""})
+        assert config.resources(found)["aws"] == mine
+        outputs.forget(found, "aws")
+        assert config.resources(found)["aws"] == AwsResources(**AWS)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("TRADING_SYMBOL=A", "A"),
+        ("export TRADING_SYMBOL=A", "A"),
+        ("TRADING_SYMBOL = 'A B' # comment", "A B"),
+        ('TRADING_SYMBOL="A\\"B"', 'A"B'),
+        ("TRADING_SYMBOL=${HOME}", "${HOME}"),
+        ("TRADING_SYMBOL=$HOME", "$HOME"),
+        ("TRADING_SYMBOL=", None),
+        ("TRADING_SYMBOL", None),
+        ("#TRADING_SYMBOL=A", None),
+        ("TRADING_SYMBOL=A\nTRADING_SYMBOL=B", "B"),
+        ("TRADING_SYMBOL=A\nTRADING_SYMBOL=", "A"),
+        ("TRADING_SYMBOL=A\r", "A"),
+    ],
+)
+def test_a_line_of_env_is_read_as_everybody_reads_it(
+    tmp_path: Path, line: str, value: str | None
+) -> None:
+    (tmp_path / ".env").write_bytes(f"{line}\n".encode())
+    before = dict(os.environ)
+    assert load(tmp_path).symbol == value
+    assert os.environ == before
+
+
+def test_an_unreadable_line_is_named_where_it_is_ours(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("what is this\n\nS3_BUCKET='raw\n")
+    with pytest.raises(ConfigError, match=r"\.env:3: not of the form NAME=value"):
+        load(tmp_path)
+    (tmp_path / ".env").write_text("what is this\nTHEIRS='raw\nTRADING_SYMBOL=A\n")
+    assert load(tmp_path).symbol == "A"
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env.gcp").write_bytes(b"GCP_REGION=\xff\n")
+    with pytest.raises(ConfigError, match=r"\.env\.gcp cannot be read: .*utf-8"):
+        load(tmp_path)
+
+
+def test_a_virtual_environment_called_env_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert load(tmp_path).profile == "local"
+
+
+def test_explains_all_of_a_profile(tmp_path: Path) -> None:
+    text = f"""{PROD}
+[profiles.prod.sites.aws.variables]
+tags = {{ team = "desk" }}
+admin_password = "hush"
+
+[profiles.prod.sites.aws.backend]
+type = "s3"
+bucket = "states"
+key = "mcloud.tfstate"
+secret_key = "hush"
+
+[terraform]
+binary = "tofu"
+"""
+    found = explain(load(tmp_path, text))
+    assert found["profile"] == config.Setting("prod", "mcloud.toml:1")
+    assert found["state"] == config.Setting(str(tmp_path / ".mcloud"), "default")
+    assert found["terraform.binary"] == config.Setting("tofu", "mcloud.toml:32")
+    assert found["exchange.name"] == config.Setting("binance-us", "mcloud.toml:18")
+    assert found["sites.aws.name"] == config.Setting("mcloud", "default")
+    assert found["sites.aws.variables.tags.team"] == config.Setting("desk", "mcloud.toml:22")
+    assert found["sites.aws.variables.admin_password"] == config.Setting(MASK, "mcloud.toml:23")
+    assert found["sites.aws.backend.key"] == config.Setting("mcloud.tfstate", "mcloud.toml:28")
+    assert found["sites.aws.backend.secret_key"] == config.Setting(MASK, "mcloud.toml:29")
+    assert found["sites.gcp.project"] == config.Setting("my-project", "mcloud.toml:9")
+    assert not any(name.startswith(("local.", "sites.test")) for name in found)
+    assert explain(load(tmp_path, profile="local"))["local.aws_port"] == config.Setting(
+        14566, "mcloud.toml:15"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"queue_url": 1}', "\udcff"])
+def test_stored_outputs_that_are_damaged_are_named(tmp_path: Path, text: str) -> None:
+    found = deployed(tmp_path)
+    path = outputs.path(found, "aws")
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(McloudError, match=r"aws\.json cannot be read: .*`mcloud deploy aws`"):
+        config.resources(found)
+
+
+def test_outputs_are_for_their_owner_only(tmp_path: Path) -> None:
+    found = deployed(tmp_path)
+    path = outputs.path(found, "aws")
+    assert outputs.read(found, "aws") == AWS
+    assert path.stat().st_mode & 0o777 == 0o600
+    for folder in (path.parent, path.parent.parent, found.state):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert outputs.read(load(tmp_path, profile="local"), "aws") == {}
+    outputs.forget(found, "aws")
+    outputs.forget(found, "aws")
+    assert outputs.read(found, "aws") == {}
+    assert [each.name for each in path.parent.iterdir()] == ["gcp.json"]
+
+
+def test_a_state_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = load(tmp_path, MCLOUD_STATE="file")
+    with pytest.raises(McloudError, match="file cannot be made: File exists"):
+        outputs.write(found, "aws", AWS)

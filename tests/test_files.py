@@ -1,0 +1,47 @@
+"""A file is there whole or not at all."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mcloud import files
+from mcloud.errors import McloudError
+
+
+@pytest.fixture
+def _small_disk() -> Iterator[None]:
+    """No file gets longer than 8 bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("content", ["größer\n", b"\x00\xff"])
+def test_replaces_a_file(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "file"
+    files.write(path, "before")
+    files.write(path, content)
+    assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("_small_disk")
+def test_leaves_what_was_there_where_there_is_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, "before")
+    with pytest.raises(McloudError, match="file cannot be written: File too large"):
+        files.write(path, "longer than that")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leaves_a_folder_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(McloudError, match="folder cannot be written: Is a directory"):
+        files.write(path, "")
+    assert list(tmp_path.iterdir()) == [path]
