@@ -7,7 +7,7 @@ not work until somebody changes something), both from ``mcloud.errors``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mcloud.market.archive import ArchiveObject
@@ -39,6 +39,9 @@ class Depth:
 @dataclass(frozen=True)
 class DeadLetter:
     id: str
+    """Of the message, on its site."""
+    receipt: str
+    """Lets its holder delete or release it, for as long as it is hidden from others."""
     body: bytes
     attributes: dict[str, str]
     deliveries: int | None
@@ -52,6 +55,25 @@ class Stored:
     key: str
     size: int
     """Bytes."""
+    md5: str
+    """Of the bytes, as 32 hex digits; empty where the listing does not tell."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A page of what changed in a candle store."""
+
+    candles: list[Candle]
+    """The state after each change, in the order of the changes of each candle; a candle that
+    changed several times may be here several times, or only with its last state."""
+    position: str
+    """Where the next page begins: to be kept once these candles are dealt with."""
+    as_of: float
+    """Everything that changed before this moment is seen with this page, seconds since 1970."""
+    is_last: bool
+    """True where nothing more was waiting."""
+    damaged: list[str] = field(default_factory=list)
+    """What is wrong with the changed candles that cannot be read: somebody else wrote them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +92,29 @@ class Heartbeat:
     messages: int
     at: float
     """When it was written, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far a replicator has brought one site's data into another, in its own words.
+
+    Kept on the target, so that whoever asks it learns how old it may be.
+    """
+
+    source: str
+    """A site's name, as ``target``."""
+    target: str
+    part: str
+    """``all``, or the share of the symbols that this replicator has, such as ``2/4``."""
+    candles_s: float | None
+    """Seconds: what changed at the source longer ago is in the target. None is unknown."""
+    candles: int
+    """Known to be waiting."""
+    raw_s: float | None
+    raw: int
+    """Hours of a symbol whose raw trades the target may lack."""
+    at: float
+    """When it was true, seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +176,21 @@ class Queue(Protocol):
         """Look at up to ``limit`` dead letters and leave them where they are, in no order."""
         ...
 
+    def take_dead_letters(self, limit: int) -> list[DeadLetter]:
+        """Up to ``limit`` dead letters, hidden from others for ``DEAD_LETTER_HOLD`` seconds.
+
+        Empty where none came within a few seconds.
+        """
+        ...
+
+    def delete_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Delete letters that were taken: for good."""
+        ...
+
+    def release_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Give letters that were taken back to the queue at once."""
+        ...
+
 
 class Candles(Protocol):
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
@@ -145,6 +205,14 @@ class Candles(Protocol):
         """
         ...
 
+    def create(self, candles: Sequence[Candle]) -> list[Candle]:
+        """Write candles that the store does not have, in as few requests as it allows.
+
+        Returns those that it had already, which stay as they were. After an error some may have
+        been written; doing it again is harmless.
+        """
+        ...
+
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
         """The candles from ``start`` up to but not including ``end`` (ms), by time."""
         ...
@@ -153,10 +221,27 @@ class Candles(Protocol):
         """The newest candle."""
         ...
 
+    def tip(self) -> str:
+        """A position from which on no later change is missed; earlier ones may be seen again."""
+        ...
+
+    def changes(self, position: str) -> Changes:
+        """What changed since a position, at least once each; at most a page, and none is waited
+        for.
+
+        Raises:
+            Trimmed: the store does not remember all changes since then.
+        """
+        ...
+
 
 class Archive(Protocol):
     def put(self, item: ArchiveObject) -> bool:
         """Write an object if its key is free; False where it was there already."""
+        ...
+
+    def replace(self, item: ArchiveObject) -> None:
+        """Write an object over one whose content is damaged; the bucket keeps the old version."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -167,6 +252,10 @@ class Archive(Protocol):
         """All objects under a prefix, by key."""
         ...
 
+    def symbols(self) -> Iterator[str]:
+        """Every symbol that has raw trades, by name."""
+        ...
+
 
 class Control(Protocol):
     def beat(self, beats: Iterable[Heartbeat]) -> None:
@@ -175,6 +264,14 @@ class Control(Protocol):
 
     def heartbeats(self) -> list[Heartbeat]:
         """The heartbeat of every symbol, by symbol."""
+        ...
+
+    def note_lag(self, lag: Lag) -> None:
+        """Keep what a replicator says of a pair, in place of what it said before."""
+        ...
+
+    def lags(self) -> list[Lag]:
+        """The last word on every pair that has this site as its target, by source and part."""
         ...
 
     def record(self) -> ControlRecord | None:
@@ -217,5 +314,8 @@ class Site(Protocol):
     @property
     def probe(self) -> Probe: ...
 
+
+DEAD_LETTER_HOLD = 120
+"""Seconds that a taken dead letter stays hidden."""
 
 SERVICES = ("queue", "function", "candles", "archive")

@@ -5,10 +5,16 @@ holds symbol, hour (by trade time), first and last id, and a digest of the lines
 give the same key and bytes, so that a retry overwrites itself and a copy is checked by name.
 
     raw/symbol=BTCUSDT/date=2024-08-08/hour=23/3735683259-3735683758-0f6d3c2a9b1e4d57.jsonl.gz
+
+Where ids between the first and the last are missing, their number stands before the digest, so that
+a listing alone tells what a site holds:
+
+    raw/symbol=BTCUSDT/date=2024-08-08/hour=23/3735683259-3735683758-490-5c1e9d0a7b3f2e64.jsonl.gz
 """
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,9 +28,31 @@ MAX_INFLATED = 64 * 1024 * 1024  # bytes; an object of one function call is far 
 _GZIP = 31  # zlib's name for the gzip container; it writes no time into the header
 
 
+_KEY = re.compile(
+    r"raw/symbol=(?P<symbol>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
+    r"(?P<first>\d{1,19})-(?P<last>\d{1,19})-(?:(?P<count>\d{1,19})-)?[0-9a-f]{16}\.jsonl\.gz"
+)
+
+
 class ArchiveObject(NamedTuple):
     key: str
     body: bytes
+
+
+class Holding(NamedTuple):
+    """What a key says that its object holds."""
+
+    symbol: str
+    hour: int
+    """Start of the hour, ms since 1970."""
+    first_id: int
+    last_id: int
+    ids: int
+    """How many distinct ids; fewer than the range has where some in between are missing."""
+
+    @property
+    def is_dense(self) -> bool:
+        return self.ids == self.last_id - self.first_id + 1
 
 
 class BadArchive(ValueError):
@@ -70,6 +98,34 @@ def unpack(body: bytes) -> list[Trade]:
     return trades
 
 
+def parse_key(key: str) -> Holding | None:
+    """What an object holds; None for a key that ``pack`` did not make."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        return None
+    first, last = int(match["first"]), int(match["last"])
+    try:
+        moment = datetime.strptime(f"{match['date']} {match['hour']} +0000", "%Y-%m-%d %H %z")
+    except ValueError:
+        return None
+    count = int(match["count"] or last - first + 1)
+    if not 0 < count <= last - first + 1:
+        return None
+    return Holding(match["symbol"], int(moment.timestamp()) * 1000, first, last, count)
+
+
+def is_intact(key: str, body: bytes) -> bool:
+    """True where an object holds exactly the trades that its key promises.
+
+    The bytes may differ all the same: builds of zlib compress the same lines differently.
+    """
+    try:
+        objects = pack(unpack(body))
+    except BadArchive:
+        return False
+    return [item.key for item in objects] == [key]
+
+
 def prefix(symbol: str, hour_start: int | None = None) -> str:
     """The folder of a symbol, or of one hour of it (``hour_start`` in ms)."""
     if hour_start is None:
@@ -81,7 +137,10 @@ def prefix(symbol: str, hour_start: int | None = None) -> str:
 def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
     lines = "".join(_line(trade) for trade in trades).encode("ascii")
     digest = hashlib.sha256(lines).hexdigest()[:16]
-    name = f"{trades[0].id}-{trades[-1].id}-{digest}.jsonl.gz"
+    first, last = trades[0].id, trades[-1].id
+    count = len({trade.id for trade in trades})
+    missing = "" if count == last - first + 1 else f"{count}-"
+    name = f"{first}-{last}-{missing}{digest}.jsonl.gz"
     packed = zlib.compress(lines, wbits=_GZIP)
     return ArchiveObject(prefix(symbol, hour * HOUR) + name, packed)
 

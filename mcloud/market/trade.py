@@ -110,4 +110,5 @@ def canonical(text: str) -> str:
 
 def to_text(number: Decimal) -> str:
     """The canonical text of a number: no exponent, no trailing zeros."""
-    return canonical(format(number, "f"))
+    text = str(number)  # three times as fast as format(), and right already for nearly all
+    return canonical(format(number, "f")) if "E" in text or text[-1] == "0" else text

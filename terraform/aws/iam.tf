@@ -120,6 +120,24 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.control.arn]
   }
 
+  # Dead letters go back to the queue or away; so do trades that a restore has the functions do.
+  statement {
+    sid       = "Send"
+    actions   = ["sqs:SendMessage", "sqs:GetQueueAttributes"]
+    resources = [aws_sqs_queue.trades.arn]
+  }
+
+  statement {
+    sid = "DeadLetters"
+    actions = [
+      "sqs:ReceiveMessage",
+      "sqs:DeleteMessage",
+      "sqs:ChangeMessageVisibility",
+      "sqs:GetQueueAttributes",
+    ]
+    resources = [aws_sqs_queue.dlq.arn]
+  }
+
   statement {
     sid       = "Archive"
     actions   = ["s3:GetObject", "s3:PutObject"]
@@ -183,10 +201,17 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_s3_bucket.raw.arn]
   }
 
-  # CloudWatch knows no resources to name.
+  # What `mcloud doctor` asks about itself.
+  statement {
+    sid       = "Oneself"
+    actions   = ["iam:GetRole", "iam:SimulatePrincipalPolicy"]
+    resources = [aws_iam_role.operator.arn]
+  }
+
+  # Metrics and an account's quotas are no resources to name.
   statement {
     sid       = "Metrics"
-    actions   = ["cloudwatch:GetMetricData"]
+    actions   = ["cloudwatch:GetMetricData", "lambda:GetAccountSettings"]
     resources = ["*"]
   }
 }

@@ -4,7 +4,8 @@ locals {
   candles_collection = "candles"
   control_collection = "control"
 
-  # Nothing asks for them, and an index entry costs as much as a write.
+  # Nothing asks for them, and an index entry costs as much as a write. The others keep the index that
+  # Firestore makes by itself, by value and then by name: the replicator reads by `updated`.
   unindexed = ["fragments", "open", "high", "low", "close", "volume", "quote_volume"]
 }
 

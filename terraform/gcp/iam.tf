@@ -144,6 +144,19 @@ resource "google_storage_bucket_iam_member" "replicator_writes" {
   }
 }
 
+# Dead letters go back to the topic or away; so do trades that a restore has the functions do.
+resource "google_pubsub_topic_iam_member" "replicator" {
+  topic  = google_pubsub_topic.trades.name
+  role   = "roles/pubsub.publisher"
+  member = google_service_account.replicator.member
+}
+
+resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {
+  subscription = google_pubsub_subscription.dlq.name
+  role         = "roles/pubsub.subscriber"
+  member       = google_service_account.replicator.member
+}
+
 resource "google_service_account" "operator" {
   account_id   = "${var.name}-operator"
   display_name = "What an operator may look at"
@@ -166,6 +179,13 @@ resource "google_project_iam_member" "operator" {
 resource "google_project_iam_member" "operator_metrics" {
   project = var.project
   role    = "roles/monitoring.viewer"
+  member  = google_service_account.operator.member
+}
+
+# `mcloud doctor` asks which services are on; the other roles have that right on one resource only.
+resource "google_project_iam_member" "operator_services" {
+  project = var.project
+  role    = "roles/serviceusage.serviceUsageViewer"
   member  = google_service_account.operator.member
 }
 

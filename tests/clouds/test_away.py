@@ -15,16 +15,19 @@ from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Folded
 from mcloud.market.envelope import Message
 
-BOUND = 40.0  # seconds; the clients' own defaults go on for one to ten minutes
+BOUND = 55.0  # seconds; the clients' own defaults go on for one to ten minutes
 
 CALLS: dict[str, Callable[[Site], object]] = {
     "send": lambda site: site.queue.send([Message("{}")]),
     "depth": lambda site: site.queue.depth(),
     "update": lambda site: site.candles.update("BTCUSDT", 0, lambda candle: Folded(candle, ())),
     "range": lambda site: list(site.candles.range("BTCUSDT", 0, 60_000)),
+    "tip": lambda site: site.candles.tip(),
     "last": lambda site: site.candles.last("BTCUSDT"),
     "put": lambda site: site.archive.put(ArchiveObject("raw/x", b"x")),
     "list": lambda site: list(site.archive.list("raw/")),
+    "symbols": lambda site: list(site.archive.symbols()),
+    "take": lambda site: site.queue.take_dead_letters(1),
     "beat": lambda site: site.control.beat([Heartbeat("BTCUSDT", 1, 1, 1, 1.0)]),
     "record": lambda site: site.control.record(),
     "invocations": lambda site: site.metrics.invocations(60),

@@ -1,18 +1,22 @@
 """What ``mcloud.clouds.ports`` promises, held by every site kind."""
 
+import hashlib
 import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import pytest
 
 from mcloud.clouds import open_site
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Site
+from mcloud.clouds.gcp import candles as gcp_candles
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
 from mcloud.errors import Refused
-from mcloud.market.archive import pack, unpack
+from mcloud.market.archive import ArchiveObject, pack, unpack
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
 from mcloud.market.trade import Trade
@@ -134,6 +138,20 @@ class TestCandles:
         assert failures == []
         assert stored_rows(site, ["BTCUSDT"]) == expected_rows(batch)
 
+    def test_creates_what_is_not_there(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gcp_candles, "BATCH", 7)
+        batch = trades(30, step=60_000)
+        candles = [fold(Candle("BTCUSDT", each.time), [each]).candle for each in batch]
+        there = [3, 11, 29]
+        store(site, [batch[n]._replace(price=Decimal(1)) for n in there])
+        expected = candles.copy()
+        for n, each in zip(there, site.candles.range("BTCUSDT", 0, 2**42), strict=True):
+            expected[n] = each
+        assert site.candles.create(candles) == [candles[n] for n in there]
+        assert list(site.candles.range("BTCUSDT", 0, 2**42)) == expected
+        assert site.candles.create(candles) == candles
+        assert site.candles.create([]) == []
+
     def test_a_disagreement_is_reported_and_the_first_stays(self, site: Site) -> None:
         store(site, trades(8, first=16))
         other = [t._replace(price=Decimal(1)) for t in trades(8, first=16)]
@@ -157,10 +175,32 @@ class TestArchive:
             site.archive.put(item)
         listed = list(site.archive.list("raw/symbol=BTCUSDT/"))
         wanted = sorted(item for item in items if "BTC" in item.key)
-        assert [(each.key, each.size) for each in listed] == [
-            (item.key, len(item.body)) for item in wanted
+        assert [(each.key, each.size, each.md5) for each in listed] == [
+            (item.key, len(item.body), hashlib.md5(item.body).hexdigest()) for item in wanted
         ]
         assert list(site.archive.list("raw/symbol=NONE/")) == []
+
+    def test_replaces_what_is_damaged(self, site: Site) -> None:
+        (item,) = pack(trades(500))
+        site.archive.put(ArchiveObject(item.key, item.body[:-9]))
+        site.archive.replace(item)
+        assert site.archive.get(item.key) == item.body
+        (listed,) = site.archive.list("raw/")
+        assert listed.md5 == hashlib.md5(item.body).hexdigest()
+
+    def test_finds_all_symbols_and_nothing_else(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert list(site.archive.symbols()) == []
+        symbols = [f"COIN{n}USDT" for n in range(5)]
+        for symbol in reversed(symbols):
+            for item in pack(trades(3, symbol=symbol, step=3_600_000)):
+                site.archive.put(item)
+        site.archive.put(ArchiveObject("raw/notes.txt", b"not ours"))
+        assert list(site.archive.symbols()) == symbols
+        two_a_page(site, monkeypatch)
+        assert list(site.archive.symbols()) == symbols
+        assert len(list(site.archive.list("raw/"))) == 16
 
     def test_a_missing_object_is_refused(self, site: Site) -> None:
         with pytest.raises(Refused, match="nothing-here"):
@@ -178,6 +218,20 @@ class TestControl:
             Heartbeat("BTCUSDT", 900, 5, 1, 2.0),
             Heartbeat("ETHUSDT", 500, 17, 3, 3.0),
         ]
+
+    def test_the_last_word_on_a_pair_stays(self, site: Site) -> None:
+        assert site.control.lags() == []
+        site.control.beat([Heartbeat("BTCUSDT", 900, 5, 1, 2.0)])
+        lag = Lag("gcp", "aws", "all", 1.5, 3, None, 0, 12.25)
+        for told in (lag, replace(lag, part="1/2", raw_s=2.0), replace(lag, source="a/b")):
+            site.control.note_lag(told)
+        site.control.note_lag(replace(lag, candles=0))
+        assert site.control.lags() == [
+            replace(lag, source="a/b"),
+            replace(lag, part="1/2", raw_s=2.0),
+            replace(lag, candles=0),
+        ]
+        assert site.control.heartbeats() == [Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
 
     def test_the_record_with_the_highest_epoch_stays(self, site: Site) -> None:
         assert site.control.record() is None
@@ -210,7 +264,20 @@ class TestControl:
 class TestProbe:
     @pytest.mark.parametrize("service", ["queue", "function", "candles", "archive"])
     def test_finds_each_service_up(self, site: Site, service: str) -> None:
-        site.probe.check(service, timeout=5)
+        site.probe.check(service, timeout=60)
+
+
+def two_a_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have listings of the archive come in pages of two."""
+    archive: Any = site.archive
+    if site.cloud == "aws":
+        archive._client.meta.events.register(
+            "before-parameter-build.s3.ListObjectsV2",
+            lambda params, **_: params.setdefault("MaxKeys", 2),
+        )
+    else:
+        listing = partial(archive._bucket.list_blobs, page_size=2)
+        monkeypatch.setattr(archive._bucket, "list_blobs", listing)
 
 
 def send_to_dlq(site: Site, messages: list[Message]) -> None:
@@ -236,7 +303,7 @@ def without_queue(site: Site) -> Site:
 
 def await_letters(site: Site, count: int) -> list:
     """Dead letters that were just handed back may take a moment to be there again."""
-    for _ in range(50):
+    for _ in range(600):
         letters = site.queue.dead_letters(10)
         if len(letters) == count:
             return letters

@@ -1,11 +1,15 @@
 """The raw archive in S3."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import Stored
-from mcloud.market.archive import ArchiveObject
+from mcloud.market.archive import ArchiveObject, prefix
+
+_SYMBOLS = prefix("").rstrip("/")
+_MD5 = re.compile("[0-9a-f]{32}")
 
 
 class S3Archive:
@@ -31,6 +35,12 @@ class S3Archive:
                 raise
         return True
 
+    def replace(self, item: ArchiveObject) -> None:
+        with translated(f"S3 {self._bucket}"):
+            self._client.put_object(
+                Bucket=self._bucket, Key=item.key, Body=item.body, ContentType="application/gzip"
+            )
+
     def get(self, key: str) -> bytes:
         with translated(f"S3 {self._bucket}/{key}"):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
@@ -43,4 +53,25 @@ class S3Archive:
         with translated(f"S3 {self._bucket}"):
             for page in pages:
                 for item in page.get("Contents", []):
-                    yield Stored(item["Key"], item["Size"])
+                    yield Stored(item["Key"], item["Size"], _md5(item["ETag"]))
+
+    def symbols(self) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=_SYMBOLS, Delimiter="/"
+        )
+        with translated(f"S3 {self._bucket}"):
+            for page in pages:
+                for folder in page.get("CommonPrefixes", []):
+                    yield folder["Prefix"].removeprefix(_SYMBOLS).rstrip("/")
+
+
+def _md5(etag: str) -> str:
+    """The MD5 of an object's bytes, where its ETag is one.
+
+    It is for what was written in one request, in the clear or with S3's own key; of several parts
+    it ends in their number. Under a KMS key or a customer's it is 32 other digits, which a listing
+    does not tell: such an object looks different from its copies, and has to be read to be known.
+    See https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html.
+    """
+    digits = etag.strip('"')
+    return digits if _MD5.fullmatch(digits) else ""

@@ -1,22 +1,33 @@
 """Candles in DynamoDB: partition key ``symbol``, sort key ``timestamp``, decimals as N."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mcloud.clouds import optimistic
+from mcloud.clouds.aws.changes import DynamoChanges
 from mcloud.clouds.aws.client import translated
+from mcloud.clouds.ports import Changes
 from mcloud.market.candle import Candle, Folded, to_timestamp
 
 _TEXTS = ("symbol", "timestamp", "fragments")
 
 
 class DynamoCandles:
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(
+        self, client: Any, table: str, make_streams: Callable[[], Any] = lambda: None
+    ) -> None:
+        """``make_streams`` makes a client of DynamoDB Streams; without it there is no ``tip`` and
+        no ``changes``, which the processor does not use."""
         self._client = client
         self._table = table
+        self._changes = DynamoChanges(client, make_streams, table, _decode)
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
         return optimistic.update(lambda: self._read(symbol, start), self._write, change)
+
+    def create(self, candles: Sequence[Candle]) -> list[Candle]:
+        # One by one: a batch of DynamoDB has no conditions, and a transaction costs twice as much.
+        return [candle for candle in candles if not self._write(candle, 0)]
 
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
         if end <= start:
@@ -39,6 +50,12 @@ class DynamoCandles:
                 Limit=1,
             )
         return next(map(_decode, answer["Items"]), None)
+
+    def tip(self) -> str:
+        return self._changes.tip()
+
+    def changes(self, position: str) -> Changes:
+        return self._changes.changes(position)
 
     def _query(self, symbol: str, condition: str, values: dict[str, Any]) -> Iterator[Any]:
         request = {

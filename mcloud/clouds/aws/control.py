@@ -1,10 +1,12 @@
 """The control table in DynamoDB: partition key ``kind``, sort key ``key``."""
 
+import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import ControlRecord, Heartbeat
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
 
 _RECORD = {"kind": {"S": "control"}, "key": {"S": "record"}}
 
@@ -24,13 +26,21 @@ class DynamoControl:
                     self._add(beat, with_time=False)
 
     def heartbeats(self) -> list[Heartbeat]:
+        return [_decode(item) for item in self._all("heartbeat")]
+
+    def note_lag(self, lag: Lag) -> None:
         with translated(f"DynamoDB {self._table}"):
-            pages = self._client.get_paginator("query").paginate(
+            self._client.put_item(
                 TableName=self._table,
-                KeyConditionExpression="kind = :kind",
-                ExpressionAttributeValues={":kind": {"S": "heartbeat"}},
+                Item={
+                    "kind": {"S": "lag"},
+                    "key": {"S": f"{lag.source} {lag.target} {lag.part}"},
+                    "lag": {"S": json.dumps(asdict(lag))},
+                },
             )
-            return [_decode(item) for page in pages for item in page["Items"]]
+
+    def lags(self) -> list[Lag]:
+        return [Lag(**json.loads(item["lag"]["S"])) for item in self._all("lag")]
 
     def record(self) -> ControlRecord | None:
         with translated(f"DynamoDB {self._table}"):
@@ -64,6 +74,15 @@ class DynamoControl:
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
+
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        with translated(f"DynamoDB {self._table}"):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="kind = :kind",
+                ExpressionAttributeValues={":kind": {"S": kind}},
+            )
+            return [item for page in pages for item in page["Items"]]
 
     def _add(self, beat: Heartbeat, *, with_time: bool) -> None:
         request: dict[str, Any] = {

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mcloud.clouds.aws.client import passes, translated
-from mcloud.clouds.ports import DeadLetter, Depth, Unsent
+from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
+from mcloud.errors import Refused, Unavailable
 from mcloud.market.envelope import Message
 
 MAX_ENTRIES = 10  # a batch
@@ -51,30 +52,63 @@ class SqsQueue:
         return self._depth(self._dlq_url)
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
+        letters = self.take_dead_letters(limit)
+        self.release_dead_letters(letters)
+        return letters
+
+    def take_dead_letters(self, limit: int) -> list[DeadLetter]:
         found: dict[str, DeadLetter] = {}
-        receipts = []
         empty = 0
         with translated(f"SQS {self._dlq_url}"):
-            while len(found) < limit:
+            while len(found) < limit and empty < 2:
                 answer = self._client.receive_message(
                     QueueUrl=self._dlq_url,
                     MaxNumberOfMessages=min(MAX_ENTRIES, limit - len(found)),
                     MessageAttributeNames=["All"],
-                    VisibilityTimeout=30,
+                    VisibilityTimeout=DEAD_LETTER_HOLD,
                     WaitTimeSeconds=1,  # a short poll asks some of the servers only
                 )
                 received = answer.get("Messages", [])
                 empty = 0 if received else empty + 1
-                if empty == 2:
-                    break
-                for message in received:
-                    found[message["MessageId"]] = _dead_letter(message)
-                    receipts.append(message["ReceiptHandle"])
-            for receipt in receipts:
-                self._client.change_message_visibility(
-                    QueueUrl=self._dlq_url, ReceiptHandle=receipt, VisibilityTimeout=0
-                )
+                found |= {message["MessageId"]: _dead_letter(message) for message in received}
         return list(found.values())
+
+    def delete_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        failed = []
+        for entries in _entries(letters):
+            with translated(f"SQS {self._dlq_url}"):
+                answer = self._client.delete_message_batch(QueueUrl=self._dlq_url, Entries=entries)
+            failed += answer.get("Failed", [])
+        self._tell(failed, len(letters), "deleted")
+
+    def release_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        failed = []
+        for entries in _entries(letters):
+            with translated(f"SQS {self._dlq_url}"):
+                answer = self._client.change_message_visibility_batch(
+                    QueueUrl=self._dlq_url,
+                    Entries=[{**entry, "VisibilityTimeout": 0} for entry in entries],
+                )
+            # Where the hold has passed, the letter is back already.
+            failed += [
+                each
+                for each in answer.get("Failed", [])
+                if not each["Code"].endswith("MessageNotInflight")
+            ]
+        self._tell(failed, len(letters), "released")
+
+    def _tell(self, failed: Sequence[dict[str, Any]], count: int, done: str) -> None:
+        """Raise if a batch left some out; the others are done."""
+        if not failed:
+            return
+        reasons = sorted({f"{each['Code']}: {each.get('Message', '')}" for each in failed})
+        text = (
+            f"SQS {self._dlq_url}: {len(failed)} of {count} dead letters were not {done}: "
+            + ", ".join(reasons)
+        )
+        if all(passes(each["Code"]) or not each["SenderFault"] for each in failed):
+            raise Unavailable(text)
+        raise Refused(text, remedy="those that were held for too long can be taken again")
 
     def _depth(self, url: str) -> Depth:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -98,9 +132,18 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[tuple[int, Message]]]
         yield batch
 
 
+def _entries(letters: Sequence[DeadLetter]) -> Iterator[list[dict[str, Any]]]:
+    for begin in range(0, len(letters), MAX_ENTRIES):
+        yield [
+            {"Id": str(index), "ReceiptHandle": letter.receipt}
+            for index, letter in enumerate(letters[begin : begin + MAX_ENTRIES])
+        ]
+
+
 def _dead_letter(message: dict[str, Any]) -> DeadLetter:
     return DeadLetter(
         id=message["MessageId"],
+        receipt=message["ReceiptHandle"],
         body=message["Body"].encode(),
         attributes={
             name: attribute.get("StringValue", "")

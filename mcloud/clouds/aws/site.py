@@ -26,7 +26,9 @@ class AwsSite:
 
     @cached_property
     def candles(self) -> DynamoCandles:
-        return DynamoCandles(self._dynamodb, self.resources.candles_table)
+        return DynamoCandles(
+            self._dynamodb, self.resources.candles_table, lambda: self._client("dynamodbstreams")
+        )
 
     @cached_property
     def archive(self) -> S3Archive:

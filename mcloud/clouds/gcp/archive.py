@@ -1,11 +1,14 @@
 """The raw archive in Cloud Storage."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
 from mcloud.clouds.gcp.client import PATIENCE, TIMEOUT, translated
 from mcloud.clouds.ports import Stored
-from mcloud.market.archive import ArchiveObject
+from mcloud.market.archive import ArchiveObject, prefix
+
+_SYMBOLS = prefix("").rstrip("/")
 
 
 class GcsArchive:
@@ -16,22 +19,16 @@ class GcsArchive:
     def put(self, item: ArchiveObject) -> bool:
         from google.api_core.exceptions import PreconditionFailed
 
-        blob = self._bucket.blob(item.key)
-        # Not `content_encoding = "gzip"`: Cloud Storage then inflates it on the way out, and the
-        # bytes that are read back are no longer those that were written.
         with translated(self._what):
             try:
-                blob.upload_from_string(
-                    item.body,
-                    content_type="application/gzip",
-                    if_generation_match=0,
-                    checksum="crc32c",
-                    timeout=TIMEOUT,
-                    retry=_retry(),
-                )
+                self._upload(item, if_generation_match=0)
             except PreconditionFailed:
                 return False
         return True
+
+    def replace(self, item: ArchiveObject) -> None:
+        with translated(self._what):
+            self._upload(item)
 
     def get(self, key: str) -> bytes:
         with translated(f"{self._what}/{key}"):
@@ -43,7 +40,33 @@ class GcsArchive:
     def list(self, prefix: str) -> Iterator[Stored]:
         with translated(self._what):
             for blob in self._bucket.list_blobs(prefix=prefix, timeout=TIMEOUT, retry=_retry()):
-                yield Stored(blob.name, blob.size)
+                yield Stored(blob.name, blob.size, _md5(blob.md5_hash))
+
+    def symbols(self) -> Iterator[str]:
+        with translated(self._what):
+            listing = self._bucket.list_blobs(
+                prefix=_SYMBOLS, delimiter="/", timeout=TIMEOUT, retry=_retry()
+            )
+            for page in listing.pages:
+                for folder in sorted(page.prefixes):
+                    yield folder.removeprefix(_SYMBOLS).rstrip("/")
+
+    def _upload(self, item: ArchiveObject, **condition: int) -> None:
+        # Not `content_encoding = "gzip"`: Cloud Storage then inflates it on the way out, and the
+        # bytes that are read back are no longer those that were written.
+        self._bucket.blob(item.key).upload_from_string(
+            item.body,
+            content_type="application/gzip",
+            checksum="crc32c",
+            timeout=TIMEOUT,
+            retry=_retry(),
+            **condition,
+        )
+
+
+def _md5(digest: str | None) -> str:
+    """In hex; a composite object has none."""
+    return base64.b64decode(digest).hex() if digest else ""
 
 
 def _retry() -> Any:

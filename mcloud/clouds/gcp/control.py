@@ -1,14 +1,16 @@
-"""The control collection in Firestore: documents ``heartbeat_BTCUSDT`` and ``record``."""
+"""The control collection in Firestore: documents ``heartbeat_BTCUSDT``, ``record`` and
+``lag_aws gcp all``."""
 
 import random
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
-from mcloud.clouds.ports import ControlRecord, Heartbeat
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
 from mcloud.errors import Contention
 
 
@@ -39,15 +41,20 @@ class FirestoreControl:
             batch.commit(timeout=TIMEOUT, retry=retry())
 
     def heartbeats(self) -> list[Heartbeat]:
-        from google.cloud.firestore_v1.base_query import FieldFilter
+        return [_decode(fields) for fields in self._all("heartbeat")]
 
-        query = self._collection.where(filter=FieldFilter("kind", "==", "heartbeat"))
+    def note_lag(self, lag: Lag) -> None:
+        name = "lag_" + quote(f"{lag.source} {lag.target} {lag.part}", safe=" ")
         with translated(self._what):
-            # Ordered by name, which for one kind is by symbol.
-            return [
-                _decode(snapshot.to_dict())
-                for snapshot in query.stream(timeout=TIMEOUT, retry=retry())
-            ]
+            self._collection.document(name).set(
+                {"kind": "lag", **asdict(lag)}, timeout=TIMEOUT, retry=retry()
+            )
+
+    def lags(self) -> list[Lag]:
+        return [
+            Lag(**{name: fields[name] for name in Lag.__dataclass_fields__})
+            for fields in self._all("lag")
+        ]
 
     def record(self) -> ControlRecord | None:
         with translated(self._what):
@@ -61,6 +68,14 @@ class FirestoreControl:
                 return written
             time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
         raise Contention(f"{self._what}: the control record changed under every attempt")
+
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        query = self._collection.where(filter=FieldFilter("kind", "==", kind))
+        with translated(self._what):
+            # Ordered by name, which for one kind is by symbol, or by pair.
+            return [snapshot.to_dict() for snapshot in query.stream(timeout=TIMEOUT, retry=retry())]
 
     def _try_record(self, record: ControlRecord) -> bool | None:
         """None where somebody else was first; whose epoch is higher is then to be seen."""

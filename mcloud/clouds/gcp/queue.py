@@ -5,12 +5,13 @@ from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.gcp.metrics import CloudMonitoring
-from mcloud.clouds.ports import DeadLetter, Depth, Unsent
+from mcloud.clouds.ports import DEAD_LETTER_HOLD, DeadLetter, Depth, Unsent
 from mcloud.clouds.resources import GcpResources
 from mcloud.market.envelope import Message
 
 MAX_MESSAGES = 1000  # a publish request
 MAX_REQUEST = 9_000_000  # bytes; the limit is 10 MB, with what protobuf adds
+MAX_RECEIPTS = 1000  # an acknowledgement; its limit of 512 KiB is about twice as many
 PULL_TIMEOUT = 3.0  # seconds without a dead letter before the queue counts as seen
 
 
@@ -52,10 +53,14 @@ class PubSubQueue:
         return self._metrics.backlog(self._to.dlq_subscription)
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
+        letters = self.take_dead_letters(limit)
+        self.release_dead_letters(letters)
+        return letters
+
+    def take_dead_letters(self, limit: int) -> list[DeadLetter]:
         from google.api_core.exceptions import DeadlineExceeded
 
         found: dict[str, DeadLetter] = {}
-        ack_ids: list[str] = []
         with translated(f"Pub/Sub {self._dlq}"):
             while len(found) < limit:
                 try:
@@ -69,18 +74,32 @@ class PubSubQueue:
                     break
                 if not answer.received_messages:
                     break
-                for received in answer.received_messages:
-                    ack_ids.append(received.ack_id)
-                    found[received.message.message_id] = _dead_letter(received)
-            if ack_ids:
-                self._subscriber.modify_ack_deadline(
-                    subscription=self._dlq,
-                    ack_ids=ack_ids,
-                    ack_deadline_seconds=0,
-                    timeout=TIMEOUT,
-                    retry=retry(),
-                )
+                letters = [_dead_letter(received) for received in answer.received_messages]
+                self._hold(letters, DEAD_LETTER_HOLD)
+                found |= {letter.id: letter for letter in letters}
         return list(found.values())
+
+    def delete_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        # Pub/Sub does not say where a hold had passed: such a letter may come back.
+        with translated(f"Pub/Sub {self._dlq}"):
+            for receipts in _receipts(letters):
+                self._subscriber.acknowledge(
+                    subscription=self._dlq, ack_ids=receipts, timeout=TIMEOUT, retry=retry()
+                )
+
+    def release_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        with translated(f"Pub/Sub {self._dlq}"):
+            self._hold(letters, 0)
+
+    def _hold(self, letters: Sequence[DeadLetter], seconds: int) -> None:
+        for receipts in _receipts(letters):
+            self._subscriber.modify_ack_deadline(
+                subscription=self._dlq,
+                ack_ids=receipts,
+                ack_deadline_seconds=seconds,
+                timeout=TIMEOUT,
+                retry=retry(),
+            )
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
@@ -96,11 +115,17 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
         yield batch
 
 
+def _receipts(letters: Sequence[DeadLetter]) -> Iterator[list[str]]:
+    for begin in range(0, len(letters), MAX_RECEIPTS):
+        yield [letter.receipt for letter in letters[begin : begin + MAX_RECEIPTS]]
+
+
 def _dead_letter(received: Any) -> DeadLetter:
     attributes = dict(received.message.attributes)
     count = attributes.get("CloudPubSubDeadLetterSourceDeliveryCount")
     return DeadLetter(
         id=received.message.message_id,
+        receipt=received.ack_id,
         body=received.message.data,
         attributes=attributes,
         deliveries=int(count) if count else None,

@@ -1,0 +1,56 @@
+"""``mcloud doctor``"""
+
+from typing import Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(doctor)
+
+
+def doctor(
+    session: Session,
+    site: Annotated[
+        str | None, typer.Argument(help="Sites, comma-separated; all if left out.")
+    ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            help="What these credentials must be enough for: deployer, operator, producer or"
+            " replicator; by default operator, and deployer before a deployment."
+        ),
+    ] = None,
+) -> None:
+    """Check all that mcloud needs; exit 3 where something is wrong."""
+    from dataclasses import asdict
+
+    from mcloud.cli.progress import waiting
+    from mcloud.clouds.access import COMPONENTS, FAULT
+    from mcloud.config import did_you_mean
+    from mcloud.doctor.examine import examine
+
+    if role is not None and role not in COMPONENTS:
+        hint = did_you_mean(role, COMPONENTS)
+        raise UsageError(f"no role {role!r}; there is {', '.join(COMPONENTS)}{hint}")
+    config = session.config
+    with waiting(session, "looking at everything"):
+        checks = examine(config, site, role, session.producers())
+    is_wrong = any(check.state == FAULT for check in checks)
+    if session.output == "json":
+        session.print_json(
+            {
+                "profile": config.profile,
+                "ok": not is_wrong,
+                "checks": [asdict(check) for check in checks],
+            }
+        )
+    else:
+        from mcloud.dashboard.doctor import report
+
+        session.print(report(checks))
+    if is_wrong:
+        raise typer.Exit(3)

@@ -1,0 +1,254 @@
+"""Credentials, permissions and quotas of AWS."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mcloud.clouds.access import (
+    FAULT,
+    OK,
+    UNKNOWN,
+    WARNING,
+    Finding,
+    Target,
+    ask,
+    ask_time,
+    not_told,
+    verdict,
+)
+from mcloud.clouds.aws.client import make_client, translated
+from mcloud.errors import Refused
+
+NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "deployer": {
+        "queue": ("sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:DeleteQueue"),
+        "function": (
+            *("lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:DeleteFunction"),
+            *("lambda:UpdateFunctionConfiguration", "lambda:PutFunctionConcurrency"),
+        ),
+        "*": ("lambda:CreateEventSourceMapping", "kms:CreateKey"),
+        "candles": (
+            *("dynamodb:CreateTable", "dynamodb:DescribeTable", "dynamodb:DeleteTable"),
+            *("dynamodb:UpdateTable", "dynamodb:UpdateContinuousBackups", "dynamodb:TagResource"),
+        ),
+        "bucket": (
+            *("s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketVersioning"),
+            *("s3:PutLifecycleConfiguration", "s3:PutEncryptionConfiguration"),
+            *("s3:PutBucketPublicAccessBlock", "s3:PutBucketOwnershipControls", "s3:DeleteBucket"),
+        ),
+        "processor role": (
+            *("iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy", "iam:PassRole"),
+            *("iam:TagRole", "iam:DeleteRolePolicy", "iam:DeleteRole"),
+        ),
+        "log group": ("logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:DeleteLogGroup"),
+        "alerts": ("sns:CreateTopic", "sns:SetTopicAttributes", "sns:DeleteTopic"),
+        "alarms": ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
+        "dashboard": ("cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"),
+    },
+    "operator": {
+        "queue": ("sqs:GetQueueAttributes",),
+        "dlq": ("sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"),
+        "function": ("lambda:GetFunctionConfiguration",),
+        "candles": ("dynamodb:DescribeTable", "dynamodb:Query"),
+        "control": ("dynamodb:DescribeTable", "dynamodb:Query"),
+        "raw": ("s3:GetObject",),
+        "bucket": ("s3:ListBucket",),
+        "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
+        "*": ("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
+    },
+    "producer": {
+        "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
+        "control": ("dynamodb:GetItem", "dynamodb:Query"),
+    },
+    "replicator": {
+        "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
+        "dlq": (
+            *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"),
+            "sqs:GetQueueAttributes",
+        ),
+        "stream": ("dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"),
+        "candles": (
+            *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
+        ),
+        "control": (
+            *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"),
+        ),
+        "raw": ("s3:GetObject", "s3:PutObject"),
+        "bucket": ("s3:ListBucket",),
+    },
+}
+"""Actions that a component needs, by what they are about; as the roles in ``terraform/aws/iam.tf``,
+and for the deployer what makes and removes the greater part of that module."""
+
+SERVICES = {"queue": "sqs", "function": "lambda", "candles": "dynamodb", "archive": "s3"}
+
+UNRESERVED = 100
+"""Concurrent executions that Lambda wants left unreserved in an account. [AWS: Lambda quotas]"""
+
+
+class AwsAccess:
+    """See ``access.Access``."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._endpoint_url = target.resources.endpoint_url if target.resources else ""
+
+    def identity(self) -> str:
+        return str(self._caller()["Arn"])
+
+    def clock(self) -> tuple[float, float]:
+        return ask_time(self._client("sts").meta.endpoint_url)
+
+    def reach(self, service: str) -> float:
+        return ask(self._client(SERVICES[service]).meta.endpoint_url)[1]
+
+    def permissions(self, component: str) -> Finding:
+        iam = self._client("iam")
+        caller = self._caller()["Arn"]
+        if caller.endswith(":root"):
+            return Finding(
+                WARNING,
+                "the root user of the account may do everything, and should do nothing",
+                "use a role: `aws configure sso`, or set AWS_PROFILE",
+            )
+        source = self._policy_source(iam, caller)
+        if source is None:
+            return Finding(UNKNOWN, f"IAM cannot be asked about {caller}")
+        names = self._arns(source)
+        denied: dict[str, list[str]] = {}
+        unclear: dict[str, list[str]] = {}
+        for key, actions in NEEDS[component].items():
+            try:
+                with translated("IAM"):
+                    pages = iam.get_paginator("simulate_principal_policy").paginate(
+                        PolicySourceArn=source,
+                        ActionNames=list(actions),
+                        ResourceArns=[names[key] or self._stream()],
+                        ContextEntries=[_PASSED_TO_LAMBDA] if key == "processor role" else [],
+                    )
+                    results = [each for page in pages for each in page["EvaluationResults"]]
+            except Refused as error:
+                return not_told(error)
+            for result in results:
+                if result["EvalDecision"] != "allowed":
+                    # A condition on what a simulation does not know is neither yes nor no.
+                    lacking = unclear if result.get("MissingContextValues") else denied
+                    lacking.setdefault(key, []).append(result["EvalActionName"])
+        role = f"{self._target.stack}-{component}"
+        assume = "" if component == "deployer" else f"assume the role {role}, or "
+        return verdict(denied, unclear, f"{assume}have them granted to {source}")
+
+    def quotas(self) -> dict[str, Callable[[], Finding]]:
+        before = {} if self._target.resources else {"region": self._region}
+        return {**before, "concurrency": self._concurrency}
+
+    def _region(self) -> Finding:
+        import boto3
+
+        region, session = self._target.region, boto3.session.Session()
+        with translated("the region"):
+            partition = session.get_partition_for_region(region)
+        known = {
+            service: session.get_available_regions(service, partition_name=partition)
+            for service in (*SERVICES.values(), "scheduler")
+        }
+        lacking = [service for service, regions in known.items() if region not in regions]
+        if lacking:
+            return Finding(
+                UNKNOWN,
+                f"{region} has no {', '.join(lacking)}, as far as this botocore knows",
+                "correct `region` in mcloud.toml, or update boto3 if the region is new",
+            )
+        return Finding(OK, f"{region} has every service")
+
+    def _concurrency(self) -> Finding:
+        try:
+            with translated("Lambda"):
+                limit = self._client("lambda").get_account_settings()["AccountLimit"]
+        except Refused as error:
+            return not_told(error)
+        total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
+        has = f"{total} functions may run at a time in this account, {free} of them unreserved"
+        variables = self._target.variables
+        wanted = int(variables.get("function_concurrency", 10))
+        reserve = variables.get("reserve_concurrency", True)
+        # Once the site is deployed, its own reservation is no longer among the free ones.
+        if reserve and self._target.resources is None and free - wanted < UNRESERVED:
+            return Finding(
+                FAULT,
+                f"{has}: Lambda keeps {UNRESERVED} for others and refuses to reserve {wanted}",
+                "give the site `variables = { reserve_concurrency = false }` in mcloud.toml, or ask"
+                " AWS for more: Service Quotas, Lambda, Concurrent executions",
+            )
+        if total < wanted:
+            return Finding(
+                WARNING,
+                f"{has}, and the processor wants {wanted}",
+                "ask AWS for more: Service Quotas, Lambda, Concurrent executions",
+            )
+        return Finding(OK, has)
+
+    def _caller(self) -> Any:
+        with translated("AWS STS"):
+            return self._client("sts").get_caller_identity()
+
+    def _policy_source(self, iam: Any, caller: str) -> str | None:
+        """The user or role whose policies hold for the caller; None for a federated user."""
+        session = re.fullmatch(r"(arn:[^:]+):sts::(\d+):assumed-role/([^/]+)/.+", caller)
+        if session is None:
+            return caller if re.fullmatch(r"arn:[^:]+:iam::\d+:user/.+", caller) else None
+        partition, account, role = session.groups()
+        try:
+            with translated("IAM"):
+                # A role's path, as that of a single sign-on, is not in the caller's name.
+                return str(iam.get_role(RoleName=role)["Role"]["Arn"])
+        except Refused:
+            return f"{partition}:iam::{account}:role/{role}"
+
+    def _arns(self, source: str) -> dict[str, str]:
+        """What NEEDS speaks of, by name; empty for a stream, whose name has to be asked for."""
+        _, partition, _, _, account, _ = source.split(":", 5)
+        stack, to = self._target.stack, self._target.resources
+
+        def arn(service: str, name: str) -> str:
+            return f"arn:{partition}:{service}:{self._target.region}:{account}:{name}"
+
+        def queue(url: str) -> str:
+            owner, name = url.rsplit("/", 2)[1:]
+            return f"arn:{partition}:sqs:{self._target.region}:{owner}:{name}"
+
+        bucket = f"arn:{partition}:s3:::{to.raw_bucket if to else f'{stack}-raw-{account}'}"
+        table = to.candles_table if to else f"{stack}-candles"
+        return {
+            "*": "*",
+            "oneself": source,
+            "queue": queue(to.queue_url) if to else arn("sqs", f"{stack}-trades"),
+            "dlq": queue(to.dlq_url) if to else arn("sqs", f"{stack}-trades-dlq"),
+            "function": arn("lambda", f"function:{to.function if to else f'{stack}-processor'}"),
+            "candles": arn("dynamodb", f"table/{table}"),
+            "control": arn("dynamodb", f"table/{to.control_table if to else f'{stack}-control'}"),
+            "stream": "",
+            "bucket": bucket,
+            "raw": f"{bucket}/raw/any",
+            "processor role": f"arn:{partition}:iam::{account}:role/{stack}-processor",
+            "log group": arn("logs", f"log-group:/aws/lambda/{stack}-processor:*"),
+            "alerts": arn("sns", f"{stack}-alerts"),
+            "alarms": arn("cloudwatch", f"alarm:{stack}-any"),
+            "dashboard": f"arn:{partition}:cloudwatch::{account}:dashboard/{stack}",
+        }
+
+    def _stream(self) -> str:
+        table = self._client("dynamodb").describe_table(
+            TableName=self._target.resources.candles_table
+        )
+        return str(table["Table"]["LatestStreamArn"])
+
+    def _client(self, service: str) -> Any:
+        return make_client(service, self._target.region, self._endpoint_url)
+
+
+_PASSED_TO_LAMBDA = {
+    "ContextKeyName": "iam:PassedToService",
+    "ContextKeyValues": ["lambda.amazonaws.com"],
+    "ContextKeyType": "string",
+}

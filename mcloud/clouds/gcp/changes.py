@@ -1,0 +1,165 @@
+"""What changed in the candle collection, by the time that Firestore writes into every candle."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
+from mcloud.clouds.ports import Changes
+from mcloud.errors import Refused
+from mcloud.market.candle import Candle
+
+STAMP = "updated"
+PAGE = 300  # candles
+SECOND = 1_000_000  # µs
+# A candle is stamped when Firestore begins with its write and seen when the write is done, and one
+# that was stamped earlier may be done later. No write of ours is given more than a few seconds.
+OVERLAP = 60 * SECOND
+SWEEP = 30 * SECOND  # between two looks at an overlap
+CLOCK_GOOD_FOR = 60.0  # seconds
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Position(NamedTuple):
+    """Where the next page begins, and what is known to be complete; times in µs since 1970."""
+
+    stamp: int
+    name: str
+    """Of the candle with that stamp after which the page begins; empty to begin with the stamp."""
+    settled: int
+    """No candle with an earlier stamp will show up any more that was not read."""
+    seen: int
+    """Every write that was done by then was read."""
+    began: int
+    """``seen`` once the present pass has reached its end."""
+    as_of: int
+    """See ``ports.Changes``; a look back does not take it back."""
+
+    def to_text(self) -> str:
+        return json.dumps(self._asdict(), separators=(",", ":"))
+
+
+class Row(NamedTuple):
+    stamp: int
+    name: str
+    written: int
+    """When the write was done."""
+
+
+def parse(text: str) -> Position:
+    """The position that ``to_text`` wrote."""
+    try:
+        return Position(**json.loads(text))
+    except (TypeError, ValueError):
+        raise Refused(f"not a position in a Firestore collection: {text[:80]!r}") from None
+
+
+def begin(now: int) -> Position:
+    """The position that misses nothing that is written after ``now``."""
+    return Position(now - OVERLAP, "", now - OVERLAP, now, now, now)
+
+
+def advance(
+    position: Position, rows: Sequence[Row], now: int, *, is_end: bool
+) -> tuple[Position, bool]:
+    """The position after a page, and whether nothing more waits.
+
+    Args:
+        rows: the page, by stamp and name.
+        now: the moment that the page shows, or an earlier one.
+        is_end: whether the page reaches the newest candle.
+    """
+    stamp, name = (rows[-1].stamp, rows[-1].name) if rows else position[:2]
+    settled, began = position.settled, position.began
+    if settled >= position.stamp:
+        # Up to here nothing is missing, so a pass that begins here misses nothing.
+        began = now
+        settled = max(settled, now - OVERLAP if is_end else min(stamp, now - OVERLAP))
+    seen = began if is_end else position.seen
+    as_of = max(position.as_of, now if is_end else stamp)
+    if is_end and stamp > settled and now - OVERLAP - settled >= SWEEP:
+        return Position(settled, "", settled, seen, began, as_of), False
+    return Position(stamp, name, settled, seen, began, as_of), is_end
+
+
+class FirestoreChanges:
+    """See ``ports.Candles.changes``.
+
+    A poll without changes costs one document read, and one more a minute for the time. While
+    candles change, those of the last minute and a half are read once more every half minute, and
+    of them only the changes that were not seen are given again. ``as_of`` is the moment of the
+    read, although a write that took unusually long may still come with the next of these looks.
+
+    Nothing is ever trimmed: Firestore holds the last state of each candle for good.
+    """
+
+    def __init__(self, collection: Any, what: str, decode: Callable[[Any], Candle]) -> None:
+        self._collection = collection
+        self._what = what
+        self._decode = decode
+        self._clock = (0, float("-inf"))
+        """Firestore's time in µs, and the monotonic clock when it was heard."""
+
+    def tip(self) -> str:
+        return begin(self._ask_time()).to_text()
+
+    def changes(self, position: str) -> Changes:
+        before = parse(position)
+        now = self._time()
+        with translated(self._what):
+            found = list(self._query(before).stream(timeout=TIMEOUT, retry=retry()))
+        if found:
+            now = self._heard(found[0].read_time)
+        rows = [Row(_micros(each.get(STAMP)), each.id, _micros(each.update_time)) for each in found]
+        after, is_last = advance(before, rows, now, is_end=len(found) < PAGE)
+        candles, damaged = [], []
+        for row, snapshot in zip(rows, found, strict=True):
+            if row.written >= before.seen:
+                try:
+                    candles.append(self._decode(snapshot))
+                except Refused as error:
+                    damaged.append(str(error))
+        return Changes(candles, after.to_text(), after.as_of / SECOND, is_last, damaged)
+
+    def _query(self, position: Position) -> Any:
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        # Served by the index that Firestore keeps of every field, which goes on by name. The filter
+        # is for times only; a cursor alone would go on to whatever else somebody writes there.
+        stamp = _EPOCH + timedelta(microseconds=position.stamp)
+        query = (
+            self._collection.where(filter=FieldFilter(STAMP, ">=", stamp))
+            .order_by(STAMP)
+            .order_by("__name__")
+            .limit(PAGE)
+        )
+        if not position.name:
+            return query
+        return query.start_after([stamp, self._collection.document(position.name)])
+
+    def _time(self) -> int:
+        """A moment that Firestore's clock has passed: this machine's own may be wrong."""
+        told, heard = self._clock
+        since = time.monotonic() - heard
+        if since > CLOCK_GOOD_FOR:
+            return self._ask_time()
+        return told + int(since * SECOND)
+
+    def _ask_time(self) -> int:
+        with translated(self._what):
+            # There is none of this name; the answer tells when that was true.
+            return self._heard(
+                self._collection.document("time").get(timeout=TIMEOUT, retry=retry()).read_time
+            )
+
+    def _heard(self, read_time: datetime) -> int:
+        now = _micros(read_time)
+        self._clock = (now, time.monotonic())
+        return now
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,53 @@
+"""What one look comes to, and how many are taken at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mcloud.clouds.access import FAULT, UNKNOWN, Finding
+from mcloud.clouds.ports import SERVICES
+from mcloud.deadline import gather
+from mcloud.errors import McloudError, Unavailable
+
+Look = Callable[[], Finding]
+
+CREDENTIALS = "credentials"
+# Where no answer is what is wrong. Elsewhere it leaves the question open.
+_VITAL = {CREDENTIALS, *SERVICES}
+
+
+@dataclass(frozen=True)
+class Check:
+    subject: str
+    site: str
+    """Empty for this machine."""
+    state: str
+    """``ok``, ``warning`` (not needed now), ``fault``, or ``unknown`` (it cannot be checked)."""
+    finding: str
+    remedy: str = ""
+    """A command or a setting; empty where there is nothing to mend, or no way known."""
+    seconds: float | None = None
+    """That a service took to answer."""
+
+
+def take(site: str, looks: Mapping[str, Look], seconds: float) -> list[Check]:
+    """Take all looks at once, by subject; back within ``seconds``, whatever hangs."""
+    answers = gather(looks, seconds)
+    return [_check(subject, site, answer) for subject, answer in answers.items()]
+
+
+def from_error(error: Exception, *, vital: bool = True) -> Finding:
+    """What a look that failed found out."""
+    if isinstance(error, TimeoutError | Unavailable) and not vital:
+        return Finding(UNKNOWN, getattr(error, "message", str(error)), getattr(error, "remedy", ""))
+    if isinstance(error, McloudError):
+        return Finding(FAULT, error.message, error.remedy)
+    if isinstance(error, TimeoutError):
+        return Finding(FAULT, str(error), "check the network, and any proxy or firewall")
+    words = f"{type(error).__name__}: {error}"
+    return Finding(UNKNOWN, words, "this is a fault in mcloud: please report it")
+
+
+def _check(subject: str, site: str, answer: Finding | Exception) -> Check:
+    if isinstance(answer, Exception):
+        answer = from_error(answer, vital=subject in _VITAL)
+    return Check(subject, site, answer.state, answer.text, answer.remedy, answer.seconds)

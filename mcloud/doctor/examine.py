@@ -1,0 +1,50 @@
+"""The whole examination. Nothing of it is kept: each is made anew."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from mcloud import config as configuration
+from mcloud.clouds.access import FAULT
+from mcloud.config import LOCAL, Config
+from mcloud.deadline import gather
+from mcloud.doctor import machine, site
+from mcloud.doctor.check import Check, from_error
+from mcloud.errors import LocalError
+
+DEADLINE = 3 * site.STAGE  # seconds; the third is for loading the SDKs
+
+
+def examine(
+    config: Config,
+    wanted: str | None,
+    role: str | None,
+    producers: Sequence[machine.Producer],
+) -> list[Check]:
+    """Look at this machine and at the sites of a comma-separated list, or all, at once.
+
+    Raises:
+        UsageError: there is no such site.
+    """
+    calls: dict[str, Callable[[], list[Check]]] = {"": partial(machine.look_at, config, producers)}
+    if config.profile == LOCAL:
+        chosen = configuration.select(configuration.REGIONS, wanted)
+        try:
+            resources = configuration.resources(config)
+        except LocalError:
+            resources = {}  # which is what the look at the embedded clouds finds
+        for name in chosen:
+            if name in resources:
+                calls[name] = partial(site.look_at_embedded, name, resources[name])
+    else:
+        for name in configuration.select(config.sites, wanted):
+            calls[name] = partial(site.look_at, config, config.sites[name], role)
+    checks: list[Check] = []
+    for name, answer in gather(calls, DEADLINE).items():
+        if isinstance(answer, Exception):
+            finding = from_error(answer)
+            answer = [Check("site", name, FAULT, finding.text, finding.remedy)]
+        checks += answer
+    if config.profile != LOCAL and not config.sites:
+        remedy = f"describe one in mcloud.toml: [profiles.{config.profile}.sites.aws]"
+        checks.append(Check("sites", "", FAULT, "the profile has no sites", remedy))
+    return checks

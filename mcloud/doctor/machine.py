@@ -1,0 +1,229 @@
+"""This machine: its tools and disk, the embedded clouds, the producers, the way to the exchange."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mcloud.clouds.access import FAULT, OK, WARNING, Finding, innermost
+from mcloud.config import LOCAL, Config
+from mcloud.doctor.check import Check, Look, from_error, take
+from mcloud.errors import McloudError
+
+DEADLINE = 20.0  # seconds
+ANSWER = 8.0  # seconds that the exchange gets
+
+# A spool takes up to 1 GiB unless told otherwise; below the lower one not even logs have room.
+ROOM_WARNING, ROOM_FAULT = 2 * 2**30, 64 * 2**20  # bytes
+SILENCE = 30.0  # seconds; a producer writes down its state every second
+
+Producer = tuple[str, bool, Mapping[str, Any]]
+"""Its name, whether it runs, and what it last said of itself; see ``mcloud.producer.account``."""
+
+
+def look_at(config: Config, producers: Sequence[Producer]) -> list[Check]:
+    """Every check that is not about a site."""
+    needs_clouds = config.profile != LOCAL
+    looks: dict[str, Look] = {
+        "python": lambda: Finding(OK, f"{platform.python_version()} at {sys.executable}"),
+        "terraform": partial(_unless, needs_clouds, partial(_terraform, config)),
+        "state folder": partial(_state_folder, config.state),
+        "exchange": partial(_unless, needs_clouds, partial(_exchange, config)),
+        "trade stream": partial(_unless, needs_clouds, partial(_stream, config)),
+    }
+    if needs_clouds:
+        tools = [tool for tool in ("aws", "gcloud") if shutil.which(tool)]
+        looks |= {f"{tool} CLI": partial(_tool, tool) for tool in tools}
+    else:
+        looks["embedded clouds"] = partial(_embedded, config)
+    for name, runs, state in producers:
+        folder = config.state / "producers" / name
+        looks[f"producer {name}"] = partial(_producer, folder, runs, state)
+    return take("", looks, DEADLINE)
+
+
+def _unless(needed: bool, look: Look) -> Finding:
+    """A look at what the local profile can do without: it deploys, replays and simulates alone."""
+    try:
+        finding = look()
+    except McloudError as error:
+        finding = from_error(error)
+    if needed or finding.state != FAULT:
+        return finding
+    return replace(finding, state=WARNING, text=f"{finding.text} (not needed by profile {LOCAL!r})")
+
+
+def _terraform(config: Config) -> Finding:
+    from mcloud.infra import terraform
+
+    binary = terraform.find_binary(config.terraform)
+    terraform.check_version(binary)
+    product, numbers = terraform.version(binary)
+    mirror = config.terraform.plugin_dir
+    if mirror and not Path(mirror).is_dir():
+        return Finding(
+            FAULT,
+            f"there is no folder {mirror} of providers",
+            "correct TF_PLUGIN_DIR, or `plugin_dir` in [terraform] of mcloud.toml",
+        )
+    return Finding(OK, f"{product} {'.'.join(map(str, numbers))} at {binary}")
+
+
+def _tool(name: str) -> Finding:
+    run = subprocess.run(
+        (name, "--version"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=DEADLINE,
+    )
+    said = run.stdout.decode(errors="replace").strip().partition("\n")[0]
+    if run.returncode:
+        return Finding(WARNING, f"does not run: {said}", f"install {name} anew; mcloud needs none")
+    return Finding(OK, said.partition(" Python")[0])
+
+
+def _state_folder(state: Path) -> Finding:
+    there = next(each for each in (state, *state.parents) if each.exists())
+    try:
+        if there != state:
+            writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        else:
+            with tempfile.TemporaryFile(dir=state) as file:
+                file.write(b"mcloud")
+                file.flush()
+            writable = True
+    except OSError:
+        writable = False
+    free = shutil.disk_usage(there).free
+    room = f"{free / 2**30:.1f} GiB free"
+    if free < ROOM_FAULT:
+        return Finding(FAULT, f"{room} for {state}", "free some space on its disk")
+    if not writable:
+        return Finding(
+            FAULT,
+            f"{there} cannot be written to",
+            f"run `chmod u+rwx {there}`, or set MCLOUD_STATE",
+        )
+    if free < ROOM_WARNING:
+        return Finding(WARNING, f"{room} for {state}: spools may fill it", "free some space")
+    if there == state and state.stat().st_mode & 0o077:
+        return Finding(WARNING, f"others may look into {state}", f"run `chmod 700 {state}`")
+    return Finding(OK, f"{state}, {room}")
+
+
+def _embedded(config: Config) -> Finding:
+    from mcloud.local import children
+    from mcloud.local.state import Home
+
+    home = Home(config.local)
+    if not home.is_up():
+        children.check_installed()
+    state = home.require_ready()
+    silent = [name for name, each in state.services.items() if not children.answers(each.address)]
+    if silent:
+        return Finding(
+            FAULT, f"no answer from {', '.join(silent)}", f"see `mcloud local logs {silent[0]}`"
+        )
+    if state.lost:
+        return Finding(
+            WARNING,
+            f"up; {', '.join(state.lost)} died and came back without data",
+            "run `mcloud local reset` to begin anew",
+        )
+    return Finding(OK, "up")
+
+
+def _exchange(config: Config) -> Finding:
+    from urllib3.exceptions import HTTPError
+
+    from mcloud.feed.binance.rest import open_http
+
+    where = _endpoints(config)
+    url = where.rest_url
+    begun = time.monotonic()
+    try:
+        answer = open_http(url).request(
+            "GET", f"{url}{where.api}/ping", timeout=ANSWER, retries=False
+        )
+    except HTTPError as error:
+        return _away(url, innermost(error))
+    if answer.status != 200:
+        return _away(url, f"HTTP {answer.status}")
+    return Finding(OK, f"{where.name} at {url}", seconds=time.monotonic() - begun)
+
+
+def _stream(config: Config) -> Finding:
+    from websockets.exceptions import InvalidHandshake
+    from websockets.sync.client import connect
+
+    # As the producer connects: TCP, TLS and the handshake, through the same proxy if there is one.
+    url = _endpoints(config).ws_url
+    begun = time.monotonic()
+    try:
+        with connect(f"{url}/stream?streams=btcusdt@trade", open_timeout=ANSWER, close_timeout=0.1):
+            seconds = time.monotonic() - begun
+    except (OSError, InvalidHandshake) as error:
+        return _away(url, str(error))
+    return Finding(OK, url, seconds=seconds)
+
+
+def _endpoints(config: Config) -> Any:
+    from mcloud.feed.binance.endpoints import DEFAULT, endpoints
+
+    given = config.exchange
+    return endpoints(
+        given.get("name") or DEFAULT,
+        ws_url=given.get("ws_url", ""),
+        rest_url=given.get("rest_url", ""),
+    )
+
+
+def _away(url: str, why: str) -> Finding:
+    return Finding(
+        FAULT,
+        f"{url}: {why}",
+        'check the network and any proxy, or try [exchange] name = "binance-data" in mcloud.toml',
+    )
+
+
+def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> Finding:
+    name = folder.name
+    if not state:
+        return Finding(OK, "starting" if runs else "never ran")
+    silent = time.time() - state["at"]
+    if runs and silent > SILENCE:
+        return Finding(
+            FAULT,
+            f"it runs (pid {state['pid']}) and has said nothing for {silent:.0f} s",
+            f"see `mcloud logs {name}`; `mcloud stop {name} --now` ends it, and its spool stays",
+        )
+    waiting = {n: each["waiting_trades"] for n, each in state["sites"].items()}
+    owed = ", ".join(f"{count:,} trades wait for {n}" for n, count in waiting.items() if count)
+    if runs and state["spool_full"]:
+        return Finding(
+            FAULT,
+            f"its spool is full, and it reads nothing; {owed}",
+            "mend that site; the spool drains by itself, and what was missed is fetched again",
+        )
+    refused = [f"{n}: {each['error']}" for n, each in state["sites"].items() if each["refused"]]
+    if runs and (refused or state["problem"]):
+        return Finding(FAULT, "; ".join([*refused, state["problem"]]), f"see `mcloud logs {name}`")
+    aside = sorted(path.name for path in folder.glob("*.corrupt-*") if path.name[-1].isdecimal())
+    if aside:
+        return Finding(
+            WARNING,
+            f"a damaged spool lies aside: {', '.join(aside)}",
+            f"remove it from {folder} once `mcloud ps` shows no holes",
+        )
+    if owed and not runs:
+        return Finding(WARNING, f"ended; {owed}", f"run `mcloud produce --name {name}` again")
+    return Finding(OK, owed or "its spool is empty")

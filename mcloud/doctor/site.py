@@ -1,0 +1,131 @@
+"""One site: who we are there, what we may do, what the account allows, and what answers."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+from mcloud import config as configuration
+from mcloud.clouds import open_site
+from mcloud.clouds.access import (
+    COMPONENTS,
+    FAULT,
+    OK,
+    UNKNOWN,
+    WARNING,
+    Access,
+    Finding,
+    Target,
+    open_access,
+)
+from mcloud.clouds.ports import SERVICES, Probe, Site
+from mcloud.clouds.resources import Resources
+from mcloud.config import Config, SiteConfig
+from mcloud.doctor.check import CREDENTIALS, Check, Look, from_error, take
+from mcloud.errors import ConfigError, McloudError
+
+STAGE = 12.0  # seconds for the credentials, and as many for what is asked with them
+
+# Signatures are refused when they are 5 minutes off, and tokens at about as much.
+CLOCK_FAULT, CLOCK_WARNING = 240.0, 5.0  # seconds
+_NTP = "let the clock be set by NTP, for example `timedatectl set-ntp true`"
+
+
+def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
+    """Every check of a site of a profile on real clouds; back within twice STAGE seconds.
+
+    ``role`` is the one of COMPONENTS that the credentials have to be enough for; by default the
+    operator, and before a deployment the deployer.
+    """
+    deployment, resources = _deployment(config, site)
+    checks = [Check("deployment", site.name, deployment.state, deployment.text, deployment.remedy)]
+    known = {key: each.value for key, each in configuration.known(config, site).items()}
+    if resources and (known.get("endpoint_url") or known.get("pubsub_endpoint")):
+        return checks + look_at_embedded(site.name, resources)
+    if site.cloud == "gcp" and not known.get("project"):
+        remedy = f'give project = "…" in [profiles.{config.profile}.sites.{site.name}]'
+        return [*checks, Check("project", site.name, FAULT, "no project is named", remedy)]
+    access = open_access(
+        site.cloud,
+        Target(site.stack, known["region"], known.get("project", ""), resources, site.variables),
+    )
+    first: dict[str, Look] = {
+        CREDENTIALS: lambda: Finding(OK, access.identity()),
+        "clock": partial(_clock, access),
+    }
+    if resources is None:
+        first |= {service: partial(_reach, access, service) for service in SERVICES}
+    checks += take(site.name, first, STAGE)
+    needed = role or ("operator" if resources else "deployer")
+    # A stack that is not there has nothing that the others could need rights on.
+    components = COMPONENTS if resources else ("deployer",)
+    second: dict[str, Look] = {
+        f"may {each}": partial(_may, access, each, needed) for each in components
+    }
+    second |= access.quotas()
+    if any(each.subject == CREDENTIALS and each.state != OK for each in checks):
+        subjects = [*second, *(SERVICES if resources else ())]
+        unasked = "not asked: it takes credentials"
+        return checks + [Check(subject, site.name, UNKNOWN, unasked) for subject in subjects]
+    if resources:
+        second |= _services(open_site(site.name, resources))
+    return checks + take(site.name, second, STAGE)
+
+
+def look_at_embedded(name: str, resources: Resources) -> list[Check]:
+    """An embedded site: it takes any credentials, and refuses nobody."""
+    site = open_site(name, resources)
+    access = open_access(site.cloud, Target("mcloud", resources.region, resources=resources))
+    clock: dict[str, Look] = {"clock": partial(_clock, access)}
+    return take(name, clock | _services(site), STAGE)
+
+
+def clock_finding(ahead: float, error: float) -> Finding:
+    """What to say of a clock that is ``ahead`` of a cloud's, give or take ``error`` seconds."""
+    if abs(ahead) <= error:
+        return Finding(OK, f"in step with the cloud's, to ± {error:.1f} s")
+    off = (
+        f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the cloud's (± {error:.1f} s)"
+    )
+    if abs(ahead) > CLOCK_FAULT:
+        return Finding(FAULT, f"{off}: it refuses what we sign", _NTP)
+    if abs(ahead) > CLOCK_WARNING:
+        return Finding(WARNING, f"{off}: ages and lags are wrong by that", _NTP)
+    return Finding(OK, off)
+
+
+def _deployment(config: Config, site: SiteConfig) -> tuple[Finding, Resources | None]:
+    try:
+        found = configuration.resources(replace(config, sites={site.name: site}))[site.name]
+    except ConfigError as error:
+        return Finding(WARNING, "not deployed", error.remedy), None
+    return Finding(OK, f"stack {site.stack} in {found.region}"), found
+
+
+def _clock(access: Access) -> Finding:
+    return clock_finding(*access.clock())
+
+
+def _reach(access: Access, service: str) -> Finding:
+    return Finding(OK, "its region's address answers", seconds=access.reach(service))
+
+
+def _may(access: Access, component: str, needed: str) -> Finding:
+    try:
+        finding = access.permissions(component)
+    except McloudError as error:
+        finding = from_error(error, vital=False)
+    if finding.state == FAULT and component != needed:
+        return replace(finding, state=WARNING)
+    return finding
+
+
+def _services(site: Site) -> dict[str, Look]:
+    # Made now: loading an SDK takes longer than a probe, and is not the service's time.
+    probe = site.probe
+    return {service: partial(_probe, probe, service) for service in SERVICES}
+
+
+def _probe(probe: Probe, service: str) -> Finding:
+    begun = time.monotonic()
+    probe.check(service, STAGE)
+    return Finding(OK, "up", seconds=time.monotonic() - begun)

@@ -1,0 +1,59 @@
+import threading
+
+import pytest
+
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
+from mcloud.doctor.check import take
+from mcloud.doctor.site import clock_finding
+from mcloud.errors import Refused, Unavailable
+
+
+def test_one_that_hangs_or_fails_hides_no_other() -> None:
+    released = threading.Event()
+
+    def hang() -> Finding:
+        released.wait(60)
+        return Finding(OK, "late")
+
+    def raising(error: Exception) -> Finding:
+        raise error
+
+    checks = take(
+        "aws",
+        {
+            "queue": hang,
+            "clock": lambda: raising(Unavailable("it is away")),
+            "candles": lambda: raising(Unavailable("it is away")),
+            "credentials": lambda: raising(Refused("expired", remedy="sign in")),
+            "billing": lambda: raising(KeyError("bug")),
+            "archive": lambda: Finding(OK, "up", seconds=0.1),
+        },
+        2,
+    )
+    released.set()
+    found = {check.subject: (check.state, check.finding, check.remedy) for check in checks}
+    assert found["queue"][:2] == (FAULT, "no answer within 2 s")
+    assert found["clock"] == (UNKNOWN, "it is away", "")
+    assert found["candles"] == (FAULT, "it is away", "")
+    assert found["credentials"] == (FAULT, "expired", "sign in")
+    assert found["billing"][:2] == (UNKNOWN, "KeyError: 'bug'")
+    assert found["archive"] == (OK, "up", "")
+    assert {check.site for check in checks} == {"aws"}
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state", "words"),
+    [
+        (0.0, OK, "in step"),
+        (-0.6, OK, "in step"),
+        (2.0, OK, "2.0 s ahead of"),
+        (-30.0, WARNING, "30.0 s behind"),
+        (600.0, FAULT, "600.0 s ahead of the cloud's (± 0.6 s)"),
+        (-600.0, FAULT, "600.0 s behind"),
+    ],
+)
+def test_a_clock_is_told_in_seconds(ahead: float, state: str, words: str) -> None:
+    finding = clock_finding(ahead, 0.6)
+    assert finding.state == state
+    assert words in finding.text
+    assert ("NTP" in finding.remedy) is (state != OK)
