@@ -7,16 +7,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mcloud.local import children, control
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
 
+# The same examples in each run, however slow the machine: no run fails by chance. To look for new
+# ones: `pytest --hypothesis-profile=default`.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _interruptible() -> None:
-    """Have Ctrl-C reach the processes of the tests, also where this one runs in the background."""
+def _usual_signals() -> None:
+    """For the processes of the tests, whatever this one has inherited, in the background say."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

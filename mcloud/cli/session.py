@@ -67,10 +67,16 @@ class Session:
 
     def producers(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
         """The producers of this folder, or one: its name, whether it runs, what it last said."""
-        from mcloud.producer.runs import all_runs, run_of
+        return self._runs("producers", name)
 
-        folder = self.config.state / "producers"
-        runs = [run_of(folder, name)] if name else all_runs(folder)
+    def replicators(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
+        """The same of its replicators."""
+        return self._runs("replicators", name)
+
+    def _runs(self, kind: str, name: str | None) -> "list[tuple[str, bool, dict[str, Any]]]":
+        from mcloud.runs import runs_called
+
+        runs = runs_called(self.config.state, name, kind)
         return [(run.name, run.lock.is_held(), run.read()) for run in runs]
 
     @property
@@ -201,6 +207,8 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    signal.signal(signal.SIGALRM, lambda *_: _interrupt())
+    sys.unraisablehook = _interrupt_again
     try:
         run()
         # Now, not when the interpreter ends: there a reader that went away is no longer ours.
@@ -236,3 +244,14 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Repeat a Ctrl-C that Python drops, since it came in a destructor or an importer's callback.
+
+    Once in 250 times it does while modules are loaded. Raised here, it would be dropped as well.
+    """
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(dropped)

@@ -6,13 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import psutil
 import pytest
+from patience import PATIENCE, eventually
 
 from mcloud.clouds.resources import AwsResources
 from mcloud.local import control
@@ -20,8 +20,6 @@ from mcloud.local.children import MARK
 from mcloud.local.state import Home
 
 from .conftest import Terminal
-
-PATIENCE = 60.0  # seconds; what takes that long has failed
 
 STAGES = ("starting", "waiting", "provisioning", "ready", "stopping")
 """What the supervisor says that it is doing, in this order."""
@@ -55,13 +53,7 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
 )
 def test_demo(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
     process = mcloud.start("demo", "--count", 60_000)
-    await_phase(process, phase, lambda: demo_home(mcloud.folder))
-    process.send_signal(number)
-    said = process.communicate(timeout=PATIENCE)
-    if phase == "before anything" and process.returncode == -number:
-        return  # Python itself was not up yet, and nothing of ours had run
-    assert said == ("", "interrupted\n")
-    assert process.returncode == 130
+    interrupt(process, phase, number, lambda: demo_home(mcloud.folder))
     assert left(mcloud.folder) == []
     assert list(mcloud.folder.iterdir()) == []
 
@@ -78,13 +70,7 @@ def test_demo(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
 def test_local_up(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
     home = Home(mcloud.folder / "state" / "local")
     process = mcloud.start("local", "up", "--ports", "auto")
-    await_phase(process, phase, lambda: home)
-    process.send_signal(number)
-    said = process.communicate(timeout=PATIENCE)
-    if phase == "before anything" and process.returncode == -number:
-        return  # Python itself was not up yet, and nothing of ours had run
-    assert said == ("", "interrupted\n")
-    assert process.returncode == 130
+    interrupt(process, phase, number, lambda: home)
     assert left(mcloud.folder) == []
     assert not home.is_up()
 
@@ -102,6 +88,32 @@ def test_an_interrupt_inside_an_exec_exits_as_any_other(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-m", "program"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
+    """In a destructor, say, or in the importer's own callbacks: there it is only printed."""
+    (tmp_path / "program.py").write_text(
+        "import threading, typer\n"
+        "from mcloud.cli.session import command\n"
+        "class Doomed:\n"
+        "    def __del__(self):\n"
+        "        raise KeyboardInterrupt\n"
+        "app = typer.Typer()\n"
+        "@command(app)\n"
+        "def run(session):\n"
+        "    Doomed()\n"
+        "    threading.Event().wait()\n"
+        "app()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
@@ -155,6 +167,19 @@ def _nothing_survives_a_failed_test(tmp_path: Path) -> Iterator[None]:
     control.down(tmp_path / "state" / "local")
 
 
+def interrupt(
+    process: subprocess.Popen[str], phase: str, number: signal.Signals, home: Callable[[], Home]
+) -> None:
+    """Send a signal in a phase; the process says so and exits with 130."""
+    await_phase(process, phase, home)
+    process.send_signal(number)
+    said = process.communicate(timeout=PATIENCE)
+    if phase == "before anything" and process.returncode == -number:
+        return  # Python itself was not up yet, and nothing of ours had run
+    assert said == ("", "interrupted\n")
+    assert process.returncode == 130
+
+
 def await_phase(process: subprocess.Popen[str], phase: str, home: Callable[[], Home]) -> None:
     eventually(lambda: process.poll() is not None or catches(process.pid, signal.SIGTERM))
     eventually(lambda: process.poll() is not None or PHASES[phase](home()))
@@ -191,13 +216,6 @@ def left(folder: Path) -> list[psutil.Process]:
         if process.pid != os.getpid() and any(mark.startswith(str(folder)) for mark in marks):
             found.append(process)
     return found
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def _stage(home: Home) -> int:

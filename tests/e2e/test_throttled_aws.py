@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE, eventually
 
 from mcloud.clouds import open_site
 from mcloud.clouds.ports import Site
@@ -52,7 +52,7 @@ class Proxy:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
 
@@ -71,11 +71,8 @@ def proxy(embedded: State, tmp_path: Path) -> Iterator[Proxy]:
             cwd=tmp_path,
         )
     try:
-        deadline = time.monotonic() + 30
-        while not answers(f"127.0.0.1:{port}"):
-            assert process.poll() is None, (tmp_path / "microburst.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: process.poll() is not None or answers(f"127.0.0.1:{port}"))
+        assert process.poll() is None, (tmp_path / "microburst.log").read_text()
         yield Proxy(f"http://127.0.0.1:{port}", upstream)
     finally:
         process.terminate()
@@ -96,7 +93,8 @@ def test_a_producer_behind_throttling_and_resets_delivers_everything(
     assert progress.complete, progress.sites
     assert [each["service"] for each in proxy.fired()] == ["sqs"] * 9
     direct = open_site("aws", embedded.resources()["aws"])
-    await_rows(direct, "THROTTLEDUSDT", trades)
+    expected = expected_rows(trades)
+    eventually(lambda: stored_rows(direct, ["THROTTLEDUSDT"]) == expected)
     assert len(archived_ids(direct, ["THROTTLEDUSDT"])) == 4_000
 
 
@@ -126,11 +124,3 @@ def test_stores_that_throttle_end_exact_after_enough_tries(embedded: State, prox
     proxy.inject()
     assert stored_rows(site, ["SLOWUSDT"]) == expected_rows(trades)
     assert len(archived_ids(site, ["SLOWUSDT"])) == 1_000
-
-
-def await_rows(site: Site, symbol: str, trades: list) -> None:  # type: ignore[type-arg]
-    expected = expected_rows(trades)
-    deadline = time.monotonic() + 90
-    while stored_rows(site, [symbol]) != expected:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
