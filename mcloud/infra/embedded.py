@@ -4,9 +4,12 @@ It makes what ``terraform/`` makes on real clouds, as far as the embedded ones h
 run again at any time: what is there stays, and the functions get the current bundle.
 """
 
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,10 +37,144 @@ BATCH = 10
 ACK_DEADLINE = 30  # seconds
 
 
+@dataclass(frozen=True)
+class Part:
+    """A resource of the stack, under the address that it has in ``terraform/``."""
+
+    address: str
+    name: str
+    there: bool
+    stale: bool = False
+    """True for a function that runs other code than ours."""
+
+    @property
+    def kind(self) -> str:
+        return self.address.partition(".")[0]
+
+
+def aws_resources(endpoint_url: str) -> AwsResources:
+    """The names of the AWS side on the embedded AWS at ``endpoint_url``."""
+    return AwsResources(
+        region=REGION,
+        queue_url=f"{endpoint_url}/{ACCOUNT}/{PREFIX}-trades",
+        dlq_url=f"{endpoint_url}/{ACCOUNT}/{PREFIX}-trades-dlq",
+        candles_table=f"{PREFIX}-candles",
+        control_table=f"{PREFIX}-control",
+        raw_bucket=f"{PREFIX}-raw-{ACCOUNT}",
+        function=f"{PREFIX}-processor",
+        endpoint_url=endpoint_url,
+    )
+
+
 def deploy_aws(endpoint_url: str) -> AwsResources:
     """Make or complete the AWS side on the embedded AWS at ``endpoint_url``."""
+    to = aws_resources(endpoint_url)
     with aws_errors("the embedded AWS"):
-        return _deploy_aws(endpoint_url)
+        _deploy_aws(to)
+    return to
+
+
+def aws_parts(to: AwsResources) -> list[Part]:
+    """What of the AWS side is there."""
+    with aws_errors("the embedded AWS"):
+        queues = _aws(to, "sqs").list_queues().get("QueueUrls", [])
+        tables = _aws(to, "dynamodb").list_tables()["TableNames"]
+        buckets = [each["Name"] for each in _aws(to, "s3").list_buckets()["Buckets"]]
+        lambda_ = _aws(to, "lambda")
+        functions = {
+            each["FunctionName"]: each["CodeSha256"]
+            for each in lambda_.list_functions()["Functions"]
+        }
+    ours = base64.b64encode(hashlib.sha256(build("aws")).digest()).decode()
+    code = functions.get(to.function)
+    return [
+        *(
+            Part(f"aws_sqs_queue.{name}", url.rpartition("/")[2], url in queues)
+            for name, url in (("trades", to.queue_url), ("dlq", to.dlq_url))
+        ),
+        *(
+            Part(f"aws_dynamodb_table.{name}", table, table in tables)
+            for name, table in (("candles", to.candles_table), ("control", to.control_table))
+        ),
+        Part("aws_s3_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
+        Part(
+            "aws_lambda_function.processor", to.function, code is not None, code not in (None, ours)
+        ),
+    ]
+
+
+def destroy_aws(to: AwsResources) -> None:
+    """Delete the AWS side, with its data; what is not there is passed over."""
+    there = {part.address for part in aws_parts(to) if part.there}
+    with aws_errors("the embedded AWS"):
+        lambda_, dynamodb, s3, sqs = (
+            _aws(to, each) for each in ("lambda", "dynamodb", "s3", "sqs")
+        )
+        if "aws_lambda_function.processor" in there:
+            mappings = lambda_.list_event_source_mappings(FunctionName=to.function)
+            for mapping in mappings["EventSourceMappings"]:
+                lambda_.delete_event_source_mapping(UUID=mapping["UUID"])
+            lambda_.delete_function(FunctionName=to.function)
+        for name, url in (("trades", to.queue_url), ("dlq", to.dlq_url)):
+            if f"aws_sqs_queue.{name}" in there:
+                sqs.delete_queue(QueueUrl=url)
+        for name, table in (("candles", to.candles_table), ("control", to.control_table)):
+            if f"aws_dynamodb_table.{name}" in there:
+                dynamodb.delete_table(TableName=table)
+        if "aws_s3_bucket.raw" in there:
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=to.raw_bucket):
+                for each in page.get("Contents", ()):
+                    s3.delete_object(Bucket=to.raw_bucket, Key=each["Key"])
+            s3.delete_bucket(Bucket=to.raw_bucket)
+
+
+def gcp_parts(to: GcpResources) -> list[Part]:
+    """What of the Google side is there; the function is the supervisor's."""
+    with gcp_errors("the embedded Google Cloud"):
+        publisher = gcp_client.make_publisher(to.pubsub_endpoint)
+        subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)
+        project = f"projects/{to.project}"
+        topics = {each.name.rpartition("/")[2] for each in publisher.list_topics(project=project)}
+        subscriptions = {
+            each.name.rpartition("/")[2] for each in subscriber.list_subscriptions(project=project)
+        }
+        buckets = {each.name for each in _storage(to).list_buckets()}
+        documents = any(True for each in _collections(to) for _ in each.limit(1).stream())
+    return [
+        Part("google_pubsub_topic.trades", to.topic, to.topic in topics),
+        Part("google_pubsub_topic.dlq", to.dlq_topic, to.dlq_topic in topics),
+        *(
+            Part(f"google_pubsub_subscription.{name}", full, full in subscriptions)
+            for name, full in (("processor", to.subscription), ("dlq", to.dlq_subscription))
+        ),
+        Part("google_storage_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
+        # The database itself is always there: this is about what is in it.
+        *([Part("google_firestore_database.this", to.database, True)] if documents else []),
+    ]
+
+
+def destroy_gcp(to: GcpResources) -> None:
+    """Delete the Google side, with its data; what is not there is passed over."""
+    there = {part.address for part in gcp_parts(to) if part.there}
+    with gcp_errors("the embedded Google Cloud"):
+        publisher = gcp_client.make_publisher(to.pubsub_endpoint)
+        subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)
+        for name, full in (("processor", to.subscription), ("dlq", to.dlq_subscription)):
+            if f"google_pubsub_subscription.{name}" in there:
+                subscriber.delete_subscription(
+                    subscription=f"projects/{to.project}/subscriptions/{full}"
+                )
+        for name, full in (("trades", to.topic), ("dlq", to.dlq_topic)):
+            if f"google_pubsub_topic.{name}" in there:
+                publisher.delete_topic(topic=f"projects/{to.project}/topics/{full}")
+        if "google_storage_bucket.raw" in there:
+            bucket = _storage(to).bucket(to.raw_bucket)
+            for blob in bucket.list_blobs():
+                blob.delete()
+            bucket.delete()
+        for collection in _collections(to):
+            for document in collection.list_documents():
+                document.delete()
 
 
 def gcp_resources(
@@ -82,31 +219,30 @@ def deploy_gcp(to: GcpResources) -> None:
     """Make or complete the Google side; the function runs already (see ``mcloud.local``)."""
     with gcp_errors("the embedded Google Cloud"):
         _deploy_pubsub(to)
-        storage = gcp_client.make_storage(to.project, to.storage_endpoint)
+        storage = _storage(to)
         _unless_there(lambda: storage.create_bucket(to.raw_bucket))
 
 
-def _deploy_aws(endpoint_url: str) -> AwsResources:
-    def client(service: str) -> Any:
-        return make_client(service, REGION, endpoint_url)
+def _aws(to: AwsResources, service: str) -> Any:
+    return make_client(service, to.region, to.endpoint_url)
 
-    to = AwsResources(
-        region=REGION,
-        queue_url=f"{endpoint_url}/{ACCOUNT}/{PREFIX}-trades",
-        dlq_url=f"{endpoint_url}/{ACCOUNT}/{PREFIX}-trades-dlq",
-        candles_table=f"{PREFIX}-candles",
-        control_table=f"{PREFIX}-control",
-        raw_bucket=f"{PREFIX}-raw-{ACCOUNT}",
-        function=f"{PREFIX}-processor",
-        endpoint_url=endpoint_url,
-    )
-    _deploy_queues(client("sqs"))
-    dynamodb = client("dynamodb")
+
+def _storage(to: GcpResources) -> Any:
+    return gcp_client.make_storage(to.project, to.storage_endpoint)
+
+
+def _collections(to: GcpResources) -> list[Any]:
+    firestore = gcp_client.make_firestore(to.project, to.database, to.firestore_endpoint)
+    return [firestore.collection(name) for name in (to.candles_collection, to.control_collection)]
+
+
+def _deploy_aws(to: AwsResources) -> None:
+    _deploy_queues(_aws(to, "sqs"))
+    dynamodb = _aws(to, "dynamodb")
     deploy_table(dynamodb, to.candles_table, "symbol", "timestamp", streamed=True)
     deploy_table(dynamodb, to.control_table, "kind", "key", streamed=False)
-    _deploy_bucket(client("s3"), to.raw_bucket)
-    _deploy_lambda(client("lambda"), to)
-    return to
+    _deploy_bucket(_aws(to, "s3"), to.raw_bucket)
+    _deploy_lambda(_aws(to, "lambda"), to)
 
 
 def _deploy_queues(sqs: Any) -> None:

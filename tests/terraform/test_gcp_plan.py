@@ -125,6 +125,31 @@ def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str
         assert DATABASE in condition["expression"]
 
 
+def test_the_replicator_sends_and_the_operator_does_not(gcp_state: list[dict[str, Any]]) -> None:
+    replicator = only(gcp_state, "google_service_account", "replicator")["member"]
+    publisher = only(gcp_state, "google_pubsub_topic_iam_member", "replicator")
+    assert (publisher["topic"], publisher["role"]) == ("mcloud-trades", "roles/pubsub.publisher")
+    letters = only(gcp_state, "google_pubsub_subscription_iam_member", "replicator_dead_letters")
+    assert letters["subscription"] == "mcloud-trades-dlq"
+    assert letters["role"] == "roles/pubsub.subscriber"
+    assert publisher["member"] == letters["member"] == replicator
+    operator = only(gcp_state, "google_service_account", "operator")["member"]
+    assert not any(
+        each["values"]["member"] == operator
+        for each in gcp_state
+        if each["type"] == "google_pubsub_topic_iam_member"
+    )
+
+
+def test_what_is_read_by_is_indexed(gcp_state: list[dict[str, Any]]) -> None:
+    from mcloud.clouds.gcp.changes import STAMP
+
+    exempt = {
+        each["values"]["field"] for each in gcp_state if each["type"] == "google_firestore_field"
+    }
+    assert not {STAMP, "symbol", "timestamp"} & exempt
+
+
 def test_services_stay_when_the_stack_goes(gcp_state: list[dict[str, Any]]) -> None:
     services = [each["values"] for each in gcp_state if each["type"] == "google_project_service"]
     assert {"pubsub.googleapis.com", "firestore.googleapis.com", "run.googleapis.com"} <= {

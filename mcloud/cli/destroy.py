@@ -1,0 +1,28 @@
+"""``mcloud destroy``"""
+
+import typer
+
+from mcloud.cli.provision import CONFIRM, DRY_RUN, PROVISIONER, SITE, YES, Rollout
+from mcloud.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(destroy)
+
+
+def destroy(
+    session: Session,
+    site: SITE = None,
+    provisioner: PROVISIONER = None,
+    yes: YES = False,
+    confirm: CONFIRM = None,
+    dry_run: DRY_RUN = False,
+) -> None:
+    """Take sites down with their data, protected or not."""
+    with Rollout(session, site, provisioner, start=False) as rollout:
+        rollout.plan(destroy=True)
+        rollout.show(to_stdout=False)
+        if not dry_run:
+            rollout.agree(yes=yes, confirmed=confirm or ())
+            rollout.apply(destroy=True)
+    rollout.finish()

@@ -1,0 +1,35 @@
+"""``mcloud plan``"""
+
+from typing import Annotated
+
+import typer
+
+from mcloud.cli.provision import PROVISIONER, SITE, Rollout
+from mcloud.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(plan)
+
+
+def plan(
+    session: Session,
+    site: SITE = None,
+    provisioner: PROVISIONER = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 3 where there are changes.")
+    ] = False,
+) -> None:
+    """Show what `deploy` would change, and what has drifted."""
+    with Rollout(session, site, provisioner, start=False) as rollout:
+        rollout.plan()
+    if session.output == "json":
+        session.print_json({"sites": {n: each.to_json() for n, each in rollout.outcomes.items()}})
+    else:
+        rollout.show(to_stdout=True)
+    rollout.report_failures()
+    if rollout.failed:
+        raise typer.Exit(1)
+    plans = [outcome.plan for outcome in rollout.outcomes.values()]
+    if detailed_exitcode and any(each is not None and not each.empty for each in plans):
+        raise typer.Exit(3)

@@ -1,0 +1,333 @@
+"""What ``plan``, ``deploy`` and ``destroy`` share: sites side by side, questions, Ctrl-C."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from mcloud.cli.session import Session
+from mcloud.errors import McloudError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.config import SiteConfig
+    from mcloud.infra.plan import Plan
+    from mcloud.infra.provisioner import Provisioner, Step
+
+LONGEST = 24 * 3600.0  # seconds that a run may take
+
+SITE = Annotated[str | None, typer.Argument(help="Site, or all; all if left out.")]
+PROVISIONER = Annotated[
+    str | None,
+    typer.Option(
+        "--provisioner",
+        help="embedded (profile local only) or terraform, for the embedded AWS too.",
+    ),
+]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+CONFIRM = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirm",
+        metavar="NAME",
+        help="Agree to the loss of a data store, or of all of a stack; again for more.",
+    ),
+]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")]
+
+T = TypeVar("T")
+
+
+@dataclass
+class Outcome:
+    """What became of a site."""
+
+    site: "SiteConfig"
+    plan: "Plan | None" = None
+    result: str = "failed"
+    made: set[str] = field(default_factory=set)
+    """Addresses of the changes that were made, of those planned."""
+    error: McloudError | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+    services: dict[str, str] = field(default_factory=dict)
+    """What the smoke probe found, by service: empty where it works."""
+
+    def note(self, step: "Step") -> None:
+        """A step may be no change of its own: the first half of a replacement, say."""
+        for change in self.plan.changes if self.plan else ():
+            if change.address == step.address and change.done == step.words:
+                self.made.add(step.address)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "result": self.result,
+            "stack": self.site.stack,
+            "plan": self.plan.to_json() if self.plan else None,
+            "done": len(self.made),
+            "error": str(self.error) if self.error else None,
+            "outputs": self.outputs,
+            "services": {name: reason or "up" for name, reason in self.services.items()},
+        }
+
+
+class Rollout:
+    """Some sites, worked on at the same time; one that fails does not stop another."""
+
+    def __init__(
+        self, session: Session, wanted: str | None, provisioner: str | None, *, start: bool
+    ) -> None:
+        from mcloud.config import LOCAL
+        from mcloud.infra.provisioner import EMBEDDED, TERRAFORM, Hooks, check, sites
+
+        config = session.config
+        if provisioner not in (None, EMBEDDED, TERRAFORM):
+            from mcloud.config import did_you_mean
+
+            hint = did_you_mean(provisioner, (EMBEDDED, TERRAFORM))
+            raise UsageError(
+                f"--provisioner is {EMBEDDED} or {TERRAFORM}, not {provisioner!r}{hint}"
+            )
+        self._provisioner = provisioner or (EMBEDDED if config.profile == LOCAL else TERRAFORM)
+        self._session = session
+        self._start = start
+        self._exit = ExitStack()
+        self._stop = threading.Event()
+        self._hooks = Hooks(self._stop, self._tell, self._echo)
+        self._stacks: dict[str, Provisioner] = {}
+        self._live: Any = None
+        known = sites(config, self._provisioner)
+        chosen = _chosen(config.profile, list(known), wanted)
+        for name in chosen:
+            check(config, known[name], self._provisioner)
+        self.outcomes = {name: Outcome(known[name]) for name in chosen}
+
+    def __enter__(self) -> "Rollout":
+        from mcloud.infra.provisioner import open_provisioner
+
+        for name, outcome in self.outcomes.items():
+            opened = open_provisioner(
+                self._session.config,
+                outcome.site,
+                self._provisioner,
+                self._hooks,
+                start=self._start,
+            )
+            try:
+                self._stacks[name] = self._exit.enter_context(opened)
+            except McloudError as error:
+                outcome.error = error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    @property
+    def going(self) -> list[str]:
+        """The sites that have not failed."""
+        return [name for name, outcome in self.outcomes.items() if outcome.error is None]
+
+    @property
+    def failed(self) -> bool:
+        return len(self.going) < len(self.outcomes)
+
+    def plan(self, *, destroy: bool = False) -> None:
+        """Plan every site. Raises KeyboardInterrupt after a Ctrl-C."""
+        found = self._each("planning", lambda name: self._stacks[name].plan(destroy=destroy))
+        for name, plan in found.items():
+            self.outcomes[name].plan = plan
+            self.outcomes[name].result = "planned"
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
+    def agree(self, *, yes: bool, confirmed: Sequence[str]) -> None:
+        """Have what was planned agreed to: all of it, and each loss of data by a name.
+
+        Raises:
+            UsageError: there is nobody to ask.
+        """
+        from mcloud.cli.ask import agree, type_in
+        from mcloud.infra.plan import unconfirmed
+
+        changing = {
+            name: outcome
+            for name in self.going
+            if (outcome := self.outcomes[name]).plan and not outcome.plan.empty
+        }
+        if not changing:
+            return
+        agree(self._session, f"Apply this to {' and '.join(changing)}?", yes=yes)
+        for name, outcome in changing.items():
+            assert outcome.plan is not None
+            lost = unconfirmed(outcome.plan, outcome.site.stack, confirmed)
+            if not lost:
+                continue
+            wanted = lost[0].name if len(lost) == 1 else outcome.site.stack
+            what = ", ".join(f"{each.name} ({each.holds})" for each in lost)
+            answer = type_in(
+                self._session,
+                f"{name}: the data in {what} will be gone; type {wanted} to agree",
+                instead=f"--confirm {wanted}",
+            )
+            if answer != wanted:
+                self._session.say("that is another name; nothing was done")
+                raise typer.Exit(1)
+
+    def apply(self, *, destroy: bool = False) -> None:
+        """Do what was planned, and see whether what was deployed works."""
+        for name, found in self._each("applying", lambda name: self._stacks[name].apply()).items():
+            outcome = self.outcomes[name]
+            changed = outcome.plan is not None and not outcome.plan.empty
+            done = "destroyed" if destroy else "deployed"
+            outcome.outputs, outcome.result = found, done if changed else "unchanged"
+        if destroy or self._stop.is_set():
+            return
+        for name, services in self._each("probing", self._probe).items():
+            self.outcomes[name].services = services
+
+    def finish(self) -> None:
+        """Tell what became of each site, and exit accordingly."""
+        self._report()
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        if self.failed:
+            codes = {each.error.exit_code for each in self.outcomes.values() if each.error}
+            raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
+        if any(any(outcome.services.values()) for outcome in self.outcomes.values()):
+            raise typer.Exit(3)
+
+    def show(self, *, to_stdout: bool) -> None:
+        """The plans, as tables."""
+        from mcloud.dashboard.changes import changes_table
+
+        if self._session.quiet and not to_stdout:
+            return
+        console = self._session.console if to_stdout else self._session.words
+        for name in self.going:
+            plan = self.outcomes[name].plan
+            if plan is not None:
+                console.print(changes_table(name, plan))
+
+    def report_failures(self) -> None:
+        """What went wrong, a line for each site, on standard error."""
+        import sys
+
+        for name, outcome in self.outcomes.items():
+            if outcome.error is not None:
+                print(f"error: {name}: {outcome.error}", file=sys.stderr)
+
+    def _report(self) -> None:
+        self.report_failures()
+        if self._session.output == "json":
+            self._session.print_json(
+                {"sites": {name: outcome.to_json() for name, outcome in self.outcomes.items()}}
+            )
+            return
+        for name, outcome in self.outcomes.items():
+            self._session.console.print(f"{name}: {_sentence(outcome)}", markup=False)
+        for name, outcome in self.outcomes.items():
+            for service, reason in outcome.services.items():
+                if reason:
+                    self._session.warn(f"{name}: the {service} does not answer: {reason}")
+
+    def _each(self, title: str, call: Callable[[str], T]) -> dict[str, T]:
+        """Call for every site that has not failed, at once; keeps what a call raises."""
+        from mcloud.cli.progress import waiting
+        from mcloud.deadline import gather
+
+        with self._stopping(), waiting(self._session, title) as self._live:
+            answers = gather({name: partial(call, name) for name in self.going}, LONGEST)
+        found: dict[str, T] = {}
+        for name, answer in answers.items():
+            if isinstance(answer, McloudError):
+                self.outcomes[name].error = answer
+                self.outcomes[name].result = "interrupted" if self._stop.is_set() else "failed"
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                found[name] = answer
+        return found
+
+    def _probe(self, name: str) -> dict[str, str]:
+        from mcloud.clouds import open_site
+        from mcloud.infra import smoke
+        from mcloud.infra.provisioner import resources_of
+
+        to = resources_of(self._session.config, self.outcomes[name].site)
+        return smoke.probe(open_site(name, to), self._stop)
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end what runs in good order, which may take a while."""
+
+        def stop(*_: object) -> None:
+            again = self._stop.is_set()
+            self._stop.set()
+            self._session.say(
+                "still waiting: Terraform holds the lock of its state, and is let go on to its end"
+                if again
+                else "interrupted; waiting until what was begun is ended and no lock is left"
+            )
+
+        handled = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            handled.append(signal.SIGINT)
+        before = {number: signal.signal(number, stop) for number in handled}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _tell(self, step: "Step") -> None:
+        self.outcomes[step.site].note(step)
+        if self._live is not None and step.seconds is None:
+            self._live(f"{step.site}: {step.words} {step.address}")
+        if self._session.verbose or (self._session.live and step.seconds is not None):
+            took = "" if step.seconds is None else f"  {step.seconds:.0f} s"
+            self._session.say(f"{step.site}  {step.words:<10} {step.address}{took}")
+
+    def _echo(self, line: str) -> None:
+        if self._session.verbose >= 2:
+            self._session.say(line)
+
+
+def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:
+    from mcloud import config
+    from mcloud.errors import ConfigError
+
+    if not known:
+        raise ConfigError(
+            f"the profile {profile!r} has no sites", remedy="describe one in mcloud.toml"
+        )
+    return config.select(known, None if wanted == "all" else wanted)
+
+
+def _sentence(outcome: Outcome) -> str:
+    from mcloud.dashboard.changes import sentence
+
+    planned = len(outcome.plan.changes) if outcome.plan else 0
+    if outcome.result in ("failed", "interrupted"):
+        if not outcome.made:
+            return f"{outcome.result}, with nothing changed"
+        made = len(outcome.made)
+        return f"{outcome.result} after {made} of {planned} changes, which are in the state"
+    if outcome.result == "planned" and outcome.plan:
+        return sentence(outcome.plan)
+    some = f"{planned} change" if planned == 1 else f"{planned} changes"
+    words = "no changes" if outcome.result == "unchanged" else f"{outcome.result}, {some}"
+    if outcome.services:
+        up = [name for name, reason in outcome.services.items() if not reason]
+        words += f"; {', '.join(up) or 'nothing'} {'answers' if len(up) == 1 else 'answer'}"
+    return words
+
+
+def next_step(outcomes: Mapping[str, Outcome]) -> str:
+    """What to do once some sites are deployed."""
+    up = [
+        name for name, each in outcomes.items() if each.services and not any(each.services.values())
+    ]
+    return f"next: `mcloud produce --to {','.join(up)}`" if up else ""

@@ -1,0 +1,180 @@
+"""A site on the embedded clouds, built by SDK calls."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcloud import outputs
+from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.config import Config, SiteConfig
+from mcloud.errors import LocalError
+from mcloud.infra.bundle import contents
+from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, Plan, change
+from mcloud.infra.provisioner import Hooks, Step
+from mcloud.infra.terraform import Interrupted
+
+if TYPE_CHECKING:
+    from mcloud.infra.embedded import Part
+    from mcloud.local.state import State
+
+PATIENCE = 30.0  # seconds for the function to come back with other code
+
+_starting = threading.Lock()
+
+
+def embedded_clouds(config: Config, hooks: Hooks, *, start: bool) -> "State":
+    """The embedded clouds, up; LocalError where they are down and not to be started."""
+    from mcloud.local import control
+    from mcloud.local.state import Home
+
+    with _starting:  # sites of one profile share them
+        home = Home(config.local)
+        if start and not home.is_up():
+
+            def progress(doing: str) -> None:
+                if hooks.stop.is_set():
+                    raise Interrupted("interrupted while the embedded clouds started")
+
+            return control.up(control.options(config, os.environ), progress)
+        return home.require_ready()
+
+
+class EmbeddedStack:
+    """See ``provisioner.Provisioner``; a context manager."""
+
+    def __init__(self, config: Config, site: SiteConfig, hooks: Hooks, *, start: bool) -> None:
+        self._config = config
+        self._site = site
+        self._hooks = hooks
+        self._start = start
+        self._destroys = False
+        self._plan = Plan(())
+
+    def __enter__(self) -> "EmbeddedStack":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def plan(self, *, destroy: bool = False) -> Plan:
+        from mcloud.local.state import Home
+
+        self._destroys = destroy
+        if not Home(self._config.local).is_up():
+            self._plan = Plan(() if destroy else (_ALL,))
+            return self._plan
+        parts = self._parts()
+        if destroy:
+            todo = [(part, DELETE) for part in parts if part.there]
+        else:
+            todo = [(part, CREATE) for part in parts if not part.there]
+            todo += [(part, UPDATE) for part in parts if part.there and part.stale]
+        self._plan = Plan(tuple(_change(part, action) for part, action in todo))
+        return self._plan
+
+    def apply(self) -> dict[str, str]:
+        from mcloud.infra import embedded
+
+        if self._plan.empty and self._destroys:
+            return {}
+        to = self._resources()
+        if self._destroys:
+            with self._told():
+                if isinstance(to, AwsResources):
+                    embedded.destroy_aws(to)
+                else:
+                    embedded.destroy_gcp(to)
+            outputs.forget(self._config, self._site.name)
+            return {}
+        if not self._plan.empty:
+            with self._told():
+                if isinstance(to, AwsResources):
+                    embedded.deploy_aws(to.endpoint_url)
+                else:
+                    embedded.deploy_gcp(to)
+                    self._update_function(to)
+        # Whatever Terraform built beside it, this is the site now.
+        outputs.forget(self._config, self._site.name)
+        return to.to_outputs()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        for each in self._plan.changes:
+            took = time.monotonic() - begun
+            self._hooks.tell(Step(self._site.name, each.address, each.done, took))
+
+    def _resources(self) -> Resources:
+        """As the supervisor has it."""
+        state = embedded_clouds(self._config, self._hooks, start=self._start)
+        return state.resources()[self._site.name]
+
+    def _parts(self) -> "list[Part]":
+        from dataclasses import replace
+
+        from mcloud.infra import embedded
+
+        to = self._resources()
+        if isinstance(to, AwsResources):
+            return embedded.aws_parts(to)
+        function = embedded.Part(
+            "google_cloudfunctions2_function.processor", to.function, there=True
+        )
+        parts = embedded.gcp_parts(to)
+        if self._destroys:
+            return parts  # the function's process goes with the embedded clouds
+        return [*parts, replace(function, stale=self._function_is_stale())]
+
+    @property
+    def _function_folder(self) -> Path:
+        return self._config.local / "function"
+
+    def _function_is_stale(self) -> bool:
+        return _differs(self._function_folder, contents("gcp"))
+
+    def _update_function(self, to: GcpResources) -> None:
+        """Give the function's process our code; the supervisor starts it again."""
+        from mcloud.local import children
+        from mcloud.local.state import Home
+
+        if not self._function_is_stale():
+            return
+        home = Home(self._config.local)
+        service = home.require_ready().services["function"]
+        port = int(service.address.rpartition(":")[2])
+        children.function(port, self._function_folder, to)  # unpacks it
+        if service.pid is not None:
+            os.killpg(service.pid, signal.SIGTERM)
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            now = home.require_ready().services["function"]
+            if now.pid != service.pid and children.answers(now.address):
+                return
+            if time.monotonic() > give_up:
+                raise LocalError(
+                    "the function did not come back with other code",
+                    remedy="see `mcloud local logs function`",
+                )
+            if self._hooks.stop.wait(0.05):
+                raise Interrupted("interrupted while the function was started again")
+
+
+_ALL = Change("the embedded clouds", "", CREATE, changed=("with both sites",))
+
+
+def _change(part: "Part", action: str) -> Change:
+    changed = ("code",) if action == UPDATE else ()
+    return change(part.address, part.kind, action, part.name, changed)
+
+
+def _differs(folder: Path, wanted: Mapping[str, bytes]) -> bool:
+    return any(
+        not (folder / name).is_file() or (folder / name).read_bytes() != content
+        for name, content in wanted.items()
+    )

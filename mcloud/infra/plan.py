@@ -1,0 +1,255 @@
+"""What Terraform would do, read off ``terraform show -json``. Pure.
+
+The format: https://developer.hashicorp.com/terraform/internals/json-format
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+CREATE, UPDATE, REPLACE, DELETE = "create", "change", "replace", "destroy"
+CREATED, CHANGED, DESTROYED = "created", "changed", "destroyed"
+
+_ACTIONS = {
+    ("create",): CREATE,
+    ("update",): UPDATE,
+    ("delete",): DELETE,
+    ("delete", "create"): REPLACE,
+    ("create", "delete"): REPLACE,
+}
+
+# What holds data, by kind: what its loss means, and the attribute that names it. Messages wait in a
+# queue or a subscription; a topic hands them to its subscriptions.
+_STORES = {
+    "aws_dynamodb_table": ("candles or control records", "name"),
+    "aws_s3_bucket": ("raw trades", "bucket"),
+    "aws_sqs_queue": ("waiting messages", "name"),
+    "google_firestore_database": ("candles and control records", "name"),
+    "google_storage_bucket": ("raw trades", "name"),
+    "google_pubsub_subscription": ("waiting messages", "name"),
+    "google_pubsub_topic": ("waiting messages", "name"),
+}
+# Function sources: built again at will.
+_REBUILT = {"google_storage_bucket.source"}
+
+_MANY = 6  # attributes that are shown
+_SHORT = 32  # characters of a value that is shown
+HIDDEN = "(sensitive)"
+
+
+@dataclass(frozen=True)
+class Change:
+    address: str
+    """``aws_sqs_queue.trades``"""
+    kind: str
+    action: str
+    """CREATE, UPDATE, REPLACE or DELETE."""
+    name: str = ""
+    """What the cloud calls it, where it is there and holds data."""
+    because: tuple[str, ...] = ()
+    """Attributes that cannot be changed in place; of a replacement."""
+    changed: tuple[str, ...] = ()
+    """Attributes that change, short values with what they were and will be."""
+    holds: str = ""
+    """What is lost with it, where it holds data and would go; empty otherwise."""
+    unfinished: bool = False
+    """True where it was begun and interrupted: it is made anew, and holds no data yet."""
+    protected: bool = False
+    """True where the cloud refuses to delete it as it is."""
+
+    @property
+    def done(self) -> str:
+        """What is said of it once it is made."""
+        return {CREATE: CREATED, REPLACE: CREATED, UPDATE: CHANGED, DELETE: DESTROYED}[self.action]
+
+    @property
+    def summary(self) -> str:
+        """A line about it."""
+        if self.unfinished:
+            return "was not made to its end"
+        if self.action == REPLACE and self.because:
+            return f"cannot be changed in place: {', '.join(self.because)}"
+        more = len(self.changed) - _MANY
+        return ", ".join((*self.changed[:_MANY], *([f"{more} more"] if more > 0 else [])))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "kind": self.kind,
+            "action": self.action,
+            "because": list(self.because),
+            "changed": list(self.changed),
+            "loses": self.holds or None,
+            "name": self.name or None,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    changes: tuple[Change, ...]
+    drift: tuple[Change, ...] = ()
+    """What somebody else changed or deleted since the last apply, and applying puts back."""
+    outputs: tuple[str, ...] = ()
+    """Names of the outputs that change."""
+
+    @property
+    def empty(self) -> bool:
+        """True where applying it would change nothing."""
+        return not self.changes and not self.outputs
+
+    @property
+    def at_risk(self) -> tuple[Change, ...]:
+        """Stores whose data would be gone."""
+        return tuple(change for change in self.changes if change.holds)
+
+    def counts(self) -> dict[str, int]:
+        """How many of each action."""
+        actions = [change.action for change in self.changes]
+        return {action: actions.count(action) for action in (CREATE, UPDATE, REPLACE, DELETE)}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "changes": [change.to_json() for change in self.changes],
+            "drift": [change.to_json() for change in self.drift],
+            "outputs": list(self.outputs),
+            "counts": self.counts(),
+        }
+
+
+def parse(shown: Mapping[str, Any]) -> Plan:
+    """Read a plan; values that are sensitive are not taken over."""
+    changes = list(_changes(shown.get("resource_changes", ())))
+    return Plan(
+        changes=tuple(change for change, _ in changes),
+        drift=tuple(_drift(shown.get("resource_drift", ()), changes)),
+        outputs=tuple(
+            name
+            for name, output in shown.get("output_changes", {}).items()
+            if output["actions"] != ["no-op"]
+        ),
+    )
+
+
+def change(
+    address: str, kind: str, action: str, name: str, changed: tuple[str, ...] = ()
+) -> Change:
+    """A change with what is lost by it; ``name`` is the cloud's for the resource."""
+    what, _ = _STORES.get(kind, ("", ""))
+    if action not in (REPLACE, DELETE) or address in _REBUILT:
+        what = ""
+    return Change(address, kind, action, name=name if what else "", changed=changed, holds=what)
+
+
+def unconfirmed(plan: Plan, stack: str, confirmed: Collection[str]) -> tuple[Change, ...]:
+    """The stores whose loss nobody has agreed to.
+
+    A store is agreed to by its own name, or with all others of its stack by the stack's.
+    """
+    if stack in confirmed:
+        return ()
+    return tuple(change for change in plan.at_risk if change.name not in confirmed)
+
+
+_Entry = Mapping[str, Any]
+
+
+def _changes(entries: Iterable[_Entry]) -> Iterator[tuple[Change, _Entry]]:
+    for entry in entries:
+        action = _ACTIONS.get(tuple(entry["change"]["actions"]))
+        if action is not None and entry.get("mode") != "data":
+            yield _change(entry, action), entry
+
+
+def _drift(entries: Iterable[_Entry], changes: Iterable[tuple[Change, _Entry]]) -> Iterator[Change]:
+    """Terraform also lists what it only learned, such as an empty list for none."""
+    undone = {change.address: (change, entry["change"]) for change, entry in changes}
+    for change, entry in _changes(entries):
+        if change.address not in undone:
+            continue
+        undoing, how = undone[change.address]
+        if change.action == DELETE and undoing.action == CREATE:
+            yield replace(change, holds="", protected=False)
+        elif change.action == UPDATE and not undoing.unfinished:
+            both = _changed(entry["change"]).keys() & _changed(how).keys()
+            words = _changed(entry["change"])
+            if both:
+                yield replace(change, changed=tuple(words[name] for name in sorted(both)))
+
+
+def _change(entry: _Entry, action: str) -> Change:
+    how = entry["change"]
+    before = how.get("before") or {}
+    _, naming = _STORES.get(entry["type"], ("", ""))
+    found = replace(
+        change(
+            entry["address"],
+            entry["type"],
+            action,
+            str(before.get(naming, "")),
+            tuple(_changed(how).values()) if action in (UPDATE, REPLACE) else (),
+        ),
+        because=tuple(_path(path) for path in how.get("replace_paths", ())),
+        protected=action == DELETE and _protected(before),
+    )
+    if entry.get("action_reason") == "replace_because_tainted":
+        return replace(found, unfinished=True, changed=(), name="", holds="")
+    return found
+
+
+def _protected(before: Mapping[str, Any]) -> bool:
+    return (
+        before.get("deletion_protection_enabled") is True
+        or before.get("delete_protection_state") == "DELETE_PROTECTION_ENABLED"
+        or before.get("force_destroy") is False
+    )
+
+
+def _changed(change: _Entry) -> dict[str, str]:
+    """The attributes that change, by name, in words."""
+    before, after = change.get("before") or {}, change.get("after") or {}
+    unknown = change.get("after_unknown") or {}
+    found = {}
+    for name in sorted({*before, *after, *unknown}):
+        old, new = before.get(name), after.get(name)
+        opaque = bool(unknown.get(name)) and new is None
+        if old == new and not opaque:
+            continue
+        if any(_hides(change.get(side), name) for side in ("before_sensitive", "after_sensitive")):
+            found[name] = f"{name} {HIDDEN}"
+        elif not opaque and _is_short(old) and _is_short(new):
+            found[name] = f"{name} {_shown(old)} → {_shown(new)}"
+        else:
+            found[name] = name
+    return found
+
+
+def _hides(marks: Any, name: str) -> bool:
+    """Whether anything in an attribute is sensitive."""
+    if isinstance(marks, Mapping):
+        return _any(marks.get(name, False))
+    return bool(marks)
+
+
+def _any(marks: Any) -> bool:
+    if isinstance(marks, Mapping):
+        return any(map(_any, marks.values()))
+    if isinstance(marks, list):
+        return any(map(_any, marks))
+    return bool(marks)
+
+
+def _is_short(value: Any) -> bool:
+    return value is None or (isinstance(value, str | int | float) and len(_shown(value)) <= _SHORT)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def _path(steps: list[Any]) -> str:
+    """``attribute[0].name``"""
+    text = ""
+    for step in steps:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text

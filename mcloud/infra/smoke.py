@@ -1,0 +1,38 @@
+"""Whether a site works that was just deployed: a cheap read a service, until each has answered."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event
+
+from mcloud.clouds.ports import SERVICES, Site
+from mcloud.deadline import gather
+from mcloud.infra.terraform import Interrupted
+
+PATIENCE = 60.0  # seconds; names and permissions take up to that to be known everywhere
+TIMEOUT = 15.0  # seconds for one read; the first has to make a client, too
+PAUSE = 1.0  # seconds between reads of a service that is not there yet
+
+
+def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]:
+    """What each service answered: empty where it works, or else why it does not."""
+    give_up = time.monotonic() + patience
+    reasons = dict.fromkeys(SERVICES, "not asked")
+    while True:
+        calls: dict[str, Callable[[], None]] = {
+            service: partial(_check, site, service) for service, reason in reasons.items() if reason
+        }
+        for service, answer in gather(calls, TIMEOUT).items():
+            reasons[service] = _reason(answer) if isinstance(answer, Exception) else ""
+        if not any(reasons.values()) or time.monotonic() > give_up:
+            return reasons
+        if stop.wait(PAUSE):
+            raise Interrupted("interrupted before every service had answered")
+
+
+def _check(site: Site, service: str) -> None:
+    site.probe.check(service, TIMEOUT)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,331 @@
+"""Terraform or OpenTofu, run in a folder.
+
+``python-terraform`` builds the command lines. The process is ours to run, because that package
+waits for the end before it shows a word, loses Ctrl-C, and takes every misspelt method for a
+command (``destroy`` of its own passes an option that Terraform no longer has).
+
+Terraform runs in a session of its own and writes into a file that we follow. So whatever becomes of
+mcloud, a terminal that closes among it, Terraform goes on to its end, saves its state and lets go
+of its lock.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from threading import Event
+from typing import IO, TYPE_CHECKING, Any
+
+import python_terraform  # type: ignore[import-untyped]
+from python_terraform import IsFlagged
+
+from mcloud.errors import McloudError
+from mcloud.infra.diagnosis import Run, explain, from_text
+
+if TYPE_CHECKING:
+    from mcloud.config import TerraformConfig
+
+MIN_VERSION = (1, 5)
+"""As ``required_version`` in ``terraform/*/versions.tf``."""
+
+POLL = 0.02  # seconds
+
+# Bytes on disk that a run holds from its beginning for what it has to say. Where the disk is full
+# when Terraform saves its state, it says the state; a stack's is a twentieth of this.
+RESERVE = 4 * 1024 * 1024
+
+Told = Callable[[dict[str, Any]], None]
+
+
+class Interrupted(McloudError):
+    """Terraform was asked to stop, has stopped and has let go of its lock."""
+
+
+def find_binary(config: "TerraformConfig") -> str:
+    """The path of the configured binary, of ``terraform``, or of ``tofu``.
+
+    Raises:
+        McloudError: there is none.
+    """
+    if config.binary is not None:
+        found = shutil.which(config.binary)
+        if found is None:
+            raise McloudError(
+                f"no program {config.binary!r}, which was named for Terraform",
+                remedy="correct MCLOUD_TERRAFORM, or `binary` in [terraform] of mcloud.toml",
+            )
+        return found
+    for name in ("terraform", "tofu"):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise McloudError(
+        "neither terraform nor tofu is on the PATH",
+        remedy="install one (https://developer.hashicorp.com/terraform/install or"
+        " https://opentofu.org/docs/intro/install), or name it in MCLOUD_TERRAFORM",
+    )
+
+
+def version(binary: str) -> tuple[str, tuple[int, ...]]:
+    """``("Terraform", (1, 11, 4))`` or ``("OpenTofu", …)``.
+
+    Raises:
+        McloudError: it cannot be run, or is something else.
+    """
+    try:
+        run = subprocess.run(
+            (binary, "version"),
+            env={**os.environ, "CHECKPOINT_DISABLE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise McloudError(f"{binary} cannot be run: {error}") from error
+    said = run.stdout.decode(errors="replace")
+    # It may grumble about its settings first.
+    found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)", said, re.MULTILINE)
+    if found is None:
+        words = said.strip().partition("\n")[0] or "it says nothing"
+        raise McloudError(
+            f"{binary} is neither Terraform nor OpenTofu: {words}",
+            remedy="name the right one in MCLOUD_TERRAFORM",
+        )
+    return found[1], tuple(map(int, found.group(2, 3, 4)))
+
+
+def check_version(binary: str) -> None:
+    """Raise McloudError where ``binary`` is older than the modules need."""
+    product, numbers = version(binary)
+    if numbers < MIN_VERSION:
+        raise McloudError(
+            f"{product} {_dotted(numbers)} at {binary} is too old: the modules need"
+            f" {_dotted(MIN_VERSION)} or newer",
+            remedy=f"update {product}, or name a newer one in MCLOUD_TERRAFORM",
+        )
+
+
+class Terraform(python_terraform.Terraform):  # type: ignore[misc]
+    """``binary`` in ``folder``; every call raises McloudError where Terraform fails.
+
+    ``stop`` asks it to stop, from any thread: it is told once, as by Ctrl-C, and then waited for.
+    ``echo`` gets every line that it says.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        binary: str,
+        *,
+        environment: Mapping[str, str],
+        stop: Event,
+        echo: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        super().__init__(working_dir=str(folder), terraform_bin_path=binary)
+        self._folder = folder
+        self._failed = Run(folder, binary)
+        self._environment = {
+            **environment,
+            "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
+            "CHECKPOINT_DISABLE": "1",
+        }
+        self._stop = stop
+        self._echo = echo
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def read_state_file(self, file_path: str | None = None) -> None:
+        """Not read: it may be elsewhere, and it is Terraform's."""
+
+    def cmd(self, cmd: str, *args: str, **options: Any) -> tuple[int, str, str]:
+        """Run a command to its end: exit code, what it wrote, what it said on standard error."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            code = self._run(self.generate_cmd_string(cmd, *args, **options), out, err)
+            texts = [_text(file) for file in (out, err)]
+        for line in texts[1].splitlines():
+            self._echo(line)
+        return code, texts[0], texts[1]
+
+    def init(self, plugin_dir: str | None = None) -> None:
+        """Fetch the providers and set up where the state is."""
+        code, out, err = self.cmd("init", input=False, no_color=IsFlagged, plugin_dir=plugin_dir)
+        for line in out.splitlines():
+            self._echo(line)
+        if code:
+            raise explain(from_text(out + err), self._failed)
+
+    def plan(self, to: str, told: Told, **options: Any) -> dict[str, Any]:
+        """Plan into the file ``to``; returns what ``terraform show -json`` says of it."""
+        self._follow(
+            self.generate_cmd_string("plan", json=IsFlagged, input=False, out=to, **options), told
+        )
+        return self.show(to)
+
+    def show(self, plan: str) -> dict[str, Any]:
+        """A saved plan; it may hold secrets."""
+        shown: dict[str, Any] = self._json("show", plan)
+        return shown
+
+    def apply(self, plan: str, told: Told) -> None:
+        """Apply a saved plan: exactly that."""
+        self._follow(self.generate_cmd_string("apply", plan, json=IsFlagged, input=False), told)
+
+    def output(self) -> dict[str, Any]:
+        """The values of the outputs that are not sensitive."""
+        outputs = self._json("output")
+        return {name: each["value"] for name, each in outputs.items() if not each["sensitive"]}
+
+    def push(self, state: str) -> None:
+        """Save a state that could not be saved when it was made."""
+        code, out, err = self.cmd("state push", state)
+        if code:
+            raise explain(from_text(out + err), self._failed)
+
+    def _json(self, command: str, *args: str) -> dict[str, Any]:
+        code, out, err = self.cmd(command, *args, json=IsFlagged, no_color=IsFlagged)
+        if code:
+            raise explain(from_text(out + err), self._failed)
+        value: dict[str, Any] = json.loads(out[out.index("{") :])
+        return value
+
+    def _follow(self, command: list[str], told: Told) -> None:
+        """Run a command with ``-json`` and tell each event as it comes."""
+        errors: list[dict[str, Any]] = []
+        dump: dict[str, Any] | None = None
+        with _Log(self._folder / f"{command[1]}.log") as log:
+
+            def read() -> None:
+                nonlocal dump
+                for line in log.lines():
+                    event = _event(line)
+                    if event is None:
+                        self._echo(line)
+                        continue
+                    diagnostic = event.get("diagnostic")
+                    self._echo(event.get("@message", line))
+                    if diagnostic and diagnostic.get("detail"):
+                        self._echo(diagnostic["detail"])
+                    if diagnostic and diagnostic["severity"] == "error":
+                        errors.append(diagnostic)
+                    if isinstance(event.get("state"), dict):
+                        dump = event["state"]
+                    else:
+                        told(event)
+
+            code = self._run(command, log.file, log.file, read)
+            read()
+            said = log.tail()
+        if dump is not None:
+            _rescue(self._folder, dump)
+        if code:
+            if self._stop.is_set() and dump is None:
+                raise Interrupted(
+                    f"terraform {command[1]} was interrupted, and has let go of its lock"
+                )
+            raise explain(errors or from_text(said), self._failed)
+
+    def _run(
+        self, command: list[str], out: Any, err: Any, read: Callable[[], None] = lambda: None
+    ) -> int:
+        if self._stop.is_set():
+            raise Interrupted("interrupted before Terraform was started")
+        process = subprocess.Popen(
+            command,
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            umask=0o077,
+        )
+        asked = False
+        while True:
+            try:
+                return process.wait(POLL)
+            except subprocess.TimeoutExpired:
+                read()
+            if self._stop.is_set() and not asked:
+                asked = True
+                # The group, as a terminal does it: the binary may be somebody's wrapper.
+                os.killpg(process.pid, signal.SIGINT)
+
+
+class _Log:
+    """A file that Terraform writes and we follow; its bytes on the disk are held beforehand."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+        self._rest = b""
+
+    def __enter__(self) -> "_Log":
+        self.file: IO[bytes] = open(
+            self._path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)
+        )
+        self._reader = self._path.open("rb")
+        try:
+            os.posix_fallocate(self.file.fileno(), 0, RESERVE)
+        except OSError as error:
+            self.__exit__()
+            raise McloudError(
+                f"there is no room for Terraform's state in {self._path.parent}: {error.strerror}",
+                remedy=f"make {RESERVE // 2**20} MiB free; nothing was changed",
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.truncate(self._position)
+        self.file.close()
+        self._reader.close()
+
+    def lines(self) -> Iterator[str]:
+        """What is new, as far as its lines are complete."""
+        self._reader.seek(self._position)
+        # What is reserved and not written yet reads as zeros.
+        fresh = self._reader.read().partition(b"\0")[0]
+        self._position += len(fresh)
+        *whole, self._rest = (self._rest + fresh).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")
+
+    def tail(self) -> str:
+        """All that was said, for a Terraform that failed without saying it in JSON."""
+        self._reader.seek(0)
+        return self._reader.read(self._position).decode(errors="replace")
+
+
+def _rescue(folder: Path, state: dict[str, Any]) -> None:
+    """Keep the state that Terraform found no room for; the log's reserve has made some."""
+    errored, local = folder / "errored.tfstate", folder / "terraform.tfstate"
+    fresh = folder / "rescued.tmp"
+    fresh.touch(0o600)
+    fresh.write_text(json.dumps(state))
+    # What Terraform began to write is cut off where the disk was full.
+    errored.unlink(missing_ok=True)
+    os.replace(fresh, local if local.exists() else errored)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))

@@ -1,0 +1,177 @@
+"""The folder in which Terraform works for a site: the module, its variables, what it calls.
+
+``.mcloud/terraform/<profile>/<site>``. All in it but the state can be made again at will, always
+the same from the same settings, so that a plan shows a change only where there is one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mcloud.config import Config, SiteConfig
+from mcloud.errors import McloudError
+from mcloud.infra.bundle import build, shipped
+from mcloud.lock import Lock
+
+# Every service that terraform/aws uses, as the provider calls it.
+SERVICES = (
+    "budgets",
+    "cloudwatch",
+    "dynamodb",
+    "iam",
+    "kms",
+    "lambda",
+    "logs",
+    "s3",
+    "scheduler",
+    "sns",
+    "sqs",
+    "sts",
+)
+
+BUNDLE = "bundle.zip"
+
+_BACKEND, _ENDPOINTS = "backend.tf.json", "endpoints_override.tf.json"
+
+
+class Workspace:
+    """``endpoint_url`` is that of an embedded AWS, which is then used in place of the real one."""
+
+    def __init__(self, config: Config, site: SiteConfig, endpoint_url: str = "") -> None:
+        self.folder = config.state / "terraform" / config.profile / site.name
+        self._state = config.state
+        self._site = site
+        self._endpoint_url = endpoint_url
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep another mcloud out; McloudError where one is in."""
+        # Not all at once: the mode is that of the last folder only.
+        for folder in (self._state, self.folder.parent.parent, self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with Lock(self.folder / "lock").held() as mine:
+            if not mine:
+                raise McloudError(
+                    "another mcloud works on this site now", remedy="wait until it has ended"
+                )
+            yield
+
+    def write(self) -> None:
+        """Bring the folder up to date."""
+        wanted = {
+            BUNDLE: build(self._site.cloud),
+            "terraform.tfvars.json": _json(self._variables()),
+        }
+        module = shipped("terraform") / self._site.cloud
+        wanted |= {path.name: path.read_bytes() for path in module.glob("*.tf")}
+        if self._site.backend:
+            wanted[_BACKEND] = _json(_backend(self._site))
+        if self._endpoint_url:
+            wanted[_ENDPOINTS] = _json(_endpoints(self._endpoint_url))
+        for path in (*self.folder.glob("*.tf"), *self.folder.glob("*.tf.json")):
+            if path.name not in wanted:
+                path.unlink()
+        for name, content in wanted.items():
+            path = self.folder / name
+            if not path.exists() or path.read_bytes() != content:
+                _put(path, content)
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What Terraform sees of an environment."""
+        if not self._endpoint_url:
+            return dict(given)
+        # Nothing that could lead it from the embedded AWS to the real one.
+        kept = {name: value for name, value in given.items() if not name.startswith("AWS_")}
+        return {
+            **kept,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def is_initialised(self, *using: object) -> bool:
+        """True where ``terraform init`` has seen the providers and the backend as they are now."""
+        try:
+            return self._stamp.read_text() == self._fingerprint(using)
+        except FileNotFoundError:
+            return False
+
+    def note_initialised(self, *using: object) -> None:
+        _put(self._stamp, self._fingerprint(using).encode())
+
+    def remove(self) -> None:
+        """The site is gone, and its state says nothing any more."""
+        shutil.rmtree(self.folder)
+
+    @property
+    def _stamp(self) -> Path:
+        return self.folder / "initialised"
+
+    def _fingerprint(self, using: tuple[object, ...]) -> str:
+        digest = hashlib.sha256(repr(using).encode())
+        for name in ("versions.tf", _BACKEND, ".terraform.lock.hcl"):
+            path = self.folder / name
+            digest.update(path.read_bytes() if path.exists() else b"-")
+        return digest.hexdigest()
+
+    def _variables(self) -> dict[str, Any]:
+        site = self._site
+        own: dict[str, Any] = {
+            key: site.settings[key] for key in ("region", "project") if key in site.settings
+        }
+        return {
+            **site.variables,
+            **own,
+            "name": site.stack,
+            "bundle": BUNDLE,  # from where Terraform runs: the same on every machine
+        }
+
+
+def _backend(site: SiteConfig) -> dict[str, Any]:
+    options = dict(site.backend)
+    kind = options.pop("type")
+    place = f"mcloud/{site.stack}/{site.name}"
+    defaults: dict[str, dict[str, Any]] = {
+        "s3": {
+            "key": f"{place}.tfstate",
+            "region": site.settings.get("region", "us-east-1"),
+            "encrypt": True,
+            "use_lockfile": True,
+        },
+        "gcs": {"prefix": place},
+    }
+    return {"terraform": {"backend": {kind: {**defaults[kind], **options}}}}
+
+
+def _endpoints(url: str) -> dict[str, Any]:
+    """The provider's settings for the embedded AWS, beside the module and not in it."""
+    provider = {
+        # It takes any, and these are no secret.
+        "access_key": "test",
+        "secret_key": "test",
+        "s3_use_path_style": True,
+        "skip_credentials_validation": True,
+        "skip_metadata_api_check": True,
+        "skip_region_validation": True,
+        "endpoints": [dict.fromkeys(SERVICES, url)],
+    }
+    # No alarms: ministack forgets most of what an alarm is, and every plan would change them all.
+    alarms: dict[str, Any] = {"aws_cloudwatch_metric_alarm": {"this": {"for_each": {}}}}
+    return {"provider": {"aws": provider}, "resource": alarms}
+
+
+def _put(path: Path, content: bytes) -> None:
+    try:
+        path.touch(0o600)
+        path.write_bytes(content)
+    except OSError as error:
+        raise McloudError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True).encode() + b"\n"

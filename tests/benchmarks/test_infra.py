@@ -1,0 +1,75 @@
+"""What mcloud costs on top of Terraform, and the size of the bundles."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mcloud.infra.bundle import build
+
+pytest.importorskip("tf", reason="the stand-in provider needs the PyPI package tf")
+
+from terraform.module import terraform
+from terraform.provider import serving
+
+RUNS = 7
+
+
+@pytest.mark.benchmark
+def test_plan_adds_little_to_terraform(tmp_path: Path) -> None:
+    """The same Terraform commands by hand, in the folder that mcloud made, are Terraform's own."""
+    binary = terraform()
+    (tmp_path / "mcloud.toml").write_text(
+        '[profiles.prod.sites.gcp]\ncloud = "gcp"\nproject = "mcloud-test"\n'
+    )
+    (tmp_path / "empty.tfrc").touch()
+    (tmp_path / "provider").mkdir()
+    with serving(tmp_path / "provider") as google:
+        environment = {
+            **os.environ,
+            **google.environment,
+            "TF_CLI_CONFIG_FILE": str(tmp_path / "empty.tfrc"),
+            "CHECKPOINT_DISABLE": "1",
+            "MCLOUD_PROFILE": "prod",
+            "MCLOUD_STATE": str(tmp_path / "state"),
+        }
+
+        def run(folder: Path, *command: str) -> None:
+            subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+
+        def ours() -> None:
+            run(tmp_path, sys.executable, "-m", "mcloud", "plan")
+
+        def theirs() -> None:
+            folder = tmp_path / "state" / "terraform" / "prod" / "gcp"
+            run(folder, binary, "plan", "-json", "-input=false", "-out=by-hand")
+            run(folder, binary, "show", "-json", "by-hand")
+
+        ours()  # the first one also sets the folder up
+        pairs = [(timed(ours), timed(theirs)) for _ in range(RUNS)]
+    added = sorted(mine - other for mine, other in pairs)[RUNS // 2]
+    print(f"\nmcloud plan adds {added:.2f} s to the {min(o for _, o in pairs):.2f} s of Terraform")
+    assert added < 0.5
+
+
+@pytest.mark.benchmark
+def test_bundles() -> None:
+    sizes: dict[str, int] = {}
+
+    def both() -> None:
+        sizes.update({cloud: len(build(cloud)) for cloud in ("aws", "gcp")})
+
+    seconds = min(timed(both) for _ in range(3))
+    print(f"\nboth bundles in {seconds * 1000:.0f} ms: {sizes['aws']:,} and {sizes['gcp']:,} bytes")
+    assert seconds < 2
+    assert sizes["aws"] < 100_000
+
+
+def timed(call: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun

@@ -1,0 +1,189 @@
+"""Plans as Terraform shows them, read without Terraform."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcloud.infra.plan import (
+    CREATE,
+    DELETE,
+    REPLACE,
+    UPDATE,
+    Plan,
+    change,
+    parse,
+    unconfirmed,
+)
+
+SAMPLES = Path(__file__).parent / "plans"
+
+
+def sample(name: str) -> dict[str, Any]:
+    """Part of what ``terraform show -json`` said of the Google module under the stand-in."""
+    shown: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return shown
+
+
+def entry(
+    before: object, after: object, *actions: str, kind: str = "aws_sqs_queue", **more: Any
+) -> dict[str, Any]:
+    how = {"actions": list(actions), "before": before, "after": after, **more}
+    return {"address": f"{kind}.trades", "type": kind, "mode": "managed", "change": how}
+
+
+def test_first_deployment() -> None:
+    plan = parse(sample("create"))
+    assert plan.counts() == {CREATE: len(plan.changes), UPDATE: 0, REPLACE: 0, DELETE: 0}
+    assert plan.changes
+    assert plan.at_risk == ()
+    assert "topic" in plan.outputs
+
+
+def test_nothing_to_do() -> None:
+    plan = parse(sample("none"))
+    assert plan == Plan(())
+    assert plan.empty
+
+
+def test_other_code() -> None:
+    plan = parse(sample("code"))
+    assert {each.address: each.action for each in plan.changes} == {
+        "google_cloudfunctions2_function.processor": UPDATE,
+        "google_storage_bucket_object.processor": UPDATE,
+    }
+    assert plan.at_risk == ()
+
+
+def test_a_replacement_says_why_and_what_it_loses() -> None:
+    plan = parse(sample("replace"))
+    (bucket,) = plan.at_risk
+    assert bucket.address == "google_storage_bucket.raw"
+    assert (bucket.action, bucket.because) == (REPLACE, ("location",))
+    assert bucket.summary == "cannot be changed in place: location"
+    # The other bucket is built again at will.
+    assert "google_storage_bucket.source" in {each.address for each in plan.changes}
+
+
+def test_drift_is_apart() -> None:
+    plan = parse(sample("drift"))
+    assert [(each.address, each.action, each.changed) for each in plan.drift] == [
+        (
+            "google_pubsub_subscription.dlq",
+            UPDATE,
+            ("ack_deadline_seconds 60 → 11",),
+        ),
+        (
+            "google_pubsub_subscription.processor",
+            UPDATE,
+            ("ack_deadline_seconds 90 → 11",),
+        ),
+    ]
+    assert {each.address for each in plan.changes} == {each.address for each in plan.drift}
+
+
+def test_what_terraform_only_learned_is_no_drift() -> None:
+    learned = entry({"tags": None, "url": "u"}, {"tags": {}, "url": "u"}, "update")
+    code = entry({"tags": {}, "size": 1}, {"tags": {}, "size": 2}, "update")
+    assert parse({"resource_drift": [learned], "resource_changes": [code]}).drift == ()
+    assert parse({"resource_drift": [learned]}).drift == ()
+
+
+def test_what_somebody_deleted_is_drift() -> None:
+    gone = entry({"name": "mcloud-trades"}, None, "delete")
+    again = entry(None, {"name": "mcloud-trades"}, "create")
+    plan = parse({"resource_drift": [gone], "resource_changes": [again]})
+    assert [each.action for each in plan.drift] == [DELETE]
+    assert plan.at_risk == ()  # it is lost already
+
+
+def test_what_an_interrupt_left_half_made_is_made_anew_and_holds_nothing() -> None:
+    begun = entry({"name": "q", "url": "u"}, {"name": "q"}, "delete", "create")
+    begun["action_reason"] = "replace_because_tainted"
+    learned = entry({"url": None}, {"url": "u"}, "update")
+    plan = parse({"resource_changes": [begun], "resource_drift": [learned]})
+    (one,) = plan.changes
+    assert (one.action, one.summary) == (REPLACE, "was not made to its end")
+    assert plan.at_risk == plan.drift == ()
+
+
+def test_destruction_marks_what_holds_data_and_what_is_protected() -> None:
+    plan = parse(sample("destroy"))
+    assert {each.action for each in plan.changes} == {DELETE}
+    assert {each.name: each.holds for each in plan.at_risk} == {
+        "mcloud-raw-mcloud-local": "raw trades",
+        "(default)": "candles and control records",
+        "mcloud-trades": "waiting messages",
+        "mcloud-trades-dlq": "waiting messages",
+        "mcloud-trades-processor": "waiting messages",
+    }
+    assert {each.address for each in plan.changes if each.protected} == {
+        "google_firestore_database.this",
+        "google_storage_bucket.raw",
+    }
+
+
+@pytest.mark.parametrize(
+    ("marks", "shown"),
+    [
+        ({"before_sensitive": {"key": True}}, ("key (sensitive)",)),
+        ({"after_sensitive": {"key": True}}, ("key (sensitive)",)),
+        ({"after_sensitive": True}, ("key (sensitive)",)),
+        ({"after_sensitive": {"key": [False, {"inner": True}]}}, ("key (sensitive)",)),
+        ({"after_sensitive": {"other": True}}, ("key old → new",)),
+        ({}, ("key old → new",)),
+    ],
+)
+def test_secrets_are_masked(marks: dict[str, Any], shown: tuple[str, ...]) -> None:
+    plan = parse({"resource_changes": [entry({"key": "old"}, {"key": "new"}, "update", **marks)]})
+    assert plan.changes[0].changed == shown
+    text = json.dumps(plan.to_json())
+    assert ("old" in text) == (shown == ("key old → new",))
+
+
+def test_values_are_shown_where_they_are_short_and_known() -> None:
+    before = {"memory": 512, "policy": "x" * 99, "arn": "a", "on": False, "list": [1]}
+    after = {"memory": 1024, "policy": "y" * 99, "on": True, "list": [2]}
+    plan = parse(
+        {"resource_changes": [entry(before, after, "update", after_unknown={"arn": True})]}
+    )
+    assert plan.changes[0].changed == (
+        "arn",
+        "list",
+        "memory 512 → 1024",
+        "on false → true",
+        "policy",
+    )
+
+
+def test_data_that_is_only_read_is_no_change() -> None:
+    read = {**entry(None, {}, "read"), "mode": "data"}
+    assert parse({"resource_changes": [read, entry({}, {}, "no-op")]}).empty
+
+
+def test_outputs_alone_are_worth_an_apply() -> None:
+    plan = parse({"output_changes": {"a": {"actions": ["create"]}, "b": {"actions": ["no-op"]}}})
+    assert plan.outputs == ("a",)
+    assert not plan.empty
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "left"),
+    [
+        ((), ["raw", "queue"]),
+        (("raw",), ["queue"]),
+        (("raw", "queue"), []),
+        (("mcloud",), []),
+        (("Raw",), ["raw", "queue"]),
+    ],
+)
+def test_each_store_is_agreed_to_by_name(confirmed: tuple[str, ...], left: list[str]) -> None:
+    plan = Plan(
+        (
+            change("aws_s3_bucket.raw", "aws_s3_bucket", DELETE, "raw"),
+            change("aws_sqs_queue.trades", "aws_sqs_queue", REPLACE, "queue"),
+            change("aws_sqs_queue.dlq", "aws_sqs_queue", UPDATE, "dlq"),
+        )
+    )
+    assert [each.name for each in unconfirmed(plan, "mcloud", confirmed)] == left

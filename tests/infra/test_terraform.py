@@ -1,0 +1,106 @@
+"""Which Terraform is used, and what is said where there is none that can be."""
+
+import re
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from mcloud.config import TerraformConfig
+from mcloud.errors import McloudError
+from mcloud.infra import terraform
+from mcloud.infra.bundle import shipped
+from mcloud.infra.terraform import Interrupted, Terraform
+
+BARE = TerraformConfig()
+
+
+def script(folder: Path, name: str, body: str) -> str:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_oldest_version_is_the_one_that_the_modules_need() -> None:
+    for cloud in ("aws", "gcp"):
+        text = (shipped("terraform") / cloud / "versions.tf").read_text()
+        needed = re.search(r'required_version = ">= ([\d.]+)"', text)
+        assert needed is not None
+        assert tuple(map(int, needed[1].split("."))) == terraform.MIN_VERSION
+
+
+def test_none_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(McloudError, match="neither terraform nor tofu is on the PATH; install one"):
+        terraform.find_binary(BARE)
+
+
+def test_opentofu_where_there_is_no_terraform(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tofu = script(tmp_path, "tofu", "echo OpenTofu v1.8.2")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(terraform.shutil, "which", only_in(tmp_path))
+    assert terraform.find_binary(BARE) == tofu
+    assert terraform.version(tofu) == ("OpenTofu", (1, 8, 2))
+    terraform.check_version(tofu)
+
+
+def test_the_one_that_is_named(tmp_path: Path) -> None:
+    named = script(tmp_path, "terraform-1.9", "echo Terraform v1.9.0-beta1")
+    assert terraform.find_binary(TerraformConfig(binary=named)) == named
+    assert terraform.version(named) == ("Terraform", (1, 9, 0))
+    with pytest.raises(McloudError, match="no program 'nowhere', which was named for Terraform"):
+        terraform.find_binary(TerraformConfig(binary="nowhere"))
+
+
+def test_grumbling_about_its_settings_is_passed_over(tmp_path: Path) -> None:
+    said = "echo 'There are some problems with the CLI configuration:' >&2; echo Terraform v1.6.1"
+    assert terraform.version(script(tmp_path, "t", said)) == ("Terraform", (1, 6, 1))
+
+
+def test_too_old(tmp_path: Path) -> None:
+    old = script(tmp_path, "terraform", "echo Terraform v1.4.7")
+    with pytest.raises(McloudError) as error:
+        terraform.check_version(old)
+    assert str(error.value) == (
+        f"Terraform 1.4.7 at {old} is too old: the modules need 1.5 or newer;"
+        " update Terraform, or name a newer one in MCLOUD_TERRAFORM"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("echo 'GNU bash, version 5'", "is neither Terraform nor OpenTofu: GNU bash, version 5"),
+        ("exit 1", "is neither Terraform nor OpenTofu: it says nothing"),
+    ],
+)
+def test_something_else(tmp_path: Path, body: str, words: str) -> None:
+    with pytest.raises(McloudError, match=words):
+        terraform.version(script(tmp_path, "terraform", body))
+
+
+def test_a_misspelt_method_is_no_command(tmp_path: Path) -> None:
+    runner = Terraform(tmp_path, "true", environment={}, stop=Event())
+    with pytest.raises(AttributeError):
+        runner.aply("plan")
+
+
+def test_what_fails_without_a_word_is_an_error(tmp_path: Path) -> None:
+    broken = script(tmp_path, "terraform", "echo 'panic: oh no'; exit 11")
+    runner = Terraform(tmp_path, broken, environment={}, stop=Event())
+    with pytest.raises(McloudError, match="Terraform failed and did not say why; run again"):
+        runner.plan("plan.tfplan", lambda event: None)
+
+
+def test_once_stopped_nothing_is_started(tmp_path: Path) -> None:
+    stop = Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        Terraform(tmp_path, "true", environment={}, stop=stop).init()
+
+
+def only_in(folder: Path):  # type: ignore[no-untyped-def]
+    return lambda name: str(folder / name) if (folder / name).exists() else None

@@ -1,0 +1,95 @@
+"""The stand-in for Google's provider in this process, which dawdles and refuses when told to."""
+
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    tfplugin_pb2 as pb,
+)
+from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    tfplugin_pb2_grpc as rpc,
+)
+
+from .google_stub import GoogleStub, pack, reattach, unpack
+
+PATIENCE = 60.0  # seconds
+
+
+class Google(GoogleStub):
+    """What a test may do with it."""
+
+    def __init__(self) -> None:
+        self.environment: dict[str, str] = {}
+        """Has every terraform use it."""
+        self.reset()
+
+    def reset(self) -> None:
+        self.configuring = ""
+        """What the provider says against its settings, when it is set up."""
+        self.refused: dict[str, str] = {}
+        """By kind: what the cloud says when one is to be made."""
+        self.changed: dict[str, dict[str, Any]] = {}
+        """By kind: attributes that somebody has changed behind Terraform's back."""
+        self.fixed: dict[str, str] = {}
+        """By kind: an attribute that cannot be changed in place."""
+        self.held = ""
+        """A kind; whoever makes or changes one waits for ``release``."""
+        self.reached = threading.Event()
+        self.release = threading.Event()
+
+    def ConfigureProvider(self, request: Any, context: Any) -> Any:
+        return pb.ConfigureProvider.Response(diagnostics=complaint(self.configuring))
+
+    def ReadResource(self, request: Any, context: Any) -> Any:
+        changes = self.changed.get(request.type_name)
+        if not changes:
+            return super().ReadResource(request, context)
+        state = {**unpack(request.current_state), **changes}
+        return pb.ReadResource.Response(new_state=pack(state))
+
+    def PlanResourceChange(self, request: Any, context: Any) -> Any:
+        planned = super().PlanResourceChange(request, context)
+        name = self.fixed.get(request.type_name, "")
+        before, after = unpack(request.prior_state), unpack(request.proposed_new_state)
+        if name and before and after and before[name] != after[name]:
+            step = pb.AttributePath.Step(attribute_name=name)
+            planned.requires_replace.append(pb.AttributePath(steps=[step]))
+        return planned
+
+    def ApplyResourceChange(self, request: Any, context: Any) -> Any:
+        if request.type_name == self.held:
+            self.reached.set()
+            assert self.release.wait(PATIENCE)
+        refusal = self.refused.get(request.type_name, "")
+        if refusal:
+            return pb.ApplyResourceChange.Response(
+                new_state=request.prior_state, diagnostics=complaint(refusal)
+            )
+        return super().ApplyResourceChange(request, context)
+
+
+def complaint(summary: str) -> list[Any]:
+    return [pb.Diagnostic(severity=pb.Diagnostic.ERROR, summary=summary)] if summary else []
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Google]:
+    google = Google()
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=[(SEND, -1), (RECEIVE, -1)])
+    rpc.add_ProviderServicer_to_server(google, server)
+    server.add_insecure_port(f"unix://{folder}/google.sock")
+    server.start()
+    google.environment = reattach(f"{folder}/google.sock")
+    try:
+        yield google
+    finally:
+        google.release.set()
+        server.stop(0)
+
+
+SEND, RECEIVE = "grpc.max_send_message_length", "grpc.max_receive_message_length"

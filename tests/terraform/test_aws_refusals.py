@@ -1,0 +1,124 @@
+"""What the real AWS provider and Terraform say when they are refused; nothing is sent out."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cli.conftest import Terminal
+
+from .module import provider_mirror, terraform
+
+NOWHERE = "http://127.0.0.1:9"  # the port of discard, where nothing listens
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Terminal:
+    terraform()
+    terminal = Terminal(tmp_path, tmp_path / "state")
+    (tmp_path / "mcloud.toml").write_text('[profiles.prod.sites.aws]\ncloud = "aws"\n')
+    (tmp_path / "empty.tfrc").touch()
+    terminal.environment |= {
+        "MCLOUD_PROFILE": "prod",
+        "HOME": str(tmp_path),
+        "TF_CLI_CONFIG_FILE": str(tmp_path / "empty.tfrc"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HTTPS_PROXY": NOWHERE,
+        "NO_PROXY": "127.0.0.1",
+    }
+    terminal.environment.pop("TF_PLUGIN_DIR", None)
+    return terminal
+
+
+class Sts(BaseHTTPRequestHandler):
+    """Refuses everybody, with the code that its server has been given."""
+
+    def do_POST(self) -> None:
+        code = self.server.code  # type: ignore[attr-defined]
+        body = (
+            '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>'
+            f"<Type>Sender</Type><Code>{code}</Code><Message>as it is</Message>"
+            "</Error><RequestId>1</RequestId></ErrorResponse>"
+        ).encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: this is a test."""
+
+
+@pytest.fixture
+def sts() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sts)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_credentials(site: Terminal) -> None:
+    site.environment["TF_PLUGIN_DIR"] = provider_mirror()
+    failed = site.run("plan")
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "error: aws: there are no AWS credentials; run `aws configure sso`, or set AWS_PROFILE\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "ExpiredToken",
+            "the AWS credentials have expired; sign in again, for example with `aws sso login`,"
+            " and run the same command again",
+        ),
+        (
+            "InvalidClientTokenId",
+            "AWS does not know these credentials;"
+            " check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        ),
+    ],
+)
+def test_refused_credentials(
+    site: Terminal, sts: ThreadingHTTPServer, code: str, message: str
+) -> None:
+    sts.code = code  # type: ignore[attr-defined]
+    site.environment |= {
+        "TF_PLUGIN_DIR": provider_mirror(),
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{sts.server_port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_SESSION_TOKEN": "old",
+    }
+    failed = site.run("plan")
+    assert failed.returncode == 1
+    assert failed.stderr == f"error: aws: {message}\n"
+
+
+def test_no_provider_to_be_had(site: Terminal) -> None:
+    failed = site.run("plan")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: aws: a provider cannot be had: ")
+    assert failed.stderr.endswith(
+        "; connect to the registry, or name a local mirror:"
+        " `plugin_dir` in [terraform] of mcloud.toml, or TF_PLUGIN_DIR\n"
+    )
+    (site.folder / "mirror").mkdir()
+    site.environment["TF_PLUGIN_DIR"] = str(site.folder / "mirror")
+    empty = site.run("plan")
+    assert "a provider cannot be had: " in empty.stderr
+
+
+def test_no_terraform(site: Terminal) -> None:
+    failed = site.run("deploy", "--yes", MCLOUD_TERRAFORM="no-such-terraform")
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "error: aws: no program 'no-such-terraform', which was named for Terraform; correct"
+        " MCLOUD_TERRAFORM, or `binary` in [terraform] of mcloud.toml\n"
+    )
+    assert failed.stdout == "aws: failed, with nothing changed\n"

@@ -1,0 +1,128 @@
+"""The real module, through ``mcloud``, with the real provider, on the embedded AWS."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import Terminal
+from patience import PATIENCE, eventually
+
+from mcloud.clouds import open_site
+from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.resources import AwsResources
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import stored_rows
+from mcloud.feed.replay import open_replay
+from mcloud.infra.provisioner import LOCAL_STACK
+from mcloud.local import control
+
+from .module import provider_mirror, terraform
+from .test_deploy_gcp import copy_of_mcloud, read_until
+
+SYMBOLS = ("btc", "eth")
+LONGEST = 900.0  # seconds for one command: the provider waits 25 s after each change of a queue
+TERRAFORM = ("aws", "--provisioner", "terraform")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_the_life_of_a_stack(tmp_path: Path, recordings: Path) -> None:
+    terraform()
+    mcloud = Terminal(tmp_path, tmp_path / "state")
+    mcloud.environment["TF_PLUGIN_DIR"] = provider_mirror()
+    try:
+        live(mcloud, recordings, tmp_path)
+    finally:
+        control.down(tmp_path / "state" / "local")
+
+
+def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
+    assert mcloud.run("local", "up", "--ports", "auto").returncode == 0
+    embedded = json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"]
+
+    # Ctrl-C in the middle: no lock is left, and the next run makes the rest.
+    process = mcloud.start("deploy", *TERRAFORM, "--yes", "-v")
+    said = read_until(process, "created    aws_dynamodb_table.candles")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, said + err
+    assert out.startswith("aws: interrupted after ")
+    workspace = tmp_path / "state" / "terraform" / "local" / "aws"
+    assert not (workspace / ".terraform.tfstate.lock.info").exists()
+    finished = run(mcloud, "deploy", *TERRAFORM, "--yes")
+    assert finished["result"] == "deployed"
+    # What the provider was still waiting for is made anew; what was made stays.
+    kept = {each["address"] for each in finished["plan"]["changes"] if each["action"] != "replace"}
+    assert "aws_dynamodb_table.candles" not in kept
+
+    # The same outputs as the embedded provisioner's, but for the name of the stack.
+    outputs = finished["outputs"]
+    assert outputs == {
+        name: value.replace("mcloud-", f"{LOCAL_STACK}-") for name, value in embedded.items()
+    }
+    assert json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"] == outputs
+
+    # What Terraform made works: trades in, exact candles out.
+    trades = []
+    for each in SYMBOLS:
+        path = recordings / f"spot-{each}usdt-trades-20240808.jsonl.gz"
+        trades += list(open_replay(path))
+        produced = mcloud.run("produce", "--source", f"replay:{path}", "--to", "aws")
+        assert produced.returncode == 0, produced.stderr
+    expected = expected_rows(trades)
+    site = open_site("aws", AwsResources.from_outputs(outputs))
+    symbols = [f"{each.upper()}USDT" for each in SYMBOLS]
+    eventually(lambda: stored_rows(site, symbols) == expected, pause=0.5)
+    shown = mcloud.run("candles", "BTCUSDT", "--from", "aws", "-o", "json")
+    assert sum(each["trade_count"] for each in json.loads(shown.stdout)) == 9_757
+
+    assert run(mcloud, "deploy", *TERRAFORM, "--yes")["result"] == "unchanged"
+
+    # Other code updates the function and nothing else.
+    upgraded = copy_of_mcloud(tmp_path / "upgraded")
+    with (upgraded / "functions" / "aws" / "processor.py").open("a") as processor:
+        processor.write("# other code\n")
+    ours = mcloud.environment["PYTHONPATH"]
+    mcloud.environment["PYTHONPATH"] = str(upgraded)
+    changed = run(mcloud, "deploy", *TERRAFORM, "--yes")
+    mcloud.environment["PYTHONPATH"] = ours
+    assert [(each["address"], each["action"]) for each in changed["plan"]["changes"]] == [
+        ("aws_lambda_function.processor", "change")
+    ]
+    assert changed["result"] == "deployed"
+    assert stored_rows(site, symbols) == expected
+
+    destroyed = run(mcloud, "destroy", *TERRAFORM, "--yes", "--confirm", LOCAL_STACK)
+    assert destroyed["result"] == "destroyed"
+    assert left(embedded["endpoint_url"]) == []
+    assert not workspace.exists()
+    assert json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"] == embedded
+
+
+def run(mcloud: Terminal, *arguments: str) -> dict[str, Any]:
+    process = mcloud.start(*arguments, "-o", "json")
+    out, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == 0, err
+    outcome: dict[str, Any] = json.loads(out)["sites"]["aws"]
+    return outcome
+
+
+def left(endpoint_url: str) -> list[str]:
+    """Names of the stack that the embedded AWS still knows."""
+
+    def client(service: str) -> Any:
+        return make_client(service, "us-east-1", endpoint_url)
+
+    found = [
+        *client("sqs").list_queues().get("QueueUrls", []),
+        *client("dynamodb").list_tables()["TableNames"],
+        *(each["Name"] for each in client("s3").list_buckets()["Buckets"]),
+        *(each["FunctionName"] for each in client("lambda").list_functions()["Functions"]),
+        *(each["RoleName"] for each in client("iam").list_roles()["Roles"]),
+        *(each["TopicArn"] for each in client("sns").list_topics()["Topics"]),
+        *(each["AliasName"] for each in client("kms").list_aliases()["Aliases"]),
+        *(each["logGroupName"] for each in client("logs").describe_log_groups()["logGroups"]),
+    ]
+    return [name for name in found if LOCAL_STACK in name]

@@ -1,0 +1,498 @@
+"""``mcloud plan``, ``deploy`` and ``destroy`` with real Terraform under the stand-in provider.
+
+What it makes is nowhere, but has the names of the embedded Google Cloud; so the smoke probe has
+something to ask.
+"""
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import ROOT, Terminal
+from patience import PATIENCE, eventually
+
+from mcloud.local.state import State
+
+from .module import terraform
+
+pytest.importorskip("tf", reason="the stand-in provider needs the PyPI package tf")
+
+from .provider import Google, serving
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    terraform()
+    with serving(tmp_path_factory.mktemp("provider")) as google:
+        yield google
+
+
+@pytest.fixture
+def google(served: Google) -> Iterator[Google]:
+    served.reset()
+    yield served
+    served.release.set()
+
+
+@pytest.fixture
+def site(tmp_path: Path, embedded: State, google: Google) -> Terminal:
+    """A command line with a profile whose one site is Terraform's to build."""
+    terminal = Terminal(tmp_path, tmp_path / "state")
+    describe(tmp_path, embedded)
+    empty = tmp_path / "empty.tfrc"
+    empty.touch()
+    terminal.environment |= {
+        **google.environment,
+        "MCLOUD_PROFILE": "prod",
+        "TF_CLI_CONFIG_FILE": str(empty),
+    }
+    return terminal
+
+
+def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) -> None:
+    folder = workspace(site)
+    first = site.run("plan", "--detailed-exitcode", "-o", "json")
+    assert first.returncode == 3, first.stderr
+    counts = only(first)["plan"]["counts"]
+    total = counts["create"]
+    assert counts == {"create": total, "change": 0, "replace": 0, "destroy": 0}
+    assert total > 50
+    assert not (folder / "plan.tfplan").exists()
+    assert_private(folder)
+
+    refused = site.run("deploy")
+    assert refused.returncode == 2
+    assert "error: there is no terminal to ask on: Apply this to gcp?; give --yes" in refused.stderr
+
+    # The outputs are those of the embedded provisioner, name for name.
+    deployed = site.run("deploy", "gcp", "--yes", "-o", "json")
+    assert deployed.returncode == 0, deployed.stderr
+    outcome = only(deployed)
+    assert outcome["result"] == "deployed"
+    assert outcome["done"] == total
+    assert set(outcome["services"].values()) == {"up"}
+    assert json.loads(site.run("outputs", "-o", "json").stdout) == {"gcp": embedded.outputs["gcp"]}
+    assert outcome["outputs"].items() <= embedded.outputs["gcp"].items()
+    assert_private(folder)
+
+    again = site.run("deploy", "--yes")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("gcp: no changes; queue, function, candles, archive answer\n")
+    assert "next: `mcloud produce --to gcp`" in again.stderr
+    assert site.run("plan", "--detailed-exitcode").returncode == 0
+
+    # Other code changes the function, and what it is made from; nothing that holds data.
+    upgraded = copy_of_mcloud(tmp_path / "upgraded")
+    with (upgraded / "functions" / "gcp" / "main.py").open("a") as main:
+        main.write("# other code\n")
+    plan = only(site.run("plan", "-o", "json", PYTHONPATH=str(upgraded)))["plan"]
+    assert {change["address"]: change["action"] for change in plan["changes"]} == {
+        "google_cloudfunctions2_function.processor": "change",
+        "google_storage_bucket_object.processor": "change",
+    }
+    assert site.run("deploy", "--yes", PYTHONPATH=str(upgraded)).returncode == 0
+
+    # Data goes only by name.
+    kept = site.run("destroy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
+    assert kept.returncode == 2
+    table, _, error = kept.stderr.partition("error:")
+    assert "! loses raw trades of mcloud-raw-mcloud-local" in " ".join(table.split())
+    assert "mcloud-trades-processor (waiting messages)" in error
+    assert "mcloud-raw" not in error  # that was agreed to
+    assert error.endswith("give --confirm mcloud\n")
+    destroyed = site.run("destroy", "--yes", "--confirm", "mcloud", "-v")
+    assert destroyed.returncode == 0, destroyed.stderr
+    assert destroyed.stdout == f"gcp: destroyed, {total} changes\n"
+    # What was protected was let go of first.
+    unlocked = [line.split() for line in destroyed.stderr.splitlines() if " changed " in line]
+    assert sorted(line[2] for line in unlocked) == [
+        "google_firestore_database.this",
+        "google_storage_bucket.raw",
+    ]
+    assert not folder.exists()
+    told = site.run("outputs")
+    assert told.returncode == 2
+    assert "is not deployed; run `mcloud deploy gcp`" in told.stderr
+
+
+def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    google.changed = {"google_pubsub_subscription": {"ack_deadline_seconds": 11}}
+    plan = only(site.run("plan", "-o", "json"))["plan"]
+    drift = {each["address"]: each["changed"] for each in plan["drift"]}
+    assert drift == {
+        "google_pubsub_subscription.processor": ["ack_deadline_seconds 90 → 11"],
+        "google_pubsub_subscription.dlq": ["ack_deadline_seconds 60 → 11"],
+    }
+    shown = site.run("plan").stdout
+    assert "2 to change, 2 drifted" in shown
+    assert "drift, which applying puts back:" in shown
+    assert "puts back: ack_deadline_seconds 11 → 90" in shown
+
+
+def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    google.fixed = {"google_storage_bucket": "location"}
+    variable = site.folder / "mcloud.toml"
+    variable.write_text(variable.read_text().replace("us-central1", "europe-west1"))
+    plan = only(site.run("plan", "-o", "json"))["plan"]
+    (bucket,) = [each for each in plan["changes"] if each["address"] == "google_storage_bucket.raw"]
+    assert (bucket["action"], bucket["because"]) == ("replace", ["location"])
+    assert (bucket["loses"], bucket["name"]) == ("raw trades", "mcloud-raw-mcloud-local")
+    kept = site.run("deploy", "--yes")
+    assert kept.returncode == 2
+    assert "the data in mcloud-raw-mcloud-local (raw trades) will be gone" in kept.stderr
+    done = site.run("deploy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
+    assert done.returncode == 0, done.stderr
+
+
+def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
+    said, code = on_a_terminal(site, "n\n", "deploy")
+    assert code == 1
+    assert "Apply this to gcp? [y/N]:" in said
+    assert "nothing was done" in said
+    said, code = on_a_terminal(site, "y\n", "deploy")
+    assert code == 0
+    assert "gcp  created    google_pubsub_topic.trades  0 s" in said
+    # The stack's name, for there are several stores.
+    said, code = on_a_terminal(site, "y\nmcloud-raw-mcloud-local\n", "destroy")
+    assert code == 1
+    assert "that is another name; nothing was done" in said
+    said, code = on_a_terminal(site, "y\nmcloud\n", "destroy")
+    assert code == 0
+    assert "will be gone; type mcloud to agree:" in said
+
+
+def test_a_dry_run_only_looks(site: Terminal) -> None:
+    looked = site.run("deploy", "--dry-run")
+    assert looked.returncode == 0
+    assert re.fullmatch(r"gcp: \d+ to create\n", looked.stdout)
+    assert not (workspace(site) / "terraform.tfstate").exists()
+
+
+def test_ctrl_c_waits_for_terraform_and_leaves_no_lock(site: Terminal, google: Google) -> None:
+    google.held = "google_cloudfunctions2_function"
+    process = site.start("deploy", "--yes", "-v")
+    assert google.reached.wait(PATIENCE)
+    assert lock_file(site).exists()
+    process.send_signal(signal.SIGINT)
+    said = read_until(process, "interrupted; waiting until")
+    process.send_signal(signal.SIGINT)
+    said += read_until(process, "still waiting")
+    assert process.poll() is None
+    google.release.set()
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, said + err
+    done = said.count("  created ") + err.count("  created ")
+    assert done > 0
+    left = f"gcp: interrupted after {done} of (\\d+) changes, which are in the state\n"
+    total = int(re.fullmatch(left, out)[1])
+    assert done < total
+    assert err.endswith("interrupted\n")
+    assert not lock_file(site).exists()
+
+    # The rest, and nothing twice.
+    google.held = ""
+    finished = site.run("deploy", "--yes", "-o", "json")
+    assert finished.returncode == 0, finished.stderr
+    assert only(finished)["done"] == total - done
+
+
+def test_terraform_survives_a_mcloud_that_is_killed(site: Terminal, google: Google) -> None:
+    google.held = "google_cloudfunctions2_function"
+    process = site.start("deploy", "--yes")
+    assert google.reached.wait(PATIENCE)
+    process.kill()
+    process.communicate()
+    google.release.set()
+    eventually(lambda: not lock_file(site).exists())
+    assert only(site.run("plan", "-o", "json"))["plan"]["changes"] == []
+
+
+def test_two_at_once(site: Terminal, google: Google) -> None:
+    google.held = "google_cloudfunctions2_function"
+    process = site.start("deploy", "--yes")
+    assert google.reached.wait(PATIENCE)
+    second = site.run("plan")
+    assert second.returncode == 1
+    assert second.stderr == (
+        "error: gcp: another mcloud works on this site now; wait until it has ended\n"
+    )
+    google.release.set()
+    assert process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
+def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
+    """By a terraform that somebody runs by hand."""
+    assert site.run("plan").returncode == 0
+    google.held = "google_cloudfunctions2_function"
+    folder = workspace(site)
+    other = subprocess.Popen(
+        (terraform(), "apply", "-input=false", "-auto-approve"),
+        cwd=folder,
+        env=site.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    assert google.reached.wait(PATIENCE)
+    locked = site.run("plan")
+    google.release.set()
+    assert other.wait(PATIENCE) == 0
+    lock = locked.stderr
+    assert locked.returncode == 1
+    assert lock.startswith("error: gcp: the state is locked since 2")
+    assert "(apply, lock " in lock
+    identity = lock.partition("lock ")[2].split(")")[0].rpartition(" ")[2]
+    assert f"`{terraform()} -chdir={folder} force-unlock {identity}`" in lock
+    assert site.run("plan", "--detailed-exitcode").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusal", "message"),
+    [
+        (
+            "google_cloudfunctions2_function",
+            "Error creating function: googleapi: Error 403: Permission"
+            " 'cloudfunctions.functions.create' denied on resource (or it may not exist).",
+            "a permission is missing: Error creating function: googleapi: Error 403: Permission"
+            " 'cloudfunctions.functions.create' denied on resource (or it may not exist).;"
+            " have it granted, then run the same command again: what was made is in the state,"
+            " and it goes on from there",
+        ),
+        (
+            "google_pubsub_topic",
+            "Error creating Topic: googleapi: Error 429: Quota exceeded for quota metric",
+            "a quota does not allow it",
+        ),
+    ],
+)
+def test_refused_in_the_middle(
+    site: Terminal, google: Google, kind: str, refusal: str, message: str
+) -> None:
+    google.refused = {kind: refusal}
+    failed = site.run("deploy", "--yes", "-o", "json")
+    assert failed.returncode == 1
+    assert f"error: gcp: {message}" in failed.stderr
+    outcome = only(failed)
+    assert outcome["result"] == "failed"
+    assert 0 < outcome["done"] < planned(outcome)
+    google.refused = {}
+    finished = only(site.run("deploy", "--yes", "-o", "json"))
+    assert finished["done"] == planned(finished)
+    assert finished["done"] >= planned(outcome) - outcome["done"]  # one that failed is made anew
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "Attempted to load application default credentials since neither `credentials` nor"
+            " `access_token` was set in the provider block.  No credentials loaded. To use your"
+            " gcloud credentials, run 'gcloud auth application-default login'",
+            "there are no Google credentials; run `gcloud auth application-default login`\n",
+        ),
+        (
+            'oauth2: "invalid_grant" "Token has been expired or revoked."',
+            "the Google credentials have expired or were taken back;"
+            " run `gcloud auth application-default login` and the same command again\n",
+        ),
+        (
+            "googleapi: Error 403: Permission denied on resource project mcloud-local.",
+            "the Google project is wrong, or not for you: Permission denied on resource project"
+            " mcloud-local.; correct `project` in mcloud.toml: its id, not its name or number\n",
+        ),
+    ],
+)
+def test_credentials_and_project(site: Terminal, google: Google, said: str, message: str) -> None:
+    google.configuring = said
+    failed = site.run("plan")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"error: gcp: {message}"
+
+
+def test_a_state_that_could_not_be_saved_is_saved_by_the_next_run(site: Terminal) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    local, errored = (workspace(site) / f"{name}.tfstate" for name in ("terraform", "errored"))
+    newer = json.loads(local.read_text())
+    newer["serial"] += 1
+    newer["outputs"]["topic"]["value"] = "newer"
+    errored.write_text(json.dumps(newer))
+    assert only(site.run("plan", "-o", "json"))["plan"]["outputs"] == ["topic"]
+    assert json.loads(local.read_text())["outputs"]["topic"]["value"] == "newer"
+    assert not errored.exists()
+
+
+def test_all_that_terraform_says_is_shown_on_request(site: Terminal, google: Google) -> None:
+    google.configuring = "It is not set up"
+    said = site.run("plan", "-vv").stderr
+    assert "Error: It is not set up" in said
+    assert "Terraform 1." in said or "OpenTofu 1." in said
+
+
+def test_a_module_that_is_broken(site: Terminal, tmp_path: Path) -> None:
+    broken = copy_of_mcloud(tmp_path / "broken")
+    main = broken / "terraform" / "gcp" / "main.tf"
+    main.write_text(main.read_text() + "\nresource google_pubsub_topic {\n")
+    failed = site.run("plan", PYTHONPATH=str(broken))
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: gcp: ")
+    assert len(failed.stderr.splitlines()) == 1
+    assert "main.tf" in failed.stderr
+
+
+def test_a_state_that_finds_no_room_is_kept(site: Terminal, google: Google) -> None:
+    with tiny_disk(site.folder / "disk") as disk:
+        site.environment["MCLOUD_STATE"] = str(disk)
+        google.held = "google_cloudfunctions2_function"
+        process = site.start("deploy", "--yes", "-o", "json")
+        assert google.reached.wait(PATIENCE)
+        fill(disk / "full")
+        google.release.set()
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+        assert "Terraform found no room for its state (no space left on device)" in err, err[-700:]
+        folder = disk / "terraform" / "prod" / "gcp"
+        state = json.loads((folder / "terraform.tfstate").read_text())
+        assert any(each["name"] == "processor" for each in state["resources"])
+        outcome = json.loads(out)["sites"]["gcp"]
+
+        # No more room than before: not begun.
+        full = site.run("deploy", "--yes")
+        assert full.returncode == 1
+        assert "nothing was changed" in full.stderr or "cannot be written" in full.stderr
+
+        (disk / "full").unlink()
+        finished = only(site.run("deploy", "--yes", "-o", "json"))
+        assert finished["done"] == planned(outcome) - outcome["done"]
+
+
+def describe(folder: Path, embedded: State, more: str = "") -> None:
+    """A mcloud.toml; only the endpoints are said, the rest is for the deployment to say."""
+    outputs = embedded.outputs["gcp"]
+    known = {
+        name: value
+        for name, value in outputs.items()
+        if name in ("project", "region") or name.endswith(("_endpoint", "_url"))
+    }
+    lines = [f'{name} = "{value}"' for name, value in known.items()]
+    (folder / "mcloud.toml").write_text(
+        "[profiles.prod.sites.gcp]\n"
+        'cloud = "gcp"\n'
+        'variables = { database = "(default)" }\n' + "\n".join(lines) + f"\n{more}"
+    )
+
+
+def only(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What ``-o json`` says of the one site."""
+    assert done.stdout, done.stderr
+    outcome: dict[str, Any] = json.loads(done.stdout)["sites"]["gcp"]
+    return outcome
+
+
+def planned(outcome: dict[str, Any]) -> int:
+    return len(outcome["plan"]["changes"])
+
+
+def workspace(site: Terminal) -> Path:
+    return Path(site.environment["MCLOUD_STATE"]) / "terraform" / "prod" / "gcp"
+
+
+def lock_file(site: Terminal) -> Path:
+    """There while Terraform holds the lock of a state on the disk."""
+    return workspace(site) / ".terraform.tfstate.lock.info"
+
+
+def assert_private(folder: Path) -> None:
+    for path in (folder, *folder.iterdir()):
+        # The names of providers, and the number of a process.
+        if path.name not in (".terraform.lock.hcl", "lock"):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def copy_of_mcloud(folder: Path) -> Path:
+    """All that is needed to run, for a test to change."""
+    for name in ("mcloud", "functions", "terraform"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
+        )
+    return folder
+
+
+def on_a_terminal(site: Terminal, typed: str, *arguments: str) -> tuple[str, int]:
+    """What a person sees who types this, and the exit code."""
+    person, terminal = pty.openpty()
+    os.write(person, typed.encode())  # ahead: the terminal keeps it until it is read
+    process = subprocess.Popen(
+        site.command(*arguments),
+        cwd=site.folder,
+        env={**site.environment, "TERM": "xterm", "COLUMNS": "200"},
+        stdin=terminal,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        while read := os.read(person, 4096):
+            seen += read
+    except OSError:
+        pass  # the other end is closed: it has ended
+    os.close(person)
+    return seen.decode().replace("\r", ""), process.wait(PATIENCE)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"it never said {words!r}: {said}")
+
+
+def tiny_disk(folder: Path) -> "TinyDisk":
+    folder.mkdir()
+    return TinyDisk(folder)
+
+
+class TinyDisk:
+    """A file system of 8 MiB, where one may be mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Path:
+        try:
+            mounted = subprocess.run(
+                ("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(self.folder)),
+                capture_output=True,
+            ).returncode
+        except FileNotFoundError:
+            mounted = 1
+        if mounted != 0:
+            pytest.skip("no small file system may be mounted here")
+        return self.folder
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(("umount", str(self.folder)), check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"\1" * size)
+            except OSError:
+                continue

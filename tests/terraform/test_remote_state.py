@@ -1,0 +1,123 @@
+"""State in S3, here the embedded one's, with the lock file that Terraform keeps beside it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.conftest import Terminal
+
+from mcloud.clouds.aws.client import make_client
+from mcloud.local.state import State
+
+from .module import terraform
+
+pytest.importorskip("tf", reason="the stand-in provider needs the PyPI package tf")
+
+from .provider import Google, serving
+from .test_deploy_gcp import describe, only, workspace
+
+BUCKET = "states"
+KEY = "mcloud/mcloud/gcp.tfstate"
+
+
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+    terraform()
+    with serving(tmp_path_factory.mktemp("provider")) as google:
+        yield google
+
+
+@pytest.fixture
+def s3(embedded: State) -> Any:
+    client = make_client("s3", "us-east-1", embedded.outputs["aws"]["endpoint_url"])
+    client.create_bucket(Bucket=BUCKET)
+    yield client
+    for each in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        client.delete_object(Bucket=BUCKET, Key=each["Key"])
+    client.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def site(tmp_path: Path, embedded: State, google: Google, s3: Any) -> Terminal:
+    terminal = Terminal(tmp_path, tmp_path / "state")
+    describe(
+        tmp_path,
+        embedded,
+        "[profiles.prod.sites.gcp.backend]\n"
+        f'type = "s3"\nbucket = "{BUCKET}"\nregion = "us-east-1"\n'
+        "use_path_style = true\nskip_credentials_validation = true\n"
+        "skip_requesting_account_id = true\nskip_metadata_api_check = true\n",
+    )
+    (tmp_path / "empty.tfrc").touch()
+    terminal.environment |= {
+        **google.environment,
+        "MCLOUD_PROFILE": "prod",
+        "TF_CLI_CONFIG_FILE": str(tmp_path / "empty.tfrc"),
+        "AWS_ENDPOINT_URL_S3": embedded.outputs["aws"]["endpoint_url"],
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    return terminal
+
+
+def test_two_machines_share_a_site(site: Terminal, s3: Any, tmp_path: Path) -> None:
+    deployed = site.run("deploy", "--yes")
+    assert deployed.returncode == 0, deployed.stderr
+    assert not (workspace(site) / "terraform.tfstate").exists()
+    state = json.loads(s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
+    assert state["outputs"]["topic"]["value"] == "mcloud-trades"
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [KEY]
+
+    # Elsewhere nothing is known but mcloud.toml; a deployment that changes nothing brings the rest.
+    site.environment["MCLOUD_STATE"] = str(tmp_path / "elsewhere")
+    assert site.run("outputs").returncode == 2
+    again = site.run("deploy", "--yes", "-o", "json")
+    assert again.returncode == 0, again.stderr
+    assert only(again)["result"] == "unchanged"
+    assert site.run("outputs").returncode == 0
+
+
+def test_a_lock_that_somebody_left_is_explained(site: Terminal, s3: Any) -> None:
+    assert site.run("plan").returncode == 0
+    lock = {
+        "ID": "4d1a9d2e-0000-4000-8000-000000000001",
+        "Operation": "OperationTypeApply",
+        "Info": "",
+        "Who": "ada@desk",
+        "Version": "1.11.4",
+        "Created": "2026-01-02T03:04:05.000000Z",
+        "Path": f"{BUCKET}/{KEY}",
+    }
+    s3.put_object(Bucket=BUCKET, Key=f"{KEY}.tflock", Body=json.dumps(lock).encode())
+    locked = site.run("plan")
+    assert locked.returncode == 1
+    command = f"{terraform()} -chdir={workspace(site)} force-unlock {lock['ID']}"
+    assert locked.stderr == (
+        "error: gcp: the state is locked since 2026-01-02 03:04:05 +0000 UTC by ada@desk"
+        f" (apply, lock {lock['ID']}); wait until that has ended; only where its process is gone:"
+        f" `{command}`\n"
+    )
+    # The command that it names is the one that helps.
+    site.program = command.split()[:1]
+    freed = site.run(command.split()[1], "force-unlock", "-force", lock["ID"])
+    assert freed.returncode == 0, freed.stderr
+    assert s3.list_objects_v2(Bucket=BUCKET).get("KeyCount") == 0
+
+
+def test_a_state_that_is_to_move_is_explained(site: Terminal, embedded: State) -> None:
+    moved = (site.folder / "mcloud.toml").read_text()
+    describe(site.folder, embedded)
+    assert site.run("deploy", "--yes").returncode == 0
+    (site.folder / "mcloud.toml").write_text(moved)
+    failed = site.run("plan")
+    assert failed.returncode == 1
+    command = f"{terraform()} -chdir={workspace(site)} init -migrate-state"
+    assert f"; move it with `{command}`, or take `backend` back;" in failed.stderr
+    site.program = command.split()[:1]
+    assert site.run(*command.split()[1:], "-force-copy").returncode == 0
+    site.program = Terminal(site.folder, site.folder).program
+    again = site.run("plan")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == "gcp: no changes\n"
