@@ -61,9 +61,9 @@ def candles(
         raise UsageError(f"no interval {interval!r}; there is {', '.join(INTERVALS)}")
     if last and start:
         raise UsageError("--last and --start exclude each other")
-    until = _moment("--end", end) if end else None
+    until = moment("--end", end) if end else None
     span = _span(last or "2h")
-    begin = _moment("--start", start) if start else None
+    begin = moment("--start", start) if start else None
     if begin is not None and until is not None and until <= begin:
         raise UsageError("--end is not after --start")
     if site and "," in site:
@@ -177,7 +177,7 @@ def _span(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]] * 1000
 
 
-def _moment(option: str, text: str) -> int:
+def moment(option: str, text: str) -> int:
     """An ISO date or time in ms; without a zone it is UTC."""
     from datetime import UTC, datetime
 

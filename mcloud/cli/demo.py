@@ -78,15 +78,16 @@ def demo(
 
 
 def _trades(session: Session, source: str, count: int, seed: int) -> "list[Trade]":
-    from mcloud.cli.produce import open_replay_feed, report_feed
+    from mcloud.cli.produce import report_feed
     from mcloud.feed.feed import Feed
+    from mcloud.feed.open import open_recording
     from mcloud.feed.simulate import Simulate
 
     feed: Feed
     if source == "simulate":
         feed = Simulate(SYMBOLS, seed=seed, start_time=START, count=count)
     else:
-        feed = open_replay_feed(source, None)
+        feed = open_recording(source)
     for warning in feed.warnings:
         session.warn(warning)
     trades = list(feed)

@@ -14,15 +14,15 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Producer.")] = "default",
+    name: Annotated[str, typer.Argument(help="Producer or replicator.")] = "default",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of the end.")] = 20,
 ) -> None:
-    """Show a producer's log."""
-    from mcloud.producer.runs import run_of, tail
+    """Show the log of a producer or a replicator."""
+    from mcloud.runs import runs_called, tail
 
-    run = run_of(session.config.state / "producers", name)
-    if not run.log.exists():
-        raise McloudError(f"no producer {name!r} ran here", remedy="see `mcloud ps`")
-    for line in tail(run.log, lines, follow=follow):
+    logs = [run.log for run in runs_called(session.config.state, name) if run.log.exists()]
+    if not logs:
+        raise McloudError(f"nothing called {name!r} ran here", remedy="see `mcloud ps`")
+    for line in tail(logs[0], lines, follow=follow):
         print(line, flush=True)

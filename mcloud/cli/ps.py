@@ -6,7 +6,7 @@ import typer
 
 from mcloud.cli.session import Session, command
 
-STALE = 15.0  # seconds; a producer speaks every second
+STALE = 15.0  # seconds; each of them speaks every second
 
 
 def register(app: typer.Typer) -> None:
@@ -15,23 +15,32 @@ def register(app: typer.Typer) -> None:
 
 def ps(
     session: Session,
-    name: Annotated[str | None, typer.Argument(help="Producer; all if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Producer or replicator; all if left out.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 3 unless it runs and speaks; for health checks.")
     ] = False,
 ) -> None:
-    """List the producers here: what waits, what is missing."""
+    """List what runs here: what waits, what is missing."""
     import time
 
-    states = session.producers(name)
+    producers, replicators = session.producers(name), session.replicators(name)
     if session.output == "json":
-        session.print_json([{"name": n, "running": r, **state} for n, r, state in states])
-    elif not states:
+        session.print_json(
+            [
+                {"name": n, "kind": kind, "running": r, **state}
+                for kind, runs in (("producer", producers), ("replicator", replicators))
+                for n, r, state in runs
+            ]
+        )
+    elif not producers and not replicators:
         session.say("no producers; `mcloud produce` starts one")
     else:
-        from mcloud.dashboard.producers import listing
+        from mcloud.dashboard.runs import listing
 
-        session.print(listing(states))
+        session.print(listing(producers, replicators))
+    states = [*producers, *replicators]
     fresh = [runs and time.time() - state.get("at", 0) < STALE for _, runs, state in states]
     if check and not (fresh and all(fresh)):
         raise typer.Exit(3)

@@ -22,21 +22,22 @@ def status(
     sites = session.sites(site)
     with waiting(session, "asking the sites"):
         snapshot = collect(sites)
-    producers = session.producers()
+    producers, replicators = session.producers(), session.replicators()
     if session.output == "json":
         session.print_json(
             {
                 **snapshot.to_json(),
                 "producers": [{"name": n, "running": r, **state} for n, r, state in producers],
+                "replicators": [{"name": n, "running": r, **state} for n, r, state in replicators],
             }
         )
     else:
-        from mcloud.dashboard.producers import listing
+        from mcloud.dashboard.runs import listing
         from mcloud.dashboard.views import status_table
 
         session.print(status_table(snapshot))
-        if producers:
+        if producers or replicators:
             session.print("")
-            session.print(listing(producers))
+            session.print(listing(producers, replicators))
     if not snapshot.up:
         raise typer.Exit(3)

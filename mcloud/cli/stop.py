@@ -14,32 +14,33 @@ def register(app: typer.Typer) -> None:
 
 def stop(
     session: Session,
-    name: Annotated[str | None, typer.Argument(help="Producer; all if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Producer or replicator; all if left out.")
+    ] = None,
     now: Annotated[bool, typer.Option("--now", help="Do not drain; the spool keeps it.")] = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for it.")] = 30.0,
 ) -> None:
-    """Stop producers, once they have delivered what they read."""
+    """End what runs here, once it has delivered what it read."""
+    from mcloud import runs
     from mcloud.cli.progress import waiting
-    from mcloud.producer import runs
 
-    producers = session.config.state / "producers"
-    chosen = [runs.run_of(producers, name)] if name else runs.all_runs(producers)
+    chosen = runs.runs_called(session.config.state, name)
     stopped = []
     for run in chosen:
         with waiting(session, f"stopping {run.name}"):
             if runs.stop(run, now=now, patience=wait):
                 stopped.append(run)
     if name and not stopped:
-        raise McloudError(f"no producer {name!r} runs here", remedy="see `mcloud ps`")
+        raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
     left = {run.name: _left(run.read()) for run in stopped}
     if session.output == "json":
         session.print_json(left)
     for run_name, sites in left.items():
         words = ", ".join(f"{count:,} trades for {site}" for site, count in sites.items() if count)
-        rest = f"; left in its spool: {words}" if words else "; nothing is left"
+        rest = f"; left in its spool: {words}" if words else "; nothing is left" if sites else ""
         session.say(f"{run_name} has ended{rest}")
     if not chosen or not stopped:
-        session.say("no producer runs here")
+        session.say("nothing runs here")
 
 
 def _left(state: dict) -> dict[str, int]:  # type: ignore[type-arg]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from mcloud.clouds.ports import SERVICES, Depth, Health, Heartbeat, Invocations, Site
+from mcloud.clouds.ports import SERVICES, Depth, Health, Heartbeat, Invocations, Lag, Site
 from mcloud.deadline import gather
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
@@ -27,6 +27,8 @@ class SiteSnapshot:
     dead_letters: Depth | Unknown
     invocations: Invocations | Unknown
     heartbeats: list[Heartbeat] | Unknown
+    lags: list[Lag] | Unknown
+    """What replicators that bring data here said last."""
     last_candle: Candle | Unknown | None
     """Of the symbol that a heartbeat saw last; None where there is none yet."""
 
@@ -69,6 +71,7 @@ def collect(sites: Mapping[str, Site], deadline: float = DEADLINE) -> Snapshot:
         calls[name, "dead"] = partial(lambda site: site.queue.dead_letter_depth(), site)
         calls[name, "calls"] = partial(lambda site: site.metrics.invocations(WINDOW), site)
         calls[name, "beats"] = partial(lambda site: site.control.heartbeats(), site)
+        calls[name, "lags"] = partial(lambda site: site.control.lags(), site)
         calls[name, "last"] = partial(_last_candle, site)
     answers = gather(calls, begun + deadline - time.monotonic())
     return Snapshot(time.time(), {name: _site(name, site, answers) for name, site in sites.items()})
@@ -105,6 +108,7 @@ def _site(name: str, site: Site, answers: Mapping[tuple[str, str], Any]) -> Site
         dead_letters=known("dead"),
         invocations=known("calls"),
         heartbeats=known("beats"),
+        lags=known("lags"),
         last_candle=known("last"),
     )
 
@@ -139,6 +143,11 @@ def _site_json(site: SiteSnapshot) -> dict[str, Any]:
             {"unknown": site.heartbeats}
             if isinstance(site.heartbeats, str)
             else {beat.symbol: asdict(beat) for beat in site.heartbeats}
+        ),
+        "replication": (
+            {"unknown": site.lags}
+            if isinstance(site.lags, str)
+            else [asdict(lag) for lag in site.lags]
         ),
         "last_candle": _candle_json(site.last_candle),
     }

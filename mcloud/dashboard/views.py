@@ -5,7 +5,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.clouds.ports import SERVICES, Depth, Health, Invocations
+from mcloud.clouds.ports import SERVICES, Depth, Health, Invocations, Lag
+from mcloud.dashboard.duration import duration
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
@@ -27,6 +28,8 @@ def status_table(snapshot: Snapshot) -> Table:
     table.add_row("function calls", *(_calls(site.invocations, snapshot.at) for site in sites))
     table.add_row("function errors", *(_errors(site.invocations) for site in sites))
     table.add_row("last candle", *(_candle(site.last_candle) for site in sites))
+    if any(site.lags for site in sites if not isinstance(site.lags, str)):
+        table.add_row("behind", *(_lags(site.lags, snapshot.at) for site in sites))
     return table
 
 
@@ -71,6 +74,20 @@ def _candle(candle: Candle | str | None) -> Text:
     if candle is None:
         return Text("none yet", style="dim")
     return Text(f"{candle.symbol} {candle.timestamp} {to_text(candle.close)}")
+
+
+def _lags(lags: list[Lag] | str, now: float) -> Text:
+    """One line for each replicator that brings data here."""
+    if isinstance(lags, str):
+        return _unknown(lags)
+    lines = []
+    for lag in lags:
+        part = "" if lag.part == "all" else f" {lag.part}"
+        candles = "unknown" if lag.candles_s is None else duration(lag.candles_s)
+        raw = "unknown" if lag.raw_s is None else duration(lag.raw_s)
+        line = f"{lag.source}{part}: candles {candles}, raw {raw}{_age(now - lag.at)}"
+        lines.append(Text(line, style="dim" if now - lag.at > STALE else ""))
+    return Text("\n").join(lines)
 
 
 def _unknown(why: Any) -> Text:

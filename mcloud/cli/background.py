@@ -1,0 +1,65 @@
+"""Commands that run for long, with a terminal or without, until they are asked to end."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mcloud.cli.session import Session
+from mcloud.errors import McloudError
+
+if TYPE_CHECKING:
+    from mcloud.runs import Run
+
+STARTING = 20.0  # seconds that a detached one may take until it runs
+
+
+def detach(session: Session, run: "Run") -> None:
+    """Run this command line once more, without ``--detach`` and without the terminal."""
+    from mcloud import runs
+
+    if run.lock.is_held():
+        raise _runs_already(run)
+    arguments = [word for word in sys.argv[1:] if word != "--detach"]
+    pid = runs.detach(run, arguments, STARTING)
+    if session.output == "json":
+        session.print_json({"name": run.name, "pid": pid, "log": str(run.log)})
+    session.say(f"{run.name} runs (pid {pid}); see `mcloud ps` and `mcloud logs {run.name} -f`")
+
+
+@contextmanager
+def alone(run: "Run") -> Iterator[None]:
+    """Be the run; McloudError where another process is."""
+    run.create()
+    with run.lock.held() as mine:
+        if not mine:
+            raise _runs_already(run)
+        yield
+
+
+@contextmanager
+def stopping(stop: threading.Event) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM set ``stop``; a second one ends the command at once."""
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _runs_already(run: "Run") -> McloudError:
+    holder = run.lock.holder()
+    pid = holder.pid if holder else "unknown"
+    return McloudError(
+        f"a {run.kind} called {run.name!r} runs already (pid {pid})",
+        remedy="stop it with `mcloud stop`, or give this one another --name",
+    )

@@ -1,0 +1,222 @@
+"""``mcloud dlq``: dead letters."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import McloudError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.clouds.ports import Queue
+    from mcloud.replication.deadletters import Letter
+
+SITE = Annotated[str, typer.Argument(help="Site.")]
+SHOWN = 200  # bytes of a body that cannot be read
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Dead letters: messages that could not be processed.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.add_typer(group, name="dlq")
+    command(group, "list")(list_)
+    for function in (show, redrive, drop):
+        command(group)(function)
+
+
+def list_(
+    session: Session,
+    site: SITE,
+    limit: Annotated[int, typer.Option(min=1, help="Letters to look at.")] = 100,
+) -> None:
+    """List dead letters, and why each is one."""
+    from rich.table import Table
+    from rich.text import Text
+
+    letters = _look(session, site, limit)
+    if session.output == "json":
+        session.print_json([letter.to_json() for letter in letters])
+        return
+    if not letters:
+        session.say(f"{site} has no dead letters")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "symbol", "ids", "trades", "deliveries", "why"):
+        table.add_column(
+            heading, justify="right" if heading in ("trades", "deliveries") else "left"
+        )
+    for letter in letters:
+        row = letter.to_json()
+        ids = f"{row['first_id']}-{row['last_id']}" if row["trades"] else ""
+        deliveries = "" if row["deliveries"] is None else str(row["deliveries"])
+        trades = str(row["trades"] or "")
+        table.add_row(row["id"], row["symbol"], ids, trades, deliveries, Text(_why(letter)))
+    session.print(table)
+    readable = sum(1 for letter in letters if not letter.reason)
+    if readable:
+        session.say(f"{readable} can be read; once the cause is gone: `mcloud dlq redrive {site}`")
+
+
+def show(
+    session: Session, site: SITE, letter: Annotated[str, typer.Argument(help="Its id, from list.")]
+) -> None:
+    """Show one dead letter."""
+    found = next((each for each in _look(session, site, 1000) if each.letter.id == letter), None)
+    if found is None:
+        raise McloudError(
+            f"{site} shows no dead letter {letter!r}",
+            remedy=f"see `mcloud dlq list {site}`; one that somebody has just taken is hidden for"
+            " two minutes",
+        )
+    if session.output == "json":
+        trades = found.envelope.trades if found.envelope else ()
+        body = [
+            {
+                "id": trade.id,
+                "price": str(trade.price),
+                "quantity": str(trade.quantity),
+                "time": trade.time,
+                "buyer_is_maker": trade.buyer_is_maker,
+            }
+            for trade in trades
+        ]
+        session.print_json({**found.to_json(), "content": body, "body": _plain(found)})
+        return
+    print(f"{found.letter.id}: {_why(found)}")
+    for name, value in sorted(found.letter.attributes.items()):
+        print(f"  {name}: {value!r}")
+    if found.envelope is None:
+        print(f"  {len(found.letter.body):,} bytes: {_plain(found)}")
+        return
+    for trade in found.envelope.trades:
+        print(f"  {trade.id}  {trade.time}  {trade.price} x {trade.quantity}")
+
+
+def redrive(
+    session: Session,
+    site: SITE,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send no more than so many.")] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Also those that cannot be read: they will come back.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Send dead letters to the queue again, after what was wrong is mended."""
+    from mcloud.cli.ask import agree
+    from mcloud.cli.progress import waiting
+    from mcloud.replication import deadletters
+
+    letters = _look(session, site, 1000)
+    count = sum(1 for letter in letters if all_ or not letter.reason)
+    some = f"{min(count, limit or count):,} of the {len(letters):,} dead letters seen"
+    again = sum(1 for letter in letters if letter.has_come_back)
+    if again:
+        session.warn(f"{again:,} of them were sent again before, and came back")
+    if dry_run or not count:
+        session.say(f"{some} on {site} would be sent again")
+        if len(letters) > count:
+            session.say("those that cannot be read stay; --all sends them too")
+        if session.output == "json":
+            session.print_json({"would_send": min(count, limit or count), "seen": len(letters)})
+        return
+    agree(session, f"send {some} on {site} to its queue again?", yes=yes)
+    queue = _queue(session, site)
+    with waiting(session, "sending") as tell:
+        done = deadletters.redrive(
+            queue, limit=limit, unreadable=all_, tell=lambda sent: tell(f"{sent:,}")
+        )
+    if session.output == "json":
+        session.print_json(
+            {
+                "sent": done.sent,
+                "unreadable": done.unreadable,
+                "came_back": done.came_back,
+                "refused": done.refused,
+            }
+        )
+    session.say(f"{len(done.sent):,} sent again")
+    if done.unreadable:
+        session.say(f"{len(done.unreadable):,} cannot be read, and stay")
+    if done.came_back:
+        session.warn(f"{len(done.came_back):,} came back at once: the cause is still there")
+    for id_, reason in done.refused.items():
+        session.warn(f"{id_}: {reason}")
+    if done.came_back or done.refused:
+        raise typer.Exit(3)
+
+
+def drop(
+    session: Session,
+    site: SITE,
+    confirm: Annotated[
+        int | None, typer.Option(min=0, help="How many there are, instead of typing it.")
+    ] = None,
+) -> None:
+    """Delete all dead letters of a site, once you have typed how many there are."""
+    import time
+
+    from mcloud.cli.ask import type_in
+    from mcloud.cli.progress import waiting
+    from mcloud.replication import deadletters
+
+    queue = _queue(session, site)
+    seen = len(_look(session, site, 10_000))
+    if not seen:
+        session.say(f"{site} has no dead letters")
+        return
+    typed = (
+        confirm
+        if confirm is not None
+        else _number(
+            type_in(
+                session,
+                f"{seen:,} dead letters of {site} will be deleted; type the number",
+                instead="--confirm COUNT",
+            )
+        )
+    )
+    if typed != seen:
+        raise UsageError(f"there are {seen} dead letters, not {typed}; nothing was deleted")
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    path = session.config.state / "dropped" / f"{site}-{stamp}.jsonl"
+    with waiting(session, "deleting"):
+        dropped = deadletters.drop(queue, seen, path)
+    if session.output == "json":
+        session.print_json({"dropped": dropped, "file": str(path)})
+    session.say(f"{dropped:,} deleted; what they held is in {path}")
+
+
+def _queue(session: Session, site: str) -> "Queue":
+    if "," in site:
+        raise UsageError("dlq takes one site")
+    return session.sites(site)[site].queue
+
+
+def _look(session: Session, site: str, limit: int) -> "list[Letter]":
+    from mcloud.cli.progress import waiting
+    from mcloud.replication.deadletters import read
+
+    queue = _queue(session, site)
+    with waiting(session, f"reading the dead letters of {site}"):
+        return sorted(map(read, queue.dead_letters(limit)), key=lambda each: each.letter.id)
+
+
+def _why(letter: "Letter") -> str:
+    why = letter.reason or "can be read: the function refused it for another reason, see its log"
+    return f"{why} (was sent again before)" if letter.has_come_back else why
+
+
+def _plain(letter: "Letter") -> str:
+    """The start of a body, with nothing in it that a terminal would act on."""
+    return repr(letter.letter.body[:SHOWN])[1:]
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text.replace(",", ""))
+    except ValueError:
+        raise UsageError(f"not a number: {text!r}; nothing was deleted") from None

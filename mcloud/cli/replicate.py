@@ -1,0 +1,126 @@
+"""``mcloud replicate``"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli import background
+from mcloud.cli.session import INTERRUPTED, Session, command
+from mcloud.errors import McloudError
+
+if TYPE_CHECKING:
+    from mcloud.replication.pair import Progress
+    from mcloud.replication.scope import Scope
+    from mcloud.runs import Run
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(replicate)
+
+
+def replicate(
+    session: Session,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Sites, comma-separated; all if left out.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Sites, comma-separated; all if left out.")] = None,
+    what: Annotated[str, typer.Option(help="candles, raw or both.")] = "candles,raw",
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to copy.")] = False,
+    name: Annotated[str, typer.Option(help="Of this replicator.")] = "replicator",
+    detach: Annotated[bool, typer.Option("--detach", help="Go on without this terminal.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="2/4: the second of four that share the symbols.")
+    ] = None,
+) -> None:
+    """Bring what one site has to the others, in every direction."""
+    from mcloud import config, runs
+    from mcloud.replication.replicate import AT_ONCE, FOLLOWING, document, open_pairs
+    from mcloud.replication.replicate import replicate as run_pairs
+    from mcloud.replication.scope import Scope
+
+    scope = Scope.parse(what, symbols, shard)
+    run = runs.run_of(session.config.state / "replicators", name)
+    if detach:
+        background.detach(session, run)
+        return
+    resources = config.resources(session.config)
+    sources, targets = (config.select(resources, wanted) for wanted in (from_, to))
+    sites = session.sites(",".join({*sources, *targets}))
+    stop = threading.Event()
+    with (
+        background.alone(run),
+        open_pairs(
+            sites,
+            sources,
+            targets,
+            session.config.state / "replication" / session.config.profile,
+            scope,
+            identities={each: str(resources[each].to_outputs()) for each in sites},
+            pauses=AT_ONCE if once else FOLLOWING,
+            log=run.logger(),
+        ) as pairs,
+        background.stopping(stop),
+        _watching(session, run, _about(run, scope, once)) as watch,
+    ):
+        ended = run_pairs(pairs, once=once, part=scope.part, stop=stop, progress=watch)
+    if session.output == "json":
+        session.print_json(document(_about(run, scope, once), ended))
+    else:
+        from mcloud.dashboard.replication import copied
+
+        session.print(copied(document({}, ended)["pairs"]))
+    if stop.is_set():
+        raise typer.Exit(INTERRUPTED)
+    if away := [each for each in ended if each.error]:
+        raise McloudError(
+            f"{away[0].source} to {away[0].target}: {away[0].error}",
+            remedy="what was copied stays; run it again to go on",
+        )
+
+
+def _about(run: "Run", scope: "Scope", once: bool) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "what": sorted(scope.what),
+        "symbols": None if scope.symbols is None else sorted(scope.symbols),
+        "shard": scope.part,
+        "once": once,
+    }
+
+
+@contextmanager
+def _watching(
+    session: Session, run: "Run", about: dict[str, Any]
+) -> "Iterator[Callable[[list[Progress]], None]]":
+    """Keep the state document and draw the panel, once a second and more often."""
+    import time
+
+    from rich.live import Live
+
+    from mcloud.dashboard.replication import panel
+    from mcloud.replication.replicate import document
+
+    due = 0.0
+
+    def watch(progress: "list[Progress]") -> None:
+        nonlocal due
+        state = document(about, progress)
+        if live:
+            live.update(panel(state), refresh=True)
+        if time.monotonic() < due:
+            return
+        due = time.monotonic() + 1.0
+        # A full disk has no room for this either; it must not end the run.
+        with suppress(OSError):
+            run.write(state)
+
+    live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
+    if live is None:
+        yield watch
+        return
+    with live:
+        yield watch

@@ -1,0 +1,124 @@
+"""``mcloud restore``"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.replication.restore import Estimate, Restored
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(restore)
+
+
+def restore(
+    session: Session,
+    site: Annotated[str, typer.Argument(help="The site to be filled.")],
+    source: Annotated[str, typer.Option("--from", help="The site that has the data.")],
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First hour, UTC: 2024-08-08 or 2024-08-08T23:00.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this hour.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="direct: copy; functions: have the site process the raw trades.")
+    ] = "direct",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Fill a site with what another one has; nothing is deleted, and it can go on later."""
+    from mcloud import config
+    from mcloud.cli.ask import agree
+    from mcloud.cli.progress import waiting
+    from mcloud.cli.verify import window_of
+    from mcloud.config import did_you_mean
+    from mcloud.replication.restore import ENGINES, Restore
+    from mcloud.replication.scope import Scope
+
+    if engine not in ENGINES:
+        hint = did_you_mean(engine, ENGINES)
+        raise UsageError(f"no engine {engine!r}; there is {', '.join(ENGINES)}{hint}")
+    scope, window = Scope.parse("candles,raw", symbols, None), window_of(start, end)
+    resources = config.resources(session.config)
+    target, origin = (_one(config.select(resources, name)) for name in (site, source))
+    if target == origin:
+        raise UsageError(f"{target} cannot be restored from itself")
+    sites = session.sites(f"{target},{origin}")
+    with waiting(session, f"restoring {target} from {origin}") as tell:
+        job = Restore(
+            sites[origin],
+            sites[target],
+            scope,
+            session.config.state / "replication" / session.config.profile,
+            window=window,
+            identities={name: str(resources[name].to_outputs()) for name in sites},
+            engine=engine,
+            tell=tell,
+        )
+        estimate = None if job.unfinished() else job.survey()
+    if estimate is None:
+        question = f"{job.unfinished():,} hours are left of an earlier run: go on?"
+    else:
+        question = "do this?"
+        _say(session, estimate, origin, target)
+    if dry_run or (estimate is not None and estimate.is_empty):
+        _end(session, job.unfinished(), estimate, None)
+        return
+    agree(session, question, yes=yes)
+    with job.locked(), waiting(session, f"restoring {target} from {origin}") as tell:
+        job.tell = tell
+        done = job.run(estimate)
+    _end(session, 0, estimate, done)
+
+
+def _one(names: list[str]) -> str:
+    if len(names) != 1:
+        raise UsageError("restore takes one site, and one with --from")
+    return names[0]
+
+
+def _say(session: Session, estimate: "Estimate", source: str, target: str) -> None:
+    if estimate.is_empty:
+        session.say(f"{target} lacks nothing that {source} has")
+        return
+    requests = ", ".join(f"{count:,} to {name}" for name, count in estimate.requests.items())
+    session.say(
+        f"{target} lacks something in {len(estimate.hours):,} hours of"
+        f" {len(estimate.symbols):,} symbols: {estimate.candles:,} candles,"
+        f" {estimate.objects:,} raw objects ({estimate.bytes:,} bytes), {estimate.trades:,} trades"
+    )
+    if estimate.damaged:
+        session.say(f"{estimate.damaged:,} of its raw objects are damaged, and written anew")
+    session.say(
+        f"estimate: {requests} requests, ${estimate.usd:,.4f} at list price, free tiers apart"
+    )
+
+
+def _end(
+    session: Session, unfinished: int, estimate: "Estimate | None", done: "Restored | None"
+) -> None:
+    if session.output == "json":
+        document: dict[str, Any] = {
+            "unfinished_hours": unfinished,
+            "estimate": None if estimate is None else estimate.to_json(),
+            "done": None if done is None else done.to_json(),
+        }
+        session.print_json(document)
+    if done is None:
+        return
+    session.say(
+        f"{done.hours:,} hours done: {done.candles:,} candles and {done.objects:,} raw objects"
+        f" written" + (f", {done.messages:,} messages sent" if done.messages else "")
+    )
+    for each in done.damaged:
+        session.warn(f"not copied, since damaged: {each}")
+    if done.left:
+        session.warn(
+            f"{done.left:,} hours still lack something: `mcloud verify` names it, unless it is"
+            " what has just come"
+        )
+        raise typer.Exit(3)

@@ -1,0 +1,143 @@
+"""``mcloud verify``"""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.clouds.ports import Site
+    from mcloud.replication.digest import Window
+    from mcloud.replication.repair import Fetch
+    from mcloud.replication.report import Report
+    from mcloud.replication.scope import Scope
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(verify)
+
+
+def verify(
+    session: Session,
+    sites: Annotated[
+        str | None, typer.Argument(help="Sites, comma-separated; all if left out.")
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First hour, UTC: 2024-08-08 or 2024-08-08T23:00.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this hour.")] = None,
+    what: Annotated[str, typer.Option(help="candles, raw or both.")] = "candles,raw",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Make every candle again from the raw trades.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend it: from other sites, raw trades, the exchange.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what --repair would do.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Compare the sites and name what is off; exit 3 where anything is."""
+    from mcloud.replication.scope import Scope
+
+    scope = Scope.parse(what, symbols, None)
+    if deep and not (scope.candles and scope.raw):
+        raise UsageError("--deep makes candles from raw trades: it needs both in --what")
+    window = window_of(start, end)
+    chosen = session.sites(sites)
+    report = _look(session, chosen, scope, window, deep)
+    mending: dict[str, Any] = {}
+    if (repair or dry_run) and not report.ok:
+        mending, report = _mend(session, chosen, report, scope, dry_run, yes)
+    if session.output == "json":
+        session.print_json({**report.to_json(), **({"repair": mending} if mending else {})})
+    elif not mending or mending["done"]:
+        _draw(session, report)
+    if not report.ok:
+        if not (repair or dry_run):
+            session.say("`mcloud verify --repair` shows what would mend it, and asks")
+        raise typer.Exit(3)
+
+
+def window_of(start: str | None, end: str | None) -> "Window":
+    """The hours that two options name; UsageError where they are none."""
+    from mcloud.cli.candles import moment
+    from mcloud.replication.digest import Window
+
+    begin = moment("--start", start) if start else None
+    until = moment("--end", end) if end else None
+    window = Window.around(begin, until)
+    if window.end <= window.start:
+        raise UsageError("--end is not after --start")
+    return window
+
+
+def _look(
+    session: Session, sites: "dict[str, Site]", scope: "Scope", window: "Window", deep: bool
+) -> "Report":
+    from mcloud.cli.progress import waiting
+    from mcloud.replication.verify import verify
+
+    with waiting(session, "verifying") as tell:
+        return verify(sites, scope, window, deep=deep, tell=tell)
+
+
+def _mend(
+    session: Session,
+    sites: "dict[str, Site]",
+    report: "Report",
+    scope: "Scope",
+    dry_run: bool,
+    yes: bool,
+) -> "tuple[dict[str, Any], Report]":
+    """What was planned and done, and what there is to be found after it."""
+    from mcloud.cli.ask import agree
+    from mcloud.cli.progress import waiting
+    from mcloud.replication.repair import plan, repair
+
+    fetch, exchange = _exchange(session)
+    with waiting(session, "planning"):
+        made = plan(report, sites, has_exchange=True)
+    mending: dict[str, Any] = {"exchange": exchange, "plan": made.to_json(), "done": None}
+    if session.output != "json":
+        from mcloud.dashboard.verify import plan_lines
+
+        _draw(session, report)
+        session.print("")
+        session.print(plan_lines(mending))
+    if dry_run or made.is_empty:
+        return mending, report
+    agree(session, "do this?", yes=yes)
+    with waiting(session, "mending") as tell:
+        done = repair(made, sites, fetch, tell=tell)
+    for problem in done.problems:
+        session.warn(problem)
+    mending["done"] = done.to_json()
+    mending["found"] = report.to_json()["findings"]
+    return mending, _look(session, sites, scope, report.window, report.deep)
+
+
+def _exchange(session: Session) -> "tuple[Fetch, str]":
+    """The history of the configured exchange, and its name."""
+    from mcloud.feed.binance.endpoints import API_KEY, DEFAULT, endpoints
+    from mcloud.feed.binance.rest import BinanceRest
+
+    given = session.config.exchange
+    where = endpoints(
+        given.get("name") or DEFAULT,
+        ws_url=given.get("ws_url", ""),
+        rest_url=given.get("rest_url", ""),
+    )
+    rest = BinanceRest(where, api_key=os.environ.get(API_KEY, ""))
+    return rest.trades_from, f"{where.name} ({where.rest_url})"
+
+
+def _draw(session: Session, report: "Report") -> None:
+    from mcloud.dashboard.verify import view
+
+    session.print(view(report.to_json()))

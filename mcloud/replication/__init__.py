@@ -1,0 +1,1 @@
+"""Keep sites equal, prove that they are, and bring back what one lost."""

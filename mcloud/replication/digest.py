@@ -1,0 +1,94 @@
+"""What sites say of an hour of candles in a few bytes, so that equal ones need no second look."""
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from itertools import groupby, takewhile
+from typing import NamedTuple
+
+from mcloud.clouds.ports import Archive, Site, Stored
+from mcloud.market.archive import HOUR, parse_key, prefix
+from mcloud.market.candle import Candle
+from mcloud.replication.candles import END
+from mcloud.replication.ids import Ids
+from mcloud.replication.scope import Scope
+
+
+class Window(NamedTuple):
+    """A range of time: whole hours, as the raw archive has them; ms since 1970."""
+
+    start: int = 0
+    end: int = END
+    """Not included."""
+
+    @classmethod
+    def around(cls, start: int | None, end: int | None) -> "Window":
+        """The hours that a range touches; None leaves a side open."""
+        return cls(
+            0 if start is None else start // HOUR * HOUR,
+            END if end is None else min(END, -(-end // HOUR) * HOUR),
+        )
+
+
+class Digest(NamedTuple):
+    """The candles of one symbol and hour; two stores with the same have the same."""
+
+    state: bytes
+    candles: int
+    ids: Ids
+
+
+ALL_TIME = Window()
+NOTHING = Digest(b"", 0, Ids())
+
+
+def digests(candles: Iterable[Candle]) -> dict[int, Digest]:
+    """By start of the hour, from the candles of one symbol by time.
+
+    It keeps a few hundred bytes an hour, however many candles there are.
+    """
+    return {hour: _digest(group) for hour, group in groupby(candles, _hour)}
+
+
+def _hour(candle: Candle) -> int:
+    return candle.start // HOUR * HOUR
+
+
+def _digest(candles: Iterable[Candle]) -> Digest:
+    # The ids alone will not do: a number may differ. They decide the fragments, which hold all.
+    state, count, ids = blake2b(digest_size=16), 0, Ids()
+    for candle in candles:
+        count += 1
+        state.update(f"{candle.start} {candle.encode_fragments()}\n".encode("ascii"))
+        for first, last in candle.runs:
+            ids.add(first, last)
+    return Digest(state.digest(), count, ids)
+
+
+def archived(
+    archive: Archive, symbol: str, window: Window, foreign: Callable[[str], None]
+) -> Iterator[tuple[int, list[Stored]]]:
+    """The raw objects by hour, an hour at a time; keys that are none of ours go to ``foreign``."""
+
+    def ours() -> Iterator[tuple[int, Stored]]:
+        for stored in archive.list(_folder(symbol, window)):
+            holding = parse_key(stored.key)
+            if holding is None:
+                foreign(stored.key)
+            elif window.start <= holding.hour < window.end:
+                yield holding.hour, stored
+
+    for hour, group in groupby(ours(), lambda pair: pair[0]):
+        yield hour, [stored for _, stored in group]
+
+
+def symbols(site: Site, scope: Scope) -> set[str]:
+    """What a site has anything of, as far as it is asked for, and what is asked for by name."""
+    beats = site.control.heartbeats()
+    names = {*site.archive.symbols(), *(beat.symbol for beat in beats), *(scope.symbols or ())}
+    return {name for name in names if scope.has(name)}
+
+
+def _folder(symbol: str, window: Window) -> str:
+    """As much of the keys as all hours of a window share."""
+    ends = zip(prefix(symbol, window.start), prefix(symbol, window.end - HOUR), strict=True)
+    return "".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], ends))

@@ -1,0 +1,83 @@
+"""Sets of trade ids, kept as runs: they grow with their holes, not with their ids."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+Run = tuple[int, int]
+"""First and last id of some without a hole."""
+
+
+class Ids:
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in runs:
+            self.add(first, last)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Disjoint, not even adjacent, ascending."""
+        return list(zip(self._firsts, self._lasts, strict=True))
+
+    @property
+    def count(self) -> int:
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def add(self, first: int, last: int) -> None:
+        """Add the ids from ``first`` to ``last``."""
+        # The runs that touch or overlap the new one become part of it.
+        begin = bisect_left(self._lasts, first - 1)
+        end = bisect_right(self._firsts, last + 1)
+        if begin < end:
+            first = min(first, self._firsts[begin])
+            last = max(last, self._lasts[end - 1])
+        self._firsts[begin:end] = [first]
+        self._lasts[begin:end] = [last]
+
+    def update(self, other: "Ids") -> None:
+        for first, last in other.runs:
+            self.add(first, last)
+
+    def covers(self, first: int, last: int) -> bool:
+        """True where it has every id from ``first`` to ``last``."""
+        at = bisect_right(self._firsts, first) - 1
+        return at >= 0 and last <= self._lasts[at]
+
+    def minus(self, other: "Ids") -> "Ids":
+        """The ids that are not in ``other``."""
+        rest = Ids()
+        for first, last in self.runs:
+            at = bisect_left(other._lasts, first)
+            while at < len(other._firsts) and other._firsts[at] <= last:
+                if first < other._firsts[at]:
+                    rest.add(first, other._firsts[at] - 1)
+                first = other._lasts[at] + 1
+                at += 1
+            if first <= last:
+                rest.add(first, last)
+        return rest
+
+    def common(self, other: "Ids") -> "Ids":
+        """The ids that both have."""
+        return self.minus(self.minus(other))
+
+    def holes(self) -> list[Run]:
+        """The runs of ids that are missing between the first and the last."""
+        return [
+            (last + 1, first - 1)
+            for last, first in zip(self._lasts[:-1], self._firsts[1:], strict=True)
+        ]
+
+    def __contains__(self, id_: int) -> bool:
+        return self.covers(id_, id_)
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ids) and self.runs == other.runs
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Ids({self.runs})"

@@ -1,0 +1,53 @@
+"""What sites are known to hold, so that they are not asked to write it again.
+
+What a replicator writes to a site comes back as a change of that site, and in mode ``both`` every
+site folds the same trades by itself. Each of these would cost a read for nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from mcloud.market.candle import Candle
+
+LIMIT = 100_000  # candles in each of two generations, some 200 bytes each
+
+States = Mapping[tuple[str, int], bytes]
+"""A digest of the state of a candle, by symbol and start."""
+
+
+def states(candles: Iterable[Candle]) -> States:
+    return {
+        (candle.symbol, candle.start): hashlib.blake2b(
+            candle.encode_fragments().encode("ascii"), digest_size=16
+        ).digest()
+        for candle in candles
+    }
+
+
+class Known:
+    """States that one site holds, or held and has added to: a site forgets no trade.
+
+    Used by several threads: the worst that a race does is to forget a state.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._recent: dict[tuple[str, int], bytes] = {}
+        self._older: dict[tuple[str, int], bytes] = {}
+
+    def add(self, held: States) -> None:
+        self._recent.update(held)
+        if len(self._recent) > self._limit:
+            self._older, self._recent = self._recent, {}
+
+    def lacking(self, wanted: States) -> States:
+        """Those that the site may not hold."""
+        return {
+            key: state
+            for key, state in wanted.items()
+            if (self._recent.get(key) or self._older.get(key)) != state
+        }
+
+    def forget(self) -> None:
+        """The site lost something after all."""
+        self._recent, self._older = {}, {}

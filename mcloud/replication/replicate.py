@@ -1,0 +1,163 @@
+"""All ordered pairs of some sites, each on its own: one that hangs holds up no other."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import McloudError, UsageError
+from mcloud.lock import Lock
+from mcloud.replication.known import Known
+from mcloud.replication.pair import Pair, Pauses, Progress
+from mcloud.replication.scope import Scope
+from mcloud.replication.state import State
+from mcloud.replication.workers import Workers
+
+THREADS = 8  # that carry the calls of a pair
+TICK = 0.25  # seconds between two reports of progress
+LAST_WORDS = 1.0  # seconds that a pair may take to end
+ATTEMPTS = 5  # at a site that is away, where there is to be one pass only
+NOTE = 10.0  # seconds between two notes of the lag on the target
+FOLLOWING = Pauses()
+AT_ONCE = Pauses(busy=0.0, idle=0.5, raw=0.0)
+
+
+@contextmanager
+def open_pairs(
+    sites: Mapping[str, Site],
+    sources: Sequence[str],
+    targets: Sequence[str],
+    folder: Path,
+    scope: Scope,
+    *,
+    identities: Mapping[str, str],
+    pauses: Pauses = FOLLOWING,
+    log: logging.Logger | None = None,
+) -> Iterator[list[Pair]]:
+    """Every pair from a source to another target, locked on this machine.
+
+    Args:
+        folder: where their states are.
+        identities: what is behind a site's name, such as its tables: where that is something else
+            than it was, everything is compared again.
+
+    Raises:
+        UsageError: there is no such pair.
+        McloudError: a pair is being replicated already.
+    """
+    names = [(source, target) for source in sources for target in targets if source != target]
+    if not names:
+        raise UsageError(
+            f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
+        )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = {name: Known() for name in sites}
+    with ExitStack() as open_:
+        pairs = []
+        for source, target in names:
+            path = folder / file_name(source, target, scope)
+            _lock(open_, path.with_suffix(".lock"), f"{source} to {target}")
+            state = State(path, f"{scope}, from {identities[source]} to {identities[target]}")
+            workers = Workers(THREADS)
+            open_.callback(workers.close)
+            pairs.append(
+                Pair(
+                    sites[source],
+                    sites[target],
+                    state,
+                    scope,
+                    known=known,
+                    workers=workers,
+                    pauses=pauses,
+                    log=log,
+                )
+            )
+        yield pairs
+
+
+def file_name(source: str, target: str, scope: Scope) -> str:
+    """One file a pair and share of the symbols, whatever the sites are called."""
+    number, of = scope.shard
+    part = "" if of == 1 else f"+{number + 1}-of-{of}"
+    return f"{quote(source, safe='')}+{quote(target, safe='')}{part}.sqlite"
+
+
+def replicate(
+    pairs: Sequence[Pair],
+    *,
+    once: bool = False,
+    part: str = "all",
+    stop: threading.Event | None = None,
+    progress: Callable[[list[Progress]], None] = lambda progress: None,
+) -> list[Progress]:
+    """Keep the targets up with their sources until ``stop``.
+
+    Args:
+        once: end when a pass of all pairs has moved nothing, or a site stays away.
+        part: see ``ports.Lag``.
+    """
+    stop = stop or threading.Event()
+    while True:
+        before = sum(pair.progress().moved for pair in pairs)
+        for pair in pairs:
+            pair.look_again()
+        threads = [
+            threading.Thread(
+                target=_run, args=(pair, once, part, stop), name=pair.name, daemon=True
+            )
+            for pair in pairs
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and not stop.wait(TICK):
+            progress([pair.progress() for pair in pairs])
+        # A call that hangs is not waited for: what it does is done again.
+        deadline = time.monotonic() + LAST_WORDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()) if stop.is_set() else None)
+        now = [pair.progress() for pair in pairs]
+        progress(now)
+        has_moved = sum(each.moved for each in now) > before
+        if stop.is_set() or not has_moved or any(pair.failures for pair in pairs):
+            return now
+
+
+def _run(pair: Pair, once: bool, part: str, stop: threading.Event) -> None:
+    noted = float("-inf")
+    while not stop.is_set():
+        wait = pair.step()
+        is_over = once and (pair.is_idle or pair.failures >= ATTEMPTS)
+        if is_over or time.monotonic() >= noted + NOTE:
+            noted = time.monotonic()
+            pair.note_lag(part)
+        if is_over:
+            return
+        stop.wait(wait)
+
+
+def _lock(open_: ExitStack, path: Path, name: str) -> None:
+    lock = Lock(path)
+    if open_.enter_context(lock.held()):
+        return
+    holder = lock.holder()
+    raise McloudError(
+        f"{name} is being replicated already (pid {holder.pid if holder else 'unknown'})",
+        remedy="see `mcloud ps`; end that one, or leave this pair out with --from and --to",
+    )
+
+
+def document(about: Mapping[str, Any], progress: Sequence[Progress]) -> dict[str, Any]:
+    """What a replicator says of itself once a second: plain values for ``ps`` and ``status``."""
+    return {
+        **about,
+        "pid": os.getpid(),
+        "at": time.time(),
+        "pairs": [asdict(each) for each in progress],
+    }

@@ -1,0 +1,137 @@
+"""What a comparison of sites found; plain values, the same for a person and for a program."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mcloud.market.candle import to_timestamp
+from mcloud.replication.digest import ALL_TIME, Window
+from mcloud.replication.ids import Ids, Run
+
+KINDS = {
+    "missing": "a candle that the site lacks and another one has",
+    "different": "a candle with fewer trades than another site has of that minute",
+    "disputed": "two contents under the same trade ids",
+    "wrong": "a candle that is not what its raw trades say",
+    "orphaned": "raw trades that are in no candle",
+    "unarchived": "trades that the site's raw archive lacks",
+    "incomplete": "trades that no site has, neither raw nor in a candle",
+    "damaged": "what cannot be read, or is not what its name says",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    kind: str
+    """Of KINDS."""
+    symbol: str
+    site: str = ""
+    """Where it is; empty where it is about all sites."""
+    start: int = 0
+    """Of the minute, for a candle; else of the hour; ms since 1970."""
+    runs: tuple[Run, ...] = ()
+    """The trade ids that it is about."""
+    key: str = ""
+    """Of a raw object."""
+    elsewhere: tuple[str, ...] = ()
+    """The sites that have what is missing here."""
+    why: str = ""
+
+    @property
+    def trades(self) -> int:
+        return Ids(self.runs).count
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "symbol": self.symbol,
+            "site": self.site or None,
+            "timestamp": to_timestamp(self.start),
+            "ids": [list(run) for run in self.runs],
+            "trades": self.trades,
+            "object": self.key or None,
+            "elsewhere": list(self.elsewhere),
+            "why": self.why,
+        }
+
+
+@dataclass
+class Tally:
+    """What a site has in the window."""
+
+    candles: int = 0
+    objects: int = 0
+    bytes: int = 0
+    foreign: int = 0
+    """Objects in the archive that are none of ours; they are left alone."""
+
+
+@dataclass(frozen=True)
+class Report:
+    what: tuple[str, ...]
+    window: Window
+    deep: bool
+    symbols: tuple[str, ...]
+    sites: Mapping[str, Tally]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    def of(self, kind: str, site: str | None = None) -> list[Finding]:
+        """The findings of a kind: all, or those that concern a site."""
+        return [
+            each
+            for each in self.findings
+            if each.kind == kind and (site is None or each.site in ("", site))
+        ]
+
+    def equal(self, site: str) -> int:
+        """The site's candles that are as they should be."""
+        off = {
+            (each.symbol, each.start)
+            for each in self.findings
+            if each.kind in ("different", "disputed", "wrong") and each.site in ("", site)
+        }
+        return self.sites[site].candles - len(off)
+
+    def to_json(self) -> dict[str, Any]:
+        start, end = self.window
+        return {
+            "ok": self.ok,
+            "what": list(self.what),
+            "deep": self.deep,
+            "start": None if start == ALL_TIME.start else to_timestamp(start),
+            "end": None if end == ALL_TIME.end else to_timestamp(end),
+            "symbols": list(self.symbols),
+            "sites": {
+                name: {
+                    "candles": tally.candles,
+                    "equal": self.equal(name),
+                    "raw_objects": tally.objects,
+                    "raw_bytes": tally.bytes,
+                    "foreign_objects": tally.foreign,
+                    **{kind: len(self.of(kind, name)) for kind in KINDS},
+                }
+                for name, tally in self.sites.items()
+            },
+            "findings": [each.to_json() for each in self.findings],
+        }
+
+
+def confirmed(first: Iterable[Finding], second: Iterable[Finding]) -> list[Finding]:
+    """What was off at both of two looks: the rest was on its way."""
+    again = {_identity(each): Ids(each.runs) for each in second}
+    found = []
+    for each in first:
+        if _identity(each) not in again:
+            continue
+        runs = tuple(Ids(each.runs).common(again[_identity(each)]).runs)
+        if runs or not each.runs:
+            found.append(replace(each, runs=runs))
+    return found
+
+
+def _identity(finding: Finding) -> tuple[str, str, str, int, str]:
+    return finding.kind, finding.symbol, finding.site, finding.start, finding.key

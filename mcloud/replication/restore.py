@@ -1,0 +1,445 @@
+"""Fills a site from another one: candles and raw trades, an hour of a symbol at a time.
+
+It only ever adds. An end at any moment leaves whole candles and objects, and the next run goes on
+with the hours that were not finished; at the end both sites are compared anew.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mcloud import files
+from mcloud.clouds.ports import Site
+from mcloud.cost.marginal import message_cost
+from mcloud.cost.prices import PRICES
+from mcloud.errors import McloudError, Unavailable
+from mcloud.lock import Lock
+from mcloud.market.archive import HOUR
+from mcloud.market.envelope import MAX_TRADES, Message, encode_all
+from mcloud.market.trade import Trade
+from mcloud.replication import raw
+from mcloud.replication.candles import merge_into, stream
+from mcloud.replication.digest import ALL_TIME, NOTHING, Window, digests
+from mcloud.replication.ids import Ids
+from mcloud.replication.repair import Plan, repair
+from mcloud.replication.report import Finding
+from mcloud.replication.scope import Scope
+from mcloud.replication.verify import NO_RAW, Hour, Look
+from mcloud.replication.workers import Workers
+
+THREADS = 8
+CANDLE = 1200  # bytes on their way, measured
+BATCH = 1000  # trades a message, as producers send them
+MESSAGE = 8 * 1024  # bytes of such a message
+MANY = 10**9  # messages this month: free tiers are used up
+PATIENCE = 120.0  # seconds without a new trade in a candle, after which functions are given up
+POLL = 0.5  # seconds
+
+ENGINES = ("direct", "functions")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is to be done, and what it takes; money at list price, free tiers apart."""
+
+    symbols: tuple[str, ...]
+    hours: tuple[Hour, ...]
+    """Those in which the target lacks something, by symbol and start."""
+    candles: int
+    """In these hours, at the source."""
+    trades: int
+    objects: int
+    """Raw ones, in these hours, at the source."""
+    bytes: int
+    """Of them."""
+    requests: Mapping[str, int]
+    """To the source, the target."""
+    usd: Decimal
+    damaged: int
+    """Objects of the target that are not what their name says, to be written anew."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.hours or self.damaged)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "symbols": list(self.symbols),
+            "hours": len(self.hours),
+            "candles": self.candles,
+            "trades": self.trades,
+            "raw_objects": self.objects,
+            "raw_bytes": self.bytes,
+            "requests": dict(self.requests),
+            "usd": float(round(self.usd, 6)),
+            "damaged_objects": self.damaged,
+        }
+
+
+@dataclass
+class Restored:
+    hours: int = 0
+    candles: int = 0
+    """That the target got, or has more of."""
+    objects: int = 0
+    bytes: int = 0
+    messages: int = 0
+    """Sent to the target's queue."""
+    damaged: list[str] = field(default_factory=list)
+    """Objects of the source that are not what their name says: they were not copied."""
+    left: int = 0
+    """Hours in which the target still lacks something."""
+
+    @property
+    def written(self) -> int:
+        return self.candles + self.objects + self.messages
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Restore:
+    """One restoration, under ``locked``.
+
+    Args:
+        folder: where the state is kept, that of the profile.
+        identities: what is behind the sites' names; where that changes, it begins anew.
+        engine: ``direct``, or ``functions``: the target's own functions process the raw trades.
+        workers: threads that work on hours.
+        patience: seconds that the functions may take without any progress.
+
+    Raises:
+        McloudError: the sites are the same; ``survey`` also where the source has less.
+    """
+
+    def __init__(
+        self,
+        source: Site,
+        target: Site,
+        scope: Scope,
+        folder: Path,
+        *,
+        window: Window = ALL_TIME,
+        identities: Mapping[str, str],
+        engine: str = "direct",
+        workers: int = THREADS,
+        patience: float = PATIENCE,
+        tell: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        if source.name == target.name or identities[source.name] == identities[target.name]:
+            raise McloudError(f"{source.name} and {target.name} are the same site")
+        self._source = source
+        self._target = target
+        self._scope = scope
+        self._folder = folder
+        self._window = window
+        self._engine = engine
+        self._threads = workers
+        self._patience = patience
+        self.tell = tell
+        pair = f"{quote(source.name, safe='')}+{quote(target.name, safe='')}"
+        what = [str(scope), *window, engine, identities[source.name], identities[target.name]]
+        self._state = _State(folder / f"restore+{pair}.jsonl", what)
+        self._lock = Lock(folder / f"restore+{pair}.lock")
+        self._damaged: list[Finding] = []
+        self.done = Restored()
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one that restores this pair on this machine."""
+        files.make_private(self._folder)
+        with self._lock.held() as is_mine:
+            if not is_mine:
+                holder = self._lock.holder()
+                pid = holder.pid if holder else "unknown"
+                raise McloudError(
+                    f"{self._target.name} is being restored from {self._source.name} already"
+                    f" (pid {pid})"
+                )
+            yield
+
+    def unfinished(self) -> int:
+        """Hours that an earlier run of the same left; 0 where there was none."""
+        return len(self._state.left())
+
+    def survey(self, *, is_first: bool = True) -> Estimate:
+        """Compare both sites, by hour, and say what there is to do.
+
+        Raises:
+            McloudError: at first, if the source has less than the target: it is not to be taken
+                for the truth. Later the target may have got new trades a moment before it.
+        """
+        sites = {self._source.name: self._source, self._target.name: self._target}
+        look = Look(sites, self._scope, self._window, False, self.tell)
+        with closing(Workers(THREADS)) as readers, closing(Workers(THREADS)) as walkers:
+            look.read_all(readers, walkers)
+        self._damaged = [f for f in look.found if f.key and f.site == self._target.name]
+        if is_first:
+            self._refuse_less(look)
+        return self._estimate(look)
+
+    def run(self, estimate: Estimate | None = None) -> Restored:
+        """Do what the estimate says, or what an earlier run left, and compare again.
+
+        Raises:
+            Unavailable: a site is away, or its functions do not process what they are sent; the
+                next run goes on.
+        """
+        self._state.begin(self._state.left() if estimate is None else estimate.hours)
+        engine = self._engine
+        while True:
+            before = self.done.written
+            self._mend_damaged()
+            self._work(self._state.left(), engine)
+            estimate = self.survey(is_first=False)
+            self.done.left = len(estimate.hours)
+            self._state.begin(estimate.hours)
+            # What is left to the functions is in no raw trades: nothing for them.
+            engine = "direct"
+            if estimate.is_empty or self.done.written == before:
+                break
+        self._state.end()
+        return self.done
+
+    # What there is to do
+
+    def _refuse_less(self, look: Look) -> None:
+        seen = {}
+        for site in (self._source, self._target):
+            candles = sum(each.get(site.name, NOTHING).ids.count for each in look.candles.values())
+            archived = sum(each.get(site.name, NO_RAW).ids.count for each in look.raw.values())
+            seen[site.name] = candles, archived
+        here, there = seen[self._source.name], seen[self._target.name]
+        if any(mine < theirs for mine, theirs in zip(here, there, strict=True)):
+            words = [
+                f"{name} has {candles:,} trades in candles and {archived:,} raw"
+                for name, (candles, archived) in seen.items()
+            ]
+            raise McloudError(
+                f"{self._source.name} has less than {self._target.name}: {', '.join(words)}",
+                remedy="name the emptied site first; or give a range of time where it has more;"
+                " `mcloud replicate --once` brings each what the other has",
+            )
+
+    def _estimate(self, look: Look) -> Estimate:
+        here, there = self._source.name, self._target.name
+        hours = []
+        candles = trades = objects = size = 0
+        for hour in sorted({*look.candles, *look.raw}):
+            mine = look.candles.get(hour, {}).get(here, NOTHING)
+            theirs = look.candles.get(hour, {}).get(there, NOTHING)
+            raw_here = look.raw.get(hour, {}).get(here, NO_RAW)
+            raw_there = look.raw.get(hour, {}).get(there, NO_RAW)
+            lacks_raw = bool(raw_here.ids.minus(raw_there.ids))
+            lacks_candles = bool(mine.ids.minus(theirs.ids))
+            if not (lacks_raw or lacks_candles):
+                continue
+            hours.append(hour)
+            candles += mine.candles * lacks_candles
+            trades += max(raw_here.ids.count, mine.ids.count)
+            objects += raw_here.objects * lacks_raw
+            size += raw_here.bytes * lacks_raw
+        usd = {"direct": self._usd, "functions": self._usd_of_functions}[self._engine]
+        messages = -(-trades // BATCH)
+        writes = candles + objects if self._engine == "direct" else messages
+        return Estimate(
+            tuple(look.symbols),
+            tuple(hours),
+            candles,
+            trades,
+            objects,
+            size,
+            {here: candles + objects + 2 * len(hours), there: writes + 2 * len(hours)},
+            usd(candles, objects, size, messages),
+            len(self._damaged),
+        )
+
+    def _usd(self, candles: int, objects: int, size: int, messages: int) -> Decimal:
+        leaves = self._source.cloud != self._target.cloud
+        return (
+            _price(self._source.cloud, "read_candle", candles)
+            + _price(self._source.cloud, "read_object", objects)
+            + _price(self._source.cloud, "egress", (size + candles * CANDLE) * leaves)
+            + _price(self._target.cloud, "write_candle", candles)
+            + _price(self._target.cloud, "write_object", objects)
+        )
+
+    def _usd_of_functions(self, candles: int, objects: int, size: int, messages: int) -> Decimal:
+        leaves = self._source.cloud != self._target.cloud
+        return (
+            _price(self._source.cloud, "read_object", objects)
+            + _price(self._source.cloud, "egress", messages * MESSAGE * leaves)
+            + messages * message_cost(self._target.cloud, MESSAGE, MANY)
+        )
+
+    # Doing it
+
+    def _mend_damaged(self) -> None:
+        """Write the target's damaged objects anew, from the source."""
+        sites = {self._source.name: self._source, self._target.name: self._target}
+        done = repair(Plan(replace=self._damaged), sites)
+        self.done.objects += done.replaced
+        self.done.damaged += [each for each in done.problems if each not in self.done.damaged]
+
+    def _work(self, hours: Sequence[Hour], engine: str) -> None:
+        step = {"direct": self._copy_hour, "functions": self._send_hour}[engine]
+        count, failed = len(hours), threading.Event()
+        with closing(Workers(self._threads)) as workers, closing(Workers(THREADS)) as copiers:
+
+            def one(hour: Hour) -> None:
+                nonlocal count
+                if failed.is_set():
+                    return
+                try:
+                    step(hour, copiers)
+                except BaseException:
+                    # The others would wait for the same site, one after the other.
+                    failed.set()
+                    raise
+                with self._changing:
+                    self._state.note(hour)
+                    self.done.hours += 1
+                    count -= 1
+                self.tell(f"{count:,} hours left")
+
+            workers.map(one, hours)
+
+    def _copy_hour(self, hour: Hour, copiers: Workers) -> None:
+        symbol, start = hour
+        if self._scope.raw:
+            # The raw trades first: a candle without them is what nobody can make again.
+            here, there = self._source.archive, self._target.archive
+            copied = raw.copy(here, there, raw.lacking(here, there, symbol, start), copiers)
+            with self._changing:
+                self.done.objects += copied.objects
+                self.done.bytes += copied.bytes
+                new = (key for key in copied.damaged if key not in self.done.damaged)
+                self.done.damaged += new
+        if self._scope.candles:
+            window = Window(start, start + HOUR)
+            found = list(stream(self._source.candles, symbol, *window, self._unreadable))
+            left = self._target.candles.create(found)
+            merged = [merge_into(self._target.candles, each).changed for each in left]
+            with self._changing:
+                self.done.candles += len(found) - len(left) + sum(merged)
+
+    def _send_hour(self, hour: Hour, copiers: Workers) -> None:
+        """Have the target's functions do the work, and wait until they have."""
+        symbol, start = hour
+        archive = self._source.archive
+        held = raw.holdings(archive, symbol, start)
+        contents = copiers.map(lambda each: raw.read(archive, each.key), held)
+        trades: set[Trade] = set()
+        for stored, content in zip(held, contents, strict=True):
+            if content is None:
+                with self._changing:
+                    self.done.damaged.append(stored.key)
+            else:
+                trades.update(content)
+        messages = envelopes(trades)
+        unsent = self._target.queue.send(messages)
+        if unsent:
+            raise Unavailable(f"the queue of {self._target.name}: {unsent[0].reason}")
+        with self._changing:
+            self.done.messages += len(messages)
+        self._await(hour, raw.ids_of(trades))
+
+    def _await(self, hour: Hour, wanted: Ids) -> None:
+        symbol, start = hour
+        missing, changed = -1, time.monotonic()
+        while True:
+            window = Window(start, start + HOUR)
+            found = digests(stream(self._target.candles, symbol, *window, self._unreadable))
+            left = wanted.minus(found.get(start, NOTHING).ids).count
+            if not left:
+                return
+            if left != missing:
+                missing, changed = left, time.monotonic()
+            if time.monotonic() > changed + self._patience:
+                raise Unavailable(
+                    f"the functions of {self._target.name} have not processed {left:,} trades of"
+                    f" {symbol} for {self._patience:g} s",
+                    remedy=f"see `mcloud dlq list {self._target.name}` and the function's log;"
+                    " run it again to go on",
+                )
+            time.sleep(POLL)
+
+    def _unreadable(self, start: int, why: str) -> None:
+        with self._changing:
+            if why not in self.done.damaged:
+                self.done.damaged.append(why)
+
+
+def envelopes(trades: set[Trade]) -> list[Message]:
+    """Messages as producers send them; trades that disagree under one id part into several."""
+    left = sorted(trades, key=lambda trade: trade.id)
+    messages: list[Message] = []
+    while left:
+        batch: list[Trade] = []
+        later: list[Trade] = []
+        for trade in left:
+            (later if batch and batch[-1].id == trade.id else batch).append(trade)
+        for begin in range(0, len(batch), min(BATCH, MAX_TRADES)):
+            messages += encode_all(batch[begin : begin + BATCH])
+        left = later
+    return messages
+
+
+class _State:
+    """The hours to do, and those that are done, a line each; a line that is cut says nothing."""
+
+    def __init__(self, path: Path, what: Sequence[object]) -> None:
+        self._path = path
+        self._header = json.dumps(["restore", *what])
+
+    def left(self) -> list[Hour]:
+        """What is still to be done; nothing where nothing like this was begun."""
+        try:
+            header, planned, *done = self._path.read_text().splitlines() or ["", ""]
+        except (OSError, ValueError):
+            return []
+        if header != self._header:
+            return []
+        finished = set(done)
+        return [
+            (symbol, start)
+            for symbol, start in json.loads(planned)
+            if json.dumps((symbol, start)) not in finished
+        ]
+
+    def begin(self, hours: Sequence[Hour]) -> None:
+        files.write(self._path, f"{self._header}\n{json.dumps(hours)}\n")
+
+    def note(self, hour: Hour) -> None:
+        """The target has it."""
+        with self._path.open("a") as file:
+            file.write(f"{json.dumps(hour)}\n")
+
+    def end(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+_METERS = {
+    ("aws", "read_candle"): ("dynamodb_reads", 1),
+    ("aws", "write_candle"): ("dynamodb_writes", 2),  # units: a candle is between 1 and 2 KB
+    ("aws", "read_object"): ("s3_gets", 1),
+    ("aws", "write_object"): ("s3_puts", 1),
+    ("gcp", "read_candle"): ("firestore_reads", 1),
+    ("gcp", "write_candle"): ("firestore_writes", 1),
+    ("gcp", "read_object"): ("gcs_class_b", 1),
+    ("gcp", "write_object"): ("gcs_class_a", 1),
+}
+
+
+def _price(cloud: str, what: str, count: int) -> Decimal:
+    meter, units = _METERS.get((cloud, what), (f"{what}_bytes", 1))
+    price = PRICES[cloud, meter]
+    return count * units * price.usd / price.per

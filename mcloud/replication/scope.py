@@ -1,0 +1,54 @@
+"""What a replicator carries: candles, raw trades or both, of all symbols or some."""
+
+import zlib
+from dataclasses import dataclass
+
+from mcloud.errors import UsageError
+
+WHAT = ("candles", "raw")
+
+
+@dataclass(frozen=True)
+class Scope:
+    what: frozenset[str] = frozenset(WHAT)
+    symbols: frozenset[str] | None = None
+    """None is all."""
+    shard: tuple[int, int] = (0, 1)
+    """Which, from 0, and of how many: told apart by a hash of the symbol, as producers do."""
+
+    @classmethod
+    def parse(cls, what: str, symbols: str | None, shard: str | None) -> "Scope":
+        """Read the options of a command line; UsageError for what they cannot be."""
+        wanted = frozenset(what.replace(",", " ").split())
+        if not wanted or wanted - set(WHAT):
+            raise UsageError(f"cannot replicate {what!r}; there is {', '.join(WHAT)}")
+        names = frozenset(symbols.replace(",", " ").upper().split()) if symbols else None
+        if symbols and not names:
+            raise UsageError(f"no symbol is named in {symbols!r}")
+        number, _, of = (shard or "1/1").partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise UsageError(f"not a shard: {shard!r}; such as 2/4, the second of four")
+        return cls(wanted, names, (int(number) - 1, int(of)))
+
+    @property
+    def candles(self) -> bool:
+        return "candles" in self.what
+
+    @property
+    def raw(self) -> bool:
+        return "raw" in self.what
+
+    @property
+    def part(self) -> str:
+        """The share in words: ``all``, or such as ``2/4``."""
+        number, of = self.shard
+        return "all" if of == 1 else f"{number + 1}/{of}"
+
+    def has(self, symbol: str) -> bool:
+        number, of = self.shard
+        is_named = self.symbols is None or symbol in self.symbols
+        return is_named and zlib.crc32(symbol.encode()) % of == number
+
+    def __str__(self) -> str:
+        names = "all symbols" if self.symbols is None else " ".join(sorted(self.symbols))
+        return f"{' '.join(sorted(self.what))} of {names}, shard {self.part}"

@@ -1,0 +1,161 @@
+"""What a pair remembers across its ends, however it ends: SQLite, one file a pair.
+
+It is written after the target has the data. So a kill at any moment repeats work, which changes
+nothing, and skips none. What is lost with a damaged file is a comparison of the sites, no data.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcloud.errors import Unavailable
+
+_SCHEMA = """
+BEGIN;
+CREATE TABLE IF NOT EXISTS checkpoint (
+    scope TEXT PRIMARY KEY, position TEXT NOT NULL, as_of REAL NOT NULL, compared INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS compared (
+    scope TEXT, symbol TEXT, until INTEGER NOT NULL, PRIMARY KEY (scope, symbol)
+);
+CREATE TABLE IF NOT EXISTS marks (
+    scope TEXT, symbol TEXT, hour INTEGER, since REAL NOT NULL, PRIMARY KEY (scope, symbol, hour)
+);
+COMMIT;
+"""
+
+
+Marks = Mapping[tuple[str, int], float]
+"""Hours whose raw trades the target may lack, by symbol and start (ms): when the source began to
+have them, in seconds since 1970 by its own clock; 0 where that may be any time ago."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    position: str
+    """In the source's changes: the target has the candles of everything before it."""
+    as_of: float
+    """Everything that changed before it is in the target; seconds since 1970, by the source."""
+    is_compared: bool
+    """True where the target also has what the source had before the first position."""
+
+
+class State:
+    """Used by one thread of one process; ``scope`` says what is replicated from where to where.
+
+    Another scope (other symbols, another table behind the site's name) begins with nothing.
+    """
+
+    def __init__(self, path: Path, scope: str) -> None:
+        self._path = path
+        self._scope = scope
+        self.was_damaged = False
+        try:
+            self._db = _connect(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise _unavailable(path, error) from error
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._db = _connect(path)
+            self.was_damaged = True
+
+    def close(self) -> None:
+        self._db.close()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Where to go on; None where the pair has never begun."""
+        row = self._row("SELECT position, as_of, compared FROM checkpoint WHERE scope = ?")
+        return None if row is None else Checkpoint(row[0], row[1], bool(row[2]))
+
+    def begin(self, position: str) -> None:
+        """Follow from here, and compare everything that was before."""
+        with self._writing() as db:
+            db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
+            db.execute("REPLACE INTO checkpoint VALUES (?, ?, 0, 0)", (self._scope, position))
+
+    def advance(self, position: str, as_of: float, marks: Marks) -> None:
+        """The target has the candles of a page; the raw trades of these hours are yet to come."""
+        with self._writing() as db:
+            self._mark(db, marks)
+            db.execute(
+                "UPDATE checkpoint SET position = ?, as_of = ? WHERE scope = ?",
+                (position, as_of, self._scope),
+            )
+
+    def compared_until(self, symbol: str) -> int:
+        """Candles of the symbol before this are compared, ms."""
+        row = self._row("SELECT until FROM compared WHERE scope = ? AND symbol = ?", symbol)
+        return 0 if row is None else int(row[0])
+
+    def note_compared(self, symbol: str, until: int, marks: Marks) -> None:
+        """The target has the source's candles of a symbol before ``until`` (ms)."""
+        with self._writing() as db:
+            self._mark(db, marks)
+            db.execute("REPLACE INTO compared VALUES (?, ?, ?)", (self._scope, symbol, until))
+
+    def finish_comparison(self) -> None:
+        with self._writing() as db:
+            db.execute("UPDATE checkpoint SET compared = 1 WHERE scope = ?", (self._scope,))
+            db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
+
+    def marks(self) -> Marks:
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT symbol, hour, since FROM marks WHERE scope = ?", (self._scope,)
+            )
+            return {(symbol, hour): since for symbol, hour, since in rows}
+
+    def clear(self, symbol: str, hour: int) -> None:
+        """The target has all raw trades that the source had of an hour when it was marked."""
+        with self._writing() as db:
+            db.execute(
+                "DELETE FROM marks WHERE scope = ? AND symbol = ? AND hour = ?",
+                (self._scope, symbol, hour),
+            )
+
+    def _mark(self, db: sqlite3.Connection, marks: Marks) -> None:
+        db.executemany(
+            "INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)",
+            [(self._scope, *hour, since) for hour, since in marks.items()],
+        )
+
+    def _row(self, query: str, *values: object) -> tuple[str, float, int] | None:
+        with self._translated():
+            row: tuple[str, float, int] | None = self._db.execute(
+                query, (self._scope, *values)
+            ).fetchone()
+        return row
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._translated(), self._db:
+            self._db.execute("BEGIN")
+            yield self._db
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _unavailable(self._path, error) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_SCHEMA)
+        if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("quick_check")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _unavailable(path: Path, error: sqlite3.Error) -> Unavailable:
+    return Unavailable(f"{path} cannot be written: {error}")

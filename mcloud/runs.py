@@ -1,0 +1,186 @@
+"""What runs on this machine for long: what each says of itself, and how it is stopped.
+
+A run is a folder, such as ``.mcloud/producers/NAME``: its lock, its log, whatever else is its own,
+and ``state.json``, written every second and left behind at the end.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import IO, Any
+
+from mcloud.errors import McloudError, UsageError
+from mcloud.lock import Lock
+
+KINDS = ("producers", "replicators")
+LOG_BYTES, LOG_FILES = 5_000_000, 3
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def kind(self) -> str:
+        """``producer`` or ``replicator``."""
+        return self.folder.parent.name.removesuffix("s")
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.kind}.log"
+
+    @property
+    def lock(self) -> Lock:
+        return Lock(self.folder / "lock")
+
+    def create(self) -> None:
+        for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def read(self) -> dict[str, Any]:
+        """What it last said of itself; empty before that."""
+        try:
+            state: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return state
+
+    def write(self, state: dict[str, Any]) -> None:
+        fresh = self.folder / "state.tmp"
+        fresh.write_text(json.dumps(state))
+        os.replace(fresh, self.folder / "state.json")
+
+    def logger(self) -> logging.Logger:
+        """Writes to the log, which is rotated."""
+        logger = logging.getLogger(f"mcloud.{self.kind}.{self.name}")
+        handler = RotatingFileHandler(self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        return logger
+
+
+def run_of(folder: Path, name: str) -> Run:
+    """The run called ``name``; UsageError for a name that is none."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"not a name: {name!r}; letters, digits, - and _ make one")
+    return Run(folder / name)
+
+
+def all_runs(folder: Path) -> list[Run]:
+    """Every run that left something, by name."""
+    if not folder.is_dir():
+        return []
+    return [Run(each) for each in sorted(folder.iterdir()) if each.is_dir()]
+
+
+def runs_called(state: Path, name: str | None, *kinds: str) -> list[Run]:
+    """The runs of some kinds, or those called ``name``, that left something; all kinds by default.
+
+    Raises:
+        UsageError: no run can be called so.
+    """
+    folders = [state / kind for kind in kinds or KINDS]
+    if name is None:
+        return [run for folder in folders for run in all_runs(folder)]
+    return [run for run in (run_of(folder, name) for folder in folders) if run.folder.is_dir()]
+
+
+def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
+    """Start ``mcloud`` with these arguments in a session of its own; returns its process id.
+
+    Raises:
+        McloudError: it ended within ``patience`` seconds, before it was running.
+    """
+    run.create()
+    console = run.folder / "console.log"
+    with console.open("wb") as output:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "mcloud", *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if process.poll():
+            words = console.read_text(errors="replace").strip().splitlines()
+            raise McloudError(
+                f"the {run.kind} ended at once: {words[-1] if words else 'it said nothing'}"
+            )
+        # One that has little to do may have done it by now.
+        if process.returncode == 0 or run.read().get("pid") == process.pid:
+            break
+        time.sleep(0.05)
+    return process.pid
+
+
+def stop(run: Run, *, now: bool, patience: float) -> bool:
+    """Ask a run to end in order, or end it at once; False where it does not run.
+
+    Raises:
+        McloudError: it still runs after ``patience`` seconds.
+    """
+    import psutil
+
+    process = run.lock.holder()
+    if process is None:
+        return False
+    with suppress(psutil.NoSuchProcess):  # it has just ended
+        (process.kill if now else process.terminate)()
+    deadline = time.monotonic() + patience
+    while run.lock.is_held():
+        if time.monotonic() >= deadline:
+            raise McloudError(
+                f"the {run.kind} {run.name} (pid {process.pid}) still works on what it has",
+                remedy="wait, or end it with `mcloud stop --now`: the next run goes on from there",
+            )
+        time.sleep(0.05)
+    return True
+
+
+def tail(path: Path, lines: int, *, follow: bool) -> Iterator[str]:
+    """The last lines of a log and, with ``follow``, those that are added, across rotations."""
+    with ExitStack() as files:
+        file = files.enter_context(path.open("rb"))
+        yield from map(_text, deque(file, lines))
+        rest = b""
+        while follow:
+            # Looked at before reading: what the old file got before it was rotated comes first.
+            is_rotated = _is_rotated(path, file)
+            for line in file:
+                rest += line
+                if rest.endswith(b"\n"):
+                    yield _text(rest)
+                    rest = b""
+            if is_rotated:
+                files.close()
+                file = files.enter_context(path.open("rb"))
+            else:
+                time.sleep(0.2)
+
+
+def _is_rotated(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False  # not yet: the new one is just being made
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\n")

@@ -1,0 +1,243 @@
+"""Replication between embedded clouds, beside the barest way to do the same, in one run.
+
+Run with ``pytest -m benchmark -s tests/benchmarks/test_replication.py``.
+"""
+
+import random
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud.firestore_v1.bulk_writer import BulkWriterOptions
+from replication.stores import fresh
+
+from mcloud.clouds import open_site
+from mcloud.clouds.aws.candles import _encode
+from mcloud.clouds.ports import Site
+from mcloud.clouds.resources import AwsResources, GcpResources
+from mcloud.feed.simulate import Simulate
+from mcloud.local.state import State
+from mcloud.market.archive import ArchiveObject, pack
+from mcloud.market.candle import MINUTE, Candle, fold
+from mcloud.market.trade import Trade
+from mcloud.processor.ingest import ingest
+from mcloud.replication.pair import Pair
+from mcloud.replication.replicate import AT_ONCE, FOLLOWING, open_pairs, replicate
+from mcloud.replication.scope import Scope
+
+pytestmark = pytest.mark.benchmark
+
+START = 1_723_161_180_000
+CANDLES = 50_000
+TRADES_A_CANDLE = 20
+OBJECTS = 5_000
+THREADS = 8
+
+
+def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
+    sites = open_all(embedded, "aws", "gcp")
+    candles = [candle(number) for number in range(CANDLES)]
+    fill(sites["aws"], candles)
+    beat_archive(sites["aws"])
+    bare = seconds(partial(bulk_write, sites["gcp"], candles))
+    with opened(sites, tmp_path, "candles") as (pair,):
+        ours = seconds(partial(compare, pair))
+        written = pair.progress().written
+    rate, bare_rate = CANDLES / ours, CANDLES / bare
+    print(
+        f"\ncandles from DynamoDB to Firestore: {rate:,.0f}/s; bare bulk writer "
+        f"{bare_rate:,.0f}/s; ratio {rate / bare_rate:.2f}"
+    )
+    assert written == CANDLES
+    assert rate >= 0.8 * bare_rate
+
+
+def test_raw_objects(embedded: State, tmp_path: Path) -> None:
+    resources = fresh(embedded, "aws", "gcp", "gcp-copied")
+    sites = {name: open_site(name, each) for name, each in resources.items()}
+    source = sites["aws"].archive
+    keys = fill_raw(source)
+    size = sum(stored.size for stored in source.list("raw/"))
+    rates = {}
+
+    def copy(key: str) -> None:
+        sites["gcp-copied"].archive.put(ArchiveObject(key, source.get(key)))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        rates["bare threads"] = OBJECTS / seconds(lambda: list(pool.map(copy, keys)))
+    pair_of = {name: sites[name] for name in ("aws", "gcp")}
+    with opened(pair_of, tmp_path, "raw") as pairs:
+        rates["ours"] = OBJECTS / seconds(lambda: replicate(pairs, once=True))
+        assert pairs[0].progress().objects == OBJECTS
+    if shutil.which("rclone"):
+        to = fresh(embedded, "gcp-rclone")["gcp-rclone"]
+        rates["rclone"] = OBJECTS / seconds(lambda: rclone(resources["aws"], to, tmp_path))
+        assert len(list(open_site("gcp-rclone", to).archive.list("raw/"))) == OBJECTS
+    words = ", ".join(f"{name} {rate:,.0f}/s" for name, rate in rates.items())
+    bare = rates["ours"] / rates["bare threads"]
+    print(f"\n{OBJECTS:,} objects of {size / OBJECTS:,.0f} B: {words}; {bare:.2f} of bare threads")
+    if "rclone" not in rates:
+        pytest.skip("no rclone to hold it against")
+    assert rates["ours"] >= rates["rclone"]
+
+
+def test_steady_state(embedded: State, tmp_path: Path) -> None:
+    """30 trades a second for half a minute, half of them to each site."""
+    sites = open_all(embedded, "aws", "gcp")
+    stop = threading.Event()
+    lags: list[float] = []
+    market = Simulate(["BTCUSDT"], seed=3, start_time=START, count=900, rate=30)
+    trades = list(market)
+    with opened(sites, tmp_path, "candles,raw", both=True) as pairs:
+        running = threading.Thread(target=replicate, args=(pairs,), kwargs={"stop": stop})
+        running.start()
+        begin = time.monotonic()
+        for second in range(30):
+            name, other = ("aws", "gcp") if second % 2 else ("gcp", "aws")
+            part = trades[30 * second : 30 * (second + 1)]
+            ingest(part, sites[name].archive, sites[name].candles)
+            lags.append(seconds(partial(wait_for, sites[other], part)))
+            time.sleep(max(0.0, begin + second + 1 - time.monotonic()))
+        stop.set()
+        running.join()
+    lags.sort()
+    p50, p95 = lags[len(lags) // 2], lags[int(len(lags) * 0.95)]
+    print(
+        f"\nfrom one site's candle to the other's at 30 trades/s: p50 {p50:.2f} s, p95 {p95:.2f} s"
+    )
+    assert p95 < 2
+
+
+def open_all(clouds: State, *names: str) -> dict[str, Site]:
+    return {name: open_site(name, each) for name, each in fresh(clouds, *names).items()}
+
+
+@contextmanager
+def opened(
+    sites: dict[str, Site], folder: Path, what: str, *, both: bool = False
+) -> Iterator[list[Pair]]:
+    """The pair from the first to the second site, or both directions."""
+    names = list(sites)
+    with open_pairs(
+        sites,
+        names if both else names[:1],
+        names,
+        folder,
+        Scope.parse(what, None, None),
+        identities=dict.fromkeys(names, ""),
+        pauses=FOLLOWING if both else AT_ONCE,
+    ) as pairs:
+        yield pairs
+
+
+def compare(pair: Pair) -> None:
+    """Work until the target has all that the source had in the beginning."""
+    while pair.progress().phase != "following":
+        time.sleep(pair.step())
+        assert not pair.progress().error
+
+
+def candle(number: int) -> Candle:
+    start = START + number * MINUTE
+    first = 3_735_683_259 + number * TRADES_A_CANDLE
+    trades = [
+        Trade("BTCUSDT", first + n, Decimal("61837.63") + n, Decimal("0.02"), start + n, True)
+        for n in range(TRADES_A_CANDLE)
+    ]
+    return fold(Candle("BTCUSDT", start), trades).candle
+
+
+def fill(site: Site, candles: Sequence[Candle]) -> None:
+    """Without conditions, 25 a request: DynamoDB's own bulk way."""
+    client, table = site.candles._client, site.candles._table  # type: ignore[attr-defined]
+
+    def put(some: Sequence[Candle]) -> None:
+        requests = [{"PutRequest": {"Item": _encode(each, 1)}} for each in some]
+        client.batch_write_item(RequestItems={table: requests})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, [candles[n : n + 25] for n in range(0, len(candles), 25)]))
+
+
+def beat_archive(site: Site) -> None:
+    """Make the symbol known: a site's symbols are those of its archive."""
+    for item in pack([Trade("BTCUSDT", 1, Decimal(1), Decimal(1), START, True)]):
+        site.archive.put(item)
+
+
+def bulk_write(site: Site, candles: Sequence[Candle]) -> None:
+    client: Any = site.candles._client  # type: ignore[attr-defined]
+    collection = client.collection(f"{site.name}-bare-{time.time_ns()}")
+    everything = BulkWriterOptions(initial_ops_per_second=10**9, max_ops_per_second=10**9)
+    writer = client.bulk_writer(everything)
+    for each in candles:
+        writer.set(collection.document(f"{each.symbol}_{each.timestamp}"), each.to_record())
+    writer.close()
+
+
+def fill_raw(archive: Any) -> list[str]:
+    """Objects of about 10 KB over some hours."""
+    numbers = random.Random(1)
+    trades = [
+        Trade(
+            "BTCUSDT",
+            3_735_683_259 + n,
+            Decimal(numbers.randrange(10**6, 10**7)) / 100,
+            Decimal(numbers.randrange(1, 10**8)) / 10**8,
+            START + numbers.randrange(60_000),
+            numbers.random() < 0.5,
+        )
+        for n in range(600)
+    ]
+
+    def put(number: int) -> str:
+        later = number // 500 * 3_600_000
+        (item,) = pack([t._replace(id=t.id + 1000 * number, time=t.time + later) for t in trades])
+        archive.put(item)
+        return item.key
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(put, range(OBJECTS)))
+
+
+def rclone(source: Any, target: Any, folder: Path) -> None:
+    assert isinstance(source, AwsResources)
+    assert isinstance(target, GcpResources)
+    config = folder / "rclone.conf"
+    config.write_text(
+        "[s3]\ntype = s3\nprovider = Other\nforce_path_style = true\n"
+        f"access_key_id = test\nsecret_access_key = test\nendpoint = {source.endpoint_url}\n"
+        "[gcs]\ntype = google cloud storage\nanonymous = true\n"
+        f"endpoint = {target.storage_endpoint}/storage/v1/\n"
+    )
+    subprocess.run(
+        ["rclone", "--config", str(config), "copy", "--fast-list", "--transfers", "32",
+         "--checkers", "32", "--checksum",
+         f"s3:{source.raw_bucket}", f"gcs:{target.raw_bucket}"],
+        check=True,
+    )  # fmt: skip
+
+
+def wait_for(site: Site, trades: Sequence[Trade]) -> None:
+    last = trades[-1]
+    start = last.time // MINUTE * MINUTE
+    while True:
+        for found in site.candles.range("BTCUSDT", start, start + MINUTE):
+            if any(first <= last.id <= end for first, end in found.runs):
+                return
+        time.sleep(0.02)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin

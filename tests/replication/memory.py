@@ -1,0 +1,168 @@
+"""A site in memory that keeps what ``ports`` promises, and fails where a test wants it to.
+
+Candles are written on the condition that nobody else was first; changes come in pages and at least
+once each; an archive never overwrites. Every call goes through ``Faults``.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mcloud.clouds import optimistic
+from mcloud.clouds.ports import Changes, Heartbeat, Lag, Stored
+from mcloud.errors import Refused, Trimmed
+from mcloud.market.archive import ArchiveObject
+from mcloud.market.candle import Candle, Folded
+
+PAGE = 5  # changes
+
+
+class Faults:
+    """What happens before and after each call of a site; nothing, until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.before: Callable[[str], None] = lambda call: None
+        self.after: Callable[[str], None] = lambda call: None
+
+
+@dataclass
+class MemoryCandles:
+    faults: Faults
+    page: int = PAGE
+    repeats: int = 0
+    """So many changes before a position are seen again with every page."""
+    stored: dict[tuple[str, int], tuple[Candle, int]] = field(default_factory=dict)
+    """Each candle with its version."""
+    log: list[Candle] = field(default_factory=list)
+    """Every change, the oldest first."""
+    forgotten: int = 0
+    """So many changes from the beginning of the log are not remembered any more."""
+    clock: Callable[[], float] = lambda: 0.0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
+        return optimistic.update(
+            lambda: self._read(symbol, start), self._write, change, sleep=lambda seconds: None
+        )
+
+    def create(self, candles: Sequence[Candle]) -> list[Candle]:
+        return [candle for candle in candles if not self._write(candle, 0)]
+
+    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+        self.faults.before("range")
+        with self.lock:
+            found = [
+                candle
+                for (name, minute), (candle, _) in sorted(self.stored.items())
+                if name == symbol and start <= minute < end
+            ]
+        yield from found
+
+    def last(self, symbol: str) -> Candle | None:
+        self.faults.before("last")
+        with self.lock:
+            minutes = [minute for name, minute in self.stored if name == symbol]
+            return self.stored[symbol, max(minutes)][0] if minutes else None
+
+    def tip(self) -> str:
+        self.faults.before("tip")
+        return str(len(self.log))
+
+    def changes(self, position: str) -> Changes:
+        self.faults.before("changes")
+        with self.lock:
+            begin = int(position)
+            if begin < self.forgotten:
+                raise Trimmed(f"changes before {self.forgotten} are forgotten")
+            end = min(begin + self.page, len(self.log))
+            again = max(self.forgotten, begin - self.repeats)
+            return Changes(self.log[again:end], str(end), self.clock(), end == len(self.log))
+
+    def fold(self, candle: Candle) -> None:
+        """Somebody else writes: a function that had these trades."""
+        from mcloud.market.candle import merge
+
+        self.update(candle.symbol, candle.start, lambda stored: merge(stored, candle))
+
+    def _read(self, symbol: str, start: int) -> optimistic.Read[int]:
+        self.faults.before("read")
+        with self.lock:
+            candle, version = self.stored.get((symbol, start), (Candle(symbol, start), 0))
+        return optimistic.Read(candle, version)
+
+    def _write(self, candle: Candle, version: int) -> bool:
+        self.faults.before("write")
+        key = candle.symbol, candle.start
+        with self.lock:
+            if self.stored.get(key, (None, 0))[1] != version:
+                return False
+            self.stored[key] = candle, version + 1
+            self.log.append(candle)
+        self.faults.after("write")
+        return True
+
+
+@dataclass
+class MemoryArchive:
+    faults: Faults
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    def put(self, item: ArchiveObject) -> bool:
+        self.faults.before("put")
+        is_new = self.objects.setdefault(item.key, item.body) is item.body
+        self.faults.after("put")
+        return is_new
+
+    def replace(self, item: ArchiveObject) -> None:
+        self.faults.before("replace")
+        self.objects[item.key] = item.body
+
+    def get(self, key: str) -> bytes:
+        self.faults.before("get")
+        if key not in self.objects:
+            raise Refused(f"no object {key}")
+        return self.objects[key]
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        self.faults.before("list")
+        for key, body in sorted(self.objects.items()):
+            if key.startswith(prefix):
+                yield Stored(key, len(body), hashlib.md5(body, usedforsecurity=False).hexdigest())
+
+    def symbols(self) -> Iterator[str]:
+        self.faults.before("symbols")
+        names = {key.partition("symbol=")[2].partition("/")[0] for key in self.objects}
+        yield from sorted(names)
+
+
+@dataclass
+class MemoryControl:
+    faults: Faults
+    beats: dict[str, Heartbeat] = field(default_factory=dict)
+    told: dict[tuple[str, str, str], Lag] = field(default_factory=dict)
+
+    def beat(self, beats: Iterable[Heartbeat]) -> None:
+        self.beats |= {beat.symbol: beat for beat in beats}
+
+    def heartbeats(self) -> list[Heartbeat]:
+        self.faults.before("heartbeats")
+        return [self.beats[symbol] for symbol in sorted(self.beats)]
+
+    def note_lag(self, lag: Lag) -> None:
+        self.faults.before("note_lag")
+        self.told[lag.source, lag.target, lag.part] = lag
+
+    def lags(self) -> list[Lag]:
+        return [self.told[key] for key in sorted(self.told)]
+
+
+class MemorySite:
+    cloud = "memory"
+
+    def __init__(self, name: str, *, page: int = PAGE, repeats: int = 0) -> None:
+        self.name = name
+        self.faults = Faults()
+        self.candles = MemoryCandles(self.faults, page, repeats)
+        self.archive = MemoryArchive(self.faults)
+        self.control = MemoryControl(self.faults)

@@ -1,0 +1,162 @@
+"""Pairs over sites in memory, under a clock of their own, killed where a test wants it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count, permutations
+from pathlib import Path
+from typing import cast
+
+from mcloud.clouds.ports import Site
+from mcloud.demo.oracle import Row, expected_rows
+from mcloud.demo.run import archived_ids, stored_rows
+from mcloud.market.trade import Trade
+from mcloud.processor.ingest import ingest
+from mcloud.replication.known import Known
+from mcloud.replication.pair import Pair, Pauses
+from mcloud.replication.replicate import AT_ONCE, file_name
+from mcloud.replication.scope import Scope
+from mcloud.replication.state import State
+from mcloud.replication.workers import Workers
+
+from .memory import MemorySite
+
+EVERYTHING = Scope()
+LONGEST = 1_000  # steps; whoever takes more goes round in circles
+
+
+class Killed(BaseException):
+    """The end of the process, in place of what was to come next."""
+
+
+class Clock:
+    """Seconds that pass when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CrashingState(State):
+    """Ends where a test wants it: before or after what it writes is on the disk."""
+
+    def __init__(self, path: Path, scope: str, reach: Callable[[str], None]) -> None:
+        super().__init__(path, scope)
+        self._reach = reach
+
+    @contextmanager
+    def _writing(self) -> Iterator[object]:  # type: ignore[override]
+        self._reach("before a checkpoint")
+        with super()._writing() as db:
+            yield db
+        self._reach("after a checkpoint")
+
+
+class Rig:
+    """One process that replicates between all of some sites; ``restart`` is the next one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        sites: Sequence[MemorySite],
+        *,
+        scope: Scope = EVERYTHING,
+        pauses: Pauses = AT_ONCE,
+        wall: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.sites = {site.name: site for site in sites}
+        self.clock = Clock()
+        self.reached: Callable[[str], None] = lambda call: None
+        """Called before and after everything that a pair does to a site or its state."""
+        self._is_working = False
+        self._folder = folder
+        self._scope = scope
+        self._pauses = pauses
+        self._wall = wall
+        self._workers: list[Workers] = []
+        self.pairs: dict[tuple[str, str], Pair] = {}
+        for site in sites:
+            # A fixed time, ahead of ours by years: the sources' clocks are what counts.
+            site.candles.clock = lambda: self.clock.now + 1e8
+            site.faults.before = site.faults.after = self._reach
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything but what is on the disk."""
+        self.close()
+        known = {name: Known() for name in self.sites}
+        for source, target in permutations(self.sites, 2):
+            # One thread a pair, so that the same test does the same each time.
+            workers = Workers(1)
+            self._workers.append(workers)
+            self.pairs[source, target] = Pair(
+                cast(Site, self.sites[source]),
+                cast(Site, self.sites[target]),
+                CrashingState(
+                    self._folder / file_name(source, target, self._scope),
+                    str(self._scope),
+                    self._reach,
+                ),
+                self._scope,
+                known=known,
+                workers=workers,
+                pauses=self._pauses,
+                clock=self.clock,
+                wall=self._wall,
+                jitter=lambda low, high: high,
+            )
+
+    def close(self) -> None:
+        for workers in self._workers:
+            workers.close()
+        for pair in self.pairs.values():
+            pair.close()
+        self._workers = []
+
+    def step(self, pair: Pair) -> float:
+        self._is_working = True
+        try:
+            return pair.step()
+        finally:
+            self._is_working = False
+
+    def settle(self) -> int:
+        """Go on until nothing moves; returns how many candles and objects were copied."""
+        moved = 0
+        while True:
+            before = self.moved()
+            for pair in self.pairs.values():
+                pair.look_again()
+                steps = count(1)
+                while not pair.is_idle:
+                    assert next(steps) < LONGEST, pair.progress()
+                    self.clock.now += self.step(pair)
+            if self.moved() == before:
+                return moved
+            moved += self.moved() - before
+
+    def _reach(self, call: str) -> None:
+        if self._is_working:
+            self.reached(call)
+
+    def moved(self) -> int:
+        return sum(pair.progress().moved for pair in self.pairs.values())
+
+
+def feed(site: MemorySite, trades: Sequence[Trade]) -> None:
+    """Have the site's function process a message."""
+    ingest(trades, site.archive, site.candles)
+
+
+def check_equal(sites: Iterable[MemorySite], trades: Sequence[Trade]) -> None:
+    """Every site has exactly the candles of these trades, and all of them in its archive."""
+    symbols = sorted({trade.symbol for trade in trades})
+    ids = {(trade.symbol, trade.id) for trade in trades}
+    for site in sites:
+        assert rows(site, symbols) == expected_rows(trades), site.name
+        assert archived_ids(cast(Site, site), symbols) == ids, site.name
+
+
+def rows(site: MemorySite, symbols: Iterable[str]) -> list[Row]:
+    return stored_rows(cast(Site, site), symbols)

@@ -1,0 +1,317 @@
+"""Pairs of sites in memory: whatever happens in whatever order, in the end all have everything."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from market.trade_sets import several_symbols, subsets
+from producer.sources import trades
+
+from mcloud.errors import Refused, Unavailable
+from mcloud.market.candle import Candle
+from mcloud.market.trade import Trade
+from mcloud.replication import pair as module
+
+from .memory import MemorySite
+from .rig import Killed, Rig, check_equal, feed, rows
+
+A_FEW = trades(range(100, 130))
+
+
+@pytest.fixture
+def aws() -> MemorySite:
+    return MemorySite("aws")
+
+
+@pytest.fixture
+def gcp() -> MemorySite:
+    return MemorySite("gcp")
+
+
+@contextmanager
+def rig_of(*sites: MemorySite, **choices: object) -> Iterator[Rig]:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Rig(Path(folder), sites, **choices)  # type: ignore[arg-type]
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@st.composite
+def partitions(draw: st.DrawFn, sites: int) -> tuple[list[Trade], list[tuple[str, int, object]]]:
+    """Trades, and what happens with them: which site gets which of them in which message, and in
+    between replicators that work, are killed, find a site away or their position forgotten."""
+    everything = draw(several_symbols().filter(bool))
+    messages = draw(st.lists(st.tuples(st.integers(0, sites - 1), subsets(everything)), max_size=6))
+    # Whatever the messages left out comes to the first site.
+    events: list[tuple[str, int, object]] = [("message", site, part) for site, part in messages]
+    events.append(("message", 0, everything))
+    pairs = st.integers(0, sites * (sites - 1) - 1)
+    happenings = st.one_of(
+        st.tuples(st.just("step"), pairs, st.none()),
+        st.tuples(st.just("step"), pairs, st.none()),
+        st.tuples(st.just("kill"), st.just(0), st.integers(0, 12)),
+        st.tuples(st.just("away"), pairs, st.integers(0, 5)),
+        st.tuples(st.just("forget"), st.integers(0, sites - 1), st.none()),
+    )
+    for happening in draw(st.lists(happenings, max_size=15)):
+        events.insert(draw(st.integers(0, len(events))), happening)
+    return everything, events
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_sites_converge_in_any_order_of_events(count: int) -> None:
+    @settings(max_examples=25, deadline=None)
+    @given(partitions(count), st.integers(1, 4), st.integers(0, 3))
+    def check(
+        drawn: tuple[list[Trade], list[tuple[str, int, object]]], page: int, repeats: int
+    ) -> None:
+        everything, events = drawn
+        sites = [MemorySite(name, page=page, repeats=repeats) for name in "abc"[:count]]
+        with rig_of(*sites) as rig:
+            for what, which, how in events:
+                pair = list(rig.pairs.values())[which % len(rig.pairs)]
+                if what == "message":
+                    assert isinstance(how, list)
+                    feed(sites[which], how)
+                elif what == "forget":
+                    candles = sites[which].candles
+                    candles.forgotten = len(candles.log)
+                else:
+                    error = Killed if what == "kill" else Unavailable
+                    rig.reached = failing(error, int(how)) if how is not None else allow
+                    try:
+                        rig.step(pair)
+                    except Killed:
+                        rig.restart()
+                    rig.reached = allow
+            rig.settle()
+            check_equal(sites, everything)
+            assert rig.settle() == 0
+            rig.restart()
+            assert rig.settle() == 0
+
+    check()
+
+
+def failing(error: type[BaseException], after: int) -> Callable[[str], None]:
+    """Raises once, at the call that follows ``after`` others."""
+    calls = count()
+
+    def reach(call: str) -> None:
+        if next(calls) == after:
+            raise error(call)
+
+    return reach
+
+
+def allow(call: str) -> None:
+    """Nothing happens."""
+
+
+@pytest.mark.parametrize("part", ["disjoint", "overlapping", "contained"])
+def test_a_kill_at_every_step_loses_nothing(part: str) -> None:
+    first, second = {
+        "disjoint": (A_FEW[:15], A_FEW[15:]),
+        "overlapping": (A_FEW[:20], A_FEW[10:]),
+        "contained": (A_FEW, A_FEW[5:9]),
+    }[part]
+    for steps in count():
+        aws, gcp = MemorySite("aws", page=2), MemorySite("gcp", page=2)
+        was_killed = False
+        with rig_of(aws, gcp) as rig:
+            rig.reached = failing(Killed, steps)
+            for site, part_of_it in ((aws, first), (gcp, second)):
+                feed(site, part_of_it)
+                try:
+                    rig.settle()
+                except Killed:
+                    was_killed = True
+                    rig.restart()
+                    rig.settle()
+            rig.reached = allow
+            check_equal((aws, gcp), A_FEW)
+            assert rig.settle() == 0
+        if not was_killed:
+            assert steps > 40  # there were so many to be killed at
+            return
+
+
+def test_a_second_pass_asks_the_target_nothing(aws: MemorySite, gcp: MemorySite) -> None:
+    with rig_of(aws, gcp) as rig:
+        feed(aws, A_FEW)
+        feed(gcp, A_FEW)
+        rig.settle()
+        asked: list[str] = []
+        rig.reached = asked.append
+        assert rig.settle() == 0
+        assert set(asked) == {"changes"}
+        # Of what both functions folded, one direction alone has to look.
+        feed(aws, trades(range(130, 140)))
+        feed(gcp, trades(range(130, 140)))
+        assert rig.settle() == 0
+        assert asked.count("read") == 1
+
+
+def test_the_echo_of_a_write_is_neither_read_nor_written(aws: MemorySite, gcp: MemorySite) -> None:
+    with rig_of(aws, gcp) as rig:
+        rig.settle()
+        feed(aws, A_FEW)
+        there, back = rig.pairs["aws", "gcp"], rig.pairs["gcp", "aws"]
+        rig.settle()
+        asked: list[str] = []
+        rig.reached = asked.append
+        rig.settle()
+        assert set(asked) == {"changes"}
+        assert (there.progress().written, back.progress().written) == (1, 0)
+        assert len(gcp.candles.log) == 1
+
+
+def test_a_site_that_is_away_holds_up_nobody_else(aws: MemorySite, gcp: MemorySite) -> None:
+    west = MemorySite("west")
+    with rig_of(aws, gcp, west) as rig:
+        rig.settle()
+        feed(aws, A_FEW)
+        gcp.faults.before = _away
+        for _ in range(3):
+            for pair in rig.pairs.values():
+                rig.clock.now += 0.01
+                rig.step(pair)
+        assert rows(west, ["BTCUSDT"]) == rows(aws, ["BTCUSDT"])
+        pair = rig.pairs["aws", "gcp"]
+        assert pair.progress().error == "gcp is away"
+        # With every failure it waits longer, up to half a minute.
+        waits = []
+        for _ in range(10):
+            waits.append(rig.step(pair))
+            rig.clock.now += waits[-1]
+        assert waits == sorted(waits)
+        assert waits[-1] == 30.0
+        gcp.faults.before = lambda call: None
+        rig.settle()
+        check_equal((aws, gcp, west), A_FEW)
+        assert pair.progress().error == ""
+
+
+def test_archives_that_are_away_hold_up_no_candle(aws: MemorySite, gcp: MemorySite) -> None:
+    def no_archive(call: str) -> None:
+        if call in ("list", "put", "get"):
+            raise Refused("no access to the bucket")
+
+    with rig_of(aws, gcp) as rig:
+        rig.settle()
+        gcp.faults.before = no_archive
+        pair = rig.pairs["aws", "gcp"]
+        for begin in range(100, 130, 10):
+            feed(aws, trades(range(begin, begin + 10)))
+            pair.look_again()
+            rig.step(pair)
+            assert rows(gcp, ["BTCUSDT"]) == rows(aws, ["BTCUSDT"])
+        progress = pair.progress()
+        assert (progress.error, progress.raw) == ("no access to the bucket", 1)
+        gcp.faults.before = lambda call: None
+        rig.clock.now += 60
+        rig.settle()
+        check_equal((aws, gcp), A_FEW)
+
+
+def test_what_the_source_forgot_is_found_by_comparing(aws: MemorySite, gcp: MemorySite) -> None:
+    with rig_of(aws, gcp) as rig:
+        feed(aws, A_FEW[:10])
+        rig.settle()
+        feed(aws, A_FEW[10:])
+        aws.candles.forgotten = len(aws.candles.log)
+        rig.settle()
+        check_equal((aws, gcp), A_FEW)
+        assert rig.pairs["aws", "gcp"].progress().trimmed == 1
+
+
+def test_a_target_that_was_emptied_is_filled_again_and_empties_nobody(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    with rig_of(aws, gcp) as rig:
+        feed(aws, A_FEW)
+        rig.settle()
+        gcp.candles.stored.clear()
+        gcp.archive.objects.clear()
+        rig.restart()
+        rig.settle()
+        check_equal((aws, gcp), A_FEW)
+        gcp.archive.objects.clear()
+        rig.restart()
+        rig.settle()
+        check_equal((aws, gcp), A_FEW)
+
+
+def test_a_clock_that_is_wrong_changes_nothing(aws: MemorySite, gcp: MemorySite) -> None:
+    """Ours says 1970, or is an hour off; sources tell their own time."""
+    with rig_of(aws, gcp, wall=lambda: -3600.0) as rig:
+        feed(aws, A_FEW)
+        rig.settle()
+        check_equal((aws, gcp), A_FEW)
+        pair = rig.pairs["aws", "gcp"]
+        pair.look_again()
+        rig.step(pair)
+        rig.clock.now += 7
+        assert pair.progress().candles_s == 7.0
+        assert pair.progress().raw_s == 7.0
+
+
+def test_lag_is_unknown_until_everything_is_compared(
+    aws: MemorySite, gcp: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 1)
+    feed(aws, trades(range(0, 30_000, 500)))
+    with rig_of(aws, gcp) as rig:
+        pair = rig.pairs["aws", "gcp"]
+        rig.step(pair)
+        progress = pair.progress()
+        assert (progress.phase, progress.candles_s, progress.raw_s) == ("comparing", None, None)
+        rig.settle()
+        assert pair.progress().phase == "following"
+        assert pair.progress().candles_s is not None
+
+
+def test_a_comparison_goes_on_where_it_was(
+    aws: MemorySite, gcp: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 2)
+    everything = trades(range(0, 60_000, 1000))
+    feed(aws, everything)
+    with rig_of(aws, gcp) as rig:
+        for _ in range(3):
+            rig.step(rig.pairs["aws", "gcp"])
+        assert 0 < len(gcp.candles.stored) < len(aws.candles.stored)
+        rig.restart()
+        written = len(gcp.candles.log)
+        rig.settle()
+        check_equal((aws, gcp), everything)
+        assert rig.pairs["aws", "gcp"].progress().written == len(aws.candles.stored) - written
+
+
+def test_a_long_reading_that_is_cut_is_taken_up_again(aws: MemorySite, gcp: MemorySite) -> None:
+    everything = trades(range(0, 60_000, 1000))
+    feed(aws, everything)
+    whole = aws.candles.range
+
+    def cut(symbol: str, start: int, end: int) -> Iterator[Candle]:
+        some = list(islice(whole(symbol, start, end), 3))
+        yield from some
+        if len(some) == 3:
+            raise Unavailable("the deadline of a stream")
+
+    aws.candles.range = cut  # type: ignore[method-assign]
+    with rig_of(aws, gcp) as rig:
+        rig.step(rig.pairs["aws", "gcp"])
+    aws.candles.range = whole  # type: ignore[method-assign]
+    assert rows(gcp, ["BTCUSDT"]) == rows(aws, ["BTCUSDT"])
+
+
+def _away(call: str) -> None:
+    raise Unavailable("gcp is away")

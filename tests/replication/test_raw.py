@@ -1,0 +1,141 @@
+"""Archives compared by what they hold, and copied without a damaged object among them."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from market.trade_sets import START, subsets, trade_sets
+from producer.sources import trades
+
+from mcloud.market.archive import HOUR, pack, parse_key, unpack
+from mcloud.market.trade import Trade
+from mcloud.replication import raw
+from mcloud.replication.ids import Ids
+
+from .memory import Faults, MemoryArchive
+
+HOUR_START = START // HOUR * HOUR
+SYMBOL = "BTCUSDT"
+
+
+@pytest.fixture
+def source() -> MemoryArchive:
+    return MemoryArchive(Faults())
+
+
+@pytest.fixture
+def target() -> MemoryArchive:
+    return MemoryArchive(Faults())
+
+
+def store(archive: MemoryArchive, *groups: Iterable[Trade]) -> list[str]:
+    items = [item for group in groups for item in pack(group)]
+    for item in items:
+        archive.put(item)
+    return [item.key for item in items]
+
+
+def held(archive: MemoryArchive) -> set[Trade]:
+    return {trade for body in archive.objects.values() for trade in unpack(body)}
+
+
+def bring(source: MemoryArchive, target: MemoryArchive) -> raw.Copied:
+    lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
+    with ThreadPoolExecutor(2) as pool:
+        return raw.copy(source, target, lacking, pool)
+
+
+@st.composite
+def two_archives(draw: st.DrawFn) -> tuple[list[list[Trade]], list[list[Trade]]]:
+    """Messages of the same trades to two sites, batched as they like, some to one only."""
+    everything = draw(trade_sets(smallest=1))
+    messages = st.lists(subsets(everything).filter(bool), max_size=5)
+    return draw(messages), draw(messages)
+
+
+@settings(max_examples=200)
+@given(two_archives())
+def test_afterwards_the_target_has_the_sum_and_a_second_time_nothing_is_lacking(
+    messages: tuple[list[list[Trade]], list[list[Trade]]],
+) -> None:
+    source, target = MemoryArchive(Faults()), MemoryArchive(Faults())
+    store(source, *messages[0])
+    store(target, *messages[1])
+    ids = {trade.id for trade in held(source) | held(target)}
+    before = len(target.objects)
+    copied = bring(source, target)
+    assert {trade.id for trade in held(target)} == ids
+    assert copied.objects == len(target.objects) - before
+    assert not copied.damaged
+    assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
+    there = raw.holdings(target, SYMBOL, HOUR_START)
+    assert raw.covered(target, there) == Ids((each, each) for each in ids)
+
+
+def test_the_same_trades_in_other_objects_are_not_copied(
+    source: MemoryArchive, target: MemoryArchive
+) -> None:
+    everything = trades(range(100, 140))
+    store(source, everything[:10], everything[10:])
+    store(target, *(everything[n : n + 7] for n in range(0, 40, 7)))
+    assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
+
+
+def test_an_object_is_read_only_where_its_key_does_not_say_it_all(
+    source: MemoryArchive, target: MemoryArchive
+) -> None:
+    everything = trades(range(100, 140))
+    dense = store(source, everything[:10])[0]
+    sparse = store(source, everything[10:20:2])[0]
+    read: list[str] = []
+    source.faults.before = read.append
+    ids = {each.key: raw.coverage(source, each) for each in source.list("")}
+    assert ids[dense].runs == [(100, 109)]
+    assert ids[sparse].runs == [(n, n) for n in range(110, 120, 2)]
+    assert read.count("get") == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"no gzip", pack(trades([7]))[0].body])
+@pytest.mark.parametrize("step", [1, 2])
+def test_what_is_not_what_its_key_says_is_named_and_stays_where_it_is(
+    source: MemoryArchive, target: MemoryArchive, body: bytes, step: int
+) -> None:
+    sound = store(source, trades(range(100, 110)))[0]
+    damaged = store(source, trades(range(110, 130, step)))[0]
+    source.objects[damaged] = body
+    copied = bring(source, target)
+    assert copied.damaged == [damaged]
+    assert (copied.objects, copied.bytes) == (1, len(source.objects[sound]))
+    assert list(target.objects) == [sound]
+
+
+def test_objects_of_others_are_passed_over(source: MemoryArchive, target: MemoryArchive) -> None:
+    key = store(source, trades([100]))[0]
+    source.objects[key.replace("100-100", "notes")] = b"somebody else's"
+    assert [each.key for each in raw.holdings(source, SYMBOL, HOUR_START)] == [key]
+    bring(source, target)
+    assert list(target.objects) == [key]
+
+
+def test_nothing_is_written_over(source: MemoryArchive, target: MemoryArchive) -> None:
+    key = store(source, trades([100]))[0]
+    lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
+    target.objects[key] = b"written meanwhile"
+    with ThreadPoolExecutor(1) as pool:
+        copied = raw.copy(source, target, lacking, pool)
+    assert copied.objects == 0
+    assert target.objects[key] == b"written meanwhile"
+
+
+def test_one_hour_is_compared_at_a_time(source: MemoryArchive, target: MemoryArchive) -> None:
+    late: Sequence[Trade] = [
+        trade._replace(time=trade.time + HOUR) for trade in trades(range(100, 110))
+    ]
+    (key,) = store(source, late)
+    assert raw.lacking(source, target, SYMBOL, HOUR_START) == []
+    holding = parse_key(key)
+    assert holding is not None
+    found = raw.lacking(source, target, SYMBOL, holding.hour)
+    assert [each.key for each in found] == [key]

@@ -1,0 +1,516 @@
+"""What is wrong is named, and nothing else; what was named is mended, and nothing else."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from random import Random
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from market.trade_sets import several_symbols, subsets
+from producer.sources import START, trade
+
+from mcloud.clouds.ports import Site
+from mcloud.demo.oracle import expected_rows
+from mcloud.errors import Refused, Unavailable
+from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
+from mcloud.market.candle import MINUTE, Candle, fold
+from mcloud.market.trade import Trade
+from mcloud.replication import verify as module
+from mcloud.replication.digest import ALL_TIME, Window
+from mcloud.replication.ids import Ids
+from mcloud.replication.repair import Fetch, Plan, plan, repair
+from mcloud.replication.report import Report
+from mcloud.replication.scope import Scope
+
+from .memory import MemorySite
+from .rig import check_equal, feed, rows
+
+EVERYTHING = Scope()
+SYMBOL = "BTCUSDT"
+HOUR_START = START // HOUR * HOUR
+
+
+def made(count: int, symbol: str = SYMBOL, every: int = 1_500) -> list[Trade]:
+    """Trades with ids from 0 on, forty a minute."""
+    return [trade(n, symbol)._replace(time=HOUR_START + every * n) for n in range(count)]
+
+
+TRADES = made(8_000)  # two hundred minutes, four hours
+BATCH = 80
+
+
+@pytest.fixture
+def aws() -> MemorySite:
+    return MemorySite("aws")
+
+
+@pytest.fixture
+def gcp() -> MemorySite:
+    return MemorySite("gcp")
+
+
+def open_(*sites: MemorySite) -> dict[str, Site]:
+    return {site.name: cast(Site, site) for site in sites}
+
+
+def check(
+    *sites: MemorySite, deep: bool = True, scope: Scope = EVERYTHING, window: Window = ALL_TIME
+) -> Report:
+    return module.verify(open_(*sites), scope, window, deep=deep, pause=0)
+
+
+def mend(report: Report, *sites: MemorySite, fetch: Fetch | None = None) -> Plan:
+    steps = plan(report, open_(*sites), has_exchange=fetch is not None)
+    assert repair(steps, open_(*sites), fetch).problems == []
+    return steps
+
+
+def fill(trades: list[Trade], *sites: MemorySite, batch: int = BATCH) -> None:
+    for start in range(0, len(trades), batch):
+        for site in sites:
+            feed(site, trades[start : start + batch])
+
+
+def history(trades: Iterable[Trade]) -> Fetch:
+    """An exchange that gives a page at a time."""
+    ordered = sorted(trades, key=lambda each: each.id)
+
+    def fetch(symbol: str, first: int, limit: int) -> list[Trade]:
+        return [each for each in ordered if each.symbol == symbol and each.id >= first][:limit]
+
+    return fetch
+
+
+def ids_in(site: MemorySite, key: str) -> Ids:
+    return Ids((each.id, each.id) for each in unpack(site.archive.objects[key]))
+
+
+def without(site: MemorySite, ids: Ids) -> None:
+    """Make candles as if these trades had never come."""
+    for (symbol, start), (candle, version) in list(site.candles.stored.items()):
+        if Ids(candle.runs).common(ids):
+            kept = [
+                each
+                for each in TRADES
+                if start <= each.time < start + MINUTE and each.id not in ids
+            ]
+            site.candles.stored[symbol, start] = fold(Candle(symbol, start), kept).candle, version
+
+
+def kinds(report: Report) -> set[str]:
+    return {each.kind for each in report.findings}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_sites_that_had_the_same_trades_in_any_way_are_equal(data: st.DataObject) -> None:
+    everything = data.draw(several_symbols())
+    sites = [MemorySite("aws"), MemorySite("gcp")]
+    for site in sites:
+        for part in data.draw(st.lists(subsets(everything), max_size=4)):
+            feed(site, part)
+        feed(site, everything)
+    report = check(*sites)
+    assert kinds(report) <= {"incomplete"}
+    # The ids that were never made are missing everywhere, and nothing else is.
+    for symbol in report.symbols:
+        ids = Ids((each.id, each.id) for each in everything if each.symbol == symbol)
+        found = [run for each in report.findings if each.symbol == symbol for run in each.runs]
+        assert sorted(found) == ids.holes()
+    candles = len({(each.symbol, each.time // MINUTE) for each in everything})
+    assert [report.equal(site.name) for site in sites] == [candles, candles]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_is_at_one_site_only_is_brought_to_the_others(data: st.DataObject) -> None:
+    everything = data.draw(several_symbols())
+    sites = [MemorySite(name) for name in ("aws", "gcp", "third")]
+    for site in sites:
+        for part in data.draw(st.lists(subsets(everything), max_size=3)):
+            feed(site, part)
+    feed(sites[0], everything)
+    mend(check(*sites), *sites)
+    check_equal(sites, everything)
+    assert kinds(check(*sites)) <= {"incomplete"}
+
+
+def test_the_proof(aws: MemorySite, gcp: MemorySite) -> None:
+    """Twenty raw objects, twenty candles and five ids inside candles are taken away."""
+    fill(TRADES, aws, gcp)
+    assert check(aws, gcp).ok
+    random = Random(7)
+    keys = random.sample(sorted(aws.archive.objects), 20)
+    lost = Ids()
+    for key in keys:
+        lost.update(ids_in(aws, key))
+        del aws.archive.objects[key]
+    candles = random.sample(sorted(gcp.candles.stored), 25)
+    removed, thinned = candles[:20], candles[20:]
+    for candle in removed:
+        del gcp.candles.stored[candle]
+    inside = Ids()
+    for candle in thinned:
+        first, last = gcp.candles.stored[candle][0].runs[0]
+        inside.add(first + 7, first + 7)
+        assert first + 7 < last
+    without(gcp, inside)
+
+    report = check(aws, gcp)
+    assert kinds(report) == {"missing", "different", "unarchived"}
+    assert sorted((each.symbol, each.start) for each in report.of("missing")) == sorted(removed)
+    assert {each.site for each in report.of("missing")} == {"gcp"}
+    different = {(each.symbol, each.start) for each in report.of("different")}
+    assert different == set(thinned)
+    assert Ids(run for each in report.of("different") for run in each.runs) == inside
+    assert Ids(run for each in report.of("unarchived") for run in each.runs) == lost
+    assert {(each.site, each.elsewhere) for each in report.of("unarchived")} == {("aws", ("gcp",))}
+    assert report.equal("aws") == 200
+    assert report.equal("gcp") == 175
+
+    puts: list[str] = []
+    for site in (aws, gcp):
+        site.faults.before = lambda call, site=site: puts.append(f"{site.name} {call}")
+    steps = mend(report, aws, gcp)
+    objects = [each.key for copy in steps.copy for each in copy.objects]
+    assert sorted(objects) == sorted(keys)
+    assert puts.count("aws put") == 20
+    assert puts.count("gcp put") == puts.count("aws write") == 0
+    assert puts.count("gcp write") == 25
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES)
+
+
+def test_what_no_candle_has_comes_from_the_raw_trades(aws: MemorySite, gcp: MemorySite) -> None:
+    fill(TRADES, aws, gcp)
+    inside = Ids([(5, 5), (100, 101), (3_999, 4_010), (7_000, 7_000)])
+    without(aws, inside)
+    without(gcp, inside)
+    report = check(aws, gcp)
+    assert kinds(report) == {"orphaned"}
+    assert Ids(run for each in report.findings for run in each.runs) == inside
+    mend(report, aws, gcp)
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES)
+
+
+def test_what_no_site_has_comes_from_the_exchange(aws: MemorySite, gcp: MemorySite) -> None:
+    ids = Ids([(1, 5), (3_000, 5_500), (7_900, 7_900)])
+    fill([each for each in TRADES if each.id not in ids], aws, gcp)
+    report = check(aws, gcp)
+    assert kinds(report) == {"incomplete"}
+    assert Ids(run for each in report.findings for run in each.runs) == ids
+    without_exchange = plan(report, open_(aws, gcp), has_exchange=False)
+    assert without_exchange.is_empty
+    assert "BTCUSDT 1 to 5" in without_exchange.beyond[0]
+    steps = mend(report, aws, gcp, fetch=history(TRADES))
+    assert steps.to_json()["exchange_requests"] == 5
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES)
+
+
+def test_what_the_exchange_has_not_is_said(aws: MemorySite) -> None:
+    gone = Ids([(20, 29)])
+    fill([each for each in TRADES[:100] if each.id not in gone], aws)
+    report = check(aws)
+    steps = plan(report, open_(aws), has_exchange=True)
+    done = repair(steps, open_(aws), history(TRADES[:25]))
+    assert done.fetched == 5
+    assert done.problems == ["the exchange does not have BTCUSDT 25 to 29"]
+    (left,) = check(aws).findings
+    assert left.runs == ((25, 29),)
+
+
+def test_raw_trades_that_are_in_candles_only(aws: MemorySite, gcp: MemorySite) -> None:
+    """A true loss: what a candle holds cannot be taken apart again."""
+    fill(TRADES[:800], aws, gcp)
+    for site in (aws, gcp):
+        (key,) = [key for key in site.archive.objects if ids_in(site, key).covers(400, 410)]
+        del site.archive.objects[key]
+    report = check(aws, gcp)
+    assert [(each.kind, each.site, each.elsewhere) for each in report.findings] == [
+        ("unarchived", "aws", ()),
+        ("unarchived", "gcp", ()),
+    ]
+    assert report.findings[0].why == "80 of them are in no archive"
+    mend(report, aws, gcp, fetch=history(TRADES))
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES[:800])
+
+
+def test_trades_of_two_minutes_interleave_by_id(aws: MemorySite) -> None:
+    """At the minute's edge the ids run back and forth: that is no hole."""
+    times = [HOUR_START + MINUTE + (-1 if n % 3 else 1) for n in range(30)]
+    crossing = [trade(n)._replace(time=at) for n, at in enumerate(times)]
+    feed(aws, crossing)
+    assert check(aws).ok
+    hour = HOUR_START + HOUR
+    for whole in (crossing, [each._replace(time=each.time - MINUTE + HOUR) for each in crossing]):
+        site = MemorySite("aws")
+        feed(site, whole)
+        assert check(site).ok
+        for window in (Window(HOUR_START, hour), Window(hour, hour + HOUR)):
+            assert check(site, window=window, scope=Scope(frozenset({"candles"}))).ok
+
+
+def test_only_the_hours_of_the_window_are_looked_at(aws: MemorySite, gcp: MemorySite) -> None:
+    fill(TRADES, aws)
+    hours = [each.start for each in check(aws, gcp).of("unarchived")]
+    assert len(hours) == 4
+    second = Window.around(hours[1] + 5, hours[1] + 6)
+    report = check(aws, gcp, window=second)
+    assert {each.start // HOUR * HOUR for each in report.findings} == {hours[1]}
+    mend(report, aws, gcp)
+    assert check(aws, gcp, window=second).ok
+    assert {start // HOUR * HOUR for _, start in gcp.candles.stored} == {hours[1]}
+    assert {holding.hour for key in gcp.archive.objects if (holding := parse_key(key))} == {
+        hours[1]
+    }
+
+
+def test_only_what_was_asked_for_is_looked_at(aws: MemorySite, gcp: MemorySite) -> None:
+    fill(TRADES[:400], aws)
+    feed(aws, made(40, "ETHUSDT"))
+    assert kinds(check(aws, gcp, deep=False, scope=Scope(frozenset({"raw"})))) == {"unarchived"}
+    assert kinds(check(aws, gcp, deep=False, scope=Scope(frozenset({"candles"})))) == {"missing"}
+    one = check(aws, gcp, scope=Scope(symbols=frozenset({"ETHUSDT"})))
+    assert one.symbols == ("ETHUSDT",)
+    assert {each.symbol for each in one.findings} == {"ETHUSDT"}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_wrong_content_under_a_right_name(aws: MemorySite, gcp: MemorySite, deep: bool) -> None:
+    fill(TRADES[:800], aws, gcp)
+    keys = sorted(aws.archive.objects)[:4]
+    for key, body in zip(keys, (b"", b"x", pack(TRADES[:1])[0].body, pack([])), strict=True):
+        aws.archive.objects[key] = body or b"\0"
+    report = check(aws, gcp, deep=deep)
+    assert [(each.kind, each.site, each.key) for each in report.findings] == [
+        ("damaged", "aws", key) for key in keys
+    ]
+    mend(report, aws, gcp)
+    assert aws.archive.objects == gcp.archive.objects
+    assert check(aws, gcp).ok
+
+
+def test_damage_of_an_object_that_nobody_else_has(aws: MemorySite, gcp: MemorySite) -> None:
+    """Its twin's trades lie in other objects: they are put together again under its name."""
+    fill(TRADES[:800], aws)
+    fill(TRADES[:800], gcp, batch=33)
+    intact = dict(aws.archive.objects)
+    key = sorted(intact)[3]
+    aws.archive.objects[key] = b"broken"
+    assert check(aws, gcp, deep=False).ok  # a listing does not tell
+    report = check(aws, gcp)
+    assert [(each.kind, each.site, each.key) for each in report.findings] == [
+        ("damaged", "aws", key)
+    ]
+    mend(report, aws, gcp)
+    assert aws.archive.objects == intact
+    alone = MemorySite("alone")
+    fill(TRADES[:800], alone)
+    alone.archive.objects[key] = b"broken"
+    mend(check(alone), alone, fetch=history(TRADES))
+    assert alone.archive.objects == intact
+
+
+def test_other_builds_of_zlib_write_other_bytes(aws: MemorySite, gcp: MemorySite) -> None:
+    import gzip
+
+    fill(TRADES[:800], aws, gcp)
+    for key, body in gcp.archive.objects.items():
+        gcp.archive.objects[key] = gzip.compress(gzip.decompress(body), 1, mtime=0)
+    assert aws.archive.objects != gcp.archive.objects
+    assert check(aws, gcp).ok
+
+
+def falsify(site: MemorySite, start: int) -> None:
+    """Have a candle show another volume than its trades have."""
+    candle, version = site.candles.stored[SYMBOL, start]
+    false = candle.fragments[0]._replace(volume=candle.fragments[0].volume + Decimal(1))
+    site.candles.stored[SYMBOL, start] = (
+        Candle(SYMBOL, start, (false, *candle.fragments[1:])),
+        version,
+    )
+
+
+def test_a_candle_with_false_numbers_is_found_and_made_again(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    fill(TRADES[:800], aws, gcp)
+    start = HOUR_START + 3 * MINUTE
+    falsify(gcp, start)
+    disputed = check(aws, gcp, deep=False)
+    assert [(each.kind, each.start) for each in disputed.findings] == [("disputed", start)]
+    wrong = check(aws, gcp, deep=True)
+    assert [(each.kind, each.site, each.start) for each in wrong.findings] == [
+        ("wrong", "gcp", start)
+    ]
+    mend(disputed, aws, gcp)
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES[:800])
+    for site in (aws, gcp):
+        falsify(site, start)
+    assert check(aws, gcp, deep=False).ok  # they agree, and are wrong
+    mend(check(aws, gcp), aws, gcp)
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES[:800])
+
+
+def test_different_trades_under_one_id_are_reported_and_left(aws: MemorySite) -> None:
+    fill(TRADES[:80], aws)
+    feed(aws, [TRADES[7]._replace(price=Decimal(99))])
+    report = check(aws)
+    assert [(each.kind, each.runs) for each in report.findings] == [("disputed", ((7, 7),))]
+    before = dict(aws.candles.stored)
+    done = repair(plan(report, open_(aws), has_exchange=False), open_(aws))
+    assert done.problems == [
+        f"{SYMBOL} 2024-08-08T23:00:00Z: the raw archives hold different trades under one id"
+    ]
+    assert aws.candles.stored == before
+
+
+def test_objects_of_somebody_else_are_counted_and_left_alone(aws: MemorySite) -> None:
+    fill(TRADES[:80], aws)
+    aws.archive.objects[prefix(SYMBOL, HOUR_START) + "notes.txt"] = b"mine"
+    report = check(aws)
+    assert report.ok
+    assert report.sites["aws"].foreign == 1
+
+
+def test_candles_that_cannot_be_read_are_named_and_the_others_compared(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    fill(TRADES, aws, gcp)
+    damaged = {HOUR_START + n * MINUTE for n in (0, 1, 70, 199)}
+    del aws.candles.stored[SYMBOL, HOUR_START + 5 * MINUTE]
+    whole = aws.candles.range
+
+    def broken(symbol: str, start: int, end: int) -> Iterable[Candle]:
+        for candle in whole(symbol, start, end):
+            if candle.start in damaged:
+                raise Refused("the stored candle is damaged")
+            yield candle
+
+    aws.candles.range = broken  # type: ignore[method-assign, assignment]
+    report = check(aws, gcp)
+    assert {(each.site, each.start) for each in report.of("damaged")} == {
+        ("aws", start) for start in damaged
+    }
+    assert [each.start for each in report.of("missing")] == [HOUR_START + 5 * MINUTE]
+    assert kinds(report) == {"damaged", "missing"}
+    steps = plan(report, open_(aws, gcp), has_exchange=True)
+    assert len(steps.beyond) == len(damaged)
+
+
+def test_a_store_that_refuses_everything_has_no_damaged_candles(aws: MemorySite) -> None:
+    fill(TRADES[:80], aws)
+
+    def refuse(call: str) -> None:
+        if call == "range":
+            raise Refused("access denied")
+
+    aws.faults.before = refuse
+    with pytest.raises(Refused, match="access denied"):
+        check(aws)
+
+
+def test_a_reading_that_is_cut_is_taken_up_again(aws: MemorySite, gcp: MemorySite) -> None:
+    fill(TRADES, aws, gcp)
+    whole, cuts = aws.candles.range, 0
+
+    def cut(symbol: str, start: int, end: int) -> Iterable[Candle]:
+        nonlocal cuts
+        for number, candle in enumerate(whole(symbol, start, end)):
+            if number == 30:
+                cuts += 1
+                raise Unavailable("cut")
+            yield candle
+
+    aws.candles.range = cut  # type: ignore[method-assign, assignment]
+    assert check(aws, gcp, deep=False).ok
+    assert cuts == 6
+
+
+def test_what_was_on_its_way_is_not_off(aws: MemorySite, gcp: MemorySite) -> None:
+    """At the second look the rest of a message has arrived; what is still missing is named."""
+    fill(TRADES[:400], aws)
+    fill(TRADES[:160], gcp)
+
+    def arrive(words: str) -> None:
+        if words.startswith("looking again"):
+            fill(TRADES[:320], gcp)
+            fill(TRADES[:480], aws)
+
+    report = module.verify(open_(aws, gcp), EVERYTHING, deep=True, pause=0, tell=arrive)
+    assert {each.site for each in report.findings} == {"gcp"}
+    late = Ids([(320, 399)])
+    for kind in ("missing", "unarchived"):
+        assert Ids(run for each in report.of(kind) for run in each.runs) == late
+
+
+def test_an_emptied_site_is_filled_and_nobody_else_touched(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    fill(TRADES[:800], gcp)
+    before = dict(gcp.archive.objects), dict(gcp.candles.stored)
+    mend(check(aws, gcp), aws, gcp)
+    assert check(aws, gcp).ok
+    assert rows(aws, [SYMBOL]) == expected_rows(TRADES[:800])
+    assert (gcp.archive.objects, gcp.candles.stored) == before
+
+
+def test_a_plan_says_what_it_would_do(aws: MemorySite, gcp: MemorySite) -> None:
+    fill(TRADES[:800], gcp)
+    assert plan(check(aws, gcp), open_(aws, gcp), has_exchange=True).to_json() == {
+        "candles_to_merge": 20,
+        "candles_to_rewrite": 0,
+        "objects_to_copy": 10,
+        "bytes_to_copy": sum(map(len, gcp.archive.objects.values())),
+        "objects_to_replace": 0,
+        "trades_to_fold": 0,
+        "trades_to_fetch": 0,
+        "exchange_requests": 0,
+        "beyond_repair": [],
+    }
+
+
+def test_one_step_that_fails_holds_up_no_other(aws: MemorySite, gcp: MemorySite) -> None:
+    fill(TRADES[:800], gcp)
+    steps = plan(check(aws, gcp), open_(aws, gcp), has_exchange=False)
+
+    def refuse(call: str) -> None:
+        if call == "put":
+            raise Refused("the bucket is read-only")
+
+    aws.faults.before = refuse
+    done = repair(steps, open_(aws, gcp))
+    assert done.problems == ["gcp to aws: the bucket is read-only"]
+    assert done.merged == 20
+    assert kinds(check(aws, gcp)) == {"unarchived"}
+
+
+def test_the_report_is_plain_values(aws: MemorySite, gcp: MemorySite) -> None:
+    import json
+
+    fill(TRADES[:80], aws, gcp)
+    del gcp.candles.stored[SYMBOL, HOUR_START]
+    document = json.loads(json.dumps(check(aws, gcp).to_json()))
+    assert document["ok"] is False
+    assert document["sites"]["gcp"]["missing"] == 1
+    assert document["sites"]["aws"]["missing"] == 0
+    assert document["findings"] == [
+        {
+            "kind": "missing",
+            "symbol": SYMBOL,
+            "site": "gcp",
+            "timestamp": "2024-08-08T23:00:00Z",
+            "ids": [[0, 39]],
+            "trades": 40,
+            "object": None,
+            "elsewhere": ["aws"],
+            "why": "",
+        }
+    ]

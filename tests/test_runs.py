@@ -1,0 +1,217 @@
+"""Runs as others see them: locks, states, logs, and how they end."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from producer.sources import PATIENCE
+from producer.spools import environment
+
+from mcloud import runs as module
+from mcloud.errors import McloudError, UsageError
+from mcloud.lock import Lock
+from mcloud.runs import Run, all_runs, detach, run_of, runs_called, stop, tail
+
+# Holds the lock of a run; ends when it is asked to, or will not.
+HOLDER = """
+import signal, sys, time
+from pathlib import Path
+from mcloud.runs import Run
+
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with Run(Path(sys.argv[1])).lock.held() as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = run_of(tmp_path / "producers", "default")
+    made.create()
+    return made
+
+
+@contextmanager
+def holding(run: Run, how: str = "polite") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLDER, str(run.folder), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "True\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "-_", "a.b"])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not a name"):
+        run_of(tmp_path, name)
+
+
+def test_runs_are_listed_by_name(tmp_path: Path) -> None:
+    assert all_runs(tmp_path / "none") == []
+    for name in ("b-2", "a_1"):
+        run_of(tmp_path, name).create()
+    (tmp_path / "stray").write_text("")
+    assert [run.name for run in all_runs(tmp_path)] == ["a_1", "b-2"]
+    assert (tmp_path / "a_1").stat().st_mode & 0o777 == 0o700
+
+
+def test_runs_are_found_by_name_whatever_they_are(tmp_path: Path) -> None:
+    for kind, name in (("producers", "a"), ("replicators", "a"), ("replicators", "b")):
+        run_of(tmp_path / kind, name).create()
+    assert [(run.kind, run.name) for run in runs_called(tmp_path, None)] == [
+        ("producer", "a"),
+        ("replicator", "a"),
+        ("replicator", "b"),
+    ]
+    assert [run.kind for run in runs_called(tmp_path, "b")] == ["replicator"]
+    assert runs_called(tmp_path, "b", "producers") == []
+    with pytest.raises(UsageError, match="not a name"):
+        runs_called(tmp_path, "../b")
+
+
+def test_a_state_is_read_as_it_was_written(run: Run) -> None:
+    assert run.read() == {}
+    run.write({"read": 7})
+    assert run.read() == {"read": 7}
+    (run.folder / "state.json").write_text('{"read": ')
+    assert run.read() == {}
+
+
+def test_a_lock_tells_who_is_alive(run: Run) -> None:
+    assert not run.lock.is_held()
+    with run.lock.held() as mine:
+        assert mine
+        assert run.lock.is_held()
+    with holding(run) as process:
+        holder = run.lock.holder()
+        assert holder is not None
+        assert holder.pid == process.pid
+        with run.lock.held() as mine:
+            assert not mine
+    # Killed, it holds nothing, whatever its file says; also when its number is somebody else's.
+    assert not run.lock.is_held()
+    (run.folder / "lock").write_text(str(os.getpid()))
+    assert run.lock.holder() is None
+
+
+def test_whoever_looks_at_a_lock_keeps_nobody_from_it(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            lock.is_held()
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for each in lookers:
+        each.start()
+    taken = []
+    for _ in range(200):
+        with lock.held() as mine:
+            taken.append(mine)
+    done.set()
+    for each in lookers:
+        each.join()
+    assert all(taken)
+
+
+def test_a_holder_that_cannot_be_seen_is_not_waited_for(run: Run) -> None:
+    with run.lock.held():
+        (run.folder / "lock").write_text("4194305")  # above any process id of Linux
+        assert run.lock.holder() is None
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_stop_ends_it(run: Run, now: bool) -> None:
+    with holding(run, "stubborn" if now else "polite") as process:
+        assert stop(run, now=now, patience=PATIENCE)
+        assert process.wait(PATIENCE) == (-9 if now else -15)
+    assert not stop(run, now=now, patience=0)
+
+
+def test_one_that_drains_for_long_is_named_with_what_to_do(run: Run) -> None:
+    with (
+        holding(run, "stubborn") as process,
+        pytest.raises(
+            McloudError, match=f"\\(pid {process.pid}\\) still works on what it has; wait"
+        ),
+    ):
+        stop(run, now=False, patience=0.1)
+
+
+def test_a_detached_one_that_ends_at_once_says_why(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", environment() | {"MCLOUD_STATE": str(tmp_path)})
+    with pytest.raises(McloudError) as caught:
+        detach(run, ["produce", "--source", "nowhere"], PATIENCE)
+    assert str(caught.value).startswith("the producer ended at once: error: no source 'nowhere'")
+    # One that had nothing more to do has not failed.
+    assert detach(run, ["--version"], PATIENCE) > 0
+
+
+def test_the_log_is_rotated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES", 1_000)
+    logger = run.logger()
+    for number in range(200):
+        logger.warning("line %s", number)
+    assert sorted(path.name for path in run.folder.glob("producer.log*")) == [
+        "producer.log", "producer.log.1", "producer.log.2", "producer.log.3"
+    ]  # fmt: skip
+    assert run.log.read_text().endswith(" WARNING line 199\n")
+    assert all(path.stat().st_size <= 1_000 for path in run.folder.glob("producer.log*"))
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, []), (2, ["three", "four"]), (9, ["one", "two", "three", "four"])]
+)
+def test_the_end_of_a_log(tmp_path: Path, count: int, shown: list[str]) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\ntwo\nthree\nfour\n")
+    assert list(tail(path, count, follow=False)) == shown
+
+
+def test_what_is_added_is_followed_across_rotations(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\n")
+    shown: list[str] = []
+
+    def follow() -> None:
+        for line in tail(path, 1, follow=True):
+            shown.append(line)
+            if line == "end":
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    eventually(lambda: shown == ["one"])
+    with path.open("a") as file:
+        file.write("two\nhalf of a ")
+        file.flush()
+        eventually(lambda: shown[-1] == "two")
+        file.write("line\nlast of the old\n")
+    path.rename(tmp_path / "log.1")
+    time.sleep(0.3)  # it looks while there is none
+    # Longer than the one before, so that the length alone does not tell it.
+    path.write_text("".join(f"new {number}\n" for number in range(100)) + "end\n")
+    thread.join(PATIENCE)
+    assert shown[2:4] == ["half of a line", "last of the old"]
+    assert shown[4:] == [*(f"new {number}" for number in range(100)), "end"]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
