@@ -1,5 +1,6 @@
 """What ``plan``, ``deploy`` and ``destroy`` share: sites side by side, questions, Ctrl-C."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -264,13 +265,14 @@ class Rollout:
         """Ctrl-C and SIGTERM end what runs in good order, which may take a while."""
 
         def stop(*_: object) -> None:
-            again = self._stop.is_set()
-            self._stop.set()
-            self._session.say(
-                "still waiting: Terraform holds the lock of its state, and is let go on to its end"
-                if again
-                else "interrupted; waiting until what was begun is ended and no lock is left"
+            words = (
+                "still waiting: Terraform holds the lock of its state, and is not cut off\n"
+                if self._stop.is_set()
+                else "interrupted; waiting until what was begun is ended and no lock is left\n"
             )
+            self._stop.set()
+            if not self._session.quiet:
+                os.write(2, words.encode())  # a print may be what the signal came into
 
         handled = [signal.SIGTERM]
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:

@@ -30,7 +30,7 @@ def restore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Fill a site with what another one has; nothing is deleted, and it can go on later."""
+    """Fill a site with what another one has; resumable."""
     from mcloud import config
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting

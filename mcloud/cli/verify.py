@@ -42,7 +42,7 @@ def verify(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Compare the sites and name what is off; exit 3 where anything is."""
+    """Compare the sites and name what is off; exit 3 if anything is."""
     from mcloud.replication.scope import Scope
 
     scope = Scope.parse(what, symbols, None)

@@ -248,15 +248,28 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             umask=0o077,
         )
         asked = False
-        while True:
+        trouble: BaseException | None = None
+        while process.poll() is None:
+            # Whatever happens here, Terraform is waited for: it has a state to save.
             try:
-                return process.wait(POLL)
+                process.wait(POLL)
             except subprocess.TimeoutExpired:
-                read()
+                pass
+            except KeyboardInterrupt as interrupt:
+                trouble = interrupt
+                self._stop.set()
+            if trouble is None:
+                try:
+                    read()
+                except Exception as error:  # noqa: BLE001 - raised below
+                    trouble = error
             if self._stop.is_set() and not asked:
                 asked = True
                 # The group, as a terminal does it: the binary may be somebody's wrapper.
                 os.killpg(process.pid, signal.SIGINT)
+        if trouble is not None:
+            raise trouble
+        return process.returncode
 
 
 class _Log:

@@ -42,7 +42,7 @@ _SILENT = logging.getLogger("mcloud.replication")
 _SILENT.addHandler(logging.NullHandler())
 NONE: Marks = MappingProxyType({})
 SEEN = 10_000  # candles
-PACE = 1.0  # seconds between two pages of changes while everything is compared
+PACE = 5.0  # seconds between two pages of changes while everything is compared
 EXAMPLES = 100  # of disagreements and damaged objects that are kept
 
 
@@ -362,28 +362,28 @@ class Pair:
         stream, self._stream = self._stream, None
         if stream is None:
             stream = beside(self._source.candles, self._target.candles, symbol, begin)
-        found: list[Candle] = []
-        new: list[Candle] = []
+        source, target = (self._known[site.name] for site in (self._source, self._target))
+        rows = islice(stream, SLICE if self._scope.candles else 0)
+        held: dict[tuple[str, int], bytes] = {}
         merge: list[Candle] = []
         pending: list[Future[list[Candle]]] = []
-        for candle, held in islice(stream, SLICE if self._scope.candles else 0):
-            found.append(candle)
-            if held is None:
-                new.append(candle)
-            elif held.fragments != candle.fragments:
-                merge.append(candle)
-            if len(new) == CHUNK:
-                # While these are written the next ones are read.
-                pending += self._create(new)
-                new = []
-        merge += _flat(pending + self._create(new))
+        # While one chunk is written the next one is read.
+        while chunk := list(islice(rows, CHUNK)):
+            until = chunk[-1][0].start + MINUTE
+            fresh = states(candle for candle, _ in chunk)
+            source.add(fresh)
+            held |= fresh
+            # Some came as changes since the target was read.
+            lacking = target.lacking(fresh)
+            unlike = [(c, there) for c, there in chunk if (c.symbol, c.start) in lacking]
+            pending += self._create([candle for candle, there in unlike if there is None])
+            merge += [c for c, there in unlike if there and there.fragments != c.fragments]
+        merge += _flat(pending)
         self._workers.map(self._merge, merge)
-        held_now = states(found)
-        for site in (self._source, self._target):
-            self._known[site.name].add(held_now)
-        self._count(seen=len(found))
-        if len(found) == SLICE:
-            self._state.note_compared(symbol, found[-1].start + MINUTE, {})
+        target.add(held)
+        self._count(seen=len(held))
+        if len(held) == SLICE:
+            self._state.note_compared(symbol, until, {})
             self._stream = stream
             return
         marks = self._hours(symbol) if self._scope.raw else {}

@@ -22,7 +22,7 @@ from replication.stores import fresh
 
 from mcloud.clouds import open_site
 from mcloud.clouds.aws.candles import _encode
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
@@ -37,7 +37,8 @@ from mcloud.replication.scope import Scope
 pytestmark = pytest.mark.benchmark
 
 START = 1_723_161_180_000
-CANDLES = 50_000
+SYMBOLS = 10
+CANDLES = 50_000  # of all of them: the embedded DynamoDB reads a whole symbol for each page
 TRADES_A_CANDLE = 20
 OBJECTS = 5_000
 THREADS = 8
@@ -47,18 +48,21 @@ def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
     sites = open_all(embedded, "aws", "gcp")
     candles = [candle(number) for number in range(CANDLES)]
     fill(sites["aws"], candles)
-    beat_archive(sites["aws"])
+    name_symbols(sites["aws"])
     bare = seconds(partial(bulk_write, sites["gcp"], candles))
+    reading = CANDLES / seconds(partial(read, sites["aws"]))
     with opened(sites, tmp_path, "candles") as (pair,):
         ours = seconds(partial(compare, pair))
         written = pair.progress().written
     rate, bare_rate = CANDLES / ours, CANDLES / bare
     print(
         f"\ncandles from DynamoDB to Firestore: {rate:,.0f}/s; bare bulk writer "
-        f"{bare_rate:,.0f}/s; ratio {rate / bare_rate:.2f}"
+        f"{bare_rate:,.0f}/s; ratio {rate / bare_rate:.2f}; reading alone {reading:,.0f}/s"
     )
     assert written == CANDLES
-    assert rate >= 0.8 * bare_rate
+    # No quicker than its slower end, which here is often the embedded DynamoDB; but reading and
+    # writing at once have to be worth it.
+    assert rate >= 1 / (1 / bare_rate + 1 / reading)
 
 
 def test_raw_objects(embedded: State, tmp_path: Path) -> None:
@@ -147,13 +151,14 @@ def compare(pair: Pair) -> None:
 
 
 def candle(number: int) -> Candle:
-    start = START + number * MINUTE
+    symbol = f"B{number % SYMBOLS}USDT"
+    start = START + number // SYMBOLS * MINUTE
     first = 3_735_683_259 + number * TRADES_A_CANDLE
     trades = [
-        Trade("BTCUSDT", first + n, Decimal("61837.63") + n, Decimal("0.02"), start + n, True)
+        Trade(symbol, first + n, Decimal("61837.63") + n, Decimal("0.02"), start + n, True)
         for n in range(TRADES_A_CANDLE)
     ]
-    return fold(Candle("BTCUSDT", start), trades).candle
+    return fold(Candle(symbol, start), trades).candle
 
 
 def fill(site: Site, candles: Sequence[Candle]) -> None:
@@ -168,10 +173,15 @@ def fill(site: Site, candles: Sequence[Candle]) -> None:
         list(pool.map(put, [candles[n : n + 25] for n in range(0, len(candles), 25)]))
 
 
-def beat_archive(site: Site) -> None:
-    """Make the symbol known: a site's symbols are those of its archive."""
-    for item in pack([Trade("BTCUSDT", 1, Decimal(1), Decimal(1), START, True)]):
-        site.archive.put(item)
+def name_symbols(site: Site) -> None:
+    """A site's symbols are those of its archive and its heartbeats."""
+    site.control.beat(Heartbeat(f"B{n}USDT", START, 1, 1, 0.0) for n in range(SYMBOLS))
+
+
+def read(site: Site) -> None:
+    for number in range(SYMBOLS):
+        for _ in site.candles.range(f"B{number}USDT", 0, 2 * START):
+            pass
 
 
 def bulk_write(site: Site, candles: Sequence[Candle]) -> None:

@@ -1,8 +1,10 @@
 """Which Terraform is used, and what is said where there is none that can be."""
 
+import os
 import re
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -100,6 +102,38 @@ def test_once_stopped_nothing_is_started(tmp_path: Path) -> None:
     stop.set()
     with pytest.raises(Interrupted):
         Terraform(tmp_path, "true", environment={}, stop=stop).init()
+
+
+def test_trouble_on_our_side_waits_for_terraform_to_end(tmp_path: Path) -> None:
+    """Such as a pipe whose reader has gone away."""
+    os.mkfifo(tmp_path / "go")
+    begun = """echo '{"type": "apply_start"}'; read line < go; touch saved"""
+    runner = Terraform(
+        tmp_path, script(tmp_path, "terraform", begun), environment=dict(os.environ), stop=Event()
+    )
+
+    def tell(event: dict[str, Any]) -> None:
+        Thread(target=(tmp_path / "go").write_text, args=("now\n",)).start()
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        runner.apply("plan", tell)
+    assert (tmp_path / "saved").exists()
+
+
+def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
+    """Also to a wrapper around Terraform."""
+    body = (
+        "trap 'echo asked >> asked' INT; echo '{\"type\": \"apply_start\"}';"
+        " until [ -s asked ]; do sleep 0.01; done; touch saved; exit 1"
+    )
+    wrapper = script(tmp_path, "wrapper", f'{script(tmp_path, "terraform", body)} "$@"')
+    stop = Event()
+    runner = Terraform(tmp_path, wrapper, environment=dict(os.environ), stop=stop)
+    with pytest.raises(Interrupted, match="terraform apply was interrupted, and has let go of"):
+        runner.apply("plan", lambda event: stop.set())
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    assert (tmp_path / "saved").exists()
 
 
 def only_in(folder: Path):  # type: ignore[no-untyped-def]

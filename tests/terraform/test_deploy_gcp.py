@@ -155,6 +155,27 @@ def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google)
     assert done.returncode == 0, done.stderr
 
 
+def test_a_site_that_fails_does_not_stop_another(
+    site: Terminal, embedded: State, tmp_path: Path
+) -> None:
+    describe(
+        tmp_path,
+        embedded,
+        '[profiles.prod.sites.other]\ncloud = "gcp"\nproject = "mcloud-local"\n'
+        "variables = { function_timeout = 5 }\n",
+    )
+    done = site.run("deploy", "all", "--yes")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"gcp: deployed, \d+ changes; queue, function, candles, archive answer\n"
+        r"other: failed, with nothing changed\n",
+        done.stdout,
+    )
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert error.startswith("error: other: Invalid value for variable")
+    assert "The timeout is between 10 and 570 seconds." in error
+
+
 def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
     said, code = on_a_terminal(site, "n\n", "deploy")
     assert code == 1

@@ -1,0 +1,93 @@
+"""A comparison as a person sees it."""
+
+from rich.console import Console, RenderableType
+
+from mcloud.dashboard.verify import RUNS, SHOWN, plan_lines, view
+from mcloud.replication.digest import ALL_TIME
+from mcloud.replication.report import Finding, Report, Tally
+
+START = 1_723_161_600_000
+
+
+def shown(drawn: RenderableType) -> list[str]:
+    console = Console(width=160, color_system=None)
+    with console.capture() as captured:
+        console.print(drawn)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def report(*findings: Finding, deep: bool = False, symbols: tuple[str, ...] = ("BTCUSDT",)) -> dict:  # type: ignore[type-arg]
+    sites = {"aws": Tally(1_200, 60, 1_000), "gcp": Tally(1_199, 59, 990)}
+    what = ("candles", "raw")
+    return Report(what, ALL_TIME, deep, symbols, sites, findings).to_json()
+
+
+def test_sites_that_are_equal() -> None:
+    assert shown(view(report(deep=True))) == [
+        "site  candles  equal  missing  different  raw objects  unarchived  orphaned  incomplete"
+        "  damaged",
+        "aws     1,200  1,200        0          0           60           0         0           0"
+        "        0",
+        "gcp     1,199  1,199        0          0           59           0         0           0"
+        "        0",
+        "",
+        "equal and complete, and every candle is what its raw trades say",
+    ]
+
+
+def test_nothing_is_not_called_equal() -> None:
+    assert shown(view(report(symbols=())))[-1].startswith("there is nothing to compare")
+
+
+def test_every_finding_is_named() -> None:
+    lines = shown(
+        view(
+            report(
+                Finding(
+                    "missing", "BTCUSDT", "gcp", START, runs=((5, 9),), elsewhere=("aws", "west")
+                ),
+                Finding("incomplete", "BTCUSDT", "", START, runs=tuple((n, n) for n in (1, 3, 5))),
+                Finding("damaged", "BTCUSDT", "aws", START, key="raw/x.gz", why="it is not gzip"),
+                Finding("wrong", "BTCUSDT", "aws", START, why="kept 1, refused 2"),
+            )
+        )
+    )
+    assert lines[4:] == [
+        "missing  gcp  BTCUSDT  2024-08-09T00:00:00Z  5-9; there at aws, west",
+        "incomplete  all sites  BTCUSDT  2024-08-09T00:00:00Z  1 3 5",
+        "damaged  aws  BTCUSDT  2024-08-09T00:00:00Z  raw/x.gz; it is not gzip",
+        "wrong  aws  BTCUSDT  2024-08-09T00:00:00Z; kept 1, refused 2",
+        "",
+        "4 findings",
+    ]
+    assert "wrong" in lines[0]
+    assert lines[1].split() == ["aws", "1,200", "1,199", "0", "0", "1", "60", "0", "0", "1", "1"]
+
+
+def test_long_lists_are_cut_and_say_so() -> None:
+    runs = tuple((10 * n, 10 * n + 1) for n in range(RUNS + 3))
+    found = [Finding("different", "BTCUSDT", "gcp", START + n, runs) for n in range(SHOWN + 1_000)]
+    lines = shown(view(report(*found)))
+    assert lines[4].endswith("0-1 10-11 20-21 30-31 … 3 runs more")
+    assert lines[-3] == "… and 1,000 more; all of them with -o json"
+    assert len(lines) == 4 + SHOWN + 3
+
+
+def test_a_plan_says_only_what_is_to_be_done() -> None:
+    plan = {
+        "candles_to_merge": 25,
+        "candles_to_rewrite": 0,
+        "objects_to_copy": 20,
+        "bytes_to_copy": 41_000,
+        "objects_to_replace": 0,
+        "trades_to_fold": 0,
+        "trades_to_fetch": 1_500,
+        "exchange_requests": 2,
+        "beyond_repair": ["aws: a candle [of whom?] is damaged"],
+    }
+    assert shown(plan_lines({"exchange": "binance", "plan": plan})) == [
+        "25 candles get what another site has of them",
+        "20 raw objects are copied, 41,000 bytes",
+        "1,500 trades come from binance: 2 requests",
+        "not mended: aws: a candle [of whom?] is damaged",
+    ]

@@ -1,0 +1,283 @@
+"""``mcloud verify`` and ``restore`` as processes, on stores of the embedded clouds."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from subprocess import CompletedProcess
+from typing import Any, TypeVar
+
+import pytest
+from cli.conftest import Terminal
+from patience import eventually
+from replication.stores import fresh
+from test_replicate import Sites
+from test_throttled_aws import Proxy, proxy
+
+from mcloud.clouds import open_site
+from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.gcp.client import make_firestore, make_storage
+from mcloud.clouds.ports import Site
+from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import archived_ids, deliver, stored_rows
+from mcloud.errors import Unavailable
+from mcloud.feed.simulate import Simulate
+from mcloud.local.exchange.thread import LocalExchange
+from mcloud.local.state import State
+from mcloud.market.archive import HOUR, prefix, unpack
+from mcloud.market.candle import MINUTE, Candle, Folded, fold, to_timestamp
+from mcloud.market.trade import Trade
+from mcloud.replication.digest import ALL_TIME
+from mcloud.replication.restore import Restore
+from mcloud.replication.scope import Scope
+from mcloud.replication.verify import verify
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+__all__ = ["proxy"]  # a fixture
+
+START = 1_723_161_600_000  # 2024-08-09T00:00:00Z
+TRADES = list(Simulate(["BTCUSDT"], seed=8, start_time=START, count=1_800, rate=1 / 6))
+HOURS = {each.time // HOUR for each in TRADES}
+MESSAGE = 30
+
+
+@pytest.fixture
+def sites(tmp_path: Path, embedded: State) -> Sites:
+    return Sites(embedded, tmp_path)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path, tmp_path / "state")
+
+
+def fill(site: Site, trades: list[Trade]) -> None:
+    from mcloud.processor.ingest import ingest
+
+    for begin in range(0, len(trades), MESSAGE):
+        ingest(trades[begin : begin + MESSAGE], site.archive, site.candles)
+
+
+def delete_objects(to: Resources, keys: Iterable[str]) -> None:
+    for key in keys:
+        if isinstance(to, AwsResources):
+            s3 = make_client("s3", to.region, to.endpoint_url)
+            s3.delete_object(Bucket=to.raw_bucket, Key=key)
+        else:
+            storage = make_storage(to.project, to.storage_endpoint)
+            storage.bucket(to.raw_bucket).blob(key).delete()
+
+
+def delete_candles(to: Resources, symbol: str, starts: Iterable[int]) -> None:
+    for start in starts:
+        if isinstance(to, AwsResources):
+            key = {"symbol": {"S": symbol}, "timestamp": {"S": to_timestamp(start)}}
+            dynamodb = make_client("dynamodb", to.region, to.endpoint_url)
+            dynamodb.delete_item(TableName=to.candles_table, Key=key)
+        else:
+            documents(to).document(f"{symbol}_{to_timestamp(start)}").delete()
+
+
+def documents(to: GcpResources) -> Any:
+    firestore = make_firestore(to.project, to.database, to.firestore_endpoint)
+    return firestore.collection(to.candles_collection)
+
+
+def run(terminal: Terminal, code: int, *arguments: str) -> CompletedProcess[str]:
+    done = terminal.run(*arguments)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def without(site: Site, start: int, id_: int, trades: list[Trade]) -> None:
+    """Make a candle as if this one of the trades had never come."""
+    kept = [each for each in trades if start <= each.time < start + MINUTE and each.id != id_]
+    assert any(each.id > id_ for each in kept)
+    assert any(each.id < id_ for each in kept)
+
+    def change(stored: Candle) -> Folded:
+        return fold(Candle(stored.symbol, stored.start), kept)
+
+    site.candles.update("BTCUSDT", start, change)
+
+
+def test_the_proof(terminal: Terminal, sites: Sites) -> None:
+    """Twenty raw objects, twenty candles, five ids within candles, and ten that nobody has."""
+    aws, gcp = sites.sites["aws"], sites.sites["gcp"]
+    nowhere = [each.id for each in TRADES[1_030:1_040]]
+    there = [each for each in TRADES if each.id not in nowhere]
+    for site in (aws, gcp):
+        fill(site, there)
+    random = Random(1)
+    keys = random.sample([each.key for each in aws.archive.list(prefix("BTCUSDT"))], 20)
+    lost = {trade.id for key in keys for trade in unpack(aws.archive.get(key))}
+    starts = random.sample([each.start for each in gcp.candles.range("BTCUSDT", *ALL_TIME)], 25)
+    delete_objects(aws.resources, keys)  # type: ignore[attr-defined]
+    delete_candles(gcp.resources, "BTCUSDT", starts[:20])  # type: ignore[attr-defined]
+    inside = {}
+    for start in starts[20:]:
+        ids = [each.id for each in there if start <= each.time < start + MINUTE]
+        inside[start] = ids[len(ids) // 2]
+        without(gcp, start, inside[start], there)
+
+    found = json.loads(run(terminal, 3, "verify", "--deep", "-o", "json").stdout)
+    off = found["findings"]
+    assert named(off, "missing", "gcp") == {to_timestamp(start) for start in starts[:20]}
+    assert ids_of(off, "different", "gcp") == set(inside.values())
+    assert ids_of(off, "unarchived", "aws") == lost
+    assert ids_of(off, "incomplete", None) == set(nowhere)
+    assert {each["kind"] for each in off} == {"missing", "different", "unarchived", "incomplete"}
+
+    # The exchange has all of them. Nobody is asked on the way without a terminal.
+    with LocalExchange(TRADES, wait_for=0) as exchange:
+        with (terminal.folder / "mcloud.toml").open("a") as file:
+            file.write(f'[exchange]\nrest_url = "{exchange.rest_url}"\n')
+        exchange.wait_finished()
+        planned = run(terminal, 3, "verify", "--repair", "--dry-run", "-o", "json")
+        plan = json.loads(planned.stdout)["repair"]["plan"]
+        assert (plan["candles_to_merge"], plan["objects_to_copy"]) == (25, 20)
+        assert (plan["trades_to_fetch"], plan["exchange_requests"]) == (10, 1)
+        refused = run(terminal, 2, "verify", "--repair")
+        assert "--yes" in refused.stderr
+        assert len(list(aws.archive.list(prefix("BTCUSDT")))) == count_of(gcp) - 20
+        mended = run(terminal, 0, "verify", "--repair", "--yes", "-o", "json")
+    done = json.loads(mended.stdout)["repair"]["done"]
+    assert (done["merged"], done["copied"], done["fetched"]) == (25, 20, 10)
+    assert done["problems"] == []
+    run(terminal, 0, "verify", "--deep")
+    for site in (aws, gcp):
+        assert stored_rows(site, ["BTCUSDT"]) == expected_rows(TRADES)
+        assert archived_ids(site, ["BTCUSDT"]) == {("BTCUSDT", each.id) for each in TRADES}
+
+
+def count_of(site: Site) -> int:
+    return len(list(site.archive.list(prefix("BTCUSDT"))))
+
+
+def named(findings: list[dict[str, Any]], kind: str, site: str | None) -> set[str]:
+    return {each["timestamp"] for each in findings if (each["kind"], each["site"]) == (kind, site)}
+
+
+def ids_of(findings: list[dict[str, Any]], kind: str, site: str | None) -> set[int]:
+    return {
+        id_
+        for each in findings
+        if (each["kind"], each["site"]) == (kind, site)
+        for first, last in each["ids"]
+        for id_ in range(first, last + 1)
+    }
+
+
+def test_an_emptied_site_is_restored_though_interrupted_six_times(
+    terminal: Terminal, sites: Sites, tmp_path: Path
+) -> None:
+    """Cut off after an object and after candles of each hour, it goes on, and ends exact."""
+    source, target = sites.sites["gcp"], sites.sites["aws"]
+    fill(source, TRADES)
+    cuts, one_at_a_time = ["put", "create"] * 3, threading.Lock()
+    assert len(HOURS) >= 3
+
+    def cut(name: str, call: Callable[[T], R]) -> Callable[[T], R]:
+        def cut_off_after(what: T) -> R:
+            done = call(what)
+            with one_at_a_time:
+                if cuts[:1] != [name]:
+                    return done
+                cuts.pop(0)
+            raise Unavailable("cut off")
+
+        return cut_off_after
+
+    target.archive.put = cut("put", target.archive.put)  # type: ignore[method-assign]
+    target.candles.create = cut("create", target.candles.create)  # type: ignore[method-assign]
+    ends = 0
+    while True:
+        job = Restore(
+            source,
+            target,
+            Scope(),
+            tmp_path / "restore",
+            identities={"gcp": "source", "aws": "target"},
+            workers=1,
+        )
+        try:
+            with job.locked():
+                done = job.run(None if job.unfinished() else job.survey())
+            break
+        except Unavailable:
+            ends += 1
+    assert ends == 6
+    assert done.left == 0
+    report = verify(sites.sites, Scope(), deep=True, pause=0)
+    assert report.ok, report.findings
+    sites.check_equal(TRADES)
+
+
+def test_an_emptied_site_is_not_the_truth(terminal: Terminal, sites: Sites) -> None:
+    fill(sites.sites["gcp"], TRADES[:600])
+    refused = run(terminal, 1, "restore", "gcp", "--from", "aws", "--yes")
+    assert "aws has less than gcp" in refused.stderr
+    assert "refused" not in run(terminal, 2, "restore", "gcp", "--from", "gcp").stderr
+    planned = run(terminal, 0, "restore", "aws", "--from", "gcp", "--dry-run", "-o", "json")
+    assert json.loads(planned.stdout)["estimate"]["trades"] == 600
+    assert "list price" in planned.stderr
+    assert stored_rows(sites.sites["aws"], ["BTCUSDT"]) == []
+    run(terminal, 0, "restore", "aws", "--from", "gcp", "--yes")
+    run(terminal, 0, "verify", "--deep")
+    nothing = run(terminal, 0, "restore", "aws", "--from", "gcp", "--yes")
+    assert "lacks nothing" in nothing.stderr
+
+
+def test_the_functions_rebuild_a_site(embedded: State, tmp_path: Path) -> None:
+    """Through the real queue, the real function and the real stores of the whole stack."""
+    symbol = "REBUILTUSDT"
+    trades = list(Simulate([symbol], seed=2, start_time=START, count=1_500, rate=0.5))
+    terminal = Terminal(tmp_path, Path(embedded.options["home"]).parent)
+    resources = embedded.resources()
+    sites = {name: open_site(name, each) for name, each in resources.items()}
+    deliver(trades, {"aws": sites["aws"].queue}, batch=100)
+    eventually(lambda: stored_rows(sites["aws"], [symbol]) == expected_rows(trades))
+    arguments = ("--symbols", symbol, "--engine", "functions", "--yes", "-o", "json")
+    done = run(terminal, 0, "restore", "gcp", "--from", "aws", *arguments)
+    document = json.loads(done.stdout)["done"]
+    assert (document["messages"], document["candles"], document["left"]) == (2, 0, 0)
+    run(terminal, 0, "verify", "--deep", "--symbols", symbol)
+    assert stored_rows(sites["gcp"], [symbol]) == expected_rows(trades)
+
+
+def test_throttling_and_resets_change_nothing(
+    embedded: State, proxy: Proxy, tmp_path: Path
+) -> None:
+    resources = fresh(embedded, "aws-throttled", "gcp-steady")
+    aws = resources["aws-throttled"]
+    assert isinstance(aws, AwsResources)
+    source = open_site("gcp", resources["gcp-steady"])
+    fill(source, TRADES[:300])
+    target = proxy.site(aws)
+    proxy.inject(
+        {
+            "service": "dynamodb",
+            "times": 8,
+            "error": {"code": "ProvisionedThroughputExceededException"},
+        },
+        {"service": "s3", "times": 8, "error": {"code": "SlowDown", "status": 503}},
+        {"service": "s3", "times": 2, "reset": True},
+    )
+    for _ in range(50):
+        job = Restore(
+            source, target, Scope(), tmp_path, identities={"gcp": "source", "aws": "target"}
+        )
+        try:
+            with job.locked():
+                job.run(None if job.unfinished() else job.survey())
+        except Unavailable:
+            continue
+        break
+    assert {each["service"] for each in proxy.fired()} == {"dynamodb", "s3"}
+    proxy.inject()
+    assert verify({"aws": target, "gcp": source}, Scope(), deep=True, pause=0).ok
+    assert stored_rows(target, ["BTCUSDT"]) == expected_rows(TRADES[:300])

@@ -1,0 +1,63 @@
+"""What a pair remembers, and what becomes of it."""
+
+from pathlib import Path
+
+import pytest
+
+from mcloud.errors import Unavailable
+from mcloud.replication.state import Checkpoint, State
+
+HOUR = 1_723_161_600_000
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "pair.sqlite"
+    state = State(path, "all")
+    assert (state.checkpoint(), state.marks(), state.compared_until("A")) == (None, {}, 0)
+    state.begin("p0")
+    state.note_compared("A", 60_000, {("A", HOUR): 0.0})
+    state.advance("p1", 7.5, {("A", HOUR): 5.0, ("B", HOUR): 6.0})
+    # Killed: nobody closes it.
+    again = State(path, "all")
+    assert again.checkpoint() == Checkpoint("p1", 7.5, False)
+    assert again.compared_until("A") == 60_000
+    # The oldest word on an hour stays.
+    assert again.marks() == {("A", HOUR): 0.0, ("B", HOUR): 6.0}
+    again.clear("A", HOUR)
+    again.finish_comparison()
+    assert again.checkpoint() == Checkpoint("p1", 7.5, True)
+    assert (again.marks(), again.compared_until("A")) == ({("B", HOUR): 6.0}, 0)
+    # From the beginning; what is yet to be copied stays to be copied.
+    again.begin("p2")
+    assert again.checkpoint() == Checkpoint("p2", 0.0, False)
+    assert again.marks() == {("B", HOUR): 6.0}
+
+
+def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "pair.sqlite"
+    one, other = State(path, "BTCUSDT"), State(path, "all")
+    one.begin("p")
+    one.advance("p", 1.0, {("BTCUSDT", HOUR): 1.0})
+    one.note_compared("BTCUSDT", 5, {})
+    assert (other.checkpoint(), other.marks(), other.compared_until("BTCUSDT")) == (None, {}, 0)
+
+
+@pytest.mark.parametrize("damage", [b"not a database" * 100, b"SQLite format 3\0" + b"x" * 5000])
+def test_a_damaged_one_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "pair.sqlite"
+    path.write_bytes(damage)
+    state = State(path, "all")
+    assert state.was_damaged
+    assert state.checkpoint() is None
+    state.begin("p")
+    state.close()
+    assert not State(path, "all").was_damaged
+
+
+def test_what_cannot_be_written_is_tried_again_later(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="unable to open database file"):
+        State(tmp_path / "none" / "pair.sqlite", "all")
+    state = State(tmp_path / "pair.sqlite", "all")
+    state.close()
+    with pytest.raises(Unavailable, match=r"pair\.sqlite cannot be written: "):
+        state.begin("p")
