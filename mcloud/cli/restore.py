@@ -25,8 +25,15 @@ def restore(
     ] = None,
     end: Annotated[str | None, typer.Option(help="Up to this hour.")] = None,
     engine: Annotated[
-        str, typer.Option(help="direct: copy; functions: have the site process the raw trades.")
+        str,
+        typer.Option(
+            help="direct: copy; functions: have the site process the raw trades;"
+            " transfer-service: have the clouds copy these among themselves."
+        ),
     ] = "direct",
+    role_arn: Annotated[
+        str | None, typer.Option(help="AWS role that the transfer service takes.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -38,6 +45,7 @@ def restore(
     from mcloud.config import did_you_mean
     from mcloud.replication.restore import ENGINES, Restore
     from mcloud.replication.scope import Scope
+    from mcloud.replication.transfer import choose
 
     if engine not in ENGINES:
         hint = did_you_mean(engine, ENGINES)
@@ -47,6 +55,9 @@ def restore(
     target, origin = (_one(config.select(resources, name)) for name in (site, source))
     if target == origin:
         raise UsageError(f"{target} cannot be restored from itself")
+    transfer = None
+    if engine == "transfer-service":
+        transfer = choose(resources[origin], resources[target], role_arn)
     sites = session.sites(f"{target},{origin}")
     with waiting(session, f"restoring {target} from {origin}") as tell:
         job = Restore(
@@ -57,6 +68,7 @@ def restore(
             window=window,
             identities={name: str(resources[name].to_outputs()) for name in sites},
             engine=engine,
+            transfer=transfer,
             tell=tell,
         )
         estimate = None if job.unfinished() else job.survey()
@@ -65,6 +77,8 @@ def restore(
     else:
         question = "do this?"
         _say(session, estimate, origin, target)
+        if transfer and not estimate.is_empty:
+            session.say(f"{transfer.service} may cost extra")
     if dry_run or (estimate is not None and estimate.is_empty):
         _end(session, job.unfinished(), estimate, None)
         return
@@ -114,6 +128,8 @@ def _end(
         f"{done.hours:,} hours done: {done.candles:,} candles and {done.objects:,} raw objects"
         f" written" + (f", {done.messages:,} messages sent" if done.messages else "")
     )
+    for each in done.notes:
+        session.warn(each)
     for each in done.damaged:
         session.warn(f"not copied, since damaged: {each}")
     if done.left:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from mcloud import files
 from mcloud.clouds.ports import Site
+from mcloud.clouds.transfer import Transfer
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
 from mcloud.errors import McloudError, Unavailable
@@ -31,6 +32,7 @@ from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Plan, repair
 from mcloud.replication.report import Finding
 from mcloud.replication.scope import Scope
+from mcloud.replication.transfer import HandedOver
 from mcloud.replication.verify import NO_RAW, Hour, Look
 from mcloud.replication.workers import Workers
 
@@ -42,7 +44,7 @@ MANY = 10**9  # messages this month: free tiers are used up
 PATIENCE = 120.0  # seconds without a new trade in a candle, after which functions are given up
 POLL = 0.5  # seconds
 
-ENGINES = ("direct", "functions")
+ENGINES = ("direct", "functions", "transfer-service")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Restored:
     """Objects of the source that are not what their name says: they were not copied."""
     left: int = 0
     """Hours in which the target still lacks something."""
+    notes: list[str] = field(default_factory=list)
+    """What else somebody should look at."""
 
     @property
     def written(self) -> int:
@@ -112,6 +116,7 @@ class Restore:
         folder: where the state is kept, that of the profile.
         identities: what is behind the sites' names; where that changes, it begins anew.
         engine: ``direct``, or ``functions``: the target's own functions process the raw trades.
+        transfer: where given, a service of the target's cloud copies raw trades before the engine.
         workers: threads that work on hours.
         patience: seconds that the functions may take without any progress.
 
@@ -129,6 +134,7 @@ class Restore:
         window: Window = ALL_TIME,
         identities: Mapping[str, str],
         engine: str = "direct",
+        transfer: Transfer | None = None,
         workers: int = THREADS,
         patience: float = PATIENCE,
         tell: Callable[[str], None] = lambda words: None,
@@ -148,6 +154,7 @@ class Restore:
         what = [str(scope), *window, engine, identities[source.name], identities[target.name]]
         self._state = _State(folder / f"restore+{pair}.jsonl", what)
         self._lock = Lock(folder / f"restore+{pair}.lock")
+        self._handed = transfer and HandedOver(transfer, folder / f"transfer+{pair}")
         self._damaged: list[Finding] = []
         self.done = Restored()
         self._changing = threading.Lock()
@@ -193,8 +200,14 @@ class Restore:
             Unavailable: a site is away, or its functions do not process what they are sent; the
                 next run goes on.
         """
+        if self._handed and estimate is not None:
+            self._handed.end()  # what was begun for another one
         self._state.begin(self._state.left() if estimate is None else estimate.hours)
-        engine = self._engine
+        engine = "functions" if self._engine == "functions" else "direct"
+        if self._handed:
+            copied = self._handed.run(self._state.left(), self.tell)
+            self.done.objects += copied.objects
+            self.done.bytes += copied.bytes
         while True:
             before = self.done.written
             self._mend_damaged()
@@ -207,6 +220,8 @@ class Restore:
             if estimate.is_empty or self.done.written == before:
                 break
         self._state.end()
+        left = self._handed.end() if self._handed else ""
+        self.done.notes += [left] if left else []
         return self.done
 
     # What there is to do
@@ -247,9 +262,9 @@ class Restore:
             trades += max(raw_here.ids.count, mine.ids.count)
             objects += raw_here.objects * lacks_raw
             size += raw_here.bytes * lacks_raw
-        usd = {"direct": self._usd, "functions": self._usd_of_functions}[self._engine]
+        usd = self._usd_of_functions if self._engine == "functions" else self._usd
         messages = -(-trades // BATCH)
-        writes = candles + objects if self._engine == "direct" else messages
+        writes = messages if self._engine == "functions" else candles + objects
         return Estimate(
             tuple(look.symbols),
             tuple(hours),

@@ -66,7 +66,8 @@ def verify(
         Unavailable, Refused: a site cannot be read; then nothing is known of it.
     """
     look = Look(sites, scope, window, deep, tell)
-    with closing(Workers(THREADS)) as readers, closing(Workers(AT_ONCE)) as walkers:
+    symbols = AT_ONCE if deep else THREADS
+    with closing(Workers(THREADS)) as readers, closing(Workers(symbols)) as walkers:
         look.read_all(readers, walkers)
         findings = look.findings(readers)
         if findings:

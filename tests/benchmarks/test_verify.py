@@ -1,6 +1,6 @@
 """``mcloud verify`` of two equal sites with 100,000 candles each, on the embedded clouds.
 
-Run with ``pytest -m benchmark -s tests/benchmarks/test_verify.py``; to fill the sites takes minutes.
+Run with ``pytest -m benchmark -s tests/benchmarks/test_verify.py``; filling takes minutes.
 """
 
 import time
