@@ -1,0 +1,120 @@
+"""Cloud Storage to S3 by AWS DataSync, in its Enhanced mode, which needs no agent.
+
+It never ran against the real clouds: the tests hold the requests to the API's model in botocore.
+
+An operator runs this with his own rights, no component of the stack does. They need
+``datasync:CreateLocationObjectStorage``, ``CreateLocationS3``, ``CreateTask``,
+``StartTaskExecution``, ``DescribeTaskExecution``, ``DescribeTask``, ``DeleteTask``,
+``DeleteLocation``, ``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole`` for the Enhanced
+mode, and ``secretsmanager:CreateSecret`` and the like, for DataSync keeps the key there until the
+end. The role trusts ``datasync.amazonaws.com`` and may list the S3 bucket, and read and write its
+objects. Cloud Storage is read with an HMAC key, from KEY and SECRET in the environment; it is sent
+to DataSync and nowhere else.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any
+
+from mcloud.clouds.aws.client import make_client, translated
+from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
+from mcloud.errors import ConfigError
+
+KEY, SECRET = "MCLOUD_GCS_HMAC_KEY", "MCLOUD_GCS_HMAC_SECRET"
+
+_STATES = {"SUCCESS": DONE, "ERROR": FAILED}
+
+
+class DataSync:
+    """See ``transfer.Transfer``.
+
+    Raises:
+        ConfigError: there is no HMAC key in the environment.
+    """
+
+    service = "AWS DataSync"
+
+    def __init__(self, source: str, target: str, region: str, role: str) -> None:
+        self._source = source
+        self._target = target
+        self._region = region
+        self._role = role
+        lacking = [name for name in (KEY, SECRET) if not os.environ.get(name)]
+        if lacking:
+            raise ConfigError(
+                f"{self.service} needs an HMAC key of Cloud Storage: {', '.join(lacking)} not set",
+                remedy="make one with `gcloud storage hmac create SERVICE_ACCOUNT`, and set both"
+                f" {KEY} and {SECRET}",
+            )
+
+    def start(self, folders: Sequence[str]) -> str:
+        partition = self._role.split(":")[1]  # arn:aws:…, arn:aws-cn:…
+        with translated(self.service), ExitStack() as undo:
+            source = self._client.create_location_object_storage(
+                ServerHostname="storage.googleapis.com",
+                BucketName=self._source,
+                AccessKey=os.environ[KEY],
+                SecretKey=os.environ[SECRET],
+            )["LocationArn"]
+            undo.callback(self._client.delete_location, LocationArn=source)
+            target = self._client.create_location_s3(
+                S3BucketArn=f"arn:{partition}:s3:::{self._target}",
+                S3Config={"BucketAccessRoleArn": self._role},
+            )["LocationArn"]
+            undo.callback(self._client.delete_location, LocationArn=target)
+            task = self._client.create_task(
+                Name=f"mcloud restore {self._target}",
+                SourceLocationArn=source,
+                DestinationLocationArn=target,
+                TaskMode="ENHANCED",
+                Options={
+                    "OverwriteMode": "NEVER",
+                    "PreserveDeletedFiles": "PRESERVE",
+                    "VerifyMode": "ONLY_FILES_TRANSFERRED",
+                    "ObjectTags": "NONE",  # Cloud Storage has none, and the run would fail at once
+                },
+                # A folder stands for what is in it. [AWS: FilterRule]
+                Includes=[
+                    {
+                        "FilterType": "SIMPLE_PATTERN",
+                        "Value": "|".join(f"/{each.rstrip('/')}" for each in folders),
+                    }
+                ],
+            )["TaskArn"]
+            undo.callback(self._client.delete_task, TaskArn=task)
+            run = self._client.start_task_execution(TaskArn=task)["TaskExecutionArn"]
+            undo.pop_all()
+        return str(run)
+
+    def look(self, name: str) -> Transferred:
+        with translated(self.service):
+            try:
+                run = self._client.describe_task_execution(TaskExecutionArn=name)
+            except self._client.exceptions.InvalidRequestException:
+                return Transferred(GONE)
+        failed = run.get("FilesFailed", {})
+        result = run.get("Result", {})
+        return Transferred(
+            _STATES.get(run["Status"], RUNNING),
+            run.get("FilesTransferred", 0),
+            run.get("BytesTransferred", 0),
+            sum(failed.get(step, 0) for step in ("Prepare", "Transfer", "Verify")),
+            ": ".join(filter(None, (result.get("ErrorCode"), result.get("ErrorDetail")))),
+        )
+
+    def end(self, name: str) -> None:
+        task = name.partition("/execution/")[0]
+        with translated(self.service):
+            try:
+                about = self._client.describe_task(TaskArn=task)
+            except self._client.exceptions.InvalidRequestException:
+                return
+            self._client.delete_task(TaskArn=task)
+            for end in ("SourceLocationArn", "DestinationLocationArn"):
+                self._client.delete_location(LocationArn=about[end])
+
+    @cached_property
+    def _client(self) -> Any:
+        return make_client("datasync", self._region)

@@ -1,0 +1,146 @@
+"""S3 to Cloud Storage by Google's Storage Transfer Service.
+
+It never ran against the real clouds: the requests are those of its REST reference, and the tests
+hold them to that.
+
+An operator runs this with his own rights, no component of the stack does. They need
+``storagetransfer.jobs.create``, ``.run``, ``.delete`` and ``storagetransfer.operations.get`` on the
+project, as in ``roles/storagetransfer.admin``. The service's own account
+(``project-NUMBER@storage-transfer-service.iam.gserviceaccount.com``) writes into the bucket
+(``roles/storage.objectAdmin`` and ``storage.buckets.get``) and assumes the AWS role, which trusts
+it by its subject id (``AssumeRoleWithWebIdentity``) and allows ``s3:ListBucket``,
+``s3:GetBucketLocation`` and ``s3:GetObject``.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+
+from mcloud.clouds.gcp.client import TIMEOUT, translated
+from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
+from mcloud.errors import Refused, Unavailable
+
+_FAILED = ("FAILED", "ABORTED")
+
+
+class _Missing(Refused):
+    """HTTP 404."""
+
+
+class StorageTransfer:
+    """See ``transfer.Transfer``. ``root`` is the address of the API."""
+
+    service = "Google's Storage Transfer Service"
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        project: str,
+        role: str,
+        root: str = "https://storagetransfer.googleapis.com",
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._project = project
+        self._role = role
+        self._root = root
+
+    def start(self, folders: Sequence[str]) -> str:
+        job = self._ask(
+            "POST",
+            "transferJobs",
+            json={
+                "description": f"mcloud restore {self._target}",
+                "status": "ENABLED",
+                "projectId": self._project,
+                "transferSpec": {
+                    "awsS3DataSource": {"bucketName": self._source, "roleArn": self._role},
+                    "gcsDataSink": {"bucketName": self._target},
+                    "objectConditions": {"includePrefixes": list(folders)},
+                    "transferOptions": {"overwriteWhen": "NEVER"},
+                },
+            },
+        )["name"]
+        try:
+            run = self._ask("POST", f"{job}:run", json={"projectId": self._project})
+        except (Refused, Unavailable):
+            with suppress(Refused, Unavailable):  # the first error says more
+                self._delete(job)
+            raise
+        return str(run["name"])
+
+    def look(self, name: str) -> Transferred:
+        try:
+            run = self._ask("GET", name)
+        except _Missing:
+            return Transferred(GONE)
+        about = run.get("metadata", {})
+        # Numbers of 64 bits are texts in Google's JSON, and those that are 0 are left out.
+        counters = {key: int(count) for key, count in about.get("counters", {}).items()}
+        state = RUNNING
+        if run.get("done"):
+            state = FAILED if "error" in run or about.get("status") in _FAILED else DONE
+        return Transferred(
+            state,
+            counters.get("objectsCopiedToSink", 0),
+            counters.get("bytesCopiedToSink", 0),
+            counters.get("objectsFromSourceFailed", 0),
+            _why(run),
+        )
+
+    def end(self, name: str) -> None:
+        try:
+            self._delete(self._ask("GET", name)["metadata"]["transferJobName"])
+        except _Missing:
+            return
+
+    def _delete(self, job: str) -> None:
+        self._ask("DELETE", job, params={"projectId": self._project})
+
+    def _ask(self, method: str, path: str, **what: Any) -> Any:
+        with translated(self.service):
+            answer = self._session.request(
+                method, f"{self._root}/v1/{path}", timeout=TIMEOUT, **what
+            )
+        if answer.ok:
+            return answer.json()
+        message = f"{self.service}: {_message(answer)}"
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise Unavailable(message)
+        if answer.status_code == 404:
+            raise _Missing(message)
+        raise Refused(
+            message,
+            remedy="check the role, the rights of these credentials and that the project has"
+            f" the API: `gcloud services enable storagetransfer.googleapis.com --project"
+            f" {self._project}`",
+        )
+
+    @cached_property
+    def _session(self) -> Any:
+        import google.auth
+        from google.auth.transport.requests import AuthorizedSession
+
+        with translated(self.service):
+            scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+            return AuthorizedSession(google.auth.default(scopes)[0])
+
+
+def _why(run: dict[str, Any]) -> str:
+    """The first of what went wrong."""
+    if "error" in run:
+        return str(run["error"].get("message", "no message"))
+    for kind in run.get("metadata", {}).get("errorBreakdowns", ()):
+        entries = kind.get("errorLogEntries", ())
+        said = [" ".join((each["url"], *each.get("errorDetails", ()))) for each in entries[:1]]
+        return ": ".join((kind["errorCode"], *said))
+    return ""
+
+
+def _message(answer: Any) -> str:
+    try:
+        return str(answer.json()["error"]["message"]).splitlines()[0]
+    except (ValueError, KeyError, TypeError, IndexError):  # a proxy's page
+        return f"HTTP {answer.status_code}"

@@ -1,0 +1,156 @@
+"""The raw copy of a restoration, handed to the target's cloud, which makes it by itself.
+
+What the cloud leaves undone, and the candles, are left to the direct engine. The name of the run is
+kept in a file, so that whoever comes after an interruption waits for the same run.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from mcloud import files
+from mcloud.clouds.resources import AwsResources, Resources
+from mcloud.clouds.transfer import (
+    DONE,
+    FOLDERS,
+    GONE,
+    RUNNING,
+    Transfer,
+    Transferred,
+    open_transfer,
+)
+from mcloud.errors import McloudError, Refused, Unavailable, UsageError
+from mcloud.market.archive import prefix
+
+POLL = 10.0  # seconds
+PATIENCE = 30  # polls in a row that the service may leave unanswered
+
+_DIRECT = "use `--engine direct`"
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
+
+
+def choose(source: Resources, target: Resources, role: str | None) -> Transfer:
+    """The service that copies from one site's bucket to the other's.
+
+    Raises:
+        McloudError: there is none for such a pair, or something that it needs is missing.
+    """
+    for each in (source, target):
+        if _is_embedded(each):
+            raise McloudError("embedded clouds have no transfer service", remedy=_DIRECT)
+    if type(source) is type(target):
+        raise McloudError(
+            "the transfer services are for S3 to Cloud Storage and back, and both sites are in one"
+            " cloud",
+            remedy=_DIRECT,
+        )
+    if role is None:
+        raise UsageError(
+            "the engine transfer-service needs --role-arn: the AWS role under which the service"
+            " uses the S3 bucket"
+        )
+    if not _ROLE.fullmatch(role):
+        raise UsageError(
+            f"--role-arn {role!r} is not the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"
+        )
+    found = open_transfer(source, target, role)
+    assert found is not None  # two clouds, and not the same
+    return found
+
+
+def _is_embedded(site: Resources) -> bool:
+    if isinstance(site, AwsResources):
+        return bool(site.endpoint_url)
+    return bool(site.storage_endpoint or site.pubsub_endpoint or site.firestore_endpoint)
+
+
+def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
+    """The folders of the archive that hold these hours of symbols: days, or symbols if many.
+
+    Raises:
+        McloudError: even the symbols are too many for one transfer.
+    """
+    hours = list(hours)
+    days = sorted({prefix(*hour).partition("hour=")[0] for hour in hours})
+    if len(days) <= FOLDERS:
+        return days
+    symbols = sorted({prefix(symbol) for symbol, _ in hours})
+    if len(symbols) > FOLDERS:
+        raise McloudError(
+            f"a transfer takes {FOLDERS:,} symbols, and these are {len(symbols):,}",
+            remedy="name some of them with --symbols",
+        )
+    return symbols
+
+
+class HandedOver:
+    """One run of ``transfer``, known by the file ``path``."""
+
+    def __init__(self, transfer: Transfer, path: Path) -> None:
+        self._transfer = transfer
+        self._path = path
+
+    def run(self, hours: Sequence[tuple[str, int]], tell: Callable[[str], None]) -> Transferred:
+        """Have the raw trades of these hours copied, or wait for the run that was begun.
+
+        Raises:
+            Unavailable: the service is away; the next call goes on with the same run.
+            McloudError: the transfer failed; the next call begins anew.
+        """
+        name = self._read()
+        if name and self._transfer.look(name).state == GONE:
+            tell("the transfer that was begun is gone: a new one")
+            name = ""
+        if not name:
+            if not hours:  # no folders would mean all of them
+                return Transferred(DONE)
+            name = self._transfer.start(folders_of(hours))
+            files.write(self._path, name)
+        found = self._wait(name, tell)
+        if found.state != DONE:
+            left = self.end()
+            raise McloudError(
+                f"{self._transfer.service}: the transfer {name} is {found.state} after"
+                f" {found.objects:,} objects, {found.failed:,} were not copied:"
+                f" {found.error or 'it does not say why'}" + (f"; {left}" if left else ""),
+                remedy=f"mend that and run it again; or {_DIRECT}",
+            )
+        return found
+
+    def end(self) -> str:
+        """Forget the run, and have the service do so; the answer is what it says against it."""
+        name = self._read()
+        self._path.unlink(missing_ok=True)
+        try:
+            if name:
+                self._transfer.end(name)
+        except (Refused, Unavailable) as error:
+            return f"what was made for {name} is still there: {error.message}"
+        return ""
+
+    def _wait(self, name: str, tell: Callable[[str], None]) -> Transferred:
+        silent = 0
+        while True:
+            try:
+                found = self._transfer.look(name)
+            except Unavailable as error:
+                silent += 1
+                if silent >= PATIENCE:
+                    raise Unavailable(
+                        error.message, remedy="the transfer goes on: run it again to wait for it"
+                    ) from error
+                tell(f"{self._transfer.service} does not answer; the transfer goes on")
+            else:
+                silent = 0
+                failed = f", {found.failed:,} failed" if found.failed else ""
+                tell(f"{found.objects:,} raw objects, {found.bytes:,} bytes{failed}")
+                if found.state != RUNNING:
+                    return found
+            time.sleep(POLL)
+
+    def _read(self) -> str:
+        try:
+            return self._path.read_text()
+        except FileNotFoundError:
+            return ""
