@@ -42,6 +42,7 @@ _SILENT = logging.getLogger("mcloud.replication")
 _SILENT.addHandler(logging.NullHandler())
 NONE: Marks = MappingProxyType({})
 SEEN = 10_000  # candles
+CALM = 30.0  # seconds without a change until the source is looked at less often
 PACE = 5.0  # seconds between two pages of changes while everything is compared
 EXAMPLES = 100  # of disagreements and damaged objects that are kept
 
@@ -141,6 +142,7 @@ class Pair:
         """What to add to ``clock`` for the source's time; None until the source has told it."""
         self._pause = pauses.busy
         self._look_at = clock()
+        self._calm_at = clock()
         self._seen = Known(SEEN)
         """What was dealt with: a source may tell of a change again."""
         self._is_quiet = False
@@ -255,8 +257,12 @@ class Pair:
         self._set(replace(before, position=page.position, as_of=page.as_of), marks)
         self._seen.add(held)
         self._is_quiet = page.is_last and not held
-        longer = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
-        self._pause = self._pauses.busy if held else longer
+        if held:
+            self._pause, self._calm_at = self._pauses.busy, asked + CALM
+        elif asked < self._calm_at:
+            self._pause = max(self._pauses.busy, FIRST_PAUSE)
+        else:
+            self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
         if not page.is_last:
             # What is compared as well may come a little later.
             self._pause = 0.0 if before.is_compared else PACE

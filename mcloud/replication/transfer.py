@@ -99,15 +99,13 @@ class HandedOver:
             McloudError: the transfer failed; the next call begins anew.
         """
         name = self._read()
-        if name and self._transfer.look(name).state == GONE:
-            tell("the transfer that was begun is gone: a new one")
-            name = ""
-        if not name:
+        found = self._wait(name, tell) if name else Transferred(GONE)
+        if found.state == GONE:
             if not hours:  # no folders would mean all of them
                 return Transferred(DONE)
             name = self._transfer.start(folders_of(hours))
             files.write(self._path, name)
-        found = self._wait(name, tell)
+            found = self._wait(name, tell)
         if found.state != DONE:
             left = self.end()
             raise McloudError(

@@ -1,9 +1,10 @@
-"""The transfer services: DataSync's requests against botocore's model, Google's by a real server."""
+"""The transfer services: DataSync by botocore's model of its API, Google's by a real server."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import google.auth
@@ -207,7 +208,8 @@ def test_without_a_key_datasync_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 JOB = "transferJobs/1234"
 OPERATION = "transferOperations/transferJobs-1234-5678"
-CREATED = {
+PROVIDER = Path(__file__).parents[1] / "terraform" / "google-6.50.0.json"
+CREATED: dict[str, Any] = {
     "description": "mcloud restore into-gcs",
     "status": "ENABLED",
     "projectId": "my-project",
@@ -255,6 +257,21 @@ def test_a_job_is_made_and_run(google_service: Make) -> None:
         ("POST", "/v1/transferJobs", CREATED),
         ("POST", f"/v1/{JOB}:run", {"projectId": "my-project"}),
     ]
+
+
+def test_google_knows_every_name_in_a_job() -> None:
+    """As Terraform's provider has them."""
+    schema = json.loads(PROVIDER.read_text())["resources"]["google_storage_transfer_job"]
+    assert known(schema["transfer_spec"]["block"], CREATED["transferSpec"]) == 9
+
+
+def known(block: dict[str, Any], value: dict[str, Any]) -> int:
+    """How many names are in the value, all of them the block's."""
+    count = 0
+    for name, inner in value.items():
+        found = block[re.sub("[A-Z]", lambda each: f"_{each[0].lower()}", name)]
+        count += 1 + (known(found["block"], inner) if isinstance(inner, dict) else 0)
+    return count
 
 
 def test_a_job_that_cannot_be_run_is_removed(google_service: Make) -> None:

@@ -16,6 +16,7 @@ from mcloud.errors import Refused, Unavailable
 from mcloud.market.candle import Candle
 from mcloud.market.trade import Trade
 from mcloud.replication import pair as module
+from mcloud.replication.pair import Pauses
 
 from .memory import MemorySite
 from .rig import Killed, Rig, check_equal, feed, rows
@@ -261,6 +262,22 @@ def test_a_clock_that_is_wrong_changes_nothing(aws: MemorySite, gcp: MemorySite)
         rig.clock.now += 7
         assert pair.progress().candles_s == 7.0
         assert pair.progress().raw_s == 7.0
+
+
+def test_a_source_is_looked_at_less_often_only_when_it_has_been_calm_for_long(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    with rig_of(aws, gcp, pauses=Pauses()) as rig:
+        pair = rig.pairs["aws", "gcp"]
+        rig.step(pair)
+        feed(aws, A_FEW)
+        waits = []
+        while rig.clock.now < 1_120:
+            waits.append((rig.clock.now, rig.step(pair)))
+            rig.clock.now += waits[-1][1]
+        (begun, *_) = [at for at, wait in waits if wait == 0.5]
+        assert {wait for at, wait in waits if begun <= at < begun + 29} == {0.5}
+        assert waits[-1][1] == 5.0
 
 
 def test_lag_is_unknown_until_everything_is_compared(
