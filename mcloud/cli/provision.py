@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class Outcome:
     result: str = "failed"
     made: set[str] = field(default_factory=set)
     """Addresses of the changes that were made, of those planned."""
+    begun: set[str] = field(default_factory=set)
+    """Addresses of all that was touched, also for half of a change or before one."""
     error: McloudError | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     services: dict[str, str] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Outcome:
 
     def note(self, step: "Step") -> None:
         """A step may be no change of its own: the first half of a replacement, say."""
+        self.begun.add(step.address)
         for change in self.plan.changes if self.plan else ():
             if change.address == step.address and change.done == step.words:
                 self.made.add(step.address)
@@ -247,7 +251,11 @@ class Rollout:
                 self.outcomes[name].error = answer
                 self.outcomes[name].result = "interrupted" if self._stop.is_set() else "failed"
             elif isinstance(answer, Exception):
-                raise answer
+                self._echo("".join(traceback.format_exception(answer)))
+                self.outcomes[name].error = McloudError(
+                    f"{type(answer).__name__}: {answer}",
+                    remedy="a fault in mcloud: run again with -vv and report what it prints",
+                )
             else:
                 found[name] = answer
         return found
@@ -313,10 +321,12 @@ def _sentence(outcome: Outcome) -> str:
 
     planned = len(outcome.plan.changes) if outcome.plan else 0
     if outcome.result in ("failed", "interrupted"):
-        if not outcome.made:
+        if not outcome.begun:
             return f"{outcome.result}, with nothing changed"
         made = len(outcome.made)
-        return f"{outcome.result} after {made} of {planned} changes, which are in the state"
+        half = sorted(outcome.begun - outcome.made)
+        words = f"{outcome.result} after {made} of {planned} changes, which are in the state"
+        return f"{words}; begun: {', '.join(half)}" if half else words
     if outcome.result == "planned" and outcome.plan:
         return sentence(outcome.plan)
     some = f"{planned} change" if planned == 1 else f"{planned} changes"

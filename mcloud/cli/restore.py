@@ -58,6 +58,8 @@ def restore(
     transfer = None
     if engine == "transfer-service":
         transfer = choose(resources[origin], resources[target], role_arn)
+    elif role_arn is not None:
+        raise UsageError("--role-arn is for --engine transfer-service")
     sites = session.sites(f"{target},{origin}")
     with waiting(session, f"restoring {target} from {origin}") as tell:
         job = Restore(

@@ -213,7 +213,7 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
         run()
         # Now, not when the interpreter ends: there a reader that went away is no longer ours.
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter at a question
         # Where the interrupt hit code inside an exec(), as in a dataclass that is being made, a
         # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() makes it forget.
         exec("")
@@ -224,7 +224,7 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
         # to say with its exit code was not said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(PIPE) from None
-    except (typer.Exit, typer.Abort):
+    except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - what is left of it is a sentence and an exit code
         if verbose >= 2:

@@ -11,7 +11,8 @@ from mcloud.config.schema import KINDS, LOCAL
 MASK = "********"
 
 # The `key` of an S3 backend is a path; anything else that ends like one may be a key.
-_SECRET = re.compile(r"secret|passw|token|credential|.key", re.IGNORECASE)
+_SECRET = re.compile(r"secret|passw|token|credential|webhook|.key", re.IGNORECASE)
+_TELLTALE = re.compile(r"://[^/\s]*@|hooks\.slack\.com")
 
 
 def explain(config: Config) -> dict[str, Setting]:
@@ -61,5 +62,5 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 
 
 def _masked(name: str, setting: Setting) -> Setting:
-    secret = _SECRET.search(name.rpartition(".")[2])
+    secret = any(map(_SECRET.search, name.split(".")[1:])) or _TELLTALE.search(str(setting.value))
     return Setting(MASK, setting.origin) if secret else setting

@@ -84,7 +84,7 @@ region = "{said.aws_region}"
 {_number("monthly_budget", said.budget)}
 # A new account may run 10 functions in all, and refuses to reserve any: ask for more, or say false.
 # reserve_concurrency = true
-# Say false, and deploy, before the stack is to go with its data.
+# `mcloud destroy` lets go of it first, once the names of the data stores are typed.
 # deletion_protection = true
 
 # Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:
@@ -112,7 +112,7 @@ region = "{said.gcp_region}"
 # A month, for the whole project, in the currency of the billing account, which it needs too.
 {_number("monthly_budget", said.budget)}
 # billing_account = "012345-6789AB-CDEF01"
-# Say false, and deploy, before the stack is to go with its data.
+# `mcloud destroy` lets go of it first, once the names of the data stores are typed.
 # deletion_protection = true
 
 # Terraform's state is in .mcloud/ on this machine. A team keeps it in a bucket:

@@ -65,7 +65,13 @@ class EmbeddedStack:
         from mcloud.local.state import Home
 
         self._destroys = destroy
-        if not Home(self._config.local).is_up():
+        home = Home(self._config.local)
+        if not home.is_up():
+            if destroy and home.kept.exists():
+                raise LocalError(
+                    "the embedded clouds are down, and their data is kept",
+                    remedy="run `mcloud local up` first, or `mcloud local down` to forget it",
+                )
             self._plan = Plan(() if destroy else (_ALL,))
             return self._plan
         parts = self._parts()

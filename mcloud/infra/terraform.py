@@ -25,6 +25,7 @@ import python_terraform  # type: ignore[import-untyped]
 from python_terraform import IsFlagged
 
 from mcloud.errors import McloudError
+from mcloud.files import write
 from mcloud.infra.diagnosis import Run, explain, from_text
 
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 MIN_VERSION = (1, 5)
 """As ``required_version`` in ``terraform/*/versions.tf``."""
 
+BACKEND = "backend.tf.json"  # in the folder where the state is kept elsewhere
 POLL = 0.02  # seconds
 
 # Bytes on disk that a run holds from its beginning for what it has to say. Where the disk is full
 # when Terraform saves its state, it says the state; a stack's is a twentieth of this.
 RESERVE = 4 * 1024 * 1024
+PIECE = 64 * 1024  # bytes of it read at a time
+
+_OF_THE_STATE = re.compile(r"\b(state|lock)\b", re.IGNORECASE)
 
 Told = Callable[[dict[str, Any]], None]
 
@@ -145,10 +150,13 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
     def read_state_file(self, file_path: str | None = None) -> None:
         """Not read: it may be elsewhere, and it is Terraform's."""
 
-    def cmd(self, cmd: str, *args: str, **options: Any) -> tuple[int, str, str]:
+    def cmd(
+        self, cmd: str, *args: str, even_stopped: bool = False, **options: Any
+    ) -> tuple[int, str, str]:
         """Run a command to its end: exit code, what it wrote, what it said on standard error."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            code = self._run(self.generate_cmd_string(cmd, *args, **options), out, err)
+            command = self.generate_cmd_string(cmd, *args, **options)
+            code = self._run(command, out, err, even_stopped=even_stopped)
             texts = [_text(file) for file in (out, err)]
         for line in texts[1].splitlines():
             self._echo(line)
@@ -179,8 +187,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         self._follow(self.generate_cmd_string("apply", plan, json=IsFlagged, input=False), told)
 
     def output(self) -> dict[str, Any]:
-        """The values of the outputs that are not sensitive."""
-        outputs = self._json("output")
+        """The values of the outputs that are not sensitive, also after a stop."""
+        outputs = self._json("output", even_stopped=True)
         return {name: each["value"] for name, each in outputs.items() if not each["sensitive"]}
 
     def push(self, state: str) -> None:
@@ -189,8 +197,10 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         if code:
             raise explain(from_text(out + err), self._failed)
 
-    def _json(self, command: str, *args: str) -> dict[str, Any]:
-        code, out, err = self.cmd(command, *args, json=IsFlagged, no_color=IsFlagged)
+    def _json(self, command: str, *args: str, even_stopped: bool = False) -> dict[str, Any]:
+        code, out, err = self.cmd(
+            command, *args, even_stopped=even_stopped, json=IsFlagged, no_color=IsFlagged
+        )
         if code:
             raise explain(from_text(out + err), self._failed)
         value: dict[str, Any] = json.loads(out[out.index("{") :])
@@ -226,16 +236,24 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         if dump is not None:
             _rescue(self._folder, dump)
         if code:
-            if self._stop.is_set() and dump is None:
+            # A stop makes errors of its own; those of the state or its lock are others.
+            grave = [each for each in errors if _OF_THE_STATE.search(each["summary"])]
+            if self._stop.is_set() and dump is None and not grave:
                 raise Interrupted(
                     f"terraform {command[1]} was interrupted, and has let go of its lock"
                 )
-            raise explain(errors or from_text(said), self._failed)
+            raise explain(grave or errors or from_text(said), self._failed)
 
     def _run(
-        self, command: list[str], out: Any, err: Any, read: Callable[[], None] = lambda: None
+        self,
+        command: list[str],
+        out: Any,
+        err: Any,
+        read: Callable[[], None] = lambda: None,
+        *,
+        even_stopped: bool = False,
     ) -> int:
-        if self._stop.is_set():
+        if self._stop.is_set() and not even_stopped:
             raise Interrupted("interrupted before Terraform was started")
         process = subprocess.Popen(
             command,
@@ -247,7 +265,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             start_new_session=True,
             umask=0o077,
         )
-        asked = False
+        asked = even_stopped
         trouble: BaseException | None = None
         while process.poll() is None:
             # Whatever happens here, Terraform is waited for: it has a state to save.
@@ -263,7 +281,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
                     read()
                 except Exception as error:  # noqa: BLE001 - raised below
                     trouble = error
-            if self._stop.is_set() and not asked:
+            if self._stop.is_set() and not asked and process.returncode is None:
                 asked = True
                 # The group, as a terminal does it: the binary may be somebody's wrapper.
                 os.killpg(process.pid, signal.SIGINT)
@@ -286,7 +304,7 @@ class _Log:
         )
         self._reader = self._path.open("rb")
         try:
-            os.posix_fallocate(self.file.fileno(), 0, RESERVE)
+            self._reserve()
         except OSError as error:
             self.__exit__()
             raise McloudError(
@@ -300,11 +318,22 @@ class _Log:
         self.file.close()
         self._reader.close()
 
+    def _reserve(self) -> None:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.file.fileno(), 0, RESERVE)
+            return
+        self.file.write(bytes(RESERVE))  # macOS
+        self.file.flush()
+        self.file.seek(0)
+
     def lines(self) -> Iterator[str]:
         """What is new, as far as its lines are complete."""
         self._reader.seek(self._position)
+        fresh = b""
         # What is reserved and not written yet reads as zeros.
-        fresh = self._reader.read().partition(b"\0")[0]
+        while not fresh.endswith(b"\0") and (piece := self._reader.read(PIECE)):
+            fresh += piece[: piece.index(0) + 1] if 0 in piece else piece
+        fresh = fresh.removesuffix(b"\0")
         self._position += len(fresh)
         *whole, self._rest = (self._rest + fresh).split(b"\n")
         for line in whole:
@@ -319,12 +348,11 @@ class _Log:
 def _rescue(folder: Path, state: dict[str, Any]) -> None:
     """Keep the state that Terraform found no room for; the log's reserve has made some."""
     errored, local = folder / "errored.tfstate", folder / "terraform.tfstate"
-    fresh = folder / "rescued.tmp"
-    fresh.touch(0o600)
-    fresh.write_text(json.dumps(state))
-    # What Terraform began to write is cut off where the disk was full.
-    errored.unlink(missing_ok=True)
-    os.replace(fresh, local if local.exists() else errored)
+    is_remote = (folder / BACKEND).exists()
+    write(errored if is_remote or not local.exists() else local, json.dumps(state))
+    if local.exists() and not is_remote:
+        # What Terraform began to write is cut off where the disk was full.
+        errored.unlink(missing_ok=True)
 
 
 def _event(line: str) -> dict[str, Any] | None:

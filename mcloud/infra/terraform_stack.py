@@ -11,7 +11,7 @@ from python_terraform import IsFlagged  # type: ignore[import-untyped]
 from mcloud import outputs
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import LOCAL, Config, SiteConfig
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, UsageError
 from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Plan, parse
 from mcloud.infra.provisioner import Hooks, Step
 from mcloud.infra.terraform import Terraform, check_version, find_binary
@@ -38,6 +38,7 @@ class TerraformStack:
         self._exit = ExitStack()
         self._plan: Plan | None = None
         self._destroys = False
+        self._is_unprotected = False
 
     def __enter__(self) -> "TerraformStack":
         self._binary = find_binary(self._config.terraform)
@@ -49,6 +50,7 @@ class TerraformStack:
         self._exit.close()
 
     def plan(self, *, destroy: bool = False) -> Plan:
+        self._check_place()
         self._workspace.write()
         self._initialise()
         if self._path(ERRORED).exists():
@@ -59,10 +61,18 @@ class TerraformStack:
 
     def apply(self) -> dict[str, str]:
         assert self._plan is not None, "nothing is planned"
-        if self._destroys:
-            self._unprotect(self._plan)
-        if not self._plan.empty:
-            self._terraform.apply(PLAN, self._tell)
+        try:
+            if self._destroys:
+                self._unprotect(self._plan)
+            if not self._plan.empty:
+                self._terraform.apply(PLAN, self._tell)
+        except McloudError as error:
+            if not self._is_unprotected:
+                raise
+            raise type(error)(
+                f"{error}; the data stores are no longer protected from deletion",
+                remedy=f"destroy again, or protect them by `mcloud deploy {self._site.name}`",
+            ) from error
         if self._destroys:
             outputs.forget(self._config, self._site.name)
             self._workspace.remove()
@@ -72,6 +82,18 @@ class TerraformStack:
         found = kind.from_outputs(values).to_outputs()
         outputs.write(self._config, self._site.name, found)
         return found
+
+    def _check_place(self) -> None:
+        """A stack does not move: Terraform would make it anew in the other place."""
+        deployed = outputs.read(self._config, self._site.name)
+        for key in ("region", "project"):
+            wanted = self._site.settings.get(key)
+            if wanted and deployed.get(key, wanted) != wanted:
+                origin = self._config.origins.get(f"sites.{self._site.name}.{key}", "mcloud.toml")
+                raise UsageError(
+                    f"the {key} is {wanted} now ({origin}), and the site is in {deployed[key]}",
+                    remedy=f"correct it, or first `mcloud destroy {self._site.name}` as it was",
+                )
 
     def _initialise(self) -> None:
         status = os.stat(self._binary)
@@ -93,6 +115,7 @@ class TerraformStack:
                 f"the stack is not as it was deployed: {', '.join(others)}",
                 remedy=f"run `mcloud deploy {self._site.name}` first; nothing was destroyed",
             )
+        self._is_unprotected = True
         self._terraform.apply(UNLOCK, self._tell)
         # The cloud was asked a moment ago, and only this has changed since.
         again = self._planned(PLAN, destroy=True, refresh=False)

@@ -15,7 +15,9 @@ from typing import Any
 
 from mcloud.config import Config, SiteConfig
 from mcloud.errors import McloudError
+from mcloud.files import make_private
 from mcloud.infra.bundle import build, shipped
+from mcloud.infra.terraform import BACKEND
 from mcloud.lock import Lock
 
 # Every service that terraform/aws uses, as the provider calls it.
@@ -36,7 +38,7 @@ SERVICES = (
 
 BUNDLE = "bundle.zip"
 
-_BACKEND, _ENDPOINTS = "backend.tf.json", "endpoints_override.tf.json"
+_ENDPOINTS = "endpoints_override.tf.json"
 
 
 class Workspace:
@@ -45,15 +47,14 @@ class Workspace:
     def __init__(self, config: Config, site: SiteConfig, endpoint_url: str = "") -> None:
         self.folder = config.state / "terraform" / config.profile / site.name
         self._state = config.state
+        self._profile = config.profile
         self._site = site
         self._endpoint_url = endpoint_url
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep another mcloud out; McloudError where one is in."""
-        # Not all at once: the mode is that of the last folder only.
-        for folder in (self._state, self.folder.parent.parent, self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._state, self.folder.parent.parent, self.folder.parent, self.folder)
         with Lock(self.folder / "lock").held() as mine:
             if not mine:
                 raise McloudError(
@@ -70,7 +71,7 @@ class Workspace:
         module = shipped("terraform") / self._site.cloud
         wanted |= {path.name: path.read_bytes() for path in module.glob("*.tf")}
         if self._site.backend:
-            wanted[_BACKEND] = _json(_backend(self._site))
+            wanted[BACKEND] = _json(_backend(self._profile, self._site))
         if self._endpoint_url:
             wanted[_ENDPOINTS] = _json(_endpoints(self._endpoint_url))
         for path in (*self.folder.glob("*.tf"), *self.folder.glob("*.tf.json")):
@@ -114,7 +115,7 @@ class Workspace:
 
     def _fingerprint(self, using: tuple[object, ...]) -> str:
         digest = hashlib.sha256(repr(using).encode())
-        for name in ("versions.tf", _BACKEND, ".terraform.lock.hcl"):
+        for name in ("versions.tf", BACKEND, ".terraform.lock.hcl"):
             path = self.folder / name
             digest.update(path.read_bytes() if path.exists() else b"-")
         return digest.hexdigest()
@@ -132,10 +133,11 @@ class Workspace:
         }
 
 
-def _backend(site: SiteConfig) -> dict[str, Any]:
+def _backend(profile: str, site: SiteConfig) -> dict[str, Any]:
     options = dict(site.backend)
     kind = options.pop("type")
-    place = f"mcloud/{site.stack}/{site.name}"
+    # With the profile: others may keep their states in the same bucket.
+    place = f"mcloud/{profile}/{site.stack}/{site.name}"
     defaults: dict[str, dict[str, Any]] = {
         "s3": {
             "key": f"{place}.tfstate",

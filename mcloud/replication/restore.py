@@ -201,13 +201,14 @@ class Restore:
                 next run goes on.
         """
         if self._handed and estimate is not None:
-            self._handed.end()  # what was begun for another one
+            self._handed.forget()  # what was begun for another one
         self._state.begin(self._state.left() if estimate is None else estimate.hours)
         engine = "functions" if self._engine == "functions" else "direct"
         if self._handed:
             copied = self._handed.run(self._state.left(), self.tell)
             self.done.objects += copied.objects
             self.done.bytes += copied.bytes
+            self.done.notes += [copied.error] if copied.error else []
         while True:
             before = self.done.written
             self._mend_damaged()
@@ -220,8 +221,8 @@ class Restore:
             if estimate.is_empty or self.done.written == before:
                 break
         self._state.end()
-        left = self._handed.end() if self._handed else ""
-        self.done.notes += [left] if left else []
+        if self._handed:
+            self._handed.forget()
         return self.done
 
     # What there is to do

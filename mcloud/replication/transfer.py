@@ -7,6 +7,7 @@ kept in a file, so that whoever comes after an interruption waits for the same r
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mcloud import files
@@ -26,6 +27,7 @@ from mcloud.market.archive import prefix
 POLL = 10.0  # seconds
 PATIENCE = 30  # polls in a row that the service may leave unanswered
 
+_OVER = "over"  # in place of a name
 _DIRECT = "use `--engine direct`"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
 
@@ -94,11 +96,15 @@ class HandedOver:
     def run(self, hours: Sequence[tuple[str, int]], tell: Callable[[str], None]) -> Transferred:
         """Have the raw trades of these hours copied, or wait for the run that was begun.
 
+        The answer's ``error`` is what could not be removed afterwards.
+
         Raises:
             Unavailable: the service is away; the next call goes on with the same run.
             McloudError: the transfer failed; the next call begins anew.
         """
         name = self._read()
+        if name == _OVER:
+            return Transferred(DONE)
         found = self._wait(name, tell) if name else Transferred(GONE)
         if found.state == GONE:
             if not hours:  # no folders would mean all of them
@@ -106,23 +112,29 @@ class HandedOver:
             name = self._transfer.start(folders_of(hours))
             files.write(self._path, name)
             found = self._wait(name, tell)
+        left = self._remove(name)
         if found.state != DONE:
-            left = self.end()
+            self._path.unlink()
             raise McloudError(
                 f"{self._transfer.service}: the transfer {name} is {found.state} after"
                 f" {found.objects:,} objects, {found.failed:,} were not copied:"
                 f" {found.error or 'it does not say why'}" + (f"; {left}" if left else ""),
                 remedy=f"mend that and run it again; or {_DIRECT}",
             )
-        return found
+        files.write(self._path, _OVER)
+        return replace(found, error=left)
 
-    def end(self) -> str:
-        """Forget the run, and have the service do so; the answer is what it says against it."""
+    def forget(self) -> None:
+        """Let the next call of ``run`` begin anew."""
         name = self._read()
+        if name and name != _OVER:
+            self._remove(name)
         self._path.unlink(missing_ok=True)
+
+    def _remove(self, name: str) -> str:
+        """Have the service forget a run; the answer is what it says against it."""
         try:
-            if name:
-                self._transfer.end(name)
+            self._transfer.end(name)
         except (Refused, Unavailable) as error:
             return f"what was made for {name} is still there: {error.message}"
         return ""
