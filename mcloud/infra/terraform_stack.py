@@ -84,15 +84,16 @@ class TerraformStack:
         return found
 
     def _check_place(self) -> None:
-        """A stack does not move: Terraform would make it anew in the other place."""
+        """A variable of the shell moves no stack: Terraform would make it anew elsewhere."""
         deployed = outputs.read(self._config, self._site.name)
         for key in ("region", "project"):
             wanted = self._site.settings.get(key)
-            if wanted and deployed.get(key, wanted) != wanted:
-                origin = self._config.origins.get(f"sites.{self._site.name}.{key}", "mcloud.toml")
+            origin = self._config.origins.get(f"sites.{self._site.name}.{key}", "")
+            is_ambient = origin.startswith(("environment", ".env"))
+            if is_ambient and deployed.get(key, wanted) != wanted:
                 raise UsageError(
                     f"the {key} is {wanted} now ({origin}), and the site is in {deployed[key]}",
-                    remedy=f"correct it, or first `mcloud destroy {self._site.name}` as it was",
+                    remedy="correct it; to move the site, say so in mcloud.toml",
                 )
 
     def _initialise(self) -> None:

@@ -261,7 +261,7 @@ class _Work:
         assert holding is not None
         ids = Ids([(holding.first_id, holding.last_id)])
         for trades in self._sources(damaged, ids):
-            of_hour = [each for each in trades if each.id in ids and _hour(each) == holding.hour]
+            of_hour = [each for each in trades if _hour(each) == holding.hour]
             for item in pack(of_hour):
                 if item.key == damaged.key:
                     self._sites[damaged.site].archive.replace(item)

@@ -60,9 +60,7 @@ def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
         f"{bare_rate:,.0f}/s; ratio {rate / bare_rate:.2f}; reading alone {reading:,.0f}/s"
     )
     assert written == CANDLES
-    # No quicker than its slower end, which here is often the embedded DynamoDB; but reading and
-    # writing at once have to be worth it.
-    assert rate >= 1 / (1 / bare_rate + 1 / reading)
+    assert rate >= 0.8 * bare_rate
 
 
 def test_raw_objects(embedded: State, tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ def test_explains_all_of_a_profile(tmp_path: Path) -> None:
 [profiles.prod.sites.aws.variables]
 tags = {{ team = "desk" }}
 admin_password = "hush"
+tokens = {{ desk = "hush" }}
+alerts = "https://hooks.slack.com/services/hush"
 
 [profiles.prod.sites.aws.backend]
 type = "s3"
@@ -207,13 +209,15 @@ binary = "tofu"
     found = explain(load(tmp_path, text))
     assert found["profile"] == config.Setting("prod", "mcloud.toml:1")
     assert found["state"] == config.Setting(str(tmp_path / ".mcloud"), "default")
-    assert found["terraform.binary"] == config.Setting("tofu", "mcloud.toml:32")
+    assert found["terraform.binary"] == config.Setting("tofu", "mcloud.toml:34")
     assert found["exchange.name"] == config.Setting("binance-us", "mcloud.toml:18")
     assert found["sites.aws.name"] == config.Setting("mcloud", "default")
     assert found["sites.aws.variables.tags.team"] == config.Setting("desk", "mcloud.toml:22")
     assert found["sites.aws.variables.admin_password"] == config.Setting(MASK, "mcloud.toml:23")
-    assert found["sites.aws.backend.key"] == config.Setting("mcloud.tfstate", "mcloud.toml:28")
-    assert found["sites.aws.backend.secret_key"] == config.Setting(MASK, "mcloud.toml:29")
+    assert found["sites.aws.variables.tokens.desk"].value == MASK
+    assert found["sites.aws.variables.alerts"].value == MASK
+    assert found["sites.aws.backend.key"] == config.Setting("mcloud.tfstate", "mcloud.toml:30")
+    assert found["sites.aws.backend.secret_key"] == config.Setting(MASK, "mcloud.toml:31")
     assert found["sites.gcp.project"] == config.Setting("my-project", "mcloud.toml:9")
     assert not any(name.startswith(("local.", "sites.test")) for name in found)
     assert explain(load(tmp_path, profile="local"))["local.aws_port"] == config.Setting(

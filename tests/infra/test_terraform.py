@@ -1,5 +1,6 @@
 """Which Terraform is used, and what is said where there is none that can be."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from mcloud.config import TerraformConfig
+from mcloud.config import TerraformConfig, load
 from mcloud.errors import McloudError
 from mcloud.infra import terraform
 from mcloud.infra.bundle import shipped
 from mcloud.infra.terraform import Interrupted, Terraform
+from mcloud.infra.workspace import Workspace
 
 BARE = TerraformConfig()
 
@@ -134,6 +136,68 @@ def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
         runner.apply("plan", lambda event: stop.set())
     assert (tmp_path / "asked").read_text() == "asked\n"
     assert (tmp_path / "saved").exists()
+
+
+def test_where_no_bytes_can_be_reserved_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    told: list[dict[str, Any]] = []
+    body = """test $(wc -c < apply.log) -eq 4194304 && echo '{"type": "apply_start"}'; exit 0"""
+    runner = Terraform(
+        tmp_path, script(tmp_path, "terraform", body), environment=dict(os.environ), stop=Event()
+    )
+    runner.apply("plan", told.append)
+    assert told == [{"type": "apply_start"}]
+
+
+def test_a_stop_hides_no_trouble_with_the_lock(tmp_path: Path) -> None:
+    error = (
+        '{"type": "diagnostic", "diagnostic": {"severity": "error",'
+        ' "summary": "Error releasing the state lock", "detail": "AccessDenied"}}'
+    )
+    body = "trap 'echo asked > asked' INT; echo '{}'; until [ -s asked ]; do sleep 0.01; done"
+    body += f"\necho '{error}'; exit 1"
+    stop = Event()
+    runner = Terraform(
+        tmp_path, script(tmp_path, "terraform", body), environment=dict(os.environ), stop=stop
+    )
+    with pytest.raises(McloudError, match="lock") as caught:
+        runner.apply("plan", lambda event: stop.set())
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_outputs_are_read_after_a_stop_that_came_too_late(tmp_path: Path) -> None:
+    body = """echo '{"region": {"value": "us-east-1", "sensitive": false}}'"""
+    stop = Event()
+    stop.set()
+    runner = Terraform(
+        tmp_path, script(tmp_path, "terraform", body), environment=dict(os.environ), stop=stop
+    )
+    assert runner.output() == {"region": "us-east-1"}
+
+
+def test_two_profiles_keep_two_states_in_one_bucket(tmp_path: Path) -> None:
+    sites = "".join(
+        f"""[profiles.{name}.sites.aws]
+cloud = "aws"
+region = "us-east-1"
+[profiles.{name}.sites.aws.backend]
+type = "s3"
+bucket = "states"
+"""
+        for name in ("prod", "stage")
+    )
+    (tmp_path / "mcloud.toml").write_text(sites)
+    keys = set()
+    for profile in ("prod", "stage"):
+        config = load(profile, tmp_path, {})
+        workspace = Workspace(config, config.sites["aws"])
+        with workspace.locked():
+            workspace.write()
+        text = (workspace.folder / "backend.tf.json").read_text()
+        keys.add(json.loads(text)["terraform"]["backend"]["s3"]["key"])
+    assert keys == {"mcloud/prod/mcloud/aws.tfstate", "mcloud/stage/mcloud/aws.tfstate"}
 
 
 def only_in(folder: Path):  # type: ignore[no-untyped-def]

@@ -359,6 +359,30 @@ def test_a_candle_with_false_numbers_is_found_and_made_again(
     check_equal((aws, gcp), TRADES[:800])
 
 
+def test_a_false_candle_whose_raw_trades_are_gone_is_left_and_told(aws: MemorySite) -> None:
+    fill(TRADES[:80], aws)
+    falsify(aws, HOUR_START)
+    wrong = check(aws)
+    assert kinds(wrong) == {"wrong"}
+    before = dict(aws.candles.stored)
+    (key,) = aws.archive.objects
+    aws.archive.objects = {item.key: item.body for item in pack(TRADES[:10])}
+    assert key not in aws.archive.objects
+    done = repair(plan(wrong, open_(aws), has_exchange=False), open_(aws))
+    assert done.problems == [
+        f"{SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of its trades"
+    ]
+    assert aws.candles.stored == before
+
+
+def test_what_two_sites_have_is_copied_from_one(aws: MemorySite, gcp: MemorySite) -> None:
+    third = MemorySite("third")
+    fill(TRADES[:800], aws, gcp)
+    steps = mend(check(aws, gcp, third), aws, gcp, third)
+    assert [(each.source, len(each.objects)) for each in steps.copy] == [("aws", 10)]
+    assert check(aws, gcp, third).ok
+
+
 def test_different_trades_under_one_id_are_reported_and_left(aws: MemorySite) -> None:
     fill(TRADES[:80], aws)
     feed(aws, [TRADES[7]._replace(price=Decimal(99))])

@@ -155,6 +155,16 @@ def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google)
     assert done.returncode == 0, done.stderr
 
 
+def test_a_variable_of_the_shell_moves_no_site(site: Terminal) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    moved = site.run("plan", GCP_REGION="europe-west1")
+    assert moved.returncode != 0
+    assert (
+        "the region is europe-west1 now (environment GCP_REGION), and the site is in us-central1"
+        in moved.stderr
+    )
+
+
 def test_a_site_that_fails_does_not_stop_another(
     site: Terminal, embedded: State, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from .provider import Google, serving
 from .test_deploy_gcp import describe, only, workspace
 
 BUCKET = "states"
-KEY = "mcloud/mcloud/gcp.tfstate"
+KEY = "mcloud/prod/mcloud/gcp.tfstate"
 
 
 @pytest.fixture(scope="module")
