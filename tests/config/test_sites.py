@@ -151,8 +151,8 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
         ('binary = "bin/tofu"\nplugin_dir = "p"\n', {}, ("FOLDER/bin/tofu", "FOLDER/p")),
         (
             'binary = "tofu"\nplugin_dir = "/p"\n',
-            {"MCLOUD_TERRAFORM": "/opt/terraform", "TF_PLUGIN_DIR": "q"},
-            ("/opt/terraform", "FOLDER/q"),
+            {"MCLOUD_TERRAFORM": "/usr/local/bin/terraform", "TF_PLUGIN_DIR": "q"},
+            ("/usr/local/bin/terraform", "FOLDER/q"),
         ),
         ('binary = "tofu"\n', {"MCLOUD_TERRAFORM": ""}, ("tofu", None)),
         ('binary = "~/tofu"\n', {"TF_PLUGIN_DIR": "~/p"}, ("HOME/tofu", "HOME/p")),
