@@ -6,9 +6,9 @@ Concurrency belongs to the callers. Any call may raise Unavailable (try again) o
 not work until somebody changes something), both from ``mcloud.errors``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
@@ -280,6 +280,25 @@ class Control(Protocol):
 
     def write_record(self, record: ControlRecord) -> bool:
         """Write the record if its epoch is above the stored one; False where it is not."""
+        ...
+
+    def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        """Keep a small JSON document, in place of the one of that kind and key.
+
+        Kind and key are made of letters, digits, spaces and ``-._:``.
+        """
+        ...
+
+    def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
+        """Keep a document if there is none of that kind and key; False where there is."""
+        ...
+
+    def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
+        """The first documents of a kind whose key is above ``after``, in the order of the keys."""
+        ...
+
+    def forget(self, kind: str, key: str) -> None:
+        """Delete a document, if it is there."""
         ...
 
 

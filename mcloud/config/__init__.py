@@ -36,6 +36,7 @@ from mcloud.config import variables
 from mcloud.config.document import Document
 from mcloud.config.model import Config, LocalPorts, Setting, SiteConfig, TerraformConfig
 from mcloud.config.schema import KINDS, LOCAL, check, stack_of
+from mcloud.config.settings import setting, settings
 from mcloud.config.words import did_you_mean
 from mcloud.errors import ConfigError, UsageError
 
@@ -54,6 +55,8 @@ __all__ = [
     "load",
     "resources",
     "select",
+    "setting",
+    "settings",
 ]
 
 FILE = "mcloud.toml"
@@ -113,6 +116,7 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
             plugin_dir=_path(folder, plugin_dir) if plugin_dir else None,
         ),
         symbol=choose("TRADING_SYMBOL", "symbol"),
+        document=document,
         origins=origins,
         ignored=ignored,
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcloud.config.document import Document
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -59,6 +61,8 @@ class Config:
     terraform: TerraformConfig = TerraformConfig()
     symbol: str | None = None
     """TRADING_SYMBOL: what is traded where ``--symbols`` does not say it."""
+    document: Document = field(default=Document(Path("mcloud.toml"), "", {}), compare=False)
+    """The file itself, for the tables that their users read: see ``settings``."""
     origins: dict[str, str] = field(default_factory=dict, compare=False)
     """Where a value comes from, by its dotted name, such as ``sites.aws.region``."""
     ignored: dict[str, str] = field(default_factory=dict, compare=False)

@@ -17,6 +17,9 @@ KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
     "gcp": GcpResources,
 }
 
+TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor")
+"""Those that belong to one part of mcloud each, which checks what is in them: see ``settings``."""
+
 _EXCHANGE = {"name", "ws_url", "rest_url"}
 _BACKENDS = ("s3", "gcs")
 # Of profiles and sites, which are folders too, and parts of lists.
@@ -28,7 +31,10 @@ STACK = re.compile(r"[a-z][a-z0-9-]{2,16}[a-z0-9]")
 def check(document: Document) -> None:
     """ConfigError for the first thing that is wrong, with its line."""
     top = document.values
-    document.check_keys(top, (), {"profile", "local", "exchange", "terraform", "profiles"})
+    known_tables = {"profile", "local", "exchange", "terraform", "profiles", *TABLES}
+    document.check_keys(top, (), known_tables)
+    for name in TABLES:
+        document.check_type(top, (), name, dict)
     document.check_type(top, (), "profile", str)
     local = document.table(top, (), "local")
     document.check_keys(local, ("local",), {field.name for field in fields(LocalPorts)})

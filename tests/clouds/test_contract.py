@@ -244,6 +244,26 @@ class TestControl:
         assert site.control.write_record(replace(second, primary="aws")) is False
         assert site.control.record() == second
 
+    def test_keeps_documents(self, site: Site) -> None:
+        control = site.control
+        assert control.kept("step") == {}
+        for key in ("2026-01-02", "2026-01-01", "2026-01-03"):
+            control.keep("step", key, {"at": 1, "who": None, "parts": [key, 1.5, {"ü": True}]})
+        control.keep("steps", "2026-01-04", {})
+        assert list(control.kept("step")) == ["2026-01-01", "2026-01-02", "2026-01-03"]
+        assert list(control.kept("step", "2026-01-01")) == ["2026-01-02", "2026-01-03"]
+        assert control.kept("step", "2026-01-01", 1) == {
+            "2026-01-02": {"at": 1, "who": None, "parts": ["2026-01-02", 1.5, {"ü": True}]}
+        }
+        assert control.add("step", "2026-01-02", {"at": 2}) is False
+        assert control.add("step", "12:00:00 b", {"at": 2}) is True
+        control.keep("step", "2026-01-02", {"at": 3})
+        assert control.kept("step", limit=1) == {"12:00:00 b": {"at": 2}}
+        assert control.kept("step")["2026-01-02"] == {"at": 3}
+        for _ in range(2):
+            control.forget("step", "12:00:00 b")
+        assert "12:00:00 b" not in control.kept("step")
+
     def test_of_many_writers_of_one_epoch_one_wins(self, site: Site) -> None:
         wins: list[str] = []
 

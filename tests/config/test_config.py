@@ -123,7 +123,11 @@ SITE = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
     ("text", "message"),
     [
         ('\nprofil = "x"\n', "2: unknown key 'profil'; did you mean 'profile'?"),
-        ("zzz = 1\n", "1: unknown key 'zzz'; known: exchange, local, profile, profiles, terraform"),
+        (
+            "zzz = 1\n",
+            "1: unknown key 'zzz'; known: alerts, anomalies, channels, cost, exchange, guard,"
+            " local, monitor, profile, profiles, terraform",
+        ),
         (
             "[local]\n\naws_prot = 1\n",
             "3: unknown key 'aws_prot' in [local]; did you mean 'aws_port'?",

@@ -1,14 +1,13 @@
 """The control table in DynamoDB: partition key ``kind``, sort key ``key``."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
-
-_RECORD = {"kind": {"S": "control"}, "key": {"S": "record"}}
 
 
 class DynamoControl:
@@ -29,22 +28,40 @@ class DynamoControl:
         return [_decode(item) for item in self._all("heartbeat")]
 
     def note_lag(self, lag: Lag) -> None:
-        with translated(f"DynamoDB {self._table}"):
-            self._client.put_item(
-                TableName=self._table,
-                Item={
-                    "kind": {"S": "lag"},
-                    "key": {"S": f"{lag.source} {lag.target} {lag.part}"},
-                    "lag": {"S": json.dumps(asdict(lag))},
-                },
-            )
+        self.keep("lag", f"{lag.source} {lag.target} {lag.part}", asdict(lag))
 
     def lags(self) -> list[Lag]:
-        return [Lag(**json.loads(item["lag"]["S"])) for item in self._all("lag")]
+        return [Lag(**lag) for lag in self.kept("lag").values()]
+
+    def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        with translated(f"DynamoDB {self._table}"):
+            self._client.put_item(TableName=self._table, Item=_item(kind, key, document))
+
+    def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
+        with translated(f"DynamoDB {self._table}"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=_item(kind, key, document),
+                    ConditionExpression="attribute_not_exists(kind)",
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
+        items = islice(self._all(kind, after), limit)
+        return {item["key"]["S"]: json.loads(item["document"]["S"]) for item in items}
+
+    def forget(self, kind: str, key: str) -> None:
+        with translated(f"DynamoDB {self._table}"):
+            self._client.delete_item(TableName=self._table, Key=_key(kind, key))
 
     def record(self) -> ControlRecord | None:
         with translated(f"DynamoDB {self._table}"):
-            answer = self._client.get_item(TableName=self._table, Key=_RECORD, ConsistentRead=True)
+            answer = self._client.get_item(
+                TableName=self._table, Key=_key("control", "record"), ConsistentRead=True
+            )
         item = answer.get("Item")
         if item is None:
             return None
@@ -60,7 +77,7 @@ class DynamoControl:
                 self._client.put_item(
                     TableName=self._table,
                     Item={
-                        **_RECORD,
+                        **_key("control", "record"),
                         "epoch": {"N": str(record.epoch)},
                         "at": {"N": f"{record.at:.3f}"},
                         "primary": {"S": record.primary},
@@ -75,14 +92,19 @@ class DynamoControl:
                 return False
         return True
 
-    def _all(self, kind: str) -> list[dict[str, Any]]:
+    def _all(self, kind: str, after: str = "") -> Iterator[dict[str, Any]]:
+        request: dict[str, Any] = {
+            "KeyConditionExpression": "kind = :kind",
+            "ExpressionAttributeValues": {":kind": {"S": kind}},
+        }
+        if after:
+            request["KeyConditionExpression"] += " AND #key > :after"
+            request["ExpressionAttributeNames"] = {"#key": "key"}  # a reserved word
+            request["ExpressionAttributeValues"][":after"] = {"S": after}
+        pages = self._client.get_paginator("query").paginate(TableName=self._table, **request)
         with translated(f"DynamoDB {self._table}"):
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                KeyConditionExpression="kind = :kind",
-                ExpressionAttributeValues={":kind": {"S": kind}},
-            )
-            return [item for page in pages for item in page["Items"]]
+            for page in pages:
+                yield from page["Items"]
 
     def _add(self, beat: Heartbeat, *, with_time: bool) -> None:
         request: dict[str, Any] = {
@@ -101,10 +123,18 @@ class DynamoControl:
             )
         self._client.update_item(
             TableName=self._table,
-            Key={"kind": {"S": "heartbeat"}, "key": {"S": beat.symbol}},
+            Key=_key("heartbeat", beat.symbol),
             ExpressionAttributeNames={"#at": "at"},
             **request,
         )
+
+
+def _key(kind: str, key: str) -> dict[str, Any]:
+    return {"kind": {"S": kind}, "key": {"S": key}}
+
+
+def _item(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_key(kind, key), "document": {"S": json.dumps(document)}}
 
 
 def _decode(item: dict[str, Any]) -> Heartbeat:

@@ -1,9 +1,10 @@
-"""The control collection in Firestore: documents ``heartbeat_BTCUSDT``, ``record`` and
-``lag_aws gcp all``."""
+"""The control collection in Firestore: documents ``heartbeat_BTCUSDT``, ``record``, and
+``lag_aws gcp all`` and others of the form ``KIND_KEY``."""
 
+import json
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
@@ -44,17 +45,38 @@ class FirestoreControl:
         return [_decode(fields) for fields in self._all("heartbeat")]
 
     def note_lag(self, lag: Lag) -> None:
-        name = "lag_" + quote(f"{lag.source} {lag.target} {lag.part}", safe=" ")
-        with translated(self._what):
-            self._collection.document(name).set(
-                {"kind": "lag", **asdict(lag)}, timeout=TIMEOUT, retry=retry()
-            )
+        self.keep("lag", f"{lag.source} {lag.target} {lag.part}", asdict(lag))
 
     def lags(self) -> list[Lag]:
-        return [
-            Lag(**{name: fields[name] for name in Lag.__dataclass_fields__})
-            for fields in self._all("lag")
-        ]
+        return [Lag(**lag) for lag in self.kept("lag").values()]
+
+    def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        with translated(self._what):
+            self._document(kind, key).set(
+                _fields(kind, key, document), timeout=TIMEOUT, retry=retry()
+            )
+
+    def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
+        from google.api_core.exceptions import AlreadyExists
+
+        with translated(self._what):
+            try:
+                self._document(kind, key).create(
+                    _fields(kind, key, document), timeout=TIMEOUT, retry=retry()
+                )
+            except AlreadyExists:
+                return False
+        return True
+
+    def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
+        return {
+            fields["key"]: json.loads(fields["document"])
+            for fields in self._all(kind, after, limit)
+        }
+
+    def forget(self, kind: str, key: str) -> None:
+        with translated(self._what):
+            self._document(kind, key).delete(timeout=TIMEOUT, retry=retry())
 
     def record(self) -> ControlRecord | None:
         with translated(self._what):
@@ -69,12 +91,21 @@ class FirestoreControl:
             time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
         raise Contention(f"{self._what}: the control record changed under every attempt")
 
-    def _all(self, kind: str) -> list[dict[str, Any]]:
+    def _document(self, kind: str, key: str) -> Any:
+        return self._collection.document(f"{kind}_{quote(key, safe=' :')}")
+
+    def _all(self, kind: str, after: str = "", limit: int | None = None) -> list[dict[str, Any]]:
         from google.cloud.firestore_v1.base_query import FieldFilter
 
+        # Ordered by name, which for one kind is by key.
         query = self._collection.where(filter=FieldFilter("kind", "==", kind))
+        if after:
+            query = query.where(
+                filter=FieldFilter("__name__", ">", self._document(kind, after))
+            ).order_by("__name__")
+        if limit is not None:
+            query = query.limit(limit)
         with translated(self._what):
-            # Ordered by name, which for one kind is by symbol, or by pair.
             return [snapshot.to_dict() for snapshot in query.stream(timeout=TIMEOUT, retry=retry())]
 
     def _try_record(self, record: ControlRecord) -> bool | None:
@@ -109,6 +140,10 @@ def _record(snapshot: Any) -> ControlRecord | None:
         return None
     fields = snapshot.to_dict()
     return ControlRecord(**{name: fields[name] for name in ControlRecord.__dataclass_fields__})
+
+
+def _fields(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, str]:
+    return {"kind": kind, "key": key, "document": json.dumps(document)}
 
 
 def _decode(fields: dict[str, Any]) -> Heartbeat:
