@@ -28,8 +28,8 @@ GCP_REGION = "us-central1"
 
 # How long the processor may take, or be away, before its messages come back and in the end are
 # dead letters: longer than a busy laptop needs, shorter than an operator wants to watch. On real
-# clouds these are minutes. A message that cannot be processed is a dead letter within half a minute;
-# a good one outlives an outage of the stores of a minute (see ``mcloud.local.aws.mapping``).
+# clouds these are minutes. A message that cannot be processed is a dead letter within half a
+# minute; a good one outlives a minute without its stores (see ``mcloud.local.aws.mapping``).
 VISIBILITY = 8  # seconds
 TIMEOUT = 7  # of the function; below the above, or a batch comes back before it is given up
 RECEIVES = 5
