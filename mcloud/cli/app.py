@@ -27,13 +27,14 @@ COMMANDS = {
     "produce": "Deliver trades to the sites, and lose none of them.",
     "ps": "List what runs here: what waits, what is missing.",
     "stop": "End what runs here, once it has delivered what it read.",
-    "logs": "Show the log of a producer or a replicator.",
+    "logs": "Show the log of a producer, a replicator or a watcher.",
     "candles": "Read the candles of a symbol.",
     "replicate": "Bring what one site has to the others, in every direction.",
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
     "restore": "Fill a site with what another one has; resumable.",
     "dlq": "Dead letters: messages that could not be processed.",
     "status": "Show each site on one screen; exit 3 where a service is down.",
+    "alerts": "Rules over all figures, and the channels that tell what fires.",
     "outputs": "Show each site's resource names and URLs.",
 }
 """By name, each in the module of that name beside this one, with the first line of its help."""
