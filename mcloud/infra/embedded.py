@@ -178,7 +178,13 @@ def destroy_gcp(to: GcpResources) -> None:
 
 
 def gcp_resources(
-    *, pubsub: str, firestore: str, monitoring: str, storage: str, function_url: str
+    *,
+    pubsub: str,
+    firestore: str,
+    monitoring: str,
+    storage: str,
+    function_url: str,
+    function_log: str = "",
 ) -> GcpResources:
     """The names of the Google side; the endpoints are those of the embedded services."""
     return GcpResources(
@@ -198,6 +204,7 @@ def gcp_resources(
         monitoring_endpoint=monitoring,
         storage_endpoint=storage,
         function_url=function_url,
+        function_log=function_log,
     )
 
 

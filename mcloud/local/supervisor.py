@@ -122,6 +122,7 @@ class Supervisor:
             monitoring=addresses["gcp"],
             storage=f"http://{addresses['storage']}",
             function_url=f"http://{children.HOST}:{options.function_port}",
+            function_log=str(self._home.logs / "function.log"),
         )
         folder = self._home.folder / "function"
         planned.append(children.function(options.function_port, folder, self._gcp))
