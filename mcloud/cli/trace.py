@@ -44,7 +44,5 @@ def trace(
     if not traced.is_found:
         session.warn(f"no trade {trade_id} of {name} was found")
         for place in traced.looked:
-            session.say(f"  looked in {place}")
-        for where, why in traced.problems:
-            session.warn(f"{where}: {why}")
+            session.say(f"  {place}")
         raise typer.Exit(3)

@@ -22,6 +22,7 @@ from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, st
 DEADLINE = 40.0  # seconds for a site
 HOURS = 48  # of raw trades looked through, where the time of a trade is not known well
 BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
+LATELY = 3600.0  # seconds of log, where nothing tells when it came
 WAITING = 24 * 3600.0  # seconds of log after a message was sent, where it is not known when
 
 
@@ -33,22 +34,25 @@ class Traced:
     records: tuple[Record, ...]
     sites: dict[str, Found]
     timelines: dict[str, list[Stage]]
-    looked: tuple[str, ...]
-    """Where the trade was looked for, in words."""
+    producers: int
+    """Those whose records were looked through."""
 
     @property
     def is_found(self) -> bool:
         return bool(self.records) or any(each.has_anything for each in self.sites.values())
 
     @property
-    def problems(self) -> list[tuple[str, str]]:
-        """What could not be asked, and why, each with the site's name."""
-        return [
-            (name, problem)
-            for name, found in self.sites.items()
-            for problem in dict.fromkeys((found.candle_problem, found.archive_problem))
-            if problem
-        ]
+    def looked(self) -> list[str]:
+        """Where the trade is not, or may be and could not be looked for, in words."""
+        lines = [] if self.records else [f"producers of this folder: no record ({self.producers})"]
+        for name, found in self.sites.items():
+            notes = {
+                "candles": found.candle_note,
+                "raw trades": found.archive_note,
+                "the function's log": found.log_note,
+            }
+            lines += [f"{name}, {place}: {note}" for place, note in notes.items() if note]
+        return lines
 
     @property
     def context(self) -> trace.TraceParent | None:
@@ -94,7 +98,7 @@ class Traced:
                 }
                 for name, found in self.sites.items()
             },
-            "looked": list(self.looked),
+            "looked": self.looked,
         }
 
 
@@ -115,10 +119,7 @@ def find(
     asked = {
         name: partial(_ask, site, symbol, trade_id, records, now()) for name, site in sites.items()
     }
-    answers = {
-        name: answer if isinstance(answer, Found) else _nothing(str(answer))
-        for name, answer in gather(asked, DEADLINE).items()
-    }
+    answers = {name: _answer(answer) for name, answer in gather(asked, DEADLINE).items()}
     trade = next((each.trade for each in answers.values() if each.trade), None)
     return Traced(
         symbol,
@@ -127,28 +128,28 @@ def find(
         records,
         answers,
         {name: stages(name, found, pick(records, name), trade) for name, found in answers.items()},
-        (
-            f"the records of {len(producers)} producers here",
-            *(f"candles, raw trades and the function's log of {name}" for name in sites),
-        ),
+        len(producers),
     )
 
 
 def _ask(site: Site, symbol: str, trade_id: int, records: Sequence[Record], now: float) -> Found:
     record = pick(records, site.name)
-    place, problem = Place(None, None), ""
     try:
         place = _place(site, symbol, trade_id, record)
     except McloudError as error:
-        problem = str(error)
+        place = Place(None, record and record.journey.times, str(error))
     candle = place.candle.timestamp if place.candle else ""
-    found = Found(candle=candle, candle_problem=problem)
-    found = _in_archive(site, symbol, trade_id, _hours(place, record, now), found)
+    found = Found(candle=candle, candle_note=place.note)
+    found = _in_archive(site, symbol, trade_id, _hours(place, now), found)
     return _in_log(site, symbol, trade_id, record, found, now)
 
 
-def _nothing(why: str) -> Found:
-    return Found(archive_problem=why, candle_problem=why, log_problem=why)
+def _answer(answer: Found | Exception) -> Found:
+    if isinstance(answer, Found):
+        return answer
+    if not isinstance(answer, McloudError | TimeoutError):
+        raise answer
+    return Found(archive_note=str(answer), candle_note=str(answer), log_note=str(answer))
 
 
 def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Place:
@@ -159,25 +160,21 @@ def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Pla
     return locate(read, site.candles.last(symbol), trade_id)
 
 
-def _hours(place: Place, record: Record | None, now: float) -> list[int]:
-    """The hours whose raw trades may have it, newest last."""
+def _hours(place: Place, now: float) -> Sequence[int]:
+    """The hours whose raw trades may have it."""
     if place.around is None:
-        return []
+        return ()
     begin, end = place.around
-    if place.candle is None and record is None and begin == end:
-        # Above all candles: archived comes first, so it may be there since.
-        end = int(now * 1000)
-    hours = range(begin // HOUR * HOUR, min(end, MAX_TIME) + 1, HOUR)
-    return list(hours[:HOURS])
+    until = int(now * 1000) if end is None else end
+    return range(begin // HOUR * HOUR, min(until, MAX_TIME) + 1, HOUR)[:HOURS]
 
 
 def _in_archive(
     site: Site, symbol: str, trade_id: int, hours: Sequence[int], found: Found
 ) -> Found:
     if not hours:
-        why = found.candle_problem or "not looked for: no candle tells when it was traded"
-        return replace(found, archive_problem=why)
-    problem = ""
+        return replace(found, archive_note="not looked for: nothing tells when it was traded")
+    note = f"not in what was traded from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
     try:
         listed = chain.from_iterable(site.archive.list(prefix(symbol, hour)) for hour in hours)
         candidates = [each for each in listed if _may_hold(each, trade_id)]
@@ -186,14 +183,14 @@ def _in_archive(
             try:
                 trades = unpack(site.archive.get(each.key))
             except BadArchive as error:
-                problem = f"{each.key} is damaged: {error}"
+                note = f"{each.key} is damaged: {error}"
                 continue
             trade = next((trade for trade in trades if trade.id == trade_id), None)
             if trade is not None:
                 return replace(found, trade=trade, key=each.key, written=each.written)
     except McloudError as error:
-        problem = str(error)
-    return replace(found, archive_problem=problem)
+        note = str(error)
+    return replace(found, archive_note=note)
 
 
 def _may_hold(stored: Stored, trade_id: int) -> bool:
@@ -212,9 +209,13 @@ def _in_log(
     elif sent is not None:
         begin, end = sent / 1000 - BEFORE, min(now, sent / 1000 + WAITING)
     else:
-        return replace(found, log_problem="not looked for: nothing tells when it came")
+        # Nothing tells when it came: just now, perhaps.
+        begin, end = now - LATELY, now
     try:
-        lines = site.logs.find(symbol, trade_id, begin, end)
+        lines = tuple(site.logs.find(symbol, trade_id, begin, end))
     except McloudError as error:
-        return replace(found, log_problem=str(error))
-    return replace(found, lines=tuple(lines))
+        return replace(found, log_note=str(error))
+    note = "" if lines else f"no line from {iso(int(begin * 1000))} to {iso(int(end * 1000))}"
+    if note and found.key:
+        note += "; a replicator may have brought it, or the log is no longer kept"
+    return replace(found, lines=lines, log_note=note)

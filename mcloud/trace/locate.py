@@ -16,20 +16,19 @@ WIDER = 8  # times, after an empty probe
 class Place(NamedTuple):
     candle: Candle | None
     """The one that holds the trade."""
-    around: tuple[int, int] | None
-    """Times in ms, from and to, between which it was traded; None where the candles do not tell."""
+    around: tuple[int, int | None] | None
+    """Times in ms, from and to, between which it was traded, the latter None where that may be
+    until now; None where the candles do not tell."""
+    note: str = ""
+    """Why there is no candle."""
 
 
 def locate(read: Read, newest: Candle | None, trade_id: int) -> Place:
-    """Look for a trade in as few candles as it takes: some dozens, however many there are.
-
-    ``around`` has no end before now, to the caller, where the id is above all candles: it is then
-    the time of the newest one, twice.
-    """
+    """Look for a trade in as few candles as it takes: some dozens, however many there are."""
     if newest is None:
-        return Place(None, None)
-    if trade_id > newest.last_id and not holds(newest, trade_id):
-        return Place(None, (newest.start, newest.start))
+        return Place(None, None, "there are no candles of the symbol")
+    if trade_id > newest.last_id:
+        return Place(None, (newest.start, None), f"above the newest candle, {newest.timestamp}")
     high = newest.start + MINUTE
     low, step = high, HOUR
     while low > 0:
@@ -41,7 +40,7 @@ def locate(read: Read, newest: Candle | None, trade_id: int) -> Place:
             high = first.start
         step *= 4
     else:
-        return Place(None, None)
+        return Place(None, None, "below the oldest candle")
     while high - low > HOUR:
         middle = (low + high) // 2 // MINUTE * MINUTE
         first = _first(read, middle, high)
@@ -59,9 +58,13 @@ def search(candles: Iterable[Candle], trade_id: int) -> Place:
         if holds(candle, trade_id):
             return Place(candle, (candle.start, candle.start))
         if candle.first_id > trade_id:
-            return Place(None, (before.start, candle.start) if before else None)
+            note = f"in no candle up to {candle.timestamp}, where it would be"
+            return Place(None, (before.start, candle.start) if before else None, note)
         before = candle
-    return Place(None, (before.start, before.start) if before else None)
+    if before is None:
+        return Place(None, None, "there are no candles of its time")
+    note = f"in no candle from {before.timestamp} on, where it would be"
+    return Place(None, (before.start, before.start), note)
 
 
 def holds(candle: Candle, trade_id: int) -> bool:

@@ -47,13 +47,13 @@ class Found:
     """Of an object of its raw archive that holds the trade."""
     written: float | None = None
     """When that was written, seconds since 1970."""
-    archive_problem: str = ""
-    """Why the archive was not asked, or not to the end."""
+    archive_note: str = ""
+    """Why there is none."""
     candle: str = ""
     """Timestamp of the candle that holds it."""
-    candle_problem: str = ""
+    candle_note: str = ""
     lines: tuple[LogLine, ...] = ()
-    log_problem: str = ""
+    log_note: str = ""
 
     @property
     def has_anything(self) -> bool:
@@ -76,8 +76,8 @@ def stages(site: str, found: Found, record: Record | None, trade: Trade | None) 
     fields = line.fields if line else {}
     return [
         _exchange(found, trade),
-        _here(RECEIVED, journey and journey.received, record, "the first of its message"),
-        _here(SPOOLED, journey and journey.spooled, record),
+        _here(RECEIVED, journey.received if journey else None, record, "the first of its message"),
+        _here(SPOOLED, journey.spooled if journey else None, record),
         _known(SENT, journey.sent.get(site) if journey else None, producer)
         or _known(SENT, _whole(fields, "queued"), _queued(fields))
         or Stage(SENT, None, _not_sent(journey, producer)),
@@ -85,7 +85,7 @@ def stages(site: str, found: Found, record: Record | None, trade: Trade | None) 
         or Stage(PROCESSED, None, _no_line(found)),
         _known(ARCHIVED, _whole(fields, "archived"), "the function's log")
         or _known(ARCHIVED, _ms(found.written), "date of the object")
-        or Stage(ARCHIVED, None, _not_archived(found)),
+        or Stage(ARCHIVED, None, found.archive_note),
         _known(STORED, _whole(fields, "stored"), "the function's log")
         or Stage(STORED, None, _not_stored(found)),
     ]
@@ -157,17 +157,10 @@ def _no_line(found: Found) -> str:
     refused = next((each for each in found.lines if each.message != "stored"), None)
     if refused is not None:
         return f"the function refused its message: {refused.fields.get('reason', 'no reason')}"
-    if found.log_problem:
-        return found.log_problem
-    nothing = "no line in the function's log"
-    return f"{nothing}; a replicator may have brought it" if found.key else nothing
-
-
-def _not_archived(found: Found) -> str:
-    return found.archive_problem or "not in the raw archive"
+    return found.log_note
 
 
 def _not_stored(found: Found) -> str:
     if found.candle:
         return f"in the candle {found.candle}, since when no log says"
-    return found.candle_problem or "in no candle"
+    return found.candle_note
