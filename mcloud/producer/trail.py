@@ -26,6 +26,8 @@ from mcloud.producer.spool_message import Entry
 ONE_IN = 100  # of the messages are sampled: X-Ray takes $5 a million traces
 LIMIT = 64 * 1024**2  # bytes, of both files; about 180,000 messages to two sites
 
+_CLOSED = -1
+
 _FILE, _OLDER = "trail.jsonl", "trail.1.jsonl"
 
 
@@ -37,7 +39,7 @@ class Journey:
     last_id: int
     trades: int | None = None
     times: tuple[int, int] | None = None
-    """Trade times of its first and its last trade."""
+    """The oldest and the newest trade time in it, or in what was packed with it."""
     received: int | None = None
     """When the first of its trades came."""
     spooled: int | None = None
@@ -57,16 +59,17 @@ class Trail:
         self._folder = folder
         self._half = limit // 2
         self._lock = threading.Lock()
-        self._file: int | None = None
+        self._file = _CLOSED
         self._size = 0
 
     def spooled(self, trades: Sequence[Trade], entry: Entry, at: int) -> None:
         """Note that a message, which was made of these trades or some of them, is in the spool."""
         attributes = entry.message.attributes
+        times = [trade.time for trade in trades]
         # Written by hand, as is the other: json.dumps takes several times as long.
         self._write(
             f"{_head(attributes)}"
-            f'"trades":{entry.count},"times":[{trades[0].time},{trades[-1].time}],'
+            f'"trades":{entry.count},"times":[{min(times)},{max(times)}],'
             f'"received":{entry.received_at},"spooled":{at},'
             f'"traceparent":"{attributes.get("traceparent", "")}"}}\n'
         )
@@ -81,9 +84,9 @@ class Trail:
 
     def close(self) -> None:
         with self._lock:
-            if self._file is not None:
+            if self._file != _CLOSED:
                 os.close(self._file)
-                self._file = None
+                self._file = _CLOSED
 
     def __enter__(self) -> Self:
         return self
@@ -91,18 +94,22 @@ class Trail:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = os.open(self._folder / _FILE, flags, 0o600)
+        self._size = os.fstat(self._file).st_size
+
     def _write(self, lines: str) -> None:
         content = lines.encode()
         with self._lock:
             try:
-                if self._file is not None and self._size + len(content) > self._half:
+                if self._file == _CLOSED:
+                    self._open()
+                if self._size + len(content) > self._half:
                     os.close(self._file)
-                    self._file = None
+                    self._file = _CLOSED
                     os.replace(self._folder / _FILE, self._folder / _OLDER)
-                if self._file is None:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                    self._file = os.open(self._folder / _FILE, flags, 0o600)
-                    self._size = os.fstat(self._file).st_size
+                    self._open()
                 self._size += os.write(self._file, content)
             except OSError as error:
                 self.problem = f"{self._folder / _FILE} cannot be written: {error.strerror}"
