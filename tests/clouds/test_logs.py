@@ -89,7 +89,7 @@ def test_a_file_is_searched_as_a_log_is(tmp_path: Path) -> None:
     stored, refused = FileLogs(path).find("BTCUSDT", 5, 0, 100)
     assert (stored.at, stored.message) == (50.0, "stored")
     assert (refused.at, refused.message) == (None, "refused a message")
-    assert refused.fields["reason"] == "beyond 38 digits"
+    assert refused.fields["reason"] == "volumes beyond 38 digits"
 
 
 def test_cloudwatch_finds_what_a_function_wrote(embedded: State) -> None:
