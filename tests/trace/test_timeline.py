@@ -62,9 +62,7 @@ def test_without_a_log_the_object_has_a_date() -> None:
 
 
 def test_a_trade_on_its_way() -> None:
-    nothing = Found(
-        candle_note="above the newest candle", archive_note="not in 23:00", log_note="no line"
-    )
+    nothing = Found(candle_note="above the newest", archive_note="not in 23:00", log_note="no line")
     waiting = record({})
     assert times("aws", nothing, waiting, None)["spooled"] == 1_200
     assert "in its spool" in why("sent", "aws", nothing, waiting, None)
