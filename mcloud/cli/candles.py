@@ -56,7 +56,7 @@ def candles(
     from mcloud.feed.open import SYMBOL
     from mcloud.market.interval import INTERVALS, derive
 
-    symbol = _symbol(symbol or session.config.symbol or SYMBOL)
+    symbol = symbol_of(symbol or session.config.symbol or SYMBOL)
     if interval not in INTERVALS:
         raise UsageError(f"no interval {interval!r}; there is {', '.join(INTERVALS)}")
     if last and start:
@@ -160,7 +160,8 @@ def _draw(session: Session, bars: "list[Bar]", chart: bool) -> None:
         session.print(candlesticks(bars, session.console.width, 16))
 
 
-def _symbol(text: str) -> str:
+def symbol_of(text: str) -> str:
+    """A symbol as it is written; UsageError where it cannot be one."""
     from mcloud.market.trade import BadTrade, check_symbol
 
     try:

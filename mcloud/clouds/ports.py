@@ -57,6 +57,8 @@ class Stored:
     """Bytes."""
     md5: str
     """Of the bytes, as 32 hex digits; empty where the listing does not tell."""
+    written: float | None = None
+    """When, seconds since 1970; None where the listing does not tell."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,18 @@ class Invocations:
     window: float
     """Seconds that were summed, ending at ``as_of``."""
     as_of: float
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of the function's log that names the trades that it is about."""
+
+    at: float | None
+    """When it was written, seconds since 1970, where the log says."""
+    message: str
+    """``stored`` or ``refused a message``."""
+    fields: Mapping[str, Any]
+    """The others of the line, as ``mcloud.processor.arrival`` writes them."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +322,17 @@ class Metrics(Protocol):
         ...
 
 
+class Logs(Protocol):
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        """What the function wrote from ``start`` to ``end`` about messages whose ids, first to
+        last, take in a trade; by time, and where there are many, no more than the first.
+
+        Raises:
+            Unavailable: also where the search takes longer than ``LOG_SEARCH`` seconds.
+        """
+        ...
+
+
 class Probe(Protocol):
     def check(self, service: str, timeout: float) -> None:
         """Read cheaply from one of ``SERVICES``; raises Unavailable or Refused when it is down."""
@@ -331,10 +356,15 @@ class Site(Protocol):
     @property
     def metrics(self) -> Metrics: ...
     @property
+    def logs(self) -> Logs: ...
+    @property
     def probe(self) -> Probe: ...
 
 
 DEAD_LETTER_HOLD = 120
 """Seconds that a taken dead letter stays hidden."""
+
+LOG_SEARCH = 15.0
+"""Seconds after which a search of a log is given up."""
 
 SERVICES = ("queue", "function", "candles", "archive")

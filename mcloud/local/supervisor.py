@@ -121,6 +121,7 @@ class Supervisor:
             monitoring=addresses["gcp"],
             storage=f"http://{addresses['storage']}",
             function_url=f"http://{children.HOST}:{options.function_port}",
+            function_log=str(self._home.logs / "function.log"),
         )
         folder = self._home.folder / "function"
         planned.append(children.function(function_port, options.function_port, folder, self._gcp))

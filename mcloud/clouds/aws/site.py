@@ -5,6 +5,7 @@ from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.candles import DynamoCandles
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.control import DynamoControl
+from mcloud.clouds.aws.logs import CloudWatchLogs
 from mcloud.clouds.aws.metrics import CloudWatchMetrics
 from mcloud.clouds.aws.probe import AwsProbe
 from mcloud.clouds.aws.queue import SqsQueue
@@ -41,6 +42,10 @@ class AwsSite:
     @cached_property
     def metrics(self) -> CloudWatchMetrics:
         return CloudWatchMetrics(self._client("cloudwatch"), self.resources.function)
+
+    @cached_property
+    def logs(self) -> CloudWatchLogs:
+        return CloudWatchLogs(self._client("logs"), self.resources.function)
 
     @cached_property
     def probe(self) -> AwsProbe:
