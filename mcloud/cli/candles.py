@@ -225,7 +225,7 @@ def _draw(
     texts = [{c: UNKNOWN if row[c] is None else str(row[c]) for c in columns} for row in rows]
     # A number that is cut off is a wrong number: what does not fit is left out, from the right.
     widths = {c: max(len(c), *(len(row[c]) for row in texts)) for c in columns}
-    hidden = []
+    hidden: list[str] = []
     while sum(widths[c] + 1 for c in columns) > session.console.width + 1 and len(columns) > 5:
         hidden.insert(0, columns.pop())
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
