@@ -29,6 +29,7 @@ COMMANDS = {
     "stop": "End what runs here, once it has delivered what it read.",
     "logs": "Show the log of a producer or a replicator.",
     "candles": "Read the candles of a symbol.",
+    "anomalies": "List price jumps, volume spikes and drifts that the sites found.",
     "replicate": "Bring what one site has to the others, in every direction.",
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
     "restore": "Fill a site with what another one has; resumable.",

@@ -67,14 +67,14 @@ def candles(
     from mcloud.feed.open import SYMBOL
     from mcloud.market.interval import INTERVALS, derive
 
-    symbol = _symbol(symbol or session.config.symbol or SYMBOL)
+    symbol = symbol_of(symbol or session.config.symbol or SYMBOL)
     if interval not in INTERVALS:
         raise UsageError(f"no interval {interval!r}; there is {', '.join(INTERVALS)}")
     if last and start:
         raise UsageError("--last and --start exclude each other")
     indicators = _indicators(with_) if with_ is not None else []
     until = moment("--end", end) if end else None
-    span = _span(last or "2h")
+    span = span_of(last or "2h")
     begin = moment("--start", start) if start else None
     if begin is not None and until is not None and until <= begin:
         raise UsageError("--end is not after --start")
@@ -89,7 +89,7 @@ def candles(
         values = _values(bars, width, indicators, bounds[0])
         bars = [bar for bar in bars if bar.start >= bounds[0]]
     if not bars:
-        _check_known(opened, symbol)
+        check_known(opened, symbol)
     if session.output == "json":
         session.print_json(_rows(bars, values))
     elif session.output == "csv":
@@ -121,7 +121,7 @@ def _bounds(
     return max(0, begin // width * width), min(MAX_TIME, -(-until // width) * width)
 
 
-def _check_known(site: "Site", symbol: str) -> None:
+def check_known(site: "Site", symbol: str) -> None:
     """UsageError for a symbol that the site has never seen, where it has seen others."""
     from mcloud.config import did_you_mean
 
@@ -241,7 +241,7 @@ def _draw(
         session.print(candlesticks(bars, session.console.width, 16, lines))
 
 
-def _symbol(text: str) -> str:
+def symbol_of(text: str) -> str:
     from mcloud.market.trade import BadTrade, check_symbol
 
     try:
@@ -250,7 +250,7 @@ def _symbol(text: str) -> str:
         raise UsageError(f"{error}; such as BTCUSDT") from None
 
 
-def _span(text: str) -> int:
+def span_of(text: str) -> int:
     """``90m``, ``2h``, ``7d`` in ms."""
     match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text)
     if not match:

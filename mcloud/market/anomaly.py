@@ -60,7 +60,7 @@ class Thresholds:
     jump_score: float = _threshold(8.0, 1, 1000)
     jump_least: float = _threshold(0.01, 0.0001, 1)
     """Of the price: 0.01 is a hundredth."""
-    volume_score: float = _threshold(4.0, 1, 1000)
+    volume_score: float = _threshold(5.0, 1, 1000)
     volume_least: float = _threshold(10.0, 1.5, 1e6)
     """Times the usual volume."""
     drift_score: float = _threshold(4.0, 1, 1000)
@@ -75,15 +75,23 @@ class Thresholds:
             ValueError: it is none, has another key, or a value that is none of its bounds.
         """
         values = json.loads(text) if text else {}
+        if not isinstance(values, dict):
+            raise ValueError(f"not thresholds: {text}")
+        return cls.checked(values)
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> "Thresholds":
+        """Of some of the above by name; ValueError as of ``from_json``."""
         known = {each.name: each for each in fields(cls)}
-        if not isinstance(values, dict) or not values.keys() <= known.keys():
-            raise ValueError(f"not thresholds: {text}; there are {', '.join(known)}")
         for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"no threshold {name!r}; there is {', '.join(known)}")
             bounds = known[name].metadata
             is_number = type(value) is int or (type(value) is float and name != "window")
             if not is_number or not bounds["least"] <= value <= bounds["most"]:
+                what = "a whole number" if name == "window" else "a number"
                 least, most = bounds["least"], bounds["most"]
-                raise ValueError(f"{name} is a number from {least:g} to {most:g}, not {value!r}")
+                raise ValueError(f"{name} is {what} from {least:g} to {most:g}, not {value!r}")
         return cls(**values)
 
     def to_json(self) -> str:
@@ -261,11 +269,13 @@ class _Series:
         return self._verdicts[at]
 
     def continues(self, index: int, kind: str, verdict: _Verdict) -> bool:
-        """True where the traded minute before was out of line in the same direction."""
-        if index - 1 not in self._window(index):
-            return False
-        before = self.verdict(index - 1, kind)
-        return before is not None and before.is_up == verdict.is_up
+        """True where the traded minute before was out of line in the same direction.
+
+        A drift comes and goes at its border: there the quick mean's minutes count.
+        """
+        near = self._window(index)[-FAST if kind == "drift" else -1 :]
+        others = [self.verdict(each, kind) for each in near]
+        return any(each is not None and each.is_up == verdict.is_up for each in others)
 
     def anomaly(self, index: int, kind: str, verdict: _Verdict) -> Anomaly:
         one = self.minutes[index]
