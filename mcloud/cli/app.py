@@ -30,6 +30,7 @@ COMMANDS = {
     "logs": "Show the log of a producer, a replicator or a watcher.",
     "candles": "Read the candles of a symbol.",
     "trace": "Show where a trade was and when; exit 3 where it is nowhere.",
+    "anomalies": "List price jumps, volume spikes and drifts that the sites found.",
     "replicate": "Bring what one site has to the others, in every direction.",
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
     "restore": "Fill a site with what another one has; resumable.",
