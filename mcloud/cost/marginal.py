@@ -25,8 +25,8 @@ def message_cost(cloud: str, size: int, sent: int) -> Decimal:
     cost = Decimal(0)
     for meter, units in _units(cloud, size).items():
         price = PRICES[cloud, meter]
-        if units * sent >= price.free:
-            cost += units * price.usd / price.per
+        if units * sent >= price.free_a_month:
+            cost += units * price.each
     return cost
 
 
