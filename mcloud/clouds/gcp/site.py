@@ -8,6 +8,7 @@ from mcloud.clouds.gcp.control import FirestoreControl
 from mcloud.clouds.gcp.metrics import CloudMonitoring
 from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.queue import PubSubQueue
+from mcloud.clouds.gcp.usage import MonitoringUsage
 from mcloud.clouds.resources import GcpResources
 
 
@@ -44,6 +45,11 @@ class GcpSite:
             self.resources.project,
             self.resources.function,
         )
+
+    @cached_property
+    def usage(self) -> MonitoringUsage:
+        client_ = client.make_metrics(self.resources.monitoring_endpoint)
+        return MonitoringUsage(client_, self.resources)
 
     @cached_property
     def probe(self) -> GcpProbe:
