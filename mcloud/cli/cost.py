@@ -95,6 +95,31 @@ def forecast(
 
 def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     """List what would cost less, with the saving and the command or setting."""
+    import time
+
+    from mcloud.cost.advise import advise
+    from mcloud.cost.settings import money
+
+    now = time.time()
+    month = _month(None, now)
+    settings = money(session.config).settings
+    usages = _usages(session, month, now)
+    for usage in usages:
+        if usage.problem:
+            session.warn(f"{usage.site}: unknown: {usage.problem}")
+    found = advise(
+        *(usages, month, now),
+        profile=session.config.profile,
+        free_tier=settings.free_tier and not no_free_tier,
+    )
+    if session.output == "json":
+        session.print_json([each.to_json() for each in found])
+    elif not found:
+        session.say("nothing would save a cent a month at the usage so far")
+    else:
+        from mcloud.dashboard.cost import advice_view
+
+        session.print(advice_view(found))
 
 
 def _make(

@@ -70,5 +70,6 @@ def _free(price: Price, uses: Sequence[Use], total: Decimal, dates: Sequence[str
         return min(total, price.free)
     for day in dates:
         by_day[day] += rest / len(dates)
-    # Thirds of a unit do not add up to the last digit.
-    return min(total, sum((min(units, price.free) for units in by_day.values()), Decimal(0)))
+    # By what is too much: thirds of a unit do not add up to the last digit.
+    excess = (units - price.free for units in by_day.values() if units > price.free)
+    return max(Decimal(0), total - sum(excess, Decimal(0)))

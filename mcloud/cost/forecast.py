@@ -93,6 +93,16 @@ def forecast(
     )
 
 
+def expected_units(usage: SiteUsage, month: Month, now: float) -> dict[str, Decimal]:
+    """What every meter of a site will have counted by the end of the month, priced or not."""
+    until = month.until(now)
+    return {
+        each.meter: _project(usage, each, month, until).expected
+        for each in usage.metered
+        if each.units is not None
+    }
+
+
 def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> Range:
     """A meter's units by the end of the month."""
     units = metered.units
@@ -102,7 +112,8 @@ def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> 
     if left <= 0 or past <= 0:
         return Range(units, units, units)
     whole = _whole_days(usage, month, until)
-    unit = PRICES[usage.cloud, metered.meter].unit
+    price = PRICES.get((usage.cloud, metered.meter))
+    unit = price.unit if price else ""
     if unit.endswith("-month"):
         more = units * Decimal(left) / Decimal(past)
         # What is stored stays and may grow; alarms and keys are as many as they are.

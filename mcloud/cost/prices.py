@@ -212,4 +212,29 @@ _ROWS = (
     _price("gcp", "bigquery_bytes", "billing", "byte", "6.25", TIB, TIB, "bigquery", doubt=_UNSEEN),
 )
 
+
+class Commitment(NamedTuple):
+    """Less for what is promised for a year."""
+
+    name: str
+    share: Decimal
+    how: str
+    date: str
+    source: str
+    doubt: str
+
+
+COMMITMENTS = {
+    ("aws", ("lambda_gb_s",)): Commitment(
+        *("Compute Savings Plan, one year, nothing up front", Decimal("0.12")),
+        *("AWS console: Savings Plans", _DATE),
+        *("https://aws.amazon.com/savingsplans/compute-pricing/", _UNSEEN),
+    ),
+    ("gcp", ("function_vcpu_s", "function_gib_s")): Commitment(
+        *("Cloud Run committed use, one year", Decimal("0.17")),
+        *("Google Cloud console: committed use discounts", _DATE),
+        *("https://cloud.google.com/run/cud", _UNSEEN),
+    ),
+}
+
 PRICES = {(row.cloud, row.meter): row for row in _ROWS}

@@ -77,19 +77,21 @@ class MonitoringUsage:
         run = f'resource.labels.service_name = "{to.function}"'
         database = f'resource.labels.database_id = "{to.database}"'
         bucket = f'resource.labels.bucket_name = "{to.raw_bucket}"'
-        topics = " OR ".join(
-            f'resource.labels.topic_id = "{name}"' for name in (to.topic, to.dlq_topic)
-        )
-        subscriptions = " OR ".join(
-            f'resource.labels.subscription_id = "{name}"'
-            for name in (to.subscription, to.dlq_subscription)
-        )
         mine = f'resource.labels.subscription_id = "{to.subscription}"'
         return {
-            "published": _Query("pubsub.googleapis.com/topic/byte_cost", f"({topics})"),
-            "delivered": _Query(
-                "pubsub.googleapis.com/subscription/byte_cost", f"({subscriptions})"
-            ),
+            **{
+                f"published {number}": _Query(
+                    "pubsub.googleapis.com/topic/byte_cost", f'resource.labels.topic_id = "{name}"'
+                )
+                for number, name in enumerate((to.topic, to.dlq_topic))
+            },
+            **{
+                f"delivered {number}": _Query(
+                    "pubsub.googleapis.com/subscription/byte_cost",
+                    f'resource.labels.subscription_id = "{name}"',
+                )
+                for number, name in enumerate((to.subscription, to.dlq_subscription))
+            },
             "messages": _Query("pubsub.googleapis.com/subscription/ack_message_count", mine),
             "pushes": _Query("pubsub.googleapis.com/subscription/push_request_count", mine),
             "function_requests": _Query("run.googleapis.com/request_count", run),
@@ -182,7 +184,8 @@ class _Made:
 
     def sums(self) -> Iterator[Metered]:
         source = "Cloud Monitoring"
-        yield self._sum("pubsub_bytes", ("published", "delivered"), f"{source}, byte_cost")
+        bytes_ = [name for name in self._answers if name.startswith(("published", "delivered"))]
+        yield self._sum("pubsub_bytes", tuple(bytes_), f"{source}, byte_cost")
         # A push is acknowledged by its answer, and is not among the acknowledgements.
         yield self._sum("messages", ("messages", "pushes"), source)
         yield self._sum("function_requests", ("function_requests",), source, exact=True)
