@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from mcloud.clouds.ports import Metered
+from mcloud.config import LOCAL
 from mcloud.cost.charge import Use, charge
 from mcloud.cost.forecast import expected_units
 from mcloud.cost.marginal import message_units
@@ -308,4 +309,6 @@ def _cheapest(grounds: Sequence[_Ground]) -> Iterator[Advice]:
 
 
 def _setting(profile: str, site: str, words: str) -> str:
-    return f"[profiles.{profile}.sites.{site}.variables] {words}, then mcloud deploy {site}"
+    # The local profile has no variables: what is learned on it is for another one.
+    where = "PROFILE" if profile == LOCAL else profile
+    return f"[profiles.{where}.sites.{site}.variables] {words}, then mcloud deploy {site}"

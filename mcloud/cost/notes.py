@@ -29,8 +29,8 @@ def notes_on(report: "Report") -> list[str]:
                 f"{usage.site} is in {usage.region}; the prices are those of "
                 f"{REGIONS[usage.cloud]}, which may be lower"
             )
-        if usage.embedded:
-            notes.append(f"{usage.site} is embedded and costs nothing: this is what it would cost")
+    if any(usage.embedded for usage in report.usages):
+        notes.append("embedded clouds cost nothing: this is what real ones would cost")
     missing = {
         line.meter: f"{line.site} {line.meter}: {line.source}"
         for line in report.lines

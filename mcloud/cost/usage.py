@@ -71,19 +71,26 @@ def collect(
     """Ask all sites at once; one that does not answer is there with the reason."""
     end = month.until(now)
     regions = {name: each.region for name, each in resources(config).items()}
+    local = embedded.read(config.local, sites, month, now) if config.profile == LOCAL else {}
     calls: dict[tuple[str, str], Callable[[], object]] = {}
     for name, site in sites.items():
-        if config.profile != LOCAL:
-            calls[name, "meters"] = partial(_ask, site, month.start, end)
         calls[name, "beats"] = partial(_beats, site)
+        if name in local:
+            calls[name, "stored"] = partial(embedded.stored, site, month, local[name][0], now)
+        else:
+            calls[name, "meters"] = partial(_ask, site, month.start, end)
     answers = gather(calls, deadline)
-    local = embedded.read(config.local, sites, month, now) if config.profile == LOCAL else {}
     return [
         _site_usage(
-            *(name, site.cloud, regions[name]),
-            *local.get(name, (month.start, answers.get((name, "meters")))),
-            beats=answers[name, "beats"],
-            is_embedded=config.profile == LOCAL,
+            SiteUsage(
+                *(name, site.cloud, regions[name]),
+                local[name][0] if name in local else month.start,
+                embedded=name in local,
+            ),
+            [*local[name][1], *_extra(answers[name, "stored"])]
+            if name in local
+            else answers[name, "meters"],
+            answers[name, "beats"],
         )
         for name, site in sites.items()
     ]
@@ -115,22 +122,17 @@ def trades_of(beats: object, messages: Decimal | None) -> Trades:
     )
 
 
-def _site_usage(
-    name: str,
-    cloud: str,
-    region: str,
-    start: float,
-    answer: object,
-    *,
-    beats: object,
-    is_embedded: bool,
-) -> SiteUsage:
+def _site_usage(bare: SiteUsage, answer: object, beats: object) -> SiteUsage:
     if isinstance(answer, Exception):
-        problem = str(answer) or type(answer).__name__
-        return SiteUsage(name, cloud, region, start, problem=problem, embedded=is_embedded)
+        return replace(bare, problem=str(answer) or type(answer).__name__)
     assert isinstance(answer, list)
-    usage = SiteUsage(name, cloud, region, start, tuple(answer), embedded=is_embedded)
+    usage = replace(bare, metered=tuple(answer))
     return replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
+
+
+def _extra(answer: object) -> list[Metered]:
+    """What is stored is worth knowing, and the rest is no less right without it."""
+    return answer if isinstance(answer, list) else []
 
 
 def _ask(site: Site, start: float, end: float) -> list[Metered]:
