@@ -8,6 +8,7 @@ not work until somebody changes something), both from ``mcloud.errors``.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from mcloud.market.archive import ArchiveObject
@@ -173,6 +174,24 @@ class Health:
     """Seconds."""
 
 
+@dataclass(frozen=True)
+class Metered:
+    """What one meter of a site counted over a span of time."""
+
+    meter: str
+    """As in ``mcloud.cost.prices``; or one without a price, such as ``messages``."""
+    units: Decimal | None
+    """None is unknown, never 0."""
+    source: str
+    """Where the figure comes from, or why there is none."""
+    as_of: float
+    """What came later is not in it, seconds since 1970."""
+    exact: bool
+    """True for the cloud's own count of what it bills; False for an estimate."""
+    days: Mapping[str, Decimal] = field(default_factory=dict)
+    """The units of each day, UTC, such as ``2026-11-25``; empty where only the sum is known."""
+
+
 class Queue(Protocol):
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         """Send any number of messages in as few requests as the limits allow.
@@ -333,6 +352,16 @@ class Logs(Protocol):
         ...
 
 
+class Usage(Protocol):
+    def metered(self, start: float, end: float) -> list[Metered]:
+        """What the site's meters counted from ``start`` up to ``end``, both in one month, UTC.
+
+        A meter that cannot be read is there with the reason. ``own_metric_reads`` is what this very
+        call used of the meter ``metric_reads``.
+        """
+        ...
+
+
 class Probe(Protocol):
     def check(self, service: str, timeout: float) -> None:
         """Read cheaply from one of ``SERVICES``; raises Unavailable or Refused when it is down."""
@@ -357,6 +386,8 @@ class Site(Protocol):
     def metrics(self) -> Metrics: ...
     @property
     def logs(self) -> Logs: ...
+    @property
+    def usage(self) -> Usage: ...
     @property
     def probe(self) -> Probe: ...
 
