@@ -88,7 +88,7 @@ OPERATOR = {
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
     "control.DynamoControl": ["heartbeats"],
-    "metrics.CloudWatchMetrics": ["invocations"],
+    "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
 }
 # What Lambda itself does in the name of a function's role.
