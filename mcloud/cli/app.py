@@ -33,7 +33,7 @@ COMMANDS = {
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
     "restore": "Fill a site with what another one has; resumable.",
     "dlq": "Dead letters: messages that could not be processed.",
-    "status": "Show each site on one screen; exit 3 where a service is down.",
+    "status": "Show each site on one screen; exit 3 where something is wrong.",
     "outputs": "Show each site's resource names and URLs.",
 }
 """By name, each in the module of that name beside this one, with the first line of its help."""

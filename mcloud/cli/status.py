@@ -1,5 +1,6 @@
 """``mcloud status``"""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -15,29 +16,25 @@ def status(
     session: Session,
     site: Annotated[str | None, typer.Argument(help="Site; all if left out.")] = None,
 ) -> None:
-    """Show each site on one screen; exit 3 where a service is down."""
+    """Show each site on one screen; exit 3 where something is wrong.
+
+    Wrong is: a service that is down, dead letters, trades that are missing, an alert that fires,
+    and a producer or replicator that is cut off from a site, full, or silent.
+    """
     from mcloud.cli.progress import waiting
+    from mcloud.dashboard.document import document
+    from mcloud.dashboard.machine import machine
     from mcloud.dashboard.snapshot import collect
+    from mcloud.dashboard.wrong import wrong
 
     sites = session.sites(site)
     with waiting(session, "asking the sites"):
-        snapshot = collect(sites)
-    producers, replicators = session.producers(), session.replicators()
+        snapshot = collect(sites, partial(machine, session.config.state))
     if session.output == "json":
-        session.print_json(
-            {
-                **snapshot.to_json(),
-                "producers": [{"name": n, "running": r, **state} for n, r, state in producers],
-                "replicators": [{"name": n, "running": r, **state} for n, r, state in replicators],
-            }
-        )
+        session.print_json(document(snapshot))
     else:
-        from mcloud.dashboard.runs import listing
-        from mcloud.dashboard.views import status_table
+        from mcloud.dashboard.views import status as drawn
 
-        session.print(status_table(snapshot))
-        if producers or replicators:
-            session.print("")
-            session.print(listing(producers, replicators))
-    if not snapshot.up:
+        session.print(drawn(snapshot))
+    if wrong(snapshot):
         raise typer.Exit(3)

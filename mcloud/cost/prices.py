@@ -41,6 +41,8 @@ PRICES = {
         _price("aws", "dynamodb_reads", "0.125", _MILLION, "0", f"{_AWS}/dynamodb/pricing/"),
         _price("aws", "s3_puts", "0.005", "1000", "0", f"{_AWS}/s3/pricing/"),
         _price("aws", "s3_gets", "0.0004", "1000", "0", f"{_AWS}/s3/pricing/"),
+        # GetMetricData, by the metric asked for; it is outside the free million of API requests.
+        _price("aws", "metric_reads", "0.01", "1000", "0", f"{_AWS}/cloudwatch/pricing/"),
         _price("aws", "egress_bytes", "0.09", _GIB, "0", f"{_AWS}/ec2/pricing/on-demand/"),
         _price("gcp", "pubsub_bytes", "40", _TIB, str(10 * 2**30), f"{_GCP}/pubsub/pricing"),
         _price("gcp", "function_requests", "0.40", _MILLION, "2000000", f"{_GCP}/run/pricing"),
@@ -51,6 +53,8 @@ PRICES = {
         _price("gcp", "firestore_reads", "0.03", "100000", "1500000", f"{_GCP}/firestore/pricing"),
         _price("gcp", "gcs_class_a", "0.005", "1000", "5000", f"{_GCP}/storage/pricing"),
         _price("gcp", "gcs_class_b", "0.0004", "1000", "50000", f"{_GCP}/storage/pricing"),
+        # By the time series returned.
+        _price("gcp", "metric_reads", "0.50", _MILLION, _MILLION, f"{_GCP}/stackdriver/pricing"),
         _price("gcp", "egress_bytes", "0.12", _GIB, "0", f"{_GCP}/vpc/network-pricing"),
     )
 }

@@ -87,7 +87,7 @@ OPERATOR = {
     "queue.SqsQueue": ["depth", "dead_letter_depth", "dead_letters"],
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
-    "control.DynamoControl": ["heartbeats"],
+    "control.DynamoControl": ["heartbeats", "lags", "kept", "record"],
     "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
 }
