@@ -1,11 +1,14 @@
 """``mcloud status``"""
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcloud.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from mcloud.dashboard.snapshot import Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -21,20 +24,32 @@ def status(
     Wrong is: a service that is down, dead letters, trades that are missing, an alert that fires,
     and a producer or replicator that is cut off from a site, full, or silent.
     """
+    from mcloud.dashboard.wrong import wrong
+
+    snapshot = look(session, site)
+    show(session, snapshot)
+    if wrong(snapshot):
+        raise typer.Exit(3)
+
+
+def look(session: Session, site: str | None) -> "Snapshot":
+    """Ask everything once."""
     from mcloud.cli.progress import waiting
-    from mcloud.dashboard.document import document
     from mcloud.dashboard.machine import machine
     from mcloud.dashboard.snapshot import collect
-    from mcloud.dashboard.wrong import wrong
 
     sites = session.sites(site)
     with waiting(session, "asking the sites"):
-        snapshot = collect(sites, partial(machine, session.config.state))
+        return collect(sites, partial(machine, session.config.state))
+
+
+def show(session: Session, snapshot: "Snapshot") -> None:
+    """Print it, for a person or for a program."""
     if session.output == "json":
+        from mcloud.dashboard.document import document
+
         session.print_json(document(snapshot))
     else:
         from mcloud.dashboard.views import status as drawn
 
         session.print(drawn(snapshot))
-    if wrong(snapshot):
-        raise typer.Exit(3)

@@ -91,6 +91,11 @@ class Collector:
         """How often each was asked."""
         return {key: state.asked for key, state in self._states.items()}
 
+    @property
+    def answers(self) -> int:
+        """How many there were, failures too."""
+        return sum(state.answers for state in self._states.values())
+
     def intervals(self) -> dict[Key, float]:
         """Seconds between two beginnings of each, at the present pace."""
         return {key: self._wait(part, 0) for key, part in self._parts.items()}
@@ -119,6 +124,7 @@ class _State:
         self.is_under_way = False
         self.failures = 0
         self.asked = 0
+        self.answers = 0
 
     def seen_at(self, now: float) -> Seen[Any]:
         waited = now - self.begun
@@ -128,11 +134,13 @@ class _State:
 
     def answered(self, seen: Seen[Any]) -> None:
         self.seen, self.failures = seen, 0
+        self.answers += 1
         self.is_under_way = False
 
     def failed(self, problem: str) -> None:
         self.seen = _with_problem(self.seen, problem)
         self.failures += 1
+        self.answers += 1
         self.is_under_way = False
 
 

@@ -122,7 +122,7 @@ def processed(site: SiteSnapshot, now: float) -> Cell:
             return Text("no trades yet", "dim")
         trades = sum(beat.trades for beat in beats)
         newest = max(beat.at for beat in beats)
-        return Text(f"{trades:,} trades, the last {brief(max(0.0, now - newest))} ago")
+        return Text(f"{trades:,} trades, last {brief(max(0.0, now - newest))} ago")
 
     return _seen(site.heartbeats, now, STORE, shown)
 

@@ -73,6 +73,15 @@ class SiteSnapshot:
         return True if all(each.known for each in healths) else None
 
     @property
+    def parts(self) -> list[Seen[Any]]:
+        """Everything that was asked of it."""
+        return [
+            *self.health.values(),
+            *(self.queue, self.dead_letters, self.figures, self.heartbeats, self.lags),
+            *(self.record, self.guards, self.recent),
+        ]
+
+    @property
     def down(self) -> list[Health]:
         return [
             Health(service, up=False, reason=each.problem, latency=0.0)
@@ -107,6 +116,12 @@ class Snapshot:
     @property
     def up(self) -> bool:
         return all(site.up for site in self.sites.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """True once every question has had an answer, or has one that is late."""
+        parts = [part for site in self.sites.values() for part in site.parts]
+        return all(part.known or part.problem for part in (*parts, self.machine))
 
     @property
     def leading(self) -> ControlRecord | None:

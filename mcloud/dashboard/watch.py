@@ -65,6 +65,11 @@ class Watch:
         sites = {name: self._with_past(site) for name, site in snapshot.sites.items()}
         return replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
 
+    @property
+    def answers(self) -> int:
+        """How many there were, failures too: where it has not changed nothing else has."""
+        return self._collector.answers
+
     def asked(self) -> dict[Key, int]:
         """How often each part was asked."""
         return self._collector.asked()

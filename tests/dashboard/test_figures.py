@@ -97,7 +97,7 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
             metrics(writes=5.0, write_throttles=2.0),
             "5 in 15 min, 2 throttled (4 min ago)",
         ),
-        ("processed", {}, "15,863 trades, the last 0 s ago"),
+        ("processed", {}, "15,863 trades, last 0 s ago"),
         ("processed", {"heartbeats": Seen([], AT)}, "no trades yet"),
         ("last candle", {}, "BTCUSDT 23:54 61837.5"),
         ("last candle", {"recent": Seen([], AT)}, "none yet"),

@@ -31,7 +31,7 @@ def test_two_sound_sites() -> None:
         "throttles     0                                0",
         "p95           120 ms                           120 ms",
         "writes        1,234 in 15 min                  1,234 in 15 min",
-        "processed     15,863 trades, the last 0 s ago  15,863 trades, the last 0 s ago",
+        "processed     15,863 trades, last 0 s ago  15,863 trades, last 0 s ago",
         "last candle   BTCUSDT 23:54 61837.5            BTCUSDT 23:54 61837.5",
         "holes         none                             none",
         "behind        no replicator                    no replicator",
