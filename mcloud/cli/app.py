@@ -36,7 +36,8 @@ COMMANDS = {
     "restore": "Fill a site with what another one has; resumable.",
     "dlq": "Dead letters: messages that could not be processed.",
     "cost": "What it costs, what it will have cost, and what would cost less.",
-    "status": "Show each site on one screen; exit 3 where a service is down.",
+    "status": "Show each site on one screen; exit 3 where something is wrong.",
+    "monitor": "Watch all sites live; keys: q, p, + and -, 1 to 9, ?.",
     "alerts": "Rules over all figures, and the channels that tell what fires.",
     "outputs": "Show each site's resource names and URLs.",
 }

@@ -42,7 +42,10 @@ class AwsSite:
 
     @cached_property
     def metrics(self) -> CloudWatchMetrics:
-        return CloudWatchMetrics(self._client("cloudwatch"), self.resources.function)
+        to = self.resources
+        return CloudWatchMetrics(
+            self._client("cloudwatch"), to.function, to.queue_url, to.candles_table
+        )
 
     @cached_property
     def logs(self) -> CloudWatchLogs:
