@@ -21,7 +21,7 @@ from typing import IO, Any
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 
-KINDS = ("producers", "replicators")
+KINDS = ("producers", "replicators", "guards")
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
@@ -35,7 +35,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``producer`` or ``replicator``."""
+        """``producer``, ``replicator`` or ``guard``."""
         return self.folder.parent.name.removesuffix("s")
 
     @property

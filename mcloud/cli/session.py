@@ -73,6 +73,10 @@ class Session:
         """The same of its replicators."""
         return self._runs("replicators", name)
 
+    def guards(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
+        """The same of its guards."""
+        return self._runs("guards", name)
+
     def _runs(self, kind: str, name: str | None) -> "list[tuple[str, bool, dict[str, Any]]]":
         from mcloud.runs import runs_called
 

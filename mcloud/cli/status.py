@@ -23,12 +23,14 @@ def status(
     with waiting(session, "asking the sites"):
         snapshot = collect(sites)
     producers, replicators = session.producers(), session.replicators()
+    guards = session.guards()
     if session.output == "json":
         session.print_json(
             {
                 **snapshot.to_json(),
                 "producers": [{"name": n, "running": r, **state} for n, r, state in producers],
                 "replicators": [{"name": n, "running": r, **state} for n, r, state in replicators],
+                "guards": [{"name": n, "running": r, **state} for n, r, state in guards],
             }
         )
     else:
@@ -36,8 +38,8 @@ def status(
         from mcloud.dashboard.views import status_table
 
         session.print(status_table(snapshot))
-        if producers or replicators:
+        if producers or replicators or guards:
             session.print("")
-            session.print(listing(producers, replicators))
+            session.print(listing(producers, replicators, guards))
     if not snapshot.up:
         raise typer.Exit(3)
