@@ -42,7 +42,8 @@ class Pusher:
         self._threads.shutdown(wait=False)
 
     def _push_free(self) -> None:
-        if self._is_closed:
+        # Google slows pushes down as well where they fail: https://cloud.google.com/pubsub/docs/push
+        if self._is_closed or self._subscription.is_out("function"):
             return
         seconds = self._subscription.settings.ack_deadline_seconds
         lease = seconds + _LEASE_MARGIN

@@ -34,6 +34,14 @@ def not_offered(product: str, feature: str) -> Refusal:
     )
 
 
+Gate = Callable[[str], Awaitable[None]]
+"""Lets a call of a product pass, sooner or later, or raises Refusal."""
+
+
+async def always_open(_product: str) -> None:
+    """The gate of a server that has no outages."""
+
+
 class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The methods of one gRPC service, by name.
 
@@ -44,6 +52,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, name: str, product: str) -> None:
         self.name = name
         self.product = product
+        self.gate: Gate = always_open
         self._methods: dict[str, grpc.RpcMethodHandler] = {}
 
     def unary(
@@ -57,6 +66,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         async def answer(message: Any, context: Any) -> Any:
             try:
+                await self.gate(self.product)
                 return await handler(message, context)
             except Refusal as refusal:
                 return await context.abort(refusal.code, refusal.message)
@@ -78,6 +88,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         async def answer(message: Any, context: Any) -> Any:
             try:
+                await self.gate(self.product)
                 # Closed at once when the client leaves, not when the garbage collector comes by.
                 async with aclosing(handler(message, context)) as items:
                     async for item in items:
