@@ -143,15 +143,15 @@ def send_test(
 
 def _look(session: Session, sites: "dict[str, Site]") -> "Figures":
     """The figures of the document of ``mcloud status -o json``."""
+    from functools import partial
+
     from mcloud.alerts.figures import Figures
+    from mcloud.dashboard.document import document
+    from mcloud.dashboard.machine import machine
     from mcloud.dashboard.snapshot import collect
 
-    document = {
-        **collect(sites).to_json(),
-        "producers": [{"name": n, "running": r, **s} for n, r, s in session.producers()],
-        "replicators": [{"name": n, "running": r, **s} for n, r, s in session.replicators()],
-    }
-    return Figures(document, _budgets(session))
+    seen = document(collect(sites, partial(machine, session.config.state)))
+    return Figures(seen, _budgets(session))
 
 
 def _budgets(session: Session) -> dict[str, float]:
@@ -165,7 +165,7 @@ def _budgets(session: Session) -> dict[str, float]:
 
 def _watching(session: Session) -> "State | None":
     """The state of a watcher of this profile that runs."""
-    for _, runs, state in session.watchers():
+    for _, runs, state in session.runs()["watcher"]:
         if runs and state.get("profile") == session.config.profile:
             return _state_of(session, state)
     return None

@@ -131,11 +131,17 @@ class ControlRecord:
     primary: str
     """A site's name."""
     mode: str
-    """``manual`` or ``automatic``: who decided."""
+    """``manual``, ``automatic`` or ``drill``: who decided."""
     reason: str
     by: str
     at: float
     """Seconds since 1970."""
+
+    @property
+    def rank(self) -> tuple[int, float, str, str]:
+        """The highest counts. Epochs are alike where two wrote on two sites at once; then anything
+        will do that everybody sees in the same way."""
+        return self.epoch, self.at, self.primary, self.by
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def _help() -> list[Text]:
     lines = [Text.assemble((f"  {key:8}", "bold"), does) for key, does in KEYS]
     said = (
         "Ages stand on the right, of figures that are older than their interval explains.",
-        "Metrics are minutes old by nature: CloudWatch's about two, Cloud Monitoring's two to five.",
+        "Metrics are minutes old by nature: CloudWatch's about two, Google's two to five.",
         "What is not known says so, with the reason; it is never 0. Asking costs money: the sum at",
         "the bottom is at list prices, for thirty days at the present interval.",
     )
