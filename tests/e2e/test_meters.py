@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.api_core.exceptions import AlreadyExists, PreconditionFailed, ServiceUnavailable
+from google.cloud.firestore_v1.base_query import FieldFilter
 from patience import PATIENCE, eventually
 
 from mcloud.clouds.aws.client import make_client
@@ -155,7 +156,9 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     )
     for _ in range(3):
         streams.get_records(ShardIterator=place["ShardIterator"])
-    eventually(lambda: counted(home, "aws", "")["dynamodb_streams_reads"] == before + 3, pause=0.1)
+    eventually(
+        lambda: counted(home, "aws", "").get("dynamodb_streams_reads") == before + 3, pause=0.1
+    )
 
 
 def test_s3(embedded: State, home: Path) -> None:
@@ -224,7 +227,9 @@ def test_firestore(embedded: State, home: Path) -> None:
     assert not collection.document("none").get().exists  # is a read as well
     assert len(list(firestore.get_all([collection.document(f"{n}") for n in range(3)]))) == 3
     assert len(list(collection.stream())) == 7
-    assert list(collection.where("n", ">", 100).stream()) == []  # is a read as well
+    assert (
+        list(collection.where(filter=FieldFilter("n", ">", 100)).stream()) == []
+    )  # is a read as well
     expected = {
         "firestore_writes": 5 + 3,
         "firestore_deletes": 1,
