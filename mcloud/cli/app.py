@@ -35,6 +35,7 @@ COMMANDS = {
     "dlq": "Dead letters: messages that could not be processed.",
     "status": "Show each site on one screen; exit 3 where something is wrong.",
     "monitor": "Watch all sites live; keys: q, p, + and -, 1 to 9, ?.",
+    "metrics": "Print all figures in Prometheus's format, or serve them.",
     "outputs": "Show each site's resource names and URLs.",
 }
 """By name, each in the module of that name beside this one, with the first line of its help."""
