@@ -94,6 +94,11 @@ class Collector:
         return {key: state.asked for key, state in self._states.items()}
 
     @property
+    def is_complete(self) -> bool:
+        """True once every question has been answered, or its answer is late."""
+        return all(each.known or each.problem for each in self.seen().values())
+
+    @property
     def answers(self) -> int:
         """How many there were, failures too."""
         return sum(state.answers for state in self._states.values())

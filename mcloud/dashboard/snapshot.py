@@ -124,16 +124,6 @@ class Snapshot:
         return all(site.up for site in self.sites.values())
 
     @property
-    def is_complete(self) -> bool:
-        """True once every question has had an answer, or has one that is late."""
-        seen = [
-            each
-            for site in self.sites.values()
-            for each in (*site.health.values(), *site.parts.values())
-        ]
-        return all(each.known or each.problem for each in (*seen, self.machine))
-
-    @property
     def leading(self) -> ControlRecord | None:
         """The control record that counts: of all that are known the one of the highest epoch."""
         records = [site.record.value for site in self.sites.values() if site.record.value]
