@@ -16,7 +16,8 @@ def status(snapshot: Snapshot) -> RenderableType:
     machine = snapshot.machine.value or Machine()
     parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(machine)]
     if machine.producers or machine.replicators:
-        parts += ["", listing(_states(machine.producers), _states(machine.replicators))]
+        producers, replicators = _states(machine.producers), _states(machine.replicators)
+        parts += ["", listing({"producer": producers, "replicator": replicators})]
     lines = wrong(snapshot)
     if lines:
         parts += ["", *(Text(line, "yellow") for line in lines)]

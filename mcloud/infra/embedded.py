@@ -28,8 +28,8 @@ GCP_REGION = "us-central1"
 
 # How long the processor may take, or be away, before its messages come back and in the end are
 # dead letters: longer than a busy laptop needs, shorter than an operator wants to watch. On real
-# clouds these are minutes. A message that cannot be processed is a dead letter within half a minute;
-# a good one outlives an outage of the stores of a minute (see ``mcloud.local.aws.mapping``).
+# clouds these are minutes. A message that cannot be processed is a dead letter within half a
+# minute; a good one outlives a minute without its stores (see ``mcloud.local.aws.mapping``).
 VISIBILITY = 8  # seconds
 TIMEOUT = 7  # of the function; below the above, or a batch comes back before it is given up
 RECEIVES = 5
@@ -180,7 +180,13 @@ def destroy_gcp(to: GcpResources) -> None:
 
 
 def gcp_resources(
-    *, pubsub: str, firestore: str, monitoring: str, storage: str, function_url: str
+    *,
+    pubsub: str,
+    firestore: str,
+    monitoring: str,
+    storage: str,
+    function_url: str,
+    function_log: str = "",
 ) -> GcpResources:
     """The names of the Google side; the endpoints are those of the embedded services."""
     return GcpResources(
@@ -200,6 +206,7 @@ def gcp_resources(
         monitoring_endpoint=monitoring,
         storage_endpoint=storage,
         function_url=function_url,
+        function_log=function_log,
     )
 
 

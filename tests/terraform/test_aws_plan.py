@@ -88,6 +88,7 @@ OPERATOR = {
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
     "control.DynamoControl": ["heartbeats", "lags", "kept", "record"],
+    "logs.CloudWatchLogs": ["find"],
     "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
 }
@@ -104,6 +105,7 @@ SERVICES = {
     "candles": ["dynamodb"],
     "changes": ["dynamodb", "dynamodbstreams"],
     "control": ["dynamodb"],
+    "logs": ["logs"],
     "metrics": ["cloudwatch"],
     "probe": ["sqs", "lambda", "dynamodb", "s3"],
     "queue": ["sqs"],
