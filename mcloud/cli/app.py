@@ -40,6 +40,7 @@ COMMANDS = {
     "cost": "What it costs, what it will cost, what would cost less.",
     "status": "Show each site on one screen; exit 3 where something is wrong.",
     "monitor": "Watch all sites live; keys: q, p, + and -, 1 to 9, ?.",
+    "metrics": "Print all figures in Prometheus's format, or serve them.",
     "alerts": "Rules over all figures, and the channels that tell what fires.",
     "outputs": "Show each site's resource names and URLs.",
 }
