@@ -5,9 +5,9 @@ import signal
 import sys
 
 INTERRUPTED = 130
-# How many objects are made before Python looks for cycles among them, by generation. Candles, trades
-# and answers come by the thousand and hold no cycles: at the usual 700 the looking takes a quarter
-# of the time of a comparison of sites.
+# How many objects are made before Python looks for cycles among them, by generation. Candles,
+# trades and answers come by the thousand and hold no cycles: at the usual 700 the looking takes a
+# quarter of the time of a comparison of sites.
 COLLECT = (50_000, 20, 20)
 
 
