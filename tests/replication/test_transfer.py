@@ -250,9 +250,10 @@ def test_an_interruption_while_it_is_begun_begins_no_second(
     def cut() -> None:
         raise Killed
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(service, when, cut)
-        restore()
+        with pytest.raises(Killed):
+            restore()
     restore()
     assert len(service.started) == 1
     assert service.runs == {}
