@@ -8,6 +8,7 @@ not work until somebody changes something), both from ``mcloud.errors``.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 
 from mcloud.market.archive import ArchiveObject
@@ -57,6 +58,8 @@ class Stored:
     """Bytes."""
     md5: str
     """Of the bytes, as 32 hex digits; empty where the listing does not tell."""
+    written: float | None = None
+    """When, seconds since 1970; None where the listing does not tell."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,18 @@ class Invocations:
 
 
 @dataclass(frozen=True)
+class LogLine:
+    """A line of the function's log that names the trades that it is about."""
+
+    at: float | None
+    """When it was written, seconds since 1970, where the log says."""
+    message: str
+    """``stored`` or ``refused a message``."""
+    fields: Mapping[str, Any]
+    """The others of the line, as ``mcloud.processor.arrival`` writes them."""
+
+
+@dataclass(frozen=True)
 class Health:
     """The answer of one cheap read to one service."""
 
@@ -157,6 +172,24 @@ class Health:
     """Why it is down, or empty."""
     latency: float
     """Seconds."""
+
+
+@dataclass(frozen=True)
+class Metered:
+    """What one meter of a site counted over a span of time."""
+
+    meter: str
+    """As in ``mcloud.cost.prices``; or one without a price, such as ``messages``."""
+    units: Decimal | None
+    """None is unknown, never 0."""
+    source: str
+    """Where the figure comes from, or why there is none."""
+    as_of: float
+    """What came later is not in it, seconds since 1970."""
+    exact: bool
+    """True for the cloud's own count of what it bills; False for an estimate."""
+    days: Mapping[str, Decimal] = field(default_factory=dict)
+    """The units of each day, UTC, such as ``2026-11-25``; empty where only the sum is known."""
 
 
 class Queue(Protocol):
@@ -308,6 +341,27 @@ class Metrics(Protocol):
         ...
 
 
+class Logs(Protocol):
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        """What the function wrote from ``start`` to ``end`` about messages whose ids, first to
+        last, take in a trade; by time, and where there are many, no more than the first.
+
+        Raises:
+            Unavailable: also where the search takes longer than ``LOG_SEARCH`` seconds.
+        """
+        ...
+
+
+class Usage(Protocol):
+    def metered(self, start: float, end: float) -> list[Metered]:
+        """What the site's meters counted from ``start`` up to ``end``, both in one month, UTC.
+
+        A meter that cannot be read is there with the reason. ``own_metric_reads`` is what this very
+        call used of the meter ``metric_reads``.
+        """
+        ...
+
+
 class Probe(Protocol):
     def check(self, service: str, timeout: float) -> None:
         """Read cheaply from one of ``SERVICES``; raises Unavailable or Refused when it is down."""
@@ -331,10 +385,17 @@ class Site(Protocol):
     @property
     def metrics(self) -> Metrics: ...
     @property
+    def logs(self) -> Logs: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
     def probe(self) -> Probe: ...
 
 
 DEAD_LETTER_HOLD = 120
 """Seconds that a taken dead letter stays hidden."""
+
+LOG_SEARCH = 15.0
+"""Seconds after which a search of a log is given up."""
 
 SERVICES = ("queue", "function", "candles", "archive")

@@ -201,6 +201,13 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_s3_bucket.raw.arn]
   }
 
+  # `mcloud trace` looks for a trade in what the processor wrote.
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:FilterLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.processor.arn}:*"]
+  }
+
   # What `mcloud doctor` asks about itself.
   statement {
     sid       = "Oneself"

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from decimal import Context, Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,33 @@ def test_a_terminal_gets_a_chart_and_no_cut_number(
     assert words.endswith("last_id; `-o csv` has them\n")
     assert any("┃" in line for line in plain[1 + len(rows) :])
     assert plain[-1] == f"{rows[0]['timestamp']} … {rows[-1]['timestamp']}"
+
+
+def test_indicators_are_right_from_the_first_row_shown(
+    mcloud_up: Terminal, produced: dict[str, Any]
+) -> None:
+    """Earlier candles are read for them, and not shown."""
+    arguments = ("candles", SYMBOL, "--with", "sma:2,ema:2,vwap,vwap:2,volatility:2,returns")
+    rows = json.loads(mcloud_up.run(*arguments, "-o", "json").stdout)
+    closes = [Decimal(row["close"]) for row in rows]
+    assert rows[0]["sma:2"] is rows[0]["ema:2"] is rows[0]["returns"] is None
+    assert rows[0]["volatility:2"] is rows[1]["volatility:2"] is None
+    assert [Decimal(row["sma:2"]) for row in rows[1:]] == [
+        Context(prec=12).divide(a + b, Decimal(2)) for a, b in pairwise(closes)
+    ]
+    # The second minute of the recording ends a day.
+    assert rows[1]["vwap"] == rows[1]["vwap:2"]
+    last = Context(prec=12).divide(Decimal(rows[2]["quote_volume"]), Decimal(rows[2]["volume"]))
+    assert Decimal(rows[2]["vwap"]) == last
+    done = mcloud_up.run(*arguments, "--last", "2m", "-o", "json")
+    assert json.loads(done.stdout) == rows[-2:]
+    done = mcloud_up.run(*arguments, "--last", "2m", "-o", "csv")
+    read = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert read == [{name: str(value) for name, value in row.items()} for row in rows[-2:]]
+    table = mcloud_up.run("candles", SYMBOL, "--with", "returns").stdout.splitlines()
+    column = table[0].split().index("returns")
+    shown = [line.split()[column] for line in table[1:]]
+    assert shown == ["–", *(row["returns"] for row in rows[1:])]
 
 
 def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> None:

@@ -129,6 +129,7 @@ OPERATOR = {
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
     "control.DynamoControl": ["heartbeats"],
+    "logs.CloudWatchLogs": ["find"],
     "metrics.CloudWatchMetrics": ["invocations"],
     "probe.AwsProbe": ["__init__"],
 }
@@ -145,6 +146,7 @@ SERVICES = {
     "candles": ["dynamodb"],
     "changes": ["dynamodb", "dynamodbstreams"],
     "control": ["dynamodb"],
+    "logs": ["logs"],
     "metrics": ["cloudwatch"],
     "probe": ["sqs", "lambda", "dynamodb", "s3"],
     "queue": ["sqs"],

@@ -53,6 +53,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "control": ("dynamodb:DescribeTable", "dynamodb:Query"),
         "raw": ("s3:GetObject",),
         "bucket": ("s3:ListBucket",),
+        "log group": ("logs:FilterLogEvents",),
         "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
         "*": ("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
     },
