@@ -50,7 +50,7 @@ def report(document: Document) -> RenderableType:
                 if why:
                     words = f"unknown, {why}" if why == figure["unknown"] else why
                     notes.append(Text(f"{rule['name']} {of}: {words}"))
-    return Group(table, *(["", *notes] if notes else []))
+    return Group(table, Text(), *notes) if notes else table
 
 
 def _lines(rule: Document) -> Iterator[tuple[str, Document]]:
