@@ -204,6 +204,7 @@ _BUILT_IN = (
         "More than the budget by the end of the month: see `mcloud cost forecast`.",
         says="{percent} of the month's budget is to be expected",
         above=1,
+        last=3600,  # by the first few minutes of a run it is much too much
         stale=86_400,
     ),
     Rule(

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.alerts.engine import number
 from mcloud.dashboard.duration import duration
 
 SHOWN = 5  # failures of channels
@@ -49,7 +50,7 @@ def report(document: Document) -> RenderableType:
             for why in (figure["unknown"], figure["why"] if figure["state"] == "firing" else ""):
                 if why:
                     words = f"unknown, {why}" if why == figure["unknown"] else why
-                    notes.append(Text(f"{rule['name']} {of}: {words}"))
+                    notes.append(Text(f"{rule['name']} {of}".rstrip() + f": {words}"))
     return Group(table, Text(), *notes) if notes else table
 
 
@@ -116,4 +117,4 @@ def _value(figure: Document) -> str:
     if figure["value"] is None:
         return ""
     age = f" ({duration(figure['age_s'])} ago)" if figure["age_s"] > STALE else ""
-    return f"{figure['value']:,.6g}{age}"
+    return f"{number(figure['value'])}{age}"
