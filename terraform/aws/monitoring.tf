@@ -72,6 +72,25 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = [aws_sns_topic.alerts.arn]
 }
 
+# A minute without a call has no value at all, so that what is missing is what is wrong.
+resource "aws_cloudwatch_metric_alarm" "silence" {
+  count = var.max_silence == null ? 0 : 1
+
+  alarm_name          = "${var.name}-silence"
+  alarm_description   = "The processor has had nothing to do for long: no trades come here."
+  namespace           = "AWS/Lambda"
+  metric_name         = "Invocations"
+  dimensions          = { FunctionName = aws_lambda_function.processor.function_name }
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 60
+  evaluation_periods  = var.max_silence / 60
+  treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.alerts.arn]
+  ok_actions          = [aws_sns_topic.alerts.arn]
+}
+
 resource "aws_sns_topic" "alerts" {
   name              = "${var.name}-alerts"
   kms_master_key_id = aws_kms_key.alerts.arn

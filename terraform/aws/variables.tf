@@ -173,6 +173,17 @@ variable "max_message_age" {
   }
 }
 
+variable "max_silence" {
+  description = "Seconds without a trade to process before an alarm; null sets none, as for a site that only stands by."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.max_silence == null ? true : var.max_silence % 60 == 0 && var.max_silence >= 300 && var.max_silence <= 86400
+    error_message = "The silence is whole minutes, between 300 and 86400 seconds."
+  }
+}
+
 variable "monthly_budget" {
   description = "USD a month for the whole account; null sets no budget."
   type        = number

@@ -73,6 +73,43 @@ resource "google_monitoring_alert_policy" "this" {
   depends_on = [google_project_service.this]
 }
 
+# Cloud Run counts no requests where there are none: the count is absent, not 0.
+resource "google_monitoring_alert_policy" "silence" {
+  count = var.max_silence == null ? 0 : 1
+
+  display_name          = "${var.name}-silence"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = google_monitoring_notification_channel.email[*].id
+  user_labels           = local.labels
+
+  documentation {
+    content   = "The processor has had nothing to do for long: no trades come here."
+    mime_type = "text/markdown"
+  }
+
+  conditions {
+    display_name = "silence"
+
+    condition_absent {
+      filter   = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\""
+      duration = "${var.max_silence}s"
+
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "604800s" # a week, the longest: what is silent stays so until a request comes
+  }
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_monitoring_notification_channel" "email" {
   count = var.alert_email == null ? 0 : 1
 

@@ -191,6 +191,17 @@ variable "max_message_age" {
   }
 }
 
+variable "max_silence" {
+  description = "Seconds without a trade to process before an alert; null sets none, as for a site that only stands by."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.max_silence == null ? true : var.max_silence % 60 == 0 && var.max_silence >= 300 && var.max_silence <= 84600
+    error_message = "The silence is whole minutes, between 300 and 84600 seconds."
+  }
+}
+
 variable "billing_account" {
   description = "Id of the project's billing account, for the budget; null sets none."
   type        = string

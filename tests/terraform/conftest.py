@@ -59,6 +59,7 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
         anomaly_bundle=bundles["aws"],
         alert_email="ops@example.com",
         monthly_budget=50,
+        max_silence=900,
     )
 
 
@@ -95,6 +96,7 @@ def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
         "anomaly_bundle": bundles["gcp"],
         "alert_email": "ops@example.com",
         "billing_account": "012345-6789AB-CDEF01",
+        "max_silence": 900,
         "trusted_principals": ["group:traders@example.com"],
     }
 

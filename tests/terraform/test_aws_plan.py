@@ -7,9 +7,10 @@ from typing import Any
 import boto3
 import pytest
 
+from mcloud.alerts.rules import Rules
 from mcloud.infra.bundle import PACKAGE
 
-from .module import only, resources
+from .module import only, resources, values
 
 
 @pytest.fixture
@@ -63,6 +64,46 @@ def test_everything_is_tagged(planned: list[dict[str, Any]]) -> None:
     for each in taggable:
         tags = each["values"]["tags_all"]
         assert tags == {"application": "mcloud", "stack": "mcloud"}, each["address"]
+
+
+def test_alarms_are_those_of_the_rules(
+    planned: list[dict[str, Any]], small_aws_plan: dict[str, Any]
+) -> None:
+    """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
+    limits = {
+        each["alarm_name"]: (
+            each["metric_name"],
+            each["comparison_operator"],
+            each["threshold"],
+            each["treat_missing_data"],
+        )
+        for each in values(planned, "aws_cloudwatch_metric_alarm")
+    }
+    above = "GreaterThanThreshold"
+    rules = {rule.name: rule for rule in Rules().rules}
+    depth, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+    assert limits == {
+        "mcloud-dead-letters": (depth, above, rules["dead-letters"].above, "notBreaching"),
+        "mcloud-message-age": (age, above, rules["message-age"].above, "notBreaching"),
+        "mcloud-function-errors": ("Errors", above, 0, "notBreaching"),
+        "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
+        "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
+        "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
+        "mcloud-silence": ("Invocations", "LessThanThreshold", 1, "breaching"),
+    }
+    silence = only(planned, "aws_cloudwatch_metric_alarm", "silence")
+    assert silence["period"] * silence["evaluation_periods"] == 900
+    (budget,) = values(planned, "aws_budgets_budget")
+    assert (budget["limit_amount"], budget["time_unit"]) == ("50", "MONTHLY")
+    assert [each["threshold"] / 100 for each in budget["notification"]] == [
+        rules["budget"].above,
+        1,
+    ]
+    # One that only stands by is silent, and nobody has named a budget.
+    small = resources(small_aws_plan["planned_values"])
+    names = {each["alarm_name"] for each in values(small, "aws_cloudwatch_metric_alarm")}
+    assert names == {name.replace("mcloud", "other") for name in limits} - {"other-silence"}
+    assert values(small, "aws_budgets_budget") == []
 
 
 # What a component does, as methods of the adapters.

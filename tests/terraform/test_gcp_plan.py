@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mcloud.alerts.rules import Rules
+
 from .conftest import PROJECT
-from .module import Module, gcp_module, only, resources
+from .module import Module, gcp_module, only, resources, values
 
 DATABASE = f'resource.name == "projects/{PROJECT}/databases/mcloud"'
 
@@ -191,11 +193,44 @@ def test_life_of_a_stack(
 def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) -> None:
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
-    policies = [
-        each["values"] for each in gcp_state if each["type"] == "google_monitoring_alert_policy"
-    ]
-    assert len(policies) == 4
+    policies = values(gcp_state, "google_monitoring_alert_policy")
+    assert len(policies) == 5
     for policy in policies:
-        threshold = policy["conditions"][0]["condition_threshold"][0]
-        assert json.dumps(threshold["filter"])[1:-1] in drawn
+        assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
+
+
+def test_alerts_are_those_of_the_rules(
+    gcp_state: list[dict[str, Any]], small_gcp_plan: dict[str, Any]
+) -> None:
+    """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
+    rules = {rule.name: rule for rule in Rules().rules}
+    policies = {
+        each["display_name"]: watched(each)
+        for each in values(gcp_state, "google_monitoring_alert_policy")
+    }
+    silence = policies.pop("mcloud-silence")
+    assert silence["duration"] == "900s"
+    assert {name: each["threshold_value"] for name, each in policies.items()} == {
+        "mcloud-dead-letters": rules["dead-letters"].above,
+        "mcloud-message-age": rules["message-age"].above,
+        "mcloud-function-errors": 0,
+        "mcloud-function-throttles": 0,
+    }
+    assert {each["comparison"] for each in policies.values()} == {"COMPARISON_GT"}
+    (budget,) = values(gcp_state, "google_billing_budget")
+    percents = [each["threshold_percent"] for each in budget["threshold_rules"]]
+    assert percents == [rules["budget"].above, 1]
+    # One that only stands by is silent, and nobody has named a billing account.
+    small = resources(small_gcp_plan["planned_values"])
+    names = {each["display_name"] for each in values(small, "google_monitoring_alert_policy")}
+    assert names == {name.replace("mcloud", "other") for name in policies}
+    assert values(small, "google_billing_budget") == []
+
+
+def watched(policy: dict[str, Any]) -> dict[str, Any]:
+    """What a policy's only condition looks at."""
+    (condition,) = policy["conditions"]
+    (found,) = condition["condition_threshold"] or condition["condition_absent"]
+    kept: dict[str, Any] = found
+    return kept

@@ -146,6 +146,7 @@ def test_bad_variables_are_refused_by_name(cloud: str, request: pytest.FixtureRe
         "trusted_principals": ["*"],
         "alert_email": "nobody",
         "max_message_age": 0,
+        "max_silence": 330,
         "monthly_budget": 0,
         "anomaly_bundle": "missing.zip",
         "bundle": "missing.zip",
