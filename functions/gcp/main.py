@@ -1,9 +1,13 @@
-"""The processor on Cloud Functions: a Pub/Sub message into the raw archive and the candles.
+"""The functions on Cloud Functions, in one source.
 
-Environment: RAW_BUCKET, FIRESTORE_DATABASE, CANDLES_COLLECTION, CONTROL_COLLECTION,
-HEARTBEAT_SECONDS (10) and GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also
-FIRESTORE_EMULATOR_HOST and STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT where
-there is one. The trigger must retry, into a dead-letter topic.
+``process``, the processor: a Pub/Sub message into the raw archive and the candles. Environment:
+RAW_BUCKET, FIRESTORE_DATABASE, CANDLES_COLLECTION, CONTROL_COLLECTION, HEARTBEAT_SECONDS (10) and
+GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also FIRESTORE_EMULATOR_HOST and
+STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT where there is one. The trigger must
+retry, into a dead-letter topic.
+
+``anomaly``, called by a schedule: looks at new candles once. The same environment without the
+buckets, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log says what it found.
 """
 
 import base64
@@ -24,7 +28,9 @@ from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.otlp import Otlp
 from mcloud.clouds.spans import Exporter
 from mcloud.errors import McloudError
+from mcloud.market.anomaly import Thresholds
 from mcloud.market.envelope import Malformed, decode
+from mcloud.processor.anomalies import Watch
 from mcloud.processor.arrival import Arrival, fields
 from mcloud.processor.ingest import ingest
 from mcloud.processor.log import log
@@ -51,18 +57,25 @@ def site() -> Site:
 @cache
 def make_site() -> Site:
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
-    firestore = make_firestore(
-        project, os.environ["FIRESTORE_DATABASE"], os.environ.get("FIRESTORE_EMULATOR_HOST", "")
-    )
     storage = make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
+    candles, control = make_stores()
     return Site(
         GcsArchive(storage, os.environ["RAW_BUCKET"]),
-        FirestoreCandles(firestore, os.environ["CANDLES_COLLECTION"]),
-        Pulse(
-            FirestoreControl(firestore, os.environ["CONTROL_COLLECTION"]),
-            interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL)),
-        ),
+        candles,
+        Pulse(control, interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL))),
         Recorder(os.environ.get("K_SERVICE", "processor"), exporter(project)),
+    )
+
+
+def make_stores() -> tuple[FirestoreCandles, FirestoreControl]:
+    firestore = make_firestore(
+        os.environ["GOOGLE_CLOUD_PROJECT"],
+        os.environ["FIRESTORE_DATABASE"],
+        os.environ.get("FIRESTORE_EMULATOR_HOST", ""),
+    )
+    return (
+        FirestoreCandles(firestore, os.environ["CANDLES_COLLECTION"]),
+        FirestoreControl(firestore, os.environ["CONTROL_COLLECTION"]),
     )
 
 
@@ -124,3 +137,19 @@ def traced(arrival: Arrival) -> dict[str, Any]:
         "logging.googleapis.com/trace": f"projects/{project}/traces/{parent.trace_id}",
         "logging.googleapis.com/trace_sampled": True,
     }
+
+
+_looking = threading.Lock()
+
+
+@cache
+def watch() -> Watch:
+    """What an instance remembers from one look to the next."""
+    return Watch(*make_stores(), Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", "")))
+
+
+@functions_framework.http  # type: ignore[untyped-decorator]
+def anomaly(request: Any) -> dict[str, int]:
+    """Look once; whatever is raised is answered by 500, and the schedule calls again."""
+    with _looking:
+        return {"anomalies": len(watch().look())}

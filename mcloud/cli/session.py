@@ -73,6 +73,10 @@ class Session:
         """The same of its replicators."""
         return self._runs("replicators", name)
 
+    def watchers(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
+        """The same of its watchers of alerts."""
+        return self._runs("alerts", name)
+
     def _runs(self, kind: str, name: str | None) -> "list[tuple[str, bool, dict[str, Any]]]":
         from mcloud.runs import runs_called
 
@@ -122,24 +126,52 @@ def command(
     """Register ``function(session, …)`` as a command; ``formats`` are what ``-o`` may be."""
 
     def register(function: Command) -> Command:
-        def run(ctx: typer.Context, **arguments: Any) -> None:
-            session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
-            _guard(lambda: function(_checked(session, formats), **arguments), session.verbose)
-
-        hints = get_type_hints(function, include_extras=True)
-        own = list(inspect.signature(function).parameters.values())[1:]
-        parameters = [
-            inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
-            *(p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own),
-            *_shared(formats).values(),
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__doc__ = function.__doc__
-        app.command(name or function.__name__.replace("_", "-"))(run)
+        app.command(name or function.__name__.replace("_", "-"))(_runner(function, formats))
         return function
 
     return register
+
+
+def default(
+    group: typer.Typer, *, formats: tuple[str, ...] = ("text", "json")
+) -> Callable[[Command], Command]:
+    """The same for what a group does where none of its commands is named."""
+
+    def register(function: Command) -> Command:
+        group.callback(invoke_without_command=True)(_runner(function, formats))
+        return function
+
+    return register
+
+
+def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable[..., None]:
+    def run(ctx: typer.Context, **arguments: Any) -> None:
+        session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
+        if ctx.invoked_subcommand is None:
+            _guard(lambda: function(_checked(session, formats), **arguments), session.verbose)
+        else:
+            _guard(lambda: _refuse_misplaced(ctx), session.verbose)
+
+    hints = get_type_hints(function, include_extras=True)
+    own = list(inspect.signature(function).parameters.values())[1:]
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        *(p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own),
+        *_shared(formats).values(),
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = function.__doc__
+    return run
+
+
+def _refuse_misplaced(ctx: typer.Context) -> None:
+    """UsageError for options of a group in front of one of its commands: they would be lost."""
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            named = f"{ctx.info_name} {ctx.invoked_subcommand}"
+            raise UsageError(f"{parameter.opts[-1]} belongs behind `{named}`")
 
 
 def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:

@@ -5,18 +5,19 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from mcloud.dashboard import producers, replication
+from mcloud.dashboard import alerts, producers, replication
 
 States = Sequence[tuple[str, bool, Mapping[str, Any]]]
 """Name, does it run, what it last said."""
 
 
-def listing(producing: States, replicating: States) -> RenderableType:
+def listing(producing: States, replicating: States, watching: States = ()) -> RenderableType:
     parts: list[RenderableType] = []
-    if producing:
-        parts.append(producers.listing(producing))
-    if producing and replicating:
-        parts.append("")
-    if replicating:
-        parts.append(replication.listing(replicating))
+    for draw, states in (
+        (producers.listing, producing),
+        (replication.listing, replicating),
+        (alerts.watchers, watching),
+    ):
+        if states:
+            parts += ["", draw(states)] if parts else [draw(states)]
     return Group(*parts)
