@@ -250,8 +250,20 @@ data "aws_iam_policy_document" "anomaly" {
 
   statement {
     sid       = "Look"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    actions   = ["dynamodb:Query"]
     resources = [aws_dynamodb_table.candles.arn, aws_dynamodb_table.control.arn]
+  }
+
+  statement {
+    sid       = "Keep"
+    actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+    resources = [aws_dynamodb_table.control.arn]
+  }
+
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[0].arn]
   }
 
   statement {
@@ -303,6 +315,12 @@ data "aws_iam_policy_document" "scheduler" {
     sid       = "Call"
     actions   = ["lambda:InvokeFunction"]
     resources = ["${local.functions_arn}:${local.anomaly_name}"]
+  }
+
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[0].arn]
   }
 }
 

@@ -298,11 +298,29 @@ resource "google_service_account" "anomaly" {
   depends_on = [google_project_service.this]
 }
 
+resource "google_project_iam_custom_role" "anomaly" {
+  count = local.anomaly
+
+  role_id     = "${local.role_prefix}_anomaly"
+  title       = "${local.anomaly_name} on Firestore"
+  description = "Reads candles and heartbeats, and keeps and forgets anomalies"
+  permissions = [
+    "datastore.databases.get",
+    "datastore.entities.create",
+    "datastore.entities.delete",
+    "datastore.entities.get",
+    "datastore.entities.list",
+    "datastore.entities.update",
+  ]
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_project_iam_member" "anomaly" {
   count = local.anomaly
 
   project = var.project
-  role    = "roles/datastore.viewer"
+  role    = google_project_iam_custom_role.anomaly[0].name
   member  = google_service_account.anomaly[0].member
 
   condition {
