@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.local_exchange import exchange
+from mcloud.cli.local_outage import outage
 from mcloud.cli.session import Session, command
 from mcloud.errors import LocalError, UsageError
 
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     app.add_typer(group, name="local")
-    for function in (up, down, status, env, logs, reset, exchange):
+    for function in (up, down, status, env, logs, outage, reset, exchange):
         command(group)(function)
 
 
@@ -181,8 +182,11 @@ def reset(session: Session) -> None:
 
 
 def _show(session: Session, state: "State") -> None:
+    from mcloud.cli.local_outage import as_json, lines
     from mcloud.local import children
+    from mcloud.local.outage import active
 
+    outages = active(session.config.local)
     if session.output == "json":
         session.print_json(
             {
@@ -198,6 +202,7 @@ def _show(session: Session, state: "State") -> None:
                     for name, each in state.services.items()
                 },
                 "lost": state.lost,
+                "outages": as_json(outages),
             }
         )
         return
@@ -217,6 +222,8 @@ def _show(session: Session, state: "State") -> None:
         pid = str(each.pid) if each.pid else "yours"
         table.add_row(name, each.address, pid, Text(words, "green" if listens else "red"))
     session.print(table)
+    for line in lines(outages):
+        session.print(Text(line, "yellow"))
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:

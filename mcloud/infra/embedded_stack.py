@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcloud import outputs
-from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.clouds.resources import AwsResources, Resources
 from mcloud.config import Config, SiteConfig
 from mcloud.errors import LocalError
 from mcloud.infra.bundle import contents
@@ -103,7 +103,7 @@ class EmbeddedStack:
                     embedded.deploy_aws(to.endpoint_url)
                 else:
                     embedded.deploy_gcp(to)
-                    self._update_function(to)
+                    self._update_function()
         # Whatever Terraform built beside it, this is the site now.
         outputs.forget(self._config, self._site.name)
         return to.to_outputs()
@@ -144,7 +144,7 @@ class EmbeddedStack:
     def _function_is_stale(self) -> bool:
         return _differs(self._function_folder, contents("gcp"))
 
-    def _update_function(self, to: GcpResources) -> None:
+    def _update_function(self) -> None:
         """Give the function's process our code; the supervisor starts it again."""
         from mcloud.local import children
         from mcloud.local.state import Home
@@ -153,15 +153,14 @@ class EmbeddedStack:
             return
         home = Home(self._config.local)
         service = home.require_ready().services["function"]
-        port = int(service.address.rpartition(":")[2])
-        children.function(port, self._function_folder, to)  # unpacks it
+        children.unpack_function(self._function_folder)
         if service.pid is not None:
             os.killpg(service.pid, signal.SIGTERM)
         give_up = time.monotonic() + PATIENCE
         while True:
             now = home.require_ready().services["function"]
-            if now.pid != service.pid and children.answers(now.address):
-                return
+            if now.pid != service.pid:
+                return  # what is sent to it while it starts waits
             if time.monotonic() > give_up:
                 raise LocalError(
                     "the function did not come back with other code",

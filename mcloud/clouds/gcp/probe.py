@@ -39,7 +39,9 @@ def _check_function(to: GcpResources, timeout: float) -> None:
 
     if to.function_url:
         # The embedded one: it refuses a request that is no event, and lives if it refuses.
-        requests.get(to.function_url, timeout=timeout)
+        status = requests.get(to.function_url, timeout=timeout).status_code
+        if status in (429, 503):
+            raise Unavailable(f"{to.function}: HTTP {status}")
         return
     import google.auth
     from google.auth.transport.requests import AuthorizedSession
