@@ -18,6 +18,7 @@ resource "google_project_service" "this" {
     ],
     var.anomaly_bundle == null ? [] : ["cloudscheduler.googleapis.com"],
     var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
+    var.billing_dataset == null ? [] : ["bigquery.googleapis.com"],
   ))
 
   service            = each.key

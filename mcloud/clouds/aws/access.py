@@ -54,7 +54,10 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "raw": ("s3:GetObject",),
         "bucket": ("s3:ListBucket",),
         "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
-        "*": ("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
+        "*": (
+            *("ce:GetCostAndUsage", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"),
+            *("lambda:GetAccountSettings", "logs:DescribeLogGroups"),
+        ),
     },
     "producer": {
         "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
