@@ -221,10 +221,16 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_iam_role.operator.arn]
   }
 
-  # Metrics and an account's quotas are no resources to name.
+  # Metrics, alarms, log groups, bills and an account's quotas are no resources to name.
   statement {
-    sid       = "Metrics"
-    actions   = ["cloudwatch:GetMetricData", "lambda:GetAccountSettings"]
+    sid = "Metrics"
+    actions = [
+      "ce:GetCostAndUsage",
+      "cloudwatch:DescribeAlarms",
+      "cloudwatch:GetMetricData",
+      "lambda:GetAccountSettings",
+      "logs:DescribeLogGroups",
+    ]
     resources = ["*"]
   }
 }

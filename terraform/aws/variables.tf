@@ -123,6 +123,17 @@ variable "batch_window" {
   }
 }
 
+variable "candles_capacity" {
+  description = "Units a second that the candle table always has and is paid for, such as { write = 25, read = 5 }; null pays by the request. `mcloud cost advise` says when it saves."
+  type        = object({ write = number, read = number })
+  default     = null
+
+  validation {
+    condition     = var.candles_capacity == null ? true : min(var.candles_capacity.write, var.candles_capacity.read) >= 1
+    error_message = "A capacity is at least one write and one read unit."
+  }
+}
+
 variable "deliveries" {
   description = "How often a message is tried before it goes to the dead-letter queue."
   type        = number

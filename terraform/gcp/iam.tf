@@ -203,6 +203,24 @@ resource "google_project_iam_member" "operator_services" {
   member  = google_service_account.operator.member
 }
 
+# `mcloud cost report` reads the bill, where there is an export. The dataset may be in another project.
+resource "google_project_iam_member" "operator_queries" {
+  count = var.billing_dataset == null ? 0 : 1
+
+  project = var.project
+  role    = "roles/bigquery.jobUser"
+  member  = google_service_account.operator.member
+}
+
+resource "google_bigquery_dataset_iam_member" "operator_bill" {
+  count = var.billing_dataset == null ? 0 : 1
+
+  project    = regex("^(.+)\\.[^.]+$", var.billing_dataset)[0]
+  dataset_id = regex("[^.]+$", var.billing_dataset)
+  role       = "roles/bigquery.dataViewer"
+  member     = google_service_account.operator.member
+}
+
 resource "google_storage_bucket_iam_member" "operator" {
   bucket = google_storage_bucket.raw.name
   role   = "roles/storage.objectViewer"

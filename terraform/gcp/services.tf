@@ -19,6 +19,7 @@ resource "google_project_service" "this" {
     ],
     var.anomalies ? ["cloudscheduler.googleapis.com"] : [],
     var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
+    var.billing_dataset == null ? [] : ["bigquery.googleapis.com"],
   ))
 
   service            = each.key

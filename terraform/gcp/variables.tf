@@ -221,6 +221,17 @@ variable "billing_account" {
   }
 }
 
+variable "billing_dataset" {
+  description = "BigQuery dataset with the billing export, as project.dataset, for the operator to read the bill; null lets him not."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.billing_dataset == null ? true : can(regex("^[a-z][a-z0-9.:-]*\\.[A-Za-z0-9_]+$", var.billing_dataset))
+    error_message = "A dataset looks like my-project.billing."
+  }
+}
+
 variable "monthly_budget" {
   description = "Whole units of the billing account's currency a month, for the whole project; takes a billing_account."
   type        = number

@@ -33,7 +33,7 @@ def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("ministack", reason="the embedded AWS needs the extra `local`")
     home = tmp_path_factory.mktemp("embedded-aws")
     (port,) = children.free_ports(1)
-    child = children.aws(port, home / "data")
+    child = children.aws(port, home, home / "data")
     process = child.start(home, home / "log")
     try:
         give_up = time.monotonic() + START

@@ -10,7 +10,7 @@ import pytest
 from mcloud.alerts.rules import Rules
 from mcloud.infra.bundle import PACKAGE
 
-from .module import only, resources, values
+from .module import Module, only, resources, values
 
 
 @pytest.fixture
@@ -56,6 +56,15 @@ def test_tables(planned: list[dict[str, Any]]) -> None:
         assert table["deletion_protection_enabled"]
         assert table["server_side_encryption"][0]["enabled"]
     assert only(planned, "aws_dynamodb_table", "candles")["stream_view_type"] == "NEW_IMAGE"
+
+
+def test_capacity_may_be_provisioned(aws: Module, bundles: dict[str, str]) -> None:
+    plan = aws.plan(bundle=bundles["aws"], candles_capacity={"write": 25, "read": 5})
+    planned = resources(plan["planned_values"])
+    candles = only(planned, "aws_dynamodb_table", "candles")
+    assert candles["billing_mode"] == "PROVISIONED"
+    assert (candles["write_capacity"], candles["read_capacity"]) == (25, 5)
+    assert only(planned, "aws_dynamodb_table", "control")["billing_mode"] == "PAY_PER_REQUEST"
 
 
 def test_everything_is_tagged(planned: list[dict[str, Any]]) -> None:
@@ -168,6 +177,7 @@ REPLICATOR = {
 }
 OPERATOR = {
     "access.AwsAccess": ["identity", "permissions", "quotas"],
+    "billing.CostExplorer": ["bill"],
     "queue.SqsQueue": ["depth", "dead_letter_depth", "dead_letters"],
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
@@ -175,6 +185,7 @@ OPERATOR = {
     "logs.CloudWatchLogs": ["find"],
     "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
+    "usage.CloudWatchUsage": ["metered"],
 }
 # What Lambda itself does in the name of a function's role.
 LAMBDA = {
@@ -186,6 +197,7 @@ LAMBDA = {
 SERVICES = {
     "access": ["iam", "lambda", "dynamodb"],  # and STS, which tells anybody who he is
     "archive": ["s3"],
+    "billing": ["ce"],
     "candles": ["dynamodb"],
     "changes": ["dynamodb", "dynamodbstreams"],
     "control": ["dynamodb"],
@@ -193,6 +205,7 @@ SERVICES = {
     "metrics": ["cloudwatch"],
     "probe": ["sqs", "lambda", "dynamodb", "s3"],
     "queue": ["sqs"],
+    "usage": ["cloudwatch", "lambda", "dynamodb", "logs"],
 }
 # Calls that go by another name in a policy.
 ACTIONS = {
@@ -262,7 +275,9 @@ def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -
     assert calls(REPLICATOR) == allowed(aws_plan, "replicator")
 
 
-def test_only_traces_metrics_and_quotas_are_allowed_everywhere(aws_plan: dict[str, Any]) -> None:
+def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
+    aws_plan: dict[str, Any],
+) -> None:
     everywhere = {
         action
         for role in ("processor", "producer", "replicator", "operator", "anomaly", "scheduler")
@@ -273,6 +288,7 @@ def test_only_traces_metrics_and_quotas_are_allowed_everywhere(aws_plan: dict[st
     assert everywhere == {
         *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
         *("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
+        *("cloudwatch:DescribeAlarms", "logs:DescribeLogGroups", "ce:GetCostAndUsage"),
     }
 
 

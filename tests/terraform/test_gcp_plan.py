@@ -139,6 +139,20 @@ def test_protection_can_be_lifted(gcp: Module, bundles: dict[str, str]) -> None:
     assert only(planned, "google_storage_bucket", "raw")["force_destroy"]
 
 
+def test_the_operator_reads_the_bill_where_there_is_one(
+    gcp: Module, bundles: dict[str, str], gcp_state: list[dict[str, Any]]
+) -> None:
+    assert not any("bigquery" in each["type"] for each in gcp_state)
+    given = {"project": PROJECT, "bundle": bundles["gcp"]}
+    plan = gcp.plan(**given, billing_dataset="bills-1.export_all")
+    planned = resources(plan["planned_values"])
+    reader = only(planned, "google_bigquery_dataset_iam_member", "operator_bill")
+    assert (reader["project"], reader["dataset_id"]) == ("bills-1", "export_all")
+    assert reader["role"] == "roles/bigquery.dataViewer"
+    asker = only(planned, "google_project_iam_member", "operator_queries")
+    assert (asker["project"], asker["role"]) == (PROJECT, "roles/bigquery.jobUser")
+
+
 def test_indexes(gcp_state: list[dict[str, Any]]) -> None:
     index = only(gcp_state, "google_firestore_index", "newest")
     assert index["collection"] == "candles"
