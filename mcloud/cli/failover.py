@@ -156,6 +156,7 @@ def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]
         by=who(),
         at=at,
         epoch=before.epoch,
+        leads=before.primary,
         recover="debt" not in forced,
         wait=wait,
         forced=tuple(sorted(overridden)),
