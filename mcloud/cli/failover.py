@@ -100,7 +100,7 @@ def routes(session: Session) -> "Routes":
     """Where the running producers of this folder send to that follow the record."""
     return {
         name: tuple(state["route"]["sites"])
-        for name, runs, state in session.producers()
+        for name, runs, state in session.runs()["producer"]
         if runs and state.get("mode") == "primary" and "route" in state
     }
 

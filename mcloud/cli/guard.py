@@ -129,7 +129,7 @@ def _tell_guards(session: Session, what: str, why: str) -> None:
 
 
 def _state(session: Session, name: str) -> dict[str, Any]:
-    found = [state for each, _, state in session.guards(name) if each == name and state]
+    found = [state for each, _, state in session.runs(name)["guard"] if each == name and state]
     if not found:
         raise McloudError(
             f"no guard called {name!r} has run here", remedy="`mcloud guard run` starts one"

@@ -32,6 +32,7 @@ from mcloud.market.trade import EXACT, MAX_ID, Trade, to_text
 
 MINUTE = 60_000  # ms
 
+_TIMESTAMP = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _TEXTS = ("symbol", "timestamp", "fragments")  # of a record; its other fields are numbers
 
 
@@ -147,8 +148,9 @@ class Candle:
             candle = cls.decode(record["symbol"], record["timestamp"], record["fragments"])
             for name, value in candle.to_record().items():
                 stored = record[name]
-                same = stored == value if name in _TEXTS else Decimal(stored) == Decimal(value)
-                if not same:
+                if stored == value:
+                    continue
+                if name in _TEXTS or Decimal(stored) != Decimal(value):
                     raise ValueError(f"{name} is {stored}, its fragments say {value}")
         except (KeyError, TypeError, ArithmeticError) as error:
             raise ValueError(f"not a candle: {error!r}") from None
@@ -273,8 +275,9 @@ def to_timestamp(start: int) -> str:
 
 def parse_timestamp(timestamp: str) -> int:
     """The inverse of ``to_timestamp``, in ms; ValueError for anything else."""
-    moment = datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1000
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise ValueError(f"not a timestamp: {timestamp!r:.80}")
+    return int(datetime.fromisoformat(timestamp).timestamp()) * 1000  # strptime takes five times it
 
 
 def _distinct(trades: Iterable[Trade]) -> tuple[list[Trade], list[Disagreement]]:

@@ -63,6 +63,13 @@ resource "google_storage_bucket_iam_member" "processor" {
   }
 }
 
+# Spans have rights a project only.
+resource "google_project_iam_member" "processor_traces" {
+  project = var.project
+  role    = "roles/cloudtrace.agent"
+  member  = google_service_account.processor.member
+}
+
 # Pub/Sub calls the processor as this account.
 resource "google_service_account" "invoker" {
   account_id   = "${var.name}-invoker"
@@ -179,6 +186,13 @@ resource "google_project_iam_member" "operator" {
 resource "google_project_iam_member" "operator_metrics" {
   project = var.project
   role    = "roles/monitoring.viewer"
+  member  = google_service_account.operator.member
+}
+
+# `mcloud trace` looks for a trade in what the processor wrote; entries have rights a project only.
+resource "google_project_iam_member" "operator_logs" {
+  project = var.project
+  role    = "roles/logging.viewer"
   member  = google_service_account.operator.member
 }
 

@@ -15,8 +15,8 @@ from producer.sources import trades
 from mcloud.errors import Refused, Unavailable
 from mcloud.market.candle import Candle
 from mcloud.market.trade import Trade
-from mcloud.replication import pair as module
-from mcloud.replication.pair import Pauses
+from mcloud.replication import comparing as module
+from mcloud.replication.following import Pauses
 
 from .memory import MemorySite
 from .rig import Killed, Rig, check_equal, feed, rows

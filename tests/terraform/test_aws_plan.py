@@ -87,8 +87,9 @@ OPERATOR = {
     "queue.SqsQueue": ["depth", "dead_letter_depth", "dead_letters"],
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
-    "control.DynamoControl": ["heartbeats"],
-    "metrics.CloudWatchMetrics": ["invocations"],
+    "control.DynamoControl": ["heartbeats", "lags", "kept", "record"],
+    "logs.CloudWatchLogs": ["find"],
+    "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
 }
 # What Lambda itself does in the name of a function's role.
@@ -104,6 +105,7 @@ SERVICES = {
     "candles": ["dynamodb"],
     "changes": ["dynamodb", "dynamodbstreams"],
     "control": ["dynamodb"],
+    "logs": ["logs"],
     "metrics": ["cloudwatch"],
     "probe": ["sqs", "lambda", "dynamodb", "s3"],
     "queue": ["sqs"],

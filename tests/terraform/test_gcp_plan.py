@@ -112,6 +112,18 @@ def test_function(gcp_state: list[dict[str, Any]]) -> None:
     }
 
 
+def test_the_processor_writes_spans_and_the_operator_reads_logs(
+    gcp_state: list[dict[str, Any]],
+) -> None:
+    for grant, account, role in (
+        ("processor_traces", "processor", "roles/cloudtrace.agent"),
+        ("operator_logs", "operator", "roles/logging.viewer"),
+    ):
+        values = only(gcp_state, "google_project_iam_member", grant)
+        member = only(gcp_state, "google_service_account", account)["member"]
+        assert (values["role"], values["member"]) == (role, member)
+
+
 def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str, Any]]) -> None:
     grants = [
         each["values"]

@@ -5,9 +5,11 @@ from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.candles import DynamoCandles
 from mcloud.clouds.aws.client import ATTEMPTS, make_client
 from mcloud.clouds.aws.control import DynamoControl
+from mcloud.clouds.aws.logs import CloudWatchLogs
 from mcloud.clouds.aws.metrics import CloudWatchMetrics
 from mcloud.clouds.aws.probe import AwsProbe
 from mcloud.clouds.aws.queue import SqsQueue
+from mcloud.clouds.aws.usage import CloudWatchUsage
 from mcloud.clouds.resources import AwsResources
 
 
@@ -40,7 +42,24 @@ class AwsSite:
 
     @cached_property
     def metrics(self) -> CloudWatchMetrics:
-        return CloudWatchMetrics(self._client("cloudwatch"), self.resources.function)
+        to = self.resources
+        return CloudWatchMetrics(
+            self._client("cloudwatch"), to.function, to.queue_url, to.candles_table
+        )
+
+    @cached_property
+    def logs(self) -> CloudWatchLogs:
+        return CloudWatchLogs(self._client("logs"), self.resources.function)
+
+    @cached_property
+    def usage(self) -> CloudWatchUsage:
+        return CloudWatchUsage(
+            self._client("cloudwatch"),
+            self._client("lambda"),
+            self._dynamodb,
+            self._client("logs"),
+            self.resources,
+        )
 
     @cached_property
     def probe(self) -> AwsProbe:

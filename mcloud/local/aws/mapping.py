@@ -4,6 +4,7 @@ No request of it passes the door, so that it is held up here: while the queue or
 site is out, nothing is received. Messages wait in the queue; none is a dead letter because of it.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 from ministack.services import lambda_svc, sqs
 
 from mcloud.local.aws.metrics import Metrics
+from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
 
 FIRST_PAUSE, LONG_PAUSE = 1.0, 16.0
@@ -22,7 +24,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html. Me
 receives come no nearer to the dead-letter queue. ministack alone rests for a second, and would have
 used up the deliveries of a good message in the first half minute of an outage of the store.
 """
-LONGEST_RETURN = 8.0
+LONGEST_RETURN = 4.0
 """Seconds after which a message that the function named in its answer is received again; it begins
 with one, and doubles. On AWS it would be the queue's visibility timeout, which is minutes."""
 
@@ -30,11 +32,11 @@ _batch = threading.local()
 """In a thread that works on a batch of a queue: ``running``, and whether the call ``failed``."""
 
 
-def install(outages: Outages, metrics: Metrics) -> None:
+def install(outages: Outages, metrics: Metrics, meter: Meter) -> None:
     """Have ministack's poller ask us first, and tell us of its calls."""
     lambda_svc._poll_sqs = _held_up(lambda_svc._poll_sqs, outages)
     lambda_svc._run_sqs_batch = _returning(_slowed(lambda_svc._run_sqs_batch, outages))
-    lambda_svc._execute_function = _observed(lambda_svc._execute_function, metrics)
+    lambda_svc._execute_function = _observed(lambda_svc._execute_function, metrics, meter)
 
 
 def _held_up(poll: Callable[[], bool], outages: Outages) -> Callable[[], bool]:
@@ -90,8 +92,8 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
     return run_and_return
 
 
-def _observed(execute: Callable[..., Any], metrics: Metrics) -> Callable[..., Any]:
-    """Count a call for a queue, and set how long the mapping will rest if it failed."""
+def _observed(execute: Callable[..., Any], metrics: Metrics, meter: Meter) -> Callable[..., Any]:
+    """Count a call, and set how long the mapping will rest if one for a queue failed."""
     lock = threading.Lock()
     rounds = 0
     failed_at = 0.0
@@ -100,11 +102,17 @@ def _observed(execute: Callable[..., Any], metrics: Metrics) -> Callable[..., An
         nonlocal rounds, failed_at
         begun = time.monotonic()
         result = execute(function, event)
+        seconds, throttled = time.monotonic() - begun, bool(result.get("throttle"))
+        config = function.get("config") or function
+        name = config["FunctionName"]
+        if not throttled:
+            meter.add("lambda_requests", name)
+            # Billed by the millisecond begun: https://aws.amazon.com/lambda/pricing/
+            meter.add("lambda_mib_ms", name, math.ceil(seconds * 1000) * config["MemorySize"])
         if not getattr(_batch, "running", False):
             return result
-        _batch.failed, throttled = bool(result.get("error")), bool(result.get("throttle"))
-        name = (function.get("config") or function)["FunctionName"]
-        metrics.called(name, time.monotonic() - begun, error=_batch.failed, throttled=throttled)
+        _batch.failed = bool(result.get("error"))
+        metrics.called(name, seconds, error=_batch.failed, throttled=throttled)
         with lock:
             if not _batch.failed:
                 rounds = 0

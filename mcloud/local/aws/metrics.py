@@ -87,15 +87,18 @@ class Metrics:
                     _store("AWS/SQS", metric, dimensions, now, unit, [value])
                 cloudwatch._evaluate_all_alarms()
 
-    def pump_forever(self) -> None:
-        """Write what there is to be written; for a thread of its own."""
+    def pump_forever(self, soon: Callable[[Callable[[], None]], None]) -> None:
+        """Write what there is to be written; for a thread of its own.
+
+        ``soon`` does a piece of work where ministack itself works.
+        """
         due = self._clock()
         while True:
             time.sleep(PERIOD)
-            self.write_calls()
+            soon(self.write_calls)
             if self._clock() >= due:
                 due = self._clock() + SAMPLE
-                self.sample_queues()
+                soon(self.sample_queues)
 
 
 def scope() -> Scope:

@@ -6,8 +6,11 @@ a request line, and what comes after a request begins with a status line.
 """
 
 import asyncio
-from typing import Final
+import time
+from typing import Final, Protocol
 
+from mcloud.local.gcp import bill
+from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
 
 LOOK: Final = 0.1  # seconds between two looks at whether a hanging service is back
@@ -22,20 +25,68 @@ _REASONS: Final = {
 
 
 async def open_door(
-    host: str, port: int, behind: int, service: str, outages: Outages
+    host: str, port: int, behind: int, service: str, outages: Outages, meter: Meter
 ) -> asyncio.Server:
     """Listen on ``port`` for the server on port ``behind``."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: _Client(host, behind, service, outages), host, port)
+    count = _Function(meter) if service == "function" else _Storage(meter)
+    return await loop.create_server(
+        lambda: _Client(host, behind, service, outages, count), host, port
+    )
+
+
+class Count(Protocol):
+    """Told of the requests that pass."""
+
+    def begins(self) -> None: ...
+
+    def ends(self, line: str, status: int | None) -> None:
+        """A request, by its first line, and its status; None where it was never answered."""
+        ...
+
+
+class _Storage:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def begins(self) -> None:
+        return
+
+    def ends(self, line: str, status: int | None) -> None:
+        # Google does not charge for what it answers with 4xx or 5xx.
+        method, _, target = line.partition(" ")
+        name, bucket = bill.storage(method, target.partition(" ")[0])
+        if name is not None and status is not None and status < 400:
+            self._meter.add(name, bucket)
+
+
+class _Function:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._time = bill.InstanceTime()
+
+    def begins(self) -> None:
+        self._time.begin(time.monotonic())
+
+    def ends(self, line: str, status: int | None) -> None:
+        self._meter.add("function_requests", "")
+        milliseconds = self._time.end(time.monotonic())
+        if milliseconds:
+            self._meter.add("function_vcpu_ms", "", bill.FUNCTION_VCPU * milliseconds)
+            self._meter.add("function_mib_ms", "", bill.FUNCTION_MIB * milliseconds)
 
 
 class _Client(asyncio.Protocol):
     """A client's connection, and the one to the server that belongs to it."""
 
-    def __init__(self, host: str, behind: int, service: str, outages: Outages) -> None:
+    def __init__(
+        self, host: str, behind: int, service: str, outages: Outages, count: Count
+    ) -> None:
         self._address = (host, behind)
         self._service = service
         self._outages = outages
+        self._count = count
+        self._line: str | None = None  # of the request that is not answered yet
         self._held = bytearray()  # from the client, not passed on yet
         self._between = True  # what the client sends next begins a request
         self._waiting: asyncio.Task[None] | None = None
@@ -59,6 +110,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
+        self._note(None)
         if self._server is not None:
             self._server.transport.close()
 
@@ -73,6 +125,9 @@ class _Client(asyncio.Protocol):
     def answered(self, data: bytes) -> None:
         """The server's bytes, on to the client."""
         self._between = True
+        if self._line is not None:
+            # HTTP/1.1 200 OK
+            self._note(int(data[9:12]) if data[9:12].isdigit() else None)
         self.transport.write(data)
 
     async def _begin(self) -> None:
@@ -89,9 +144,16 @@ class _Client(asyncio.Protocol):
         self._between = False
         self._waiting = None
         self._server = server
+        self._line = self._held.partition(b"\r\n")[0].decode("latin-1")
+        self._count.begins()
         server.transport.write(bytes(self._held))
         self._held.clear()
         self.transport.resume_reading()
+
+    def _note(self, status: int | None) -> None:
+        if self._line is not None:
+            self._count.ends(self._line, status)
+            self._line = None
 
     async def _connect(self) -> "_Server | None":
         """Reach the server; while it starts, its requests wait, as Cloud Run has them wait."""

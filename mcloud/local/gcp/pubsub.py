@@ -59,15 +59,18 @@ class PubSub:
     Args:
         clock: Seconds since the epoch.
         is_out: Whether the ``queue`` delivers nothing now, or the ``function`` is not reached.
+        pushed: Told of every push: the subscription's short name, and the message.
     """
 
     def __init__(
         self,
         clock: Callable[[], float],
         is_out: Callable[[str], bool] = lambda service: False,
+        pushed: Callable[[str, Any], None] = lambda subscription, message: None,
     ) -> None:
         self._clock = clock
         self._is_out = is_out
+        self._pushed = pushed
         self._topics: dict[str, _TopicState] = {}
         self._subscriptions: dict[str, Subscription] = {}
         # Growing over restarts too, so that an old ack id never fits a new message.
@@ -384,7 +387,7 @@ class PubSub:
             self._topic(settings.dead_letter_policy.dead_letter_topic)
 
     def _add_subscription(self, settings: Any) -> Subscription:
-        subscription = Subscription(settings, self._clock, self._bury, self._is_out)
+        subscription = Subscription(settings, self._clock, self._bury, self._is_out, self._pushed)
         self._subscriptions[settings.name] = subscription
         topic = self._topics.get(settings.topic)
         if topic:

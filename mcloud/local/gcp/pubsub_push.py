@@ -65,6 +65,7 @@ class Pusher:
         status = await loop.run_in_executor(
             self._threads, self._post, owed.message, attempt, timeout
         )
+        subscription.pushed(subscription.name.rpartition("/")[2], owed.message)
         elapsed = (time.perf_counter() - started) * 1000
         subscription.latencies.setdefault(f"{status // 100}xx", Histogram()).add(elapsed)
         if status in ACCEPTED:

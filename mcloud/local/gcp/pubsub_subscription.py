@@ -21,7 +21,7 @@ class Subscription:
         settings: The raw protobuf ``Subscription``, checked and complete.
         clock: Seconds since the epoch.
         bury: Publishes a message to the dead-letter topic; False if that topic is gone.
-        is_out: Whether a service of the site is out (see ``PubSub``).
+        is_out: Whether a service of the site is out (see ``PubSub``, also for ``pushed``).
     """
 
     def __init__(
@@ -30,12 +30,14 @@ class Subscription:
         clock: Callable[[], float],
         bury: Callable[["Subscription", Owed], bool],
         is_out: Callable[[str], bool] = lambda service: False,
+        pushed: Callable[[str, Any], None] = lambda subscription, message: None,
     ) -> None:
         self.name: str = settings.name
         self.backlog = Backlog(settings.name, clock, lambda owed: bury(self, owed))
         self.consumers: set[Consumer] = set()
         self.pusher: Pusher | None = None
         self.is_out = is_out
+        self.pushed = pushed
         self.latencies: dict[str, Histogram] = {}  # of pushes in ms, by class of response code
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None

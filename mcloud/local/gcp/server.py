@@ -17,18 +17,21 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from mcloud.local.gcp import bill
 from mcloud.local.gcp.door import open_door
 from mcloud.local.gcp.firestore import Firestore
 from mcloud.local.gcp.gate import Gate
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.pubsub import PubSub
-from mcloud.local.gcp.rpc import Service, always_open
+from mcloud.local.gcp.rpc import Service
+from mcloud.local.meter import SAVE_SECONDS, Meter
 from mcloud.local.outage import Outages
 
 HOST: Final = "127.0.0.1"
@@ -94,8 +97,11 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    outages = Outages(home, "gcp") if home else None
-    pubsub = PubSub(time.time, outages.stops if outages else lambda service: False)
+    outages, meter = (Outages(home, "gcp"), Meter(home, "gcp")) if home else (None, None)
+    if outages and meter:
+        pubsub = PubSub(time.time, outages.stops, partial(_count_push, meter))
+    else:
+        pubsub = PubSub(time.time)
     monitoring = Monitoring(pubsub.observe, time.time)
     products: dict[str, Product] = {
         "pubsub": pubsub,
@@ -115,7 +121,8 @@ async def serve(
     for product in products.values():
         services = product.services()
         for service in services:
-            service.gate = Gate(outages) if outages else always_open
+            if outages and meter:
+                service.gate, service.count = Gate(outages), partial(_count_call, meter)
         server.add_generic_rpc_handlers(services)
     port = _bind(server, port)
     # After the port is ours: another server on it may still be writing this state.
@@ -124,8 +131,9 @@ async def serve(
     await server.start()
     for name, (front, behind) in (doors or {}).items():
         assert outages is not None
+        assert meter is not None
         try:
-            await open_door(HOST, front, behind, name, outages)
+            await open_door(HOST, front, behind, name, outages, meter)
         except OSError as error:
             raise StartError(f"cannot listen on {HOST}:{front}: {error.strerror}") from error
     # What start-up loaded stays: without this every full collection walks all of it.
@@ -133,7 +141,10 @@ async def serve(
     gc.freeze()
     chores = [
         asyncio.create_task(chore)
-        for chore in (monitoring.sample_forever(), *([pubsub.wake_forever()] if outages else []))
+        for chore in (
+            monitoring.sample_forever(),
+            *([pubsub.wake_forever(), _save_forever(meter)] if meter else []),
+        )
     ]
     print(f"ready on {HOST}:{port}", flush=True)
     await stop.wait()
@@ -143,6 +154,8 @@ async def serve(
     await server.stop(STOP_SECONDS)
     if state:
         save_state(state, products)
+    if meter:
+        meter.save()
 
 
 def load_state(folder: Path, products: Mapping[str, Product]) -> None:
@@ -180,6 +193,22 @@ def save_state(folder: Path, products: Mapping[str, Product]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
+
+
+def _count_call(meter: Meter, service: str, method: str, request: Any, answer: Any) -> None:
+    for name, resource, units in bill.call(service, method, request, answer):
+        meter.add(name, resource, units)
+
+
+def _count_push(meter: Meter, subscription: str, message: Any) -> None:
+    size = max(bill.PUBSUB_MINIMUM, bill.message_bytes(message))
+    meter.add("pubsub_bytes", subscription, size)
+
+
+async def _save_forever(meter: Meter) -> None:
+    while True:
+        await asyncio.sleep(SAVE_SECONDS)
+        meter.save()
 
 
 def _ports(text: str) -> tuple[int, int]:
