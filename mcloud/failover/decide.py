@@ -375,7 +375,7 @@ def _site_line(
     kind, why = graded
     counts = f"bad {site.bad} of {settings.fails}"
     if site.verdict == DOWN:
-        counts = f"good {site.good} of {settings.goods}"
+        counts = f"bad {site.bad} in a row, good {site.good} of {settings.goods}"
     facts = [f"{kind} now", counts]
     queue = look.services.get("queue")
     if queue is not None and queue.latency is not None:

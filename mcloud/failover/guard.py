@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
@@ -37,6 +37,7 @@ from mcloud.failover.health import Watch
 from mcloud.failover.journal import Order
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.switch import DEADLINE, Outcome, Tools, carry_out, pay, unfinished
+from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 
 MOVE = "move"
 KEPT = 100  # decisions that are remembered
@@ -45,18 +46,6 @@ PATIENCE = 30.0  # seconds between two tries of what failed
 LAST_WORDS = 5.0  # seconds that a move may take to end
 _SILENT = logging.getLogger("mcloud.failover")
 _SILENT.addHandler(logging.NullHandler())
-
-
-class Tell(Protocol):
-    """Tells somebody; returns at once and never raises."""
-
-    def __call__(
-        self, *, key: str, title: str, text: str, severity: str, state: str, at: float
-    ) -> None: ...
-
-
-def silent(*, key: str, title: str, text: str, severity: str, state: str, at: float) -> None:
-    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class Guard:
         *,
         by: str,
         watch: Watch,
-        notify: Tell = silent,
+        notify: Callable[[Event], None] = lambda event: None,
         log: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -257,14 +246,7 @@ class Guard:
             ", ".join(came.owed) or "none"
         )
         self._log.warning("%s leads in epoch %s. %s", order.target, came.record.epoch, text)
-        self._notify(
-            key=f"failover {order.target}",
-            title=f"{order.target} leads now, in place of {came.before}",
-            text=text,
-            severity="critical" if order.lost is not None else "warning",
-            state="happened",
-            at=order.at,
-        )
+        self._notify(moved(came, text))
         if came.problem:
             raise McloudError(came.problem)
 
@@ -279,15 +261,12 @@ class Guard:
         self._log.info("%s: %s", debt.site, what)
         if not came["ok"]:
             raise McloudError(came["reason"])
-        self._notify(
-            key=f"catch-up {debt.site}",
-            title=f"{debt.site} has caught up",
-            text=f"{came['candles']} candles and {came['objects']} raw objects were copied; "
-            f"{came['ids_missing']} trade ids are on no site",
-            severity="info",
-            state="happened",
-            at=at,
+        text = (
+            f"{came['candles']} candles and {came['objects']} raw objects were copied; "
+            f"{came['ids_missing']} trade ids are on no site"
         )
+        title = f"{debt.site} has caught up"
+        self._notify(Event(f"catch-up {debt.site}", title, text, "info", HAPPENED, at))
 
     def _level(self, look: Look) -> None:
         """Have sites that were away know what the others do."""
@@ -336,16 +315,12 @@ class Guard:
             if site.verdict == was or (site.verdict == UP and was != DOWN):
                 continue
             if site.verdict in (UP, DOWN):
-                is_down = site.verdict == DOWN
+                severity, state = ("info", RESOLVED)
+                if site.verdict == DOWN:
+                    severity, state = ("critical", FIRING)
                 self._log.warning("%s is %s", name, site.verdict)
-                self._notify(
-                    key=f"site {name}",
-                    title=f"{name} is {site.verdict}",
-                    text="\n".join(decision.lines),
-                    severity="critical" if is_down else "info",
-                    state="firing" if is_down else "resolved",
-                    at=self._wall(),
-                )
+                title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
+                self._notify(Event(f"site {name}", title, text, severity, state, self._wall()))
 
     def _site(self, name: str) -> dict[str, Any]:
         look, state = self._look.sites[name], self._state.sites.get(name)
@@ -385,6 +360,20 @@ class Guard:
     def _pause(self) -> float:
         hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
         return self._settings.suspect_interval if hurries else self._settings.interval
+
+
+def moved(came: Outcome, text: str) -> Event:
+    """What is told of a move."""
+    order = came.order
+    return Event(
+        f"failover {order.target}",
+        f"{order.target} leads now, in place of {came.before or 'another site'}",
+        text,
+        "critical" if order.lost is not None else "warning",
+        HAPPENED,
+        order.at,
+        {"epoch": str(came.record.epoch), "by": order.by, "mode": order.mode},
+    )
 
 
 def _words(reason: str) -> str:
