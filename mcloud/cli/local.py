@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.local_exchange import exchange
+from mcloud.cli.local_outage import outage
 from mcloud.cli.session import Session, command
 from mcloud.errors import LocalError, UsageError
 
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     app.add_typer(group, name="local")
-    for function in (up, down, status, env, logs, reset, exchange):
+    for function in (up, down, status, env, logs, outage, reset, exchange):
         command(group)(function)
 
 
@@ -43,8 +44,10 @@ def up(
     from dataclasses import asdict, replace
 
     from mcloud.cli.progress import waiting
+    from mcloud.config import settings
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
+    from mcloud.market.anomaly import Thresholds
 
     _one_of("--emulators", emulators, ("embedded", "official"))
     _one_of("--ports", ports, ("fixed", "auto"))
@@ -59,7 +62,11 @@ def up(
     }
     chosen |= {name: port for name, port in given.items() if port is not None}
     options = Options(
-        home=str(session.config.local), official=emulators == "official", keep=keep, **chosen
+        home=str(session.config.local),
+        official=emulators == "official",
+        keep=keep,
+        thresholds=settings(session.config, "anomalies", Thresholds).to_json(),
+        **chosen,
     )
     ours = control.addresses(session.config.local)
     options = replace(options, external=control.external(os.environ, ours))
@@ -181,8 +188,11 @@ def reset(session: Session) -> None:
 
 
 def _show(session: Session, state: "State") -> None:
+    from mcloud.cli.local_outage import as_json, lines
     from mcloud.local import children
+    from mcloud.local.outage import active
 
+    outages = active(session.config.local)
     if session.output == "json":
         session.print_json(
             {
@@ -198,6 +208,7 @@ def _show(session: Session, state: "State") -> None:
                     for name, each in state.services.items()
                 },
                 "lost": state.lost,
+                "outages": as_json(outages),
             }
         )
         return
@@ -217,6 +228,8 @@ def _show(session: Session, state: "State") -> None:
         pid = str(each.pid) if each.pid else "yours"
         table.add_row(name, each.address, pid, Text(words, "green" if listens else "red"))
     session.print(table)
+    for line in lines(outages):
+        session.print(Text(line, "yellow"))
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:

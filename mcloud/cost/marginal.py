@@ -23,14 +23,14 @@ def message_cost(cloud: str, size: int, sent: int) -> Decimal:
     The free tiers are taken to be this pipeline's own.
     """
     cost = Decimal(0)
-    for meter, units in _units(cloud, size).items():
+    for meter, units in message_units(cloud, size).items():
         price = PRICES[cloud, meter]
-        if units * sent >= price.free:
-            cost += units * price.usd / price.per
+        if units * sent >= price.free_a_month:
+            cost += units * price.each
     return cost
 
 
-def _units(cloud: str, size: int) -> dict[str, Decimal]:
+def message_units(cloud: str, size: int) -> dict[str, Decimal]:
     """Units of each meter for one message."""
     if cloud == "aws":
         chunks = Decimal(-(-size // CHUNK))

@@ -1,56 +1,240 @@
 """List prices, one row a meter, each with its region, date and source.
 
 They change a few times a year; a price that is wrong here is wrong everywhere and nowhere else.
+Two clouds may have a meter of the same name, such as ``log_bytes``.
 """
 
 from decimal import Decimal
 from typing import NamedTuple
 
+MONTH, DAY = "month", "day"
+
 
 class Price(NamedTuple):
     cloud: str
     meter: str
+    service: str
+    """One of SERVICES."""
+    unit: str
+    """What the meter counts, such as ``request`` or ``GiB-month``."""
     usd: Decimal
     """For one ``per``."""
     per: Decimal
     """Units of the meter that ``usd`` buys."""
     free: Decimal
-    """Units a month that cost nothing, shared by everything on the account."""
+    """Units every ``free_every`` that cost nothing, shared by everything on the account."""
+    free_every: str
+    """``month`` or ``day``: what a day leaves over is gone the next."""
     region: str
     date: str
     source: str
+    doubt: str
+    """Why the row should be looked up again before money depends on it; empty for most."""
+
+    @property
+    def free_a_month(self) -> Decimal:
+        """Of a month of thirty days that are all alike."""
+        return self.free * 30 if self.free_every == DAY else self.free
+
+    @property
+    def each(self) -> Decimal:
+        """Dollars for one unit past the free tier."""
+        return self.usd / self.per
+
+
+SERVICES = (
+    *("functions", "storage", "database", "messaging"),
+    *("logs", "monitoring", "schedules", "network", "billing"),
+)
+
+REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
+"""Of all rows. Elsewhere most prices are the same or up to a third higher."""
+
+GIB, TIB = 2**30, 2**40
+_MILLION = 10**6
+_HOURS = 730  # of a month, as AWS counts it
+_DATE = "2026-11-22"
+_UNSEEN = "not confirmed on its page"
+_OPEN = "sources differ"
+
+_PAGES = {"aws": "https://aws.amazon.com/", "gcp": "https://cloud.google.com/"}
 
 
 def _price(
-    cloud: str, meter: str, usd: str, per: str, free: str, source: str, date: str = "2026-11-22"
+    cloud: str,
+    meter: str,
+    service: str,
+    unit: str,
+    usd: str,
+    per: int,
+    free: float,
+    page: str,
+    *,
+    every: str = MONTH,
+    doubt: str = "",
 ) -> Price:
-    region = {"aws": "us-east-1", "gcp": "us-central1"}[cloud]
-    return Price(cloud, meter, Decimal(usd), Decimal(per), Decimal(free), region, date, source)
-
-
-_AWS, _GCP = "https://aws.amazon.com", "https://cloud.google.com"
-_MILLION, _GIB, _TIB = "1000000", str(2**30), str(2**40)
-
-PRICES = {
-    (price.cloud, price.meter): price
-    for price in (
-        _price("aws", "sqs_requests", "0.40", _MILLION, _MILLION, f"{_AWS}/sqs/pricing/"),
-        _price("aws", "lambda_requests", "0.20", _MILLION, _MILLION, f"{_AWS}/lambda/pricing/"),
-        _price("aws", "lambda_gb_s", "0.0000133334", "1", "400000", f"{_AWS}/lambda/pricing/"),
-        _price("aws", "dynamodb_writes", "0.625", _MILLION, "0", f"{_AWS}/dynamodb/pricing/"),
-        _price("aws", "dynamodb_reads", "0.125", _MILLION, "0", f"{_AWS}/dynamodb/pricing/"),
-        _price("aws", "s3_puts", "0.005", "1000", "0", f"{_AWS}/s3/pricing/"),
-        _price("aws", "s3_gets", "0.0004", "1000", "0", f"{_AWS}/s3/pricing/"),
-        _price("aws", "egress_bytes", "0.09", _GIB, "0", f"{_AWS}/ec2/pricing/on-demand/"),
-        _price("gcp", "pubsub_bytes", "40", _TIB, str(10 * 2**30), f"{_GCP}/pubsub/pricing"),
-        _price("gcp", "function_requests", "0.40", _MILLION, "2000000", f"{_GCP}/run/pricing"),
-        _price("gcp", "function_vcpu_s", "0.000024", "1", "180000", f"{_GCP}/run/pricing"),
-        _price("gcp", "function_gib_s", "0.0000025", "1", "360000", f"{_GCP}/run/pricing"),
-        # 20,000 free writes and 50,000 free reads a day, taken as thirty days.
-        _price("gcp", "firestore_writes", "0.09", "100000", "600000", f"{_GCP}/firestore/pricing"),
-        _price("gcp", "firestore_reads", "0.03", "100000", "1500000", f"{_GCP}/firestore/pricing"),
-        _price("gcp", "gcs_class_a", "0.005", "1000", "5000", f"{_GCP}/storage/pricing"),
-        _price("gcp", "gcs_class_b", "0.0004", "1000", "50000", f"{_GCP}/storage/pricing"),
-        _price("gcp", "egress_bytes", "0.12", _GIB, "0", f"{_GCP}/vpc/network-pricing"),
+    return Price(
+        *(cloud, meter, service, unit, Decimal(usd), Decimal(per), Decimal(str(free)), every),
+        *(REGIONS[cloud], _DATE, _PAGES[cloud] + _path(cloud, page), doubt),
     )
+
+
+def _path(cloud: str, page: str) -> str:
+    if "pricing" in page:
+        return page
+    return f"{page}/pricing/" if cloud == "aws" else f"{page}/pricing"
+
+
+_ROWS = (
+    # SQS bills every 64 KiB of a request as one.
+    _price("aws", "sqs_requests", "messaging", "request", "0.40", _MILLION, _MILLION, "sqs"),
+    _price("aws", "lambda_requests", "functions", "call", "0.20", _MILLION, _MILLION, "lambda"),
+    # On arm64, which the stack uses; x86 is 0.0000166667.
+    _price("aws", "lambda_gb_s", "functions", "GB-s", "0.0000133334", 1, 400_000, "lambda"),
+    _price("aws", "dynamodb_writes", "database", "write unit", "0.625", _MILLION, 0, "dynamodb"),
+    _price("aws", "dynamodb_reads", "database", "read unit", "0.125", _MILLION, 0, "dynamodb"),
+    _price("aws", "dynamodb_gib_months", "database", "GiB-month", "0.25", 1, 25, "dynamodb"),
+    _price("aws", "dynamodb_pitr_gib_months", "database", "GiB-month", "0.20", 1, 0, "dynamodb"),
+    _price(
+        *("aws", "dynamodb_stream_reads", "database", "read", "0.20", _MILLION),
+        *(2_500_000, "dynamodb"),
+    ),
+    # Provisioned capacity: what on demand is compared with.
+    _price(
+        *("aws", "dynamodb_wcu_hours", "database", "WCU-hour", "0.00065", 1, 25 * _HOURS),
+        "dynamodb/pricing/provisioned/",
+        doubt=_UNSEEN,
+    ),
+    _price(
+        *("aws", "dynamodb_rcu_hours", "database", "RCU-hour", "0.00013", 1, 25 * _HOURS),
+        "dynamodb/pricing/provisioned/",
+        doubt=_UNSEEN,
+    ),
+    _price("aws", "s3_gib_months", "storage", "GiB-month", "0.023", 1, 0, "s3"),
+    _price("aws", "s3_ia_gib_months", "storage", "GiB-month", "0.0125", 1, 0, "s3", doubt=_UNSEEN),
+    _price(
+        *("aws", "s3_glacier_ir_gib_months", "storage", "GiB-month", "0.004", 1, 0, "s3"),
+        doubt=_UNSEEN,
+    ),
+    # PUT, COPY, POST and LIST.
+    _price("aws", "s3_puts", "storage", "request", "0.005", 1000, 0, "s3"),
+    # GET and all others but DELETE, which is free.
+    _price("aws", "s3_gets", "storage", "request", "0.0004", 1000, 0, "s3"),
+    _price("aws", "log_bytes", "logs", "byte", "0.50", GIB, 5 * GIB, "cloudwatch"),
+    _price("aws", "log_gib_months", "logs", "GiB-month", "0.03", 1, 5, "cloudwatch", doubt=_UNSEEN),
+    _price("aws", "alarm_months", "monitoring", "alarm-month", "0.10", 1, 10, "cloudwatch"),
+    _price("aws", "metric_months", "monitoring", "metric-month", "0.30", 1, 10, "cloudwatch"),
+    _price("aws", "dashboard_months", "monitoring", "dashboard-month", "3", 1, 3, "cloudwatch"),
+    # GetMetricData, by the metric asked for; it is outside the free million of API requests.
+    _price("aws", "metric_reads", "monitoring", "metric", "0.01", 1000, 0, "cloudwatch"),
+    _price(
+        "aws", "xray_traces", "monitoring", "trace", "5", _MILLION, 100_000, "xray", doubt=_UNSEEN
+    ),
+    _price("aws", "eventbridge_events", "schedules", "event", "1.00", _MILLION, 0, "eventbridge"),
+    _price(
+        *("aws", "scheduler_invocations", "schedules", "call", "1.00", _MILLION, 14 * _MILLION),
+        "eventbridge",
+        doubt=_UNSEEN,
+    ),
+    _price("aws", "kms_key_months", "monitoring", "key-month", "1.00", 1, 0, "kms", doubt=_UNSEEN),
+    _price("aws", "websocket_messages", "network", "message", "1.00", _MILLION, 0, "api-gateway"),
+    _price(
+        *(
+            "aws",
+            "egress_bytes",
+            "network",
+            "byte",
+            "0.09",
+            GIB,
+            100 * GIB,
+            "ec2/pricing/on-demand/",
+        ),
+        doubt=f"the free tier: {_OPEN}",
+    ),
+    _price(
+        "aws",
+        "cost_explorer_requests",
+        "billing",
+        "request",
+        "0.01",
+        1,
+        0,
+        "aws-cost-management/aws-cost-explorer/pricing/",
+    ),
+    # Of everything published and delivered, and at least 1,000 bytes a request.
+    _price("gcp", "pubsub_bytes", "messaging", "byte", "40", TIB, 10 * GIB, "pubsub"),
+    _price("gcp", "function_requests", "functions", "call", "0.40", _MILLION, 2 * _MILLION, "run"),
+    _price("gcp", "function_vcpu_s", "functions", "vCPU-s", "0.000024", 1, 180_000, "run"),
+    _price("gcp", "function_gib_s", "functions", "GiB-s", "0.0000025", 1, 360_000, "run"),
+    # The free tier of Firestore is that of one database a project, and its day ends at midnight in
+    # California; days here are UTC.
+    _price(
+        *("gcp", "firestore_reads", "database", "document", "0.03", 100_000, 50_000, "firestore"),
+        every=DAY,
+    ),
+    _price(
+        *("gcp", "firestore_writes", "database", "document", "0.09", 100_000, 20_000, "firestore"),
+        every=DAY,
+    ),
+    _price(
+        *("gcp", "firestore_deletes", "database", "document", "0.01", 100_000, 20_000, "firestore"),
+        every=DAY,
+        doubt=_OPEN,
+    ),
+    _price(
+        *("gcp", "firestore_gib_months", "database", "GiB-month", "0.15", 1, 1, "firestore"),
+        doubt=_OPEN,
+    ),
+    _price("gcp", "gcs_gib_months", "storage", "GiB-month", "0.020", 1, 5, "storage"),
+    _price(
+        *("gcp", "gcs_nearline_gib_months", "storage", "GiB-month", "0.010", 1, 0, "storage"),
+        doubt=_UNSEEN,
+    ),
+    _price(
+        *("gcp", "gcs_coldline_gib_months", "storage", "GiB-month", "0.004", 1, 0, "storage"),
+        doubt=_UNSEEN,
+    ),
+    # Writes and listings.
+    _price("gcp", "gcs_class_a", "storage", "request", "0.005", 1000, 5_000, "storage"),
+    # Reads.
+    _price("gcp", "gcs_class_b", "storage", "request", "0.0004", 1000, 50_000, "storage"),
+    _price("gcp", "log_bytes", "logs", "byte", "0.50", GIB, 50 * GIB, "stackdriver"),
+    # What the Monitoring API returns to a reader.
+    _price(
+        "gcp", "metric_reads", "monitoring", "series", "0.50", _MILLION, _MILLION, "stackdriver"
+    ),
+    _price(
+        *("gcp", "trace_spans", "monitoring", "span", "0.20", _MILLION, 2_500_000, "stackdriver"),
+        doubt=_UNSEEN,
+    ),
+    _price("gcp", "scheduler_job_months", "schedules", "job-month", "0.10", 1, 3, "scheduler"),
+    _price("gcp", "egress_bytes", "network", "byte", "0.12", GIB, 0, "vpc/network-pricing"),
+    _price("gcp", "bigquery_bytes", "billing", "byte", "6.25", TIB, TIB, "bigquery", doubt=_UNSEEN),
+)
+
+
+class Commitment(NamedTuple):
+    """Less for what is promised for a year."""
+
+    name: str
+    share: Decimal
+    how: str
+    date: str
+    source: str
+    doubt: str
+
+
+COMMITMENTS = {
+    ("aws", ("lambda_gb_s",)): Commitment(
+        *("Compute Savings Plan, one year, nothing up front", Decimal("0.12")),
+        *("AWS console: Savings Plans", _DATE),
+        *("https://aws.amazon.com/savingsplans/compute-pricing/", _UNSEEN),
+    ),
+    ("gcp", ("function_vcpu_s", "function_gib_s")): Commitment(
+        *("Cloud Run committed use, one year", Decimal("0.17")),
+        *("Google Cloud console: committed use discounts", _DATE),
+        *("https://cloud.google.com/run/cud", _UNSEEN),
+    ),
 }
+
+PRICES = {(row.cloud, row.meter): row for row in _ROWS}

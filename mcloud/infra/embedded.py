@@ -28,9 +28,11 @@ GCP_REGION = "us-central1"
 
 # How long the processor may take, or be away, before its messages come back and in the end are
 # dead letters: longer than a busy laptop needs, shorter than an operator wants to watch. On real
-# clouds these are minutes.
+# clouds these are minutes. A message that cannot be processed is a dead letter within half a
+# minute; a good one outlives a minute without its stores (see ``mcloud.local.aws.mapping``).
 VISIBILITY = 8  # seconds
-RECEIVES = 3
+TIMEOUT = 7  # of the function; below the above, or a batch comes back before it is given up
+RECEIVES = 5
 BACKOFF, LONGEST_BACKOFF = 0.1, 4  # seconds
 DELIVERIES = 10
 BATCH = 10
@@ -178,7 +180,13 @@ def destroy_gcp(to: GcpResources) -> None:
 
 
 def gcp_resources(
-    *, pubsub: str, firestore: str, monitoring: str, storage: str, function_url: str
+    *,
+    pubsub: str,
+    firestore: str,
+    monitoring: str,
+    storage: str,
+    function_url: str,
+    function_log: str = "",
 ) -> GcpResources:
     """The names of the Google side; the endpoints are those of the embedded services."""
     return GcpResources(
@@ -198,6 +206,7 @@ def gcp_resources(
         monitoring_endpoint=monitoring,
         storage_endpoint=storage,
         function_url=function_url,
+        function_log=function_log,
     )
 
 
@@ -300,7 +309,7 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
             Role=f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-processor",
             Handler="processor.handler",
             Code={"ZipFile": code},
-            Timeout=VISIBILITY,
+            Timeout=TIMEOUT,
             MemorySize=256,
             Environment={
                 "Variables": {

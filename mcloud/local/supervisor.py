@@ -19,10 +19,10 @@ from pathlib import Path
 import psutil
 
 from mcloud.errors import LocalError, McloudError
-from mcloud.infra import embedded
-from mcloud.local import children
+from mcloud.infra import embedded, embedded_anomalies
+from mcloud.local import children, outage
 from mcloud.local.children import Child
-from mcloud.local.lambda_metrics import LambdaMetrics
+from mcloud.local.schedule import Schedule
 from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
 
 PATIENCE = 8.0  # seconds that a child has to write its state down
@@ -44,6 +44,10 @@ class Options:
     """Process that these clouds belong to: they end, and their folder goes, when it is gone."""
     external: dict[str, str] = field(default_factory=dict)
     """Services that the user runs: ``aws``, ``pubsub``, ``firestore`` or ``storage`` → address."""
+    thresholds: str = ""
+    """Of the anomaly functions, as ``Thresholds.to_json`` writes them."""
+    scheduled: bool = True
+    """Whether these are called each minute."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -58,7 +62,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._unprovisioned: set[str] = set()
-        self._lambda_metrics: LambdaMetrics | None = None
+        self._schedule: Schedule | None = None
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
 
     def run(self) -> int:
@@ -85,6 +89,7 @@ class Supervisor:
 
     def _bring_up(self) -> None:
         self._say("starting")
+        outage.end(self._home.folder)  # nobody wants to start with those of last time
         self._children = self._plan()
         for name, address in self._options.external.items():
             self._state.services[name] = ServiceState(address)
@@ -93,38 +98,45 @@ class Supervisor:
         for child in self._children.values():
             self._wait_ready(child)
         self._say("provisioning")
-        if "aws" in self._children:
-            self._lambda_metrics = LambdaMetrics(
-                f"http://{self._address('aws')}", self._home.logs / "aws.log", self._gcp.function
-            )
         self._provision()
+        if self._options.scheduled:
+            self._schedule = Schedule(self._gcp.function_url)
         self._home.kept.unlink(missing_ok=True)
         self._state.phase = READY
         self._say("")
 
     def _plan(self) -> dict[str, Child]:
-        options, data = self._options, self._home.data
-        planned: list[Child] = [children.gcp(options.gcp_port, data)]
-        if "aws" not in options.external:
-            planned.append(children.aws(options.aws_port, data))
+        options, home, data = self._options, self._home.folder, self._home.data
+        storage_port, function_port = children.free_ports(2)
+        doors = {"function": (options.function_port, function_port)}
         if "storage" not in options.external:
-            planned.append(children.storage(options.storage_port, data))
+            doors["storage"] = (options.storage_port, storage_port)
+        planned: list[Child] = [children.gcp(options.gcp_port, home, data, doors)]
+        if "aws" not in options.external:
+            planned.append(children.aws(options.aws_port, home, data))
+        if "storage" not in options.external:
+            planned.append(children.storage(storage_port, options.storage_port, data))
         if options.official:
             pubsub_port, firestore_port = children.free_ports(2)
             if "pubsub" not in options.external:
                 planned.append(children.official_pubsub(pubsub_port, data))
             if "firestore" not in options.external:
                 planned.append(children.official_firestore(firestore_port, data))
-        addresses = {child.name: child.address for child in planned} | options.external
+        addresses = {child.name: child.front_address for child in planned} | options.external
         self._gcp = embedded.gcp_resources(
             pubsub=addresses.get("pubsub", addresses["gcp"]),
             firestore=addresses.get("firestore", addresses["gcp"]),
             monitoring=addresses["gcp"],
             storage=f"http://{addresses['storage']}",
             function_url=f"http://{children.HOST}:{options.function_port}",
+            function_log=str(self._home.logs / "function.log"),
         )
         folder = self._home.folder / "function"
-        planned.append(children.function(options.function_port, folder, self._gcp))
+        planned.append(
+            children.function(
+                function_port, options.function_port, folder, self._gcp, options.thresholds
+            )
+        )
         return {child.name: child for child in planned}
 
     def _provision(self) -> None:
@@ -150,6 +162,9 @@ class Supervisor:
 
     def _provision_aws(self) -> None:
         resources = embedded.deploy_aws(f"http://{self._address('aws')}")
+        embedded_anomalies.deploy(
+            resources, self._options.thresholds, scheduled=self._options.scheduled
+        )
         self._state.outputs["aws"] = resources.to_outputs()
 
     def _provision_gcp(self) -> None:
@@ -157,18 +172,15 @@ class Supervisor:
         self._state.outputs["gcp"] = self._gcp.to_outputs()
 
     def _tend(self) -> None:
-        """Restart what died, and keep the metrics that the embedded AWS does not keep itself."""
+        """Restart what died."""
         for name, child in self._children.items():
             code = self._processes[name].poll()
             if code is not None:
                 self._restart(child, code)
             elif name in self._unprovisioned and children.answers(child.address):
                 self._provision_again(name)
-        try:
-            if self._lambda_metrics is not None:
-                self._lambda_metrics.pump()
-        except McloudError as error:
-            print(f"the function's calls cannot be counted now: {error}", flush=True)
+        if self._schedule is not None:
+            self._schedule.tick()
 
     def _restart(self, child: Child, code: int) -> None:
         """Start a child again, the later the more often it died lately."""
@@ -189,6 +201,9 @@ class Supervisor:
         self._start(child)
 
     def _provision_again(self, name: str) -> None:
+        site = "aws" if name == "aws" else "gcp"
+        if any(each.site == site for each in outage.active(self._home.folder)):
+            return  # it would hang, or fail
         try:
             (self._provision_aws if name == "aws" else self._provision_gcp)()
         except McloudError as error:
@@ -204,7 +219,7 @@ class Supervisor:
         process = child.start(self._home.folder, log)
         self._processes[child.name] = process
         self._started[child.name] = time.monotonic()
-        service = self._state.services.setdefault(child.name, ServiceState(child.address))
+        service = self._state.services.setdefault(child.name, ServiceState(child.front_address))
         service.pid = process.pid
         self._home.write(self._state)
 

@@ -70,7 +70,7 @@ def test_the_version_loads_nothing_slow(mcloud: Terminal) -> None:
     [
         ("mcloud ", list(COMMANDS)),
         ("mcloud sta", ["status"]),
-        ("mcloud local ", ["up", "down", "status", "env", "logs", "reset", "exchange"]),
+        ("mcloud local ", ["up", "down", "status", "env", "logs", "outage", "reset", "exchange"]),
         ("mcloud produce --spe", ["--speed"]),
     ],
 )

@@ -24,6 +24,7 @@ from mcloud.local.gcp.pubsub_subscription import Subscription
 from mcloud.local.gcp.rpc import Refusal, Service, invalid
 
 PULL_WAIT: Final = 60.0  # seconds; Google's emulator waits as long for a first message
+LOOK: Final = 0.1  # seconds between two looks at whether an outage has ended
 STREAM_BATCH: Final = 100  # messages an answer, so that streams side by side get equal shares
 
 _PublishResponse: Any = types.PublishResponse.pb()
@@ -53,10 +54,23 @@ class _TopicState:
 
 
 class PubSub:
-    """All projects of one server. ``clock`` gives seconds since the epoch."""
+    """All projects of one server.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Args:
+        clock: Seconds since the epoch.
+        is_out: Whether the ``queue`` delivers nothing now, or the ``function`` is not reached.
+        pushed: Told of every push: the subscription's short name, and the message.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        is_out: Callable[[str], bool] = lambda service: False,
+        pushed: Callable[[str, Any], None] = lambda subscription, message: None,
+    ) -> None:
         self._clock = clock
+        self._is_out = is_out
+        self._pushed = pushed
         self._topics: dict[str, _TopicState] = {}
         self._subscriptions: dict[str, Subscription] = {}
         # Growing over restarts too, so that an old ack id never fits a new message.
@@ -135,6 +149,17 @@ class PubSub:
         """End the open streams, so that the server can stop; their clients will try again."""
         for subscription in self._subscriptions.values():
             subscription.close(Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping."))
+
+    async def wake_forever(self) -> None:
+        """Deliver what waited for the end of an outage, until cancelled."""
+        before = False
+        while True:
+            now = self._is_out("queue") or self._is_out("function")
+            if before and not now:
+                for subscription in tuple(self._subscriptions.values()):
+                    subscription.settle()
+            before = now
+            await asyncio.sleep(LOOK)
 
     def observe(self) -> list[Observation]:
         """The state of every subscription, for Cloud Monitoring."""
@@ -362,7 +387,7 @@ class PubSub:
             self._topic(settings.dead_letter_policy.dead_letter_topic)
 
     def _add_subscription(self, settings: Any) -> Subscription:
-        subscription = Subscription(settings, self._clock, self._bury)
+        subscription = Subscription(settings, self._clock, self._bury, self._is_out, self._pushed)
         self._subscriptions[settings.name] = subscription
         topic = self._topics.get(settings.topic)
         if topic:

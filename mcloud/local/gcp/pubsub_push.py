@@ -42,7 +42,8 @@ class Pusher:
         self._threads.shutdown(wait=False)
 
     def _push_free(self) -> None:
-        if self._is_closed:
+        # Google slows pushes down as well where they fail: https://cloud.google.com/pubsub/docs/push
+        if self._is_closed or self._subscription.is_out("function"):
             return
         seconds = self._subscription.settings.ack_deadline_seconds
         lease = seconds + _LEASE_MARGIN
@@ -64,6 +65,7 @@ class Pusher:
         status = await loop.run_in_executor(
             self._threads, self._post, owed.message, attempt, timeout
         )
+        subscription.pushed(subscription.name.rpartition("/")[2], owed.message)
         elapsed = (time.perf_counter() - started) * 1000
         subscription.latencies.setdefault(f"{status // 100}xx", Histogram()).add(elapsed)
         if status in ACCEPTED:

@@ -21,6 +21,7 @@ class Subscription:
         settings: The raw protobuf ``Subscription``, checked and complete.
         clock: Seconds since the epoch.
         bury: Publishes a message to the dead-letter topic; False if that topic is gone.
+        is_out: Whether a service of the site is out (see ``PubSub``, also for ``pushed``).
     """
 
     def __init__(
@@ -28,11 +29,15 @@ class Subscription:
         settings: Any,
         clock: Callable[[], float],
         bury: Callable[["Subscription", Owed], bool],
+        is_out: Callable[[str], bool] = lambda service: False,
+        pushed: Callable[[str, Any], None] = lambda subscription, message: None,
     ) -> None:
         self.name: str = settings.name
         self.backlog = Backlog(settings.name, clock, lambda owed: bury(self, owed))
         self.consumers: set[Consumer] = set()
         self.pusher: Pusher | None = None
+        self.is_out = is_out
+        self.pushed = pushed
         self.latencies: dict[str, Histogram] = {}  # of pushes in ms, by class of response code
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
@@ -72,7 +77,9 @@ class Subscription:
         self.settle()
 
     def lease(self, consumer: Consumer, limit: int, seconds: float) -> list[Owed]:
-        """Lease free messages to a consumer, pusher or not."""
+        """Lease free messages to a consumer, pusher or not; none while the queue is out."""
+        if self.is_out("queue"):
+            return []
         taken = self.backlog.take(consumer, limit, seconds)
         if taken:
             self._set_timer()

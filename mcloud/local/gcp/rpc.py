@@ -34,6 +34,22 @@ def not_offered(product: str, feature: str) -> Refusal:
     )
 
 
+Gate = Callable[[str], Awaitable[None]]
+"""Lets a call of a product pass, sooner or later, or raises Refusal."""
+
+
+Count = Callable[[str, str, Any, Any], None]
+"""Told of every answer: service, method, request and answer."""
+
+
+async def always_open(_product: str) -> None:
+    """The gate of a server that has no outages."""
+
+
+def uncounted(_service: str, _method: str, _request: Any, _answer: Any) -> None:
+    """The count of a server that has no meter."""
+
+
 class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The methods of one gRPC service, by name.
 
@@ -44,6 +60,8 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, name: str, product: str) -> None:
         self.name = name
         self.product = product
+        self.gate: Gate = always_open
+        self.count: Count = uncounted
         self._methods: dict[str, grpc.RpcMethodHandler] = {}
 
     def unary(
@@ -57,7 +75,10 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         async def answer(message: Any, context: Any) -> Any:
             try:
-                return await handler(message, context)
+                await self.gate(self.product)
+                reply = await handler(message, context)
+                self.count(self.name, method, message, reply)
+                return reply
             except Refusal as refusal:
                 return await context.abort(refusal.code, refusal.message)
 
@@ -78,9 +99,11 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         async def answer(message: Any, context: Any) -> Any:
             try:
+                await self.gate(self.product)
                 # Closed at once when the client leaves, not when the garbage collector comes by.
                 async with aclosing(handler(message, context)) as items:
                     async for item in items:
+                        self.count(self.name, method, message, item)
                         yield item
             except Refusal as refusal:
                 await context.abort(refusal.code, refusal.message)

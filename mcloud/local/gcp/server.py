@@ -1,8 +1,10 @@
 """The embedded Google services: ``python -m mcloud.local.gcp.server --port P [--state DIR]``.
 
 One process and one port on 127.0.0.1 for Pub/Sub, Firestore and Cloud Monitoring, without TLS or
-credentials, as Google's emulators. Says "ready" on stdout once it answers; stops on SIGTERM or
-SIGINT. With ``--state`` it goes on where it was stopped, without it nothing touches the disk.
+credentials, as Google's emulators; with ``--storage`` and ``--function`` also the doors in front of
+the two servers that are not ours. Says "ready" on stdout once it answers; stops on SIGTERM or
+SIGINT. With ``--state`` it goes on where it was stopped, without it nothing touches the disk; with
+``--home`` outages bite.
 """
 
 import argparse
@@ -15,22 +17,29 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from mcloud.local.gcp import bill
+from mcloud.local.gcp.door import open_door
 from mcloud.local.gcp.firestore import Firestore
+from mcloud.local.gcp.gate import Gate
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.pubsub import PubSub
 from mcloud.local.gcp.rpc import Service
+from mcloud.local.meter import SAVE_SECONDS, Meter
+from mcloud.local.outage import Outages
 
 HOST: Final = "127.0.0.1"
 STATE_FILE: Final = "gcp.json"
 STATE_VERSION: Final = 1
 # Above the limits of the services (10 MiB), so that each refuses in its own words.
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+DOORS: Final = {"storage": "archive", "function": "function"}
 STOP_SECONDS: Final = 0.5  # what a request under way may still take
 
 
@@ -53,17 +62,34 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="mcloud.local.gcp.server", description=__doc__)
     arguments.add_argument("--port", type=int, required=True, help="0 takes a free one")
     arguments.add_argument("--state", type=Path, help="a folder; made if it is not there")
+    arguments.add_argument("--home", type=Path, help="of the embedded clouds")
+    for name in DOORS:
+        arguments.add_argument(f"--{name}", type=_ports, help="PORT:PORT-BEHIND", metavar="P:B")
     options = arguments.parse_args()
+    if not options.home and (options.storage or options.function):
+        arguments.error("a door needs --home")
+    doors = {service: ports for name, service in DOORS.items() if (ports := getattr(options, name))}
     try:
-        asyncio.run(serve(options.port, options.state))
+        asyncio.run(serve(options.port, options.state, options.home, doors))
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-async def serve(port: int, state: Path | None) -> None:
+async def serve(
+    port: int,
+    state: Path | None,
+    home: Path | None = None,
+    doors: Mapping[str, tuple[int, int]] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        port: Of our own services.
+        state: The folder of their state.
+        home: The folder of the embedded clouds, where the outages are.
+        doors: The port of a service that is not ours, and the one of the server behind.
 
     Raises:
         StartError: The port is taken, or the state cannot be read.
@@ -71,7 +97,11 @@ async def serve(port: int, state: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    pubsub = PubSub(time.time)
+    outages, meter = (Outages(home, "gcp"), Meter(home, "gcp")) if home else (None, None)
+    if outages and meter:
+        pubsub = PubSub(time.time, outages.stops, partial(_count_push, meter))
+    else:
+        pubsub = PubSub(time.time)
     monitoring = Monitoring(pubsub.observe, time.time)
     products: dict[str, Product] = {
         "pubsub": pubsub,
@@ -89,23 +119,43 @@ async def serve(port: int, state: Path | None) -> None:
         ]
     )
     for product in products.values():
-        server.add_generic_rpc_handlers(product.services())
+        services = product.services()
+        for service in services:
+            if outages and meter:
+                service.gate, service.count = Gate(outages), partial(_count_call, meter)
+        server.add_generic_rpc_handlers(services)
     port = _bind(server, port)
     # After the port is ours: another server on it may still be writing this state.
     if state:
         load_state(state, products)
     await server.start()
+    for name, (front, behind) in (doors or {}).items():
+        assert outages is not None
+        assert meter is not None
+        try:
+            await open_door(HOST, front, behind, name, outages, meter)
+        except OSError as error:
+            raise StartError(f"cannot listen on {HOST}:{front}: {error.strerror}") from error
     # What start-up loaded stays: without this every full collection walks all of it.
     gc.collect()
     gc.freeze()
-    sampling = asyncio.create_task(monitoring.sample_forever())
+    chores = [
+        asyncio.create_task(chore)
+        for chore in (
+            monitoring.sample_forever(),
+            *([pubsub.wake_forever(), _save_forever(meter)] if meter else []),
+        )
+    ]
     print(f"ready on {HOST}:{port}", flush=True)
     await stop.wait()
-    sampling.cancel()
+    for chore in chores:
+        chore.cancel()
     pubsub.close()
     await server.stop(STOP_SECONDS)
     if state:
         save_state(state, products)
+    if meter:
+        meter.save()
 
 
 def load_state(folder: Path, products: Mapping[str, Product]) -> None:
@@ -143,6 +193,27 @@ def save_state(folder: Path, products: Mapping[str, Product]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
+
+
+def _count_call(meter: Meter, service: str, method: str, request: Any, answer: Any) -> None:
+    for name, resource, units in bill.call(service, method, request, answer):
+        meter.add(name, resource, units)
+
+
+def _count_push(meter: Meter, subscription: str, message: Any) -> None:
+    size = max(bill.PUBSUB_MINIMUM, bill.message_bytes(message))
+    meter.add("pubsub_bytes", subscription, size)
+
+
+async def _save_forever(meter: Meter) -> None:
+    while True:
+        await asyncio.sleep(SAVE_SECONDS)
+        meter.save()
+
+
+def _ports(text: str) -> tuple[int, int]:
+    front, _, behind = text.partition(":")
+    return int(front), int(behind)
 
 
 def _bind(server: Any, port: int) -> int:

@@ -1,0 +1,174 @@
+"""``mcloud cost``: what it costs, what it will cost, what would cost less."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.cost.month import Month
+    from mcloud.cost.report import Report
+    from mcloud.cost.usage import SiteUsage
+
+MONTH = Annotated[
+    str | None, typer.Option(help="A month, UTC, such as 2026-10; this one if left out.")
+]
+NO_FREE_TIER = Annotated[
+    bool, typer.Option("--no-free-tier", help="As if others on the account had used it up.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="What it costs, what it will cost, what would cost less.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.add_typer(group, name="cost")
+    command(group, formats=("text", "json", "csv", "md"))(report)
+    command(group)(forecast)
+    command(group)(advise)
+
+
+def report(
+    session: Session,
+    month: MONTH = None,
+    by: Annotated[str, typer.Option(help="service, site or symbol.")] = "service",
+    no_free_tier: NO_FREE_TIER = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Every meter, with its source and age.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Service by service, one cloud beside the other.")
+    ] = False,
+    no_billed: Annotated[
+        bool, typer.Option("--no-billed", help="Do not ask for the bills, which may cost $0.01.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 3 where a budget is used up, or will be.")
+    ] = False,
+) -> None:
+    """Estimate what a month costs, from metered usage at list prices."""
+    from mcloud.cost.report import BY
+
+    if by not in BY:
+        raise UsageError(f"--by is one of {', '.join(BY)}, not {by!r}")
+    made = _make(session, month, by, no_free_tier=no_free_tier, billed=not no_billed)
+    if session.output == "json":
+        session.print_json(made.to_json())
+    elif session.output == "csv":
+        from mcloud.cost.table import as_csv
+
+        print(as_csv(made), end="")
+    elif session.output == "md":
+        from mcloud.cost.table import as_markdown
+
+        print(as_markdown(made), end="")
+    else:
+        from mcloud.dashboard.cost import report_view
+
+        session.print(report_view(made, compare=compare, details=details))
+    if check and made.over_budget:
+        for sentence in made.over_budget:
+            session.warn(f"over budget: {sentence}")
+        raise typer.Exit(3)
+
+
+def forecast(
+    session: Session,
+    no_free_tier: NO_FREE_TIER = False,
+) -> None:
+    """Estimate what this month will have cost at its end, with a range."""
+    from mcloud.dashboard.cost import forecast_view
+
+    made = _make(session, None, "site", no_free_tier=no_free_tier, billed=False)
+    assert made.forecast is not None
+    if session.output == "json":
+        session.print_json(made.forecast.to_json())
+    else:
+        session.print(forecast_view(made.forecast))
+    for note in made.notes[1:]:
+        session.say(note)
+
+
+def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
+    """List what would cost less, with the saving and the command or setting."""
+    import time
+
+    from mcloud.cost.advise import advise
+    from mcloud.cost.forecast import LITTLE
+    from mcloud.cost.settings import money
+
+    now = time.time()
+    month = _month(None, now)
+    settings = money(session.config).settings
+    usages = _usages(session, month, now)
+    for usage in usages:
+        if usage.problem:
+            session.warn(f"{usage.site}: unknown: {usage.problem}")
+    found = advise(
+        *(usages, month, now),
+        profile=session.config.profile,
+        free_tier=settings.free_tier and not no_free_tier,
+    )
+    if session.output == "json":
+        session.print_json([each.to_json() for each in found])
+    elif not found:
+        session.say("nothing would save a cent a month at the usage so far")
+    else:
+        from mcloud.dashboard.cost import advice_view
+
+        session.print(advice_view(found))
+    measured = now - min((usage.start for usage in usages), default=now)
+    if found and measured < LITTLE:
+        session.warn(f"{measured / 60:.0f} min of use say next to nothing of a month")
+
+
+def _make(
+    session: Session, month: str | None, by: str, *, no_free_tier: bool, billed: bool
+) -> "Report":
+    import time
+
+    from mcloud import config
+    from mcloud.cost.bills import bills
+    from mcloud.cost.forecast import forecast
+    from mcloud.cost.report import make_report
+    from mcloud.cost.settings import money
+
+    now = time.time()
+    settings = money(session.config)
+    chosen = _month(month, now)
+    usages = _usages(session, chosen, now)
+    free_tier = settings.settings.free_tier and not no_free_tier
+    return make_report(
+        *(usages, chosen, now),
+        by=by,
+        free_tier=free_tier,
+        bills=(
+            bills(session.config, config.resources(session.config), chosen, now, settings.settings)
+            if billed
+            else {}
+        ),
+        money=settings,
+        forecast=forecast(usages, chosen, now, free_tier=free_tier),
+    )
+
+
+def _usages(session: Session, month: "Month", now: float) -> "list[SiteUsage]":
+    from mcloud.cli.progress import waiting
+    from mcloud.cost.usage import collect
+
+    sites = session.sites()
+    with waiting(session, "reading the meters"):
+        return collect(session.config, sites, month, now)
+
+
+def _month(text: str | None, now: float) -> "Month":
+    from mcloud.cost.month import Month
+
+    month = Month.parse(text) if text else Month.of(now)
+    if month.start > now:
+        raise UsageError(f"{month.name} is still to come")
+    return month

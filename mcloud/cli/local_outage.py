@@ -1,0 +1,164 @@
+"""``mcloud local outage``: a site of the embedded clouds, or one service of it, does not serve."""
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli.session import Session
+from mcloud.errors import LocalError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.local.outage import Outage
+    from mcloud.local.state import State
+
+SITES = ("aws", "gcp")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def outage(
+    session: Session,
+    site: Annotated[
+        str | None, typer.Argument(help="aws or gcp; what is out now, if left out.")
+    ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(help="queue, function, candles or archive; the whole site if left out."),
+    ] = None,
+    how: Annotated[
+        str, typer.Option(help="refuse, hang, slow (2 s more a call) or throttle (half of them).")
+    ] = "refuse",
+    lasts: Annotated[
+        str | None, typer.Option("--for", help="How long, such as 30s or 5m; until --end if not.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until it is over; Ctrl-C ends it.")
+    ] = False,
+    end: Annotated[
+        bool, typer.Option("--end", help="End it; all, where no site is named.")
+    ] = False,
+) -> None:
+    """Take a site of the embedded clouds out, or one service of it; its data stay."""
+    from mcloud.clouds.ports import SERVICES
+    from mcloud.config import did_you_mean
+    from mcloud.local import outage as faults
+    from mcloud.local.state import Home
+
+    for option, value, known in (
+        ("the site", site, SITES),
+        ("--service", service, SERVICES),
+        ("--how", how, faults.HOWS),
+    ):
+        if value is not None and value not in known:
+            hint = did_you_mean(value, known)
+            raise UsageError(f"{option} is one of {', '.join(known)}, not {value!r}{hint}")
+    seconds = None if lasts is None else _length(lasts)
+    folder = session.config.local
+    state = Home(folder).require_ready()
+    if end:
+        if service or lasts or wait:
+            raise UsageError("--end takes a site and nothing else")
+        ended = faults.end(folder, site)
+        session.say("\n".join(f"{phrase(each)}: ended" for each in ended) or "nothing was out")
+        if session.output == "json":
+            session.print_json(as_json(ended))
+        return
+    if site is None:
+        if service or lasts or wait:
+            raise UsageError("which site? aws or gcp")
+        _show(session, faults.active(folder))
+        return
+    _check_ours(state, site, service)
+    begun = faults.begin(folder, site, service, how, seconds)
+    if session.output == "json":
+        session.print_json(as_json([begun])[0])
+    length = "until `mcloud local outage --end`" if seconds is None else f"for {lasts}"
+    session.say(f"{phrase(begun)} {length}")
+    if wait:
+        _wait(folder, begun)
+        session.say(f"{phrase(begun)}: over")
+
+
+def phrase(outage: "Outage") -> str:
+    """``aws candles refuses``"""
+    verb = {"refuse": "refuses", "hang": "hangs", "slow": "is slow", "throttle": "throttles"}
+    return f"{outage.site} {outage.service or '(all of it)'} {verb[outage.how]}"
+
+
+def as_json(outages: "Sequence[Outage]") -> list[dict[str, Any]]:
+    now = time.time()
+    return [
+        {
+            "site": each.site,
+            "service": each.service,
+            "how": each.how,
+            "since": each.since,
+            "until": each.until,
+            "seconds_left": each.seconds_left(now),
+        }
+        for each in outages
+    ]
+
+
+def lines(outages: "Sequence[Outage]") -> list[str]:
+    """What is out, a line each."""
+    from mcloud.dashboard.duration import duration
+
+    now = time.time()
+    said = []
+    for each in outages:
+        left = each.seconds_left(now)
+        end = "until it is ended" if left is None else f"for another {duration(left)}"
+        said.append(f"{phrase(each)}, since {duration(now - each.since)}, {end}")
+    return said
+
+
+def _show(session: Session, outages: "Sequence[Outage]") -> None:
+    if session.output == "json":
+        session.print_json(as_json(outages))
+    elif outages:
+        print("\n".join(lines(outages)))
+    else:
+        session.say("nothing is out")
+
+
+def _wait(folder: Path, begun: "Outage") -> None:
+    """Until it is over, whoever ends it; interrupted, it is ended."""
+    from mcloud.local import outage as faults
+
+    try:
+        while begun in faults.active(folder):
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        faults.end(folder, begun.site)
+        raise
+
+
+def _check_ours(state: "State", site: str, service: str | None) -> None:
+    """LocalError where somebody else's process serves what is to be out."""
+    external = set(state.options.get("external", {}))
+    if state.options.get("official"):
+        external |= {"pubsub", "firestore"}
+    behind = {
+        "aws": dict.fromkeys(("queue", "function", "candles", "archive"), "aws"),
+        "gcp": {"queue": "pubsub", "candles": "firestore", "archive": "storage"},
+    }[site]
+    wanted = behind.values() if service is None else [behind.get(service)]
+    theirs = sorted(external.intersection(each for each in wanted if each))
+    if theirs:
+        raise LocalError(
+            f"{', '.join(theirs)} of {site} is not ours to take out",
+            remedy="run `mcloud local up` without --emulators official and emulators of your own",
+        )
+
+
+def _length(text: str) -> float:
+    """``30s``, ``5m``, ``1h`` in seconds."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--for is not a length of time: {text!r}; such as 30s or 5m")
+    return seconds

@@ -1,0 +1,307 @@
+"""What a site used, from CloudWatch by the day and from what its services say of themselves."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
+
+from mcloud.clouds.aws.client import translated
+from mcloud.clouds.days import GIB, SECONDS, Days, day_of, gib_months, share_of_month
+from mcloud.clouds.ports import Metered
+from mcloud.clouds.resources import AwsResources
+from mcloud.errors import McloudError
+
+CHUNK = 64 * 1024  # bytes that SQS bills as a request
+
+# Storage classes by S3's names in CloudWatch.
+_CLASSES = {
+    "s3_gib_months": "StandardStorage",
+    "s3_ia_gib_months": "StandardIAStorage",
+    "s3_glacier_ir_gib_months": "GlacierInstantRetrievalStorage",
+}
+_REQUESTS_OFF = "unknown: the bucket's request metrics are off"
+
+
+class _Series(NamedTuple):
+    namespace: str
+    metric: str
+    dimensions: tuple[tuple[str, str], ...]
+    stat: str = "Sum"
+
+
+class CloudWatchUsage:
+    """See ``ports.Usage``. One GetMetricData call, and five that cost nothing."""
+
+    def __init__(
+        self, cloudwatch: Any, lambda_: Any, dynamodb: Any, logs: Any, to: AwsResources
+    ) -> None:
+        self._cloudwatch = cloudwatch
+        self._lambda = lambda_
+        self._dynamodb = dynamodb
+        self._logs = logs
+        self._to = to
+
+    def metered(self, start: float, end: float) -> list[Metered]:
+        tables = {name: _asked(partial(self._table, name)) for name in self._tables()}
+        label = next((t.get("LatestStreamLabel", "") for t in tables.values() if _is(t)), "")
+        wanted = self._series(label)
+        read = self._read(list(wanted.values()), start, end)
+        seen = {name: read[series] for name, series in wanted.items()}
+        share = share_of_month(start, end)
+        return [
+            *self._messages(seen, end),
+            *self._calls(seen, end),
+            *_items(seen, tables, share, end),
+            *_objects(seen, start, end),
+            *self._log(seen, share, end),
+            *self._fixed(share, end),
+            Metered("egress_bytes", None, "unknown: not metered by the site", end, exact=False),
+            Metered("own_metric_reads", Decimal(len(wanted)), "this call", end, exact=True),
+        ]
+
+    def _tables(self) -> tuple[str, str]:
+        return self._to.candles_table, self._to.control_table
+
+    def _series(self, stream: str) -> dict[str, _Series]:
+        to = self._to
+        found: dict[str, _Series] = {}
+        for queue, url in (("queue", to.queue_url), ("dlq", to.dlq_url)):
+            name_of = (("QueueName", url.rpartition("/")[2]),)
+            for name, metric in (
+                ("sent", "NumberOfMessagesSent"),
+                ("received", "NumberOfMessagesReceived"),
+                ("deleted", "NumberOfMessagesDeleted"),
+                ("empty", "NumberOfEmptyReceives"),
+                ("size", "SentMessageSize"),
+            ):
+                found[f"{queue} {name}"] = _Series("AWS/SQS", metric, name_of)
+        for name in ("Invocations", "Duration"):
+            found[name] = _Series("AWS/Lambda", name, (("FunctionName", to.function),))
+        for table in self._tables():
+            for what in ("Write", "Read"):
+                metric = f"Consumed{what}CapacityUnits"
+                found[f"{table} {what}"] = _Series("AWS/DynamoDB", metric, (("TableName", table),))
+        if stream:
+            found["stream"] = _Series(
+                "AWS/DynamoDB",
+                "SuccessfulRequestLatency",
+                (
+                    ("Operation", "GetRecords"),
+                    ("StreamLabel", stream),
+                    ("TableName", to.candles_table),
+                ),
+                "SampleCount",
+            )
+        bucket = ("BucketName", to.raw_bucket)
+        for meter, storage in _CLASSES.items():
+            kind = ("StorageType", storage)
+            found[meter] = _Series("AWS/S3", "BucketSizeBytes", (bucket, kind), "Average")
+        all_types = (bucket, ("StorageType", "AllStorageTypes"))
+        found["objects"] = _Series("AWS/S3", "NumberOfObjects", all_types, "Average")
+        for metric in ("PutRequests", "ListRequests", "GetRequests", "HeadRequests"):
+            found[metric] = _Series("AWS/S3", metric, (bucket, ("FilterId", "EntireBucket")))
+        group = (("LogGroupName", _group(to)),)
+        found["logs"] = _Series("AWS/Logs", "IncomingBytes", group)
+        return found
+
+    def _read(self, wanted: list[_Series], start: float, end: float) -> dict[_Series, Days]:
+        """The daily figures of each; a day without any has no entry."""
+        queries = [_query(f"q{number}", series) for number, series in enumerate(wanted)]
+        # A day earlier: how much there was of what only grows.
+        arguments = {
+            "MetricDataQueries": queries,
+            "StartTime": datetime.fromtimestamp(start, UTC) - timedelta(days=1),
+            "EndTime": datetime.fromtimestamp(end, UTC),
+        }
+        found: dict[_Series, dict[str, Decimal]] = {series: {} for series in wanted}
+        token: dict[str, str] = {}
+        with translated("CloudWatch"):
+            while True:
+                answer = self._cloudwatch.get_metric_data(**arguments, **token)
+                for result in answer["MetricDataResults"]:
+                    days = found[wanted[int(result["Id"][1:])]]
+                    for stamp, value in zip(result["Timestamps"], result["Values"], strict=True):
+                        days[day_of(stamp.timestamp())] = Decimal(str(value))
+                if not answer.get("NextToken"):
+                    break
+                token = {"NextToken": answer["NextToken"]}
+        first = day_of(start)
+        return {
+            series: days if series.metric == "NumberOfObjects" else _from(days, first)
+            for series, days in found.items()
+        }
+
+    def _messages(self, seen: Mapping[str, Days], end: float) -> Iterator[Metered]:
+        days: dict[str, Decimal] = defaultdict(Decimal)
+        for queue in ("queue", "dlq"):
+            sent = sum(seen[f"{queue} sent"].values(), Decimal(0))
+            size = sum(seen[f"{queue} size"].values(), Decimal(0))
+            chunks = max(1, math.ceil(size / sent / CHUNK)) if sent else 1
+            for name in ("sent", "received", "deleted"):
+                _add(days, seen[f"{queue} {name}"], chunks)
+            _add(days, seen[f"{queue} empty"])
+        source = "CloudWatch AWS/SQS; at most: up to ten messages share a request"
+        yield _metered("sqs_requests", days, source, end, exact=False)
+        yield _metered("messages", seen["queue deleted"], "CloudWatch AWS/SQS", end, exact=False)
+
+    def _calls(self, seen: Mapping[str, Days], end: float) -> Iterator[Metered]:
+        source = "CloudWatch AWS/Lambda"
+        yield _metered("lambda_requests", seen["Invocations"], source, end)
+        seconds = {day: ms / 1000 for day, ms in seen["Duration"].items()}
+        yield _metered("function_seconds", seconds, source, end, exact=False)
+        memory = _asked(self._memory)
+        if not isinstance(memory, Decimal):
+            yield Metered("lambda_gb_s", None, f"unknown: {memory}", end, exact=False)
+            return
+        days = {day: each * memory / 1024 for day, each in seconds.items()}
+        source += ": duration times memory, without cold starts"
+        yield _metered("lambda_gb_s", days, source, end, exact=False)
+        yield Metered("function_memory_mb", memory, "its configuration", end, exact=True)
+
+    def _memory(self) -> Decimal:
+        with translated("the function"):
+            answer = self._lambda.get_function_configuration(FunctionName=self._to.function)
+        return Decimal(answer["MemorySize"])
+
+    def _table(self, name: str) -> dict[str, Any]:
+        with translated(f"the table {name}"):
+            table: dict[str, Any] = self._dynamodb.describe_table(TableName=name)["Table"]
+        return table
+
+    def _log(self, seen: Mapping[str, Days], share: Decimal, end: float) -> Iterator[Metered]:
+        yield _metered("log_bytes", seen["logs"], "CloudWatch AWS/Logs", end)
+        group = _asked(self._log_group)
+        if not isinstance(group, dict):
+            yield Metered("log_gib_months", None, f"unknown: {group}", end, exact=False)
+            return
+        kept = Decimal(group.get("storedBytes", 0)) / GIB * share
+        source = "DescribeLogGroups, as if it had been so all the month"
+        yield Metered("log_gib_months", kept, source, end, exact=False)
+        if group.get("retentionInDays"):
+            days = Decimal(group["retentionInDays"])
+            yield Metered("log_retention_days", days, "DescribeLogGroups", end, exact=True)
+
+    def _log_group(self) -> dict[str, Any]:
+        name = _group(self._to)
+        with translated("CloudWatch Logs"):
+            answer = self._logs.describe_log_groups(logGroupNamePrefix=name)
+        found: dict[str, Any] = next(
+            (each for each in answer["logGroups"] if each["logGroupName"] == name), {}
+        )
+        return found
+
+    def _fixed(self, share: Decimal, end: float) -> Iterator[Metered]:
+        """What a stack has, used or not."""
+        alarms = _asked(self._alarms)
+        if isinstance(alarms, Decimal):
+            yield Metered("alarm_months", alarms * share, "DescribeAlarms", end, exact=False)
+        else:
+            yield Metered("alarm_months", None, f"unknown: {alarms}", end, exact=False)
+        for meter in ("dashboard_months", "kms_key_months"):
+            yield Metered(meter, share, "one in terraform/aws", end, exact=False)
+        yield Metered("xray_traces", None, "unknown: X-Ray tells no count", end, exact=False)
+
+    def _alarms(self) -> Decimal:
+        prefix = self._to.function.removesuffix("-processor") + "-"
+        with translated("CloudWatch"):
+            pages = self._cloudwatch.get_paginator("describe_alarms").paginate(
+                AlarmNamePrefix=prefix
+            )
+            return Decimal(sum(len(page.get("MetricAlarms", [])) for page in pages))
+
+
+def _items(
+    seen: Mapping[str, Days], tables: Mapping[str, Any], share: Decimal, end: float
+) -> Iterator[Metered]:
+    for meter, what in (("dynamodb_writes", "Write"), ("dynamodb_reads", "Read")):
+        days: dict[str, Decimal] = defaultdict(Decimal)
+        for table in tables:
+            _add(days, seen[f"{table} {what}"])
+        yield _metered(meter, days, "CloudWatch AWS/DynamoDB", end)
+    if "stream" in seen:
+        yield _metered(
+            "dynamodb_stream_reads", seen["stream"], "CloudWatch AWS/DynamoDB", end, exact=False
+        )
+    unread = [str(table) for table in tables.values() if not _is(table)]
+    for meter in ("dynamodb_gib_months", "dynamodb_pitr_gib_months"):
+        if unread:
+            yield Metered(meter, None, f"unknown: {unread[0]}", end, exact=False)
+            continue
+        size = sum((Decimal(t.get("TableSizeBytes", 0)) for t in tables.values()), Decimal(0))
+        source = "DescribeTable, up to six hours old, as if it had been so all the month"
+        yield Metered(meter, size / GIB * share, source, end, exact=False)
+
+
+def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Metered]:
+    for meter in _CLASSES:
+        days = gib_months(seen[meter], end)
+        yield _metered(meter, days, "CloudWatch AWS/S3, by the day", end, exact=False)
+    objects = seen["objects"]
+    if objects:
+        newest = objects[max(objects)]
+        yield Metered("stored_objects", newest, "CloudWatch AWS/S3", end, exact=False)
+    if seen["PutRequests"] or seen["GetRequests"]:
+        for meter, metrics in (
+            ("s3_puts", ("PutRequests", "ListRequests")),
+            ("s3_gets", ("GetRequests", "HeadRequests")),
+        ):
+            requests: dict[str, Decimal] = defaultdict(Decimal)
+            for metric in metrics:
+                _add(requests, seen[metric])
+            yield _metered(meter, requests, "CloudWatch AWS/S3 request metrics", end)
+        return
+    if objects:
+        before = objects.get(day_of(start - 1), Decimal(0))
+        grown = max(Decimal(0), objects[max(objects)] - before)
+        source = "CloudWatch AWS/S3: as many as there are more objects, without listings"
+        yield Metered("s3_puts", grown, source, end, exact=False)
+    else:
+        yield Metered("s3_puts", None, _REQUESTS_OFF, end, exact=False)
+    yield Metered("s3_gets", None, _REQUESTS_OFF, end, exact=False)
+
+
+def _query(id_: str, series: _Series) -> dict[str, Any]:
+    return {
+        "Id": id_,
+        "MetricStat": {
+            "Metric": {
+                "Namespace": series.namespace,
+                "MetricName": series.metric,
+                "Dimensions": [{"Name": n, "Value": value} for n, value in series.dimensions],
+            },
+            "Period": SECONDS,
+            "Stat": series.stat,
+        },
+    }
+
+
+def _metered(meter: str, days: Days, source: str, end: float, *, exact: bool = True) -> Metered:
+    return Metered(meter, sum(days.values(), Decimal(0)), source, end, exact, dict(days))
+
+
+def _add(days: dict[str, Decimal], more: Days, times: int = 1) -> None:
+    for day, units in more.items():
+        days[day] += units * times
+
+
+def _from(days: Days, first: str) -> Days:
+    return {day: units for day, units in days.items() if day >= first}
+
+
+def _asked(call: Callable[[], Any]) -> Any:
+    """Its answer, or as a text why there is none: one refusal leaves the other meters."""
+    try:
+        return call()
+    except McloudError as error:
+        return str(error)
+
+
+def _is(table: Any) -> bool:
+    return isinstance(table, dict)
+
+
+def _group(to: AwsResources) -> str:
+    return f"/aws/lambda/{to.function}"

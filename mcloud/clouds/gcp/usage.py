@@ -1,0 +1,266 @@
+"""What a site used, from Cloud Monitoring by the day."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
+
+from mcloud.clouds.days import SECONDS, day_of, gib_months
+from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
+from mcloud.clouds.ports import Metered
+from mcloud.clouds.resources import GcpResources
+from mcloud.deadline import gather
+
+SHORTEST = 60  # seconds that the API sums up at least
+DEADLINE = 25.0  # seconds, for all of it
+LAG = 240.0  # seconds until a figure is there (Google's metrics list)
+
+# Methods of Cloud Storage's API by what they cost; deletes are free.
+_CLASS_A = {
+    *("WriteObject", "InsertObject", "StartResumableWrite", "ResumableWrite", "ComposeObject"),
+    *("CopyObject", "RewriteObject", "ListObjects", "ListBuckets", "PatchObject", "UpdateObject"),
+    *("UpdateObjectMetadata", "CreateBucket", "InsertBucket", "UpdateBucket", "PatchBucket"),
+}
+_FREE = {"DeleteObject", "DeleteBucket", "CancelResumableWrite"}
+
+_STORAGE = {
+    "STANDARD": "gcs_gib_months",
+    "REGIONAL": "gcs_gib_months",
+    "NEARLINE": "gcs_nearline_gib_months",
+    "COLDLINE": "gcs_coldline_gib_months",
+}
+
+
+class _Query(NamedTuple):
+    metric: str
+    resource: str
+    """A condition on the resource, or empty."""
+    label: str = ""
+    """The label by which the sums are kept apart."""
+    gauge: bool = False
+
+
+class MonitoringUsage:
+    """See ``ports.Usage``. Two requests a metric: whole days, and the day that goes on."""
+
+    def __init__(self, client: Any, to: GcpResources) -> None:
+        self._client = client
+        self._to = to
+
+    def metered(self, start: float, end: float) -> list[Metered]:
+        queries = self._queries()
+        answers = gather(
+            {name: partial(self._read, query, start, end) for name, query in queries.items()},
+            DEADLINE,
+        )
+        failed = [each for each in answers.values() if isinstance(each, Exception)]
+        if len(failed) == len(answers):
+            raise failed[0]
+        read = sum(each[1] for each in answers.values() if not isinstance(each, Exception))
+        made = _Made(answers, end)
+        return [
+            *made.sums(),
+            *made.database(),
+            *made.objects(),
+            Metered("egress_bytes", None, "unknown: not metered by the site", end, exact=False),
+            Metered("trace_spans", None, "unknown: Cloud Trace tells no count", end, exact=False),
+            Metered("own_metric_reads", Decimal(read), "this call", end, exact=True),
+        ]
+
+    def _queries(self) -> dict[str, _Query]:
+        to = self._to
+        run = f'resource.labels.service_name = "{to.function}"'
+        database = f'resource.labels.database_id = "{to.database}"'
+        bucket = f'resource.labels.bucket_name = "{to.raw_bucket}"'
+        mine = f'resource.labels.subscription_id = "{to.subscription}"'
+        return {
+            **{
+                f"published {number}": _Query(
+                    "pubsub.googleapis.com/topic/byte_cost", f'resource.labels.topic_id = "{name}"'
+                )
+                for number, name in enumerate((to.topic, to.dlq_topic))
+            },
+            **{
+                f"delivered {number}": _Query(
+                    "pubsub.googleapis.com/subscription/byte_cost",
+                    f'resource.labels.subscription_id = "{name}"',
+                )
+                for number, name in enumerate((to.subscription, to.dlq_subscription))
+            },
+            "messages": _Query("pubsub.googleapis.com/subscription/ack_message_count", mine),
+            "pushes": _Query("pubsub.googleapis.com/subscription/push_request_count", mine),
+            "function_requests": _Query("run.googleapis.com/request_count", run),
+            "function_vcpu_s": _Query("run.googleapis.com/container/cpu/allocation_time", run),
+            "function_gib_s": _Query("run.googleapis.com/container/memory/allocation_time", run),
+            "function_seconds": _Query("run.googleapis.com/container/billable_instance_time", run),
+            **{
+                f"{what} {kind}": _Query(
+                    f"firestore.googleapis.com/document/{what}_{kind}",
+                    # The older of the two is of the whole project.
+                    database if kind == "ops_count" else "",
+                )
+                for what in ("read", "write", "delete")
+                for kind in ("ops_count", "count")
+            },
+            "data": _Query(
+                "firestore.googleapis.com/storage/data_and_index_storage_bytes",
+                database,
+                gauge=True,
+            ),
+            "requests": _Query(
+                "storage.googleapis.com/api/request_count", bucket, "metric.label.method"
+            ),
+            "bytes": _Query(
+                "storage.googleapis.com/storage/v2/total_bytes",
+                bucket,
+                "metric.label.storage_class",
+                gauge=True,
+            ),
+            "log_bytes": _Query("logging.googleapis.com/byte_count", run),
+            "metric_reads": _Query(
+                "serviceruntime.googleapis.com/api/request_count",
+                'resource.labels.service = "monitoring.googleapis.com"',
+            ),
+        }
+
+    def _read(
+        self, query: _Query, start: float, end: float
+    ) -> tuple[dict[str, dict[str, Decimal]], int]:
+        """By label and day, and how many series were returned, which is what is billed."""
+        found: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+        midnight = end // SECONDS * SECONDS
+        returned = 0
+        spans = [(start, midnight, SECONDS), (max(start, midnight), end, int(end - midnight))]
+        for begin, stop, period in spans:
+            if stop - begin < SHORTEST:
+                continue
+            for series in self._series(query, begin, stop, period):
+                returned += 1
+                name = _label(series, query.label)
+                for point in series.points:
+                    closed = point.interval.end_time.timestamp()
+                    # A period is named by its end: for a whole day that is the next midnight.
+                    day = day_of(closed - 1)
+                    found[name][day] += _number(point.value)
+        return {name: dict(days) for name, days in found.items()}, returned
+
+    def _series(self, query: _Query, start: float, end: float, period: int) -> Any:
+        from google.cloud.monitoring_v3.types import (
+            Aggregation,
+            ListTimeSeriesRequest,
+            TimeInterval,
+        )
+
+        condition = f" AND {query.resource}" if query.resource else ""
+        aligner = Aggregation.Aligner.ALIGN_MEAN if query.gauge else Aggregation.Aligner.ALIGN_DELTA
+        request = ListTimeSeriesRequest(
+            name=f"projects/{self._to.project}",
+            filter=f'metric.type = "{query.metric}"{condition}',
+            interval=TimeInterval(start_time=_stamp(start), end_time=_stamp(end)),
+            aggregation=Aggregation(
+                alignment_period={"seconds": period},
+                per_series_aligner=aligner,
+                cross_series_reducer=Aggregation.Reducer.REDUCE_SUM,
+                group_by_fields=[query.label] if query.label else [],
+            ),
+            view=ListTimeSeriesRequest.TimeSeriesView.FULL,
+        )
+        with translated("Cloud Monitoring"):
+            return list(self._client.list_time_series(request, timeout=TIMEOUT, retry=retry()))
+
+
+class _Made:
+    """Meters out of what was read."""
+
+    def __init__(self, answers: Mapping[str, Any], end: float) -> None:
+        self._answers = answers
+        self._end = end
+
+    def sums(self) -> Iterator[Metered]:
+        source = "Cloud Monitoring"
+        bytes_ = [name for name in self._answers if name.startswith(("published", "delivered"))]
+        yield self._sum("pubsub_bytes", tuple(bytes_), f"{source}, byte_cost")
+        # A push is acknowledged by its answer, and is not among the acknowledgements.
+        yield self._sum("messages", ("messages", "pushes"), source)
+        yield self._sum("function_requests", ("function_requests",), source, exact=True)
+        for meter in ("function_vcpu_s", "function_gib_s"):
+            yield self._sum(meter, (meter,), f"{source}, allocation_time", exact=True)
+        yield self._sum("function_seconds", ("function_seconds",), source)
+        yield self._sum("log_bytes", ("log_bytes",), source)
+        yield self._sum(
+            "metric_reads",
+            ("metric_reads",),
+            f"{source}; at least: the project's requests, which return a series or more each",
+        )
+
+    def database(self) -> Iterator[Metered]:
+        source = "Cloud Monitoring"
+        for what in ("read", "write", "delete"):
+            name = f"{what} ops_count"
+            words = source
+            if not self._known(name):
+                name, words = f"{what} count", f"{source}; of all databases of the project"
+            yield self._sum(f"firestore_{what}s", (name,), words, exact=name.endswith("ops_count"))
+        yield self._level("firestore_gib_months", ("data",), lambda label: True)
+
+    def objects(self) -> Iterator[Metered]:
+        for meter, wanted in (
+            ("gcs_class_a", lambda method: method in _CLASS_A),
+            ("gcs_class_b", lambda method: method not in _CLASS_A | _FREE),
+        ):
+            yield self._sum(meter, ("requests",), "Cloud Monitoring", wanted=wanted, exact=True)
+        for meter in dict.fromkeys(_STORAGE.values()):
+            yield self._level(meter, ("bytes",), partial(_is_of, meter))
+
+    def _known(self, name: str) -> bool:
+        answer = self._answers[name]
+        return not isinstance(answer, Exception) and bool(answer[0])
+
+    def _sum(
+        self,
+        meter: str,
+        names: tuple[str, ...],
+        source: str,
+        *,
+        wanted: Callable[[str], bool] = lambda label: True,
+        exact: bool = False,
+    ) -> Metered:
+        days: dict[str, Decimal] = defaultdict(Decimal)
+        for name in names:
+            answer = self._answers[name]
+            if isinstance(answer, Exception):
+                why = str(answer) or type(answer).__name__
+                return Metered(meter, None, f"unknown: {why}", self._end, exact=False)
+            for label, each in answer[0].items():
+                if wanted(label):
+                    for day, units in each.items():
+                        days[day] += units
+        total = sum(days.values(), Decimal(0))
+        return Metered(meter, total, source, self._end - LAG, exact, dict(days))
+
+    def _level(self, meter: str, names: tuple[str, ...], wanted: Callable[[str], bool]) -> Metered:
+        """Bytes that were there, day by day, in GiB-months."""
+        bytes_ = self._sum(meter, names, "Cloud Monitoring, by the day", wanted=wanted)
+        if bytes_.units is None:
+            return bytes_
+        days = gib_months(bytes_.days, self._end)
+        total = sum(days.values(), Decimal(0))
+        return Metered(meter, total, bytes_.source, bytes_.as_of, exact=False, days=days)
+
+
+def _is_of(meter: str, storage_class: str) -> bool:
+    return _STORAGE.get(storage_class) == meter
+
+
+def _label(series: Any, label: str) -> str:
+    return str(series.metric.labels.get(label.rpartition(".")[2], "")) if label else ""
+
+
+def _number(value: Any) -> Decimal:
+    # One of them is set, and the other reads as 0.
+    return Decimal(value.int64_value) or Decimal(str(value.double_value))
+
+
+def _stamp(seconds: float) -> dict[str, int]:
+    return {"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)}

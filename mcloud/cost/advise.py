@@ -1,0 +1,314 @@
+"""What would cost less, at the usage that was measured. Pure.
+
+Every saving is that of a whole month at the present rate, after free tiers where these count; what
+saves less than a cent is not said.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from mcloud.clouds.ports import Metered
+from mcloud.config import LOCAL
+from mcloud.cost.charge import Use, charge
+from mcloud.cost.forecast import expected_units
+from mcloud.cost.marginal import message_units
+from mcloud.cost.month import Month
+from mcloud.cost.prices import COMMITMENTS, PRICES
+from mcloud.cost.usage import MESSAGES, SiteUsage
+from mcloud.cost.words import plain
+
+LEAST = Decimal("0.01")  # dollars a month
+ZERO = Decimal(0)
+
+BATCH = 1000  # trades a message at most, by default
+LINGERS = (2, 5, 10)  # seconds that might be waited for a message to fill
+SMALL = 128 * 1024  # bytes; S3's lifecycle leaves smaller objects where they are
+AGE = 30  # days after which the modules move raw trades to a colder class
+RETENTION = Decimal(7)  # days
+SMALLEST_MEMORY = 256  # MB that still leave the function room; it takes 90
+SPARE = 2  # times the mean: room that provisioned capacity leaves for busy hours
+HOURS = 730  # of a month, as AWS counts it
+STEADY = Decimal("0.5")  # the least of the days' means against the largest, for a commitment
+
+Units = Mapping[str, Decimal]
+"""Of a month, by meter."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    site: str
+    title: str
+    how: str
+    """The command or setting."""
+    why: str
+    saving: Decimal
+    """Dollars a month."""
+    at_most: bool = False
+    """True where the saving depends on what is not known."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "site": self.site,
+            "title": self.title,
+            "how": self.how,
+            "why": self.why,
+            "saving_usd_a_month": plain(self.saving, 4),
+            "at_most": self.at_most,
+        }
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """A site's month at the present rate."""
+
+    usage: SiteUsage
+    month: Month
+    units: Units
+    free_tier: bool
+
+    def saving(self, less: Units) -> Decimal:
+        """What a month without so many units costs less."""
+        after = {
+            meter: max(ZERO, units - less.get(meter, ZERO)) for meter, units in self.units.items()
+        }
+        return self.cost(self.units) - self.cost(after)
+
+    def cost(self, units: Units) -> Decimal:
+        dates = self.month.dates(self.month.start, self.month.end)
+        uses = [
+            Use(self.usage.cloud, meter, each)
+            for meter, each in units.items()
+            if (self.usage.cloud, meter) in PRICES
+        ]
+        return sum((c.net for c in charge(uses, dates, free_tier=self.free_tier)), ZERO)
+
+    def found(self, meter: str) -> Metered | None:
+        return next((m for m in self.usage.metered if m.meter == meter and m.units), None)
+
+    def value(self, meter: str) -> Decimal:
+        found = self.found(meter)
+        return found.units or ZERO if found else ZERO
+
+
+def advise(
+    usages: Sequence[SiteUsage],
+    month: Month,
+    now: float,
+    *,
+    profile: str,
+    free_tier: bool = True,
+) -> list[Advice]:
+    """What would save a cent a month or more, the largest saving first."""
+    grounds = [
+        _Ground(usage, month, expected_units(usage, month, now), free_tier)
+        for usage in usages
+        if not usage.problem
+    ]
+    found = [
+        each
+        for ground in grounds
+        for advice in (_packing, _memory, _retention, _lifecycle, _provisioned, _commitment)
+        for each in advice(ground, profile)
+    ]
+    found += _cheapest(grounds)
+    return sorted((each for each in found if each.saving >= LEAST), key=lambda each: -each.saving)
+
+
+def _packing(ground: _Ground, profile: str) -> Iterator[Advice]:
+    """More trades in a message: the cost of a message hardly depends on its size."""
+    messages = ground.units.get(MESSAGES) or ZERO
+    trades, seen = ground.usage.trades.total, ground.usage.trades.messages
+    if not (messages and trades and seen):
+        return
+    each = trades / seen
+    for linger in LINGERS:
+        # A second is waited by default; twice as long makes half as many messages, until full.
+        fewer = messages - max(messages / linger, messages * each / BATCH)
+        if fewer <= 0:
+            return
+        less = {
+            meter: units * fewer
+            for meter, units in message_units(ground.usage.cloud, _size(each)).items()
+        }
+        yield Advice(
+            ground.usage.site,
+            f"wait {linger} s for a message to fill",
+            f"mcloud produce --linger {linger}",
+            f"a message has {each:.0f} trades of {BATCH} that fit; candles come {linger - 1} s "
+            "later; if producers wait 1 s now, the default",
+            ground.saving(less),
+            at_most=True,
+        )
+
+
+def _size(trades: Decimal) -> int:
+    """Bytes of a message: about 8 a trade, compressed."""
+    return max(200, int(8 * trades))
+
+
+def _memory(ground: _Ground, profile: str) -> Iterator[Advice]:
+    """A function pays for its memory while it waits for others, which is most of its time."""
+    memory = ground.value("function_memory_mb")
+    if ground.usage.cloud != "aws" or memory <= SMALLEST_MEMORY:
+        return
+    calls, seconds = ground.value("lambda_requests"), ground.value("function_seconds")
+    less = ground.units.get("lambda_gb_s", ZERO) * (1 - SMALLEST_MEMORY / memory)
+    yield Advice(
+        ground.usage.site,
+        f"give the function {SMALLEST_MEMORY} MB instead of {memory}",
+        _setting(profile, ground.usage.site, f"function_memory = {SMALLEST_MEMORY}"),
+        f"a call takes {1000 * seconds / calls if calls else 0:.0f} ms; the saving holds if it "
+        "takes no longer with the smaller share of a CPU: compare after a day",
+        ground.saving({"lambda_gb_s": less}),
+        at_most=True,
+    )
+
+
+def _retention(ground: _Ground, profile: str) -> Iterator[Advice]:
+    days = ground.value("log_retention_days")
+    if days <= RETENTION:
+        return
+    less = ground.units.get("log_gib_months", ZERO) * (1 - RETENTION / days)
+    yield Advice(
+        ground.usage.site,
+        f"keep logs for {RETENTION} days instead of {days}",
+        _setting(profile, ground.usage.site, f"log_retention = {RETENTION}"),
+        "what happened is in the raw archive; the logs are for looking into faults",
+        ground.saving({"log_gib_months": less}),
+        at_most=True,
+    )
+
+
+def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
+    """Raw trades that are older than a month and still in the dearest class."""
+    hot, cold = {
+        "aws": ("s3_gib_months", "s3_glacier_ir_gib_months"),
+        "gcp": ("gcs_gib_months", "gcs_coldline_gib_months"),
+    }[ground.usage.cloud]
+    metered = ground.found(hot)
+    if metered is None or len(metered.days) < 2:
+        return
+    # A whole day's share of a month; what was there on its first day is as old as the month.
+    days = sorted(metered.days)
+    old = metered.days[days[0]] * len(ground.month.dates(ground.month.start, ground.month.end))
+    grown = max(ZERO, metered.days[days[-2]] - metered.days[days[0]]) / max(1, len(days) - 2)
+    old -= grown * AGE * len(ground.month.dates(ground.month.start, ground.month.end))
+    objects = ground.value("stored_objects")
+    if old <= 0:
+        return
+    small = bool(objects) and old * 2**30 / objects < SMALL
+    saving = old * (PRICES[ground.usage.cloud, hot].usd - PRICES[ground.usage.cloud, cold].usd)
+    yield Advice(
+        ground.usage.site,
+        "pack raw trades into larger objects"
+        if small and ground.usage.cloud == "aws"
+        else "move raw trades older than a month to a colder class",
+        "mcloud produce --linger 10"
+        if small and ground.usage.cloud == "aws"
+        else f"mcloud deploy {ground.usage.site}",
+        "S3 leaves objects below 128 KiB where they are"
+        if small and ground.usage.cloud == "aws"
+        else f"{old:.1f} GiB are old and in the dearest class: the stack's lifecycle rules are "
+        "not in effect",
+        saving,
+        at_most=True,
+    )
+
+
+def _provisioned(ground: _Ground, profile: str) -> Iterator[Advice]:
+    """Units by the hour are cheaper than by the request where these come evenly."""
+    if ground.usage.cloud != "aws":
+        return
+    kinds = {"dynamodb_writes": "dynamodb_wcu_hours", "dynamodb_reads": "dynamodb_rcu_hours"}
+    now = {meter: ground.units.get(meter, ZERO) for meter in kinds}
+    if not now["dynamodb_writes"]:
+        return
+    busiest = max(_unevenness(ground.found(meter)) for meter in kinds)
+    capacity = {}
+    for meter, hours in kinds.items():
+        mean = now[meter] / Decimal(ground.month.seconds)
+        capacity[hours] = Decimal(max(1, math.ceil(mean * SPARE * busiest)))
+    hourly = {hours: each * HOURS for hours, each in capacity.items()}
+    saving = ground.cost(now) - ground.cost(hourly)
+    write, read = capacity.values()
+    yield Advice(
+        ground.usage.site,
+        f"provision the candle table: {write} write and {read} read units",
+        _setting(
+            profile, ground.usage.site, f"candles_capacity = {{ write = {write}, read = {read} }}"
+        ),
+        f"{SPARE} times the mean of the busiest day; what comes faster is throttled, and tried "
+        "again by the queue",
+        saving,
+        at_most=True,
+    )
+
+
+def _unevenness(metered: Metered | None) -> Decimal:
+    """The largest day against the mean."""
+    days = list(metered.days.values()) if metered else []
+    mean = sum(days, ZERO) / len(days) if days else ZERO
+    return max(days) / mean if mean else Decimal(1)
+
+
+def _commitment(ground: _Ground, profile: str) -> Iterator[Advice]:
+    """Reserved capacity, for what runs every day of the month."""
+    for (cloud, meters), each in COMMITMENTS.items():
+        if cloud != ground.usage.cloud:
+            continue
+        steady = [_least_day(ground.found(meter)) for meter in meters]
+        units = {meter: ground.units.get(meter, ZERO) for meter in meters}
+        if not any(units.values()) or min(steady) < STEADY:
+            continue
+        yield Advice(
+            ground.usage.site,
+            f"commit to what runs every day: {each.name}",
+            each.how,
+            f"{100 * each.share:.0f}% less for a year's promise; paid for also when unused",
+            ground.cost(units) * each.share * min(steady),
+            at_most=True,
+        )
+
+
+def _least_day(metered: Metered | None) -> Decimal:
+    """The least of the whole days against their mean; 0 for fewer than a week of them."""
+    days = [metered.days[day] for day in sorted(metered.days)[1:-1]] if metered else []
+    mean = sum(days, ZERO) / len(days) if days else ZERO
+    return min(days) / mean if len(days) >= 7 and mean else ZERO
+
+
+def _cheapest(grounds: Sequence[_Ground]) -> Iterator[Advice]:
+    """Traffic to one site as long as its free tiers last, instead of to all."""
+    costs = {}
+    for ground in grounds:
+        messages = ground.units.get(MESSAGES) or ZERO
+        trades, seen = ground.usage.trades.total, ground.usage.trades.messages
+        if not (messages and trades and seen):
+            return
+        less = {
+            meter: units * messages
+            for meter, units in message_units(ground.usage.cloud, _size(trades / seen)).items()
+        }
+        costs[ground.usage.site] = ground.saving(less)
+    if len(costs) < 2:
+        return
+    best = min(costs, key=lambda site: costs[site])
+    rest = sum((cost for site, cost in costs.items() if site != best), ZERO)
+    yield Advice(
+        best,
+        f"send trades to {best} only, while it is the cheapest",
+        f"mcloud failover {best}, with mcloud produce --mode primary; or --mode cheapest",
+        "the others then have what `mcloud replicate` brings them, which costs reads here and "
+        "writes there, and are behind by its lag",
+        rest,
+        at_most=True,
+    )
+
+
+def _setting(profile: str, site: str, words: str) -> str:
+    # The local profile has no variables: what is learned on it is for another one.
+    where = "PROFILE" if profile == LOCAL else profile
+    return f"[profiles.{where}.sites.{site}.variables] {words}, then mcloud deploy {site}"

@@ -1,0 +1,146 @@
+"""What the month has cost so far and costs by the hour now: for whoever asks often."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mcloud import files
+from mcloud.clouds.ports import Site
+from mcloud.config import LOCAL, Config
+from mcloud.cost.forecast import forecast
+from mcloud.cost.month import Month
+from mcloud.cost.report import price_usage
+from mcloud.cost.settings import money
+from mcloud.cost.usage import SiteUsage, collect
+from mcloud.errors import McloudError
+
+FRESH = 600.0  # seconds; the clouds' own figures are minutes old when they come
+FRESH_LOCAL = 5.0
+LOOK_BACK = 3600.0  # seconds over which cost by the hour is measured
+SPACING = 60.0  # seconds between two samples that are kept, and the least that makes a rate
+
+Sample = tuple[float, Decimal]
+"""When, and what the month had cost by then."""
+
+
+@dataclass(frozen=True)
+class CostFigure:
+    month_to_date: Decimal | None
+    """Dollars, an estimate at list prices after free tiers; None is unknown."""
+    per_hour_now: Decimal | None
+    """By the last hour of looks; None before there are two."""
+    expected: Decimal | None
+    """By the end of the month."""
+    budget: Decimal | None
+    """Dollars a month, of all sites together; None where none is set."""
+    as_of: float
+    source: str
+    """Also why something is unknown."""
+    by_site: Mapping[str, Decimal] = field(default_factory=dict)
+    """The month to date; empty is unknown."""
+
+
+def current(
+    config: Config,
+    sites: Mapping[str, Site],
+    *,
+    clock: Callable[[], float] = time.time,
+    ask: Callable[[Config, Mapping[str, Site], Month, float], Sequence[SiteUsage]] = collect,
+) -> CostFigure:
+    """The cost of all sites; the meters are read every ten minutes at most, and remembered.
+
+    Raises:
+        ConfigError: something is wrong in ``[cost]``.
+    """
+    now = clock()
+    settings = money(config)
+    month = Month.of(now)
+    path = config.state / "cost" / config.profile / "current.json"
+    kept = _read(path, month, sorted(sites))
+    fresh = FRESH_LOCAL if config.profile == LOCAL else FRESH
+    if not kept or not 0 <= now - float(kept["as_of"]) < fresh:
+        usages = ask(config, sites, month, now)
+        kept = _look(usages, month, now, kept, settings.settings.free_tier)
+        # Nobody but the next to ask misses it.
+        with suppress(McloudError):
+            files.make_private(path.parent.parent, path.parent)
+            files.write(path, json.dumps({**kept, "sites": sorted(sites)}))
+    return CostFigure(
+        month_to_date=_decimal(kept["net"]),
+        per_hour_now=per_hour([(at, Decimal(net)) for at, net in kept["samples"]]),
+        expected=_decimal(kept["expected"]),
+        budget=settings.budget,
+        as_of=float(kept["as_of"]),
+        source=str(kept["source"]),
+        by_site={site: Decimal(net) for site, net in kept.get("by_site", {}).items()},
+    )
+
+
+def per_hour(samples: Sequence[Sample]) -> Decimal | None:
+    """The rate between the first and the last; None where they do not make one."""
+    if len(samples) < 2:
+        return None
+    (began, first), (ended, last) = samples[0], samples[-1]
+    # Less than before: an estimate was put right in between.
+    if ended - began < SPACING or last < first:
+        return None
+    return (last - first) * 3600 / Decimal(ended - began)
+
+
+def _look(
+    usages: Sequence[SiteUsage],
+    month: Month,
+    now: float,
+    before: Mapping[str, Any] | None,
+    free_tier: bool,
+) -> dict[str, Any]:
+    samples = [
+        list(each) for each in (before or {}).get("samples", []) if now - each[0] < LOOK_BACK
+    ]
+    problems = [f"{usage.site}: {usage.problem}" for usage in usages if usage.problem]
+    if problems:
+        # Without one site the sum would seem to have fallen.
+        source = f"unknown: {'; '.join(problems)}"
+        return {"month": month.name, "as_of": now, "source": source} | {
+            "net": None,
+            "expected": None,
+            "samples": samples,
+        }
+    lines = price_usage(usages, month, month.until(now), free_tier=free_tier)
+    net = sum((line.net for line in lines), Decimal(0))
+    if len(samples) >= 2 and samples[-1][0] - samples[-2][0] < SPACING:
+        samples.pop()
+    missing = sorted({line.meter for line in lines if line.used is None})
+    return {
+        "month": month.name,
+        "as_of": now,
+        "net": str(net),
+        "by_site": {
+            site: str(sum((line.net for line in lines if line.site == site), Decimal(0)))
+            for site in (usage.site for usage in usages)
+        },
+        "expected": str(forecast(usages, month, now, free_tier=free_tier).expected),
+        "samples": [*samples, [now, str(net)]],
+        "source": "an estimate from metered usage at list prices"
+        + (f", without {', '.join(missing)}" if missing else ""),
+    }
+
+
+def _read(path: Path, month: Month, sites: list[str]) -> dict[str, Any] | None:
+    """None also for that of another month or of other sites, or one that cannot be read."""
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text())
+        same = (kept["month"], kept["sites"]) == (month.name, sites)
+        [(float(at), Decimal(net)) for at, net in kept["samples"]]
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
+        return None
+    return kept if same and {"as_of", "net", "expected", "source"} <= set(kept) else None
+
+
+def _decimal(text: object) -> Decimal | None:
+    return None if text is None else Decimal(str(text))

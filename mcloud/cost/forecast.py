@@ -1,0 +1,204 @@
+"""What the month will have cost at its end, with a range, from what it used so far. Pure."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from mcloud.clouds.ports import Metered
+from mcloud.cost.charge import Use, charge
+from mcloud.cost.month import Month
+from mcloud.cost.prices import MONTH, PRICES
+from mcloud.cost.usage import SiteUsage
+from mcloud.market.trade import to_text
+
+DAY_SECONDS = 86_400.0
+ENOUGH = 3  # whole days from which the days so far say more than their sum
+SPREADS = 2  # standard deviations on either side: about 19 times of 20, if days are alike
+LITTLE = 3600.0  # seconds; less says next to nothing of a month
+
+ZERO = Decimal(0)
+
+
+class Range(NamedTuple):
+    low: Decimal
+    expected: Decimal
+    high: Decimal
+
+
+@dataclass(frozen=True)
+class Forecast:
+    month: Month
+    at: float
+    total: Range
+    """Dollars by the end of the month, what was used already included."""
+    sites: Mapping[str, Range]
+    rests_on: str
+    runs_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """The day on which the free tier of a cloud's meter will be used up, where one will be."""
+    early: bool = False
+    """True where less than an hour was measured, which says next to nothing of a month."""
+
+    @property
+    def expected(self) -> Decimal:
+        return self.total.expected
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``mcloud cost forecast -o json``."""
+        return {
+            "month": self.month.name,
+            "at": self.at,
+            **_range_json(self.total),
+            "sites": {site: _range_json(each) for site, each in self.sites.items()},
+            "rests_on": self.rests_on,
+            "early": self.early,
+            "free_tier_runs_out": [
+                {"cloud": cloud, "meter": meter, "on": day}
+                for (cloud, meter), day in self.runs_out.items()
+            ],
+        }
+
+
+def forecast(
+    usages: Sequence[SiteUsage], month: Month, now: float, *, free_tier: bool = True
+) -> Forecast:
+    """The month's cost at its end; that of a month that is over is what it was."""
+    until = month.until(now)
+    known = [
+        (usage, each)
+        for usage in usages
+        for each in usage.metered
+        if each.units is not None and (usage.cloud, each.meter) in PRICES
+    ]
+    projected = [_project(usage, each, month, until) for usage, each in known]
+    start = min((usage.start for usage in usages), default=month.start)
+    dates = month.dates(start, month.end)
+    scenarios = []
+    for index in range(3):
+        uses = [
+            Use(usage.cloud, each.meter, units[index], _days(each, units[index], month, until))
+            for (usage, each), units in zip(known, projected, strict=True)
+        ]
+        scenarios.append([c.net for c in charge(uses, dates, free_tier=free_tier)])
+    sites: dict[str, list[Decimal]] = {usage.site: [ZERO] * 3 for usage in usages}
+    for number, (usage, _) in enumerate(known):
+        for index in range(3):
+            sites[usage.site][index] += scenarios[index][number]
+    return Forecast(
+        month,
+        now,
+        Range(*(sum(nets, ZERO) for nets in scenarios)),
+        {site: Range(*sums) for site, sums in sites.items()},
+        _basis(usages, known, month, until),
+        _runs_out(known, projected, month, until) if free_tier else {},
+        early=until < month.end and until - start < LITTLE,
+    )
+
+
+def expected_units(usage: SiteUsage, month: Month, now: float) -> dict[str, Decimal]:
+    """What every meter of a site will have counted by the end of the month, priced or not."""
+    until = month.until(now)
+    return {
+        each.meter: _project(usage, each, month, until).expected
+        for each in usage.metered
+        if each.units is not None
+    }
+
+
+def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> Range:
+    """A meter's units by the end of the month."""
+    units = metered.units
+    assert units is not None
+    left = month.end - until
+    past = until - usage.start
+    if left <= 0 or past <= 0:
+        return Range(units, units, units)
+    whole = _whole_days(usage, month, until)
+    price = PRICES.get((usage.cloud, metered.meter))
+    unit = price.unit if price else ""
+    if unit.endswith("-month"):
+        more = units * Decimal(left) / Decimal(past)
+        # What is stored stays and may grow; alarms and keys are as many as they are.
+        return Range(units + more, units + more, units + more * (2 if unit == "GiB-month" else 1))
+    if len(whole) >= ENOUGH and metered.days:
+        counts = [metered.days.get(day, ZERO) for day in whole]
+        mean = sum(counts, ZERO) / len(counts)
+        variance = sum(((c - mean) ** 2 for c in counts), ZERO) / (len(counts) - 1)
+        days = Decimal(left / DAY_SECONDS)
+        # Of a sum of days to come, around a mean that is itself known by so many days only.
+        spread = SPREADS * (variance * (days + days * days / len(counts))).sqrt()
+        more = mean * days
+        return Range(max(units, units + more - spread), units + more, units + more + spread)
+    more = units * Decimal(left) / Decimal(past)
+    return Range(units, units + more, units + 2 * more)
+
+
+def _days(metered: Metered, units: Decimal, month: Month, until: float) -> Mapping[str, Decimal]:
+    """The days so far, and what is to come spread evenly over the rest of the month."""
+    if not metered.days or metered.units is None:
+        return {}
+    days: dict[str, Decimal] = defaultdict(Decimal, metered.days)
+    more, left = units - metered.units, Decimal(month.end - until)
+    for date in month.dates(until, month.end):
+        begin = datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()
+        days[date] += more * Decimal(begin + DAY_SECONDS - max(begin, until)) / left
+    return days
+
+
+def _whole_days(usage: SiteUsage, month: Month, until: float) -> list[str]:
+    """The days that were measured from their beginning to their end."""
+    first = -(-usage.start // DAY_SECONDS) * DAY_SECONDS
+    return month.dates(first, until // DAY_SECONDS * DAY_SECONDS)
+
+
+def _basis(
+    usages: Sequence[SiteUsage],
+    known: Sequence[tuple[SiteUsage, Metered]],
+    month: Month,
+    until: float,
+) -> str:
+    if until >= month.end:
+        return "the month is over"
+    if not known:
+        return "nothing: no meter could be read"
+    past = max(until - usage.start for usage in usages)
+    daily = [
+        usage
+        for usage, each in known
+        if each.days and len(_whole_days(usage, month, until)) >= ENOUGH
+    ]
+    if daily:
+        days = max(len(_whole_days(usage, month, until)) for usage in daily)
+        return f"the daily figures of {days} days, two standard deviations on either side"
+    so_far = f"{past / 3600:.1f} h" if past >= LITTLE else f"{past / 60:.0f} min"
+    words = f"{so_far} of use, too few days to compare: from nothing more to twice the rate"
+    return words + ("; so little says next to nothing of a month" if past < LITTLE else "")
+
+
+def _runs_out(
+    known: Sequence[tuple[SiteUsage, Metered]],
+    projected: Sequence[Range],
+    month: Month,
+    until: float,
+) -> dict[tuple[str, str], str]:
+    now: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    then: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for (usage, each), units in zip(known, projected, strict=True):
+        now[usage.cloud, each.meter] += each.units or ZERO
+        then[usage.cloud, each.meter] += units.expected
+    found = {}
+    for key, used in now.items():
+        price = PRICES[key]
+        if price.free_every == MONTH and used < price.free < then[key]:
+            share = float((price.free - used) / (then[key] - used))
+            moment = until + share * (month.end - until)
+            found[key] = datetime.fromtimestamp(moment, UTC).date().isoformat()
+    return found
+
+
+def _range_json(each: Range) -> dict[str, str]:
+    return {
+        f"{name}_usd": to_text(round(value, 9) + ZERO) for name, value in each._asdict().items()
+    }

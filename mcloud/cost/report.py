@@ -1,0 +1,388 @@
+"""What a month cost so far: an estimate from metered usage at list prices, line by line.
+
+Pure, but for the clock that is handed in.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from mcloud.clouds.billing import Bill
+from mcloud.clouds.ports import Metered
+from mcloud.cost.charge import Use, charge
+from mcloud.cost.forecast import Forecast
+from mcloud.cost.month import Month
+from mcloud.cost.notes import notes_on
+from mcloud.cost.prices import PRICES, REGIONS, SERVICES
+from mcloud.cost.settings import Money
+from mcloud.cost.usage import OWN_READS, SiteUsage
+from mcloud.cost.words import percent, plain, usd
+
+BY = ("service", "site", "symbol")
+
+COMPARED = ("functions", "storage", "database", "messaging")
+
+MILLION = 10**6
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One meter of one site."""
+
+    site: str
+    cloud: str
+    service: str
+    meter: str
+    unit: str
+    used: Decimal | None
+    """None is unknown; the money of such a line is 0, and the report says that it is missing."""
+    free: Decimal
+    gross: Decimal
+    net: Decimal
+    source: str
+    as_of: float
+    exact: bool
+    doubt: str
+
+
+@dataclass(frozen=True)
+class Group:
+    site: str
+    name: str
+    gross: Decimal
+    net: Decimal
+    share: Decimal | None
+    """Of all that is paid; None where nothing is."""
+    per_million: Decimal | None
+    """Dollars for a million trades of the site; None where these are not known."""
+    unknown: tuple[str, ...] = ()
+    """Meters that could not be read and are not in the sums."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row of the comparison of the clouds."""
+
+    service: str
+    aws_gross: Decimal | None
+    aws_net: Decimal | None
+    gcp_gross: Decimal | None
+    gcp_net: Decimal | None
+
+    @property
+    def saving(self) -> Decimal | None:
+        """What Google's cloud takes less."""
+        if self.aws_net is None or self.gcp_net is None:
+            return None
+        return self.aws_net - self.gcp_net
+
+
+@dataclass(frozen=True)
+class Report:
+    month: Month
+    at: float
+    until: float
+    free_tier: bool
+    by: str
+    usages: tuple[SiteUsage, ...]
+    lines: tuple[Line, ...]
+    groups: tuple[Group, ...]
+    comparison: tuple[Compared, ...]
+    bills: Mapping[str, Bill | str] = field(default_factory=dict)
+    """By site, or why there is none."""
+    money: Money = field(default_factory=Money)
+    forecast: Forecast | None = None
+
+    @property
+    def gross(self) -> Decimal:
+        return sum((line.gross for line in self.lines), ZERO)
+
+    @property
+    def net(self) -> Decimal:
+        return sum((line.net for line in self.lines), ZERO)
+
+    def net_of(self, site: str) -> Decimal:
+        return sum((line.net for line in self.lines if line.site == site), ZERO)
+
+    @property
+    def over_budget(self) -> list[str]:
+        """The budgets that are used up, or will be: one sentence each."""
+        found = []
+        checked = [(site, budget, self.net_of(site)) for site, budget in self.money.budgets.items()]
+        if self.money.budget is not None:
+            checked.append(("all sites", self.money.budget, self.net))
+        for name, budget, net in checked:
+            if net > budget:
+                found.append(f"{name}: {usd(net)} of a budget of {usd(budget)}")
+        ahead = self.forecast if self.forecast and not self.forecast.early else None
+        if self.money.budget is not None and ahead and not found:
+            expected = ahead.expected
+            if expected > self.money.budget:
+                found.append(
+                    f"all sites: {usd(expected)} expected by the end of the month, of a budget of "
+                    f"{usd(self.money.budget)}"
+                )
+        return found
+
+    @property
+    def own_cost(self) -> Decimal:
+        """Dollars that making this report took, at list price without free tiers."""
+        reads = sum(
+            (
+                (usage.units(OWN_READS) or ZERO) * PRICES[usage.cloud, "metric_reads"].each
+                for usage in self.usages
+            ),
+            ZERO,
+        )
+        return reads + sum((b.cost for b in self.bills.values() if isinstance(b, Bill)), ZERO)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader has to know of the figures."""
+        return notes_on(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``mcloud cost report -o json``; numbers are texts, null is unknown."""
+        return {
+            "month": self.month.name,
+            "at": self.at,
+            "until": self.until,
+            "estimate": True,
+            "free_tier": self.free_tier,
+            "by": self.by,
+            "gross_usd": plain(self.gross),
+            "net_usd": plain(self.net),
+            "groups": [_group_json(group) for group in self.groups],
+            "lines": [_line_json(line) for line in self.lines],
+            "comparison": [
+                {
+                    "service": row.service,
+                    "aws_gross_usd": plain(row.aws_gross),
+                    "aws_net_usd": plain(row.aws_net),
+                    "gcp_gross_usd": plain(row.gcp_gross),
+                    "gcp_net_usd": plain(row.gcp_net),
+                    "saving_usd": plain(row.saving),
+                }
+                for row in self.comparison
+            ],
+            "sites": {usage.site: _site_json(self, usage) for usage in self.usages},
+            "budget": self._budget_json(),
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "own_cost_usd": plain(self.own_cost),
+            "notes": self.notes,
+        }
+
+    def _budget_json(self) -> dict[str, Any] | None:
+        if self.money.budget is None:
+            return None
+        return {
+            "usd": plain(self.money.budget),
+            "used_percent": plain(percent(self.net, self.money.budget), 1),
+            "sites": {
+                site: {
+                    "usd": plain(budget),
+                    "used_percent": plain(percent(self.net_of(site), budget), 1),
+                }
+                for site, budget in self.money.budgets.items()
+            },
+            "over": self.over_budget,
+        }
+
+
+def make_report(
+    usages: Sequence[SiteUsage],
+    month: Month,
+    now: float,
+    *,
+    by: str = "service",
+    free_tier: bool = True,
+    bills: Mapping[str, Bill | str] | None = None,
+    money: Money | None = None,
+    forecast: Forecast | None = None,
+) -> Report:
+    """Price the usage of a month; ``by`` is one of BY."""
+    until = month.until(now)
+    lines = price_usage(usages, month, until, free_tier=free_tier)
+    return Report(
+        month=month,
+        at=now,
+        until=until,
+        free_tier=free_tier,
+        by=by,
+        usages=tuple(usages),
+        lines=tuple(lines),
+        groups=tuple(_grouped(lines, usages, by)),
+        comparison=tuple(_compare(lines, usages)),
+        bills=bills or {},
+        money=money or Money(),
+        forecast=forecast,
+    )
+
+
+def price_usage(
+    usages: Sequence[SiteUsage], month: Month, until: float, *, free_tier: bool
+) -> list[Line]:
+    """A line for every meter with a price, by site and service."""
+    asked: list[tuple[SiteUsage, Metered]] = [
+        (usage, each)
+        for usage in usages
+        for each in usage.metered
+        if (usage.cloud, each.meter) in PRICES
+    ]
+    start = min((usage.start for usage in usages), default=month.start)
+    charges = charge(
+        [Use(usage.cloud, m.meter, m.units or ZERO, m.days) for usage, m in asked],
+        month.dates(start, until),
+        free_tier=free_tier,
+    )
+    lines = []
+    for (usage, metered), each in zip(asked, charges, strict=True):
+        price = PRICES[usage.cloud, metered.meter]
+        lines.append(
+            Line(
+                *(usage.site, usage.cloud, price.service, metered.meter, price.unit),
+                *(metered.units, each.free, each.gross, each.net),
+                *(metered.source, metered.as_of, metered.exact, price.doubt),
+            )
+        )
+    sites = [usage.site for usage in usages]
+    return sorted(lines, key=lambda x: (sites.index(x.site), SERVICES.index(x.service), x.meter))
+
+
+def _grouped(lines: Sequence[Line], usages: Sequence[SiteUsage], by: str) -> list[Group]:
+    total = sum((line.net for line in lines), ZERO)
+    found = []
+    for usage in usages:
+        mine = [line for line in lines if line.site == usage.site]
+        trades = usage.trades.total
+        if by == "symbol":
+            found += _by_symbol(usage, mine, total)
+            continue
+        names = list(dict.fromkeys(line.service for line in mine)) if by == "service" else [""]
+        for name in names:
+            those = [line for line in mine if not name or line.service == name]
+            net = sum((line.net for line in those), ZERO)
+            found.append(
+                Group(
+                    site=usage.site,
+                    name=name or usage.site,
+                    gross=sum((line.gross for line in those), ZERO),
+                    net=net,
+                    share=net / total if total else None,
+                    per_million=net * MILLION / trades if trades else None,
+                    unknown=tuple(line.meter for line in those if line.used is None),
+                )
+            )
+    return found
+
+
+def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[Group]:
+    """The site's cost, parted as its trades are."""
+    gross, net = (sum((getattr(x, each) for x in lines), ZERO) for each in ("gross", "net"))
+    trades = usage.trades.total
+    if not trades:
+        return [Group(usage.site, "unknown", gross, net, net / total if total else None, None)]
+    return [
+        Group(
+            site=usage.site,
+            name=symbol,
+            gross=gross * count / trades,
+            net=net * count / trades,
+            share=net * count / trades / total if total else None,
+            per_million=net * MILLION / trades,
+        )
+        for symbol, count in sorted(usage.trades.by_symbol.items())
+    ]
+
+
+def _compare(lines: Sequence[Line], usages: Sequence[SiteUsage]) -> list[Compared]:
+    """What each service of the pipeline comes to on each cloud."""
+    clouds = {usage.cloud for usage in usages if not usage.problem}
+    sums: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
+    for line in lines:
+        sums[line.service, line.cloud, "gross"] += line.gross
+        sums[line.service, line.cloud, "net"] += line.net
+
+    def of(service: str, cloud: str, what: str) -> Decimal | None:
+        return sums[service, cloud, what] if cloud in clouds else None
+
+    def row(service: str) -> Compared:
+        return Compared(
+            service,
+            *(of(service, cloud, what) for cloud in ("aws", "gcp") for what in ("gross", "net")),
+        )
+
+    rows = [row(service) for service in COMPARED]
+    for service, cloud, what in list(sums):
+        if service not in COMPARED:
+            sums["other", cloud, what] += sums[service, cloud, what]
+        sums["total", cloud, what] += sums[service, cloud, what]
+    return [*rows, row("other"), row("total")]
+
+
+def _group_json(group: Group) -> dict[str, Any]:
+    return {
+        "site": group.site,
+        "name": group.name,
+        "gross_usd": plain(group.gross),
+        "net_usd": plain(group.net),
+        "share": plain(group.share, 4),
+        "usd_per_million_trades": plain(group.per_million),
+        "unknown": list(group.unknown),
+    }
+
+
+def _line_json(line: Line) -> dict[str, Any]:
+    price = PRICES[line.cloud, line.meter]
+    return {
+        "site": line.site,
+        "cloud": line.cloud,
+        "service": line.service,
+        "meter": line.meter,
+        "unit": line.unit,
+        "used": plain(line.used, 6),
+        "free_tier_used": plain(line.free, 6),
+        "gross_usd": plain(line.gross) if line.used is not None else None,
+        "net_usd": plain(line.net) if line.used is not None else None,
+        "price_usd": plain(price.usd),
+        "price_per": plain(price.per),
+        "price_date": price.date,
+        "price_source": price.source,
+        "source": line.source,
+        "as_of": line.as_of,
+        "exact": line.exact,
+    }
+
+
+def _site_json(report: Report, usage: SiteUsage) -> dict[str, Any]:
+    bill = report.bills.get(usage.site, "not asked for")
+    return {
+        "cloud": usage.cloud,
+        "region": usage.region,
+        "prices_of": REGIONS[usage.cloud],
+        "embedded": usage.embedded,
+        "measured_from": usage.start,
+        "unknown": usage.problem or None,
+        "net_usd": None if usage.problem else plain(report.net_of(usage.site)),
+        "trades": plain(usage.trades.total, 0),
+        "trades_source": usage.trades.source,
+        "billed": (
+            {"unknown": bill}
+            if isinstance(bill, str)
+            else {
+                "usd": plain(bill.net),
+                "source": bill.source,
+                "scope": bill.scope,
+                "as_of": bill.as_of,
+                "services": {
+                    name: plain(
+                        sum((x.usd + x.credits for x in bill.lines if x.service == name), ZERO)
+                    )
+                    for name in sorted({line.service for line in bill.lines})
+                },
+            }
+        ),
+    }

@@ -1,0 +1,68 @@
+"""``[cost]`` of mcloud.toml.
+
+[cost]
+budget_usd = 20          # a month, all sites together
+free_tier = false        # another project on the account uses it up
+billed = false           # do not ask for the bill; Cost Explorer takes $0.01 for an answer
+billed_hours = 12        # how long such an answer is good for
+gcp_billing_table = "my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
+
+[cost.budgets]           # or by site
+aws = 15
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from mcloud.config import REGIONS, Config, setting
+from mcloud.config.settings import read
+
+_WHERE = ("cost", "budgets")
+
+
+@dataclass(frozen=True)
+class CostSettings:
+    free_tier: bool = setting(True)
+    budget_usd: float | None = setting(None, least=0.01)
+    billed: bool = setting(True)
+    billed_hours: float = setting(6.0, least=1)
+    gcp_billing_table: str | None = setting(None)
+
+
+@dataclass(frozen=True)
+class Money:
+    """The settings, checked."""
+
+    settings: CostSettings = CostSettings()
+    budgets: Mapping[str, Decimal] = field(default_factory=dict)
+    """Dollars a month by site, of this profile."""
+
+    @property
+    def budget(self) -> Decimal | None:
+        """Of all sites together: as given, or the sum of theirs."""
+        if self.settings.budget_usd is not None:
+            return Decimal(str(self.settings.budget_usd))
+        return sum(self.budgets.values(), Decimal(0)) if self.budgets else None
+
+
+def money(config: Config) -> Money:
+    """Read ``[cost]``; ConfigError with its line for what is wrong in it."""
+    document = config.document
+    table = dict(document.values.get("cost", {}))
+    document.check_type(table, ("cost",), "budgets", dict)
+    budgets = table.pop("budgets", {})
+    profiles = document.values.get("profiles", {}).values()
+    # The local profile's are called by their clouds.
+    known = {*REGIONS, *(site for each in profiles for site in each.get("sites", {}))}
+    document.check_keys(budgets, _WHERE, known)
+    for site, value in budgets.items():
+        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+            message = f"{'.'.join(_WHERE)}.{site} must be dollars a month, not {value!r}"
+            raise document.error(_WHERE, site, message)
+    mine = config.sites or REGIONS
+    return Money(
+        read(config, ("cost",), table, CostSettings),
+        {site: Decimal(str(value)) for site, value in budgets.items() if site in mine},
+    )

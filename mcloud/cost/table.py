@@ -1,0 +1,68 @@
+"""A report as CSV, with every meter, and as Markdown."""
+
+import csv
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import StringIO
+
+from mcloud.cost.report import Report
+from mcloud.cost.words import plain, usd
+
+COLUMNS = (
+    *("month", "site", "cloud", "service", "meter", "unit", "used", "free_tier_used"),
+    *("gross_usd", "net_usd", "source", "as_of", "exact"),
+)
+
+
+def as_csv(report: Report) -> str:
+    """A row for every meter; the money of one that is unknown is empty."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for line in report.lines:
+        known = line.used is not None
+        writer.writerow(
+            [
+                *(report.month.name, line.site, line.cloud, line.service, line.meter, line.unit),
+                *(plain(line.used, 6), plain(line.free, 6) if known else None),
+                *(plain(line.gross) if known else None, plain(line.net) if known else None),
+                *(line.source, _stamp(line.as_of), "yes" if line.exact else "no"),
+            ]
+        )
+    return text.getvalue()
+
+
+def as_markdown(report: Report) -> str:
+    """The groups, the clouds side by side, and what is to be known of it all."""
+    groups = [
+        (
+            *(group.site, group.name, usd(group.gross), usd(group.net)),
+            "" if group.share is None else f"{100 * group.share:.0f}%",
+            "unknown" if group.per_million is None else usd(group.per_million),
+        )
+        for group in report.groups
+    ]
+    compared = [
+        (row.service, *("no site" if each is None else usd(each) for each in sums))
+        for row in report.comparison
+        for sums in [(row.aws_gross, row.aws_net, row.gcp_gross, row.gcp_net, row.saving)]
+    ]
+    parts = [
+        f"## Cost of {report.month.name}: {usd(report.net)} (estimate, {_stamp(report.at)})",
+        _table(
+            ("Site", report.by.capitalize(), "List", "Net", "Share", "Per million trades"), groups
+        ),
+        "### By cloud",
+        _table(("Service", "AWS list", "AWS net", "GCP list", "GCP net", "GCP saves"), compared),
+        "\n".join(f"- {note}" for note in report.notes),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,143 @@
+"""What every site used in a month: from its cloud's metrics, or the meters of the embedded one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+
+from mcloud.clouds.ports import Heartbeat, Metered, Site
+from mcloud.config import LOCAL, Config, resources
+from mcloud.cost import embedded
+from mcloud.cost.month import Month
+from mcloud.cost.prices import REGIONS
+from mcloud.deadline import gather
+
+DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
+
+MESSAGES = "messages"
+"""The unpriced meter of messages that reached the function."""
+OWN_READS = "own_metric_reads"
+"""The unpriced meter of what reading the meters took."""
+
+
+@dataclass(frozen=True)
+class Trades:
+    """How many trades a site processed in the month. Never exact: see ``ports.Heartbeat``."""
+
+    by_symbol: Mapping[str, Decimal]
+    messages: Decimal | None
+    source: str
+    """Also why there are none."""
+
+    @property
+    def total(self) -> Decimal | None:
+        """None where it is not known."""
+        return sum(self.by_symbol.values(), Decimal(0)) if self.by_symbol else None
+
+
+@dataclass(frozen=True)
+class SiteUsage:
+    site: str
+    cloud: str
+    region: str
+    start: float
+    """From when on it was measured, seconds since 1970."""
+    metered: tuple[Metered, ...] = ()
+    trades: Trades = field(default_factory=lambda: Trades({}, None, "unknown"))
+    problem: str = ""
+    """Why nothing is known, or empty."""
+    embedded: bool = False
+
+    @property
+    def estimated_region(self) -> bool:
+        """True where the price book has another region than this site."""
+        return self.region != REGIONS[self.cloud]
+
+    def units(self, meter: str) -> Decimal | None:
+        """What a meter counted; None where it is unknown."""
+        found = [each.units for each in self.metered if each.meter == meter]
+        known = [units for units in found if units is not None]
+        return sum(known, Decimal(0)) if known else None
+
+
+def collect(
+    config: Config,
+    sites: Mapping[str, Site],
+    month: Month,
+    now: float,
+    *,
+    deadline: float = DEADLINE,
+) -> list[SiteUsage]:
+    """Ask all sites at once; one that does not answer is there with the reason."""
+    end = month.until(now)
+    regions = {name: each.region for name, each in resources(config).items()}
+    local = embedded.read(config.local, sites, month, now) if config.profile == LOCAL else {}
+    calls: dict[tuple[str, str], Callable[[], object]] = {}
+    for name, site in sites.items():
+        calls[name, "beats"] = partial(_beats, site)
+        if name in local:
+            calls[name, "stored"] = partial(embedded.stored, site, month, local[name][0], now)
+        else:
+            calls[name, "meters"] = partial(_ask, site, month.start, end)
+    answers = gather(calls, deadline)
+    return [
+        _site_usage(
+            SiteUsage(
+                *(name, site.cloud, regions[name]),
+                local[name][0] if name in local else month.start,
+                embedded=name in local,
+            ),
+            [*local[name][1], *_extra(answers[name, "stored"])]
+            if name in local
+            else answers[name, "meters"],
+            answers[name, "beats"],
+        )
+        for name, site in sites.items()
+    ]
+
+
+def trades_of(beats: object, messages: Decimal | None) -> Trades:
+    """The month's trades out of heartbeats, which count since the site was made.
+
+    Where the month's messages are known, they are multiplied by the trades in one; otherwise all
+    that was ever counted is taken, and the source says so.
+    """
+    if isinstance(beats, Exception):
+        return Trades({}, messages, f"unknown: {beats}")
+    assert isinstance(beats, list)
+    known: list[Heartbeat] = [beat for beat in beats if beat.trades]
+    if not known:
+        return Trades({}, messages, "unknown: no heartbeat yet")
+    ever = sum(beat.messages for beat in known)
+    if messages is None or not ever:
+        return Trades(
+            {beat.symbol: Decimal(beat.trades) for beat in known},
+            Decimal(ever) if ever else None,
+            "heartbeats, since the site was made",
+        )
+    return Trades(
+        {beat.symbol: beat.trades * messages / ever for beat in known},
+        messages,
+        "an estimate: the month's messages times the trades in one, by the heartbeats",
+    )
+
+
+def _site_usage(bare: SiteUsage, answer: object, beats: object) -> SiteUsage:
+    if isinstance(answer, Exception):
+        return replace(bare, problem=str(answer) or type(answer).__name__)
+    assert isinstance(answer, list)
+    usage = replace(bare, metered=tuple(answer))
+    return replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
+
+
+def _extra(answer: object) -> list[Metered]:
+    """What is stored is worth knowing, and the rest is no less right without it."""
+    return answer if isinstance(answer, list) else []
+
+
+def _ask(site: Site, start: float, end: float) -> list[Metered]:
+    return site.usage.metered(start, end)
+
+
+def _beats(site: Site) -> list[Heartbeat]:
+    return site.control.heartbeats()

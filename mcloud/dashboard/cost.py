@@ -1,0 +1,187 @@
+"""What the pipeline costs, as something to look at."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from rich.console import Group as Stack
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mcloud.clouds.billing import Bill
+from mcloud.cost.advise import Advice
+from mcloud.cost.forecast import Forecast, Range
+from mcloud.cost.report import Report
+from mcloud.cost.words import percent, usd
+from mcloud.dashboard.duration import duration
+
+BAR = 20  # columns
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def report_view(report: Report, *, compare: bool, details: bool) -> RenderableType:
+    """The groups with their bars; every meter, and the clouds side by side, where wanted."""
+    parts: list[RenderableType] = [_title(report), _groups(report)]
+    if details:
+        parts += [Text(), _lines(report)]
+    if compare:
+        parts += [Text(), comparison(report)]
+    parts += [Text(), *_summary(report), *(Text(f"· {note}", "dim") for note in report.notes)]
+    return Stack(*parts)
+
+
+def comparison(report: Report) -> Table:
+    """What each service comes to on either cloud."""
+    table = _table(
+        ("service", "left"),
+        *((name, "right") for name in ("AWS list", "AWS net", "GCP list", "GCP net", "GCP saves")),
+    )
+    for row in report.comparison:
+        sums = (row.aws_gross, row.aws_net, row.gcp_gross, row.gcp_net, row.saving)
+        style = "bold" if row.service == "total" else ""
+        table.add_row(row.service, *map(_money, sums), style=style)
+    return table
+
+
+def forecast_view(forecast: Forecast) -> RenderableType:
+    table = _table(("", "left"), ("expected", "right"), ("low", "right"), ("high", "right"))
+    for site, each in forecast.sites.items():
+        table.add_row(site, *_range(each))
+    table.add_row("all", *_range(forecast.total), style="bold")
+    words = [Text(f"by the end of {forecast.month.name}; rests on {forecast.rests_on}", "dim")]
+    for (cloud, meter), day in forecast.runs_out.items():
+        words.append(Text(f"the free tier of {cloud} {meter} is used up on {day}", "yellow"))
+    return Stack(table, *words)
+
+
+def advice_view(advice: Sequence[Advice]) -> RenderableType:
+    table = _table(("saves a month", "right"), ("site", "left"), ("what", "left"))
+    for each in advice:
+        words = Text.assemble(each.title, "\n", (each.how, "cyan"), "\n", (each.why, "dim"))
+        table.add_row(f"{'up to ' if each.at_most else ''}{usd(each.saving)}", each.site, words)
+    return table
+
+
+def bar(part: Decimal, whole: Decimal, width: int = BAR) -> str:
+    """A bar of eighths of a column; something that is not 0 shows."""
+    eighths = int(part / whole * width * 8) if whole > 0 else 0
+    if part > 0:
+        eighths = max(1, eighths)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (EIGHTHS[rest] if rest else "")
+
+
+def _title(report: Report) -> Text:
+    tier = "after free tiers" if report.free_tier else "without free tiers"
+    return Text.assemble(
+        (f"{report.month.name}: {usd(report.net)}", "bold"),
+        f" {tier}, {usd(report.gross)} at list price",
+        (" (estimate)", "dim"),
+    )
+
+
+def _groups(report: Report) -> Table:
+    table = _table(
+        ("site", "left"),
+        (report.by, "left"),
+        *((name, "right") for name in ("list", "net", "share", "a million trades")),
+        ("", "left"),
+    )
+    largest = max((group.net for group in report.groups), default=Decimal(0))
+    seen = ""
+    for group in report.groups:
+        missing = Text(f" + unknown: {', '.join(group.unknown)}", "yellow")
+        table.add_row(
+            "" if group.site == seen else group.site,
+            group.name,
+            usd(group.gross),
+            usd(group.net),
+            "" if group.share is None else f"{100 * group.share:.0f}%",
+            "unknown" if group.per_million is None else usd(group.per_million),
+            Text.assemble((bar(group.net, largest), "cyan"), missing if group.unknown else ""),
+        )
+        seen = group.site
+    return table
+
+
+def _lines(report: Report) -> Table:
+    table = _table(
+        ("site", "left"),
+        ("meter", "left"),
+        *((name, "right") for name in ("used", "free", "list", "net")),
+        ("from", "left"),
+    )
+    for line in report.lines:
+        age = report.at - line.as_of
+        source = f"{line.source}{'' if line.exact else ' (estimate)'}"
+        source += f", {duration(age)} old" if age > 60 else ""
+        known = line.used is not None
+        table.add_row(
+            line.site,
+            line.meter,
+            count(line.used) if line.used is not None else "unknown",
+            count(line.free) if known else "",
+            usd(line.gross) if known else "",
+            usd(line.net) if known else "",
+            Text(source, "dim"),
+        )
+    return table
+
+
+def _summary(report: Report) -> list[Text]:
+    words = []
+    for usage in report.usages:
+        trades = usage.trades.total
+        words.append(
+            Text(
+                f"{usage.site}: "
+                + ("trades unknown" if trades is None else f"{trades:,.0f} trades")
+                + f" ({usage.trades.source})"
+            )
+        )
+        bill = report.bills.get(usage.site)
+        if isinstance(bill, Bill):
+            age = duration(report.at - bill.as_of)
+            words.append(Text(f"{usage.site}: billed {usd(bill.net)} ({bill.source}, {age} old)"))
+        elif bill:
+            words.append(Text(f"{usage.site}: billed: unknown: {bill}", "dim"))
+    budget = report.money.budget
+    if budget is not None:
+        used = percent(report.net, budget)
+        text = f"budget: {used:.0f}% of {usd(budget)} used"
+        if report.forecast and not report.forecast.early:
+            text += f", {percent(report.forecast.expected, budget):.0f}% by the end of the month"
+        words.append(Text(text, "bold red" if report.over_budget else ""))
+    for name, each in report.money.budgets.items():
+        used = percent(report.net_of(name), each)
+        words.append(Text(f"budget of {name}: {used:.0f}% of {usd(each)} used"))
+    if report.forecast and report.forecast.early:
+        words.append(Text(f"forecast: too early: {report.forecast.rests_on}", "dim"))
+    elif report.forecast:
+        low, expected, high = map(usd, report.forecast.total)
+        words.append(Text(f"forecast: {expected}, between {low} and {high}"))
+    if report.own_cost:
+        words.append(Text(f"this report took {usd(report.own_cost)} at most", "dim"))
+    return words
+
+
+def count(units: Decimal) -> str:
+    """So many units, for a person."""
+    if units == units.to_integral_value() or units >= 1000:
+        return f"{units:,.0f}"
+    return f"{units:.3g}" if units >= Decimal("0.0001") else f"{units:.1e}"
+
+
+def _money(amount: Decimal | None) -> str:
+    return "no site" if amount is None else usd(amount)
+
+
+def _range(each: Range) -> tuple[str, str, str]:
+    return usd(each.expected), usd(each.low), usd(each.high)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, justify in columns:
+        table.add_column(name, justify="right" if justify == "right" else "left")
+    return table

@@ -1,0 +1,82 @@
+"""What requests to AWS are billed as."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+SQS_CHUNK = 64 * 1024
+"""Bytes of payload that one billed request may have: https://aws.amazon.com/sqs/pricing/"""
+READ_UNIT, WRITE_UNIT = 4096, 1024  # bytes: https://aws.amazon.com/dynamodb/pricing/on-demand/
+
+# A quote inside a message is written \", so that this is the request's own member.
+_QUEUE_URL = re.compile(rb'"QueueUrl"\s*:\s*"[^"]*?([^"/]+)"')
+# What makes a GET of a bucket a listing, or comes along with one.
+_LISTING = {
+    "list-type", "prefix", "delimiter", "marker", "max-keys", "encoding-type", "start-after",
+    "continuation-token", "fetch-owner", "versions", "uploads", "key-marker", "version-id-marker",
+    "upload-id-marker", "max-uploads", "x-id",
+}  # fmt: skip
+
+
+def sqs_requests(asked: bytes, answered: bytes) -> int:
+    """Billed requests of one: one for each 64 KiB of messages, either way."""
+    # In JSON a message is longer than by itself, so that a short request needs no closer look.
+    sizes = [
+        _messages_size(text) if len(text) > SQS_CHUNK else len(text) for text in (asked, answered)
+    ]
+    return max(1, -(-max(sizes) // SQS_CHUNK))
+
+
+def sqs_queue(asked: bytes) -> str:
+    """The name of the queue that a request is about; "" where it names none."""
+    found = _QUEUE_URL.search(asked)
+    return found[1].decode() if found else ""
+
+
+def message_size(body: str, attributes: Mapping[str, Mapping[str, Any]]) -> int:
+    """Bytes of a message as SQS counts them: body, and name, type and value of its attributes."""
+    size = len(body.encode())
+    for name, value in attributes.items():
+        size += len(name.encode()) + len(value.get("DataType", "").encode())
+        size += len(str(value.get("StringValue", "")).encode())
+        size += len(value.get("BinaryValue", "")) * 3 // 4  # base64
+    return size
+
+
+def s3_request(method: str, path: str, query: Mapping[str, object]) -> tuple[str | None, str]:
+    """The meter of a request, None where it is free, and the bucket.
+
+    https://aws.amazon.com/s3/pricing/: PUT, COPY, POST and LIST cost alike; DELETE is free.
+    """
+    bucket, _, key = path.lstrip("/").partition("/")
+    if method == "DELETE" or (method == "POST" and "delete" in query):
+        return None, bucket
+    if method in ("PUT", "POST"):
+        return "s3_puts", bucket
+    is_list = method == "GET" and not key and set(query) <= _LISTING
+    return ("s3_puts" if is_list else "s3_gets"), bucket
+
+
+def read_halves(size: int, *, consistent: bool) -> int:
+    """Half read units of some bytes: one for each 4 KB, or two where the read is consistent."""
+    return max(1, -(-size // READ_UNIT)) * (2 if consistent else 1)
+
+
+def write_units(size: int) -> int:
+    """Write units of an item of some bytes, the larger of what it was and what it becomes."""
+    return max(1, -(-size // WRITE_UNIT))
+
+
+def _messages_size(text: bytes) -> int:
+    document = json.loads(text)
+    if "MessageBody" in document:
+        entries = [document]
+    else:
+        entries = document.get("Entries") or document.get("Messages") or []
+    return sum(
+        message_size(
+            each.get("MessageBody", each.get("Body", "")), each.get("MessageAttributes", {})
+        )
+        for each in entries
+    )

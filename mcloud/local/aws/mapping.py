@@ -1,0 +1,126 @@
+"""The mapping from SQS to Lambda, which ministack keeps inside itself.
+
+No request of it passes the door, so that it is held up here: while the queue or the function of the
+site is out, nothing is received. Messages wait in the queue; none is a dead letter because of it.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import lambda_svc, sqs
+
+from mcloud.local.aws.metrics import Metrics
+from mcloud.local.meter import Meter
+from mcloud.local.outage import SLOW, Outages
+
+FIRST_PAUSE, LONG_PAUSE = 1.0, 16.0
+"""Seconds for which a mapping rests after a call that failed, and after the next ones in a row.
+
+Lambda backs off as well when a function fails again and again, by giving the mapping fewer pollers:
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html. Messages that nobody
+receives come no nearer to the dead-letter queue. ministack alone rests for a second, and would have
+used up the deliveries of a good message in the first half minute of an outage of the store.
+"""
+LONGEST_RETURN = 4.0
+"""Seconds after which a message that the function named in its answer is received again; it begins
+with one, and doubles. On AWS it would be the queue's visibility timeout, which is minutes."""
+
+_batch = threading.local()
+"""In a thread that works on a batch of a queue: ``running``, and whether the call ``failed``."""
+
+
+def install(outages: Outages, metrics: Metrics, meter: Meter) -> None:
+    """Have ministack's poller ask us first, and tell us of its calls."""
+    lambda_svc._poll_sqs = _held_up(lambda_svc._poll_sqs, outages)
+    lambda_svc._run_sqs_batch = _returning(_slowed(lambda_svc._run_sqs_batch, outages))
+    lambda_svc._execute_function = _observed(lambda_svc._execute_function, metrics, meter)
+
+
+def _held_up(poll: Callable[[], bool], outages: Outages) -> Callable[[], bool]:
+    def poll_unless_out() -> bool:
+        for service in ("queue", "function"):
+            outage = outages.on(service)
+            if outage is None:
+                continue
+            if outage.how in ("refuse", "hang"):
+                return False
+            if outage.how == "throttle" and outages.throttles(f"mapping of the {service}"):
+                return False
+            if outage.how == "slow" and service == "queue":
+                time.sleep(SLOW)
+        return poll()
+
+    return poll_unless_out
+
+
+def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
+    """A slow function takes longer; this is a thread of the batch alone."""
+
+    def run_slowly(*arguments: Any) -> None:
+        outage = outages.on("function")
+        if outage is not None and outage.how == "slow":
+            time.sleep(SLOW)
+        run(*arguments)
+
+    return run_slowly
+
+
+def _returning(run: Callable[..., None]) -> Callable[..., None]:
+    """Have messages that the function could not process come back soon."""
+
+    def run_and_return(
+        mapping: Any, function: Any, event: Any, batch: list[dict[str, Any]], *where: Any
+    ) -> None:
+        handles = [each["receipt_handle"] for each in batch]
+        _batch.running, _batch.failed = True, False
+        try:
+            run(mapping, function, event, batch, *where)
+        finally:
+            _batch.running = False
+        if _batch.failed:
+            return
+        with sqs._queues_lock:
+            # Those that were processed are no longer in the queue: to them it makes no difference.
+            for message, handle in zip(batch, handles, strict=True):
+                if message["receipt_handle"] == handle:
+                    rest = min(2.0 ** (message["receive_count"] - 1), LONGEST_RETURN)
+                    message["visible_at"] = min(message["visible_at"], time.time() + rest)
+
+    return run_and_return
+
+
+def _observed(execute: Callable[..., Any], metrics: Metrics, meter: Meter) -> Callable[..., Any]:
+    """Count a call, and set how long the mapping will rest if one for a queue failed."""
+    lock = threading.Lock()
+    rounds = 0
+    failed_at = 0.0
+
+    def execute_and_look(function: dict[str, Any], event: Any) -> Any:
+        nonlocal rounds, failed_at
+        begun = time.monotonic()
+        result = execute(function, event)
+        seconds, throttled = time.monotonic() - begun, bool(result.get("throttle"))
+        config = function.get("config") or function
+        name = config["FunctionName"]
+        if not throttled:
+            meter.add("lambda_requests", name)
+            # Billed by the millisecond begun: https://aws.amazon.com/lambda/pricing/
+            meter.add("lambda_mib_ms", name, math.ceil(seconds * 1000) * config["MemorySize"])
+        if not getattr(_batch, "running", False):
+            return result
+        _batch.failed = bool(result.get("error"))
+        metrics.called(name, seconds, error=_batch.failed, throttled=throttled)
+        with lock:
+            if not _batch.failed:
+                rounds = 0
+            elif begun >= failed_at:
+                # Not one of several that were under way at once: those fail for one reason.
+                rounds += 1
+                failed_at = time.monotonic()
+            lambda_svc._ESM_BACKOFF_SECONDS = FIRST_PAUSE if rounds < 2 else LONG_PAUSE
+        return result
+
+    return execute_and_look

@@ -1,0 +1,133 @@
+"""What requests to Google Cloud are billed as."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+from urllib.parse import unquote
+
+Billed = Iterable[tuple[str, str, int]]
+"""Meter, resource and units."""
+
+PUBSUB_MINIMUM: Final = 1000
+"""Bytes of a publish, push or pull request, however small: https://cloud.google.com/pubsub/pricing"""
+INDEX_ENTRIES: Final = 1000
+"""That an aggregation reads for the price of one document: https://cloud.google.com/firestore/pricing"""
+TICK: Final = 0.1  # seconds, begun, of an instance's time: https://cloud.google.com/run/pricing
+FUNCTION_VCPU, FUNCTION_MIB = 1, 512
+"""Of an instance, as ``terraform/gcp`` deploys it by itself."""
+
+
+def call(service: str, method: str, request: Any, answer: Any) -> Billed:
+    """What one answer to a gRPC call costs; a stream has many."""
+    if service == "google.pubsub.v1.Publisher" and method == "Publish":
+        size = sum(map(message_bytes, request.messages))
+        yield "pubsub_bytes", _last(request.topic), max(PUBSUB_MINIMUM, size)
+    elif method in ("Pull", "StreamingPull"):
+        size = sum(message_bytes(each.message) for each in answer.received_messages)
+        # A stream's first request is not at hand here.
+        name = _last(getattr(request, "subscription", ""))
+        yield "pubsub_bytes", name, max(PUBSUB_MINIMUM, size)
+    elif service == "google.firestore.v1.Firestore":
+        yield from _firestore(method, request, answer)
+    elif method == "ListTimeSeries":
+        yield "monitoring_series", "", len(answer.time_series)
+
+
+def message_bytes(message: Any) -> int:
+    """A message as Pub/Sub counts it: data, attributes, ordering key, id, and 20 for its time."""
+    attributes = sum(len(k.encode()) + len(v.encode()) for k, v in message.attributes.items())
+    return len(message.data) + attributes + len(message.ordering_key) + len(message.message_id) + 20
+
+
+def storage(method: str, target: str) -> tuple[str | None, str]:
+    """The class of a request to Cloud Storage, None where it is free, and the bucket.
+
+    https://cloud.google.com/storage/pricing#operations-by-class
+    """
+    path, _, query = target.partition("?")
+    parts = path.lstrip("/").split("/")
+    if parts[0] in ("upload", "download", "batch"):
+        parts = parts[1:]
+    if parts[:2] != ["storage", "v1"]:
+        # The XML API's /bucket/object; what is not of Cloud Storage begins with an underscore.
+        bucket = "" if parts[0].startswith("_") else parts[0]
+        return ("gcs_class_b" if bucket and method in ("GET", "HEAD") else None), unquote(bucket)
+    bucket = unquote(parts[3]) if len(parts) > 3 else ""
+    if method == "DELETE" or (method == "PUT" and "upload_id=" in query):
+        return None, bucket  # the upload was counted when it began
+    if method in ("GET", "HEAD"):
+        is_listing = parts[2:3] == ["b"] and len(parts) in (3, 5)
+        return ("gcs_class_a" if is_listing else "gcs_class_b"), bucket
+    return "gcs_class_a", bucket
+
+
+class InstanceTime:
+    """The time for which an instance is busy with one request or more, as Cloud Run bills it."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._began = 0.0
+        self._billed_until = 0.0
+
+    def begin(self, now: float) -> None:
+        if not self._requests:
+            self._began = max(now, self._billed_until)
+        self._requests += 1
+
+    def end(self, now: float) -> int:
+        """Milliseconds to be billed now that a request has ended."""
+        self._requests -= 1
+        if self._requests or now <= self._began:
+            return 0
+        ticks = math.ceil(round((now - self._began) / TICK, 6))
+        self._billed_until = self._began + ticks * TICK
+        return round(ticks * TICK * 1000)
+
+
+def _firestore(method: str, request: Any, answer: Any) -> Iterator[tuple[str, str, int]]:
+    """https://cloud.google.com/firestore/pricing: also a document that is not there is a read."""
+    if method == "BatchGetDocuments":
+        name = answer.missing or answer.found.name
+        if name:  # else the answer only says which transaction has begun
+            yield "firestore_reads", _collection(name), 1
+    elif method == "GetDocument":
+        yield "firestore_reads", _collection(answer.name), 1
+    elif method == "RunQuery":
+        if answer.document.name or answer.done:  # a query that finds nothing is a read as well
+            yield "firestore_reads", _queried(request), 1
+    elif method == "RunAggregationQuery":
+        counts = [each.integer_value for each in answer.result.aggregate_fields.values()]
+        entries = max(counts, default=0)
+        yield "firestore_reads", _queried(request), max(1, -(-entries // INDEX_ENTRIES))
+    elif method == "ListDocuments":
+        yield "firestore_reads", request.collection_id, max(1, len(answer.documents))
+    elif method == "ListCollectionIds":
+        yield "firestore_reads", "", 1
+    elif method in ("Commit", "BatchWrite"):
+        codes = [each.code for each in answer.status] if method == "BatchWrite" else ()
+        for number, write in enumerate(request.writes):
+            if codes and codes[number]:
+                continue  # refused, and so not written
+            if write.delete:
+                yield "firestore_deletes", _collection(write.delete), 1
+            else:
+                name = write.update.name or write.transform.document
+                yield "firestore_writes", _collection(name), 1
+
+
+def _queried(request: Any) -> str:
+    query = (
+        request.structured_query
+        if hasattr(request, "structured_query")
+        else request.structured_aggregation_query.structured_query
+    )
+    sources = query.from_
+    return sources[0].collection_id if sources else ""
+
+
+def _collection(document: str) -> str:
+    return document.split("/")[-2]
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]

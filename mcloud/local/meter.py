@@ -1,0 +1,137 @@
+"""What the embedded clouds were asked to do, counted as the real ones bill it.
+
+The processes that serve count, each for its site, and write once a second; the counts live and go
+with the data of the clouds. Names are those of ``mcloud.cost.prices``. Requests that an outage
+refused are not among them.
+"""
+
+import json
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+SITES = ("aws", "gcp")
+SAVE_SECONDS = 1.0
+
+Count = Decimal | int
+
+# Counted in whole units of the left one, read in units of the right one, of which one is so many.
+_UNITS = {
+    "lambda_mib_ms": ("lambda_gb_s", 1024 * 1000),
+    "dynamodb_half_reads": ("dynamodb_reads", 2),
+    "function_vcpu_ms": ("function_vcpu_s", 1000),
+    "function_mib_ms": ("function_gib_s", 1024 * 1000),
+}
+
+
+def read(home: Path, month: str | None = None) -> dict[str, dict[str, Count]]:
+    """Counts by site and meter, since the first ``up`` of the data or in one month (``2026-11``).
+
+    Without embedded clouds, or before anything was asked of them, a site has no meters.
+    """
+    return {
+        site: {meter: sum(split.values(), 0) for meter, split in meters.items()}
+        for site, meters in read_split(home, month).items()
+    }
+
+
+def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict[str, Count]]]:
+    """The same by resource: a queue, table, bucket, topic or function; "" where there is none."""
+    found: dict[str, dict[str, dict[str, Count]]] = {}
+    for site in SITES:
+        meters: dict[str, dict[str, Count]] = defaultdict(dict)
+        for name, saved in _load(_path(home, site))["months"].items():
+            if month not in (None, name):
+                continue
+            for raw, split in saved.items():
+                meter, unit = _UNITS.get(raw, (raw, 1))
+                for resource, amount in split.items():
+                    count = amount if unit == 1 else Decimal(amount) / unit
+                    meters[meter][resource] = meters[meter].get(resource, 0) + count
+        found[site] = dict(meters)
+    return found
+
+
+def since(home: Path, site: str) -> float | None:
+    """When counting began, in seconds since the epoch; None where nothing has been counted."""
+    began: float | None = _load(_path(home, site))["since"]
+    return began
+
+
+class Meter:
+    """The counts of one site, in the process that serves it; any thread may add."""
+
+    def __init__(self, home: Path, site: str, clock: Callable[[], float] = time.time) -> None:
+        self._path = _path(home, site)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._saving = threading.Lock()
+        saved = _load(self._path)
+        self._since = saved["since"] or clock()
+        self._months: dict[str, dict[str, dict[str, int]]] = saved["months"]
+        self._saved_changes = 0
+        self._changes = 0
+        self._month = ""
+        self._month_ends = 0.0
+
+    def add(self, meter: str, resource: str, amount: int = 1) -> None:
+        """Count some units, whole ones, of a resource."""
+        with self._lock:
+            meters = self._months.setdefault(self._now(), {})
+            split = meters.setdefault(meter, {})
+            split[resource] = split.get(resource, 0) + amount
+            self._changes += 1
+
+    def total(self, meter: str) -> dict[str, int]:
+        """What was counted of a meter in all, by resource."""
+        totals: dict[str, int] = defaultdict(int)
+        with self._lock:
+            for meters in self._months.values():
+                for resource, amount in meters.get(meter, {}).items():
+                    totals[resource] += amount
+        return totals
+
+    def save(self) -> None:
+        """Write the counts, if there are new ones."""
+        with self._saving:
+            with self._lock:
+                if self._changes == self._saved_changes:
+                    return
+                text = json.dumps({"since": self._since, "months": self._months})
+                changes = self._changes
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_suffix(".part")
+            fresh.write_text(text)
+            os.replace(fresh, self._path)
+            self._saved_changes = changes
+
+    def save_forever(self) -> None:
+        """Write once a second; for a thread of its own."""
+        while True:
+            time.sleep(SAVE_SECONDS)
+            self.save()
+
+    def _now(self) -> str:
+        """The month by UTC, as both clouds bill."""
+        now = self._clock()
+        if now >= self._month_ends:
+            self._month = time.strftime("%Y-%m", time.gmtime(now))
+            self._month_ends = (now // 3600 + 1) * 3600  # no month ends within an hour
+        return self._month
+
+
+def _path(home: Path, site: str) -> Path:
+    return home / "data" / "meters" / f"{site}.json"
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        saved: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {"since": None, "months": {}}
+    return saved

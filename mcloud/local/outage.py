@@ -1,0 +1,176 @@
+"""Faults on demand: a site of the embedded clouds, or one service of it, that does not serve.
+
+What is out stands in one small file in the clouds' folder. The processes that serve look at it
+with each request, so that whatever begins an outage may end, or be killed, without changing when
+that is over. What it holds up is held up inside them: the site's own function suffers as its users
+do.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mcloud import files
+from mcloud.clouds.ports import SERVICES
+from mcloud.errors import LocalError
+from mcloud.lock import Lock
+
+HOWS = ("refuse", "hang", "slow", "throttle")
+SLOW = 2.0  # seconds that a slow service adds to a call
+THROTTLED = 3
+"""Requests in a row that a throttled service refuses, and then lets through: as many as that hit a
+client in earnest, and fewer than the attempts of one that tries again."""
+
+
+@dataclass(frozen=True)
+class Outage:
+    site: str
+    service: str | None
+    """One of ``SERVICES``; None is the whole site, what is no service of ours included."""
+    how: str
+    since: float
+    """Seconds since the epoch, as ``until``."""
+    until: float | None
+    """When it ends by itself; None where it has to be ended."""
+
+    def covers(self, service: str | None) -> bool:
+        return self.service is None or self.service == service
+
+    def seconds_left(self, now: float) -> float | None:
+        return None if self.until is None else max(0.0, self.until - now)
+
+
+def begin(
+    folder: Path,
+    site: str,
+    service: str | None,
+    how: str,
+    seconds: float | None,
+    clock: Callable[[], float] = time.time,
+) -> Outage:
+    """Begin an outage, in place of the one that the same site and service may have already.
+
+    Args:
+        folder: The home folder of the embedded clouds.
+        seconds: How long it lasts; None until ``end``.
+
+    Raises:
+        LocalError: the folder is not there, or others write to it all the time.
+    """
+    if how not in HOWS or (service is not None and service not in SERVICES):
+        raise ValueError(f"no outage {how!r} of {service!r}")
+    now = clock()
+    outage = Outage(site, service, how, now, None if seconds is None else now + seconds)
+    with _locked(folder):
+        others = [
+            each
+            for each in _read(_path(folder), now)
+            if (each.site, each.service) != (site, service)
+        ]
+        _write(folder, [*others, outage])
+    return outage
+
+
+def end(
+    folder: Path, site: str | None = None, clock: Callable[[], float] = time.time
+) -> list[Outage]:
+    """End the outages of a site, or all; returns those that it ended."""
+    with _locked(folder):
+        there = _read(_path(folder), clock())
+        ended = [each for each in there if site in (None, each.site)]
+        _write(folder, [each for each in there if each not in ended])
+    return ended
+
+
+def active(folder: Path, clock: Callable[[], float] = time.time) -> list[Outage]:
+    """What is out now, in the order in which it began."""
+    return _read(_path(folder), clock())
+
+
+class Outages:
+    """What is out on one site, for a process that serves it; cheap enough for every request."""
+
+    def __init__(self, folder: Path, site: str, clock: Callable[[], float] = time.time) -> None:
+        self._path = _path(folder)
+        self._site = site
+        self._clock = clock
+        self._stamp: tuple[int, int] | None = None
+        self._outages: list[Outage] = []
+        self._requests: Counter[str | None] = Counter()
+
+    def on(self, service: str | None) -> Outage | None:
+        """What is wrong with a service now; None also stands for what is no service of ours.
+
+        Of two outages the one of the service alone counts, for it says more.
+        """
+        self._look()
+        if not self._outages:
+            return None
+        now = self._clock()
+        found = [
+            each
+            for each in self._outages
+            if each.covers(service) and (each.until is None or now < each.until)
+        ]
+        return max(found, key=lambda each: each.service is not None, default=None)
+
+    def stops(self, service: str) -> bool:
+        """True while a service neither takes nor gives anything."""
+        outage = self.on(service)
+        return outage is not None and outage.how in ("refuse", "hang")
+
+    def throttles(self, service: str | None) -> bool:
+        """Whether this request is one too many for a throttled service; by count, not by chance."""
+        self._requests[service] += 1
+        return (self._requests[service] - 1) // THROTTLED % 2 == 0
+
+    def _look(self) -> None:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            self._stamp, self._outages = None, []
+            return
+        # A file that replaces another has an inode of its own, also within one tick of the clock.
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._stamp:
+            self._outages = [
+                each for each in _read(self._path, self._clock()) if each.site == self._site
+            ]
+            self._stamp = stamp
+
+
+def _path(folder: Path) -> Path:
+    return folder / "outages.json"
+
+
+def _read(path: Path, now: float) -> list[Outage]:
+    try:
+        rows = json.loads(path.read_text())
+    except FileNotFoundError:
+        return []
+    outages = [Outage(**row) for row in rows]
+    return [each for each in outages if each.until is None or now < each.until]
+
+
+def _write(folder: Path, outages: list[Outage]) -> None:
+    path = _path(folder)
+    if outages:
+        files.write(path, json.dumps([asdict(each) for each in outages]))
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time."""
+    if not folder.is_dir():
+        raise LocalError("there are no embedded clouds here", remedy="run `mcloud local up`")
+    with Lock(folder / "outages.lock").held() as mine:
+        if not mine:
+            raise LocalError("another command changes the outages", remedy="try again")
+        yield

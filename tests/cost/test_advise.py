@@ -1,0 +1,172 @@
+"""Advice: what it says to a wasteful site, and nothing to a thrifty one."""
+
+from decimal import Decimal
+
+import pytest
+
+from mcloud.cost.advise import BATCH, LEAST, Advice, advise
+from mcloud.cost.usage import SiteUsage
+
+from .usages import MONTH, NOW, daily, metered, usage
+
+THRIFTY = usage(
+    "aws",
+    {"sqs_requests": 3_000, "lambda_requests": 1_000, "s3_puts": 1_000, "messages": 1_000},
+    trades={"BTCUSDT": 1_000_000},
+    messages=1_000,
+)
+
+
+def said(*usages: SiteUsage, **options: object) -> dict[str, Advice]:
+    found = advise(usages, MONTH, NOW, profile="prod", **options)  # type: ignore[arg-type]
+    assert found == sorted(found, key=lambda each: -each.saving)
+    assert all(each.saving >= LEAST for each in found)
+    return {f"{each.site} {each.how.split()[0]} {each.title}": each for each in found}
+
+
+def only(*usages: SiteUsage, title: str) -> Advice:
+    (found,) = [each for name, each in said(*usages).items() if title in name]
+    return found
+
+
+def test_a_thrifty_site_hears_nothing() -> None:
+    assert said(THRIFTY) == {}
+    assert said(usage("aws", {}), usage("gcp", {})) == {}
+    assert said(usage("aws", {}, problem="away")) == {}
+
+
+def test_messages_of_few_trades_are_to_wait() -> None:
+    """30 million messages a month of ten trades; the PUTs alone are $150."""
+    packed = usage(
+        "aws",
+        {"messages": 15_000_000, "s3_puts": 15_000_000, "sqs_requests": 45_000_000},
+        trades={"BTCUSDT": 150_000_000},
+        messages=15_000_000,
+    )
+    found = said(packed)
+    for linger in (2, 5, 10):
+        (each,) = [x for name, x in found.items() if f"wait {linger} s" in name]
+        assert each.how == f"mcloud produce --linger {linger}"
+        fewer = 30_000_000 * (1 - Decimal(1) / linger)
+        # PUTs and SQS requests, three a message, past the free million.
+        by_hand = fewer * Decimal("5e-6") + fewer * 3 * Decimal("0.4e-6")
+        assert each.saving == pytest.approx(by_hand)
+        assert each.at_most
+
+
+def test_full_messages_are_not() -> None:
+    full = usage(
+        "aws",
+        {"messages": 15_000_000, "s3_puts": 15_000_000},
+        trades={"BTCUSDT": 15_000_000 * BATCH},
+        messages=15_000_000,
+    )
+    assert not any("wait" in name for name in said(full))
+
+
+def test_memory_that_only_waits() -> None:
+    """3.2 million GB-s a month, of which 400,000 are free; half of it is too much."""
+    busy = usage(
+        "aws",
+        {
+            "lambda_gb_s": 1_600_000,
+            "lambda_requests": 16_000_000,
+            "function_seconds": 3_200_000,
+            "function_memory_mb": 512,
+        },
+    )
+    each = only(busy, title="256 MB")
+    assert each.saving == 1_600_000 * Decimal("0.0000133334")
+    assert "[profiles.prod.sites.aws.variables] function_memory = 256" in each.how
+    assert "a call takes 200 ms" in each.why
+    small = usage("aws", {"lambda_gb_s": 1_600_000, "function_memory_mb": 256})
+    assert not any("MB" in name for name in said(small))
+
+
+def test_logs_that_nobody_reads() -> None:
+    logs = usage("aws", {"log_gib_months": 50, "log_retention_days": 30})
+    each = only(logs, title="keep logs")
+    # 100 GiB-months, 5 free; 7 of 30 days leave 23.3.
+    assert each.saving == pytest.approx(Decimal(100 * 23) / 30 * Decimal("0.03"))
+
+
+def test_old_trades_in_the_dearest_class() -> None:
+    """3,000 GiB that do not grow, all the month."""
+    old = usage(
+        "aws",
+        {"stored_objects": 1_000_000},
+        more=(daily("s3_gib_months", [100] * 15),),
+    )
+    each = only(old, title="colder class")
+    assert each.saving == 3_000 * Decimal("0.019")
+    tiny = usage(
+        "aws",
+        {"stored_objects": 10**9},
+        more=(daily("s3_gib_months", [100] * 15),),
+    )
+    assert only(tiny, title="larger objects").why.startswith("S3 leaves objects below 128 KiB")
+    young = usage("aws", {}, more=(daily("s3_gib_months", [n * 7 for n in range(15)]),))
+    assert not any("colder" in name for name in said(young))
+
+
+def test_even_writes_are_cheaper_by_the_hour() -> None:
+    """100 a second: $162 by the request; 200 units, of which 25 are free, $83 by the hour."""
+    even = usage("aws", {}, more=(daily("dynamodb_writes", [8_640_000] * 15),))
+    each = only(even, title="provision")
+    by_request = 30 * 8_640_000 * Decimal("0.625e-6")
+    by_hour = (200 - 25) * 730 * Decimal("0.00065")
+    assert each.saving == pytest.approx(by_request - by_hour)
+    assert "candles_capacity = { write = 200, read = 1 }" in each.how
+    # One busy day in fifteen: room for it all the time costs more.
+    burst = usage("aws", {}, more=(daily("dynamodb_writes", [86_400] * 14 + [86_400_000]),))
+    assert not any("provision" in name for name in said(burst))
+
+
+def test_what_runs_every_day_may_be_promised() -> None:
+    steady = usage("aws", {}, more=(daily("lambda_gb_s", [1_000_000] * 15),))
+    each = only(steady, title="commit")
+    assert each.saving == pytest.approx(
+        (30_000_000 - 400_000) * Decimal("0.0000133334") * Decimal("0.12")
+    )
+    now_and_then = usage("aws", {}, more=(daily("lambda_gb_s", [0, 2_000_000] * 8),))
+    assert not any("commit" in name for name in said(now_and_then))
+
+
+def test_two_sites_where_one_would_do() -> None:
+    counts = {"messages": 1_000_000, "s3_puts": 1_000_000, "gcs_class_a": 1_000_000}
+    given = {"trades": {"BTCUSDT": 900_000_000}, "messages": 1_000_000}
+    aws, gcp = (
+        usage(site, counts | {extra: units}, **given)  # type: ignore[arg-type]
+        for site, extra, units in (
+            ("aws", "dynamodb_writes", 2_000_000),
+            ("gcp", "pubsub_bytes", 18 * 10**9),
+        )
+    )
+    each = only(aws, gcp, title="only")
+    assert each.site == "gcp"
+    assert each.how.startswith("mcloud failover gcp")
+    # Of AWS, for two million messages: the PUTs and four million write units.
+    assert each.saving == pytest.approx(10 + Decimal("2.5"))
+    assert not any("only" in name for name in said(aws))
+
+
+def test_the_local_profile_has_no_variables() -> None:
+    busy = usage("aws", {"lambda_gb_s": 1_600_000, "function_memory_mb": 512})
+    found = advise([busy], MONTH, NOW, profile="local")
+    assert found[0].how.startswith("[profiles.PROFILE.sites.aws.variables]")
+
+
+def test_without_free_tiers_there_is_more_to_save() -> None:
+    little = usage("aws", {"lambda_gb_s": 100_000, "function_memory_mb": 512})
+    assert said(little) == {}
+    assert len(said(little, free_tier=False)) == 1
+
+
+def test_advice_as_json() -> None:
+    (each,) = advise(
+        [usage("aws", {}, more=(metered("log_gib_months", 50), metered("log_retention_days", 30)))],
+        MONTH,
+        NOW,
+        profile="prod",
+    )
+    assert each.to_json()["saving_usd_a_month"] == "2.3"

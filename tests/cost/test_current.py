@@ -1,0 +1,117 @@
+"""The figure for those who ask often: cheap, and honest about what it does not know."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcloud.config import Config, load
+from mcloud.cost.current import FRESH, CostFigure, current, per_hour
+from mcloud.cost.usage import SiteUsage
+
+from .usages import MONTH, NOW, usage
+
+
+class Clouds:
+    """A site that has written ``units`` by the time it is asked, on a clock of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "mcloud.toml").write_text(
+            "[cost]\nbudget_usd = 20\n[profiles.prod.sites.aws]\ncloud = 'aws'\n"
+        )
+        self.config = load("prod", folder, {})
+        self.now = NOW
+        self.units: int | None = 1_000_000
+        self.asked = 0
+
+    def look(self) -> CostFigure:
+        sites: Any = {"aws": None}
+        return current(self.config, sites, clock=lambda: self.now, ask=self.ask)
+
+    def ask(self, config: Config, sites: Mapping[str, Any], *_: object) -> Sequence[SiteUsage]:
+        self.asked += 1
+        if self.units is None:
+            return [usage("aws", {}, problem="away")]
+        return [usage("aws", {"dynamodb_writes": self.units})]
+
+
+@pytest.fixture
+def clouds(tmp_path: Path) -> Clouds:
+    return Clouds(tmp_path)
+
+
+def test_the_month_so_far(clouds: Clouds) -> None:
+    assert clouds.look() == CostFigure(
+        month_to_date=Decimal("0.625"),
+        per_hour_now=None,
+        expected=Decimal("1.25"),
+        budget=Decimal(20),
+        as_of=NOW,
+        source="an estimate from metered usage at list prices",
+        by_site={"aws": Decimal("0.625")},
+    )
+
+
+def test_the_meters_are_read_every_ten_minutes(clouds: Clouds) -> None:
+    clouds.look()
+    clouds.now += FRESH - 1
+    clouds.units = 2_000_000
+    assert (clouds.look().month_to_date, clouds.asked) == (Decimal("0.625"), 1)
+    clouds.now += 1
+    figure = clouds.look()
+    assert (figure.month_to_date, clouds.asked) == (Decimal("1.25"), 2)
+    # 0.625 in ten minutes
+    assert figure.per_hour_now == Decimal("3.75")
+
+
+def test_by_the_hour_is_by_the_last_hour(clouds: Clouds) -> None:
+    for _ in range(12):
+        figure = clouds.look()
+        clouds.now += FRESH
+        clouds.units = (clouds.units or 0) + 1_000
+    assert figure.per_hour_now == 6_000 * Decimal("0.625e-6")
+
+
+def test_a_site_that_is_away_makes_it_unknown_and_not_less(clouds: Clouds) -> None:
+    clouds.look()
+    clouds.now += FRESH
+    clouds.units = None
+    figure = clouds.look()
+    assert (figure.month_to_date, figure.expected) == (None, None)
+    assert figure.source == "unknown: aws: away"
+    clouds.now += FRESH
+    clouds.units = 1_000_000
+    assert clouds.look().month_to_date == Decimal("0.625")
+
+
+def test_a_new_month_begins_at_its_beginning(clouds: Clouds) -> None:
+    clouds.look()
+    clouds.now = MONTH.end + 1
+    clouds.units = 0
+    figure = clouds.look()
+    assert (clouds.asked, figure.month_to_date, figure.per_hour_now) == (2, 0, None)
+
+
+def test_what_is_damaged_is_made_again(clouds: Clouds) -> None:
+    clouds.look()
+    path = clouds.config.state / "cost" / "prod" / "current.json"
+    for damaged in ("", "[]", '{"month": "2026-11", "sites": ["aws"], "samples": [[1]]}'):
+        path.write_text(damaged)
+        assert clouds.look().month_to_date == Decimal("0.625")
+    assert clouds.asked == 4
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate"),
+    [
+        ([], None),
+        ([(0, 1)], None),
+        ([(0, 1), (30, 2)], None),
+        ([(0, 2), (3600, 1)], None),
+        ([(0, 1), (1800, 9), (3600, 2)], 1),
+    ],
+)
+def test_rates(samples: list[tuple[float, int]], rate: int | None) -> None:
+    assert per_hour([(at, Decimal(cost)) for at, cost in samples]) == rate
