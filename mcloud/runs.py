@@ -21,7 +21,12 @@ from typing import IO, Any
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 
-KINDS = {"producers": "producer", "replicators": "replicator", "alerts": "watcher"}
+KINDS = {
+    "producers": "producer",
+    "replicators": "replicator",
+    "guards": "guard",
+    "alerts": "watcher",
+}
 """Folders, each with what a run in it is called."""
 
 LOG_BYTES, LOG_FILES = 5_000_000, 3
@@ -37,7 +42,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``producer``, ``replicator`` or ``watcher``."""
+        """``producer``, ``replicator``, ``guard`` or ``watcher``."""
         return KINDS[self.folder.parent.name]
 
     @property

@@ -219,8 +219,10 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
     unknown = ""
     for name, site in sites.items():
         beats = site.get("heartbeats", {})
-        if "unknown" in beats:
-            unknown = unknown or f"heartbeats of {name}: {beats['unknown']}"
+        # The last that was known of one that does not answer any more says nothing of now.
+        asked = site.get("asked", {}).get("heartbeats") or {}
+        if why := beats.get("unknown") or asked.get("problem"):
+            unknown = unknown or f"heartbeats of {name}: {why}"
             continue
         for symbol, beat in beats.items():
             newest[symbol] = max(newest.get(symbol, 0.0), beat["at"])

@@ -1,6 +1,7 @@
 """``mcloud alerts``: rules, their state, and the channels that tell it."""
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mcloud.alerts.engine import State
     from mcloud.alerts.figures import Figures
     from mcloud.clouds.ports import Site
+    from mcloud.dashboard.snapshot import Snapshot
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
     from mcloud.runs import Run
@@ -44,7 +46,7 @@ def list_(session: Session) -> None:
     chosen = rules(session.config)
     sites = session.sites()
     with waiting(session, "asking the sites"):
-        figures = _look(session, sites)
+        figures = _look_once(session, sites)
     watcher = _watching(session)
     document = report(chosen, figures, watcher, time.time())
     if session.output == "json":
@@ -100,7 +102,7 @@ def watch(
         }
         run_watch(
             chosen,
-            lambda: _look(session, sites),
+            _looks(session, sites, chosen.settings.interval),
             open_notifier(session.config, run.folder / "told.json"),
             _state_of(session, run.read()),
             stop=stop,
@@ -144,21 +146,49 @@ def send_test(
         raise typer.Exit(3)
 
 
-def _look(session: Session, sites: "dict[str, Site]") -> "Figures":
-    """The figures of the document of ``mcloud status -o json``, and what it does not have."""
-    from mcloud.alerts.figures import Figures
+def _look_once(session: Session, sites: "dict[str, Site]") -> "Figures":
+    from functools import partial
+
+    from mcloud.dashboard.machine import machine
     from mcloud.dashboard.snapshot import collect
 
+    return _figures(session, sites, collect(sites, partial(machine, session.config.state)))
+
+
+def _looks(session: Session, sites: "dict[str, Site]", interval: float) -> "Callable[[], Figures]":
+    """Look after look, each part of a site at its own pace: the metrics of AWS are billed."""
+    import time
+    from functools import partial
+
+    from mcloud.dashboard.machine import machine
+    from mcloud.dashboard.parts import FAST
+    from mcloud.dashboard.watch import Watch
+
+    watch = Watch(sites, partial(machine, session.config.state), interval=min(interval, FAST))
+
+    def look() -> "Figures":
+        watch.tick()
+        deadline = time.monotonic() + PATIENCE
+        while watch.answers < sum(watch.asked().values()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return _figures(session, sites, watch.snapshot())
+
+    return look
+
+
+def _figures(session: Session, sites: "dict[str, Site]", snapshot: "Snapshot") -> "Figures":
+    """Those of the document of ``mcloud status -o json``, and what it does not have."""
+    from mcloud.alerts.figures import Figures
+    from mcloud.dashboard.document import document
+
     budgets = _budgets(session)
-    document = {
-        **collect(sites).to_json(),
-        "producers": [{"name": n, "running": r, **s} for n, r, s in session.producers()],
-        "replicators": [{"name": n, "running": r, **s} for n, r, s in session.replicators()],
+    seen = {
+        **document(snapshot),
         "anomalies": _anomalies(sites),
         # The meters are only read for somebody who has a budget.
         "cost": _cost(session, sites) if budgets else None,
     }
-    return Figures(document, budgets)
+    return Figures(seen, budgets)
 
 
 def _budgets(session: Session) -> dict[str, float]:
@@ -214,7 +244,7 @@ def _anomalies(sites: "dict[str, Site]") -> dict[str, Any]:
 
 def _watching(session: Session) -> "State | None":
     """The state of a watcher of this profile that runs."""
-    for _, runs, state in session.watchers():
+    for _, runs, state in session.runs()["watcher"]:
         if runs and state.get("profile") == session.config.profile:
             return _state_of(session, state)
     return None

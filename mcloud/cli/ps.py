@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def ps(
     session: Session,
     name: Annotated[
-        str | None, typer.Argument(help="Producer, replicator or watcher; all if left out.")
+        str | None, typer.Argument(help="Of what runs here, whatever it is; all if left out.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 3 unless it runs and speaks; for health checks.")
@@ -25,11 +25,7 @@ def ps(
     """List what runs here: what waits, what is missing."""
     import time
 
-    kinds = {
-        "producer": session.producers(name),
-        "replicator": session.replicators(name),
-        "watcher": session.watchers(name),
-    }
+    kinds = session.runs(name)
     states = [each for runs in kinds.values() for each in runs]
     if session.output == "json":
         session.print_json(
@@ -44,7 +40,7 @@ def ps(
     else:
         from mcloud.dashboard.runs import listing
 
-        session.print(listing(*kinds.values()))
+        session.print(listing(kinds))
     fresh = [runs and time.time() - state.get("at", 0) < STALE for _, runs, state in states]
     if check and not (fresh and all(fresh)):
         raise typer.Exit(3)

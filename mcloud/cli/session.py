@@ -65,23 +65,20 @@ class Session:
         names = config.select(resources, wanted)
         return {name: open_site(name, resources[name]) for name in names}
 
-    def producers(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        """The producers of this folder, or one: its name, whether it runs, what it last said."""
-        return self._runs("producers", name)
+    def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
+        """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.
 
-    def replicators(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        """The same of its replicators."""
-        return self._runs("replicators", name)
+        Of each: its name, whether it runs, what it last said.
+        """
+        from mcloud.runs import KINDS, runs_called
 
-    def watchers(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        """The same of its watchers of alerts."""
-        return self._runs("alerts", name)
-
-    def _runs(self, kind: str, name: str | None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        from mcloud.runs import runs_called
-
-        runs = runs_called(self.config.state, name, kind)
-        return [(run.name, run.lock.is_held(), run.read()) for run in runs]
+        return {
+            kind: [
+                (run.name, run.lock.is_held(), run.read())
+                for run in runs_called(self.config.state, name, folder)
+            ]
+            for folder, kind in KINDS.items()
+        }
 
     @property
     def live(self) -> bool:

@@ -131,22 +131,47 @@ class ControlRecord:
     primary: str
     """A site's name."""
     mode: str
-    """``manual`` or ``automatic``: who decided."""
+    """``manual``, ``automatic`` or ``drill``: who decided."""
     reason: str
     by: str
     at: float
     """Seconds since 1970."""
 
+    @property
+    def rank(self) -> tuple[int, float, str, str]:
+        """The highest counts. Epochs are alike where two wrote on two sites at once; then anything
+        will do that everybody sees in the same way."""
+        return self.epoch, self.at, self.primary, self.by
+
 
 @dataclass(frozen=True)
-class Invocations:
-    """What the metrics service knows of the function over a window. None is unknown, never 0."""
+class Figure:
+    """A number that a metrics service knows. None is unknown, never 0."""
 
-    count: int | None
-    errors: int | None
-    window: float
-    """Seconds that were summed, ending at ``as_of``."""
+    value: float | None
     as_of: float
+    """When it was true or, of a count, until when; seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the metrics service of a site knows; a cloud that does not count something has None."""
+
+    queue: Depth | None
+    """None where the queue itself tells (see ``Queue.is_live``), as for the next one."""
+    dead_letters: Depth | None
+    oldest_age: Figure
+    """Seconds that the oldest message in the queue has been there."""
+    calls: Figure
+    """Of the function, over ``window`` seconds, as the other counts."""
+    errors: Figure
+    throttles: Figure
+    p95: Figure
+    """Seconds that 95% of the calls took at most, in the last minute that had some."""
+    writes: Figure
+    """What the candle store's billing counts as writes."""
+    write_throttles: Figure
+    window: float
 
 
 @dataclass(frozen=True)
@@ -193,6 +218,10 @@ class Metered:
 
 
 class Queue(Protocol):
+    is_live: bool
+    """True where the queue itself tells its depth, to the second; elsewhere the metrics service
+    does, minutes late."""
+
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         """Send any number of messages in as few requests as the limits allow.
 
@@ -336,8 +365,11 @@ class Control(Protocol):
 
 
 class Metrics(Protocol):
-    def invocations(self, window: float) -> Invocations:
-        """The function's calls over the last ``window`` seconds."""
+    def figures(self, window: float) -> Figures:
+        """All of them, counts over the last ``window`` seconds, in as few requests as can be.
+
+        Each costs money and is minutes old: ask once a minute at most.
+        """
         ...
 
 

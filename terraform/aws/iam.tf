@@ -190,6 +190,12 @@ data "aws_iam_policy_document" "operator" {
   }
 
   statement {
+    sid       = "ControlRecord"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.control.arn]
+  }
+
+  statement {
     sid       = "Archive"
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.raw.arn}/raw/*"]

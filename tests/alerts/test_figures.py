@@ -188,6 +188,16 @@ def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
     assert values(never, "producers.*.waiting") == {"producers.c.waiting": 0}
 
 
+def test_what_was_known_of_a_site_that_is_away_says_nothing_of_now() -> None:
+    away = {"at": NOW - 500, "problem": "away"}
+    figures = Figures(
+        document(aws={"heartbeats": {"BTC": beat(NOW - 505)}, "asked": {"heartbeats": away}})
+    )
+    assert values(figures, "symbols.*.silent_s") == {
+        "symbols.*.silent_s": "heartbeats of aws: away"
+    }
+
+
 def test_anomalies_of_a_symbol() -> None:
     site = {"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW)}}
     figures = Figures(document(aws=site) | {"anomalies": {"BTC": ["newest", "older"]}})

@@ -128,9 +128,9 @@ OPERATOR = {
     "queue.SqsQueue": ["depth", "dead_letter_depth", "dead_letters"],
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
-    "control.DynamoControl": ["heartbeats"],
+    "control.DynamoControl": ["heartbeats", "lags", "kept", "record"],
     "logs.CloudWatchLogs": ["find"],
-    "metrics.CloudWatchMetrics": ["invocations"],
+    "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
 }
 # What Lambda itself does in the name of a function's role.

@@ -43,9 +43,7 @@ class GcpSite:
     @cached_property
     def metrics(self) -> CloudMonitoring:
         return CloudMonitoring(
-            client.make_metrics(self.resources.monitoring_endpoint),
-            self.resources.project,
-            self.resources.function,
+            client.make_metrics(self.resources.monitoring_endpoint), self.resources
         )
 
     @cached_property
