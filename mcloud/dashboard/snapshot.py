@@ -127,7 +127,7 @@ class Snapshot:
     def leading(self) -> ControlRecord | None:
         """The control record that counts: of all that are known the one of the highest epoch."""
         records = [site.record.value for site in self.sites.values() if site.record.value]
-        return max(records, key=lambda record: record.epoch, default=None)
+        return max(records, key=lambda record: record.rank, default=None)
 
 
 def all_parts(
