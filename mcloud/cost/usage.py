@@ -127,7 +127,13 @@ def _site_usage(bare: SiteUsage, answer: object, beats: object) -> SiteUsage:
         return replace(bare, problem=str(answer) or type(answer).__name__)
     assert isinstance(answer, list)
     usage = replace(bare, metered=tuple(answer))
-    return replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
+    usage = replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
+    if not usage.embedded or usage.trades.messages is None:
+        return usage
+    # No request tells how many messages it had; all of the site's are of its embedded cloud.
+    as_of = max(each.as_of for each in usage.metered) if usage.metered else usage.start
+    counted = Metered(MESSAGES, usage.trades.messages, "heartbeats", as_of, exact=False)
+    return replace(usage, metered=(*usage.metered, counted))
 
 
 def _extra(answer: object) -> list[Metered]:
