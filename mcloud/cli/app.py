@@ -33,7 +33,7 @@ COMMANDS = {
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
     "restore": "Fill a site with what another one has; resumable.",
     "dlq": "Dead letters: messages that could not be processed.",
-    "cost": "What it costs, what it will have cost, and what would cost less.",
+    "cost": "Money: what it costs, will have cost, and what would cost less.",
     "status": "Show each site on one screen; exit 3 where a service is down.",
     "outputs": "Show each site's resource names and URLs.",
 }
