@@ -2,8 +2,9 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -16,23 +17,49 @@ def gather(
 
     A late call goes on in a daemon thread, which keeps no process alive.
     """
-    answers: dict[Key, Value | Exception] = {}
+    return Asker[Key]().gather(calls, seconds)
 
-    def ask(key: Key, call: Callable[[], Value]) -> None:
-        try:
-            answers[key] = call()
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            answers[key] = error
 
-    threads = {
-        key: threading.Thread(target=ask, args=(key, call), daemon=True)
-        for key, call in calls.items()
-    }
-    for thread in threads.values():
-        thread.start()
-    deadline = time.monotonic() + seconds
-    for thread in threads.values():
-        thread.join(max(0.0, deadline - time.monotonic()))
-    late = TimeoutError(f"no answer within {seconds:g} s")
-    # Copied key by key: a late call may still write.
-    return {key: answers.get(key, late) for key in calls}
+class Asker(Generic[Key]):
+    """Gathers again and again, and piles up no more than ``most`` calls of a key that hang."""
+
+    def __init__(self, most: int = 8) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._out: Counter[Key] = Counter()
+
+    def gather(
+        self, calls: Mapping[Key, Callable[[], Value]], seconds: float
+    ) -> dict[Key, Value | Exception]:
+        """See ``gather``; a key of which too many calls are still out is not asked, and late."""
+        answers: dict[Key, Value | Exception] = {}
+
+        def ask(key: Key, call: Callable[[], Value]) -> None:
+            try:
+                answers[key] = call()
+            except Exception as error:  # noqa: BLE001 - handed to the caller
+                answers[key] = error
+            finally:
+                with self._lock:
+                    self._out[key] -= 1
+
+        threads = [
+            threading.Thread(target=ask, args=(key, call), daemon=True)
+            for key, call in calls.items()
+            if self._begin(key)
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        late = TimeoutError(f"no answer within {seconds:g} s")
+        # Copied key by key: a late call may still write.
+        return {key: answers.get(key, late) for key in calls}
+
+    def _begin(self, key: Key) -> bool:
+        with self._lock:
+            if self._out[key] >= self._most:
+                return False
+            self._out[key] += 1
+            return True

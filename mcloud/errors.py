@@ -6,6 +6,7 @@ McloudError                 what an operator can read: one sentence, and what to
 ├── NotInOrder              done, and what was looked at is not as it should be         exit 3
 ├── Unavailable             a service did not answer, or answered that it cannot now; try again
 ├── Refused                 a service said no, and will again: access, name, quota
+│   └── Damaged             what is stored there is not what anything of ours writes
 ├── Trimmed                 a store no longer remembers all changes since a position
 ├── Contention              a conditional write lost every one of its attempts
 └── LocalError              the embedded clouds: a taken port, a missing extra, a child that died
@@ -45,6 +46,10 @@ class Unavailable(McloudError):
 
 
 class Refused(McloudError):
+    pass
+
+
+class Damaged(Refused):
     pass
 
 

@@ -21,7 +21,14 @@ from typing import IO, Any
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 
-KINDS = ("producers", "replicators")
+KINDS = {
+    "producers": "producer",
+    "replicators": "replicator",
+    "guards": "guard",
+    "alerts": "watcher",
+}
+"""Folders, each with what a run in it is called."""
+
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
@@ -35,8 +42,8 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``producer`` or ``replicator``."""
-        return self.folder.parent.name.removesuffix("s")
+        """``producer``, ``replicator``, ``guard`` or ``watcher``."""
+        return KINDS[self.folder.parent.name]
 
     @property
     def log(self) -> Path:

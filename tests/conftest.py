@@ -59,7 +59,13 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
 
 def _clouds(home: Path, *, official: bool) -> Iterator[State]:
     aws, gcp, storage, function = children.free_ports(4)
-    options = Options(str(home), aws, gcp, storage, function, official=official, owner=os.getpid())
+    # Nothing happens in them that no test asked for.
+    options = Options(
+        *(str(home), aws, gcp, storage, function),
+        official=official,
+        owner=os.getpid(),
+        scheduled=False,
+    )
     state = control.up(options)
     try:
         yield state

@@ -65,7 +65,8 @@ def reference() -> str:
 def leaves(path: str, command: Any) -> list[tuple[str, Any]]:
     if not hasattr(command, "commands"):
         return [(path, command)]
-    return [pair for n, c in command.commands.items() for pair in leaves(f"{path} {n}", c)]
+    own = [(path, command)] if command.invoke_without_command else []
+    return own + [pair for n, c in command.commands.items() for pair in leaves(f"{path} {n}", c)]
 
 
 def first_line(command: Any) -> str:

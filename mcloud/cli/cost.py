@@ -1,4 +1,4 @@
-"""``mcloud cost``: what it costs, what it will have cost, and what would cost less."""
+"""``mcloud cost``: what it costs, what it will cost, what would cost less."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ NO_FREE_TIER = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="Money: what it costs, will have cost, and what would cost less.",
+        help="What it costs, what it will cost, what would cost less.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )

@@ -38,7 +38,7 @@ def doctor(
         raise UsageError(f"no role {role!r}; there is {', '.join(COMPONENTS)}{hint}")
     config = session.config
     with waiting(session, "looking at everything"):
-        checks = examine(config, site, role, session.producers())
+        checks = examine(config, site, role, session.runs()["producer"])
     is_wrong = any(check.state == FAULT for check in checks)
     if session.output == "json":
         session.print_json(

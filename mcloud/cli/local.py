@@ -44,8 +44,10 @@ def up(
     from dataclasses import asdict, replace
 
     from mcloud.cli.progress import waiting
+    from mcloud.config import settings
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
+    from mcloud.market.anomaly import Thresholds
 
     _one_of("--emulators", emulators, ("embedded", "official"))
     _one_of("--ports", ports, ("fixed", "auto"))
@@ -60,7 +62,11 @@ def up(
     }
     chosen |= {name: port for name, port in given.items() if port is not None}
     options = Options(
-        home=str(session.config.local), official=emulators == "official", keep=keep, **chosen
+        home=str(session.config.local),
+        official=emulators == "official",
+        keep=keep,
+        thresholds=settings(session.config, "anomalies", Thresholds).to_json(),
+        **chosen,
     )
     ours = control.addresses(session.config.local)
     options = replace(options, external=control.external(os.environ, ours))

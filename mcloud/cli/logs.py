@@ -14,11 +14,11 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Producer or replicator.")] = "default",
+    name: Annotated[str, typer.Argument(help="As in `mcloud ps`.")] = "default",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of the end.")] = 20,
 ) -> None:
-    """Show the log of a producer or a replicator."""
+    """Show the log of what runs here."""
     from mcloud.runs import runs_called, tail
 
     logs = [run.log for run in runs_called(session.config.state, name) if run.log.exists()]

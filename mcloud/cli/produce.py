@@ -147,17 +147,24 @@ def _run(
     limits: Mapping[str, Any],
     stop: threading.Event,
 ) -> "tuple[Progress, float]":
+    from mcloud.config import settings
     from mcloud.producer.account import Account
     from mcloud.producer.produce import produce as run_producer
     from mcloud.producer.router import Router, move
     from mcloud.producer.run import spool_of
     from mcloud.producer.spool import Spool
+    from mcloud.producer.trail import Trail
+    from mcloud.trace.settings import TraceSettings
 
     log = run.logger()
     account = Account({**opened.about, "mode": mode, "name": run.name}, run.read())
     begun = time.monotonic()
     limit = spool_limit * MEBIBYTE
-    with Spool.open(spool_of(run), list(sites), limit_bytes=limit) as spool:
+    traced = settings(session.config, "trace", TraceSettings)
+    with (
+        Spool.open(spool_of(run), list(sites), limit_bytes=limit) as spool,
+        Trail(run.folder, one_in=traced.one_in, limit=traced.keep_mib * MEBIBYTE) as trail,
+    ):
         _warn_of_spool(session, spool)
         for name in sites:
             if left := spool.pending(name).trades:
@@ -179,6 +186,7 @@ def _run(
                     live=opened.live,
                     opened=opened.opened,
                     route=lambda: router.route,
+                    trail=trail,
                     progress=watch,
                     stop=stop,
                     **limits,

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def ps(
     session: Session,
     name: Annotated[
-        str | None, typer.Argument(help="Producer or replicator; all if left out.")
+        str | None, typer.Argument(help="Of what runs here, whatever it is; all if left out.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 3 unless it runs and speaks; for health checks.")
@@ -25,22 +25,22 @@ def ps(
     """List what runs here: what waits, what is missing."""
     import time
 
-    producers, replicators = session.producers(name), session.replicators(name)
+    kinds = session.runs(name)
+    states = [each for runs in kinds.values() for each in runs]
     if session.output == "json":
         session.print_json(
             [
                 {"name": n, "kind": kind, "running": r, **state}
-                for kind, runs in (("producer", producers), ("replicator", replicators))
+                for kind, runs in kinds.items()
                 for n, r, state in runs
             ]
         )
-    elif not producers and not replicators:
+    elif not states:
         session.say("no producers; `mcloud produce` starts one")
     else:
         from mcloud.dashboard.runs import listing
 
-        session.print(listing(producers, replicators))
-    states = [*producers, *replicators]
+        session.print(listing(kinds))
     fresh = [runs and time.time() - state.get("at", 0) < STALE for _, runs, state in states]
     if check and not (fresh and all(fresh)):
         raise typer.Exit(3)

@@ -12,7 +12,7 @@ from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
-    from mcloud.replication.pair import Progress
+    from mcloud.replication.progress import Progress
     from mcloud.replication.scope import Scope
     from mcloud.runs import Run
 

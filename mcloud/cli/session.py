@@ -65,19 +65,20 @@ class Session:
         names = config.select(resources, wanted)
         return {name: open_site(name, resources[name]) for name in names}
 
-    def producers(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        """The producers of this folder, or one: its name, whether it runs, what it last said."""
-        return self._runs("producers", name)
+    def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
+        """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.
 
-    def replicators(self, name: str | None = None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        """The same of its replicators."""
-        return self._runs("replicators", name)
+        Of each: its name, whether it runs, what it last said.
+        """
+        from mcloud.runs import KINDS, runs_called
 
-    def _runs(self, kind: str, name: str | None) -> "list[tuple[str, bool, dict[str, Any]]]":
-        from mcloud.runs import runs_called
-
-        runs = runs_called(self.config.state, name, kind)
-        return [(run.name, run.lock.is_held(), run.read()) for run in runs]
+        return {
+            kind: [
+                (run.name, run.lock.is_held(), run.read())
+                for run in runs_called(self.config.state, name, folder)
+            ]
+            for folder, kind in KINDS.items()
+        }
 
     @property
     def live(self) -> bool:
@@ -122,24 +123,52 @@ def command(
     """Register ``function(session, …)`` as a command; ``formats`` are what ``-o`` may be."""
 
     def register(function: Command) -> Command:
-        def run(ctx: typer.Context, **arguments: Any) -> None:
-            session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
-            _guard(lambda: function(_checked(session, formats), **arguments), session.verbose)
-
-        hints = get_type_hints(function, include_extras=True)
-        own = list(inspect.signature(function).parameters.values())[1:]
-        parameters = [
-            inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
-            *(p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own),
-            *_shared(formats).values(),
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        run.__doc__ = function.__doc__
-        app.command(name or function.__name__.replace("_", "-"))(run)
+        app.command(name or function.__name__.replace("_", "-"))(_runner(function, formats))
         return function
 
     return register
+
+
+def default(
+    group: typer.Typer, *, formats: tuple[str, ...] = ("text", "json")
+) -> Callable[[Command], Command]:
+    """The same for what a group does where none of its commands is named."""
+
+    def register(function: Command) -> Command:
+        group.callback(invoke_without_command=True)(_runner(function, formats))
+        return function
+
+    return register
+
+
+def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable[..., None]:
+    def run(ctx: typer.Context, **arguments: Any) -> None:
+        session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
+        if ctx.invoked_subcommand is None:
+            _guard(lambda: function(_checked(session, formats), **arguments), session.verbose)
+        else:
+            _guard(lambda: _refuse_misplaced(ctx), session.verbose)
+
+    hints = get_type_hints(function, include_extras=True)
+    own = list(inspect.signature(function).parameters.values())[1:]
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        *(p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in own),
+        *_shared(formats).values(),
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = function.__doc__
+    return run
+
+
+def _refuse_misplaced(ctx: typer.Context) -> None:
+    """UsageError for options of a group in front of one of its commands: they would be lost."""
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            named = f"{ctx.info_name} {ctx.invoked_subcommand}"
+            raise UsageError(f"{parameter.opts[-1]} belongs behind `{named}`")
 
 
 def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:

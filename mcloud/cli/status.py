@@ -1,10 +1,14 @@
 """``mcloud status``"""
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcloud.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from mcloud.dashboard.snapshot import Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -15,29 +19,37 @@ def status(
     session: Session,
     site: Annotated[str | None, typer.Argument(help="Site; all if left out.")] = None,
 ) -> None:
-    """Show each site on one screen; exit 3 where a service is down."""
+    """Show each site on one screen; exit 3 where something is wrong.
+
+    Wrong is: a service that is down, dead letters, trades that are missing, an alert that fires,
+    and a producer or replicator that is cut off from a site, full, or silent.
+    """
+    from mcloud.dashboard.wrong import wrong
+
+    snapshot = look(session, site)
+    show(session, snapshot)
+    if wrong(snapshot):
+        raise typer.Exit(3)
+
+
+def look(session: Session, site: str | None) -> "Snapshot":
+    """Ask everything once."""
     from mcloud.cli.progress import waiting
+    from mcloud.dashboard.machine import machine
     from mcloud.dashboard.snapshot import collect
 
     sites = session.sites(site)
     with waiting(session, "asking the sites"):
-        snapshot = collect(sites)
-    producers, replicators = session.producers(), session.replicators()
-    if session.output == "json":
-        session.print_json(
-            {
-                **snapshot.to_json(),
-                "producers": [{"name": n, "running": r, **state} for n, r, state in producers],
-                "replicators": [{"name": n, "running": r, **state} for n, r, state in replicators],
-            }
-        )
-    else:
-        from mcloud.dashboard.runs import listing
-        from mcloud.dashboard.views import status_table
+        return collect(sites, partial(machine, session.config.state))
 
-        session.print(status_table(snapshot))
-        if producers or replicators:
-            session.print("")
-            session.print(listing(producers, replicators))
-    if not snapshot.up:
-        raise typer.Exit(3)
+
+def show(session: Session, snapshot: "Snapshot") -> None:
+    """Print it, for a person or for a program."""
+    if session.output == "json":
+        from mcloud.dashboard.document import document
+
+        session.print_json(document(snapshot))
+    else:
+        from mcloud.dashboard.views import status as drawn
+
+        session.print(drawn(snapshot))

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 def stop(
     session: Session,
     name: Annotated[
-        str | None, typer.Argument(help="Producer or replicator; all if left out.")
+        str | None, typer.Argument(help="Of what runs here, whatever it is; all if left out.")
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="Do not drain; the spool keeps it.")] = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for it.")] = 30.0,
@@ -44,4 +44,5 @@ def stop(
 
 
 def _left(state: dict) -> dict[str, int]:  # type: ignore[type-arg]
-    return {name: site["waiting_trades"] for name, site in state.get("sites", {}).items()}
+    sites = state.get("sites", {})
+    return {n: site["waiting_trades"] for n, site in sites.items() if "waiting_trades" in site}

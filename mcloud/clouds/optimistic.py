@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from mcloud.errors import Contention, Refused
+from mcloud.errors import Contention, Damaged
 from mcloud.market.candle import Candle, Folded
 
 Version = TypeVar("Version")
@@ -45,9 +45,9 @@ def update(
 
 
 def read_record(record: Mapping[str, Any]) -> Candle:
-    """A stored candle; Refused where somebody else changed it into nonsense."""
+    """A stored candle; Damaged where somebody else changed it into nonsense."""
     try:
         return Candle.from_record(record)
     except ValueError as error:
         where = f"{record.get('symbol')} {record.get('timestamp')}"
-        raise Refused(f"the stored candle {where} is damaged: {error}") from None
+        raise Damaged(f"the stored candle {where} is damaged: {error}") from None

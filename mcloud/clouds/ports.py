@@ -58,6 +58,8 @@ class Stored:
     """Bytes."""
     md5: str
     """Of the bytes, as 32 hex digits; empty where the listing does not tell."""
+    written: float | None = None
+    """When, seconds since 1970; None where the listing does not tell."""
 
 
 @dataclass(frozen=True)
@@ -129,22 +131,59 @@ class ControlRecord:
     primary: str
     """A site's name."""
     mode: str
-    """``manual`` or ``automatic``: who decided."""
+    """``manual``, ``automatic`` or ``drill``: who decided."""
     reason: str
     by: str
     at: float
     """Seconds since 1970."""
 
+    @property
+    def rank(self) -> tuple[int, float, str, str]:
+        """The highest counts. Epochs are alike where two wrote on two sites at once; then anything
+        will do that everybody sees in the same way."""
+        return self.epoch, self.at, self.primary, self.by
+
 
 @dataclass(frozen=True)
-class Invocations:
-    """What the metrics service knows of the function over a window. None is unknown, never 0."""
+class Figure:
+    """A number that a metrics service knows. None is unknown, never 0."""
 
-    count: int | None
-    errors: int | None
-    window: float
-    """Seconds that were summed, ending at ``as_of``."""
+    value: float | None
     as_of: float
+    """When it was true or, of a count, until when; seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the metrics service of a site knows; a cloud that does not count something has None."""
+
+    queue: Depth | None
+    """None where the queue itself tells (see ``Queue.is_live``), as for the next one."""
+    dead_letters: Depth | None
+    oldest_age: Figure
+    """Seconds that the oldest message in the queue has been there."""
+    calls: Figure
+    """Of the function, over ``window`` seconds, as the other counts."""
+    errors: Figure
+    throttles: Figure
+    p95: Figure
+    """Seconds that 95% of the calls took at most, in the last minute that had some."""
+    writes: Figure
+    """What the candle store's billing counts as writes."""
+    write_throttles: Figure
+    window: float
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of the function's log that names the trades that it is about."""
+
+    at: float | None
+    """When it was written, seconds since 1970, where the log says."""
+    message: str
+    """``stored`` or ``refused a message``."""
+    fields: Mapping[str, Any]
+    """The others of the line, as ``mcloud.processor.arrival`` writes them."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +218,10 @@ class Metered:
 
 
 class Queue(Protocol):
+    is_live: bool
+    """True where the queue itself tells its depth, to the second; elsewhere the metrics service
+    does, minutes late."""
+
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         """Send any number of messages in as few requests as the limits allow.
 
@@ -322,8 +365,22 @@ class Control(Protocol):
 
 
 class Metrics(Protocol):
-    def invocations(self, window: float) -> Invocations:
-        """The function's calls over the last ``window`` seconds."""
+    def figures(self, window: float) -> Figures:
+        """All of them, counts over the last ``window`` seconds, in as few requests as can be.
+
+        Each costs money and is minutes old: ask once a minute at most.
+        """
+        ...
+
+
+class Logs(Protocol):
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        """What the function wrote from ``start`` to ``end`` about messages whose ids, first to
+        last, take in a trade; by time, and where there are many, no more than the first.
+
+        Raises:
+            Unavailable: also where the search takes longer than ``LOG_SEARCH`` seconds.
+        """
         ...
 
 
@@ -360,6 +417,8 @@ class Site(Protocol):
     @property
     def metrics(self) -> Metrics: ...
     @property
+    def logs(self) -> Logs: ...
+    @property
     def usage(self) -> Usage: ...
     @property
     def probe(self) -> Probe: ...
@@ -367,5 +426,8 @@ class Site(Protocol):
 
 DEAD_LETTER_HOLD = 120
 """Seconds that a taken dead letter stays hidden."""
+
+LOG_SEARCH = 15.0
+"""Seconds after which a search of a log is given up."""
 
 SERVICES = ("queue", "function", "candles", "archive")

@@ -60,6 +60,8 @@ class GcpResources(_Resources):
     storage_endpoint: str = ""
     """``http://host:port``"""
     function_url: str = ""
+    function_log: str = ""
+    """The file that the embedded function writes to."""
 
 
 Resources = AwsResources | GcpResources

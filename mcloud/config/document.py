@@ -61,16 +61,16 @@ class Document:
             raise self.error(where, key, f"{name} must be {_WORDS[wanted]}, not {value}")
 
     def error(self, where: Where, key: str, message: str) -> ConfigError:
-        return ConfigError(f"{self.path}:{self._line(where, key)}: {message}")
+        return ConfigError(f"{self.path}:{self.line(where, key)}: {message}")
 
     def origins(self) -> dict[str, str]:
         """``mcloud.toml:12`` of everything in the file, by its dotted name."""
         return {
-            ".".join(where): f"{self.path.name}:{self._line(where[:-1], where[-1])}"
+            ".".join(where): f"{self.path.name}:{self.line(where[:-1], where[-1])}"
             for where in _leaves(self.values, ())
         }
 
-    def _line(self, where: Where, key: str) -> int:
+    def line(self, where: Where, key: str) -> int:
         """The line of a key, or of the innermost table around it; tomllib does not tell."""
         wanted = (*where, key)
         best, line = 0, 1

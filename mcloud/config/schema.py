@@ -17,7 +17,7 @@ KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
     "gcp": GcpResources,
 }
 
-TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor")
+TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor", "trace")
 """Those that belong to one part of mcloud each, which checks what is in them: see ``settings``."""
 
 _EXCHANGE = {"name", "ws_url", "rest_url"}

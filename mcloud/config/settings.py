@@ -32,9 +32,14 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     one_of: Sequence[str] = (),
+    key: str = "",
 ) -> Any:
-    """A field with its default and what it may be; the bounds themselves are allowed."""
-    return field(default=default, metadata={"least": least, "most": most, "one_of": one_of})
+    """A field with its default and what it may be; the bounds themselves are allowed.
+
+    ``key`` is its name in the file, where Python has another use for it, such as ``for``.
+    """
+    bounds = {"least": least, "most": most, "one_of": one_of, "key": key}
+    return field(default=default, metadata=bounds)
 
 
 def settings(config: Config, name: str, kind: type[Settings]) -> Settings:
@@ -51,12 +56,12 @@ def settings(config: Config, name: str, kind: type[Settings]) -> Settings:
 def read(config: Config, where: Where, table: dict[str, Any], kind: type[Settings]) -> Settings:
     """The same of a table at hand; ``where`` names it, from the outside in."""
     document = config.document
-    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    known = {each.metadata.get("key") or each.name: each for each in fields(kind)}  # type: ignore[arg-type]
     document.check_keys(table, where, set(known))
     hints = get_type_hints(kind)
     values = {}
     for key, value in table.items():
-        wanted = _type(hints[key])
+        wanted = _type(hints[known[key].name])
         name = ".".join((*where, key))
         if wanted is float and type(value) is int:
             value = float(value)
@@ -67,7 +72,7 @@ def read(config: Config, where: Where, table: dict[str, Any], kind: type[Setting
             raise document.error(where, key, f"{name} must be {_WORDS[wanted]}, not {shown}")
         if problem := _problem(value, known[key].metadata):
             raise document.error(where, key, f"{name} must be {problem}, not {value!r}")
-        values[key] = value
+        values[known[key].name] = value
     return kind(**values)
 
 

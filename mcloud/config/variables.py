@@ -3,7 +3,7 @@
 The names are those of the bash version that mcloud replaces, and mcloud's own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 from mcloud.config.model import Setting
@@ -39,8 +39,10 @@ KNOWN = {
 FILES = (".env", ".env.gcp")  # the latter wins, as when a shell reads them in this order
 
 
-def read(folder: Path, environment: Mapping[str, str]) -> dict[str, Setting]:
-    """The variables in KNOWN that are set and not empty.
+def read(
+    folder: Path, environment: Mapping[str, str], names: Set[str] = frozenset(KNOWN)
+) -> dict[str, Setting]:
+    """Those variables that are set and not empty, KNOWN by default.
 
     Raises:
         ConfigError: a file cannot be read, or has one of them on a line that is no assignment.
@@ -49,14 +51,14 @@ def read(folder: Path, environment: Mapping[str, str]) -> dict[str, Setting]:
     for name in FILES:
         # A folder of that name is a virtual environment.
         if (folder / name).is_file():
-            found |= _file(folder / name)
-    for name in KNOWN & environment.keys():
+            found |= _file(folder / name, names)
+    for name in names & environment.keys():
         if environment[name]:
             found[name] = Setting(environment[name], f"environment {name}")
     return found
 
 
-def _file(path: Path) -> Iterator[tuple[str, Setting]]:
+def _file(path: Path, names: Set[str]) -> Iterator[tuple[str, Setting]]:
     from dotenv.parser import parse_stream
 
     try:
@@ -68,7 +70,7 @@ def _file(path: Path) -> Iterator[tuple[str, Setting]]:
         text = each.original.string
         line = each.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         # The file may serve others too; their lines are theirs to mend.
-        if each.error and any(name in text for name in KNOWN):
+        if each.error and any(name in text for name in names):
             raise ConfigError(f"{path}:{line}: not of the form NAME=value; mind the quotes")
-        if each.key in KNOWN and each.value:
+        if each.key is not None and each.key in names and each.value:
             yield each.key, Setting(each.value, f"{path.name}:{line}")

@@ -1,6 +1,6 @@
 """A candlestick chart in a terminal: one column a bar, bodies and wicks of box characters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from rich.text import Text
@@ -20,15 +20,23 @@ CELLS = {
     ("body", "wick"): "╽",
     ("wick", "body"): "╿",
 }
+LINES = ("cyan", "magenta", "yellow", "blue")
+"""Colours of the lines, in turn."""
 LABELS = 4  # prices, about
 PLACES = 12  # the most that a price has (see `trade.NUMBER`)
 
 
-def candlesticks(bars: Sequence[Bar], width: int, height: int) -> Text:
+def candlesticks(
+    bars: Sequence[Bar],
+    width: int,
+    height: int,
+    lines: Mapping[str, Sequence[Decimal | None]] | None = None,
+) -> Text:
     """Draw the last bars that fit ``width`` columns on at least two rows.
 
     Prices on the right, times below. Green closed at or above its open, red below. No bars: says
-    so, draws no empty axes.
+    so, draws no empty axes. ``lines`` have a value a bar, and are dots where no bar is in the way
+    and within the range of the bars.
     """
     if not bars:
         return Text("no data", style="dim")
@@ -39,14 +47,25 @@ def candlesticks(bars: Sequence[Bar], width: int, height: int) -> Text:
         shown = shown[-room:]
         labels = _labels(shown, height)
     low, high = _range(shown)
+    drawn = [
+        (values[len(bars) - len(shown) :], LINES[number % len(LINES)])
+        for number, values in enumerate((lines or {}).values())
+    ]
     text = Text()
     for row in reversed(range(height)):
-        for bar in shown:
-            text.append(_cell(bar, row, low, high, height), _style(bar))
+        for column, bar in enumerate(shown):
+            cell, style = _cell(bar, row, low, high, height), _style(bar)
+            for values, color in drawn if cell == " " else ():
+                if _is_at(values[column], row, low, high, height):
+                    cell, style = "·", color
+            text.append(cell, style)
         text.append(f" {labels[row]}" if row in labels else "", "dim")
         text.append("\n")
     first, last = shown[0].timestamp, shown[-1].timestamp
-    return text.append(f"{first} … {last}" if len(shown) > 1 else first, "dim")
+    text.append(f"{first} … {last}" if len(shown) > 1 else first, "dim")
+    for number, name in enumerate(lines or ()):
+        text.append("  · ", LINES[number % len(LINES)]).append(name, "dim")
+    return text
 
 
 def _range(bars: Sequence[Bar]) -> tuple[Decimal, Decimal]:
@@ -71,14 +90,23 @@ def _cell(bar: Bar, row: int, low: Decimal, high: Decimal, height: int) -> str:
 
 
 def _part(bar: Bar, half_row: int, low: Decimal, high: Decimal, height: int) -> str:
-    def level(price: Decimal) -> int:
-        span = high - low
-        return int((price - low) / span * (2 * height - 1)) if span else height
-
-    bottom, top = sorted((level(bar.open), level(bar.close)))
-    if bottom <= half_row <= top:
+    prices = (bar.open, bar.close, bar.low, bar.high)
+    opened, closed, bottom, top = (_level(price, low, high, height) for price in prices)
+    if min(opened, closed) <= half_row <= max(opened, closed):
         return "body"
-    return "wick" if level(bar.low) <= half_row <= level(bar.high) else ""
+    return "wick" if bottom <= half_row <= top else ""
+
+
+def _is_at(value: Decimal | None, row: int, low: Decimal, high: Decimal, height: int) -> bool:
+    if value is None or not low <= value <= high:
+        return False
+    return _level(value, low, high, height) // 2 == row
+
+
+def _level(price: Decimal, low: Decimal, high: Decimal, height: int) -> int:
+    """The half row of a price, from the bottom."""
+    span = high - low
+    return int((price - low) / span * (2 * height - 1)) if span else height
 
 
 def _style(bar: Bar) -> str:

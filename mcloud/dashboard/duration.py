@@ -14,3 +14,13 @@ def duration(seconds: float) -> str:
     if hours < 24:
         return f"{sign}{hours} h {minutes:02} min"
     return f"{sign}{hours // 24:,} d {hours % 24} h"
+
+
+def brief(seconds: float) -> str:
+    """The same in one unit: ``4 s``, ``12 min``, ``3 h`` or ``5 d``; what is smaller is cut off."""
+    sign = "-" if seconds < 0 else ""
+    whole = int(abs(seconds))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if whole >= size:
+            return f"{sign}{whole // size:,} {unit}"
+    return f"{sign if whole else ''}{whole} s"

@@ -5,18 +5,24 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from mcloud.dashboard import producers, replication
+from mcloud.dashboard import alerts, failover, producers, replication
 
 States = Sequence[tuple[str, bool, Mapping[str, Any]]]
 """Name, does it run, what it last said."""
 
 
-def listing(producing: States, replicating: States) -> RenderableType:
+_DRAWN = {
+    "producer": producers.listing,
+    "replicator": replication.listing,
+    "guard": failover.listing,
+    "watcher": alerts.watchers,
+}
+
+
+def listing(kinds: Mapping[str, States]) -> RenderableType:
+    """By kind of run, those that there are."""
     parts: list[RenderableType] = []
-    if producing:
-        parts.append(producers.listing(producing))
-    if producing and replicating:
-        parts.append("")
-    if replicating:
-        parts.append(replication.listing(replicating))
+    for kind, states in kinds.items():
+        if states:
+            parts += [""] * bool(parts) + [_DRAWN[kind](states)]
     return Group(*parts)

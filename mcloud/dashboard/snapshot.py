@@ -1,40 +1,113 @@
-"""One look at every site, all at once, with a deadline: a dead site costs seconds, never a hang."""
+"""All that is known of the sites and of this machine at one moment, and how old each of it is."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from mcloud.clouds.ports import SERVICES, Depth, Health, Heartbeat, Invocations, Lag, Site
+from mcloud.clouds.ports import (
+    SERVICES,
+    ControlRecord,
+    Depth,
+    Figures,
+    Heartbeat,
+    Lag,
+    Site,
+)
+from mcloud.dashboard.collector import Key, Part, Seen, ask_once
+from mcloud.dashboard.machine import Machine
+from mcloud.dashboard.parts import parts_of
+from mcloud.dashboard.recent import Recent
 from mcloud.deadline import gather
-from mcloud.market.candle import Candle
-from mcloud.market.trade import to_text
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
-WINDOW = 15 * 60.0  # seconds of function calls that are summed
+HERE = ""  # the name of this machine where sites have theirs
 
-Unknown = str
-"""Why something is not known, in place of its value."""
+History = tuple[tuple[float, int | None], ...]
+"""Depths of a queue, each with the time when it was seen; None is unknown."""
+
+
+@dataclass(frozen=True)
+class CostFigure:
+    """What a site costs, estimated or billed."""
+
+    month_to_date: Decimal
+    """Dollars."""
+    per_hour: Decimal | None
+    """Dollars, at the present rate."""
+    as_of: float
+    source: str
+    """Such as ``metered usage at list prices``."""
 
 
 @dataclass(frozen=True)
 class SiteSnapshot:
     name: str
     cloud: str
-    health: dict[str, Health]
-    queue: Depth | Unknown
-    dead_letters: Depth | Unknown
-    invocations: Invocations | Unknown
-    heartbeats: list[Heartbeat] | Unknown
-    lags: list[Lag] | Unknown
+    health: dict[str, Seen[float]]
+    """By service: the seconds that its probe took. A problem is that it is down."""
+    queue: Seen[Depth]
+    dead_letters: Seen[Depth]
+    figures: Seen[Figures]
+    heartbeats: Seen[list[Heartbeat]]
+    lags: Seen[list[Lag]]
     """What replicators that bring data here said last."""
-    last_candle: Candle | Unknown | None
-    """Of the symbol that a heartbeat saw last; None where there is none yet."""
+    record: Seen[ControlRecord]
+    """Its value is None before the first."""
+    guards: Seen[dict[str, Any]]
+    """What guards keep on the site, by name."""
+    recent: Seen[list[Recent]]
+    cost: Seen[CostFigure]
+    """Its value is None where nothing can be said yet."""
+    history: History = ()
 
     @property
-    def up(self) -> bool:
-        return all(each.up for each in self.health.values())
+    def up(self) -> bool | None:
+        """None while a service has not answered for the first time."""
+        healths = [self.health[service] for service in SERVICES]
+        if any(each.problem for each in healths):
+            return False
+        return True if all(each.known for each in healths) else None
+
+    @property
+    def parts(self) -> dict[str, Seen[Any]]:
+        """Everything that was asked of it but for the probes, by what it tells."""
+        return {
+            "queue depth": self.queue,
+            "dead letters": self.dead_letters,
+            "metrics": self.figures,
+            "heartbeats": self.heartbeats,
+            "replication": self.lags,
+            "control record": self.record,
+            "guard": self.guards,
+            "candles": self.recent,
+        }
+
+    @property
+    def down(self) -> dict[str, list[str]]:
+        """The services that are down, by the reason."""
+        return _by_problem(self.health)
+
+    @property
+    def silent(self) -> dict[str, list[str]]:
+        """What there is no news of, by the reason."""
+        return _by_problem(self.parts)
+
+    @property
+    def last(self) -> Recent | None:
+        """The candles of the symbol that traded last; None where none is known."""
+        beats = sorted(self.heartbeats.value or [], key=lambda beat: beat.last_trade_time)
+        symbol = beats[-1].symbol if beats else None
+        return next((each for each in self.recent.value or [] if each.symbol == symbol), None)
+
+    @property
+    def missing(self) -> int | None:
+        """Trade ids that the last few minutes of candles lack; None is unknown."""
+        return (
+            None if self.recent.value is None else sum(each.missing for each in self.recent.value)
+        )
 
 
 @dataclass(frozen=True)
@@ -42,39 +115,72 @@ class Snapshot:
     at: float
     """Seconds since 1970."""
     sites: dict[str, SiteSnapshot]
+    machine: Seen[Machine] = field(default_factory=Seen)
+    upkeep: Decimal | None = None
+    """Dollars a month at list price that looking at all this costs; None where it is seen once."""
 
     @property
     def up(self) -> bool:
         return all(site.up for site in self.sites.values())
 
-    def to_json(self) -> dict[str, Any]:
-        """The document of ``mcloud status -o json``; null is unknown, with its reason beside it."""
-        return {
-            "at": self.at,
-            "primary": None,
-            "epoch": None,
-            "sites": {name: _site_json(site) for name, site in self.sites.items()},
-        }
+    @property
+    def leading(self) -> ControlRecord | None:
+        """The control record that counts: of all that are known the one of the highest epoch."""
+        records = [site.record.value for site in self.sites.values() if site.record.value]
+        return max(records, key=lambda record: record.rank, default=None)
 
 
-def collect(sites: Mapping[str, Site], deadline: float = DEADLINE) -> Snapshot:
-    """Ask every site everything at once; back within ``deadline`` seconds."""
+def all_parts(
+    sites: Mapping[str, Site],
+    machine: Callable[[], Machine] | None = None,
+    cost: Callable[[str], CostFigure | None] | None = None,
+    patience: float = DEADLINE,
+) -> dict[Key, Part]:
+    """Everything that a snapshot is made of."""
+    parts = {
+        (name, part): each
+        for name, site in sites.items()
+        for part, each in parts_of(site, cost, patience).items()
+    }
+    if machine is not None:
+        parts[HERE, "machine"] = Part(machine, 1.0, hurries=False)
+    return parts
+
+
+def collect(
+    sites: Mapping[str, Site],
+    machine: Callable[[], Machine] | None = None,
+    cost: Callable[[str], CostFigure | None] | None = None,
+    deadline: float = DEADLINE,
+) -> Snapshot:
+    """Ask everything at once, one time; back within ``deadline`` seconds."""
     # Clients first: making one takes longer than a probe, and is no latency of the service. Only
     # a part of the time goes into it, so that a site that hangs there leaves some to the others.
     begun = time.monotonic()
     gather({name: partial(_prepare, site) for name, site in sites.items()}, deadline / 2)
-    calls: dict[tuple[str, str], Callable[[], object]] = {}
-    for name, site in sites.items():
-        for service in SERVICES:
-            calls[name, service] = partial(_check, site, service, deadline)
-        calls[name, "depth"] = partial(lambda site: site.queue.depth(), site)
-        calls[name, "dead"] = partial(lambda site: site.queue.dead_letter_depth(), site)
-        calls[name, "calls"] = partial(lambda site: site.metrics.invocations(WINDOW), site)
-        calls[name, "beats"] = partial(lambda site: site.control.heartbeats(), site)
-        calls[name, "lags"] = partial(lambda site: site.control.lags(), site)
-        calls[name, "last"] = partial(_last_candle, site)
-    answers = gather(calls, begun + deadline - time.monotonic())
-    return Snapshot(time.time(), {name: _site(name, site, answers) for name, site in sites.items()})
+    parts = all_parts(sites, machine, cost, deadline)
+    seen = ask_once(parts, begun + deadline - time.monotonic())
+    return snapshot_of(sites, seen, time.time())
+
+
+def snapshot_of(sites: Mapping[str, Site], seen: Mapping[Key, Seen[Any]], at: float) -> Snapshot:
+    """Put the answers together."""
+    return Snapshot(
+        at,
+        {name: _site(name, site, seen) for name, site in sites.items()},
+        seen.get((HERE, "machine"), Seen()),
+    )
+
+
+def _by_problem(seen: Mapping[str, Seen[Any]]) -> dict[str, list[str]]:
+    """Names by problem; those that wait are together, however long each does."""
+    longest = max(seen.values(), key=lambda each: each.waits)
+    problems: dict[str, list[str]] = {}
+    for name, each in seen.items():
+        if each.problem:
+            problem = longest.problem if each.waits else each.problem
+            problems.setdefault(problem, []).append(name)
+    return problems
 
 
 def _prepare(site: Site) -> None:
@@ -82,90 +188,32 @@ def _prepare(site: Site) -> None:
         getattr(site, part)
 
 
-def _check(site: Site, service: str, deadline: float) -> float:
-    """Seconds that a probe took."""
-    begun = time.monotonic()
-    site.probe.check(service, deadline)
-    return time.monotonic() - begun
-
-
-def _last_candle(site: Site) -> Candle | None:
-    """The newest candle among the symbols that the functions have seen lately."""
-    beats = sorted(site.control.heartbeats(), key=lambda beat: beat.last_trade_time)
-    return site.candles.last(beats[-1].symbol) if beats else None
-
-
-def _site(name: str, site: Site, answers: Mapping[tuple[str, str], Any]) -> SiteSnapshot:
-    def known(what: str) -> Any:
-        answer = answers[name, what]
-        return _reason(answer) if isinstance(answer, Exception) else answer
-
+def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
+    figures = seen[name, "figures"]
     return SiteSnapshot(
         name=name,
         cloud=site.cloud,
-        health={service: _health(service, answers[name, service]) for service in SERVICES},
-        queue=known("depth"),
-        dead_letters=known("dead"),
-        invocations=known("calls"),
-        heartbeats=known("beats"),
-        lags=known("lags"),
-        last_candle=known("last"),
+        health={service: _health(seen[name, service]) for service in SERVICES},
+        queue=_depth(seen[name, "depth"], figures, "queue"),
+        dead_letters=_depth(seen[name, "dead"], figures, "dead_letters"),
+        figures=figures,
+        heartbeats=seen[name, "beats"],
+        lags=seen[name, "lags"],
+        record=seen[name, "record"],
+        guards=seen[name, "guard"],
+        recent=seen[name, "recent"],
+        cost=seen.get((name, "cost"), Seen()),
     )
 
 
-def _health(service: str, answer: Any) -> Health:
-    if isinstance(answer, Exception):
-        return Health(service, up=False, reason=_reason(answer), latency=0.0)
-    return Health(service, up=True, reason="", latency=answer)
+def _health(seen: Seen[float]) -> Seen[float]:
+    """With the seconds that the probe itself took."""
+    return seen if seen.value is None else replace(seen, took=seen.value)
 
 
-def _reason(error: Exception) -> str:
-    """Never empty: an empty reason would look like none."""
-    return str(error) or type(error).__name__
-
-
-def _site_json(site: SiteSnapshot) -> dict[str, Any]:
-    return {
-        "cloud": site.cloud,
-        "up": site.up,
-        "services": {
-            service: {
-                "up": each.up,
-                "reason": each.reason,
-                "latency_s": round(each.latency, 4) if each.up else None,
-            }
-            for service, each in site.health.items()
-        },
-        "queue": _plain(site.queue),
-        "dead_letters": _plain(site.dead_letters),
-        "function": _plain(site.invocations),
-        "heartbeats": (
-            {"unknown": site.heartbeats}
-            if isinstance(site.heartbeats, str)
-            else {beat.symbol: asdict(beat) for beat in site.heartbeats}
-        ),
-        "replication": (
-            {"unknown": site.lags}
-            if isinstance(site.lags, str)
-            else [asdict(lag) for lag in site.lags]
-        ),
-        "last_candle": _candle_json(site.last_candle),
-    }
-
-
-def _plain(value: Depth | Invocations | Unknown) -> dict[str, Any]:
-    return {"unknown": value} if isinstance(value, str) else asdict(value)
-
-
-def _candle_json(candle: Candle | Unknown | None) -> dict[str, Any] | None:
-    if candle is None:
-        return None
-    if isinstance(candle, str):
-        return {"unknown": candle}
-    return {
-        "symbol": candle.symbol,
-        "timestamp": candle.timestamp,
-        "close": to_text(candle.close),
-        "trade_count": candle.trade_count,
-        "last_id": candle.last_id,
-    }
+def _depth(live: Seen[Depth], figures: Seen[Figures], which: str) -> Seen[Depth]:
+    """What the queue tells of itself or, where it does not, the metrics of it."""
+    if live.value is not None or not live.known:
+        return live
+    depth = None if figures.value is None else getattr(figures.value, which)
+    return Seen(depth, figures.at, figures.took, figures.problem, figures.waits)

@@ -1,98 +1,84 @@
-"""Snapshots as something to look at."""
+"""A snapshot to look at once."""
 
-from typing import Any
-
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.clouds.ports import SERVICES, Depth, Health, Invocations, Lag
-from mcloud.dashboard.duration import duration
-from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
-from mcloud.market.candle import Candle
-from mcloud.market.trade import to_text
+from mcloud.dashboard.figures import Cell, rows
+from mcloud.dashboard.machine import Machine, Running
+from mcloud.dashboard.runs import listing
+from mcloud.dashboard.snapshot import Snapshot
+from mcloud.dashboard.wrong import firing, wrong
 
-STALE = 30.0  # seconds; an older figure shows its age
+
+def status(snapshot: Snapshot) -> RenderableType:
+    """The figures, what runs here, and what is not in order."""
+    machine = snapshot.machine.value or Machine()
+    parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(machine)]
+    if machine.producers or machine.replicators:
+        producers, replicators = _states(machine.producers), _states(machine.replicators)
+        parts += ["", listing({"producer": producers, "replicator": replicators})]
+    lines = wrong(snapshot)
+    if lines:
+        parts += ["", *(Text(line, "yellow") for line in lines)]
+    return Group(*parts)
 
 
 def status_table(snapshot: Snapshot) -> Table:
     """One column a site, one row a figure."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", style="dim")
     for name, site in snapshot.sites.items():
         table.add_column(name if name == site.cloud else f"{name} ({site.cloud})")
-    sites = list(snapshot.sites.values())
-    for service in SERVICES:
-        table.add_row(service, *(_health(site.health[service]) for site in sites))
-    table.add_row("queue depth", *(_depth(site.queue, snapshot.at) for site in sites))
-    table.add_row("dead letters", *(_dead(site, snapshot.at) for site in sites))
-    table.add_row("function calls", *(_calls(site.invocations, snapshot.at) for site in sites))
-    table.add_row("function errors", *(_errors(site.invocations) for site in sites))
-    table.add_row("last candle", *(_candle(site.last_candle) for site in sites))
-    if any(site.lags for site in sites if not isinstance(site.lags, str)):
-        table.add_row("behind", *(_lags(site.lags, snapshot.at) for site in sites))
+    for row in rows(snapshot):
+        table.add_row(row.label, *map(_cell, row.cells))
     return table
 
 
-def _health(health: Health) -> Text:
-    if health.up:
-        return Text.assemble(("up", "green"), f"  {health.latency * 1000:.0f} ms")
-    return Text.assemble(("down", "bold red"), f"  {health.reason}")
+def leading(snapshot: Snapshot) -> Text:
+    """Which site is the primary, and since when."""
+    record = snapshot.leading
+    if record is None:
+        unknown = [site for site in snapshot.sites.values() if not site.record.known]
+        return Text("primary unknown" if unknown else "no primary yet", "dim")
+    apart = [
+        f"{site.name} has epoch {site.record.value.epoch if site.record.value else 'none'}"
+        for site in snapshot.sites.values()
+        if site.record.known and site.record.value != record
+    ]
+    text = Text.assemble("primary ", (record.primary, "bold"), f", epoch {record.epoch}, ")
+    text.append(f"{record.mode}" + (f": {record.reason}" if record.reason else ""))
+    return text.append(f"; {', '.join(apart)}", "yellow") if apart else text
 
 
-def _depth(depth: Depth | str, now: float) -> Text:
-    if isinstance(depth, str) or depth.ready is None:
-        return _unknown(depth)
-    words = f"{depth.ready}"
-    if depth.in_flight is not None:
-        words += f" ready, {depth.in_flight} in flight"
-    return Text(words + _age(now - depth.as_of))
+def watching(machine: Machine) -> Text:
+    """Who watches over the sites: guards, and the watcher of the alerts."""
+    text = Text("guard ")
+    text.append_text(_named(machine.guards, "none runs here"))
+    text.append("; alerts ")
+    fires = [alert for each in machine.alerts for alert in firing(each)]
+    if fires:
+        return text.append(", ".join(fires), "bold red")
+    if any(each.runs for each in machine.alerts):
+        return text.append("none fires")
+    return text.append("no watcher runs here", "dim")
 
 
-def _dead(site: SiteSnapshot, now: float) -> Text:
-    depth = site.dead_letters
-    text = _depth(depth, now)
-    if isinstance(depth, Depth) and depth.ready:
-        text.stylize("yellow")
-    return text
+def _named(runs: tuple[Running, ...], none: str) -> Text:
+    running = [each for each in runs if each.runs]
+    if not running:
+        return Text(none, "dim")
+    return Text(", ").join(
+        Text(f"{each.name} {each.state.get('phase', 'runs')}") for each in running
+    )
 
 
-def _calls(calls: Invocations | str, now: float) -> Text:
-    if isinstance(calls, str) or calls.count is None:
-        return _unknown(calls)
-    return Text(f"{calls.count} in {calls.window / 60:.0f} min{_age(now - calls.as_of)}")
+def _cell(cell: Cell) -> Text:
+    if cell.age is None:
+        return cell.text
+    why = f": {cell.problem}" if cell.problem else ""
+    return Text.assemble(cell.text, (f" ({cell.ago}{why})", "dim"))
 
 
-def _errors(calls: Invocations | str) -> Text:
-    if isinstance(calls, str) or calls.errors is None:
-        return _unknown(calls)
-    return Text(str(calls.errors), style="yellow" if calls.errors else "")
-
-
-def _candle(candle: Candle | str | None) -> Text:
-    if isinstance(candle, str):
-        return _unknown(candle)
-    if candle is None:
-        return Text("none yet", style="dim")
-    return Text(f"{candle.symbol} {candle.timestamp} {to_text(candle.close)}")
-
-
-def _lags(lags: list[Lag] | str, now: float) -> Text:
-    """One line for each replicator that brings data here."""
-    if isinstance(lags, str):
-        return _unknown(lags)
-    lines = []
-    for lag in lags:
-        part = "" if lag.part == "all" else f" {lag.part}"
-        candles = "unknown" if lag.candles_s is None else duration(lag.candles_s)
-        raw = "unknown" if lag.raw_s is None else duration(lag.raw_s)
-        line = f"{lag.source}{part}: candles {candles}, raw {raw}{_age(now - lag.at)}"
-        lines.append(Text(line, style="dim" if now - lag.at > STALE else ""))
-    return Text("\n").join(lines)
-
-
-def _unknown(why: Any) -> Text:
-    return Text(f"unknown: {why}" if isinstance(why, str) else "unknown: no data", style="dim")
-
-
-def _age(seconds: float) -> str:
-    return f" ({seconds:.0f} s ago)" if seconds > STALE else ""
+def _states(runs: tuple[Running, ...]) -> list[tuple[str, bool, dict[str, object]]]:
+    return [(each.name, each.runs, dict(each.state)) for each in runs]

@@ -19,8 +19,10 @@ _SHARED = (
     "processor/*.py",
     "clouds/__init__.py",
     "clouds/optimistic.py",
+    "clouds/otlp.py",
     "clouds/ports.py",
     "clouds/resources.py",
+    "clouds/spans.py",
 )
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 

@@ -180,7 +180,13 @@ def destroy_gcp(to: GcpResources) -> None:
 
 
 def gcp_resources(
-    *, pubsub: str, firestore: str, monitoring: str, storage: str, function_url: str
+    *,
+    pubsub: str,
+    firestore: str,
+    monitoring: str,
+    storage: str,
+    function_url: str,
+    function_log: str = "",
 ) -> GcpResources:
     """The names of the Google side; the endpoints are those of the embedded services."""
     return GcpResources(
@@ -200,6 +206,7 @@ def gcp_resources(
         monitoring_endpoint=monitoring,
         storage_endpoint=storage,
         function_url=function_url,
+        function_log=function_log,
     )
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from mcloud import outputs
 from mcloud.clouds.resources import AwsResources, Resources
-from mcloud.config import Config, SiteConfig
+from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import LocalError
 from mcloud.infra.bundle import contents
 from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, Plan, change
 from mcloud.infra.provisioner import Hooks, Step
 from mcloud.infra.terraform import Interrupted
+from mcloud.market.anomaly import Thresholds
 
 if TYPE_CHECKING:
     from mcloud.infra.embedded import Part
@@ -84,7 +85,7 @@ class EmbeddedStack:
         return self._plan
 
     def apply(self) -> dict[str, str]:
-        from mcloud.infra import embedded
+        from mcloud.infra import embedded, embedded_anomalies
 
         if self._plan.empty and self._destroys:
             return {}
@@ -92,6 +93,7 @@ class EmbeddedStack:
         if self._destroys:
             with self._told():
                 if isinstance(to, AwsResources):
+                    embedded_anomalies.destroy(to)
                     embedded.destroy_aws(to)
                 else:
                     embedded.destroy_gcp(to)
@@ -101,6 +103,8 @@ class EmbeddedStack:
             with self._told():
                 if isinstance(to, AwsResources):
                     embedded.deploy_aws(to.endpoint_url)
+                    thresholds = settings(self._config, "anomalies", Thresholds)
+                    embedded_anomalies.deploy(to, thresholds.to_json())
                 else:
                     embedded.deploy_gcp(to)
                     self._update_function()
@@ -122,20 +126,23 @@ class EmbeddedStack:
         return state.resources()[self._site.name]
 
     def _parts(self) -> "list[Part]":
-        from dataclasses import replace
-
-        from mcloud.infra import embedded
+        from mcloud.infra import embedded, embedded_anomalies
 
         to = self._resources()
         if isinstance(to, AwsResources):
-            return embedded.aws_parts(to)
-        function = embedded.Part(
-            "google_cloudfunctions2_function.processor", to.function, there=True
-        )
+            return [*embedded.aws_parts(to), *embedded_anomalies.parts(to)]
         parts = embedded.gcp_parts(to)
         if self._destroys:
             return parts  # the function's process goes with the embedded clouds
-        return [*parts, replace(function, stale=self._function_is_stale())]
+        stale = self._function_is_stale()
+        functions = {"processor": to.function, "anomaly": embedded_anomalies.NAME}
+        return [
+            *parts,
+            *(
+                embedded.Part(f"google_cloudfunctions2_function.{key}", name, True, stale)
+                for key, name in functions.items()
+            ),
+        ]
 
     @property
     def _function_folder(self) -> Path:

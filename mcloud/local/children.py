@@ -175,19 +175,26 @@ def storage(port: int, front: int, data: Path) -> Child:
     return Child("storage", (str(binary), *words), port, {"TMPDIR": str(scratch)}, front=front)
 
 
-def function(port: int, front: int, folder: Path, to: GcpResources) -> Child:
-    """Google's functions-framework with the real bundle, unpacked into ``folder``."""
+def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: str = "") -> Child:
+    """Google's functions-framework with the real bundle, unpacked into ``folder``.
+
+    ``thresholds`` are those of the anomaly function, which runs beside the processor.
+    """
     unpack_function(folder)
     return Child(
         "function",
         (
-            *(sys.executable, "-m", "functions_framework"),
-            *("--target", "process", "--signature-type", "cloudevent"),
+            *(sys.executable, "-P", str(Path(__file__).with_name("functions.py"))),
             *("--source", str(folder / "main.py"), "--host", HOST, "--port", str(port)),
         ),
         port,
-        # First on the path, so that the bundle's own copy of mcloud is what runs.
-        {**function_environment(to), "PYTHONPATH": str(folder), "THREADS": "8"},
+        {
+            **function_environment(to),
+            "ANOMALY_THRESHOLDS": thresholds,
+            # First on the path, so that the bundle's own copy of mcloud is what runs.
+            "PYTHONPATH": str(folder),
+            "THREADS": "8",
+        },
         folder,
         front,
     )

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcloud.config import LOCAL, Config
+from mcloud.config import LOCAL, Config, settings
 from mcloud.errors import LocalError
 from mcloud.local import children
 from mcloud.local.state import FAILED, READY, Home, State
 from mcloud.local.supervisor import PATIENCE, Options
+from mcloud.market.anomaly import Thresholds
 
 # The usual variable of each service that a user may run already.
 EXTERNAL = {
@@ -31,6 +32,7 @@ def options(config: Config, environment: Mapping[str, str]) -> Options:
         home=str(config.local),
         **asdict(config.ports),
         external=external(environment, ours),
+        thresholds=settings(config, "anomalies", Thresholds).to_json(),
     )
 
 

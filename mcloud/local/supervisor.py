@@ -19,9 +19,10 @@ from pathlib import Path
 import psutil
 
 from mcloud.errors import LocalError, McloudError
-from mcloud.infra import embedded
+from mcloud.infra import embedded, embedded_anomalies
 from mcloud.local import children, outage
 from mcloud.local.children import Child
+from mcloud.local.schedule import Schedule
 from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
 
 PATIENCE = 8.0  # seconds that a child has to write its state down
@@ -43,6 +44,10 @@ class Options:
     """Process that these clouds belong to: they end, and their folder goes, when it is gone."""
     external: dict[str, str] = field(default_factory=dict)
     """Services that the user runs: ``aws``, ``pubsub``, ``firestore`` or ``storage`` → address."""
+    thresholds: str = ""
+    """Of the anomaly functions, as ``Thresholds.to_json`` writes them."""
+    scheduled: bool = True
+    """Whether these are called each minute."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -57,6 +62,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._unprovisioned: set[str] = set()
+        self._schedule: Schedule | None = None
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
 
     def run(self) -> int:
@@ -93,6 +99,8 @@ class Supervisor:
             self._wait_ready(child)
         self._say("provisioning")
         self._provision()
+        if self._options.scheduled:
+            self._schedule = Schedule(self._gcp.function_url)
         self._home.kept.unlink(missing_ok=True)
         self._state.phase = READY
         self._say("")
@@ -121,9 +129,14 @@ class Supervisor:
             monitoring=addresses["gcp"],
             storage=f"http://{addresses['storage']}",
             function_url=f"http://{children.HOST}:{options.function_port}",
+            function_log=str(self._home.logs / "function.log"),
         )
         folder = self._home.folder / "function"
-        planned.append(children.function(function_port, options.function_port, folder, self._gcp))
+        planned.append(
+            children.function(
+                function_port, options.function_port, folder, self._gcp, options.thresholds
+            )
+        )
         return {child.name: child for child in planned}
 
     def _provision(self) -> None:
@@ -149,6 +162,9 @@ class Supervisor:
 
     def _provision_aws(self) -> None:
         resources = embedded.deploy_aws(f"http://{self._address('aws')}")
+        embedded_anomalies.deploy(
+            resources, self._options.thresholds, scheduled=self._options.scheduled
+        )
         self._state.outputs["aws"] = resources.to_outputs()
 
     def _provision_gcp(self) -> None:
@@ -163,6 +179,8 @@ class Supervisor:
                 self._restart(child, code)
             elif name in self._unprovisioned and children.answers(child.address):
                 self._provision_again(name)
+        if self._schedule is not None:
+            self._schedule.tick()
 
     def _restart(self, child: Child, code: int) -> None:
         """Start a child again, the later the more often it died lately."""

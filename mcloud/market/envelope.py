@@ -19,6 +19,7 @@ from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import Any
 
+from mcloud.market import trace
 from mcloud.market.trade import MAX_ID, MAX_TIME, BadTrade, Trade, check_symbol, to_text
 
 VERSION = 1
@@ -60,11 +61,12 @@ class Envelope:
     trades: tuple[Trade, ...]
 
 
-def encode(trades: Sequence[Trade], *, traceparent: str = "") -> Message:
+def encode(trades: Sequence[Trade], *, one_in: int | None = None) -> Message:
     """Pack trades of one symbol, ids ascending, into one message.
 
     Attributes: ``symbol``, ``first_id``, ``last_id``, ``count``, ``encoding`` (``json`` or
-    ``zlib+base64``) and, where given, W3C ``traceparent``.
+    ``zlib+base64``) and, where ``one_in`` says how many messages share a sampled one (0: none is),
+    W3C ``traceparent``; see ``trace.derive``.
 
     Raises:
         ValueError: no trades, too many, several symbols, or ids that do not ascend.
@@ -97,12 +99,16 @@ def encode(trades: Sequence[Trade], *, traceparent: str = "") -> Message:
         "count": str(len(ids)),
         "encoding": encoding,
     }
-    if traceparent:
-        attributes["traceparent"] = traceparent
+    if one_in is not None:
+        # Of the body, which is a fifth of the text; another build of zlib makes another trace.
+        parent = trace.derive(body.encode("ascii"), times[-1] // 1000, one_in)
+        attributes["traceparent"] = str(parent)
     return Message(body, attributes)
 
 
-def encode_all(trades: Sequence[Trade], *, limit: int = CHUNK) -> list[Message]:
+def encode_all(
+    trades: Sequence[Trade], *, limit: int = CHUNK, one_in: int | None = None
+) -> list[Message]:
     """Pack trades as ``encode`` does, into as many messages of at most ``limit`` bytes as needed.
 
     A single trade always fits: ``limit`` below 1 KiB is refused with ValueError.
@@ -110,11 +116,12 @@ def encode_all(trades: Sequence[Trade], *, limit: int = CHUNK) -> list[Message]:
     if limit < 1024:
         raise ValueError("a message needs at least 1 KiB")
     if len(trades) <= MAX_TRADES:
-        message = encode(trades)
+        message = encode(trades, one_in=one_in)
         if message.size <= limit:
             return [message]
     half = len(trades) // 2
-    return encode_all(trades[:half], limit=limit) + encode_all(trades[half:], limit=limit)
+    parts = trades[:half], trades[half:]
+    return [each for part in parts for each in encode_all(part, limit=limit, one_in=one_in)]
 
 
 def decode(body: str | bytes, attributes: Mapping[str, str] | None = None) -> Envelope:

@@ -19,6 +19,11 @@ _NUMBER = re.compile(NUMBER)
 _SYMBOL = re.compile(SYMBOL)
 
 
+CANARY = "MCLOUDCANARY"
+"""The symbol of trades that only show whether a site works: no exchange has it, and nobody's data
+has it either. See ``mcloud.failover.canary``."""
+
+
 class BadTrade(ValueError):
     """A trade that cannot be one; the message says which field and why."""
 
@@ -64,6 +69,11 @@ def check_symbol(symbol: object) -> str:
     if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
         raise BadTrade(f"not a symbol: {symbol!r:.60}")
     return symbol
+
+
+def is_reserved(symbol: str) -> bool:
+    """True for what is no market: it is not listed, compared, copied or counted anywhere."""
+    return symbol == CANARY
 
 
 def check_int(field: str, value: object, highest: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import McloudError
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, is_reserved
 
 INTERVAL = 10.0  # seconds; written at every call it would double the cost of a candle
 
@@ -36,6 +36,8 @@ class Pulse:
             McloudError: the store did not take it; the counts are kept for the next time.
         """
         symbol, newest = trades[0].symbol, max(trade.time for trade in trades)
+        if is_reserved(symbol):
+            return
         with self._lock:
             now = self._clock()
             self._keep(Heartbeat(symbol, newest, len(trades), 1, now))

@@ -4,11 +4,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import islice
 from operator import attrgetter, lt
+from typing import NamedTuple
 
 from mcloud.market.trade import Trade
 
 BATCH = 1000  # trades; about 8 KB compressed, well below a billing chunk
 LINGER = 1.0  # seconds
+
+
+class Batch(NamedTuple):
+    trades: list[Trade]
+    opened: float
+    """When the first of them came, by the packer's clock."""
 
 
 class Packer:
@@ -25,22 +32,23 @@ class Packer:
         """The trades of a symbol that have not come out yet."""
         return self._open.get(symbol, [])
 
-    def add(self, trades: Iterable[Trade]) -> list[list[Trade]]:
+    def add(self, trades: Iterable[Trade]) -> list[Batch]:
         """Take trades, any number at once; returns the batches that they completed."""
         came: dict[str, list[Trade]] = defaultdict(list)
         for trade in trades:
             came[trade.symbol].append(trade)
         now, size = self._clock(), self._batch
-        closed = []
+        closed: list[Batch] = []
         for symbol, fresh in came.items():
             batch = self._open.setdefault(symbol, [])
-            self._opened.setdefault(symbol, now)
+            opened = self._opened.setdefault(symbol, now)
             batch += fresh
             if len(batch) < size:
                 continue
             whole = len(batch) // size * size
             for start in range(0, whole, size):
-                closed += in_order(batch[start : start + size])
+                closed += _batches(batch[start : start + size], opened)
+                opened = now
             del batch[:whole]
             # What is left came just now.
             self._opened[symbol] = now
@@ -48,19 +56,18 @@ class Packer:
                 del self._open[symbol], self._opened[symbol]
         return closed
 
-    def due(self) -> list[list[Trade]]:
+    def due(self) -> list[Batch]:
         """The batches that have waited for ``linger`` seconds."""
         oldest = self._clock() - self._linger
         late = [symbol for symbol, opened in self._opened.items() if opened <= oldest]
         return [batch for symbol in late for batch in self._close(symbol)]
 
-    def flush(self) -> list[list[Trade]]:
+    def flush(self) -> list[Batch]:
         """Everything that is left."""
         return [batch for symbol in list(self._open) for batch in self._close(symbol)]
 
-    def _close(self, symbol: str) -> list[list[Trade]]:
-        del self._opened[symbol]
-        return in_order(self._open.pop(symbol))
+    def _close(self, symbol: str) -> list[Batch]:
+        return _batches(self._open.pop(symbol), self._opened.pop(symbol))
 
 
 def in_order(trades: list[Trade]) -> list[list[Trade]]:
@@ -81,3 +88,7 @@ def in_order(trades: list[Trade]) -> list[list[Trade]]:
         else:
             batches.append([trade])
     return batches
+
+
+def _batches(trades: list[Trade], opened: float) -> list[Batch]:
+    return [Batch(each, opened) for each in in_order(trades)]

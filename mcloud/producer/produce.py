@@ -12,12 +12,13 @@ from mcloud.errors import Unavailable
 from mcloud.market.envelope import encode_all
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Cursor, Hole, Position
-from mcloud.producer.pack import BATCH, LINGER, Packer
+from mcloud.producer.pack import BATCH, LINGER, Batch, Packer
 from mcloud.producer.repair import History, Repairer
 from mcloud.producer.route import Route
 from mcloud.producer.sender import Delivery, Sender
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Entry
+from mcloud.producer.trail import Trail
 
 TICK = 0.1  # seconds between two looks at the clock, and two reports of progress
 RETRY = 1.0  # seconds until a disk that takes nothing is tried again
@@ -68,6 +69,7 @@ def produce(
     live: bool = False,
     opened: Callable[[], Collection[str]] = tuple,
     route: Callable[[], Route] | None = None,
+    trail: Trail | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
     drain: float = DRAIN,
@@ -86,14 +88,15 @@ def produce(
         opened: the symbols whose stream has begun anew since the last call: ``history`` is asked
             whether the end of the stream before was lost.
         route: which sites get the next batch; all if left out.
+        trail: where each message was and when is noted there; its messages are traced.
         stop: ends the reading; what was read is still delivered, for up to ``drain`` seconds.
 
     Errors of the source are raised after what was read has been delivered.
     """
     stop = stop or threading.Event()
     everywhere = Route(tuple(queues), "every site")
-    intake = Intake(spool, live, route or (lambda: everywhere), batch, linger)
-    senders = {name: Sender(name, each, spool) for name, each in queues.items()}
+    intake = Intake(spool, live, route or (lambda: everywhere), batch, linger, trail)
+    senders = {name: Sender(name, each, spool, trail=trail) for name, each in queues.items()}
     repairer = Repairer(history) if live and history else None
     run = _Run(intake, senders, spool, progress, stop)
     error: Exception | None = None
@@ -137,11 +140,13 @@ class Intake:
         route: Callable[[], Route],
         batch: int,
         linger: float,
+        trail: Trail | None = None,
     ) -> None:
         self._spool = spool
+        self._trail = trail
         self._cursor = Cursor(spool.resume_points()) if live else None
         self._packer = Packer(time.monotonic, batch=batch, linger=linger)
-        self._closed: list[list[Trade]] = []
+        self._closed: list[Batch] = []
         self.begun = {position.symbol for position in spool.resume_points()}
         """Symbols that have a position."""
         self._moved: set[str] = set()
@@ -200,21 +205,28 @@ class Intake:
         self._closed += self._packer.due()
         if not self._closed and not self._moved:
             return
-        positions = self._positions({batch[0].symbol for batch in self._closed} | self._moved)
-        route = self.route()
-        entries = [
-            Entry.of(message, received_at=_now_ms(), sites=route.sites)
-            for batch in self._closed
-            for message in encode_all(batch)
+        positions = self._positions(
+            {batch.trades[0].symbol for batch in self._closed} | self._moved
+        )
+        route, trail = self.route(), self._trail
+        one_in = None if trail is None else trail.one_in
+        # By the wall's clock, what the packer has by its own.
+        ahead = time.time() - time.monotonic()
+        packed = [
+            (trades, Entry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
+            for trades, opened in self._closed
+            for message in encode_all(trades, one_in=one_in)
         ]
         try:
-            self._spool.append(entries, positions)
+            self._spool.append([entry for _, entry in packed], positions)
         except Unavailable as error:
             self.problem = str(error)
             raise
         self.problem = ""
         self._closed = []
         self._moved = set()
+        if trail is not None:
+            trail.spooled(packed, _now_ms())
 
     def _positions(self, symbols: set[str]) -> list[Position]:
         """Where these symbols go on after a crash.
@@ -386,4 +398,8 @@ def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
 
 
 def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return _ms(time.time())
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -70,7 +70,7 @@ def choose(
 def _primary(sites: Sequence[str], seen: Observation) -> Route:
     if not seen.records:
         return Route((sites[0],), f"no control record is known; {sites[0]} is the first site")
-    record = max(seen.records.values(), key=lambda record: record.epoch)
+    record = max(seen.records.values(), key=lambda record: record.rank)
     if record.primary not in sites:
         return Route(
             (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not among --to"

@@ -8,13 +8,14 @@ from functools import partial
 
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
-from mcloud.deadline import gather
+from mcloud.deadline import Asker
 from mcloud.errors import Unavailable
 from mcloud.producer.route import Latencies, Observation, Route, choose
 from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two looks at the sites
 DEADLINE = 5.0  # seconds that a site may take to answer
+QUICK = 1.0  # the same for the record once the clients are made: one site that hangs holds up none
 USUAL_SIZE = 5_000  # bytes of a message, for its cost
 
 
@@ -40,6 +41,8 @@ class Router:
         self._sent = sent
         self._follow = follow
         self._period = period
+        self._asker: Asker[str] = Asker()
+        self._patience = DEADLINE
         self._records: dict[str, ControlRecord] = {}
         self._latencies = Latencies(sites)
         self._stopped = threading.Event()
@@ -63,16 +66,18 @@ class Router:
 
     def _observe(self) -> Observation:
         if self._mode == "primary":
-            answers = gather(
-                {name: partial(_record, site) for name, site in self._sites.items()}, DEADLINE
+            answers = self._asker.gather(
+                {name: partial(_record, site) for name, site in self._sites.items()},
+                self._patience,
             )
+            self._patience = min(QUICK, DEADLINE)
             # A site that is silent is remembered by the last that it said.
             for name, answer in answers.items():
                 if isinstance(answer, ControlRecord):
                     self._records[name] = answer
             return Observation(records=dict(self._records))
         if self._mode == "nearest":
-            times = gather(
+            times = self._asker.gather(
                 {name: partial(_latency, site) for name, site in self._sites.items()}, DEADLINE
             )
             self._latencies.note({n: each for n, each in times.items() if isinstance(each, float)})

@@ -12,6 +12,7 @@ from mcloud.errors import McloudError, Unavailable
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
+from mcloud.producer.trail import Trail
 
 REQUEST = 10  # messages handed to the queue at once: a full SQS batch
 LOOK = 0.5  # seconds between two looks whether there is something to send, or an end
@@ -47,6 +48,7 @@ class Sender:
         queue: Queue,
         spool: Spool,
         *,
+        trail: Trail | None = None,
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = random.uniform,
@@ -54,6 +56,7 @@ class Sender:
         self.site = site
         self._queue = queue
         self._spool = spool
+        self._trail = trail
         self._clock = clock
         self._breaker = Breaker(clock, jitter)
         self._trying = False
@@ -97,6 +100,9 @@ class Sender:
                 seconds = self._clock() - began
                 unsent = {each.id for each in failed}
                 accepted = [each for each in taken if each.id not in unsent]
+                if accepted and self._trail is not None:
+                    messages = [each.message for each in accepted]
+                    self._trail.sent(self.site, messages, int(time.time() * 1000))
                 # Counted before it is settled: who sees that nothing waits sees all that was sent.
                 self._count(accepted, seconds, error, refused, wait)
                 # Released after that: whoever takes it now is held by the breaker.

@@ -14,8 +14,10 @@ from urllib.parse import quote
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
+from mcloud.replication.following import Pauses
 from mcloud.replication.known import Known
-from mcloud.replication.pair import Pair, Pauses, Progress
+from mcloud.replication.pair import Pair
+from mcloud.replication.progress import Progress
 from mcloud.replication.scope import Scope
 from mcloud.replication.state import State
 from mcloud.replication.workers import Workers

@@ -4,6 +4,7 @@ import zlib
 from dataclasses import dataclass
 
 from mcloud.errors import UsageError
+from mcloud.market.trade import is_reserved
 
 WHAT = ("candles", "raw")
 
@@ -47,6 +48,8 @@ class Scope:
     def has(self, symbol: str) -> bool:
         number, of = self.shard
         is_named = self.symbols is None or symbol in self.symbols
+        if is_reserved(symbol):
+            return False
         return is_named and zlib.crc32(symbol.encode()) % of == number
 
     def __str__(self) -> str:

@@ -190,6 +190,12 @@ data "aws_iam_policy_document" "operator" {
   }
 
   statement {
+    sid       = "ControlRecord"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.control.arn]
+  }
+
+  statement {
     sid       = "Archive"
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
@@ -199,6 +205,13 @@ data "aws_iam_policy_document" "operator" {
     sid       = "ArchiveKeys"
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.raw.arn]
+  }
+
+  # `mcloud trace` looks for a trade in what the processor wrote.
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:FilterLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.processor.arn}:*"]
   }
 
   # What `mcloud doctor` asks about itself.
@@ -243,8 +256,20 @@ data "aws_iam_policy_document" "anomaly" {
 
   statement {
     sid       = "Look"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    actions   = ["dynamodb:Query"]
     resources = [aws_dynamodb_table.candles.arn, aws_dynamodb_table.control.arn]
+  }
+
+  statement {
+    sid       = "Keep"
+    actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+    resources = [aws_dynamodb_table.control.arn]
+  }
+
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[0].arn]
   }
 
   statement {
@@ -296,6 +321,12 @@ data "aws_iam_policy_document" "scheduler" {
     sid       = "Call"
     actions   = ["lambda:InvokeFunction"]
     resources = ["${local.functions_arn}:${local.anomaly_name}"]
+  }
+
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[0].arn]
   }
 }
 

@@ -63,6 +63,13 @@ resource "google_storage_bucket_iam_member" "processor" {
   }
 }
 
+# Spans have rights a project only.
+resource "google_project_iam_member" "processor_traces" {
+  project = var.project
+  role    = "roles/cloudtrace.agent"
+  member  = google_service_account.processor.member
+}
+
 # Pub/Sub calls the processor as this account.
 resource "google_service_account" "invoker" {
   account_id   = "${var.name}-invoker"
@@ -179,6 +186,13 @@ resource "google_project_iam_member" "operator" {
 resource "google_project_iam_member" "operator_metrics" {
   project = var.project
   role    = "roles/monitoring.viewer"
+  member  = google_service_account.operator.member
+}
+
+# `mcloud trace` looks for a trade in what the processor wrote; entries have rights a project only.
+resource "google_project_iam_member" "operator_logs" {
+  project = var.project
+  role    = "roles/logging.viewer"
   member  = google_service_account.operator.member
 }
 
@@ -302,11 +316,29 @@ resource "google_service_account" "anomaly" {
   depends_on = [google_project_service.this]
 }
 
+resource "google_project_iam_custom_role" "anomaly" {
+  count = local.anomaly
+
+  role_id     = "${local.role_prefix}_anomaly"
+  title       = "${local.anomaly_name} on Firestore"
+  description = "Reads candles and heartbeats, and keeps and forgets anomalies"
+  permissions = [
+    "datastore.databases.get",
+    "datastore.entities.create",
+    "datastore.entities.delete",
+    "datastore.entities.get",
+    "datastore.entities.list",
+    "datastore.entities.update",
+  ]
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_project_iam_member" "anomaly" {
   count = local.anomaly
 
   project = var.project
-  role    = "roles/datastore.viewer"
+  role    = google_project_iam_custom_role.anomaly[0].name
   member  = google_service_account.anomaly[0].member
 
   condition {

@@ -7,6 +7,7 @@ resource "google_project_service" "this" {
       "cloudbuild.googleapis.com",
       "cloudfunctions.googleapis.com",
       "cloudresourcemanager.googleapis.com",
+      "cloudtrace.googleapis.com",
       "firestore.googleapis.com",
       "iam.googleapis.com",
       "iamcredentials.googleapis.com",
@@ -16,7 +17,7 @@ resource "google_project_service" "this" {
       "run.googleapis.com",
       "storage.googleapis.com",
     ],
-    var.anomaly_bundle == null ? [] : ["cloudscheduler.googleapis.com"],
+    var.anomalies ? ["cloudscheduler.googleapis.com"] : [],
     var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
     var.billing_dataset == null ? [] : ["bigquery.googleapis.com"],
   ))

@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[Site], object]] = {
     "take": lambda site: site.queue.take_dead_letters(1),
     "beat": lambda site: site.control.beat([Heartbeat("BTCUSDT", 1, 1, 1, 1.0)]),
     "record": lambda site: site.control.record(),
-    "invocations": lambda site: site.metrics.invocations(60),
+    "figures": lambda site: site.metrics.figures(60),
     "probe": lambda site: site.probe.check("queue", 5),
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from mcloud.clouds.ports import Depth, Heartbeat, Invocations
+from mcloud.clouds.ports import ControlRecord, Depth, Figure, Figures, Heartbeat
 from mcloud.market.candle import Candle, fold
 from mcloud.market.trade import Trade
 
@@ -16,11 +16,23 @@ CANDLE = fold(
 ).candle
 DEPTH = Depth(12, 3, AT)
 DEAD = Depth(0, 0, AT)
-CALLS = Invocations(240, 0, 900.0, AT)
+FIGURES = Figures(
+    queue=None,
+    dead_letters=None,
+    oldest_age=Figure(7.0, AT),
+    calls=Figure(240.0, AT),
+    errors=Figure(0.0, AT),
+    throttles=Figure(0.0, AT),
+    p95=Figure(0.12, AT),
+    writes=Figure(1234.0, AT),
+    write_throttles=Figure(0.0, AT),
+    window=900.0,
+)
 BEATS = [
     Heartbeat("BTCUSDT", 1_723_161_255_342, 9757, 20, AT),
     Heartbeat("ETHUSDT", 1_723_161_200_000, 6106, 13, AT),
 ]
+RECORD = ControlRecord(3, "aws", "manual", "drill", "somebody", AT - 60)
 
 
 class FakeSite:
@@ -28,16 +40,20 @@ class FakeSite:
 
     def __init__(self, cloud: str = "aws", **answers: Any) -> None:
         self.name = self.cloud = cloud
-        self._answers: dict[str, Any] = {
+        self.answers: dict[str, Any] = {
             "check": None,
             "depth": DEPTH,
             "dead_letter_depth": DEAD,
-            "invocations": CALLS,
+            "figures": FIGURES,
             "heartbeats": BEATS,
             "lags": [],
-            "last": CANDLE,
+            "record": RECORD,
+            "kept": {},
+            "range": [CANDLE],
+            "last": None,
         } | answers
-        self.last_asked: list[str] = []
+        self.is_live = cloud == "aws"
+        self.ranges: list[tuple[str, int]] = []
 
     @property
     def queue(self) -> Any:
@@ -58,8 +74,8 @@ class FakeSite:
     def dead_letter_depth(self) -> Any:
         return self._answer("dead_letter_depth")
 
-    def invocations(self, window: float) -> Any:
-        return self._answer("invocations")
+    def figures(self, window: float) -> Any:
+        return self._answer("figures")
 
     def heartbeats(self) -> Any:
         return self._answer("heartbeats")
@@ -67,12 +83,21 @@ class FakeSite:
     def lags(self) -> Any:
         return self._answer("lags")
 
+    def record(self) -> Any:
+        return self._answer("record")
+
+    def kept(self, kind: str) -> Any:
+        return self._answer("kept")
+
+    def range(self, symbol: str, start: int, end: int) -> Any:
+        self.ranges.append((symbol, start))
+        return self._answer("range")
+
     def last(self, symbol: str) -> Any:
-        self.last_asked.append(symbol)
         return self._answer("last")
 
     def _answer(self, method: str, *arguments: Any) -> Any:
-        answer = self._answers[method]
+        answer = self.answers[method]
         if isinstance(answer, Exception):
             raise answer
         return answer(*arguments) if callable(answer) else answer

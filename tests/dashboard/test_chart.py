@@ -123,5 +123,29 @@ def test_no_bars_say_so() -> None:
     assert candlesticks([], 80, 16).plain == "no data"
 
 
+def test_lines_are_dots_where_no_bar_is() -> None:
+    averages = {
+        "sma:2": [None, *map(Decimal, ("102", "99.5", "98", "102.5"))],
+        "vwap": [Decimal(value) for value in ("105", "105", "105", "90", "120")],
+    }
+    text = candlesticks(BARS, 40, 8, averages)
+    assert lines(text) == [
+        "    ┃",
+        "·│· ┃ 105",
+        "╷│  ┃",
+        "┃┃  ┃ 102",
+        "┃┃╻ ┃",
+        "╿ ┃ ┃ 99",
+        "  ┃╻┃",
+        "  │   96",
+        AXIS + "  · sma:2  · vwap",
+    ]
+
+
+def test_the_newest_values_belong_to_the_newest_bars() -> None:
+    line = {"sma:1": [*[Decimal(105)] * 4, Decimal(101)]}
+    assert lines(candlesticks(BARS, 8, 8, line))[1] == "│··┃ 105"
+
+
 def lines(text: Text) -> list[str]:
     return text.plain.split("\n")

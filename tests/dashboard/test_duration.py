@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.dashboard.duration import duration
+from mcloud.dashboard.duration import brief, duration
 
 UNITS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 
@@ -31,6 +31,22 @@ UNITS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 )
 def test_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.9, "0 s"),
+        (-0.9, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (7_199, "1 h"),
+        (-90, "-1 min"),
+        (86_400 * 1_234, "1,234 d"),
+    ],
+)
+def test_in_one_unit(seconds: float, words: str) -> None:
+    assert brief(seconds) == words
 
 
 @given(st.floats(-1e12, 1e12))

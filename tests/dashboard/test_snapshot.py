@@ -1,20 +1,25 @@
 """What is known is told, what is not says why, and nobody waits for a dead site."""
 
-import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mcloud.clouds.ports import SERVICES, Depth, Invocations
-from mcloud.dashboard.snapshot import collect
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
+from mcloud.dashboard.machine import Machine
+from mcloud.dashboard.snapshot import CostFigure, collect
+from mcloud.dashboard.watch import HISTORY, Watch
 from mcloud.errors import Refused, Unavailable
 
-from .sites import AT, BEATS, CALLS, CANDLE, DEAD, DEPTH, FakeSite, hang
+from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
 
 DEADLINE = 4.0  # seconds; what answers does so in a thousandth of it
-METHODS = ("check", "depth", "dead_letter_depth", "invocations", "heartbeats", "lags", "last")
+METHODS = (
+    *("check", "depth", "dead_letter_depth", "figures", "heartbeats", "lags", "range"),
+    *("record", "kept"),
+)
 
 
 @pytest.fixture
@@ -28,23 +33,37 @@ def test_a_sound_site_is_told_as_it_is() -> None:
     site = collect({"aws": FakeSite()}).sites["aws"]
     assert site.up
     assert set(site.health) == set(SERVICES)
-    assert all(each.latency > 0 for each in site.health.values())
-    assert (site.queue, site.dead_letters, site.invocations) == (DEPTH, DEAD, CALLS)
-    assert (site.heartbeats, site.last_candle) == (BEATS, CANDLE)
+    assert all(each.took > 0 for each in site.health.values())
+    assert (site.queue.value, site.dead_letters.value) == (DEPTH, DEAD)
+    assert (site.figures.value, site.heartbeats.value) == (FIGURES, BEATS)
+    assert site.record.value == RECORD
+    assert site.last is not None
+    assert site.last.last == CANDLE
+    assert site.missing == 0
+
+
+def test_where_the_queue_does_not_tell_its_depth_the_metrics_do() -> None:
+    figures = replace(FIGURES, queue=Depth(4, None, AT), dead_letters=Depth(1, None, AT))
+    site = collect({"gcp": FakeSite("gcp", figures=figures)}).sites["gcp"]
+    assert site.queue.value == Depth(4, None, AT)
+    assert site.dead_letters.value == Depth(1, None, AT)
+    down = FakeSite("gcp", figures=Unavailable("no metrics"))
+    site = collect({"gcp": down}).sites["gcp"]
+    assert (site.queue.value, site.queue.why) == (None, "no metrics")
 
 
 def test_the_last_candle_is_that_of_the_symbol_seen_last() -> None:
-    fake = FakeSite(heartbeats=BEATS[::-1])
-    collect({"aws": fake})
-    assert fake.last_asked == ["BTCUSDT"]
+    site = collect({"aws": FakeSite(heartbeats=BEATS[::-1])}).sites["aws"]
+    assert site.last is not None
+    assert site.last.symbol == "BTCUSDT"
 
 
 def test_a_site_without_trades_has_no_last_candle() -> None:
     fake = FakeSite(heartbeats=[])
-    snapshot = collect({"aws": fake})
-    assert snapshot.sites["aws"].last_candle is None
-    assert fake.last_asked == []
-    assert snapshot.to_json()["sites"]["aws"]["last_candle"] is None
+    site = collect({"aws": fake}).sites["aws"]
+    assert site.last is None
+    assert site.missing == 0
+    assert fake.ranges == []
 
 
 def test_a_service_that_is_down_says_why() -> None:
@@ -55,27 +74,29 @@ def test_a_service_that_is_down_says_why() -> None:
             raise Refused("no bucket")
 
     snapshot = collect({"aws": FakeSite(check=check), "gcp": FakeSite("gcp")})
-    health = snapshot.sites["aws"].health
-    assert [health[service].up for service in SERVICES] == [False, True, True, False]
-    assert health["queue"].reason == "SQS did not answer; try again"
-    assert health["archive"].reason == "no bucket"
+    assert snapshot.sites["aws"].down == {
+        "SQS did not answer; try again": ["queue"],
+        "no bucket": ["archive"],
+    }
     assert not snapshot.up
-    assert not snapshot.sites["aws"].up
-    assert snapshot.sites["gcp"].up
+    assert snapshot.sites["aws"].up is False
+    assert snapshot.sites["gcp"].up is True
 
 
 def test_a_site_that_hangs_costs_the_deadline_and_no_more(release: threading.Event) -> None:
     hanging = FakeSite("aws", **{method: hang(release) for method in METHODS})
-    snapshot = collect({"aws": hanging, "gcp": FakeSite("gcp")}, DEADLINE)
+    snapshot = collect({"aws": hanging, "gcp": FakeSite("gcp")}, deadline=DEADLINE)
     assert not release.is_set()  # it is back while everything still hangs
     late = snapshot.sites["aws"]
-    assert not late.up
-    for value in (late.queue, late.dead_letters, late.invocations, late.heartbeats, late.lags):
-        assert isinstance(value, str)
-        assert value.startswith("no answer within")
-    assert all(each.reason.startswith("no answer within") for each in late.health.values())
-    assert snapshot.sites["gcp"].up
-    assert snapshot.sites["gcp"].queue == DEPTH
+    assert late.up is False
+    for seen in (late.queue, late.dead_letters, late.figures, late.heartbeats, late.lags):
+        assert not seen.known
+        assert seen.why.startswith("no answer within")
+    ((reason, services),) = late.down.items()
+    assert reason.startswith("no answer within")
+    assert services == list(SERVICES)
+    assert snapshot.sites["gcp"].up is True
+    assert snapshot.sites["gcp"].heartbeats.value == BEATS
 
 
 def test_a_site_whose_clients_cannot_be_made_in_time_leaves_the_others_some(
@@ -87,62 +108,81 @@ def test_a_site_whose_clients_cannot_be_made_in_time_leaves_the_others_some(
             release.wait(60)
             return self
 
-    snapshot = collect({"aws": Stuck(), "gcp": FakeSite("gcp")}, DEADLINE)
+    snapshot = collect({"aws": Stuck(), "gcp": FakeSite("gcp")}, deadline=DEADLINE)
     assert not release.is_set()
-    assert str(snapshot.sites["aws"].queue).startswith("no answer within")
-    assert snapshot.sites["gcp"].up
-    assert snapshot.sites["gcp"].last_candle == CANDLE
+    assert snapshot.sites["aws"].queue.why.startswith("no answer within")
+    assert snapshot.sites["gcp"].up is True
+    assert snapshot.sites["gcp"].last is not None
 
 
-def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
-    error = Unavailable("it is down")
-    document = collect({"aws": FakeSite("aws", **dict.fromkeys(METHODS, error))}).to_json()
-    site = document["sites"]["aws"]
-    for figure in (
-        "queue", "dead_letters", "function", "heartbeats", "replication", "last_candle"
-    ):  # fmt: skip
-        assert site[figure] == {"unknown": "it is down"}
-    assert site["services"] == {
-        service: {"up": False, "reason": "it is down", "latency_s": None} for service in SERVICES
+def test_the_highest_epoch_leads_whoever_has_it() -> None:
+    newer = ControlRecord(4, "gcp", "automatic", "aws is away", "guard", AT)
+    sites = {
+        "aws": FakeSite("aws", record=RECORD),
+        "gcp": FakeSite("gcp", record=newer),
+        "west": FakeSite("aws", record=Unavailable("away")),
+        "east": FakeSite("aws", record=None),
     }
+    assert collect(sites).leading == newer
+    assert collect({"aws": FakeSite(record=None)}).leading is None
+    assert collect({}).leading is None
 
 
-def test_an_error_without_words_is_not_an_empty_reason() -> None:
-    site = collect({"aws": FakeSite(check=KeyError(), depth=KeyError())}).sites["aws"]
-    assert site.queue == "KeyError"
-    assert {each.reason for each in site.health.values()} == {"KeyError"}
+def test_what_runs_here_and_what_a_site_costs_are_asked_for_too() -> None:
+    figure = CostFigure(month_to_date=1, per_hour=None, as_of=AT, source="the bill")  # type: ignore[arg-type]
+    asked = []
+
+    def cost(site: str) -> CostFigure:
+        asked.append(site)
+        return figure
+
+    snapshot = collect({"aws": FakeSite(), "gcp": FakeSite("gcp")}, Machine, cost)
+    assert snapshot.machine.value == Machine()
+    assert sorted(asked) == ["aws", "gcp"]
+    assert snapshot.sites["aws"].cost.value == figure
+    assert not collect({"aws": FakeSite()}).sites["aws"].cost.known
 
 
-def test_figures_that_the_metrics_do_not_have_are_null() -> None:
-    fake = FakeSite(depth=Depth(None, None, AT), invocations=Invocations(None, None, 900.0, AT))
-    site = collect({"aws": fake}).to_json()["sites"]["aws"]
-    assert site["queue"] == {"ready": None, "in_flight": None, "as_of": AT}
-    assert site["function"] == {"count": None, "errors": None, "window": 900.0, "as_of": AT}
+class TestWatch:
+    def test_it_keeps_what_was_known_of_a_site_that_goes_away(self) -> None:
+        now = [AT]
+        fake = FakeSite()
+        watch = self.watch(fake, now)
+        watch.tick()
+        assert watch.snapshot().sites["aws"].up is True
+        for method in METHODS:
+            fake.answers[method] = Unavailable("gone")
+        now[0] += 300
+        watch.tick()
+        site = watch.snapshot().sites["aws"]
+        assert site.up is False
+        assert (site.queue.value, site.queue.problem) == (DEPTH, "gone")
+        assert (site.figures.value, site.figures.at) == (FIGURES, AT)
 
+    def test_depths_are_remembered_once_each_and_not_for_ever(self) -> None:
+        now = [AT]
+        fake = FakeSite()
+        watch = self.watch(fake, now)
+        for depth in range(HISTORY + 10):
+            fake.answers["depth"] = Depth(depth if depth % 2 else None, None, now[0])
+            watch.tick()
+            watch.snapshot()
+            assert watch.snapshot().sites["aws"].history[-1] == (
+                now[0],
+                depth if depth % 2 else None,
+            )
+            now[0] += 5
+        history = watch.snapshot().sites["aws"].history
+        assert len(history) == HISTORY
+        assert history[-1][1] == HISTORY + 9
+        fake.answers["depth"] = Unavailable("gone")
+        watch.tick()
+        assert watch.snapshot().sites["aws"].history == history
 
-def test_the_document_is_json_with_decimals_as_texts() -> None:
-    document = collect({"aws": FakeSite()}).to_json()
-    assert json.loads(json.dumps(document)) == document
-    assert set(document) == {"at", "primary", "epoch", "sites"}
-    site = document["sites"]["aws"]
-    assert (site["cloud"], site["up"]) == ("aws", True)
-    assert site["last_candle"] == {
-        "symbol": "BTCUSDT",
-        "timestamp": "2024-08-08T23:54:00Z",
-        "close": "61837.5",
-        "trade_count": 1,
-        "last_id": 7,
-    }
-    assert site["heartbeats"]["ETHUSDT"] == {
-        "symbol": "ETHUSDT",
-        "last_trade_time": 1_723_161_200_000,
-        "trades": 6106,
-        "messages": 13,
-        "at": AT,
-    }
-    assert site["services"]["queue"]["up"] is True
-    assert site["services"]["queue"]["latency_s"] is not None
-
-
-def test_without_sites_there_is_nothing_to_tell() -> None:
-    assert collect({}).to_json()["sites"] == {}
+    def watch(self, fake: FakeSite, now: list[float]) -> Watch:
+        return Watch(
+            {"aws": fake},
+            wall=lambda: now[0],
+            clock=lambda: now[0],
+            spawn=lambda call: call(),
+        )

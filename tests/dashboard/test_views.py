@@ -1,120 +1,107 @@
-"""The screens, character by character."""
+"""The status screen, character by character."""
 
 import io
 from dataclasses import replace
 from typing import Any
 
-import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from mcloud.clouds.ports import SERVICES, Depth, Health, Invocations, Lag
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
+from mcloud.dashboard.collector import Seen
+from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
-from mcloud.dashboard.views import status_table
+from mcloud.dashboard.views import leading, status, status_table, watching
 
-from .sites import AT, BEATS, CALLS, CANDLE, DEAD, DEPTH
+from .sites import AT, RECORD
+from .test_figures import SITE, UP
+from .test_producers import STATE
 
-UP = {service: Health(service, True, "", 0.0123) for service in SERVICES}
-SITE = SiteSnapshot("aws", "aws", UP, DEPTH, DEAD, CALLS, BEATS, [], CANDLE)
+WEST = replace(SITE, name="west")
 
 
 def test_two_sound_sites() -> None:
-    west = replace(SITE, name="west", health={**UP, "archive": Health("archive", True, "", 1.5)})
-    assert draw([SITE, west], 120) == [
-        "                   aws                                     west (aws)",
-        "queue              up  12 ms                               up  12 ms",
-        "function           up  12 ms                               up  12 ms",
-        "candles            up  12 ms                               up  12 ms",
-        "archive            up  12 ms                               up  1500 ms",
-        "queue depth        12 ready, 3 in flight                   12 ready, 3 in flight",
-        "dead letters       0 ready, 0 in flight                    0 ready, 0 in flight",
-        "function calls     240 in 15 min                           240 in 15 min",
-        "function errors    0                                       0",
-        "last candle        BTCUSDT 2024-08-08T23:54:00Z 61837.5    "
-        "BTCUSDT 2024-08-08T23:54:00Z 61837.5",
+    assert draw(status_table(snapshot(SITE, WEST)), 120) == [
+        "              aws                       west (aws)",
+        "services      up  12 ms                 up  12 ms",
+        "queue depth   12 ready, 3 in flight     12 ready, 3 in flight",
+        "oldest        7.0 s                     7.0 s",
+        "dead letters  0 ready, 0 in flight      0 ready, 0 in flight",
+        "calls         240 in 15 min             240 in 15 min",
+        "errors        0                         0",
+        "throttles     0                         0",
+        "p95           120 ms                    120 ms",
+        "writes        1,234 in 15 min           1,234 in 15 min",
+        "processed     15,863 trades             15,863 trades",
+        "last candle   BTCUSDT 23:54 61837.5     BTCUSDT 23:54 61837.5",
+        "holes         none                      none",
+        "behind        no replicator             no replicator",
+        "cost          unknown: not counted yet  unknown: not counted yet",
     ]
 
 
-def test_what_is_down_or_unknown_says_why() -> None:
-    late = "no answer within 8 s"
-    down = SiteSnapshot(
-        "gcp", "gcp", {s: Health(s, False, late, 0.0) for s in SERVICES}, *[late] * 6
-    )
-    assert draw([down], 80) == [
-        "                   gcp",
-        "queue              down  no answer within 8 s",
-        "function           down  no answer within 8 s",
-        "candles            down  no answer within 8 s",
-        "archive            down  no answer within 8 s",
-        "queue depth        unknown: no answer within 8 s",
-        "dead letters       unknown: no answer within 8 s",
-        "function calls     unknown: no answer within 8 s",
-        "function errors    unknown: no answer within 8 s",
-        "last candle        unknown: no answer within 8 s",
+def test_the_rest_is_who_leads_who_watches_what_runs_and_what_is_wrong() -> None:
+    dead = replace(SITE, dead_letters=Seen(Depth(3, 0, AT), AT))
+    machine = Machine((Running("default", True, {**STATE, "at": AT}),))
+    lines = draw(status(replace(snapshot(dead), machine=Seen(machine, AT))), 120)
+    assert lines[15:] == [
+        "primary aws, epoch 3, manual: drill",
+        "guard none runs here; alerts no watcher runs here",
+        "",
+        "producer  state    pid   source   trades  rate  waiting  holes",
+        "default   running  4711  binance  12,345  31/s  nothing  none",
+        "",
+        "aws: 3 dead letters; see `mcloud dlq list aws`",
     ]
 
 
-def test_lags_are_shown_on_the_site_that_is_behind() -> None:
-    lag = Lag("gcp", "aws", "all", 1.26, 3, None, 2, AT - 4)
-    old = Lag("west", "aws", "2/4", 0.5, 0, 75.0, 1, AT - 90)
-    gcp = replace(SITE, name="gcp", cloud="gcp", lags="no answer within 8 s")
-    assert draw([replace(SITE, lags=[lag, old]), gcp], 120)[-2:] == [
-        "behind             gcp: candles 1.2 s, raw unknown"
-        "                       unknown: no answer within 8 s",
-        "                   west 2/4: candles 0.5 s, raw 1 min 15 s (90 s ago)",
-    ]
-
-
-def test_a_narrow_terminal_wraps_and_loses_nothing() -> None:
+def test_in_a_narrow_terminal_nothing_is_lost() -> None:
     reason = "SQS did not answer; see the console"
-    down = replace(SITE, health={**UP, "queue": Health("queue", False, reason, 0.0)})
-    words = " ".join(" ".join(draw([down], 44)).split())
-    assert "down SQS did not answer; see the console" in words
-    assert "BTCUSDT 2024-08-08T23:54:00Z 61837.5" in words
-    assert all(len(line) <= 44 for line in draw([down], 44))
-
-
-@pytest.mark.parametrize(
-    ("row", "change", "shown"),
-    [
-        ("queue depth", {"queue": Depth(5, None, AT)}, "5"),
-        ("queue depth", {"queue": Depth(None, None, AT)}, "unknown: no data"),
-        ("queue depth", {"queue": Depth(0, 0, AT - 30)}, "0 ready, 0 in flight"),
-        ("queue depth", {"queue": Depth(0, 0, AT - 90)}, "0 ready, 0 in flight (90 s ago)"),
-        ("dead letters", {"dead_letters": Depth(None, 1, AT)}, "unknown: no data"),
-        ("dead letters", {"dead_letters": Depth(4, None, AT - 180)}, "4 (180 s ago)"),
-        (
-            "function calls",
-            {"invocations": Invocations(7, 2, 900, AT - 240)},
-            "7 in 15 min (240 s ago)",
-        ),
-        ("function calls", {"invocations": Invocations(None, 2, 900, AT)}, "unknown: no data"),
-        ("function errors", {"invocations": Invocations(7, 2, 900, AT)}, "2"),
-        ("function errors", {"invocations": Invocations(7, None, 900, AT)}, "unknown: no data"),
-        ("last candle", {"last_candle": None}, "none yet"),
-        ("last candle", {"last_candle": "[/red] gone"}, "unknown: [/red] gone"),
-    ],
-)
-def test_a_figure(row: str, change: dict[str, Any], shown: str) -> None:
-    (line,) = [line for line in draw([replace(SITE, **change)], 100) if line.startswith(row)]
-    assert line.removeprefix(row).strip() == shown
+    down = replace(SITE, health={**UP, "queue": Seen(problem=reason)})
+    lines = draw(status_table(snapshot(down)), 44)
+    assert f"down queue: {reason}" in " ".join(" ".join(lines).split())
+    assert all(len(line) <= 44 for line in lines)
 
 
 def test_trouble_stands_out() -> None:
-    trouble = replace(
-        SITE,
-        health={**UP, "queue": Health("queue", False, "gone", 0.0)},
-        dead_letters=Depth(4, 0, AT),
-        invocations=Invocations(7, 2, 900, AT),
-    )
-    coloured = "\n".join(draw([trouble], 100, color_system="standard"))
+    down = replace(SITE, health=dict.fromkeys(SERVICES, Seen(problem="gone")))
+    coloured = "\n".join(draw(status_table(snapshot(down)), 100, color_system="standard"))
     assert "\x1b[1;31mdown\x1b[0m" in coloured
-    assert "\x1b[33m4 ready, 0 in flight\x1b[0m" in coloured
-    assert "\x1b[33m2 " in coloured
-    assert "\x1b[33m" not in "\n".join(draw([SITE], 100, color_system="standard"))
+    sound = "\n".join(draw(status_table(snapshot(SITE)), 100, color_system="standard"))
+    assert "\x1b[33m" not in sound
 
 
-def draw(sites: list[SiteSnapshot], width: int, **console: Any) -> list[str]:
+def test_who_leads() -> None:
+    behind = replace(WEST, record=Seen(None, AT))
+    assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
+    assert leading(snapshot(SITE, behind)).plain == (
+        "primary aws, epoch 3, manual: drill; west has epoch none"
+    )
+    newer = replace(WEST, record=Seen(ControlRecord(4, "west", "automatic", "", "guard", AT), AT))
+    assert leading(snapshot(SITE, newer)).plain == (
+        f"primary west, epoch 4, automatic; aws has epoch {RECORD.epoch}"
+    )
+    assert leading(snapshot(behind)).plain == "no primary yet"
+    assert leading(snapshot(behind, replace(SITE, record=Seen()))).plain == "primary unknown"
+
+
+def test_who_watches() -> None:
+    guard = Running("guard", True, {"phase": "watching"})
+    quiet = Running("alerts", True, {"firing": []})
+    loud = Running("alerts", True, {"firing": [{"key": "x", "title": "dead letters on aws"}]})
+    assert watching(Machine()).plain == "guard none runs here; alerts no watcher runs here"
+    assert watching(Machine(guards=(guard,), alerts=(quiet,))).plain == (
+        "guard guard watching; alerts none fires"
+    )
+    assert watching(Machine(alerts=(loud,))).plain.endswith("; alerts dead letters on aws")
+    ended = Machine(guards=(replace(guard, runs=False),), alerts=(replace(loud, runs=False),))
+    assert watching(ended) == watching(Machine())
+
+
+def snapshot(*sites: SiteSnapshot) -> Snapshot:
+    return Snapshot(AT, {site.name: site for site in sites})
+
+
+def draw(shown: RenderableType, width: int, **console: Any) -> list[str]:
     out = io.StringIO()
-    table = status_table(Snapshot(AT, {site.name: site for site in sites}))
-    Console(file=out, width=width, force_terminal=bool(console), **console).print(table)
+    Console(file=out, width=width, force_terminal=bool(console), **console).print(shown)
     return [line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.api_core.exceptions import AlreadyExists, PreconditionFailed, ServiceUnavailable
+from google.cloud.firestore_v1.base_query import FieldFilter
 from patience import PATIENCE, eventually
 
 from mcloud.clouds.aws.client import make_client
@@ -46,9 +47,10 @@ def counted(home: Path, site: str, *resources: str) -> dict[str, Count]:
 
 
 def test_sqs(embedded: State, home: Path) -> None:
+    name = f"sqs-{NAME}"
     to = embedded.outputs["aws"]
     sqs = make_client("sqs", to["region"], to["endpoint_url"])
-    url = sqs.create_queue(QueueName=NAME)["QueueUrl"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
     for n in range(7):
         sqs.send_message(QueueUrl=url, MessageBody=f"{n}")  # 1 each
     entries = [{"Id": str(n), "MessageBody": "x" * 50_000} for n in range(4)]
@@ -67,14 +69,15 @@ def test_sqs(embedded: State, home: Path) -> None:
     assert len(taken) == 11
     for message in taken:
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])  # 1 each
-    settles(home, "aws", NAME, {"sqs_requests": 7 + 4 + 1 + 11 + 11})
+    settles(home, "aws", name, {"sqs_requests": 7 + 4 + 1 + 11 + 11})
 
 
 def test_dynamodb(embedded: State, home: Path) -> None:
+    name = f"dynamodb-{NAME}"
     to = embedded.outputs["aws"]
     dynamodb = make_client("dynamodb", to["region"], to["endpoint_url"])
     streams = make_client("dynamodbstreams", to["region"], to["endpoint_url"])
-    deploy_table(dynamodb, NAME, "symbol", "timestamp", streamed=True)
+    deploy_table(dynamodb, name, "symbol", "timestamp", streamed=True)
 
     def item(n: int, size: int) -> dict[str, Any]:
         """Of so many bytes: names and values, by DynamoDB's rules."""
@@ -86,28 +89,28 @@ def test_dynamodb(embedded: State, home: Path) -> None:
 
     writes, reads = 0, 0.0
     for n, (size, units) in enumerate([(100, 1), (1024, 1), (1025, 2), (10_000, 10)]):
-        dynamodb.put_item(TableName=NAME, Item=item(n, size))
+        dynamodb.put_item(TableName=name, Item=item(n, size))
         writes += units
-    dynamodb.put_item(TableName=NAME, Item=item(3, 100))  # what it was counts
+    dynamodb.put_item(TableName=name, Item=item(3, 100))  # what it was counts
     writes += 10
-    dynamodb.put_item(TableName=NAME, Item=item(3, 10_000))
+    dynamodb.put_item(TableName=name, Item=item(3, 10_000))
     writes += 10
     with pytest.raises(dynamodb.exceptions.ConditionalCheckFailedException):
         dynamodb.put_item(
-            TableName=NAME, Item=item(3, 50), ConditionExpression="attribute_not_exists(symbol)"
+            TableName=name, Item=item(3, 50), ConditionExpression="attribute_not_exists(symbol)"
         )
     writes += 10
     dynamodb.update_item(
-        TableName=NAME,
+        TableName=name,
         Key=key(0),
         UpdateExpression="SET w = :w",
         ExpressionAttributeValues={":w": {"S": "x" * 2000}},
     )
     writes += 3  # 2,101 bytes
     for consistent, units in ((False, 0.5), (True, 1)):
-        dynamodb.get_item(TableName=NAME, Key=key(1), ConsistentRead=consistent)
-        dynamodb.get_item(TableName=NAME, Key=key(3), ConsistentRead=consistent)  # 3 times 4 KB
-        dynamodb.get_item(TableName=NAME, Key=key(99), ConsistentRead=consistent)  # not there
+        dynamodb.get_item(TableName=name, Key=key(1), ConsistentRead=consistent)
+        dynamodb.get_item(TableName=name, Key=key(3), ConsistentRead=consistent)  # 3 times 4 KB
+        dynamodb.get_item(TableName=name, Key=key(99), ConsistentRead=consistent)  # not there
         reads += units * (1 + 3 + 1)
     query = {
         "KeyConditionExpression": "symbol = :s",
@@ -115,66 +118,70 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     }
     everything = 2_101 + 1024 + 1025 + 10_000  # bytes: 4 times 4 KB
     assert everything // 4096 == 3
-    dynamodb.query(TableName=NAME, **query)
+    dynamodb.query(TableName=name, **query)
     reads += 0.5 * 4
-    dynamodb.query(TableName=NAME, Select="COUNT", ConsistentRead=True, **query)
+    dynamodb.query(TableName=name, Select="COUNT", ConsistentRead=True, **query)
     reads += 4
     dynamodb.query(
-        TableName=NAME,
+        TableName=name,
         KeyConditionExpression="symbol = :s",
         FilterExpression="begins_with(#t, :none)",
         ExpressionAttributeNames={"#t": "v"},
         ExpressionAttributeValues={":s": {"S": "A"}, ":none": {"S": "none"}},
     )
     reads += 0.5 * 4
-    dynamodb.scan(TableName=NAME)
+    dynamodb.scan(TableName=name)
     reads += 0.5 * 4
     requests = [{"PutRequest": {"Item": item(n, 2000)}} for n in (10, 11)]
-    dynamodb.batch_write_item(RequestItems={NAME: requests})
+    dynamodb.batch_write_item(RequestItems={name: requests})
     writes += 2 * 2
-    dynamodb.batch_get_item(RequestItems={NAME: {"Keys": [key(3), key(10)]}})
+    dynamodb.batch_get_item(RequestItems={name: {"Keys": [key(3), key(10)]}})
     reads += 0.5 * (3 + 1)
     dynamodb.transact_write_items(
-        TransactItems=[{"Put": {"TableName": NAME, "Item": item(20, 1025)}}]
+        TransactItems=[{"Put": {"TableName": name, "Item": item(20, 1025)}}]
     )
     writes += 2 * 2
-    dynamodb.transact_get_items(TransactItems=[{"Get": {"TableName": NAME, "Key": key(20)}}])
+    dynamodb.transact_get_items(TransactItems=[{"Get": {"TableName": name, "Key": key(20)}}])
     reads += 2
-    dynamodb.delete_item(TableName=NAME, Key=key(3))
+    dynamodb.delete_item(TableName=name, Key=key(3))
     writes += 10
     expected = {"dynamodb_writes": writes, "dynamodb_reads": reads}
-    settles(home, "aws", NAME, expected)
+    settles(home, "aws", name, expected)
 
     before = counted(home, "aws", "").get("dynamodb_streams_reads", 0)
-    stream = dynamodb.describe_table(TableName=NAME)["Table"]["LatestStreamArn"]
+    stream = dynamodb.describe_table(TableName=name)["Table"]["LatestStreamArn"]
     shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]
     place = streams.get_shard_iterator(
         StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
     )
     for _ in range(3):
         streams.get_records(ShardIterator=place["ShardIterator"])
-    eventually(lambda: counted(home, "aws", "")["dynamodb_streams_reads"] == before + 3, pause=0.1)
+    eventually(
+        lambda: counted(home, "aws", "").get("dynamodb_streams_reads") == before + 3, pause=0.1
+    )
 
 
 def test_s3(embedded: State, home: Path) -> None:
+    name = f"s3-{NAME}"
     to = embedded.outputs["aws"]
     s3 = make_client("s3", to["region"], to["endpoint_url"])
-    s3.create_bucket(Bucket=NAME)
+    s3.create_bucket(Bucket=name)
     for n in range(5):
-        s3.put_object(Bucket=NAME, Key=f"raw/{n}", Body=b"x")
-        s3.get_object(Bucket=NAME, Key=f"raw/{n}")["Body"].read()
-    s3.head_object(Bucket=NAME, Key="raw/0")
-    s3.list_objects_v2(Bucket=NAME)
-    s3.delete_object(Bucket=NAME, Key="raw/0")  # free
-    settles(home, "aws", NAME, {"s3_puts": 1 + 5 + 1, "s3_gets": 5 + 1})
+        s3.put_object(Bucket=name, Key=f"raw/{n}", Body=b"x")
+        s3.get_object(Bucket=name, Key=f"raw/{n}")["Body"].read()
+    s3.head_object(Bucket=name, Key="raw/0")
+    s3.list_objects_v2(Bucket=name)
+    s3.delete_object(Bucket=name, Key="raw/0")  # free
+    settles(home, "aws", name, {"s3_puts": 1 + 5 + 1, "s3_gets": 5 + 1})
 
 
 def test_pubsub(embedded: State, home: Path) -> None:
+    name = f"pubsub-{NAME}"
     to = embedded.outputs["gcp"]
     publisher = gcp.make_publisher(to["pubsub_endpoint"])
     subscriber = gcp.make_subscriber(to["pubsub_endpoint"])
-    topic = f"projects/{to['project']}/topics/{NAME}"
-    subscription = f"projects/{to['project']}/subscriptions/{NAME}-s"
+    topic = f"projects/{to['project']}/topics/{name}"
+    subscription = f"projects/{to['project']}/subscriptions/{name}-s"
     publisher.create_topic(name=topic)
     subscriber.create_subscription(name=subscription, topic=topic)
     published = 0
@@ -198,14 +205,15 @@ def test_pubsub(embedded: State, home: Path) -> None:
     )
     pulled = small + 2 * (3000 + overhead)
     subscriber.acknowledge(subscription=subscription, ack_ids=[each.ack_id for each in got])
-    settles(home, "gcp", NAME, {"pubsub_bytes": published})
-    settles(home, "gcp", f"{NAME}-s", {"pubsub_bytes": pulled})
+    settles(home, "gcp", name, {"pubsub_bytes": published})
+    settles(home, "gcp", f"{name}-s", {"pubsub_bytes": pulled})
 
 
 def test_firestore(embedded: State, home: Path) -> None:
+    name = f"firestore-{NAME}"
     to = embedded.outputs["gcp"]
     firestore = gcp.make_firestore(to["project"], to["database"], to["firestore_endpoint"])
-    collection = firestore.collection(NAME)
+    collection = firestore.collection(name)
     for n in range(5):
         collection.document(f"{n}").set({"n": n})
     with pytest.raises(AlreadyExists):
@@ -219,18 +227,21 @@ def test_firestore(embedded: State, home: Path) -> None:
     assert not collection.document("none").get().exists  # is a read as well
     assert len(list(firestore.get_all([collection.document(f"{n}") for n in range(3)]))) == 3
     assert len(list(collection.stream())) == 7
-    assert list(collection.where("n", ">", 100).stream()) == []  # is a read as well
+    assert (
+        list(collection.where(filter=FieldFilter("n", ">", 100)).stream()) == []
+    )  # is a read as well
     expected = {
         "firestore_writes": 5 + 3,
         "firestore_deletes": 1,
         "firestore_reads": 1 + 1 + 3 + 7 + 1,
     }
-    settles(home, "gcp", NAME, expected)
+    settles(home, "gcp", name, expected)
 
 
 def test_cloud_storage(embedded: State, home: Path) -> None:
+    name = f"cloud-storage-{NAME}"
     to = embedded.outputs["gcp"]
-    bucket = gcp.make_storage(to["project"], to["storage_endpoint"]).create_bucket(NAME)
+    bucket = gcp.make_storage(to["project"], to["storage_endpoint"]).create_bucket(name)
     for n in range(4):
         bucket.blob(f"raw/{n}").upload_from_string(b"x")
         assert bucket.blob(f"raw/{n}").download_as_bytes(raw_download=True) == b"x"
@@ -240,7 +251,7 @@ def test_cloud_storage(embedded: State, home: Path) -> None:
     assert len(list(bucket.list_blobs())) == 4
     bucket.blob("raw/0").delete()  # free
     expected = {"gcs_class_a": 4 + 1, "gcs_class_b": 4 + 1}
-    settles(home, "gcp", NAME, expected)
+    settles(home, "gcp", name, expected)
 
 
 def test_what_a_message_costs_on_its_way(embedded: State, home: Path) -> None:

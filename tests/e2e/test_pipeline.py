@@ -154,7 +154,7 @@ def fields() -> list[str]:
     return list(expected_rows([trade])[0])
 
 
-WORKERS = {"ministack-lambda": read_dynamodb, "functions_framework": read_firestore}
+WORKERS = {"ministack-lambda": read_dynamodb, "local/functions.py": read_firestore}
 """What is in the command line of a function's processes, and what tells how far it is."""
 
 

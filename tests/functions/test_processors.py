@@ -3,9 +3,11 @@
 import base64
 import importlib.util
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +27,7 @@ from mcloud.market.envelope import Message, encode
 from mcloud.market.trade import Trade
 
 START = 1_723_161_240_000
+QUEUED = START + 1_123
 POISON = Message("this is not an envelope")
 
 
@@ -134,6 +137,82 @@ def test_a_failing_heartbeat_does_not_fail_the_message(
     assert [line["severity"] for line in logged(capsys)] == ["WARNING", "INFO"]
 
 
+def test_a_line_says_when_trades_came_and_were_stored(
+    processor: Processor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = trades("FNLINEUSDT", 90)
+    assert processor.deliver([encode(batch[:40], one_in=0), encode(batch[40:], one_in=0)]) == []
+    lines = [line for line in logged(capsys) if line["message"] == "stored"]
+    # A line for what one call stored of ids in a row; Pub/Sub hands over one message a call.
+    assert len(lines) == (1 if processor.site.cloud == "aws" else 2)
+    assert (lines[0]["first_id"], lines[-1]["last_id"]) == (batch[0].id, batch[-1].id)
+    assert sum(line["trades"] for line in lines) == 90
+    for line in lines:
+        assert line["queued"] == QUEUED
+        assert QUEUED < line["began"] <= line["archived"] <= line["stored"]
+        assert not [name for name in line if "trace" in name]
+
+
+def test_a_sampled_message_has_its_trace_in_the_log_and_spans_at_the_collector(
+    processor: Processor,
+    collector: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    batch = trades("FNTRACEUSDT", 60)
+    sampled, plain = encode(batch[:30], one_in=1), encode(batch[30:], one_in=0)
+    assert processor.deliver([sampled, plain]) == []
+    _, trace_id, span_id, _ = sampled.attributes["traceparent"].split("-")
+    first, second = [line for line in logged(capsys) if line["message"] == "stored"]
+    if processor.site.cloud == "aws":
+        assert first["xray_trace_id"] == f"1-{trace_id[:8]}-{trace_id[8:]}"
+    else:
+        # https://cloud.google.com/logging/docs/structured-logging#special-payload-fields
+        assert first["logging.googleapis.com/trace"].endswith(f"/traces/{trace_id}")
+        assert first["logging.googleapis.com/trace_sampled"] is True
+    assert not [name for name in second if "trace" in name]
+    (request,) = collector
+    spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert [span["name"] for span in spans] == ["queue", "processor", "archive", "candles"]
+    assert {span["traceId"] for span in spans} == {trace_id}
+    assert [span["parentSpanId"] for span in spans[:2]] == [span_id] * 2
+    assert {span["parentSpanId"] for span in spans[2:]} == {spans[1]["spanId"]}
+
+
+def test_a_collector_that_is_away_does_not_fail_the_message(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    batch = trades("FNAWAYUSDT", 60)
+    messages = [encode(batch[:30], one_in=1), encode(batch[30:], one_in=1)]
+    assert processor.deliver(messages) == []
+    assert stored_rows(processor.site, ["FNAWAYUSDT"]) == expected_rows(batch)
+    assert [line["message"] for line in logged(capsys)].count("no spans") == 1
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """An OpenTelemetry collector, as far as a function sees it: what it was sent."""
+    came: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    yield came
+    server.shutdown()
+    server.server_close()
+
+
 def trades(symbol: str, count: int, first: int = 1000) -> list[Trade]:
     return [
         Trade(symbol, first + n, Decimal(f"7.{n % 80 + 1}"), Decimal("0.5"), START + n * 90, True)
@@ -147,6 +226,7 @@ def deliver_aws(module: ModuleType, messages: list[Message]) -> list[int]:
         {
             "messageId": str(index),
             "body": message.body,
+            "attributes": {"SentTimestamp": str(QUEUED), "ApproximateReceiveCount": "1"},
             "messageAttributes": {
                 name: {"stringValue": value, "dataType": "String"}
                 for name, value in message.attributes.items()
@@ -163,7 +243,12 @@ def deliver_gcp(module: ModuleType, messages: list[Message]) -> list[int]:
     failed = []
     for index, message in enumerate(messages):
         body = base64.b64encode(message.body.encode()).decode()
-        data = {"data": body, "attributes": message.attributes, "messageId": str(index)}
+        data = {
+            "data": body,
+            "attributes": message.attributes,
+            "messageId": str(index),
+            "publishTime": "2024-08-08T23:54:01.123456789Z",
+        }
         event = CloudEvent({"type": "t", "source": "s"}, {"message": data})
         try:
             module.process(event)

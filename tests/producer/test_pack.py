@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.market.trade import Trade
-from mcloud.producer.pack import Packer, in_order
+from mcloud.producer.pack import Batch, Packer, in_order
 
 
 class Clock:
@@ -21,6 +21,10 @@ class Clock:
 
 def trade(id_: int, symbol: str = "BTCUSDT", price: int = 1) -> Trade:
     return Trade(symbol, id_, Decimal(price), Decimal(1), id_, True)
+
+
+def trades_of(batches: list[Batch]) -> list[list[Trade]]:
+    return [batch.trades for batch in batches]
 
 
 # Few ids and prices: repeats, and different trades under one id, are what matters here.
@@ -39,12 +43,12 @@ def test_every_trade_comes_out_and_in_order(
     packer = Packer(clock, batch=size, linger=linger)
     batches: list[list[Trade]] = []
     for chunk, pause in steps:
-        batches += packer.add(chunk)
+        batches += trades_of(packer.add(chunk))
         # What could have been closed is not kept.
         assert all(len(packer.open(symbol)) < size for symbol in ("BTCUSDT", "ETHUSDT"))
         clock.now += pause
-        batches += packer.due()
-    batches += packer.flush()
+        batches += trades_of(packer.due())
+    batches += trades_of(packer.flush())
     for batch in batches:
         assert 1 <= len(batch) <= size
         assert len({each.symbol for each in batch}) == 1
@@ -64,7 +68,7 @@ def test_chunks_are_packed_as_single_trades_are(
     def packed(chunks: list[list[Trade]]) -> list[list[Trade]]:
         packer = Packer(Clock(), batch=size, linger=60)
         batches = [batch for chunk in chunks for batch in packer.add(chunk)]
-        return sorted(batches + packer.flush())
+        return sorted(trades_of(batches + packer.flush()))
 
     ends = [0, *sorted(cuts), len(given_in)]
     assert packed([given_in[a:b] for a, b in pairwise(ends)]) == packed([[t] for t in given_in])
@@ -87,8 +91,8 @@ def test_different_trades_under_one_id_both_come_out() -> None:
 def test_a_full_batch_goes_at_once() -> None:
     packer = Packer(Clock(), batch=3, linger=60)
     assert packer.add([trade(2), trade(1), trade(1, "ETHUSDT")]) == []
-    assert packer.add([trade(3)]) == [[trade(1), trade(2), trade(3)]]
-    assert packer.flush() == [[trade(1, "ETHUSDT")]]
+    assert trades_of(packer.add([trade(3)])) == [[trade(1), trade(2), trade(3)]]
+    assert trades_of(packer.flush()) == [[trade(1, "ETHUSDT")]]
 
 
 def test_no_trade_waits_longer_than_linger() -> None:
@@ -101,10 +105,10 @@ def test_no_trade_waits_longer_than_linger() -> None:
     assert packer.due() == []
     clock.now += 0.1
     # It is the oldest trade of a batch that counts, and each symbol has its own.
-    assert packer.due() == [[trade(1), trade(2)]]
+    assert packer.due() == [Batch([trade(1), trade(2)], 100.0)]
     assert packer.due() == []
     clock.now += 1.5
-    assert packer.due() == [[trade(1, "ETHUSDT")]]
+    assert packer.due() == [Batch([trade(1, "ETHUSDT")], 101.5)]
 
 
 def test_the_next_batch_has_a_time_of_its_own() -> None:
@@ -112,14 +116,14 @@ def test_the_next_batch_has_a_time_of_its_own() -> None:
     packer = Packer(clock, batch=2, linger=2.0)
     packer.add([trade(1)])
     clock.now += 1.9
-    assert packer.add([trade(2), trade(3)]) == [[trade(1), trade(2)]]
+    assert packer.add([trade(2), trade(3)]) == [Batch([trade(1), trade(2)], 100.0)]
     clock.now += 1.9
     assert packer.due() == []
     clock.now += 0.1
-    assert packer.due() == [[trade(3)]]
+    assert packer.due() == [Batch([trade(3)], 101.9)]
 
 
 def test_without_linger_nothing_waits() -> None:
     packer = Packer(Clock(), batch=100, linger=0)
     packer.add([trade(1)])
-    assert packer.due() == [[trade(1)]]
+    assert trades_of(packer.due()) == [[trade(1)]]

@@ -51,7 +51,8 @@ def test_every_site_gets_every_message_in_order_and_then_it_is_gone(path: Path) 
 
 def test_a_message_comes_back_as_it_was(path: Path) -> None:
     trades = list(Simulate(["BTCUSDT"], seed=1, start_time=1_735_775_880_000, count=100))
-    message = encode(trades, traceparent="00-ü")
+    made = encode(trades)
+    message = replace(made, attributes={**made.attributes, "traceparent": "00-ü"})
     given = Entry.of(message, received_at=1_735_775_881_000, sites=["gcp"])
     assert (given.first_id, given.last_id, given.count) == (trades[0].id, trades[-1].id, 100)
     with Spool.open(path, SITES) as spool:

@@ -11,8 +11,9 @@ from mcloud.demo.oracle import Row, expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.replication.following import Pauses
 from mcloud.replication.known import Known
-from mcloud.replication.pair import Pair, Pauses
+from mcloud.replication.pair import Pair
 from mcloud.replication.replicate import AT_ONCE, file_name
 from mcloud.replication.scope import Scope
 from mcloud.replication.state import State

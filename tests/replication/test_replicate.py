@@ -21,7 +21,9 @@ from mcloud.local.state import State
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.replication import replicate as module
-from mcloud.replication.pair import Pair, Pauses, Progress
+from mcloud.replication.following import Pauses
+from mcloud.replication.pair import Pair
+from mcloud.replication.progress import Progress
 from mcloud.replication.replicate import AT_ONCE, open_pairs, replicate
 from mcloud.replication.scope import Scope
 

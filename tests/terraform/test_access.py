@@ -20,6 +20,7 @@ KEYS = {
     "aws_dynamodb_table.control.arn": "control",
     "aws_s3_bucket.raw.arn": "bucket",
     "aws_iam_role.operator.arn": "oneself",
+    "aws_cloudwatch_log_group.processor.arn": "log group",
 }
 
 
@@ -60,6 +61,7 @@ ROLES = {
         *("datastore.entities.list", "datastore.entities.update"),
     },
     "roles/datastore.viewer": {"datastore.entities.get", "datastore.entities.list"},
+    "roles/logging.viewer": {"logging.logEntries.list"},
     "roles/monitoring.viewer": {"monitoring.timeSeries.list", "resourcemanager.projects.get"},
     "roles/pubsub.publisher": {"pubsub.topics.publish"},
     "roles/pubsub.subscriber": {"pubsub.subscriptions.consume"},

@@ -50,9 +50,10 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "dlq": ("sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"),
         "function": ("lambda:GetFunctionConfiguration",),
         "candles": ("dynamodb:DescribeTable", "dynamodb:Query"),
-        "control": ("dynamodb:DescribeTable", "dynamodb:Query"),
+        "control": ("dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:GetItem"),
         "raw": ("s3:GetObject",),
         "bucket": ("s3:ListBucket",),
+        "log group": ("logs:FilterLogEvents",),
         "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
         "*": (
             *("ce:GetCostAndUsage", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"),

@@ -53,7 +53,8 @@ class S3Archive:
         with translated(f"S3 {self._bucket}"):
             for page in pages:
                 for item in page.get("Contents", []):
-                    yield Stored(item["Key"], item["Size"], _md5(item["ETag"]))
+                    written = item["LastModified"].timestamp()
+                    yield Stored(item["Key"], item["Size"], _md5(item["ETag"]), written)
 
     def symbols(self) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

@@ -33,12 +33,23 @@ class DynamoCandles:
         if end <= start:
             return
         # BETWEEN includes its upper end; keys are whole minutes, so one second less excludes it.
-        for item in self._query(
-            symbol,
-            "symbol = :symbol AND #t BETWEEN :start AND :end",
-            {":start": {"S": to_timestamp(start)}, ":end": {"S": to_timestamp(end - 1000)}},
-        ):
-            yield _decode(item)
+        first, last = {"S": to_timestamp(start)}, {"S": to_timestamp(end - 1000)}
+        # In the older form of a condition. Both say the same, but the embedded DynamoDB parses an
+        # expression anew for every candle of the symbol, which takes it five times as long.
+        request = {
+            "TableName": self._table,
+            "KeyConditions": {
+                "symbol": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": symbol}]},
+                "timestamp": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [first, last]},
+            },
+        }
+        while True:
+            with translated(f"DynamoDB {self._table}"):
+                answer = self._client.query(**request)
+            yield from map(_decode, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def last(self, symbol: str) -> Candle | None:
         with translated(f"DynamoDB {self._table}"):
@@ -56,21 +67,6 @@ class DynamoCandles:
 
     def changes(self, position: str) -> Changes:
         return self._changes.changes(position)
-
-    def _query(self, symbol: str, condition: str, values: dict[str, Any]) -> Iterator[Any]:
-        request = {
-            "TableName": self._table,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeNames": {"#t": "timestamp"},  # a reserved word
-            "ExpressionAttributeValues": {":symbol": {"S": symbol}, **values},
-        }
-        while True:
-            with translated(f"DynamoDB {self._table}"):
-                answer = self._client.query(**request)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _read(self, symbol: str, start: int) -> optimistic.Read[int]:
         with translated(f"DynamoDB {self._table}"):

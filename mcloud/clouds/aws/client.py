@@ -42,7 +42,12 @@ _REMEDIES = {
 }
 
 
-def make_client(service: str, region: str, endpoint_url: str = "") -> Any:
+ATTEMPTS = 5
+
+
+def make_client(
+    service: str, region: str, endpoint_url: str = "", *, attempts: int = ATTEMPTS
+) -> Any:
     """A thread-safe boto3 client.
 
     ``endpoint_url`` is the embedded AWS, which takes any credentials; without it the usual chain of
@@ -53,7 +58,7 @@ def make_client(service: str, region: str, endpoint_url: str = "") -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=5,
         read_timeout=20,
         max_pool_connections=32,

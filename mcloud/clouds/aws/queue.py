@@ -14,6 +14,8 @@ MAX_BATCH = 1024 * 1024  # bytes, all its messages together
 
 
 class SqsQueue:
+    is_live = True
+
     def __init__(self, client: Any, queue_url: str, dlq_url: str) -> None:
         self._client = client
         self._queue_url = queue_url

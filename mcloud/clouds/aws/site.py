@@ -3,8 +3,9 @@ from typing import Any
 
 from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.candles import DynamoCandles
-from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.aws.client import ATTEMPTS, make_client
 from mcloud.clouds.aws.control import DynamoControl
+from mcloud.clouds.aws.logs import CloudWatchLogs
 from mcloud.clouds.aws.metrics import CloudWatchMetrics
 from mcloud.clouds.aws.probe import AwsProbe
 from mcloud.clouds.aws.queue import SqsQueue
@@ -41,7 +42,14 @@ class AwsSite:
 
     @cached_property
     def metrics(self) -> CloudWatchMetrics:
-        return CloudWatchMetrics(self._client("cloudwatch"), self.resources.function)
+        to = self.resources
+        return CloudWatchMetrics(
+            self._client("cloudwatch"), to.function, to.queue_url, to.candles_table
+        )
+
+    @cached_property
+    def logs(self) -> CloudWatchLogs:
+        return CloudWatchLogs(self._client("logs"), self.resources.function)
 
     @cached_property
     def usage(self) -> CloudWatchUsage:
@@ -55,17 +63,16 @@ class AwsSite:
 
     @cached_property
     def probe(self) -> AwsProbe:
-        return AwsProbe(
-            self._client("sqs"),
-            self._client("lambda"),
-            self._dynamodb,
-            self._client("s3"),
-            self.resources,
+        # Tried once: a probe that is tried again hides what it is to find.
+        sqs, lambda_, dynamodb, s3 = (
+            self._client(name, attempts=1) for name in ("sqs", "lambda", "dynamodb", "s3")
         )
+        return AwsProbe(sqs, lambda_, dynamodb, s3, self.resources)
 
     @cached_property
     def _dynamodb(self) -> Any:
         return self._client("dynamodb")
 
-    def _client(self, service: str) -> Any:
-        return make_client(service, self.resources.region, self.resources.endpoint_url)
+    def _client(self, service: str, attempts: int = ATTEMPTS) -> Any:
+        to = self.resources
+        return make_client(service, to.region, to.endpoint_url, attempts=attempts)

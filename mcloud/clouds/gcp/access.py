@@ -43,8 +43,8 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "database": ("datastore.entities.get", "datastore.entities.list"),
         "bucket": ("storage.objects.get", "storage.objects.list"),
         "project": (
-            *("monitoring.timeSeries.list", "resourcemanager.projects.get"),
-            "serviceusage.services.get",
+            *("logging.logEntries.list", "monitoring.timeSeries.list"),
+            *("resourcemanager.projects.get", "serviceusage.services.get"),
         ),
     },
     "producer": {
@@ -70,8 +70,8 @@ CONDITIONAL = ("database", "raw")
 """Granted by the module under a condition, which a test of the project or bucket does not meet."""
 
 APIS = (
-    *("artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "firestore"),
-    *("iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage"),
+    *("artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudtrace"),
+    *("firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage"),
 )
 """As in ``terraform/gcp/services.tf``."""
 

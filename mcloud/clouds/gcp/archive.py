@@ -40,7 +40,8 @@ class GcsArchive:
     def list(self, prefix: str) -> Iterator[Stored]:
         with translated(self._what):
             for blob in self._bucket.list_blobs(prefix=prefix, timeout=TIMEOUT, retry=_retry()):
-                yield Stored(blob.name, blob.size, _md5(blob.md5_hash))
+                written = blob.updated.timestamp() if blob.updated else None
+                yield Stored(blob.name, blob.size, _md5(blob.md5_hash), written)
 
     def symbols(self) -> Iterator[str]:
         with translated(self._what):

@@ -92,6 +92,16 @@ def make_storage(project: str, endpoint: str = "") -> Any:
     )
 
 
+def make_session() -> Any:
+    """For what is asked by REST: a ``requests`` session that signs with the usual credentials."""
+    import google.auth
+    from google.auth.transport.requests import AuthorizedSession
+
+    with translated("Google Cloud"):
+        credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
+        return AuthorizedSession(credentials)
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn Google's errors into Unavailable or Refused; ``what`` names service and resource."""

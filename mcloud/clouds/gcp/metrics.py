@@ -1,74 +1,128 @@
-"""Backlogs and the processor's calls, from Cloud Monitoring."""
+"""Backlogs, ages and calls, from Cloud Monitoring: a request a metric, billed by the series."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
-from mcloud.clouds.ports import Depth, Invocations
+from mcloud.clouds.ports import Depth, Figure, Figures
+from mcloud.clouds.resources import GcpResources
 
-# Sampled every 60 s, visible up to 120 s later; request counts up to 240 s (Google's metrics list).
-BACKLOG_WINDOW = 5 * 60.0  # seconds
+PERIOD = 60  # seconds; all of these are sampled by the minute
+# Seconds after a sample until it is there; https://cloud.google.com/monitoring/api/metrics_gcp
+CALLS_LAG = 240.0
+BACKLOG_WINDOW = 5 * 60.0  # seconds; the newest point in it counts
+
+_BACKLOG = "pubsub.googleapis.com/subscription/num_undelivered_messages"
+_AGE = "pubsub.googleapis.com/subscription/oldest_unacked_message_age"
+_CALLS = "run.googleapis.com/request_count"
+_LATENCIES = "run.googleapis.com/request_latencies"
+_WRITES = "firestore.googleapis.com/document/write_ops_count"
 
 
 class CloudMonitoring:
-    def __init__(self, client: Any, project: str, function: str) -> None:
+    def __init__(self, client: Any, to: GcpResources) -> None:
         self._client = client
-        self._project = project
-        self._function = function
+        self._to = to
 
-    def invocations(self, window: float) -> Invocations:
+    def figures(self, window: float) -> Figures:
         now = time.time()
-        count = errors = 0
-        newest = None
-        for series in self._series(
-            'metric.type = "run.googleapis.com/request_count"'
-            f' AND resource.labels.service_name = "{self._function}"',
-            now - window,
-            now,
-        ):
-            calls = sum(point.value.int64_value for point in series.points)
-            count += calls
-            if series.metric.labels.get("response_code_class") != "2xx":
-                errors += calls
-            for point in series.points:
-                newest = max(newest or 0.0, point.interval.end_time.timestamp())
-        if newest is None:
-            return Invocations(None, None, window, now)
-        return Invocations(count, errors, window, as_of=min(now, newest))
+        start = now - window
+        function = f'resource.labels.service_name = "{self._to.function}"'
+        database = f'resource.labels.database_id = "{self._to.database}"'
+        by_class = ("metric.labels.response_code_class",)
+        calls = self._series(_CALLS, function, start, now, ("ALIGN_DELTA", "REDUCE_SUM"), by_class)
+        latencies = self._series(
+            _LATENCIES, function, start, now, ("ALIGN_DELTA", "REDUCE_PERCENTILE_95")
+        )
+        writes = self._series(_WRITES, database, start, now, ("ALIGN_DELTA", "REDUCE_SUM"))
+        failed = [each for each in calls if _class(each) != "2xx"]
+        total = _total(calls, now)
+        p95 = _newest(latencies, now)
+        return Figures(
+            queue=self.backlog(self._to.subscription),
+            dead_letters=self.backlog(self._to.dlq_subscription),
+            oldest_age=self._subscription(_AGE, self._to.subscription, now),
+            calls=total,
+            # Where there are calls, a class that is not told of had none.
+            errors=_total(failed, now) if failed or not calls else Figure(0.0, total.as_of),
+            # A call that finds no instance free never reaches what Cloud Run counts.
+            throttles=Figure(None, now),
+            p95=Figure(None if p95.value is None else p95.value / 1000, p95.as_of),  # from ms
+            writes=_total(writes, now),
+            write_throttles=Figure(None, now),  # Firestore reports none
+            window=window,
+        )
 
     def backlog(self, subscription: str) -> Depth:
         """Undelivered messages of a subscription; those in flight are among them."""
-        now = time.time()
-        points = [
-            point
-            for series in self._series(
-                'metric.type = "pubsub.googleapis.com/subscription/num_undelivered_messages"'
-                f' AND resource.labels.subscription_id = "{subscription}"',
-                now - BACKLOG_WINDOW,
-                now,
+        figure = self._subscription(_BACKLOG, subscription, time.time())
+        return Depth(None if figure.value is None else int(figure.value), None, figure.as_of)
+
+    def _subscription(self, metric: str, subscription: str, now: float) -> Figure:
+        about = f'resource.labels.subscription_id = "{subscription}"'
+        return _newest(self._series(metric, about, now - BACKLOG_WINDOW, now), now)
+
+    def _series(
+        self,
+        metric: str,
+        about: str,
+        start: float,
+        end: float,
+        reduced: tuple[str, str] | None = None,
+        by: Sequence[str] = (),
+    ) -> Any:
+        """The series of a metric; ``reduced`` says how to make one of many, a minute a point."""
+        from google.cloud.monitoring_v3.types import (
+            Aggregation,
+            ListTimeSeriesRequest,
+            TimeInterval,
+        )
+
+        request = ListTimeSeriesRequest(
+            name=f"projects/{self._to.project}",
+            filter=f'metric.type = "{metric}" AND {about}',
+            interval=TimeInterval(start_time=_stamp(start), end_time=_stamp(end)),
+            view=ListTimeSeriesRequest.TimeSeriesView.FULL,
+        )
+        if reduced:
+            request.aggregation = Aggregation(
+                alignment_period={"seconds": PERIOD},
+                per_series_aligner=reduced[0],
+                cross_series_reducer=reduced[1],
+                group_by_fields=by,
             )
-            for point in series.points
-        ]
-        if not points:
-            return Depth(None, None, now)
-        newest = max(points, key=lambda point: point.interval.end_time)
-        return Depth(newest.value.int64_value, None, newest.interval.end_time.timestamp())
-
-    def _series(self, filter_: str, start: float, end: float) -> Any:
-        from google.cloud.monitoring_v3.types import ListTimeSeriesRequest, TimeInterval
-
-        interval = TimeInterval(start_time=_stamp(start), end_time=_stamp(end))
         with translated("Cloud Monitoring"):
             return list(
-                self._client.list_time_series(
-                    name=f"projects/{self._project}",
-                    filter=filter_,
-                    interval=interval,
-                    view=ListTimeSeriesRequest.TimeSeriesView.FULL,
-                    timeout=TIMEOUT,
-                    retry=retry(),
-                )
+                self._client.list_time_series(request=request, timeout=TIMEOUT, retry=retry())
             )
+
+
+def _newest(series: Sequence[Any], now: float) -> Figure:
+    """The newest value."""
+    points = [point for each in series for point in each.points]
+    if not points:
+        return Figure(None, now)
+    newest = max(points, key=lambda point: point.interval.end_time)
+    return Figure(_value(newest), min(now, newest.interval.end_time.timestamp()))
+
+
+def _total(series: Sequence[Any], now: float) -> Figure:
+    """The sum, which counts until the last minute that must have been reported by now."""
+    points = [point for each in series for point in each.points]
+    if not points:
+        return Figure(None, now)
+    newest = max(point.interval.end_time.timestamp() for point in points)
+    return Figure(sum(map(_value, points)), min(now, max(newest, now - PERIOD - CALLS_LAG)))
+
+
+def _value(point: Any) -> float:
+    kind = point.value._pb.WhichOneof("value")
+    return float(getattr(point.value, kind))
+
+
+def _class(series: Any) -> str:
+    return str(series.metric.labels.get("response_code_class", ""))
 
 
 def _stamp(seconds: float) -> dict[str, int]:

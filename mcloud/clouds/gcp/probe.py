@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mcloud.clouds.gcp.client import translated
+from mcloud.clouds.gcp.client import make_session, translated
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
 
@@ -43,14 +43,8 @@ def _check_function(to: GcpResources, timeout: float) -> None:
         if status in (429, 503):
             raise Unavailable(f"{to.function}: HTTP {status}")
         return
-    import google.auth
-    from google.auth.transport.requests import AuthorizedSession
-
-    credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
     name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
-    answer = AuthorizedSession(credentials).get(
-        f"https://cloudfunctions.googleapis.com/v2/{name}", timeout=timeout
-    )
+    answer = make_session().get(f"https://cloudfunctions.googleapis.com/v2/{name}", timeout=timeout)
     if answer.status_code == 429 or answer.status_code >= 500:
         raise Unavailable(f"{name}: HTTP {answer.status_code}")
     if not answer.ok:

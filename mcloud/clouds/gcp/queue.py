@@ -21,6 +21,8 @@ class PubSubQueue:
     A call knows which messages are in, needs no flow control, and leaves nothing in memory.
     """
 
+    is_live = False
+
     def __init__(
         self, publisher: Any, subscriber: Any, metrics: CloudMonitoring, to: GcpResources
     ) -> None:

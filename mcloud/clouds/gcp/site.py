@@ -1,10 +1,12 @@
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from mcloud.clouds.gcp import client
 from mcloud.clouds.gcp.archive import GcsArchive
 from mcloud.clouds.gcp.candles import FirestoreCandles
 from mcloud.clouds.gcp.control import FirestoreControl
+from mcloud.clouds.gcp.logs import CloudLogging, FileLogs
 from mcloud.clouds.gcp.metrics import CloudMonitoring
 from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.queue import PubSubQueue
@@ -41,10 +43,15 @@ class GcpSite:
     @cached_property
     def metrics(self) -> CloudMonitoring:
         return CloudMonitoring(
-            client.make_metrics(self.resources.monitoring_endpoint),
-            self.resources.project,
-            self.resources.function,
+            client.make_metrics(self.resources.monitoring_endpoint), self.resources
         )
+
+    @cached_property
+    def logs(self) -> CloudLogging | FileLogs:
+        to = self.resources
+        if to.function_log:
+            return FileLogs(Path(to.function_log))
+        return CloudLogging(client.make_session(), to.project, to.function)
 
     @cached_property
     def usage(self) -> MonitoringUsage:

@@ -75,6 +75,18 @@ _ALIGNERS: Final[dict[int, _Aligner]] = {
 }
 
 
+def _percentile_95(values: list[Any], _period: float) -> Any:
+    if not hasattr(values[0], "bucket_counts"):
+        raise ValueError("a percentile is offered of distributions")
+    return percentile(merge(values), 95)
+
+
+_REDUCERS: Final[dict[int, Callable[[list[Any], float], Any]]] = {
+    _Aggregation.REDUCE_SUM: _total,
+    _Aggregation.REDUCE_PERCENTILE_95: _percentile_95,
+}
+
+
 def aggregate(series: list[Series], aggregation: Any, end: float) -> list[Series]:
     """Apply an ``Aggregation`` to series whose last alignment period ends at ``end``.
 
@@ -82,7 +94,7 @@ def aggregate(series: list[Series], aggregation: Any, end: float) -> list[Series
         Refusal: An aligner or reducer that is not offered, or does not fit the metric.
     """
     reducer = aggregation.cross_series_reducer
-    if reducer not in (_Aggregation.REDUCE_NONE, _Aggregation.REDUCE_SUM):
+    if reducer and reducer not in _REDUCERS:
         raise not_offered("Cloud Monitoring", _Aggregation.Reducer.Name(reducer))
     name = _Aggregation.Aligner.Name(aggregation.per_series_aligner)
     if aggregation.per_series_aligner == _Aggregation.ALIGN_NONE:
@@ -96,7 +108,7 @@ def aggregate(series: list[Series], aggregation: Any, end: float) -> list[Series
     if period < 60:
         raise invalid("The alignment_period must be at least 60 seconds.")
     aligned = [_align(one, aligner, name, period, end) for one in series]
-    return _sum(aligned, list(aggregation.group_by_fields)) if reducer else aligned
+    return _reduce(aligned, reducer, list(aggregation.group_by_fields)) if reducer else aligned
 
 
 def _align(series: Series, aligner: _Aligner, name: str, period: float, end: float) -> Series:
@@ -129,30 +141,32 @@ def _align(series: Series, aligner: _Aligner, name: str, period: float, end: flo
     )
 
 
-def _sum(series: list[Series], fields: list[str]) -> list[Series]:
-    """Add series up, one for each combination of the labels to group by."""
+def _reduce(series: list[Series], reducer: int, fields: list[str]) -> list[Series]:
+    """Make one series of many, for each combination of the labels to group by."""
+    reduce = _REDUCERS[reducer]
     groups: dict[tuple[tuple[str, str], ...], list[Series]] = {}
     for one in series:
         key = tuple((field, _label(one, field)) for field in fields)
         groups.setdefault(key, []).append(one)
-    summed = []
+    reduced = []
     for key, members in groups.items():
         columns: dict[tuple[float, float], list[Any]] = {}
         for one in members:
             for point in one.points:
                 columns.setdefault((point.start, point.end), []).append(point.value)
-        summed.append(
+        reduced.append(
             replace(
                 members[0],
+                value_type=members[0].value_type if reduce is _total else DOUBLE,
                 metric_labels=_kept_labels(key, "metric"),
                 resource_labels=_kept_labels(key, "resource"),
                 points=[
-                    Point(start, end, _merged(_total, values, 0))
+                    Point(start, end, _merged(reduce, values, 0))
                     for (start, end), values in sorted(columns.items())
                 ],
             )
         )
-    return summed
+    return reduced
 
 
 def _label(series: Series, field: str) -> str:

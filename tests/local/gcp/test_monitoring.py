@@ -259,6 +259,20 @@ def test_the_95th_percentile_lies_in_its_bucket(server: Server) -> None:
     assert 1.4**13 <= point.value.double_value <= 1.4**14  # 79 to 111, around 95
 
 
+def test_the_95th_percentile_of_many_series_is_one(server: Server) -> None:
+    server.push("2xx", *range(1, 51))
+    server.push("5xx", *range(51, 101))
+    server.wait(10)
+    reducer = Aggregation.Reducer.REDUCE_PERCENTILE_95
+    reduced = _aggregation("ALIGN_DELTA", cross_series_reducer=reducer)
+    (series,) = server.query(LATENCIES, aggregation=reduced)
+    (point,) = series.points
+    assert 1.4**13 <= point.value.double_value <= 1.4**14  # 79 to 111, around 95
+    assert not series.metric.labels
+    with pytest.raises(Exception, match="percentile"):
+        server.query(COUNT, aggregation=reduced)
+
+
 def test_series_are_summed_by_label(server: Server) -> None:
     server.wait(20)
     server.push("2xx", 1, 1)

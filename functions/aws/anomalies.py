@@ -1,0 +1,46 @@
+"""The anomaly function on Lambda, called by a schedule: looks at new candles once.
+
+Environment: CANDLES_TABLE, CONTROL_TABLE, ANOMALY_THRESHOLDS (see ``Thresholds.from_json``) and
+ALERTS_TOPIC, which is told of what is found; from the platform AWS_REGION and, embedded,
+AWS_ENDPOINT_URL.
+"""
+
+import os
+from functools import cache
+from typing import Any
+
+from mcloud.clouds.aws.candles import DynamoCandles
+from mcloud.clouds.aws.client import make_client, translated
+from mcloud.clouds.aws.control import DynamoControl
+from mcloud.market.anomaly import Anomaly, Thresholds
+from mcloud.processor.anomalies import Watch, headline
+
+
+@cache
+def watch() -> Watch:
+    """What an instance remembers from one call to the next."""
+    dynamodb = client("dynamodb")
+    return Watch(
+        DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
+        DynamoControl(dynamodb, os.environ["CONTROL_TABLE"]),
+        Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", "")),
+    )
+
+
+def handler(event: Any, context: Any) -> dict[str, int]:
+    """Look once; whatever is raised is an error of the function, and the schedule calls again."""
+    return {"anomalies": len(watch().look(tell))}
+
+
+def tell(fresh: list[Anomaly]) -> None:
+    topic = os.environ.get("ALERTS_TOPIC")
+    if topic:
+        with translated("SNS"):
+            client("sns").publish(
+                TopicArn=topic, Subject=headline(fresh), Message="\n".join(map(str, fresh))
+            )
+
+
+@cache
+def client(service: str) -> Any:
+    return make_client(service, os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", ""))

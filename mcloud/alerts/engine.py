@@ -1,0 +1,300 @@
+"""What becomes of alerts: one pure function of the figures, what was before, and the time.
+
+A figure is fine, then wrong for long enough, then its alert fires until it is over for long enough.
+What is not known, or too old, moves nothing in either direction: only time in which a figure is
+known to be wrong counts. That much is unknown for long is told by itself. What is no longer there
+at all is closed after a day.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mcloud.alerts.figures import Figure, Figures
+from mcloud.alerts.rules import Rule, Rules, advice
+from mcloud.notify.event import FIRING, RESOLVED, Event
+
+OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"
+
+GAP = 600.0  # seconds; two looks that are farther apart say nothing of what was between them
+GONE = 86_400.0  # seconds after which what is no longer there is given up
+TOLD_AGAIN = 3600.0  # seconds in which what is resolved is told to whoever has not heard it
+NAMED = 10  # of what is unknown
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One figure under one rule."""
+
+    rule: str
+    path: str
+    names: tuple[str, ...] = ()
+    """What the stars of the rule's pattern stand for."""
+    firing: bool = False
+    since: float = 0.0
+    """When it began to fire, or ended to."""
+    held: float = 0.0
+    """Seconds that the figure is known to be wrong, while it does not fire; or over, while it
+    does."""
+    leaning: float | None = None
+    """When it was last seen so, if no other look came between."""
+    value: float | None = None
+    """The last that was known."""
+    at: float = 0.0
+    why: str = ""
+    """What the figure says beside its value."""
+    unknown_since: float | None = None
+    unknown: str = ""
+    """Why."""
+    severity: str = "warning"
+    was_told: bool = False
+    """That it fires, so that its end is to be told as well."""
+
+    @property
+    def state(self) -> str:
+        if self.firing:
+            return FIRING_NOW
+        if self.unknown_since is not None:
+            return UNKNOWN
+        return PENDING if self.leaning is not None else OK
+
+    @property
+    def key(self) -> str:
+        return " ".join((self.rule, *self.names))
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A part of which something has been unknown for long."""
+
+    key: str
+    since: float
+    what: tuple[str, ...]
+    """``rule path: why``"""
+    is_over: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    alerts: Mapping[str, Alert] = field(default_factory=dict)
+    """By key."""
+    blind: Mapping[str, Blind] = field(default_factory=dict)
+    nothing: Mapping[str, str] = field(default_factory=dict)
+    """Why a rule has nothing to look at, by its name."""
+
+    @property
+    def firing(self) -> list[Alert]:
+        return [alert for alert in self.alerts.values() if alert.firing]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "State":
+        """Read what ``to_json`` gave; of something else nothing is taken."""
+        try:
+            alerts = {
+                key: Alert(**{**each, "names": tuple(each["names"])})
+                for key, each in document["alerts"].items()
+            }
+            blind = {
+                key: Blind(**{**each, "what": tuple(each["what"])})
+                for key, each in document["blind"].items()
+            }
+        except (KeyError, TypeError, AttributeError):
+            return cls()
+        return cls(alerts, blind, dict(document.get("nothing", {})))
+
+
+def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[State, list[Event]]:
+    """The state after a look, and what has changed with it."""
+    alerts: dict[str, Alert] = {}
+    nothing: dict[str, str] = {}
+    by_name = {rule.name: rule for rule in rules.rules if rule.enabled}
+    for rule in by_name.values():
+        found = figures.find(rule.figure)
+        if all(each.figure is None for each in found):
+            nothing[rule.name] = _why_nothing(rule, bool(found))
+            continue
+        for each in found:
+            fresh = Alert(rule.name, each.path, each.names)
+            last = before.alerts.get(fresh.key, fresh)
+            last = replace(last, path=each.path, severity=rule.severity)
+            figure = each.figure or Figure(None, now, "no such figure")
+            alerts[fresh.key] = _look(rule, last, figure, now)
+    for key, alert in before.alerts.items():
+        if key not in alerts and (left := _gone(alert, alert.rule in by_name, now)):
+            alerts[key] = left
+    unseen = [
+        alert
+        for alert in alerts.values()
+        if alert.unknown_since is not None
+        and now - alert.unknown_since >= rules.settings.unknown_for
+        and not (alert.rule in by_name and by_name[alert.rule].unknown == "ignore")
+    ]
+    blind = _blind(unseen, before.blind, now)
+    state = State(alerts, blind, nothing)
+    known = {(each.key, each.state, each.at) for each in standing(rules, before, now)}
+    changed = [
+        event
+        for event in standing(rules, state, now)
+        if (event.key, event.state, event.at) not in known
+    ]
+    return state, changed
+
+
+def standing(rules: Rules, state: State, now: float) -> list[Event]:
+    """Everything that fires, and what was resolved lately: for whoever has not heard it yet."""
+    by_name = {rule.name: rule for rule in rules.rules}
+    events = []
+    for alert in state.alerts.values():
+        if alert.firing:
+            events.append(_firing(alert, by_name.get(alert.rule)))
+        elif alert.was_told and 0 <= now - alert.since < TOLD_AGAIN:
+            events.append(_resolved(alert, by_name.get(alert.rule)))
+    for blind in state.blind.values():
+        if not blind.is_over or 0 <= now - blind.since < TOLD_AGAIN:
+            events.append(_blindness(blind))
+    return events
+
+
+def _why_nothing(rule: Rule, leads_nowhere: bool) -> str:
+    if leads_nowhere:
+        return f"unknown: no such figure, {rule.figure}"
+    return f"nothing there to look at: {rule.figure}"
+
+
+def _look(rule: Rule, alert: Alert, figure: Figure, now: float) -> Alert:
+    why = _why_unknown(rule, figure, now)
+    if figure.value is None or why:
+        since = now if alert.unknown_since is None else min(alert.unknown_since, now)
+        return replace(alert, unknown_since=since, unknown=why, leaning=None)
+    alert = replace(
+        alert, value=figure.value, at=figure.at, why=figure.why, unknown_since=None, unknown=""
+    )
+    leans = rule.is_over(figure.value) if alert.firing else rule.is_wrong(figure.value)
+    if not leans:
+        return replace(alert, held=0.0, leaning=None)
+    # A clock that was set back, or a pause between two looks, adds nothing.
+    passed = 0.0 if alert.leaning is None else now - alert.leaning
+    held = alert.held + (passed if 0 <= passed <= GAP else 0.0)
+    if held < (rule.recover if alert.firing else rule.last):
+        return replace(alert, held=held, leaning=now)
+    return replace(alert, firing=not alert.firing, since=now, held=0.0, leaning=None, was_told=True)
+
+
+def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
+    """Empty for a figure that says something."""
+    if figure.value is None:
+        return figure.why or "not known"
+    age = now - figure.at
+    return f"it is {age:.0f} s old" if age > rule.stale else ""
+
+
+def _gone(alert: Alert, has_rule: bool, now: float) -> Alert | None:
+    """What becomes of one whose figure is no longer there; None for nothing."""
+    if not alert.firing:
+        # One that was resolved stays for a while, so that everybody hears of it.
+        is_news = alert.was_told and 0 <= now - alert.since < TOLD_AGAIN
+        kept = replace(alert, held=0.0, leaning=None, unknown_since=None)
+        return kept if is_news else None
+    since = now if alert.unknown_since is None else min(alert.unknown_since, now)
+    gone = replace(alert, unknown_since=since, unknown="it is no longer reported", leaning=None)
+    if has_rule and now - since < GONE:
+        return gone
+    why = gone.unknown if has_rule else "its rule is gone"
+    return replace(gone, firing=False, since=now, held=0.0, unknown_since=None, unknown=why)
+
+
+def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> dict[str, Blind]:
+    """By the first two names of the path: ``unknown sites.aws``, however much of it is unknown."""
+    groups: dict[str, list[Alert]] = {}
+    for alert in unseen:
+        groups.setdefault(".".join(alert.path.split(".")[:2]), []).append(alert)
+    found: dict[str, Blind] = {}
+    for part, each in groups.items():
+        key = f"unknown {part}"
+        last = before.get(key)
+        since = last.since if last and not last.is_over else now
+        what = tuple(f"{alert.rule} {alert.path}: {alert.unknown}" for alert in each)
+        found[key] = Blind(key, since, what)
+    for key, last in before.items():
+        if key in found:
+            continue
+        if not last.is_over:
+            found[key] = replace(last, since=now, is_over=True)
+        elif 0 <= now - last.since < TOLD_AGAIN:
+            found[key] = last
+    return found
+
+
+def _firing(alert: Alert, rule: Rule | None) -> Event:
+    return Event(
+        key=alert.key,
+        title=f"{alert.key}: {_said(alert, rule)}",
+        text=_text(alert, rule),
+        severity=alert.severity,
+        state=FIRING,
+        at=alert.since,
+        fields=_fields(alert, rule),
+    )
+
+
+def _resolved(alert: Alert, rule: Rule | None) -> Event:
+    return Event(
+        key=alert.key,
+        title=f"{alert.key}: {alert.unknown or f'over, it is {number(alert.value)}'}",
+        text="",
+        severity=alert.severity,
+        state=RESOLVED,
+        at=alert.since,
+        fields=_fields(alert, rule),
+    )
+
+
+def _said(alert: Alert, rule: Rule | None) -> str:
+    if rule is None or alert.value is None:
+        return number(alert.value)
+    return rule.says.format(
+        value=number(alert.value), percent=f"{alert.value:.0%}", limit=rule.limit
+    )
+
+
+def _fields(alert: Alert, rule: Rule | None) -> dict[str, str]:
+    return {
+        "figure": alert.path,
+        "value": number(alert.value),
+        **({"limit": rule.limit} if rule else {}),
+        "seen": datetime.fromtimestamp(alert.at, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _blindness(blind: Blind) -> Event:
+    more = len(blind.what) - NAMED
+    lines = [*blind.what[:NAMED], *([f"and {more} more"] if more > 0 else [])]
+    part = blind.key.removeprefix("unknown ")
+    count = f"{len(blind.what)} figure{'s' if len(blind.what) > 1 else ''}"
+    return Event(
+        key=blind.key,
+        title=f"{part}: all is known again"
+        if blind.is_over
+        else f"{part}: {count} cannot be judged for long",
+        text="" if blind.is_over else "\n".join(lines),
+        severity="warning",
+        state=RESOLVED if blind.is_over else FIRING,
+        at=blind.since,
+    )
+
+
+def _text(alert: Alert, rule: Rule | None) -> str:
+    words = [alert.why, advice(rule, alert.names) if rule else ""]
+    return "\n".join(each for each in words if each)
+
+
+def number(value: float | None) -> str:
+    """As it is, without the digits of a fraction that nobody reads."""
+    if value is None:
+        return "unknown"
+    is_whole = value == int(value) or abs(value) >= 100
+    return f"{value:,.0f}" if is_whole else f"{value:.3g}"

@@ -1,0 +1,278 @@
+"""The figures in the document of ``mcloud status -o json``, each found by its path.
+
+``sites.aws.dead_letters.ready`` is what stands there, with the parts of a list called by their
+names: ``producers.default.waiting``. A ``*`` in a pattern stands for any one name. A figure is as
+old as the ``as_of`` or ``at`` beside it says. What is null, or in a part that says
+``{"unknown": why}``, is unknown, and a path that leads nowhere is not the same.
+
+Some figures are made here, of what the document has:
+
+- ``symbols.SYMBOL.silent_s``: seconds since any site's function has processed a trade of it;
+- ``sites.SITE.function.error_rate``: errors by calls;
+- ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of one that runs, and of one
+  that has ended; ``missing``: trades in its holes;
+- ``symbols.SYMBOL.anomalies``: those of the last hour;
+- ``budgets.NAME.used``, and ``budgets.total.expected`` by the end of the month: parts of the
+  month's budget, 1 is all of it.
+
+For the last two the document has what ``status`` does not: ``anomalies``, texts by symbol, newest
+first, and ``cost``, as of ``mcloud cost``.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older is of something given up
+CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for alone
+
+ALL = "*"
+
+_ASKED = {"holes": "recent", "candles": "recent"}
+"""Parts of a site that have no time of their own, and what in ``asked`` has it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    value: float | None
+    """None is unknown."""
+    at: float
+    """When it was true, seconds since 1970."""
+    why: str = ""
+    """Why it is unknown, or what there is to say of the value."""
+
+
+@dataclass(frozen=True)
+class Found:
+    path: str
+    names: tuple[str, ...]
+    """What the stars of the pattern stand for here."""
+    figure: Figure | None
+    """None where the path leads nowhere."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    children: dict[str, "_Part | Figure"] = field(default_factory=dict)
+    unknown: str = ""
+    """Why the rest of it is not there."""
+    at: float = 0.0
+
+
+class Figures:
+    """All that a document has; ``budgets`` are dollars a month by site, ``total`` for all."""
+
+    def __init__(
+        self, document: Mapping[str, Any], budgets: Mapping[str, float] | None = None
+    ) -> None:
+        self.at = float(document["at"])
+        whole = _derived(document, budgets or {}, self.at)
+        node = _node(whole, self.at)
+        assert isinstance(node, _Part)
+        self._root = node
+
+    def find(self, pattern: str) -> list[Found]:
+        """Every figure of a pattern; one without a figure for a path that leads nowhere.
+
+        Empty where there is nothing that the pattern could be about, such as no producer.
+        """
+        return list(_find(self._root, tuple(pattern.split(".")), (), ()))
+
+    def names(self) -> list[str]:
+        """The paths of all figures."""
+        return [".".join(path) for path in _paths(self._root, ())]
+
+
+def _find(
+    node: _Part | Figure, wanted: tuple[str, ...], path: tuple[str, ...], names: tuple[str, ...]
+) -> Iterator[Found]:
+    if not wanted:
+        # A whole part is no figure, unless to say that it is unknown.
+        figure = node if isinstance(node, Figure) else _unknown(node)
+        yield Found(".".join(path), names, figure)
+        return
+    name, rest = wanted[0], wanted[1:]
+    here = ".".join((*path, *wanted))
+    if isinstance(node, Figure):
+        yield Found(here, names, node if node.value is None else None)
+    elif name == ALL:
+        if not node.children and node.unknown:
+            yield Found(here, names, _unknown(node))
+        for each, child in node.children.items():
+            # Beside the names there may be plain figures, which the pattern is not about.
+            if not rest or isinstance(child, _Part) or child.value is None:
+                yield from _find(child, rest, (*path, each), (*names, each))
+    elif name in node.children:
+        yield from _find(node.children[name], rest, (*path, name), names)
+    else:
+        yield Found(here, names, _unknown(node))
+
+
+def _unknown(part: _Part) -> Figure | None:
+    return Figure(None, part.at, part.unknown) if part.unknown else None
+
+
+def _paths(node: _Part | Figure, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(node, Figure):
+        yield path
+        return
+    for name, child in node.children.items():
+        yield from _paths(child, (*path, name))
+
+
+def _node(value: Any, at: float) -> _Part | Figure:
+    if isinstance(value, list):
+        value = _by_name(value)
+    if isinstance(value, Mapping):
+        own = _time(value, "as_of") or _time(value, "at") or at
+        children = {
+            name: _with_note(_node(each, _time_of(value, name) or own), name, value)
+            for name, each in value.items()
+            if name not in ("unknown", "asked")
+        }
+        return _Part(children, str(value.get("unknown") or ""), own)
+    if value is None:
+        return Figure(None, at, "not known")
+    if isinstance(value, bool | int | float) and math.isfinite(value):
+        return Figure(float(value), at)
+    return _text(str(value), at)
+
+
+def _text(text: str, at: float) -> Figure:
+    """Decimals are texts in JSON, so that they stay exact."""
+    try:
+        value = float(text)
+    except ValueError:
+        return Figure(None, at, f"not a number: {text[:40]!r}")
+    return Figure(value, at) if math.isfinite(value) else Figure(None, at, f"it is {text}")
+
+
+def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _Part | Figure:
+    """What is down, or not as usual, says why."""
+    if name in ("up", "anomalies") and isinstance(node, Figure) and beside.get("reason"):
+        return replace(node, why=str(beside["reason"]))
+    return node
+
+
+def _by_name(items: list[Any]) -> dict[str, Any]:
+    """A list's parts by what they are called: ``name``, ``source`` or ``symbol``, or a number."""
+    found: dict[str, Any] = {}
+    for number, item in enumerate(items):
+        name = ""
+        if isinstance(item, Mapping):
+            name = str(item.get("name") or item.get("source") or item.get("symbol") or "")
+            if name and item.get("part", "all") != "all":
+                name += f"+{item['part']}"
+        found[name if name and name not in found else str(number)] = item
+    return found
+
+
+def _time(part: Mapping[str, Any], name: str) -> float | None:
+    value = part.get(name)
+    is_time = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_time and value else None
+
+
+def _time_of(part: Mapping[str, Any], name: str) -> float | None:
+    """The time of one figure: ``oldest_age_as_of`` of ``oldest_age_s``."""
+    own = _time(part, f"{name}_as_of") or _time(part, f"{name.removesuffix('_s')}_as_of")
+    asked = part.get("asked")
+    if own is None and isinstance(asked, Mapping) and name in _ASKED:
+        return _time(asked.get(_ASKED[name]) or {}, "at")
+    return own
+
+
+def _derived(
+    document: Mapping[str, Any], budgets: Mapping[str, float], now: float
+) -> dict[str, Any]:
+    sites = {name: _site(site, now) for name, site in document.get("sites", {}).items()}
+    return {
+        **document,
+        "sites": sites,
+        "symbols": _symbols(sites, document.get("anomalies", {}), now),
+        "producers": [_producer(each, now) for each in document.get("producers", [])],
+        "budgets": _budgets(document.get("cost") or {"unknown": "no figure"}, budgets),
+    }
+
+
+def _site(site: Mapping[str, Any], now: float) -> dict[str, Any]:
+    function, lags = site.get("function") or {}, site.get("replication")
+    derived: dict[str, Any] = {**site}
+    if "unknown" not in function and {"count", "errors"} <= function.keys():
+        derived["function"] = {**function, "error_rate": _rate(function)}
+    if isinstance(lags, list):
+        derived["replication"] = [lag for lag in lags if now - lag["at"] < FORGOTTEN]
+    return derived
+
+
+def _rate(function: Mapping[str, Any]) -> float | None:
+    count, errors = function["count"], function["errors"]
+    if count is None or errors is None:
+        return None
+    # A call that fails may be counted before it is counted as a call.
+    return min(1.0, errors / max(count, 1)) if errors else 0.0
+
+
+def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float) -> dict[str, Any]:
+    newest: dict[str, float] = {}
+    unknown = ""
+    for name, site in sites.items():
+        beats = site.get("heartbeats", {})
+        if "unknown" in beats:
+            unknown = unknown or f"heartbeats of {name}: {beats['unknown']}"
+            continue
+        for symbol, beat in beats.items():
+            newest[symbol] = max(newest.get(symbol, 0.0), beat["at"])
+    found: dict[str, Any] = {}
+    for symbol, at in newest.items():
+        silent = max(0.0, now - at)
+        if silent < FORGOTTEN:
+            # One that cannot be asked may have had a trade since.
+            is_certain = not unknown or silent < CERTAIN
+            found[symbol] = {
+                "silent_s": silent if is_certain else {"unknown": unknown},
+                **_anomalies(anomalies, symbol),
+            }
+    return found or ({"unknown": unknown} if unknown else {})
+
+
+def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
+    if "unknown" in anomalies:
+        return {"anomalies": {"unknown": anomalies["unknown"]}}
+    found = anomalies.get(symbol, [])
+    return {"anomalies": len(found), "reason": found[0] if found else ""}
+
+
+def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:
+    waiting = sum(site["waiting_trades"] for site in state.get("sites", {}).values())
+    holes = state.get("holes") or []
+    runs = bool(state.get("running"))
+    derived = {
+        "waiting": waiting if runs else 0,
+        "left_behind": 0 if runs else waiting,
+        "missing": sum(hole["last"] - hole["first"] + 1 for hole in holes),
+    }
+    if runs:
+        return {**state, **derived}
+    # What one that has ended said of its work is over; what it left is not.
+    over = {"name": state["name"], "running": False, "spool_full": False, "at": now}
+    return {**over, **derived}
+
+
+def _budgets(cost: Mapping[str, Any], budgets: Mapping[str, float]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, dollars in budgets.items():
+        used = cost.get("by_site", {}).get(name)
+        found[name] = {"used": _part_of(used, dollars, cost), "as_of": cost.get("as_of")}
+        if name == "total":
+            so_far, expected = (cost.get(f"{each}_usd") for each in ("month_to_date", "expected"))
+            found[name]["used"] = _part_of(so_far, dollars, cost)
+            found[name]["expected"] = _part_of(expected, dollars, cost)
+    return found
+
+
+def _part_of(dollars: float | None, budget: float, cost: Mapping[str, Any]) -> Any:
+    if dollars is None:
+        return {"unknown": str(cost.get("unknown") or cost.get("source") or "not known")}
+    return dollars / budget

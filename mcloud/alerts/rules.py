@@ -1,0 +1,321 @@
+"""What counts as wrong: the rules that are built in, and ``[alerts]`` of mcloud.toml.
+
+[alerts]
+interval = 60                    # seconds between two looks of `mcloud alerts watch`
+unknown_for = 900                # seconds after which it is told that nothing is known
+
+[alerts.dead-letters]            # change one that is built in
+severity = "critical"
+channels = ["oncall"]
+
+[alerts.silence]
+enabled = false
+
+[alerts.deep-queue]              # or add one
+figure = "sites.*.queue.ready"   # a path in `mcloud status -o json`, see ``figures``
+above = 5000
+clear = 1000                     # over only when it is no longer above this
+for = 120                        # seconds that it has to last
+severity = "warning"
+text = "The function does not keep up."
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from mcloud.config import Config, did_you_mean, setting
+from mcloud.config.document import Where
+from mcloud.config.schema import NAME
+from mcloud.config.settings import read
+from mcloud.notify.event import SEVERITIES
+
+BUILT_IN = "built in"
+
+STALE = 600.0  # seconds; Cloud Monitoring alone lags by four minutes
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    figure: str
+    """A pattern of ``figures``."""
+    text: str
+    """What it means and what to do; ``{0}`` is what the first star stands for."""
+    says: str = "{value} is {limit}"
+    """What is wrong, in a few words; ``{percent}`` is the value too."""
+    above: float | None = None
+    below: float | None = None
+    clear: float | None = None
+    """It is over when the figure is no longer above, or below, this; None is the limit itself."""
+    last: float = 0.0
+    """Seconds that it has to be so before it fires; ``for`` in the file."""
+    recover: float = 0.0
+    """Seconds that it has to be over before it is resolved."""
+    severity: str = "warning"
+    enabled: bool = True
+    channels: tuple[str, ...] | None = None
+    """None is all of them."""
+    stale: float = STALE
+    """Seconds after which a figure says nothing any more."""
+    unknown: str = "tell"
+    """Whether it is told that a figure has been unknown for long, or ``ignore``."""
+    origin: str = BUILT_IN
+    """``built in``, or its lines in mcloud.toml."""
+
+    def is_wrong(self, value: float) -> bool:
+        return (self.above is not None and value > self.above) or (
+            self.below is not None and value < self.below
+        )
+
+    def is_over(self, value: float) -> bool:
+        """True for a value that ends it; between the limit and ``clear`` it stays as it is."""
+        if self.clear is None:
+            return not self.is_wrong(value)
+        return value <= self.clear if self.above is not None else value >= self.clear
+
+    @property
+    def limit(self) -> str:
+        """``above 300 for 60 s``"""
+        parts = [
+            f"{word} {value:,.10g}"
+            for word, value in (("above", self.above), ("below", self.below))
+            if value is not None
+        ]
+        lasting = f" for {self.last:g} s" if self.last else ""
+        return " or ".join(parts) + lasting
+
+
+_BUILT_IN = (
+    Rule(
+        "service-down",
+        "sites.*.services.*.up",
+        "See `mcloud status {0}` and `mcloud doctor {0}`.",
+        says="down",
+        below=1,
+        last=60,
+        severity="critical",
+    ),
+    Rule(
+        "dead-letters",
+        "sites.*.dead_letters.ready",
+        "Messages that could not be processed: `mcloud dlq list {0}` says why.",
+        above=0,
+    ),
+    Rule(
+        "message-age",
+        "sites.*.queue.oldest_age_s",
+        "The oldest message waits too long: the function does not keep up, or is down.",
+        says="the oldest has waited for {value} s",
+        above=300,
+        last=60,
+        severity="critical",
+    ),
+    Rule(
+        "function-errors",
+        "sites.*.function.error_rate",
+        "The function fails; what it was given comes back, and is dead-lettered in the end.",
+        says="{percent} of its calls fail",
+        unknown="ignore",  # where nothing is called, there is no figure
+        above=0.05,
+        clear=0.01,
+        last=60,
+    ),
+    Rule(
+        "function-throttles",
+        "sites.*.function.throttles",
+        "The function is not allowed to run as often as the queue wants it.",
+        unknown="ignore",
+        above=0,
+        last=60,
+    ),
+    Rule(
+        "replication-lag",
+        "sites.*.replication.*.candles_s",
+        "Candles of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
+        says="{value} s behind",
+        above=300,
+        clear=60,
+        last=120,
+    ),
+    Rule(
+        "raw-lag",
+        "sites.*.replication.*.raw_s",
+        "Raw trades of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
+        says="{value} s behind",
+        above=7200,
+        last=120,
+    ),
+    Rule(
+        "holes",
+        "sites.*.holes",
+        "Trade ids are missing from the candles of {0}: `mcloud verify --repair` mends it.",
+        above=0,
+        last=300,
+    ),
+    Rule(
+        "unfilled-holes",
+        "producers.*.missing",
+        "Trades that the producer never got; it tries again: see `mcloud ps {0}`.",
+        above=0,
+        last=300,
+    ),
+    Rule(
+        "spool-waiting",
+        "producers.*.waiting",
+        "A site does not take them, or not fast enough: see `mcloud ps {0}`.",
+        above=50_000,
+        clear=10_000,
+        last=120,
+    ),
+    Rule(
+        "spool-full",
+        "producers.*.spool_full",
+        "Nothing is read any more: see `mcloud ps {0}`, and mend the site that it waits for.",
+        says="full",
+        above=0,
+        severity="critical",
+    ),
+    Rule(
+        "left-behind",
+        "producers.*.left_behind",
+        "The producer has ended and its spool still has trades: the next run sends them first.",
+        above=0,
+        last=60,
+    ),
+    Rule(
+        "silence",
+        "symbols.*.silent_s",
+        "No site has processed a trade of {0} lately: see `mcloud ps`.",
+        says="silent for {value} s",
+        above=600,
+        clear=60,
+    ),
+    Rule(
+        "budget",
+        "budgets.*.used",
+        "See `mcloud cost report` and `mcloud cost advise`.",
+        says="{percent} of the month's budget is used",
+        above=0.8,
+        stale=86_400,  # a bill lags by a day
+    ),
+    Rule(
+        "budget-forecast",
+        "budgets.total.expected",
+        "More than the budget by the end of the month: see `mcloud cost forecast`.",
+        says="{percent} of the month's budget is to be expected",
+        above=1,
+        last=3600,  # by the first few minutes of a run it is much too much
+        stale=86_400,
+    ),
+    Rule(
+        "anomalies",
+        "symbols.*.anomalies",
+        "`mcloud anomalies --symbols {0}` names them.",
+        says="{value} in an hour",
+        above=0,
+        severity="info",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class AlertSettings:
+    interval: float = setting(60.0, least=1, most=300)
+    unknown_for: float = setting(900.0, least=0)
+
+
+@dataclass(frozen=True)
+class _Table:
+    figure: str | None = setting(None)
+    above: float | None = setting(None)
+    below: float | None = setting(None)
+    clear: float | None = setting(None)
+    last: float | None = setting(None, least=0, key="for")
+    recover: float | None = setting(None, least=0)
+    severity: str | None = setting(None, one_of=SEVERITIES)
+    enabled: bool | None = setting(None)
+    channels: tuple[str, ...] | None = setting(None)
+    stale: float | None = setting(None, least=1)
+    unknown: str | None = setting(None, one_of=("tell", "ignore"))
+    text: str | None = setting(None)
+
+
+@dataclass(frozen=True)
+class Rules:
+    settings: AlertSettings = AlertSettings()
+    rules: tuple[Rule, ...] = field(default=_BUILT_IN)
+
+
+def rules(config: Config) -> Rules:
+    """Those that are built in, as mcloud.toml changes them, and its own.
+
+    Raises:
+        ConfigError: something is wrong in ``[alerts]``, with its line.
+    """
+    table: dict[str, Any] = config.document.values.get("alerts", {})
+    scalars = {name: value for name, value in table.items() if not isinstance(value, dict)}
+    known = {each.name: each for each in _BUILT_IN}
+    settings = read(config, ("alerts",), scalars, AlertSettings)
+    for name, each in table.items():
+        if isinstance(each, dict):
+            known[name] = _rule(config, name, each, known.get(name))
+    # In the order of the file.
+    order = [*(each.name for each in _BUILT_IN), *table]
+    found = {name: known[name] for name in order if name in known}
+    return Rules(settings, tuple(found.values()))
+
+
+def _rule(config: Config, name: str, table: dict[str, Any], before: Rule | None) -> Rule:
+    document, where = config.document, ("alerts", name)
+    if not NAME.fullmatch(name):
+        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        raise document.error(("alerts",), name, message)
+    if name in {each.name for each in fields(AlertSettings)}:
+        raise document.error(("alerts",), name, f"alerts.{name} is a number of seconds, not a rule")
+    said = read(config, where, table, _Table)
+    values = {key: value for key, value in vars(said).items() if value is not None}
+    origin = f"{document.path.name}:{document.line(('alerts',), name)}"
+    if before is None:
+        if "figure" not in values:
+            hint = did_you_mean(name, [each.name for each in _BUILT_IN])
+            message = f"[alerts.{name}] is a new rule and needs its figure{hint}"
+            raise document.error(where, "figure", message)
+        before = Rule(name, "", "")
+    elif {"above", "below"} & values.keys():
+        # A new limit replaces the one that is built in, and what went with it.
+        before = replace(before, above=None, below=None, clear=None)
+    rule = replace(before, origin=origin, **values)
+    _check(config, rule, where, table)
+    return rule
+
+
+def _check(config: Config, rule: Rule, where: Where, table: dict[str, Any]) -> None:
+    document, name = config.document, ".".join(where)
+    if rule.above is None and rule.below is None:
+        raise document.error(where, "above", f"[{name}] needs a limit: above or below")
+    if rule.above is not None and rule.below is not None:
+        if not rule.above > rule.below:
+            raise document.error(where, "above", f"{name}: nothing lies between below and above")
+        if rule.clear is not None:
+            message = f"{name}.clear goes with above or with below, not with both"
+            raise document.error(where, "clear", message)
+    if rule.clear is not None and rule.is_wrong(rule.clear):
+        message = f"{name}.clear must be on the good side of the limit, not {rule.clear:g}"
+        raise document.error(where, "clear", message)
+    if not all(rule.figure.split(".")):
+        raise document.error(where, "figure", f"{name}.figure is no path: {rule.figure!r}")
+    channels = config.document.values.get("channels", {})
+    for channel in rule.channels or ():
+        if channel not in channels:
+            hint = did_you_mean(channel, channels) or "; see [channels]"
+            raise document.error(where, "channels", f"{name}: no channel {channel!r}{hint}")
+    try:
+        advice(rule, ("x",) * rule.figure.split(".").count("*"))
+    except (IndexError, KeyError, ValueError) as error:
+        message = f"{name}.text: only {{0}} and so on, one for each star of the figure"
+        raise document.error(where, "text", message) from error
+
+
+def advice(rule: Rule, names: tuple[str, ...]) -> str:
+    """The rule's text about something."""
+    return rule.text.format(*names)

@@ -1,0 +1,125 @@
+"""Look again and again, and tell what changes."""
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from mcloud.alerts import engine
+from mcloud.alerts.engine import State, number
+from mcloud.alerts.figures import Figures
+from mcloud.alerts.rules import Rules
+from mcloud.errors import McloudError
+from mcloud.notify.event import Event
+from mcloud.notify.notifier import Notifier
+
+SPEAK = 5.0  # seconds between two words of a watcher that waits
+CLOSING = 5.0  # seconds for what is under way at the end
+
+
+def watch(
+    rules: Rules,
+    look: Callable[[], Figures],
+    notifier: Notifier,
+    before: State,
+    *,
+    stop: threading.Event,
+    tell: Callable[[Event], None] = lambda event: None,
+    keep: Callable[[dict[str, Any]], None] = lambda document: None,
+    about: Mapping[str, Any] | None = None,
+    log: logging.Logger | None = None,
+    clock: Callable[[], float] = time.time,
+) -> State:
+    """Evaluate the rules every ``rules.settings.interval`` seconds until ``stop``.
+
+    Args:
+        before: where an earlier watcher has left off.
+        tell: gets what changes.
+        keep: gets what the watcher says of itself, every few seconds.
+    """
+    log = log or logging.getLogger(__name__)
+    channels = {rule.name: rule.channels for rule in rules.rules}
+    state, told, failures = before, dict[str, str](), list[str]()
+    while True:
+        try:
+            figures = look()
+        except McloudError as error:
+            # Nothing is known then, which says nothing of what was.
+            log.warning("no look at the sites: %s", error)
+            figures = Figures({"at": clock()})
+        now = clock()
+        state, events = engine.step(rules, figures, state, now)
+        for event in events:
+            log.warning("%s: %s", event.state, event.title)
+            tell(event)
+        for name, why in state.nothing.items():
+            if told.get(name) != why:
+                log.info("%s: %s", name, why)
+        told = dict(state.nothing)
+        # All of it every time: each channel knows what it has got through, and what it has not.
+        for event in engine.standing(rules, state, now):
+            alert = state.alerts.get(event.key)
+            notifier.send(event, channels.get(alert.rule) if alert else None)
+        for failure in _fresh(failures, notifier.failures()):
+            log.warning("not sent: %s", failure)
+        failures = notifier.failures()
+        said = {**(about or {}), **document(state, failures, now)}
+        if _pause(rules.settings.interval, stop, partial(_speak, keep, said, clock)):
+            break
+    notifier.close(CLOSING)
+    for failure in _fresh(failures, notifier.failures()):
+        log.warning("not sent: %s", failure)
+    return state
+
+
+def document(state: State, failures: list[str], at: float) -> dict[str, Any]:
+    """What a watcher says of itself: plain values for ``ps`` and ``monitor``."""
+    return {
+        "pid": os.getpid(),
+        "at": at,
+        "looked": at,
+        "firing": [
+            {
+                "key": alert.key,
+                "rule": alert.rule,
+                "figure": alert.path,
+                "severity": alert.severity,
+                "since": alert.since,
+                "value": alert.value,
+                "text": f"{alert.key}: {number(alert.value)}",
+            }
+            for alert in state.firing
+        ],
+        "pending": sum(alert.state == engine.PENDING for alert in state.alerts.values()),
+        "unknown": sum(alert.unknown_since is not None for alert in state.alerts.values()),
+        "failures": failures,
+        "state": state.to_json(),
+    }
+
+
+def _speak(
+    keep: Callable[[dict[str, Any]], None], said: dict[str, Any], clock: Callable[[], float]
+) -> None:
+    keep({**said, "at": clock()})
+
+
+def _pause(seconds: float, stop: threading.Event, speak: Callable[[], None]) -> bool:
+    """Wait, and say now and then that one is there; True where it is to end."""
+    slices = math.ceil(seconds / SPEAK)
+    for _ in range(slices):
+        speak()
+        if stop.wait(seconds / slices):
+            return True
+    return False
+
+
+def _fresh(before: list[str], now: list[str]) -> list[str]:
+    """What was added at the end of a list that forgets its first."""
+    for count in range(min(len(before), len(now)), 0, -1):
+        if before[-count:] == now[:count]:
+            return now[count:]
+    return now

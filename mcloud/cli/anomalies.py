@@ -1,0 +1,201 @@
+"""``mcloud anomalies`` and ``mcloud anomalies scan``"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli.session import Session, command, default
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.clouds.ports import Site
+    from mcloud.market.anomaly import Anomaly, Thresholds
+
+COLUMNS = (
+    *("timestamp", "symbol", "kind", "value", "usual", "change", "score"),
+    *("trades", "complete", "sites"),
+)
+
+FORMATS = ("text", "json", "csv")
+DAY = 86_400_000  # ms
+PATIENCE = 10.0  # seconds for a site to answer
+
+_THRESHOLDS = "Instead of that of [anomalies]."
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(rich_markup_mode=None)
+    app.add_typer(group, name="anomalies")
+    default(group, formats=FORMATS)(anomalies)
+    command(group, formats=FORMATS)(scan)
+
+
+def anomalies(
+    session: Session,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--from", help="Sites to ask; all if left out.")
+    ] = None,
+    last: Annotated[
+        str, typer.Option(help="As far back from the newest of them: 90m, 24h, 7d.")
+    ] = "24h",
+    kind: Annotated[
+        str | None, typer.Option(help="price-jump, volume-spike or drift; all if left out.")
+    ] = None,
+) -> None:
+    """List price jumps, volume spikes and drifts of prices."""
+    from mcloud.cli.candles import span_of, symbol_of
+    from mcloud.market.anomaly import KINDS
+
+    wanted = {symbol_of(each.strip()) for each in symbols.split(",")} if symbols else None
+    if kind is not None and kind not in KINDS:
+        from mcloud.config import did_you_mean
+
+        hint = did_you_mean(kind, KINDS)
+        raise UsageError(f"no kind {kind!r}; there is {', '.join(KINDS)}{hint}")
+    span = span_of(last)
+    found = _ask(session, site)
+    rows = [
+        _row(anomaly, sites)
+        for anomaly, sites in sorted(found.values(), key=lambda each: each[0].key)
+        if (wanted is None or anomaly.symbol in wanted) and kind in (None, anomaly.kind)
+    ]
+    if rows:
+        from mcloud.market.candle import parse_timestamp
+
+        newest = max(parse_timestamp(row["timestamp"]) for row in rows)
+        rows = [row for row in rows if parse_timestamp(row["timestamp"]) > newest - span]
+    _show(session, rows, "nothing out of line was found")
+
+
+def scan(
+    session: Session,
+    symbol: Annotated[str, typer.Argument(help="Such as BTCUSDT.")],
+    site: Annotated[
+        str | None, typer.Option("--from", help="Site to read from; the first if left out.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First minute, UTC; a day before the newest candle.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to but not including this minute.")] = None,
+    window: Annotated[
+        int | None, typer.Option(help=f"Minutes compared with. {_THRESHOLDS}")
+    ] = None,
+    jump_score: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+    jump_least: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+    volume_score: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+    volume_least: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+    drift_score: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+    drift_least: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+) -> None:
+    """Look at stored candles now, as the functions do, and keep nothing."""
+    from mcloud.cli.candles import check_known, moment, symbol_of
+    from mcloud.market.anomaly import detect, minute
+    from mcloud.market.candle import MINUTE
+    from mcloud.market.trade import MAX_TIME
+
+    symbol = symbol_of(symbol)
+    given = {
+        "window": window,
+        "jump_score": jump_score,
+        "jump_least": jump_least,
+        "volume_score": volume_score,
+        "volume_least": volume_least,
+        "drift_score": drift_score,
+        "drift_least": drift_least,
+    }
+    thresholds = _thresholds(session, given)
+    begin = moment("--start", start) if start else None
+    until = moment("--end", end) if end else MAX_TIME
+    if begin is not None and until <= begin:
+        raise UsageError("--end is not after --start")
+    if site and "," in site:
+        raise UsageError("--from takes one site")
+    name, opened = next(iter(session.sites(site).items()))
+    if begin is None:
+        newest = opened.candles.last(symbol)
+        begin = min(until, newest.start + MINUTE if newest else 0) - DAY
+    begin = max(0, begin)
+    candles = opened.candles.range(symbol, max(0, begin - thresholds.reach), until)
+    minutes = [minute(candle) for candle in candles]
+    if not minutes:
+        check_known(opened, symbol)
+    looked_at = sum(each.start >= begin for each in minutes)
+    found = detect(minutes, begin, thresholds)
+    session.say(f"{looked_at} candles of {symbol} at {name} looked at")
+    rows = [_row(anomaly, [name]) for anomaly in found]
+    _show(session, rows, "nothing is out of line" if looked_at else "no candles in that time")
+
+
+def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[str]]]":
+    """What every site keeps, by key, with the names of those that have it."""
+    from functools import partial
+
+    from mcloud.deadline import gather
+    from mcloud.errors import Unavailable
+
+    sites = session.sites(site)
+    calls = {name: partial(_recent, each) for name, each in sites.items()}
+    found: dict[str, tuple[Anomaly, list[str]]] = {}
+    failed = {}
+    for name, answer in gather(calls, PATIENCE).items():
+        if isinstance(answer, Exception):
+            failed[name] = str(answer)
+            continue
+        for anomaly in answer:
+            known, names = found.get(anomaly.key, (anomaly, []))
+            # Of two, the one that was found with more trades.
+            found[anomaly.key] = (max(known, anomaly, key=_knowledge), [*names, name])
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+    if len(failed) == len(sites):
+        raise Unavailable(f"no site answers: {reasons}")
+    if failed:
+        session.warn(f"this is not all of it: {reasons}")
+    return found
+
+
+def _knowledge(anomaly: "Anomaly") -> tuple[bool, int]:
+    return anomaly.complete, anomaly.trades
+
+
+def _recent(site: "Site") -> "list[Anomaly]":
+    from mcloud.processor.anomalies import recent
+
+    return recent(site.control, 0)
+
+
+def _thresholds(session: Session, given: Mapping[str, Any]) -> "Thresholds":
+    from dataclasses import asdict
+
+    from mcloud.config import settings
+    from mcloud.market.anomaly import Thresholds
+
+    own = settings(session.config, "anomalies", Thresholds)
+    changed = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Thresholds.checked({**asdict(own), **changed})
+    except ValueError as error:
+        raise UsageError(f"--{error}".replace("_", "-", 1)) from None
+
+
+def _row(anomaly: "Anomaly", sites: Sequence[str]) -> dict[str, Any]:
+    return {**anomaly.to_record(), "sites": list(sites)}
+
+
+def _show(session: Session, rows: list[dict[str, Any]], nothing: str) -> None:
+    if session.output == "json":
+        session.print_json([{column: row[column] for column in COLUMNS} for row in rows])
+    elif session.output == "csv":
+        import csv
+
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "sites": " ".join(row["sites"])} for row in rows)
+    elif not rows:
+        session.say(nothing)
+    else:
+        from mcloud.dashboard.anomalies import table
+
+        session.print(table(rows))

@@ -1,0 +1,235 @@
+"""``mcloud failover``"""
+
+import socket
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import McloudError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.clouds.ports import Site
+    from mcloud.failover.journal import Order
+    from mcloud.failover.preflight import Preflight, Quotas
+    from mcloud.failover.switch import Outcome, Routes, Tools
+
+TELLING = 5.0  # seconds that a channel may take
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(failover)
+
+
+def failover(
+    session: Session,
+    site: Annotated[str | None, typer.Argument(help="The site that is to lead.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until the site that is left is settled and verified.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why; it goes into the record and the log.")] = "",
+    force: Annotated[
+        str | None,
+        typer.Option(
+            help="Checks to override, comma-separated: health, canary, lag, quotas, debt."
+        ),
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show who moved the traffic, when and why.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only look, and say what would happen.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Have another site lead; its producers follow within seconds."""
+    from mcloud.cli.ask import agree
+    from mcloud.failover.preflight import parse_forced
+    from mcloud.failover.switch import tools
+
+    if history:
+        _history(session)
+        return
+    if site is None:
+        raise UsageError("which site is to lead?", remedy="see `mcloud status` for their names")
+    forced = parse_forced(force)
+    sites = session.sites()
+    if site not in sites:
+        raise UsageError(f"no site {site!r}; there is {', '.join(sites)}")
+    if len(sites) < 2:
+        raise UsageError(f"{site} is the only site; there is nothing to move")
+    config = session.config
+    use = tools(config.state, config.profile, "manual", sites, routes=lambda: routes(session))
+    before, there, order = _look(session, sites, site, use, forced)
+    failed = before.failed(forced)
+    if dry_run:
+        if session.output == "json":
+            session.print_json({**before.to_json(), "would_move": not failed})
+        else:
+            _draw(session, before)
+        if failed:
+            raise typer.Exit(3)
+        return
+    if session.output != "json":
+        _draw(session, before)
+    if failed:
+        names = sorted({each.subject for each in failed})
+        raise McloudError(
+            f"{site} should not lead now: {failed[0].name}: {failed[0].text}",
+            remedy=f"mend it, or override it with --force {','.join(names)}",
+        )
+    agree(session, f"have {site} lead?", yes=yes)
+    came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
+    _tell(session, came)
+    if session.output == "json":
+        session.print_json({"preflight": before.to_json(), **came.to_json()})
+    else:
+        from mcloud.dashboard.failover import outcome
+
+        session.print(outcome(came.to_json()))
+    if not came.is_moved or came.problem or (wait and came.owed):
+        raise typer.Exit(1)
+
+
+def who() -> str:
+    """Who does this, for the record: the user and the machine."""
+    import getpass
+
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def routes(session: Session) -> "Routes":
+    """Where the running producers of this folder send to that follow the record."""
+    return {
+        name: tuple(state["route"]["sites"])
+        for name, runs, state in session.runs()["producer"]
+        if runs and state.get("mode") == "primary" and "route" in state
+    }
+
+
+def _look(
+    session: Session,
+    sites: "dict[str, Site]",
+    target: str,
+    use: "Tools",
+    forced: tuple[str, ...],
+) -> "tuple[Preflight, dict[str, Site], Order | None]":
+    """What was looked at, the sites that answer, and the move that was begun and not ended."""
+    from mcloud.cli.progress import waiting
+    from mcloud.failover import debts, record
+    from mcloud.failover.preflight import preflight
+    from mcloud.failover.settings import guard_settings
+    from mcloud.failover.switch import DEADLINE, unfinished
+
+    settings = guard_settings(session.config)
+    with waiting(session, f"looking at {target}"):
+        view = record.read(sites, record.DEADLINE)
+        there = {name: sites[name] for name in view.answered}
+        away = {n: str(told) for n, told in view.by_site.items() if isinstance(told, Exception)}
+        if target not in there and "health" not in forced:
+            raise McloudError(
+                f"{target} does not answer: {away[target]}",
+                remedy="a site that tells no record cannot lead",
+            )
+        owed = debts.read(there, DEADLINE) if there else {}
+        looked_at = {**there, target: sites[target]}
+        before = preflight(
+            looked_at, target, view.record, away, owed, settings, _quotas(session, target)
+        )
+    order = unfinished(use, target)
+    if order is not None and order.epoch < before.epoch and before.primary != target:
+        order = None  # others have moved the traffic since
+    if order is not None:
+        session.say(f"going on with the move that was begun by {order.by}: {order.id}")
+    return before, there, order
+
+
+def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]) -> "Order":
+    from mcloud.failover.audit import new_id
+    from mcloud.failover.journal import Order
+
+    at = round(time.time(), 3)
+    overridden = {c.subject for c in before.failed(())} & set(forced)
+    return Order(
+        id=new_id(at),
+        target=before.target,
+        mode="manual",
+        reason=reason or "by hand",
+        by=who(),
+        at=at,
+        epoch=before.epoch,
+        leads=before.primary,
+        recover="debt" not in forced,
+        wait=wait,
+        forced=tuple(sorted(overridden)),
+    )
+
+
+def _move(
+    session: Session, there: "dict[str, Site]", use: "Tools", order: "Order", wait: bool
+) -> "Outcome":
+    from dataclasses import replace
+
+    from mcloud.cli import background
+    from mcloud.cli.progress import waiting
+    from mcloud.failover.switch import carry_out
+
+    order = replace(order, wait=wait or order.wait)
+    with waiting(session, f"moving to {order.target}") as tell, background.stopping(use.stop):
+        return carry_out(order, there, replace(use, tell=tell))
+
+
+def _tell(session: Session, came: "Outcome") -> None:
+    """Tell those who want to know; a channel that fails is named, and holds nothing up."""
+    from mcloud.failover.guard import moved
+    from mcloud.notify.open import open_notifier
+
+    if not came.is_moved:
+        return
+    notifier = open_notifier(session.config)
+    notifier.send(moved(came, came.order.reason))
+    notifier.close(TELLING)
+    for failure in notifier.failures():
+        session.warn(f"not told: {failure}")
+
+
+def _quotas(session: Session, site: str) -> "Quotas":
+    """What the account may still have to refuse; none of that where the clouds are embedded."""
+    from mcloud import config as configuration
+    from mcloud.clouds.access import Target, open_access
+
+    config = session.config
+    if site not in config.sites:
+        return {}
+    mine = config.sites[site]
+    resources = configuration.resources(config)[site]
+    known: dict[str, Any] = {k: v.value for k, v in configuration.known(config, mine).items()}
+    if known.get("endpoint_url") or known.get("pubsub_endpoint"):
+        return {}
+    target = Target(
+        mine.stack, known["region"], known.get("project", ""), resources, mine.variables
+    )
+    return open_access(mine.cloud, target).quotas()
+
+
+def _draw(session: Session, before: "Preflight") -> None:
+    from mcloud.dashboard.failover import preflight
+
+    session.print(preflight(before.to_json()))
+
+
+def _history(session: Session) -> None:
+    from dataclasses import asdict
+
+    from mcloud.failover.audit import Audit
+
+    found = [asdict(each) for each in Audit(session.config.state / "audit.jsonl", {}).read(100)]
+    if session.output == "json":
+        session.print_json(found)
+    elif not found:
+        session.say("nobody has moved the traffic from here")
+    else:
+        from mcloud.dashboard.failover import entries
+
+        session.print(entries(found))

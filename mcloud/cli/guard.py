@@ -1,0 +1,176 @@
+"""``mcloud guard``"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli import background
+from mcloud.cli.session import Session, command
+from mcloud.errors import McloudError, UsageError
+
+if TYPE_CHECKING:
+    from mcloud.failover.guard import Guard
+    from mcloud.runs import Run
+
+TELLING = 5.0  # seconds that what is to be told may take at the end
+
+NAME = Annotated[str, typer.Option(help="Of this guard.")]
+WHY = Annotated[str, typer.Option(help="Why; everybody is told.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Watch the sites, and fail over when the one that leads is down.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.add_typer(group, name="guard")
+    for function in (run, pause, resume, explain, status):
+        command(group)(function)
+
+
+def run(
+    session: Session,
+    name: NAME = "guard",
+    detach: Annotated[bool, typer.Option("--detach", help="Go on without this terminal.")] = False,
+) -> None:
+    """Watch until Ctrl-C; settings are in [guard] of mcloud.toml."""
+    from mcloud import runs
+    from mcloud.cli.failover import routes, who
+    from mcloud.clouds.ports import ControlRecord
+    from mcloud.failover.guard import Guard
+    from mcloud.failover.health import Watch
+    from mcloud.failover.settings import guard_settings
+    from mcloud.failover.switch import tools
+    from mcloud.notify.open import open_notifier
+
+    config = session.config
+    settings = guard_settings(config)
+    mine = runs.run_of(config.state / "guards", name)
+    if detach:
+        background.detach(session, mine)
+        return
+    notifier = open_notifier(config, mine.folder / "told.json")
+    sites = session.sites()
+    if len(sites) < 2:
+        raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
+    stop = threading.Event()
+    with background.alone(mine):
+        last = mine.read().get("record")
+        watch = Watch(sites, settings, known=ControlRecord(**last) if last else None)
+        use = tools(
+            config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
+        )
+        log = mine.logger()
+        log.info("starts: %s", settings)
+        guard = Guard(
+            sites,
+            settings,
+            use,
+            by=f"guard {name}, {who()}",
+            watch=watch,
+            notify=notifier.send,
+            log=log,
+        )
+        with background.stopping(stop), _watching(session, mine, guard) as each:
+            guard.run(stop, each)
+        notifier.close(TELLING)
+        for failure in notifier.failures():
+            log.warning("not told: %s", failure)
+        mine.write(guard.state())
+        log.info("ends")
+
+
+def pause(session: Session, why: WHY = "") -> None:
+    """Have all guards do nothing, wherever they run, until `resume`."""
+    _tell_guards(session, "pause", why)
+
+
+def resume(session: Session, why: WHY = "") -> None:
+    """Have the guards act again."""
+    _tell_guards(session, "resume", why)
+
+
+def explain(
+    session: Session,
+    name: NAME = "guard",
+    last: Annotated[int, typer.Option(min=0, help="Decisions before the last one.")] = 10,
+) -> None:
+    """Show what a guard decided, and what led to it."""
+    state = _state(session, name)
+    if session.output == "json":
+        history = state["history"][-1 - last :]
+        session.print_json({"decision": state["decision"], "history": history})
+        return
+    from mcloud.dashboard.failover import explanation
+
+    session.print(explanation(state, last))
+
+
+def status(session: Session, name: NAME = "guard") -> None:
+    """Show how the sites look to a guard."""
+    state = _state(session, name)
+    if session.output == "json":
+        session.print_json(state)
+        return
+    from mcloud.dashboard.failover import panel
+
+    session.print(panel(state))
+
+
+def _tell_guards(session: Session, what: str, why: str) -> None:
+    from mcloud.cli.failover import who
+    from mcloud.failover import pause as pausing
+    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.switch import DEADLINE
+
+    sites = session.sites()
+    at, by = time.time(), who()
+    do = pausing.pause if what == "pause" else pausing.resume
+    away = do(sites, by=by, why=why, at=at, seconds=DEADLINE)
+    entry = Entry(new_id(at), f"guard {what}", by, why, at)
+    audit = Audit(session.config.state / "audit.jsonl", sites)
+    audit.write(entry)
+    audit.share([entry], [name for name in sites if name not in away])
+    if session.output == "json":
+        session.print_json({"paused": what == "pause", "by": by, "away": away})
+    for site, reason in away.items():
+        session.warn(f"{site} was not told, and is by the next guard that sees it: {reason}")
+    session.say("all guards pause" if what == "pause" else "the guards act again")
+
+
+def _state(session: Session, name: str) -> dict[str, Any]:
+    found = [state for each, _, state in session.runs(name)["guard"] if each == name and state]
+    if not found:
+        raise McloudError(
+            f"no guard called {name!r} has run here", remedy="`mcloud guard run` starts one"
+        )
+    return found[0]
+
+
+@contextmanager
+def _watching(session: Session, run: "Run", guard: "Guard") -> "Iterator[Callable[[], None]]":
+    """Keep the state document and draw the panel after every look."""
+    from rich.live import Live
+
+    from mcloud.dashboard.failover import panel
+
+    live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
+
+    def each() -> None:
+        state = guard.state()
+        # A full disk has no room for this either; it must not end the run.
+        with suppress(OSError):
+            run.write(state)
+        if live:
+            live.update(panel(state), refresh=True)
+
+    if live is None:
+        yield each
+        return
+    with live:
+        yield each

@@ -1,0 +1,113 @@
+"""``mcloud monitor``"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from mcloud.dashboard.snapshot import Snapshot
+    from mcloud.dashboard.watch import Watch
+
+FRAME = 1.0  # seconds between two drawings where nothing happens: ages count seconds
+TICK = 0.25  # seconds between two looks at what is due
+
+
+def register(app: typer.Typer) -> None:
+    command(app, formats=("text", "json", "jsonl"))(monitor)
+
+
+def monitor(
+    session: Session,
+    site: Annotated[str | None, typer.Argument(help="Sites, comma-separated; all.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
+    interval: Annotated[
+        float | None, typer.Option(min=1, max=3600, help="Seconds between two looks; 5.")
+    ] = None,
+) -> None:
+    """Watch all sites live; keys: q, p, + and -, 1 to 9, ?.
+
+    Each figure shows its age where it is not fresh. In a pipe it prints one look; `-o jsonl` writes
+    a line at every interval until the reader goes away.
+    """
+    from functools import partial
+
+    from mcloud.cli.status import look, show
+    from mcloud.config.settings import settings
+    from mcloud.dashboard.machine import machine
+    from mcloud.dashboard.settings import MonitorSettings
+    from mcloud.dashboard.watch import Watch
+
+    if once or session.output == "json" or not (session.output == "jsonl" or _is_screen(session)):
+        snapshot = look(session, site)
+        if session.output == "jsonl":
+            _print_line(snapshot)
+        else:
+            show(session, snapshot)
+        return
+    usual = settings(session.config, "monitor", MonitorSettings).interval
+    sites = session.sites(site)
+    watch = Watch(sites, partial(machine, session.config.state), interval=interval or usual)
+    if session.output == "jsonl":
+        for snapshot in _every(watch):
+            _print_line(snapshot)
+    else:
+        _live(session, watch, len(sites))
+
+
+def _is_screen(session: Session) -> bool:
+    """True where there is something to draw on again and again."""
+    return session.console.is_terminal and not session.console.is_dumb_terminal
+
+
+def _print_line(snapshot: "Snapshot") -> None:
+    import json
+
+    from mcloud.dashboard.document import document
+
+    print(json.dumps(document(snapshot)), flush=True)
+
+
+def _every(watch: "Watch") -> "Iterator[Snapshot]":
+    """A snapshot at every interval; the first once everything has been answered, or is late."""
+    from mcloud.dashboard.collector import PATIENCE
+
+    due = time.monotonic() + PATIENCE
+    while not watch.is_complete and time.monotonic() < due:
+        watch.tick()
+        time.sleep(0.05)
+    due = time.monotonic()
+    while True:
+        yield watch.snapshot()
+        due = max(due + watch.interval, time.monotonic())
+        while (left := due - time.monotonic()) > 0:
+            watch.tick()
+            time.sleep(min(left, TICK))
+
+
+def _live(session: Session, watch: "Watch", sites: int) -> None:
+    from mcloud.cli.screen import full_screen
+    from mcloud.dashboard.choice import QUIT, pressed
+    from mcloud.dashboard.monitor import View, screen
+
+    with full_screen(session.console) as terminal:
+        view = View(*terminal.size, watch.interval, profile=session.config.profile)
+        shown: tuple[View, int] | None = None
+        due = 0.0
+        while True:
+            if not view.paused:
+                watch.tick()
+            view = replace(view, width=terminal.size[0], height=terminal.size[1])
+            # Drawn when there is something new, and once a second since ages grow.
+            if (view, watch.answers) != shown or time.monotonic() >= due:
+                shown, due = (view, watch.answers), time.monotonic() + FRAME
+                terminal.draw(screen(watch.snapshot(), view))
+            for key in terminal.keys(TICK):
+                if key in QUIT:
+                    return
+                view = pressed(key, view, sites)
+            watch.interval = view.interval

@@ -1,0 +1,60 @@
+"""What the processor wrote, from CloudWatch Logs.
+
+By FilterLogEvents, which costs nothing; a query of Logs Insights is billed by what it reads.
+"""
+
+import json
+import time
+from typing import Any
+
+from mcloud.clouds.aws.client import translated
+from mcloud.clouds.ports import LOG_SEARCH, LogLine
+from mcloud.errors import Unavailable
+
+ENOUGH = 20  # lines
+
+
+class CloudWatchLogs:
+    def __init__(self, client: Any, function: str) -> None:
+        self._client = client
+        self._group = f"/aws/lambda/{function}"
+
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        what = f"CloudWatch Logs {self._group}"
+        request: dict[str, Any] = {
+            "logGroupName": self._group,
+            "filterPattern": pattern(symbol, trade_id),
+            "startTime": int(start * 1000),
+            "endTime": int(end * 1000),
+        }
+        deadline = time.monotonic() + LOG_SEARCH
+        found: list[LogLine] = []
+        while True:
+            with translated(what):
+                try:
+                    answer = self._client.filter_log_events(**request)
+                except self._client.exceptions.ResourceNotFoundException:
+                    return []  # Lambda makes the group when it writes first
+            # The embedded AWS does not look inside of JSON and hands over everything.
+            found += filter(None, (_line(each, symbol, trade_id) for each in answer["events"]))
+            request["nextToken"] = answer.get("nextToken")
+            if not request["nextToken"] or len(found) >= ENOUGH:
+                return sorted(found, key=lambda line: line.at or 0.0)[:ENOUGH]
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{what}: no end after {LOG_SEARCH:g} s")
+
+
+def pattern(symbol: str, trade_id: int) -> str:
+    """Matches lines whose ids take in a trade, where the log is."""
+    return f'{{ $.symbol = "{symbol}" && $.first_id <= {trade_id} && $.last_id >= {trade_id} }}'
+
+
+def _line(event: dict[str, Any], symbol: str, trade_id: int) -> LogLine | None:
+    try:
+        fields = json.loads(event["message"])
+        # CloudWatch compares numbers as floats; ids may be longer.
+        if fields["symbol"] != symbol or not fields["first_id"] <= trade_id <= fields["last_id"]:
+            return None
+        return LogLine(event["timestamp"] / 1000, fields.pop("message"), fields)
+    except (ValueError, KeyError, TypeError):
+        return None  # one of Lambda's own lines, or about something else

@@ -1,0 +1,122 @@
+"""What the processor wrote, from Cloud Logging; embedded, from the file that it writes to.
+
+By its REST interface, which costs nothing and needs no library of its own. See
+https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mcloud.clouds.gcp.client import TIMEOUT, translated
+from mcloud.clouds.ports import LOG_SEARCH, LogLine
+from mcloud.errors import Refused, Unavailable
+
+URL = "https://logging.googleapis.com"
+ENOUGH = 20  # lines
+
+
+class CloudLogging:
+    def __init__(self, session: Any, project: str, function: str, url: str = URL) -> None:
+        self._session = session
+        self._project = project
+        self._function = function
+        self._url = f"{url}/v2/entries:list"
+
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        body: dict[str, Any] = {
+            "resourceNames": [f"projects/{self._project}"],
+            "filter": filter_of(self._function, symbol, trade_id, start, end),
+            "orderBy": "timestamp asc",
+            "pageSize": ENOUGH,
+        }
+        deadline = time.monotonic() + LOG_SEARCH
+        found: list[LogLine] = []
+        while True:
+            answer = self._ask(body)
+            for entry in answer.get("entries", []):
+                payload = dict(entry.get("jsonPayload", {}))
+                if line := _line(payload, symbol, trade_id, _seconds(entry["timestamp"])):
+                    found.append(line)
+            body["pageToken"] = answer.get("nextPageToken")
+            if not body["pageToken"] or len(found) >= ENOUGH:
+                return found[:ENOUGH]
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Cloud Logging: no end after {LOG_SEARCH:g} s")
+
+    def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        with translated("Cloud Logging"):
+            answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise Unavailable(f"Cloud Logging: HTTP {answer.status_code}")
+        if not answer.ok:
+            remedy = "check the permissions of these credentials: roles/logging.viewer"
+            raise Refused(f"Cloud Logging: HTTP {answer.status_code}", remedy=remedy)
+        content: dict[str, Any] = answer.json()
+        return content
+
+
+class FileLogs:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        found: list[LogLine] = []
+        mark = json.dumps(symbol).encode()
+        try:
+            with self._path.open("rb") as file:
+                for text in file:
+                    if mark in text and (line := _read(text, symbol, trade_id)):
+                        found.append(line)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise Unavailable(f"{self._path}: {error.strerror}") from error
+        return [line for line in found if line.at is None or start <= line.at <= end][:ENOUGH]
+
+
+def filter_of(function: str, symbol: str, trade_id: int, start: float, end: float) -> str:
+    """Matches lines whose ids take in a trade, in Google's language."""
+    return " AND ".join(
+        (
+            'resource.type="cloud_run_revision"',
+            f'resource.labels.service_name="{function}"',
+            f'timestamp>="{_stamp(start)}"',
+            f'timestamp<="{_stamp(end)}"',
+            f'jsonPayload.symbol="{symbol}"',
+            f"jsonPayload.first_id<={trade_id}",
+            f"jsonPayload.last_id>={trade_id}",
+        )
+    )
+
+
+def _read(text: bytes, symbol: str, trade_id: int) -> LogLine | None:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    # A file has no times but those in its lines, and a refusal has none.
+    stored = fields.get("stored") if isinstance(fields, dict) else None
+    at = stored / 1000 if isinstance(stored, int) else None
+    return _line(fields, symbol, trade_id, at)
+
+
+def _line(fields: dict[str, Any], symbol: str, trade_id: int, at: float | None) -> LogLine | None:
+    try:
+        # Cloud Logging keeps numbers as floats; ids may be longer.
+        if fields["symbol"] != symbol or not fields["first_id"] <= trade_id <= fields["last_id"]:
+            return None
+        return LogLine(at, fields.pop("message"), fields)
+    except (KeyError, TypeError):
+        return None
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _stamp(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -1,0 +1,34 @@
+"""Topics that carry messages to whoever has subscribed to them."""
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+SNS = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
+PUBSUB = re.compile(r"projects/[a-z][a-z0-9.:-]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
+
+
+class Topic(Protocol):
+    def publish(self, subject: str, body: str, attributes: Mapping[str, str]) -> str:
+        """Publish one message; returns its id.
+
+        ``subject`` is for a topic that sends mail: ASCII, one line of 100 characters at most.
+
+        Raises:
+            Unavailable, Refused: as everywhere in ``clouds``.
+        """
+        ...
+
+
+def open_topic(name: str, endpoint: str = "") -> Topic:
+    """The topic of a name that matches SNS or PUBSUB; nothing is contacted until it is used.
+
+    ``endpoint`` is that of the embedded cloud: a URL for SNS, ``host:port`` for Pub/Sub.
+    """
+    if match := SNS.fullmatch(name):
+        from mcloud.clouds.aws.notify import SnsTopic
+
+        return SnsTopic(name, match["region"], endpoint)
+    from mcloud.clouds.gcp.notify import PubSubTopic
+
+    return PubSubTopic(name, endpoint)

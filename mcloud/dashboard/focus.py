@@ -1,0 +1,69 @@
+"""One site alone: every figure with its reason, and every symbol."""
+
+from rich.text import Text
+
+from mcloud.clouds.ports import SERVICES
+from mcloud.dashboard.collector import Seen
+from mcloud.dashboard.duration import brief
+from mcloud.dashboard.figures import FIGURES, Cell, chart
+from mcloud.dashboard.snapshot import SiteSnapshot
+from mcloud.market.trade import to_text
+
+LABEL = 14  # columns
+DEPTHS = 60  # that are drawn
+
+
+def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
+    """As many lines as it takes; the chart is the higher the more room there is."""
+    height = 1 if room < 36 else 4
+    lines = [Text.assemble((site.name, "bold"), (f" {site.cloud}", "dim"))]
+    lines += [_line(name, service(site.health[name])) for name in SERVICES]
+    lines += [Text()]
+    for label, make in FIGURES.items():
+        if label != "services":
+            lines.append(_figure(label, make(site, now)))
+        if label == "queue depth" and site.history:
+            lines += [
+                Text(" " * LABEL + each, "dim") for each in chart(site.history, DEPTHS, height)
+            ]
+    lines += [Text(), *_symbols(site, now)]
+    for name, state in (site.guards.value or {}).items():
+        said = ", ".join(f"{key} {value}" for key, value in state.items())
+        lines.append(_line(f"guard {name}", Text(said)))
+    return lines
+
+
+def service(seen: Seen[float]) -> Text:
+    """Whether a service is up, and how fast it answered."""
+    if seen.problem:
+        return Text.assemble(("down", "bold red"), f"  {seen.problem}")
+    if not seen.known:
+        return Text("asking", "dim")
+    return Text.assemble(("up", "green"), (f"  {seen.took * 1000:.0f} ms", "dim"))
+
+
+def _figure(label: str, cell: Cell) -> Text:
+    text = cell.text.copy()
+    if cell.ago:
+        text.append(f"  {cell.ago}", "dim")
+    if cell.problem and cell.problem not in cell.text.plain:
+        text.append(f"  {cell.problem}", "yellow")
+    return _line(label, text)
+
+
+def _symbols(site: SiteSnapshot, now: float) -> list[Text]:
+    recent = {each.symbol: each for each in site.recent.value or []}
+    lines = []
+    for beat in site.heartbeats.value or []:
+        each = recent.get(beat.symbol)
+        text = Text(f"{beat.trades:>14,} trades, {brief(max(0.0, now - beat.at)):>6} ago")
+        if each and each.last:
+            text.append(f"   {each.last.timestamp}  {to_text(each.last.close):>14}")
+        if each and each.missing:
+            text.append(f"   {each.missing:,} missing", "yellow")
+        lines.append(_line(beat.symbol, text))
+    return lines
+
+
+def _line(label: str, text: Text) -> Text:
+    return Text.assemble((f"{label:{LABEL - 1}} ", "dim"), text)

@@ -1,0 +1,43 @@
+"""What runs on this machine: producers, replicators, guards and the watcher of the alerts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcloud.runs import all_runs
+
+FRESH = 15.0  # seconds; each of them speaks every few
+
+
+@dataclass(frozen=True)
+class Running:
+    """One of them, and what it last said of itself."""
+
+    name: str
+    runs: bool
+    state: Mapping[str, Any]
+    """Empty before it said anything."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "running": self.runs, **self.state}
+
+
+@dataclass(frozen=True)
+class Machine:
+    producers: tuple[Running, ...] = ()
+    replicators: tuple[Running, ...] = ()
+    guards: tuple[Running, ...] = ()
+    alerts: tuple[Running, ...] = ()
+
+
+def machine(state: Path) -> Machine:
+    """Read what is under a ``.mcloud`` folder."""
+    return Machine(
+        *(running(state / kind) for kind in ("producers", "replicators", "guards", "alerts"))
+    )
+
+
+def running(folder: Path) -> tuple[Running, ...]:
+    """Every run of a kind, by name."""
+    return tuple(Running(run.name, run.lock.is_held(), run.read()) for run in all_runs(folder))

@@ -1,0 +1,81 @@
+"""What is asked of a site, and how often.
+
+At these intervals a dashboard that is left open on two sites costs less than two dollars a month
+at list prices: see ``upkeep``, and the test that counts it.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Site
+from mcloud.dashboard.collector import PATIENCE, Part
+from mcloud.dashboard.recent import Recent, recent
+
+FAST = 5.0  # seconds: what the queue itself tells
+STORE = 20.0  # what the functions and the replicators write into the store
+CANDLES = 60.0  # there is a new one every minute
+PROBES = 60.0
+# The metrics services report by the minute, and bill what is asked: CloudWatch fifteen times as
+# much as Cloud Monitoring, which for its part is the only one to know the depth of a queue.
+METRICS = {"aws": 240.0, "gcp": 60.0}
+COST = 300.0
+WINDOW = 15 * 60.0  # seconds of function calls that are summed
+
+
+def parts_of(
+    site: Site, cost: Callable[[str], Any] | None = None, patience: float = PATIENCE
+) -> dict[str, Part]:
+    """Everything that is asked of a site, by name; the probes have those of ``ports.SERVICES``."""
+    look = _Look(site)
+    parts = {
+        service: Part(partial(look.probe, service, patience), PROBES) for service in SERVICES
+    } | {
+        "depth": Part(look.depth, FAST),
+        "dead": Part(look.dead, STORE),
+        "figures": Part(look.figures, METRICS[site.cloud], hurries=False),
+        "beats": Part(look.beats, STORE),
+        "lags": Part(lambda: site.control.lags(), STORE),
+        "record": Part(lambda: site.control.record(), STORE),
+        "guard": Part(lambda: site.control.kept("guard"), STORE),
+        "recent": Part(look.recent, CANDLES),
+    }
+    if cost is not None:
+        parts["cost"] = Part(partial(cost, site.name), COST, hurries=False)
+    return parts
+
+
+class _Look:
+    """The site's parts are made when first asked, in the thread of the question: that may hang."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._beats: list[Heartbeat] | None = None
+
+    def probe(self, service: str, patience: float) -> float:
+        """Seconds that it took, without the making of its clients."""
+        probe = self._site.probe
+        begun = time.monotonic()
+        probe.check(service, patience)
+        return time.monotonic() - begun
+
+    def depth(self) -> Depth | None:
+        """None where only the metrics tell: see ``figures``."""
+        queue = self._site.queue
+        return queue.depth() if queue.is_live else None
+
+    def dead(self) -> Depth | None:
+        queue = self._site.queue
+        return queue.dead_letter_depth() if queue.is_live else None
+
+    def figures(self) -> Any:
+        return self._site.metrics.figures(WINDOW)
+
+    def beats(self) -> list[Heartbeat]:
+        self._beats = self._site.control.heartbeats()
+        return self._beats
+
+    def recent(self) -> list[Recent]:
+        """Of the symbols that the heartbeats named last."""
+        return recent(self._site, self.beats() if self._beats is None else self._beats)

@@ -1,0 +1,48 @@
+"""The newest candles of each symbol of a site, and whether trade ids are missing among them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mcloud.clouds.ports import Heartbeat, Site
+from mcloud.market.candle import MINUTE, Candle
+from mcloud.replication.ids import Ids, Run
+
+MINUTES = 3  # before the newest trade that are looked at
+SYMBOLS = 20  # that are looked at: those that traded last
+SETTLED = 60.0  # seconds without a trade after which the newest candle is taken to be whole
+DAY = 24 * 60 * MINUTE
+
+
+@dataclass(frozen=True)
+class Recent:
+    symbol: str
+    last: Candle | None
+    """The newest candle; None where there is none."""
+    holes: list[Run]
+    """Trade ids that are missing in the last few minutes, as (first, last) of each run."""
+
+    @property
+    def missing(self) -> int:
+        return sum(last - first + 1 for first, last in self.holes)
+
+
+def recent(site: Site, beats: Sequence[Heartbeat]) -> list[Recent]:
+    """The same for each of the symbols that traded last, by name."""
+    newest = sorted(beats, key=lambda beat: beat.last_trade_time)[-SYMBOLS:]
+    return [_recent(site, beat) for beat in sorted(newest, key=lambda beat: beat.symbol)]
+
+
+def _recent(site: Site, beat: Heartbeat) -> Recent:
+    start = beat.last_trade_time // MINUTE * MINUTE - MINUTES * MINUTE
+    # Open to the future: a heartbeat may be a few seconds behind the candles.
+    candles = list(site.candles.range(beat.symbol, start, start + DAY))
+    if not candles:
+        return Recent(beat.symbol, site.candles.last(beat.symbol), [])
+    settled = time.time() - beat.at >= SETTLED
+    return Recent(beat.symbol, candles[-1], holes(candles if settled else candles[:-1]))
+
+
+def holes(candles: Sequence[Candle]) -> list[Run]:
+    """The runs of ids that are missing in and between candles of one symbol."""
+    return Ids(run for candle in candles for run in candle.runs).holes()

@@ -1,0 +1,71 @@
+"""What looking at the sites costs at list price: a function of what is asked and how often."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from mcloud.clouds.aws.metrics import METRICS
+from mcloud.cost.prices import PRICES
+
+MONTH = 30 * 24 * 3600.0  # seconds
+BEATS_A_UNIT = 40  # heartbeats of about 100 bytes in a read unit of DynamoDB, 4 KiB
+CANDLES_A_SYMBOL = 4  # see `recent.MINUTES`
+SERIES = 7  # of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
+
+
+def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
+    """Units of each meter that one look at a part of a site takes.
+
+    Args:
+        part: as in ``parts.parts_of``; what is not billed has no units.
+        symbols: with a heartbeat on the site.
+        lags: that replicators keep on it.
+    """
+    half, one = Decimal("0.5"), Decimal(1)
+    if cloud == "aws":
+        # An eventually consistent read is half a unit for each 4 KiB.
+        pages = -(-max(1, symbols) // BEATS_A_UNIT)
+        return {
+            "queue": {"sqs_requests": one},
+            "archive": {"s3_gets": one},
+            "depth": {"sqs_requests": one},
+            "dead": {"sqs_requests": one},
+            "figures": {"metric_reads": Decimal(METRICS)},
+            "beats": {"dynamodb_reads": half * pages},
+            "lags": {"dynamodb_reads": half},
+            "guard": {"dynamodb_reads": half},
+            "record": {"dynamodb_reads": one},
+            "recent": {"dynamodb_reads": one * symbols},
+        }.get(part, {})
+    # A query of Firestore that finds nothing is one read.
+    return {
+        "candles": {"firestore_reads": one},
+        "archive": {"gcs_class_a": one},
+        "figures": {"metric_reads": Decimal(SERIES)},
+        "beats": {"firestore_reads": Decimal(max(1, symbols))},
+        "lags": {"firestore_reads": Decimal(max(1, lags))},
+        "guard": {"firestore_reads": one},
+        "record": {"firestore_reads": one},
+        "recent": {"firestore_reads": Decimal(symbols * CANDLES_A_SYMBOL)},
+    }.get(part, {})
+
+
+def price(cloud: str, units: Mapping[str, Decimal]) -> Decimal:
+    """Dollars at list price, without free tiers."""
+    return sum(
+        (
+            PRICES[cloud, meter].usd * count / PRICES[cloud, meter].per
+            for meter, count in units.items()
+        ),
+        Decimal(0),
+    )
+
+
+def a_month(cloud: str, intervals: Mapping[str, float], symbols: int, lags: int) -> Decimal:
+    """Dollars for thirty days of looking at the parts of one site, at these intervals."""
+    return sum(
+        (
+            price(cloud, asked(cloud, part, symbols, lags)) * Decimal(MONTH / interval)
+            for part, interval in intervals.items()
+        ),
+        Decimal(0),
+    )

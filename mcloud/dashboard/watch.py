@@ -1,0 +1,109 @@
+"""Sites that are looked at again and again: the newest snapshot, with the past that it draws."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from mcloud.clouds.ports import Site
+from mcloud.dashboard import upkeep
+from mcloud.dashboard.collector import Collector, Key, Seen
+from mcloud.dashboard.machine import Machine
+from mcloud.dashboard.parts import FAST
+from mcloud.dashboard.snapshot import (
+    HERE,
+    CostFigure,
+    SiteSnapshot,
+    Snapshot,
+    all_parts,
+    snapshot_of,
+)
+
+HISTORY = 240  # depths of a queue that are kept
+
+
+class Watch:
+    """Used by one thread, which calls ``tick`` a few times a second."""
+
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        machine: Callable[[], Machine] | None = None,
+        cost: Callable[[str], CostFigure | None] | None = None,
+        *,
+        interval: float = FAST,
+        wall: Callable[[], float] = time.time,
+        **clocks: Any,
+    ) -> None:
+        """``interval`` is that of the quickest figures; the others keep their distance from it."""
+        self._sites = sites
+        self._wall = wall
+        self._collector = Collector(all_parts(sites, machine, cost), wall=wall, **clocks)
+        self._histories: dict[str, deque[tuple[float, int | None]]] = {
+            name: deque(maxlen=HISTORY) for name in sites
+        }
+        self.interval = interval
+
+    @property
+    def interval(self) -> float:
+        return self._collector.pace * FAST
+
+    @interval.setter
+    def interval(self, seconds: float) -> None:
+        self._collector.pace = seconds / FAST
+
+    def tick(self) -> None:
+        """Ask what is due."""
+        self._collector.tick()
+
+    def snapshot(self) -> Snapshot:
+        """What is known by now."""
+        seen = self._collector.seen()
+        snapshot = snapshot_of(self._sites, seen, self._wall())
+        sites = {name: self._with_past(site) for name, site in snapshot.sites.items()}
+        return replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
+
+    @property
+    def is_complete(self) -> bool:
+        """True once every part has been answered, or is late."""
+        return self._collector.is_complete
+
+    @property
+    def answers(self) -> int:
+        """How many there were, failures too: where it has not changed nothing else has."""
+        return self._collector.answers
+
+    def asked(self) -> dict[Key, int]:
+        """How often each part was asked."""
+        return self._collector.asked()
+
+    def _with_past(self, site: SiteSnapshot) -> SiteSnapshot:
+        history = self._histories[site.name]
+        depth = site.queue.value
+        if depth is not None and (not history or history[-1][0] != depth.as_of):
+            history.append((depth.as_of, depth.ready))
+        return replace(site, history=tuple(history))
+
+    def _upkeep(self, sites: Mapping[str, SiteSnapshot]) -> Decimal:
+        intervals: dict[str, dict[str, float]] = {name: {} for name in sites}
+        for (name, part), interval in self._collector.intervals().items():
+            if name != HERE:
+                intervals[name][part] = interval
+        return sum(
+            (
+                upkeep.a_month(
+                    site.cloud,
+                    intervals[name],
+                    symbols=_count(site.heartbeats),
+                    lags=_count(site.lags),
+                )
+                for name, site in sites.items()
+            ),
+            Decimal(0),
+        )
+
+
+def _count(seen: Seen[list[Any]]) -> int:
+    return len(seen.value or ())

@@ -1,0 +1,100 @@
+"""What is not as it should be in a snapshot: a line each, and ``mcloud status`` exits 3."""
+
+from collections.abc import Iterator, Sequence
+
+from mcloud.clouds.ports import SERVICES
+from mcloud.dashboard.machine import FRESH, Machine, Running
+from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
+
+
+def wrong(snapshot: Snapshot) -> list[str]:
+    """Services that are down, what there is no news of, dead letters, holes, and what runs here and
+    is in trouble.
+
+    Failed calls of a function and a queue that grows are not among them: they mend themselves, or
+    an alert with a duration tells of them.
+    """
+    sites = snapshot.sites.values()
+    lines = [line for tell in (_down, _silent, _lacking) for site in sites for line in tell(site)]
+    machine = snapshot.machine.value or Machine()
+    for each in machine.producers:
+        lines += _producer(each, snapshot.at)
+    for each in machine.replicators:
+        lines += _replicator(each, snapshot.at)
+    for each in (*machine.guards, *machine.alerts):
+        lines += _hanging(each, snapshot.at)
+    for each in machine.alerts:
+        lines += [f"alert: {alert}" for alert in firing(each)]
+    return lines
+
+
+def firing(watcher: Running) -> list[str]:
+    """The alerts that fire, in the words of a watcher; none where it does not run."""
+    if not watcher.runs:
+        return []
+    return [
+        str(each.get("title", each.get("key", each))) for each in watcher.state.get("firing", ())
+    ]
+
+
+def _down(site: SiteSnapshot) -> Iterator[str]:
+    for reason, names in site.down.items():
+        yield f"{site.name}: {_all(names)} down: {reason}"
+
+
+def _silent(site: SiteSnapshot) -> Iterator[str]:
+    if not site.down:
+        for reason, names in site.silent.items():
+            yield f"{site.name}: no news of {', '.join(names)}: {reason}"
+
+
+def _lacking(site: SiteSnapshot) -> Iterator[str]:
+    dead = site.dead_letters.value
+    if dead is not None and dead.ready:
+        yield f"{site.name}: {dead.ready:,} dead letters; see `mcloud dlq list {site.name}`"
+    for recent in site.recent.value or ():
+        if recent.missing:
+            first, last = recent.holes[0][0], recent.holes[-1][1]
+            yield (
+                f"{site.name}: {recent.symbol} lacks {recent.missing:,} trades between {first} and "
+                f"{last}; see `mcloud verify`"
+            )
+
+
+def _producer(producer: Running, now: float) -> Iterator[str]:
+    yield from _hanging(producer, now)
+    state = producer.state
+    missing = sum(hole["last"] - hole["first"] + 1 for hole in state.get("holes", ()))
+    if missing:
+        yield f"producer {producer.name}: {missing:,} trades are missing; see `mcloud ps`"
+    if not producer.runs:
+        return
+    for name, site in state.get("sites", {}).items():
+        if site["refused"] or site["breaker"] == "open":
+            how = "refuses" if site["refused"] else "does not take"
+            yield f"producer {producer.name}: {name} {how} messages: {site['error']}"
+    if state.get("spool_full"):
+        yield f"producer {producer.name}: its spool is full, nothing is read"
+    if state.get("problem"):
+        yield f"producer {producer.name}: {state['problem']}"
+
+
+def _replicator(replicator: Running, now: float) -> Iterator[str]:
+    yield from _hanging(replicator, now)
+    if replicator.runs:
+        for pair in replicator.state.get("pairs", ()):
+            if pair["error"]:
+                yield f"{pair['source']} to {pair['target']} is not replicated: {pair['error']}"
+
+
+def _all(services: Sequence[str]) -> str:
+    if len(services) == len(SERVICES):
+        return "everything is"
+    return f"{', '.join(services)} {'is' if len(services) == 1 else 'are'}"
+
+
+def _hanging(each: Running, now: float) -> Iterator[str]:
+    """One that runs and says nothing hangs."""
+    at = each.state.get("at")
+    if each.runs and at is not None and now - at > FRESH:
+        yield f"{each.name} runs, and has said nothing for {now - at:.0f} s"

@@ -1,0 +1,1 @@
+"""Which site leads, who decides it, and what is owed to a site that was away."""

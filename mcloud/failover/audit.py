@@ -1,0 +1,105 @@
+"""Who moved the traffic, when, why, from what to what: appended, never changed.
+
+On this machine a line of ``audit.jsonl`` is on the disk before the step that it tells of is over;
+the sites keep each entry under a key of its own, as far as they answer.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mcloud import files
+from mcloud.clouds.ports import Site
+from mcloud.deadline import gather
+from mcloud.errors import McloudError
+
+KIND = "audit"
+DEADLINE = 5.0  # seconds
+
+
+@dataclass(frozen=True)
+class Entry:
+    id: str
+    """Of the move that the step is a part of."""
+    step: str
+    by: str
+    why: str
+    at: float
+    """Seconds since 1970."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Of the entry on a site; those of one move and step are one, however often it is tried."""
+        return f"{self.id} {self.step}"
+
+
+class Audit:
+    def __init__(self, path: Path, sites: Mapping[str, Site]) -> None:
+        self._path = path
+        self._sites = sites
+
+    def write(self, entry: Entry) -> None:
+        """Append an entry here.
+
+        Raises:
+            McloudError: it cannot be written.
+        """
+        files.make_private(self._path.parent)
+        line = json.dumps(asdict(entry), sort_keys=True) + "\n"
+        try:
+            target = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                # One write, so that lines of two processes do not mix.
+                os.write(target, line.encode())
+                os.fsync(target)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise McloudError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def share(self, entries: "list[Entry]", sites: "list[str]") -> dict[str, str]:
+        """Have these sites keep the entries; returns those that do not, and why."""
+
+        def keep(site: Site) -> None:
+            for entry in entries:
+                site.control.add(KIND, entry.key, asdict(entry))
+
+        answers = gather({name: partial(keep, self._sites[name]) for name in sites}, DEADLINE)
+        return {name: str(each) for name, each in answers.items() if isinstance(each, Exception)}
+
+    def read(self, last: int) -> list[Entry]:
+        """The last entries of this machine, the oldest first; a line that is cut is left out."""
+        if not self._path.exists():
+            return []
+        entries = []
+        for line in self._path.read_text(errors="replace").splitlines()[-last:]:
+            try:
+                entries.append(Entry(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return entries
+
+
+def level(sites: Mapping[str, Site]) -> None:
+    """Have all of the sites keep what each of them does; for one that was away.
+
+    Raises:
+        Unavailable, Refused: one of them does not answer.
+    """
+    kept = {name: site.control.kept(KIND) for name, site in sites.items()}
+    everything = {key: each for of in kept.values() for key, each in of.items()}
+    for name, site in sites.items():
+        for key in everything.keys() - kept[name].keys():
+            site.control.add(KIND, key, everything[key])
+
+
+def new_id(at: float) -> str:
+    """Of a move: they sort by time, and two at one moment differ."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))} {os.urandom(3).hex()}"

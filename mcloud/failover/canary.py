@@ -1,0 +1,135 @@
+"""A tiny trade that shows whether a site works, from its queue to its candles.
+
+All canaries of a site are trades of one candle, of the first minute of 1970, with ids that count
+from 1. An id says all that is in the trade: so it does not matter how often one is sent, by whom,
+or whether it comes at all, and their candle has the size of any other, however many there were.
+The raw object of each, some 200 bytes, goes after a day by a rule of the bucket. Nobody else sees
+them: see ``market.trade.is_reserved``.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import McloudError
+from mcloud.market.candle import MINUTE
+from mcloud.market.envelope import encode
+from mcloud.market.trade import CANARY, Trade
+
+FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two looks whether it is there
+SLOWER = 1.5
+AGAIN = 60.0  # seconds after which it is sent once more: the first may be a dead letter by now
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What is known of one canary; times by the clock of whoever sent it."""
+
+    began: float
+    arrived: float | None = None
+    """When its candle was seen to hold it; None while it is not."""
+    reason: str = ""
+    """Why it was not sent, or cannot be looked for just now."""
+    was_sent: bool = False
+    looks: int = 0
+    """Reads of the candle, each of which costs something."""
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.arrived is None else self.arrived - self.began
+
+    @property
+    def is_over(self) -> bool:
+        return self.arrived is not None or (bool(self.reason) and not self.was_sent)
+
+
+class Canary:
+    """One flight at a time through one site, in a thread of its own."""
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        count: Callable[[str], None] = lambda call: None,
+    ) -> None:
+        """``count`` hears of every call to the site: ``canary`` for one sent, ``candle`` for a
+        read."""
+        self._site = site
+        self._clock = clock
+        self._count = count
+        self._last = 0
+        self._stop = threading.Event()
+        self.flight: Flight | None = None
+
+    def start(self) -> None:
+        """Send one, unless the last is still on its way."""
+        if self.flight is None or self.flight.is_over:
+            self.flight = Flight(self._clock())
+            threading.Thread(target=self.fly, name="canary", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def fly(self, patience: float | None = None) -> Flight:
+        """Send one and look for it until it is there, or for ``patience`` seconds."""
+        flight = self.flight = Flight(self._clock())
+        try:
+            id_ = self._next()
+            problem = self._send(id_)
+        except McloudError as error:
+            problem = str(error)
+        if problem:
+            flight = self.flight = replace(flight, reason=f"not sent: {problem}")
+            return flight
+        flight = self.flight = replace(flight, was_sent=True)
+        pause, sent = FIRST_LOOK, flight.began
+        while not self._stop.wait(pause):
+            try:
+                there, reason = self._newest() >= id_, ""
+            except McloudError as error:
+                there, reason = False, f"its candle cannot be read: {error}"
+            now = self._clock()
+            arrived = now if there else None
+            flight = replace(flight, arrived=arrived, reason=reason, looks=flight.looks + 1)
+            self.flight = flight
+            if there or (patience is not None and now - flight.began > patience):
+                break
+            pause = min(pause * SLOWER, LONGEST_LOOK)
+            if now - sent > AGAIN:
+                sent = now
+                self._send(id_)
+        return flight
+
+    def _send(self, id_: int) -> str:
+        """Why it was not sent, or empty."""
+        self._count("canary")
+        try:
+            unsent = self._site.queue.send([encode([trade(id_)])])
+        except McloudError as error:
+            return str(error)
+        return unsent[0].reason if unsent else ""
+
+    def _next(self) -> int:
+        """The id after the newest that is there; where that cannot be read, after our own last."""
+        try:
+            newest = self._newest()
+        except McloudError:
+            if not self._last:
+                raise
+            newest = self._last
+        self._last = newest + 1
+        return self._last
+
+    def _newest(self) -> int:
+        self._count("candle")
+        candles = list(self._site.candles.range(CANARY, 0, MINUTE))
+        return candles[0].last_id if candles else 0
+
+
+def trade(id_: int) -> Trade:
+    """The canary of that id."""
+    return Trade(CANARY, id_, Decimal(1), Decimal(1), 0, False)

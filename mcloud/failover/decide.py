@@ -1,0 +1,402 @@
+"""What a guard does next: one pure function of what it sees, what it saw before, and its rules.
+
+A site is judged by what stops trades. A queue that takes nothing is an outage. A dead function or
+store behind a queue that takes trades is a backlog: nothing is lost, and it is an outage only once
+what waits is older than ``backlog_limit``. A guard that sees nothing at all suspects itself. Times
+are by a clock that only goes forward; a look that is too old says nothing, neither good nor bad.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+
+from mcloud.clouds.ports import SERVICES, ControlRecord
+from mcloud.failover.settings import GuardSettings
+
+UP, DOWN, UNKNOWN = "up", "down", "unknown"
+GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # and UNKNOWN
+
+NOTHING, FAIL_OVER, FAIL_BACK, CATCH_UP = "nothing", "fail over", "fail back", "catch up"
+
+CANARY_USUAL = 20.0  # seconds until a canary is there, cold functions included
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One service, as it was at one look."""
+
+    state: str
+    """UP, DOWN, or UNKNOWN where the look says nothing of the service, as without credentials."""
+    at: float
+    latency: float | None = None
+    """Seconds."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SiteLook:
+    """The newest that is known of each thing of a site; what is missing was never seen."""
+
+    services: Mapping[str, Seen] = field(default_factory=dict)
+    waiting_since: float | None = None
+    """What is in the queue may be as old as that: a canary has been under way, or the function or
+    a store been down since; None where neither is so."""
+    canary: float | None = None
+    """Seconds that the last one took."""
+    last_stored: float | None = None
+    """When its function last said that it works, seconds since 1970."""
+    lag: float | None = None
+    """Seconds that its replicas were behind when a replicator last reached the sites."""
+    backlog: int | None = None
+    """Messages."""
+
+
+@dataclass(frozen=True)
+class Debt:
+    """What a site held or lacked when it was left, to be made good before it leads again."""
+
+    site: str
+    epoch: int
+    """The one by which it was left."""
+    since: float
+    """Seconds since 1970: from then on the sites took different trades."""
+    paid: bool = False
+    may_return: bool = False
+    """It was left because of an outage, not because somebody wanted it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    sites: Mapping[str, SiteLook]
+    """The first one leads where there is no record."""
+    record: ControlRecord | None = None
+    wall: float = 0.0
+    """Seconds since 1970, by a clock that may jump: used once an epoch, for how old it is."""
+    paused: str = ""
+    """By whom and why, where the guards are to do nothing."""
+    debts: Mapping[str, Debt] = field(default_factory=dict)
+    moving: str = ""
+    """The move that is under way, if there is one."""
+    catching_up: str = ""
+    """The site that is being caught up."""
+
+
+@dataclass(frozen=True)
+class SiteState:
+    verdict: str = UNKNOWN
+    since: float = 0.0
+    """When the verdict was reached."""
+    bad: int = 0
+    """In a row."""
+    good: int = 0
+    counted: float = -inf
+    """When the look was that was counted last."""
+    bad_since: float | None = None
+    """The first bad look of the row."""
+
+
+@dataclass(frozen=True)
+class State:
+    sites: Mapping[str, SiteState] = field(default_factory=dict)
+    epoch: int | None = None
+    """None before the first look."""
+    epoch_since: float = 0.0
+    """When it was first seen, and how old it was by then."""
+    epoch_age: float = inf
+
+    def age(self, now: float) -> float:
+        """Seconds since the record was written; infinite where there is none."""
+        return self.epoch_age + max(0.0, now - self.epoch_since)
+
+
+@dataclass(frozen=True)
+class Decision:
+    action: str
+    site: str
+    """It is about; empty for NOTHING."""
+    reason: str
+    lines: tuple[str, ...]
+    """What led to it: a line a site, a line a rule."""
+    state: State
+    is_suspicious: bool = False
+    """Look again soon."""
+
+
+def decide(look: Look, state: State, settings: GuardSettings, now: float) -> Decision:
+    """The next action, and why. ``now`` is by the clock of the looks."""
+    state = _note_record(look, state, now)
+    grades = {name: grade(each, settings, now) for name, each in look.sites.items()}
+    is_blind = _is_blind(grades)
+    sites = {
+        name: _count(
+            state.sites.get(name, SiteState()), each, grades[name], settings, now, is_blind
+        )
+        for name, each in look.sites.items()
+    }
+    state = replace(state, sites=sites)
+    primary = look.record.primary if look.record else next(iter(look.sites))
+    lines = [
+        _site_line(name, grades[name], sites[name], look.sites[name], settings, name == primary)
+        for name in look.sites
+    ]
+    action, site, reason, rules = _choose(look, state, grades, primary, settings, now, is_blind)
+    return Decision(
+        action,
+        site,
+        reason,
+        (*lines, *rules),
+        state,
+        any(each.bad or grades[n][0] == DEGRADED for n, each in sites.items()),
+    )
+
+
+def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str]:
+    """GOOD, DEGRADED, BAD or UNKNOWN, and why."""
+    queue = look.services.get("queue")
+    if queue is None:
+        return UNKNOWN, "its queue was not looked at yet"
+    age = now - queue.at
+    if not 0 <= age <= settings.stale:
+        return UNKNOWN, f"the last look at its queue is {age:.0f} s old"
+    if queue.state == UNKNOWN:
+        return UNKNOWN, f"its queue cannot be judged: {queue.reason}"
+    if queue.state == DOWN:
+        return BAD, f"its queue takes nothing: {queue.reason}"
+    waited = max(0.0, now - look.waiting_since) if look.waiting_since is not None else 0.0
+    down = [
+        f"{service}: {look.services[service].reason}"
+        for service in SERVICES
+        if service in look.services and look.services[service].state == DOWN
+    ]
+    why = "; ".join(down) or "a canary is under way"
+    if waited > settings.backlog_limit:
+        return BAD, f"its queue waits for {waited:.0f} s ({why}), the limit is" + (
+            f" {settings.backlog_limit:.0f} s"
+        )
+    if down:
+        return DEGRADED, f"a backlog since {waited:.0f} s: {why}"
+    if waited > CANARY_USUAL:
+        return DEGRADED, f"a canary is not there after {waited:.0f} s"
+    return GOOD, ""
+
+
+def _note_record(look: Look, state: State, now: float) -> State:
+    epoch = look.record.epoch if look.record else 0
+    if epoch == state.epoch:
+        return state
+    if state.epoch is not None:
+        return replace(state, epoch=epoch, epoch_since=now, epoch_age=0.0)
+    age = max(0.0, look.wall - look.record.at) if look.record else inf
+    return replace(state, epoch=epoch, epoch_since=now, epoch_age=age)
+
+
+def _is_blind(grades: Mapping[str, tuple[str, str]]) -> bool:
+    """True where no site answers anything: that is more likely us than all of them."""
+    kinds = {kind for kind, _ in grades.values()}
+    return BAD in kinds and not kinds & {GOOD, DEGRADED}
+
+
+def _count(
+    site: SiteState,
+    look: SiteLook,
+    graded: tuple[str, str],
+    settings: GuardSettings,
+    now: float,
+    is_blind: bool,
+) -> SiteState:
+    """Count a look that was not counted yet, and judge."""
+    if now - site.counted > settings.stale:
+        # Asleep, or blind, or without a look for long: what was in a row is none any more.
+        site = replace(site, bad=0, good=0, bad_since=None)
+    kind, _ = graded
+    at = look.services["queue"].at if "queue" in look.services else -inf
+    if kind == UNKNOWN or is_blind or at <= site.counted:
+        return site
+    if kind == BAD:
+        since = at if site.bad_since is None else site.bad_since
+        site = replace(site, counted=at, bad=site.bad + 1, good=0, bad_since=since)
+        if site.bad >= settings.fails and site.verdict != DOWN:
+            return replace(site, verdict=DOWN, since=now)
+        return site
+    site = replace(site, counted=at, bad=0, bad_since=None)
+    if kind == DEGRADED:
+        return replace(site, good=0)
+    site = replace(site, good=site.good + 1)
+    needed = settings.goods if site.verdict == DOWN else settings.fails
+    if site.good >= needed and site.verdict != UP:
+        return replace(site, verdict=UP, since=now)
+    return site
+
+
+def _choose(
+    look: Look,
+    state: State,
+    grades: Mapping[str, tuple[str, str]],
+    primary: str,
+    settings: GuardSettings,
+    now: float,
+    is_blind: bool,
+) -> tuple[str, str, str, list[str]]:
+    if look.paused:
+        return NOTHING, "", f"the guards are paused: {look.paused}", []
+    if look.moving:
+        return NOTHING, "", look.moving, []
+    if is_blind:
+        return NOTHING, "", "no site answers: this machine or its network is suspected", []
+    if primary not in look.sites:
+        return NOTHING, "", f"the primary {primary} is not among the sites that are watched", []
+    if state.sites[primary].verdict == DOWN:
+        return _leave(look, state, grades, primary, settings, now)
+    if look.catching_up:
+        return NOTHING, "", f"{primary} leads; {look.catching_up} is being caught up", []
+    for site, debt in look.debts.items():
+        is_ready = site in state.sites and _is_ready(state.sites[site], grades[site])
+        others = all(_is_ready(each, grades[name]) for name, each in state.sites.items())
+        if not debt.paid and is_ready and others:
+            why = (
+                f"{site} is back, and was left in epoch {debt.epoch}: what differs is to be mended"
+            )
+            return CATCH_UP, site, why, []
+    return _return(look, state, grades, primary, settings, now)
+
+
+def _leave(
+    look: Look,
+    state: State,
+    grades: Mapping[str, tuple[str, str]],
+    primary: str,
+    settings: GuardSettings,
+    now: float,
+) -> tuple[str, str, str, list[str]]:
+    """The primary is down."""
+    why = grades[primary][1] or f"{state.sites[primary].good} of {settings.goods} good probes since"
+    what = f"{primary} is down ({why})"
+    rules = [_rule(f"{primary} leads for {_age(state.age(now))}", "dwell", settings.dwell)]
+    if state.age(now) < settings.dwell:
+        return (
+            NOTHING,
+            "",
+            f"{what}, and leads for less than the dwell of {settings.dwell:g} s",
+            rules,
+        )
+    is_automatic = look.record is not None and look.record.mode == "automatic"
+    if is_automatic:
+        words = f"the last move was automatic, {_age(state.age(now))} ago"
+        rules.append(_rule(words, "cooldown", settings.cooldown))
+        if state.age(now) < settings.cooldown:
+            reason = f"{what}, and the last automatic move is within the cooldown"
+            return NOTHING, "", f"{reason} of {settings.cooldown:g} s", rules
+    fit = []
+    for name in look.sites:
+        if name == primary:
+            continue
+        problem = _unfit(name, look, state, grades, settings)
+        rules.append(f"{name} cannot take over: {problem}" if problem else f"{name} can take over")
+        if not problem:
+            fit.append(name)
+    if not fit:
+        return NOTHING, "", f"{what}, and no other site can take over", rules
+    # The one that is known to be behind least.
+    best = min(fit, key=lambda name: _or(look.sites[name].lag, inf))
+    bad = state.sites[primary].bad
+    return FAIL_OVER, best, f"{what}, {bad} probes in a row; {best} is healthy", rules
+
+
+def _unfit(
+    name: str,
+    look: Look,
+    state: State,
+    grades: Mapping[str, tuple[str, str]],
+    settings: GuardSettings,
+) -> str:
+    """Why a site may not lead now; empty where it may."""
+    kind, why = grades[name]
+    if state.sites[name].verdict != UP:
+        return f"it is not known to be healthy yet ({state.sites[name].good} good probes)"
+    if kind != GOOD:
+        return why
+    lag = look.sites[name].lag
+    if lag is None and settings.require_lag:
+        return "how far its replicas are behind is not known, and require_lag is on"
+    if lag is not None and lag > settings.max_lag:
+        return f"its replicas are {lag:.0f} s behind, max_lag is {settings.max_lag:g} s"
+    return ""
+
+
+def _return(
+    look: Look,
+    state: State,
+    grades: Mapping[str, tuple[str, str]],
+    primary: str,
+    settings: GuardSettings,
+    now: float,
+) -> tuple[str, str, str, list[str]]:
+    """The primary is not down, and nothing can be mended just now."""
+    usual = f"{primary} leads and is {state.sites[primary].verdict}"
+    if grades[primary][0] in (DEGRADED, BAD, UNKNOWN) and grades[primary][1]:
+        usual = f"{usual}: {grades[primary][1]}"
+    paid = [
+        name
+        for name, debt in look.debts.items()
+        if debt.paid and debt.may_return and name in look.sites
+    ]
+    if not paid or primary in paid:
+        owed = [name for name, debt in look.debts.items() if not debt.paid]
+        more = f"; {', '.join(owed)} is owed a catch-up once all sites are well" if owed else ""
+        return NOTHING, "", usual + more, []
+    site = paid[0]
+    if not settings.failback:
+        return NOTHING, "", f"{usual}; {site} has caught up, and failback is off", []
+    rules = [_rule(f"the last move was {_age(state.age(now))} ago", "cooldown", settings.cooldown)]
+    problem = _unfit(site, look, state, grades, settings)
+    steady = now - state.sites[site].since
+    rules.append(_rule(f"{site} is healthy for {_age(steady)}", "dwell", settings.dwell))
+    if state.age(now) < settings.cooldown:
+        problem = "the last move is within the cooldown"
+    elif not problem and steady < settings.dwell:
+        problem = "it is healthy for less than the dwell"
+    if problem:
+        return NOTHING, "", f"{usual}; {site} does not lead again yet: {problem}", rules
+    return FAIL_BACK, site, f"{site} is back, caught up and verified", rules
+
+
+def _is_ready(site: SiteState, graded: tuple[str, str]) -> bool:
+    return site.verdict == UP and graded[0] == GOOD
+
+
+def _site_line(
+    name: str,
+    graded: tuple[str, str],
+    site: SiteState,
+    look: SiteLook,
+    settings: GuardSettings,
+    leads: bool,
+) -> str:
+    kind, why = graded
+    counts = f"bad {site.bad} of {settings.fails}"
+    if site.verdict == DOWN:
+        counts = f"bad {site.bad} in a row, good {site.good} of {settings.goods}"
+    facts = [f"{kind} now", counts]
+    queue = look.services.get("queue")
+    if queue is not None and queue.latency is not None:
+        facts.append(f"queue {queue.latency * 1000:.0f} ms")
+    if look.canary is not None:
+        facts.append(f"canary {look.canary:.1f} s")
+    if look.backlog is not None:
+        facts.append(f"backlog {look.backlog:,}")
+    if look.lag is not None:
+        facts.append(f"replicas {look.lag:.1f} s behind")
+    head = f"{name}{' (primary)' if leads else ''}: {site.verdict}"
+    return f"{head}; {', '.join(facts)}{f'; {why}' if why else ''}"
+
+
+def _rule(words: str, name: str, limit: float) -> str:
+    return f"{words} ({name}: {limit:g} s)"
+
+
+def _age(seconds: float) -> str:
+    return "ever" if seconds == inf else f"{seconds:.0f} s"
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value

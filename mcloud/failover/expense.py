@@ -1,0 +1,50 @@
+"""What watching costs: calls counted, at list price.
+
+Free of charge are the reads of settings: Lambda's GetFunctionConfiguration, DynamoDB's
+DescribeTable, Pub/Sub's GetSubscription and the Functions API (the pricing pages of ``prices``
+name what is billed, and these are not among it). A query of Firestore counts as one read at least.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from mcloud.cost.marginal import message_cost
+from mcloud.cost.prices import PRICES
+
+Calls = Mapping[tuple[str, str], int]
+"""By cloud and what was called: a service that was probed, or one of those below."""
+
+CANARY_SIZE = 300  # bytes
+MANY = 10**9  # messages this month: free tiers are used up
+
+METERS: Mapping[tuple[str, str], str | None] = {
+    ("aws", "queue"): "sqs_requests",
+    ("aws", "function"): None,
+    ("aws", "candles"): None,
+    ("aws", "archive"): "s3_gets",
+    ("aws", "depth"): "sqs_requests",
+    ("aws", "record"): "dynamodb_reads",
+    ("aws", "kept"): "dynamodb_reads",
+    ("aws", "candle"): "dynamodb_reads",
+    ("gcp", "queue"): None,
+    ("gcp", "function"): None,
+    ("gcp", "candles"): "firestore_reads",
+    ("gcp", "archive"): "gcs_class_a",
+    ("gcp", "depth"): "metric_reads",
+    ("gcp", "record"): "firestore_reads",
+    ("gcp", "kept"): "firestore_reads",
+    ("gcp", "candle"): "firestore_reads",
+}
+"""None is free of charge."""
+
+
+def dollars(calls: Calls) -> Decimal:
+    """What the calls cost at list price, free tiers apart."""
+    return sum((count * _price(*call) for call, count in calls.items()), Decimal(0))
+
+
+def _price(cloud: str, call: str) -> Decimal:
+    if call == "canary":
+        return message_cost(cloud, CANARY_SIZE, MANY)
+    meter = METERS[cloud, call]
+    return Decimal(0) if meter is None else PRICES[cloud, meter].each

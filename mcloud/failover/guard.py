@@ -1,0 +1,381 @@
+"""The watcher: looks, decides, acts, and can say of every decision what led to it.
+
+Several may run at once, on several machines: whoever writes the next epoch first has moved the
+traffic, and the others see it. What takes long, a move or a catch-up, is done in a thread of its
+own, while the looking goes on.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from math import inf
+from typing import Any
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import McloudError
+from mcloud.failover import audit, debts, expense, notes, pause
+from mcloud.failover import record as records
+from mcloud.failover.audit import Entry, new_id
+from mcloud.failover.decide import (
+    CATCH_UP,
+    DOWN,
+    FAIL_BACK,
+    NOTHING,
+    UP,
+    Debt,
+    Decision,
+    Look,
+    State,
+    decide,
+)
+from mcloud.failover.health import Watch
+from mcloud.failover.journal import Order
+from mcloud.failover.settings import GuardSettings
+from mcloud.failover.switch import DEADLINE, Outcome, Tools, carry_out, pay, unfinished
+from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
+
+MOVE = "move"
+KEPT = 100  # decisions that are remembered
+HURRY = 60.0  # seconds that a suspicion makes it look more often; an outage may last for days
+PATIENCE = 30.0  # seconds between two tries of what failed
+LAST_WORDS = 5.0  # seconds that a move may take to end
+_SILENT = logging.getLogger("mcloud.failover")
+_SILENT.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A decision as it is remembered: equal ones in a row are one, with a count."""
+
+    at: float
+    until: float
+    times: int
+    action: str
+    site: str
+    reason: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Work:
+    what: str
+    thread: threading.Thread
+    stop: threading.Event
+
+
+class Guard:
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        settings: GuardSettings,
+        use: Tools,
+        *,
+        by: str,
+        watch: Watch,
+        notify: Callable[[Event], None] = lambda event: None,
+        log: logging.Logger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """``by`` says who this is, in records and in the audit log."""
+        self._sites = sites
+        self._settings = settings
+        self._use = use
+        self._by = by
+        self._watch = watch
+        self._notify = notify
+        self._log = log or _SILENT
+        self._clock = clock
+        self._wall = wall
+        self._state = State()
+        self._look = Look({})
+        self._begun = clock()
+        self._is_suspicious = False
+        self._suspicious_since = inf
+        self._work: dict[str, _Work] = {}
+        """A move, a catch-up, or both: a site that dies is left at once, whatever goes on."""
+        self._not_before: dict[str, float] = {}
+        self.last: Decision | None = None
+        self.history: deque[Kept] = deque(maxlen=KEPT)
+        self.moves: deque[Outcome] = deque(maxlen=KEPT)
+        self.problem = ""
+        """What went wrong last, and is tried again."""
+
+    def run(self, stop: threading.Event, each: Callable[[], None] = lambda: None) -> None:
+        """Watch until ``stop``; ``each`` is called after every look."""
+        self._take_up()
+        while not stop.is_set():
+            begun = self._clock()
+            self.step()
+            each()
+            stop.wait(max(0.0, begun + self._pause() - self._clock()))
+        self._use.stop.set()
+        for work in self._work.values():
+            work.stop.set()
+        for work in self._work.values():
+            work.thread.join(LAST_WORDS)
+        self._watch.close()
+
+    def step(self) -> Decision:
+        """Look once, decide, and begin what is to be done."""
+        if any(not work.thread.is_alive() for work in self._work.values()):
+            self._work = {n: work for n, work in self._work.items() if work.thread.is_alive()}
+            self._watch.refresh()
+        hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
+        doing = {kind: work.what for kind, work in self._work.items()}
+        look = self._look = self._watch.look(
+            is_suspicious=hurries,
+            moving=doing.get(MOVE, ""),
+            catching_up=doing.get(CATCH_UP, ""),
+        )
+        if self._watch.is_fresh and not self._work:
+            self._level(look)
+        before = self._state
+        decision = self.last = decide(look, before, self._settings, self._clock())
+        self._state = decision.state
+        if not decision.is_suspicious:
+            self._suspicious_since = inf
+        elif not self._is_suspicious:
+            self._suspicious_since = self._clock()
+        self._is_suspicious = decision.is_suspicious
+        self._keep(decision)
+        self._tell_changes(before, decision)
+        if decision.action != NOTHING:
+            self._act(decision, look)
+        return decision
+
+    def state(self) -> dict[str, Any]:
+        """What it says of itself: plain values, for ``state.json``."""
+        record = self._look.record
+        return {
+            "pid": os.getpid(),
+            "at": self._wall(),
+            "by": self._by,
+            "primary": record.primary if record else None,
+            "epoch": record.epoch if record else None,
+            "record": asdict(record) if record else None,
+            "paused": self._look.paused,
+            "doing": [work.what for work in self._work.values()],
+            "problem": self.problem,
+            "sites": {name: self._site(name) for name in self._look.sites},
+            "debts": {name: asdict(debt) for name, debt in self._look.debts.items()},
+            "decision": asdict(self.history[-1]) if self.history else None,
+            "history": [asdict(each) for each in self.history],
+            "moves": [each.to_json() for each in list(self.moves)[-10:]],
+            "cost": self._cost(),
+            "settings": asdict(self._settings),
+        }
+
+    # Doing
+
+    def _take_up(self) -> None:
+        """Go on with what an earlier run of this guard has begun."""
+        order = unfinished(self._use)
+        if order is not None:
+            self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
+            self._begin(MOVE, f"moving to {order.target}", partial(self._move, order, self._sites))
+
+    def _act(self, decision: Decision, look: Look) -> None:
+        site = decision.site
+        kind = CATCH_UP if decision.action == CATCH_UP else MOVE
+        if kind in self._work or self._clock() < self._not_before.get(kind, -inf):
+            return
+        if kind == CATCH_UP:
+            self._begin(CATCH_UP, site, partial(self._catch_up, look.debts[site]))
+            return
+        if CATCH_UP in self._work:
+            self._work.pop(CATCH_UP).stop.set()
+        is_back = decision.action == FAIL_BACK
+        now = self._clock()
+        record = look.record
+        primary = record.primary if record else next(iter(look.sites))
+        bad_since = self._state.sites[primary].bad_since
+        # It may have gone down right after the last good look.
+        since_bad = now - bad_since if bad_since is not None else 0.0
+        at = round(self._wall(), 3)
+        order = Order(
+            id=new_id(at),
+            target=site,
+            mode="automatic",
+            reason=decision.reason,
+            by=self._by,
+            at=at,
+            epoch=record.epoch if record else 0,
+            leads=primary,
+            lost=None if is_back else since_bad + self._settings.interval + self._settings.timeout,
+        )
+        alive = {n: s for n, s in self._sites.items() if self._state.sites[n].verdict != DOWN}
+        self._begin(MOVE, f"moving to {site}", partial(self._move, order, alive))
+
+    def _begin(self, kind: str, what: str, work: Callable[[threading.Event], None]) -> None:
+        stop = threading.Event()
+
+        def run() -> None:
+            try:
+                work(stop)
+                self.problem = ""
+            except Exception as error:  # noqa: BLE001 - the looking goes on, whatever it is
+                if stop.is_set():
+                    return  # it was given up for something else
+                self.problem = f"{kind}, {what}: {error}"
+                self._not_before[kind] = self._clock() + PATIENCE
+                self._log.error("%s", self.problem, exc_info=not isinstance(error, McloudError))
+
+        self._log.info("%s: %s", kind, what)
+        thread = threading.Thread(target=run, name=f"guard {kind}", daemon=True)
+        self._work[kind] = _Work(what, thread, stop)
+        thread.start()
+
+    def _move(self, order: Order, sites: Mapping[str, Site], stop: threading.Event) -> None:
+        # What was known of it may be a minute old.
+        if paused := pause.paused(notes.read(sites, pause.KIND, DEADLINE)):
+            self._log.info("does not move to %s: paused %s", order.target, paused)
+            return
+        came = carry_out(order, sites, replace(self._use, stop=stop))
+        self.moves.append(came)
+        if not came.is_moved:
+            self._log.info("somebody else was first: epoch %s", came.record.epoch)
+            return
+        rto = "unknown" if came.rto is None else f"at most {came.rto:.1f} s"
+        text = f"{order.reason}. Without a trade stored: {rto}. Owed a catch-up: " + (
+            ", ".join(came.owed) or "none"
+        )
+        self._log.warning("%s leads in epoch %s. %s", order.target, came.record.epoch, text)
+        self._notify(moved(came, text))
+        if came.problem:
+            raise McloudError(came.problem)
+
+    def _catch_up(self, debt: Debt, stop: threading.Event) -> None:
+        came = pay(self._sites, debt, replace(self._use, stop=stop))
+        at = self._wall()
+        what = {key: came[key] for key in ("ok", "reason", "candles", "objects", "ids_missing")}
+        entry = Entry(new_id(at), "catch up", self._by, f"{debt.site} is back", at, {}, what)
+        self._use.audit.write(entry)
+        self._use.audit.share([entry], list(self._sites))
+        audit.level(self._sites)
+        self._log.info("%s: %s", debt.site, what)
+        if not came["ok"]:
+            raise McloudError(came["reason"])
+        text = (
+            f"{came['candles']} candles and {came['objects']} raw objects were copied; "
+            f"{came['ids_missing']} trade ids are on no site"
+        )
+        title = f"{debt.site} has caught up"
+        self._notify(Event(f"catch-up {debt.site}", title, text, "info", HAPPENED, at))
+
+    def _level(self, look: Look) -> None:
+        """Have sites that were away know what the others do."""
+        view = self._watch.view
+        if view.behind or view.is_split:
+            there = {name: self._sites[name] for name in view.answered}
+            if view.is_split:
+                self._log.warning("one epoch has two primaries; %s is written again", view.record)
+                records.advance(there, lambda record: None, seconds=DEADLINE)
+            else:
+                self._log.info("%s get the record", ", ".join(view.behind))
+                self._watch.view = records.spread(there, view, DEADLINE)
+        for what, kind in (("pause", pause.KIND), ("debts", debts.KIND)):
+            up = {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}
+            notes.level(self._sites, kind, up, DEADLINE)
+
+    def _is_up(self, name: str) -> bool:
+        site = self._state.sites.get(name)
+        return site is not None and site.verdict == UP
+
+    # Telling
+
+    def _keep(self, decision: Decision) -> None:
+        now, before = self._wall(), self.history[-1] if self.history else None
+        is_same = before is not None and (before.action, before.site, _words(before.reason)) == (
+            decision.action,
+            decision.site,
+            _words(decision.reason),
+        )
+        if before is not None and is_same:
+            self.history[-1] = replace(
+                before,
+                until=now,
+                times=before.times + 1,
+                reason=decision.reason,
+                lines=decision.lines,
+            )
+            return
+        fresh = Kept(now, now, 1, decision.action, decision.site, decision.reason, decision.lines)
+        self.history.append(fresh)
+        self._log.info("%s %s: %s", decision.action, decision.site, decision.reason)
+
+    def _tell_changes(self, before: State, decision: Decision) -> None:
+        for name, site in decision.state.sites.items():
+            was = before.sites[name].verdict if name in before.sites else ""
+            if site.verdict == was or (site.verdict == UP and was != DOWN):
+                continue
+            if site.verdict in (UP, DOWN):
+                severity, state = ("info", RESOLVED)
+                if site.verdict == DOWN:
+                    severity, state = ("critical", FIRING)
+                self._log.warning("%s is %s", name, site.verdict)
+                title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
+                self._notify(Event(f"site {name}", title, text, severity, state, self._wall()))
+
+    def _site(self, name: str) -> dict[str, Any]:
+        look, state = self._look.sites[name], self._state.sites.get(name)
+        now = self._clock()
+        return {
+            "verdict": state.verdict if state else None,
+            "bad": state.bad if state else 0,
+            "good": state.good if state else 0,
+            "services": {
+                service: {
+                    "state": seen.state,
+                    "age_s": round(now - seen.at, 1),
+                    "latency_s": None if seen.latency is None else round(seen.latency, 4),
+                    "reason": seen.reason,
+                }
+                for service, seen in look.services.items()
+            },
+            "canary_s": None if look.canary is None else round(look.canary, 2),
+            "waiting_s": None if look.waiting_since is None else round(now - look.waiting_since, 1),
+            "backlog": look.backlog,
+            "lag_s": look.lag,
+            "last_stored": look.last_stored,
+        }
+
+    def _cost(self) -> dict[str, Any]:
+        calls = dict(self._watch.calls)
+        hours = (self._clock() - self._begun) / 3600
+        known = all(call[1] == "canary" or call in expense.METERS for call in calls)
+        spent = expense.dollars(calls) if known else None
+        return {
+            "hours": round(hours, 3),
+            "calls": {f"{cloud} {call}": count for (cloud, call), count in sorted(calls.items())},
+            "usd": None if spent is None else str(round(spent, 6)),
+            "basis": "list price, free tiers apart",
+        }
+
+    def _pause(self) -> float:
+        hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
+        return self._settings.suspect_interval if hurries else self._settings.interval
+
+
+def moved(came: Outcome, text: str) -> Event:
+    """What is told of a move."""
+    order = came.order
+    return Event(
+        f"failover {order.target}",
+        f"{order.target} leads now, in place of {came.before or 'another site'}",
+        text,
+        "critical" if order.lost is not None else "warning",
+        HAPPENED,
+        order.at,
+        {"epoch": str(came.record.epoch), "by": order.by, "mode": order.mode},
+    )
+
+
+def _words(reason: str) -> str:
+    """A reason without its figures, which change at every look."""
+    return "".join(each for each in reason if not each.isdigit())

@@ -1,0 +1,235 @@
+"""Looks at the sites: often at what tells of an outage first, seldom at what costs more.
+
+Every look is back in time, whatever hangs. What is billed by the call is called rarely while all is
+well, and more often once something is suspected; see ``settings`` for how often, ``expense`` for
+what that comes to.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
+from typing import Any
+
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Heartbeat, Lag, Site
+from mcloud.deadline import Asker, gather
+from mcloud.errors import Unavailable
+from mcloud.failover import debts, notes, pause
+from mcloud.failover.canary import Canary, Flight
+from mcloud.failover.decide import DOWN, UNKNOWN, UP, Look, Seen, SiteLook
+from mcloud.failover.record import View
+from mcloud.failover.settings import GuardSettings
+
+FIRST = 8.0  # seconds for the first look: a cold start of a cloud's client takes up to two
+CANARY_AGAIN = 15.0  # seconds between two canaries through a site that is suspected
+LAG_STALE = 600.0  # seconds after which what a replicator has told says nothing any more
+SLOW = ("record", "pause", "debts", "lags", "depth")
+
+
+class Watch:
+    """Used by one thread."""
+
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        settings: GuardSettings,
+        *,
+        known: ControlRecord | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        canaries: bool = True,
+    ) -> None:
+        """``known`` is the record as whoever looked before has seen it last."""
+        self._sites = sites
+        self._settings = settings
+        self._clock = clock
+        self._wall = wall
+        self._asker: Asker[tuple[str, str]] = Asker()
+        self._due: dict[str, float] = {}
+        self._seen: dict[str, dict[str, Seen]] = {name: {} for name in sites}
+        self._down_since: dict[tuple[str, str], float] = {}
+        self._told: dict[tuple[str, str], Any] = {}
+        """The last answer to each of what is asked seldom."""
+        self._lags: dict[str, float | None] = {}
+        """Of each site, as of when the primary was last seen to be up: then nobody tells more."""
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """What was called, by cloud; see ``expense``."""
+        self.is_fresh = False
+        """True where the last look asked for the record and what else is told on the sites."""
+        self.view = View({}, known)
+        self._canaries = {
+            name: Canary(site, clock=clock, count=partial(self._count, site.cloud))
+            for name, site in sites.items()
+            if canaries
+        }
+
+    def look(self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = "") -> Look:
+        """Look at what is due; back within ``timeout`` seconds, the first time within FIRST."""
+        is_first = not self._due
+        if is_first:
+            # Clients first: making one takes longer than a probe, and is no latency of a service.
+            gather({n: partial(_prepare, site) for n, site in self._sites.items()}, FIRST / 2)
+        calls: dict[tuple[str, str], Callable[[], Any]] = {}
+        services = self._services(is_suspicious)
+        for name, site in self._sites.items():
+            for service in services:
+                calls[name, service] = partial(self._probe, site, service)
+        self.is_fresh = self._is_due("look", self._settings.look_every)
+        if self.is_fresh:
+            for name, site in self._sites.items():
+                calls |= {(name, what): partial(self._ask, site, what) for what in SLOW}
+        if self._is_due("beats", self._settings.canary_every):
+            for name, site in self._sites.items():
+                calls[name, "beats"] = partial(self._ask, site, "beats")
+        answers = self._asker.gather(calls, FIRST / 2 if is_first else self._settings.timeout)
+        self._note(answers)
+        self._launch(is_suspicious)
+        return self._look(moving, catching_up)
+
+    def refresh(self) -> None:
+        """Have the next look ask everything."""
+        self._due = dict.fromkeys(self._due, -inf)
+
+    def flights(self) -> dict[str, Flight]:
+        """The last canary of each site."""
+        return {n: canary.flight for n, canary in self._canaries.items() if canary.flight}
+
+    def close(self) -> None:
+        for canary in self._canaries.values():
+            canary.stop()
+
+    # What is asked
+
+    def _services(self, is_suspicious: bool) -> tuple[str, ...]:
+        # While its queue is dead, what is behind it does not matter.
+        is_behind = any(
+            seen["queue"].state == UP and any(each.state == DOWN for each in seen.values())
+            for seen in self._seen.values()
+            if "queue" in seen
+        )
+        is_soon = is_suspicious or is_behind
+        every = self._settings.interval if is_soon else self._settings.services_every
+        return SERVICES if self._is_due("services", every) else SERVICES[:1]
+
+    def _is_due(self, what: str, every: float) -> bool:
+        now = self._clock()
+        last = self._due.get(what)
+        if last is not None and last + every > now and last <= now:
+            return False
+        self._due[what] = now
+        return True
+
+    def _probe(self, site: Site, service: str) -> float:
+        """Seconds that it took."""
+        self._count(site.cloud, service)
+        begun = self._clock()
+        site.probe.check(service, self._settings.timeout)
+        return self._clock() - begun
+
+    def _ask(self, site: Site, what: str) -> Any:
+        self._count(site.cloud, what if what in ("record", "depth") else "kept")
+        if what == "record":
+            return site.control.record()
+        if what == "depth":
+            return site.queue.depth()
+        if what == "lags":
+            return site.control.lags()
+        if what == "beats":
+            return site.control.heartbeats()
+        return site.control.kept(pause.KIND if what == "pause" else debts.KIND)
+
+    def _launch(self, is_suspicious: bool) -> None:
+        """Send the canaries that are due."""
+        every = CANARY_AGAIN if is_suspicious else self._settings.canary_every
+        for name, canary in self._canaries.items():
+            if self._is_due(f"canary {name}", every):
+                canary.start()
+
+    def _count(self, cloud: str, call: str) -> None:
+        self.calls[cloud, call] += 1
+
+    # What came of it
+
+    def _note(self, answers: Mapping[tuple[str, str], Any]) -> None:
+        now = self._clock()
+        for (name, what), answer in answers.items():
+            if what in SERVICES:
+                seen = _seen(answer, now)
+                self._seen[name][what] = seen
+                if seen.state == DOWN:
+                    self._down_since.setdefault((name, what), now)
+                elif seen.state == UP:
+                    self._down_since.pop((name, what), None)
+            elif not isinstance(answer, Exception):
+                self._told[name, what] = answer
+                if what == "lags" and self._leader_is_up():
+                    self._lags[name] = _lag(answer, self._wall())
+        told = {name: a for (name, what), a in answers.items() if what == "record"}
+        if told:
+            self.view = View(told, self.view.record)
+
+    def _leader_is_up(self) -> bool:
+        record = self.view.record
+        leader = record.primary if record else next(iter(self._sites))
+        queue = self._seen.get(leader, {}).get("queue")
+        return queue is not None and queue.state == UP
+
+    def told(self, what: str) -> dict[str, dict[str, Any]]:
+        """What the sites keep of ``pause`` or ``debts``, as far as they have told it."""
+        return {name: answer for (name, each), answer in self._told.items() if each == what}
+
+    def _look(self, moving: str, catching_up: str) -> Look:
+        return Look(
+            sites={name: self._site(name) for name in self._sites},
+            record=self.view.record,
+            wall=self._wall(),
+            paused=pause.paused(notes.newest(list(self.told("pause").values()))),
+            debts=debts.debts(notes.newest(list(self.told("debts").values()))),
+            moving=moving,
+            catching_up=catching_up,
+        )
+
+    def _site(self, name: str) -> SiteLook:
+        flight = self._canaries[name].flight if name in self._canaries else None
+        depth: Depth | None = self._told.get((name, "depth"))
+        beats: list[Heartbeat] = self._told.get((name, "beats"), [])
+        waiting = [
+            since
+            for (site, service), since in self._down_since.items()
+            if site == name and service != "queue"
+        ]
+        if flight is not None and flight.was_sent and flight.arrived is None:
+            waiting.append(flight.began)
+        return SiteLook(
+            services=dict(self._seen[name]),
+            waiting_since=min(waiting, default=None),
+            canary=flight.seconds if flight else None,
+            last_stored=max((beat.at for beat in beats), default=None),
+            lag=self._lags.get(name),
+            backlog=depth.ready if depth else None,
+        )
+
+
+def _prepare(site: Site) -> None:
+    for part in ("queue", "candles", "control", "probe"):
+        getattr(site, part)
+
+
+def _seen(answer: Any, now: float) -> Seen:
+    if not isinstance(answer, Exception):
+        return Seen(UP, now, latency=answer)
+    reason = str(answer) or type(answer).__name__
+    # A refusal is about who asks, as with credentials that have run out: it tells of no outage.
+    is_outage = isinstance(answer, TimeoutError | Unavailable)
+    return Seen(DOWN if is_outage else UNKNOWN, now, reason=reason)
+
+
+def _lag(lags: "list[Lag]", wall: float) -> float | None:
+    """The longest that replicators of late have told of this site, and what came to it since."""
+    known = [
+        lag.candles_s + max(0.0, wall - lag.at)
+        for lag in lags
+        if lag.candles_s is not None and wall - lag.at <= LAG_STALE
+    ]
+    return max(known, default=None)

@@ -1,0 +1,31 @@
+"""Whether the guards, wherever they run, are to do nothing."""
+
+from collections.abc import Mapping
+
+from mcloud.clouds.ports import Site
+from mcloud.failover import notes
+
+KIND, KEY = "guard", "pause"
+
+
+def pause(
+    sites: Mapping[str, Site], *, by: str, why: str, at: float, seconds: float
+) -> dict[str, str]:
+    """Have all guards pause; returns the sites that were not told, and why."""
+    document = {"paused": True, "by": by, "why": why, "at": at}
+    return notes.write(sites, KIND, KEY, lambda before: document, seconds)
+
+
+def resume(
+    sites: Mapping[str, Site], *, by: str, why: str, at: float, seconds: float
+) -> dict[str, str]:
+    document = {"paused": False, "by": by, "why": why, "at": at}
+    return notes.write(sites, KIND, KEY, lambda before: document, seconds)
+
+
+def paused(documents: Mapping[str, notes.Document]) -> str:
+    """By whom and why the guards pause, out of what ``notes`` read; empty where they do not."""
+    document = documents.get(KEY)
+    if not document or not document["paused"]:
+        return ""
+    return f"by {document['by']}" + (f": {document['why']}" if document["why"] else "")

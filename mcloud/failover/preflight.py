@@ -1,0 +1,169 @@
+"""What is looked at before the traffic is moved by hand, and what the move would come to."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
+from mcloud.deadline import gather
+from mcloud.errors import UsageError
+from mcloud.failover.canary import Canary
+from mcloud.failover.decide import Debt
+from mcloud.failover.settings import GuardSettings
+from mcloud.producer.router import PERIOD
+
+DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
+CANARY = 20.0  # seconds that a canary may take
+
+CHECKS = ("health", "canary", "lag", "backlog", "quotas", "debt")
+"""What can be overridden, by name."""
+
+Quotas = Mapping[str, Callable[[], Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    """One of CHECKS, perhaps with a subject: ``health queue``."""
+    state: str
+    """See ``access.Finding``."""
+    text: str
+
+    @property
+    def subject(self) -> str:
+        return self.name.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    target: str
+    primary: str
+    """Now."""
+    epoch: int
+    checks: tuple[Check, ...]
+    away: Mapping[str, str]
+    """Sites that do not answer, and why: they get the record when they are back."""
+    seconds: float
+    """An estimate of how long trades are on their way for longer than usual."""
+    behind: int | None
+    """An estimate of the messages that the site that is left holds; None is unknown."""
+
+    def failed(self, forced: Sequence[str]) -> list[Check]:
+        """What keeps the traffic from being moved."""
+        return [c for c in self.checks if c.state == FAULT and c.subject not in forced]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "primary": self.primary,
+            "epoch": self.epoch,
+            "checks": [{"check": c.name, "state": c.state, "text": c.text} for c in self.checks],
+            "away": dict(self.away),
+            "estimate": {"seconds": self.seconds, "messages_behind": self.behind},
+        }
+
+
+def parse_forced(text: str | None) -> tuple[str, ...]:
+    """The checks named in ``--force``; UsageError for one that is none."""
+    names = tuple(text.replace(",", " ").split()) if text else ()
+    for name in names:
+        if name not in CHECKS:
+            raise UsageError(f"no check {name!r}; there is {', '.join(CHECKS)}")
+    return names
+
+
+def preflight(
+    sites: Mapping[str, Site],
+    target: str,
+    record: ControlRecord | None,
+    away: Mapping[str, str],
+    debts: Mapping[str, Debt],
+    settings: GuardSettings,
+    quotas: Quotas,
+) -> Preflight:
+    """Look at everything at once; back within DEADLINE and CANARY seconds."""
+    primary = record.primary if record else next(iter(sites))
+    site = sites[target]
+    calls: dict[str, Callable[[], Any]] = {
+        f"health {each}": partial(_probe, site, each) for each in SERVICES
+    }
+    calls["lag"] = lambda: site.control.lags()
+    calls["backlog"] = lambda: site.queue.depth()
+    calls |= {f"quotas {name}": ask for name, ask in quotas.items()}
+    if primary in sites and primary != target:
+        calls["left"] = lambda: sites[primary].queue.depth()
+    calls["canary"] = lambda: Canary(site).fly(CANARY)
+    gather({"clients": partial(_prepare, site)}, DEADLINE / 2)
+    answers = gather(calls, CANARY + 1)
+    checks = [_check(name, answers[name], settings) for name in calls if name != "left"]
+    if target in debts and not debts[target].paid:
+        text = "it was left, and gets what it missed before it leads; --force debt leaves that out"
+        checks.append(Check("debt", WARNING, text))
+    behind = _messages(answers.get("left"))
+    took = next((c for c in (answers["canary"],) if not isinstance(c, Exception)), None)
+    seconds = PERIOD + (took.seconds if took and took.seconds else 0.0)
+    return Preflight(
+        target, primary, record.epoch if record else 0, tuple(checks), away, seconds, behind
+    )
+
+
+def _prepare(site: Site) -> None:
+    for part in ("queue", "candles", "control", "probe"):
+        getattr(site, part)
+
+
+def _probe(site: Site, service: str) -> float:
+    begun = time.monotonic()
+    site.probe.check(service, DEADLINE)
+    return time.monotonic() - begun
+
+
+def _messages(answer: Any) -> int | None:
+    if not isinstance(answer, Depth) or answer.ready is None:
+        return None
+    return answer.ready + (answer.in_flight or 0)
+
+
+def _check(name: str, answer: Any, settings: GuardSettings) -> Check:
+    subject = name.partition(" ")[0]
+    if isinstance(answer, Exception):
+        return _unanswered(name, subject, answer)
+    if subject == "health":
+        return Check(name, OK, f"answers in {answer * 1000:.0f} ms")
+    if subject == "canary":
+        if answer.arrived is None:
+            why = answer.reason or f"it is not there after {CANARY:g} s"
+            return Check(name, FAULT, f"no trade comes through: {why}")
+        return Check(name, OK, f"a trade is stored after {answer.seconds:.1f} s")
+    if subject == "lag":
+        return _lag(answer, settings)
+    if subject == "backlog":
+        return _backlog(answer)
+    return Check(name, answer.state, answer.text)
+
+
+def _unanswered(name: str, subject: str, answer: Exception) -> Check:
+    text = str(answer) or type(answer).__name__
+    return Check(name, FAULT if subject in ("health", "canary") else UNKNOWN, text)
+
+
+def _lag(lags: Sequence[Lag], settings: GuardSettings) -> Check:
+    now = time.time()
+    known = [lag.candles_s + max(0.0, now - lag.at) for lag in lags if lag.candles_s is not None]
+    if not known:
+        text = "no replicator has told how far its replicas are behind"
+        return Check("lag", WARNING, text)
+    if max(known) > settings.max_lag:
+        text = f"its replicas may be {max(known):.0f} s behind, max_lag is {settings.max_lag:g} s"
+        return Check("lag", FAULT, text)
+    return Check("lag", OK, f"its replicas are at most {max(known):.0f} s behind")
+
+
+def _backlog(depth: Depth) -> Check:
+    if depth.ready is None:
+        return Check("backlog", UNKNOWN, "its queue does not tell what it holds just now")
+    age = time.time() - depth.as_of
+    return Check("backlog", OK, f"{depth.ready:,} messages wait in its queue, {age:.0f} s ago")

@@ -1,0 +1,159 @@
+"""The control record across all sites: the highest epoch counts, and the next one replaces it.
+
+Two sites have no majority. So whoever writes has to read again what came of it, and where two wrote
+the same epoch on two sites everybody picks the same one of the two and writes it under the next.
+A site that tells an old record, because it was away or lies, is outvoted by the epochs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.deadline import gather
+from mcloud.errors import Contention, Unavailable
+
+ATTEMPTS = 12  # lost races after which something else is wrong
+DEADLINE = 5.0  # seconds; a cold start of a cloud's client takes up to two
+
+Told = ControlRecord | None | Exception
+"""What a site says of the record; None before the first."""
+
+
+@dataclass(frozen=True)
+class View:
+    by_site: Mapping[str, Told]
+    known: ControlRecord | None = None
+    """What whoever looks has seen before, whichever site told it."""
+
+    @property
+    def record(self) -> ControlRecord | None:
+        """The one that counts."""
+        return max(self._records(), key=lambda record: record.rank, default=None)
+
+    @property
+    def is_split(self) -> bool:
+        """True where one epoch has two primaries."""
+        top = self.record
+        return top is not None and any(
+            each.epoch == top.epoch and each.primary != top.primary for each in self._records()
+        )
+
+    @property
+    def answered(self) -> list[str]:
+        return [name for name, told in self.by_site.items() if not isinstance(told, Exception)]
+
+    @property
+    def behind(self) -> list[str]:
+        """Sites that answered, and tell something older."""
+        top = self.record
+        return [name for name in self.answered if top and _epoch(self.by_site[name]) < top.epoch]
+
+    def _records(self) -> Iterable[ControlRecord]:
+        told = (each for each in self.by_site.values() if isinstance(each, ControlRecord))
+        return (*told, *((self.known,) if self.known else ()))
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What came of an attempt to write the next record."""
+
+    before: ControlRecord | None
+    record: ControlRecord
+    """The one that counts now."""
+    is_ours: bool
+    """False where it was so already, or somebody else was first."""
+    away: Mapping[str, str]
+    """Sites that do not have it, and why."""
+
+
+def read(
+    sites: Mapping[str, Site], seconds: float = DEADLINE, known: ControlRecord | None = None
+) -> View:
+    """Ask all sites at once; back within ``seconds``."""
+    return View(gather({n: partial(_read, site) for n, site in sites.items()}, seconds), known)
+
+
+def advance(
+    sites: Mapping[str, Site],
+    make: Callable[[ControlRecord | None], ControlRecord | None],
+    *,
+    seconds: float = DEADLINE,
+    known: ControlRecord | None = None,
+) -> Advanced:
+    """Write what ``make`` wants to follow the record that counts, on every site that answers.
+
+    ``make`` may be asked several times; None accepts the record as it is. Its epoch is set here.
+
+    Raises:
+        Unavailable: no site answers, or none keeps it.
+        Contention: every attempt lost its race.
+    """
+    ours: list[ControlRecord] = []
+    reached = dict(sites)
+    first: ControlRecord | None = None
+    for attempt in range(ATTEMPTS):
+        view = read(reached, seconds, known)
+        if not view.answered:
+            why = "; ".join(f"{name}: {error}" for name, error in view.by_site.items())
+            raise Unavailable(f"no site tells the control record: {why}")
+        top = view.record
+        first = top if attempt == 0 else first
+        # Those that did not answer are not waited for again.
+        reached = {name: reached[name] for name in view.answered}
+        # Two wrote at once, and one of the two has to win: whoever sees it writes the same. Where
+        # ours was written and has been followed by another, that one was decided later.
+        wanted = top if view.is_split else None if ours else make(top)
+        if wanted is None:
+            if top is None:
+                raise ValueError("there is no record to accept")
+            view = spread(reached, view, seconds)
+            return Advanced(first, top, top in ours, _away(sites, view, top))
+        fresh = replace(wanted, epoch=(top.epoch if top else 0) + 1)
+        answers = gather(
+            {n: partial(s.control.write_record, fresh) for n, s in reached.items()}, seconds
+        )
+        if all(isinstance(answer, Exception) for answer in answers.values()):
+            why = "; ".join(f"{name}: {error}" for name, error in answers.items())
+            raise Unavailable(f"no site keeps the control record: {why}")
+        # A late answer may have been a yes.
+        if any(answer is not False for answer in answers.values()):
+            ours.append(fresh)
+    raise Contention(f"the control record changed under each of {ATTEMPTS} attempts")
+
+
+def spread(sites: Mapping[str, Site], view: View, seconds: float = DEADLINE) -> View:
+    """Give the record that counts to those that answered with an older one; what they have then.
+
+    What fails is tried by whoever looks next.
+    """
+    top = view.record
+    behind = [name for name in view.behind if name in sites]
+    if top is None or not behind:
+        return view
+    calls = {name: partial(sites[name].control.write_record, top) for name in behind}
+    answers = gather(calls, seconds)
+    # One that refuses has a newer one by now, which the next look finds.
+    told = {n: top if answer is True else view.by_site[n] for n, answer in answers.items()}
+    return replace(view, by_site={**view.by_site, **told})
+
+
+def _away(sites: Mapping[str, Site], view: View, top: ControlRecord) -> dict[str, str]:
+    away = {}
+    for name in sites:
+        told = view.by_site.get(name)
+        if name not in view.by_site:
+            away[name] = "it does not answer"
+        elif isinstance(told, Exception):
+            away[name] = str(told) or type(told).__name__
+        elif _epoch(told) < top.epoch:
+            away[name] = f"it still has epoch {_epoch(told)}"
+    return away
+
+
+def _epoch(told: Told) -> int:
+    return told.epoch if isinstance(told, ControlRecord) else 0
+
+
+def _read(site: Site) -> ControlRecord | None:
+    return site.control.record()

@@ -1,0 +1,365 @@
+"""Carries out a move of the traffic, step by step; after an end at any moment it can be taken up.
+
+0. recovery    the target, if it was left before, gets what it missed before it leads again
+1. record      the next control record, on every site that answers
+2. debt        what the site that is left may hold alone is noted, on the sites
+3. arrival     a canary comes through the new primary, and the producers of this machine follow
+4. settlement  what is owed to sites that are back is paid, if that is to be waited for
+
+Every step may be done twice. An audit entry is on the disk before a step counts as done.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.errors import McloudError
+from mcloud.failover import debts
+from mcloud.failover import record as records
+from mcloud.failover.audit import Audit, Entry
+from mcloud.failover.canary import Canary, Flight
+from mcloud.failover.catch_up import EVERYTHING, catch_up
+from mcloud.failover.decide import Debt
+from mcloud.failover.journal import STEPS, Journal, Order, Progress
+from mcloud.replication.repair import Fetch
+from mcloud.replication.scope import Scope
+
+DEADLINE = 3.0  # seconds for the sites to answer
+FOLLOW = 15.0  # seconds that producers may take to follow
+ARRIVE = 60.0  # seconds that a canary may take
+MARGIN = 60.0  # seconds before a site was seen to be down that count as well
+POLL = 0.05
+
+Routes = Mapping[str, tuple[str, ...]]
+"""Where the running producers of this machine send to that follow the record, by name."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a move works with."""
+
+    journal: Journal
+    audit: Audit
+    routes: Callable[[], Routes] = dict
+    scope: Scope = EVERYTHING
+    fetch: Fetch | None = None
+    """The exchange, for trades that no site has."""
+    patience: float = ARRIVE
+    wall: Callable[[], float] = time.time
+    tell: Callable[[str], None] = lambda words: None
+    reach: Callable[[str], None] = lambda point: None
+    """Called around everything that is done, with its name; see the tests."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **others: Any) -> Tools:
+    """Those with files in the usual places; moves of one name take up each other."""
+    journal = Journal(state / "failover" / profile / f"{name}.json")
+    return Tools(journal, Audit(state / "audit.jsonl", sites), **others)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    order: Order
+    record: ControlRecord
+    before: str
+    """The primary before."""
+    is_moved: bool
+    """False where somebody else has moved the traffic elsewhere meanwhile."""
+    away: Mapping[str, str]
+    """Sites without the record, and why; they get it when they are back."""
+    arrived: float | None
+    """Seconds from the record until a trade was stored at the new primary; None where none was."""
+    follow: Mapping[str, float | None]
+    """Seconds until each producer of this machine sent there; None for one that did not."""
+    owed: Mapping[str, str]
+    """Sites that are owed a catch-up, and why they have not had it."""
+    caught_up: tuple[Mapping[str, Any], ...]
+    """See ``catch_up``."""
+    problem: str = ""
+
+    @property
+    def rto(self) -> float | None:
+        """Seconds without a trade stored, at most: measured from the last good look on."""
+        return None if self.arrived is None else (self.order.lost or 0.0) + self.arrived
+
+    @property
+    def missing(self) -> int | None:
+        """Trade ids that no site has: the RPO. None while a site is still owed something."""
+        if self.owed:
+            return None
+        return sum(int(each["ids_missing"]) for each in self.caught_up)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.order.id,
+            "moved": self.is_moved,
+            "epoch": self.record.epoch,
+            "primary": self.record.primary,
+            "before": self.before,
+            "mode": self.record.mode,
+            "reason": self.record.reason,
+            "by": self.record.by,
+            "forced": list(self.order.forced),
+            "away": dict(self.away),
+            "arrived_s": _rounded(self.arrived),
+            "producers": {name: _rounded(seconds) for name, seconds in self.follow.items()},
+            "rto_s": _rounded(self.rto),
+            "rpo_ids_missing": self.missing,
+            "owed": dict(self.owed),
+            "caught_up": [dict(each) for each in self.caught_up],
+            "problem": self.problem,
+        }
+
+
+def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
+    """Do what was ordered, or what is left of it.
+
+    ``sites`` are those that answer; the others get the record when they are back.
+
+    Raises:
+        Unavailable: no site answers; nothing was changed.
+        Contention: others change the record all the time.
+    """
+    begun = time.monotonic()
+    progress = use.journal.read()
+    is_resumed = progress is not None and progress.order.id == order.id
+    if progress is None or not is_resumed:
+        progress = Progress(order)
+        use.reach("begin")
+        use.audit.write(_entry(order, "begin", use, after=asdict(order)))
+        use.journal.write(progress)
+    # A clock that jumps meanwhile does not matter to a move in one go.
+    age = max(0.0, use.wall() - order.at) if is_resumed else 0.0
+    run = _Run(order, sites, use, progress, lambda: age + time.monotonic() - begun)
+    for step in STEPS:
+        if step in run.progress.done:
+            continue
+        use.reach(f"before {step}")
+        result = getattr(run, step)()
+        use.reach(f"after {step}")
+        use.audit.write(_entry(order, step, use, run.before(), result))
+        use.reach(f"audited {step}")
+        run.note(step, result)
+        if step == "record" and not result["is_moved"]:
+            for each in STEPS[STEPS.index("record") + 1 :]:
+                run.note(each, {})
+            break
+    run.share()
+    return run.outcome()
+
+
+def unfinished(use: Tools, target: str | None = None) -> Order | None:
+    """The order of a move that was begun and not ended, perhaps only of one to ``target``."""
+    progress = use.journal.read()
+    if progress is None or progress.is_over or target not in (None, progress.order.target):
+        return None
+    return progress.order
+
+
+class _Run:
+    def __init__(
+        self,
+        order: Order,
+        sites: Mapping[str, Site],
+        use: Tools,
+        progress: Progress,
+        elapsed: Callable[[], float],
+    ) -> None:
+        self._order = order
+        self._sites = sites
+        self._use = use
+        self._elapsed = elapsed
+        self.progress = progress
+
+    def note(self, step: str, result: Mapping[str, Any]) -> None:
+        self.progress = self.progress.with_step(step, result)
+        self._use.journal.write(self.progress)
+
+    def before(self) -> dict[str, Any]:
+        record = self.progress.done.get("record", {})
+        return {key: record[key] for key in ("before", "epoch") if key in record}
+
+    def recovery(self) -> dict[str, Any]:
+        target = self._order.target
+        if not self._order.recover:
+            return {}
+        debt = debts.read(self._sites, DEADLINE).get(target)
+        if debt is None or debt.paid:
+            return {}
+        self._use.tell(f"catching {target} up")
+        came = pay(self._sites, debt, self._use)
+        if not came["ok"]:
+            raise McloudError(
+                f"{target} has not caught up, and does not lead before: {came['reason']}",
+                remedy="run it again to go on, or with --force debt to have it lead all the same",
+            )
+        return came
+
+    def record(self) -> dict[str, Any]:
+        order = self._order
+        self._use.tell("writing the control record")
+        begun = self._elapsed()
+
+        def make(before: ControlRecord | None) -> ControlRecord | None:
+            epoch = before.epoch if before else 0
+            if before and before.primary == order.target:
+                return None
+            if order.mode == "automatic" and epoch != order.epoch:
+                return None  # what it was decided on is no more
+            return order.record(before)
+
+        done = records.advance(self._sites, make, seconds=DEADLINE)
+        top = done.record
+        before = done.before.primary if done.before else order.leads
+        if done.before and order.is_mine(done.before):
+            before = ""  # an earlier try wrote it, and its journal does not say so
+        return {
+            "record": asdict(top),
+            "begun": begun,
+            "epoch": top.epoch,
+            "before": before,
+            "is_moved": top.primary == order.target,
+            "is_ours": done.is_ours or order.is_mine(top),
+            "away": dict(done.away),
+        }
+
+    def debt(self) -> dict[str, Any]:
+        order, now = self._order, self._use.wall()
+        known = debts.read(self._sites, DEADLINE)
+        left = self.progress.done["record"]["before"]
+        # Where that is not known any more, every other site may be the one that was left.
+        owed = [left] if left else [name for name in self._sites if name != order.target]
+        since = order.at - (order.lost or 0.0) - MARGIN
+        for site in owed:
+            if site != order.target:
+                epoch, is_outage = self.progress.done["record"]["epoch"], order.lost is not None
+                debt = Debt(site, epoch, since, may_return=is_outage)
+                debts.note(self._sites, debt, at=now, seconds=DEADLINE)
+        if order.target in known and known[order.target].paid:
+            paid = known[order.target]
+            debts.settle(self._sites, paid, over=True, at=now, seconds=DEADLINE)
+        return {"owed": sorted(debts.read(self._sites, DEADLINE))}
+
+    def arrival(self) -> dict[str, Any]:
+        use, target = self._use, self._order.target
+        use.tell(f"waiting for a trade to be stored at {target}")
+        flights: list[tuple[Flight, float]] = []
+
+        def fly() -> None:
+            flight = Canary(self._sites[target]).fly(use.patience)
+            flights.append((flight, self._since_record()))
+
+        if target in self._sites:
+            thread = threading.Thread(target=fly, name="canary", daemon=True)
+            thread.start()
+            follow = self._follow()
+            thread.join(use.patience)
+        else:
+            follow = self._follow()
+        if flights and flights[0][0].arrived is not None:
+            return {"arrived": flights[0][1], "follow": follow, "problem": ""}
+        why = flights[0][0].reason if flights else ""
+        problem = f"no canary was stored at {target}: {why or 'none came through in time'}"
+        return {"arrived": None, "follow": follow, "problem": problem}
+
+    def settlement(self) -> dict[str, Any]:
+        use = self._use
+        owed = {n: d for n, d in debts.read(self._sites, DEADLINE).items() if not d.paid}
+        if not self._order.wait:
+            why = "it was not waited for; a guard does it, or the same command with --wait"
+            return {"owed": dict.fromkeys(owed, why), "caught_up": []}
+        left: dict[str, str] = {}
+        caught: list[dict[str, Any]] = []
+        for site, debt in owed.items():
+            why = "it does not answer; a guard does it when it is back, or this command with --wait"
+            if site not in self._sites:
+                left[site] = why
+                continue
+            try:
+                came = pay(self._sites, debt, use)
+            except McloudError as error:
+                left[site] = str(error)
+                continue
+            caught.append(came)
+            if not came["ok"]:
+                left[site] = came["reason"]
+        return {"owed": left, "caught_up": caught}
+
+    def share(self) -> None:
+        """Have the sites keep what was written here; what fails is made good by a guard."""
+        mine = [each for each in self._use.audit.read(200) if each.id == self._order.id]
+        self._use.audit.share(mine, list(self._sites))
+
+    def outcome(self) -> Outcome:
+        done = self.progress.done
+        arrival, settled = done["arrival"], done["settlement"]
+        return Outcome(
+            order=self._order,
+            record=ControlRecord(**done["record"]["record"]),
+            before=done["record"]["before"],
+            is_moved=done["record"]["is_moved"],
+            away=done["record"]["away"],
+            arrived=arrival.get("arrived"),
+            follow=arrival.get("follow", {}),
+            owed=settled.get("owed", {}),
+            caught_up=(
+                *((done["recovery"],) if done["recovery"] else ()),
+                *settled.get("caught_up", ()),
+            ),
+            problem=arrival.get("problem", ""),
+        )
+
+    def _since_record(self) -> float:
+        return self._elapsed() - float(self.progress.done["record"]["begun"])
+
+    def _follow(self) -> dict[str, float | None]:
+        """Wait until the producers send to the target, and only there."""
+        found: dict[str, float | None] = dict.fromkeys(self._use.routes())
+        deadline = time.monotonic() + FOLLOW
+        while any(seconds is None for seconds in found.values()):
+            for name, sites in self._use.routes().items():
+                if sites == (self._order.target,) and found.get(name) is None:
+                    found[name] = self._since_record()
+            if time.monotonic() > deadline or self._use.stop.wait(POLL):
+                break
+        return found
+
+
+def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
+    """Catch a site up, and note it as paid where the sites are proven equal.
+
+    Raises:
+        Unavailable, Refused: a site cannot be read; the debt stays.
+    """
+    came = catch_up(
+        sites, debt, use.scope, fetch=use.fetch, patience=use.patience, tell=use.tell, stop=use.stop
+    )
+    if came.ok:
+        over = not debt.may_return
+        debts.settle(sites, debt, over=over, at=use.wall(), seconds=DEADLINE)
+    return came.to_json()
+
+
+def reachable(sites: Mapping[str, Site], seconds: float = DEADLINE) -> dict[str, Site]:
+    """Those whose control store answers."""
+    view = records.read(sites, seconds)
+    return {name: sites[name] for name in view.answered}
+
+
+def _entry(
+    order: Order,
+    step: str,
+    use: Tools,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> Entry:
+    return Entry(order.id, step, order.by, order.reason, use.wall(), before or {}, after or {})
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,49 @@
+"""What Cloud Scheduler does on the real cloud: calls the anomaly function each minute."""
+
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+
+ANOMALY = "anomaly"  # see functions.py, which loads more than is wanted here
+
+PERIOD = 60.0  # seconds, as in terraform/gcp
+DEADLINE = 60.0  # seconds that a call may take
+
+
+class Schedule:
+    """Calls in a thread, so that a slow function holds nobody up; one call at a time."""
+
+    def __init__(self, function_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = anomaly_url(function_url)
+        self._clock = clock
+        self._due = clock() + PERIOD
+        self._call: threading.Thread | None = None
+
+    def tick(self) -> None:
+        """Call if it is time; to be called often."""
+        now = self._clock()
+        if now < self._due or (self._call is not None and self._call.is_alive()):
+            return
+        self._due = now + PERIOD
+        self._call = threading.Thread(target=self._try, daemon=True)
+        self._call.start()
+
+    def _try(self) -> None:
+        try:
+            call(self._url)
+        except OSError as error:
+            print(f"the anomaly function failed, or was not reached: {error}", flush=True)
+
+
+def anomaly_url(function_url: str) -> str:
+    """Where the anomaly function listens, beside the processor."""
+    return f"{function_url}/{ANOMALY}/"
+
+
+def call(url: str) -> bytes:
+    """Call a function as Cloud Scheduler does; OSError where it fails or is not there."""
+    request = urllib.request.Request(url, b"", {"X-CloudScheduler": "true"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        said: bytes = answer.read()
+    return said

@@ -1,0 +1,300 @@
+"""Moving averages, VWAP, volatility and returns over bars: numbers that say when they are unknown.
+
+All of it is decimal arithmetic, since that gives the same digits on every machine. What goes in is
+summed exactly; what comes out is rounded once, half to even, to 12 significant digits.
+
+A window counts intervals, not bars. An interval without a bar in which nothing was traded, as the
+trade ids on both sides prove, has the last close and no volume. One whose trades are missing is a
+hole, and so is a silence of more than ``QUIET`` intervals: at a hole every indicator begins anew.
+A value is None until its window is full.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from typing import NamedTuple
+
+from mcloud.market.interval import Bar
+from mcloud.market.trade import to_text
+
+QUIET = 1440  # intervals
+LONGEST = 1000  # intervals that a window may have
+
+DAY = 86_400_000  # ms
+YEAR = 365 * DAY  # these markets never close
+
+# Sums and products of what a bar may hold fit without rounding: 38 digits and a few more a bar,
+# and squares of log returns of LOG_PLACES places.
+_WIDE = Context(prec=120, rounding=ROUND_HALF_EVEN)
+_SHOWN = Context(prec=12, rounding=ROUND_HALF_EVEN)
+LOG_PLACES = Decimal(1).scaleb(-28)
+"""To which a log return is rounded, so that sums of them are exact and need no order."""
+
+# An exponential average forgets its beginning by e**-2 for each length of N + 1: after 20 of them
+# what is left of it is below 1e-17.
+_FORGOTTEN = 20
+
+
+class BadIndicator(ValueError):
+    """Not an indicator; ``name`` is what was given for one."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class Indicator(NamedTuple):
+    name: str
+    length: int | None = None
+    """Intervals of its window."""
+
+    def __str__(self) -> str:
+        return self.name if self.length is None else f"{self.name}:{self.length}"
+
+    @property
+    def is_price(self) -> bool:
+        """True where it can be drawn among the prices."""
+        return self.name in ("sma", "ema", "vwap")
+
+
+Values = list[Decimal | None]
+Point = Bar | None  # None is a hole
+
+
+def parse(text: str) -> list[Indicator]:
+    """Read a list such as ``sma:20,ema:12,vwap,vwap:60,volatility:30,returns``.
+
+    Raises:
+        BadIndicator: one of them is none, or its length is missing or not one that it can have.
+    """
+    return list(dict.fromkeys(_parse(word.strip()) for word in text.split(",")))
+
+
+def reach(indicator: Indicator, start: int, width: int) -> int:
+    """From when on bars of ``width`` ms are needed for the value of the one that starts at
+    ``start``: ms, at most ``start``."""
+    length = indicator.length or 0
+    if indicator.name == "vwap" and not length:
+        return start // DAY * DAY
+    back = {
+        "sma": length - 1,
+        "vwap": length - 1,
+        "ema": _FORGOTTEN * (length + 1),
+        "volatility": length,
+        "returns": 1,
+    }
+    return max(0, start - back[indicator.name] * width)
+
+
+def compute(bars: Sequence[Bar], width: int, indicator: Indicator) -> Values:
+    """The indicator's value at each bar; they are of one symbol, ``width`` ms long, by time.
+
+    ``sma:N``: the mean of the last N closes.
+    ``ema:N``: the exponential mean of the closes with weight 2 / (N + 1), begun with the mean of
+    the first N, and kept with 40 digits.
+    ``vwap``: quote volume by volume since midnight UTC, or since the last hole if that is later.
+    ``vwap:N``: the same over N intervals.
+    ``volatility:N``: the sample standard deviation of the last N log returns, a year's: times the
+    root of the intervals in 365 days.
+    ``returns``: the close by the one before, less 1.
+    """
+    points = fill(bars, width)
+    rules: dict[str, Callable[[], Values]] = {
+        "sma": lambda: _sma(points, indicator.length or 0),
+        "ema": lambda: _ema(points, indicator.length or 0),
+        "vwap": lambda: (
+            _rolling_vwap(points, indicator.length) if indicator.length else _session_vwap(points)
+        ),
+        "volatility": lambda: _volatility(points, indicator.length or 0, width),
+        "returns": lambda: _returns(points),
+    }
+    with localcontext(_WIDE):
+        values = rules[indicator.name]()
+    return [
+        None if value is None else _SHOWN.plus(value)
+        for point, value in zip(points, values, strict=True)
+        if point is not None and point.trade_count
+    ]
+
+
+def fill(bars: Iterable[Bar], width: int) -> list[Point]:
+    """The bars with what is between them: quiet intervals as flat bars, each hole as one None."""
+    points: list[Point] = []
+    last: Bar | None = None
+    for bar in bars:
+        missing = (bar.start - last.start) // width - 1 if last else 0
+        if last is not None and missing:
+            if missing <= QUIET and last.last_id + 1 == bar.first_id:
+                points += (_flat(last, last.start + n * width) for n in range(1, missing + 1))
+            else:
+                points.append(None)
+        points.append(bar)
+        last = bar
+    return points
+
+
+def signed_text(value: Decimal) -> str:
+    """The canonical text of a number that may be below zero."""
+    return f"-{to_text(-value)}" if value < 0 else to_text(abs(value))
+
+
+def log_return(close: Decimal, before: Decimal) -> Decimal:
+    """ln(close / before), to 28 places."""
+    with localcontext(_LOG):
+        return (close / before).ln().quantize(LOG_PLACES)
+
+
+_LOG = Context(prec=40, rounding=ROUND_HALF_EVEN)
+
+_LEAST = {"sma": 1, "ema": 1, "vwap": 1, "volatility": 2}
+NAMES = ("sma", "ema", "vwap", "volatility", "returns")
+_ALONE = ("vwap", "returns")
+
+
+def _parse(word: str) -> Indicator:
+    name, colon, text = word.partition(":")
+    if name not in NAMES:
+        raise BadIndicator(f"no indicator {name!r}; there is {', '.join(NAMES)}", name)
+    if not colon:
+        if name not in _ALONE:
+            raise BadIndicator(f"{name} needs a length, such as {name}:20")
+        return Indicator(name)
+    if name not in _LEAST:
+        raise BadIndicator(f"{name} takes no length, but {word!r} gives one")
+    is_number = text.isascii() and text.isdigit() and len(text) <= 9
+    if not is_number or not _LEAST[name] <= int(text) <= LONGEST:
+        raise BadIndicator(
+            f"the length of {name} is a whole number from {_LEAST[name]} to {LONGEST}, "
+            f"not {text!r}; such as {name}:20"
+        )
+    return Indicator(name, int(text))
+
+
+def _flat(last: Bar, start: int) -> Bar:
+    """An interval without trades after ``last``."""
+    price, zero = last.close, Decimal()
+    return Bar(
+        last.symbol,
+        start,
+        price,
+        price,
+        price,
+        price,
+        zero,
+        zero,
+        0,
+        last.last_id + 1,
+        last.last_id,
+    )
+
+
+def _sma(points: Sequence[Point], length: int) -> Values:
+    values: Values = []
+    window: deque[Decimal] = deque()
+    total = Decimal()
+    for point in points:
+        if point is None:
+            window.clear()
+            total = Decimal()
+            values.append(None)
+            continue
+        window.append(point.close)
+        total += point.close
+        if len(window) > length:
+            total -= window.popleft()
+        values.append(_quotient(total, Decimal(length)) if len(window) == length else None)
+    return values
+
+
+def _ema(points: Sequence[Point], length: int) -> Values:
+    values: Values = []
+    first: list[Decimal] = []
+    value: Decimal | None = None
+    with localcontext(_LOG):
+        weight = Decimal(2) / (length + 1)
+        for point in points:
+            if point is None:
+                first, value = [], None
+            elif value is not None:
+                value += weight * (point.close - value)
+            else:
+                first.append(point.close)
+                if len(first) == length:
+                    value = sum(first, Decimal()) / length
+            values.append(value)
+    return values
+
+
+def _session_vwap(points: Sequence[Point]) -> Values:
+    values: Values = []
+    quote = base = Decimal()
+    day = -1
+    for point in points:
+        if point is None or point.start // DAY != day:
+            quote = base = Decimal()
+            day = -1 if point is None else point.start // DAY
+        if point is not None:
+            quote, base = quote + point.quote_volume, base + point.volume
+        values.append(_quotient(quote, base))
+    return values
+
+
+def _rolling_vwap(points: Sequence[Point], length: int) -> Values:
+    values: Values = []
+    window: deque[Bar] = deque()
+    quote = base = Decimal()
+    for point in points:
+        if point is None:
+            window.clear()
+            quote = base = Decimal()
+            values.append(None)
+            continue
+        window.append(point)
+        quote, base = quote + point.quote_volume, base + point.volume
+        if len(window) > length:
+            gone = window.popleft()
+            quote, base = quote - gone.quote_volume, base - gone.volume
+        values.append(_quotient(quote, base) if len(window) == length else None)
+    return values
+
+
+def _returns(points: Sequence[Point]) -> Values:
+    values: Values = []
+    before: Point = None
+    for point in points:
+        if point is None or before is None:
+            values.append(None)
+        else:
+            values.append(_quotient(point.close - before.close, before.close))
+        before = point
+    return values
+
+
+def _volatility(points: Sequence[Point], length: int, width: int) -> Values:
+    values: Values = []
+    window: deque[Decimal] = deque()
+    total = squares = Decimal()
+    before: Point = None
+    n = Decimal(length)
+    for point in points:
+        if point is None or before is None:
+            window.clear()
+            total = squares = Decimal()
+        else:
+            change = log_return(point.close, before.close)
+            window.append(change)
+            total, squares = total + change, squares + change * change
+            if len(window) > length:
+                gone = window.popleft()
+                total, squares = total - gone, squares - gone * gone
+        before = point
+        if len(window) == length:
+            variance = (n * squares - total * total) / (n * (n - 1))
+            values.append((variance * YEAR / width).sqrt())
+        else:
+            values.append(None)
+    return values
+
+
+def _quotient(numerator: Decimal, denominator: Decimal) -> Decimal | None:
+    return _SHOWN.divide(numerator, denominator) if denominator else None

@@ -1,0 +1,1 @@
+"""Telling people and machines: events, and the channels that carry them."""

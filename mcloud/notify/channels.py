@@ -1,0 +1,214 @@
+"""``[channels.NAME]`` of mcloud.toml: where events go.
+
+    [channels.desk]
+    type = "webhook"                     # of Slack, or anything that takes its incoming webhooks
+    url_env = "MCLOUD_WEBHOOK_URL"       # the variable that has the URL, which is a secret
+
+    [channels.oncall]
+    type = "pagerduty"
+    routing_key_env = "MCLOUD_PAGERDUTY_KEY"
+    severity = "critical"                # and above; everything where it is left out
+
+    [channels.mail]
+    type = "sns"
+    topic = "arn:aws:sns:us-east-1:123456789012:mcloud-alerts"
+
+    [channels.programs]
+    type = "pubsub"
+    topic = "projects/my-project/topics/alerts"
+    repeat = 1                           # hours until what still fires is told again
+
+A secret comes from the environment, ``.env.gcp`` or ``.env``, never from the file itself. In the
+profile ``local`` topics are those of the embedded clouds.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mcloud.clouds.notify import PUBSUB, SNS, Topic, open_topic
+from mcloud.config import LOCAL, Config, did_you_mean, resources, setting, variables
+from mcloud.config.document import Where
+from mcloud.config.schema import NAME
+from mcloud.config.settings import read
+from mcloud.errors import Refused
+from mcloud.notify import payload, web
+from mcloud.notify.event import SEVERITIES, Event
+
+EVENTS_API = "https://events.pagerduty.com"
+REPEAT = 4.0  # hours
+
+
+@dataclass(frozen=True)
+class Channel:
+    name: str
+    kind: str
+    severity: str
+    """The least that it carries."""
+    repeat: float
+    """Seconds after which what still fires is told again."""
+    deliver: Callable[[Event], str]
+    """Send an event; returns the answer. Raises McloudError: Unavailable where it may be tried
+    again."""
+
+
+@dataclass(frozen=True)
+class _Webhook:
+    type: str
+    url_env: str | None = setting(None)
+    url: str | None = setting(None)
+    severity: str = setting("info", one_of=SEVERITIES)
+    repeat: float = setting(REPEAT, least=0.01)
+
+
+@dataclass(frozen=True)
+class _PagerDuty:
+    type: str
+    routing_key_env: str | None = setting(None)
+    url: str = setting(EVENTS_API)
+    severity: str = setting("info", one_of=SEVERITIES)
+    repeat: float = setting(REPEAT, least=0.01)
+
+
+@dataclass(frozen=True)
+class _Topic:
+    type: str
+    topic: str | None = setting(None)
+    severity: str = setting("info", one_of=SEVERITIES)
+    repeat: float = setting(REPEAT, least=0.01)
+
+
+def channels(config: Config) -> dict[str, Channel]:
+    """The channels, by name.
+
+    A secret that is missing is no error here: whoever fails over must not be stopped by it.
+
+    Raises:
+        ConfigError: a table is not in order, with its line.
+    """
+    tables: dict[str, Any] = config.document.values.get("channels", {})
+    return {name: _channel(config, name) for name in tables}
+
+
+def _channel(config: Config, name: str) -> Channel:
+    where: Where = ("channels", name)
+    tables: dict[str, Any] = config.document.values["channels"]
+    if not NAME.fullmatch(name):
+        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        raise config.document.error(("channels",), name, message)
+    config.document.check_type(tables, ("channels",), name, dict)
+    table = tables[name]
+    kind = table.get("type", "")
+    if kind not in _KINDS:
+        hint = did_you_mean(str(kind), _KINDS)
+        message = f"[{'.'.join(where)}] needs a type: {', '.join(_KINDS)}{hint}"
+        raise config.document.error(where, "type", message)
+    settings, make = _KINDS[kind]
+    said = read(config, where, table, settings)
+    return Channel(name, kind, said.severity, said.repeat * 3600, make(config, where, said))
+
+
+def _webhook(config: Config, where: Where, said: _Webhook) -> Callable[[Event], str]:
+    table = ".".join(where)
+    if (said.url is None) == (said.url_env is None):
+        message = f"[{table}] needs url_env, the name of the variable that has its URL"
+        raise config.document.error(where, "url" if said.url else "type", message)
+    if said.url is not None:
+        if web.problem_with(said.url) or not web.is_loopback(said.url):
+            message = f"{table}.url may be on loopback only: another URL is a secret, for url_env"
+            raise config.document.error(where, "url", message)
+        address = said.url
+        return lambda event: web.post(address, payload.slack(event))
+
+    variable = said.url_env or ""
+
+    def deliver(event: Event) -> str:
+        url = _secret(config, variable)
+        if problem := web.problem_with(url):
+            raise Refused(f"what {variable} has {problem}")
+        return web.post(url, payload.slack(event))
+
+    return deliver
+
+
+def _pagerduty(config: Config, where: Where, said: _PagerDuty) -> Callable[[Event], str]:
+    table = ".".join(where)
+    variable = said.routing_key_env
+    if variable is None:
+        message = f"[{table}] needs routing_key_env, the name of the variable that has the key"
+        raise config.document.error(where, "type", message)
+    if problem := web.problem_with(said.url):
+        raise config.document.error(where, "url", f"{table}.url {problem}")
+    base = said.url.rstrip("/")
+
+    def deliver(event: Event) -> str:
+        key = _secret(config, variable)
+        if payload.is_change(event):
+            body = payload.pagerduty_change(event, key)
+            return web.post(f"{base}/v2/change/enqueue", body, key)
+        return web.post(f"{base}/v2/enqueue", payload.pagerduty(event, key), key)
+
+    return deliver
+
+
+def _sns(config: Config, where: Where, said: _Topic) -> Callable[[Event], str]:
+    topic = _topic(config, where, said, SNS.fullmatch, "arn:aws:sns:us-east-1:123456789012:alerts")
+    return lambda event: topic().publish(
+        payload.subject(event), payload.plain(event), payload.attributes(event)
+    )
+
+
+def _pubsub(config: Config, where: Where, said: _Topic) -> Callable[[Event], str]:
+    import json
+
+    topic = _topic(config, where, said, PUBSUB.fullmatch, "projects/my-project/topics/alerts")
+    return lambda event: topic().publish(
+        payload.subject(event), json.dumps(payload.document(event)), payload.attributes(event)
+    )
+
+
+def _topic(
+    config: Config, where: Where, said: _Topic, form: Callable[[str], object], example: str
+) -> Callable[[], Topic]:
+    """What opens it, once; a failure is tried again with the next event."""
+    name = said.topic
+    if name is None or not form(name):
+        message = f"[{'.'.join(where)}] needs a topic, such as {example}"
+        raise config.document.error(where, "topic" if name else "type", message)
+    opened: list[Topic] = []
+
+    def topic() -> Topic:
+        if not opened:
+            opened.append(open_topic(name, _endpoint(config, said.type)))
+        return opened[0]
+
+    return topic
+
+
+def _endpoint(config: Config, kind: str) -> str:
+    """Of the embedded cloud; empty for the real one."""
+    if config.profile != LOCAL:
+        return ""
+    from mcloud.clouds.resources import AwsResources
+
+    for each in resources(config).values():
+        if isinstance(each, AwsResources) == (kind == "sns"):
+            return each.endpoint_url if isinstance(each, AwsResources) else each.pubsub_endpoint
+    raise Refused(f"the profile {LOCAL!r} has no cloud for {kind}")
+
+
+def _secret(config: Config, variable: str) -> str:
+    folder = config.document.path.parent
+    found = variables.read(folder, os.environ, {variable})
+    if variable not in found:
+        raise Refused(f"{variable} is not set", remedy="set it in the environment or in .env")
+    return str(found[variable].value).strip()
+
+
+_KINDS: dict[str, tuple[Any, Callable[[Config, Where, Any], Callable[[Event], str]]]] = {
+    "webhook": (_Webhook, _webhook),
+    "sns": (_Topic, _sns),
+    "pubsub": (_Topic, _pubsub),
+    "pagerduty": (_PagerDuty, _pagerduty),
+}

@@ -1,0 +1,203 @@
+"""Sends events through all channels, each at its own speed; whoever sends waits for none."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from random import Random
+from threading import Condition, Thread
+
+from mcloud.deadline import gather
+from mcloud.errors import McloudError, Unavailable
+from mcloud.notify.channels import Channel
+from mcloud.notify.event import Event, is_at_least
+from mcloud.notify.memory import Memory
+
+ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
+PATIENCE = 60.0  # seconds after which an event is given up
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
+WAITING = 200  # events of a channel; the oldest are given up
+SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
+TOLD = 50  # failures that are remembered
+
+
+class Notifier:
+    """``send`` returns at once and never raises: a channel that fails holds up nobody."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        memory: Memory | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
+        random: Random | None = None,
+    ) -> None:
+        self._failures: deque[str] = deque(maxlen=TOLD)
+        self._lines = {
+            name: _Line(
+                channel,
+                memory or Memory(),
+                self._failures,
+                clock=clock,
+                patience=patience,
+                random=random or Random(),
+            )
+            for name, channel in channels.items()
+        }
+
+    def send(self, event: Event, channels: Collection[str] | None = None) -> None:
+        """Send it through those channels that carry its severity, all by default."""
+        for name, line in self._lines.items():
+            if channels is None or name in channels:
+                line.add(event)
+
+    def close(self, seconds: float) -> None:
+        """Wait up to that long for what is under way; the rest counts as failed."""
+        deadline = time.monotonic() + seconds
+        for line in self._lines.values():
+            line.close(deadline)
+
+    def failures(self) -> list[str]:
+        """What did not get through, ``channel: event: why``, the oldest first."""
+        return list(self._failures)
+
+
+class _Line:
+    """The events that wait for one channel, and the thread that takes them there."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        memory: Memory,
+        failures: "deque[str]",
+        *,
+        clock: Callable[[], float],
+        patience: float,
+        random: Random,
+    ) -> None:
+        self._channel = channel
+        self._memory = memory
+        self._failures = failures
+        self._clock = clock
+        self._patience = patience
+        self._random = random
+        self._changed = Condition()
+        self._waiting: deque[Event] = deque()
+        self._at_work: Event | None = None
+        self._closed = False
+        self._failed: dict[str, _Failed] = {}
+        """The last of each key."""
+        self._thread: Thread | None = None
+
+    def add(self, event: Event) -> None:
+        if not is_at_least(event.severity, self._channel.severity):
+            return
+        with self._changed:
+            if self._closed or self._is_waiting(event):
+                return
+            if len(self._waiting) == WAITING:
+                self._fail(self._waiting.popleft(), "too much waits for this channel")
+            self._waiting.append(event)
+            if self._thread is None:
+                self._thread = Thread(
+                    target=self._work, name=f"notify {self._channel.name}", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self, deadline: float) -> None:
+        with self._changed:
+            while self._waiting or self._at_work:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            self._closed = True
+            for event in (*([self._at_work] if self._at_work else []), *self._waiting):
+                self._fail(event, "no answer yet when the process ended")
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _is_waiting(self, event: Event) -> bool:
+        """True where the last that waits of this key says the same."""
+        there = (*([self._at_work] if self._at_work else []), *self._waiting)
+        same = [each for each in there if each.key == event.key]
+        return bool(same) and _said(same[-1]) == _said(event)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._at_work = None
+                self._changed.notify_all()
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                self._at_work = event = self._waiting.popleft()
+            if self._is_due(event):
+                self._deliver(event)
+
+    def _is_due(self, event: Event) -> bool:
+        now = self._clock()
+        failed = self._failed.get(event.key)
+        if failed and failed.said == _said(event) and now < failed.until:
+            return False
+        return self._memory.is_news(self._channel.name, event, self._channel.repeat, now)
+
+    def _deliver(self, event: Event) -> None:
+        deadline = time.monotonic() + self._patience
+        pause = FIRST_PAUSE
+        while True:
+            error = self._attempt(event)
+            if error is None:
+                self._failed.pop(event.key, None)
+                return
+            # Half of it by chance: channels that failed together do not come back together.
+            wait = pause * self._random.uniform(0.5, 1.0)
+            if not isinstance(error, Unavailable | TimeoutError):
+                break
+            if time.monotonic() + wait > deadline:
+                break
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closed, wait):
+                    return  # counted as failed by ``close``
+            pause = min(2 * pause, LONGEST_PAUSE)
+        with self._changed:
+            if not self._closed:
+                self._fail(event, str(error) or type(error).__name__)
+
+    def _attempt(self, event: Event) -> Exception | None:
+        answer = gather({"": lambda: self._channel.deliver(event)}, ATTEMPT)[""]
+        if isinstance(answer, Exception):
+            return answer
+        try:
+            self._memory.note(self._channel.name, event, self._clock())
+        except McloudError as error:
+            # It did get through; it may be told again after a restart.
+            self._failures.append(f"{self._channel.name}: {error}")
+        return None
+
+    def _fail(self, event: Event, why: str) -> None:
+        before = self._failed.get(event.key)
+        count = before.count + 1 if before and before.said == _said(event) else 1
+        sulk = min(SULK * 2 ** (count - 1), LONGEST_SULK)
+        self._failed[event.key] = _Failed(_said(event), count, self._clock() + sulk)
+        self._failures.append(f"{self._channel.name}: {event.title}: {why}")
+
+
+@dataclass(frozen=True)
+class _Failed:
+    said: "Said"
+    count: int
+    """In a row."""
+    until: float
+    """Not tried again before that."""
+
+
+Said = tuple[str, str, float]
+
+
+def _said(event: Event) -> Said:
+    """Two events of a key that agree in this are one that was sent twice."""
+    return event.state, event.severity, event.at

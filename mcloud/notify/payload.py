@@ -1,0 +1,132 @@
+"""Events in the form that each kind of channel wants."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mcloud.notify.event import HAPPENED, RESOLVED, Event
+
+SOURCE = "mcloud"
+SUMMARY = 1024  # characters of a summary that PagerDuty takes
+DEDUP_KEY = 255  # the same of a key
+SUBJECT = 100  # characters that SNS takes, of ASCII only
+
+_COLORS = {"info": "#439fe0", "warning": "#daa038", "critical": "#a30200"}
+_GREEN = "#2eb886"
+
+
+def headline(event: Event) -> str:
+    """``[firing] critical: dead letters on aws``"""
+    severity = "" if event.state == RESOLVED else f" {event.severity}:"
+    return f"[{event.state}]{severity} {event.title}"
+
+
+def plain(event: Event) -> str:
+    """For a mail."""
+    lines = [event.title, *([event.text] if event.text else []), ""]
+    lines += [f"{name}: {value}" for name, value in event.fields.items()]
+    lines += [f"{event.severity}, {event.state} at {_time(event)}", f"key: {event.key}"]
+    return "\n".join(lines)
+
+
+def subject(event: Event) -> str:
+    """The headline as SNS takes it: one line of ASCII that begins with a letter."""
+    text = " ".join(f"{SOURCE} {headline(event)}".split())
+    ascii_only = text.encode("ascii", "replace").decode()
+    return "".join(each if each.isprintable() else "?" for each in ascii_only)[:SUBJECT]
+
+
+def document(event: Event) -> dict[str, Any]:
+    """For a program."""
+    return {
+        "source": SOURCE,
+        "key": event.key,
+        "title": event.title,
+        "text": event.text,
+        "severity": event.severity,
+        "state": event.state,
+        "at": _time(event),
+        "fields": dict(event.fields),
+    }
+
+
+def attributes(event: Event) -> dict[str, str]:
+    """What a subscription may filter by."""
+    return {"severity": event.severity, "state": event.state, "key": event.key}
+
+
+def slack(event: Event) -> dict[str, Any]:
+    """The body for an incoming webhook of Slack, Mattermost, Rocket.Chat, or Discord's ``/slack``.
+
+    ``text`` alone says all that matters; ``attachments`` is what all of them draw as a table.
+    https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+    """
+    said = f"*{_escaped(headline(event))}*"
+    if event.text:
+        said += f"\n{_escaped(event.text)}"
+    attachment = {
+        "color": _GREEN if event.state == RESOLVED else _COLORS[event.severity],
+        "fallback": _escaped(headline(event)),
+        "fields": [
+            {"title": _escaped(name), "value": _escaped(value), "short": len(value) < 40}
+            for name, value in event.fields.items()
+        ],
+        "footer": _escaped(f"{SOURCE}: {event.key}"),
+        "ts": int(event.at),
+    }
+    return {"text": said, "attachments": [attachment]}
+
+
+def pagerduty(event: Event, routing_key: str) -> dict[str, Any]:
+    """An alert of the Events API v2: what fires is triggered, and resolved under the same key.
+
+    What only happened, nothing will resolve: somebody has to look at it and close it.
+    https://developer.pagerduty.com/docs/send-alert-event
+    """
+    key = event.key if event.state != HAPPENED else f"{event.key} {event.at:.3f}"
+    return {
+        "routing_key": routing_key,
+        "event_action": "resolve" if event.state == RESOLVED else "trigger",
+        "dedup_key": f"{SOURCE} {key}"[:DEDUP_KEY],
+        "client": SOURCE,
+        "payload": {
+            "summary": event.title[:SUMMARY],
+            "source": SOURCE,
+            "severity": event.severity,
+            "timestamp": _time(event),
+            "custom_details": _details(event),
+        },
+    }
+
+
+def pagerduty_change(event: Event, routing_key: str) -> dict[str, Any]:
+    """A change event: it shows up beside the alerts, and wakes nobody.
+
+    https://developer.pagerduty.com/docs/send-change-event
+    """
+    return {
+        "routing_key": routing_key,
+        "payload": {
+            "summary": event.title[:SUMMARY],
+            "source": SOURCE,
+            "timestamp": _time(event),
+            "custom_details": _details(event),
+        },
+    }
+
+
+def is_change(event: Event) -> bool:
+    """True for what only happened and is no reason to call anybody."""
+    return event.state == HAPPENED and event.severity == "info"
+
+
+def _details(event: Event) -> dict[str, str]:
+    return {**({"text": event.text} if event.text else {}), **event.fields, "key": event.key}
+
+
+def _time(event: Event) -> str:
+    return datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds")
+
+
+def _escaped(text: str) -> str:
+    """What Slack would take for a link or a mention stays text."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,168 @@
+"""Looks at new candles on a schedule and keeps what is out of line in the site's control store.
+
+What a look costs, for a symbol that trades: one query of about five candles, and an instance's
+first look one of ``Thresholds.reach`` more. A symbol that is silent costs nothing beyond the one
+query of all heartbeats.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcloud.clouds.ports import Candles, Control, Heartbeat
+from mcloud.errors import McloudError
+from mcloud.market.anomaly import Anomaly, Minute, Thresholds, detect, minute
+from mcloud.market.candle import MINUTE, parse_timestamp, to_timestamp
+from mcloud.market.trade import MAX_TIME
+from mcloud.processor.log import log
+
+KIND, WATCH = "anomaly", "anomaly-watch"
+"""Of the documents: the anomalies, and up to where each symbol was looked at."""
+
+KEPT = 7 * 86_400_000  # ms before the newest
+OVERLAP = 3 * MINUTE
+"""Looked at again: a minute fills up, and trades come late."""
+CATCH_UP = 24 * 60 * MINUTE
+"""At most, after an absence; `mcloud anomalies scan` looks at any time."""
+NOTED = 10 * MINUTE
+"""How far a symbol gets on before that is written down: what is looked at twice does no harm."""
+CALM = 2
+"""Looks at a symbol after the last one that found its heartbeat changed: that may be late."""
+
+
+@dataclass
+class _Symbol:
+    """What an instance remembers of one."""
+
+    minutes: list[Minute]
+    noted: int
+    """Up to where it was looked at, as it is written down; ms."""
+    beat: Heartbeat | None = None
+    calm: int = 0
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The documents of the last minutes, as they are in the store."""
+
+
+class Watch:
+    """The looks of one instance at one site. The symbols are those that its processor has had."""
+
+    def __init__(self, candles: Candles, control: Control, thresholds: Thresholds) -> None:
+        self._candles = candles
+        self._control = control
+        self._thresholds = thresholds
+        self._symbols: dict[str, _Symbol] = {}
+        self._noted: dict[str, int] | None = None
+        self._read = 0
+
+    def look(self, tell: Callable[[list[Anomaly]], None] | None = None) -> list[Anomaly]:
+        """Look once, and return the anomalies that the store did not have yet.
+
+        ``tell`` is told of them, if there are any, before anything is raised.
+
+        Raises:
+            McloudError: what stopped it at the last symbol that failed; the others are done.
+        """
+        self._read = 0
+        fresh: list[Anomaly] = []
+        failure: McloudError | None = None
+        beats = self._control.heartbeats()
+        for beat in beats:
+            try:
+                fresh += self._look_at(beat)
+            except McloudError as error:
+                # Forgotten, so that the next look begins with what is written down.
+                self._symbols.pop(beat.symbol, None)
+                log("ERROR", "cannot look at a symbol", symbol=beat.symbol, reason=str(error))
+                failure = error
+        for anomaly in fresh:
+            log("WARNING", "anomaly", **anomaly.to_record())
+        log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
+        if fresh and tell is not None:
+            tell(fresh)
+        if failure is not None:
+            raise failure
+        return fresh
+
+    def _look_at(self, beat: Heartbeat) -> list[Anomaly]:
+        known = self._symbols.get(beat.symbol)
+        if known is not None:
+            known.calm = known.calm + 1 if known.beat == beat else 0
+            known.beat = beat
+            if known.calm > CALM:
+                return []
+            since = known.minutes[-1].start - OVERLAP
+            self._read_on(known, beat.symbol, since)
+        else:
+            newest = self._candles.last(beat.symbol)
+            if newest is None:
+                return []
+            noted = self._written_down().get(beat.symbol, 0)
+            since = max(noted, newest.start - CATCH_UP) - OVERLAP
+            known = _Symbol([], noted, beat)
+            self._read_on(known, beat.symbol, since - self._thresholds.reach)
+            if not known.minutes:
+                return []
+            self._symbols[beat.symbol] = known
+        fresh = self._keep(known, detect(known.minutes, since, self._thresholds))
+        newest_start = known.minutes[-1].start
+        if newest_start >= known.noted + NOTED:
+            document = {"until": to_timestamp(newest_start)}
+            self._control.keep(WATCH, beat.symbol, document)
+            known.noted = newest_start
+        return fresh
+
+    def _read_on(self, known: _Symbol, symbol: str, since: int) -> None:
+        """Bring the minutes from ``since`` on up to date, and let the oldest go."""
+        found = [minute(each) for each in self._candles.range(symbol, max(0, since), MAX_TIME)]
+        self._read += len(found)
+        minutes = [each for each in known.minutes if each.start < since] + found
+        oldest = known.minutes[-1].start - OVERLAP if known.minutes else since
+        oldest -= self._thresholds.reach
+        known.minutes = [each for each in minutes if each.start >= oldest]
+
+    def _keep(self, known: _Symbol, found: list[Anomaly]) -> list[Anomaly]:
+        fresh = []
+        for anomaly in found:
+            document = anomaly.to_record()
+            if known.kept.get(anomaly.key) == document:
+                continue
+            if self._control.add(KIND, anomaly.key, document):
+                fresh.append(anomaly)
+            else:
+                self._control.keep(KIND, anomaly.key, document)
+            known.kept[anomaly.key] = document
+        # Their keys begin with the minute.
+        since = to_timestamp(max(0, known.minutes[-1].start - CATCH_UP))
+        known.kept = {key: known.kept[key] for key in known.kept if key >= since}
+        if fresh:
+            self._forget(to_timestamp(max(0, fresh[-1].start - KEPT)))
+        return fresh
+
+    def _forget(self, until: str) -> None:
+        """Some of the oldest: as many as come are far fewer."""
+        for key in self._control.kept(KIND, limit=100):
+            if key >= until:
+                break
+            self._control.forget(KIND, key)
+
+    def _written_down(self) -> dict[str, int]:
+        if self._noted is None:
+            documents = self._control.kept(WATCH)
+            self._noted = {
+                symbol: parse_timestamp(each["until"]) for symbol, each in documents.items()
+            }
+        return self._noted
+
+
+def recent(control: Control, since: float) -> list[Anomaly]:
+    """The anomalies that a site keeps of the minutes from ``since`` (seconds since 1970) on."""
+    # A key begins with the minute, and a space follows it: this comes before all of that minute.
+    documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
+    return [Anomaly.from_record(each) for each in documents.values()]
+
+
+def headline(anomalies: Sequence[Anomaly]) -> str:
+    """One line for all of them, in ASCII and below 100 characters, as SNS wants a subject."""
+    first = anomalies[0]
+    text = f"mcloud: {first.kind} of {first.symbol} at {first.timestamp}"
+    return f"{text} and {len(anomalies) - 1} more" if len(anomalies) > 1 else text

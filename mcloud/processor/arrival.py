@@ -1,0 +1,83 @@
+"""What came out of the queue, and the log lines that tell where its trades went and when.
+
+A line covers messages of a symbol whose ids follow each other, since a line for every message would
+cost as much as the message. A sampled one has a line of its own, with its trace.
+"""
+
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple, Self
+
+from mcloud.market.envelope import Envelope
+from mcloud.market.trace import TraceParent, parse
+from mcloud.processor.ingest import Ingested
+
+
+class Arrival(NamedTuple):
+    """A message, or several in a row."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    trades: int
+    messages: int
+    queued: int | None
+    """When the queue took the last of them, by its own clock, ms since 1970."""
+    sampled: TraceParent | None
+    """Where spans of it are to be recorded; then it is one message."""
+
+    @classmethod
+    def of(cls, envelope: Envelope, attributes: Mapping[str, str], queued: int | None) -> Self:
+        trades = envelope.trades
+        parent = parse(attributes.get("traceparent", ""))
+        sampled = parent if parent and parent.sampled else None
+        first_id, last_id = trades[0].id, trades[-1].id
+        return cls(envelope.symbol, first_id, last_id, len(trades), 1, queued, sampled)
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """Its first fields in a log line, by which ``Logs.find`` knows it."""
+        return {"symbol": self.symbol, "first_id": self.first_id, "last_id": self.last_id}
+
+
+def in_rows(arrivals: Iterable[Arrival]) -> list[Arrival]:
+    """Join messages whose ids follow each other; sampled ones stay alone."""
+    rows: list[Arrival] = []
+    for arrival in sorted(arrivals, key=attrgetter("symbol", "first_id")):
+        if rows and _continues(rows[-1], arrival):
+            rows[-1] = _join(rows[-1], arrival)
+        else:
+            rows.append(arrival)
+    return rows
+
+
+def fields(arrival: Arrival, done: Ingested) -> dict[str, Any]:
+    """The fields of the line that says it is stored; times in ms since 1970."""
+    return {
+        **arrival.ids,
+        "trades": arrival.trades,
+        "messages": arrival.messages,
+        "queued": arrival.queued,
+        "began": _ms(done.began),
+        "archived": _ms(done.archived),
+        "stored": _ms(done.stored),
+    }
+
+
+def _continues(row: Arrival, arrival: Arrival) -> bool:
+    is_next = row.symbol == arrival.symbol and row.last_id + 1 == arrival.first_id
+    return is_next and row.sampled is None and arrival.sampled is None
+
+
+def _join(row: Arrival, arrival: Arrival) -> Arrival:
+    known = row.queued is not None and arrival.queued is not None
+    return row._replace(
+        last_id=arrival.last_id,
+        trades=row.trades + arrival.trades,
+        messages=row.messages + arrival.messages,
+        queued=max(row.queued, arrival.queued) if known else None,  # type: ignore[type-var]
+    )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

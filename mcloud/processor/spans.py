@@ -1,0 +1,76 @@
+"""Spans of sampled messages: what a function did, for X-Ray, Cloud Trace or OpenTelemetry.
+
+They are recorded once the message is stored and before it is acknowledged, since an instance is
+frozen after that. That may take a moment and never fails a message.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from mcloud.clouds.spans import Exporter, Span
+from mcloud.errors import McloudError
+from mcloud.processor.arrival import Arrival
+from mcloud.processor.ingest import Ingested
+from mcloud.processor.log import log
+
+PAUSE = 300.0  # seconds without spans after a failure: it must not cost every message its timeout
+
+
+class Recorder:
+    """Records the spans of one function's messages; for any number of threads."""
+
+    def __init__(
+        self,
+        service: str,
+        exporter: Exporter | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], str] = lambda: os.urandom(8).hex(),
+    ) -> None:
+        """``service`` is the function's name; without an exporter nothing is recorded."""
+        self._service = service
+        self._exporter = exporter
+        self._clock = clock
+        self._new_id = new_id
+        self._paused_until: float | None = None
+
+    def record(self, arrivals: Iterable[Arrival], done: Ingested) -> None:
+        if self._exporter is None:
+            return
+        spans = [
+            span
+            for arrival in arrivals
+            for span in spans_of(arrival, done, self._service, self._new_id)
+        ]
+        if not spans or (self._paused_until and self._clock() < self._paused_until):
+            return
+        try:
+            self._exporter.export(spans)
+        except McloudError as error:
+            if self._paused_until is None:  # once an instance
+                log("WARNING", "no spans", reason=str(error), paused_seconds=PAUSE)
+            self._paused_until = self._clock() + PAUSE
+
+
+def spans_of(
+    arrival: Arrival, done: Ingested, service: str, new_id: Callable[[], str]
+) -> list[Span]:
+    """The wait in the queue and the work, with its two halves; nothing for what is not sampled."""
+    parent = arrival.sampled
+    if parent is None:
+        return []
+    attributes: dict[str, str | int] = {**arrival.ids, "trades": arrival.trades}
+    work = new_id()
+
+    def span(name: str, id_: str, under: str, start: float, end: float) -> Span:
+        # Clocks of two machines may disagree; a span does not end before it begins.
+        return Span(name, parent.trace_id, id_, under, min(start, end), end, attributes)
+
+    waited = [] if arrival.queued is None else [arrival.queued / 1000]
+    return [
+        *(span("queue", new_id(), parent.span_id, queued, done.began) for queued in waited),
+        span(service, work, parent.span_id, done.began, done.stored),
+        span("archive", new_id(), work, done.began, done.archived),
+        span("candles", new_id(), work, done.archived, done.stored),
+    ]

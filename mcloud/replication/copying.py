@@ -1,0 +1,64 @@
+"""A pair's third work: raw trades that the target lacks are copied, an hour at a time."""
+
+from collections.abc import Callable
+
+from mcloud.clouds.ports import Archive
+from mcloud.replication import raw
+from mcloud.replication.progress import Standing
+from mcloud.replication.state import State
+from mcloud.replication.turn import NEVER
+from mcloud.replication.workers import Workers
+
+OBJECTS = 500  # raw objects copied between two looks at what changed
+
+
+class Copying:
+    """See ``turn.Work``.
+
+    Args:
+        pause: seconds between two looks at the archives of one hour.
+    """
+
+    def __init__(
+        self,
+        source: Archive,
+        target: Archive,
+        state: State,
+        *,
+        standing: Standing,
+        workers: Workers,
+        pause: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._state = state
+        self._standing = standing
+        self._workers = workers
+        self._pause = pause
+        self._clock = clock
+        self._not_before: dict[tuple[str, int], float] = {}
+        """When to look at an hour again, by symbol and start."""
+
+    def next_due(self) -> float:
+        return min(map(self._due, self._standing.marks), default=NEVER)
+
+    def take(self) -> None:
+        """Copy what the target lacks of one marked hour."""
+        now = self._clock()
+        marks = self._standing.marks
+        due = [hour for hour in marks if self._due(hour) <= now]
+        # Those that change just now before those that were there before.
+        hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
+        lacking = raw.lacking(self._source, self._target, *hour)
+        copied = raw.copy(self._source, self._target, lacking[:OBJECTS], self._workers)
+        self._standing.count(objects=copied.objects, bytes=copied.bytes)
+        self._standing.report("damaged", copied.damaged)
+        if len(lacking) <= OBJECTS:
+            self._state.clear(*hour)
+            self._standing.clear(hour)
+            self._not_before = {h: at for h, at in self._not_before.items() if at > now}
+            self._not_before[hour] = now + self._pause
+
+    def _due(self, hour: tuple[str, int]) -> float:
+        return self._not_before.get(hour, 0.0)

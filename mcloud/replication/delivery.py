@@ -1,0 +1,88 @@
+"""Candles of one site into another, which is asked no more than it has to be."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import Damaged
+from mcloud.market.candle import Candle
+from mcloud.replication.candles import merge_into
+from mcloud.replication.known import Known, States
+from mcloud.replication.progress import Standing
+from mcloud.replication.workers import Workers, results
+
+CHUNK = 500  # candles written by one call
+BULK = 25  # candles from which on they are written before they are read: most will be new
+
+
+class Delivery:
+    """
+    Args:
+        known: what each site is known to hold, by name.
+    """
+
+    def __init__(
+        self,
+        source: Site,
+        target: Site,
+        known: Mapping[str, Known],
+        workers: Workers,
+        standing: Standing,
+    ) -> None:
+        self._source = known[source.name]
+        self._target = known[target.name]
+        self._name = target.name
+        self._candles = target.candles
+        self._workers = workers
+        self._standing = standing
+
+    def bring(self, candles: Sequence[Candle], held: States) -> None:
+        """Have the target hold these states of the source."""
+        self._source.add(held)
+        unknown = self._target.lacking(held)
+        lacking = [each for each in candles if (each.symbol, each.start) in unknown]
+        self._standing.note(candles=len(lacking))
+        if len(lacking) >= BULK:
+            lacking = flat(self.create(lacking))
+        self.finish(lacking, held)
+        self._standing.note(candles=0)
+
+    def lacking(self, held: States) -> States:
+        """Those of the source's states that the target is not known to hold."""
+        self._source.add(held)
+        return self._target.lacking(held)
+
+    def create(self, candles: Sequence[Candle]) -> "list[Future[list[Candle]]]":
+        """Write those that the target does not have; the others come back."""
+        return [
+            self._workers.submit(self._create, candles[begin : begin + CHUNK])
+            for begin in range(0, len(candles), CHUNK)
+        ]
+
+    def finish(self, candles: Iterable[Candle], held: States) -> None:
+        """Merge these; with them the target holds all of these states."""
+        candles = list(candles)
+        merged = self._workers.map(self._merge, candles)
+        left = {(c.symbol, c.start) for c, is_in in zip(candles, merged, strict=True) if not is_in}
+        self._target.add({key: state for key, state in held.items() if key not in left})
+
+    def _create(self, candles: Sequence[Candle]) -> list[Candle]:
+        left = self._candles.create(candles)
+        self._standing.count(written=len(candles) - len(left))
+        return left
+
+    def _merge(self, candle: Candle) -> bool:
+        """False where the target's candle is damaged: it is left out, and the others go on."""
+        try:
+            merged = merge_into(self._candles, candle)
+        except Damaged as error:
+            self._standing.report("damaged", [f"{self._name}: {error}"])
+            return False
+        self._standing.count(written=int(merged.changed))
+        self._standing.report("disagreements", map(str, merged.disagreements))
+        return True
+
+
+def flat(pending: "Iterable[Future[list[Candle]]]") -> list[Candle]:
+    """What came back of all of them, once they are through."""
+    return [candle for left in results(pending) for candle in left]

@@ -1,0 +1,161 @@
+"""A pair's first work: what changes at the source comes to the target."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import Trimmed
+from mcloud.market.archive import HOUR, prefix
+from mcloud.market.candle import Candle
+from mcloud.replication import digest
+from mcloud.replication.delivery import Delivery
+from mcloud.replication.known import Known, states
+from mcloud.replication.progress import Standing
+from mcloud.replication.scope import Scope
+from mcloud.replication.state import Checkpoint, Marks, State
+
+SEEN = 10_000  # candles
+CALM = 30.0  # seconds without a change until the source is looked at less often
+FIRST_PAUSE = 0.5  # seconds, when nothing changes
+PACE = 5.0  # seconds between two pages of changes while everything is compared, or more:
+SHARE = 0.05  # of the time for them
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Seconds between two looks."""
+
+    busy: float = 0.5
+    """At what changed, after something did; DynamoDB allows five a second and shard."""
+    idle: float = 5.0
+    """The same, when nothing has for long."""
+    raw: float = 10.0
+    """At the raw archives of one hour: a listing costs twelve times as much as a read."""
+
+
+class Following:
+    """See ``turn.Work``.
+
+    Args:
+        compare_all: begins anew: the source is followed from now on, and what was before compared.
+        target_known: what the target is known to hold.
+    """
+
+    def __init__(
+        self,
+        source: Site,
+        target: Site,
+        state: State,
+        scope: Scope,
+        *,
+        standing: Standing,
+        delivery: Delivery,
+        compare_all: Callable[[], Checkpoint],
+        target_known: Known,
+        pauses: Pauses,
+        clock: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._state = state
+        self._scope = scope
+        self._standing = standing
+        self._delivery = delivery
+        self._compare_all = compare_all
+        self._target_known = target_known
+        self._pauses = pauses
+        self._clock = clock
+        self._pause = pauses.busy
+        self._look_at = clock()
+        self._calm_at = clock()
+        self._seen = Known(SEEN)
+        """What was dealt with: a source may tell of a change again."""
+        self.is_quiet = False
+        """True where the last look found no change."""
+
+    def next_due(self) -> float:
+        return self._look_at
+
+    def look_again(self) -> None:
+        """Be not quiet before another look, which is due now."""
+        self.is_quiet = False
+        self._look_at = self._clock()
+
+    def take(self) -> None:
+        """Bring a page of changes."""
+        before = self._standing.checkpoint or self._start()
+        asked = self._clock()
+        try:
+            page = self._source.candles.changes(before.position)
+        except Trimmed as error:
+            self._warn(f"{error}; all is compared again")
+            self._standing.count(trimmed=1)
+            self._compare_all()
+            return
+        # Of several changes of a candle the last one says it all.
+        latest = {(each.symbol, each.start): each for each in page.candles if self._has(each)}
+        self._standing.report("damaged", (f"{self._source.name}: {why}" for why in page.damaged))
+        held = self._seen.lacking(states(latest.values()))
+        self._standing.count(seen=len(held))
+        if self._scope.candles:
+            self._delivery.bring([latest[key] for key in held], held)
+        marks: dict[tuple[str, int], float] = {}
+        if self._scope.raw:
+            # By the time of the source: it had them by the time that it was last asked before.
+            since = before.as_of or page.as_of
+            marks = {(symbol, start // HOUR * HOUR): since for symbol, start in held}
+        if marks or page.position != before.position:
+            self._state.advance(page.position, page.as_of, marks)
+        if page.is_last:
+            self._standing.hear(page.as_of, asked)
+        self._standing.set(replace(before, position=page.position, as_of=page.as_of), marks)
+        self._seen.add(held)
+        self.is_quiet = page.is_last and not held
+        if held:
+            self._pause, self._calm_at = self._pauses.busy, asked + CALM
+        elif asked < self._calm_at:
+            self._pause = max(self._pauses.busy, FIRST_PAUSE)
+        else:
+            self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
+        if not page.is_last:
+            # What is compared as well may come a little later.
+            took = self._clock() - asked
+            self._pause = 0.0 if before.is_compared else max(PACE, took / SHARE)
+        self._look_at = self._clock() + self._pause
+
+    def _start(self) -> Checkpoint:
+        if self._state.was_damaged:
+            self._warn("its state was damaged; all is compared again")
+        checkpoint = self._state.checkpoint()
+        if checkpoint is None:
+            return self._compare_all()
+        marks = self._state.marks()
+        if self._is_emptied(checkpoint, marks):
+            self._warn("the target is empty; all is compared again")
+            self._target_known.forget()
+            return self._compare_all()
+        self._standing.log.info("%s: goes on where it was", self._standing.name)
+        self._standing.set(checkpoint, marks)
+        return checkpoint
+
+    def _is_emptied(self, checkpoint: Checkpoint, marks: Marks) -> bool:
+        """True where the target has nothing at all, and the source something that it had."""
+        symbols = sorted(digest.symbols(self._source, self._scope))
+        here, there = self._source, self._target
+        if self._scope.candles and not any(map(there.candles.last, symbols)):
+            return any(map(here.candles.last, symbols))
+        if self._scope.raw and checkpoint.is_compared and not marks:
+            return any(_has_raw(here, symbol) for symbol in symbols) and not any(
+                _has_raw(there, symbol) for symbol in symbols
+            )
+        return False
+
+    def _has(self, candle: Candle) -> bool:
+        return self._scope.has(candle.symbol)
+
+    def _warn(self, words: str) -> None:
+        self._standing.log.warning("%s: %s", self._standing.name, words)
+
+
+def _has_raw(site: Site, symbol: str) -> bool:
+    return next(iter(site.archive.list(prefix(symbol))), None) is not None

@@ -1,0 +1,223 @@
+"""Look for a trade everywhere: the producers' records, and each site's candles, archive and log."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from mcloud.clouds.ports import Site, Stored
+from mcloud.deadline import gather
+from mcloud.errors import McloudError
+from mcloud.market import trace
+from mcloud.market.archive import HOUR, BadArchive, parse_key, prefix, unpack
+from mcloud.market.candle import MINUTE
+from mcloud.market.trade import MAX_TIME, Trade, to_text
+from mcloud.producer import trail
+from mcloud.runs import Run
+from mcloud.trace.locate import Place, locate, search
+from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
+
+DEADLINE = 40.0  # seconds for a site
+HOURS = 48  # of raw trades looked through, where the time of a trade is not known well
+BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
+LATELY = 3600.0  # seconds of log, where nothing tells when it came
+WAITING = 24 * 3600.0  # seconds of log after a message was sent, where it is not known when
+
+
+@dataclass(frozen=True)
+class Traced:
+    symbol: str
+    trade_id: int
+    trade: Trade | None
+    records: tuple[Record, ...]
+    sites: dict[str, Found]
+    timelines: dict[str, list[Stage]]
+    producers: int
+    """Those whose records were looked through."""
+
+    @property
+    def is_found(self) -> bool:
+        return bool(self.records) or any(each.has_anything for each in self.sites.values())
+
+    @property
+    def looked(self) -> list[str]:
+        """Where the trade is not, or may be and could not be looked for, in words."""
+        lines = [] if self.records else [f"producers of this folder: no record ({self.producers})"]
+        for name, found in self.sites.items():
+            notes = {
+                "candles": found.candle_note,
+                "raw trades": found.archive_note,
+                "the function's log": found.log_note,
+            }
+            lines += [f"{name}, {place}: {note}" for place, note in notes.items() if note]
+        return lines
+
+    @property
+    def context(self) -> trace.TraceParent | None:
+        """Of the message with the trade."""
+        texts = [each.journey.traceparent for each in self.records]
+        return next(filter(None, map(trace.parse, texts)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: times as texts, ``after_ms`` since the known stage before."""
+        trade, context = self.trade, self.context
+        return {
+            "symbol": self.symbol,
+            "id": self.trade_id,
+            "found": self.is_found,
+            "trade": trade
+            and {
+                "price": to_text(trade.price),
+                "quantity": to_text(trade.quantity),
+                "time": iso(trade.time),
+                "buyer_is_maker": trade.buyer_is_maker,
+            },
+            "trace": context
+            and {
+                "trace_id": context.trace_id,
+                "xray_trace_id": trace.xray_id(context.trace_id),
+                "span_id": context.span_id,
+                "sampled": context.sampled,
+            },
+            "messages": [
+                {
+                    "producer": each.producer,
+                    "first_id": each.journey.first_id,
+                    "last_id": each.journey.last_id,
+                    "trades": each.journey.trades,
+                }
+                for each in self.records
+            ],
+            "sites": {
+                name: {
+                    "candle": found.candle or None,
+                    "object": found.key or None,
+                    "stages": described(self.timelines[name]),
+                }
+                for name, found in self.sites.items()
+            },
+            "looked": self.looked,
+        }
+
+
+def find(
+    symbol: str,
+    trade_id: int,
+    sites: Mapping[str, Site],
+    producers: Sequence[Run],
+    *,
+    now: Callable[[], float] = time.time,
+) -> Traced:
+    """Look for a trade; what cannot be asked is said in the answer, and stops nothing else."""
+    records = tuple(
+        Record(run.name, journey)
+        for run in producers
+        for journey in trail.find(run.folder, symbol, trade_id)
+    )
+    asked = {
+        name: partial(_ask, site, symbol, trade_id, records, now()) for name, site in sites.items()
+    }
+    answers = {name: _answer(answer) for name, answer in gather(asked, DEADLINE).items()}
+    trade = next((each.trade for each in answers.values() if each.trade), None)
+    return Traced(
+        symbol,
+        trade_id,
+        trade,
+        records,
+        answers,
+        {name: stages(name, found, pick(records, name), trade) for name, found in answers.items()},
+        len(producers),
+    )
+
+
+def _ask(site: Site, symbol: str, trade_id: int, records: Sequence[Record], now: float) -> Found:
+    record = pick(records, site.name)
+    try:
+        place = _place(site, symbol, trade_id, record)
+    except McloudError as error:
+        place = Place(None, record and record.journey.times, str(error))
+    candle = place.candle.timestamp if place.candle else ""
+    found = Found(candle=candle, candle_note=place.note)
+    found = _in_archive(site, symbol, trade_id, _hours(place, now), found)
+    return _in_log(site, symbol, trade_id, record, found, now)
+
+
+def _answer(answer: Found | Exception) -> Found:
+    if isinstance(answer, Found):
+        return answer
+    if not isinstance(answer, McloudError | TimeoutError):
+        raise answer
+    return Found(archive_note=str(answer), candle_note=str(answer), log_note=str(answer))
+
+
+def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Place:
+    read = partial(site.candles.range, symbol)
+    if record is not None and record.journey.times is not None:
+        # Ids and times ascend together, but for a few milliseconds.
+        begin, end = (at // MINUTE * MINUTE for at in sorted(record.journey.times))
+        place = search(read(begin - MINUTE, end + 2 * MINUTE), trade_id)
+        return place._replace(around=(begin - MINUTE, end + MINUTE))
+    return locate(read, site.candles.last(symbol), trade_id)
+
+
+def _hours(place: Place, now: float) -> Sequence[int]:
+    """The hours whose raw trades may have it."""
+    if place.around is None:
+        return ()
+    begin, end = place.around
+    until = int(now * 1000) if end is None else end
+    return range(begin // HOUR * HOUR, min(until, MAX_TIME) + 1, HOUR)[:HOURS]
+
+
+def _in_archive(
+    site: Site, symbol: str, trade_id: int, hours: Sequence[int], found: Found
+) -> Found:
+    if not hours:
+        return replace(found, archive_note="not looked for: nothing tells when it was traded")
+    note = f"not in what was traded from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
+    try:
+        listed = chain.from_iterable(site.archive.list(prefix(symbol, hour)) for hour in hours)
+        candidates = [each for each in listed if _may_hold(each, trade_id)]
+        # The first that was written is the one by which the trade came.
+        for each in sorted(candidates, key=lambda stored: stored.written or 0.0):
+            try:
+                trades = unpack(site.archive.get(each.key))
+            except BadArchive as error:
+                note = f"{each.key} is damaged: {error}"
+                continue
+            trade = next((trade for trade in trades if trade.id == trade_id), None)
+            if trade is not None:
+                return replace(found, trade=trade, key=each.key, written=each.written)
+    except McloudError as error:
+        note = str(error)
+    return replace(found, archive_note=note)
+
+
+def _may_hold(stored: Stored, trade_id: int) -> bool:
+    holding = parse_key(stored.key)
+    return holding is not None and holding.first_id <= trade_id <= holding.last_id
+
+
+def _in_log(
+    site: Site, symbol: str, trade_id: int, record: Record | None, found: Found, now: float
+) -> Found:
+    sent = record.journey.sent.get(site.name) if record else None
+    if found.written is not None:
+        begin, end = found.written - BEFORE, found.written + AFTER
+        if sent is not None:
+            begin = min(begin, sent / 1000 - BEFORE)
+    elif sent is not None:
+        begin, end = sent / 1000 - BEFORE, min(now, sent / 1000 + WAITING)
+    else:
+        # Nothing tells when it came: just now, perhaps.
+        begin, end = now - LATELY, now
+    try:
+        lines = tuple(site.logs.find(symbol, trade_id, begin, end))
+    except McloudError as error:
+        return replace(found, log_note=str(error))
+    note = "" if lines else f"no line from {iso(int(begin * 1000))} to {iso(int(end * 1000))}"
+    if note and found.key:
+        note += "; a replicator may have brought it, or the log is no longer kept"
+    return replace(found, lines=lines, log_note=note)

@@ -1,0 +1,82 @@
+"""Find the minute of a trade by its id: candles are kept by time, and ids ascend with it."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from mcloud.market.archive import HOUR
+from mcloud.market.candle import MINUTE, Candle
+
+Read = Callable[[int, int], Iterable[Candle]]
+"""``Candles.range`` of a symbol: from, and up to but not including, ms since 1970."""
+
+PROBE = 10 * MINUTE  # ms; read at a time where candles are expected
+WIDER = 8  # times, after an empty probe
+
+
+class Place(NamedTuple):
+    candle: Candle | None
+    """The one that holds the trade."""
+    around: tuple[int, int | None] | None
+    """Times in ms, from and to, between which it was traded, the latter None where that may be
+    until now; None where the candles do not tell."""
+    note: str = ""
+    """Why there is no candle."""
+
+
+def locate(read: Read, newest: Candle | None, trade_id: int) -> Place:
+    """Look for a trade in as few candles as it takes: some dozens, however many there are."""
+    if newest is None:
+        return Place(None, None, "there are no candles of the symbol")
+    if trade_id > newest.last_id:
+        return Place(None, (newest.start, None), f"above the newest candle, {newest.timestamp}")
+    high = newest.start + MINUTE
+    low, step = high, HOUR
+    while low > 0:
+        low = max(0, high - step)
+        first = _first(read, low, high)
+        if first is not None and first.first_id <= trade_id:
+            break
+        if first is not None:
+            high = first.start
+        step *= 4
+    else:
+        return Place(None, None, "below the oldest candle")
+    while high - low > HOUR:
+        middle = (low + high) // 2 // MINUTE * MINUTE
+        first = _first(read, middle, high)
+        if first is None or first.first_id > trade_id:
+            high = middle
+        else:
+            low = first.start if first.start > low else middle
+    return search(read(low, high), trade_id)
+
+
+def search(candles: Iterable[Candle], trade_id: int) -> Place:
+    """The candle of a trade among a few, or between which of them it would be."""
+    before: Candle | None = None
+    for candle in candles:
+        if holds(candle, trade_id):
+            return Place(candle, (candle.start, candle.start))
+        if candle.first_id > trade_id:
+            note = f"in no candle up to {candle.timestamp}, where it would be"
+            return Place(None, (before.start, candle.start) if before else None, note)
+        before = candle
+    if before is None:
+        return Place(None, None, "there are no candles of its time")
+    note = f"in no candle from {before.timestamp} on, where it would be"
+    return Place(None, (before.start, before.start), note)
+
+
+def holds(candle: Candle, trade_id: int) -> bool:
+    return any(first <= trade_id <= last for first, last in candle.runs)
+
+
+def _first(read: Read, low: int, high: int) -> Candle | None:
+    """The first candle from ``low`` on, read a little at a time."""
+    width = PROBE
+    while low < high:
+        end = min(high, low + width)
+        for candle in read(low, end):
+            return candle
+        low, width = end, width * WIDER
+    return None

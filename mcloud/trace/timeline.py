@@ -1,0 +1,166 @@
+"""The stages of a trade on one site, with the time and the source of each, or why it is unknown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from mcloud.clouds.ports import LogLine
+from mcloud.market.trade import Trade
+from mcloud.producer.trail import Journey
+
+EXCHANGE, RECEIVED, SPOOLED, SENT, PROCESSED, ARCHIVED, STORED = STAGES = (
+    "exchange",
+    "received",
+    "spooled",
+    "sent",
+    "processed",
+    "archived",
+    "stored",
+)
+
+NOBODY = "no producer of this machine has a record of it"
+
+
+class Stage(NamedTuple):
+    name: str
+    """One of ``STAGES``."""
+    at: int | None
+    """ms since 1970; None is unknown."""
+    source: str
+    """Who says so; or, where it is unknown, why."""
+
+
+class Record(NamedTuple):
+    """What a producer of this machine knows of a message."""
+
+    producer: str
+    journey: Journey
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one site has of a trade."""
+
+    trade: Trade | None = None
+    key: str = ""
+    """Of an object of its raw archive that holds the trade."""
+    written: float | None = None
+    """When that was written, seconds since 1970."""
+    archive_note: str = ""
+    """Why there is none."""
+    candle: str = ""
+    """Timestamp of the candle that holds it."""
+    candle_note: str = ""
+    lines: tuple[LogLine, ...] = ()
+    log_note: str = ""
+
+    @property
+    def has_anything(self) -> bool:
+        return bool(self.key or self.candle or self.lines)
+
+
+def pick(records: Sequence[Record], site: str) -> Record | None:
+    """The record of the message by which a trade came to a site, or else of the first with it."""
+    sent = [each for each in records if site in each.journey.sent]
+    if sent:
+        return min(sent, key=lambda each: each.journey.sent[site])
+    return records[0] if records else None
+
+
+def stages(site: str, found: Found, record: Record | None, trade: Trade | None) -> list[Stage]:
+    """All of STAGES, in their order. ``trade`` is that of any site: they hold the same."""
+    journey = record.journey if record else None
+    producer = f"producer {record.producer}" if record else ""
+    line = next((each for each in found.lines if each.message == "stored"), None)
+    fields = line.fields if line else {}
+    return [
+        _exchange(found, trade),
+        _here(RECEIVED, journey.received if journey else None, record, "the first of its message"),
+        _here(SPOOLED, journey.spooled if journey else None, record),
+        _known(SENT, journey.sent.get(site) if journey else None, producer)
+        or _known(SENT, _whole(fields, "queued"), _queued(fields))
+        or Stage(SENT, None, _not_sent(journey, producer)),
+        _known(PROCESSED, _whole(fields, "began"), "the function's log")
+        or Stage(PROCESSED, None, _no_line(found)),
+        _known(ARCHIVED, _whole(fields, "archived"), "the function's log")
+        or _known(ARCHIVED, _ms(found.written), "date of the object")
+        or Stage(ARCHIVED, None, found.archive_note),
+        _known(STORED, _whole(fields, "stored"), "the function's log")
+        or Stage(STORED, None, _not_stored(found)),
+    ]
+
+
+def described(timeline: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Plain values, each stage after the known one before it; negative where clocks differ."""
+    rows: list[dict[str, Any]] = []
+    before: int | None = None
+    for name, at, source in timeline:
+        if at is None:
+            rows.append({"stage": name, "time": None, "after_ms": None, "unknown": source})
+            continue
+        after = None if before is None else at - before
+        rows.append({"stage": name, "time": iso(at), "after_ms": after, "source": source})
+        before = at
+    return rows
+
+
+def iso(ms: int) -> str:
+    """A time as people and programs read it, ``2024-08-08T23:54:15.342Z``."""
+    moment = datetime.fromtimestamp(ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+
+
+def _exchange(found: Found, trade: Trade | None) -> Stage:
+    if trade is None:
+        return Stage(EXCHANGE, None, "no raw archive has the trade")
+    return Stage(EXCHANGE, trade.time, "trade" if found.trade else "trade, from another site")
+
+
+def _here(name: str, at: int | None, record: Record | None, which: str = "") -> Stage:
+    if record is None:
+        return Stage(name, None, NOBODY)
+    producer = f"producer {record.producer}"
+    if at is None:
+        return Stage(name, None, f"{producer} has no record of it")
+    return Stage(name, at, f"{producer}, {which}" if which else producer)
+
+
+def _known(name: str, at: int | None, source: str) -> Stage | None:
+    return None if at is None else Stage(name, at, source)
+
+
+def _whole(fields: Mapping[str, Any], name: str) -> int | None:
+    """Cloud Logging hands whole numbers back as floats."""
+    value = fields.get(name)
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _queued(fields: Mapping[str, Any]) -> str:
+    count = _whole(fields, "messages") or 1
+    return "the queue's stamp" + (f", the last of {count} messages" if count > 1 else "")
+
+
+def _not_sent(journey: Journey | None, producer: str) -> str:
+    if journey is None:
+        return NOBODY
+    if journey.sent:
+        return f"{producer} has sent it to {', '.join(journey.sent)} only"
+    return f"{producer} has it in its spool, or sent it and has no record of that"
+
+
+def _no_line(found: Found) -> str:
+    refused = next((each for each in found.lines if each.message != "stored"), None)
+    if refused is not None:
+        return f"the function refused its message: {refused.fields.get('reason', 'no reason')}"
+    return found.log_note
+
+
+def _not_stored(found: Found) -> str:
+    if found.candle:
+        return f"in the candle {found.candle}, since when no log says"
+    return found.candle_note

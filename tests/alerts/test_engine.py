@@ -1,0 +1,266 @@
+"""What becomes of alerts, look by look."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.alerts.engine import GAP, GONE, TOLD_AGAIN, State, standing, step
+from mcloud.alerts.figures import Figures
+from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.notify.event import Event
+
+from .documents import NOW, document
+
+RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=60, recover=30)
+
+
+def rules(*each: Rule, unknown_for: float = 900) -> Rules:
+    return Rules(AlertSettings(unknown_for=unknown_for), each or (RULE,))
+
+
+def look(value: Any, at: float, site: str = "aws") -> Figures:
+    return Figures(document(at, **{site: {"depth": value}}))
+
+
+class Run:
+    """Looks, one after the other; the state goes through JSON in between, as across restarts."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.now, self.state = rules, NOW, State()
+        self.events: list[Event] = []
+
+    def see(self, value: Any, after: float = 10) -> list[tuple[str, str]]:
+        """What changed: key and state."""
+        self.now += after
+        return self.take(look(value, self.now))
+
+    def take(self, figures: Figures) -> list[tuple[str, str]]:
+        before = State.from_json(json.loads(json.dumps(self.state.to_json())))
+        assert before == self.state
+        self.state, events = step(self.rules, figures, before, self.now)
+        self.events += events
+        return [(event.key, event.state) for event in events]
+
+    @property
+    def is_firing(self) -> bool:
+        return [alert.key for alert in self.state.firing] == ["depth aws"]
+
+
+FIRES, IS_OVER = [("depth aws", "firing")], [("depth aws", "resolved")]
+
+
+def test_it_fires_after_a_while_and_is_over_after_another() -> None:
+    run = Run(rules())
+    assert [run.see(11) for _ in range(6)] == [[]] * 6  # 50 seconds since it was first seen
+    assert run.see(11) == FIRES
+    assert run.see(12) == []
+    assert [run.see(5) for _ in range(3)] == [[]] * 3
+    assert run.see(0) == IS_OVER
+    assert not run.is_firing
+    fired, over = run.events
+    assert (fired.title, fired.text) == ("depth aws: 11 is above 10 for 60 s", "Look at aws.")
+    assert (fired.severity, fired.at) == ("warning", NOW + 70)
+    assert fired.fields["figure"] == "sites.aws.depth"
+    assert (over.title, over.severity) == ("depth aws: over, it is 0", "warning")
+
+
+def test_without_a_while_it_fires_at_once() -> None:
+    run = Run(rules(replace(RULE, last=0, recover=0)))
+    assert run.see(11) == FIRES
+    assert run.see(7) == []  # between the limit and what ends it
+    assert run.see(5) == IS_OVER
+    assert run.see(7) == []
+    assert run.see(11) == FIRES
+
+
+def test_a_good_look_in_between_begins_it_anew() -> None:
+    run = Run(rules())
+    for _ in range(5):
+        assert [run.see(value) for value in (11, 11, 11, 11, 11, 9)] == [[]] * 6
+
+
+def test_what_is_unknown_moves_nothing() -> None:
+    run = Run(rules())
+    assert [run.see(11) for _ in range(6)] == [[]] * 6
+    assert [run.see(None) for _ in range(20)] == [[]] * 20
+    assert run.state.alerts["depth aws"].state == "unknown"
+    # 50 seconds of it are known; the look after the unknown ones adds none.
+    assert [run.see(11) for _ in range(2)] == [[], FIRES]
+    assert [run.see({"unknown": "away"}) for _ in range(20)] == [[]] * 20
+    assert run.is_firing
+    assert [run.see(0) for _ in range(4)] == [[], [], [], IS_OVER]
+
+
+def test_a_figure_that_is_too_old_is_unknown() -> None:
+    run = Run(rules(replace(RULE, last=0, stale=60)))
+    run.now += 10
+    old = Figures(document(run.now, aws={"depth": 11, "as_of": run.now - 61}))
+    assert run.take(old) == []
+    assert run.state.alerts["depth aws"].unknown == "it is 61 s old"
+    fresh = Figures(document(run.now, aws={"depth": 11, "as_of": run.now - 60}))
+    assert run.take(fresh) == FIRES
+
+
+def test_a_pause_between_two_looks_says_nothing_of_what_was_between() -> None:
+    run = Run(rules())
+    assert run.see(11) == []
+    assert run.see(11, after=GAP + 1) == []
+    assert run.see(11, after=GAP) == FIRES
+
+
+def test_a_clock_that_is_set_back_neither_fires_nor_resolves() -> None:
+    run = Run(rules())
+    assert run.see(11) == []
+    assert run.see(11, after=-5000) == []
+    assert run.see(11, after=59) == []
+    assert run.see(11, after=1) == FIRES
+    assert run.see(11, after=-5000) == []
+    assert run.is_firing
+
+
+def test_what_is_unknown_for_long_is_told_once_for_a_part() -> None:
+    run = Run(rules(RULE, replace(RULE, name="other"), unknown_for=30))
+    assert [run.see({"unknown": "away"}) for _ in range(3)] == [[]] * 3
+    assert run.see({"unknown": "away"}) == [("unknown sites.aws", "firing")]
+    assert run.see({"unknown": "away"}) == []
+    (event,) = run.events
+    assert event.title == "sites.aws: 2 figures cannot be judged for long"
+    assert event.text.splitlines() == [
+        "depth sites.aws.depth: away",
+        "other sites.aws.depth: away",
+    ]
+    assert run.see(1) == [("unknown sites.aws", "resolved")]
+
+
+def test_some_figures_may_be_unknown() -> None:
+    run = Run(rules(replace(RULE, unknown="ignore"), unknown_for=0))
+    assert [run.see(None) for _ in range(3)] == [[]] * 3
+
+
+def test_a_figure_that_some_have_is_missed_where_it_is_not() -> None:
+    run = Run(rules(unknown_for=0))
+    figures = Figures(document(run.now, aws={"depth": 1}, gcp={"other": 1}))
+    assert run.take(figures) == [("unknown sites.gcp", "firing")]
+    assert run.state.alerts["depth gcp"].unknown == "no such figure"
+
+
+def test_a_rule_without_any_figure_says_so() -> None:
+    run = Run(rules(unknown_for=0))
+    assert run.take(Figures(document(run.now, aws={"other": 1}))) == []
+    assert run.state.nothing == {"depth": "unknown: no such figure, sites.*.depth"}
+    assert run.take(Figures(document(run.now))) == []
+    assert run.state.nothing == {"depth": "nothing there to look at: sites.*.depth"}
+    assert run.see(1) == []
+    assert run.state.nothing == {}
+
+
+def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
+    run = Run(rules(replace(RULE, last=0), unknown_for=1e9))
+    assert run.see(11) == FIRES
+    gone = Figures(document(run.now, gcp={"depth": 0}))
+    assert run.take(gone) == []
+    assert run.is_firing
+    run.now += GONE - 1
+    assert run.take(gone) == []
+    run.now += 1
+    assert run.take(gone) == IS_OVER
+    assert run.events[-1].title == "depth aws: it is no longer reported"
+    run.now += TOLD_AGAIN
+    assert run.take(gone) == []
+    assert list(run.state.alerts) == ["depth gcp"]
+
+
+def test_what_was_fine_and_is_gone_is_forgotten() -> None:
+    run = Run(rules())
+    run.see(1)
+    assert run.take(Figures(document(run.now, gcp={"depth": 1}))) == []
+    assert list(run.state.alerts) == ["depth gcp"]
+
+
+def test_a_rule_that_is_gone_or_off_is_over() -> None:
+    for left in ((), (replace(RULE, enabled=False, last=0),)):
+        run = Run(rules(replace(RULE, last=0, severity="critical")))
+        assert run.see(11) == FIRES
+        run.rules = Rules(rules=left)
+        assert run.see(11) == IS_OVER
+        assert run.events[-1].severity == "critical"
+        assert run.see(11, after=TOLD_AGAIN) == []
+        assert run.state.alerts == {}
+
+
+def test_what_stands_is_told_again_and_what_is_over_for_a_while() -> None:
+    run = Run(rules(replace(RULE, last=0, recover=0)))
+    run.see(1)
+    assert standing(run.rules, run.state, run.now) == []
+    run.see(11)
+    run.see(12)
+    (event,) = standing(run.rules, run.state, run.now)
+    assert (event.state, event.at, event.fields["value"]) == ("firing", run.now - 10, "12")
+    run.see(1)
+    (event,) = standing(run.rules, run.state, run.now + TOLD_AGAIN - 1)
+    assert (event.state, event.at) == ("resolved", run.now)
+    assert standing(run.rules, run.state, run.now + TOLD_AGAIN) == []
+
+
+def test_a_state_of_something_else_is_none() -> None:
+    for other in ({}, {"alerts": 1}, {"alerts": {"k": {}}, "blind": {}}, {"alerts": {}}):
+        assert State.from_json(other) == State()
+
+
+LOOKS = st.lists(
+    st.tuples(
+        st.sampled_from([1.0, 10.0, 30.0, 60.0, GAP + 1, -100.0]),
+        st.sampled_from([None, 0.0, 5.0, 6.0, 10.0, 11.0, 1000.0]),
+    ),
+    max_size=60,
+)
+
+
+def _firing_after(looks: Sequence[tuple[float, float | None]], rule: Rule) -> list[bool]:
+    """Another way to say it: by the runs of looks that an end or a beginning needs."""
+    firing, held, last = False, 0.0, None
+    found = []
+    for number, (pause, value) in enumerate(looks):
+        if value is None:
+            last = None
+        else:
+            wanted = value <= 5 if firing else value > 10
+            if not wanted:
+                held, last = 0.0, None
+            else:
+                joined = last == number - 1 and 0 <= pause <= GAP
+                held, last = held + (pause if joined else 0.0), number
+                if held >= (rule.recover if firing else rule.last):
+                    firing, held, last = not firing, 0.0, None
+        found.append(firing)
+    return found
+
+
+@given(LOOKS, st.sampled_from([0.0, 30.0, 60.0]), st.sampled_from([0.0, 30.0]))
+def test_it_is_as_another_way_says(
+    looks: list[tuple[float, float | None]], last: float, recover: float
+) -> None:
+    rule = replace(RULE, last=last, recover=recover)
+    run = Run(rules(rule, unknown_for=1e9))
+    wanted = _firing_after(looks, rule)
+    assert [(run.see(value, pause), run.is_firing)[1] for pause, value in looks] == wanted
+    # What is told alternates, and begins with what fires.
+    said = [event.state for event in run.events]
+    assert said == (["firing", "resolved"] * len(said))[: len(said)]
+    assert (said[-1:] == ["firing"]) == run.is_firing
+
+
+@given(LOOKS)
+def test_one_site_says_nothing_of_another(looks: list[tuple[float, float | None]]) -> None:
+    alone, both = Run(rules(unknown_for=1e9)), Run(rules(unknown_for=1e9))
+    for number, (pause, value) in enumerate(looks):
+        alone.see(value, pause)
+        both.now += pause
+        other = 1000.0 if number % 3 else None
+        both.take(Figures(document(both.now, aws={"depth": value}, gcp={"depth": other})))
+    assert alone.state.alerts.get("depth aws") == both.state.alerts.get("depth aws")
+    assert alone.events == [event for event in both.events if event.key == "depth aws"]

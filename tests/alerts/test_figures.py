@@ -1,0 +1,241 @@
+"""Figures by their paths."""
+
+import pytest
+
+from mcloud.alerts.figures import FORGOTTEN, Figure, Figures
+
+from .documents import NOW, beat, document, lag, producer
+
+
+def values(figures: Figures, pattern: str) -> dict[str, float | str | None]:
+    """By path: a value, why it is unknown, or that there is none."""
+    return {
+        each.path: "none"
+        if each.figure is None
+        else each.figure.why
+        if each.figure.value is None
+        else each.figure.value
+        for each in figures.find(pattern)
+    }
+
+
+def one(figures: Figures, path: str) -> Figure:
+    (found,) = figures.find(path)
+    assert found.figure is not None
+    return found.figure
+
+
+def test_a_star_is_any_name() -> None:
+    figures = Figures(
+        document(aws={"queue": {"ready": 3}}, gcp={"queue": {"ready": 4}}) | {"epoch": 5}
+    )
+    assert values(figures, "sites.*.queue.ready") == {
+        "sites.aws.queue.ready": 3,
+        "sites.gcp.queue.ready": 4,
+    }
+    assert [each.names for each in figures.find("sites.*.queue.*")] == [
+        ("aws", "ready"),
+        ("gcp", "ready"),
+    ]
+    assert values(figures, "epoch") == {"epoch": 5}
+
+
+def test_a_figure_is_as_old_as_what_stands_beside_it() -> None:
+    queue = {"ready": 1, "as_of": NOW - 60, "oldest_age_s": 9, "oldest_age_as_of": NOW - 240}
+    beats = {"BTCUSDT": beat(NOW - 5)}
+    figures = Figures(
+        document(
+            aws={
+                "queue": queue,
+                "heartbeats": beats,
+                "up": True,
+                "holes": 3,
+                "asked": {"recent": {"at": NOW - 70, "problem": None}},
+            }
+        )
+    )
+    ages = {
+        path: NOW - one(figures, f"sites.aws.{path}").at
+        for path in ("queue.ready", "queue.oldest_age_s", "heartbeats.BTCUSDT.trades", "up")
+    }
+    assert list(ages.values()) == [60, 240, 5, 0]
+    assert NOW - one(figures, "sites.aws.holes").at == 70
+
+
+def test_what_is_unknown_is_not_what_leads_nowhere() -> None:
+    figures = Figures(
+        document(
+            aws={"queue": {"unknown": "no answer", "oldest_age_s": None}, "last_candle": None},
+            gcp={"queue": {"ready": None}, "name": "text", "close": "61000.50", "x": "NaN"},
+        )
+    )
+    assert values(figures, "sites.*.queue.ready") == {
+        "sites.aws.queue.ready": "no answer",
+        "sites.gcp.queue.ready": "not known",
+    }
+    assert values(figures, "sites.aws.queue.oldest_age_s") == {
+        "sites.aws.queue.oldest_age_s": "not known"
+    }
+    assert values(figures, "sites.aws.last_candle.close") == {
+        "sites.aws.last_candle.close": "not known"
+    }
+    assert values(figures, "sites.aws.quue.ready") == {"sites.aws.quue.ready": "none"}
+    assert values(figures, "sites.gcp.queue.ready.deeper") == {
+        "sites.gcp.queue.ready.deeper": "not known"
+    }
+    assert values(figures, "sites.gcp.close.deeper") == {"sites.gcp.close.deeper": "none"}
+    assert values(figures, "nothing") == {"nothing": "none"}
+    assert values(figures, "sites.aws.queue") == {"sites.aws.queue": "no answer"}
+    assert values(figures, "sites.gcp.queue") == {"sites.gcp.queue": "none"}
+    assert one(figures, "sites.gcp.close").value == 61000.5
+    assert one(figures, "sites.gcp.name").why == "not a number: 'text'"
+    assert one(figures, "sites.gcp.x").value is None
+
+
+def test_there_may_be_nothing_that_a_pattern_is_about() -> None:
+    figures = Figures(document() | {"producers": []})
+    assert figures.find("producers.*.waiting") == []
+    assert values(figures, "sites.*.queue.ready") == {}
+    unknown = Figures(document(aws={"heartbeats": {"unknown": "away"}}))
+    assert values(unknown, "sites.*.heartbeats.*.trades") == {
+        "sites.aws.heartbeats.*.trades": "away"
+    }
+
+
+def test_parts_of_a_list_go_by_their_names() -> None:
+    lags = [lag("gcp", 1), lag("gcp", 2, part="1/2"), lag("gcp", 3), {"v": 4}]
+    figures = Figures(document(aws={"replication": [*lags[:3], lag("x", None)], "list": lags[3:]}))
+    assert values(figures, "sites.*.replication.*.candles_s") == {
+        "sites.aws.replication.gcp.candles_s": 1,
+        "sites.aws.replication.gcp+1/2.candles_s": 2,
+        "sites.aws.replication.2.candles_s": 3,
+        "sites.aws.replication.x.candles_s": "not known",
+    }
+    assert values(figures, "sites.aws.list.*.v") == {"sites.aws.list.0.v": 4}
+
+
+def test_a_lag_of_long_ago_is_nobodys() -> None:
+    figures = Figures(document(aws={"replication": [lag("gcp", 1, NOW - FORGOTTEN)]}))
+    assert figures.find("sites.*.replication.*.candles_s") == []
+
+
+def test_what_is_down_says_why() -> None:
+    services = {"queue": {"up": False, "reason": "no answer within 8 s", "latency_s": None}}
+    figures = Figures(document(aws={"services": services}))
+    assert one(figures, "sites.aws.services.queue.up") == Figure(0, NOW, "no answer within 8 s")
+
+
+def test_a_symbol_is_silent_where_no_site_has_a_trade_of_it() -> None:
+    figures = Figures(
+        document(
+            aws={"heartbeats": {"BTC": beat(NOW - 500), "OLD": beat(NOW - FORGOTTEN)}},
+            gcp={"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW - 900)}},
+        )
+    )
+    assert values(figures, "symbols.*.silent_s") == {
+        "symbols.BTC.silent_s": 20,
+        "symbols.ETH.silent_s": 900,
+    }
+
+
+def test_a_site_that_cannot_be_asked_may_have_had_a_trade() -> None:
+    away = {"heartbeats": {"unknown": "away"}}
+    figures = Figures(
+        document(
+            aws={"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW - 900)}},
+            gcp=away,
+        )
+    )
+    assert values(figures, "symbols.*.silent_s") == {
+        "symbols.BTC.silent_s": 20,
+        "symbols.ETH.silent_s": "heartbeats of gcp: away",
+    }
+    assert values(Figures(document(gcp=away)), "symbols.*.silent_s") == {
+        "symbols.*.silent_s": "heartbeats of gcp: away"
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "errors", "rate"),
+    [(10, 1, 0.1), (0, 0, 0), (0, 2, 1), (1, 2, 1), (None, None, None), (3, None, None)],
+)
+def test_error_rate(count: int | None, errors: int | None, rate: float | None) -> None:
+    function = {"count": count, "errors": errors, "as_of": NOW - 30}
+    figure = one(Figures(document(aws={"function": function})), "sites.aws.function.error_rate")
+    assert (figure.value, figure.at) == (rate, NOW - 30)
+
+
+def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
+    figures = Figures(
+        document()
+        | {"producers": [producer("a"), producer("b", running=False, at=1.0, spool_full=True)]}
+    )
+    assert values(figures, "producers.*.waiting") == {
+        "producers.a.waiting": 12,
+        "producers.b.waiting": 0,
+    }
+    assert values(figures, "producers.*.left_behind") == {
+        "producers.a.left_behind": 0,
+        "producers.b.left_behind": 12,
+    }
+    assert values(figures, "producers.*.missing") == {
+        "producers.a.missing": 10,
+        "producers.b.missing": 10,
+    }
+    assert values(figures, "producers.b.spool_full") == {"producers.b.spool_full": 0}
+    assert one(figures, "producers.b.left_behind").at == NOW
+    never = Figures(document() | {"producers": [{"name": "c", "running": True}]})
+    assert values(never, "producers.*.waiting") == {"producers.c.waiting": 0}
+
+
+def test_anomalies_of_a_symbol() -> None:
+    site = {"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW)}}
+    figures = Figures(document(aws=site) | {"anomalies": {"BTC": ["newest", "older"]}})
+    assert values(figures, "symbols.*.anomalies") == {
+        "symbols.BTC.anomalies": 2,
+        "symbols.ETH.anomalies": 0,
+    }
+    assert one(figures, "symbols.BTC.anomalies").why == "newest"
+    away = Figures(document(aws=site) | {"anomalies": {"unknown": "away"}})
+    assert values(away, "symbols.*.anomalies") == {
+        "symbols.BTC.anomalies": "away",
+        "symbols.ETH.anomalies": "away",
+    }
+
+
+def test_budgets() -> None:
+    cost = {
+        "month_to_date_usd": 8.0,
+        "expected_usd": 24.0,
+        "by_site": {"aws": 5.0},
+        "as_of": NOW - 99,
+        "source": "an estimate",
+    }
+    figures = Figures(document() | {"cost": cost}, {"aws": 10, "gcp": 10, "total": 16})
+    assert values(figures, "budgets.*.used") == {
+        "budgets.aws.used": 0.5,
+        "budgets.gcp.used": "an estimate",
+        "budgets.total.used": 0.5,
+    }
+    assert values(figures, "budgets.total.expected") == {"budgets.total.expected": 1.5}
+    assert one(figures, "budgets.total.used").at == NOW - 99
+    for unknown in (
+        {"unknown": "away"},
+        {"month_to_date_usd": None, "expected_usd": None, "as_of": NOW, "source": "away"},
+    ):
+        figures = Figures(document() | {"cost": unknown}, {"total": 1})
+        assert values(figures, "budgets.*.used") == {"budgets.total.used": "away"}
+    assert Figures(document() | {"cost": cost}).find("budgets.*.used") == []
+    assert Figures(document() | {"cost": None}).find("budgets.*.used") == []
+
+
+def test_every_name_is_found_again() -> None:
+    figures = Figures(
+        document(aws={"queue": {"ready": 1, "as_of": NOW}, "replication": [lag("gcp", 1)]})
+        | {"producers": [producer()], "epoch": None}
+    )
+    names = figures.names()
+    assert len(names) > 10
+    for name in names:
+        (found,) = figures.find(name)
+        assert (found.path, found.figure is None) == (name, False)

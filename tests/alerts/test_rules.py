@@ -1,0 +1,141 @@
+"""``[alerts]`` of mcloud.toml."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcloud.alerts.rules import AlertSettings, Rule, Rules, advice, rules
+from mcloud.config import load
+from mcloud.errors import ConfigError
+
+
+def read(folder: Path, text: str) -> Rules:
+    (folder / "mcloud.toml").write_text(text)
+    return rules(load(None, folder, {}))
+
+
+def by_name(found: Rules) -> dict[str, Rule]:
+    return {rule.name: rule for rule in found.rules}
+
+
+def test_without_a_file_there_are_those_that_are_built_in(tmp_path: Path) -> None:
+    found = rules(load(None, tmp_path, {}))
+    assert found == Rules()
+    assert len(found.rules) == len(by_name(found)) >= 15
+    for rule in found.rules:
+        assert (rule.above is None) != (rule.below is None)
+        assert rule.clear is None or not rule.is_wrong(rule.clear)
+        assert advice(rule, ("a",) * rule.figure.count("*"))
+        assert rule.says.format(value="1", percent="1%", limit="x")
+
+
+def test_one_that_is_built_in_is_changed(tmp_path: Path) -> None:
+    text = """[channels.oncall]
+type = "pubsub"
+topic = "projects/my-project/topics/alerts"
+
+[alerts]
+interval = 5
+unknown_for = 60
+
+[alerts.dead-letters]
+above = 10
+for = 30
+severity = "critical"
+channels = ["oncall"]
+
+[alerts.silence]
+enabled = false
+"""
+    found = read(tmp_path, text)
+    assert found.settings == AlertSettings(5.0, 60.0)
+    before, after = by_name(Rules()), by_name(found)
+    assert list(after) == list(before)
+    assert after.pop("dead-letters") == replace(
+        before.pop("dead-letters"),
+        above=10,
+        last=30,
+        severity="critical",
+        channels=("oncall",),
+        origin="mcloud.toml:9",
+    )
+    assert after.pop("silence") == replace(
+        before.pop("silence"), enabled=False, origin="mcloud.toml:15"
+    )
+    assert after == before
+
+
+def test_a_new_limit_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    rule = by_name(read(tmp_path, "[alerts.function-errors]\nabove = 0.001\n"))["function-errors"]
+    assert (rule.above, rule.below, rule.clear) == (0.001, None, None)
+    rule = by_name(read(tmp_path, "[alerts.spool-waiting]\nbelow = 5\n"))["spool-waiting"]
+    assert (rule.above, rule.below) == (None, 5)
+
+
+def test_a_rule_of_ones_own(tmp_path: Path) -> None:
+    text = """[alerts.deep-queue]
+figure = "sites.*.queue.ready"
+above = 5000
+clear = 1000
+for = 120.5
+recover = 10
+stale = 60
+unknown = "ignore"
+text = "The function of {0} does not keep up."
+"""
+    assert read(tmp_path, text).rules[-1] == Rule(
+        "deep-queue",
+        "sites.*.queue.ready",
+        "The function of {0} does not keep up.",
+        above=5000,
+        clear=1000,
+        last=120.5,
+        recover=10,
+        stale=60,
+        unknown="ignore",
+        origin="mcloud.toml:1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[alerts]\ninterval = 0", 2, "alerts.interval must be 1 or more"),
+        ("[alerts]\nintervall = 1", 2, "did you mean 'interval'"),
+        ("[alerts.interval]\nabove = 1", 1, "is a number of seconds, not a rule"),
+        ("[alerts.x]\nabove = 1", 1, r"\[alerts.x\] is a new rule and needs its figure"),
+        ("[alerts.dead-leters]\nabove = 1", 1, "did you mean 'dead-letters'"),
+        ('[alerts.x]\nfigure = "a.b"', 1, "needs a limit: above or below"),
+        ('[alerts.x]\nfigure = "a..b"\nabove = 1', 2, "is no path"),
+        ("[alerts.holes]\nabove = 1\nbelow = 1", 2, "nothing lies between"),
+        ("[alerts.holes]\nabove = 3\nbelow = 1\nclear = 2", 4, "not with both"),
+        ("[alerts.holes]\nabove = 3\nclear = 4", 3, "on the good side of the limit, not 4"),
+        ("[alerts.holes]\nfor = -1", 2, "alerts.holes.for must be 0 or more"),
+        ('[alerts.holes]\nfor = "1m"', 2, "alerts.holes.for must be a number"),
+        ("[alerts.holes]\nlast = 1", 2, "unknown key 'last'"),
+        ('[alerts.holes]\nseverity = "bad"', 2, "one of info, warning, critical"),
+        ('[alerts.holes]\nchannels = ["x"]', 2, "no channel 'x'"),
+        ('[alerts.holes]\ntext = "{1}"', 2, r"only \{0\} and so on"),
+        ('[alerts.holes]\ntext = "{site}"', 2, r"only \{0\} and so on"),
+        ('[alerts.holes]\ntext = "{"', 2, r"only \{0\} and so on"),
+        ('[alerts."a b"]\nabove = 1', 1, "not a name"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"mcloud.toml:{line}: .*{words}"):
+        read(tmp_path, text)
+
+
+def test_limits() -> None:
+    rule = Rule("x", "a", "", above=10, clear=5)
+    assert [rule.is_wrong(value) for value in (4, 5, 7, 10, 11)] == [False] * 4 + [True]
+    assert [rule.is_over(value) for value in (4, 5, 7, 10, 11)] == [True] * 2 + [False] * 3
+    rule = Rule("x", "a", "", below=5, clear=10)
+    assert [rule.is_wrong(value) for value in (4, 5, 7, 10)] == [True] + [False] * 3
+    assert [rule.is_over(value) for value in (4, 5, 7, 10)] == [False] * 3 + [True]
+    rule = Rule("x", "a", "", above=10, below=5, last=60)
+    assert [rule.is_wrong(value) for value in (4, 5, 10, 11)] == [True, False, False, True]
+    assert rule.limit == "above 10 or below 5 for 60 s"

@@ -1,0 +1,157 @@
+"""Looks and what they tell, over and over."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from mcloud.alerts.engine import State
+from mcloud.alerts.figures import Figures
+from mcloud.alerts.report import report
+from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.alerts.watch import watch
+from mcloud.errors import Refused, Unavailable
+from mcloud.notify.event import Event
+from mcloud.notify.notifier import SULK, Notifier
+from tests.notify.events import Sink
+from tests.patience import eventually
+
+from .documents import NOW, document
+
+RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10)
+RULES = Rules(AlertSettings(interval=10), (RULE,))
+
+
+class Watched:
+    """A watcher over some values, one a look; its clock runs by the interval."""
+
+    def __init__(self, *values: Any, rules: Rules = RULES, before: State | None = None) -> None:
+        self.now, self.told, self.kept = NOW, list[Event](), list[dict[str, Any]]()
+        self._values: Iterator[Any] = iter(values)
+        self._left = len(values)
+        self._rules, self._before = rules, before or State()
+
+    def run(self, notifier: Notifier) -> State:
+        return watch(
+            self._rules,
+            self._look,
+            notifier,
+            self._before,
+            stop=self,  # type: ignore[arg-type]
+            tell=self.told.append,
+            keep=self.kept.append,
+            about={"name": "x"},
+            clock=lambda: self.now,
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """In place of an event: the next look is due, or it was the last."""
+        self.now += seconds
+        return self._left == 0
+
+    def _look(self) -> Figures:
+        self._left -= 1
+        value = next(self._values)
+        if isinstance(value, Exception):
+            raise value
+        return Figures(document(self.now, aws={"depth": value}))
+
+
+def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
+    sink = Sink()
+    watched = Watched(1, 11, 12, 12, 0, 0)
+    watched.run(Notifier(sink.channel(), clock=lambda: watched.now))
+    assert [(e.state, e.at) for e in sink.taken] == [("firing", NOW + 10), ("resolved", NOW + 40)]
+    assert [event.state for event in watched.told] == ["firing", "resolved"]
+    firing = next(each for each in watched.kept if each["looked"] == NOW + 20)
+    assert firing["firing"] == [
+        {
+            "key": "depth aws",
+            "rule": "depth",
+            "figure": "sites.aws.depth",
+            "severity": "warning",
+            "since": NOW + 10,
+            "value": 12.0,
+            "text": "depth aws: 12",
+        }
+    ]
+    assert (firing["name"], firing["at"]) == ("x", NOW + 20)
+    # It speaks more often than it looks.
+    assert [each["at"] for each in watched.kept[:4]] == [NOW, NOW + 5, NOW + 10, NOW + 15]
+    assert watched.kept[-1]["firing"] == []
+
+
+def test_one_that_starts_again_goes_on() -> None:
+    sink = Sink()
+    first = Watched(11, 11)
+    state = first.run(Notifier(sink.channel()))
+    second = Watched(11, 0, before=State.from_json(first.kept[-1]["state"]))
+    assert State.from_json(first.kept[-1]["state"]) == state
+    second.run(Notifier(sink.channel()))
+    assert [event.state for event in second.told] == ["resolved"]
+
+
+def test_a_channel_that_was_away_hears_of_it_later() -> None:
+    """The first attempts fail for good; the next ones, after a while, get through."""
+    answers = iter([Refused("HTTP 404"), None, None])
+
+    def answer(event: Event) -> str:
+        if error := next(answers):
+            raise error
+        return "ok"
+
+    sink = Sink(answer)
+    slow = replace(RULES, settings=AlertSettings(interval=SULK))
+
+    class Patient(Watched):
+        def wait(self, seconds: float) -> bool:
+            # The channel has had its say before the next look.
+            eventually(lambda: sink.taken or notifier.failures())
+            return super().wait(seconds)
+
+    watched = Patient(11, 11, 11, rules=slow)
+    notifier = Notifier(sink.channel(), clock=lambda: watched.now)
+    watched.run(notifier)
+    assert len(sink.taken) == 1
+    assert notifier.failures() == ["desk: depth aws: 11 is above 10: HTTP 404"]
+    assert watched.kept[-1]["failures"] == notifier.failures()
+
+
+def test_a_rule_may_have_channels_of_its_own() -> None:
+    desk, oncall = Sink(), Sink()
+    rules = replace(RULES, rules=(replace(RULE, channels=("oncall",)),))
+    Watched(11, rules=rules).run(Notifier({**desk.channel("desk"), **oncall.channel("oncall")}))
+    assert (len(desk.taken), len(oncall.taken)) == (0, 1)
+
+
+def test_a_look_that_fails_ends_nothing() -> None:
+    watched = Watched(11, Unavailable("away"), 11)
+    state = watched.run(Notifier({}))
+    assert [event.state for event in watched.told] == ["firing"]
+    assert [alert.key for alert in state.firing] == ["depth aws"]
+
+
+def test_a_report_of_one_look_waits_for_nothing() -> None:
+    rules = replace(
+        RULES,
+        rules=(
+            replace(RULE, last=60),
+            replace(RULE, name="other", figure="nothing"),
+            replace(RULE, name="off", enabled=False),
+        ),
+    )
+    figures = Figures(document(NOW, aws={"depth": 11, "as_of": NOW - 5}, gcp={"depth": None}))
+    said = report(rules, figures, None, NOW)
+    assert said["firing"] == 1
+    depth, other, off = said["rules"]
+    assert depth["limit"] == "above 10 for 60 s"
+    assert [(each["path"], each["state"], each["value"]) for each in depth["figures"]] == [
+        ("sites.aws.depth", "firing", 11),
+        ("sites.gcp.depth", "unknown", None),
+    ]
+    assert [each["age_s"] for each in depth["figures"]] == [5, None]
+    assert depth["figures"][1]["unknown"] == "not known"
+    assert (other["why"], other["figures"]) == ("unknown: no such figure, nothing", [])
+    assert (off["enabled"], off["figures"]) == (False, [])
+    watched = report(rules, figures, State(), NOW)
+    assert watched["firing"] == 0
+    assert watched["rules"][0]["figures"][0]["state"] == "pending"

@@ -1,0 +1,165 @@
+"""What the metrics services tell, held by every site kind."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.clouds.aws import metrics
+from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.aws.metrics import METRICS, CloudWatchMetrics
+from mcloud.clouds.ports import Figure, Figures, Site
+from mcloud.market.envelope import Message
+
+WINDOW = 900.0
+NOW = 1_723_161_300.0  # a whole minute
+
+
+def test_what_is_not_there_is_unknown_and_never_zero(site: Site) -> None:
+    to = replace(site.resources, function="there-is-none-such")  # type: ignore[attr-defined]
+    seen = open_site(site.name, to).metrics.figures(WINDOW)
+    for figure in (seen.calls, seen.errors, seen.throttles, seen.p95):
+        assert figure.value is None
+    assert seen.window >= WINDOW
+    # Either the queue tells its own depth, or the metrics do.
+    assert (seen.queue is None) == (seen.dead_letters is None) == site.queue.is_live
+
+
+def test_a_backlog_and_its_age_come_from_where_the_cloud_has_them(
+    site: Site, request: pytest.FixtureRequest
+) -> None:
+    assert site.queue.send([Message(str(number)) for number in range(3)]) == []
+    seen = site.metrics.figures(WINDOW)
+    if site.queue.is_live:
+        assert site.queue.depth().ready == 3
+        assert seen.queue is None
+        return
+    assert seen.queue is not None
+    assert seen.dead_letters is not None
+    if request.node.callspec.params["site"] == "gcp-official":  # it has no metrics
+        assert seen.queue.ready is seen.dead_letters.ready is seen.oldest_age.value is None
+        return
+    assert (seen.queue.ready, seen.dead_letters.ready) == (3, 0)
+    assert seen.oldest_age.value is not None
+    assert 0 <= seen.oldest_age.value < 600
+    assert seen.oldest_age.as_of <= time.time()
+
+
+@pytest.mark.parametrize("site", ["aws"], indirect=True)
+def test_cloudwatch_figures_are_those_that_were_put_there(site: Site) -> None:
+    to = site.resources  # type: ignore[attr-defined]
+    to = replace(to, function=to.candles_table.replace("candles", "processor"))
+    cloudwatch = make_client("cloudwatch", to.region, to.endpoint_url)
+    # The minute before the last, so that none of it is still to come.
+    minute = time.time() // 60 * 60 - 120
+
+    def put(namespace: str, dimension: str, of: str, name: str, *values: float) -> None:
+        cloudwatch.put_metric_data(
+            Namespace=namespace,
+            MetricData=[
+                {
+                    "MetricName": name,
+                    "Dimensions": [{"Name": dimension, "Value": of}],
+                    "Timestamp": datetime.fromtimestamp(minute + 60 * (n % 2), UTC),
+                    "Value": value,
+                }
+                for n, value in enumerate(values)
+            ],
+        )
+
+    queue = to.queue_url.rpartition("/")[2]
+    put("AWS/SQS", "QueueName", queue, "ApproximateAgeOfOldestMessage", 80, 7)
+    put("AWS/Lambda", "FunctionName", to.function, "Invocations", 5, 3, 2)
+    put("AWS/Lambda", "FunctionName", to.function, "Errors", 0, 1)
+    put("AWS/Lambda", "FunctionName", to.function, "Throttles", 0, 4)
+    put("AWS/Lambda", "FunctionName", to.function, "Duration", 9000, *[120] * 5)
+    put("AWS/DynamoDB", "TableName", to.candles_table, "ConsumedWriteCapacityUnits", 11, 22.5)
+    seen = open_site("aws", to).metrics.figures(WINDOW)
+    assert seen.oldest_age == Figure(7.0, minute + 120)
+    assert [each.value for each in (seen.calls, seen.errors, seen.throttles)] == [10, 1, 4]
+    assert seen.p95.value == pytest.approx(0.12)
+    assert seen.writes.value == 33.5
+    assert seen.write_throttles.value == 0  # written to, and no throttle reported
+    assert seen.calls.as_of <= time.time()
+
+
+class FakeCloudWatch:
+    """Answers with these points a metric, in pages of one; counts what was asked."""
+
+    def __init__(self, points: dict[str, dict[float, float]]) -> None:
+        self._points = points
+        self.asked: list[dict[str, Any]] = []
+
+    def get_paginator(self, name: str) -> "FakeCloudWatch":
+        assert name == "get_metric_data"
+        return self
+
+    def paginate(self, **request: Any) -> list[dict[str, Any]]:
+        self.asked.append(request)
+        return [
+            {
+                "MetricDataResults": [
+                    {
+                        "Id": id_,
+                        "Timestamps": [datetime.fromtimestamp(stamp, UTC)],
+                        "Values": [value],
+                    }
+                ]
+            }
+            for id_, points in self._points.items()
+            for stamp, value in points.items()
+        ]
+
+
+def cloudwatch(
+    monkeypatch: pytest.MonkeyPatch, points: dict[str, dict[float, float]]
+) -> tuple[Figures, FakeCloudWatch]:
+    monkeypatch.setattr(metrics.time, "time", lambda: NOW + 30)
+    fake = FakeCloudWatch(points)
+    client = CloudWatchMetrics(fake, "f", "https://sqs/1/q", "t")
+    return client.figures(WINDOW), fake
+
+
+def test_all_of_it_is_one_request_of_so_many_billed_metrics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, fake = cloudwatch(monkeypatch, {})
+    (request,) = fake.asked
+    assert len(request["MetricDataQueries"]) == METRICS
+    names = chain(
+        each["MetricStat"]["Metric"]["Dimensions"] for each in request["MetricDataQueries"]
+    )
+    assert {each["Value"] for (each,) in names} == {"f", "q", "t"}
+    assert request["StartTime"].timestamp() % 60 == 0
+    assert request["StartTime"].timestamp() <= NOW + 30 - WINDOW
+
+
+def test_a_count_is_good_until_what_must_have_been_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One call ten minutes ago: since then there was none, but for what is still on its way.
+    seen, _ = cloudwatch(monkeypatch, {"calls": {NOW - 600: 1.0}, "errors": {NOW - 600: 0.0}})
+    assert seen.calls == Figure(1.0, NOW + 30 - 120)
+    assert seen.errors == Figure(0.0, NOW + 30 - 120)
+    seen, _ = cloudwatch(monkeypatch, {"calls": {NOW - 60: 1.0, NOW: 2.0}})
+    assert seen.calls == Figure(3.0, NOW + 30)
+
+
+def test_a_level_is_that_of_its_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, _ = cloudwatch(monkeypatch, {"oldest_age": {NOW - 120: 5.0, NOW - 180: 90.0}})
+    assert seen.oldest_age == Figure(5.0, NOW - 60)
+
+
+def test_throttles_are_none_only_in_a_table_that_is_written_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen, _ = cloudwatch(monkeypatch, {})
+    assert seen.write_throttles.value is None
+    seen, _ = cloudwatch(monkeypatch, {"writes": {NOW - 60: 3.0}})
+    assert seen.write_throttles.value == 0
+    seen, _ = cloudwatch(monkeypatch, {"write_throttles": {NOW - 60: 2.0}})
+    assert seen.write_throttles.value == 2

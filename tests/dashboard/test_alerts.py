@@ -1,0 +1,127 @@
+"""Alerts as they are drawn."""
+
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from mcloud.dashboard.alerts import answers, report, watchers
+
+
+def text(renderable: RenderableType) -> list[list[str]]:
+    console = Console(width=200, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return [
+        [cell.strip() for cell in line.split("  ") if cell.strip()]
+        for line in capture.get().splitlines()
+    ]
+
+
+def figure(**said: Any) -> dict[str, Any]:
+    return {
+        "names": ["aws"],
+        "state": "ok",
+        "value": 1.0,
+        "age_s": 61.0,
+        "why": "",
+        "unknown": "",
+        **said,
+    }
+
+
+def rule(name: str, *figures: dict[str, Any], **said: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "enabled": True,
+        "figures": list(figures),
+        "limit": "above 0",
+        "origin": "built in",
+        "why": "",
+        **said,
+    }
+
+
+def test_every_rule_says_what_it_knows() -> None:
+    drawn = report(
+        {
+            "rules": [
+                rule(
+                    "a",
+                    figure(),
+                    figure(state="firing", value=2.5, why="no answer"),
+                    figure(state="firing", unknown="away"),
+                    figure(state="unknown", value=None, age_s=None, unknown="[away]"),
+                    origin="mcloud.toml:7",
+                ),
+                rule("b", why="unknown: no such figure, x"),
+                rule("c", enabled=False),
+                rule("d", why="nothing there to look at: y"),
+            ]
+        }
+    )
+    head, *rows = text(drawn)
+    assert head == ["rule", "of", "state", "value", "limit"]
+    assert rows == [
+        ["a", "aws", "ok", "1 (1 min 01 s ago)", "above 0"],
+        ["a", "aws", "firing", "2.5 (1 min 01 s ago)", "above 0"],
+        ["a", "aws", "firing", "1 (1 min 01 s ago)", "above 0"],
+        ["a", "aws", "unknown", "above 0"],
+        ["b", "unknown", "above 0"],
+        ["c", "off", "above 0"],
+        ["d", "none", "above 0"],
+        [],
+        ["a: set in mcloud.toml:7"],
+        ["a aws: no answer"],
+        ["a aws: unknown, away"],
+        ["a aws: unknown, [away]"],
+        ["b: unknown: no such figure, x"],
+    ]
+
+
+def test_much_that_is_in_order_is_one_line_of_its_worst() -> None:
+    fine = [figure(value=value, age_s=value) for value in (3.0, 1.0, 2.0, 1.5)]
+    bad = figure(state="firing", names=["gcp"])
+    drawn = report(
+        {"rules": [rule("a", *fine, limit="below 1"), rule("b", bad, *fine), rule("c", *fine[1:])]}
+    )
+    _, *rows = text(drawn)
+    assert rows == [
+        ["a", "all 4", "ok", "1", "below 1"],
+        ["b", "gcp", "firing", "1 (1 min 01 s ago)", "above 0"],
+        ["b", "other 4", "ok", "3", "above 0"],
+        *(["c", "aws", "ok", f"{value:g}", "above 0"] for value in (1.0, 2.0, 1.5)),
+    ]
+
+
+def test_watchers() -> None:
+    state = {
+        "pid": 7,
+        "at": 1000.0,
+        "interval": 30.0,
+        "firing": [{"key": "dead-letters aws"}, {"key": "silence BTCUSDT"}],
+        "unknown": 2,
+        "channels": ["desk"],
+        "failures": ["desk: x: HTTP 404"],
+    }
+    quiet = {**state, "firing": [], "unknown": 0, "channels": [], "failures": []}
+    _, *rows = text(
+        watchers([("a", True, state), ("b", False, quiet), ("c", True, {})], now=1010.0)
+    )
+    assert rows == [
+        ["a", "running", "7", "30 s", "dead-letters aws, silence BTCUSDT", "2", "desk"],
+        ["b", "ended 10.0 s ago", "30 s", "nothing", "0", "none"],
+        ["c", "starting"],
+        ["a: not sent: desk: x: HTTP 404"],
+    ]
+
+
+def test_answers() -> None:
+    said = [
+        {"name": "desk", "type": "webhook", "ok": True, "seconds": 0.1234, "answer": "HTTP 200"},
+        {"name": "mail", "type": "sns", "ok": False, "seconds": None, "answer": "no [topic]"},
+    ]
+    _, *rows = text(answers(said))
+    assert rows == [
+        ["desk", "webhook", "ok", "0.12", "HTTP 200"],
+        ["mail", "sns", "failed", "no [topic]"],
+    ]

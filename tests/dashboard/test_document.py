@@ -1,0 +1,118 @@
+"""The document that programs and alert rules read: its paths stay."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+from mcloud.clouds.ports import SERVICES, Depth, Figure, Lag
+from mcloud.dashboard.document import document
+from mcloud.dashboard.machine import Machine, Running
+from mcloud.dashboard.snapshot import CostFigure, collect
+from mcloud.errors import Unavailable
+
+from .sites import AT, FIGURES, FakeSite
+from .test_snapshot import METHODS
+
+NOTHING = Figure(None, AT)
+
+
+def test_it_is_json_and_has_these_paths() -> None:
+    lag = Lag("gcp", "aws", "all", 1.5, 3, None, 2, AT)
+    cost = CostFigure(Decimal("1.25"), Decimal("0.002"), AT, "metered")
+    running = Running("default", True, {"pid": 1})
+    told = document(
+        collect(
+            {"aws": FakeSite(lags=[lag], kept={"guard": {"phase": "watching"}})},
+            lambda: Machine((running,), (), (running,), ()),
+            lambda site: cost,
+        )
+    )
+    assert json.loads(json.dumps(told)) == told
+    assert set(told) == {
+        *("at", "up", "wrong", "primary", "epoch", "control", "sites", "producers"),
+        *("replicators", "guards", "alerts", "upkeep_usd_a_month"),
+    }
+    assert (told["primary"], told["epoch"]) == ("aws", 3)
+    assert told["producers"] == told["guards"] == [{"name": "default", "running": True, "pid": 1}]
+    site = told["sites"]["aws"]
+    assert (site["cloud"], site["up"], site["holes"]) == ("aws", True, 0)
+    assert site["last_candle"] == {
+        "symbol": "BTCUSDT",
+        "timestamp": "2024-08-08T23:54:00Z",
+        "close": "61837.5",
+        "trade_count": 1,
+        "last_id": 7,
+    }
+    assert site["candles"]["BTCUSDT"] == {"last": site["last_candle"], "missing": 0, "holes": []}
+    assert site["heartbeats"]["ETHUSDT"] == {
+        "symbol": "ETHUSDT",
+        "last_trade_time": 1_723_161_200_000,
+        "trades": 6106,
+        "messages": 13,
+        "at": AT,
+    }
+    assert site["queue"] == {
+        "ready": 12,
+        "in_flight": 3,
+        "as_of": AT,
+        "oldest_age_s": 7.0,
+        "oldest_age_as_of": AT,
+    }
+    assert site["dead_letters"] == {"ready": 0, "in_flight": 0, "as_of": AT}
+    assert site["function"] == {
+        "count": 240,
+        "errors": 0,
+        "throttles": 0,
+        "p95_s": 0.12,
+        "window": 900.0,
+        "as_of": AT,
+        "p95_as_of": AT,
+    }
+    assert site["store"]["writes"] == 1234.0
+    assert site["replication"][0]["candles_s"] == 1.5
+    assert site["guard"] == {"guard": {"phase": "watching"}}
+    assert site["cost"]["month_to_date_usd"] == 1.25
+    assert site["services"]["queue"]["up"] is True
+    assert site["services"]["queue"]["latency_s"] is not None
+
+
+def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
+    error = Unavailable("it is down")
+    told = document(collect({"aws": FakeSite("aws", **dict.fromkeys(METHODS, error))}))
+    assert (told["up"], told["primary"], told["epoch"]) == (False, None, None)
+    site = told["sites"]["aws"]
+    unknown = {"unknown": "it is down"}
+    for figure in (
+        *("dead_letters", "function", "store", "heartbeats", "replication", "last_candle"),
+        *("candles", "control", "guard"),
+    ):
+        assert site[figure] == unknown
+    assert site["queue"] == {**unknown, "oldest_age_s": None, "oldest_age_as_of": None}
+    assert site["holes"] is None
+    assert site["services"] == {
+        service: {"up": False, "reason": "it is down", "latency_s": None} for service in SERVICES
+    }
+    assert site["asked"]["depth"] == {"at": None, "problem": "it is down"}
+
+
+def test_figures_that_the_metrics_do_not_have_are_null() -> None:
+    nothing = replace(
+        FIGURES, oldest_age=NOTHING, calls=NOTHING, errors=NOTHING, throttles=NOTHING, p95=NOTHING
+    )
+    fake = FakeSite(depth=Depth(None, None, AT), figures=nothing)
+    site = document(collect({"aws": fake}))["sites"]["aws"]
+    assert site["queue"]["ready"] is site["queue"]["oldest_age_s"] is None
+    assert [site["function"][key] for key in ("count", "errors", "throttles", "p95_s")] == [
+        None
+    ] * 4
+
+
+def test_a_site_without_trades_has_a_null_last_candle() -> None:
+    site = document(collect({"aws": FakeSite(heartbeats=[])}))["sites"]["aws"]
+    assert site["last_candle"] is None
+    assert site["candles"] == {}
+
+
+def test_without_sites_there_is_nothing_to_tell() -> None:
+    told = document(collect({}))
+    assert (told["sites"], told["up"], told["wrong"]) == ({}, True, [])

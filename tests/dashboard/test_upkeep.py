@@ -1,0 +1,99 @@
+"""What looking costs, counted by hand and by the calls that are made."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from mcloud.clouds.aws.metrics import METRICS
+from mcloud.clouds.ports import SERVICES
+from mcloud.cost.prices import PRICES
+from mcloud.dashboard import upkeep
+from mcloud.dashboard.parts import FAST, parts_of
+from mcloud.dashboard.watch import Watch
+
+from .sites import FakeSite
+
+HOUR = 3600.0
+
+
+def test_the_price_of_one_look_is_units_times_list_price() -> None:
+    # 7 metrics at $0.01 a thousand; a query of two symbols and one of candles each.
+    assert METRICS == 7
+    assert upkeep.price("aws", upkeep.asked("aws", "figures", 2, 0)) == Decimal("0.00007")
+    assert upkeep.asked("aws", "recent", 2, 0) == {"dynamodb_reads": 2}
+    assert upkeep.asked("aws", "beats", 41, 0) == {"dynamodb_reads": 1}
+    assert upkeep.asked("gcp", "beats", 3, 0) == {"firestore_reads": 3}
+    assert upkeep.asked("gcp", "beats", 0, 0) == {"firestore_reads": 1}
+    assert upkeep.price("gcp", {"firestore_reads": Decimal(100_000)}) == Decimal("0.03")
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_every_part_is_known_and_every_meter_has_a_price(cloud: str) -> None:
+    free = {"aws": {"function", "candles"}, "gcp": {"queue", "function", "depth", "dead"}}[cloud]
+    for part in parts_of(FakeSite(cloud)):  # type: ignore[arg-type]
+        units = upkeep.asked(cloud, part, 2, 1)
+        assert (units == {}) == (part in free), part
+        assert all((cloud, meter) in PRICES for meter in units)
+    assert set(SERVICES) <= set(parts_of(FakeSite(cloud)))  # type: ignore[arg-type]
+
+
+def watched(hours: float, interval: float = FAST) -> tuple[Watch, Counter[tuple[str, str]]]:
+    """Two sites looked at for so long, on a clock of its own; the calls that reached each site."""
+    now = 0.0
+    calls: Counter[tuple[str, str]] = Counter()
+
+    class Counted(FakeSite):
+        def _answer(self, method: str, *arguments: Any) -> Any:
+            calls[self.name, method] += 1
+            return super()._answer(method, *arguments)
+
+    sites: Any = {"aws": Counted("aws"), "gcp": Counted("gcp")}
+    watch = Watch(
+        sites,
+        interval=interval,
+        wall=lambda: now,
+        clock=lambda: now,
+        spawn=lambda call: call(),
+    )
+    while now < hours * HOUR:
+        watch.tick()
+        now += 1
+    return watch, calls
+
+
+def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
+    watch, calls = watched(hours=2)
+    spent = sum(
+        upkeep.price(site, upkeep.asked(site, part, symbols=2, lags=0)) * count
+        for (site, part), count in watch.asked().items()
+        if site
+    )
+    a_month = spent * 360
+    print(f"\nan open dashboard on two sites: ${a_month:.2f} a month at list price")
+    assert a_month < 2
+    # What it says of itself is what it asks; the first look of each part is at once.
+    told = watch.snapshot().upkeep
+    assert told is not None
+    assert float(told) == pytest.approx(float(a_month), rel=0.02)
+    # And what is asked is what reaches the sites: counted there.
+    assert calls["aws", "depth"] == 2 * HOUR / FAST
+    assert ("gcp", "depth") not in calls  # its depth comes with the metrics
+    assert calls["aws", "figures"] == 30
+    assert calls["gcp", "figures"] == 120
+    assert calls["gcp", "check"] == 4 * 120
+    assert calls["gcp", "range"] == 2 * 120
+
+
+def test_a_slower_dashboard_costs_less_and_a_faster_one_asks_no_more_of_the_metrics() -> None:
+    usual, slow, fast = (
+        watched(hours=0.1, interval=seconds)[0].snapshot().upkeep for seconds in (FAST, 60, 1)
+    )
+    assert slow is not None
+    assert usual is not None
+    assert fast is not None
+    assert slow < usual / 5
+    assert fast > usual
+    _, calls = watched(hours=1, interval=1)
+    assert calls["aws", "figures"] == 15

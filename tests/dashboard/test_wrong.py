@@ -1,0 +1,121 @@
+"""What makes ``mcloud status`` exit 3, and what does not."""
+
+from typing import Any
+
+import pytest
+
+from mcloud.clouds.ports import Depth
+from mcloud.dashboard.machine import Machine, Running, machine
+from mcloud.dashboard.snapshot import collect
+from mcloud.dashboard.wrong import wrong
+from mcloud.errors import Unavailable
+from mcloud.runs import run_of
+
+from .sites import AT, BEATS, FakeSite
+from .test_producers import HOLE, SITE, STATE
+from .test_recent import candle
+
+NOW = 4e9  # later than any snapshot here
+
+
+def lines(site: FakeSite, **runs: list[Running]) -> list[str]:
+    here = Machine(**{kind: tuple(each) for kind, each in runs.items()})  # type: ignore[arg-type]
+    return wrong(collect({"aws": site}, lambda: here))
+
+
+def producer(**state: Any) -> list[Running]:
+    return [Running("default", True, {**STATE, "at": NOW, **state})]
+
+
+def test_in_order_is_silent() -> None:
+    assert lines(FakeSite(), producers=producer()) == []
+
+
+def test_a_site_in_trouble() -> None:
+    fake = FakeSite(
+        check=Unavailable("gone"),
+        heartbeats=BEATS[:1],
+        dead_letter_depth=Depth(1_234, 0, AT),
+        range=[candle(0, 1), candle(1, 4, 5)],
+    )
+    assert lines(fake) == [
+        "aws: everything is down: gone",
+        "aws: 1,234 dead letters; see `mcloud dlq list aws`",
+        "aws: BTCUSDT lacks 2 trades between 2 and 3; see `mcloud verify`",
+    ]
+
+
+def test_a_service_that_is_down_and_what_there_is_no_news_of() -> None:
+    def check(service: str) -> None:
+        if service in ("queue", "archive"):
+            raise Unavailable("gone")
+
+    assert lines(FakeSite(check=check, lags=Unavailable("away"))) == [
+        "aws: queue, archive are down: gone"
+    ]
+    assert lines(FakeSite(lags=Unavailable("away"), record=Unavailable("away"))) == [
+        "aws: no news of replication, control record: away"
+    ]
+
+
+def test_unknown_dead_letters_are_not_wrong() -> None:
+    assert lines(FakeSite(dead_letter_depth=Depth(None, None, AT))) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"holes": [HOLE]}, "producer default: 1,200 trades are missing; see `mcloud ps`"),
+        ({"spool_full": True}, "producer default: its spool is full, nothing is read"),
+        ({"problem": "no room"}, "producer default: no room"),
+        (
+            {"sites": {"gcp": {**SITE, "breaker": "open", "error": "away"}}},
+            "producer default: gcp does not take messages: away",
+        ),
+        (
+            {"sites": {"gcp": {**SITE, "refused": True, "error": "no access"}}},
+            "producer default: gcp refuses messages: no access",
+        ),
+    ],
+)
+def test_a_producer_in_trouble(state: dict[str, Any], said: str) -> None:
+    assert lines(FakeSite(), producers=producer(**state)) == [said]
+
+
+def test_a_producer_that_ended_is_wrong_only_for_what_it_lacks() -> None:
+    ended = [Running("default", False, {**STATE, "spool_full": True, "problem": "no room"})]
+    assert lines(FakeSite(), producers=ended) == []
+    ended = [Running("default", False, {**STATE, "holes": [HOLE]})]
+    assert len(lines(FakeSite(), producers=ended)) == 1
+
+
+def test_one_that_runs_and_says_nothing_hangs() -> None:
+    (said,) = lines(FakeSite(), producers=producer(at=AT))
+    assert said.startswith("default runs, and has said nothing for ")
+
+
+def test_a_pair_that_is_not_replicated() -> None:
+    pair = {"source": "aws", "target": "gcp", "error": "gcp is away"}
+    states = [Running("replicator", True, {"at": NOW, "pairs": [pair]})]
+    assert lines(FakeSite(), replicators=states) == ["aws to gcp is not replicated: gcp is away"]
+
+
+def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
+    state = {"at": NOW, "firing": [{"key": "dlq aws", "title": "dead letters on aws"}]}
+    assert lines(FakeSite(), alerts=[Running("alerts", True, state)]) == [
+        "alert: dead letters on aws"
+    ]
+    assert lines(FakeSite(), alerts=[Running("alerts", False, state)]) == []
+
+
+def test_what_runs_here_is_read_from_its_folders(tmp_path: Any) -> None:
+    assert machine(tmp_path) == Machine()
+    run = run_of(tmp_path / "producers", "default")
+    run.create()
+    run.write({"pid": 7})
+    run_of(tmp_path / "guards", "guard").create()
+    with run.lock.held():
+        seen = machine(tmp_path)
+    assert seen.producers == (Running("default", True, {"pid": 7}),)
+    assert seen.guards == (Running("guard", False, {}),)
+    assert seen.producers[0].to_json() == {"name": "default", "running": True, "pid": 7}

@@ -1,0 +1,92 @@
+"""The anomaly functions are called each minute, on both embedded clouds."""
+
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from patience import eventually
+
+from mcloud.clouds import open_site
+from mcloud.demo.run import deliver
+from mcloud.feed.simulate import Simulate
+from mcloud.local import children, control
+from mcloud.local.schedule import PERIOD, Schedule
+from mcloud.local.supervisor import Options
+from mcloud.processor.anomalies import recent
+
+
+class Function(BaseHTTPRequestHandler):
+    """It notes each call, answers when it is let, and with what it is told to."""
+
+    calls: ClassVar[list[tuple[str, str | None]]] = []
+    may_answer = threading.Event()
+    answer = 200
+
+    def do_POST(self) -> None:
+        self.calls.append((self.path, self.headers["X-CloudScheduler"]))
+        self.may_answer.wait()
+        self.send_response(self.answer)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    Function.calls.clear()
+    Function.may_answer.set()
+    Function.answer = 200
+    server = HTTPServer(("127.0.0.1", 0), Function)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    Function.may_answer.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_calls_when_it_is_due_and_one_at_a_time(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    schedule = Schedule(url, lambda: now)
+    schedule.tick()
+    assert schedule._call is None
+    Function.may_answer.clear()
+    now += PERIOD
+    schedule.tick()
+    eventually(lambda: Function.calls == [("/anomaly/", "true")])
+    now += PERIOD
+    schedule.tick()  # the first is not back
+    Function.answer = 500
+    Function.may_answer.set()
+    schedule._call.join()
+    assert "the anomaly function failed, or was not reached: HTTP Error 500" in (
+        capsys.readouterr().out
+    )
+    schedule.tick()
+    eventually(lambda: len(Function.calls) == 2)
+    schedule.tick()
+    assert len(Function.calls) == 2
+
+
+@pytest.mark.slow
+def test_a_minute_later_both_sites_have_looked(tmp_path: Path) -> None:
+    home = tmp_path / "local"
+    thresholds = '{"jump_least": 0.02}'
+    state = control.up(Options(str(home), *children.free_ports(4), thresholds=thresholds))
+    try:
+        sites = {name: open_site(name, each) for name, each in state.resources().items()}
+        trades = list(Simulate(["BTCUSDT"], seed=8, start_time=0, duration=900, rate=5))
+        for at, share in ((1000, "1.015"), (3000, "1.025")):
+            trades[at] = trades[at]._replace(price=trades[at].price * Decimal(share))
+        assert deliver(trades, {name: site.queue for name, site in sites.items()}).complete
+        for site in sites.values():
+            eventually(lambda site=site: recent(site.control, 0), pause=1)
+            assert [each.kind for each in recent(site.control, 0)] == ["price-jump"]
+    finally:
+        control.down(home)

@@ -1,0 +1,296 @@
+"""Indicators equal hand-computed values and a slow judge that counts in fractions."""
+
+import math
+import statistics
+from decimal import Context, Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.market.indicators import (
+    DAY,
+    QUIET,
+    YEAR,
+    BadIndicator,
+    Indicator,
+    compute,
+    fill,
+    parse,
+    reach,
+    signed_text,
+)
+from mcloud.market.interval import Bar
+
+MINUTE = 60_000
+MIDNIGHT = 1_723_075_200_000  # 2024-08-08T00:00:00Z
+START = MIDNIGHT + DAY - 5 * MINUTE
+
+
+def bar(minute: int, close: str, volume: str = "1", first_id: int | None = None) -> Bar:
+    """A bar of one trade; its id is its minute's unless it is given, so that a gap is a hole."""
+    price, quantity = Decimal(close), Decimal(volume)
+    id_ = 1000 + minute if first_id is None else first_id
+    start = START + minute * MINUTE
+    return Bar("X", start, price, price, price, price, quantity, price * quantity, 1, id_, id_)
+
+
+def values(text: str, bars: list[Bar], width: int = MINUTE) -> list[str | None]:
+    (indicator,) = parse(text)
+    return [None if v is None else signed_text(v) for v in compute(bars, width, indicator)]
+
+
+FIVE = [bar(0, "10"), bar(1, "11"), bar(2, "13"), bar(3, "12", "3"), bar(4, "9")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sma:1", ["10", "11", "13", "12", "9"]),
+        ("sma:3", [None, None, "11.3333333333", "12", "11.3333333333"]),
+        ("sma:6", [None] * 5),
+        # The mean of the first three, then half of each step.
+        ("ema:3", [None, None, "11.3333333333", "11.6666666667", "10.3333333333"]),
+        ("vwap:2", [None, "10.5", "12", "12.25", "11.25"]),
+        ("vwap", ["10", "10.5", "11.3333333333", "11.6666666667", "11.2857142857"]),
+        ("returns", [None, "0.1", "0.181818181818", "-0.0769230769231", "-0.25"]),
+    ],
+)
+def test_hand_computed(text: str, expected: list[str | None]) -> None:
+    assert values(text, FIVE) == expected
+
+
+def test_volatility_is_the_deviation_of_log_returns_a_year() -> None:
+    (found,) = values("volatility:3", FIVE)[3:4]
+    logs = [math.log(b / a) for a, b in ((10, 11), (11, 13), (13, 12))]
+    assert float(found or "nan") == pytest.approx(
+        statistics.stdev(logs) * math.sqrt(525_600), rel=1e-11
+    )
+    hourly = [each._replace(start=MIDNIGHT + 12 * n * MINUTE * 5) for n, each in enumerate(FIVE)]
+    (other,) = values("volatility:3", hourly, 60 * MINUTE)[3:4]
+    assert float(other or "nan") == pytest.approx(float(found or "nan") / math.sqrt(60), rel=1e-11)
+
+
+def test_a_price_that_stands_still_has_no_volatility() -> None:
+    still = [bar(n, "61.5") for n in range(5)]
+    assert values("volatility:2", still) == [None, None, "0", "0", "0"]
+    assert values("returns", still) == [None, "0", "0", "0", "0"]
+
+
+def test_a_quiet_minute_has_the_last_close_and_no_volume() -> None:
+    """The ids go on across the minutes 1 and 2: nothing was traded."""
+    bars = [bar(0, "10", first_id=7), bar(3, "16", first_id=8), bar(4, "16", first_id=9)]
+    assert values("sma:4", bars) == [None, "11.5", "13"]
+    assert values("vwap:2", bars) == [None, "16", "16"]
+    assert values("returns", bars) == [None, "0.6", "0"]
+
+
+def test_behind_a_hole_everything_begins_anew() -> None:
+    """Between minute 0 and minute 3 an id is missing: the close of minute 2 is unknown."""
+    bars = [bar(0, "10", first_id=7), bar(3, "16", first_id=9), bar(4, "17", first_id=10)]
+    assert values("sma:2", bars) == [None, None, "16.5"]
+    assert values("ema:2", bars) == [None, None, "16.5"]
+    assert values("vwap:2", bars) == [None, None, "16.5"]
+    assert values("vwap", bars) == ["10", "16", "16.5"]
+    assert values("returns", bars) == [None, None, "0.0625"]
+    assert values("volatility:2", [*bars, bar(5, "18", first_id=11)])[:3] == [None] * 3
+
+
+def test_a_silence_of_more_than_a_day_is_a_hole() -> None:
+    one, other = bar(0, "10", first_id=7), bar(QUIET + 1, "11", first_id=8)
+    assert len(fill([one, other], MINUTE)) == QUIET + 2
+    later = other._replace(start=other.start + MINUTE)
+    assert fill([one, later], MINUTE) == [one, None, later]
+
+
+def test_a_session_ends_at_midnight() -> None:
+    bars = [bar(n, str(10 + n)) for n in range(8)]
+    assert bars[5].start % DAY == 0
+    assert values("vwap", bars)[4:] == ["12", "15", "15.5", "16"]
+    assert values("sma:2", bars)[5] == "14.5"
+
+
+def test_without_volume_there_is_no_vwap() -> None:
+    assert values("vwap", [bar(0, "10", "0"), bar(1, "12", "0")]) == [None, None]
+    assert values("vwap:1", [bar(0, "10", "0"), bar(1, "12", "2")]) == [None, "12"]
+
+
+def test_no_bars_no_values() -> None:
+    for text in ("sma:2", "ema:2", "vwap", "vwap:2", "volatility:2", "returns"):
+        assert values(text, []) == []
+
+
+def test_parses_a_list_once_each() -> None:
+    assert parse("sma:20, vwap,vwap:60,sma:20,returns") == [
+        Indicator("sma", 20),
+        Indicator("vwap"),
+        Indicator("vwap", 60),
+        Indicator("returns"),
+    ]
+    assert [str(each) for each in parse("vwap:60,vwap")] == ["vwap:60", "vwap"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("smaa:20", "no indicator 'smaa'; there is sma, ema, vwap, volatility, returns"),
+        ("", "no indicator ''"),
+        ("sma:20,", "no indicator ''"),
+        ("sma", "sma needs a length, such as sma:20"),
+        ("volatility", "volatility needs a length"),
+        ("returns:3", "returns takes no length, but 'returns:3' gives one"),
+        ("sma:0", "the length of sma is a whole number from 1 to 1000, not '0'"),
+        ("sma:1001", "not '1001'"),
+        ("sma:", "not ''"),
+        ("sma:2.5", "not '2.5'"),
+        ("sma:-3", "not '-3'"),
+        ("sma:٣", "not '٣'"),
+        ("sma:9999999999", "not '9999999999'"),
+        ("volatility:1", "from 2 to 1000, not '1'"),
+    ],
+)
+def test_refuses_what_is_no_indicator(text: str, message: str) -> None:
+    with pytest.raises(BadIndicator) as caught:
+        parse(text)
+    assert message in str(caught.value)
+
+
+# From here on a judge that looks at every interval anew and knows nothing of windows that move.
+
+closes = st.integers(1, 10**14).map(lambda units: Decimal(units).scaleb(-8))
+
+
+@st.composite
+def series(draw: st.DrawFn) -> list[Bar]:
+    """Bars with quiet minutes and holes between them, near midnight."""
+    bars: list[Bar] = []
+    minute, id_ = 0, draw(st.integers(0, 10))
+    for _ in range(draw(st.integers(0, 20))):
+        close, high = draw(closes), draw(closes)
+        count = draw(st.integers(1, 3))
+        volume = draw(st.integers(0, 10**12).map(lambda units: Decimal(units).scaleb(-8)))
+        quote = volume * (close + high) / 2
+        bars.append(
+            Bar(
+                "X",
+                START + minute * MINUTE,
+                high,
+                max(close, high),
+                min(close, high),
+                close,
+                volume,
+                quote,
+                count,
+                id_,
+                id_ + count - 1,
+            )
+        )
+        minute += draw(st.sampled_from([1, 1, 1, 1, 2, 4]))
+        id_ += count + draw(st.sampled_from([0, 0, 0, 0, 5]))
+    return bars
+
+
+Minutes = list[tuple[Fraction, Fraction, Fraction]]  # close, quote volume, volume
+
+
+def behind(bars: list[Bar], index: int) -> Minutes:
+    """The minutes up to a bar, back to the last hole, oldest first."""
+    minutes: Minutes = []
+    for at in range(index, -1, -1):
+        one = bars[at]
+        minutes.insert(0, (Fraction(one.close), Fraction(one.quote_volume), Fraction(one.volume)))
+        if at:
+            before = bars[at - 1]
+            missing = (one.start - before.start) // MINUTE - 1
+            if missing and before.last_id + 1 != one.first_id:
+                break
+            for _ in range(missing):
+                minutes.insert(0, (Fraction(before.close), Fraction(), Fraction()))
+    return minutes
+
+
+def rounded(value: Fraction) -> Decimal:
+    return Context(prec=12).divide(Decimal(value.numerator), Decimal(value.denominator))
+
+
+def vwap(minutes: Minutes) -> Decimal | None:
+    quote, base = sum(each[1] for each in minutes), sum(each[2] for each in minutes)
+    return rounded(Fraction(quote) / base) if base else None
+
+
+@given(series(), st.integers(1, 8))
+def test_averages_equal_the_judge(bars: list[Bar], length: int) -> None:
+    sma = compute(bars, MINUTE, Indicator("sma", length))
+    rolling = compute(bars, MINUTE, Indicator("vwap", length))
+    session = compute(bars, MINUTE, Indicator("vwap"))
+    ema = compute(bars, MINUTE, Indicator("ema", length))
+    assert {len(each) for each in (sma, rolling, session, ema)} == {len(bars)}
+    for index, one in enumerate(bars):
+        minutes = behind(bars, index)
+        today = minutes[-((one.start % DAY) // MINUTE + 1) :]
+        assert session[index] == vwap(today)
+        if len(minutes) < length:
+            assert sma[index] is rolling[index] is ema[index] is None
+            continue
+        window = minutes[-length:]
+        assert sma[index] == rounded(Fraction(sum(each[0] for each in window)) / length)
+        assert rolling[index] == vwap(window)
+        mean = Fraction(sum(each[0] for each in minutes[:length])) / length
+        for close, _, _ in minutes[length:]:
+            mean += Fraction(2, length + 1) * (close - mean)
+        assert ema[index] == rounded(mean)
+
+
+@given(series(), st.integers(2, 6))
+def test_returns_and_volatility_equal_the_judge(bars: list[Bar], length: int) -> None:
+    returns = compute(bars, MINUTE, Indicator("returns"))
+    volatility = compute(bars, MINUTE, Indicator("volatility", length))
+    for index in range(len(bars)):
+        prices = [each[0] for each in behind(bars, index)]
+        changes = [after / before for before, after in pairwise(prices)]
+        assert returns[index] == (rounded(changes[-1] - 1) if changes else None)
+        found = volatility[index]
+        if len(changes) < length:
+            assert found is None
+            continue
+        logs = [math.log(each.numerator) - math.log(each.denominator) for each in changes[-length:]]
+        expected = statistics.stdev(logs) * math.sqrt(YEAR / MINUTE)
+        assert found is not None
+        assert float(found) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(series(), st.integers(1, 8), st.data())
+def test_what_is_within_reach_decides(bars: list[Bar], length: int, data: st.DataObject) -> None:
+    """Reading no further back than ``reach`` says gives the same value at the first row shown."""
+    bars = [each._replace(first_id=n, last_id=n) for n, each in enumerate(bars)]
+    if not bars:
+        return
+    index = data.draw(st.integers(0, len(bars) - 1))
+    names = ("sma", "vwap", "volatility")
+    chosen = [Indicator(name, max(2, length)) for name in names]
+    for indicator in (*chosen, Indicator("returns"), Indicator("vwap")):
+        begin = reach(indicator, bars[index].start, MINUTE)
+        # The last bar before it says what an empty first interval was.
+        first = sum(each.start < begin for each in bars)
+        if first < len(bars) and bars[first].start > begin:
+            first = max(0, first - 1)
+        assert (
+            compute(bars[first:], MINUTE, indicator)[index - first]
+            == compute(bars, MINUTE, indicator)[index]
+        )
+
+
+def test_an_exponential_mean_forgets_where_it_began() -> None:
+    bars = [bar(n, str(60_000 + 997 * n % 613)) for n in range(1500)]
+    indicator = Indicator("ema", 12)
+    begin = reach(indicator, bars[1000].start, MINUTE)
+    later = [each for each in bars if each.start >= begin]
+    assert len(later) == 500 + 260
+    assert compute(later, MINUTE, indicator)[260:] == compute(bars, MINUTE, indicator)[1000:]
+
+
+def test_reach_does_not_go_before_the_beginning_of_time() -> None:
+    assert reach(Indicator("ema", 1000), 5 * MINUTE, MINUTE) == 0
+    assert reach(Indicator("vwap"), MIDNIGHT + 5, MINUTE) == MIDNIGHT

@@ -1,0 +1,73 @@
+"""What was told is not told again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcloud.notify.memory import KEPT, Memory
+
+from .events import FIRING, HAPPENED, RESOLVED
+
+HOUR = 3600.0
+NOW = FIRING.at
+
+
+@pytest.fixture(params=["memory", "file"])
+def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Memory:
+    return Memory(tmp_path / "sub" / "told.json" if request.param == "file" else None)
+
+
+def test_what_fires_is_told_once_until_it_is_resolved(memory: Memory) -> None:
+    assert memory.is_news("a", FIRING, HOUR, NOW)
+    memory.note("a", FIRING, NOW)
+    assert not memory.is_news("a", FIRING, HOUR, NOW + 1)
+    assert memory.is_news("b", FIRING, HOUR, NOW + 1)
+    assert memory.is_news("a", RESOLVED, HOUR, NOW + 2)
+    memory.note("a", RESOLVED, NOW + 2)
+    assert not memory.is_news("a", RESOLVED, HOUR, NOW + 3)
+    assert memory.is_news("a", FIRING, HOUR, NOW + 4)
+
+
+def test_what_still_fires_is_told_again_after_a_while(memory: Memory) -> None:
+    memory.note("a", FIRING, NOW)
+    assert not memory.is_news("a", FIRING, HOUR, NOW + HOUR - 1)
+    assert memory.is_news("a", FIRING, HOUR, NOW + HOUR)
+    assert memory.is_news("a", FIRING, HOUR, NOW - 10), "a clock set back silences nothing"
+
+
+def test_what_gets_worse_is_news_and_what_gets_better_is_not(memory: Memory) -> None:
+    memory.note("a", replace(FIRING, severity="warning"), NOW)
+    assert memory.is_news("a", FIRING, HOUR, NOW + 1)
+    assert not memory.is_news("a", replace(FIRING, severity="info"), HOUR, NOW + 1)
+
+
+def test_what_happened_again_is_news(memory: Memory) -> None:
+    memory.note("a", HAPPENED, NOW)
+    assert not memory.is_news("a", HAPPENED, HOUR, NOW + 1)
+    assert memory.is_news("a", replace(HAPPENED, at=HAPPENED.at + 1), HOUR, NOW + 1)
+
+
+def test_the_file_outlives_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "told.json"
+    Memory(path).note("a", FIRING, NOW)
+    assert not Memory(path).is_news("a", FIRING, HOUR, NOW + 1)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"k": {}}}', "\x00"])
+def test_a_damaged_file_is_an_empty_one(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "told.json"
+    path.write_text(text)
+    memory = Memory(path)
+    assert memory.is_news("a", FIRING, HOUR, NOW)
+    memory.note("a", FIRING, NOW)
+    assert not Memory(path).is_news("a", FIRING, HOUR, NOW)
+
+
+def test_it_does_not_grow_for_ever() -> None:
+    memory = Memory()
+    for number in range(KEPT + 1):
+        memory.note("a", replace(FIRING, key=str(number)), NOW)
+    assert memory.is_news("a", replace(FIRING, key="0"), HOUR, NOW)
+    assert not memory.is_news("a", replace(FIRING, key="1"), HOUR, NOW)

@@ -1,0 +1,124 @@
+"""The shapes that the receivers have published."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mcloud.notify import payload
+
+from .events import FIRING, HAPPENED, RESOLVED
+
+
+def test_slack() -> None:
+    assert payload.slack(FIRING) == {
+        "text": "*[firing] critical: dead letters on aws: 3*\n"
+        "Look at them with `mcloud dlq list aws`.",
+        "attachments": [
+            {
+                "color": "#a30200",
+                "fallback": "[firing] critical: dead letters on aws: 3",
+                "fields": [
+                    {"title": "ready", "value": "3", "short": True},
+                    {"title": "above", "value": "0", "short": True},
+                ],
+                "footer": "mcloud: dead-letters aws",
+                "ts": 1_700_000_000,
+            }
+        ],
+    }
+
+
+def test_slack_takes_no_text_for_a_mention_or_a_link() -> None:
+    event = replace(FIRING, title="<!channel> a & b", text="<http://x|y>", fields={"<a>": "<b>"})
+    said = json.dumps(payload.slack(event))
+    assert "<" not in said
+    assert ">" not in said
+    assert payload.slack(event)["text"] == (
+        "*[firing] critical: &lt;!channel&gt; a &amp; b*\n&lt;http://x|y&gt;"
+    )
+
+
+def test_what_is_resolved_is_green_and_says_no_severity() -> None:
+    said = payload.slack(RESOLVED)
+    assert said["text"].startswith("*[resolved] dead letters on aws")
+    assert said["attachments"][0]["color"] == "#2eb886"
+
+
+def test_pagerduty_triggers_and_resolves_under_one_key() -> None:
+    trigger, resolve = payload.pagerduty(FIRING, "K"), payload.pagerduty(RESOLVED, "K")
+    assert trigger == {
+        "routing_key": "K",
+        "event_action": "trigger",
+        "dedup_key": "mcloud dead-letters aws",
+        "client": "mcloud",
+        "payload": {
+            "summary": "dead letters on aws: 3",
+            "source": "mcloud",
+            "severity": "critical",
+            "timestamp": "2023-11-14T22:13:20.250+00:00",
+            "custom_details": {
+                "text": "Look at them with `mcloud dlq list aws`.",
+                "ready": "3",
+                "above": "0",
+                "key": "dead-letters aws",
+            },
+        },
+    }
+    assert resolve["event_action"] == "resolve"
+    assert resolve["dedup_key"] == trigger["dedup_key"]
+
+
+def test_pagerduty_takes_so_much_and_no_more() -> None:
+    event = replace(FIRING, key="k" * 400, title="t" * 2000)
+    said = payload.pagerduty(event, "K")
+    assert len(said["dedup_key"]) == 255
+    assert len(said["payload"]["summary"]) == 1024
+
+
+def test_what_happened_twice_is_two_incidents_or_two_changes() -> None:
+    bad = replace(HAPPENED, severity="critical")
+    assert not payload.is_change(bad)
+    first, second = (payload.pagerduty(replace(bad, at=at), "K") for at in (1.0, 2.0))
+    assert first["event_action"] == second["event_action"] == "trigger"
+    assert first["dedup_key"] != second["dedup_key"]
+    assert payload.is_change(HAPPENED)
+    change = payload.pagerduty_change(HAPPENED, "K")
+    assert set(change) == {"routing_key", "payload"}
+    assert set(change["payload"]) == {"summary", "source", "timestamp", "custom_details"}
+
+
+@pytest.mark.parametrize("title", ["naïve → €", "two\nlines\r\n", "\x00\x1b[31m", "x" * 500])
+def test_a_subject_is_what_sns_takes(title: str) -> None:
+    subject = payload.subject(replace(FIRING, title=title))
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert 0 < len(subject) <= 100
+    assert subject[0].isalpha()
+
+
+def test_a_mail_says_it_all() -> None:
+    assert payload.plain(FIRING).splitlines() == [
+        "dead letters on aws: 3",
+        "Look at them with `mcloud dlq list aws`.",
+        "",
+        "ready: 3",
+        "above: 0",
+        "critical, firing at 2023-11-14T22:13:20.250+00:00",
+        "key: dead-letters aws",
+    ]
+
+
+def test_a_program_gets_everything() -> None:
+    said = payload.document(FIRING)
+    assert json.loads(json.dumps(said)) == said
+    assert (said["key"], said["state"], said["at"]) == (
+        "dead-letters aws",
+        "firing",
+        "2023-11-14T22:13:20.250+00:00",
+    )
+    assert payload.attributes(FIRING) == {
+        "severity": "critical",
+        "state": "firing",
+        "key": "dead-letters aws",
+    }

@@ -1,0 +1,256 @@
+"""Looks: what is read, what is kept, what is told, and what a new instance makes of it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+
+from mcloud.clouds.ports import Candles, Control, Heartbeat
+from mcloud.errors import Unavailable
+from mcloud.market.anomaly import Anomaly, Thresholds, detect, minute
+from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
+from mcloud.market.trade import Trade
+from mcloud.processor.anomalies import (
+    CALM,
+    CATCH_UP,
+    KEPT,
+    KIND,
+    NOTED,
+    OVERLAP,
+    WATCH,
+    Watch,
+    headline,
+    recent,
+)
+
+START = 1_735_775_880_000  # 2025-01-01T23:58:00Z
+
+
+class Store:
+    """Of a site, what a look needs. It counts what is read and written."""
+
+    def __init__(self) -> None:
+        self.candles: dict[str, list[Candle]] = {}
+        self.documents: dict[tuple[str, str], str] = {}
+        self.beats: dict[str, Heartbeat] = {}
+        self.reads = self.writes = 0
+        self.broken: set[str] = set()
+
+    def fill(self, symbol: str, prices: list[str], first: int = 0) -> None:
+        """A candle a minute with two trades each, the second at its price."""
+        series = self.candles.setdefault(symbol, [])
+        series[:] = [each for each in series if each.start < START + first * MINUTE]
+        for n, price in enumerate(prices, first):
+            start = START + n * MINUTE
+            trades = [
+                Trade(symbol, 2 * n, Decimal(100), Decimal(1), start, True),
+                Trade(symbol, 2 * n + 1, Decimal(price), Decimal(1), start + 5, True),
+            ]
+            series.append(fold(Candle(symbol, start), trades).candle)
+        self.beats[symbol] = Heartbeat(symbol, series[-1].start, 2 * len(series), 1, 0.0)
+
+    def last(self, symbol: str) -> Candle | None:
+        self._check(symbol)
+        self.reads += 1
+        return self.candles[symbol][-1] if self.candles.get(symbol) else None
+
+    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+        self._check(symbol)
+        for candle in self.candles[symbol]:
+            if start <= candle.start < end:
+                self.reads += 1
+                yield candle
+
+    def heartbeats(self) -> list[Heartbeat]:
+        return list(self.beats.values())
+
+    def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        self.writes += 1
+        self.documents[kind, key] = json.dumps(document)
+
+    def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
+        if (kind, key) in self.documents:
+            return False
+        self.keep(kind, key, document)
+        return True
+
+    def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
+        keys = sorted(key for of, key in self.documents if of == kind and key > after)
+        return {key: json.loads(self.documents[kind, key]) for key in keys[:limit]}
+
+    def forget(self, kind: str, key: str) -> None:
+        self.documents.pop((kind, key), None)
+
+    def _check(self, symbol: str) -> None:
+        if symbol in self.broken:
+            raise Unavailable(f"{symbol} cannot be read")
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+DEFAULTS = Thresholds()
+
+
+def watch(store: Store, thresholds: Thresholds = DEFAULTS) -> Watch:
+    return Watch(cast(Candles, store), cast(Control, store), thresholds)
+
+
+def steady(count: int) -> list[str]:
+    return ["100.1", "99.9", "100"] * (count // 3)
+
+
+def keys(store: Store) -> list[str]:
+    return list(store.kept(KIND))
+
+
+def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.fill("AUSDT", [*steady(30), "105", *steady(3)])
+    store.fill("BUSDT", steady(30))
+    mine = watch(store)
+    (found,) = mine.look()
+    assert found.key == f"{to_timestamp(START + 30 * MINUTE)} AUSDT price-jump"
+    assert store.kept(KIND) == {found.key: found.to_record()}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in lines] == ["anomaly", "looked"]
+    assert (lines[0]["severity"], lines[0]["change"]) == ("WARNING", "0.05")
+    assert (lines[1]["symbols"], lines[1]["candles"], lines[1]["anomalies"]) == (2, 64, 1)
+    # Neither again, nor by another instance.
+    assert mine.look() == []
+    assert watch(store).look() == []
+
+
+def test_nothing_there_is_nothing_found(store: Store) -> None:
+    assert watch(store).look() == []
+    store.beats["NEWUSDT"] = Heartbeat("NEWUSDT", START, 1, 1, 0.0)
+    assert watch(store).look() == []
+    assert store.documents == {}
+
+
+def test_a_look_reads_what_is_new_and_a_silent_symbol_not_at_all(store: Store) -> None:
+    prices = steady(300)
+    store.fill("AUSDT", prices)
+    mine = watch(store)
+    mine.look()
+    assert store.reads == 1 + 300
+    for n in range(300, 303):
+        store.reads = 0
+        store.fill("AUSDT", ["100"], first=n)
+        mine.look()
+        assert store.reads == OVERLAP // MINUTE + 2
+    for _ in range(CALM):
+        mine.look()
+    store.reads = 0
+    mine.look()
+    assert store.reads == 0
+    store.fill("AUSDT", ["120"], first=303)
+    assert [each.value for each in mine.look()] == [120]
+
+
+def test_a_minute_that_fills_up_is_kept_as_it_is_in_the_end(store: Store) -> None:
+    store.fill("AUSDT", [*steady(30), "105"])
+    mine = watch(store)
+    (found,) = mine.look()
+    assert not found.complete
+    store.fill("AUSDT", ["108", "100"], first=30)
+    assert mine.look() == []  # it is known already
+    (document,) = store.kept(KIND).values()
+    assert (document["value"], document["complete"]) == ("108", True)
+
+
+def test_the_same_candles_are_the_same_anomalies_on_every_site(store: Store) -> None:
+    """However often one looks, whenever an instance is new, and however late another begins."""
+    prices = steady(90)
+    for n, price in ((20, "104"), (33, "95"), (34, "95"), (60, "110"), (89, "90")):
+        prices[n] = price
+    often, late = store, Store()
+    mine = watch(often)
+    for n in range(len(prices)):
+        often.fill("AUSDT", [prices[n]], first=n)
+        if n % 25 == 7:
+            mine = watch(often)
+        mine.look()
+    late.fill("AUSDT", prices)
+    watch(late).look()
+    assert often.kept(KIND) == late.kept(KIND)
+    everything = detect([minute(each) for each in late.candles["AUSDT"]], 0)
+    assert keys(late) == [each.key for each in everything]
+    assert len(everything) == 4
+
+
+def test_a_new_instance_goes_on_where_it_is_written_down(store: Store) -> None:
+    store.fill("AUSDT", steady(300))
+    watch(store).look()
+    noted = store.kept(WATCH)["AUSDT"]["until"]
+    assert noted == to_timestamp(START + 299 * MINUTE)
+    # Away for two hours, in which it happened.
+    store.fill("AUSDT", [*steady(60), "105", *steady(60)], first=300)
+    store.reads = 0
+    (found,) = watch(store).look()
+    assert found.start == START + 360 * MINUTE
+    reach = Thresholds().reach // MINUTE
+    assert store.reads == 1 + 121 + OVERLAP // MINUTE + 1 + reach
+
+
+def test_it_is_written_down_now_and_then(store: Store) -> None:
+    store.fill("AUSDT", steady(30))
+    mine = watch(store)
+    mine.look()
+    store.writes = 0
+    for n in range(30, 60):
+        store.fill("AUSDT", ["100"], first=n)
+        mine.look()
+    assert store.writes == 30 * MINUTE // NOTED
+
+
+def test_of_a_long_absence_the_last_day_is_looked_at(store: Store) -> None:
+    day = CATCH_UP // MINUTE
+    store.fill("AUSDT", ["100"] * 50 + ["105"] + ["100"] * day + ["95"] + ["100"] * 10)
+    assert [each.value for each in watch(store).look()] == [95]
+
+
+def test_the_oldest_go(store: Store) -> None:
+    old, young = to_timestamp(START - KEPT), to_timestamp(START - KEPT + 10 * MINUTE)
+    for key in (f"{old} AUSDT drift", f"{young} AUSDT drift"):
+        store.keep(KIND, key, {})
+    store.fill("AUSDT", [*steady(3), "100", "105"])
+    (found,) = watch(store).look()
+    assert keys(store) == [f"{young} AUSDT drift", found.key]
+
+
+def test_a_symbol_that_fails_does_not_stop_the_others(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for symbol in ("AUSDT", "BUSDT", "CUSDT"):
+        store.fill(symbol, [*steady(30), "105"])
+    store.broken = {"BUSDT"}
+    mine = watch(store)
+    told: list[Anomaly] = []
+    with pytest.raises(Unavailable, match="BUSDT cannot be read"):
+        mine.look(told.extend)
+    assert [each.symbol for each in told] == ["AUSDT", "CUSDT"]
+    assert [key.split()[1] for key in keys(store)] == ["AUSDT", "CUSDT"]
+    assert '"symbol": "BUSDT", "reason": "BUSDT cannot be read"' in capsys.readouterr().out
+    store.broken = set()
+    assert [each.symbol for each in mine.look()] == ["BUSDT"]
+
+
+def test_thresholds_are_heeded(store: Store) -> None:
+    store.fill("AUSDT", [*steady(30), "105"])
+    assert watch(store, Thresholds(jump_least=0.06)).look() == []
+
+
+def test_recent(store: Store) -> None:
+    store.fill("AUSDT", [*steady(30), "105", *steady(30), "95"])
+    first, second = watch(store).look()
+    control = cast(Control, store)
+    assert recent(control, 0) == [first, second]
+    assert recent(control, first.start / 1000) == [first, second]
+    assert recent(control, first.start / 1000 + 1) == [second]
+    assert recent(control, second.start / 1000 + 60) == []
+    assert headline([first]) == f"mcloud: price-jump of AUSDT at {first.timestamp}"
+    assert headline([first, second]).endswith(f"{first.timestamp} and 1 more")

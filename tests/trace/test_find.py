@@ -1,0 +1,171 @@
+"""The search on sites that fail, lag, or have the trade where nobody looks first."""
+
+import threading
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replication.memory import MemorySite
+
+from mcloud.clouds.ports import LogLine
+from mcloud.errors import Refused, Unavailable
+from mcloud.market.archive import pack
+from mcloud.market.candle import by_minute, fold
+from mcloud.market.envelope import encode
+from mcloud.market.trade import Trade
+from mcloud.processor.ingest import ingest
+from mcloud.producer.spool_message import Entry
+from mcloud.producer.trail import Trail
+from mcloud.runs import Run
+from mcloud.trace import find as module
+from mcloud.trace.find import Traced, find
+
+START = 1_723_161_240_000
+NOW = START / 1000 + 7_200
+TRADES = [
+    Trade("BTCUSDT", 100 + n, Decimal(7), Decimal(1), START + n * 1_000, True) for n in range(200)
+]
+
+
+class Logs:
+    """Remembers between which times it was searched, and has nothing or raises."""
+
+    def __init__(self, *answer: LogLine | Exception) -> None:
+        self.answer = answer
+        self.asked: list[tuple[float, float]] = []
+
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        self.asked.append((start, end))
+        lines = []
+        for each in self.answer:
+            if isinstance(each, Exception):
+                raise each
+            lines.append(each)
+        return lines
+
+
+def site(name: str, *answer: LogLine | Exception, trades: list[Trade] = TRADES) -> Any:
+    made: Any = MemorySite(name)
+    made.logs = Logs(*answer)
+    if trades:
+        ingest(trades, made.archive, made.candles)
+    return made
+
+
+def look(trade_id: int, *sites: Any, producers: tuple[Run, ...] = ()) -> Traced:
+    by_name = {each.name: each for each in sites}
+    return find("BTCUSDT", trade_id, by_name, producers, now=lambda: NOW)
+
+
+def note(folder: Path, trades: list[Trade], sent: dict[str, int]) -> Run:
+    run = Run(folder / "producers" / "default")
+    run.create()
+    message = encode(trades, one_in=1)
+    with Trail(run.folder) as trail:
+        trail.spooled([(trades, Entry.of(message, received_at=START, sites=["a"]))], START + 1)
+        for name, at in sent.items():
+            trail.sent(name, [message], at)
+    return run
+
+
+def test_what_fails_is_said_and_stops_nothing_else(tmp_path: Path) -> None:
+    good, bad = site("good"), site("bad", Refused("no permission"))
+
+    def fail(call: str) -> None:
+        if call in ("range", "last"):
+            raise Unavailable("the store is away")
+
+    bad.faults.before = fail
+    run = note(tmp_path, TRADES, {"bad": START + 5})
+    traced = look(150, good, bad, producers=(run,))
+    assert traced.is_found
+    assert traced.trade == TRADES[50]
+    found = traced.sites["bad"]
+    # Its archive is asked for the time that the producer noted.
+    assert (found.trade, found.candle) == (TRADES[50], "")
+    assert found.candle_note == "the store is away"
+    assert found.log_note == "no permission"
+    document = traced.to_json()
+    assert document["trace"]["sampled"]
+    assert document["trade"]["time"] == "2024-08-08T23:54:50.000Z"
+    assert [each["stage"] for each in document["sites"]["bad"]["stages"]] == [
+        *("exchange", "received", "spooled", "sent", "processed", "archived", "stored")
+    ]
+
+
+def test_a_site_that_hangs_is_not_waited_for_longer_than_agreed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "DEADLINE", 0.2)
+    hung, release = site("hung"), threading.Event()
+    hung.faults.before = lambda call: release.wait(60)
+    try:
+        traced = look(150, site("good"), hung)
+    finally:
+        release.set()
+    assert traced.sites["good"].trade == TRADES[50]
+    assert traced.sites["hung"].candle_note == "no answer within 0.2 s"
+
+
+def test_a_fault_of_ours_is_not_taken_for_an_answer() -> None:
+    broken = site("broken")
+    broken.logs = None
+    with pytest.raises(AttributeError):
+        look(150, broken)
+
+
+def test_archived_and_in_no_candle_yet() -> None:
+    """A crash between the two."""
+    early = site("early", trades=TRADES[:100])
+    for item in pack(TRADES[100:]):
+        early.archive.put(item)
+    traced = look(250, early)
+    assert traced.trade == TRADES[150]
+    found = traced.sites["early"]
+    assert found.candle_note == "above the newest candle, 2024-08-08T23:55:00Z"
+    assert (found.key != "", found.candle) == (True, "")
+
+
+def test_a_candle_without_raw_trades() -> None:
+    orphan = site("orphan", trades=[])
+    for (symbol, start), group in by_minute(TRADES).items():
+        orphan.candles.update(symbol, start, partial(_folded, group))
+    traced = look(150, orphan)
+    assert traced.is_found
+    assert traced.trade is None
+    assert "not in what was traded from 2024-08-08T23:00:00.000Z" in "".join(traced.looked)
+
+
+def test_a_damaged_object_is_named_and_another_is_tried() -> None:
+    hurt = site("hurt")
+    (whole,) = [key for key in hurt.archive.objects if "hour=23" in key]
+    damaged = whole.replace("/100-", "/99-")
+    hurt.archive.objects[damaged] = b"not gzip"
+    assert look(150, hurt).sites["hurt"].key == whole
+    del hurt.archive.objects[whole]
+    assert f"{damaged} is damaged" in look(150, hurt).sites["hurt"].archive_note
+
+
+def test_the_log_is_searched_around_what_is_known(tmp_path: Path) -> None:
+    run = note(tmp_path, TRADES, {"one": START + 5_000})
+    one, other, unknown = site("one"), site("other"), site("unknown", trades=[])
+    look(150, one, other, producers=(run,))
+    look(150, unknown)
+    ((begin, end),) = one.logs.asked
+    assert (begin, end) == (START / 1000 + 5 - module.BEFORE, NOW)
+    assert other.logs.asked == unknown.logs.asked == [(NOW - module.LATELY, NOW)]
+
+
+def test_nowhere() -> None:
+    traced = look(5_000, site("one"), site("two", trades=[]))
+    assert not traced.is_found
+    assert traced.looked[0] == "producers of this folder: no record (0)"
+    assert traced.looked[1] == "one, candles: above the newest candle, 2024-08-08T23:57:00Z"
+    assert "two, candles: there are no candles of the symbol" in traced.looked
+    assert traced.to_json()["found"] is False
+
+
+def _folded(trades: list[Trade], candle: Any) -> Any:
+    return fold(candle, trades)
