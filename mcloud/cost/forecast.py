@@ -170,8 +170,8 @@ def _basis(
         if each.days and len(_whole_days(usage, month, until)) >= ENOUGH
     ]
     if daily:
-        days = max(len(_whole_days(usage, month, until)) for usage in daily)
-        return f"the daily figures of {days} days, two standard deviations on either side"
+        whole = max(len(_whole_days(usage, month, until)) for usage in daily)
+        return f"the daily figures of {whole} days, two standard deviations on either side"
     so_far = f"{past / 60:.0f} min"
     if past >= LITTLE:
         days = past / DAY_SECONDS

@@ -130,6 +130,13 @@ def test_the_meters_of_embedded_clouds(tmp_path: Path, monkeypatch: pytest.Monke
     assert later.start == MONTH.next.start
 
 
+def test_whoever_asks_often_asks_no_store(config: Config) -> None:
+    sites: Any = {"aws": Fake("aws", "aws", [metered("s3_puts", 7)], AssertionError("asked"))}
+    (aws,) = collect(config, sites, MONTH, NOW, only_meters=True)
+    assert aws.units("s3_puts") == 7
+    assert aws.trades.source == "not asked for"
+
+
 def test_meters_of_one_day_are_those_of_that_day(tmp_path: Path) -> None:
     meter = Meter(tmp_path, "gcp", lambda: NOW + 60)
     meter.add("firestore_writes", "db", 5)
