@@ -12,6 +12,7 @@ from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.forecast import Forecast, Range
 from mcloud.cost.report import Report
+from mcloud.cost.table import group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.dashboard.duration import duration
 
@@ -90,16 +91,10 @@ def _groups(report: Report) -> Table:
     largest = max((group.net for group in report.groups), default=Decimal(0))
     seen = ""
     for group in report.groups:
-        missing = Text(f" + unknown: {', '.join(group.unknown)}", "yellow")
-        table.add_row(
-            "" if group.site == seen else group.site,
-            group.name,
-            usd(group.gross),
-            usd(group.net),
-            "" if group.share is None else f"{100 * group.share:.0f}%",
-            "unknown" if group.per_million is None else usd(group.per_million),
-            Text.assemble((bar(group.net, largest), "cyan"), missing if group.unknown else ""),
-        )
+        drawn = Text(bar(group.net, largest), "cyan")
+        if group.unknown:
+            drawn.append(f"{' ' if drawn else ''}+ unknown: {', '.join(group.unknown)}", "yellow")
+        table.add_row("" if group.site == seen else group.site, *group_cells(group), drawn)
         seen = group.site
     return table
 
