@@ -70,6 +70,7 @@ class Meter:
         self._path = _path(home, site)
         self._clock = clock
         self._lock = threading.Lock()
+        self._saving = threading.Lock()
         saved = _load(self._path)
         self._since = saved["since"] or clock()
         self._months: dict[str, dict[str, dict[str, int]]] = saved["months"]
@@ -97,16 +98,17 @@ class Meter:
 
     def save(self) -> None:
         """Write the counts, if there are new ones."""
-        with self._lock:
-            if self._changes == self._saved_changes:
-                return
-            text = json.dumps({"since": self._since, "months": self._months})
-            changes = self._changes
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(".part")
-        fresh.write_text(text)
-        os.replace(fresh, self._path)
-        self._saved_changes = changes
+        with self._saving:
+            with self._lock:
+                if self._changes == self._saved_changes:
+                    return
+                text = json.dumps({"since": self._since, "months": self._months})
+                changes = self._changes
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_suffix(".part")
+            fresh.write_text(text)
+            os.replace(fresh, self._path)
+            self._saved_changes = changes
 
     def save_forever(self) -> None:
         """Write once a second; for a thread of its own."""

@@ -121,7 +121,7 @@ def _queried(request: Any) -> str:
         if hasattr(request, "structured_query")
         else request.structured_aggregation_query.structured_query
     )
-    sources = getattr(query, "from")
+    sources = query.from_
     return sources[0].collection_id if sources else ""
 
 

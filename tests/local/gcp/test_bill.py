@@ -1,0 +1,69 @@
+"""What requests to Google Cloud are billed as; the rules are on its pages (see ``bill``)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcloud.local.gcp.bill import InstanceTime, storage
+
+OBJECT = "/storage/v1/b/raw/o/raw%2Fsymbol"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "billed"),
+    [
+        ("POST", "/upload/storage/v1/b/raw/o?uploadType=multipart", ("gcs_class_a", "raw")),
+        ("POST", "/upload/storage/v1/b/raw/o?uploadType=resumable", ("gcs_class_a", "raw")),
+        ("PUT", "/upload/storage/v1/b/raw/o?upload_id=7", (None, "raw")),
+        ("GET", "/storage/v1/b/raw/o?prefix=raw/", ("gcs_class_a", "raw")),
+        ("GET", "/storage/v1/b?project=p", ("gcs_class_a", "")),
+        ("POST", "/storage/v1/b?project=p", ("gcs_class_a", "")),
+        ("GET", "/storage/v1/b/raw", ("gcs_class_b", "raw")),
+        ("GET", OBJECT, ("gcs_class_b", "raw")),
+        ("GET", f"/download{OBJECT}?alt=media", ("gcs_class_b", "raw")),
+        ("POST", f"{OBJECT}/rewriteTo/b/other/o/x", ("gcs_class_a", "raw")),
+        ("DELETE", OBJECT, (None, "raw")),
+        ("GET", "/raw/object", ("gcs_class_b", "raw")),
+        ("GET", "/_internal/healthcheck", (None, "")),
+    ],
+)
+def test_classes_of_cloud_storage(method: str, target: str, billed: tuple[str | None, str]) -> None:
+    assert storage(method, target) == billed
+
+
+def test_an_instance_that_serves_several_at_once_is_billed_once() -> None:
+    time = InstanceTime()
+    time.begin(10.0)
+    time.begin(10.1)
+    assert time.end(10.3) == 0
+    assert time.end(10.35) == 400
+
+
+def test_what_is_billed_already_is_not_billed_again() -> None:
+    time = InstanceTime()
+    time.begin(10.0)
+    assert time.end(10.01) == 100
+    time.begin(10.05)
+    assert time.end(10.08) == 0
+    time.begin(10.09)
+    assert time.end(10.11) == 100
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 900)), min_size=1, max_size=30))
+def test_never_less_than_it_was_busy_nor_a_tick_more_a_stretch(
+    requests: list[tuple[int, int]],
+) -> None:
+    """Against the union of the requests, counted millisecond by millisecond."""
+    events = sorted(
+        [(start, 0) for start, _ in requests] + [(start + long, 1) for start, long in requests]
+    )
+    time = InstanceTime()
+    billed = 0
+    for at, ends in events:
+        if ends:
+            billed += time.end(at / 1000)
+        else:
+            time.begin(at / 1000)
+    busy = {ms for start, long in requests for ms in range(start, start + long)}
+    stretches = sum(ms - 1 not in busy for ms in busy)
+    assert len(busy) <= billed <= len(busy) + 100 * stretches
