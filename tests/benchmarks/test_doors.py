@@ -1,4 +1,4 @@
-"""What outages and meters cost while nothing is out: the same requests with the doors and without."""
+"""What doors and meters cost while nothing is out: the same requests with them and without."""
 
 import os
 import subprocess
