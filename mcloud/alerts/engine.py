@@ -293,5 +293,8 @@ def _text(alert: Alert, rule: Rule | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """As it is, without the noise of a float's last digits."""
-    return "unknown" if value is None else f"{value:,.6g}" if value % 1 else f"{value:,.0f}"
+    """As it is, without the digits of a fraction that nobody reads."""
+    if value is None:
+        return "unknown"
+    is_whole = value == int(value) or abs(value) >= 100
+    return f"{value:,.0f}" if is_whole else f"{value:.3g}"

@@ -11,7 +11,12 @@ Some figures are made here, of what the document has:
 - ``sites.SITE.function.error_rate``: errors by calls;
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of one that runs, and of one
   that has ended; ``missing``: trades in its holes;
-- ``budgets.NAME.used``: a part of the month's budget, 1 is all of it.
+- ``symbols.SYMBOL.anomalies``: those of the last hour;
+- ``budgets.NAME.used``, and ``budgets.total.expected`` by the end of the month: parts of the
+  month's budget, 1 is all of it.
+
+For the last two the document has what ``status`` does not: ``anomalies``, texts by symbol, newest
+first, and ``cost``, as of ``mcloud cost``.
 """
 
 import math
@@ -24,7 +29,7 @@ CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for al
 
 ALL = "*"
 
-_ASKED = {"holes": "recent", "candles": "recent", "cost": "cost"}
+_ASKED = {"holes": "recent", "candles": "recent"}
 """Parts of a site that have no time of their own, and what in ``asked`` has it."""
 
 
@@ -144,8 +149,8 @@ def _text(text: str, at: float) -> Figure:
 
 
 def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _Part | Figure:
-    """What is down says why."""
-    if name == "up" and isinstance(node, Figure) and beside.get("reason"):
+    """What is down, or not as usual, says why."""
+    if name in ("up", "anomalies") and isinstance(node, Figure) and beside.get("reason"):
         return replace(node, why=str(beside["reason"]))
     return node
 
@@ -185,9 +190,9 @@ def _derived(
     return {
         **document,
         "sites": sites,
-        "symbols": _symbols(sites, now),
+        "symbols": _symbols(sites, document.get("anomalies", {}), now),
         "producers": [_producer(each, now) for each in document.get("producers", [])],
-        "budgets": _budgets(sites, budgets),
+        "budgets": _budgets(document.get("cost") or {"unknown": "no figure"}, budgets),
     }
 
 
@@ -209,7 +214,7 @@ def _rate(function: Mapping[str, Any]) -> float | None:
     return min(1.0, errors / max(count, 1)) if errors else 0.0
 
 
-def _symbols(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
+def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float) -> dict[str, Any]:
     newest: dict[str, float] = {}
     unknown = ""
     for name, site in sites.items():
@@ -225,8 +230,18 @@ def _symbols(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
         if silent < FORGOTTEN:
             # One that cannot be asked may have had a trade since.
             is_certain = not unknown or silent < CERTAIN
-            found[symbol] = {"silent_s": silent if is_certain else {"unknown": unknown}}
+            found[symbol] = {
+                "silent_s": silent if is_certain else {"unknown": unknown},
+                **_anomalies(anomalies, symbol),
+            }
     return found or ({"unknown": unknown} if unknown else {})
+
+
+def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
+    if "unknown" in anomalies:
+        return {"anomalies": {"unknown": anomalies["unknown"]}}
+    found = anomalies.get(symbol, [])
+    return {"anomalies": len(found), "reason": found[0] if found else ""}
 
 
 def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -245,17 +260,19 @@ def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:
     return {**over, **derived}
 
 
-def _budgets(sites: Mapping[str, Any], budgets: Mapping[str, float]) -> dict[str, Any]:
+def _budgets(cost: Mapping[str, Any], budgets: Mapping[str, float]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, dollars in budgets.items():
-        mine = sites if name == "total" else {name: sites.get(name) or {}}
-        costs = {each: site.get("cost") or {} for each, site in mine.items()}
-        lacking = [each for each, cost in costs.items() if cost.get("month_to_date_usd") is None]
-        if lacking:
-            why = costs[lacking[0]].get("unknown", "no figure")
-            found[name] = {"used": {"unknown": f"cost of {lacking[0]}: {why}"}}
-            continue
-        used = sum(cost["month_to_date_usd"] for cost in costs.values()) / dollars
-        times = [time for cost in costs.values() if (time := _time(cost, "as_of"))]
-        found[name] = {"used": used, **({"as_of": min(times)} if times else {})}
+        used = cost.get("by_site", {}).get(name)
+        found[name] = {"used": _part_of(used, dollars, cost), "as_of": cost.get("as_of")}
+        if name == "total":
+            so_far, expected = (cost.get(f"{each}_usd") for each in ("month_to_date", "expected"))
+            found[name]["used"] = _part_of(so_far, dollars, cost)
+            found[name]["expected"] = _part_of(expected, dollars, cost)
     return found
+
+
+def _part_of(dollars: float | None, budget: float, cost: Mapping[str, Any]) -> Any:
+    if dollars is None:
+        return {"unknown": str(cost.get("unknown") or cost.get("source") or "not known")}
+    return dollars / budget

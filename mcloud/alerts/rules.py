@@ -1,7 +1,7 @@
 """What counts as wrong: the rules that are built in, and ``[alerts]`` of mcloud.toml.
 
 [alerts]
-interval = 30                    # seconds between two looks of `mcloud alerts watch`
+interval = 60                    # seconds between two looks of `mcloud alerts watch`
 unknown_for = 900                # seconds after which it is told that nothing is known
 
 [alerts.dead-letters]            # change one that is built in
@@ -199,9 +199,19 @@ _BUILT_IN = (
         stale=86_400,  # a bill lags by a day
     ),
     Rule(
+        "budget-forecast",
+        "budgets.total.expected",
+        "More than the budget by the end of the month: see `mcloud cost forecast`.",
+        says="{percent} of the month's budget is to be expected",
+        above=1,
+        last=3600,  # by the first few minutes of a run it is much too much
+        stale=86_400,
+    ),
+    Rule(
         "anomalies",
-        "sites.*.anomalies.recent",
-        "Prices or volumes are not as usual: `mcloud anomalies` names them.",
+        "symbols.*.anomalies",
+        "`mcloud anomalies --symbols {0}` names them.",
+        says="{value} in an hour",
         above=0,
         severity="info",
     ),
@@ -210,7 +220,7 @@ _BUILT_IN = (
 
 @dataclass(frozen=True)
 class AlertSettings:
-    interval: float = setting(30.0, least=1, most=300)
+    interval: float = setting(60.0, least=1, most=300)
     unknown_for: float = setting(900.0, least=0)
 
 

@@ -1,10 +1,12 @@
 """Look again and again, and tell what changes."""
 
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from mcloud.alerts import engine
@@ -15,6 +17,7 @@ from mcloud.errors import McloudError
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
 
+SPEAK = 5.0  # seconds between two words of a watcher that waits
 CLOSING = 5.0  # seconds for what is under way at the end
 
 
@@ -36,7 +39,7 @@ def watch(
     Args:
         before: where an earlier watcher has left off.
         tell: gets what changes.
-        keep: gets what the watcher says of itself, after every look.
+        keep: gets what the watcher says of itself, every few seconds.
     """
     log = log or logging.getLogger(__name__)
     channels = {rule.name: rule.channels for rule in rules.rules}
@@ -64,8 +67,8 @@ def watch(
         for failure in _fresh(failures, notifier.failures()):
             log.warning("not sent: %s", failure)
         failures = notifier.failures()
-        keep({**(about or {}), **document(state, failures, clock())})
-        if stop.wait(rules.settings.interval):
+        said = {**(about or {}), **document(state, failures, now)}
+        if _pause(rules.settings.interval, stop, partial(_speak, keep, said, clock)):
             break
     notifier.close(CLOSING)
     for failure in _fresh(failures, notifier.failures()):
@@ -78,6 +81,7 @@ def document(state: State, failures: list[str], at: float) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "at": at,
+        "looked": at,
         "firing": [
             {
                 "key": alert.key,
@@ -95,6 +99,22 @@ def document(state: State, failures: list[str], at: float) -> dict[str, Any]:
         "failures": failures,
         "state": state.to_json(),
     }
+
+
+def _speak(
+    keep: Callable[[dict[str, Any]], None], said: dict[str, Any], clock: Callable[[], float]
+) -> None:
+    keep({**said, "at": clock()})
+
+
+def _pause(seconds: float, stop: threading.Event, speak: Callable[[], None]) -> bool:
+    """Wait, and say now and then that one is there; True where it is to end."""
+    slices = math.ceil(seconds / SPEAK)
+    for _ in range(slices):
+        speak()
+        if stop.wait(seconds / slices):
+            return True
+    return False
 
 
 def _fresh(before: list[str], now: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.session import INTERRUPTED, Session, command
-from mcloud.errors import ConfigError, UsageError
+from mcloud.errors import ConfigError, McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.alerts.engine import State
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
     from mcloud.runs import Run
+
+ANOMALIES = 3600.0  # seconds
+PATIENCE = 8.0  # seconds for a site to tell them
 
 
 def register(app: typer.Typer) -> None:
@@ -142,7 +145,7 @@ def send_test(
 
 
 def _look(session: Session, sites: "dict[str, Site]") -> "Figures":
-    """The figures of the document of ``mcloud status -o json``."""
+    """The figures of the document of ``mcloud status -o json``, and what it does not have."""
     from functools import partial
 
     from mcloud.alerts.figures import Figures
@@ -150,17 +153,65 @@ def _look(session: Session, sites: "dict[str, Site]") -> "Figures":
     from mcloud.dashboard.machine import machine
     from mcloud.dashboard.snapshot import collect
 
-    seen = document(collect(sites, partial(machine, session.config.state)))
-    return Figures(seen, _budgets(session))
+    budgets = _budgets(session)
+    seen = {
+        **document(collect(sites, partial(machine, session.config.state))),
+        "anomalies": _anomalies(sites),
+        # The meters are only read for somebody who has a budget.
+        "cost": _cost(session, sites) if budgets else None,
+    }
+    return Figures(seen, budgets)
 
 
 def _budgets(session: Session) -> dict[str, float]:
-    """Dollars a month by site, and ``total``; see ``[cost]``."""
-    table: dict[str, Any] = session.config.document.values.get("cost", {})
-    budgets = {site: float(value) for site, value in table.get("budgets", {}).items()}
-    if "budget_usd" in table:
-        budgets["total"] = float(table["budget_usd"])
-    return budgets
+    """Dollars a month by site, and ``total``."""
+    from mcloud.cost.settings import money
+
+    found = money(session.config)
+    total = {} if found.budget is None else {"total": float(found.budget)}
+    return {**{site: float(dollars) for site, dollars in found.budgets.items()}, **total}
+
+
+def _cost(session: Session, sites: "dict[str, Site]") -> dict[str, Any]:
+    from mcloud.cost.current import current
+
+    try:
+        cost = current(session.config, sites)
+    except McloudError as error:
+        return {"unknown": str(error)}
+    return {
+        "month_to_date_usd": None if cost.month_to_date is None else float(cost.month_to_date),
+        "expected_usd": None if cost.expected is None else float(cost.expected),
+        "by_site": {site: float(dollars) for site, dollars in cost.by_site.items()},
+        "as_of": cost.as_of,
+        "source": cost.source,
+    }
+
+
+def _anomalies(sites: "dict[str, Site]") -> dict[str, Any]:
+    """Those of the last hour by symbol, each once, the newest first."""
+    import time
+    from functools import partial
+
+    from mcloud.deadline import gather
+    from mcloud.processor.anomalies import recent
+
+    since = time.time() - ANOMALIES
+    calls = {
+        name: partial(lambda each: recent(each.control, since), site)
+        for name, site in sites.items()
+    }
+    answers = gather(calls, PATIENCE)
+    known = [each for each in answers.values() if not isinstance(each, Exception)]
+    if not known:
+        name, error = next(iter(answers.items()))
+        return {"unknown": f"{name}: {error}"}
+    by_key = {anomaly.key: anomaly for each in known for anomaly in each}
+    found: dict[str, Any] = {}
+    for key in sorted(by_key, reverse=True):
+        anomaly = by_key[key]
+        found.setdefault(anomaly.symbol, []).append(f"{anomaly.kind} at {anomaly.timestamp}")
+    return found
 
 
 def _watching(session: Session) -> "State | None":

@@ -45,7 +45,7 @@ def anomalies(
         str | None, typer.Option(help="price-jump, volume-spike or drift; all if left out.")
     ] = None,
 ) -> None:
-    """List price jumps, volume spikes and drifts that the sites found."""
+    """List price jumps, volume spikes and drifts of prices."""
     from mcloud.cli.candles import span_of, symbol_of
     from mcloud.market.anomaly import KINDS
 

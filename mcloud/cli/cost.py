@@ -1,4 +1,4 @@
-"""``mcloud cost``: what it costs, what it will have cost, and what would cost less."""
+"""``mcloud cost``: what it costs, what it will cost, what would cost less."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ NO_FREE_TIER = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(
-        help="What it costs, what it will have cost, and what would cost less.",
+        help="What it costs, what it will cost, what would cost less.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -98,6 +98,7 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     import time
 
     from mcloud.cost.advise import advise
+    from mcloud.cost.forecast import LITTLE
     from mcloud.cost.settings import money
 
     now = time.time()
@@ -120,6 +121,9 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
         from mcloud.dashboard.cost import advice_view
 
         session.print(advice_view(found))
+    measured = now - min((usage.start for usage in usages), default=now)
+    if found and measured < LITTLE:
+        session.warn(f"{measured / 60:.0f} min of use say next to nothing of a month")
 
 
 def _make(

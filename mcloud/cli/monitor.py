@@ -77,7 +77,7 @@ def _every(watch: "Watch") -> "Iterator[Snapshot]":
     from mcloud.dashboard.collector import PATIENCE
 
     due = time.monotonic() + PATIENCE
-    while not watch.snapshot().is_complete and time.monotonic() < due:
+    while not watch.is_complete and time.monotonic() < due:
         watch.tick()
         time.sleep(0.05)
     due = time.monotonic()

@@ -36,10 +36,20 @@ class Transfer(Protocol):
     service: str
     """What the cloud calls it."""
 
-    def start(self, folders: Sequence[str]) -> str:
+    def start(self, folders: Sequence[str], token: str) -> str:
         """Begin a copy of what is under these folders (``raw/…/``, none within another one).
 
-        The answer is the name of the run, for the next two.
+        The answer is the name of the run, for ``look`` and ``end``.
+
+        Args:
+            token: some letters and digits that no other copy has, for ``find``.
+        """
+        ...
+
+    def find(self, token: str) -> str:
+        """The name of the run that was begun with a token, or empty where there is none.
+
+        A copy that was made by then, but did not begin to run, does now.
         """
         ...
 

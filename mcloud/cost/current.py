@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class CostFigure:
     as_of: float
     source: str
     """Also why something is unknown."""
+    by_site: Mapping[str, Decimal] = field(default_factory=dict)
+    """The month to date; empty is unknown."""
 
 
 def current(
@@ -75,6 +77,7 @@ def current(
         budget=settings.budget,
         as_of=float(kept["as_of"]),
         source=str(kept["source"]),
+        by_site={site: Decimal(net) for site, net in kept.get("by_site", {}).items()},
     )
 
 
@@ -117,6 +120,10 @@ def _look(
         "month": month.name,
         "as_of": now,
         "net": str(net),
+        "by_site": {
+            site: str(sum((line.net for line in lines if line.site == site), Decimal(0)))
+            for site in (usage.site for usage in usages)
+        },
         "expected": str(forecast(usages, month, now, free_tier=free_tier).expected),
         "samples": [*samples, [now, str(net)]],
         "source": "an estimate from metered usage at list prices"

@@ -117,8 +117,9 @@ class Report:
         for name, budget, net in checked:
             if net > budget:
                 found.append(f"{name}: {usd(net)} of a budget of {usd(budget)}")
-        if self.money.budget is not None and self.forecast and not found:
-            expected = self.forecast.expected
+        ahead = self.forecast if self.forecast and not self.forecast.early else None
+        if self.money.budget is not None and ahead and not found:
+            expected = ahead.expected
             if expected > self.money.budget:
                 found.append(
                     f"all sites: {usd(expected)} expected by the end of the month, of a budget of "

@@ -1,16 +1,19 @@
 """Alerts as something to look at."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.alerts.engine import number
 from mcloud.dashboard.duration import duration
 
 SHOWN = 5  # failures of channels
+STALE = 30.0  # seconds; an older figure shows its age
+SINGLE = 3  # figures that are in order and have a line each
 
 Document = Mapping[str, Any]
 """What ``mcloud alerts list -o json`` prints; see ``mcloud.alerts.report``."""
@@ -19,25 +22,51 @@ _STYLES = {"firing": "bold red", "pending": "yellow", "unknown": "yellow", "ok":
 
 
 def report(document: Document) -> RenderableType:
-    """Every rule, and every figure that it looks at."""
+    """Every rule and what it looks at; where that is much, what is in order is one line."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("rule", "of", "state", "value", "age", "limit", "severity", "from"):
-        table.add_column(heading, justify="right" if heading in ("value", "age") else "left")
+    for heading in ("rule", "of", "state", "value", "limit"):
+        table.add_column(heading, no_wrap=True)
+    notes: list[Text] = []
     for rule in document["rules"]:
-        about = (rule["limit"], rule["severity"], rule["origin"])
-        if not rule["figures"]:
-            state = Text(rule["why"] or "off", style="dim")
-            table.add_row(rule["name"], "", state, "", "", *about)
-        for each in rule["figures"]:
+        if rule["origin"] != "built in":
+            notes.append(Text(f"{rule['name']}: set in {rule['origin']}", style="dim"))
+        state = "off" if not rule["enabled"] else "unknown" if rule["why"] else ""
+        if rule["why"].startswith("nothing"):
+            state = "none"
+        elif rule["why"]:
+            notes.append(Text(f"{rule['name']}: {rule['why']}"))
+        if state:
+            style = _STYLES.get(state, "dim")
+            table.add_row(rule["name"], "", Text(state, style), "", rule["limit"])
+            continue
+        for of, figure in _lines(rule):
             table.add_row(
                 rule["name"],
-                " ".join(each["names"]),
-                _state(each),
-                "" if each["value"] is None else f"{each['value']:,.6g}",
-                _age(each["age_s"]),
-                *about,
+                of,
+                Text(figure["state"], style=_STYLES[figure["state"]]),
+                _value(figure),
+                rule["limit"],
             )
-    return table
+            for why in (figure["unknown"], figure["why"] if figure["state"] == "firing" else ""):
+                if why:
+                    words = f"unknown, {why}" if why == figure["unknown"] else why
+                    notes.append(Text(f"{rule['name']} {of}".rstrip() + f": {words}"))
+    return Group(table, Text(), *notes) if notes else table
+
+
+def _lines(rule: Document) -> Iterator[tuple[str, Document]]:
+    """What the lines of a rule are of; for what is in order and much, the worst of it."""
+    fine = [each for each in rule["figures"] if each["state"] == "ok"]
+    much = len(fine) > SINGLE
+    for each in rule["figures"]:
+        if not (much and each["state"] == "ok"):
+            yield " ".join(each["names"]), each
+    if much:
+        pick = min if rule["limit"].startswith("below") else max
+        age = max(each["age_s"] for each in fine)
+        worst = pick(each["value"] for each in fine)
+        all_ = "all" if len(fine) == len(rule["figures"]) else "other"
+        yield f"{all_} {len(fine)}", {**fine[0], "value": worst, "age_s": age}
 
 
 def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = None) -> Group:
@@ -84,14 +113,8 @@ def answers(document: Sequence[Document]) -> RenderableType:
     return table
 
 
-def _state(figure: Document) -> Text:
-    words = figure["state"]
-    if figure["unknown"]:
-        words = f"{words}: {figure['unknown']}" if words == "unknown" else f"{words} (unknown)"
-    elif figure["why"]:
-        words += f": {figure['why']}"
-    return Text(words, style=_STYLES[figure["state"]])
-
-
-def _age(seconds: float | None) -> str:
-    return "" if seconds is None else duration(max(0.0, seconds))
+def _value(figure: Document) -> str:
+    if figure["value"] is None:
+        return ""
+    age = f" ({duration(figure['age_s'])} ago)" if figure["age_s"] > STALE else ""
+    return f"{number(figure['value'])}{age}"

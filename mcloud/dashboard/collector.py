@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from mcloud.deadline import gather
@@ -27,6 +27,8 @@ class Seen(Generic[Value]):
     """Seconds that it took."""
     problem: str = ""
     """Empty where the last try brought an answer, or none has ended yet."""
+    waits: float = 0.0
+    """Seconds that there has been no answer to the try under way, where that is the problem."""
 
     @property
     def known(self) -> bool:
@@ -92,6 +94,11 @@ class Collector:
         return {key: state.asked for key, state in self._states.items()}
 
     @property
+    def is_complete(self) -> bool:
+        """True once every question has been answered, or its answer is late."""
+        return all(each.known or each.problem for each in self.seen().values())
+
+    @property
     def answers(self) -> int:
         """How many there were, failures too."""
         return sum(state.answers for state in self._states.values())
@@ -129,7 +136,7 @@ class _State:
     def seen_at(self, now: float) -> Seen[Any]:
         waited = now - self.begun
         if self.is_under_way and waited > PATIENCE:
-            return _with_problem(self.seen, f"no answer for {waited:.0f} s")
+            return replace(self.seen, problem=f"no answer for {waited:.0f} s", waits=waited)
         return self.seen
 
     def answered(self, seen: Seen[Any]) -> None:
@@ -138,7 +145,7 @@ class _State:
         self.is_under_way = False
 
     def failed(self, problem: str) -> None:
-        self.seen = _with_problem(self.seen, problem)
+        self.seen = replace(self.seen, problem=problem)
         self.failures += 1
         self.answers += 1
         self.is_under_way = False
@@ -165,10 +172,6 @@ def ask_once(parts: Mapping[Key, Part], seconds: float) -> dict[Key, Seen[Any]]:
 def reason(error: Exception) -> str:
     """What it says; never empty, since an empty reason would look like none."""
     return str(error) or type(error).__name__
-
-
-def _with_problem(seen: Seen[Any], problem: str) -> Seen[Any]:
-    return Seen(seen.value, seen.at, seen.took, problem)
 
 
 def _thread(call: Callable[[], None]) -> None:

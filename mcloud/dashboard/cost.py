@@ -149,13 +149,15 @@ def _summary(report: Report) -> list[Text]:
     if budget is not None:
         used = percent(report.net, budget)
         text = f"budget: {used:.0f}% of {usd(budget)} used"
-        if report.forecast:
+        if report.forecast and not report.forecast.early:
             text += f", {percent(report.forecast.expected, budget):.0f}% by the end of the month"
         words.append(Text(text, "bold red" if report.over_budget else ""))
     for name, each in report.money.budgets.items():
         used = percent(report.net_of(name), each)
         words.append(Text(f"budget of {name}: {used:.0f}% of {usd(each)} used"))
-    if report.forecast:
+    if report.forecast and report.forecast.early:
+        words.append(Text(f"forecast: too early: {report.forecast.rests_on}", "dim"))
+    elif report.forecast:
         low, expected, high = map(usd, report.forecast.total)
         words.append(Text(f"forecast: {expected}, between {low} and {high}"))
     if report.own_cost:

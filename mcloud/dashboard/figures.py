@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mcloud.clouds.ports import Depth, Figure, Figures, Heartbeat, Lag
+from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.duration import brief, duration
 from mcloud.dashboard.parts import CANDLES, FAST, METRICS, PROBES, STORE
@@ -48,16 +48,12 @@ def rows(snapshot: Snapshot) -> list[Row]:
 
 
 def services(site: SiteSnapshot, now: float) -> Cell:
-    down = site.down
-    if down:
-        reasons = {each.reason for each in down}
-        names = ", ".join(each.service for each in down)
-        if len(down) == len(site.health):
-            names = "all"
-        said = "; ".join(f"{each.service}: {each.reason}" for each in down)
-        if len(reasons) == 1:
-            said = f"{names}: {reasons.pop()}"
+    if site.down:
+        said = "; ".join(f"{_services(names)}: {reason}" for reason, names in site.down.items())
         return Cell(Text.assemble(("down", "bold red"), f"  {said}"))
+    if site.silent:
+        said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in site.silent.items())
+        return Cell(Text.assemble(("no news", "bold yellow"), f"  {said}"))
     known = [each for each in site.health.values() if each.known]
     if len(known) < len(site.health):
         return Cell(Text("asking", "dim"))
@@ -117,14 +113,14 @@ def writes(site: SiteSnapshot, now: float) -> Cell:
 
 
 def processed(site: SiteSnapshot, now: float) -> Cell:
-    def shown(beats: list[Heartbeat]) -> Text:
-        if not beats:
-            return Text("no trades yet", "dim")
-        trades = sum(beat.trades for beat in beats)
-        newest = max(beat.at for beat in beats)
-        return Text(f"{trades:,} trades, last {brief(max(0.0, now - newest))} ago")
-
-    return _seen(site.heartbeats, now, STORE, shown)
+    beats = site.heartbeats.value
+    if beats is None:
+        return _unknown(site.heartbeats.why)
+    if not beats:
+        return Cell(Text("no trades yet", "dim"), problem=site.heartbeats.problem)
+    trades = sum(beat.trades for beat in beats)
+    newest = max(beat.at for beat in beats)
+    return Cell(Text(f"{trades:,} trades"), _age(newest, now, STORE), site.heartbeats.problem)
 
 
 def candle(site: SiteSnapshot, now: float) -> Cell:
@@ -149,12 +145,14 @@ def holes(site: SiteSnapshot, now: float) -> Cell:
 
 
 def behind(site: SiteSnapshot, now: float) -> Cell:
-    def shown(lags: list[Lag]) -> Text:
-        if not lags:
-            return Text("no replicator", "dim")
-        return Text(", ").join(_lag(lag, now) for lag in lags)
-
-    return _seen(site.lags, now, STORE, shown)
+    lags = site.lags.value
+    if lags is None:
+        return _unknown(site.lags.why)
+    if not lags:
+        return Cell(Text("no replicator", "dim"), problem=site.lags.problem)
+    oldest = min(lag.at for lag in lags)
+    text = Text(", ").join(_lag(lag, now) for lag in lags)
+    return Cell(text, _age(oldest, now, STORE), site.lags.problem)
 
 
 def cost(site: SiteSnapshot, now: float) -> Cell:
@@ -172,7 +170,7 @@ def cost(site: SiteSnapshot, now: float) -> Cell:
 
 FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
     "services": services,
-    "queue": queue,
+    "queue depth": queue,
     "oldest": oldest,
     "dead letters": dead_letters,
     "calls": calls,
@@ -189,6 +187,10 @@ FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
 """By label, in the order in which they are shown."""
 
 
+def _services(names: Sequence[str]) -> str:
+    return "all" if len(names) == len(SERVICES) else ", ".join(names)
+
+
 def _seen(seen: Seen[Any], now: float, interval: float, shown: Callable[[Any], Text]) -> Cell:
     if not seen.known:
         return _unknown(seen.why)
@@ -199,8 +201,8 @@ def _depth(seen: Seen[Depth], now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
         return _unknown(seen.problem or (seen.why if not seen.known else "no data"))
-    if depth.in_flight is None:
-        text = Text(f"{depth.ready:,} waiting")
+    if depth.in_flight is None:  # told by the metrics, minutes late
+        text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
         text = Text(f"{depth.ready:,} ready, {depth.in_flight:,} in flight")
     return Cell(text, _age(depth.as_of, now, interval), seen.problem)
@@ -248,22 +250,30 @@ def _lag(lag: Lag, now: float) -> Text:
     part = "" if lag.part == "all" else f" {lag.part}"
     candles = "unknown" if lag.candles_s is None else brief(lag.candles_s)
     raw = "unknown" if lag.raw_s is None else brief(lag.raw_s)
-    old = now - lag.at > STORE + SLACK
-    said = f" ({brief(now - lag.at)} ago)" if old else ""
-    return Text(f"{lag.source}{part} {candles}, raw {raw}{said}", "dim" if old else "")
+    is_old = _age(lag.at, now, STORE) is not None
+    return Text(f"{lag.source}{part} {candles}, raw {raw}", "dim" if is_old else "")
 
 
-def spark(history: Sequence[tuple[float, int | None]], width: int) -> str:
-    """The last values as bars of eighths; what is unknown leaves a gap, and nothing says so."""
+def chart(history: Sequence[tuple[float, int | None]], width: int, height: int = 1) -> list[str]:
+    """The last values as bars of eighths, ``height`` lines, each up to ``width``.
+
+    What is unknown leaves a gap, and nothing says so: it draws no zeros.
+    """
     values = [value for _, value in history][-width:]
     known = [value for value in values if value is not None]
     if not known:
-        return "no data"[:width]
+        return ["no data"[:width], *[""] * (height - 1)]
     top = max(known)
-    return "".join(" " if value is None else _bar(value, top) for value in values)
+    eighths = [None if value is None else _eighths(value, top, height) for value in values]
+    return [
+        "".join(" " if each is None else BARS[max(0, min(8, each - 8 * row))] for each in eighths)
+        for row in reversed(range(height))
+    ]
 
 
-def _bar(value: int, top: int) -> str:
-    """Anything above zero is higher than zero."""
-    bars = "▁▂▃▄▅▆▇█"
-    return bars[0 if not value else max(1, value * 7 // top)]
+def _eighths(value: int, top: int, height: int) -> int:
+    """How high a bar is: zero is one eighth, so that it is seen, and what is more is higher."""
+    return max(2, value * 8 * height // top) if value else 1
+
+
+BARS = " ▁▂▃▄▅▆▇█"

@@ -5,7 +5,7 @@ from rich.text import Text
 from mcloud.clouds.ports import SERVICES
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.duration import brief
-from mcloud.dashboard.figures import FIGURES, Cell, spark
+from mcloud.dashboard.figures import FIGURES, Cell, chart
 from mcloud.dashboard.snapshot import SiteSnapshot
 from mcloud.market.trade import to_text
 
@@ -13,16 +13,19 @@ LABEL = 14  # columns
 DEPTHS = 60  # that are drawn
 
 
-def details(site: SiteSnapshot, now: float) -> list[Text]:
-    """As many lines as it takes."""
+def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
+    """As many lines as it takes; the chart is the higher the more room there is."""
+    height = 1 if room < 36 else 4
     lines = [Text.assemble((site.name, "bold"), (f" {site.cloud}", "dim"))]
-    lines += [_service(service, site.health[service]) for service in SERVICES]
+    lines += [_line(name, service(site.health[name])) for name in SERVICES]
     lines += [Text()]
     for label, make in FIGURES.items():
         if label != "services":
             lines.append(_figure(label, make(site, now)))
-        if label == "queue" and site.history:
-            lines.append(Text(" " * LABEL + spark(site.history, DEPTHS), "dim"))
+        if label == "queue depth" and site.history:
+            lines += [
+                Text(" " * LABEL + each, "dim") for each in chart(site.history, DEPTHS, height)
+            ]
     lines += [Text(), *_symbols(site, now)]
     for name, state in (site.guards.value or {}).items():
         said = ", ".join(f"{key} {value}" for key, value in state.items())
@@ -30,12 +33,13 @@ def details(site: SiteSnapshot, now: float) -> list[Text]:
     return lines
 
 
-def _service(service: str, seen: Seen[float]) -> Text:
+def service(seen: Seen[float]) -> Text:
+    """Whether a service is up, and how fast it answered."""
     if seen.problem:
-        return _line(service, Text.assemble(("down", "bold red"), f"  {seen.problem}"))
+        return Text.assemble(("down", "bold red"), f"  {seen.problem}")
     if not seen.known:
-        return _line(service, Text("asking", "dim"))
-    return _line(service, Text.assemble(("up", "green"), f"  {seen.took * 1000:.0f} ms"))
+        return Text("asking", "dim")
+    return Text.assemble(("up", "green"), (f"  {seen.took * 1000:.0f} ms", "dim"))
 
 
 def _figure(label: str, cell: Cell) -> Text:

@@ -5,14 +5,12 @@ has its place, so that nothing jumps when a figure changes: where a terminal is 
 rows are left out, the least important first.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich.text import Text
 
-from mcloud.dashboard.duration import brief
-from mcloud.dashboard.figures import Cell, Row, rows, spark
+from mcloud.dashboard.columns import columns, fitting, heading
 from mcloud.dashboard.focus import details
 from mcloud.dashboard.here import here
 from mcloud.dashboard.lines import fit, sides
@@ -21,22 +19,6 @@ from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.dashboard.views import leading, watching
 from mcloud.dashboard.wrong import wrong
 
-LABEL = 14  # columns
-NARROWEST = 31  # columns of a site
-WIDEST = 60
-
-SPARK = "depths"
-GROUPS = (
-    ("services", "queue", SPARK, "oldest", "dead letters"),
-    ("calls", "errors", "throttles", "p95"),
-    ("processed", "last candle", "holes", "writes"),
-    ("behind", "cost"),
-)
-# What goes first where there is no room; the rest stays.
-SPARABLE = (
-    *("writes", "p95", "throttles", "processed", SPARK, "cost", "behind", "oldest", "calls"),
-    *("last candle", "errors", "holes", "dead letters"),
-)
 HERE_LEAST, HERE_MOST = 2, 8  # lines of what runs here, with the one above
 TROUBLES = 4  # lines of what is wrong, on a high terminal
 
@@ -74,7 +56,7 @@ def screen(snapshot: Snapshot, view: View) -> list[Text]:
     if view.help:
         body = _help()
     elif (site := focused(snapshot, view)) is not None:
-        body = details(site, snapshot.at)
+        body = details(site, snapshot.at, room)
     else:
         body = _overview(snapshot, view, room)
     if len(body) > room:
@@ -92,11 +74,7 @@ def focused(snapshot: Snapshot, view: View) -> SiteSnapshot | None:
 
 def pages(count: int, width: int) -> int:
     """How many it takes to show so many sites."""
-    return max(1, -(-count // _fitting(width)))
-
-
-def _fitting(width: int) -> int:
-    return max(1, (width - LABEL) // NARROWEST)
+    return max(1, -(-count // fitting(width)))
 
 
 def _head(snapshot: Snapshot, view: View) -> list[Text]:
@@ -143,78 +121,22 @@ def _help() -> list[Text]:
     lines = [Text.assemble((f"  {key:8}", "bold"), does) for key, does in KEYS]
     said = (
         "Ages stand on the right, of figures that are older than their interval explains.",
-        "Metrics are minutes old by nature: CloudWatch's about two, Google's two to five.",
-        "What is not known says so, with the reason; it is never 0. Asking costs money: the sum at",
-        "the bottom is at list prices, for thirty days at the present interval.",
+        "Metrics are minutes old by nature: CloudWatch's two, Cloud Monitoring's two to five.",
+        "What is not known says so, with the reason; it is never 0. Asking costs money: the",
+        "sum at the bottom is at list prices, for thirty days at the present interval.",
     )
     return [*lines, Text(), *(Text(f"  {line}", "dim") for line in said)]
 
 
 def _overview(snapshot: Snapshot, view: View, room: int) -> list[Text]:
-    fitting = _fitting(view.width)
-    begin = view.page % pages(len(snapshot.sites), view.width) * fitting
-    shown = list(snapshot.sites.values())[begin : begin + fitting]
+    count = len(snapshot.sites)
+    begin = view.page % pages(count, view.width) * fitting(view.width)
+    shown = list(snapshot.sites.values())[begin : begin + fitting(view.width)]
     if not shown:
         return [Text("no sites", "dim")]
-    width = min(WIDEST, (view.width - LABEL) // len(shown))
-    some = Snapshot(snapshot.at, {site.name: site for site in shown})
-    table = {row.label: _row(row, width) for row in rows(some)} | {SPARK: _sparks(shown, width)}
-    body = [_heading(shown, begin, len(snapshot.sites), width)]
-    body += _arranged(table, room - len(body) - HERE_LEAST)
+    body = [heading(shown, begin, count, view.width)]
+    body += columns(shown, snapshot.at, view.width, room - len(body) - HERE_LEAST)
     left = room - len(body)
     machine = snapshot.machine.value or Machine()
     below = here(machine, snapshot.at, min(HERE_MOST, max(1, left - 1)))
     return [*body, *([Text()] if left > len(below) else []), *below]
-
-
-def _arranged(table: dict[str, Text], room: int) -> list[Text]:
-    """The rows in their groups, as many as there is room for."""
-    kept = {label for group in GROUPS for label in group}
-    for label in SPARABLE:
-        if len(kept) <= room:
-            break
-        kept.discard(label)
-    groups = [[table[label] for label in group if label in kept] for group in GROUPS]
-    is_airy = len(kept) + len(GROUPS) - 1 <= room
-    lines: list[Text] = []
-    for group in groups:
-        lines += [Text()] if lines and group and is_airy else []
-        lines += group
-    return lines
-
-
-def _heading(shown: Sequence[SiteSnapshot], begin: int, count: int, width: int) -> Text:
-    line = fit(
-        Text(f"{begin + 1}-{begin + len(shown)} of {count}" if len(shown) < count else "", "dim"),
-        LABEL,
-        pad=True,
-    )
-    for number, site in enumerate(shown, begin + 1):
-        name = Text.assemble((f"{number} ", "dim"), (site.name, "bold"))
-        if site.name != site.cloud:
-            name.append(f" {site.cloud}", "dim")
-        line.append_text(fit(name, width, pad=True))
-    return line
-
-
-def _row(row: Row, width: int) -> Text:
-    line = fit(Text(row.label, "dim"), LABEL, pad=True)
-    for cell in row.cells:
-        line.append_text(_cell(cell, width))
-    return line
-
-
-def _cell(cell: Cell, width: int) -> Text:
-    """The figure on the left, its age on the right."""
-    age = Text(brief(cell.age) if cell.age is not None else "", "yellow" if cell.problem else "dim")
-    return sides(cell.text, age, width - 2).append("  ")
-
-
-def _sparks(shown: Sequence[SiteSnapshot], width: int) -> Text:
-    line = Text(" " * LABEL)
-    for site in shown:
-        top = max((depth for _, depth in site.history if depth is not None), default=None)
-        said = Text(f"max {top:,}" if top else "", "dim")
-        drawn = Text(spark(site.history, width - 14) if top is not None else "", "dim")
-        line.append_text(sides(drawn, said, width - 2).append("  "))
-    return line

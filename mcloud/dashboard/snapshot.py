@@ -12,7 +12,6 @@ from mcloud.clouds.ports import (
     ControlRecord,
     Depth,
     Figures,
-    Health,
     Heartbeat,
     Lag,
     Site,
@@ -73,21 +72,28 @@ class SiteSnapshot:
         return True if all(each.known for each in healths) else None
 
     @property
-    def parts(self) -> list[Seen[Any]]:
-        """Everything that was asked of it."""
-        return [
-            *self.health.values(),
-            *(self.queue, self.dead_letters, self.figures, self.heartbeats, self.lags),
-            *(self.record, self.guards, self.recent),
-        ]
+    def parts(self) -> dict[str, Seen[Any]]:
+        """Everything that was asked of it but for the probes, by what it tells."""
+        return {
+            "queue depth": self.queue,
+            "dead letters": self.dead_letters,
+            "metrics": self.figures,
+            "heartbeats": self.heartbeats,
+            "replication": self.lags,
+            "control record": self.record,
+            "guard": self.guards,
+            "candles": self.recent,
+        }
 
     @property
-    def down(self) -> list[Health]:
-        return [
-            Health(service, up=False, reason=each.problem, latency=0.0)
-            for service, each in self.health.items()
-            if each.problem
-        ]
+    def down(self) -> dict[str, list[str]]:
+        """The services that are down, by the reason."""
+        return _by_problem(self.health)
+
+    @property
+    def silent(self) -> dict[str, list[str]]:
+        """What there is no news of, by the reason."""
+        return _by_problem(self.parts)
 
     @property
     def last(self) -> Recent | None:
@@ -118,16 +124,10 @@ class Snapshot:
         return all(site.up for site in self.sites.values())
 
     @property
-    def is_complete(self) -> bool:
-        """True once every question has had an answer, or has one that is late."""
-        parts = [part for site in self.sites.values() for part in site.parts]
-        return all(part.known or part.problem for part in (*parts, self.machine))
-
-    @property
     def leading(self) -> ControlRecord | None:
         """The control record that counts: of all that are known the one of the highest epoch."""
         records = [site.record.value for site in self.sites.values() if site.record.value]
-        return max(records, key=lambda record: record.epoch, default=None)
+        return max(records, key=lambda record: record.rank, default=None)
 
 
 def all_parts(
@@ -172,6 +172,17 @@ def snapshot_of(sites: Mapping[str, Site], seen: Mapping[Key, Seen[Any]], at: fl
     )
 
 
+def _by_problem(seen: Mapping[str, Seen[Any]]) -> dict[str, list[str]]:
+    """Names by problem; those that wait are together, however long each does."""
+    longest = max(seen.values(), key=lambda each: each.waits)
+    problems: dict[str, list[str]] = {}
+    for name, each in seen.items():
+        if each.problem:
+            problem = longest.problem if each.waits else each.problem
+            problems.setdefault(problem, []).append(name)
+    return problems
+
+
 def _prepare(site: Site) -> None:
     for part in ("queue", "candles", "control", "metrics", "probe"):
         getattr(site, part)
@@ -205,4 +216,4 @@ def _depth(live: Seen[Depth], figures: Seen[Figures], which: str) -> Seen[Depth]
     if live.value is not None or not live.known:
         return live
     depth = None if figures.value is None else getattr(figures.value, which)
-    return Seen(depth, figures.at, figures.took, figures.problem)
+    return Seen(depth, figures.at, figures.took, figures.problem, figures.waits)

@@ -66,6 +66,11 @@ class Watch:
         return replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
 
     @property
+    def is_complete(self) -> bool:
+        """True once every part has been answered, or is late."""
+        return self._collector.is_complete
+
+    @property
     def answers(self) -> int:
         """How many there were, failures too: where it has not changed nothing else has."""
         return self._collector.answers

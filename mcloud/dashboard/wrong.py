@@ -1,25 +1,28 @@
 """What is not as it should be in a snapshot: a line each, and ``mcloud status`` exits 3."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from mcloud.clouds.ports import SERVICES
 from mcloud.dashboard.machine import FRESH, Machine, Running
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 
 
 def wrong(snapshot: Snapshot) -> list[str]:
-    """Services that are down, dead letters, holes, and what runs here and is in trouble.
+    """Services that are down, what there is no news of, dead letters, holes, and what runs here and
+    is in trouble.
 
     Failed calls of a function and a queue that grows are not among them: they mend themselves, or
     an alert with a duration tells of them.
     """
-    lines = [line for site in snapshot.sites.values() for line in _site(site)]
+    sites = snapshot.sites.values()
+    lines = [line for tell in (_down, _silent, _lacking) for site in sites for line in tell(site)]
     machine = snapshot.machine.value or Machine()
     for each in machine.producers:
         lines += _producer(each, snapshot.at)
     for each in machine.replicators:
         lines += _replicator(each, snapshot.at)
     for each in (*machine.guards, *machine.alerts):
-        lines += _silent(each, snapshot.at)
+        lines += _hanging(each, snapshot.at)
     for each in machine.alerts:
         lines += [f"alert: {alert}" for alert in firing(each)]
     return lines
@@ -34,9 +37,18 @@ def firing(watcher: Running) -> list[str]:
     ]
 
 
-def _site(site: SiteSnapshot) -> Iterator[str]:
-    for each in site.down:
-        yield f"{site.name}: {each.service} is down: {each.reason}"
+def _down(site: SiteSnapshot) -> Iterator[str]:
+    for reason, names in site.down.items():
+        yield f"{site.name}: {_all(names)} down: {reason}"
+
+
+def _silent(site: SiteSnapshot) -> Iterator[str]:
+    if not site.down:
+        for reason, names in site.silent.items():
+            yield f"{site.name}: no news of {', '.join(names)}: {reason}"
+
+
+def _lacking(site: SiteSnapshot) -> Iterator[str]:
     dead = site.dead_letters.value
     if dead is not None and dead.ready:
         yield f"{site.name}: {dead.ready:,} dead letters; see `mcloud dlq list {site.name}`"
@@ -50,7 +62,7 @@ def _site(site: SiteSnapshot) -> Iterator[str]:
 
 
 def _producer(producer: Running, now: float) -> Iterator[str]:
-    yield from _silent(producer, now)
+    yield from _hanging(producer, now)
     state = producer.state
     missing = sum(hole["last"] - hole["first"] + 1 for hole in state.get("holes", ()))
     if missing:
@@ -68,14 +80,20 @@ def _producer(producer: Running, now: float) -> Iterator[str]:
 
 
 def _replicator(replicator: Running, now: float) -> Iterator[str]:
-    yield from _silent(replicator, now)
+    yield from _hanging(replicator, now)
     if replicator.runs:
         for pair in replicator.state.get("pairs", ()):
             if pair["error"]:
                 yield f"{pair['source']} to {pair['target']} is not replicated: {pair['error']}"
 
 
-def _silent(each: Running, now: float) -> Iterator[str]:
+def _all(services: Sequence[str]) -> str:
+    if len(services) == len(SERVICES):
+        return "everything is"
+    return f"{', '.join(services)} {'is' if len(services) == 1 else 'are'}"
+
+
+def _hanging(each: Running, now: float) -> Iterator[str]:
     """One that runs and says nothing hangs."""
     at = each.state.get("at")
     if each.runs and at is not None and now - at > FRESH:

@@ -21,9 +21,10 @@ about the same ids, the one that was there first stays and the other is reported
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter, mul
 from typing import Any, NamedTuple
@@ -62,6 +63,8 @@ class Candle:
     """Start of the minute, ms since 1970."""
     fragments: tuple[Fragment, ...] = ()
     """Ordered by id, maximal (see the module)."""
+    _text: str = field(default="", compare=False, repr=False)
+    """What the fragments were read from, which is what they would be written as."""
 
     @property
     def timestamp(self) -> str:
@@ -162,7 +165,7 @@ class Candle:
         One word a fragment: ``3735683260/2:open,high,low,close,volume,quote_volume`` for the four
         ids from 3735683260, and ``3735683259:price,quantity`` for a single trade.
         """
-        return " ".join(_encode(fragment) for fragment in self.fragments)
+        return self._text or " ".join(_encode(fragment) for fragment in self.fragments)
 
     @classmethod
     def decode(cls, symbol: str, timestamp: str, fragments: str) -> "Candle":
@@ -179,7 +182,7 @@ class Candle:
             in_order = all(a.last_id < b.first_id for a, b in pairwise(decoded))
             if not in_order or any(_siblings(a, b) for a, b in pairwise(decoded)):
                 raise ValueError(f"the fragments of {symbol} {timestamp} are not in order")
-        return cls(symbol, parse_timestamp(timestamp), tuple(decoded))
+        return cls(symbol, parse_timestamp(timestamp), tuple(decoded), fragments)
 
 
 class Disagreement(NamedTuple):
@@ -268,6 +271,7 @@ def by_minute(trades: Iterable[Trade]) -> dict[tuple[str, int], list[Trade]]:
     return groups
 
 
+@lru_cache(16_384)  # a candle is written soon after it is read, and its neighbours share the minute
 def to_timestamp(start: int) -> str:
     """A time in ms as it is stored, whole seconds: ``2024-08-08T23:54:00Z``."""
     return datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -423,7 +427,8 @@ def _encode(fragment: Fragment) -> str:
 
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,37})(?:\.[0-9]{0,36}[1-9])?"
-_WORD = re.compile(rf"([0-9]{{1,19}})(?:/([0-9]{{1,2}}))?:({_NUMBER}(?:,{_NUMBER})*)")
+# Each number has one text only, so that what was read is what would be written.
+_WORD = re.compile(rf"(0|[1-9][0-9]{{0,18}})(?:/([1-9][0-9]?))?:({_NUMBER}(?:,{_NUMBER})*)")
 
 
 def _decode(word: str) -> Fragment:

@@ -1,5 +1,6 @@
 """A pair's second work: what was there before it followed is compared, a slice at a time."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +19,7 @@ from mcloud.replication.state import Checkpoint, State
 from mcloud.replication.turn import NEVER
 
 SLICE = 5_000  # candles compared between two looks at what changed
+AHEAD = 3  # symbols that are read while one is written
 END = MAX_TIME  # ms; to_timestamp can write it
 
 
@@ -81,8 +83,8 @@ class Comparing:
         # After an error it begins again where the state says.
         streams, self._streams = self._streams, {}
         stream = streams.pop(symbol, None) or self._read(symbol)
-        if following := self._symbol_after():
-            # Is read already while the rest of this one is written.
+        for following in self._following():
+            # Is read already while this one is written.
             streams[following] = streams.get(following) or self._read(following)
         rows = islice(stream, SLICE if self._scope.candles else 0)
         held: dict[tuple[str, int], bytes] = {}
@@ -110,11 +112,10 @@ class Comparing:
             self._standing.set(self._standing.checkpoint, marks)
         self._streams = streams
 
-    def _symbol_after(self) -> str | None:
+    def _following(self) -> Sequence[str]:
+        """The symbols that come after this one, the last of them next."""
         assert self._symbols_left is not None
-        if not self._scope.candles or len(self._symbols_left) < 2:
-            return None
-        return self._symbols_left[-2]
+        return self._symbols_left[-1 - AHEAD : -1] if self._scope.candles else ()
 
     def _read(self, symbol: str) -> Beside:
         def damaged(site: str, start: int, why: str) -> None:

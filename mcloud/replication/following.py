@@ -17,7 +17,8 @@ from mcloud.replication.state import Checkpoint, Marks, State
 SEEN = 10_000  # candles
 CALM = 30.0  # seconds without a change until the source is looked at less often
 FIRST_PAUSE = 0.5  # seconds, when nothing changes
-PACE = 5.0  # seconds between two pages of changes while everything is compared
+PACE = 5.0  # seconds between two pages of changes while everything is compared, or more:
+SHARE = 0.05  # of the time for them
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Following:
             self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
         if not page.is_last:
             # What is compared as well may come a little later.
-            self._pause = 0.0 if before.is_compared else PACE
+            took = self._clock() - asked
+            self._pause = 0.0 if before.is_compared else max(PACE, took / SHARE)
         self._look_at = self._clock() + self._pause
 
     def _start(self) -> Checkpoint:

@@ -13,7 +13,6 @@ from mcloud.market.archive import (
     ArchiveObject,
     BadArchive,
     is_intact,
-    pack,
     parse_key,
     prefix,
     unpack,
@@ -51,11 +50,11 @@ def read(archive: Archive, key: str) -> list[Trade] | None:
 
     The bytes may differ all the same: builds of zlib compress the same lines differently.
     """
+    body = archive.get(key)
     try:
-        trades = unpack(archive.get(key))
+        return unpack(body) if is_intact(key, body) else None
     except BadArchive:
         return None
-    return trades if [item.key for item in pack(trades)] == [key] else None
 
 
 def ids_of(trades: Iterable[Trade]) -> Ids:

@@ -1,11 +1,13 @@
 """The raw copy of a restoration, handed to the target's cloud, which makes it by itself.
 
 What the cloud leaves undone, and the candles, are left to the direct engine. The name of the run is
-kept in a file, so that whoever comes after an interruption waits for the same run.
+kept in a file, so that whoever comes after an interruption waits for the same run. Before the run
+has a name, that is a token that the service was given with it.
 """
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,7 @@ POLL = 10.0  # seconds
 PATIENCE = 30  # polls in a row that the service may leave unanswered
 
 _OVER = "over"  # in place of a name
+_BEGUN = "begun with "  # in front of a token, where the name is not known yet
 _DIRECT = "use `--engine direct`"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
 
@@ -89,9 +92,15 @@ def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
 class HandedOver:
     """One run of ``transfer``, known by the file ``path``."""
 
-    def __init__(self, transfer: Transfer, path: Path) -> None:
+    def __init__(
+        self,
+        transfer: Transfer,
+        path: Path,
+        make_token: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
         self._transfer = transfer
         self._path = path
+        self._make_token = make_token
 
     def run(self, hours: Sequence[tuple[str, int]], tell: Callable[[str], None]) -> Transferred:
         """Have the raw trades of these hours copied, or wait for the run that was begun.
@@ -102,14 +111,16 @@ class HandedOver:
             Unavailable: the service is away; the next call goes on with the same run.
             McloudError: the transfer failed; the next call begins anew.
         """
-        name = self._read()
+        name = self._name()
         if name == _OVER:
             return Transferred(DONE)
         found = self._wait(name, tell) if name else Transferred(GONE)
         if found.state == GONE:
             if not hours:  # no folders would mean all of them
                 return Transferred(DONE)
-            name = self._transfer.start(folders_of(hours))
+            token = self._make_token()
+            files.write(self._path, _BEGUN + token)
+            name = self._transfer.start(folders_of(hours), token)
             files.write(self._path, name)
             found = self._wait(name, tell)
         left = self._remove(name)
@@ -126,7 +137,7 @@ class HandedOver:
 
     def forget(self) -> None:
         """Let the next call of ``run`` begin anew."""
-        name = self._read()
+        name = self._name()
         if name and name != _OVER:
             self._remove(name)
         self._path.unlink(missing_ok=True)
@@ -159,8 +170,13 @@ class HandedOver:
                     return found
             time.sleep(POLL)
 
-    def _read(self) -> str:
+    def _name(self) -> str:
+        """The name of the run that was begun, ``_OVER``, or empty where there is none."""
         try:
-            return self._path.read_text()
+            name = self._path.read_text()
         except FileNotFoundError:
             return ""
+        if name.startswith(_BEGUN):
+            name = self._transfer.find(name.removeprefix(_BEGUN))
+            files.write(self._path, name)
+        return name

@@ -155,8 +155,10 @@ def _answer(answer: Found | Exception) -> Found:
 def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Place:
     read = partial(site.candles.range, symbol)
     if record is not None and record.journey.times is not None:
-        begin, end = (at // MINUTE * MINUTE for at in record.journey.times)
-        return search(read(begin, end + MINUTE), trade_id)._replace(around=(begin, end))
+        # Ids and times ascend together, but for a few milliseconds.
+        begin, end = (at // MINUTE * MINUTE for at in sorted(record.journey.times))
+        place = search(read(begin - MINUTE, end + 2 * MINUTE), trade_id)
+        return place._replace(around=(begin - MINUTE, end + MINUTE))
     return locate(read, site.candles.last(symbol), trade_id)
 
 

@@ -2,7 +2,9 @@
 
 locals {
   # Each is a metric's worst minute against a limit.
-  alarms = {
+  alarms = merge(local.alarms_of_trades, var.anomalies ? local.alarms_of_anomalies : {})
+
+  alarms_of_trades = {
     dead-letters = {
       description = "Messages that could not be processed wait in the dead-letter queue."
       namespace   = "AWS/SQS"
@@ -52,6 +54,17 @@ locals {
       dimensions  = { TableName = aws_dynamodb_table.control.name }
     }
   }
+
+  alarms_of_anomalies = {
+    anomaly-errors = {
+      description = "The anomaly function fails: what is out of line may go unseen until it is well again."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { FunctionName = local.anomaly_name }
+    }
+  }
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
@@ -68,6 +81,25 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   period              = 60
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alerts.arn]
+  ok_actions          = [aws_sns_topic.alerts.arn]
+}
+
+# A minute without a call has no value at all, so that what is missing is what is wrong.
+resource "aws_cloudwatch_metric_alarm" "silence" {
+  count = var.max_silence == null ? 0 : 1
+
+  alarm_name          = "${var.name}-silence"
+  alarm_description   = "The processor has had nothing to do for long: no trades come here."
+  namespace           = "AWS/Lambda"
+  metric_name         = "Invocations"
+  dimensions          = { FunctionName = aws_lambda_function.processor.function_name }
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 60
+  evaluation_periods  = var.max_silence / 60
+  treat_missing_data  = "breaching"
   alarm_actions       = [aws_sns_topic.alerts.arn]
   ok_actions          = [aws_sns_topic.alerts.arn]
 }

@@ -188,20 +188,45 @@ def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
     assert values(never, "producers.*.waiting") == {"producers.c.waiting": 0}
 
 
-def test_budgets() -> None:
-    def cost(dollars: float, at: float) -> dict[str, object]:
-        return {"cost": {"month_to_date_usd": dollars, "as_of": at}}
+def test_anomalies_of_a_symbol() -> None:
+    site = {"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW)}}
+    figures = Figures(document(aws=site) | {"anomalies": {"BTC": ["newest", "older"]}})
+    assert values(figures, "symbols.*.anomalies") == {
+        "symbols.BTC.anomalies": 2,
+        "symbols.ETH.anomalies": 0,
+    }
+    assert one(figures, "symbols.BTC.anomalies").why == "newest"
+    away = Figures(document(aws=site) | {"anomalies": {"unknown": "away"}})
+    assert values(away, "symbols.*.anomalies") == {
+        "symbols.BTC.anomalies": "away",
+        "symbols.ETH.anomalies": "away",
+    }
 
-    known = document(aws=cost(5, NOW - 10), gcp=cost(3, NOW - 99))
-    figures = Figures(known, {"aws": 10, "total": 16})
+
+def test_budgets() -> None:
+    cost = {
+        "month_to_date_usd": 8.0,
+        "expected_usd": 24.0,
+        "by_site": {"aws": 5.0},
+        "as_of": NOW - 99,
+        "source": "an estimate",
+    }
+    figures = Figures(document() | {"cost": cost}, {"aws": 10, "gcp": 10, "total": 16})
     assert values(figures, "budgets.*.used") == {
         "budgets.aws.used": 0.5,
+        "budgets.gcp.used": "an estimate",
         "budgets.total.used": 0.5,
     }
+    assert values(figures, "budgets.total.expected") == {"budgets.total.expected": 1.5}
     assert one(figures, "budgets.total.used").at == NOW - 99
-    unknown = Figures(document(aws=cost(5, NOW), gcp={"cost": {"unknown": "away"}}), {"total": 1})
-    assert values(unknown, "budgets.*.used") == {"budgets.total.used": "cost of gcp: away"}
-    assert Figures(known).find("budgets.*.used") == []
+    for unknown in (
+        {"unknown": "away"},
+        {"month_to_date_usd": None, "expected_usd": None, "as_of": NOW, "source": "away"},
+    ):
+        figures = Figures(document() | {"cost": unknown}, {"total": 1})
+        assert values(figures, "budgets.*.used") == {"budgets.total.used": "away"}
+    assert Figures(document() | {"cost": cost}).find("budgets.*.used") == []
+    assert Figures(document() | {"cost": None}).find("budgets.*.used") == []
 
 
 def test_every_name_is_found_again() -> None:

@@ -1,4 +1,4 @@
-"""What doors and meters cost while nothing is out: the same requests with them and without."""
+"""What outages and meters cost while nothing is out: the same requests with doors and without."""
 
 import os
 import subprocess

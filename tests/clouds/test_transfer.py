@@ -51,7 +51,7 @@ THIRD = (
     "create_task",
     {"TaskArn": TASK},
     {
-        "Name": "mcloud restore into-s3",
+        "Name": "mcloud restore into-s3 7f3a",
         "SourceLocationArn": FROM,
         "DestinationLocationArn": INTO,
         "TaskMode": "ENHANCED",
@@ -99,7 +99,7 @@ def test_datasync_is_started(datasync: tuple[DataSync, Stubber]) -> None:
     service, stub = datasync
     expect(stub, FIRST, SECOND, THIRD)
     expect(stub, ("start_task_execution", {"TaskExecutionArn": RUN}, {"TaskArn": TASK}))
-    assert service.start(FOLDERS) == RUN
+    assert service.start(FOLDERS, "7f3a") == RUN
 
 
 @pytest.mark.parametrize("call", [FIRST, SECOND, THIRD], ids=lambda call: call[0])
@@ -138,8 +138,36 @@ def test_what_was_made_for_a_task_that_is_refused_is_removed(
     stub.add_client_error("create_task", "InvalidRequestException", "no such mode", 400)
     expect(stub, *UNDONE)
     with pytest.raises(Refused, match="AWS DataSync: InvalidRequestException: no such mode") as no:
-        service.start(FOLDERS)
+        service.start(FOLDERS, "7f3a")
     assert "hmac-secret" not in f"{no.value} {no.value.__cause__!r}"
+
+
+TASKS: tuple[str, dict[str, Any], dict[str, Any]] = (
+    "list_tasks",
+    {
+        "Tasks": [
+            {"Name": "of somebody else"},
+            {"Name": "mcloud restore into-s3 7f3a", "TaskArn": TASK},
+        ]
+    },
+    {},
+)
+
+
+def test_a_run_of_datasync_is_found_by_its_token(datasync: tuple[DataSync, Stubber]) -> None:
+    service, stub = datasync
+    runs = {"TaskExecutions": [{"TaskExecutionArn": RUN, "Status": "TRANSFERRING"}]}
+    expect(stub, TASKS, ("list_task_executions", runs, {"TaskArn": TASK}))
+    assert service.find("7f3a") == RUN
+    expect(stub, TASKS)
+    assert service.find("other") == ""
+
+
+def test_a_task_that_was_made_and_not_run_is_run(datasync: tuple[DataSync, Stubber]) -> None:
+    service, stub = datasync
+    expect(stub, TASKS, ("list_task_executions", {"TaskExecutions": []}, {"TaskArn": TASK}))
+    expect(stub, ("start_task_execution", {"TaskExecutionArn": RUN}, {"TaskArn": TASK}))
+    assert service.find("7f3a") == RUN
 
 
 @pytest.mark.parametrize(
@@ -206,10 +234,11 @@ def test_without_a_key_datasync_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 # Google's Storage Transfer Service
 
-JOB = "transferJobs/1234"
+JOB = "transferJobs/mcloud-7f3a"
 OPERATION = "transferOperations/transferJobs-1234-5678"
 PROVIDER = Path(__file__).parents[1] / "terraform" / "google-6.50.0.json"
 CREATED: dict[str, Any] = {
+    "name": JOB,
     "description": "mcloud restore into-gcs",
     "status": "ENABLED",
     "projectId": "my-project",
@@ -248,15 +277,35 @@ def google_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 def test_a_job_is_made_and_run(google_service: Make) -> None:
     service, asked = google_service(
         {
-            "POST /v1/transferJobs": (200, {**CREATED, "name": JOB}),
+            "POST /v1/transferJobs": (200, CREATED),
             f"POST /v1/{JOB}:run": (200, {"name": OPERATION, "metadata": {}}),
         }
     )
-    assert service.start(FOLDERS) == OPERATION
+    assert service.start(FOLDERS, "7f3a") == OPERATION
     assert asked == [
         ("POST", "/v1/transferJobs", CREATED),
         ("POST", f"/v1/{JOB}:run", {"projectId": "my-project"}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ((200, {"name": JOB, "status": "ENABLED", "latestOperationName": OPERATION}), OPERATION),
+        ((200, {"name": JOB, "status": "ENABLED"}), OPERATION),
+        ((200, {"name": JOB, "status": "DELETED", "latestOperationName": OPERATION}), ""),
+        (google_error(404, "no such job"), ""),
+    ],
+    ids=["running", "made and not run", "deleted", "unknown"],
+)
+def test_a_job_is_found_by_its_token(google_service: Make, said: Answer, found: str) -> None:
+    service, _ = google_service(
+        {
+            f"GET /v1/{JOB}?projectId=my-project": said,
+            f"POST /v1/{JOB}:run": (200, {"name": OPERATION}),
+        }
+    )
+    assert service.find("7f3a") == found
 
 
 def test_google_knows_every_name_in_a_job() -> None:
@@ -283,7 +332,7 @@ def test_a_job_that_cannot_be_run_is_removed(google_service: Make) -> None:
         }
     )
     with pytest.raises(Refused, match="may not run it") as refused:
-        service.start(FOLDERS)
+        service.start(FOLDERS, "7f3a")
     assert "gcloud services enable storagetransfer.googleapis.com" in refused.value.remedy
     assert asked[-1][0] == "DELETE"
 

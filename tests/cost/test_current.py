@@ -50,6 +50,7 @@ def test_the_month_so_far(clouds: Clouds) -> None:
         budget=Decimal(20),
         as_of=NOW,
         source="an estimate from metered usage at list prices",
+        by_site={"aws": Decimal("0.625")},
     )
 
 

@@ -29,33 +29,67 @@ def figure(**said: Any) -> dict[str, Any]:
     }
 
 
+def rule(name: str, *figures: dict[str, Any], **said: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "enabled": True,
+        "figures": list(figures),
+        "limit": "above 0",
+        "origin": "built in",
+        "why": "",
+        **said,
+    }
+
+
 def test_every_rule_says_what_it_knows() -> None:
-    about = {"limit": "above 0", "severity": "warning", "origin": "built in", "why": ""}
-    document = {
-        "rules": [
-            {
-                "name": "a",
-                "figures": [
+    drawn = report(
+        {
+            "rules": [
+                rule(
+                    "a",
                     figure(),
-                    figure(state="firing", value=0.0, why="no answer"),
+                    figure(state="firing", value=2.5, why="no answer"),
                     figure(state="firing", unknown="away"),
                     figure(state="unknown", value=None, age_s=None, unknown="[away]"),
-                ],
-                **about,
-            },
-            {"name": "b", "figures": [], **about, "why": "unknown: no such figure, x"},
-            {"name": "c", "figures": [], **about},
-        ]
-    }
-    _, *rows = text(report(document))
-    end = ["above 0", "warning", "built in"]
+                    origin="mcloud.toml:7",
+                ),
+                rule("b", why="unknown: no such figure, x"),
+                rule("c", enabled=False),
+                rule("d", why="nothing there to look at: y"),
+            ]
+        }
+    )
+    head, *rows = text(drawn)
+    assert head == ["rule", "of", "state", "value", "limit"]
     assert rows == [
-        ["a", "aws", "ok", "1", "1 min 01 s", *end],
-        ["a", "aws", "firing: no answer", "0", "1 min 01 s", *end],
-        ["a", "aws", "firing (unknown)", "1", "1 min 01 s", *end],
-        ["a", "aws", "unknown: [away]", *end],
-        ["b", "unknown: no such figure, x", *end],
-        ["c", "off", *end],
+        ["a", "aws", "ok", "1 (1 min 01 s ago)", "above 0"],
+        ["a", "aws", "firing", "2.5 (1 min 01 s ago)", "above 0"],
+        ["a", "aws", "firing", "1 (1 min 01 s ago)", "above 0"],
+        ["a", "aws", "unknown", "above 0"],
+        ["b", "unknown", "above 0"],
+        ["c", "off", "above 0"],
+        ["d", "none", "above 0"],
+        [],
+        ["a: set in mcloud.toml:7"],
+        ["a aws: no answer"],
+        ["a aws: unknown, away"],
+        ["a aws: unknown, [away]"],
+        ["b: unknown: no such figure, x"],
+    ]
+
+
+def test_much_that_is_in_order_is_one_line_of_its_worst() -> None:
+    fine = [figure(value=value, age_s=value) for value in (3.0, 1.0, 2.0, 1.5)]
+    bad = figure(state="firing", names=["gcp"])
+    drawn = report(
+        {"rules": [rule("a", *fine, limit="below 1"), rule("b", bad, *fine), rule("c", *fine[1:])]}
+    )
+    _, *rows = text(drawn)
+    assert rows == [
+        ["a", "all 4", "ok", "1", "below 1"],
+        ["b", "gcp", "firing", "1 (1 min 01 s ago)", "above 0"],
+        ["b", "other 4", "ok", "3", "above 0"],
+        *(["c", "aws", "ok", f"{value:g}", "above 0"] for value in (1.0, 2.0, 1.5)),
     ]
 
 

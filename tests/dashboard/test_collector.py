@@ -70,6 +70,18 @@ def test_before_the_first_answer_nothing_is_known() -> None:
     assert rig.seen.why == ""
 
 
+def test_it_is_complete_once_everything_is_answered_or_late() -> None:
+    rig = Rig()
+    assert not rig.collector.is_complete
+    rig.run(PATIENCE, answering=False)
+    assert not rig.collector.is_complete
+    rig.now += 1
+    assert rig.collector.is_complete  # it waits no longer
+    rig.waiting.pop()()
+    assert rig.collector.is_complete
+    assert rig.collector.answers == 1
+
+
 def test_what_is_under_way_is_not_asked_again_however_long_it_takes() -> None:
     rig = Rig(5)
     assert rig.run(600, answering=False) == [1000]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
 from mcloud.dashboard import figures
 from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.figures import FIGURES, Cell, spark
+from mcloud.dashboard.figures import FIGURES, Cell, chart
 from mcloud.dashboard.recent import Recent
 from mcloud.dashboard.snapshot import CostFigure, SiteSnapshot
 
@@ -60,15 +60,19 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
             {"health": {**UP, "queue": Seen(problem=LATE), "archive": Seen(problem="no bucket")}},
             f"down  queue: {LATE}; archive: no bucket",
         ),
-        ("queue", {}, "12 ready, 3 in flight"),
-        ("queue", {"queue": Seen(Depth(1500, None, AT), AT)}, "1,500 waiting"),
-        ("queue", {"queue": Seen(Depth(None, None, AT), AT)}, "unknown: no data"),
-        ("queue", {"queue": Seen(problem=LATE)}, f"unknown: {LATE}"),
-        ("queue", {"queue": Seen()}, "unknown: not asked yet"),
-        ("queue", {"queue": Seen(Depth(0, 0, AT - 9), AT)}, "0 ready, 0 in flight"),
-        ("queue", {"queue": Seen(Depth(0, 0, AT - 90), AT)}, "0 ready, 0 in flight (1 min ago)"),
+        ("queue depth", {}, "12 ready, 3 in flight"),
+        ("queue depth", {"queue": Seen(Depth(1500, None, AT), AT)}, "1,500 waiting"),
+        ("queue depth", {"queue": Seen(Depth(None, None, AT), AT)}, "unknown: no data"),
+        ("queue depth", {"queue": Seen(problem=LATE)}, f"unknown: {LATE}"),
+        ("queue depth", {"queue": Seen()}, "unknown: not asked yet"),
+        ("queue depth", {"queue": Seen(Depth(0, 0, AT - 9), AT)}, "0 ready, 0 in flight"),
         (
-            "queue",
+            "queue depth",
+            {"queue": Seen(Depth(0, 0, AT - 90), AT)},
+            "0 ready, 0 in flight (1 min ago)",
+        ),
+        (
+            "queue depth",
             {"queue": Seen(Depth(5, 0, AT - 90), AT - 90, problem=LATE)},
             f"5 ready, 0 in flight (1 min ago: {LATE})",
         ),
@@ -97,8 +101,19 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
             metrics(writes=5.0, write_throttles=2.0),
             "5 in 15 min, 2 throttled (4 min ago)",
         ),
-        ("processed", {}, "15,863 trades, last 0 s ago"),
+        ("processed", {}, "15,863 trades"),
         ("processed", {"heartbeats": Seen([], AT)}, "no trades yet"),
+        (
+            "processed",
+            {"heartbeats": Seen([replace(BEATS[0], at=AT - 75)], AT, problem="gone")},
+            "9,757 trades (1 min ago: gone)",
+        ),
+        (
+            "services",
+            {"queue": Seen(DEPTH, AT, problem="no answer for 9 s", waits=9)}
+            | {"lags": Seen(problem=LATE, waits=12)},
+            f"no news  queue depth, replication: {LATE}",
+        ),
         ("last candle", {}, "BTCUSDT 23:54 61837.5"),
         ("last candle", {"recent": Seen([], AT)}, "none yet"),
         ("last candle", {"recent": Seen(problem="[/red] gone")}, "unknown: [/red] gone"),
@@ -166,21 +181,32 @@ def test_what_is_in_order_has_no_colour() -> None:
             assert {text.style, *(span.style for span in text.spans)} <= {"", "dim"}, label
 
 
-class TestSpark:
+class TestChart:
     def test_it_draws_the_newest_that_fit_up_to_the_highest(self) -> None:
         history = [(AT + n, value) for n, value in enumerate([99, 0, 1, 4, None, 8])]
-        assert spark(history, 5) == "▁▂▄ █"
+        assert chart(history, 5) == ["▁▂▄ █"]
+        assert chart(history, 5, 2) == [
+            "    █",
+            "▁▂█ █",
+        ]
 
     def test_nothing_says_so_instead_of_drawing_zero(self) -> None:
-        assert spark([], 20) == "no data"
-        assert spark([(AT, None)], 20) == "no data"
-        assert spark([(AT, 0)], 20) == "▁"
+        assert chart([], 20) == ["no data"]
+        assert chart([(AT, None)], 20, 3) == ["no data", "", ""]
+        assert chart([(AT, 0)], 20) == ["▁"]
 
-    @given(st.lists(st.none() | st.integers(0, 10**9), max_size=60), st.integers(1, 40))
-    def test_it_fits_and_only_zero_is_lowest(self, values: list[int | None], width: int) -> None:
-        drawn = spark([(float(n), value) for n, value in enumerate(values)], width)
-        assert len(drawn) <= width
+    @given(
+        st.lists(st.none() | st.integers(0, 10**9), max_size=60),
+        st.integers(1, 40),
+        st.integers(1, 5),
+    )
+    def test_it_fits_and_only_zero_is_lowest(
+        self, values: list[int | None], width: int, height: int
+    ) -> None:
+        drawn = chart([(float(n), value) for n, value in enumerate(values)], width, height)
+        assert len(drawn) == height
+        assert all(len(line) <= width for line in drawn)
         if any(value is not None for value in values[-width:]):
-            for bar, value in zip(drawn, values[-width:], strict=True):
+            for bar, value in zip(drawn[-1], values[-width:], strict=True):
                 assert (bar == " ") == (value is None)
                 assert (bar == "▁") == (value == 0)

@@ -88,7 +88,7 @@ def test_the_end_of_a_pass() -> None:
 
 
 def test_everything_that_runs_is_listed_by_kind() -> None:
-    assert draw(everything([("a", True, {})], [("b", True, {})])) == [
+    assert draw(everything({"producer": [("a", True, {})], "replicator": [("b", True, {})]})) == [
         "producer  state     pid  source  trades  rate  waiting  holes",
         "a         starting",
         "",

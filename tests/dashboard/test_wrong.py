@@ -11,7 +11,7 @@ from mcloud.dashboard.wrong import wrong
 from mcloud.errors import Unavailable
 from mcloud.runs import run_of
 
-from .sites import AT, FakeSite
+from .sites import AT, BEATS, FakeSite
 from .test_producers import HOLE, SITE, STATE
 from .test_recent import candle
 
@@ -34,13 +34,28 @@ def test_in_order_is_silent() -> None:
 def test_a_site_in_trouble() -> None:
     fake = FakeSite(
         check=Unavailable("gone"),
+        heartbeats=BEATS[:1],
         dead_letter_depth=Depth(1_234, 0, AT),
         range=[candle(0, 1), candle(1, 4, 5)],
     )
-    said = lines(fake)
-    assert said[0] == "aws: queue is down: gone"
-    assert said[4] == "aws: 1,234 dead letters; see `mcloud dlq list aws`"
-    assert said[5].startswith("aws: BTCUSDT lacks 2 trades between 2 and 3; see `mcloud verify`")
+    assert lines(fake) == [
+        "aws: everything is down: gone",
+        "aws: 1,234 dead letters; see `mcloud dlq list aws`",
+        "aws: BTCUSDT lacks 2 trades between 2 and 3; see `mcloud verify`",
+    ]
+
+
+def test_a_service_that_is_down_and_what_there_is_no_news_of() -> None:
+    def check(service: str) -> None:
+        if service in ("queue", "archive"):
+            raise Unavailable("gone")
+
+    assert lines(FakeSite(check=check, lags=Unavailable("away"))) == [
+        "aws: queue, archive are down: gone"
+    ]
+    assert lines(FakeSite(lags=Unavailable("away"), record=Unavailable("away"))) == [
+        "aws: no news of replication, control record: away"
+    ]
 
 
 def test_unknown_dead_letters_are_not_wrong() -> None:

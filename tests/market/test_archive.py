@@ -90,6 +90,28 @@ def test_an_object_is_intact_under_its_own_key_however_it_was_compressed(
         assert all(not is_intact(key, other) for name, other in objects if name != key)
 
 
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("symbol=BTCUSDT", "symbol=ETHUSDT"),
+        ("date=2024-08-08", "date=2024-08-09"),
+        ("hour=23", "hour=22"),
+        ("/100-", "/99-"),
+        ("-104-", "-105-"),
+        ("-4-", "-5-"),
+    ],
+)
+def test_right_lines_under_a_name_that_tells_something_else(part: str, other: str) -> None:
+    made = [
+        Trade("BTCUSDT", id_, Decimal(5), Decimal(1), 1_723_161_180_000 + id_, True)
+        for id_ in (100, 101, 103, 104)
+    ]
+    ((key, body),) = pack(made)
+    assert is_intact(key, body)
+    assert part in key
+    assert not is_intact(key.replace(part, other), body)
+
+
 @given(ACROSS_HOURS, st.randoms(use_true_random=False), st.data())
 def test_the_same_trades_give_the_same_keys_and_bytes(
     trades: list[Trade], random: Random, data: st.DataObject

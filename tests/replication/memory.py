@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mcloud.clouds import optimistic
 from mcloud.clouds.ports import Changes, Heartbeat, Lag, Stored
-from mcloud.errors import Refused, Trimmed
+from mcloud.errors import Damaged, Refused, Trimmed
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
 
@@ -36,6 +36,8 @@ class MemoryCandles:
     """Each candle with its version."""
     log: list[Candle] = field(default_factory=list)
     """Every change, the oldest first."""
+    damaged: set[tuple[str, int]] = field(default_factory=set)
+    """Candles that somebody else has changed into nonsense."""
     forgotten: int = 0
     """So many changes from the beginning of the log are not remembered any more."""
     clock: Callable[[], float] = lambda: 0.0
@@ -57,7 +59,9 @@ class MemoryCandles:
                 for (name, minute), (candle, _) in sorted(self.stored.items())
                 if name == symbol and start <= minute < end
             ]
-        yield from found
+        for candle in found:
+            self._check(candle)
+            yield candle
 
     def last(self, symbol: str) -> Candle | None:
         self.faults.before("last")
@@ -89,7 +93,12 @@ class MemoryCandles:
         self.faults.before("read")
         with self.lock:
             candle, version = self.stored.get((symbol, start), (Candle(symbol, start), 0))
+        self._check(candle)
         return optimistic.Read(candle, version)
+
+    def _check(self, candle: Candle) -> None:
+        if (candle.symbol, candle.start) in self.damaged:
+            raise Damaged(f"the stored candle {candle.symbol} {candle.timestamp} is damaged")
 
     def _write(self, candle: Candle, version: int) -> bool:
         self.faults.before("write")

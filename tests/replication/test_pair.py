@@ -349,6 +349,42 @@ def test_objects_of_the_wrong_content_are_reported_and_not_copied(
         assert gcp.archive.objects[bad] == b"other"
 
 
+@pytest.mark.parametrize("where", ["source", "target"])
+@pytest.mark.parametrize("is_compared", [False, True])
+def test_a_damaged_candle_is_reported_and_the_others_go_on(
+    aws: MemorySite, gcp: MemorySite, where: str, is_compared: bool
+) -> None:
+    minutes = range(0, 60_000, 1_000)
+    with rig_of(aws, gcp) as rig:
+        if is_compared:
+            rig.settle()
+        feed(aws, trades(minutes))
+        feed(gcp, trades(minutes)[7:9])
+        site = aws if where == "source" else gcp
+        bad = sorted(gcp.candles.stored)[0]
+        site.candles.damaged.add(bad)
+        pair = rig.pairs["aws", "gcp"]
+        for _ in range(20):
+            pair.look_again()
+            rig.clock.now += rig.step(pair)
+        name = f"the stored candle {bad[0]} {Candle(*bad).timestamp} is damaged"
+        progress = pair.progress()
+        if where == "target" or not is_compared:
+            # What the source's changes show is the state after each, which was good.
+            assert progress.damaged == (f"{site.name}: {name}",)
+        assert progress.error == ""
+        assert pair.is_idle
+        good = aws.candles.stored.keys() - {bad}
+        assert len(good) > 3
+        assert all(gcp.candles.stored[key][0] == aws.candles.stored[key][0] for key in good)
+        # Once it can be read again, the next change of it brings the rest.
+        site.candles.damaged.clear()
+        rig.restart()
+        feed(aws, trades([7_500]))
+        rig.settle()
+        assert gcp.candles.stored[bad][0].runs == aws.candles.stored[bad][0].runs
+
+
 def test_two_trades_under_one_id_are_reported_and_every_site_decides_alike(
     aws: MemorySite, gcp: MemorySite
 ) -> None:

@@ -99,18 +99,27 @@ class Service:
         self.runs: dict[str, list[str]] = {}
         """What is left of each."""
         self.started: list[list[str]] = []
+        self.tokens: dict[str, str] = {}
+        self.before_start: Callable[[], None] = lambda: None
+        self.after_start: Callable[[], None] = lambda: None
         self.step = 40
         self.before: Callable[[], None] = lambda: None
         self.verdict = DONE
         self.kept: list[str] = []
         """Keys that it cannot copy."""
 
-    def start(self, folders: Sequence[str]) -> str:
+    def start(self, folders: Sequence[str], token: str) -> str:
         assert folders
+        self.before_start()
         self.started.append(list(folders))
         name = f"run/{len(self.started)}"
         self.runs[name] = [key for key in sorted(self._source) if key.startswith(tuple(folders))]
+        self.tokens[token] = name
+        self.after_start()
         return name
+
+    def find(self, token: str) -> str:
+        return self.tokens.get(token, "")
 
     def look(self, name: str) -> Transferred:
         self.before()
@@ -224,6 +233,30 @@ def test_after_an_interruption_it_waits_for_the_same_run(
             kills += 1
     assert kills >= 2
     assert len(service.started) == 1
+    assert check(aws, gcp).ok
+
+
+@pytest.mark.parametrize("when", ["before_start", "after_start"])
+def test_an_interruption_while_it_is_begun_begins_no_second(
+    restore: Callable[..., Restored],
+    service: Service,
+    aws: MemorySite,
+    gcp: MemorySite,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
+    """Also where the service has begun, and nobody heard what it calls the run."""
+
+    def cut() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, when, cut)
+        with pytest.raises(Killed):
+            restore()
+    restore()
+    assert len(service.started) == 1
+    assert service.runs == {}
     assert check(aws, gcp).ok
 
 

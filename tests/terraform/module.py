@@ -107,6 +107,11 @@ def only(among: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return values
 
 
+def values(among: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The values of every resource of a kind."""
+    return [each["values"] for each in among if each["type"] == kind]
+
+
 def terraform() -> str:
     found = shutil.which("terraform")
     if found is None:

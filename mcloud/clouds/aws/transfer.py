@@ -3,13 +3,13 @@
 It never ran against the real clouds: the tests hold the requests to the API's model in botocore.
 
 An operator runs this with his own rights, no component of the stack does. They need
-``datasync:CreateLocationObjectStorage``, ``CreateLocationS3``, ``CreateTask``,
-``StartTaskExecution``, ``DescribeTaskExecution``, ``DescribeTask``, ``DeleteTask``,
-``DeleteLocation``, ``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole`` for the Enhanced
-mode, and ``secretsmanager:CreateSecret`` and the like, for DataSync keeps the key there until the
-end. The role trusts ``datasync.amazonaws.com`` and may list the S3 bucket, and read and write its
-objects. Cloud Storage is read with an HMAC key, from KEY and SECRET in the environment; it is sent
-to DataSync and nowhere else.
+``datasync:CreateLocationObjectStorage``, ``CreateLocationS3``, ``CreateTask``, ``ListTasks``,
+``StartTaskExecution``, ``ListTaskExecutions``, ``DescribeTaskExecution``, ``DescribeTask``,
+``DeleteTask``, ``DeleteLocation``, ``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole``
+for the Enhanced mode, and ``secretsmanager:CreateSecret`` and the like, for DataSync keeps the key
+there until the end. The role trusts ``datasync.amazonaws.com`` and may list the S3 bucket, and read
+and write its objects. Cloud Storage is read with an HMAC key, from KEY and SECRET in the
+environment; it is sent to DataSync and nowhere else.
 """
 
 import os
@@ -49,7 +49,7 @@ class DataSync:
                 f" {KEY} and {SECRET}",
             )
 
-    def start(self, folders: Sequence[str]) -> str:
+    def start(self, folders: Sequence[str], token: str) -> str:
         partition = self._role.split(":")[1]  # arn:aws:…, arn:aws-cn:…
         with translated(self.service), ExitStack() as undo:
             source = self._client.create_location_object_storage(
@@ -65,7 +65,7 @@ class DataSync:
             )["LocationArn"]
             undo.callback(self._client.delete_location, LocationArn=target)
             task = self._client.create_task(
-                Name=f"mcloud restore {self._target}",
+                Name=self._name(token),
                 SourceLocationArn=source,
                 DestinationLocationArn=target,
                 TaskMode="ENHANCED",
@@ -84,9 +84,17 @@ class DataSync:
                 ],
             )["TaskArn"]
             undo.callback(self._client.delete_task, TaskArn=task)
-            run = self._client.start_task_execution(TaskArn=task)["TaskExecutionArn"]
+            run = self._run(task)
             undo.pop_all()
-        return str(run)
+        return run
+
+    def find(self, token: str) -> str:
+        with translated(self.service):
+            for page in self._client.get_paginator("list_tasks").paginate():
+                for task in page["Tasks"]:
+                    if task.get("Name") == self._name(token):
+                        return self._run_of(task["TaskArn"])
+        return ""
 
     def look(self, name: str) -> Transferred:
         with translated(self.service):
@@ -114,6 +122,16 @@ class DataSync:
             self._client.delete_task(TaskArn=task)
             for end in ("SourceLocationArn", "DestinationLocationArn"):
                 self._client.delete_location(LocationArn=about[end])
+
+    def _name(self, token: str) -> str:
+        return f"mcloud restore {self._target} {token}"
+
+    def _run_of(self, task: str) -> str:
+        runs = self._client.list_task_executions(TaskArn=task)["TaskExecutions"]
+        return str(runs[-1]["TaskExecutionArn"]) if runs else self._run(task)
+
+    def _run(self, task: str) -> str:
+        return str(self._client.start_task_execution(TaskArn=task)["TaskExecutionArn"])
 
     @cached_property
     def _client(self) -> Any:

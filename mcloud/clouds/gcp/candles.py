@@ -69,8 +69,9 @@ class FirestoreCandles:
         # client's BulkWriteBatch either: its ways of making the same bytes take four times as long.
         request = BatchWriteRequest(database=self._client._database_string)
         writes = BatchWriteRequest.pb(request).writes
+        folder = self._collection._parent_info()[1]
         for candle in candles:
-            _fill(writes.add(), self._key(candle.symbol, candle.start)._document_path, candle)
+            _fill(writes.add(), f"{folder}/{candle.symbol}_{candle.timestamp}", candle)
         left = []
         with translated(self._what):
             answer = self._client._firestore_api.batch_write(

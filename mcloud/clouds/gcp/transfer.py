@@ -4,12 +4,12 @@ It never ran against the real clouds: the requests are those of its REST referen
 hold them to that.
 
 An operator runs this with his own rights, no component of the stack does. They need
-``storagetransfer.jobs.create``, ``.run``, ``.delete`` and ``storagetransfer.operations.get`` on the
-project, as in ``roles/storagetransfer.admin``. The service's own account
-(``project-NUMBER@storage-transfer-service.iam.gserviceaccount.com``) writes into the bucket
-(``roles/storage.objectAdmin`` and ``storage.buckets.get``) and assumes the AWS role, which trusts
-it by its subject id (``AssumeRoleWithWebIdentity``) and allows ``s3:ListBucket``,
-``s3:GetBucketLocation`` and ``s3:GetObject``.
+``storagetransfer.jobs.create``, ``.get``, ``.run``, ``.delete`` and
+``storagetransfer.operations.get`` on the project, as in ``roles/storagetransfer.admin``. The
+service's own account (``project-NUMBER@storage-transfer-service.iam.gserviceaccount.com``) writes
+into the bucket (``roles/storage.objectAdmin`` and ``storage.buckets.get``) and assumes the AWS
+role, which trusts it by its subject id (``AssumeRoleWithWebIdentity``) and allows
+``s3:ListBucket``, ``s3:GetBucketLocation`` and ``s3:GetObject``.
 """
 
 from collections.abc import Sequence
@@ -47,11 +47,12 @@ class StorageTransfer:
         self._role = role
         self._root = root
 
-    def start(self, folders: Sequence[str]) -> str:
+    def start(self, folders: Sequence[str], token: str) -> str:
         job = self._ask(
             "POST",
             "transferJobs",
             json={
+                "name": _job(token),
                 "description": f"mcloud restore {self._target}",
                 "status": "ENABLED",
                 "projectId": self._project,
@@ -64,12 +65,20 @@ class StorageTransfer:
             },
         )["name"]
         try:
-            run = self._ask("POST", f"{job}:run", json={"projectId": self._project})
+            return self._run(job)
         except (Refused, Unavailable):
             with suppress(Refused, Unavailable):  # the first error says more
                 self._delete(job)
             raise
-        return str(run["name"])
+
+    def find(self, token: str) -> str:
+        try:
+            job = self._ask("GET", _job(token), params={"projectId": self._project})
+        except _Missing:
+            return ""
+        if job.get("status") == "DELETED":  # the service remembers such ones for a month
+            return ""
+        return str(job.get("latestOperationName") or self._run(job["name"]))
 
     def look(self, name: str) -> Transferred:
         try:
@@ -95,6 +104,9 @@ class StorageTransfer:
             self._delete(self._ask("GET", name)["metadata"]["transferJobName"])
         except _Missing:
             return
+
+    def _run(self, job: str) -> str:
+        return str(self._ask("POST", f"{job}:run", json={"projectId": self._project})["name"])
 
     def _delete(self, job: str) -> None:
         self._ask("DELETE", job, params={"projectId": self._project})
@@ -126,6 +138,11 @@ class StorageTransfer:
         with translated(self.service):
             scopes = ["https://www.googleapis.com/auth/cloud-platform"]
             return AuthorizedSession(google.auth.default(scopes)[0])
+
+
+def _job(token: str) -> str:
+    """A name for a job. [Google: TransferJob.name]"""
+    return f"transferJobs/mcloud-{token}"
 
 
 def _why(run: dict[str, Any]) -> str:

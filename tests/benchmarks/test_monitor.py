@@ -1,0 +1,113 @@
+"""A refresh of two embedded sites, the processor time of an open dashboard, and its price."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from statistics import median
+
+import psutil
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.dashboard.collector import Collector
+from mcloud.dashboard.monitor import View, screen
+from mcloud.dashboard.snapshot import all_parts, snapshot_of
+from mcloud.local.state import State
+
+pytestmark = pytest.mark.benchmark
+
+REFRESH = 0.3  # seconds
+SHARE = 0.05  # of a core
+WATCHED = 40.0  # seconds
+ROUNDS = 9
+
+
+def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
+    """Every part of both sites asked at once, with clients that are warm, until the last answer."""
+    sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
+    seconds = []
+    for _ in range(ROUNDS + 2):
+        collector = Collector(all_parts(sites))
+        begun = time.perf_counter()
+        collector.tick()
+        while not collector.is_complete:
+            time.sleep(0.002)
+        seconds.append(time.perf_counter() - begun)
+        assert snapshot_of(sites, collector.seen(), time.time()).up
+    took = median(seconds[2:])  # the first ones make the clients
+    print(
+        f"\na refresh of two embedded sites: {took * 1000:.0f} ms, "
+        f"{took / REFRESH:.0%} of what it may take"
+    )
+    assert took < REFRESH
+
+
+def test_drawing_a_screen(embedded: State) -> None:
+    from dashboard.test_monitor import AWS, GCP, snapshot
+
+    seen, view = snapshot(AWS, GCP), View(200, 60, 5.0)
+    begun = time.process_time()
+    for _ in range(100):
+        screen(seen, view)
+    each = (time.process_time() - begun) / 100
+    print(
+        f"\nmaking the lines of a 200x60 screen: {each * 1000:.1f} ms, {each:.1%} of a core at 1/s"
+    )
+    assert each < SHARE
+
+
+def test_the_processor_time_of_an_open_dashboard(embedded: State) -> None:
+    """At the default interval, over a stretch without the start."""
+    eye, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (60, 200))
+    process = subprocess.Popen(
+        (sys.executable, "-m", "mcloud", "monitor"),
+        env={
+            **os.environ,
+            "MCLOUD_STATE": str(Path(embedded.options["home"]).parent),
+            "TERM": "xterm-256color",
+        },
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    try:
+        _look(eye, 10)  # until it has started, and every part was asked once
+        before = _processor_time(process.pid)
+        begun = time.monotonic()
+        drawn = _look(eye, WATCHED)
+        share = (_processor_time(process.pid) - before) / (time.monotonic() - begun)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _look(eye, 2)
+        process.wait(30)
+        os.close(eye)
+        os.close(terminal)
+    print(
+        f"\nan open dashboard: {share:.1%} of a core at the default interval; "
+        f"{drawn / WATCHED / 1024:.1f} KiB/s to the terminal"
+    )
+    assert drawn > 0
+    assert share < SHARE
+
+
+def _processor_time(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def _look(eye: int, seconds: float) -> int:
+    """Read what is drawn for so long; how many bytes."""
+    count = 0
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([eye], [], [], left)[0]:
+            count += len(os.read(eye, 65_536))
+    return count

@@ -1,0 +1,237 @@
+"""The live screen at several sizes: whole pictures of three, and what holds of every one."""
+
+import os
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.text import Text
+
+from mcloud.clouds.ports import SERVICES, Depth, Lag
+from mcloud.dashboard.choice import INTERVALS, pressed
+from mcloud.dashboard.collector import Seen
+from mcloud.dashboard.machine import Machine, Running
+from mcloud.dashboard.monitor import View, pages, screen
+from mcloud.dashboard.recent import Recent
+from mcloud.dashboard.snapshot import CostFigure, SiteSnapshot, Snapshot
+
+from .sites import AT, CANDLE, FIGURES
+from .test_figures import SITE
+from .test_producers import SITE as ACKED
+from .test_producers import STATE
+
+PICTURES = Path(__file__).parent / "pictures"
+SIZES = ((80, 24), (120, 40), (200, 60))
+
+DEPTHS = tuple((AT - 5 * n, (n * 37) % 90) for n in range(40, 0, -1))
+LATE = "no answer for 42 s"
+AWS = replace(
+    SITE,
+    lags=Seen([Lag("gcp", "aws", "all", 1.2, 0, 30.0, 1, AT)], AT),
+    cost=Seen(CostFigure(Decimal("1.234"), Decimal("0.0021"), AT, "metered"), AT),
+    history=DEPTHS,
+)
+GCP = replace(
+    SITE,
+    name="gcp",
+    cloud="gcp",
+    queue=Seen(Depth(1_234, None, AT - 150), AT - 42, 0.0, LATE, 42),
+    dead_letters=Seen(Depth(2, None, AT - 150), AT - 42, 0.0, LATE, 42),
+    figures=Seen(FIGURES, AT - 42, 0.0, LATE, 42),
+    lags=Seen(problem=LATE, waits=42),
+    recent=Seen([Recent("BTCUSDT", CANDLE, [(5, 6)]), Recent("ETHUSDT", None, [])], AT),
+    history=((AT - 150, 7), (AT - 100, None), (AT - 60, 1_234)),
+)
+WEST = replace(SITE, name="aws-west", health=dict.fromkeys(SERVICES, Seen(problem="gone")))
+AWAY = {**ACKED, "breaker": "open", "waiting_trades": 1_999, "error": "Pub/Sub does not answer"}
+MACHINE = Machine(
+    producers=(
+        Running("default", True, {**STATE, "at": AT, "sites": {"aws": ACKED, "gcp": AWAY}}),
+    ),
+    replicators=(
+        Running(
+            "replicator",
+            True,
+            {
+                "at": AT,
+                "pairs": [
+                    {"source": "aws", "target": "gcp", "phase": "following", "error": LATE},
+                    {
+                        "source": "gcp",
+                        "target": "aws",
+                        "phase": "following",
+                        "error": "",
+                        "candles_s": 1.2,
+                    },
+                ],
+            },
+        ),
+    ),
+)
+
+
+def snapshot(*sites: SiteSnapshot) -> Snapshot:
+    return Snapshot(
+        AT, {site.name: site for site in sites}, Seen(MACHINE, AT), upkeep=Decimal("1.78")
+    )
+
+
+def view(width: int, height: int, **change: Any) -> View:
+    return View(width, height, 5.0, "local", **change)
+
+
+def plain(lines: list[Text]) -> list[str]:
+    return [line.plain.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_it_looks_like_its_picture(width: int, height: int) -> None:
+    """MCLOUD_UPDATE=1 draws the pictures anew."""
+    drawn = plain(screen(snapshot(AWS, GCP, WEST), view(width, height)))
+    picture = PICTURES / f"{width}x{height}.txt"
+    if os.environ.get("MCLOUD_UPDATE"):
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text("\n".join(drawn) + "\n")
+    assert drawn == picture.read_text().splitlines()
+
+
+def views() -> st.SearchStrategy[View]:
+    return st.builds(
+        View,
+        width=st.integers(1, 240),
+        height=st.integers(1, 80),
+        interval=st.sampled_from(INTERVALS),
+        profile=st.just("local"),
+        paused=st.booleans(),
+        focus=st.none() | st.integers(0, 5),
+        page=st.integers(0, 9),
+        help=st.booleans(),
+    )
+
+
+@given(views(), st.integers(0, 12))
+def test_it_fills_the_terminal_exactly_and_never_more(view: View, count: int) -> None:
+    sites = [replace((AWS, GCP, WEST)[n % 3], name=f"site-{n}") for n in range(count)]
+    lines = screen(snapshot(*sites), view)
+    assert len(lines) == view.height
+    assert all(line.cell_len <= view.width for line in lines)
+
+
+@given(views())
+def test_a_figure_that_changes_moves_no_other(view: View) -> None:
+    """The labels stand where they stood, whatever the sites say."""
+    sound = screen(snapshot(AWS, replace(AWS, name="gcp")), replace(view, focus=None))
+    trouble = screen(snapshot(GCP, replace(GCP, name="gcp")), replace(view, focus=None))
+    # The two last lines tell what is wrong and which keys there are.
+    labels = [[line.plain[:14] for line in lines[:-5]] for lines in (sound, trouble)]
+    if view.height >= 40 and view.width >= 80 and not view.help:
+        assert labels[0] == labels[1]
+
+
+def test_low_terminals_leave_out_the_least_important() -> None:
+    def shown(height: int) -> set[str]:
+        return {line[:14].strip() for line in plain(screen(snapshot(AWS, GCP), view(80, height)))}
+
+    assert {"services", "queue depth", "cost", "writes", "p95"} <= shown(24)
+    low = shown(16)
+    assert {"services", "queue depth", "dead letters", "errors"} <= low
+    assert "writes" not in low
+    assert {"services", "queue depth"} <= shown(8)
+
+
+def test_more_sites_than_fit_come_in_pages() -> None:
+    sites = [replace(AWS, name=f"site-{n}") for n in range(5)]
+    first, second, third, again = (
+        "\n".join(plain(screen(snapshot(*sites), view(80, 24, page=page)))) for page in range(4)
+    )
+    assert "1 site-0" in first
+    assert "2 site-1" in first
+    assert "site-2" not in first
+    assert "3-4 of 5" in second
+    assert "5 site-4" in third
+    assert again == first
+    assert (pages(5, 80), pages(5, 200), pages(0, 80)) == (3, 1, 1)
+
+
+def test_one_site_alone_says_all_with_its_reasons() -> None:
+    drawn = plain(screen(snapshot(AWS, GCP), view(100, 50, focus=1)))
+    text = "\n".join(drawn)
+    assert f"queue depth   1,234 waiting  2 min ago  {LATE}" in drawn
+    assert "BTCUSDT                9,757 trades,    0 s ago   2024-08-08T23:54:00Z" in text
+    assert "2 missing" in text
+    assert "1 aws" not in text
+
+
+def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
+    drawn = plain(screen(snapshot(AWS, GCP), view(80, 24, paused=True)))
+    assert drawn[0].startswith("mcloud  local")
+    assert "PAUSED" in drawn[0]
+    assert drawn[-1].endswith("looking $1.78/month")
+    assert drawn[-2].startswith("4 more  gcp: no news of queue depth, dead letters, metrics")
+    sound = replace(snapshot(AWS), machine=Seen(Machine(), AT))
+    assert plain(screen(sound, view(80, 24)))[-2] == "nothing is wrong"
+    asking = replace(AWS, health=dict.fromkeys(SERVICES, Seen()))
+    assert plain(screen(replace(sound, sites={"aws": asking}), view(80, 24)))[-2] == (
+        "asking the sites"
+    )
+
+
+def test_trouble_has_colour_and_the_rest_has_none() -> None:
+    def colours(*sites: SiteSnapshot) -> set[str]:
+        machine = Seen(Machine(), AT)
+        return {
+            str(style)
+            for line in screen(replace(snapshot(*sites), machine=machine), view(120, 40))
+            for style in (line.style, *(span.style for span in line.spans))
+        }
+
+    assert colours(AWS) <= {"", "dim", "bold", "green"}
+    assert colours(WEST) >= {"bold red", "yellow"}
+
+
+class TestKeys:
+    VIEW = View(80, 24, 5.0)
+
+    def after(self, keys: str, sites: int = 3, **change: Any) -> View:
+        seen = replace(self.VIEW, **change)
+        for key in keys.split():
+            seen = pressed(key, seen, sites)
+        return seen
+
+    def test_pause_and_help_turn_on_and_off(self) -> None:
+        assert self.after("p").paused
+        assert not self.after("p p").paused
+        assert self.after("?").help
+        assert not self.after("? ?").help
+        assert not self.after("? escape").help
+
+    def test_plus_looks_more_often_and_minus_less_between_bounds(self) -> None:
+        assert self.after("+").interval == 2
+        assert self.after("=").interval == 2
+        assert self.after("-").interval == 10
+        assert self.after("+ " * 20).interval == INTERVALS[0]
+        assert self.after("- " * 20).interval == INTERVALS[-1]
+        assert self.after("- +", interval=7.5).interval == 5
+
+    def test_a_number_focuses_a_site_and_again_all(self) -> None:
+        assert self.after("2").focus == 1
+        assert self.after("2 3").focus == 2
+        assert self.after("2 2").focus is None
+        assert self.after("2 escape").focus is None
+        assert self.after("4").focus is None  # there are three
+        assert self.after("? 2") == replace(self.VIEW, focus=1)
+
+    def test_arrows_go_through_pages_or_sites(self) -> None:
+        assert self.after("right").page == 1
+        assert self.after("right right").page == 0  # three sites are two pages of 80 columns
+        assert self.after("left").page == 1
+        assert self.after("3 right").focus == 0
+        assert self.after("1 left").focus == 2
+
+    @pytest.mark.parametrize("key", ["x", "é", "\n", "²", ""])
+    def test_others_do_nothing(self, key: str) -> None:
+        assert pressed(key, self.VIEW, 3) == self.VIEW
