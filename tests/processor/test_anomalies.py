@@ -94,10 +94,11 @@ def store() -> Store:
 
 
 DEFAULTS = Thresholds()
+LATER = START / 1000 + 1e8
 
 
-def watch(store: Store, thresholds: Thresholds = DEFAULTS) -> Watch:
-    return Watch(cast(Candles, store), cast(Control, store), thresholds)
+def watch(store: Store, thresholds: Thresholds = DEFAULTS, now: float = LATER) -> Watch:
+    return Watch(cast(Candles, store), cast(Control, store), thresholds, lambda: now)
 
 
 def steady(count: int) -> list[str]:
@@ -237,6 +238,33 @@ def test_a_symbol_that_fails_does_not_stop_the_others(
     assert '"symbol": "BUSDT", "reason": "BUSDT cannot be read"' in capsys.readouterr().out
     store.broken = set()
     assert [each.symbol for each in mine.look()] == ["BUSDT"]
+
+
+def test_a_symbol_that_fails_goes_on_where_it_was(store: Store) -> None:
+    store.fill("AUSDT", steady(600))
+    mine = watch(store)
+    mine.look()
+    store.fill("AUSDT", ["100"], first=600)
+    store.broken = {"AUSDT"}
+    with pytest.raises(Unavailable):
+        mine.look()
+    store.broken, store.reads = set(), 0
+    mine.look()
+    assert store.reads == 1 + 2 + OVERLAP // MINUTE + Thresholds().reach // MINUTE
+
+
+def test_a_minute_to_come_hides_no_minute_of_now(store: Store) -> None:
+    store.fill("AUSDT", steady(30))
+    to_come = Store()
+    to_come.fill("AUSDT", ["100"], first=10_000)
+    store.candles["AUSDT"] += to_come.candles["AUSDT"]
+    mine = watch(store, now=START / 1000 + 29 * 60)
+    assert mine.look() == []
+    assert store.kept(WATCH)["AUSDT"]["until"] == to_timestamp(START + 29 * MINUTE)
+    store.fill("AUSDT", ["105"], first=30)
+    store.candles["AUSDT"] += to_come.candles["AUSDT"]
+    store.beats["AUSDT"] = Heartbeat("AUSDT", START, 62, 2, 1.0)
+    assert [each.value for each in mine.look()] == [105]
 
 
 def test_thresholds_are_heeded(store: Store) -> None:
