@@ -85,7 +85,7 @@ class Watch:
                 log("ERROR", "cannot look at a symbol", symbol=beat.symbol, reason=str(error))
                 failure = error
         for anomaly in fresh:
-            log("WARNING", "anomaly", **anomaly.to_record())
+            log("WARNING", "anomaly", **logged(anomaly))
         log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
         if fresh and tell is not None:
             tell(fresh)
@@ -171,6 +171,12 @@ def recent(control: Control, since: float) -> list[Anomaly]:
     # A key begins with the minute, and a space follows it: this comes before all of that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
     return [Anomaly.from_record(each) for each in documents.values()]
+
+
+def logged(anomaly: Anomaly) -> dict[str, Any]:
+    """Its record with another name for the time: Google takes a ``timestamp`` for the line's own."""
+    record = anomaly.to_record()
+    return {"minute": record.pop("timestamp"), **record}
 
 
 def headline(anomalies: Sequence[Anomaly]) -> str:

@@ -119,6 +119,7 @@ def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixtur
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["anomaly", "looked"]
     assert (lines[0]["severity"], lines[0]["change"]) == ("WARNING", "0.05")
+    assert (lines[0]["minute"], "timestamp" in lines[0]) == (found.timestamp, False)
     assert (lines[1]["symbols"], lines[1]["candles"], lines[1]["anomalies"]) == (2, 64, 1)
     # Neither again, nor by another instance.
     assert mine.look() == []
