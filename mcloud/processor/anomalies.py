@@ -174,7 +174,7 @@ def recent(control: Control, since: float) -> list[Anomaly]:
 
 
 def logged(anomaly: Anomaly) -> dict[str, Any]:
-    """Its record with another name for the time: Google takes a ``timestamp`` for the line's own."""
+    """Its record, the time under another name: a ``timestamp`` may be taken for the line's own."""
     record = anomaly.to_record()
     return {"minute": record.pop("timestamp"), **record}
 
