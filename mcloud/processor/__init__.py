@@ -1,1 +1,1 @@
-"""What the cloud functions do with trades and candles; shipped inside, beside one cloud's adapters."""
+"""What the cloud functions do with trades and candles; shipped beside one cloud's adapters."""
