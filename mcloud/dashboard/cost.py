@@ -85,7 +85,7 @@ def _groups(report: Report) -> Table:
     table = _table(
         ("site", "left"),
         (report.by, "left"),
-        *((name, "right") for name in ("list", "net", "share", "a million trades")),
+        *((name, "right") for name in ("list", "net", "share", "per million trades")),
         ("", "left"),
     )
     largest = max((group.net for group in report.groups), default=Decimal(0))
