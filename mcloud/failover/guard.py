@@ -26,6 +26,7 @@ from mcloud.failover.decide import (
     DOWN,
     FAIL_BACK,
     NOTHING,
+    UNKNOWN,
     UP,
     Debt,
     Decision,
@@ -170,6 +171,15 @@ class Guard:
             "cost": self._cost(),
             "settings": asdict(self._settings),
         }
+
+    def verdict(self, site: str) -> str:
+        """How it judges a site just now."""
+        state = self._state.sites.get(site)
+        return state.verdict if state else UNKNOWN
+
+    def age_of_record(self) -> float:
+        """Seconds since the record was written; infinite where there is none."""
+        return self._state.age(self._clock())
 
     # Doing
 
