@@ -16,7 +16,7 @@ from mcloud.cost.table import group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.dashboard.duration import duration
 
-BAR = 20  # columns
+BAR = 12  # columns
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -85,7 +85,7 @@ def _groups(report: Report) -> Table:
     table = _table(
         ("site", "left"),
         (report.by, "left"),
-        *((name, "right") for name in ("list", "net", "share", "a million trades")),
+        *((name, "right") for name in ("list", "net", "share", "per million")),
         ("", "left"),
     )
     largest = max((group.net for group in report.groups), default=Decimal(0))
@@ -178,5 +178,11 @@ def _range(each: Range) -> tuple[str, str, str]:
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, justify in columns:
-        table.add_column(name, justify="right" if justify == "right" else "left")
+        # A number that is cut off is a wrong number: what gives way is the last column.
+        table.add_column(
+            name,
+            justify="right" if justify == "right" else "left",
+            no_wrap=(name, justify) != columns[-1],
+            overflow="fold",
+        )
     return table

@@ -13,7 +13,7 @@ BEATS_A_UNIT = 40  # heartbeats of about 100 bytes in a read unit of DynamoDB, 4
 CANDLES_A_SYMBOL = 4  # see `recent.MINUTES`
 SERIES = 7  # of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
 
-COST_READS = {"aws": 26, "gcp": 40}  # of the meters; see ``clouds/aws/usage.py`` and its like
+COST_READS = {"aws": 29, "gcp": 60}  # of the meters; see ``clouds/aws/usage.py`` and its like
 COST_SHARE = Decimal(COST / FRESH)  # of the looks at the cost that read the meters
 
 

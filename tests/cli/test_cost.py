@@ -40,7 +40,7 @@ def test_what_a_run_would_have_cost(mcloud_up: Terminal, embedded: State) -> Non
     for site, service in (("aws", "sqs_requests"), ("gcp", "pubsub_bytes")):
         assert Decimal(lines[site, service]["used"]) > 0
         assert lines[site, service]["exact"] is True
-        assert lines[site, service]["source"] == "meter of the embedded cloud"
+        assert lines[site, service]["source"] == "embedded meter"
     # Priced once more, by itself, from what the report says was used.
     meters: dict[str, dict[str, Decimal]] = {"aws": {}, "gcp": {}}
     for (site, name), line in lines.items():

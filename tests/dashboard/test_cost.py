@@ -46,12 +46,12 @@ def test_a_report() -> None:
     lines = shown(report_view(report, compare=True, details=False), width=400)
     assert lines[:8] == [
         "2026-11: $6.86 after free tiers, $8.05 at list price (estimate)",
-        "site  service       list      net  share  a million trades",
-        "aws   storage    unknown  unknown                  unknown  + unknown: s3_gets",
-        "      database     $1.25    $1.25    18%             $0.31  █████▍",
-        "      messaging    $1.40    $1.00    15%             $0.25  ████▎",
-        "gcp   functions    $0.40       $0     0%           unknown",
-        "      messaging    $5.00    $4.61    67%           unknown  ████████████████████",
+        "site  service       list      net  share  per million",
+        "aws   storage    unknown  unknown             unknown  + unknown: s3_gets",
+        "      database     $1.25    $1.25    18%        $0.31  ███▎",
+        "      messaging    $1.40    $1.00    15%        $0.25  ██▌",
+        "gcp   functions    $0.40       $0     0%      unknown",
+        "      messaging    $5.00    $4.61    67%      unknown  ████████████",
         "",
     ]
     assert lines[8:15] == [
