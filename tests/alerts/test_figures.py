@@ -120,9 +120,7 @@ def test_a_lag_of_long_ago_is_nobodys() -> None:
 
 
 def test_what_is_down_says_why() -> None:
-    services: dict[str, Any] = {
-        "queue": {"up": False, "reason": "no answer within 8 s", "latency_s": None}
-    }
+    services = {"queue": {"up": False, "reason": "no answer within 8 s", "latency_s": None}}
     services["candles"] = {"up": False, "reason": "HTTP 503", "latency_s": None}
     services["archive"] = {"up": True, "reason": "", "latency_s": 0.1}
     figures = Figures(document(aws={"up": False, "services": services}))
