@@ -16,7 +16,7 @@ from mcloud import __version__
 from mcloud.cli.session import Session
 
 COMMANDS = {
-    "demo": "Run the whole system on embedded clouds and prove it exact.",
+    "demo": "Run the whole system on embedded clouds, with an outage, and prove it exact.",
     "init": "Write mcloud.toml from flags, .env files and answers.",
     "doctor": "Check all that mcloud needs; exit 3 where something is wrong.",
     "config": "The settings in effect, and where each comes from.",

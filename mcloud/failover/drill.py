@@ -122,16 +122,21 @@ def run(
     start_time: int,
     settings: GuardSettings = USUAL,
     seed: int = 1,
+    after: float = AFTER,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Rehearse on embedded clouds, whose folder is ``home``; what was out is back at the end.
 
-    ``symbols`` are nobody else's on these clouds.
+    Args:
+        symbols: nobody else's on these clouds.
+        start_time: of the trades, ms since 1970.
+        after: seconds that the outage goes on after the traffic was moved.
     """
     report = Report(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()
     before = _bill(home)
-    _Day(scenario, on, home, sites, scratch, symbols, start_time, settings, seed, tell, report).go()
+    stream = _Stream(sites, symbols, scratch, start_time, seed)
+    _Day(scenario, on, home, sites, scratch, stream, settings, after, tell, report).go()
     report.usd = max(Decimal(0), _bill(home) - before)
     report.seconds = time.monotonic() - begun
     return report
@@ -145,10 +150,9 @@ class _Day:
         home: Path,
         sites: Mapping[str, Site],
         scratch: Path,
-        symbols: tuple[str, ...],
-        start_time: int,
+        stream: "_Stream",
         settings: GuardSettings,
-        seed: int,
+        after: float,
         tell: Callable[[str], None],
         report: Report,
     ) -> None:
@@ -156,13 +160,13 @@ class _Day:
         self._on = on
         self._home = home
         self._sites = sites
-        self._symbols = symbols
         self._tell = tell
         self._report = report
         self._settings = settings
-        self._scope = Scope(symbols=frozenset(symbols))
+        self._after = after
+        self._scope = Scope(symbols=frozenset(stream.symbols))
         self._begun = time.monotonic()
-        self._stream = _Stream(sites, symbols, scratch, start_time, seed)
+        self._stream = stream
         use = Tools(
             Journal(scratch / "drill.json"),
             Audit(scratch / "audit.jsonl", sites),
@@ -246,7 +250,7 @@ class _Day:
                 self._event(f"the first trade is stored at {target}")
                 break
             self._wait()
-        self._sleep(AFTER)
+        self._sleep(self._after)
 
     def _back(self) -> None:
         outage.end(self._home, self._on)
@@ -273,9 +277,9 @@ class _Day:
         ids = {(trade.symbol, trade.id) for trade in trades}
         found: set[tuple[str, int]] = set()
         for name, site in self._sites.items():
-            archived = archived_ids(site, self._symbols)
+            archived = archived_ids(site, self._stream.symbols)
             found |= archived
-            rows = stored_rows(site, self._symbols)
+            rows = stored_rows(site, self._stream.symbols)
             report.sites[name] = SiteResult(len(rows), rows == expected, len(archived))
         report.trades, report.missing = len(ids), len(ids - found)
         report.moves = len([each for each in self._guard.moves if each.is_moved])
@@ -337,7 +341,7 @@ class _Stream:
         seed: int,
     ) -> None:
         self._sites = sites
-        self._symbols = symbols
+        self.symbols = symbols
         self._scratch = scratch
         rate = RATE / len(symbols)
         self._feed = Simulate(symbols, seed=seed, start_time=start_time, rate=rate)
@@ -363,7 +367,7 @@ class _Stream:
         """The newest id of the first symbol that a site has in a candle."""
         # A store that cannot be read just now is asked again.
         with suppress(McloudError):
-            candle = self._sites[site].candles.last(self._symbols[0])
+            candle = self._sites[site].candles.last(self.symbols[0])
             self._newest[site] = 0 if candle is None else candle.last_id
         return self._newest.get(site, 0)
 

@@ -172,6 +172,11 @@ class Guard:
             "settings": asdict(self._settings),
         }
 
+    @property
+    def is_working(self) -> bool:
+        """True while a move or a catch-up is under way."""
+        return any(work.thread.is_alive() for work in self._work.values())
+
     def verdict(self, site: str) -> str:
         """How it judges a site just now."""
         state = self._state.sites.get(site)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mcloud.alerts.rules import Rules
 from mcloud.market.anomaly import Anomaly, Thresholds
+from mcloud.processor.anomalies import logged
 
 from .conftest import PROJECT
 from .module import Module, gcp_module, only, resources, values
@@ -109,7 +110,7 @@ def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
     (matched,) = policy["conditions"][0]["condition_matched_log"]
     assert 'service_name = "mcloud-anomaly"' in matched["filter"]
     assert 'jsonPayload.message = "anomaly"' in matched["filter"]
-    record = Anomaly("X", 0, "drift", *[Decimal(1)] * 4, 1, True).to_record()
+    record = logged(Anomaly("X", 0, "drift", *[Decimal(1)] * 4, 1, True))
     for name, rule in matched["label_extractors"].items():
         assert rule == f"EXTRACT(jsonPayload.{name})"
         assert name in record
