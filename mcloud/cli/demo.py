@@ -12,13 +12,21 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mcloud.config import LocalPorts
+    from mcloud.cost.run import RunCost
     from mcloud.demo.run import Proof
+    from mcloud.failover.drill import Report
     from mcloud.market.trade import Trade
 
 # A day and a few minutes change on the way.
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
+OTHERS = ("SOLUSDT", "XRPUSDT", "ADAUSDT", "LTCUSDT")
+"""What is traded during the outage: two of them."""
+OUT = "aws"
+"""The site that is taken out."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,14 +44,17 @@ def demo(
         bool, typer.Option("--keep", help="Leave everything running to look around.")
     ] = False,
 ) -> None:
-    """Run the whole system on embedded clouds and prove it exact."""
+    """Run the whole system on embedded clouds, with an outage, and prove it exact."""
     import shutil
     import tempfile
 
     from mcloud.cli.progress import waiting
     from mcloud.clouds import open_site
     from mcloud.config import LocalPorts
+    from mcloud.demo.cost import demo_cost
     from mcloud.demo.run import run
+    from mcloud.failover import drill
+    from mcloud.failover.scenario import SCENARIOS
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
 
@@ -62,6 +73,21 @@ def demo(
         sites = {name: open_site(name, each) for name, each in state.resources().items()}
         with waiting(session, f"{len(trades):,} trades through two unruly producers") as tell:
             proof = run(trades, sites, seed=seed, scratch=home, tell=tell)
+        names = {trade.symbol for trade in trades}
+        with waiting(session, f"an outage of {OUT} in mid-stream") as tell:
+            outage = drill.run(
+                SCENARIOS["cloud-outage"],
+                OUT,
+                home,
+                sites,
+                home,
+                symbols=tuple(name for name in OTHERS if name not in names)[:2],
+                start_time=START,
+                seed=seed,
+                after=1.0,
+                tell=tell,
+            )
+        costs = demo_cost(home, {name: site.cloud for name, site in sites.items()})
         done = True
     finally:
         if not (keep and done):
@@ -69,11 +95,11 @@ def demo(
                 control.down(home)
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
-    _show(session, proof, time.monotonic() - begun)
+    _show(session, proof, outage, costs, time.monotonic() - begun)
     if keep:
         session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
-        session.say('`eval "$(mcloud local env)"` and `mcloud local down`')
-    if not proof.ok:
+        session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
+    if not (proof.ok and outage.ok):
         raise typer.Exit(1)
 
 
@@ -110,11 +136,19 @@ def _ports(session: Session) -> "LocalPorts":
     return session.config.ports
 
 
-def _show(session: Session, proof: "Proof", seconds: float) -> None:
+def _show(
+    session: Session,
+    proof: "Proof",
+    outage: "Report",
+    costs: "dict[str, RunCost]",
+    seconds: float,
+) -> None:
+    from mcloud.cost.words import plain, usd
+
     if session.output == "json":
         session.print_json(
             {
-                "ok": proof.ok,
+                "ok": proof.ok and outage.ok,
                 "trades": proof.trades,
                 "expected": {
                     "candles": proof.candles,
@@ -129,9 +163,12 @@ def _show(session: Session, proof: "Proof", seconds: float) -> None:
                         "archived": site.archived,
                         "dead_letters": site.dead_letters,
                         "ok": site.ok,
+                        "list_price_usd": plain(costs[name].gross),
+                        "after_free_tiers_usd": plain(costs[name].net),
                     }
                     for name, site in proof.sites.items()
                 },
+                "outage": outage.to_json(),
                 "seconds": round(seconds, 1),
             }
         )
@@ -160,6 +197,31 @@ def _show(session: Session, proof: "Proof", seconds: float) -> None:
         f"{proof.poison} (the poison)",
         *(mark(s.dead_letters, s.only_poison) for s in sites),
     )
+    _outage(table, outage)
+    table.add_row("cost at list price", "", *(usd(costs[name].gross) for name in proof.sites))
+    table.add_row("after free tiers", "", *(usd(costs[name].net) for name in proof.sites))
     session.print(table)
-    verdict = "both sites are exact" if proof.ok else "NOT as expected, see above"
+    is_ok = proof.ok and outage.ok
+    verdict = "both sites are exact" if is_ok else "NOT as expected, see above"
     session.say(f"{verdict}; {seconds:.0f} s")
+
+
+def _outage(table: "Table", outage: "Report") -> None:
+    """What became of the trades while a site was out."""
+    from mcloud.dashboard.drill import rto
+
+    def mark(value: str, good: bool) -> str:
+        return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"
+
+    sites = outage.sites.items()
+    roles = [
+        mark("taken out" if name == outage.on else "took over", outage.ok) for name, _ in sites
+    ]
+    table.add_row("outage", f"{outage.trades:,} more trades", *roles)
+    exact = [mark("yes" if site.exact else "NO", site.exact) for _, site in sites]
+    table.add_row("exact afterwards", "yes", *exact)
+    table.add_row("RTO", "seconds", "", mark(rto(outage.rto), outage.rto is not None))
+    missing = "unknown" if outage.missing is None else f"{outage.missing:,} ids missing"
+    table.add_row("RPO", "0 ids missing", "", mark(missing, outage.missing == 0))
+    if outage.problem:
+        table.add_row("", "", mark(outage.problem, False))

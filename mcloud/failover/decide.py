@@ -146,7 +146,7 @@ def decide(look: Look, state: State, settings: GuardSettings, now: float) -> Dec
         reason,
         (*lines, *rules),
         state,
-        any(each.bad or grades[n][0] == DEGRADED for n, each in sites.items()),
+        any(_is_suspicious(each, grades[name][0]) for name, each in sites.items()),
     )
 
 
@@ -178,6 +178,12 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
     if waited > CANARY_USUAL:
         return DEGRADED, f"a canary is not there after {waited:.0f} s"
     return GOOD, ""
+
+
+def _is_suspicious(site: SiteState, kind: str) -> bool:
+    """True where the next looks matter: it may be about to go, or about to be back."""
+    is_returning = site.verdict == DOWN and site.good > 0
+    return site.bad > 0 or kind == DEGRADED or is_returning
 
 
 def _note_record(look: Look, state: State, now: float) -> State:

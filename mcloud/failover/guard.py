@@ -26,6 +26,7 @@ from mcloud.failover.decide import (
     DOWN,
     FAIL_BACK,
     NOTHING,
+    UNKNOWN,
     UP,
     Debt,
     Decision,
@@ -170,6 +171,20 @@ class Guard:
             "cost": self._cost(),
             "settings": asdict(self._settings),
         }
+
+    @property
+    def is_working(self) -> bool:
+        """True while a move or a catch-up is under way."""
+        return any(work.thread.is_alive() for work in self._work.values())
+
+    def verdict(self, site: str) -> str:
+        """How it judges a site just now."""
+        state = self._state.sites.get(site)
+        return state.verdict if state else UNKNOWN
+
+    def age_of_record(self) -> float:
+        """Seconds since the record was written; infinite where there is none."""
+        return self._state.age(self._clock())
 
     # Doing
 

@@ -22,7 +22,7 @@ from mcloud.failover import debts
 from mcloud.failover import record as records
 from mcloud.failover.audit import Audit, Entry
 from mcloud.failover.canary import Canary, Flight
-from mcloud.failover.catch_up import EVERYTHING, catch_up
+from mcloud.failover.catch_up import EVERYTHING, PAUSE, catch_up
 from mcloud.failover.decide import Debt
 from mcloud.failover.journal import STEPS, Journal, Order, Progress
 from mcloud.replication.repair import Fetch
@@ -49,6 +49,8 @@ class Tools:
     fetch: Fetch | None = None
     """The exchange, for trades that no site has."""
     patience: float = ARRIVE
+    pause: float = PAUSE
+    """Seconds between two looks at what differs."""
     wall: Callable[[], float] = time.time
     tell: Callable[[str], None] = lambda words: None
     reach: Callable[[str], None] = lambda point: None
@@ -337,7 +339,14 @@ def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
         Unavailable, Refused: a site cannot be read; the debt stays.
     """
     came = catch_up(
-        sites, debt, use.scope, fetch=use.fetch, patience=use.patience, tell=use.tell, stop=use.stop
+        sites,
+        debt,
+        use.scope,
+        fetch=use.fetch,
+        patience=use.patience,
+        pause=use.pause,
+        tell=use.tell,
+        stop=use.stop,
     )
     if came.ok:
         over = not debt.may_return

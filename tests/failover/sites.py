@@ -1,15 +1,24 @@
 """Sites in memory with a control store, a queue and a function, each of which can be dead."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from replication.memory import MemoryControl, MemorySite
 
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Unsent
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Heartbeat, Unsent
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import Message, decode
+from mcloud.market.trade import Trade, is_reserved
 from mcloud.processor.ingest import ingest
+
+START = 1_735_776_000_000  # ms, a full hour
+
+
+def made(ids: Iterable[int], symbol: str = "BTCUSDT") -> list[Trade]:
+    """Trades of one minute."""
+    return [Trade(symbol, id_, Decimal(100 + id_), Decimal(1), START + id_, False) for id_ in ids]
 
 
 class Control(MemoryControl):
@@ -106,7 +115,12 @@ class LiveSite(MemorySite):
             return
         while self.queue.waiting:
             envelope = decode(self.queue.waiting[0].body, self.queue.waiting[0].attributes)
-            ingest(envelope.trades, self.archive, self.candles)
+            trades = envelope.trades
+            ingest(trades, self.archive, self.candles)
+            newest = trades[-1]
+            if not is_reserved(newest.symbol):
+                beat = Heartbeat(newest.symbol, newest.time, len(trades), 1, 2e9)
+                self.control.beat([beat])
             self.queue.waiting.pop(0)
 
     def die(self, *services: str) -> None:

@@ -1,0 +1,227 @@
+"""Guards over sites that die and come back: alone, several at once, and with an operator."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+from patience import eventually
+
+from mcloud.clouds.ports import ControlRecord, Lag, Site
+from mcloud.failover import debts, expense, pause, record
+from mcloud.failover.audit import Audit
+from mcloud.failover.decide import DOWN, NOTHING, UP
+from mcloud.failover.guard import Guard
+from mcloud.failover.health import Watch
+from mcloud.failover.journal import Journal
+from mcloud.failover.settings import GuardSettings
+from mcloud.failover.switch import Tools
+from mcloud.market.envelope import encode
+from mcloud.notify.event import Event
+from mcloud.replication.scope import Scope
+from mcloud.replication.verify import verify
+
+from .sites import LiveSite, made
+
+RULES = GuardSettings(goods=4, dwell=0, look_every=4, services_every=4, canary_every=60)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Rig:
+    """Two sites and some guards, whose time passes when the test says so."""
+
+    def __init__(self, folder: Path, guards: int = 1, rules: GuardSettings = RULES) -> None:
+        self.aws, self.gcp = LiveSite("aws"), LiveSite("gcp", "gcp")
+        self.sites = {"aws": cast(Site, self.aws), "gcp": cast(Site, self.gcp)}
+        self.clock = Clock()
+        self.told: list[Event] = []
+        self.watches = [
+            Watch(self.sites, rules, clock=self.clock, wall=self._wall) for _ in range(guards)
+        ]
+        self.guards = [
+            Guard(
+                self.sites,
+                rules,
+                Tools(
+                    Journal(folder / f"{number}.json"),
+                    Audit(folder / "audit.jsonl", self.sites),
+                    wall=self._wall,
+                    patience=5.0,
+                    pause=0.0,
+                ),
+                by=f"guard {number}",
+                watch=watch,
+                notify=self.told.append,
+                clock=self.clock,
+                wall=self._wall,
+            )
+            for number, watch in enumerate(self.watches)
+        ]
+
+    def step(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.now += 2
+            for guard in self.guards:
+                guard.step()
+
+    def settle(self) -> None:
+        """Wait until no guard does anything, and let each see what came of it."""
+        eventually(lambda: not any(guard.is_working for guard in self.guards))
+        self.step()
+
+    def _wall(self) -> float:
+        return 1e9 + self.clock.now
+
+
+@contextmanager
+def rig(folder: Path, guards: int = 1, rules: GuardSettings = RULES) -> Iterator[Rig]:
+    made_ = Rig(folder, guards, rules)
+    with ExitStack() as ends:
+        for watch in made_.watches:
+            ends.callback(watch.close)
+        yield made_
+
+
+def test_from_an_outage_to_equal_sites(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        it.aws.queue.send([encode(made(range(20)))])
+        it.step(4)
+        it.aws.die()
+        it.step(3)
+        it.settle()
+        assert record.read({"gcp": it.sites["gcp"]}).record is not None
+        assert it.guards[0].moves[-1].record.primary == "gcp"
+        it.gcp.queue.send([encode(made(range(20, 40)))])
+        it.aws.live()
+        it.step(4)
+        it.settle()
+        it.step(3)
+        it.settle()
+        assert debts.read(it.sites, 1.0)["aws"].paid
+        assert verify(it.sites, Scope(), pause=0).ok
+        # The one that was away has the record and the log as well.
+        assert it.aws.control.stored == it.gcp.control.stored
+        keys = [{k for kind, k in s.control.documents if kind == "audit"} for s in (it.aws, it.gcp)]
+        assert keys[0] == keys[1] != set()
+        titles = [event.title for event in it.told]
+        assert titles == [
+            "aws is down",
+            "gcp leads now, in place of aws",
+            "aws is up",
+            "aws has caught up",
+        ]
+
+
+def test_many_guards_and_an_operator_move_once(tmp_path: Path) -> None:
+    with rig(tmp_path, guards=3) as it:
+        it.step(4)
+        it.aws.die()
+        it.step(2)
+
+        def make(before: ControlRecord | None) -> ControlRecord | None:
+            return ControlRecord(0, "gcp", "manual", "by hand", "me", 1.0)
+
+        it.step()  # all three begin to move, and so does a person
+        record.advance({"gcp": it.sites["gcp"]}, make)
+        it.settle()
+        it.step(5)
+        it.settle()
+        stored = it.gcp.control.stored
+        assert stored is not None
+        assert stored.primary == "gcp"
+        assert [each.epoch for each in it.gcp.control.epochs] == list(
+            range(1, len(it.gcp.control.epochs) + 1)
+        )
+        assert len([each for each in it.gcp.control.epochs if each.mode == "automatic"]) <= 1
+
+
+def test_a_pause_is_obeyed_although_it_was_not_seen_yet(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        it.step(4)
+        it.aws.die()
+        it.step(2)
+        there = {"gcp": it.sites["gcp"]}
+        pause.pause(there, by="me", why="a test", at=1.0, seconds=1.0)
+        it.step()
+        it.settle()
+        assert it.gcp.control.stored is None
+        pause.resume(there, by="me", why="", at=2.0, seconds=1.0)
+        it.step(3)
+        it.settle()
+        assert it.gcp.control.stored is not None
+
+
+def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        pause.pause(it.sites, by="me", why="", at=1.0, seconds=1.0)
+        it.aws.die()
+        pause.resume({"gcp": it.sites["gcp"]}, by="me", why="", at=2.0, seconds=1.0)
+        it.aws.live()
+        it.step(8)
+        assert not it.aws.control.kept("guard")["pause"]["paused"]
+
+
+def test_a_site_that_lies_about_the_record_is_put_right(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        it.gcp.control.stored = ControlRecord(9, "gcp", "manual", "a test", "me", 1e9)
+        it.aws.control.stored = ControlRecord(4, "aws", "manual", "long ago", "me", 1.0)
+        it.step(4)
+        assert it.aws.control.stored == it.gcp.control.stored
+        assert it.guards[0].state()["primary"] == "gcp"
+
+
+def test_a_dead_function_is_a_backlog_and_then_an_outage(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        it.step(4)
+        it.aws.die("function")
+        it.step(20)
+        assert it.guards[0].verdict("aws") == UP
+        assert not it.guards[0].moves
+        it.step(60)
+        it.settle()
+        assert it.guards[0].verdict("aws") == DOWN
+        assert it.guards[0].moves[-1].record.primary == "gcp"
+
+
+def test_a_lag_counts_as_of_when_the_primary_was_there(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        at = 1e9 + it.clock.now
+        it.gcp.control.note_lag(Lag("aws", "gcp", "all", 400.0, 9, None, 0, at))
+        it.step(4)
+        it.aws.die()
+        it.step(6)
+        last = it.guards[0].last
+        assert last is not None
+        assert last.action == NOTHING
+        assert any("behind" in line for line in last.lines)
+
+
+def test_every_decision_can_be_explained(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        it.step(4)
+        it.aws.die()
+        it.step(3)
+        it.settle()
+        history = it.guards[0].state()["history"]
+        assert all(each["reason"] and each["lines"] for each in history)
+        assert "fail over" in [each["action"] for each in history]
+
+
+def test_a_month_of_looking_costs_less_than_a_dollar(tmp_path: Path) -> None:
+    """Counted over half an hour of a guard with the usual settings, at list price."""
+    with rig(tmp_path, rules=GuardSettings()) as it:
+        watch = it.watches[0]
+        for _ in range(900):
+            it.step()
+            # A canary is looked for by the clock of the machine.
+            eventually(lambda: all(flight.is_over for flight in watch.flights().values()))
+        a_month = expense.dollars(watch.calls) * 2 * 24 * 30
+        assert Decimal("0.3") < a_month < 1, dict(watch.calls)
