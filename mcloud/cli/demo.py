@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mcloud.config import LocalPorts
+    from mcloud.cost.run import RunCost
     from mcloud.demo.run import Proof
     from mcloud.failover.drill import Report
     from mcloud.market.trade import Trade
@@ -50,6 +51,7 @@ def demo(
     from mcloud.cli.progress import waiting
     from mcloud.clouds import open_site
     from mcloud.config import LocalPorts
+    from mcloud.demo.cost import demo_cost
     from mcloud.demo.run import run
     from mcloud.failover import drill
     from mcloud.failover.scenario import SCENARIOS
@@ -85,6 +87,7 @@ def demo(
                 after=1.0,
                 tell=tell,
             )
+        costs = demo_cost(home, {name: site.cloud for name, site in sites.items()})
         done = True
     finally:
         if not (keep and done):
@@ -92,10 +95,10 @@ def demo(
                 control.down(home)
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
-    _show(session, proof, outage, time.monotonic() - begun)
+    _show(session, proof, outage, costs, time.monotonic() - begun)
     if keep:
         session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
-        session.say('`eval "$(mcloud local env)"` and `mcloud local down`')
+        session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
     if not (proof.ok and outage.ok):
         raise typer.Exit(1)
 
@@ -133,7 +136,15 @@ def _ports(session: Session) -> "LocalPorts":
     return session.config.ports
 
 
-def _show(session: Session, proof: "Proof", outage: "Report", seconds: float) -> None:
+def _show(
+    session: Session,
+    proof: "Proof",
+    outage: "Report",
+    costs: "dict[str, RunCost]",
+    seconds: float,
+) -> None:
+    from mcloud.cost.words import plain, usd
+
     if session.output == "json":
         session.print_json(
             {
@@ -152,6 +163,8 @@ def _show(session: Session, proof: "Proof", outage: "Report", seconds: float) ->
                         "archived": site.archived,
                         "dead_letters": site.dead_letters,
                         "ok": site.ok,
+                        "list_price_usd": plain(costs[name].gross),
+                        "after_free_tiers_usd": plain(costs[name].net),
                     }
                     for name, site in proof.sites.items()
                 },
@@ -185,6 +198,8 @@ def _show(session: Session, proof: "Proof", outage: "Report", seconds: float) ->
         *(mark(s.dead_letters, s.only_poison) for s in sites),
     )
     _outage(table, outage)
+    table.add_row("cost at list price", "", *(usd(costs[name].gross) for name in proof.sites))
+    table.add_row("after free tiers", "", *(usd(costs[name].net) for name in proof.sites))
     session.print(table)
     is_ok = proof.ok and outage.ok
     verdict = "both sites are exact" if is_ok else "NOT as expected, see above"

@@ -33,6 +33,7 @@ def metrics(
     from mcloud.config.settings import settings
     from mcloud.dashboard.exposition import exposition
     from mcloud.dashboard.machine import machine
+    from mcloud.dashboard.money import site_costs
     from mcloud.dashboard.scrape import serving
     from mcloud.dashboard.settings import MonitorSettings
     from mcloud.dashboard.watch import Watch
@@ -41,9 +42,11 @@ def metrics(
         print(exposition(look(session, site)), end="")
         return
     usual = settings(session.config, "monitor", MonitorSettings)
+    sites = session.sites(site)
     watch = Watch(
-        session.sites(site),
+        sites,
         partial(machine, session.config.state),
+        site_costs(session.config, sites),
         interval=interval or usual.interval,
     )
     stop, one = threading.Event(), threading.Lock()

@@ -39,6 +39,7 @@ def monitor(
     from mcloud.cli.status import look, show
     from mcloud.config.settings import settings
     from mcloud.dashboard.machine import machine
+    from mcloud.dashboard.money import site_costs
     from mcloud.dashboard.settings import MonitorSettings
     from mcloud.dashboard.watch import Watch
 
@@ -51,7 +52,12 @@ def monitor(
         return
     usual = settings(session.config, "monitor", MonitorSettings).interval
     sites = session.sites(site)
-    watch = Watch(sites, partial(machine, session.config.state), interval=interval or usual)
+    watch = Watch(
+        sites,
+        partial(machine, session.config.state),
+        site_costs(session.config, sites),
+        interval=interval or usual,
+    )
     if session.output == "jsonl":
         for snapshot in _every(watch):
             _print_line(snapshot)

@@ -36,11 +36,13 @@ def look(session: Session, site: str | None) -> "Snapshot":
     """Ask everything once."""
     from mcloud.cli.progress import waiting
     from mcloud.dashboard.machine import machine
+    from mcloud.dashboard.money import site_costs
     from mcloud.dashboard.snapshot import collect
 
     sites = session.sites(site)
+    cost = site_costs(session.config, sites)
     with waiting(session, "asking the sites"):
-        return collect(sites, partial(machine, session.config.state))
+        return collect(sites, partial(machine, session.config.state), cost)
 
 
 def show(session: Session, snapshot: "Snapshot") -> None:

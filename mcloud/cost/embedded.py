@@ -8,7 +8,7 @@ from mcloud.clouds.ports import Metered, Site
 from mcloud.cost.month import Month, day_of
 from mcloud.local import meter
 
-SOURCE = "meter of the embedded cloud"
+SOURCE = "embedded meter"
 
 GIB = 2**30
 STORED = {"aws": "s3_gib_months", "gcp": "gcs_gib_months"}
@@ -46,7 +46,7 @@ def stored(site: Site, month: Month, start: float, now: float) -> list[Metered]:
     return [
         Metered(
             *(STORED[site.cloud], sum(sizes) * share / GIB),
-            *("a listing of the embedded archive, as if it had been so from the start", now),
+            *("a listing, as if so from the start", now),
             exact=False,
         ),
         Metered("stored_objects", Decimal(len(sizes)), "a listing", now, exact=True),

@@ -170,9 +170,12 @@ def _basis(
         if each.days and len(_whole_days(usage, month, until)) >= ENOUGH
     ]
     if daily:
-        days = max(len(_whole_days(usage, month, until)) for usage in daily)
-        return f"the daily figures of {days} days, two standard deviations on either side"
-    so_far = f"{past / 3600:.1f} h" if past >= LITTLE else f"{past / 60:.0f} min"
+        whole = max(len(_whole_days(usage, month, until)) for usage in daily)
+        return f"the daily figures of {whole} days, two standard deviations on either side"
+    so_far = f"{past / 60:.0f} min"
+    if past >= LITTLE:
+        days = past / DAY_SECONDS
+        so_far = f"{past / 3600:.1f} h" if days < 2 else f"{days:.1f} days"
     words = f"{so_far} of use, too few days to compare: from nothing more to twice the rate"
     return words + ("; so little says next to nothing of a month" if past < LITTLE else "")
 

@@ -12,10 +12,11 @@ from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.forecast import Forecast, Range
 from mcloud.cost.report import Report
+from mcloud.cost.table import group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.dashboard.duration import duration
 
-BAR = 20  # columns
+BAR = 12  # columns
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -84,22 +85,16 @@ def _groups(report: Report) -> Table:
     table = _table(
         ("site", "left"),
         (report.by, "left"),
-        *((name, "right") for name in ("list", "net", "share", "a million trades")),
+        *((name, "right") for name in ("list", "net", "share", "per million")),
         ("", "left"),
     )
     largest = max((group.net for group in report.groups), default=Decimal(0))
     seen = ""
     for group in report.groups:
-        missing = Text(f" + unknown: {', '.join(group.unknown)}", "yellow")
-        table.add_row(
-            "" if group.site == seen else group.site,
-            group.name,
-            usd(group.gross),
-            usd(group.net),
-            "" if group.share is None else f"{100 * group.share:.0f}%",
-            "unknown" if group.per_million is None else usd(group.per_million),
-            Text.assemble((bar(group.net, largest), "cyan"), missing if group.unknown else ""),
-        )
+        drawn = Text(bar(group.net, largest), "cyan")
+        if group.unknown:
+            drawn.append(f"{' ' if drawn else ''}+ unknown: {', '.join(group.unknown)}", "yellow")
+        table.add_row("" if group.site == seen else group.site, *group_cells(group), drawn)
         seen = group.site
     return table
 
@@ -183,5 +178,11 @@ def _range(each: Range) -> tuple[str, str, str]:
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, justify in columns:
-        table.add_column(name, justify="right" if justify == "right" else "left")
+        # A number that is cut off is a wrong number: what gives way is the last column.
+        table.add_column(
+            name,
+            justify="right" if justify == "right" else "left",
+            no_wrap=(name, justify) != columns[-1],
+            overflow="fold",
+        )
     return table

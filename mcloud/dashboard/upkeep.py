@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from mcloud.clouds.aws.metrics import METRICS
+from mcloud.cost.current import FRESH
 from mcloud.cost.prices import PRICES
+from mcloud.dashboard.parts import COST
 
 MONTH = 30 * 24 * 3600.0  # seconds
 BEATS_A_UNIT = 40  # heartbeats of about 100 bytes in a read unit of DynamoDB, 4 KiB
 CANDLES_A_SYMBOL = 4  # see `recent.MINUTES`
 SERIES = 7  # of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
+
+COST_READS = {"aws": 29, "gcp": 60}  # of the meters; see ``clouds/aws/usage.py`` and its like
+COST_SHARE = Decimal(COST / FRESH)  # of the looks at the cost that read the meters
 
 
 def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
@@ -35,6 +40,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
             "guard": {"dynamodb_reads": half},
             "record": {"dynamodb_reads": one},
             "recent": {"dynamodb_reads": one * symbols},
+            "cost": {"metric_reads": COST_READS["aws"] * COST_SHARE},
         }.get(part, {})
     # A query of Firestore that finds nothing is one read.
     return {
@@ -46,6 +52,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
         "guard": {"firestore_reads": one},
         "record": {"firestore_reads": one},
         "recent": {"firestore_reads": Decimal(symbols * CANDLES_A_SYMBOL)},
+        "cost": {"metric_reads": COST_READS["gcp"] * COST_SHARE},
     }.get(part, {})
 
 

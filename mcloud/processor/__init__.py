@@ -1,1 +1,1 @@
-"""What both cloud functions do with trades; shipped inside them, beside one cloud's adapters."""
+"""What the cloud functions do with trades and candles; shipped beside one cloud's adapters."""

@@ -5,6 +5,7 @@ first look one of ``Thresholds.reach`` more. A symbol that is silent costs nothi
 query of all heartbeats.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,10 +47,17 @@ class _Symbol:
 class Watch:
     """The looks of one instance at one site. The symbols are those that its processor has had."""
 
-    def __init__(self, candles: Candles, control: Control, thresholds: Thresholds) -> None:
+    def __init__(
+        self,
+        candles: Candles,
+        control: Control,
+        thresholds: Thresholds,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._candles = candles
         self._control = control
         self._thresholds = thresholds
+        self._clock = clock
         self._symbols: dict[str, _Symbol] = {}
         self._noted: dict[str, int] | None = None
         self._read = 0
@@ -70,12 +78,14 @@ class Watch:
             try:
                 fresh += self._look_at(beat)
             except McloudError as error:
-                # Forgotten, so that the next look begins with what is written down.
-                self._symbols.pop(beat.symbol, None)
+                # Forgotten, so that the next look begins with what was written down last.
+                known = self._symbols.pop(beat.symbol, None)
+                if known is not None:
+                    self._written_down()[beat.symbol] = known.noted
                 log("ERROR", "cannot look at a symbol", symbol=beat.symbol, reason=str(error))
                 failure = error
         for anomaly in fresh:
-            log("WARNING", "anomaly", **anomaly.to_record())
+            log("WARNING", "anomaly", **logged(anomaly))
         log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
         if fresh and tell is not None:
             tell(fresh)
@@ -90,34 +100,36 @@ class Watch:
             known.beat = beat
             if known.calm > CALM:
                 return []
-            since = known.minutes[-1].start - OVERLAP
-            self._read_on(known, beat.symbol, since)
+            since = self._reached(known.minutes[-1].start) - OVERLAP
+            self._read_on(known, beat.symbol, since, since - self._thresholds.reach)
         else:
             newest = self._candles.last(beat.symbol)
             if newest is None:
                 return []
             noted = self._written_down().get(beat.symbol, 0)
-            since = max(noted, newest.start - CATCH_UP) - OVERLAP
+            since = max(noted, self._reached(newest.start) - CATCH_UP) - OVERLAP
             known = _Symbol([], noted, beat)
-            self._read_on(known, beat.symbol, since - self._thresholds.reach)
+            begin = since - self._thresholds.reach
+            self._read_on(known, beat.symbol, begin, begin)
             if not known.minutes:
                 return []
             self._symbols[beat.symbol] = known
         fresh = self._keep(known, detect(known.minutes, since, self._thresholds))
-        newest_start = known.minutes[-1].start
-        if newest_start >= known.noted + NOTED:
-            document = {"until": to_timestamp(newest_start)}
-            self._control.keep(WATCH, beat.symbol, document)
-            known.noted = newest_start
+        reached = self._reached(known.minutes[-1].start)
+        if reached >= known.noted + NOTED:
+            self._control.keep(WATCH, beat.symbol, {"until": to_timestamp(reached)})
+            known.noted = reached
         return fresh
 
-    def _read_on(self, known: _Symbol, symbol: str, since: int) -> None:
-        """Bring the minutes from ``since`` on up to date, and let the oldest go."""
+    def _reached(self, newest: int) -> int:
+        """Up to where minutes are looked at: one with a time to come does not hide those of now."""
+        return min(newest, int(self._clock() * 1000))
+
+    def _read_on(self, known: _Symbol, symbol: str, since: int, oldest: int) -> None:
+        """Bring the minutes from ``since`` on up to date, and let those before ``oldest`` go."""
         found = [minute(each) for each in self._candles.range(symbol, max(0, since), MAX_TIME)]
         self._read += len(found)
         minutes = [each for each in known.minutes if each.start < since] + found
-        oldest = known.minutes[-1].start - OVERLAP if known.minutes else since
-        oldest -= self._thresholds.reach
         known.minutes = [each for each in minutes if each.start >= oldest]
 
     def _keep(self, known: _Symbol, found: list[Anomaly]) -> list[Anomaly]:
@@ -159,6 +171,12 @@ def recent(control: Control, since: float) -> list[Anomaly]:
     # A key begins with the minute, and a space follows it: this comes before all of that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
     return [Anomaly.from_record(each) for each in documents.values()]
+
+
+def logged(anomaly: Anomaly) -> dict[str, Any]:
+    """Its record, the time under another name: a ``timestamp`` may be taken for the line's own."""
+    record = anomaly.to_record()
+    return {"minute": record.pop("timestamp"), **record}
 
 
 def headline(anomalies: Sequence[Anomaly]) -> str:

@@ -45,7 +45,9 @@ class Journey:
     spooled: int | None = None
     traceparent: str = ""
     sent: dict[str, int] = field(default_factory=dict)
-    """When a site's queue accepted it first, by site."""
+    """When it was handed to a site's queue that accepted it, the first time, by site.
+
+    Not when the queue's answer came: a function may begin before that."""
 
 
 class Trail:
@@ -67,7 +69,7 @@ class Trail:
         self._write("".join(_spooled(trades, entry, at) for trades, entry in packed))
 
     def sent(self, site: str, messages: Sequence[Message], at: int) -> None:
-        """Note that a site's queue has accepted messages."""
+        """Note that a site's queue has accepted messages, which were handed to it at ``at``."""
         self._write(
             "".join(
                 f'{_head(m.attributes)}"site":{json.dumps(site)},"sent":{at}}}\n' for m in messages

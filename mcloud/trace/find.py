@@ -19,7 +19,7 @@ from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
 
-DEADLINE = 40.0  # seconds for a site
+DEADLINE = 30.0  # seconds for a site
 HOURS = 48  # of raw trades looked through, where the time of a trade is not known well
 BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
 LATELY = 3600.0  # seconds of log, where nothing tells when it came

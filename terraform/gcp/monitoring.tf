@@ -58,7 +58,7 @@ resource "google_monitoring_alert_policy" "anomaly" {
   user_labels           = local.labels
 
   documentation {
-    content   = "$${log.extracted_label.kind} of $${log.extracted_label.symbol} at $${log.extracted_label.timestamp}; `mcloud anomalies` lists all."
+    content   = "$${log.extracted_label.kind} of $${log.extracted_label.symbol} at $${log.extracted_label.minute}; `mcloud anomalies` lists all."
     mime_type = "text/markdown"
   }
 
@@ -69,9 +69,9 @@ resource "google_monitoring_alert_policy" "anomaly" {
       filter = "${local.of_anomaly} AND jsonPayload.message = \"anomaly\""
 
       label_extractors = {
-        kind      = "EXTRACT(jsonPayload.kind)"
-        symbol    = "EXTRACT(jsonPayload.symbol)"
-        timestamp = "EXTRACT(jsonPayload.timestamp)"
+        kind   = "EXTRACT(jsonPayload.kind)"
+        symbol = "EXTRACT(jsonPayload.symbol)"
+        minute = "EXTRACT(jsonPayload.minute)"
       }
     }
   }

@@ -126,10 +126,11 @@ def aws(
                 {
                     "logGroups": [
                         {"logGroupName": f"{group}-2", "storedBytes": 7},
-                        {"logGroupName": group, "storedBytes": GIB, "retentionInDays": 30},
+                        {"logGroupName": group, "storedBytes": GIB // 2, "retentionInDays": 30},
+                        {"logGroupName": "/aws/lambda/mcloud-anomaly", "storedBytes": GIB // 2},
                     ]
                 },
-                {"logGroupNamePrefix": group},
+                {"logGroupNamePrefix": "/aws/lambda/mcloud"},
             )
         usage = CloudWatchUsage(watch, lambda_, dynamodb, logs, AWS)
         return by_meter(usage.metered(START, END)), watch
@@ -153,7 +154,9 @@ def test_aws_by_hand() -> None:
             ("SentMessageSize", "trades"): days(100 * 100 * 1024, 200 * 100 * 1024),
             ("NumberOfMessagesReceived", "dlq"): days(1),
             ("Invocations", "mcloud-processor"): days(10, 20),
-            ("Duration", "mcloud-processor"): days(4_000, 8_000),
+            ("Duration", "mcloud-processor"): days(4_000, 7_000),
+            ("Invocations", "mcloud-anomaly"): days(0, 5),
+            ("Duration", "mcloud-anomaly"): days(0, 1_000),
             ("ConsumedWriteCapacityUnits", "candles"): days(50, 60),
             ("ConsumedWriteCapacityUnits", "control"): days(5, 0, 1),
             ("SuccessfulRequestLatency", "GetRecords"): days(7),
@@ -165,7 +168,8 @@ def test_aws_by_hand() -> None:
     assert requests.units == sum(requests.days.values())
     assert not requests.exact
     assert found["messages"].units == 299
-    assert found["lambda_requests"].units == 30
+    assert found["lambda_requests"].units == 35
+    assert found["scheduler_invocations"].units == 5
     assert found["lambda_gb_s"].units == 6  # 12 s at half a GiB
     assert found["lambda_gb_s"].days == {"2026-11-01": 2, "2026-11-02": 4}
     assert found["dynamodb_writes"].days == {"2026-11-01": 55, "2026-11-02": 60, "2026-11-03": 1}
@@ -283,8 +287,15 @@ def test_gcp_by_hand() -> None:
                 ({}, "2026-11-01", 5_000)
             ],
             "push_request_count": [({}, "2026-11-01", 5)],
-            "run.googleapis.com/request_count": [({}, "2026-11-02", 30)],
-            "cpu/allocation_time": [({}, "2026-11-02", 1.5)],
+            'run.googleapis.com/request_count" AND resource.labels.service_name = "mcloud-proc': [
+                ({}, "2026-11-02", 30)
+            ],
+            'run.googleapis.com/request_count" AND resource.labels.service_name = "mcloud-anom': [
+                ({}, "2026-11-03", 1_440)
+            ],
+            'cpu/allocation_time" AND resource.labels.service_name = "mcloud-proc': [
+                ({}, "2026-11-02", 1.5)
+            ],
             "document/write_ops_count": [({}, "2026-11-01", 20), ({}, "2026-11-02", 30)],
             "document/write_count": [({}, "2026-11-01", 999)],
             "document/read_count": [({}, "2026-11-01", 11)],
@@ -304,7 +315,8 @@ def test_gcp_by_hand() -> None:
     assert found["pubsub_bytes"].days == {"2026-11-01": 10_000, "2026-11-04": 700}
     assert found["pubsub_bytes"].as_of == END - LAG
     assert found["messages"].units == 5
-    assert found["function_requests"].units == 30
+    assert found["function_requests"].days == {"2026-11-02": 30, "2026-11-03": 1_440}
+    assert found["scheduler_job_months"].units == pytest.approx(PASSED)
     assert found["function_vcpu_s"].units == Decimal("1.5")
     assert found["firestore_writes"].days == {"2026-11-01": 20, "2026-11-02": 30}
     assert found["firestore_writes"].exact
@@ -382,4 +394,4 @@ def test_the_embedded_aws_is_asked_as_the_real_one(embedded: State) -> None:
     assert found["function_memory_mb"].units
     assert found["dynamodb_gib_months"].units is not None
     assert found["alarm_months"].units is not None
-    assert found["own_metric_reads"].units == 26
+    assert found["own_metric_reads"].units == 29

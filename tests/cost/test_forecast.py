@@ -18,7 +18,7 @@ def test_by_the_rate_where_there_are_no_days() -> None:
     found = forecast([usage("aws", {"dynamodb_writes": 1_000_000})], MONTH, NOW)
     assert found.total == (Decimal("0.625"), Decimal("1.25"), Decimal("1.875"))
     assert found.sites["aws"] == found.total
-    assert "360.0 h of use, too few days to compare" in found.rests_on
+    assert "15.0 days of use, too few days to compare" in found.rests_on
 
 
 def test_a_free_tier_that_ends_inside_the_month() -> None:

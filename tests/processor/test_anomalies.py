@@ -94,10 +94,11 @@ def store() -> Store:
 
 
 DEFAULTS = Thresholds()
+LATER = START / 1000 + 1e8
 
 
-def watch(store: Store, thresholds: Thresholds = DEFAULTS) -> Watch:
-    return Watch(cast(Candles, store), cast(Control, store), thresholds)
+def watch(store: Store, thresholds: Thresholds = DEFAULTS, now: float = LATER) -> Watch:
+    return Watch(cast(Candles, store), cast(Control, store), thresholds, lambda: now)
 
 
 def steady(count: int) -> list[str]:
@@ -118,6 +119,7 @@ def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixtur
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["anomaly", "looked"]
     assert (lines[0]["severity"], lines[0]["change"]) == ("WARNING", "0.05")
+    assert (lines[0]["minute"], "timestamp" in lines[0]) == (found.timestamp, False)
     assert (lines[1]["symbols"], lines[1]["candles"], lines[1]["anomalies"]) == (2, 64, 1)
     # Neither again, nor by another instance.
     assert mine.look() == []
@@ -237,6 +239,33 @@ def test_a_symbol_that_fails_does_not_stop_the_others(
     assert '"symbol": "BUSDT", "reason": "BUSDT cannot be read"' in capsys.readouterr().out
     store.broken = set()
     assert [each.symbol for each in mine.look()] == ["BUSDT"]
+
+
+def test_a_symbol_that_fails_goes_on_where_it_was(store: Store) -> None:
+    store.fill("AUSDT", steady(600))
+    mine = watch(store)
+    mine.look()
+    store.fill("AUSDT", ["100"], first=600)
+    store.broken = {"AUSDT"}
+    with pytest.raises(Unavailable):
+        mine.look()
+    store.broken, store.reads = set(), 0
+    mine.look()
+    assert store.reads == 1 + 2 + OVERLAP // MINUTE + Thresholds().reach // MINUTE
+
+
+def test_a_minute_to_come_hides_no_minute_of_now(store: Store) -> None:
+    store.fill("AUSDT", steady(30))
+    to_come = Store()
+    to_come.fill("AUSDT", ["100"], first=10_000)
+    store.candles["AUSDT"] += to_come.candles["AUSDT"]
+    mine = watch(store, now=START / 1000 + 29 * 60)
+    assert mine.look() == []
+    assert store.kept(WATCH)["AUSDT"]["until"] == to_timestamp(START + 29 * MINUTE)
+    store.fill("AUSDT", ["105"], first=30)
+    store.candles["AUSDT"] += to_come.candles["AUSDT"]
+    store.beats["AUSDT"] = Heartbeat("AUSDT", START, 62, 2, 1.0)
+    assert [each.value for each in mine.look()] == [105]
 
 
 def test_thresholds_are_heeded(store: Store) -> None:

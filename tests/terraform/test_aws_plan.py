@@ -112,7 +112,10 @@ def test_alarms_are_those_of_the_rules(
     # One that only stands by is silent, and nobody has named a budget.
     small = resources(small_aws_plan["planned_values"])
     names = {each["alarm_name"] for each in values(small, "aws_cloudwatch_metric_alarm")}
-    assert names == {name.replace("mcloud", "other") for name in limits} - {"other-silence"}
+    assert names == {name.replace("mcloud", "other") for name in limits} - {
+        "other-silence",
+        "other-anomaly-errors",
+    }
     assert values(small, "aws_budgets_budget") == []
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mcloud.alerts.rules import Rules
 from mcloud.market.anomaly import Anomaly, Thresholds
+from mcloud.processor.anomalies import logged
 
 from .conftest import PROJECT
 from .module import Module, gcp_module, only, resources, values
@@ -109,7 +110,7 @@ def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
     (matched,) = policy["conditions"][0]["condition_matched_log"]
     assert 'service_name = "mcloud-anomaly"' in matched["filter"]
     assert 'jsonPayload.message = "anomaly"' in matched["filter"]
-    record = Anomaly("X", 0, "drift", *[Decimal(1)] * 4, 1, True).to_record()
+    record = logged(Anomaly("X", 0, "drift", *[Decimal(1)] * 4, 1, True))
     for name, rule in matched["label_extractors"].items():
         assert rule == f"EXTRACT(jsonPayload.{name})"
         assert name in record
@@ -264,7 +265,7 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
     policies = of_rules(gcp_state)
-    assert len(policies) == 5
+    assert len(policies) == 6
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -282,6 +283,7 @@ def test_alerts_are_those_of_the_rules(
         "mcloud-dead-letters": rules["dead-letters"].above,
         "mcloud-message-age": rules["message-age"].above,
         "mcloud-function-errors": 0,
+        "mcloud-anomaly-errors": 0,
         "mcloud-function-throttles": 0,
     }
     assert {each["comparison"] for each in policies.values()} == {"COMPARISON_GT"}
@@ -291,14 +293,19 @@ def test_alerts_are_those_of_the_rules(
     # One that only stands by is silent, and nobody has named a billing account.
     small = resources(small_gcp_plan["planned_values"])
     names = {each["display_name"] for each in of_rules(small)}
-    assert names == {name.replace("mcloud", "other") for name in policies}
+    assert names == {
+        name.replace("mcloud", "other") for name in policies if name != "mcloud-anomaly-errors"
+    }
     assert values(small, "google_billing_budget") == []
 
 
 def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The policies that are the twins of rules."""
-    kind = ("google_monitoring_alert_policy", "this")
-    return [each["values"] for each in planned if (each["type"], each["name"]) == kind]
+    return [
+        each["values"]
+        for each in planned
+        if each["type"] == "google_monitoring_alert_policy" and each["name"] != "anomaly"
+    ]
 
 
 def watched(policy: dict[str, Any]) -> dict[str, Any]:

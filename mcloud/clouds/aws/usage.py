@@ -78,8 +78,12 @@ class CloudWatchUsage:
                 ("size", "SentMessageSize"),
             ):
                 found[f"{queue} {name}"] = _Series("AWS/SQS", metric, name_of)
-        for name in ("Invocations", "Duration"):
-            found[name] = _Series("AWS/Lambda", name, (("FunctionName", to.function),))
+        for function in _functions(to):
+            for name in ("Invocations", "Duration"):
+                called = (("FunctionName", function),)
+                found[f"{function} {name}"] = _Series("AWS/Lambda", name, called)
+            group = (("LogGroupName", _group(function)),)
+            found[f"{function} logs"] = _Series("AWS/Logs", "IncomingBytes", group)
         for table in self._tables():
             for what in ("Write", "Read"):
                 metric = f"Consumed{what}CapacityUnits"
@@ -103,8 +107,6 @@ class CloudWatchUsage:
         found["objects"] = _Series("AWS/S3", "NumberOfObjects", all_types, "Average")
         for metric in ("PutRequests", "ListRequests", "GetRequests", "HeadRequests"):
             found[metric] = _Series("AWS/S3", metric, (bucket, ("FilterId", "EntireBucket")))
-        group = (("LogGroupName", _group(to)),)
-        found["logs"] = _Series("AWS/Logs", "IncomingBytes", group)
         return found
 
     def _read(self, wanted: list[_Series], start: float, end: float) -> dict[_Series, Days]:
@@ -149,8 +151,15 @@ class CloudWatchUsage:
 
     def _calls(self, seen: Mapping[str, Days], end: float) -> Iterator[Metered]:
         source = "CloudWatch AWS/Lambda"
-        yield _metered("lambda_requests", seen["Invocations"], source, end)
-        seconds = {day: ms / 1000 for day, ms in seen["Duration"].items()}
+        _, anomaly = _functions(self._to)
+        yield _metered("lambda_requests", self._both(seen, "Invocations"), source, end)
+        # Nothing else calls it.
+        yield _metered(
+            *("scheduler_invocations", seen[f"{anomaly} Invocations"]),
+            *(f"{source}: the calls of {anomaly}", end),
+            exact=False,
+        )
+        seconds = {day: ms / 1000 for day, ms in self._both(seen, "Duration").items()}
         yield _metered("function_seconds", seconds, source, end, exact=False)
         memory = _asked(self._memory)
         if not isinstance(memory, Decimal):
@@ -161,7 +170,14 @@ class CloudWatchUsage:
         yield _metered("lambda_gb_s", days, source, end, exact=False)
         yield Metered("function_memory_mb", memory, "its configuration", end, exact=True)
 
+    def _both(self, seen: Mapping[str, Days], what: str) -> dict[str, Decimal]:
+        days: dict[str, Decimal] = defaultdict(Decimal)
+        for function in _functions(self._to):
+            _add(days, seen[f"{function} {what}"])
+        return days
+
     def _memory(self) -> Decimal:
+        # The module gives both functions as much.
         with translated("the function"):
             answer = self._lambda.get_function_configuration(FunctionName=self._to.function)
         return Decimal(answer["MemorySize"])
@@ -172,26 +188,24 @@ class CloudWatchUsage:
         return table
 
     def _log(self, seen: Mapping[str, Days], share: Decimal, end: float) -> Iterator[Metered]:
-        yield _metered("log_bytes", seen["logs"], "CloudWatch AWS/Logs", end)
-        group = _asked(self._log_group)
-        if not isinstance(group, dict):
-            yield Metered("log_gib_months", None, f"unknown: {group}", end, exact=False)
+        yield _metered("log_bytes", self._both(seen, "logs"), "CloudWatch AWS/Logs", end)
+        groups = _asked(self._log_groups)
+        if not isinstance(groups, list):
+            yield Metered("log_gib_months", None, f"unknown: {groups}", end, exact=False)
             return
-        kept = Decimal(group.get("storedBytes", 0)) / GIB * share
+        kept = Decimal(sum(group.get("storedBytes", 0) for group in groups)) / GIB * share
         source = "DescribeLogGroups, as if it had been so all the month"
         yield Metered("log_gib_months", kept, source, end, exact=False)
-        if group.get("retentionInDays"):
-            days = Decimal(group["retentionInDays"])
+        retentions = [group["retentionInDays"] for group in groups if "retentionInDays" in group]
+        if retentions:
+            days = Decimal(max(retentions))
             yield Metered("log_retention_days", days, "DescribeLogGroups", end, exact=True)
 
-    def _log_group(self) -> dict[str, Any]:
-        name = _group(self._to)
+    def _log_groups(self) -> list[dict[str, Any]]:
+        names = [_group(function) for function in _functions(self._to)]
         with translated("CloudWatch Logs"):
-            answer = self._logs.describe_log_groups(logGroupNamePrefix=name)
-        found: dict[str, Any] = next(
-            (each for each in answer["logGroups"] if each["logGroupName"] == name), {}
-        )
-        return found
+            answer = self._logs.describe_log_groups(logGroupNamePrefix=_group(_stack(self._to)))
+        return [each for each in answer["logGroups"] if each["logGroupName"] in names]
 
     def _fixed(self, share: Decimal, end: float) -> Iterator[Metered]:
         """What a stack has, used or not."""
@@ -205,7 +219,7 @@ class CloudWatchUsage:
         yield Metered("xray_traces", None, "unknown: X-Ray tells no count", end, exact=False)
 
     def _alarms(self) -> Decimal:
-        prefix = self._to.function.removesuffix("-processor") + "-"
+        prefix = f"{_stack(self._to)}-"
         with translated("CloudWatch"):
             pages = self._cloudwatch.get_paginator("describe_alarms").paginate(
                 AlarmNamePrefix=prefix
@@ -303,5 +317,15 @@ def _is(table: Any) -> bool:
     return isinstance(table, dict)
 
 
-def _group(to: AwsResources) -> str:
-    return f"/aws/lambda/{to.function}"
+def _stack(to: AwsResources) -> str:
+    """What the names of all that Terraform made begin with."""
+    return to.function.removesuffix("-processor")
+
+
+def _functions(to: AwsResources) -> tuple[str, str]:
+    """The processor, and the anomaly function beside it, if there is one."""
+    return to.function, f"{_stack(to)}-anomaly"
+
+
+def _group(function: str) -> str:
+    return f"/aws/lambda/{function}"

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from mcloud.clouds.days import SECONDS, day_of, gib_months
+from mcloud.clouds.days import SECONDS, day_of, gib_months, share_of_month
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import GcpResources
@@ -23,6 +23,14 @@ _CLASS_A = {
     *("UpdateObjectMetadata", "CreateBucket", "InsertBucket", "UpdateBucket", "PatchBucket"),
 }
 _FREE = {"DeleteObject", "DeleteBucket", "CancelResumableWrite"}
+
+_OF_FUNCTIONS = {
+    "function_requests": "run.googleapis.com/request_count",
+    "function_vcpu_s": "run.googleapis.com/container/cpu/allocation_time",
+    "function_gib_s": "run.googleapis.com/container/memory/allocation_time",
+    "function_seconds": "run.googleapis.com/container/billable_instance_time",
+    "log_bytes": "logging.googleapis.com/byte_count",
+}
 
 _STORAGE = {
     "STANDARD": "gcs_gib_months",
@@ -58,7 +66,7 @@ class MonitoringUsage:
         if len(failed) == len(answers):
             raise failed[0]
         read = sum(each[1] for each in answers.values() if not isinstance(each, Exception))
-        made = _Made(answers, end)
+        made = _Made(answers, start, end)
         return [
             *made.sums(),
             *made.database(),
@@ -70,7 +78,7 @@ class MonitoringUsage:
 
     def _queries(self) -> dict[str, _Query]:
         to = self._to
-        run = f'resource.labels.service_name = "{to.function}"'
+        functions = (to.function, f"{to.function.removesuffix('-processor')}-anomaly")
         database = f'resource.labels.database_id = "{to.database}"'
         bucket = f'resource.labels.bucket_name = "{to.raw_bucket}"'
         mine = f'resource.labels.subscription_id = "{to.subscription}"'
@@ -90,10 +98,11 @@ class MonitoringUsage:
             },
             "messages": _Query("pubsub.googleapis.com/subscription/ack_message_count", mine),
             "pushes": _Query("pubsub.googleapis.com/subscription/push_request_count", mine),
-            "function_requests": _Query("run.googleapis.com/request_count", run),
-            "function_vcpu_s": _Query("run.googleapis.com/container/cpu/allocation_time", run),
-            "function_gib_s": _Query("run.googleapis.com/container/memory/allocation_time", run),
-            "function_seconds": _Query("run.googleapis.com/container/billable_instance_time", run),
+            **{
+                f"{meter} {number}": _Query(metric, f'resource.labels.service_name = "{name}"')
+                for meter, metric in _OF_FUNCTIONS.items()
+                for number, name in enumerate(functions)
+            },
             **{
                 f"{what} {kind}": _Query(
                     f"firestore.googleapis.com/document/{what}_{kind}",
@@ -117,7 +126,6 @@ class MonitoringUsage:
                 "metric.label.storage_class",
                 gauge=True,
             ),
-            "log_bytes": _Query("logging.googleapis.com/byte_count", run),
             "metric_reads": _Query(
                 "serviceruntime.googleapis.com/api/request_count",
                 'resource.labels.service = "monitoring.googleapis.com"',
@@ -173,8 +181,9 @@ class MonitoringUsage:
 class _Made:
     """Meters out of what was read."""
 
-    def __init__(self, answers: Mapping[str, Any], end: float) -> None:
+    def __init__(self, answers: Mapping[str, Any], start: float, end: float) -> None:
         self._answers = answers
+        self._start = start
         self._end = end
 
     def sums(self) -> Iterator[Metered]:
@@ -183,11 +192,14 @@ class _Made:
         yield self._sum("pubsub_bytes", tuple(bytes_), f"{source}, byte_cost")
         # A push is acknowledged by its answer, and is not among the acknowledgements.
         yield self._sum("messages", ("messages", "pushes"), source)
-        yield self._sum("function_requests", ("function_requests",), source, exact=True)
-        for meter in ("function_vcpu_s", "function_gib_s"):
-            yield self._sum(meter, (meter,), f"{source}, allocation_time", exact=True)
-        yield self._sum("function_seconds", ("function_seconds",), source)
-        yield self._sum("log_bytes", ("log_bytes",), source)
+        for meter in _OF_FUNCTIONS:
+            # The processor's, and those of the anomaly function beside it.
+            exact = meter not in ("function_seconds", "log_bytes")
+            yield self._sum(meter, (f"{meter} 0", f"{meter} 1"), source, exact=exact)
+        if self._known("function_requests 1"):
+            job = share_of_month(self._start, self._end)
+            words = "one, as the anomaly function is called"
+            yield Metered("scheduler_job_months", job, words, self._end, exact=False)
         yield self._sum(
             "metric_reads",
             ("metric_reads",),

@@ -7,11 +7,14 @@ door of ours.
 import argparse
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 from ministack import app as ministack
+from ministack.services import cloudwatch, dynamodb, dynamodb_streams, lambda_svc, sqs
 
 from mcloud.local.aws import mapping, metering
 from mcloud.local.aws.door import Door
@@ -19,13 +22,34 @@ from mcloud.local.aws.metrics import Metrics
 from mcloud.local.meter import Meter
 from mcloud.local.outage import Outages
 
+# No part of what it promises, so that another version may be without.
+INSIDES: Mapping[ModuleType, tuple[str, ...]] = {
+    ministack: ("_MAIN_LOOP", "app", "main"),
+    cloudwatch: ("_evaluate_all_alarms", "_get_metric_data", "_store_datum"),
+    dynamodb: (
+        *("_accumulate_write_capacity", "_add_consumed_capacity", "_batch_get_item"),
+        *("_conditional_check_failed", "_get_item_by_key", "_index_write_units"),
+        *("_item_size_bytes", "_normalize_table_name", "_query", "_scan", "_tables"),
+        *("_transact_get_items", "_transact_write_items"),
+    ),
+    dynamodb_streams: ("_get_records",),
+    lambda_svc: ("_ESM_BACKOFF_SECONDS", "_execute_function", "_poll_sqs", "_run_sqs_batch"),
+    sqs: ("_delete_messages_for_esm", "_queues", "_queues_lock", "_receive_messages_for_esm"),
+}
+
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="mcloud.local.aws.server", description=__doc__)
     arguments.add_argument("--home", type=Path, required=True)
     home = arguments.parse_args().home
+    if missing := lacking():
+        sys.exit(
+            f"this ministack ({version('ministack')}) has no {', '.join(missing)}: "
+            "take another with `pip install 'ministack==1.5.33'`"
+        )
     sys.argv[1:] = []  # it reads them as well
-    outages, metrics, meter = Outages(home, "aws"), Metrics(), Meter(home, "aws")
+    outages, meter = Outages(home, "aws"), Meter(home, "aws")
+    metrics = Metrics(meter)
     mapping.install(outages, metrics, meter)
     metering.install(meter)
     for chore in (partial(metrics.pump_forever, _soon), meter.save_forever):
@@ -35,6 +59,16 @@ def main() -> None:
         ministack.main()
     finally:
         meter.save()
+
+
+def lacking() -> list[str]:
+    """What of ministack's insides is not there where outages, meters and metrics reach for it."""
+    return [
+        f"{module.__name__}.{name}"
+        for module, names in INSIDES.items()
+        for name in names
+        if not hasattr(module, name)
+    ]
 
 
 def _soon(work: Callable[[], None]) -> None:
