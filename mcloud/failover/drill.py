@@ -135,7 +135,7 @@ def run(
     report = Report(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()
     before = _bill(home)
-    stream = _Stream(sites, symbols, scratch, start_time, seed)
+    stream = Stream(sites, symbols, scratch, start_time, seed)
     _Day(scenario, on, home, sites, scratch, stream, settings, after, tell, report).go()
     report.usd = max(Decimal(0), _bill(home) - before)
     report.seconds = time.monotonic() - begun
@@ -150,7 +150,7 @@ class _Day:
         home: Path,
         sites: Mapping[str, Site],
         scratch: Path,
-        stream: "_Stream",
+        stream: "Stream",
         settings: GuardSettings,
         after: float,
         tell: Callable[[str], None],
@@ -166,6 +166,8 @@ class _Day:
         self._after = after
         self._scope = Scope(symbols=frozenset(stream.symbols))
         self._begun = time.monotonic()
+        self._calm = threading.Event()
+        """Set when the site is to come and go no more."""
         self._stream = stream
         use = Tools(
             Journal(scratch / "drill.json"),
@@ -194,8 +196,8 @@ class _Day:
         """Have the site lead that is to be taken out."""
 
         def make(before: ControlRecord | None) -> ControlRecord | None:
-            primary = before.primary if before else next(iter(self._sites))
-            if primary == self._on:
+            # After an automatic move a guard would do nothing for the time of its cooldown.
+            if before and before.primary == self._on and before.mode != "automatic":
                 return None
             return ControlRecord(0, self._on, "drill", "a drill", "drill", round(time.time(), 3))
 
@@ -221,16 +223,35 @@ class _Day:
         had = {name: self._stream.newest(name) for name in others}
         self._tell(f"{scenario.name} of {self._on}")
         self._begun = time.monotonic()
-        for number in range(scenario.rounds):
-            if number:
-                outage.end(self._home, self._on)
-                self._event(f"{self._on} comes back")
-                self._sleep(FLAP)
-            outage.begin(self._home, self._on, scenario.service, scenario.how, None)
-            self._event(f"{self._on}: {scenario.about}")
-            if scenario.rounds > 1:
-                self._sleep(FLAP)
-        limit = PATIENCE if scenario.moves else UNMOVED
+        self._begin_outage()
+        self._event(f"{self._on}: {scenario.about}")
+        flapping = threading.Thread(target=self._flap, name="flap", daemon=True)
+        flapping.start()
+        try:
+            self._follow_the_move(had)
+        finally:
+            self._calm.set()
+            flapping.join(PATIENCE)
+
+    def _begin_outage(self) -> None:
+        outage.begin(self._home, self._on, self._scenario.service, self._scenario.how, None)
+
+    def _flap(self) -> None:
+        """Let the site come back and go again, as often as the scenario wants it."""
+        for _ in range(1, self._scenario.rounds):
+            for words, do in (
+                ("comes back", lambda: outage.end(self._home, self._on)),
+                ("goes again", self._begin_outage),
+            ):
+                if self._calm.wait(FLAP):
+                    return
+                do()
+                self._event(f"{self._on} {words}")
+
+    def _follow_the_move(self, had: Mapping[str, int]) -> None:
+        """See how the traffic is moved, if it is."""
+        limit = PATIENCE if self._scenario.moves else UNMOVED
+        limit += 2 * FLAP * (self._scenario.rounds - 1)
         stages: list[tuple[Callable[[], bool], str]] = [
             (lambda: self._verdict() == DOWN, "the guard finds it down"),
             (lambda: self._stream.leads() != self._on, "the producer follows the new record"),
@@ -329,7 +350,7 @@ class _Day:
             thread.join(PATIENCE)
 
 
-class _Stream:
+class Stream:
     """Made-up trades through a producer that follows the record."""
 
     def __init__(
@@ -339,8 +360,10 @@ class _Stream:
         scratch: Path,
         start_time: int,
         seed: int,
+        mode: str = "primary",
     ) -> None:
         self._sites = sites
+        self._mode = mode
         self.symbols = symbols
         self._scratch = scratch
         rate = RATE / len(symbols)
@@ -404,7 +427,7 @@ class _Stream:
     def _produce(self) -> None:
         with Spool.open(self._scratch / "drill.sqlite", list(self._sites)) as spool:
             router = Router(
-                "primary",
+                self._mode,
                 self._sites,
                 lambda site: 0,
                 follow=lambda route: move(spool, self._sites, route.sites),

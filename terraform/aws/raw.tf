@@ -98,6 +98,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "raw" {
     }
   }
 
+  # Trades that only show that the site works; see mcloud/failover/canary.py.
+  rule {
+    id     = "canaries"
+    status = "Enabled"
+
+    filter {
+      prefix = "raw/symbol=MCLOUDCANARY/"
+    }
+
+    expiration {
+      days = 1
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
   rule {
     id     = "clean-up"
     status = "Enabled"

@@ -52,6 +52,18 @@ resource "google_storage_bucket" "raw" {
     }
   }
 
+  # Trades that only show that the site works; see mcloud/failover/canary.py.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      age            = 1
+      matches_prefix = ["raw/symbol=MCLOUDCANARY/"]
+    }
+  }
+
   lifecycle_rule {
     action {
       type = "AbortIncompleteMultipartUpload"

@@ -1,0 +1,139 @@
+"""How long trades go nowhere when a site is out, or is left, and what watching costs."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from failover.test_guard import rig
+from patience import eventually
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import Site
+from mcloud.failover import drill, expense
+from mcloud.failover.audit import Audit
+from mcloud.failover.drill import Stream
+from mcloud.failover.journal import Journal, Order
+from mcloud.failover.scenario import SCENARIOS
+from mcloud.failover.settings import GuardSettings
+from mcloud.failover.switch import Tools, carry_out
+from mcloud.local import children, control, outage
+from mcloud.local.supervisor import Options
+
+pytestmark = pytest.mark.benchmark
+
+START = 1_735_776_000_000  # ms
+
+
+@dataclass(frozen=True)
+class Clouds:
+    home: Path
+    sites: dict[str, Site]
+
+
+@pytest.fixture(scope="module")
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
+    """Of its own: they are taken out."""
+    home = tmp_path_factory.mktemp("failover") / "local"
+    aws, gcp, storage, function = children.free_ports(4)
+    state = control.up(Options(str(home), aws, gcp, storage, function, owner=os.getpid()))
+    try:
+        yield Clouds(home, {n: open_site(n, each) for n, each in state.resources().items()})
+    finally:
+        control.down(home)
+
+
+@pytest.mark.parametrize("name", ["cloud-outage", "region-outage"])
+@pytest.mark.timeout(600)
+def test_from_an_outage_to_the_first_trade_on_the_other_site(
+    clouds: Clouds, tmp_path: Path, name: str
+) -> None:
+    """The guard at its defaults, 1,000 trades a second, in `primary` mode."""
+    on = "aws" if name == "cloud-outage" else "gcp"
+    symbols = {"cloud-outage": ("AAUSDT", "ABUSDT"), "region-outage": ("BAUSDT", "BBUSDT")}[name]
+    report = drill.run(
+        SCENARIOS[name],
+        on,
+        clouds.home,
+        clouds.sites,
+        tmp_path,
+        symbols=symbols,
+        start_time=START,
+    )
+    print(f"\n{name} of {on}: {json.dumps(report.to_json()['timeline'], indent=1)}")
+    print(f"outage to first trade stored: {report.rto} s; ids missing: {report.missing}")
+    assert report.ok, report.problem
+    assert report.rto is not None
+    assert report.rto < 10
+
+
+@pytest.mark.timeout(600)
+def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path: Path) -> None:
+    stream = Stream(clouds.sites, ("CAUSDT", "CBUSDT"), tmp_path, START, 1, mode="both")
+    with stream.running():
+        eventually(lambda: stream.newest("gcp") > 0)
+        usual = _longest_gap(stream, 8.0)
+        outage.begin(clouds.home, "aws", None, "refuse", None)
+        try:
+            during = _longest_gap(stream, 8.0)
+        finally:
+            outage.end(clouds.home, "aws")
+        stream.finish(120)
+    print(
+        f"\nlongest wait between two trades stored at gcp: {usual:.2f} s, aws out: {during:.2f} s"
+    )
+    # It stores once a linger; a batch may fall between two looks.
+    assert during < 2 * usual + 1.0
+
+
+@pytest.mark.timeout(600)
+def test_a_move_by_hand_of_a_healthy_pair(clouds: Clouds, tmp_path: Path) -> None:
+    stream = Stream(clouds.sites, ("DAUSDT", "DBUSDT"), tmp_path, START, 1)
+    use = Tools(
+        Journal(tmp_path / "move.json"),
+        Audit(tmp_path / "audit.jsonl", clouds.sites),
+        routes=lambda: {"bench": (stream.leads(),)},
+    )
+    with stream.running():
+        eventually(lambda: stream.leads())
+        leads = stream.leads()
+        target = next(name for name in clouds.sites if name != leads)
+        eventually(lambda: stream.newest(leads) > 0)
+        at = round(time.time(), 3)
+        order = Order("bench", target, "manual", "a benchmark", "bench", at, 0, leads)
+        begun = time.monotonic()
+        came = carry_out(order, clouds.sites, use)
+        seconds = time.monotonic() - begun
+        stream.finish(120)
+    print(f"\nmoved in {seconds:.2f} s: canary stored {came.arrived:.2f} s, followed {came.follow}")
+    assert came.is_moved
+    assert seconds < 3
+
+
+def test_what_two_sites_cost_to_watch(tmp_path: Path) -> None:
+    with rig(tmp_path, rules=GuardSettings()) as it:
+        for _ in range(900):
+            it.step()
+        calls = {call: count * 2 * 24 * 30 for call, count in it.watches[0].calls.items()}
+    print()
+    for call, count in sorted(calls.items()):
+        print(f"{' '.join(call):16} {count:>10,} a month  ${expense.dollars({call: count}):.4f}")
+    print(f"{'in all':16} {'':>10}          ${expense.dollars(calls):.4f}")
+    assert expense.dollars(calls) < 1
+
+
+def _longest_gap(stream: Stream, seconds: float) -> float:
+    """The longest time in which the newest trade at gcp stayed the same."""
+    ends, longest = time.monotonic() + seconds, 0.0
+    newest, since = stream.newest("gcp"), time.monotonic()
+    while time.monotonic() < ends:
+        threading.Event().wait(0.05)
+        now, seen = time.monotonic(), stream.newest("gcp")
+        longest = max(longest, now - since)
+        if seen != newest:
+            newest, since = seen, now
+    return longest
