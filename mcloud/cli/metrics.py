@@ -29,7 +29,7 @@ def metrics(
     from functools import partial
 
     from mcloud.cli import background
-    from mcloud.cli.status import look
+    from mcloud.cli.status import costing, look
     from mcloud.config.settings import settings
     from mcloud.dashboard.exposition import exposition
     from mcloud.dashboard.machine import machine
@@ -41,9 +41,11 @@ def metrics(
         print(exposition(look(session, site)), end="")
         return
     usual = settings(session.config, "monitor", MonitorSettings)
+    sites = session.sites(site)
     watch = Watch(
-        session.sites(site),
+        sites,
         partial(machine, session.config.state),
+        costing(session, sites),
         interval=interval or usual.interval,
     )
     stop, one = threading.Event(), threading.Lock()

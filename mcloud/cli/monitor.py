@@ -36,7 +36,7 @@ def monitor(
     """
     from functools import partial
 
-    from mcloud.cli.status import look, show
+    from mcloud.cli.status import costing, look, show
     from mcloud.config.settings import settings
     from mcloud.dashboard.machine import machine
     from mcloud.dashboard.settings import MonitorSettings
@@ -51,7 +51,12 @@ def monitor(
         return
     usual = settings(session.config, "monitor", MonitorSettings).interval
     sites = session.sites(site)
-    watch = Watch(sites, partial(machine, session.config.state), interval=interval or usual)
+    watch = Watch(
+        sites,
+        partial(machine, session.config.state),
+        costing(session, sites),
+        interval=interval or usual,
+    )
     if session.output == "jsonl":
         for snapshot in _every(watch):
             _print_line(snapshot)

@@ -11,10 +11,9 @@ from mcloud.clouds.ports import Site
 from mcloud.dashboard import upkeep
 from mcloud.dashboard.collector import Collector, Key, Seen
 from mcloud.dashboard.machine import Machine
-from mcloud.dashboard.parts import FAST
+from mcloud.dashboard.parts import FAST, Costing
 from mcloud.dashboard.snapshot import (
     HERE,
-    CostFigure,
     SiteSnapshot,
     Snapshot,
     all_parts,
@@ -31,7 +30,7 @@ class Watch:
         self,
         sites: Mapping[str, Site],
         machine: Callable[[], Machine] | None = None,
-        cost: Callable[[str], CostFigure | None] | None = None,
+        costing: Costing | None = None,
         *,
         interval: float = FAST,
         wall: Callable[[], float] = time.time,
@@ -39,8 +38,9 @@ class Watch:
     ) -> None:
         """``interval`` is that of the quickest figures; the others keep their distance from it."""
         self._sites = sites
+        self._is_billed = costing is not None and costing.is_billed
         self._wall = wall
-        self._collector = Collector(all_parts(sites, machine, cost), wall=wall, **clocks)
+        self._collector = Collector(all_parts(sites, machine, costing), wall=wall, **clocks)
         self._histories: dict[str, deque[tuple[float, int | None]]] = {
             name: deque(maxlen=HISTORY) for name in sites
         }
@@ -91,6 +91,9 @@ class Watch:
         for (name, part), interval in self._collector.intervals().items():
             if name != HERE:
                 intervals[name][part] = interval
+            elif part == "cost" and self._is_billed:
+                for each in intervals.values():
+                    each[part] = interval
         return sum(
             (
                 upkeep.a_month(
