@@ -60,8 +60,9 @@ def money(snapshot: Snapshot, room: int = 1000) -> Text:
         is_over = (figure.expected or figure.month_to_date) > figure.budget
         more.append(Text(f", budget {usd(figure.budget)}", "yellow" if is_over else ""))
     for each in more:
-        if text.cell_len + each.cell_len <= room:
-            text.append_text(each)
+        if text.cell_len + each.cell_len > room:
+            break
+        text.append_text(each)
     return text
 
 
