@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import SERVICES, Site
 from mcloud.dashboard import upkeep
 from mcloud.dashboard.collector import Collector, Key, Seen
 from mcloud.dashboard.machine import Machine
@@ -56,7 +56,9 @@ class Watch:
 
     def tick(self) -> None:
         """Ask what is due."""
-        self._collector.tick()
+        # Where anything does not answer, the probes tell soon whether the site is down.
+        troubled = {site for (site, _), seen in self._collector.seen().items() if seen.problem}
+        self._collector.tick({(site, service) for site in troubled for service in SERVICES})
 
     def snapshot(self) -> Snapshot:
         """What is known by now."""

@@ -90,12 +90,13 @@ def _replicator(replicator: Running, now: float) -> Iterator[str]:
 
 def _guard(guard: Running, now: float) -> Iterator[str]:
     yield from _hanging(guard, now)
+    called = "guard" if guard.name == "guard" else f"guard {guard.name}"
     if guard.runs:
         for name, site in guard.state.get("sites", {}).items():
             if site["verdict"] == "down":
-                yield f"guard {guard.name}: {name} is down"
+                yield f"{called}: {name} is down"
         if guard.state.get("problem"):
-            yield f"guard {guard.name}: {guard.state['problem']}"
+            yield f"{called}: {guard.state['problem']}"
 
 
 def _all(services: Sequence[str]) -> str:

@@ -159,6 +159,26 @@ class TestWatch:
         assert (site.queue.value, site.queue.problem) == (DEPTH, "gone")
         assert (site.figures.value, site.figures.at) == (FIGURES, AT)
 
+    def test_where_anything_does_not_answer_the_probes_tell_soon_whether_it_is_down(self) -> None:
+        now = [AT]
+        fake = FakeSite()
+        watch = self.watch(fake, now)
+        watch.tick()
+        for method in METHODS:
+            fake.answers[method] = Unavailable("gone")
+        seconds = 0
+        while watch.snapshot().sites["aws"].up:
+            assert seconds < 20  # a probe alone comes once a minute
+            now[0] += 1
+            seconds += 1
+            watch.tick()
+        for method in METHODS:
+            del fake.answers[method]
+        fake.answers |= FakeSite().answers
+        now[0] += 15
+        watch.tick()
+        assert watch.snapshot().sites["aws"].up
+
     def test_depths_are_remembered_once_each_and_not_for_ever(self) -> None:
         now = [AT]
         fake = FakeSite()

@@ -100,8 +100,8 @@ def test_what_a_guard_says() -> None:
 
     assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "up"}})) == []
     assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "down"}}, problem="oh")) == [
-        "guard guard: aws is down",
-        "guard guard: oh",
+        "guard: aws is down",
+        "guard: oh",
     ]
 
 
