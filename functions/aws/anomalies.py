@@ -29,18 +29,16 @@ def watch() -> Watch:
 
 def handler(event: Any, context: Any) -> dict[str, int]:
     """Look once; whatever is raised is an error of the function, and the schedule calls again."""
-    fresh = watch().look()
+    return {"anomalies": len(watch().look(tell))}
+
+
+def tell(fresh: list[Anomaly]) -> None:
     topic = os.environ.get("ALERTS_TOPIC")
-    if fresh and topic:
-        tell(topic, fresh)
-    return {"anomalies": len(fresh)}
-
-
-def tell(topic: str, fresh: list[Anomaly]) -> None:
-    with translated("SNS"):
-        client("sns").publish(
-            TopicArn=topic, Subject=headline(fresh), Message="\n".join(map(str, fresh))
-        )
+    if topic:
+        with translated("SNS"):
+            client("sns").publish(
+                TopicArn=topic, Subject=headline(fresh), Message="\n".join(map(str, fresh))
+            )
 
 
 @cache

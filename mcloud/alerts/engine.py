@@ -112,8 +112,11 @@ def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[Sta
     alerts: dict[str, Alert] = {}
     nothing: dict[str, str] = {}
     by_name = {rule.name: rule for rule in rules.rules if rule.enabled}
+    ended: set[str] = set()
     for rule in by_name.values():
-        found = figures.find(rule.figure)
+        every = figures.find(rule.figure)
+        ended |= {Alert(rule.name, each.path, each.names).key for each in every if each.is_over}
+        found = [each for each in every if not each.is_over]
         if all(each.figure is None for each in found):
             nothing[rule.name] = _why_nothing(rule, bool(found))
             continue
@@ -124,8 +127,10 @@ def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[Sta
             figure = each.figure or Figure(None, now, "no such figure")
             alerts[fresh.key] = _look(rule, last, figure, now)
     for key, alert in before.alerts.items():
-        if key not in alerts and (left := _gone(alert, alert.rule in by_name, now)):
-            alerts[key] = left
+        if key not in alerts:
+            why = "it has ended" if key in ended else ""
+            left = _gone(alert, why if alert.rule in by_name else "its rule is gone", now)
+            alerts |= {key: left} if left else {}
     unseen = [
         alert
         for alert in alerts.values()
@@ -192,8 +197,11 @@ def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
     return f"it is {age:.0f} s old" if age > rule.stale else ""
 
 
-def _gone(alert: Alert, has_rule: bool, now: float) -> Alert | None:
-    """What becomes of one whose figure is no longer there; None for nothing."""
+def _gone(alert: Alert, why: str, now: float) -> Alert | None:
+    """What becomes of one whose figure is no longer there; None for nothing.
+
+    ``why`` is empty where nobody knows: then it is waited for, for a day.
+    """
     if not alert.firing:
         # One that was resolved stays for a while, so that everybody hears of it.
         is_news = alert.was_told and 0 <= now - alert.since < TOLD_AGAIN
@@ -201,10 +209,10 @@ def _gone(alert: Alert, has_rule: bool, now: float) -> Alert | None:
         return kept if is_news else None
     since = now if alert.unknown_since is None else min(alert.unknown_since, now)
     gone = replace(alert, unknown_since=since, unknown="it is no longer reported", leaning=None)
-    if has_rule and now - since < GONE:
+    if not why and now - since < GONE:
         return gone
-    why = gone.unknown if has_rule else "its rule is gone"
-    return replace(gone, firing=False, since=now, held=0.0, unknown_since=None, unknown=why)
+    over = replace(gone, firing=False, since=now, held=0.0, unknown_since=None)
+    return replace(over, unknown=why) if why else over
 
 
 def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> dict[str, Blind]:

@@ -50,6 +50,8 @@ class Found:
     """What the stars of the pattern stand for here."""
     figure: Figure | None
     """None where the path leads nowhere."""
+    is_over: bool = False
+    """It is of something that has ended, and says no more."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class _Part:
     unknown: str = ""
     """Why the rest of it is not there."""
     at: float = 0.0
+    is_over: bool = False
+    """It has ended, and the rest of it with it."""
 
 
 class Figures:
@@ -106,7 +110,7 @@ def _find(
     elif name in node.children:
         yield from _find(node.children[name], rest, (*path, name), names)
     else:
-        yield Found(here, names, _unknown(node))
+        yield Found(here, names, _unknown(node), node.is_over)
 
 
 def _unknown(part: _Part) -> Figure | None:
@@ -131,7 +135,8 @@ def _node(value: Any, at: float) -> _Part | Figure:
             for name, each in value.items()
             if name not in ("unknown", "asked")
         }
-        return _Part(children, str(value.get("unknown") or ""), own)
+        is_over = value.get("running") is False
+        return _Part(children, str(value.get("unknown") or ""), own, is_over)
     if value is None:
         return Figure(None, at, "not known")
     if isinstance(value, bool | int | float) and math.isfinite(value):
@@ -192,6 +197,11 @@ def _derived(
         "sites": sites,
         "symbols": _symbols(sites, document.get("anomalies", {}), now),
         "producers": [_producer(each, now) for each in document.get("producers", [])],
+        **{
+            kind: [_running(each, now) for each in document[kind]]
+            for kind in ("replicators", "guards", "alerts")
+            if kind in document
+        },
         "budgets": _budgets(document.get("cost") or {"unknown": "no figure"}, budgets),
     }
 
@@ -219,8 +229,10 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
     unknown = ""
     for name, site in sites.items():
         beats = site.get("heartbeats", {})
-        if "unknown" in beats:
-            unknown = unknown or f"heartbeats of {name}: {beats['unknown']}"
+        # The last that was known of one that does not answer any more says nothing of now.
+        asked = site.get("asked", {}).get("heartbeats") or {}
+        if why := beats.get("unknown") or asked.get("problem"):
+            unknown = unknown or f"heartbeats of {name}: {why}"
             continue
         for symbol, beat in beats.items():
             newest[symbol] = max(newest.get(symbol, 0.0), beat["at"])
@@ -244,6 +256,11 @@ def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
     return {"anomalies": len(found), "reason": found[0] if found else ""}
 
 
+def _running(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    """What one that has ended said of its work is over."""
+    return state if state.get("running") else {"name": state["name"], "running": False, "at": now}
+
+
 def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:
     waiting = sum(site["waiting_trades"] for site in state.get("sites", {}).values())
     holes = state.get("holes") or []
@@ -253,11 +270,7 @@ def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:
         "left_behind": 0 if runs else waiting,
         "missing": sum(hole["last"] - hole["first"] + 1 for hole in holes),
     }
-    if runs:
-        return {**state, **derived}
-    # What one that has ended said of its work is over; what it left is not.
-    over = {"name": state["name"], "running": False, "spool_full": False, "at": now}
-    return {**over, **derived}
+    return {**_running(state, now), **derived}
 
 
 def _budgets(cost: Mapping[str, Any], budgets: Mapping[str, float]) -> dict[str, Any]:

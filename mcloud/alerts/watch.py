@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from mcloud.alerts import engine
-from mcloud.alerts.engine import State, number
+from mcloud.alerts.engine import State
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import Rules
 from mcloud.errors import McloudError
@@ -67,7 +67,7 @@ def watch(
         for failure in _fresh(failures, notifier.failures()):
             log.warning("not sent: %s", failure)
         failures = notifier.failures()
-        said = {**(about or {}), **document(state, failures, now)}
+        said = {**(about or {}), **document(rules, state, failures, now)}
         if _pause(rules.settings.interval, stop, partial(_speak, keep, said, clock)):
             break
     notifier.close(CLOSING)
@@ -76,8 +76,9 @@ def watch(
     return state
 
 
-def document(state: State, failures: list[str], at: float) -> dict[str, Any]:
+def document(rules: Rules, state: State, failures: list[str], at: float) -> dict[str, Any]:
     """What a watcher says of itself: plain values for ``ps`` and ``monitor``."""
+    titles = {event.key: event.title for event in engine.standing(rules, state, at)}
     return {
         "pid": os.getpid(),
         "at": at,
@@ -90,7 +91,7 @@ def document(state: State, failures: list[str], at: float) -> dict[str, Any]:
                 "severity": alert.severity,
                 "since": alert.since,
                 "value": alert.value,
-                "text": f"{alert.key}: {number(alert.value)}",
+                "title": titles[alert.key],
             }
             for alert in state.firing
         ],

@@ -7,18 +7,13 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.session import INTERRUPTED, Session, command
-from mcloud.errors import ConfigError, McloudError, UsageError
+from mcloud.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.alerts.engine import State
-    from mcloud.alerts.figures import Figures
-    from mcloud.clouds.ports import Site
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
     from mcloud.runs import Run
-
-ANOMALIES = 3600.0  # seconds
-PATIENCE = 8.0  # seconds for a site to tell them
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +32,7 @@ def list_(session: Session) -> None:
     """List the rules and what they say now; exit 3 where one fires."""
     import time
 
+    from mcloud.alerts.look import look_once
     from mcloud.alerts.report import report
     from mcloud.alerts.rules import rules
     from mcloud.cli.progress import waiting
@@ -44,7 +40,7 @@ def list_(session: Session) -> None:
     chosen = rules(session.config)
     sites = session.sites()
     with waiting(session, "asking the sites"):
-        figures = _look(session, sites)
+        figures = look_once(session.config, sites)
     watcher = _watching(session)
     document = report(chosen, figures, watcher, time.time())
     if session.output == "json":
@@ -74,6 +70,7 @@ def watch(
     from dataclasses import replace
 
     from mcloud import runs
+    from mcloud.alerts.look import looks
     from mcloud.alerts.rules import rules
     from mcloud.alerts.watch import watch as run_watch
     from mcloud.notify.channels import channels
@@ -100,7 +97,7 @@ def watch(
         }
         run_watch(
             chosen,
-            lambda: _look(session, sites),
+            looks(session.config, sites, chosen.settings.interval),
             open_notifier(session.config, run.folder / "told.json"),
             _state_of(session, run.read()),
             stop=stop,
@@ -142,76 +139,6 @@ def send_test(
         session.print(answers(document))
     if not all(each["ok"] for each in document):
         raise typer.Exit(3)
-
-
-def _look(session: Session, sites: "dict[str, Site]") -> "Figures":
-    """The figures of the document of ``mcloud status -o json``, and what it does not have."""
-    from functools import partial
-
-    from mcloud.alerts.figures import Figures
-    from mcloud.dashboard.document import document
-    from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.snapshot import collect
-
-    budgets = _budgets(session)
-    seen = {
-        **document(collect(sites, partial(machine, session.config.state))),
-        "anomalies": _anomalies(sites),
-        # The meters are only read for somebody who has a budget.
-        "cost": _cost(session, sites) if budgets else None,
-    }
-    return Figures(seen, budgets)
-
-
-def _budgets(session: Session) -> dict[str, float]:
-    """Dollars a month by site, and ``total``."""
-    from mcloud.cost.settings import money
-
-    found = money(session.config)
-    total = {} if found.budget is None else {"total": float(found.budget)}
-    return {**{site: float(dollars) for site, dollars in found.budgets.items()}, **total}
-
-
-def _cost(session: Session, sites: "dict[str, Site]") -> dict[str, Any]:
-    from mcloud.cost.current import current
-
-    try:
-        cost = current(session.config, sites)
-    except McloudError as error:
-        return {"unknown": str(error)}
-    return {
-        "month_to_date_usd": None if cost.month_to_date is None else float(cost.month_to_date),
-        "expected_usd": None if cost.expected is None else float(cost.expected),
-        "by_site": {site: float(dollars) for site, dollars in cost.by_site.items()},
-        "as_of": cost.as_of,
-        "source": cost.source,
-    }
-
-
-def _anomalies(sites: "dict[str, Site]") -> dict[str, Any]:
-    """Those of the last hour by symbol, each once, the newest first."""
-    import time
-    from functools import partial
-
-    from mcloud.deadline import gather
-    from mcloud.processor.anomalies import recent
-
-    since = time.time() - ANOMALIES
-    calls = {
-        name: partial(lambda each: recent(each.control, since), site)
-        for name, site in sites.items()
-    }
-    answers = gather(calls, PATIENCE)
-    known = [each for each in answers.values() if not isinstance(each, Exception)]
-    if not known:
-        name, error = next(iter(answers.items()))
-        return {"unknown": f"{name}: {error}"}
-    by_key = {anomaly.key: anomaly for each in known for anomaly in each}
-    found: dict[str, Any] = {}
-    for key in sorted(by_key, reverse=True):
-        anomaly = by_key[key]
-        found.setdefault(anomaly.symbol, []).append(f"{anomaly.kind} at {anomaly.timestamp}")
-    return found
 
 
 def _watching(session: Session) -> "State | None":

@@ -98,6 +98,7 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     import time
 
     from mcloud.cost.advise import advise
+    from mcloud.cost.forecast import LITTLE
     from mcloud.cost.settings import money
 
     now = time.time()
@@ -120,6 +121,9 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
         from mcloud.dashboard.cost import advice_view
 
         session.print(advice_view(found))
+    measured = now - min((usage.start for usage in usages), default=now)
+    if found and measured < LITTLE:
+        session.warn(f"{measured / 60:.0f} min of use say next to nothing of a month")
 
 
 def _make(

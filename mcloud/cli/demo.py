@@ -13,6 +13,7 @@ from mcloud.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.config import LocalPorts
+    from mcloud.cost.run import RunCost
     from mcloud.demo.run import Proof
     from mcloud.market.trade import Trade
 
@@ -43,6 +44,7 @@ def demo(
     from mcloud.cli.progress import waiting
     from mcloud.clouds import open_site
     from mcloud.config import LocalPorts
+    from mcloud.demo.cost import demo_cost
     from mcloud.demo.run import run
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
@@ -62,6 +64,7 @@ def demo(
         sites = {name: open_site(name, each) for name, each in state.resources().items()}
         with waiting(session, f"{len(trades):,} trades through two unruly producers") as tell:
             proof = run(trades, sites, seed=seed, scratch=home, tell=tell)
+            costs = demo_cost(home, {name: site.cloud for name, site in sites.items()})
         done = True
     finally:
         if not (keep and done):
@@ -69,10 +72,10 @@ def demo(
                 control.down(home)
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
-    _show(session, proof, time.monotonic() - begun)
+    _show(session, proof, costs, time.monotonic() - begun)
     if keep:
         session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
-        session.say('`eval "$(mcloud local env)"` and `mcloud local down`')
+        session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
     if not proof.ok:
         raise typer.Exit(1)
 
@@ -110,7 +113,9 @@ def _ports(session: Session) -> "LocalPorts":
     return session.config.ports
 
 
-def _show(session: Session, proof: "Proof", seconds: float) -> None:
+def _show(session: Session, proof: "Proof", costs: "dict[str, RunCost]", seconds: float) -> None:
+    from mcloud.cost.words import plain, usd
+
     if session.output == "json":
         session.print_json(
             {
@@ -129,6 +134,8 @@ def _show(session: Session, proof: "Proof", seconds: float) -> None:
                         "archived": site.archived,
                         "dead_letters": site.dead_letters,
                         "ok": site.ok,
+                        "list_price_usd": plain(costs[name].gross),
+                        "after_free_tiers_usd": plain(costs[name].net),
                     }
                     for name, site in proof.sites.items()
                 },
@@ -160,6 +167,8 @@ def _show(session: Session, proof: "Proof", seconds: float) -> None:
         f"{proof.poison} (the poison)",
         *(mark(s.dead_letters, s.only_poison) for s in sites),
     )
+    table.add_row("cost at list price", "", *(usd(costs[name].gross) for name in proof.sites))
+    table.add_row("after free tiers", "", *(usd(costs[name].net) for name in proof.sites))
     session.print(table)
     verdict = "both sites are exact" if proof.ok else "NOT as expected, see above"
     session.say(f"{verdict}; {seconds:.0f} s")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mcloud.failover.preflight import Preflight, Quotas
     from mcloud.failover.switch import Outcome, Routes, Tools
 
+TELLING = 5.0  # seconds that a channel may take
+
 
 def register(app: typer.Typer) -> None:
     command(app)(failover)
@@ -79,6 +81,7 @@ def failover(
         )
     agree(session, f"have {site} lead?", yes=yes)
     came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
+    _tell(session, came)
     if session.output == "json":
         session.print_json({"preflight": before.to_json(), **came.to_json()})
     else:
@@ -156,6 +159,7 @@ def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]
         by=who(),
         at=at,
         epoch=before.epoch,
+        leads=before.primary,
         recover="debt" not in forced,
         wait=wait,
         forced=tuple(sorted(overridden)),
@@ -174,6 +178,20 @@ def _move(
     order = replace(order, wait=wait or order.wait)
     with waiting(session, f"moving to {order.target}") as tell, background.stopping(use.stop):
         return carry_out(order, there, replace(use, tell=tell))
+
+
+def _tell(session: Session, came: "Outcome") -> None:
+    """Tell those who want to know; a channel that fails is named, and holds nothing up."""
+    from mcloud.failover.guard import moved
+    from mcloud.notify.open import open_notifier
+
+    if not came.is_moved:
+        return
+    notifier = open_notifier(session.config)
+    notifier.send(moved(came, came.order.reason))
+    notifier.close(TELLING)
+    for failure in notifier.failures():
+        session.warn(f"not told: {failure}")
 
 
 def _quotas(session: Session, site: str) -> "Quotas":

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mcloud.failover.guard import Guard
     from mcloud.runs import Run
 
+TELLING = 5.0  # seconds that what is to be told may take at the end
+
 NAME = Annotated[str, typer.Option(help="Of this guard.")]
 WHY = Annotated[str, typer.Option(help="Why; everybody is told.")]
 
@@ -44,6 +46,7 @@ def run(
     from mcloud.failover.health import Watch
     from mcloud.failover.settings import guard_settings
     from mcloud.failover.switch import tools
+    from mcloud.notify.open import open_notifier
 
     config = session.config
     settings = guard_settings(config)
@@ -51,6 +54,7 @@ def run(
     if detach:
         background.detach(session, mine)
         return
+    notifier = open_notifier(config, mine.folder / "told.json")
     sites = session.sites()
     if len(sites) < 2:
         raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
@@ -63,9 +67,20 @@ def run(
         )
         log = mine.logger()
         log.info("starts: %s", settings)
-        guard = Guard(sites, settings, use, by=f"guard {name}, {who()}", watch=watch, log=log)
+        guard = Guard(
+            sites,
+            settings,
+            use,
+            by=f"guard {name}, {who()}",
+            watch=watch,
+            notify=notifier.send,
+            log=log,
+        )
         with background.stopping(stop), _watching(session, mine, guard) as each:
             guard.run(stop, each)
+        notifier.close(TELLING)
+        for failure in notifier.failures():
+            log.warning("not told: %s", failure)
         mine.write(guard.state())
         log.info("ends")
 

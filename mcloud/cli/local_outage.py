@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,7 +37,7 @@ def outage(
         bool, typer.Option("--wait", help="Stay until it is over; Ctrl-C ends it.")
     ] = False,
     end: Annotated[
-        bool, typer.Option("--end", help="End it; all, where no site is named.")
+        bool, typer.Option("--end", help="End it; all of a site, or all, where less is named.")
     ] = False,
 ) -> None:
     """Take a site of the embedded clouds out, or one service of it; its data stay."""
@@ -59,9 +58,9 @@ def outage(
     folder = session.config.local
     state = Home(folder).require_ready()
     if end:
-        if service or lasts or wait:
-            raise UsageError("--end takes a site and nothing else")
-        ended = faults.end(folder, site)
+        if lasts or wait:
+            raise UsageError("--end takes a site and a service, and nothing else")
+        ended = faults.end(folder, site, service)
         session.say("\n".join(f"{phrase(each)}: ended" for each in ended) or "nothing was out")
         if session.output == "json":
             session.print_json(as_json(ended))
@@ -72,13 +71,19 @@ def outage(
         _show(session, faults.active(folder))
         return
     _check_ours(state, site, service)
-    begun = faults.begin(folder, site, service, how, seconds)
-    if session.output == "json":
-        session.print_json(as_json([begun])[0])
-    length = "until `mcloud local outage --end`" if seconds is None else f"for {lasts}"
-    session.say(f"{phrase(begun)} {length}")
+    try:
+        begun = faults.begin(folder, site, service, how, seconds)
+        if session.output == "json":
+            session.print_json(as_json([begun])[0])
+        end_ = "Ctrl-C" if wait else "`mcloud local outage --end`"
+        session.say(f"{phrase(begun)} {f'until {end_}' if seconds is None else f'for {lasts}'}")
+        while wait and begun in faults.active(folder):
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        if wait:
+            faults.end(folder, site, service)
+        raise
     if wait:
-        _wait(folder, begun)
         session.say(f"{phrase(begun)}: over")
 
 
@@ -123,18 +128,6 @@ def _show(session: Session, outages: "Sequence[Outage]") -> None:
         print("\n".join(lines(outages)))
     else:
         session.say("nothing is out")
-
-
-def _wait(folder: Path, begun: "Outage") -> None:
-    """Until it is over, whoever ends it; interrupted, it is ended."""
-    from mcloud.local import outage as faults
-
-    try:
-        while begun in faults.active(folder):
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        faults.end(folder, begun.site)
-        raise
 
 
 def _check_ours(state: "State", site: str, service: str | None) -> None:

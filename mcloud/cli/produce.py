@@ -194,6 +194,8 @@ def _run(
             finally:
                 router.stop()
             run.write(account.state(progress, opened.describe()))
+            if trail.problem:
+                log.warning("`mcloud trace` will know less: %s", trail.problem)
             log.info("ends; waiting: %s", {n: s.waiting for n, s in progress.sites.items()})
     return progress, time.monotonic() - begun
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from mcloud.cost.settings import money
 from mcloud.cost.usage import SiteUsage, collect
 from mcloud.errors import McloudError
 
-FRESH = 600.0  # seconds; the clouds' own figures are minutes old when they come
+FRESH = 1800.0  # seconds; a month of it is forty cents of CloudWatch
 FRESH_LOCAL = 5.0
-LOOK_BACK = 3600.0  # seconds over which cost by the hour is measured
+LOOK_BACK = 7200.0  # seconds over which cost by the hour is measured
 SPACING = 60.0  # seconds between two samples that are kept, and the least that makes a rate
 
 Sample = tuple[float, Decimal]
 """When, and what the month had cost by then."""
+
+Ask = Callable[[Config, Mapping[str, Site], Month, float], Sequence[SiteUsage]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class CostFigure:
     month_to_date: Decimal | None
     """Dollars, an estimate at list prices after free tiers; None is unknown."""
     per_hour_now: Decimal | None
-    """By the last hour of looks; None before there are two."""
+    """By the last two hours of looks; None before there are two."""
     expected: Decimal | None
     """By the end of the month."""
     budget: Decimal | None
@@ -43,6 +46,8 @@ class CostFigure:
     """Also why something is unknown."""
     by_site: Mapping[str, Decimal] = field(default_factory=dict)
     """The month to date; empty is unknown."""
+    per_hour_by_site: Mapping[str, Decimal] = field(default_factory=dict)
+    """Without those of which it is not known."""
 
 
 def current(
@@ -50,9 +55,9 @@ def current(
     sites: Mapping[str, Site],
     *,
     clock: Callable[[], float] = time.time,
-    ask: Callable[[Config, Mapping[str, Site], Month, float], Sequence[SiteUsage]] = collect,
+    ask: Ask = partial(collect, only_meters=True),  # noqa: B008
 ) -> CostFigure:
-    """The cost of all sites; the meters are read every ten minutes at most, and remembered.
+    """The cost of all sites; the meters are read every half an hour at most, and remembered.
 
     Raises:
         ConfigError: something is wrong in ``[cost]``.
@@ -70,14 +75,22 @@ def current(
         with suppress(McloudError):
             files.make_private(path.parent.parent, path.parent)
             files.write(path, json.dumps({**kept, "sites": sorted(sites)}))
+    # A sample has what each site had cost.
+    by_site = {
+        site: per_hour([(at, Decimal(nets[site])) for at, nets in kept["samples"] if site in nets])
+        for site in sites
+    }
     return CostFigure(
         month_to_date=_decimal(kept["net"]),
-        per_hour_now=per_hour([(at, Decimal(net)) for at, net in kept["samples"]]),
+        per_hour_now=per_hour(
+            [(at, sum(map(Decimal, nets.values()), Decimal(0))) for at, nets in kept["samples"]]
+        ),
         expected=_decimal(kept["expected"]),
         budget=settings.budget,
         as_of=float(kept["as_of"]),
         source=str(kept["source"]),
-        by_site={site: Decimal(net) for site, net in kept.get("by_site", {}).items()},
+        by_site={site: Decimal(net) for site, net in kept["by_site"].items()},
+        per_hour_by_site={site: rate for site, rate in by_site.items() if rate is not None},
     )
 
 
@@ -109,23 +122,25 @@ def _look(
         return {"month": month.name, "as_of": now, "source": source} | {
             "net": None,
             "expected": None,
+            "by_site": {},
             "samples": samples,
         }
     lines = price_usage(usages, month, month.until(now), free_tier=free_tier)
     net = sum((line.net for line in lines), Decimal(0))
     if len(samples) >= 2 and samples[-1][0] - samples[-2][0] < SPACING:
         samples.pop()
+    by_site = {
+        usage.site: str(sum((x.net for x in lines if x.site == usage.site), Decimal(0)))
+        for usage in usages
+    }
     missing = sorted({line.meter for line in lines if line.used is None})
     return {
         "month": month.name,
         "as_of": now,
         "net": str(net),
-        "by_site": {
-            site: str(sum((line.net for line in lines if line.site == site), Decimal(0)))
-            for site in (usage.site for usage in usages)
-        },
+        "by_site": by_site,
         "expected": str(forecast(usages, month, now, free_tier=free_tier).expected),
-        "samples": [*samples, [now, str(net)]],
+        "samples": [*samples, [now, by_site]],
         "source": "an estimate from metered usage at list prices"
         + (f", without {', '.join(missing)}" if missing else ""),
     }
@@ -136,8 +151,9 @@ def _read(path: Path, month: Month, sites: list[str]) -> dict[str, Any] | None:
     try:
         kept: dict[str, Any] = json.loads(path.read_text())
         same = (kept["month"], kept["sites"]) == (month.name, sites)
-        [(float(at), Decimal(net)) for at, net in kept["samples"]]
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
+        for at, nets in [*kept["samples"], (0, kept["by_site"])]:
+            float(at), list(map(Decimal, nets.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         return None
     return kept if same and {"as_of", "net", "expected", "source"} <= set(kept) else None
 

@@ -38,6 +38,8 @@ class Forecast:
     rests_on: str
     runs_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """The day on which the free tier of a cloud's meter will be used up, where one will be."""
+    early: bool = False
+    """True where less than an hour was measured, which says next to nothing of a month."""
 
     @property
     def expected(self) -> Decimal:
@@ -51,6 +53,7 @@ class Forecast:
             **_range_json(self.total),
             "sites": {site: _range_json(each) for site, each in self.sites.items()},
             "rests_on": self.rests_on,
+            "early": self.early,
             "free_tier_runs_out": [
                 {"cloud": cloud, "meter": meter, "on": day}
                 for (cloud, meter), day in self.runs_out.items()
@@ -90,6 +93,7 @@ def forecast(
         {site: Range(*sums) for site, sums in sites.items()},
         _basis(usages, known, month, until),
         _runs_out(known, projected, month, until) if free_tier else {},
+        early=until < month.end and until - start < LITTLE,
     )
 
 
@@ -166,11 +170,13 @@ def _basis(
         if each.days and len(_whole_days(usage, month, until)) >= ENOUGH
     ]
     if daily:
-        days = max(len(_whole_days(usage, month, until)) for usage in daily)
-        return f"the daily figures of {days} days, two standard deviations on either side"
-    words = (
-        f"{past / 3600:.1f} h of use, too few days to compare: from nothing more to twice the rate"
-    )
+        whole = max(len(_whole_days(usage, month, until)) for usage in daily)
+        return f"the daily figures of {whole} days, two standard deviations on either side"
+    so_far = f"{past / 60:.0f} min"
+    if past >= LITTLE:
+        days = past / DAY_SECONDS
+        so_far = f"{past / 3600:.1f} h" if days < 2 else f"{days:.1f} days"
+    words = f"{so_far} of use, too few days to compare: from nothing more to twice the rate"
     return words + ("; so little says next to nothing of a month" if past < LITTLE else "")
 
 

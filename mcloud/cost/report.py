@@ -60,6 +60,8 @@ class Group:
     """Dollars for a million trades of the site; None where these are not known."""
     unknown: tuple[str, ...] = ()
     """Meters that could not be read and are not in the sums."""
+    is_unknown: bool = False
+    """True where that is all of them."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,9 @@ class Report:
         for name, budget, net in checked:
             if net > budget:
                 found.append(f"{name}: {usd(net)} of a budget of {usd(budget)}")
-        if self.money.budget is not None and self.forecast and not found:
-            expected = self.forecast.expected
+        ahead = self.forecast if self.forecast and not self.forecast.early else None
+        if self.money.budget is not None and ahead and not found:
+            expected = ahead.expected
             if expected > self.money.budget:
                 found.append(
                     f"all sites: {usd(expected)} expected by the end of the month, of a budget of "
@@ -273,6 +276,7 @@ def _grouped(lines: Sequence[Line], usages: Sequence[SiteUsage], by: str) -> lis
                     share=net / total if total else None,
                     per_million=net * MILLION / trades if trades else None,
                     unknown=tuple(line.meter for line in those if line.used is None),
+                    is_unknown=all(line.used is None for line in those),
                 )
             )
     return found
@@ -326,10 +330,10 @@ def _group_json(group: Group) -> dict[str, Any]:
     return {
         "site": group.site,
         "name": group.name,
-        "gross_usd": plain(group.gross),
-        "net_usd": plain(group.net),
-        "share": plain(group.share, 4),
-        "usd_per_million_trades": plain(group.per_million),
+        "gross_usd": None if group.is_unknown else plain(group.gross),
+        "net_usd": None if group.is_unknown else plain(group.net),
+        "share": None if group.is_unknown else plain(group.share, 4),
+        "usd_per_million_trades": None if group.is_unknown else plain(group.per_million),
         "unknown": list(group.unknown),
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import StringIO
 
-from mcloud.cost.report import Report
+from mcloud.cost.report import Group, Report
 from mcloud.cost.words import plain, usd
 
 COLUMNS = (
@@ -34,14 +34,7 @@ def as_csv(report: Report) -> str:
 
 def as_markdown(report: Report) -> str:
     """The groups, the clouds side by side, and what is to be known of it all."""
-    groups = [
-        (
-            *(group.site, group.name, usd(group.gross), usd(group.net)),
-            "" if group.share is None else f"{100 * group.share:.0f}%",
-            "unknown" if group.per_million is None else usd(group.per_million),
-        )
-        for group in report.groups
-    ]
+    groups = [(group.site, *group_cells(group)) for group in report.groups]
     compared = [
         (row.service, *("no site" if each is None else usd(each) for each in sums))
         for row in report.comparison
@@ -57,6 +50,19 @@ def as_markdown(report: Report) -> str:
         "\n".join(f"- {note}" for note in report.notes),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def group_cells(group: Group) -> tuple[str, str, str, str, str]:
+    """Name, list price, net, share and dollars for a million trades."""
+    if group.is_unknown:
+        return group.name, "unknown", "unknown", "", "unknown"
+    return (
+        group.name,
+        usd(group.gross),
+        usd(group.net),
+        "" if group.share is None else f"{100 * group.share:.0f}%",
+        "unknown" if group.per_million is None else usd(group.per_million),
+    )
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

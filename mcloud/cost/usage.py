@@ -67,17 +67,22 @@ def collect(
     now: float,
     *,
     deadline: float = DEADLINE,
+    only_meters: bool = False,
 ) -> list[SiteUsage]:
-    """Ask all sites at once; one that does not answer is there with the reason."""
+    """Ask all sites at once; one that does not answer is there with the reason.
+
+    With ``only_meters`` no store is asked for trades: for whoever asks often.
+    """
     end = month.until(now)
     regions = {name: each.region for name, each in resources(config).items()}
     local = embedded.read(config.local, sites, month, now) if config.profile == LOCAL else {}
     calls: dict[tuple[str, str], Callable[[], object]] = {}
     for name, site in sites.items():
-        calls[name, "beats"] = partial(_beats, site)
-        if name in local:
+        if not only_meters:
+            calls[name, "beats"] = partial(_beats, site)
+        if name in local and not only_meters:
             calls[name, "stored"] = partial(embedded.stored, site, month, local[name][0], now)
-        else:
+        if name not in local:
             calls[name, "meters"] = partial(_ask, site, month.start, end)
     answers = gather(calls, deadline)
     return [
@@ -87,10 +92,10 @@ def collect(
                 local[name][0] if name in local else month.start,
                 embedded=name in local,
             ),
-            [*local[name][1], *_extra(answers[name, "stored"])]
+            [*local[name][1], *_extra(answers.get((name, "stored")))]
             if name in local
             else answers[name, "meters"],
-            answers[name, "beats"],
+            answers.get((name, "beats")),
         )
         for name, site in sites.items()
     ]
@@ -104,6 +109,8 @@ def trades_of(beats: object, messages: Decimal | None) -> Trades:
     """
     if isinstance(beats, Exception):
         return Trades({}, messages, f"unknown: {beats}")
+    if beats is None:
+        return Trades({}, messages, "not asked for")
     assert isinstance(beats, list)
     known: list[Heartbeat] = [beat for beat in beats if beat.trades]
     if not known:
@@ -127,7 +134,13 @@ def _site_usage(bare: SiteUsage, answer: object, beats: object) -> SiteUsage:
         return replace(bare, problem=str(answer) or type(answer).__name__)
     assert isinstance(answer, list)
     usage = replace(bare, metered=tuple(answer))
-    return replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
+    usage = replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
+    if not usage.embedded or usage.trades.messages is None:
+        return usage
+    # No request tells how many messages it had; all of the site's are of its embedded cloud.
+    as_of = max(each.as_of for each in usage.metered) if usage.metered else usage.start
+    counted = Metered(MESSAGES, usage.trades.messages, "heartbeats", as_of, exact=False)
+    return replace(usage, metered=(*usage.metered, counted))
 
 
 def _extra(answer: object) -> list[Metered]:

@@ -12,6 +12,7 @@ from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.forecast import Forecast, Range
 from mcloud.cost.report import Report
+from mcloud.cost.table import group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.dashboard.duration import duration
 
@@ -90,16 +91,10 @@ def _groups(report: Report) -> Table:
     largest = max((group.net for group in report.groups), default=Decimal(0))
     seen = ""
     for group in report.groups:
-        missing = Text(f" + unknown: {', '.join(group.unknown)}", "yellow")
-        table.add_row(
-            "" if group.site == seen else group.site,
-            group.name,
-            usd(group.gross),
-            usd(group.net),
-            "" if group.share is None else f"{100 * group.share:.0f}%",
-            "unknown" if group.per_million is None else usd(group.per_million),
-            Text.assemble((bar(group.net, largest), "cyan"), missing if group.unknown else ""),
-        )
+        drawn = Text(bar(group.net, largest), "cyan")
+        if group.unknown:
+            drawn.append(f"{' ' if drawn else ''}+ unknown: {', '.join(group.unknown)}", "yellow")
+        table.add_row("" if group.site == seen else group.site, *group_cells(group), drawn)
         seen = group.site
     return table
 
@@ -149,13 +144,15 @@ def _summary(report: Report) -> list[Text]:
     if budget is not None:
         used = percent(report.net, budget)
         text = f"budget: {used:.0f}% of {usd(budget)} used"
-        if report.forecast:
+        if report.forecast and not report.forecast.early:
             text += f", {percent(report.forecast.expected, budget):.0f}% by the end of the month"
         words.append(Text(text, "bold red" if report.over_budget else ""))
     for name, each in report.money.budgets.items():
         used = percent(report.net_of(name), each)
         words.append(Text(f"budget of {name}: {used:.0f}% of {usd(each)} used"))
-    if report.forecast:
+    if report.forecast and report.forecast.early:
+        words.append(Text(f"forecast: too early: {report.forecast.rests_on}", "dim"))
+    elif report.forecast:
         low, expected, high = map(usd, report.forecast.total)
         words.append(Text(f"forecast: {expected}, between {low} and {high}"))
     if report.own_cost:

@@ -14,7 +14,7 @@ from mcloud.cost.current import CostFigure
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
+from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import wrong
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
@@ -165,10 +165,14 @@ def _record(record: ControlRecord | None) -> dict[str, Any] | None:
     return asdict(record) if record else None
 
 
-def _cost(seen: Seen[Decimal]) -> dict[str, Any]:
+def _cost(seen: Seen[SiteCost]) -> dict[str, Any]:
     if seen.value is None:
         return {"unknown": seen.problem or "no figure"}
-    return {"month_to_date_usd": float(seen.value), "as_of": seen.at}
+    return {
+        "month_to_date_usd": float(seen.value.month_to_date),
+        "per_hour_usd": _dollars(seen.value.per_hour),
+        "as_of": seen.at,
+    }
 
 
 def _costs(seen: Seen[CostFigure]) -> dict[str, Any]:

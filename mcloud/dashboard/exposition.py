@@ -41,7 +41,7 @@ HELP = {
     "primary": "1 for the site that leads.",
     "epoch": "Of the control record, as the site has it.",
     "cost_month_to_date_dollars": "What the site cost this month, an estimate at list prices.",
-    "cost_per_hour_dollars": "What all sites cost now.",
+    "cost_per_hour_dollars": "What the site costs now, by the last looks.",
     "producer_running": "1 while the producer runs.",
     "producer_trades_per_second": "What it reads.",
     "producer_lag_seconds": "From the newest trade's time to now.",
@@ -85,8 +85,6 @@ def _samples(snapshot: Snapshot) -> Iterator[Sample]:
             yield Sample("primary", site.name == leading.primary, {"site": site.name})
     if snapshot.machine.value is not None:
         yield from _machine(snapshot.machine.value)
-    if snapshot.cost.value is not None and snapshot.cost.value.per_hour_now is not None:
-        yield Sample("cost_per_hour_dollars", float(snapshot.cost.value.per_hour_now), {})
     if snapshot.upkeep is not None:
         yield Sample("dashboard_dollars_per_month", float(snapshot.upkeep), {})
 
@@ -127,7 +125,9 @@ def _site(site: SiteSnapshot) -> Iterator[Sample]:
     if site.record.value is not None:
         yield Sample("epoch", site.record.value.epoch, here)
     if site.cost.value is not None:
-        yield Sample("cost_month_to_date_dollars", float(site.cost.value), here)
+        per_hour = site.cost.value.per_hour
+        yield Sample("cost_month_to_date_dollars", float(site.cost.value.month_to_date), here)
+        yield Sample("cost_per_hour_dollars", None if per_hour is None else float(per_hour), here)
 
 
 def _figures(figures: Figures, here: dict[str, str]) -> Iterator[Sample]:

@@ -159,10 +159,11 @@ def behind(site: SiteSnapshot, now: float) -> Cell:
 def cost(site: SiteSnapshot, now: float) -> Cell:
     seen = site.cost
     if seen.value is None:
-        return _unknown(seen.problem or ("no data" if seen.known else "not asked yet"))
-    return Cell(
-        Text(f"{usd(seen.value)} this month"), _age(seen.at or 0.0, now, COST), seen.problem
-    )
+        return _unknown(seen.why)
+    text = Text(f"{usd(seen.value.month_to_date)} this month")
+    if seen.value.per_hour is not None:
+        text.append(f", {usd(seen.value.per_hour)}/h")
+    return Cell(text, _age(seen.at or 0.0, now, COST), seen.problem)
 
 
 FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {

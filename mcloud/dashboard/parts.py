@@ -22,9 +22,9 @@ PROBES = 60.0
 # The metrics services report by the minute, and bill what is asked: CloudWatch fifteen times as
 # much as Cloud Monitoring, which for its part is the only one to know the depth of a queue.
 METRICS = {"aws": 300.0, "gcp": 60.0}
-# What the month has cost takes some thirty metrics of each site. Twice in an hour is what it takes
-# to tell the cost by the hour, see ``mcloud.cost.current``.
-COST = 3000.0
+# What the month has cost takes some thirty metrics of each site; the cost by the hour is measured
+# over two of them, see ``mcloud.cost.current``.
+COST = 3600.0
 WINDOW = 15 * 60.0  # seconds of function calls that are summed
 
 

@@ -31,6 +31,16 @@ History = tuple[tuple[float, int | None], ...]
 
 
 @dataclass(frozen=True)
+class SiteCost:
+    """What a site costs, an estimate at list prices."""
+
+    month_to_date: Decimal
+    """Dollars."""
+    per_hour: Decimal | None
+    """Dollars, at the present rate; None is unknown."""
+
+
+@dataclass(frozen=True)
 class SiteSnapshot:
     name: str
     cloud: str
@@ -47,8 +57,7 @@ class SiteSnapshot:
     guards: Seen[dict[str, Any]]
     """What guards keep on the site, by name."""
     recent: Seen[list[Recent]]
-    cost: Seen[Decimal]
-    """Dollars this month; its value is None where the meters do not say."""
+    cost: Seen[SiteCost]
     history: History = ()
 
     @property
@@ -199,11 +208,14 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
     )
 
 
-def _share(cost: Seen[CostFigure], site: str) -> Seen[Decimal]:
+def _share(cost: Seen[CostFigure], site: str) -> Seen[SiteCost]:
     """Of all that it costs what this site does."""
     if cost.value is None:
         return Seen(problem=cost.problem)
-    return Seen(cost.value.by_site.get(site), cost.value.as_of, problem=cost.problem)
+    if site not in cost.value.by_site:
+        return Seen(problem=cost.value.source)
+    share = SiteCost(cost.value.by_site[site], cost.value.per_hour_by_site.get(site))
+    return Seen(share, cost.value.as_of, problem=cost.problem)
 
 
 def _health(seen: Seen[float]) -> Seen[float]:

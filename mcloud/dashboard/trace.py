@@ -46,7 +46,9 @@ def _about(traced: Document) -> Iterator[str]:
     trace = traced["trace"]
     if trace:
         sampled = (
-            f"sampled; in X-Ray {trace['xray_trace_id']}" if trace["sampled"] else "not sampled"
+            f"sampled; X-Ray calls it {trace['xray_trace_id']}"
+            if trace["sampled"]
+            else "not sampled"
         )
         yield f"trace {trace['trace_id']}, {sampled}"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcloud.clouds.ports import Heartbeat, Site
+from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
 from mcloud.failover.canary import Canary
 from mcloud.failover.decide import Debt
@@ -19,7 +19,7 @@ from mcloud.market.archive import HOUR
 from mcloud.replication.digest import Window
 from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Fetch, plan, repair
-from mcloud.replication.report import Report
+from mcloud.replication.report import Finding, Report
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 
@@ -86,23 +86,25 @@ def catch_up(
     problem = drain(sites[debt.site], patience, stop)
     window = Window(since(sites, debt), Window().end)
     merged = objects = 0
+    # What comes from now on may well be on one site only: producers send it to the one that leads.
+    until = newest(sites)
     report = verify(sites, scope, window, pause=pause, tell=tell)
     for _ in range(ROUNDS):
-        if problem or not _differences(report) or stop.is_set():
+        if problem or not differences(report, until) or stop.is_set():
             break
         made = plan(report, sites, has_exchange=fetch is not None)
         done = repair(made, sites, fetch, tell=tell)
         merged += done.merged + done.rewritten
         objects += done.copied + done.replaced
         report = verify(sites, scope, window, pause=pause, tell=tell)
-    left = _differences(report)
+    left = differences(report, until)
     if stop.is_set():
         problem = "interrupted"
     elif not problem and left:
         problem = f"{left} differences are left; `mcloud verify` names them"
     missing: dict[str, Ids] = {}
     for each in report.of("incomplete"):
-        missing.setdefault(each.symbol, Ids()).update(Ids(each.runs))
+        missing.setdefault(each.symbol, Ids()).update(_known(each, until))
     return CaughtUp(
         site=debt.site,
         ok=not problem,
@@ -110,7 +112,7 @@ def catch_up(
         since=window.start,
         candles=merged,
         objects=objects,
-        missing={symbol: tuple(ids.runs) for symbol, ids in missing.items()},
+        missing={symbol: tuple(ids.runs) for symbol, ids in missing.items() if ids},
         seconds=time.monotonic() - begun,
     )
 
@@ -139,26 +141,40 @@ def drain(site: Site, patience: float, stop: threading.Event) -> str:
 def since(sites: Mapping[str, Site], debt: Debt) -> int:
     """The hour of trades from which on the sites may differ, ms since 1970.
 
-    By the trades, not by the clock: a recording is of another day. What a symbol was at when its
-    sites parted is not after the newest trade of the one that got fewer.
+    By the trades as well as by the clock: a recording is of another day. Sites part no later than
+    at the newest trade of the one that has got fewer; one that never had a symbol lacks all of it.
     """
-    newest: dict[str, list[int]] = {}
-    beats = {name: site.control.heartbeats() for name, site in sites.items()}
-    for beat in (beat for of in beats.values() for beat in of):
-        newest.setdefault(beat.symbol, [])
-    for symbol, times in newest.items():
-        times += [_time_of(of, symbol, debt.since) for of in beats.values()]
-    starts = [min(times) for times in newest.values() if times]
-    start = min(starts, default=int(debt.since * 1000))
-    # An hour more: a heartbeat may be ahead of trades that came out of order.
-    return max(0, start // HOUR * HOUR - HOUR)
+    symbols = {beat.symbol for site in sites.values() for beat in site.control.heartbeats()}
+    parted = (_newest_time(site, symbol) for symbol in symbols for site in sites.values())
+    start = min(parted, default=int(debt.since * 1000))
+    # An hour more: trades come out of order.
+    return max(0, min(start, int(debt.since * 1000)) // HOUR * HOUR - HOUR)
 
 
-def _time_of(beats: list[Heartbeat], symbol: str, since: float) -> int:
-    """The newest trade time that a site has of a symbol; 0 where it never had any."""
-    return next((beat.last_trade_time for beat in beats if beat.symbol == symbol), 0)
+def _newest_time(site: Site, symbol: str) -> int:
+    candle = site.candles.last(symbol)
+    return 0 if candle is None else candle.start
 
 
-def _differences(report: Report) -> int:
-    """What is between the sites; what none of them has is not."""
-    return sum(each.kind != "incomplete" for each in report.findings)
+def newest(sites: Mapping[str, Site]) -> dict[str, int]:
+    """The newest trade id that any of the sites has in a candle, by symbol."""
+    found: dict[str, int] = {}
+    for site in sites.values():
+        for beat in site.control.heartbeats():
+            candle = site.candles.last(beat.symbol)
+            if candle is not None:
+                found[beat.symbol] = max(found.get(beat.symbol, 0), candle.last_id)
+    return found
+
+
+def differences(report: Report, until: Mapping[str, int]) -> int:
+    """What is between the sites, up to these ids; what none of them has is not."""
+    return sum(
+        each.kind != "incomplete" and (not each.runs or bool(_known(each, until)))
+        for each in report.findings
+    )
+
+
+def _known(finding: Finding, until: Mapping[str, int]) -> Ids:
+    """Those of its ids that are not newer than the newest that was known."""
+    return Ids(finding.runs).common(Ids([(0, until.get(finding.symbol, 0))]))

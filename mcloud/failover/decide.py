@@ -75,8 +75,10 @@ class Look:
     paused: str = ""
     """By whom and why, where the guards are to do nothing."""
     debts: Mapping[str, Debt] = field(default_factory=dict)
-    busy: str = ""
-    """What is being done already."""
+    moving: str = ""
+    """The move that is under way, if there is one."""
+    catching_up: str = ""
+    """The site that is being caught up."""
 
 
 @dataclass(frozen=True)
@@ -237,14 +239,16 @@ def _choose(
 ) -> tuple[str, str, str, list[str]]:
     if look.paused:
         return NOTHING, "", f"the guards are paused: {look.paused}", []
-    if look.busy:
-        return NOTHING, "", f"busy: {look.busy}", []
+    if look.moving:
+        return NOTHING, "", look.moving, []
     if is_blind:
         return NOTHING, "", "no site answers: this machine or its network is suspected", []
     if primary not in look.sites:
         return NOTHING, "", f"the primary {primary} is not among the sites that are watched", []
     if state.sites[primary].verdict == DOWN:
         return _leave(look, state, grades, primary, settings, now)
+    if look.catching_up:
+        return NOTHING, "", f"{primary} leads; {look.catching_up} is being caught up", []
     for site, debt in look.debts.items():
         is_ready = site in state.sites and _is_ready(state.sites[site], grades[site])
         others = all(_is_ready(each, grades[name]) for name, each in state.sites.items())
@@ -371,7 +375,7 @@ def _site_line(
     kind, why = graded
     counts = f"bad {site.bad} of {settings.fails}"
     if site.verdict == DOWN:
-        counts = f"good {site.good} of {settings.goods}"
+        counts = f"bad {site.bad} in a row, good {site.good} of {settings.goods}"
     facts = [f"{kind} now", counts]
     queue = look.services.get("queue")
     if queue is not None and queue.latency is not None:

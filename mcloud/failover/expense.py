@@ -30,15 +30,12 @@ METERS: Mapping[tuple[str, str], str | None] = {
     ("gcp", "function"): None,
     ("gcp", "candles"): "firestore_reads",
     ("gcp", "archive"): "gcs_class_a",
-    ("gcp", "depth"): "monitoring_series",
+    ("gcp", "depth"): "metric_reads",
     ("gcp", "record"): "firestore_reads",
     ("gcp", "kept"): "firestore_reads",
     ("gcp", "candle"): "firestore_reads",
 }
 """None is free of charge."""
-
-# Cloud Monitoring, $0.50 per million series returned. [https://cloud.google.com/stackdriver/pricing]
-_SERIES = Decimal("0.0000005")
 
 
 def dollars(calls: Calls) -> Decimal:
@@ -50,9 +47,4 @@ def _price(cloud: str, call: str) -> Decimal:
     if call == "canary":
         return message_cost(cloud, CANARY_SIZE, MANY)
     meter = METERS[cloud, call]
-    if meter is None:
-        return Decimal(0)
-    if meter == "monitoring_series":
-        return _SERIES
-    price = PRICES[cloud, meter]
-    return price.usd / price.per
+    return Decimal(0) if meter is None else PRICES[cloud, meter].each

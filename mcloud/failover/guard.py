@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
@@ -26,6 +26,7 @@ from mcloud.failover.decide import (
     DOWN,
     FAIL_BACK,
     NOTHING,
+    UNKNOWN,
     UP,
     Debt,
     Decision,
@@ -37,25 +38,15 @@ from mcloud.failover.health import Watch
 from mcloud.failover.journal import Order
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.switch import DEADLINE, Outcome, Tools, carry_out, pay, unfinished
+from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 
+MOVE = "move"
 KEPT = 100  # decisions that are remembered
 HURRY = 60.0  # seconds that a suspicion makes it look more often; an outage may last for days
 PATIENCE = 30.0  # seconds between two tries of what failed
 LAST_WORDS = 5.0  # seconds that a move may take to end
 _SILENT = logging.getLogger("mcloud.failover")
 _SILENT.addHandler(logging.NullHandler())
-
-
-class Tell(Protocol):
-    """Tells somebody; returns at once and never raises."""
-
-    def __call__(
-        self, *, key: str, title: str, text: str, severity: str, state: str, at: float
-    ) -> None: ...
-
-
-def silent(*, key: str, title: str, text: str, severity: str, state: str, at: float) -> None:
-    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +62,13 @@ class Kept:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Work:
+    what: str
+    thread: threading.Thread
+    stop: threading.Event
+
+
 class Guard:
     def __init__(
         self,
@@ -80,7 +78,7 @@ class Guard:
         *,
         by: str,
         watch: Watch,
-        notify: Tell = silent,
+        notify: Callable[[Event], None] = lambda event: None,
         log: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -100,9 +98,9 @@ class Guard:
         self._begun = clock()
         self._is_suspicious = False
         self._suspicious_since = inf
-        self._work: threading.Thread | None = None
-        self._busy = ""
-        self._not_before = 0.0
+        self._work: dict[str, _Work] = {}
+        """A move, a catch-up, or both: a site that dies is left at once, whatever goes on."""
+        self._not_before: dict[str, float] = {}
         self.last: Decision | None = None
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[Outcome] = deque(maxlen=KEPT)
@@ -118,18 +116,25 @@ class Guard:
             each()
             stop.wait(max(0.0, begun + self._pause() - self._clock()))
         self._use.stop.set()
-        if self._work is not None:
-            self._work.join(LAST_WORDS)
+        for work in self._work.values():
+            work.stop.set()
+        for work in self._work.values():
+            work.thread.join(LAST_WORDS)
         self._watch.close()
 
     def step(self) -> Decision:
         """Look once, decide, and begin what is to be done."""
-        if self._work is not None and not self._work.is_alive():
-            self._work, self._busy = None, ""
+        if any(not work.thread.is_alive() for work in self._work.values()):
+            self._work = {n: work for n, work in self._work.items() if work.thread.is_alive()}
             self._watch.refresh()
         hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
-        look = self._look = self._watch.look(is_suspicious=hurries, busy=self._busy)
-        if self._work is None and self._watch.is_fresh:
+        doing = {kind: work.what for kind, work in self._work.items()}
+        look = self._look = self._watch.look(
+            is_suspicious=hurries,
+            moving=doing.get(MOVE, ""),
+            catching_up=doing.get(CATCH_UP, ""),
+        )
+        if self._watch.is_fresh and not self._work:
             self._level(look)
         before = self._state
         decision = self.last = decide(look, before, self._settings, self._clock())
@@ -141,7 +146,7 @@ class Guard:
         self._is_suspicious = decision.is_suspicious
         self._keep(decision)
         self._tell_changes(before, decision)
-        if decision.action != NOTHING and self._clock() >= self._not_before:
+        if decision.action != NOTHING:
             self._act(decision, look)
         return decision
 
@@ -156,7 +161,7 @@ class Guard:
             "epoch": record.epoch if record else None,
             "record": asdict(record) if record else None,
             "paused": self._look.paused,
-            "busy": self._busy,
+            "doing": [work.what for work in self._work.values()],
             "problem": self.problem,
             "sites": {name: self._site(name) for name in self._look.sites},
             "debts": {name: asdict(debt) for name, debt in self._look.debts.items()},
@@ -167,6 +172,15 @@ class Guard:
             "settings": asdict(self._settings),
         }
 
+    def verdict(self, site: str) -> str:
+        """How it judges a site just now."""
+        state = self._state.sites.get(site)
+        return state.verdict if state else UNKNOWN
+
+    def age_of_record(self) -> float:
+        """Seconds since the record was written; infinite where there is none."""
+        return self._state.age(self._clock())
+
     # Doing
 
     def _take_up(self) -> None:
@@ -174,13 +188,18 @@ class Guard:
         order = unfinished(self._use)
         if order is not None:
             self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
-            self._begin(f"moving to {order.target}", partial(self._move, order, dict(self._sites)))
+            self._begin(MOVE, f"moving to {order.target}", partial(self._move, order, self._sites))
 
     def _act(self, decision: Decision, look: Look) -> None:
         site = decision.site
-        if decision.action == CATCH_UP:
-            self._begin(f"catching {site} up", partial(self._catch_up, look.debts[site]))
+        kind = CATCH_UP if decision.action == CATCH_UP else MOVE
+        if kind in self._work or self._clock() < self._not_before.get(kind, -inf):
             return
+        if kind == CATCH_UP:
+            self._begin(CATCH_UP, site, partial(self._catch_up, look.debts[site]))
+            return
+        if CATCH_UP in self._work:
+            self._work.pop(CATCH_UP).stop.set()
         is_back = decision.action == FAIL_BACK
         now = self._clock()
         record = look.record
@@ -197,32 +216,37 @@ class Guard:
             by=self._by,
             at=at,
             epoch=record.epoch if record else 0,
+            leads=primary,
             lost=None if is_back else since_bad + self._settings.interval + self._settings.timeout,
         )
         alive = {n: s for n, s in self._sites.items() if self._state.sites[n].verdict != DOWN}
-        self._begin(f"moving to {site}", partial(self._move, order, alive))
+        self._begin(MOVE, f"moving to {site}", partial(self._move, order, alive))
 
-    def _begin(self, what: str, work: Callable[[], None]) -> None:
+    def _begin(self, kind: str, what: str, work: Callable[[threading.Event], None]) -> None:
+        stop = threading.Event()
+
         def run() -> None:
             try:
-                work()
+                work(stop)
                 self.problem = ""
             except Exception as error:  # noqa: BLE001 - the looking goes on, whatever it is
-                self.problem = f"{what}: {error}"
-                self._not_before = self._clock() + PATIENCE
+                if stop.is_set():
+                    return  # it was given up for something else
+                self.problem = f"{kind}, {what}: {error}"
+                self._not_before[kind] = self._clock() + PATIENCE
                 self._log.error("%s", self.problem, exc_info=not isinstance(error, McloudError))
 
-        self._busy = what
-        self._log.info("%s", what)
-        self._work = threading.Thread(target=run, name="guard-work", daemon=True)
-        self._work.start()
+        self._log.info("%s: %s", kind, what)
+        thread = threading.Thread(target=run, name=f"guard {kind}", daemon=True)
+        self._work[kind] = _Work(what, thread, stop)
+        thread.start()
 
-    def _move(self, order: Order, sites: Mapping[str, Site]) -> None:
+    def _move(self, order: Order, sites: Mapping[str, Site], stop: threading.Event) -> None:
         # What was known of it may be a minute old.
         if paused := pause.paused(notes.read(sites, pause.KIND, DEADLINE)):
             self._log.info("does not move to %s: paused %s", order.target, paused)
             return
-        came = carry_out(order, sites, self._use)
+        came = carry_out(order, sites, replace(self._use, stop=stop))
         self.moves.append(came)
         if not came.is_moved:
             self._log.info("somebody else was first: epoch %s", came.record.epoch)
@@ -232,19 +256,12 @@ class Guard:
             ", ".join(came.owed) or "none"
         )
         self._log.warning("%s leads in epoch %s. %s", order.target, came.record.epoch, text)
-        self._notify(
-            key=f"failover {order.target}",
-            title=f"{order.target} leads now, in place of {came.before}",
-            text=text,
-            severity="critical" if order.lost is not None else "warning",
-            state="happened",
-            at=order.at,
-        )
+        self._notify(moved(came, text))
         if came.problem:
             raise McloudError(came.problem)
 
-    def _catch_up(self, debt: Debt) -> None:
-        came = pay(self._sites, debt, self._use)
+    def _catch_up(self, debt: Debt, stop: threading.Event) -> None:
+        came = pay(self._sites, debt, replace(self._use, stop=stop))
         at = self._wall()
         what = {key: came[key] for key in ("ok", "reason", "candles", "objects", "ids_missing")}
         entry = Entry(new_id(at), "catch up", self._by, f"{debt.site} is back", at, {}, what)
@@ -254,15 +271,12 @@ class Guard:
         self._log.info("%s: %s", debt.site, what)
         if not came["ok"]:
             raise McloudError(came["reason"])
-        self._notify(
-            key=f"catch-up {debt.site}",
-            title=f"{debt.site} has caught up",
-            text=f"{came['candles']} candles and {came['objects']} raw objects were copied; "
-            f"{came['ids_missing']} trade ids are on no site",
-            severity="info",
-            state="happened",
-            at=at,
+        text = (
+            f"{came['candles']} candles and {came['objects']} raw objects were copied; "
+            f"{came['ids_missing']} trade ids are on no site"
         )
+        title = f"{debt.site} has caught up"
+        self._notify(Event(f"catch-up {debt.site}", title, text, "info", HAPPENED, at))
 
     def _level(self, look: Look) -> None:
         """Have sites that were away know what the others do."""
@@ -311,16 +325,12 @@ class Guard:
             if site.verdict == was or (site.verdict == UP and was != DOWN):
                 continue
             if site.verdict in (UP, DOWN):
-                is_down = site.verdict == DOWN
+                severity, state = ("info", RESOLVED)
+                if site.verdict == DOWN:
+                    severity, state = ("critical", FIRING)
                 self._log.warning("%s is %s", name, site.verdict)
-                self._notify(
-                    key=f"site {name}",
-                    title=f"{name} is {site.verdict}",
-                    text="\n".join(decision.lines),
-                    severity="critical" if is_down else "info",
-                    state="firing" if is_down else "resolved",
-                    at=self._wall(),
-                )
+                title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
+                self._notify(Event(f"site {name}", title, text, severity, state, self._wall()))
 
     def _site(self, name: str) -> dict[str, Any]:
         look, state = self._look.sites[name], self._state.sites.get(name)
@@ -360,6 +370,20 @@ class Guard:
     def _pause(self) -> float:
         hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
         return self._settings.suspect_interval if hurries else self._settings.interval
+
+
+def moved(came: Outcome, text: str) -> Event:
+    """What is told of a move."""
+    order = came.order
+    return Event(
+        f"failover {order.target}",
+        f"{order.target} leads now, in place of {came.before or 'another site'}",
+        text,
+        "critical" if order.lost is not None else "warning",
+        HAPPENED,
+        order.at,
+        {"epoch": str(came.record.epoch), "by": order.by, "mode": order.mode},
+    )
 
 
 def _words(reason: str) -> str:

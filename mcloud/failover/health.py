@@ -64,15 +64,16 @@ class Watch:
             if canaries
         }
 
-    def look(self, *, is_suspicious: bool = False, busy: str = "") -> Look:
+    def look(self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = "") -> Look:
         """Look at what is due; back within ``timeout`` seconds, the first time within FIRST."""
         is_first = not self._due
         if is_first:
             # Clients first: making one takes longer than a probe, and is no latency of a service.
             gather({n: partial(_prepare, site) for n, site in self._sites.items()}, FIRST / 2)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
+        services = self._services(is_suspicious)
         for name, site in self._sites.items():
-            for service in self._services(is_suspicious):
+            for service in services:
                 calls[name, service] = partial(self._probe, site, service)
         self.is_fresh = self._is_due("look", self._settings.look_every)
         if self.is_fresh:
@@ -84,7 +85,7 @@ class Watch:
         answers = self._asker.gather(calls, FIRST / 2 if is_first else self._settings.timeout)
         self._note(answers)
         self._launch(is_suspicious)
-        return self._look(busy)
+        return self._look(moving, catching_up)
 
     def refresh(self) -> None:
         """Have the next look ask everything."""
@@ -101,7 +102,14 @@ class Watch:
     # What is asked
 
     def _services(self, is_suspicious: bool) -> tuple[str, ...]:
-        every = self._settings.interval if is_suspicious else self._settings.services_every
+        # While its queue is dead, what is behind it does not matter.
+        is_behind = any(
+            seen["queue"].state == UP and any(each.state == DOWN for each in seen.values())
+            for seen in self._seen.values()
+            if "queue" in seen
+        )
+        is_soon = is_suspicious or is_behind
+        every = self._settings.interval if is_soon else self._settings.services_every
         return SERVICES if self._is_due("services", every) else SERVICES[:1]
 
     def _is_due(self, what: str, every: float) -> bool:
@@ -171,14 +179,15 @@ class Watch:
         """What the sites keep of ``pause`` or ``debts``, as far as they have told it."""
         return {name: answer for (name, each), answer in self._told.items() if each == what}
 
-    def _look(self, busy: str) -> Look:
+    def _look(self, moving: str, catching_up: str) -> Look:
         return Look(
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
             wall=self._wall(),
             paused=pause.paused(notes.newest(list(self.told("pause").values()))),
             debts=debts.debts(notes.newest(list(self.told("debts").values()))),
-            busy=busy,
+            moving=moving,
+            catching_up=catching_up,
         )
 
     def _site(self, name: str) -> SiteLook:

@@ -25,7 +25,8 @@ class Order:
     at: float
     """Seconds since 1970."""
     epoch: int
-    """The one before it; by a later one it is void."""
+    """The one before it, and who leads in that."""
+    leads: str
     recover: bool = False
     """Whether the target, where it is owed a catch-up, gets that before it leads."""
     wait: bool = False

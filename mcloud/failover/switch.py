@@ -73,7 +73,7 @@ class Outcome:
     away: Mapping[str, str]
     """Sites without the record, and why; they get it when they are back."""
     arrived: float | None
-    """Seconds from the order until a trade was stored at the new primary; None where none was."""
+    """Seconds from the record until a trade was stored at the new primary; None where none was."""
     follow: Mapping[str, float | None]
     """Seconds until each producer of this machine sent there; None for one that did not."""
     owed: Mapping[str, str]
@@ -203,6 +203,7 @@ class _Run:
     def record(self) -> dict[str, Any]:
         order = self._order
         self._use.tell("writing the control record")
+        begun = self._elapsed()
 
         def make(before: ControlRecord | None) -> ControlRecord | None:
             epoch = before.epoch if before else 0
@@ -214,11 +215,12 @@ class _Run:
 
         done = records.advance(self._sites, make, seconds=DEADLINE)
         top = done.record
-        before = done.before.primary if done.before else next(iter(self._sites))
+        before = done.before.primary if done.before else order.leads
         if done.before and order.is_mine(done.before):
             before = ""  # an earlier try wrote it, and its journal does not say so
         return {
             "record": asdict(top),
+            "begun": begun,
             "epoch": top.epoch,
             "before": before,
             "is_moved": top.primary == order.target,
@@ -250,7 +252,7 @@ class _Run:
 
         def fly() -> None:
             flight = Canary(self._sites[target]).fly(use.patience)
-            flights.append((flight, self._elapsed()))
+            flights.append((flight, self._since_record()))
 
         if target in self._sites:
             thread = threading.Thread(target=fly, name="canary", daemon=True)
@@ -312,6 +314,9 @@ class _Run:
             problem=arrival.get("problem", ""),
         )
 
+    def _since_record(self) -> float:
+        return self._elapsed() - float(self.progress.done["record"]["begun"])
+
     def _follow(self) -> dict[str, float | None]:
         """Wait until the producers send to the target, and only there."""
         found: dict[str, float | None] = dict.fromkeys(self._use.routes())
@@ -319,7 +324,7 @@ class _Run:
         while any(seconds is None for seconds in found.values()):
             for name, sites in self._use.routes().items():
                 if sites == (self._order.target,) and found.get(name) is None:
-                    found[name] = self._elapsed()
+                    found[name] = self._since_record()
             if time.monotonic() > deadline or self._use.stop.wait(POLL):
                 break
         return found

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mcloud.config import Config, SiteConfig
+from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import McloudError
 from mcloud.files import make_private
 from mcloud.infra.bundle import build, shipped
 from mcloud.infra.terraform import BACKEND
 from mcloud.lock import Lock
+from mcloud.market.anomaly import Thresholds
 
 # Every service that terraform/aws uses, as the provider calls it.
 SERVICES = (
@@ -50,6 +51,8 @@ class Workspace:
         self._profile = config.profile
         self._site = site
         self._endpoint_url = endpoint_url
+        thresholds = settings(config, "anomalies", Thresholds).to_json()
+        self._thresholds = {"anomaly_thresholds": json.loads(thresholds)} if thresholds else {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -126,6 +129,7 @@ class Workspace:
             key: site.settings[key] for key in ("region", "project") if key in site.settings
         }
         return {
+            **self._thresholds,
             **site.variables,
             **own,
             "name": site.stack,

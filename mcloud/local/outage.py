@@ -77,12 +77,17 @@ def begin(
 
 
 def end(
-    folder: Path, site: str | None = None, clock: Callable[[], float] = time.time
+    folder: Path,
+    site: str | None = None,
+    service: str | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> list[Outage]:
-    """End the outages of a site, or all; returns those that it ended."""
+    """End the outages of a service, of all that a site has, or all; returns those that it ended."""
     with _locked(folder):
         there = _read(_path(folder), clock())
-        ended = [each for each in there if site in (None, each.site)]
+        ended = [
+            each for each in there if site in (None, each.site) and service in (None, each.service)
+        ]
         _write(folder, [each for each in there if each not in ended])
     return ended
 

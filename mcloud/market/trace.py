@@ -1,9 +1,9 @@
 """The trace context of a message (https://www.w3.org/TR/trace-context), made of what is in it.
 
-The same trades have the same trace and span id, wherever and whenever these are made: a message
-that is sent again stays in its trace, nothing has to be kept for that, and no two machines have to
-agree. The first eight digits are seconds since 1970, those of the message's newest trade, where
-X-Ray looks for a time; the rest is a SHA-256.
+The same body has the same trace and span id, wherever and whenever these are made: a message that
+is sent again stays in its trace, anybody who has it can tell which that is, and no two machines
+have to agree. The first eight digits are seconds since 1970, those of the message's last trade,
+where X-Ray looks for a time; the rest is a SHA-256.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class TraceParent(NamedTuple):
 
 
 def derive(content: bytes, seconds: int, one_in: int) -> TraceParent:
-    """The context of a message with this content, whose newest trade is of ``seconds``.
+    """The context of a message with this content, whose last trade is of ``seconds``.
 
     One message in ``one_in`` is sampled, which ones the trace id decides; 0 is none.
     """

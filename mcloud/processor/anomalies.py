@@ -5,7 +5,7 @@ first look one of ``Thresholds.reach`` more. A symbol that is silent costs nothi
 query of all heartbeats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,10 @@ class Watch:
         self._noted: dict[str, int] | None = None
         self._read = 0
 
-    def look(self) -> list[Anomaly]:
+    def look(self, tell: Callable[[list[Anomaly]], None] | None = None) -> list[Anomaly]:
         """Look once, and return the anomalies that the store did not have yet.
+
+        ``tell`` is told of them, if there are any, before anything is raised.
 
         Raises:
             McloudError: what stopped it at the last symbol that failed; the others are done.
@@ -75,6 +77,8 @@ class Watch:
         for anomaly in fresh:
             log("WARNING", "anomaly", **anomaly.to_record())
         log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
+        if fresh and tell is not None:
+            tell(fresh)
         if failure is not None:
             raise failure
         return fresh

@@ -70,12 +70,12 @@ def _continues(row: Arrival, arrival: Arrival) -> bool:
 
 
 def _join(row: Arrival, arrival: Arrival) -> Arrival:
-    known = row.queued is not None and arrival.queued is not None
+    stamps = [each.queued for each in (row, arrival) if each.queued is not None]
     return row._replace(
         last_id=arrival.last_id,
         trades=row.trades + arrival.trades,
         messages=row.messages + arrival.messages,
-        queued=max(row.queued, arrival.queued) if known else None,  # type: ignore[type-var]
+        queued=max(stamps) if len(stamps) == 2 else None,
     )
 
 

@@ -213,9 +213,9 @@ class Intake:
         # By the wall's clock, what the packer has by its own.
         ahead = time.time() - time.monotonic()
         packed = [
-            (batch, Entry.of(message, received_at=_ms(ahead + batch.opened), sites=route.sites))
-            for batch in self._closed
-            for message in encode_all(batch.trades, one_in=one_in)
+            (trades, Entry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
+            for trades, opened in self._closed
+            for message in encode_all(trades, one_in=one_in)
         ]
         try:
             self._spool.append([entry for _, entry in packed], positions)
@@ -226,9 +226,7 @@ class Intake:
         self._closed = []
         self._moved = set()
         if trail is not None:
-            now = _now_ms()
-            for batch, entry in packed:
-                trail.spooled(batch.trades, entry, now)
+            trail.spooled(packed, _now_ms())
 
     def _positions(self, symbols: set[str]) -> list[Position]:
         """Where these symbols go on after a crash.

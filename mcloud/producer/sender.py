@@ -95,14 +95,14 @@ class Sender:
                 if not taken or not self._wait(to_try=True):
                     self._spool.release(self.site, [each.id for each in taken])
                     continue
-                began = self._clock()
+                began, at = self._clock(), time.time()
                 failed, error, refused, wait = self._send(taken)
                 seconds = self._clock() - began
                 unsent = {each.id for each in failed}
                 accepted = [each for each in taken if each.id not in unsent]
                 if accepted and self._trail is not None:
                     messages = [each.message for each in accepted]
-                    self._trail.sent(self.site, messages, int(time.time() * 1000))
+                    self._trail.sent(self.site, messages, int(at * 1000))
                 # Counted before it is settled: who sees that nothing waits sees all that was sent.
                 self._count(accepted, seconds, error, refused, wait)
                 # Released after that: whoever takes it now is held by the breaker.

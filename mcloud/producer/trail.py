@@ -14,7 +14,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -39,13 +39,15 @@ class Journey:
     last_id: int
     trades: int | None = None
     times: tuple[int, int] | None = None
-    """The oldest and the newest trade time in it, or in what was packed with it."""
+    """Trade times of the first and the last trade in it, or in what was packed with it."""
     received: int | None = None
     """When the first of its trades came."""
     spooled: int | None = None
     traceparent: str = ""
     sent: dict[str, int] = field(default_factory=dict)
-    """When a site's queue accepted it first, by site."""
+    """When it was handed to a site's queue that accepted it, the first time, by site.
+
+    Not when the queue's answer came: a function may begin before that."""
 
 
 class Trail:
@@ -62,20 +64,12 @@ class Trail:
         self._file = _CLOSED
         self._size = 0
 
-    def spooled(self, trades: Sequence[Trade], entry: Entry, at: int) -> None:
-        """Note that a message, which was made of these trades or some of them, is in the spool."""
-        attributes = entry.message.attributes
-        times = [trade.time for trade in trades]
-        # Written by hand, as is the other: json.dumps takes several times as long.
-        self._write(
-            f"{_head(attributes)}"
-            f'"trades":{entry.count},"times":[{min(times)},{max(times)}],'
-            f'"received":{entry.received_at},"spooled":{at},'
-            f'"traceparent":"{attributes.get("traceparent", "")}"}}\n'
-        )
+    def spooled(self, packed: Iterable[tuple[Sequence[Trade], Entry]], at: int) -> None:
+        """Note that messages, each made of these trades or some of them, are in the spool."""
+        self._write("".join(_spooled(trades, entry, at) for trades, entry in packed))
 
     def sent(self, site: str, messages: Sequence[Message], at: int) -> None:
-        """Note that a site's queue has accepted messages."""
+        """Note that a site's queue has accepted messages, which were handed to it at ``at``."""
         self._write(
             "".join(
                 f'{_head(m.attributes)}"site":{json.dumps(site)},"sent":{at}}}\n' for m in messages
@@ -135,6 +129,17 @@ def find(folder: Path, symbol: str, trade_id: int) -> list[Journey]:
             journey.received, journey.spooled = fields["received"], fields["spooled"]
             journey.traceparent = fields["traceparent"]
     return list(found.values())
+
+
+def _spooled(trades: Sequence[Trade], entry: Entry, at: int) -> str:
+    # Written by hand, as all lines are: json.dumps takes several times as long.
+    attributes = entry.message.attributes
+    return (
+        f"{_head(attributes)}"
+        f'"trades":{entry.count},"times":[{trades[0].time},{trades[-1].time}],'
+        f'"received":{entry.received_at},"spooled":{at},'
+        f'"traceparent":"{attributes.get("traceparent", "")}"}}\n'
+    )
 
 
 def _head(attributes: dict[str, str]) -> str:

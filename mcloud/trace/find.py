@@ -19,7 +19,7 @@ from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
 
-DEADLINE = 40.0  # seconds for a site
+DEADLINE = 30.0  # seconds for a site
 HOURS = 48  # of raw trades looked through, where the time of a trade is not known well
 BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
 LATELY = 3600.0  # seconds of log, where nothing tells when it came
@@ -155,8 +155,10 @@ def _answer(answer: Found | Exception) -> Found:
 def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Place:
     read = partial(site.candles.range, symbol)
     if record is not None and record.journey.times is not None:
-        begin, end = (at // MINUTE * MINUTE for at in record.journey.times)
-        return search(read(begin, end + MINUTE), trade_id)._replace(around=(begin, end))
+        # Ids and times ascend together, but for a few milliseconds.
+        begin, end = (at // MINUTE * MINUTE for at in sorted(record.journey.times))
+        place = search(read(begin - MINUTE, end + 2 * MINUTE), trade_id)
+        return place._replace(around=(begin - MINUTE, end + MINUTE))
     return locate(read, site.candles.last(symbol), trade_id)
 
 

@@ -19,6 +19,7 @@ EXCHANGE, RECEIVED, SPOOLED, SENT, PROCESSED, ARCHIVED, STORED = STAGES = (
     "stored",
 )
 
+WHOLE_SECONDS = 2.0  # S3's dates are cut to the second, and its clock is not the function's
 NOBODY = "no producer of this machine has a record of it"
 
 
@@ -72,8 +73,7 @@ def stages(site: str, found: Found, record: Record | None, trade: Trade | None) 
     """All of STAGES, in their order. ``trade`` is that of any site: they hold the same."""
     journey = record.journey if record else None
     producer = f"producer {record.producer}" if record else ""
-    line = next((each for each in found.lines if each.message == "stored"), None)
-    fields = line.fields if line else {}
+    fields = _fields(found)
     return [
         _exchange(found, trade),
         _here(RECEIVED, journey.received if journey else None, record, "the first of its message"),
@@ -109,6 +109,18 @@ def iso(ms: int) -> str:
     """A time as people and programs read it, ``2024-08-08T23:54:15.342Z``."""
     moment = datetime.fromtimestamp(ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+
+
+def _fields(found: Found) -> Mapping[str, Any]:
+    """Of the line that says it is stored: the first since the object was written, if any is.
+
+    Earlier ones are about an object that is no longer there, as after a reset of the site.
+    """
+    lines = [each.fields for each in found.lines if each.message == "stored"]
+    if found.written is not None:
+        oldest = (found.written - WHOLE_SECONDS) * 1000
+        lines = [each for each in lines if (_whole(each, "archived") or 0) >= oldest] or lines
+    return lines[0] if lines else {}
 
 
 def _exchange(found: Found, trade: Trade | None) -> Stage:

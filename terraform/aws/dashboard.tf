@@ -3,7 +3,7 @@ resource "aws_cloudwatch_dashboard" "this" {
 
   dashboard_body = jsonencode({
     widgets = [
-      for index, chart in local.charts : {
+      for index, chart in concat(local.charts, [for chart in [local.anomaly_chart] : chart if var.anomalies]) : {
         type   = "metric"
         x      = 12 * (index % 2)
         y      = 6 * floor(index / 2)
@@ -66,4 +66,12 @@ locals {
       ]
     },
   ]
+
+  anomaly_chart = {
+    title = "Anomaly function calls"
+    metrics = [
+      ["AWS/Lambda", "Invocations", "FunctionName", local.anomaly_name, { stat = "Sum", label = "calls" }],
+      ["AWS/Lambda", "Errors", "FunctionName", local.anomaly_name, { stat = "Sum", label = "errors" }],
+    ]
+  }
 }

@@ -3,7 +3,9 @@
 resource "aws_dynamodb_table" "candles" {
   #checkov:skip=CKV_AWS_119:DynamoDB's key in this account encrypts it; a key of the stack's could be lost, and the data with it
   name                        = "${var.name}-candles"
-  billing_mode                = "PAY_PER_REQUEST"
+  billing_mode                = var.candles_capacity == null ? "PAY_PER_REQUEST" : "PROVISIONED"
+  write_capacity              = try(var.candles_capacity.write, null)
+  read_capacity               = try(var.candles_capacity.read, null)
   hash_key                    = "symbol"
   range_key                   = "timestamp"
   deletion_protection_enabled = var.deletion_protection

@@ -1,4 +1,4 @@
-# The processor, fed by the queue, and the slot for the anomaly function, called on a schedule.
+# The processor, fed by the queue, and the anomaly function, called on a schedule.
 
 locals {
   processor    = "${var.name}-processor"
@@ -73,13 +73,13 @@ resource "aws_lambda_function" "anomaly" {
   count = local.anomaly
 
   function_name    = local.anomaly_name
-  description      = "Looks for prices out of line and for silence"
+  description      = "Looks for prices and volumes out of line"
   role             = aws_iam_role.anomaly[0].arn
-  handler          = "anomaly.handler"
+  handler          = "anomalies.handler"
   runtime          = "python3.13"
   architectures    = ["arm64"]
-  filename         = var.anomaly_bundle
-  source_code_hash = filebase64sha256(var.anomaly_bundle)
+  filename         = var.bundle
+  source_code_hash = filebase64sha256(var.bundle)
   timeout          = var.function_timeout
   memory_size      = var.function_memory
 
@@ -88,14 +88,16 @@ resource "aws_lambda_function" "anomaly" {
 
   environment {
     variables = {
-      CANDLES_TABLE = aws_dynamodb_table.candles.name
-      CONTROL_TABLE = aws_dynamodb_table.control.name
-      ALERTS_TOPIC  = aws_sns_topic.alerts.arn
+      CANDLES_TABLE      = aws_dynamodb_table.candles.name
+      CONTROL_TABLE      = aws_dynamodb_table.control.name
+      ALERTS_TOPIC       = aws_sns_topic.alerts.arn
+      ANOMALY_THRESHOLDS = jsonencode(var.anomaly_thresholds)
     }
   }
 
+  # Not the alerts: while it fails there is one a minute, and an alarm says so once.
   dead_letter_config {
-    target_arn = aws_sns_topic.alerts.arn
+    target_arn = aws_sqs_queue.missed[0].arn
   }
 
   logging_config {
@@ -117,4 +119,13 @@ resource "aws_cloudwatch_log_group" "anomaly" {
 
   name              = "/aws/lambda/${local.anomaly_name}"
   retention_in_days = var.log_retention
+}
+
+# The next look catches up: trying the same one again would only put them on top of each other.
+resource "aws_lambda_function_event_invoke_config" "anomaly" {
+  count = local.anomaly
+
+  function_name                = aws_lambda_function.anomaly[0].function_name
+  maximum_event_age_in_seconds = 60
+  maximum_retry_attempts       = 0
 }

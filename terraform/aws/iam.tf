@@ -221,10 +221,16 @@ data "aws_iam_policy_document" "operator" {
     resources = [aws_iam_role.operator.arn]
   }
 
-  # Metrics and an account's quotas are no resources to name.
+  # Metrics, alarms, log groups, bills and an account's quotas are no resources to name.
   statement {
-    sid       = "Metrics"
-    actions   = ["cloudwatch:GetMetricData", "lambda:GetAccountSettings"]
+    sid = "Metrics"
+    actions = [
+      "ce:GetCostAndUsage",
+      "cloudwatch:DescribeAlarms",
+      "cloudwatch:GetMetricData",
+      "lambda:GetAccountSettings",
+      "logs:DescribeLogGroups",
+    ]
     resources = ["*"]
   }
 }
@@ -250,8 +256,20 @@ data "aws_iam_policy_document" "anomaly" {
 
   statement {
     sid       = "Look"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    actions   = ["dynamodb:Query"]
     resources = [aws_dynamodb_table.candles.arn, aws_dynamodb_table.control.arn]
+  }
+
+  statement {
+    sid       = "Keep"
+    actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+    resources = [aws_dynamodb_table.control.arn]
+  }
+
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[0].arn]
   }
 
   statement {
@@ -303,6 +321,12 @@ data "aws_iam_policy_document" "scheduler" {
     sid       = "Call"
     actions   = ["lambda:InvokeFunction"]
     resources = ["${local.functions_arn}:${local.anomaly_name}"]
+  }
+
+  statement {
+    sid       = "Missed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.missed[0].arn]
   }
 }
 

@@ -8,5 +8,5 @@ locals {
   tags      = merge({ application = "mcloud", stack = var.name }, var.tags)
 
   # One where the second function is wanted, otherwise none.
-  anomaly = var.anomaly_bundle == null ? 0 : 1
+  anomaly = var.anomalies ? 1 : 0
 }

@@ -2,7 +2,9 @@
 
 locals {
   # Each is a metric's worst minute against a limit.
-  alarms = {
+  alarms = merge(local.alarms_of_trades, var.anomalies ? local.alarms_of_anomalies : {})
+
+  alarms_of_trades = {
     dead-letters = {
       description = "Messages that could not be processed wait in the dead-letter queue."
       namespace   = "AWS/SQS"
@@ -50,6 +52,17 @@ locals {
       statistic   = "Sum"
       above       = 0
       dimensions  = { TableName = aws_dynamodb_table.control.name }
+    }
+  }
+
+  alarms_of_anomalies = {
+    anomaly-errors = {
+      description = "The anomaly function fails: what is out of line may go unseen until it is well again."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+      statistic   = "Sum"
+      above       = 0
+      dimensions  = { FunctionName = local.anomaly_name }
     }
   }
 }

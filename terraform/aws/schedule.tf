@@ -1,4 +1,4 @@
-# Calls the anomaly function, where there is one.
+# Calls the anomaly function, where there is one, and keeps the calls that failed.
 
 resource "aws_scheduler_schedule" "anomaly" {
   #checkov:skip=CKV_AWS_297:it carries no payload to encrypt
@@ -20,6 +20,47 @@ resource "aws_scheduler_schedule" "anomaly" {
     retry_policy {
       maximum_event_age_in_seconds = 60
       maximum_retry_attempts       = 2
+    }
+
+    dead_letter_config {
+      arn = aws_sqs_queue.missed[0].arn
+    }
+  }
+}
+
+resource "aws_sqs_queue" "missed" {
+  count = local.anomaly
+
+  name                      = "${var.name}-anomaly-missed"
+  message_retention_seconds = 24 * 3600 # to see what went wrong; nobody calls them again
+  sqs_managed_sse_enabled   = true
+}
+
+resource "aws_sqs_queue_policy" "missed" {
+  count = local.anomaly
+
+  queue_url = aws_sqs_queue.missed[0].id
+  policy    = data.aws_iam_policy_document.missed_tls_only[0].json
+}
+
+data "aws_iam_policy_document" "missed_tls_only" {
+  count = local.anomaly
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.missed[0].arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
     }
   }
 }

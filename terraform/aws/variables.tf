@@ -34,7 +34,7 @@ variable "deletion_protection" {
 }
 
 variable "bundle" {
-  description = "Path of the processor's zip; its handler is processor.handler."
+  description = "Path of the functions' zip; its handlers are processor.handler and anomalies.handler."
   type        = string
 
   validation {
@@ -43,14 +43,22 @@ variable "bundle" {
   }
 }
 
-variable "anomaly_bundle" {
-  description = "Path of a zip with anomaly.handler, to be called on a schedule; null makes neither function nor schedule."
-  type        = string
-  default     = null
+variable "anomalies" {
+  description = "Whether a function looks for prices and volumes out of line; false makes neither it nor its schedule."
+  type        = bool
+  default     = true
+}
+
+variable "anomaly_thresholds" {
+  description = "What is out of line, where it is not the default: see [anomalies] of mcloud.toml, which mcloud passes on."
+  type        = map(number)
+  default     = {}
 
   validation {
-    condition     = var.anomaly_bundle == null ? true : fileexists(var.anomaly_bundle)
-    error_message = "There is no such bundle; build it first."
+    condition = length(setsubtract(keys(var.anomaly_thresholds), [
+      "window", "jump_score", "jump_least", "volume_score", "volume_least", "drift_score", "drift_least",
+    ])) == 0
+    error_message = "The thresholds are window, jump_score, jump_least, volume_score, volume_least, drift_score and drift_least."
   }
 }
 
@@ -112,6 +120,17 @@ variable "batch_window" {
   validation {
     condition     = var.batch_window >= 1 && var.batch_window <= 5
     error_message = "The window is between 1 and 5 seconds."
+  }
+}
+
+variable "candles_capacity" {
+  description = "Units a second that the candle table always has and is paid for, such as { write = 25, read = 5 }; null pays by the request. `mcloud cost advise` says when it saves."
+  type        = object({ write = number, read = number })
+  default     = null
+
+  validation {
+    condition     = var.candles_capacity == null ? true : min(var.candles_capacity.write, var.candles_capacity.read) >= 1
+    error_message = "A capacity is at least one write and one read unit."
   }
 }
 

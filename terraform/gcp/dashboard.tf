@@ -5,7 +5,7 @@ resource "google_monitoring_dashboard" "this" {
     mosaicLayout = {
       columns = 12
       tiles = [
-        for index, chart in local.charts : {
+        for index, chart in concat(local.charts, [for chart in [local.anomaly_chart] : chart if var.anomalies]) : {
           xPos   = 6 * (index % 2)
           yPos   = 4 * floor(index / 2)
           width  = 6
@@ -76,4 +76,12 @@ locals {
       ]
     },
   ]
+
+  anomaly_chart = {
+    title = "Anomaly function calls"
+    lines = [
+      { label = "calls", filter = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+      { label = "errors", filter = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+    ]
+  }
 }

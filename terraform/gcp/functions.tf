@@ -1,4 +1,4 @@
-# The processor, fed by the subscription, and the slot for the anomaly function, called on a schedule.
+# The processor, fed by the subscription, and the anomaly function, called on a schedule.
 
 locals {
   processor    = "${var.name}-processor"
@@ -19,7 +19,7 @@ resource "google_cloudfunctions2_function" "processor" {
     source {
       storage_source {
         bucket = google_storage_bucket.source.name
-        object = google_storage_bucket_object.processor.name
+        object = google_storage_bucket_object.bundle.name
       }
     }
   }
@@ -60,7 +60,7 @@ resource "google_cloudfunctions2_function" "anomaly" {
 
   name        = local.anomaly_name
   location    = var.region
-  description = "Looks for prices out of line and for silence"
+  description = "Looks for prices and volumes out of line"
 
   build_config {
     runtime           = "python313"
@@ -71,7 +71,7 @@ resource "google_cloudfunctions2_function" "anomaly" {
     source {
       storage_source {
         bucket = google_storage_bucket.source.name
-        object = google_storage_bucket_object.anomaly[0].name
+        object = google_storage_bucket_object.bundle.name
       }
     }
   }
@@ -90,6 +90,7 @@ resource "google_cloudfunctions2_function" "anomaly" {
       FIRESTORE_DATABASE   = google_firestore_database.this.name
       CANDLES_COLLECTION   = local.candles_collection
       CONTROL_COLLECTION   = local.control_collection
+      ANOMALY_THRESHOLDS   = jsonencode(var.anomaly_thresholds)
       LOG_EXECUTION_ID     = "true"
     }
   }
@@ -129,19 +130,16 @@ resource "google_storage_bucket" "source" {
   depends_on = [google_project_service.this]
 }
 
-# Named by what is in it, so that other code is another object and the function is built again.
-resource "google_storage_bucket_object" "processor" {
-  name   = "processor-${filesha256(var.bundle)}.zip"
+# Named by what is in it, so that other code is another object and the functions are built again.
+resource "google_storage_bucket_object" "bundle" {
+  name   = "functions-${filesha256(var.bundle)}.zip"
   bucket = google_storage_bucket.source.name
   source = var.bundle
 }
 
-resource "google_storage_bucket_object" "anomaly" {
-  count = local.anomaly
-
-  name   = "anomaly-${filesha256(var.anomaly_bundle)}.zip"
-  bucket = google_storage_bucket.source.name
-  source = var.anomaly_bundle
+moved {
+  from = google_storage_bucket_object.processor
+  to   = google_storage_bucket_object.bundle
 }
 
 # Of our own: the repository that Cloud Functions would make stays behind, and is the whole project's.

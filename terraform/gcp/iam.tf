@@ -203,6 +203,24 @@ resource "google_project_iam_member" "operator_services" {
   member  = google_service_account.operator.member
 }
 
+# `mcloud cost report` reads the bill, where there is an export. The dataset may be in another project.
+resource "google_project_iam_member" "operator_queries" {
+  count = var.billing_dataset == null ? 0 : 1
+
+  project = var.project
+  role    = "roles/bigquery.jobUser"
+  member  = google_service_account.operator.member
+}
+
+resource "google_bigquery_dataset_iam_member" "operator_bill" {
+  count = var.billing_dataset == null ? 0 : 1
+
+  project    = regex("^(.+)\\.[^.]+$", var.billing_dataset)[0]
+  dataset_id = regex("[^.]+$", var.billing_dataset)
+  role       = "roles/bigquery.dataViewer"
+  member     = google_service_account.operator.member
+}
+
 resource "google_storage_bucket_iam_member" "operator" {
   bucket = google_storage_bucket.raw.name
   role   = "roles/storage.objectViewer"
@@ -298,11 +316,29 @@ resource "google_service_account" "anomaly" {
   depends_on = [google_project_service.this]
 }
 
+resource "google_project_iam_custom_role" "anomaly" {
+  count = local.anomaly
+
+  role_id     = "${local.role_prefix}_anomaly"
+  title       = "${local.anomaly_name} on Firestore"
+  description = "Reads candles and heartbeats, and keeps and forgets anomalies"
+  permissions = [
+    "datastore.databases.get",
+    "datastore.entities.create",
+    "datastore.entities.delete",
+    "datastore.entities.get",
+    "datastore.entities.list",
+    "datastore.entities.update",
+  ]
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_project_iam_member" "anomaly" {
   count = local.anomaly
 
   project = var.project
-  role    = "roles/datastore.viewer"
+  role    = google_project_iam_custom_role.anomaly[0].name
   member  = google_service_account.anomaly[0].member
 
   condition {

@@ -11,5 +11,5 @@ locals {
   pubsub_agent = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
   # One where the second function is wanted, otherwise none.
-  anomaly = var.anomaly_bundle == null ? 0 : 1
+  anomaly = var.anomalies ? 1 : 0
 }

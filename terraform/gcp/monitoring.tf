@@ -3,11 +3,14 @@
 locals {
   of_trades    = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.processor.name}\""
   of_dlq       = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"${google_pubsub_subscription.dlq.name}\""
+  of_anomaly   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.anomaly_name}\""
   of_processor = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${local.processor}\""
 
   # Each is a metric's worst minute against a limit. Firestore has no metric for throttling: what it
   # refuses shows as an error of the function.
-  alerts = {
+  alerts = merge(local.alerts_of_trades, var.anomalies ? local.alerts_of_anomalies : {})
+
+  alerts_of_trades = {
     dead-letters = {
       description = "Messages that could not be processed wait in the dead-letter subscription."
       filter      = "${local.of_dlq} AND metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\""
@@ -33,6 +36,55 @@ locals {
       above       = 0
     }
   }
+
+  alerts_of_anomalies = {
+    anomaly-errors = {
+      description = "The anomaly function fails: what is out of line may go unseen until it is well again."
+      filter      = "${local.of_anomaly} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
+      aligner     = "ALIGN_DELTA"
+      above       = 0
+    }
+  }
+}
+
+# What the anomaly function finds, as its log says it. (On AWS it tells the topic itself.)
+resource "google_monitoring_alert_policy" "anomaly" {
+  count = local.anomaly
+
+  display_name          = "${var.name}-anomaly"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = google_monitoring_notification_channel.email[*].id
+  user_labels           = local.labels
+
+  documentation {
+    content   = "$${log.extracted_label.kind} of $${log.extracted_label.symbol} at $${log.extracted_label.timestamp}; `mcloud anomalies` lists all."
+    mime_type = "text/markdown"
+  }
+
+  conditions {
+    display_name = "anomaly"
+
+    condition_matched_log {
+      filter = "${local.of_anomaly} AND jsonPayload.message = \"anomaly\""
+
+      label_extractors = {
+        kind      = "EXTRACT(jsonPayload.kind)"
+        symbol    = "EXTRACT(jsonPayload.symbol)"
+        timestamp = "EXTRACT(jsonPayload.timestamp)"
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+
+    notification_rate_limit {
+      period = "300s"
+    }
+  }
+
+  depends_on = [google_project_service.this]
 }
 
 resource "google_monitoring_alert_policy" "this" {

@@ -17,8 +17,9 @@ resource "google_project_service" "this" {
       "run.googleapis.com",
       "storage.googleapis.com",
     ],
-    var.anomaly_bundle == null ? [] : ["cloudscheduler.googleapis.com"],
+    var.anomalies ? ["cloudscheduler.googleapis.com"] : [],
     var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
+    var.billing_dataset == null ? [] : ["bigquery.googleapis.com"],
   ))
 
   service            = each.key

@@ -60,7 +60,7 @@ variable "database" {
 }
 
 variable "bundle" {
-  description = "Path of the processor's zip; its entry point is process in main.py."
+  description = "Path of the functions' zip; its entry points are process and anomaly in main.py."
   type        = string
 
   validation {
@@ -69,14 +69,22 @@ variable "bundle" {
   }
 }
 
-variable "anomaly_bundle" {
-  description = "Path of a zip with the HTTP function anomaly in main.py, to be called on a schedule; null makes neither function nor schedule."
-  type        = string
-  default     = null
+variable "anomalies" {
+  description = "Whether a function looks for prices and volumes out of line; false makes neither it nor its schedule."
+  type        = bool
+  default     = true
+}
+
+variable "anomaly_thresholds" {
+  description = "What is out of line, where it is not the default: see [anomalies] of mcloud.toml, which mcloud passes on."
+  type        = map(number)
+  default     = {}
 
   validation {
-    condition     = var.anomaly_bundle == null ? true : fileexists(var.anomaly_bundle)
-    error_message = "There is no such bundle; build it first."
+    condition = length(setsubtract(keys(var.anomaly_thresholds), [
+      "window", "jump_score", "jump_least", "volume_score", "volume_least", "drift_score", "drift_least",
+    ])) == 0
+    error_message = "The thresholds are window, jump_score, jump_least, volume_score, volume_least, drift_score and drift_least."
   }
 }
 
@@ -210,6 +218,17 @@ variable "billing_account" {
   validation {
     condition     = var.billing_account == null ? true : can(regex("^[0-9A-F]{6}(-[0-9A-F]{6}){2}$", var.billing_account))
     error_message = "A billing account looks like 012345-6789AB-CDEF01."
+  }
+}
+
+variable "billing_dataset" {
+  description = "BigQuery dataset with the billing export, as project.dataset, for the operator to read the bill; null lets him not."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.billing_dataset == null ? true : can(regex("^[a-z][a-z0-9.:-]*\\.[A-Za-z0-9_]+$", var.billing_dataset))
+    error_message = "A dataset looks like my-project.billing."
   }
 }
 

@@ -13,7 +13,7 @@ from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import AlertSettings, Rule, Rules
 from mcloud.notify.event import Event
 
-from .documents import NOW, document
+from .documents import NOW, document, producer
 
 RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=60, recover=30)
 
@@ -172,6 +172,19 @@ def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
     run.now += TOLD_AGAIN
     assert run.take(gone) == []
     assert list(run.state.alerts) == ["depth gcp"]
+
+
+def test_what_has_ended_is_over() -> None:
+    rule = Rule("slow", "producers.*.rate", "", below=10)
+    run = Run(rules(rule, unknown_for=0))
+    state = producer("a", rate=5.0)
+    assert run.take(Figures(document(run.now) | {"producers": [state]})) == [("slow a", "firing")]
+    ended = [producer("a", running=False, rate=5.0), producer("b", running=False)]
+    run.now += 10
+    assert run.take(Figures(document(run.now) | {"producers": ended})) == [("slow a", "resolved")]
+    assert run.events[-1].title == "slow a: it has ended"
+    assert run.state.blind == {}
+    assert run.state.nothing == {"slow": "nothing there to look at: producers.*.rate"}
 
 
 def test_what_was_fine_and_is_gone_is_forgotten() -> None:

@@ -182,10 +182,21 @@ def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
         "producers.a.missing": 10,
         "producers.b.missing": 10,
     }
-    assert values(figures, "producers.b.spool_full") == {"producers.b.spool_full": 0}
+    (full,) = figures.find("producers.b.spool_full")
+    assert (full.figure, full.is_over) == (None, True)
     assert one(figures, "producers.b.left_behind").at == NOW
     never = Figures(document() | {"producers": [{"name": "c", "running": True}]})
     assert values(never, "producers.*.waiting") == {"producers.c.waiting": 0}
+
+
+def test_what_was_known_of_a_site_that_is_away_says_nothing_of_now() -> None:
+    away = {"at": NOW - 500, "problem": "away"}
+    figures = Figures(
+        document(aws={"heartbeats": {"BTC": beat(NOW - 505)}, "asked": {"heartbeats": away}})
+    )
+    assert values(figures, "symbols.*.silent_s") == {
+        "symbols.*.silent_s": "heartbeats of aws: away"
+    }
 
 
 def test_anomalies_of_a_symbol() -> None:

@@ -71,7 +71,7 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
             "severity": "warning",
             "since": NOW + 10,
             "value": 12.0,
-            "text": "depth aws: 12",
+            "title": "depth aws: 12 is above 10",
         }
     ]
     assert (firing["name"], firing["at"]) == ("x", NOW + 20)

@@ -1,4 +1,4 @@
-"""What outages and meters cost while nothing is out: the same requests with the doors and without."""
+"""What outages and meters cost while nothing is out: the same requests with doors and without."""
 
 import os
 import subprocess

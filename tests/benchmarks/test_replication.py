@@ -3,7 +3,6 @@
 Run with ``pytest -m benchmark -s tests/benchmarks/test_replication.py``.
 """
 
-import gc
 import os
 import random
 import shutil
@@ -22,9 +21,7 @@ import pytest
 from google.cloud.firestore_v1.bulk_writer import BulkWriterOptions
 from replication.stores import fresh
 
-from mcloud.__main__ import COLLECT
 from mcloud.clouds import open_site
-from mcloud.clouds.aws.candles import _encode
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.feed.simulate import Simulate
@@ -36,6 +33,8 @@ from mcloud.processor.ingest import ingest
 from mcloud.replication.pair import Pair
 from mcloud.replication.replicate import AT_ONCE, FOLLOWING, open_pairs, replicate
 from mcloud.replication.scope import Scope
+
+from .bulk import as_in_a_command, fill
 
 pytestmark = pytest.mark.benchmark
 
@@ -64,7 +63,7 @@ def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
     def note(name: str, work: Callable[[], object]) -> None:
         rates[name] = max(rates[name], CANDLES / seconds(work))
 
-    with collecting_as_in_a_command():
+    with as_in_a_command():
         for number in range(ROUNDS):
             sites |= open_all(embedded, "gcp")
             note("bare", partial(bulk_write, sites["gcp"], candles))
@@ -140,17 +139,6 @@ def test_steady_state(embedded: State, tmp_path: Path) -> None:
     assert p95 < 2
 
 
-@contextmanager
-def collecting_as_in_a_command() -> Iterator[None]:
-    """Python looks for cycles of objects as often as in ``mcloud replicate``, for all alike."""
-    before = gc.get_threshold()
-    gc.set_threshold(*COLLECT)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
 def open_all(clouds: State, *names: str) -> dict[str, Site]:
     return {name: open_site(name, each) for name, each in fresh(clouds, *names).items()}
 
@@ -189,18 +177,6 @@ def candle(number: int) -> Candle:
         for n in range(TRADES_A_CANDLE)
     ]
     return fold(Candle(symbol, start), trades).candle
-
-
-def fill(site: Site, candles: Sequence[Candle]) -> None:
-    """Without conditions, 25 a request: DynamoDB's own bulk way."""
-    client, table = site.candles._client, site.candles._table  # type: ignore[attr-defined]
-
-    def put(some: Sequence[Candle]) -> None:
-        requests = [{"PutRequest": {"Item": _encode(each, 1)}} for each in some]
-        client.batch_write_item(RequestItems={table: requests})
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(put, [candles[n : n + 25] for n in range(0, len(candles), 25)]))
 
 
 def name_symbols(site: Site) -> None:

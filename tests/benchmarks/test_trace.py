@@ -17,31 +17,42 @@ from mcloud.producer.trail import LIMIT, Trail, find
 from .test_producer import CountingQueue
 
 START = 1_735_775_880_000
-ROUNDS = 9
+ROUNDS = 11
 
 pytestmark = pytest.mark.benchmark
 
 
-@pytest.mark.parametrize("batch", [1000, 30], ids=["full messages", "as in a quiet second"])
-def test_a_producer_that_traces(tmp_path: Path, batch: int) -> None:
+# At full speed messages are full. Small ones are what a quiet second ends in, one of them a second.
+@pytest.mark.parametrize(
+    ("batch", "least"), [(1000, 0.95), (30, 0.8)], ids=["full messages", "small ones"]
+)
+def test_a_producer_that_traces(tmp_path: Path, batch: int, least: float) -> None:
     trades = list(Simulate(["BTCUSDT"], seed=3, start_time=START, count=60 * batch + 10_000))
-    plain, traced = [], []
+    taken: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for number in range(ROUNDS):
-        plain.append(seconds(tmp_path / f"{number} plain", trades, batch, tracing=False))
-        traced.append(seconds(tmp_path / f"{number} traced", trades, batch, tracing=True))
-    ratio = median(plain) / median(traced)
-    print(f"\nproducer, {batch} trades a message: with tracing {ratio:.3f} of without")
-    assert ratio >= 0.9
+        for tracing in (False, True) if number % 2 else (True, False):
+            folder = tmp_path / f"{number} {tracing}"
+            taken[tracing].append(run(folder, trades, batch, tracing=tracing))
+    # Of the CPU alone, without what the disk and others on this machine take; and of both.
+    cpu, wall = (
+        median(each[which] for each in taken[False]) / median(each[which] for each in taken[True])
+        for which in (0, 1)
+    )
+    print(
+        f"\nproducer at full speed, {batch} trades a message:"
+        f" with tracing {wall:.3f} of the speed without, {cpu:.3f} by CPU"
+    )
+    assert cpu >= least
 
 
-def seconds(folder: Path, trades: list[Trade], batch: int, *, tracing: bool) -> float:
-    """CPU of this process, all threads: what else the machine does is not in it."""
+def run(folder: Path, trades: list[Trade], batch: int, *, tracing: bool) -> tuple[float, float]:
+    """Seconds of CPU, all threads, and by the wall's clock."""
     folder.mkdir()
     queues = {"aws": CountingQueue(), "gcp": CountingQueue()}
     with Spool.open(folder / "spool", list(queues)) as spool, Trail(folder) as trail:
-        begun = time.process_time()
+        begun = time.process_time(), time.perf_counter()
         done = produce(Reader(trades), queues, spool, trail=trail if tracing else None, batch=batch)
-        taken = time.process_time() - begun
+        taken = time.process_time() - begun[0], time.perf_counter() - begun[1]
     assert done.complete
     assert bool(find(folder, "BTCUSDT", trades[0].id)) is tracing
     return taken
@@ -54,7 +65,7 @@ def test_a_full_record_is_searched(tmp_path: Path) -> None:
     size = 0
     with Trail(tmp_path) as trail:
         for number in range(10**6):
-            trail.spooled(trades, entry, START)
+            trail.spooled([(trades, entry)], START)
             for site in ("aws", "gcp"):
                 trail.sent(site, [message], START)
             if number % 1000 == 0:

@@ -24,6 +24,9 @@ from mcloud.replication.scope import Scope
 from mcloud.replication.verify import THREADS, Look, verify
 from mcloud.replication.workers import Workers
 
+from .bulk import as_in_a_command
+from .bulk import fill as write
+
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
 SYMBOLS = [f"V{number:02}USDT" for number in range(20)]
@@ -54,7 +57,10 @@ def sites(embedded: State) -> dict[str, Site]:
         site, symbol = job
         stream = candles(symbol)
         while batch := list(islice(stream, 500)):
-            assert site.candles.create(batch) == []
+            if site.cloud == "aws":
+                write(site, batch)
+            else:
+                assert site.candles.create(batch) == []
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(fill, [(site, symbol) for symbol in SYMBOLS for site in found.values()]))
@@ -63,9 +69,10 @@ def sites(embedded: State) -> dict[str, Site]:
 
 def test_two_equal_sites(sites: dict[str, Site]) -> None:
     scope = Scope(frozenset({"candles"}), frozenset(SYMBOLS))
-    begun, used = time.perf_counter(), time.process_time()
-    report = verify(sites, scope, pause=0)
-    seconds, own = time.perf_counter() - begun, time.process_time() - used
+    with as_in_a_command():
+        begun, used = time.perf_counter(), time.process_time()
+        report = verify(sites, scope, pause=0)
+        seconds, own = time.perf_counter() - begun, time.process_time() - used
     assert report.ok
     count = len(SYMBOLS) * MINUTES
     assert [report.equal(name) for name in sites] == [count, count]

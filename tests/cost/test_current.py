@@ -54,7 +54,7 @@ def test_the_month_so_far(clouds: Clouds) -> None:
     )
 
 
-def test_the_meters_are_read_every_ten_minutes(clouds: Clouds) -> None:
+def test_the_meters_are_read_every_half_an_hour(clouds: Clouds) -> None:
     clouds.look()
     clouds.now += FRESH - 1
     clouds.units = 2_000_000
@@ -62,16 +62,18 @@ def test_the_meters_are_read_every_ten_minutes(clouds: Clouds) -> None:
     clouds.now += 1
     figure = clouds.look()
     assert (figure.month_to_date, clouds.asked) == (Decimal("1.25"), 2)
-    # 0.625 in ten minutes
-    assert figure.per_hour_now == Decimal("3.75")
+    # 0.625 in half an hour
+    assert figure.per_hour_now == Decimal("1.25")
+    assert figure.per_hour_by_site == {"aws": Decimal("1.25")}
 
 
-def test_by_the_hour_is_by_the_last_hour(clouds: Clouds) -> None:
-    for _ in range(12):
+def test_by_the_hour_is_by_the_last_two_hours(clouds: Clouds) -> None:
+    for number in range(12):
         figure = clouds.look()
         clouds.now += FRESH
-        clouds.units = (clouds.units or 0) + 1_000
-    assert figure.per_hour_now == 6_000 * Decimal("0.625e-6")
+        # Ten times as much at first.
+        clouds.units = (clouds.units or 0) + (1_000 if number > 6 else 10_000)
+    assert figure.per_hour_now == 2_000 * Decimal("0.625e-6")
 
 
 def test_a_site_that_is_away_makes_it_unknown_and_not_less(clouds: Clouds) -> None:
@@ -81,6 +83,7 @@ def test_a_site_that_is_away_makes_it_unknown_and_not_less(clouds: Clouds) -> No
     figure = clouds.look()
     assert (figure.month_to_date, figure.expected) == (None, None)
     assert figure.source == "unknown: aws: away"
+    assert figure.by_site == {}
     clouds.now += FRESH
     clouds.units = 1_000_000
     assert clouds.look().month_to_date == Decimal("0.625")
@@ -97,7 +100,11 @@ def test_a_new_month_begins_at_its_beginning(clouds: Clouds) -> None:
 def test_what_is_damaged_is_made_again(clouds: Clouds) -> None:
     clouds.look()
     path = clouds.config.state / "cost" / "prod" / "current.json"
-    for damaged in ("", "[]", '{"month": "2026-11", "sites": ["aws"], "samples": [[1]]}'):
+    for damaged in (
+        "",
+        "[]",
+        '{"month": "2026-11", "sites": ["aws"], "by_site": {}, "samples": [[1]]}',
+    ):
         path.write_text(damaged)
         assert clouds.look().month_to_date == Decimal("0.625")
     assert clouds.asked == 4

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mcloud.cost.forecast import expected_units, forecast
 from mcloud.cost.report import make_report
+from mcloud.cost.settings import CostSettings, Money
 
 from .usages import MONTH, NOW, at, daily, usage
 
@@ -17,7 +18,7 @@ def test_by_the_rate_where_there_are_no_days() -> None:
     found = forecast([usage("aws", {"dynamodb_writes": 1_000_000})], MONTH, NOW)
     assert found.total == (Decimal("0.625"), Decimal("1.25"), Decimal("1.875"))
     assert found.sites["aws"] == found.total
-    assert "360.0 h of use, too few days to compare" in found.rests_on
+    assert "15.0 days of use, too few days to compare" in found.rests_on
 
 
 def test_a_free_tier_that_ends_inside_the_month() -> None:
@@ -92,7 +93,17 @@ def test_measured_from_the_middle() -> None:
 
 def test_minutes_say_next_to_nothing() -> None:
     young = usage("aws", {"dynamodb_writes": 100}, start=NOW - 300)
-    assert "next to nothing" in forecast([young], MONTH, NOW).rests_on
+    found = forecast([young], MONTH, NOW)
+    assert found.rests_on.startswith("5 min of use")
+    assert "next to nothing" in found.rests_on
+    assert found.early
+    # Nobody is to be woken by it.
+    report = make_report(
+        *([young], MONTH, NOW), money=Money(CostSettings(budget_usd=0.01)), forecast=found
+    )
+    assert found.expected > 0.01
+    assert report.over_budget == []
+    assert not forecast([young], MONTH, at("2026-12-01")).early
 
 
 def test_a_month_that_is_over_is_what_it_was() -> None:

@@ -98,6 +98,13 @@ def test_what_is_unknown_is_not_0() -> None:
     assert (line["used"], line["net_usd"]) == (None, None)
 
 
+def test_a_group_of_which_nothing_is_known_is_unknown() -> None:
+    off = metered("s3_gets", None, source="unknown: off")
+    report = made(usage("aws", {"sqs_requests": 1}, more=(off,)))
+    storage, messaging = report.to_json()["groups"]
+    assert (storage["net_usd"], messaging["net_usd"]) == (None, "0")
+
+
 def test_a_site_that_does_not_answer_is_named() -> None:
     report = made(AWS, usage("gcp", {}, problem="no answer within 30 s"))
     assert "gcp: unknown: no answer within 30 s" in report.notes

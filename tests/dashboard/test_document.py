@@ -75,7 +75,7 @@ def test_it_is_json_and_has_these_paths() -> None:
     assert site["store"]["writes"] == 1234.0
     assert site["replication"][0]["candles_s"] == 1.5
     assert site["guard"] == {"guard": {"phase": "watching"}}
-    assert site["cost"] == {"month_to_date_usd": 1.25, "as_of": AT}
+    assert site["cost"] == {"month_to_date_usd": 1.25, "per_hour_usd": None, "as_of": AT}
     assert told["cost"] == {
         "month_to_date_usd": 1.25,
         "per_hour_usd": None,

@@ -79,7 +79,7 @@ def test_every_figure_is_there_with_its_labels() -> None:
     assert value(series, "primary", gcp) == 0
     assert value(series, "epoch", aws) == 3
     assert value(series, "cost_month_to_date_dollars", aws) == 1.234
-    assert value(series, "cost_per_hour_dollars") == 0.0021
+    assert value(series, "cost_per_hour_dollars", aws) == 0.0021
     assert value(series, "producer_waiting_trades", 'producer="default"', gcp) == 1999
     assert value(series, "producer_breaker_closed", 'producer="default"', gcp) == 0
     assert value(series, "figure_age_seconds", gcp, 'figure="queue depth"') == 150

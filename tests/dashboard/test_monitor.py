@@ -17,7 +17,7 @@ from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.monitor import View, pages, screen
 from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
+from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
 
 from .sites import AT, CANDLE, FIGURES
 from .test_band import COST
@@ -33,7 +33,7 @@ LATE = "no answer for 42 s"
 AWS = replace(
     SITE,
     lags=Seen([Lag("gcp", "aws", "all", 1.2, 0, 30.0, 1, AT)], AT),
-    cost=Seen(Decimal("1.234"), AT),
+    cost=Seen(SiteCost(Decimal("1.234"), Decimal("0.0021")), AT),
     history=DEPTHS,
 )
 GCP = replace(

@@ -13,7 +13,7 @@ from mcloud.cost.current import CostFigure
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.parts import Costing
-from mcloud.dashboard.snapshot import collect
+from mcloud.dashboard.snapshot import SiteCost, collect
 from mcloud.dashboard.watch import HISTORY, Watch
 from mcloud.errors import Refused, Unavailable
 
@@ -138,8 +138,8 @@ def test_what_runs_here_and_what_a_site_costs_are_asked_for_too() -> None:
     snapshot = collect(sites, Machine, Costing(lambda: figure))
     assert snapshot.machine.value == Machine()
     assert snapshot.cost.value == figure
-    assert snapshot.sites["aws"].cost == Seen(Decimal(2), AT)
-    assert snapshot.sites["gcp"].cost == Seen(None, AT)
+    assert snapshot.sites["aws"].cost == Seen(SiteCost(Decimal(2), None), AT)
+    assert snapshot.sites["gcp"].cost == Seen(problem="an estimate")
     assert not collect({"aws": FakeSite()}).sites["aws"].cost.known
 
 

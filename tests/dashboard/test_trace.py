@@ -35,7 +35,7 @@ def test_a_timeline() -> None:
     assert shown(TRACED) == [
         "BTCUSDT 3735684300: 0.0004 at 61841.13",
         "in the message 1 to 9, 1,000 trades of producer a",
-        "trace 66b5, sampled; in X-Ray 1-66b5",
+        "trace 66b5, sampled; X-Ray calls it 1-66b5",
         "",
         "aws",
         "stage      time (UTC)                 after  from",

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,25 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     expected = {"dynamodb_writes": writes, "dynamodb_reads": reads}
     settles(home, "aws", name, expected)
 
-    before = counted(home, "aws", "").get("dynamodb_streams_reads", 0)
+    cloudwatch = make_client("cloudwatch", to["region"], to["endpoint_url"])
+
+    def consumed(metric: str) -> float:
+        now = datetime.now(UTC)
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/DynamoDB",
+            MetricName=metric,
+            Dimensions=[{"Name": "TableName", "Value": name}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return sum(point["Sum"] for point in points)
+
+    eventually(lambda: consumed("ConsumedWriteCapacityUnits") == writes, pause=0.2)
+    eventually(lambda: consumed("ConsumedReadCapacityUnits") == reads, pause=0.2)
+
+    before = counted(home, "aws", "").get("dynamodb_stream_reads", 0)
     stream = dynamodb.describe_table(TableName=name)["Table"]["LatestStreamArn"]
     shard = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"][0]
     place = streams.get_shard_iterator(
@@ -157,7 +176,7 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     for _ in range(3):
         streams.get_records(ShardIterator=place["ShardIterator"])
     eventually(
-        lambda: counted(home, "aws", "").get("dynamodb_streams_reads") == before + 3, pause=0.1
+        lambda: counted(home, "aws", "").get("dynamodb_stream_reads") == before + 3, pause=0.1
     )
 
 

@@ -17,6 +17,7 @@ from mcloud.clouds.ports import SERVICES
 from mcloud.demo import run as demo
 from mcloud.demo.oracle import expected_rows
 from mcloud.feed.replay import open_replay
+from mcloud.feed.simulate import Simulate
 from mcloud.local import outage
 from mcloud.local.outage import SLOW, THROTTLED
 from mcloud.local.state import State
@@ -176,6 +177,27 @@ def test_a_slow_service_takes_its_time(home: Path, calls: dict[Key, Call]) -> No
         list(pool.map(measure, calls))
     slow = {key for key, seconds in times.items() if seconds >= SLOW}
     assert slow >= {("aws", "queue"), ("aws", "archive"), ("gcp", "candles")}
+
+
+def test_messages_wait_for_a_function_that_is_out(embedded: State, home: Path) -> None:
+    symbol = f"WAIT{os.getpid()}USDT"
+    trades = list(Simulate([symbol], seed=1, start_time=1_735_775_880_000, count=100))
+    sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
+    until = {
+        name: outage.begin(home, name, "function", how, 2.0).until or 0.0
+        for name, how in (("aws", "hang"), ("gcp", "refuse"))
+    }
+    assert demo.deliver(trades, {name: site.queue for name, site in sites.items()}).complete
+    stored: dict[str, float] = {}
+
+    def look() -> bool:
+        for name, site in sites.items():
+            if name not in stored and demo.stored_rows(site, [symbol]) == expected_rows(trades):
+                stored[name] = time.time()
+        return len(stored) == len(sites)
+
+    eventually(look)
+    assert all(stored[name] >= until[name] for name in sites)
 
 
 def test_a_dead_candle_store_is_a_backlog_that_drains_exactly(

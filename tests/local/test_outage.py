@@ -46,6 +46,13 @@ def test_an_outage_without_an_end_is_ended(tmp_path: Path) -> None:
     assert outage.end(tmp_path) == []
 
 
+def test_one_of_several_is_ended(tmp_path: Path) -> None:
+    for service in ("queue", "archive"):
+        outage.begin(tmp_path, "gcp", service, "slow", None)
+    assert [each.service for each in outage.end(tmp_path, "gcp", "queue")] == ["queue"]
+    assert [each.service for each in outage.active(tmp_path)] == ["archive"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_is_out_is_out_alone(tmp_path: Path, service: str) -> None:
     outage.begin(tmp_path, "aws", service, "refuse", None)

@@ -9,7 +9,7 @@ import pytest
 
 from mcloud.clouds.ports import Candles, Control, Heartbeat
 from mcloud.errors import Unavailable
-from mcloud.market.anomaly import Thresholds, detect, minute
+from mcloud.market.anomaly import Anomaly, Thresholds, detect, minute
 from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.processor.anomalies import (
@@ -229,8 +229,10 @@ def test_a_symbol_that_fails_does_not_stop_the_others(
         store.fill(symbol, [*steady(30), "105"])
     store.broken = {"BUSDT"}
     mine = watch(store)
+    told: list[Anomaly] = []
     with pytest.raises(Unavailable, match="BUSDT cannot be read"):
-        mine.look()
+        mine.look(told.extend)
+    assert [each.symbol for each in told] == ["AUSDT", "CUSDT"]
     assert [key.split()[1] for key in keys(store)] == ["AUSDT", "CUSDT"]
     assert '"symbol": "BUSDT", "reason": "BUSDT cannot be read"' in capsys.readouterr().out
     store.broken = set()

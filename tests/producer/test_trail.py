@@ -34,7 +34,7 @@ def entry(of: list[Trade]) -> Entry:
 
 def note(trail: Trail, of: list[Trade], at: int, sites: Iterable[str] = ("aws",)) -> Entry:
     made = entry(of)
-    trail.spooled(of, made, at)
+    trail.spooled([(of, made)], at)
     for number, site in enumerate(sites, start=1):
         trail.sent(site, [made.message], at + number)
     return made

@@ -264,6 +264,21 @@ def test_a_clock_that_is_wrong_changes_nothing(aws: MemorySite, gcp: MemorySite)
         assert pair.progress().raw_s == 7.0
 
 
+def test_sites_whose_clocks_are_an_hour_apart(aws: MemorySite, gcp: MemorySite) -> None:
+    with rig_of(aws, gcp) as rig:
+        gcp.candles.clock = lambda: aws.candles.clock() + 3600
+        feed(aws, A_FEW[:20])
+        feed(gcp, A_FEW[10:])
+        rig.settle()
+        check_equal((aws, gcp), A_FEW)
+        for pair in rig.pairs.values():
+            pair.look_again()
+            rig.step(pair)
+        rig.clock.now += 7
+        # Of each pair by the clock of its source, never by both.
+        assert {pair.progress().candles_s for pair in rig.pairs.values()} == {7.0}
+
+
 def test_a_source_is_looked_at_less_often_only_when_it_has_been_calm_for_long(
     aws: MemorySite, gcp: MemorySite
 ) -> None:

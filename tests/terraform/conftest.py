@@ -33,7 +33,7 @@ def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("ministack", reason="the embedded AWS needs the extra `local`")
     home = tmp_path_factory.mktemp("embedded-aws")
     (port,) = children.free_ports(1)
-    child = children.aws(port, home / "data")
+    child = children.aws(port, home, home / "data")
     process = child.start(home, home / "log")
     try:
         give_up = time.monotonic() + START
@@ -56,7 +56,7 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
     """Everything that the AWS module can make, with its defaults."""
     return aws.plan(
         bundle=bundles["aws"],
-        anomaly_bundle=bundles["aws"],
+        anomaly_thresholds={"jump_least": 0.02},
         alert_email="ops@example.com",
         monthly_budget=50,
         max_silence=900,
@@ -66,7 +66,7 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
     """A second stack, with nothing that can be left out."""
-    return aws.plan(name="other", bundle=bundles["aws"])
+    return aws.plan(name="other", bundle=bundles["aws"], anomalies=False)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +78,7 @@ def gcp(tmp_path_factory: pytest.TempPathFactory) -> Module:
 @pytest.fixture(scope="session")
 def small_gcp_plan(gcp: Module, bundles: dict[str, str]) -> dict[str, Any]:
     """A second stack, with nothing that can be left out."""
-    return gcp.plan(name="other", project=PROJECT, bundle=bundles["gcp"])
+    return gcp.plan(name="other", project=PROJECT, bundle=bundles["gcp"], anomalies=False)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +93,7 @@ def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
     return {
         "project": PROJECT,
         "bundle": bundles["gcp"],
-        "anomaly_bundle": bundles["gcp"],
+        "anomaly_thresholds": {"jump_least": 0.02},
         "alert_email": "ops@example.com",
         "billing_account": "012345-6789AB-CDEF01",
         "max_silence": 900,

@@ -10,7 +10,7 @@ import pytest
 from mcloud.alerts.rules import Rules
 from mcloud.infra.bundle import PACKAGE
 
-from .module import only, resources, values
+from .module import Module, only, resources, values
 
 
 @pytest.fixture
@@ -58,6 +58,15 @@ def test_tables(planned: list[dict[str, Any]]) -> None:
     assert only(planned, "aws_dynamodb_table", "candles")["stream_view_type"] == "NEW_IMAGE"
 
 
+def test_capacity_may_be_provisioned(aws: Module, bundles: dict[str, str]) -> None:
+    plan = aws.plan(bundle=bundles["aws"], candles_capacity={"write": 25, "read": 5})
+    planned = resources(plan["planned_values"])
+    candles = only(planned, "aws_dynamodb_table", "candles")
+    assert candles["billing_mode"] == "PROVISIONED"
+    assert (candles["write_capacity"], candles["read_capacity"]) == (25, 5)
+    assert only(planned, "aws_dynamodb_table", "control")["billing_mode"] == "PAY_PER_REQUEST"
+
+
 def test_everything_is_tagged(planned: list[dict[str, Any]]) -> None:
     taggable = [each for each in planned if "tags_all" in each.get("values", {})]
     assert len(taggable) > 20
@@ -86,6 +95,7 @@ def test_alarms_are_those_of_the_rules(
         "mcloud-dead-letters": (depth, above, rules["dead-letters"].above, "notBreaching"),
         "mcloud-message-age": (age, above, rules["message-age"].above, "notBreaching"),
         "mcloud-function-errors": ("Errors", above, 0, "notBreaching"),
+        "mcloud-anomaly-errors": ("Errors", above, 0, "notBreaching"),
         "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
         "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
@@ -102,8 +112,49 @@ def test_alarms_are_those_of_the_rules(
     # One that only stands by is silent, and nobody has named a budget.
     small = resources(small_aws_plan["planned_values"])
     names = {each["alarm_name"] for each in values(small, "aws_cloudwatch_metric_alarm")}
-    assert names == {name.replace("mcloud", "other") for name in limits} - {"other-silence"}
+    assert names == {name.replace("mcloud", "other") for name in limits} - {
+        "other-silence",
+        "other-anomaly-errors",
+    }
     assert values(small, "aws_budgets_budget") == []
+
+
+def test_anomaly_function_is_called_once_and_what_it_misses_is_seen(
+    aws_plan: dict[str, Any], planned: list[dict[str, Any]]
+) -> None:
+    function = only(planned, "aws_lambda_function", "anomaly")
+    assert function["handler"] == "anomalies.handler"
+    assert function["reserved_concurrent_executions"] == 1
+    # What they are is not known before an apply: the topic's address is among them.
+    (written,) = [
+        each["expressions"]["environment"][0]["variables"]["references"]
+        for each in aws_plan["configuration"]["root_module"]["resources"]
+        if (each["type"], each["name"]) == ("aws_lambda_function", "anomaly")
+    ]
+    assert {
+        *("aws_dynamodb_table.candles.name", "aws_dynamodb_table.control.name"),
+        *("aws_sns_topic.alerts.arn", "var.anomaly_thresholds"),
+    } <= set(written)
+    again = only(planned, "aws_lambda_function_event_invoke_config", "anomaly")
+    assert (again["maximum_retry_attempts"], again["maximum_event_age_in_seconds"]) == (0, 60)
+    schedule = only(planned, "aws_scheduler_schedule", "anomaly")
+    assert schedule["schedule_expression"] == "rate(1 minute)"
+    (target,) = schedule["target"]
+    assert len(target["dead_letter_config"]) == 1
+    assert target["retry_policy"] == [
+        {"maximum_event_age_in_seconds": 60, "maximum_retry_attempts": 2}
+    ]
+    missed = only(planned, "aws_sqs_queue", "missed")
+    assert missed["sqs_managed_sse_enabled"]
+    assert missed["message_retention_seconds"] == 86_400
+    alarms = {
+        each["index"]: each["values"]
+        for each in planned
+        if each["type"] == "aws_cloudwatch_metric_alarm"
+    }
+    alarm = alarms["anomaly-errors"]
+    assert alarm["dimensions"] == {"FunctionName": "mcloud-anomaly"}
+    assert (alarm["metric_name"], alarm["threshold"]) == ("Errors", 0)
 
 
 # What a component does, as methods of the adapters.
@@ -111,6 +162,10 @@ PROCESSOR = {
     "archive.S3Archive": ["put"],
     "candles.DynamoCandles": ["update"],
     "control.DynamoControl": ["beat"],
+}
+ANOMALY = {
+    "candles.DynamoCandles": ["last", "range"],
+    "control.DynamoControl": ["heartbeats", "keep", "add", "kept", "forget"],
 }
 PRODUCER = {"queue.SqsQueue": ["send"], "control.DynamoControl": ["heartbeats"]}
 REPLICATOR = {
@@ -125,6 +180,7 @@ REPLICATOR = {
 }
 OPERATOR = {
     "access.AwsAccess": ["identity", "permissions", "quotas"],
+    "billing.CostExplorer": ["bill"],
     "queue.SqsQueue": ["depth", "dead_letter_depth", "dead_letters"],
     "archive.S3Archive": ["get", "list", "symbols"],
     "candles.DynamoCandles": ["range", "last"],
@@ -132,6 +188,7 @@ OPERATOR = {
     "logs.CloudWatchLogs": ["find"],
     "metrics.CloudWatchMetrics": ["figures"],
     "probe.AwsProbe": ["__init__"],
+    "usage.CloudWatchUsage": ["metered"],
 }
 # What Lambda itself does in the name of a function's role.
 LAMBDA = {
@@ -143,6 +200,7 @@ LAMBDA = {
 SERVICES = {
     "access": ["iam", "lambda", "dynamodb"],  # and STS, which tells anybody who he is
     "archive": ["s3"],
+    "billing": ["ce"],
     "candles": ["dynamodb"],
     "changes": ["dynamodb", "dynamodbstreams"],
     "control": ["dynamodb"],
@@ -150,6 +208,7 @@ SERVICES = {
     "metrics": ["cloudwatch"],
     "probe": ["sqs", "lambda", "dynamodb", "s3"],
     "queue": ["sqs"],
+    "usage": ["cloudwatch", "lambda", "dynamodb", "logs"],
 }
 # Calls that go by another name in a policy.
 ACTIONS = {
@@ -170,9 +229,32 @@ def test_processor_may_do_what_it_does_and_no_more(aws_plan: dict[str, Any]) -> 
 
 def test_the_processor_uses_these_methods() -> None:
     # The table above against the function's own text.
-    source = (PACKAGE / "processor" / "ingest.py").read_text()
-    source += (PACKAGE / "processor" / "pulse.py").read_text()
-    tree = ast.parse(source)
+    assert stores_used("ingest.py", "pulse.py") == {
+        *("archive.put", "candles.update", "_control.beat")
+    }
+
+
+def test_anomaly_function_may_do_what_it_does_and_no_more(aws_plan: dict[str, Any]) -> None:
+    own = {"sns:Publish", "kms:Decrypt", "kms:GenerateDataKey"}  # functions/aws/anomalies.py
+    lambdas = LAMBDA - {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    assert allowed(aws_plan, "anomaly") == calls(ANOMALY) | own | lambdas
+    assert allowed(aws_plan, "scheduler") == {"lambda:InvokeFunction", "sqs:SendMessage"}
+    # The candles are not the anomaly function's to change.
+    for statement in statements(aws_plan, "anomaly"):
+        if "dynamodb:PutItem" in statement["actions"]["constant_value"]:
+            tables = {each for each in statement["resources"]["references"] if "table" in each}
+            assert tables == {"aws_dynamodb_table.control.arn", "aws_dynamodb_table.control"}
+
+
+def test_the_anomaly_function_uses_these_methods() -> None:
+    used = stores_used("anomalies.py")
+    methods = {each.partition(".")[2] for each in used}
+    assert methods == {method for each in ANOMALY.values() for method in each}
+
+
+def stores_used(*names: str) -> set[str]:
+    """The calls to stores in the text of ``mcloud/processor``, such as ``candles.update``."""
+    tree = ast.parse("".join((PACKAGE / "processor" / name).read_text() for name in names))
     used = {
         (node.func.value.id if isinstance(node.func.value, ast.Name) else node.func.value.attr)
         + f".{node.func.attr}"
@@ -181,8 +263,10 @@ def test_the_processor_uses_these_methods() -> None:
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name | ast.Attribute)
     }
-    stores = {each for each in used if each.split(".")[0] in ("archive", "candles", "_control")}
-    assert stores == {"archive.put", "candles.update", "_control.beat"}
+    return {each for each in used if each.split(".")[0].strip("_") in STORES}
+
+
+STORES = ("archive", "candles", "control")
 
 
 def test_operator_may_look_and_no_more(aws_plan: dict[str, Any]) -> None:
@@ -194,7 +278,9 @@ def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -
     assert calls(REPLICATOR) == allowed(aws_plan, "replicator")
 
 
-def test_only_traces_metrics_and_quotas_are_allowed_everywhere(aws_plan: dict[str, Any]) -> None:
+def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
+    aws_plan: dict[str, Any],
+) -> None:
     everywhere = {
         action
         for role in ("processor", "producer", "replicator", "operator", "anomaly", "scheduler")
@@ -205,6 +291,7 @@ def test_only_traces_metrics_and_quotas_are_allowed_everywhere(aws_plan: dict[st
     assert everywhere == {
         *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
         *("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
+        *("cloudwatch:DescribeAlarms", "logs:DescribeLogGroups", "ce:GetCostAndUsage"),
     }
 
 

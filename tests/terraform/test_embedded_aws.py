@@ -50,7 +50,10 @@ def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, s
     other = tmp_path / "other.zip"
     other.write_bytes(Path(bundles["aws"]).read_bytes() + b"\0")
     module.set(**{**variables, "bundle": str(other)})
-    assert changes(module) == {"aws_lambda_function.processor": ["update"]}
+    assert changes(module) == {
+        "aws_lambda_function.processor": ["update"],
+        "aws_lambda_function.anomaly[0]": ["update"],
+    }
 
     module.run("destroy", "-input=false", "-no-color", "-auto-approve")
     assert module.state() == []

@@ -1,10 +1,12 @@
 """What the Google module makes, and what checkov has no rule for."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from mcloud.alerts.rules import Rules
+from mcloud.market.anomaly import Anomaly, Thresholds
 
 from .conftest import PROJECT
 from .module import Module, gcp_module, only, resources, values
@@ -63,6 +65,59 @@ def test_scheduler_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]
     grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
 
+    # A look that is late is worth nothing; one that takes its time is not cut off.
+    job = only(gcp_state, "google_cloud_scheduler_job", "anomaly")
+    assert (job["schedule"], job["time_zone"]) == ("* * * * *", "Etc/UTC")
+    assert job["attempt_deadline"] == f"{function['service_config'][0]['timeout_seconds']}s"
+    (retry,) = job["retry_config"]
+    assert (retry["retry_count"], retry["max_retry_duration"]) == (2, "60s")
+
+
+def test_anomaly_function(gcp_state: list[dict[str, Any]]) -> None:
+    function = only(gcp_state, "google_cloudfunctions2_function", "anomaly")
+    (build,), (service,) = function["build_config"], function["service_config"]
+    assert (build["runtime"], build["entry_point"]) == ("python313", "anomaly")
+    assert (service["ingress_settings"], service["max_instance_count"]) == (
+        "ALLOW_INTERNAL_ONLY",
+        1,
+    )
+    variables = service["environment_variables"]
+    assert Thresholds.from_json(variables["ANOMALY_THRESHOLDS"]) == Thresholds(jump_least=0.02)
+    assert "RAW_BUCKET" not in variables
+    # Both functions are of one source.
+    processor = only(gcp_state, "google_cloudfunctions2_function", "processor")
+    assert build["source"] == processor["build_config"][0]["source"]
+
+
+def test_anomaly_function_may_keep_and_forget_documents_and_no_more(
+    gcp_state: list[dict[str, Any]],
+) -> None:
+    account = only(gcp_state, "google_service_account", "anomaly")["member"]
+    grants = [each for each in gcp_state if each.get("values", {}).get("member") == account]
+    (grant,) = [each["values"] for each in grants if each["type"] != "google_service_account"]
+    role = only(gcp_state, "google_project_iam_custom_role", "anomaly")
+    assert grant["role"] == role["name"]
+    assert set(role["permissions"]) == {
+        "datastore.databases.get",
+        *(f"datastore.entities.{verb}" for verb in ("create", "delete", "get", "list", "update")),
+    }
+
+
+def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
+    """By its log: the message and the fields are those of ``mcloud.processor.anomalies``."""
+    policy = only(gcp_state, "google_monitoring_alert_policy", "anomaly")
+    (matched,) = policy["conditions"][0]["condition_matched_log"]
+    assert 'service_name = "mcloud-anomaly"' in matched["filter"]
+    assert 'jsonPayload.message = "anomaly"' in matched["filter"]
+    record = Anomaly("X", 0, "drift", *[Decimal(1)] * 4, 1, True).to_record()
+    for name, rule in matched["label_extractors"].items():
+        assert rule == f"EXTRACT(jsonPayload.{name})"
+        assert name in record
+        assert "${log.extracted_label." + name + "}" in policy["documentation"][0]["content"]
+    (strategy,) = policy["alert_strategy"]
+    assert strategy["notification_rate_limit"] == [{"period": "300s"}]
+    assert policy["notification_channels"] != []
+
 
 def test_database_can_go_back_and_cannot_go_away(gcp_state: list[dict[str, Any]]) -> None:
     database = only(gcp_state, "google_firestore_database", "this")
@@ -82,6 +137,20 @@ def test_protection_can_be_lifted(gcp: Module, bundles: dict[str, str]) -> None:
     assert database["delete_protection_state"] == "DELETE_PROTECTION_DISABLED"
     assert database["deletion_policy"] == "DELETE"  # not ABANDON: destroy leaves nothing
     assert only(planned, "google_storage_bucket", "raw")["force_destroy"]
+
+
+def test_the_operator_reads_the_bill_where_there_is_one(
+    gcp: Module, bundles: dict[str, str], gcp_state: list[dict[str, Any]]
+) -> None:
+    assert not any("bigquery" in each["type"] for each in gcp_state)
+    given = {"project": PROJECT, "bundle": bundles["gcp"]}
+    plan = gcp.plan(**given, billing_dataset="bills-1.export_all")
+    planned = resources(plan["planned_values"])
+    reader = only(planned, "google_bigquery_dataset_iam_member", "operator_bill")
+    assert (reader["project"], reader["dataset_id"]) == ("bills-1", "export_all")
+    assert reader["role"] == "roles/bigquery.dataViewer"
+    asker = only(planned, "google_project_iam_member", "operator_queries")
+    assert (asker["project"], asker["role"]) == (PROJECT, "roles/bigquery.jobUser")
 
 
 def test_indexes(gcp_state: list[dict[str, Any]]) -> None:
@@ -131,7 +200,7 @@ def test_rights_in_firestore_end_at_the_stacks_database(gcp_state: list[dict[str
         each["values"]
         for each in gcp_state
         if each["type"] == "google_project_iam_member"
-        and ("datastore" in each["values"]["role"] or each["name"] == "processor")
+        and ("datastore" in each["values"]["role"] or each["name"] in ("processor", "anomaly"))
     ]
     assert len(grants) == 5  # processor, producer, replicator, operator, anomaly
     for grant in grants:
@@ -184,7 +253,8 @@ def test_life_of_a_stack(
     module.set(**{**gcp_everything, "bundle": str(other)})
     assert set(module.changes()) == {
         "google_cloudfunctions2_function.processor",
-        "google_storage_bucket_object.processor",
+        "google_cloudfunctions2_function.anomaly[0]",
+        "google_storage_bucket_object.bundle",
     }
     module.run("destroy", "-input=false", "-no-color", "-auto-approve")
     assert module.state() == []
@@ -193,8 +263,8 @@ def test_life_of_a_stack(
 def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) -> None:
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
-    policies = values(gcp_state, "google_monitoring_alert_policy")
-    assert len(policies) == 5
+    policies = of_rules(gcp_state)
+    assert len(policies) == 6
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -205,16 +275,14 @@ def test_alerts_are_those_of_the_rules(
 ) -> None:
     """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
     rules = {rule.name: rule for rule in Rules().rules}
-    policies = {
-        each["display_name"]: watched(each)
-        for each in values(gcp_state, "google_monitoring_alert_policy")
-    }
+    policies = {each["display_name"]: watched(each) for each in of_rules(gcp_state)}
     silence = policies.pop("mcloud-silence")
     assert silence["duration"] == "900s"
     assert {name: each["threshold_value"] for name, each in policies.items()} == {
         "mcloud-dead-letters": rules["dead-letters"].above,
         "mcloud-message-age": rules["message-age"].above,
         "mcloud-function-errors": 0,
+        "mcloud-anomaly-errors": 0,
         "mcloud-function-throttles": 0,
     }
     assert {each["comparison"] for each in policies.values()} == {"COMPARISON_GT"}
@@ -223,9 +291,20 @@ def test_alerts_are_those_of_the_rules(
     assert percents == [rules["budget"].above, 1]
     # One that only stands by is silent, and nobody has named a billing account.
     small = resources(small_gcp_plan["planned_values"])
-    names = {each["display_name"] for each in values(small, "google_monitoring_alert_policy")}
-    assert names == {name.replace("mcloud", "other") for name in policies}
+    names = {each["display_name"] for each in of_rules(small)}
+    assert names == {
+        name.replace("mcloud", "other") for name in policies if name != "mcloud-anomaly-errors"
+    }
     assert values(small, "google_billing_budget") == []
+
+
+def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The policies that are the twins of rules."""
+    return [
+        each["values"]
+        for each in planned
+        if each["type"] == "google_monitoring_alert_policy" and each["name"] != "anomaly"
+    ]
 
 
 def watched(policy: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def note(folder: Path, trades: list[Trade], sent: dict[str, int]) -> Run:
     run.create()
     message = encode(trades, one_in=1)
     with Trail(run.folder) as trail:
-        trail.spooled(trades, Entry.of(message, received_at=START, sites=["a"]), START + 1)
+        trail.spooled([(trades, Entry.of(message, received_at=START, sites=["a"]))], START + 1)
         for name, at in sent.items():
             trail.sent(name, [message], at)
     return run

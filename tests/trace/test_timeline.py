@@ -61,6 +61,17 @@ def test_without_a_log_the_object_has_a_date() -> None:
     assert why("stored", "aws", found, None, TRADE) == "in the candle C, since when no log says"
 
 
+def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() -> None:
+    def line(at: int) -> LogLine:
+        return LogLine(at / 1000, "stored", {"began": at - 9, "archived": at, "stored": at + 9})
+
+    found = Found(written=100.0, key="raw/x", lines=(line(50_000), line(100_400), line(130_000)))
+    assert times("aws", found, None, TRADE)["archived"] == 100_400
+    # Brought by a replicator since: what the function says of it is all there is.
+    found = Found(written=200.0, key="raw/x", lines=(line(50_000),))
+    assert times("aws", found, None, TRADE)["stored"] == 50_009
+
+
 def test_a_trade_on_its_way() -> None:
     nothing = Found(candle_note="above the newest", archive_note="not in 23:00", log_note="no line")
     waiting = record({})

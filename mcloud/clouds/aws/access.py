@@ -55,7 +55,10 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "bucket": ("s3:ListBucket",),
         "log group": ("logs:FilterLogEvents",),
         "oneself": ("iam:SimulatePrincipalPolicy", "iam:GetRole"),
-        "*": ("cloudwatch:GetMetricData", "lambda:GetAccountSettings"),
+        "*": (
+            *("ce:GetCostAndUsage", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"),
+            *("lambda:GetAccountSettings", "logs:DescribeLogGroups"),
+        ),
     },
     "producer": {
         "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),

@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mcloud.clouds.aws.client import translated
+from mcloud.clouds.days import GIB, SECONDS, Days, day_of, gib_months, share_of_month
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import McloudError
 
-DAY = 86_400  # seconds
 CHUNK = 64 * 1024  # bytes that SQS bills as a request
-GIB = 2**30
 
 # Storage classes by S3's names in CloudWatch.
 _CLASSES = {
@@ -24,8 +23,6 @@ _CLASSES = {
     "s3_glacier_ir_gib_months": "GlacierInstantRetrievalStorage",
 }
 _REQUESTS_OFF = "unknown: the bucket's request metrics are off"
-
-Days = Mapping[str, Decimal]
 
 
 class _Series(NamedTuple):
@@ -53,7 +50,7 @@ class CloudWatchUsage:
         wanted = self._series(label)
         read = self._read(list(wanted.values()), start, end)
         seen = {name: read[series] for name, series in wanted.items()}
-        share = _share(start, end)
+        share = share_of_month(start, end)
         return [
             *self._messages(seen, end),
             *self._calls(seen, end),
@@ -127,11 +124,11 @@ class CloudWatchUsage:
                 for result in answer["MetricDataResults"]:
                     days = found[wanted[int(result["Id"][1:])]]
                     for stamp, value in zip(result["Timestamps"], result["Values"], strict=True):
-                        days[stamp.astimezone(UTC).date().isoformat()] = Decimal(str(value))
+                        days[day_of(stamp.timestamp())] = Decimal(str(value))
                 if not answer.get("NextToken"):
                     break
                 token = {"NextToken": answer["NextToken"]}
-        first = datetime.fromtimestamp(start, UTC).date().isoformat()
+        first = day_of(start)
         return {
             series: days if series.metric == "NumberOfObjects" else _from(days, first)
             for series, days in found.items()
@@ -239,13 +236,8 @@ def _items(
 
 
 def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Metered]:
-    first = datetime.fromtimestamp(start, UTC).date()
     for meter in _CLASSES:
-        # A byte-month a day; S3 tells a day's size a day or two later.
-        days = {
-            day: size / GIB / Decimal(_month_days(start))
-            for day, size in _filled(seen[meter], end).items()
-        }
+        days = gib_months(seen[meter], end)
         yield _metered(meter, days, "CloudWatch AWS/S3, by the day", end, exact=False)
     objects = seen["objects"]
     if objects:
@@ -256,34 +248,19 @@ def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Met
             ("s3_puts", ("PutRequests", "ListRequests")),
             ("s3_gets", ("GetRequests", "HeadRequests")),
         ):
-            days = defaultdict(Decimal)
+            requests: dict[str, Decimal] = defaultdict(Decimal)
             for metric in metrics:
-                _add(days, seen[metric])
-            yield _metered(meter, days, "CloudWatch AWS/S3 request metrics", end)
+                _add(requests, seen[metric])
+            yield _metered(meter, requests, "CloudWatch AWS/S3 request metrics", end)
         return
     if objects:
-        before = objects.get((first - timedelta(days=1)).isoformat(), Decimal(0))
+        before = objects.get(day_of(start - 1), Decimal(0))
         grown = max(Decimal(0), objects[max(objects)] - before)
         source = "CloudWatch AWS/S3: as many as there are more objects, without listings"
         yield Metered("s3_puts", grown, source, end, exact=False)
     else:
         yield Metered("s3_puts", None, _REQUESTS_OFF, end, exact=False)
     yield Metered("s3_gets", None, _REQUESTS_OFF, end, exact=False)
-
-
-def _filled(days: Days, end: float) -> dict[str, Decimal]:
-    """With the last known figure also for the days after it."""
-    filled = dict(days)
-    if not filled:
-        return filled
-    newest = max(filled)
-    day = datetime.fromisoformat(newest).replace(tzinfo=UTC) + timedelta(days=1)
-    while day.timestamp() < end:
-        # Of the day that goes on, the part that has passed.
-        part = min(Decimal(1), Decimal(end - day.timestamp()) / DAY)
-        filled[day.date().isoformat()] = filled[newest] * part
-        day += timedelta(days=1)
-    return filled
 
 
 def _query(id_: str, series: _Series) -> dict[str, Any]:
@@ -295,7 +272,7 @@ def _query(id_: str, series: _Series) -> dict[str, Any]:
                 "MetricName": series.metric,
                 "Dimensions": [{"Name": n, "Value": value} for n, value in series.dimensions],
             },
-            "Period": DAY,
+            "Period": SECONDS,
             "Stat": series.stat,
         },
     }
@@ -328,13 +305,3 @@ def _is(table: Any) -> bool:
 
 def _group(to: AwsResources) -> str:
     return f"/aws/lambda/{to.function}"
-
-
-def _month_days(start: float) -> int:
-    first = datetime.fromtimestamp(start, UTC)
-    return ((first + timedelta(days=31)).replace(day=1) - first.replace(day=1)).days
-
-
-def _share(start: float, end: float) -> Decimal:
-    """The part of the month from ``start`` to ``end``."""
-    return Decimal(end - start) / (DAY * _month_days(start))

@@ -31,6 +31,7 @@ class FirestoreCandles:
 
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
         from google.cloud.firestore_v1.base_query import FieldFilter
+        from google.cloud.firestore_v1.types import RunQueryRequest, RunQueryResponse
 
         # By document name: ordered by symbol and time, and served without a composite index.
         query = (
@@ -38,9 +39,20 @@ class FirestoreCandles:
             .where(filter=FieldFilter("__name__", "<", self._key(symbol, end)))
             .order_by("__name__")
         )
+        # Not the query's own stream, whose snapshots of the same bytes take four times as long.
+        request = RunQueryRequest(
+            parent=self._collection._parent_info()[0], structured_query=query._to_protobuf()
+        )
         with translated(self._what):
-            for snapshot in query.stream(timeout=TIMEOUT, retry=retry()):
-                yield _decode(snapshot)
+            for answer in self._client._firestore_api.run_query(
+                request=request,
+                metadata=self._client._rpc_metadata,
+                timeout=TIMEOUT,
+                retry=retry(),
+            ):
+                message = RunQueryResponse.pb(answer)
+                if message.HasField("document"):
+                    yield optimistic.read_record(_record(message.document))
 
     def last(self, symbol: str) -> Candle | None:
         from google.cloud.firestore_v1 import Query
@@ -132,6 +144,14 @@ def _fill(write: Any, name: str, candle: Candle) -> None:
     stamp = write.update_transforms.add()
     stamp.field_path = STAMP
     stamp.set_to_server_value = DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
+
+
+def _record(document: Any) -> dict[str, Any]:
+    """The fields of a raw protobuf."""
+    return {
+        name: getattr(value, value.WhichOneof("value_type") or "null_value")
+        for name, value in document.fields.items()
+    }
 
 
 def _encode(candle: Candle) -> dict[str, Any]:

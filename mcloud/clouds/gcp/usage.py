@@ -2,21 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
+from mcloud.clouds.days import SECONDS, day_of, gib_months
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import GcpResources
 from mcloud.deadline import gather
 
-DAY = 86_400  # seconds
 SHORTEST = 60  # seconds that the API sums up at least
 DEADLINE = 25.0  # seconds, for all of it
 LAG = 240.0  # seconds until a figure is there (Google's metrics list)
-GIB = 2**30
 
 # Methods of Cloud Storage's API by what they cost; deletes are free.
 _CLASS_A = {
@@ -32,8 +30,6 @@ _STORAGE = {
     "NEARLINE": "gcs_nearline_gib_months",
     "COLDLINE": "gcs_coldline_gib_months",
 }
-
-Days = Mapping[str, Decimal]
 
 
 class _Query(NamedTuple):
@@ -62,7 +58,7 @@ class MonitoringUsage:
         if len(failed) == len(answers):
             raise failed[0]
         read = sum(each[1] for each in answers.values() if not isinstance(each, Exception))
-        made = _Made(answers, start, end)
+        made = _Made(answers, end)
         return [
             *made.sums(),
             *made.database(),
@@ -133,9 +129,9 @@ class MonitoringUsage:
     ) -> tuple[dict[str, dict[str, Decimal]], int]:
         """By label and day, and how many series were returned, which is what is billed."""
         found: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-        midnight = end // DAY * DAY
+        midnight = end // SECONDS * SECONDS
         returned = 0
-        spans = [(start, midnight, DAY), (max(start, midnight), end, int(end - midnight))]
+        spans = [(start, midnight, SECONDS), (max(start, midnight), end, int(end - midnight))]
         for begin, stop, period in spans:
             if stop - begin < SHORTEST:
                 continue
@@ -145,7 +141,7 @@ class MonitoringUsage:
                 for point in series.points:
                     closed = point.interval.end_time.timestamp()
                     # A period is named by its end: for a whole day that is the next midnight.
-                    day = _day(closed - 1)
+                    day = day_of(closed - 1)
                     found[name][day] += _number(point.value)
         return {name: dict(days) for name, days in found.items()}, returned
 
@@ -177,9 +173,8 @@ class MonitoringUsage:
 class _Made:
     """Meters out of what was read."""
 
-    def __init__(self, answers: Mapping[str, Any], start: float, end: float) -> None:
+    def __init__(self, answers: Mapping[str, Any], end: float) -> None:
         self._answers = answers
-        self._start = start
         self._end = end
 
     def sums(self) -> Iterator[Metered]:
@@ -249,13 +244,7 @@ class _Made:
         bytes_ = self._sum(meter, names, "Cloud Monitoring, by the day", wanted=wanted)
         if bytes_.units is None:
             return bytes_
-        month = _month_days(self._start)
-        days = {}
-        for day, size in bytes_.days.items():
-            begin = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
-            # Of the day that goes on, the part that has passed.
-            part = Decimal(min(1.0, (self._end - begin) / DAY))
-            days[day] = size / GIB * part / month
+        days = gib_months(bytes_.days, self._end)
         total = sum(days.values(), Decimal(0))
         return Metered(meter, total, bytes_.source, bytes_.as_of, exact=False, days=days)
 
@@ -273,14 +262,5 @@ def _number(value: Any) -> Decimal:
     return Decimal(value.int64_value) or Decimal(str(value.double_value))
 
 
-def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
-
-
 def _stamp(seconds: float) -> dict[str, int]:
     return {"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)}
-
-
-def _month_days(start: float) -> int:
-    first = datetime.fromtimestamp(start, UTC).replace(day=1)
-    return ((first + timedelta(days=31)).replace(day=1) - first).days

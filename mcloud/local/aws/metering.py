@@ -33,12 +33,12 @@ def install(meter: Meter) -> None:
     get_records, get_metric_data = dynamodb_streams._get_records, cloudwatch._get_metric_data
 
     def counted_records(data: dict[str, Any]) -> Any:
-        meter.add("dynamodb_streams_reads", "")
+        meter.add("dynamodb_stream_reads", "")
         return get_records(data)
 
     def counted_metrics(params: Any, data: dict[str, Any], *encoding: Any) -> Any:
         wanted = [each for each in data.get("MetricDataQueries", ()) if "MetricStat" in each]
-        meter.add("cloudwatch_metrics", "", len(wanted))
+        meter.add("metric_reads", "", len(wanted))
         return get_metric_data(params, data, *encoding)
 
     dynamodb_streams._get_records = counted_records

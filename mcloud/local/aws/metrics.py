@@ -16,11 +16,22 @@ from dataclasses import dataclass, field
 from ministack.core import responses
 from ministack.services import cloudwatch, sqs
 
+from mcloud.infra.embedded import ACCOUNT, REGION
+from mcloud.local.meter import Meter
+
 PERIOD = 2.0  # seconds between two writes of what was called
 SAMPLE = 10.0  # seconds between two looks at the queues; AWS looks once a minute
 
 Scope = tuple[str, str]
 """Account and region."""
+DEFAULT: Scope = (ACCOUNT, REGION)
+"""Where meters are kept: they know nothing of accounts."""
+
+# Meters and the metrics that tell the same, with the units of the meter that are one.
+_CONSUMED = {
+    "dynamodb_writes": ("ConsumedWriteCapacityUnits", 1),
+    "dynamodb_half_reads": ("ConsumedReadCapacityUnits", 2),
+}
 
 
 @dataclass
@@ -34,8 +45,10 @@ class _Calls:
 
 
 class Metrics:
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, meter: Meter, clock: Callable[[], float] = time.time) -> None:
+        self._meter = meter
         self._clock = clock
+        self._consumed = {name: meter.total(name) for name in _CONSUMED}
         self._lock = threading.Lock()
         self._calls: dict[tuple[Scope, str], _Calls] = defaultdict(_Calls)
 
@@ -87,6 +100,21 @@ class Metrics:
                     _store("AWS/SQS", metric, dimensions, now, unit, [value])
                 cloudwatch._evaluate_all_alarms()
 
+    def write_consumed(self) -> None:
+        """What tables consumed since the last time, from the meter."""
+        now = self._clock()
+        for meter, (metric, unit) in _CONSUMED.items():
+            total = self._meter.total(meter)
+            for table, count in total.items():
+                added = count - self._consumed[meter].get(table, 0)
+                if added:
+                    with within(DEFAULT):
+                        dimensions = {"TableName": table}
+                        _store("AWS/DynamoDB", metric, dimensions, now, "Count", [added / unit])
+            self._consumed[meter] = total
+        with within(DEFAULT):
+            cloudwatch._evaluate_all_alarms()
+
     def pump_forever(self, soon: Callable[[Callable[[], None]], None]) -> None:
         """Write what there is to be written; for a thread of its own.
 
@@ -96,6 +124,7 @@ class Metrics:
         while True:
             time.sleep(PERIOD)
             soon(self.write_calls)
+            soon(self.write_consumed)
             if self._clock() >= due:
                 due = self._clock() + SAMPLE
                 soon(self.sample_queues)

@@ -25,7 +25,8 @@ def main() -> None:
     arguments.add_argument("--home", type=Path, required=True)
     home = arguments.parse_args().home
     sys.argv[1:] = []  # it reads them as well
-    outages, metrics, meter = Outages(home, "aws"), Metrics(), Meter(home, "aws")
+    outages, meter = Outages(home, "aws"), Meter(home, "aws")
+    metrics = Metrics(meter)
     mapping.install(outages, metrics, meter)
     metering.install(meter)
     for chore in (partial(metrics.pump_forever, _soon), meter.save_forever):

@@ -12,6 +12,7 @@ PUBSUB_MINIMUM: Final = 1000
 """Bytes of a publish, push or pull request, however small: https://cloud.google.com/pubsub/pricing"""
 INDEX_ENTRIES: Final = 1000
 """That an aggregation reads for the price of one document: https://cloud.google.com/firestore/pricing"""
+FIRESTORE: Final = "google.firestore.v1.Firestore"
 TICK: Final = 0.1  # seconds, begun, of an instance's time: https://cloud.google.com/run/pricing
 FUNCTION_VCPU, FUNCTION_MIB = 1, 512
 """Of an instance, as ``terraform/gcp`` deploys it by itself."""
@@ -27,16 +28,24 @@ def call(service: str, method: str, request: Any, answer: Any) -> Billed:
         # A stream's first request is not at hand here.
         name = _last(getattr(request, "subscription", ""))
         yield "pubsub_bytes", name, max(PUBSUB_MINIMUM, size)
-    elif service == "google.firestore.v1.Firestore":
+    elif service == FIRESTORE:
         yield from _firestore(method, request, answer)
     elif method == "ListTimeSeries":
-        yield "monitoring_series", "", len(answer.time_series)
+        yield "metric_reads", "", len(answer.time_series)
 
 
 def message_bytes(message: Any) -> int:
     """A message as Pub/Sub counts it: data, attributes, ordering key, id, and 20 for its time."""
     attributes = sum(len(k.encode()) + len(v.encode()) for k, v in message.attributes.items())
     return len(message.data) + attributes + len(message.ordering_key) + len(message.message_id) + 20
+
+
+def database(request: Any) -> str:
+    """What a request to Firestore names its database in, whatever else is there as well."""
+    for field in ("database", "parent", "name"):
+        if text := getattr(request, field, ""):
+            return str(text)
+    return ""
 
 
 def storage(method: str, target: str) -> tuple[str | None, str]:

@@ -1,9 +1,10 @@
-"""The embedded Cloud Monitoring: time series of the embedded Pub/Sub, and custom ones.
+"""The embedded Cloud Monitoring: time series of the other embedded services, and custom ones.
 
-The backlog of every subscription and the pushes to every function, under the names, kinds and
-units of Google's own metrics (https://cloud.google.com/monitoring/api/metrics_gcp), sampled into a
-bounded history; and ``custom.googleapis.com/*``, kept for a day. Unlike on Google's, a query up to
-now ends in a fresh point instead of one that is minutes old.
+The backlog of every subscription, the pushes to every function and the operations on every
+database, under the names, kinds and units of Google's own metrics
+(https://cloud.google.com/monitoring/api/metrics_gcp), sampled into a bounded history; and
+``custom.googleapis.com/*``, kept for a day. Unlike on Google's, a query up to now ends in a fresh
+point instead of one that is minutes old.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ from mcloud.local.gcp.monitoring_align import (
     aggregate,
 )
 from mcloud.local.gcp.monitoring_distribution import Histogram
+from mcloud.local.gcp.monitoring_operations import METRICS, Operations
 from mcloud.local.gcp.pubsub import Observation
 from mcloud.local.gcp.rpc import Refusal, Service, invalid, not_offered
 
@@ -83,6 +85,7 @@ class Monitoring:
         self._clock = clock
         self._samples: dict[tuple[str, str], deque[_Sample]] = {}
         self._custom: dict[bytes, deque[Any]] = {}
+        self.operations = Operations(clock(), MAX_SAMPLES)
 
     def services(self) -> list[Service]:
         """The gRPC services to put on a server."""
@@ -123,6 +126,7 @@ class Monitoring:
             samples.append(_Sample(now, _frozen(seen, samples[-1].seen if samples else None)))
             seen_now[key] = samples
         self._samples = seen_now
+        self.operations.sample(now)
 
     async def list_time_series(self, request: Any, _context: Any) -> Any:
         """The series that a filter selects, newest point first."""
@@ -182,6 +186,13 @@ class Monitoring:
             for points in self._custom.values():
                 if points[0].metric.type == metric:
                     yield _custom_series(points)
+            return
+        if metric in METRICS.values():
+            # The client's "now" is a moment older than ours, and its point must lie before it.
+            now = self._clock()
+            yield from self.operations.series(
+                metric, project, min(now, end) if end >= now - SAMPLE_SECONDS else now
+            )
             return
         make = _BUILT_IN.get(metric)
         if not make:

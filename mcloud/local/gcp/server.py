@@ -29,6 +29,7 @@ from mcloud.local.gcp.door import open_door
 from mcloud.local.gcp.firestore import Firestore
 from mcloud.local.gcp.gate import Gate
 from mcloud.local.gcp.monitoring import Monitoring
+from mcloud.local.gcp.monitoring_operations import Operations
 from mcloud.local.gcp.pubsub import PubSub
 from mcloud.local.gcp.rpc import Service
 from mcloud.local.meter import SAVE_SECONDS, Meter
@@ -122,7 +123,8 @@ async def serve(
         services = product.services()
         for service in services:
             if outages and meter:
-                service.gate, service.count = Gate(outages), partial(_count_call, meter)
+                service.gate = Gate(outages)
+                service.count = partial(_count_call, meter, monitoring.operations)
         server.add_generic_rpc_handlers(services)
     port = _bind(server, port)
     # After the port is ours: another server on it may still be writing this state.
@@ -195,9 +197,13 @@ def save_state(folder: Path, products: Mapping[str, Product]) -> None:
     os.replace(part, path)
 
 
-def _count_call(meter: Meter, service: str, method: str, request: Any, answer: Any) -> None:
+def _count_call(
+    meter: Meter, operations: Operations, service: str, method: str, request: Any, answer: Any
+) -> None:
     for name, resource, units in bill.call(service, method, request, answer):
         meter.add(name, resource, units)
+        if service == bill.FIRESTORE:
+            operations.add(name, bill.database(request), units)
 
 
 def _count_push(meter: Meter, subscription: str, message: Any) -> None:

@@ -364,3 +364,30 @@ def test_the_number_of_series_is_bounded(server: Server, monkeypatch: pytest.Mon
 
 def _stamp(seconds: float) -> dict[str, int]:
     return {"seconds": int(seconds), "nanos": int(seconds % 1 * 1e9)}
+
+
+def test_operations_on_a_database_are_deltas_between_samples(server: Server) -> None:
+    def count(meter: str, number: int) -> None:
+        server.monitoring.operations.add(meter, "projects/p/databases/(default)", number)
+
+    def values(metric: str) -> list[int]:
+        return [
+            point.value.int64_value
+            for series in server.query(f"firestore.googleapis.com/document/{metric}")
+            for point in series.points
+        ]
+
+    server.wait(10)
+    count("firestore_writes", 3)
+    server.wait(10)
+    server.wait(10)
+    count("firestore_writes", 4)
+    count("firestore_reads", 1)
+    server.wait(10)
+    count("firestore_writes", 5)
+    server.now += 5
+    assert values("write_ops_count") == [5, 4, 3]
+    assert values("read_ops_count") == [1]
+    assert values("delete_ops_count") == []
+    server.monitoring.operations.add("firestore_writes", "projects/other/databases/d", 9)
+    assert sum(values("write_ops_count")) == 12

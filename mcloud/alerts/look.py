@@ -1,0 +1,99 @@
+"""Where the figures come from: the snapshot of ``mcloud status``, and what it does not have."""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from mcloud.alerts.figures import Figures
+from mcloud.clouds.ports import Site
+from mcloud.config import Config
+from mcloud.cost.current import current
+from mcloud.cost.settings import money
+from mcloud.dashboard.document import document
+from mcloud.dashboard.machine import machine
+from mcloud.dashboard.parts import FAST
+from mcloud.dashboard.snapshot import Snapshot, collect
+from mcloud.dashboard.watch import Watch
+from mcloud.deadline import gather
+from mcloud.errors import McloudError
+from mcloud.processor.anomalies import recent
+
+ANOMALIES = 3600.0  # seconds
+PATIENCE = 8.0  # seconds for what is asked in a look
+
+
+def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
+    """Ask everything at once.
+
+    Raises:
+        ConfigError: something is wrong in ``[cost]``.
+    """
+    return _figures(config, sites, collect(sites, partial(machine, config.state)))
+
+
+def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], Figures]:
+    """Look after look, ``interval`` seconds apart, each part of a site no more often than it
+    changes: what the metrics services tell is billed."""
+    watch = Watch(sites, partial(machine, config.state), interval=min(interval, FAST))
+
+    def look() -> Figures:
+        watch.tick()
+        deadline = time.monotonic() + PATIENCE
+        while watch.answers < sum(watch.asked().values()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return _figures(config, sites, watch.snapshot())
+
+    return look
+
+
+def _figures(config: Config, sites: Mapping[str, Site], snapshot: Snapshot) -> Figures:
+    budgets = _budgets(config)
+    seen = {
+        **document(snapshot),
+        "anomalies": _anomalies(sites),
+        # The meters are only read for somebody who has a budget.
+        "cost": _cost(config, sites) if budgets else None,
+    }
+    return Figures(seen, budgets)
+
+
+def _budgets(config: Config) -> dict[str, float]:
+    """Dollars a month by site, and ``total``."""
+    found = money(config)
+    total = {} if found.budget is None else {"total": float(found.budget)}
+    return {**{site: float(dollars) for site, dollars in found.budgets.items()}, **total}
+
+
+def _cost(config: Config, sites: Mapping[str, Site]) -> dict[str, Any]:
+    try:
+        cost = current(config, sites)
+    except McloudError as error:
+        return {"unknown": str(error)}
+    return {
+        "month_to_date_usd": None if cost.month_to_date is None else float(cost.month_to_date),
+        "expected_usd": None if cost.expected is None else float(cost.expected),
+        "by_site": {site: float(dollars) for site, dollars in cost.by_site.items()},
+        "as_of": cost.as_of,
+        "source": cost.source,
+    }
+
+
+def _anomalies(sites: Mapping[str, Site]) -> dict[str, Any]:
+    """Those of the last hour by symbol, each once, the newest first."""
+    since = time.time() - ANOMALIES
+    calls = {
+        name: partial(lambda each: recent(each.control, since), site)
+        for name, site in sites.items()
+    }
+    answers = gather(calls, PATIENCE)
+    known = [each for each in answers.values() if not isinstance(each, Exception)]
+    if not known:
+        name, error = next(iter(answers.items()))
+        return {"unknown": f"{name}: {error}"}
+    by_key = {anomaly.key: anomaly for each in known for anomaly in each}
+    found: dict[str, Any] = {}
+    for key in sorted(by_key, reverse=True):
+        anomaly = by_key[key]
+        found.setdefault(anomaly.symbol, []).append(f"{anomaly.kind} at {anomaly.timestamp}")
+    return found

@@ -1,0 +1,138 @@
+"""``mcloud drill``"""
+
+import os
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.failover.drill import Report
+    from mcloud.failover.scenario import Scenario
+
+
+def register(app: typer.Typer) -> None:
+    command(app, formats=("text", "json", "md"))(drill)
+
+
+def drill(
+    session: Session,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="cloud-outage, region-outage, service-outage:queue (function, candles, archive),"
+            " slow, throttle or flap."
+        ),
+    ] = "cloud-outage",
+    on: Annotated[
+        str | None, typer.Option("--on", help="The site that is taken out; aws if left out.")
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="On the sites of the profile: only the producers' route is withdrawn."
+        ),
+    ] = False,
+    hold: Annotated[
+        float, typer.Option("--for", min=1, help="--live: seconds until the route is given back.")
+    ] = 30.0,
+    seed: Annotated[int, typer.Option(help="The same seed, the same trades.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="--live: do not ask.")] = False,
+) -> None:
+    """Rehearse an outage, and prove that nothing is lost; exit 1 if anything is."""
+    from mcloud.failover.scenario import scenario as find
+
+    if live:
+        _live(session, on, hold, yes)
+        return
+    report = _embedded(session, find(scenario), on or "aws", seed)
+    if session.output == "json":
+        session.print_json(report.to_json())
+    elif session.output == "md":
+        from mcloud.dashboard.drill import markdown
+
+        print(markdown(report.to_json()))
+    else:
+        from mcloud.dashboard.drill import view
+
+        session.print(view(report.to_json()))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Report":
+    """On embedded clouds of its own, which are gone afterwards."""
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    from mcloud.cli.progress import waiting
+    from mcloud.clouds import open_site
+    from mcloud.config import LocalPorts
+    from mcloud.failover.drill import run
+    from mcloud.failover.settings import guard_settings
+    from mcloud.local import children, control
+    from mcloud.local.supervisor import Options
+
+    settings = guard_settings(session.config)
+    home = Path(tempfile.mkdtemp(prefix="mcloud-drill-"))
+    ports = LocalPorts(*children.free_ports(4))
+    try:
+        with waiting(session, "starting embedded clouds of its own") as tell:
+            state = control.up(Options(str(home), **asdict(ports), owner=os.getpid()), tell)
+        sites = {name: open_site(name, each) for name, each in state.resources().items()}
+        if on not in sites:
+            raise UsageError(f"no site {on!r}; there is {', '.join(sites)}")
+        with waiting(session, f"drill: {scenario.name} of {on}") as tell:
+            return run(
+                scenario,
+                on,
+                home,
+                sites,
+                home,
+                start_time=int(time.time() * 1000),
+                settings=settings,
+                seed=seed,
+                tell=tell,
+            )
+    finally:
+        with waiting(session, "stopping the embedded clouds"):
+            control.down(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
+    """Withdraw the route from the site that leads, and give it back."""
+    from mcloud.cli.ask import agree
+    from mcloud.cli.failover import routes, who
+    from mcloud.cli.progress import waiting
+    from mcloud.failover import record
+    from mcloud.failover.rehearse import rehearse
+    from mcloud.failover.switch import tools
+
+    sites = session.sites()
+    if len(sites) < 2:
+        raise UsageError("a drill needs two sites at least")
+    view = record.read(sites)
+    leads = view.record.primary if view.record else next(iter(sites))
+    if on not in (None, leads):
+        raise UsageError(f"{leads} leads, so only its route can be withdrawn, not that of {on}")
+    target = next(name for name in sites if name != leads)
+    agree(session, f"have {target} lead for {hold:.0f} s, in place of {leads}?", yes=yes)
+    config = session.config
+    use = tools(config.state, config.profile, "drill", sites, routes=lambda: routes(session))
+    with waiting(session, f"drill: the route of {leads} is withdrawn") as tell:
+        done = rehearse(sites, leads, target, use, by=who(), hold=hold, tell=tell)
+    if session.output == "json":
+        session.print_json({"away": done[0].to_json(), "back": done[1].to_json()})
+    else:
+        from mcloud.dashboard.failover import outcome
+
+        for each in done:
+            session.print(outcome(each.to_json()))
+    if any(each.problem or not each.is_moved for each in done):
+        raise typer.Exit(1)

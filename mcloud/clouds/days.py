@@ -1,0 +1,50 @@
+"""Days of a month in UTC, by which usage is counted on both clouds."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+SECONDS = 86_400
+GIB = 2**30
+
+Days = Mapping[str, Decimal]
+"""Something by day, such as ``2026-11-25``."""
+
+
+def day_of(at: float) -> str:
+    """The day of a moment, seconds since 1970."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+def gib_months(bytes_: Days, end: float) -> dict[str, Decimal]:
+    """Bytes that were there day by day as parts of GiB-months, up to ``end``.
+
+    A day without a figure is as the one before: the clouds tell a day's size up to two days later.
+    """
+    if not bytes_:
+        return {}
+    found = {}
+    day = min(bytes_)
+    size = Decimal(0)
+    while (begin := _begin(day)).timestamp() < end:
+        # Of the day that goes on, the part that has passed.
+        part = Decimal(min(1.0, (end - begin.timestamp()) / SECONDS))
+        size = bytes_.get(day, size)
+        found[day] = size * part / GIB / _length(begin)
+        day = (begin + timedelta(days=1)).date().isoformat()
+    return found
+
+
+def share_of_month(start: float, end: float) -> Decimal:
+    """The part of the month of ``start`` that lies between both."""
+    return Decimal(end - start) / (SECONDS * _length(datetime.fromtimestamp(start, UTC)))
+
+
+def _begin(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+
+def _length(moment: datetime) -> int:
+    """Days of its month."""
+    first = moment.replace(day=1)
+    return ((first + timedelta(days=31)).replace(day=1) - first).days

@@ -1,0 +1,443 @@
+"""A game day: trades flow, a site is taken out, a guard with its usual settings does what it does.
+
+Everything is real but the clouds, which are the embedded ones: a producer that follows the record,
+its spool, the queues, the functions and the guard. At the end all trades that were made are held
+against what every site has. ``rehearse`` is the same on real clouds, without an outage: it only
+withdraws the producers' route for a while.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.cost.prices import PRICES
+from mcloud.demo.oracle import expected_rows
+from mcloud.demo.run import archived_ids, stored_rows
+from mcloud.errors import McloudError
+from mcloud.failover import debts, record
+from mcloud.failover.audit import Audit
+from mcloud.failover.catch_up import catch_up
+from mcloud.failover.decide import DOWN, UP, Debt
+from mcloud.failover.guard import Guard
+from mcloud.failover.health import Watch
+from mcloud.failover.journal import Journal
+from mcloud.failover.scenario import Scenario
+from mcloud.failover.settings import GuardSettings
+from mcloud.failover.switch import DEADLINE, Tools
+from mcloud.feed.pace import pace
+from mcloud.feed.simulate import Simulate
+from mcloud.local import meter, outage
+from mcloud.market.trade import Trade
+from mcloud.producer.produce import Progress, Reader, produce
+from mcloud.producer.router import Router, move
+from mcloud.producer.spool import Spool
+from mcloud.replication.scope import Scope
+
+RATE = 1000  # trades a second, of both symbols together
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+STEADY = 4.0  # seconds of usual running, at least
+UNMOVED = 15.0  # seconds that an outage lasts which is to move nothing
+AFTER = 3.0  # seconds that it goes on after the traffic was moved
+FLAP = 2.5  # seconds
+PATIENCE = 120.0  # seconds for anything to come; only a drill that fails waits as long
+POLL = 0.05
+USUAL = GuardSettings()
+
+
+@dataclass(frozen=True)
+class SiteResult:
+    candles: int
+    exact: bool
+    """Every candle equals what plain arithmetic over the trades gives, and none is too many."""
+    archived: int
+    """Distinct trades in the raw archive."""
+
+
+@dataclass
+class Report:
+    scenario: str
+    about: str
+    on: str
+    """The site that was taken out."""
+    expected: bool | None
+    """Whether the traffic was to be moved."""
+    timeline: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds since the outage began, and what happened."""
+    moves: int = 0
+    rto: float | None = None
+    """Seconds from the begin of the outage to the first trade stored on another site; None where
+    nothing was moved."""
+    trades: int = 0
+    missing: int | None = None
+    """Of these, ids that no site has at the end: the RPO."""
+    sites: dict[str, SiteResult] = field(default_factory=dict)
+    usd: Decimal | None = None
+    """At list price, free tiers apart, of all that the clouds were asked to do."""
+    problem: str = ""
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        is_moved = self.expected is None or (self.moves > 0) == self.expected
+        exact = bool(self.sites) and all(
+            site.exact and site.archived == self.trades for site in self.sites.values()
+        )
+        return not self.problem and is_moved and self.moves <= 1 and self.missing == 0 and exact
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "scenario": self.scenario,
+            "about": self.about,
+            "site": self.on,
+            "timeline": [{"s": round(at, 2), "what": what} for at, what in self.timeline],
+            "moves": self.moves,
+            "expected_to_move": self.expected,
+            "rto_s": None if self.rto is None else round(self.rto, 2),
+            "rpo_ids_missing": self.missing,
+            "trades": self.trades,
+            "sites": {name: asdict(site) for name, site in self.sites.items()},
+            "usd": None if self.usd is None else str(round(self.usd, 6)),
+            "problem": self.problem,
+            "decisions": self.decisions,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def run(
+    scenario: Scenario,
+    on: str,
+    home: Path,
+    sites: Mapping[str, Site],
+    scratch: Path,
+    *,
+    symbols: tuple[str, ...] = SYMBOLS,
+    start_time: int,
+    settings: GuardSettings = USUAL,
+    seed: int = 1,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Report:
+    """Rehearse on embedded clouds, whose folder is ``home``; what was out is back at the end.
+
+    ``symbols`` are nobody else's on these clouds.
+    """
+    report = Report(scenario.name, scenario.about, on, scenario.moves)
+    begun = time.monotonic()
+    before = _bill(home)
+    _Day(scenario, on, home, sites, scratch, symbols, start_time, settings, seed, tell, report).go()
+    report.usd = max(Decimal(0), _bill(home) - before)
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+class _Day:
+    def __init__(
+        self,
+        scenario: Scenario,
+        on: str,
+        home: Path,
+        sites: Mapping[str, Site],
+        scratch: Path,
+        symbols: tuple[str, ...],
+        start_time: int,
+        settings: GuardSettings,
+        seed: int,
+        tell: Callable[[str], None],
+        report: Report,
+    ) -> None:
+        self._scenario = scenario
+        self._on = on
+        self._home = home
+        self._sites = sites
+        self._symbols = symbols
+        self._tell = tell
+        self._report = report
+        self._settings = settings
+        self._scope = Scope(symbols=frozenset(symbols))
+        self._begun = time.monotonic()
+        self._stream = _Stream(sites, symbols, scratch, start_time, seed)
+        use = Tools(
+            Journal(scratch / "drill.json"),
+            Audit(scratch / "audit.jsonl", sites),
+            scope=self._scope,
+        )
+        watch = Watch(sites, settings)
+        self._guard = Guard(sites, settings, use, by="the guard of a drill", watch=watch)
+
+    def go(self) -> None:
+        with ExitStack() as ends:
+            ends.callback(outage.end, self._home, self._on)
+            self._lead()
+            ends.enter_context(self._guarding())
+            ends.enter_context(self._stream.running())
+            self._steady()
+            self._out()
+            self._back()
+            self._stream.finish(PATIENCE)
+        self._tell("holding every trade against every site")
+        self._judge()
+
+    # The day
+
+    def _lead(self) -> None:
+        """Have the site lead that is to be taken out."""
+
+        def make(before: ControlRecord | None) -> ControlRecord | None:
+            primary = before.primary if before else next(iter(self._sites))
+            if primary == self._on:
+                return None
+            return ControlRecord(0, self._on, "drill", "a drill", "drill", round(time.time(), 3))
+
+        view = record.read(self._sites)
+        if view.record or self._on != next(iter(self._sites)):
+            record.advance(self._sites, make)
+
+    def _steady(self) -> None:
+        self._tell("steady state")
+        self._await(lambda: self._verdict() == UP and self._others_are_up(), "the sites to be well")
+        age = self._guard.age_of_record()
+        self._sleep(max(STEADY, self._settings.dwell + 1 - age))
+        self._await(lambda: self._stream.newest(self._on) > 0, f"trades to be stored at {self._on}")
+        self._note_rate()
+
+    def _note_rate(self) -> None:
+        rate = self._stream.read / max(0.1, time.monotonic() - self._stream.begun)
+        self._report.timeline.append((-0.01, f"steady: {rate:,.0f} trades a second to {self._on}"))
+
+    def _out(self) -> None:
+        """Take the site out, and watch what comes of it."""
+        scenario, others = self._scenario, [name for name in self._sites if name != self._on]
+        had = {name: self._stream.newest(name) for name in others}
+        self._tell(f"{scenario.name} of {self._on}")
+        self._begun = time.monotonic()
+        for number in range(scenario.rounds):
+            if number:
+                outage.end(self._home, self._on)
+                self._event(f"{self._on} comes back")
+                self._sleep(FLAP)
+            outage.begin(self._home, self._on, scenario.service, scenario.how, None)
+            self._event(f"{self._on}: {scenario.about}")
+            if scenario.rounds > 1:
+                self._sleep(FLAP)
+        limit = PATIENCE if scenario.moves else UNMOVED
+        stages: list[tuple[Callable[[], bool], str]] = [
+            (lambda: self._verdict() == DOWN, "the guard finds it down"),
+            (lambda: self._stream.leads() != self._on, "the producer follows the new record"),
+        ]
+        deadline = time.monotonic() + limit
+        for is_there, words in stages:
+            while not is_there() and time.monotonic() < deadline:
+                self._wait()
+            if not is_there():
+                self._event("nothing is moved")
+                return
+            self._event(words)
+        target = self._stream.leads()
+        while time.monotonic() < deadline + PATIENCE:
+            if self._stream.newest(target) > had[target]:
+                self._report.rto = time.monotonic() - self._begun
+                self._event(f"the first trade is stored at {target}")
+                break
+            self._wait()
+        self._sleep(AFTER)
+
+    def _back(self) -> None:
+        outage.end(self._home, self._on)
+        self._event(f"{self._on} is back")
+        self._tell(f"{self._on} is back")
+        if not self._guard.moves and self._stream.leads() == self._on:
+            self._await(lambda: self._verdict() != DOWN, f"{self._on} to be up again")
+            self._event(f"{self._on} is well")
+            return
+        self._await(lambda: self._verdict() == UP, f"{self._on} to be up again")
+        self._event(f"the guard finds {self._on} up, and catches it up")
+        self._await(lambda: not self._owed(), f"{self._on} to be caught up")
+        self._event(f"{self._on} has caught up, and is verified")
+
+    def _judge(self) -> None:
+        """Bring what came since, and hold the sites against the trades."""
+        report, trades = self._report, self._stream.trades
+        for name in self._sites:
+            debt = Debt(name, 0, 0.0)
+            came = catch_up(self._sites, debt, self._scope, tell=self._tell)
+            if not came.ok:
+                report.problem = report.problem or came.reason
+        expected = expected_rows(trades)
+        ids = {(trade.symbol, trade.id) for trade in trades}
+        found: set[tuple[str, int]] = set()
+        for name, site in self._sites.items():
+            archived = archived_ids(site, self._symbols)
+            found |= archived
+            rows = stored_rows(site, self._symbols)
+            report.sites[name] = SiteResult(len(rows), rows == expected, len(archived))
+        report.trades, report.missing = len(ids), len(ids - found)
+        report.moves = len([each for each in self._guard.moves if each.is_moved])
+        report.decisions = [asdict(each) for each in self._guard.history]
+        report.timeline.sort()
+
+    # How it stands
+
+    def _verdict(self) -> str:
+        return self._guard.verdict(self._on)
+
+    def _others_are_up(self) -> bool:
+        return all(self._guard.verdict(name) == UP for name in self._sites)
+
+    def _owed(self) -> bool:
+        return any(not debt.paid for debt in debts.read(self._sites, DEADLINE).values())
+
+    def _event(self, what: str) -> None:
+        self._report.timeline.append((time.monotonic() - self._begun, what))
+
+    def _await(self, is_there: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not is_there():
+            if time.monotonic() > deadline:
+                why = self._guard.problem or "no reason is known"
+                raise McloudError(f"the drill waits in vain for {what}: {why}")
+            self._wait()
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._stream.check()
+        time.sleep(POLL)
+
+    @contextmanager
+    def _guarding(self) -> Iterator[None]:
+        stop = threading.Event()
+        thread = threading.Thread(target=self._guard.run, args=(stop,), name="guard", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(PATIENCE)
+
+
+class _Stream:
+    """Made-up trades through a producer that follows the record."""
+
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        symbols: tuple[str, ...],
+        scratch: Path,
+        start_time: int,
+        seed: int,
+    ) -> None:
+        self._sites = sites
+        self._symbols = symbols
+        self._scratch = scratch
+        rate = RATE / len(symbols)
+        self._feed = Simulate(symbols, seed=seed, start_time=start_time, rate=rate)
+        self._enough = threading.Event()
+        self._cut = threading.Event()
+        self._ended = threading.Event()
+        self._error: Exception | None = None
+        self._progress: Progress | None = None
+        self._newest: dict[str, int] = {}
+        self.trades: list[Trade] = []
+        """All that were made."""
+        self.begun = time.monotonic()
+
+    @property
+    def read(self) -> int:
+        return len(self.trades)
+
+    def leads(self) -> str:
+        """Where the producer sends to."""
+        return self._progress.route.sites[0] if self._progress else ""
+
+    def newest(self, site: str) -> int:
+        """The newest id of the first symbol that a site has in a candle."""
+        # A store that cannot be read just now is asked again.
+        with suppress(McloudError):
+            candle = self._sites[site].candles.last(self._symbols[0])
+            self._newest[site] = 0 if candle is None else candle.last_id
+        return self._newest.get(site, 0)
+
+    def check(self) -> None:
+        """Raise what the producer died of."""
+        if self._error is not None:
+            raise self._error
+
+    def finish(self, patience: float) -> None:
+        """Make no more, and wait until the queues have all of it."""
+        self._enough.set()
+        if not self._ended.wait(patience):
+            raise McloudError("the producer does not get rid of what it holds")
+        self.check()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._run, name="producer", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._enough.set()
+            self._cut.set()
+            self._ended.wait(DEADLINE)
+
+    def _run(self) -> None:
+        try:
+            self._produce()
+        except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits
+            self._error = error
+        self._ended.set()
+
+    def _produce(self) -> None:
+        with Spool.open(self._scratch / "drill.sqlite", list(self._sites)) as spool:
+            router = Router(
+                "primary",
+                self._sites,
+                lambda site: 0,
+                follow=lambda route: move(spool, self._sites, route.sites),
+            )
+            try:
+                produce(
+                    Reader(self._made()),
+                    {name: site.queue for name, site in self._sites.items()},
+                    spool,
+                    route=lambda: router.route,
+                    progress=self._note,
+                    stop=self._cut,
+                    drain=0.0,
+                )
+            finally:
+                router.stop()
+
+    def _made(self) -> Iterator[Trade]:
+        self.begun = time.monotonic()
+        for trade in pace(self._feed, 1.0, clock=time.monotonic, sleep=self._enough.wait):
+            if self._enough.is_set():
+                return
+            self.trades.append(trade)
+            yield trade
+
+    def _note(self, progress: Progress) -> None:
+        self._progress = progress
+
+
+def _bill(home: Path) -> Decimal:
+    """Dollars at list price for what these clouds were asked to do so far."""
+    return sum(
+        (
+            Decimal(count) * PRICES[site, name].each
+            for site, meters in meter.read(home).items()
+            for name, count in meters.items()
+            if (site, name) in PRICES
+        ),
+        Decimal(0),
+    )

@@ -1,0 +1,52 @@
+"""A drill on real sites: nothing is broken, the route of the site that leads is withdrawn."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mcloud.clouds.ports import Site
+from mcloud.failover.audit import new_id
+from mcloud.failover.journal import Order
+from mcloud.failover.switch import Outcome, Tools, carry_out, reachable
+
+
+def rehearse(
+    sites: Mapping[str, Site],
+    leads: str,
+    target: str,
+    use: Tools,
+    *,
+    by: str,
+    hold: float,
+    tell: Callable[[str], None] = lambda words: None,
+) -> tuple[Outcome, Outcome]:
+    """Have ``target`` lead for ``hold`` seconds, and then ``leads`` again, also when interrupted.
+
+    What the two took apart meanwhile is mended and verified before the latter.
+    """
+    use = replace(use, tell=tell)
+    away = None
+    try:
+        away = carry_out(_order(target, leads, by, recover=False), reachable(sites), use)
+        tell(f"{target} leads for {hold:.0f} s")
+        use.stop.wait(hold)
+    finally:
+        tell(f"{leads} leads again")
+        back = carry_out(_order(leads, target, by, recover=True), reachable(sites), use)
+    return away, back
+
+
+def _order(target: str, leads: str, by: str, *, recover: bool) -> Order:
+    at = round(time.time(), 3)
+    return Order(
+        id=new_id(at),
+        target=target,
+        mode="drill",
+        reason="a drill" if not recover else "the drill is over",
+        by=by,
+        at=at,
+        epoch=0,
+        leads=leads,
+        recover=recover,
+        wait=recover,
+    )

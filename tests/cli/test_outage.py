@@ -1,0 +1,90 @@
+"""``mcloud local outage``"""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from patience import PATIENCE, eventually
+
+from mcloud.local import outage
+from mcloud.local.state import State
+
+from .conftest import Terminal
+
+
+@pytest.fixture
+def home(embedded: State) -> Iterator[Path]:
+    folder = Path(embedded.options["home"])
+    yield folder
+    outage.end(folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("azure",), "the site is one of aws, gcp, not 'azure'"),
+        (("aws", "--service", "queues"), "not 'queues'; did you mean 'queue'?"),
+        (("aws", "--how", "explode"), "--how is one of refuse, hang, slow, throttle"),
+        (("aws", "--for", "soon"), "--for is not a length of time: 'soon'; such as 30s or 5m"),
+        (("aws", "--for", "0s"), "--for is not a length of time"),
+        (("--service", "queue"), "which site? aws or gcp"),
+        (("aws", "--end", "--for", "3s"), "--end takes a site and a service, and nothing else"),
+    ],
+)
+def test_refuses_what_makes_no_sense(
+    mcloud_up: Terminal, home: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    run = mcloud_up.run("local", "outage", *arguments)
+    assert run.returncode == 2
+    assert says in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert outage.active(home) == []
+
+
+def test_without_clouds_it_says_so(mcloud: Terminal) -> None:
+    run = mcloud.run("local", "outage", "aws")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "the embedded clouds are down; run `mcloud local up`" in run.stderr
+
+
+def test_begins_shows_and_ends(mcloud_up: Terminal, home: Path) -> None:
+    run = mcloud_up.run("local", "outage", "gcp", "--service", "archive", "--for", "5m")
+    assert (run.returncode, run.stdout) == (0, "")
+    assert run.stderr == "gcp archive refuses for 5m\n"
+    mcloud_up.run("local", "outage", "aws", "--how", "slow", "-o", "json")
+    shown = json.loads(mcloud_up.run("local", "outage", "-o", "json").stdout)
+    assert [(each["site"], each["service"], each["how"]) for each in shown] == [
+        ("gcp", "archive", "refuse"),
+        ("aws", None, "slow"),
+    ]
+    assert 0 < shown[0]["seconds_left"] <= 300
+    assert shown[1]["until"] is None
+    status = mcloud_up.run("local", "status")
+    assert "aws (all of it) is slow, since" in status.stdout
+    assert json.loads(mcloud_up.run("local", "status", "-o", "json").stdout)["outages"]
+    ended = mcloud_up.run("local", "outage", "--end")
+    assert sorted(ended.stderr.splitlines()) == [
+        "aws (all of it) is slow: ended",
+        "gcp archive refuses: ended",
+    ]
+    assert mcloud_up.run("local", "outage").stderr == "nothing is out\n"
+
+
+def test_ctrl_c_ends_what_it_waits_for(mcloud_up: Terminal, home: Path) -> None:
+    outage.begin(home, "gcp", "queue", "slow", None)
+    process = mcloud_up.start("local", "outage", "aws", "--service", "archive", "--wait")
+    eventually(lambda: len(outage.active(home)) == 2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert [each.service for each in outage.active(home)] == ["queue"]
+    process.communicate()
+
+
+def test_it_ends_at_its_time_though_its_command_was_killed(mcloud_up: Terminal, home: Path) -> None:
+    process = mcloud_up.start("local", "outage", "aws", "--wait", "--for", "1.5s")
+    eventually(lambda: outage.active(home) != [])
+    process.kill()
+    process.communicate()
+    eventually(lambda: outage.active(home) == [])

@@ -1,0 +1,117 @@
+"""Sites in memory with a control store, a queue and a function, each of which can be dead."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from replication.memory import MemoryControl, MemorySite
+
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Unsent
+from mcloud.errors import Unavailable
+from mcloud.market.envelope import Message, decode
+from mcloud.processor.ingest import ingest
+
+
+class Control(MemoryControl):
+    """With the record and the small documents of ``ports.Control``."""
+
+    def __init__(self, site: "LiveSite") -> None:
+        super().__init__(site.faults)
+        self._site = site
+        self._lock = threading.Lock()
+        self.stored: ControlRecord | None = None
+        self.epochs: list[ControlRecord] = []
+        """Every record that was ever written."""
+        self.documents: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def record(self) -> ControlRecord | None:
+        self._site.need("candles")
+        self.faults.before("record")
+        with self._lock:
+            return self.stored
+
+    def write_record(self, record: ControlRecord) -> bool:
+        self._site.need("candles")
+        self.faults.before("write_record")
+        with self._lock:
+            if self.stored is not None and self.stored.epoch >= record.epoch:
+                return False
+            self.stored = record
+            self.epochs.append(record)
+        self.faults.after("write_record")
+        return True
+
+    def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        self._site.need("candles")
+        self.faults.before("keep")
+        self.documents[kind, key] = dict(document)
+
+    def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
+        self._site.need("candles")
+        return self.documents.setdefault((kind, key), dict(document)) == dict(document)
+
+    def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
+        self._site.need("candles")
+        names = sorted(key for each, key in self.documents if each == kind and key > after)
+        return {key: self.documents[kind, key] for key in names[:limit]}
+
+    def forget(self, kind: str, key: str) -> None:
+        self.documents.pop((kind, key), None)
+
+
+class Queue:
+    is_live = True
+
+    def __init__(self, site: "LiveSite") -> None:
+        self._site = site
+        self.waiting: list[Message] = []
+
+    def send(self, messages: Sequence[Message]) -> list[Unsent]:
+        self._site.need("queue")
+        self.waiting += messages
+        self._site.work()
+        return []
+
+    def depth(self) -> Depth:
+        self._site.need("queue")
+        return Depth(len(self.waiting), 0, 2e9)
+
+
+class Probe:
+    def __init__(self, site: "LiveSite") -> None:
+        self._site = site
+
+    def check(self, service: str, timeout: float) -> None:
+        self._site.need(service)
+
+
+class LiveSite(MemorySite):
+    """Its function works as soon as something is sent, if all that it needs is there."""
+
+    def __init__(self, name: str, cloud: str = "aws") -> None:
+        super().__init__(name)
+        self.cloud = cloud
+        self.dead: set[str] = set()
+        """Of SERVICES."""
+        self.queue = Queue(self)
+        self.probe = Probe(self)
+        self.control = Control(self)
+
+    def need(self, service: str) -> None:
+        if service in self.dead:
+            raise Unavailable(f"{self.name}: the {service} does not answer")
+
+    def work(self) -> None:
+        if self.dead & set(SERVICES):
+            return
+        while self.queue.waiting:
+            envelope = decode(self.queue.waiting[0].body, self.queue.waiting[0].attributes)
+            ingest(envelope.trades, self.archive, self.candles)
+            self.queue.waiting.pop(0)
+
+    def die(self, *services: str) -> None:
+        self.dead |= set(services or SERVICES)
+
+    def live(self) -> None:
+        self.dead.clear()
+        self.work()
