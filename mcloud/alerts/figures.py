@@ -208,7 +208,9 @@ def _derived(
 
 def _site(site: Mapping[str, Any], now: float) -> dict[str, Any]:
     function, lags = site.get("function") or {}, site.get("replication")
-    derived: dict[str, Any] = {**site}
+    services = site.get("services", {})
+    down = [f"{name}: {each['reason']}" for name, each in services.items() if each.get("reason")]
+    derived: dict[str, Any] = {**site, "reason": "\n".join(down)}
     if "unknown" not in function and {"count", "errors"} <= function.keys():
         derived["function"] = {**function, "error_rate": _rate(function)}
     if isinstance(lags, list):

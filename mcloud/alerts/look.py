@@ -21,6 +21,7 @@ from mcloud.processor.anomalies import recent
 
 ANOMALIES = 3600.0  # seconds
 PATIENCE = 8.0  # seconds for what is asked in a look
+SOON, COST = 300.0, 3600.0  # seconds until the next look at the cost, for which all meters are read
 
 
 def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
@@ -29,33 +30,36 @@ def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
     Raises:
         ConfigError: something is wrong in ``[cost]``.
     """
-    return _figures(config, sites, collect(sites, partial(machine, config.state)))
+    snapshot = collect(sites, partial(machine, config.state))
+    return _figures(config, sites, snapshot, _cost(config, sites))
 
 
 def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], Figures]:
     """Look after look, ``interval`` seconds apart, each part of a site no more often than it
     changes: what the metrics services tell is billed."""
     watch = Watch(sites, partial(machine, config.state), interval=min(interval, FAST))
+    cost: dict[str, Any] = {}
+    due = float("-inf")
 
     def look() -> Figures:
+        nonlocal cost, due
         watch.tick()
+        if time.monotonic() >= due:
+            cost = _cost(config, sites)
+            due = time.monotonic() + (SOON if "unknown" in cost else COST)
         deadline = time.monotonic() + PATIENCE
         while watch.answers < sum(watch.asked().values()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        return _figures(config, sites, watch.snapshot())
+        return _figures(config, sites, watch.snapshot(), cost)
 
     return look
 
 
-def _figures(config: Config, sites: Mapping[str, Site], snapshot: Snapshot) -> Figures:
-    budgets = _budgets(config)
-    seen = {
-        **document(snapshot),
-        "anomalies": _anomalies(sites),
-        # The meters are only read for somebody who has a budget.
-        "cost": _cost(config, sites) if budgets else None,
-    }
-    return Figures(seen, budgets)
+def _figures(
+    config: Config, sites: Mapping[str, Site], snapshot: Snapshot, cost: Mapping[str, Any]
+) -> Figures:
+    seen = {**document(snapshot), "anomalies": _anomalies(sites), "cost": cost}
+    return Figures(seen, _budgets(config))
 
 
 def _budgets(config: Config) -> dict[str, float]:
@@ -66,13 +70,17 @@ def _budgets(config: Config) -> dict[str, float]:
 
 
 def _cost(config: Config, sites: Mapping[str, Site]) -> dict[str, Any]:
+    if not _budgets(config):
+        return {}  # nobody wants to know
     try:
         cost = current(config, sites)
     except McloudError as error:
         return {"unknown": str(error)}
+    if cost.month_to_date is None or cost.expected is None:
+        return {"unknown": cost.source}
     return {
-        "month_to_date_usd": None if cost.month_to_date is None else float(cost.month_to_date),
-        "expected_usd": None if cost.expected is None else float(cost.expected),
+        "month_to_date_usd": float(cost.month_to_date),
+        "expected_usd": float(cost.expected),
         "by_site": {site: float(dollars) for site, dollars in cost.by_site.items()},
         "as_of": cost.as_of,
         "source": cost.source,

@@ -88,7 +88,7 @@ class Rule:
 _BUILT_IN = (
     Rule(
         "service-down",
-        "sites.*.services.*.up",
+        "sites.*.up",
         "See `mcloud status {0}` and `mcloud doctor {0}`.",
         says="down",
         below=1,

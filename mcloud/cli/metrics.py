@@ -29,11 +29,10 @@ def metrics(
     from functools import partial
 
     from mcloud.cli import background
-    from mcloud.cli.status import look
+    from mcloud.cli.status import costing, look
     from mcloud.config.settings import settings
     from mcloud.dashboard.exposition import exposition
     from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.money import site_costs
     from mcloud.dashboard.scrape import serving
     from mcloud.dashboard.settings import MonitorSettings
     from mcloud.dashboard.watch import Watch
@@ -46,7 +45,7 @@ def metrics(
     watch = Watch(
         sites,
         partial(machine, session.config.state),
-        site_costs(session.config, sites),
+        costing(session, sites),
         interval=interval or usual.interval,
     )
     stop, one = threading.Event(), threading.Lock()

@@ -36,10 +36,9 @@ def monitor(
     """
     from functools import partial
 
-    from mcloud.cli.status import look, show
+    from mcloud.cli.status import costing, look, show
     from mcloud.config.settings import settings
     from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.money import site_costs
     from mcloud.dashboard.settings import MonitorSettings
     from mcloud.dashboard.watch import Watch
 
@@ -55,7 +54,7 @@ def monitor(
     watch = Watch(
         sites,
         partial(machine, session.config.state),
-        site_costs(session.config, sites),
+        costing(session, sites),
         interval=interval or usual,
     )
     if session.output == "jsonl":

@@ -8,6 +8,8 @@ import typer
 from mcloud.cli.session import Session, command
 
 if TYPE_CHECKING:
+    from mcloud.clouds.ports import Site
+    from mcloud.dashboard.parts import Costing
     from mcloud.dashboard.snapshot import Snapshot
 
 
@@ -32,17 +34,26 @@ def status(
         raise typer.Exit(3)
 
 
+def costing(session: Session, sites: "dict[str, Site]") -> "Costing":
+    """How it is learned what these sites cost."""
+    from mcloud.config import LOCAL
+    from mcloud.cost.current import current
+    from mcloud.dashboard.parts import COST, Costing
+
+    is_local = session.config.profile == LOCAL
+    ask = partial(current, session.config, sites)
+    return Costing(ask, 10.0 if is_local else COST, is_billed=not is_local)
+
+
 def look(session: Session, site: str | None) -> "Snapshot":
     """Ask everything once."""
     from mcloud.cli.progress import waiting
     from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.money import site_costs
     from mcloud.dashboard.snapshot import collect
 
     sites = session.sites(site)
-    cost = site_costs(session.config, sites)
     with waiting(session, "asking the sites"):
-        return collect(sites, partial(machine, session.config.state), cost)
+        return collect(sites, partial(machine, session.config.state), costing(session, sites))
 
 
 def show(session: Session, snapshot: "Snapshot") -> None:

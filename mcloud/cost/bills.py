@@ -55,7 +55,7 @@ def _bill(
         path,
         now,
         lambda: open_billing(resources, config.sites[site].stack, settings.gcp_billing_table).bill(
-            day_of(month.start), day_of(month.until(now) - 1)
+            day_of(month.start), day_of(max(month.start, month.until(now) - 1))
         ),
         hours=settings.billed_hours,
         settled=month.end + SETTLED,

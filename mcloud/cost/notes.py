@@ -40,7 +40,10 @@ def notes_on(report: "Report") -> list[str]:
     doubts = sorted({(x.cloud, x.meter, x.doubt) for x in report.lines if x.doubt and x.gross})
     notes += [f"price of {cloud} {meter}: {doubt}" for cloud, meter, doubt in doubts]
     if report.free_tier and any(x.service == "database" and x.cloud == "gcp" for x in report.lines):
-        notes.append("Firestore's free tier is that of one database a project, by the day")
+        notes.append(
+            "Firestore's free tier is by the day, and of one database a project: one that is not "
+            "(default) may have none"
+        )
     if report.by == "symbol":
         notes.append("symbols: an allocation of the site's cost by trades, not a measurement")
     for usage in report.usages:

@@ -377,6 +377,9 @@ def _site_json(report: Report, usage: SiteUsage) -> dict[str, Any]:
             if isinstance(bill, str)
             else {
                 "usd": plain(bill.net),
+                "labelled_usd": plain(
+                    sum((x.usd + x.credits for x in bill.lines if x.labelled), ZERO)
+                ),
                 "source": bill.source,
                 "scope": bill.scope,
                 "as_of": bill.as_of,

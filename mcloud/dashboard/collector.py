@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
+URGENT = 10.0  # seconds between two tries at what is urgent, whatever its interval
 LONGEST = 60.0  # seconds between two tries at what fails, where its interval is no longer
 
 Value = TypeVar("Value")
@@ -74,12 +75,15 @@ class Collector:
         self._spawn = spawn or _thread
         self._states = {key: _State() for key in parts}
 
-    def tick(self) -> None:
+    def tick(self, urgent: Collection[Key] = ()) -> None:
         """Ask what is due and not under way."""
         now = self._clock()
         for key, part in self._parts.items():
             state = self._states[key]
-            if not state.is_under_way and now >= state.begun + self._wait(part, state.failures):
+            wait = self._wait(part, state.failures)
+            if key in urgent:
+                wait = min(wait, URGENT)
+            if not state.is_under_way and now >= state.begun + wait:
                 state.begun, state.is_under_way = now, True
                 state.asked += 1
                 self._spawn(lambda part=part, state=state: self._ask(part, state))  # type: ignore[misc]

@@ -76,7 +76,8 @@ def column_width(shown: Sequence[SiteSnapshot], width: int) -> int:
 
 def heading(shown: Sequence[SiteSnapshot], begin: int, count: int, width: int) -> Text:
     """The sites' names with the keys that focus them, and where there are more which these are."""
-    which = f"{begin + 1}-{begin + len(shown)} of {count}" if len(shown) < count else ""
+    which = f"{begin + 1}" if len(shown) == 1 else f"{begin + 1}-{begin + len(shown)}"
+    which = f"{which} of {count}" if len(shown) < count else ""
     line = fit(Text(which, "dim"), LABEL, pad=True)
     for number, site in enumerate(shown, begin + 1):
         name = Text.assemble((f"{number} ", "dim"), (site.name, "bold"))

@@ -6,13 +6,15 @@ whole part is; ``asked`` says of every part when it was answered and what is wro
 
 from collections.abc import Callable
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Figures, Lag
+from mcloud.cost.current import CostFigure
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import CostFigure, SiteSnapshot, Snapshot
+from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import wrong
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
@@ -35,6 +37,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "replicators": [each.to_json() for each in machine.replicators],
         "guards": [each.to_json() for each in machine.guards],
         "alerts": [each.to_json() for each in machine.alerts],
+        "cost": _costs(snapshot.cost),
         "upkeep_usd_a_month": None if snapshot.upkeep is None else float(snapshot.upkeep),
     }
 
@@ -59,7 +62,7 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
         "holes": site.missing,
         "control": _or_unknown(site.record, _record),
         "guard": _or_unknown(site.guards, dict),
-        "cost": _or_unknown(site.cost, _cost),
+        "cost": _cost(site.cost),
         "asked": {
             part: {"at": seen.at, "problem": seen.problem or None}
             for part, seen in _parts(site).items()
@@ -162,15 +165,33 @@ def _record(record: ControlRecord | None) -> dict[str, Any] | None:
     return asdict(record) if record else None
 
 
-def _cost(cost: CostFigure | None) -> dict[str, Any]:
-    if cost is None:
-        return {"unknown": "no figure yet"}
+def _cost(seen: Seen[SiteCost]) -> dict[str, Any]:
+    if seen.value is None:
+        return {"unknown": seen.problem or "no figure"}
     return {
-        "month_to_date_usd": float(cost.month_to_date),
-        "per_hour_usd": None if cost.per_hour is None else float(cost.per_hour),
-        "as_of": cost.as_of,
-        "source": cost.source,
+        "month_to_date_usd": float(seen.value.month_to_date),
+        "per_hour_usd": _dollars(seen.value.per_hour),
+        "as_of": seen.at,
     }
+
+
+def _costs(seen: Seen[CostFigure]) -> dict[str, Any]:
+    figure = seen.value
+    if figure is None:
+        return {"unknown": seen.problem or "no figure"}
+    return {
+        "month_to_date_usd": _dollars(figure.month_to_date),
+        "per_hour_usd": _dollars(figure.per_hour_now),
+        "expected_usd": _dollars(figure.expected),
+        "budget_usd": _dollars(figure.budget),
+        "by_site": {name: float(dollars) for name, dollars in figure.by_site.items()},
+        "as_of": figure.as_of,
+        "source": figure.source,
+    }
+
+
+def _dollars(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _whole(value: float | None) -> int | None:

@@ -10,11 +10,12 @@ from typing import Any
 from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
+from mcloud.cost.words import usd
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.duration import brief, duration
-from mcloud.dashboard.parts import CANDLES, FAST, METRICS, PROBES, STORE
+from mcloud.dashboard.parts import CANDLES, COST, FAST, METRICS, PROBES, STORE
 from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import CostFigure, SiteSnapshot, Snapshot
+from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.market.trade import to_text
 
 SLACK = 10.0  # seconds over the interval of a figure until it counts as old
@@ -156,16 +157,13 @@ def behind(site: SiteSnapshot, now: float) -> Cell:
 
 
 def cost(site: SiteSnapshot, now: float) -> Cell:
-    def shown(figure: CostFigure) -> Text:
-        text = Text(f"${figure.month_to_date:,.2f} this month")
-        if figure.per_hour is not None:
-            text.append(f", ${figure.per_hour:,.4f}/h")
-        return text
-
-    if site.cost.value is None:
-        return _unknown(site.cost.problem or "not counted yet")
-    cell = _seen(site.cost, now, METRICS["aws"], shown)
-    return Cell(cell.text, _age(site.cost.value.as_of, now, 3600.0), cell.problem)
+    seen = site.cost
+    if seen.value is None:
+        return _unknown(seen.why)
+    text = Text(f"{usd(seen.value.month_to_date)} this month")
+    if seen.value.per_hour is not None:
+        text.append(f", {usd(seen.value.per_hour)}/h")
+    return Cell(text, _age(seen.at or 0.0, now, COST), seen.problem)
 
 
 FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {

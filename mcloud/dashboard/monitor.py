@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
+from mcloud.dashboard.band import leading, money, watching
 from mcloud.dashboard.columns import columns, fitting, heading
 from mcloud.dashboard.focus import details
 from mcloud.dashboard.here import here
 from mcloud.dashboard.lines import fit, sides
 from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
-from mcloud.dashboard.views import leading, watching
 from mcloud.dashboard.wrong import wrong
 
 HERE_LEAST, HERE_MOST = 2, 8  # lines of what runs here, with the one above
@@ -82,13 +82,13 @@ def _head(snapshot: Snapshot, view: View) -> list[Text]:
     how = Text("PAUSED", "bold yellow") if view.paused else Text(f"every {view.interval:g} s")
     left = Text.assemble(("mcloud", "bold"), f"  {view.profile}")
     right = Text.assemble(how, f"   {now:%H:%M:%S} UTC")
-    lead, watch = leading(snapshot), watching(snapshot.machine.value or Machine())
     top = sides(left, right, view.width)
     if view.height < 12:
         return [top]
-    if len(lead) + len(watch) + 3 <= view.width:
-        return [top, sides(lead, watch, view.width), Text()]
-    return [top, lead, watch, *([Text()] if view.height >= 24 else [])]
+    lead = leading(snapshot)
+    cost = money(snapshot, view.width - lead.cell_len - 3)
+    lines = [top, sides(lead, cost, view.width), watching(snapshot)]
+    return [*lines, Text()] if view.height >= 24 else lines
 
 
 def _trouble(snapshot: Snapshot, view: View) -> list[Text]:

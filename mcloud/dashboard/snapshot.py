@@ -16,9 +16,10 @@ from mcloud.clouds.ports import (
     Lag,
     Site,
 )
-from mcloud.dashboard.collector import Key, Part, Seen, ask_once
+from mcloud.cost.current import CostFigure
+from mcloud.dashboard.collector import PATIENCE, Key, Part, Seen, ask_once
 from mcloud.dashboard.machine import Machine
-from mcloud.dashboard.parts import parts_of
+from mcloud.dashboard.parts import Costing, parts_of
 from mcloud.dashboard.recent import Recent
 from mcloud.deadline import gather
 
@@ -30,16 +31,13 @@ History = tuple[tuple[float, int | None], ...]
 
 
 @dataclass(frozen=True)
-class CostFigure:
-    """What a site costs, estimated or billed."""
+class SiteCost:
+    """What a site costs, an estimate at list prices."""
 
     month_to_date: Decimal
     """Dollars."""
     per_hour: Decimal | None
-    """Dollars, at the present rate."""
-    as_of: float
-    source: str
-    """Such as ``metered usage at list prices``."""
+    """Dollars, at the present rate; None is unknown."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ class SiteSnapshot:
     guards: Seen[dict[str, Any]]
     """What guards keep on the site, by name."""
     recent: Seen[list[Recent]]
-    cost: Seen[CostFigure]
-    """Its value is None where nothing can be said yet."""
+    cost: Seen[SiteCost]
     history: History = ()
 
     @property
@@ -116,6 +113,8 @@ class Snapshot:
     """Seconds since 1970."""
     sites: dict[str, SiteSnapshot]
     machine: Seen[Machine] = field(default_factory=Seen)
+    cost: Seen[CostFigure] = field(default_factory=Seen)
+    """Of all sites."""
     upkeep: Decimal | None = None
     """Dollars a month at list price that looking at all this costs; None where it is seen once."""
 
@@ -133,24 +132,26 @@ class Snapshot:
 def all_parts(
     sites: Mapping[str, Site],
     machine: Callable[[], Machine] | None = None,
-    cost: Callable[[str], CostFigure | None] | None = None,
-    patience: float = DEADLINE,
+    costing: Costing | None = None,
+    patience: float = PATIENCE,
 ) -> dict[Key, Part]:
     """Everything that a snapshot is made of."""
     parts = {
         (name, part): each
         for name, site in sites.items()
-        for part, each in parts_of(site, cost, patience).items()
+        for part, each in parts_of(site, patience).items()
     }
     if machine is not None:
         parts[HERE, "machine"] = Part(machine, 1.0, hurries=False)
+    if costing is not None:
+        parts[HERE, "cost"] = Part(costing.ask, costing.interval, hurries=False)
     return parts
 
 
 def collect(
     sites: Mapping[str, Site],
     machine: Callable[[], Machine] | None = None,
-    cost: Callable[[str], CostFigure | None] | None = None,
+    costing: Costing | None = None,
     deadline: float = DEADLINE,
 ) -> Snapshot:
     """Ask everything at once, one time; back within ``deadline`` seconds."""
@@ -158,7 +159,7 @@ def collect(
     # a part of the time goes into it, so that a site that hangs there leaves some to the others.
     begun = time.monotonic()
     gather({name: partial(_prepare, site) for name, site in sites.items()}, deadline / 2)
-    parts = all_parts(sites, machine, cost, deadline)
+    parts = all_parts(sites, machine, costing, deadline)
     seen = ask_once(parts, begun + deadline - time.monotonic())
     return snapshot_of(sites, seen, time.time())
 
@@ -169,6 +170,7 @@ def snapshot_of(sites: Mapping[str, Site], seen: Mapping[Key, Seen[Any]], at: fl
         at,
         {name: _site(name, site, seen) for name, site in sites.items()},
         seen.get((HERE, "machine"), Seen()),
+        seen.get((HERE, "cost"), Seen()),
     )
 
 
@@ -202,8 +204,18 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         record=seen[name, "record"],
         guards=seen[name, "guard"],
         recent=seen[name, "recent"],
-        cost=seen.get((name, "cost"), Seen()),
+        cost=_share(seen.get((HERE, "cost"), Seen()), name),
     )
+
+
+def _share(cost: Seen[CostFigure], site: str) -> Seen[SiteCost]:
+    """Of all that it costs what this site does."""
+    if cost.value is None:
+        return Seen(problem=cost.problem)
+    if site not in cost.value.by_site:
+        return Seen(problem=cost.value.source)
+    share = SiteCost(cost.value.by_site[site], cost.value.per_hour_by_site.get(site))
+    return Seen(share, cost.value.as_of, problem=cost.problem)
 
 
 def _health(seen: Seen[float]) -> Seen[float]:

@@ -4,24 +4,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from mcloud.clouds.aws.metrics import METRICS
-from mcloud.cost.current import FRESH
 from mcloud.cost.prices import PRICES
-from mcloud.dashboard.parts import COST
 
 MONTH = 30 * 24 * 3600.0  # seconds
 BEATS_A_UNIT = 40  # heartbeats of about 100 bytes in a read unit of DynamoDB, 4 KiB
 CANDLES_A_SYMBOL = 4  # see `recent.MINUTES`
+# Metrics that tell what the month has cost, see ``ports.Usage``; Google's in two spans of time.
+USAGE = {"aws": 29, "gcp": 60}
 SERIES = 7  # of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
-
-COST_READS = {"aws": 29, "gcp": 60}  # of the meters; see ``clouds/aws/usage.py`` and its like
-COST_SHARE = Decimal(COST / FRESH)  # of the looks at the cost that read the meters
 
 
 def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
     """Units of each meter that one look at a part of a site takes.
 
     Args:
-        part: as in ``parts.parts_of``; what is not billed has no units.
+        part: as in ``parts.parts_of``, or ``cost``; what is not billed has no units.
         symbols: with a heartbeat on the site.
         lags: that replicators keep on it.
     """
@@ -35,24 +32,24 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
             "depth": {"sqs_requests": one},
             "dead": {"sqs_requests": one},
             "figures": {"metric_reads": Decimal(METRICS)},
+            "cost": {"metric_reads": Decimal(USAGE[cloud])},
             "beats": {"dynamodb_reads": half * pages},
             "lags": {"dynamodb_reads": half},
             "guard": {"dynamodb_reads": half},
             "record": {"dynamodb_reads": one},
             "recent": {"dynamodb_reads": one * symbols},
-            "cost": {"metric_reads": COST_READS["aws"] * COST_SHARE},
         }.get(part, {})
     # A query of Firestore that finds nothing is one read.
     return {
         "candles": {"firestore_reads": one},
         "archive": {"gcs_class_a": one},
         "figures": {"metric_reads": Decimal(SERIES)},
+        "cost": {"metric_reads": Decimal(USAGE[cloud])},
         "beats": {"firestore_reads": Decimal(max(1, symbols))},
         "lags": {"firestore_reads": Decimal(max(1, lags))},
         "guard": {"firestore_reads": one},
         "record": {"firestore_reads": one},
         "recent": {"firestore_reads": Decimal(symbols * CANDLES_A_SYMBOL)},
-        "cost": {"metric_reads": COST_READS["gcp"] * COST_SHARE},
     }.get(part, {})
 
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import SERVICES, Site
 from mcloud.dashboard import upkeep
 from mcloud.dashboard.collector import Collector, Key, Seen
 from mcloud.dashboard.machine import Machine
-from mcloud.dashboard.parts import FAST
+from mcloud.dashboard.parts import FAST, Costing
 from mcloud.dashboard.snapshot import (
     HERE,
-    CostFigure,
     SiteSnapshot,
     Snapshot,
     all_parts,
@@ -31,7 +30,7 @@ class Watch:
         self,
         sites: Mapping[str, Site],
         machine: Callable[[], Machine] | None = None,
-        cost: Callable[[str], CostFigure | None] | None = None,
+        costing: Costing | None = None,
         *,
         interval: float = FAST,
         wall: Callable[[], float] = time.time,
@@ -39,8 +38,9 @@ class Watch:
     ) -> None:
         """``interval`` is that of the quickest figures; the others keep their distance from it."""
         self._sites = sites
+        self._is_billed = costing is not None and costing.is_billed
         self._wall = wall
-        self._collector = Collector(all_parts(sites, machine, cost), wall=wall, **clocks)
+        self._collector = Collector(all_parts(sites, machine, costing), wall=wall, **clocks)
         self._histories: dict[str, deque[tuple[float, int | None]]] = {
             name: deque(maxlen=HISTORY) for name in sites
         }
@@ -56,7 +56,9 @@ class Watch:
 
     def tick(self) -> None:
         """Ask what is due."""
-        self._collector.tick()
+        # Where anything does not answer, the probes tell soon whether the site is down.
+        troubled = {site for (site, _), seen in self._collector.seen().items() if seen.problem}
+        self._collector.tick({(site, service) for site in troubled for service in SERVICES})
 
     def snapshot(self) -> Snapshot:
         """What is known by now."""
@@ -91,6 +93,9 @@ class Watch:
         for (name, part), interval in self._collector.intervals().items():
             if name != HERE:
                 intervals[name][part] = interval
+            elif part == "cost" and self._is_billed:
+                for each in intervals.values():
+                    each[part] = interval
         return sum(
             (
                 upkeep.a_month(

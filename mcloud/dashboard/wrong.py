@@ -21,9 +21,10 @@ def wrong(snapshot: Snapshot) -> list[str]:
         lines += _producer(each, snapshot.at)
     for each in machine.replicators:
         lines += _replicator(each, snapshot.at)
-    for each in (*machine.guards, *machine.alerts):
-        lines += _hanging(each, snapshot.at)
+    for each in machine.guards:
+        lines += _guard(each, snapshot.at)
     for each in machine.alerts:
+        lines += _hanging(each, snapshot.at)
         lines += [f"alert: {alert}" for alert in firing(each)]
     return lines
 
@@ -85,6 +86,17 @@ def _replicator(replicator: Running, now: float) -> Iterator[str]:
         for pair in replicator.state.get("pairs", ()):
             if pair["error"]:
                 yield f"{pair['source']} to {pair['target']} is not replicated: {pair['error']}"
+
+
+def _guard(guard: Running, now: float) -> Iterator[str]:
+    yield from _hanging(guard, now)
+    called = "guard" if guard.name == "guard" else f"guard {guard.name}"
+    if guard.runs:
+        for name, site in guard.state.get("sites", {}).items():
+            if site["verdict"] == "down":
+                yield f"{called}: {name} is down"
+        if guard.state.get("problem"):
+            yield f"{called}: {guard.state['problem']}"
 
 
 def _all(services: Sequence[str]) -> str:

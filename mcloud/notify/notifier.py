@@ -100,10 +100,13 @@ class _Line:
                 self._fail(self._waiting.popleft(), "too much waits for this channel")
             self._waiting.append(event)
             if self._thread is None:
-                self._thread = Thread(
-                    target=self._work, name=f"notify {self._channel.name}", daemon=True
-                )
-                self._thread.start()
+                thread = Thread(target=self._work, name=f"notify {self._channel.name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # no more threads, or the process is ending
+                    self._fail(self._waiting.pop(), str(error))
+                    return
+                self._thread = thread
             self._changed.notify_all()
 
     def close(self, deadline: float) -> None:

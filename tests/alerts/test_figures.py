@@ -121,8 +121,11 @@ def test_a_lag_of_long_ago_is_nobodys() -> None:
 
 def test_what_is_down_says_why() -> None:
     services = {"queue": {"up": False, "reason": "no answer within 8 s", "latency_s": None}}
-    figures = Figures(document(aws={"services": services}))
+    services["candles"] = {"up": False, "reason": "HTTP 503", "latency_s": None}
+    services["archive"] = {"up": True, "reason": "", "latency_s": 0.1}
+    figures = Figures(document(aws={"up": False, "services": services}))
     assert one(figures, "sites.aws.services.queue.up") == Figure(0, NOW, "no answer within 8 s")
+    assert one(figures, "sites.aws.up").why == "queue: no answer within 8 s\ncandles: HTTP 503"
 
 
 def test_a_symbol_is_silent_where_no_site_has_a_trade_of_it() -> None:

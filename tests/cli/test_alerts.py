@@ -23,6 +23,9 @@ url_env = "HOOK"
 figure = "sites.aws.dead_letters.ready"
 above = 1000000
 severity = "critical"
+
+[cost]
+budget_usd = 1000000
 """
 
 
@@ -98,8 +101,10 @@ def test_a_dead_letter_fires_is_told_and_is_over(
         done = mcloud_up.run("alerts", "list", "-o", "json")
         assert done.returncode in code, done.stderr
         document = json.loads(done.stdout)
-        rule = next(each for each in document["rules"] if each["name"] == "test-letters")
-        return {**rule, "watched": document["watched"]}
+        rules = {each["name"]: each for each in document["rules"]}
+        (budget,) = rules["budget"]["figures"]
+        assert (budget["path"], budget["state"]) == ("budgets.total.used", "ok"), budget
+        return {**rules["test-letters"], "watched": document["watched"]}
 
     rule = listed(0)
     assert (rule["origin"], rule["severity"]) == (f"mcloud.toml:{_line(path)}", "critical")

@@ -135,6 +135,17 @@ def test_another_pace_counts_from_the_last_time() -> None:
     assert rig.run(41) == [1024, 1044]
 
 
+def test_what_is_urgent_waits_for_no_long_interval() -> None:
+    rig = Rig(60)
+    rig.run(12)
+    rig.collector.tick()
+    assert rig.count == 1
+    rig.collector.tick({KEY})
+    assert rig.count == 2
+    rig.collector.tick({KEY})
+    assert rig.count == 2  # it is under way
+
+
 def test_what_costs_money_can_be_slowed_down_but_not_sped_up() -> None:
     rig = Rig(60, hurries=False)
     rig.collector.pace = 0.2

@@ -5,9 +5,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Lag
+from mcloud.cost.current import CostFigure
 from mcloud.dashboard.document import document
 from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.snapshot import CostFigure, collect
+from mcloud.dashboard.parts import Costing
+from mcloud.dashboard.snapshot import collect
 from mcloud.errors import Unavailable
 
 from .sites import AT, FIGURES, FakeSite
@@ -18,19 +20,21 @@ NOTHING = Figure(None, AT)
 
 def test_it_is_json_and_has_these_paths() -> None:
     lag = Lag("gcp", "aws", "all", 1.5, 3, None, 2, AT)
-    cost = CostFigure(Decimal("1.25"), Decimal("0.002"), AT, "metered")
+    cost = CostFigure(
+        Decimal("1.25"), None, Decimal(4), None, AT, "metered", {"aws": Decimal("1.25")}
+    )
     running = Running("default", True, {"pid": 1})
     told = document(
         collect(
             {"aws": FakeSite(lags=[lag], kept={"guard": {"phase": "watching"}})},
             lambda: Machine((running,), (), (running,), ()),
-            lambda site: cost,
+            Costing(lambda: cost),
         )
     )
     assert json.loads(json.dumps(told)) == told
     assert set(told) == {
         *("at", "up", "wrong", "primary", "epoch", "control", "sites", "producers"),
-        *("replicators", "guards", "alerts", "upkeep_usd_a_month"),
+        *("replicators", "guards", "alerts", "cost", "upkeep_usd_a_month"),
     }
     assert (told["primary"], told["epoch"]) == ("aws", 3)
     assert told["producers"] == told["guards"] == [{"name": "default", "running": True, "pid": 1}]
@@ -71,7 +75,16 @@ def test_it_is_json_and_has_these_paths() -> None:
     assert site["store"]["writes"] == 1234.0
     assert site["replication"][0]["candles_s"] == 1.5
     assert site["guard"] == {"guard": {"phase": "watching"}}
-    assert site["cost"]["month_to_date_usd"] == 1.25
+    assert site["cost"] == {"month_to_date_usd": 1.25, "per_hour_usd": None, "as_of": AT}
+    assert told["cost"] == {
+        "month_to_date_usd": 1.25,
+        "per_hour_usd": None,
+        "expected_usd": 4.0,
+        "budget_usd": None,
+        "by_site": {"aws": 1.25},
+        "as_of": AT,
+        "source": "metered",
+    }
     assert site["services"]["queue"]["up"] is True
     assert site["services"]["queue"]["latency_s"] is not None
 
@@ -89,6 +102,7 @@ def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
         assert site[figure] == unknown
     assert site["queue"] == {**unknown, "oldest_age_s": None, "oldest_age_as_of": None}
     assert site["holes"] is None
+    assert site["cost"] == told["cost"] == {"unknown": "no figure"}
     assert site["services"] == {
         service: {"up": False, "reason": "it is down", "latency_s": None} for service in SERVICES
     }

@@ -79,6 +79,7 @@ def test_every_figure_is_there_with_its_labels() -> None:
     assert value(series, "primary", gcp) == 0
     assert value(series, "epoch", aws) == 3
     assert value(series, "cost_month_to_date_dollars", aws) == 1.234
+    assert value(series, "cost_per_hour_dollars", aws) == 0.0021
     assert value(series, "producer_waiting_trades", 'producer="default"', gcp) == 1999
     assert value(series, "producer_breaker_closed", 'producer="default"', gcp) == 0
     assert value(series, "figure_age_seconds", gcp, 'figure="queue depth"') == 150
@@ -124,7 +125,7 @@ def test_alerts_and_guards_count_while_somebody_watches() -> None:
         alerts=(Running("alerts", True, firing),),
         guards=(Running("guard", True, {}),),
     )
-    series = read(exposition(Snapshot(AT, {}, Seen(watched, AT), Decimal(0))))
+    series = read(exposition(Snapshot(AT, {}, Seen(watched, AT), upkeep=Decimal(0))))
     assert value(series, "alerts_firing") == 2
     assert value(series, "guard_running", 'guard="guard"') == 1
 

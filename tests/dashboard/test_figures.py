@@ -14,7 +14,7 @@ from mcloud.dashboard import figures
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.figures import FIGURES, Cell, chart
 from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import CostFigure, SiteSnapshot
+from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot
 
 from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, RECORD
 from .sites import FIGURES as METRICS
@@ -127,16 +127,13 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
         ("behind", {}, "no replicator"),
         ("behind", lag(), "gcp 1 s, raw unknown"),
         ("behind", lag(raw_s=75.0, at=AT - 90, part="2/4"), "gcp 2/4 1 s, raw 1 min (1 min ago)"),
-        ("cost", {}, "unknown: not counted yet"),
+        ("cost", {}, "unknown: not asked yet"),
+        ("cost", {"cost": Seen(problem="no access")}, "unknown: no access"),
+        ("cost", {"cost": Seen(SiteCost(Decimal("1.234"), None), AT)}, "$1.23 this month"),
         (
             "cost",
-            {"cost": Seen(CostFigure(Decimal("1.234"), Decimal("0.02"), AT, "metered"), AT)},
-            "$1.23 this month, $0.0200/h",
-        ),
-        (
-            "cost",
-            {"cost": Seen(CostFigure(Decimal(9), None, AT - 86_400, "bill"), AT)},
-            "$9.00 this month (1 d ago)",
+            {"cost": Seen(SiteCost(Decimal(9), Decimal("0.0021")), AT - 86_400)},
+            "$9.00 this month, $0.0021/h (1 d ago)",
         ),
     ],
 )

@@ -17,9 +17,10 @@ from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.monitor import View, pages, screen
 from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import CostFigure, SiteSnapshot, Snapshot
+from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
 
 from .sites import AT, CANDLE, FIGURES
+from .test_band import COST
 from .test_figures import SITE
 from .test_producers import SITE as ACKED
 from .test_producers import STATE
@@ -32,7 +33,7 @@ LATE = "no answer for 42 s"
 AWS = replace(
     SITE,
     lags=Seen([Lag("gcp", "aws", "all", 1.2, 0, 30.0, 1, AT)], AT),
-    cost=Seen(CostFigure(Decimal("1.234"), Decimal("0.0021"), AT, "metered"), AT),
+    cost=Seen(SiteCost(Decimal("1.234"), Decimal("0.0021")), AT),
     history=DEPTHS,
 )
 GCP = replace(
@@ -76,7 +77,11 @@ MACHINE = Machine(
 
 def snapshot(*sites: SiteSnapshot) -> Snapshot:
     return Snapshot(
-        AT, {site.name: site for site in sites}, Seen(MACHINE, AT), upkeep=Decimal("1.78")
+        AT,
+        {site.name: site for site in sites},
+        Seen(MACHINE, AT),
+        Seen(COST, AT),
+        upkeep=Decimal("1.78"),
     )
 
 

@@ -3,13 +3,17 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
+from mcloud.cost.current import CostFigure
+from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine
-from mcloud.dashboard.snapshot import CostFigure, collect
+from mcloud.dashboard.parts import Costing
+from mcloud.dashboard.snapshot import SiteCost, collect
 from mcloud.dashboard.watch import HISTORY, Watch
 from mcloud.errors import Refused, Unavailable
 
@@ -129,17 +133,13 @@ def test_the_highest_epoch_leads_whoever_has_it() -> None:
 
 
 def test_what_runs_here_and_what_a_site_costs_are_asked_for_too() -> None:
-    figure = CostFigure(month_to_date=1, per_hour=None, as_of=AT, source="the bill")  # type: ignore[arg-type]
-    asked = []
-
-    def cost(site: str) -> CostFigure:
-        asked.append(site)
-        return figure
-
-    snapshot = collect({"aws": FakeSite(), "gcp": FakeSite("gcp")}, Machine, cost)
+    figure = CostFigure(Decimal(3), None, None, None, AT, "an estimate", {"aws": Decimal(2)})
+    sites = {"aws": FakeSite(), "gcp": FakeSite("gcp")}
+    snapshot = collect(sites, Machine, Costing(lambda: figure))
     assert snapshot.machine.value == Machine()
-    assert sorted(asked) == ["aws", "gcp"]
-    assert snapshot.sites["aws"].cost.value == figure
+    assert snapshot.cost.value == figure
+    assert snapshot.sites["aws"].cost == Seen(SiteCost(Decimal(2), None), AT)
+    assert snapshot.sites["gcp"].cost == Seen(problem="an estimate")
     assert not collect({"aws": FakeSite()}).sites["aws"].cost.known
 
 
@@ -158,6 +158,26 @@ class TestWatch:
         assert site.up is False
         assert (site.queue.value, site.queue.problem) == (DEPTH, "gone")
         assert (site.figures.value, site.figures.at) == (FIGURES, AT)
+
+    def test_where_anything_does_not_answer_the_probes_tell_soon_whether_it_is_down(self) -> None:
+        now = [AT]
+        fake = FakeSite()
+        watch = self.watch(fake, now)
+        watch.tick()
+        for method in METHODS:
+            fake.answers[method] = Unavailable("gone")
+        seconds = 0
+        while watch.snapshot().sites["aws"].up:
+            assert seconds < 20  # a probe alone comes once a minute
+            now[0] += 1
+            seconds += 1
+            watch.tick()
+        for method in METHODS:
+            del fake.answers[method]
+        fake.answers |= FakeSite().answers
+        now[0] += 15
+        watch.tick()
+        assert watch.snapshot().sites["aws"].up
 
     def test_depths_are_remembered_once_each_and_not_for_ever(self) -> None:
         now = [AT]

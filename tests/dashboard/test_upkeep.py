@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from mcloud.clouds.aws.metrics import METRICS
+from mcloud.clouds.aws.usage import CloudWatchUsage
+from mcloud.clouds.gcp.usage import MonitoringUsage
 from mcloud.clouds.ports import SERVICES
+from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.cost.prices import PRICES
 from mcloud.dashboard import upkeep
-from mcloud.dashboard.parts import FAST, parts_of
+from mcloud.dashboard.parts import COST, FAST, Costing, parts_of
 from mcloud.dashboard.watch import Watch
 
 from .sites import FakeSite
@@ -32,7 +35,7 @@ def test_the_price_of_one_look_is_units_times_list_price() -> None:
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_every_part_is_known_and_every_meter_has_a_price(cloud: str) -> None:
     free = {"aws": {"function", "candles"}, "gcp": {"queue", "function", "depth", "dead"}}[cloud]
-    for part in parts_of(FakeSite(cloud)):  # type: ignore[arg-type]
+    for part in (*parts_of(FakeSite(cloud)), "cost"):  # type: ignore[arg-type]
         units = upkeep.asked(cloud, part, 2, 1)
         assert (units == {}) == (part in free), part
         assert all((cloud, meter) in PRICES for meter in units)
@@ -52,6 +55,8 @@ def watched(hours: float, interval: float = FAST) -> tuple[Watch, Counter[tuple[
     sites: Any = {"aws": Counted("aws"), "gcp": Counted("gcp")}
     watch = Watch(
         sites,
+        None,
+        Costing(lambda: None),  # type: ignore[arg-type,return-value]
         interval=interval,
         wall=lambda: now,
         clock=lambda: now,
@@ -64,26 +69,30 @@ def watched(hours: float, interval: float = FAST) -> tuple[Watch, Counter[tuple[
 
 
 def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
-    watch, calls = watched(hours=2)
+    # So many hours that every interval ends with them.
+    hours = COST / 600
+    watch, calls = watched(hours)
     spent = sum(
-        upkeep.price(site, upkeep.asked(site, part, symbols=2, lags=0)) * count
+        upkeep.price(cloud, upkeep.asked(cloud, part, symbols=2, lags=0)) * count
         for (site, part), count in watch.asked().items()
-        if site
+        for cloud in ([site] if site else ["aws", "gcp"])
     )
-    a_month = spent * 360
+    a_month = spent * Decimal(720 / hours)
     print(f"\nan open dashboard on two sites: ${a_month:.2f} a month at list price")
     assert a_month < 2
     # What it says of itself is what it asks; the first look of each part is at once.
     told = watch.snapshot().upkeep
     assert told is not None
-    assert float(told) == pytest.approx(float(a_month), rel=0.02)
+    assert float(told) == pytest.approx(float(a_month), rel=0.001)
     # And what is asked is what reaches the sites: counted there.
-    assert calls["aws", "depth"] == 2 * HOUR / FAST
+    seconds = hours * HOUR
+    assert calls["aws", "depth"] == seconds / FAST
     assert ("gcp", "depth") not in calls  # its depth comes with the metrics
-    assert calls["aws", "figures"] == 30
-    assert calls["gcp", "figures"] == 120
-    assert calls["gcp", "check"] == 4 * 120
-    assert calls["gcp", "range"] == 2 * 120
+    assert calls["aws", "figures"] == seconds / 300
+    assert calls["gcp", "figures"] == seconds / 60
+    assert calls["gcp", "check"] == 4 * seconds / 60
+    assert calls["gcp", "range"] == 2 * seconds / 60
+    assert watch.asked()["", "cost"] == seconds / COST
 
 
 def test_a_slower_dashboard_costs_less_and_a_faster_one_asks_no_more_of_the_metrics() -> None:
@@ -93,7 +102,31 @@ def test_a_slower_dashboard_costs_less_and_a_faster_one_asks_no_more_of_the_metr
     assert slow is not None
     assert usual is not None
     assert fast is not None
-    assert slow < usual / 5
+    assert slow < usual / 2
     assert fast > usual
     _, calls = watched(hours=1, interval=1)
-    assert calls["aws", "figures"] == 15
+    assert calls["aws", "figures"] == 12
+
+
+def test_on_embedded_clouds_the_meters_are_a_file_and_cost_nothing() -> None:
+    def told(costing: Costing | None) -> Decimal:
+        sites: Any = {"aws": FakeSite()}
+        upkeep_ = Watch(sites, None, costing).snapshot().upkeep
+        assert upkeep_ is not None
+        return upkeep_
+
+    figure: Any = None
+    embedded = Costing(lambda: figure, 10.0, is_billed=False)
+    assert told(embedded) == told(None) < told(Costing(lambda: figure))
+
+
+def test_the_cost_of_cost_is_what_its_adapters_ask() -> None:
+    to = AwsResources("us-east-1", "https://sqs/1/q", "https://sqs/1/d", "c", "k", "b", "f")
+    nothing: Any = None
+    assert (
+        len(CloudWatchUsage(nothing, nothing, nothing, nothing, to)._series("label"))
+        == (upkeep.USAGE["aws"])
+    )
+    asks = dict.fromkeys(GcpResources.__dataclass_fields__, "x")
+    google = MonitoringUsage(nothing, GcpResources(**asks))
+    assert 2 * len(google._queries()) == upkeep.USAGE["gcp"]

@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
+from mcloud.clouds.ports import SERVICES, Depth
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
-from mcloud.dashboard.views import leading, status, status_table, watching
+from mcloud.dashboard.views import status, status_table
 
-from .sites import AT, RECORD
+from .sites import AT
 from .test_figures import SITE, UP
 from .test_producers import STATE
 
@@ -21,21 +21,21 @@ WEST = replace(SITE, name="west")
 
 def test_two_sound_sites() -> None:
     assert draw(status_table(snapshot(SITE, WEST)), 120) == [
-        "              aws                       west (aws)",
-        "services      up  12 ms                 up  12 ms",
-        "queue depth   12 ready, 3 in flight     12 ready, 3 in flight",
-        "oldest        7.0 s                     7.0 s",
-        "dead letters  0 ready, 0 in flight      0 ready, 0 in flight",
-        "calls         240 in 15 min             240 in 15 min",
-        "errors        0                         0",
-        "throttles     0                         0",
-        "p95           120 ms                    120 ms",
-        "writes        1,234 in 15 min           1,234 in 15 min",
-        "processed     15,863 trades             15,863 trades",
-        "last candle   BTCUSDT 23:54 61837.5     BTCUSDT 23:54 61837.5",
-        "holes         none                      none",
-        "behind        no replicator             no replicator",
-        "cost          unknown: not counted yet  unknown: not counted yet",
+        "              aws                     west (aws)",
+        "services      up  12 ms               up  12 ms",
+        "queue depth   12 ready, 3 in flight   12 ready, 3 in flight",
+        "oldest        7.0 s                   7.0 s",
+        "dead letters  0 ready, 0 in flight    0 ready, 0 in flight",
+        "calls         240 in 15 min           240 in 15 min",
+        "errors        0                       0",
+        "throttles     0                       0",
+        "p95           120 ms                  120 ms",
+        "writes        1,234 in 15 min         1,234 in 15 min",
+        "processed     15,863 trades           15,863 trades",
+        "last candle   BTCUSDT 23:54 61837.5   BTCUSDT 23:54 61837.5",
+        "holes         none                    none",
+        "behind        no replicator           no replicator",
+        "cost          unknown: not asked yet  unknown: not asked yet",
     ]
 
 
@@ -68,33 +68,6 @@ def test_trouble_stands_out() -> None:
     assert "\x1b[1;31mdown\x1b[0m" in coloured
     sound = "\n".join(draw(status_table(snapshot(SITE)), 100, color_system="standard"))
     assert "\x1b[33m" not in sound
-
-
-def test_who_leads() -> None:
-    behind = replace(WEST, record=Seen(None, AT))
-    assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
-    assert leading(snapshot(SITE, behind)).plain == (
-        "primary aws, epoch 3, manual: drill; west has epoch none"
-    )
-    newer = replace(WEST, record=Seen(ControlRecord(4, "west", "automatic", "", "guard", AT), AT))
-    assert leading(snapshot(SITE, newer)).plain == (
-        f"primary west, epoch 4, automatic; aws has epoch {RECORD.epoch}"
-    )
-    assert leading(snapshot(behind)).plain == "no primary yet"
-    assert leading(snapshot(behind, replace(SITE, record=Seen()))).plain == "primary unknown"
-
-
-def test_who_watches() -> None:
-    guard = Running("guard", True, {"phase": "watching"})
-    quiet = Running("alerts", True, {"firing": []})
-    loud = Running("alerts", True, {"firing": [{"key": "x", "title": "dead letters on aws"}]})
-    assert watching(Machine()).plain == "guard none runs here; alerts no watcher runs here"
-    assert watching(Machine(guards=(guard,), alerts=(quiet,))).plain == (
-        "guard guard watching; alerts none fires"
-    )
-    assert watching(Machine(alerts=(loud,))).plain.endswith("; alerts dead letters on aws")
-    ended = Machine(guards=(replace(guard, runs=False),), alerts=(replace(loud, runs=False),))
-    assert watching(ended) == watching(Machine())
 
 
 def snapshot(*sites: SiteSnapshot) -> Snapshot:

@@ -94,6 +94,17 @@ def test_one_that_runs_and_says_nothing_hangs() -> None:
     assert said.startswith("default runs, and has said nothing for ")
 
 
+def test_what_a_guard_says() -> None:
+    def guard(**state: Any) -> list[Running]:
+        return [Running("guard", True, {"at": NOW, "sites": {}, "problem": "", **state})]
+
+    assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "up"}})) == []
+    assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "down"}}, problem="oh")) == [
+        "guard: aws is down",
+        "guard: oh",
+    ]
+
+
 def test_a_pair_that_is_not_replicated() -> None:
     pair = {"source": "aws", "target": "gcp", "error": "gcp is away"}
     states = [Running("replicator", True, {"at": NOW, "pairs": [pair]})]

@@ -88,9 +88,10 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     mcloud.environment["PYTHONPATH"] = str(upgraded)
     changed = run(mcloud, "deploy", *TERRAFORM, "--yes")
     mcloud.environment["PYTHONPATH"] = ours
-    assert [(each["address"], each["action"]) for each in changed["plan"]["changes"]] == [
-        ("aws_lambda_function.processor", "change")
-    ]
+    assert {(each["address"], each["action"]) for each in changed["plan"]["changes"]} == {
+        ("aws_lambda_function.processor", "change"),
+        ("aws_lambda_function.anomaly[0]", "change"),
+    }
     assert changed["result"] == "deployed"
     assert stored_rows(site, symbols) == expected
 

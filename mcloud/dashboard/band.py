@@ -1,0 +1,93 @@
+"""What is said of all sites together: who leads, who watches, what it costs."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from mcloud.cost.words import usd
+from mcloud.dashboard.duration import brief
+from mcloud.dashboard.machine import Machine, Running
+from mcloud.dashboard.parts import COST
+from mcloud.dashboard.snapshot import Snapshot
+from mcloud.dashboard.wrong import firing
+
+
+def leading(snapshot: Snapshot) -> Text:
+    """Which site is the primary, and since when."""
+    record = snapshot.leading
+    if record is None:
+        unknown = [site for site in snapshot.sites.values() if not site.record.known]
+        return Text("primary unknown" if unknown else "no primary yet", "dim")
+    apart = [
+        f"{site.name} has epoch {site.record.value.epoch if site.record.value else 'none'}"
+        for site in snapshot.sites.values()
+        if site.record.known and site.record.value != record
+    ]
+    text = Text.assemble("primary ", (record.primary, "bold"), f", epoch {record.epoch}, ")
+    text.append(f"{record.mode}" + (f": {record.reason}" if record.reason else ""))
+    return text.append(f"; {', '.join(apart)}", "yellow") if apart else text
+
+
+def watching(snapshot: Snapshot) -> Text:
+    """Who watches over the sites: guards, and the watcher of the alerts."""
+    machine = snapshot.machine.value or Machine()
+    text = Text("guard ")
+    running = [each for each in machine.guards if each.runs]
+    if running:
+        text.append_text(Text(", ").join(map(_guard, running)))
+    elif paused := _paused(snapshot):
+        text.append(f"none runs here, paused {paused}", "yellow")
+    else:
+        text.append("none runs here", "dim")
+    return text.append("; alerts ").append_text(_alerts(machine.alerts))
+
+
+def money(snapshot: Snapshot, room: int = 1000) -> Text:
+    """What all sites cost, an estimate; as much of it as fits."""
+    figure = snapshot.cost.value
+    if figure is None:
+        return Text(f"cost unknown: {snapshot.cost.problem or 'not asked yet'}", "dim")
+    if figure.month_to_date is None:
+        return Text(f"cost {figure.source}", "dim")
+    text = Text(f"{usd(figure.month_to_date)} this month")
+    age = snapshot.at - figure.as_of
+    more = [Text(f" ({brief(age)} ago)", "dim")] if age > COST else []
+    if figure.per_hour_now is not None:
+        more.append(Text(f", {usd(figure.per_hour_now)}/h"))
+    if figure.expected is not None:
+        more.append(Text(f", {usd(figure.expected)} expected"))
+    if figure.budget is not None:
+        is_over = (figure.expected or figure.month_to_date) > figure.budget
+        more.append(Text(f", budget {usd(figure.budget)}", "yellow" if is_over else ""))
+    for each in more:
+        if text.cell_len + each.cell_len > room:
+            break
+        text.append_text(each)
+    return text
+
+
+def _guard(guard: Running) -> Text:
+    state = guard.state
+    name = "" if guard.name == "guard" else f"{guard.name} "
+    if state.get("paused"):
+        return Text(f"{name}paused {state['paused']}", "yellow")
+    if state.get("busy"):
+        return Text(f"{name}{state['busy']}", "yellow")
+    return Text(f"{name}watches" if state else f"{name}starts")
+
+
+def _paused(snapshot: Snapshot) -> str:
+    """Why the guards pause, wherever they run, as a site has it; empty where they do not."""
+    notes = [(site.guards.value or {}).get("pause") for site in snapshot.sites.values()]
+    told = max((note for note in notes if note), key=lambda note: note["at"], default=None)
+    return f"by {told['by']}" if told and told["paused"] else ""
+
+
+def _alerts(watchers: Sequence[Running]) -> Text:
+    running = [each for each in watchers if each.runs]
+    if not running:
+        return Text("no watcher runs here", "dim")
+    fires = [alert for each in running for alert in firing(each)]
+    text = Text(", ".join(fires), "bold red") if fires else Text("none fires")
+    unknown = sum(each.state.get("unknown", 0) for each in running)
+    return Text.assemble(text, f", {unknown} unknown") if unknown else text

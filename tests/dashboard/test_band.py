@@ -1,0 +1,96 @@
+"""What is said of all sites together."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from mcloud.clouds.ports import ControlRecord
+from mcloud.cost.current import CostFigure
+from mcloud.dashboard.band import leading, money, watching
+from mcloud.dashboard.collector import Seen
+from mcloud.dashboard.machine import Machine, Running
+from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
+
+from .sites import AT, RECORD
+from .test_figures import SITE
+
+WEST = replace(SITE, name="west")
+COST = CostFigure(
+    month_to_date=Decimal("1.234"),
+    per_hour_now=Decimal("0.0021"),
+    expected=Decimal("4.5"),
+    budget=Decimal(20),
+    as_of=AT,
+    source="an estimate from metered usage at list prices",
+)
+
+
+def snapshot(*sites: SiteSnapshot, **change: Any) -> Snapshot:
+    return replace(Snapshot(AT, {site.name: site for site in sites}), **change)
+
+
+def test_who_leads() -> None:
+    behind = replace(WEST, record=Seen(None, AT))
+    assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
+    assert leading(snapshot(SITE, behind)).plain == (
+        "primary aws, epoch 3, manual: drill; west has epoch none"
+    )
+    newer = replace(WEST, record=Seen(ControlRecord(4, "west", "automatic", "", "guard", AT), AT))
+    assert leading(snapshot(SITE, newer)).plain == (
+        f"primary west, epoch 4, automatic; aws has epoch {RECORD.epoch}"
+    )
+    assert leading(snapshot(behind)).plain == "no primary yet"
+    assert leading(snapshot(behind, replace(SITE, record=Seen()))).plain == "primary unknown"
+
+
+def test_who_watches() -> None:
+    guard = Running("guard", True, {"paused": "", "busy": ""})
+    quiet = Running("alerts", True, {"firing": [], "unknown": 0})
+    loud = Running("alerts", True, {"firing": [{"key": "x", "title": "dead letters on aws"}]})
+
+    def said(*sites: SiteSnapshot, **runs: tuple[Running, ...]) -> str:
+        return watching(snapshot(*sites, machine=Seen(Machine(**runs), AT))).plain
+
+    assert said() == "guard none runs here; alerts no watcher runs here"
+    assert said(guards=(guard,), alerts=(quiet,)) == "guard watches; alerts none fires"
+    assert said(alerts=(loud,)).endswith("; alerts dead letters on aws")
+    unsure = replace(quiet, state={"firing": [], "unknown": 2})
+    assert said(alerts=(unsure,)).endswith("; alerts none fires, 2 unknown")
+    moving = replace(guard, name="night", state={"paused": "", "busy": "moving to gcp"})
+    assert said(guards=(moving,)).startswith("guard night moving to gcp;")
+    paused = replace(guard, state={"paused": "by ann: a test", "busy": ""})
+    assert said(guards=(paused,)).startswith("guard paused by ann: a test;")
+    ended = {"guards": (replace(guard, runs=False),), "alerts": (replace(loud, runs=False),)}
+    assert said(**ended) == said()
+
+
+def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:
+    def paused(at: float, by: str, *, is_so: bool) -> SiteSnapshot:
+        note = {"paused": is_so, "by": by, "why": "", "at": at}
+        return replace(SITE, name=by, guards=Seen({"pause": note}, AT))
+
+    said = watching(snapshot(paused(1, "ann", is_so=True), paused(2, "bob", is_so=True))).plain
+    assert said.startswith("guard none runs here, paused by bob;")
+    said = watching(snapshot(paused(1, "ann", is_so=True), paused(2, "bob", is_so=False))).plain
+    assert said.startswith("guard none runs here;")
+
+
+def test_what_it_costs() -> None:
+    def said(**change: Any) -> str:
+        return money(snapshot(cost=Seen(replace(COST, **change), AT))).plain
+
+    assert said() == "$1.23 this month, $0.0021/h, $4.50 expected, budget $20.00"
+    assert money(snapshot(cost=Seen(COST, AT)), 30).plain == "$1.23 this month, $0.0021/h"
+    assert said(per_hour_now=None, expected=None, budget=None) == "$1.23 this month"
+    assert said(as_of=AT - 7200).startswith("$1.23 this month (2 h ago), ")
+    assert said(month_to_date=None, source="unknown: aws: no access") == (
+        "cost unknown: aws: no access"
+    )
+    assert money(snapshot()).plain == "cost unknown: not asked yet"
+    assert money(snapshot(cost=Seen(problem="no access"))).plain == "cost unknown: no access"
+
+
+def test_a_budget_that_will_not_do_has_colour() -> None:
+    over = money(snapshot(cost=Seen(replace(COST, budget=Decimal(4)), AT)))
+    assert "yellow" in {span.style for span in over.spans}
+    assert "yellow" not in {span.style for span in money(snapshot(cost=Seen(COST, AT))).spans}
