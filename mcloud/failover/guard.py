@@ -109,7 +109,6 @@ class Guard:
 
     def run(self, stop: threading.Event, each: Callable[[], None] = lambda: None) -> None:
         """Watch until ``stop``; ``each`` is called after every look."""
-        self._take_up()
         while not stop.is_set():
             begun = self._clock()
             self.step()
@@ -135,7 +134,12 @@ class Guard:
             catching_up=doing.get(CATCH_UP, ""),
         )
         if self._watch.is_fresh and not self._work:
-            self._level(look)
+            try:
+                self._level(look)
+            except McloudError as error:
+                # A site that went meanwhile is a reason to go on looking.
+                self._log.warning("the sites do not know the same yet: %s", error)
+        self._take_up(look)
         before = self._state
         decision = self.last = decide(look, before, self._settings, self._clock())
         self._state = decision.state
@@ -188,12 +192,25 @@ class Guard:
 
     # Doing
 
-    def _take_up(self) -> None:
-        """Go on with what an earlier run of this guard has begun."""
+    def _take_up(self, look: Look) -> None:
+        """Go on with a move that an earlier run, or a try that failed, has left in the middle."""
+        if MOVE in self._work or look.paused or self._clock() < self._not_before.get(MOVE, -inf):
+            return
         order = unfinished(self._use)
         if order is not None:
-            self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
-            self._begin(MOVE, f"moving to {order.target}", partial(self._move, order, self._sites))
+            self._begin(MOVE, f"moving to {order.target}", partial(self._resume, order))
+
+    def _resume(self, order: Order, stop: threading.Event) -> None:
+        progress = self._use.journal.read()
+        if progress is None or "record" not in progress.done:
+            record = records.read(self._sites, DEADLINE).record
+            if record is None or not order.is_mine(record):
+                # Nothing was changed, and the outage may be over: it is decided anew.
+                self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
+                self._use.journal.forget()
+                return
+        self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
+        self._move(order, self._sites, stop)
 
     def _act(self, decision: Decision, look: Look) -> None:
         site = decision.site

@@ -9,12 +9,13 @@ from typing import cast
 from patience import eventually
 
 from mcloud.clouds.ports import ControlRecord, Lag, Site
+from mcloud.errors import Unavailable
 from mcloud.failover import debts, expense, pause, record
 from mcloud.failover.audit import Audit
-from mcloud.failover.decide import DOWN, NOTHING, UP
+from mcloud.failover.decide import DOWN, NOTHING, UP, Debt
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
-from mcloud.failover.journal import Journal
+from mcloud.failover.journal import Journal, Order, Progress
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.switch import Tools
 from mcloud.market.envelope import encode
@@ -164,6 +165,66 @@ def test_a_pause_is_obeyed_although_it_was_not_seen_yet(tmp_path: Path) -> None:
         it.step(3)
         it.settle()
         assert it.gcp.control.stored is not None
+
+
+def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
+    """Or nobody would know what the site that was left is owed."""
+    with rig(tmp_path) as it:
+        it.step(4)
+        it.aws.die()
+
+        def fails(call: str) -> None:
+            if call == "keep":
+                raise Unavailable("it keeps nothing just now")
+
+        it.gcp.control.faults.before = fails
+        it.step(3)
+        it.settle()
+        assert it.guards[0].state()["primary"] == "gcp"
+        assert debts.read({"gcp": it.sites["gcp"]}, 1.0) == {}
+        it.gcp.control.faults.before = lambda call: None
+        it.step(20)
+        it.settle()
+        assert debts.read({"gcp": it.sites["gcp"]}, 1.0)["aws"].may_return
+
+
+def test_an_order_that_changed_nothing_is_not_carried_out_by_a_later_run(tmp_path: Path) -> None:
+    """Its outage may long be over."""
+    with rig(tmp_path) as it:
+        order = Order("a move", "gcp", "automatic", "it was down", "guard 0", 1e9, 0, "aws")
+        Journal(tmp_path / "0.json").write(Progress(order))
+        it.step()
+        it.settle()
+        it.step(4)
+        it.settle()
+        assert it.gcp.control.stored is None
+        assert not it.guards[0].moves
+
+
+def test_a_site_that_goes_while_one_epoch_is_mended_does_not_end_the_guard(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        for site, primary in ((it.aws, "aws"), (it.gcp, "gcp")):
+            site.control.stored = ControlRecord(4, primary, "manual", "a test", "me", 1e9)
+
+        def fails(call: str) -> None:
+            if call == "write_record":
+                raise Unavailable("it went")
+
+        it.aws.control.faults.before = it.gcp.control.faults.before = fails
+        it.step(2)
+        it.aws.control.faults.before = it.gcp.control.faults.before = lambda call: None
+        it.step(3)
+        assert it.aws.control.stored == it.gcp.control.stored
+
+
+def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        first, second = Debt("aws", 1, 10.0, may_return=True), Debt("aws", 3, 20.0)
+        for debt in (first, second):
+            debts.note(it.sites, debt, at=1.0, seconds=1.0)
+        debts.settle(it.sites, first, over=True, at=2.0, seconds=1.0)
+        left = debts.read(it.sites, 1.0)["aws"]
+        assert (left.epoch, left.since, left.paid) == (3, 10.0, False)
 
 
 def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Path) -> None:
