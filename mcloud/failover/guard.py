@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import inf
@@ -78,17 +78,20 @@ class Guard:
         *,
         by: str,
         watch: Watch,
+        were_down: Collection[str] = (),
         notify: Callable[[Event], None] = lambda event: None,
         log: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``by`` says who this is, in records and in the audit log."""
+        """``by`` says who this is, in records and in the audit log; ``were_down`` are the sites of
+        which an earlier run has told that they are down, so that it is told when they are up."""
         self._sites = sites
         self._settings = settings
         self._use = use
         self._by = by
         self._watch = watch
+        self._were_down = set(were_down)
         self._notify = notify
         self._log = log or _SILENT
         self._clock = clock
@@ -343,7 +346,9 @@ class Guard:
 
     def _tell_changes(self, before: State, decision: Decision) -> None:
         for name, site in decision.state.sites.items():
-            was = before.sites[name].verdict if name in before.sites else ""
+            was = before.sites[name].verdict if name in before.sites else UNKNOWN
+            if was == UNKNOWN and name in self._were_down:
+                was = DOWN
             if site.verdict == was or (site.verdict == UP and was != DOWN):
                 continue
             if site.verdict in (UP, DOWN):

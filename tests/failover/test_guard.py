@@ -19,7 +19,7 @@ from mcloud.failover.journal import Journal, Order, Progress
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.switch import Tools
 from mcloud.market.envelope import encode
-from mcloud.notify.event import Event
+from mcloud.notify.event import RESOLVED, Event
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 
@@ -39,7 +39,13 @@ class Clock:
 class Rig:
     """Two sites and some guards, whose time passes when the test says so."""
 
-    def __init__(self, folder: Path, guards: int = 1, rules: GuardSettings = RULES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        guards: int = 1,
+        rules: GuardSettings = RULES,
+        were_down: tuple[str, ...] = (),
+    ) -> None:
         self.aws, self.gcp = LiveSite("aws"), LiveSite("gcp", "gcp")
         self.sites = {"aws": cast(Site, self.aws), "gcp": cast(Site, self.gcp)}
         self.clock = Clock()
@@ -60,6 +66,7 @@ class Rig:
                 ),
                 by=f"guard {number}",
                 watch=watch,
+                were_down=were_down,
                 notify=self.told.append,
                 clock=self.clock,
                 wall=self._wall,
@@ -90,8 +97,13 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, guards: int = 1, rules: GuardSettings = RULES) -> Iterator[Rig]:
-    made_ = Rig(folder, guards, rules)
+def rig(
+    folder: Path,
+    guards: int = 1,
+    rules: GuardSettings = RULES,
+    were_down: tuple[str, ...] = (),
+) -> Iterator[Rig]:
+    made_ = Rig(folder, guards, rules, were_down)
     with ExitStack() as ends:
         for watch in made_.watches:
             ends.callback(watch.close)
@@ -225,6 +237,12 @@ def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
         debts.settle(it.sites, first, over=True, at=2.0, seconds=1.0)
         left = debts.read(it.sites, 1.0)["aws"]
         assert (left.epoch, left.since, left.paid) == (3, 10.0, False)
+
+
+def test_what_an_earlier_run_told_to_be_down_is_told_to_be_up(tmp_path: Path) -> None:
+    with rig(tmp_path, were_down=("aws",)) as it:
+        it.step(6)
+        assert [(event.title, event.state) for event in it.told] == [("aws is up", RESOLVED)]
 
 
 def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Path) -> None:
