@@ -22,7 +22,7 @@ from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.errors import McloudError
 from mcloud.failover import debts, record
 from mcloud.failover.audit import Audit
-from mcloud.failover.catch_up import catch_up
+from mcloud.failover.catch_up import catch_up, drain
 from mcloud.failover.decide import DOWN, UP, Debt
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
@@ -47,6 +47,7 @@ AFTER = 3.0  # seconds that it goes on after the traffic was moved
 FLAP = 2.5  # seconds
 PATIENCE = 120.0  # seconds for anything to come; only a drill that fails waits as long
 POLL = 0.05
+PAUSE = 0.5  # seconds between two looks at what differs: nobody else is here
 USUAL = GuardSettings()
 
 
@@ -173,6 +174,7 @@ class _Day:
             Journal(scratch / "drill.json"),
             Audit(scratch / "audit.jsonl", sites),
             scope=self._scope,
+            pause=PAUSE,
         )
         watch = Watch(sites, settings)
         self._guard = Guard(sites, settings, use, by="the guard of a drill", watch=watch)
@@ -290,10 +292,13 @@ class _Day:
         """Bring what came since, and hold the sites against the trades."""
         report, trades = self._report, self._stream.trades
         for name in self._sites:
-            debt = Debt(name, 0, 0.0)
-            came = catch_up(self._sites, debt, self._scope, tell=self._tell)
-            if not came.ok:
-                report.problem = report.problem or came.reason
+            if name != self._on:
+                problem = drain(self._sites[name], PATIENCE, threading.Event())
+                report.problem = report.problem or problem
+        came = catch_up(
+            self._sites, Debt(self._on, 0, 0.0), self._scope, pause=PAUSE, tell=self._tell
+        )
+        report.problem = report.problem or came.reason
         expected = expected_rows(trades)
         ids = {(trade.symbol, trade.id) for trade in trades}
         found: set[tuple[str, int]] = set()

@@ -1,0 +1,75 @@
+"""``mcloud failover``, ``guard`` and ``drill``, as far as nothing has to be moved for it."""
+
+import json
+
+import pytest
+
+from mcloud.clouds import open_site
+from mcloud.local.state import State
+
+from .conftest import Terminal
+
+
+def test_a_dry_run_looks_and_changes_nothing(mcloud_up: Terminal, embedded: State) -> None:
+    sites = [open_site(name, each) for name, each in embedded.resources().items()]
+    before = [site.control.record() for site in sites]
+    done = mcloud_up.run("failover", "gcp", "--dry-run", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["would_move"] is True
+    checks = {each["check"]: each["state"] for each in told["checks"]}
+    for name in ("health queue", "health function", "health candles", "health archive", "canary"):
+        assert checks[name] == "ok"
+    assert told["estimate"]["seconds"] > 0
+    assert [site.control.record() for site in sites] == before
+
+
+def test_without_a_terminal_it_asks_nobody_and_does_nothing(
+    mcloud_up: Terminal, embedded: State
+) -> None:
+    done = mcloud_up.run("failover", "gcp")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: there is no terminal to ask on: have gcp lead?; give --yes"
+    )
+
+
+def test_guards_pause_and_resume_and_the_log_says_who(mcloud_up: Terminal) -> None:
+    paused = mcloud_up.run("guard", "pause", "--why", "a test", "-o", "json")
+    resumed = mcloud_up.run("guard", "resume", "-o", "json")
+    assert (paused.returncode, resumed.returncode) == (0, 0), paused.stderr + resumed.stderr
+    assert json.loads(paused.stdout)["paused"] is True
+    assert json.loads(resumed.stdout)["paused"] is False
+    log = json.loads(mcloud_up.run("failover", "--history", "-o", "json").stdout)
+    assert [each["step"] for each in log[-2:]] == ["guard pause", "guard resume"]
+    assert log[-2]["why"] == "a test"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["failover"], "which site is to lead?"),
+        (["failover", "azure"], "no site 'azure'; there is aws, gcp"),
+        (["failover", "gcp", "--force", "luck"], "no check 'luck'; there is health, canary"),
+        (["drill", "--scenario", "flood"], "no scenario 'flood'; there is cloud-outage"),
+    ],
+)
+def test_what_cannot_be_meant(mcloud_up: Terminal, arguments: list[str], words: str) -> None:
+    done = mcloud_up.run(*arguments)
+    assert done.returncode == 2
+    assert f"error: {words}" in done.stderr
+
+
+def test_there_is_nothing_to_explain_before_a_guard_ran(mcloud: Terminal) -> None:
+    done = mcloud.run("guard", "explain")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: no guard called 'guard' has run here; `mcloud guard run` starts one\n"
+    )
+
+
+def test_settings_that_cannot_work_are_refused(mcloud: Terminal) -> None:
+    (mcloud.folder / "mcloud.toml").write_text("[guard]\ninterval = 60\n")
+    done = mcloud.run("guard", "run")
+    assert done.returncode == 2
+    assert "an outage takes up to 63 s to find" in done.stderr
