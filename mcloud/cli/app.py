@@ -16,7 +16,7 @@ from mcloud import __version__
 from mcloud.cli.session import Session
 
 COMMANDS = {
-    "demo": "Run it all on embedded clouds, with an outage, and prove it exact.",
+    "demo": "Run it all on embedded clouds, outage and all, and prove it.",
     "init": "Write mcloud.toml from flags, .env files and answers.",
     "doctor": "Check all that mcloud needs; exit 3 where something is wrong.",
     "config": "The settings in effect, and where each comes from.",
@@ -36,7 +36,7 @@ COMMANDS = {
     "restore": "Fill a site with what another one has; resumable.",
     "failover": "Have another site lead; its producers follow within seconds.",
     "guard": "Watch the sites, and fail over when the one that leads is down.",
-    "drill": "Rehearse an outage on embedded clouds; exit 1 if anything is lost.",
+    "drill": "Rehearse an outage; exit 1 if anything is lost or inexact.",
     "dlq": "Dead letters: messages that could not be processed.",
     "cost": "What it costs, what it will cost, what would cost less.",
     "status": "Show each site on one screen; exit 3 where something is wrong.",

@@ -47,7 +47,10 @@ def report(
         bool, typer.Option("--no-billed", help="Do not ask for the bills, which may cost $0.01.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 3 where a budget is used up, or will be.")
+        bool,
+        typer.Option(
+            "--check", help="Exit 3 where a budget is used up or will be, or cannot be told."
+        ),
     ] = False,
 ) -> None:
     """Estimate what a month costs, from metered usage at list prices."""
@@ -70,9 +73,11 @@ def report(
         from mcloud.dashboard.cost import report_view
 
         session.print(report_view(made, compare=compare, details=details))
-    if check and made.over_budget:
+    if check and (made.over_budget or made.unknown_sites):
         for sentence in made.over_budget:
             session.warn(f"over budget: {sentence}")
+        for sentence in made.unknown_sites:
+            session.warn(f"not checked: {sentence}")
         raise typer.Exit(3)
 
 

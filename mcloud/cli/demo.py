@@ -44,7 +44,7 @@ def demo(
         bool, typer.Option("--keep", help="Leave everything running to look around.")
     ] = False,
 ) -> None:
-    """Run it all on embedded clouds, with an outage, and prove it exact."""
+    """Run it all on embedded clouds, outage and all, and prove it."""
     import shutil
     import tempfile
 

@@ -43,7 +43,7 @@ def drill(
     seed: Annotated[int, typer.Option(help="The same seed, the same trades.")] = 1,
     yes: Annotated[bool, typer.Option("--yes", help="--live: do not ask.")] = False,
 ) -> None:
-    """Rehearse an outage on embedded clouds; exit 1 if anything is lost."""
+    """Rehearse an outage; exit 1 if anything is lost or inexact."""
     from mcloud.failover.scenario import scenario as find
 
     if live:

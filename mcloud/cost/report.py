@@ -130,6 +130,11 @@ class Report:
         return found
 
     @property
+    def unknown_sites(self) -> list[str]:
+        """The sites whose cost is in no sum, and why."""
+        return [f"{usage.site}: {usage.problem}" for usage in self.usages if usage.problem]
+
+    @property
     def own_cost(self) -> Decimal:
         """Dollars that making this report took, at list price without free tiers."""
         reads = sum(

@@ -108,6 +108,7 @@ def test_a_group_of_which_nothing_is_known_is_unknown() -> None:
 def test_a_site_that_does_not_answer_is_named() -> None:
     report = made(AWS, usage("gcp", {}, problem="no answer within 30 s"))
     assert "gcp: unknown: no answer within 30 s" in report.notes
+    assert report.unknown_sites == ["gcp: no answer within 30 s"]
     assert report.to_json()["sites"]["gcp"]["net_usd"] is None
     assert {row.gcp_net for row in report.comparison} == {None}
     assert {row.saving for row in report.comparison} == {None}

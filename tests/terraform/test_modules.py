@@ -86,7 +86,7 @@ def test_gcp_outputs_are_the_sites_resources(gcp_plan: dict[str, Any]) -> None:
         f"{name}_service_account" for name in ("processor", "producer", "replicator", "operator")
     }
     site = {field.name for field in fields(GcpResources)}
-    emulated = {name for name in site if name.endswith(("_endpoint", "_url"))}
+    emulated = {name for name in site if name.endswith(("_endpoint", "_url", "_log"))}
     assert set(outputs) == (site - emulated) | accounts
     # With the names of the embedded site, as far as they are known before anything is there.
     known = {name: output["value"] for name, output in outputs.items() if "value" in output}
