@@ -74,6 +74,7 @@ def demo(
         with waiting(session, f"{len(trades):,} trades through two unruly producers") as tell:
             proof = run(trades, sites, seed=seed, scratch=home, tell=tell)
         names = {trade.symbol for trade in trades}
+        others = tuple(name for name in OTHERS if name not in names)[:2]
         with waiting(session, f"an outage of {OUT} in mid-stream") as tell:
             outage = drill.run(
                 SCENARIOS["cloud-outage"],
@@ -81,9 +82,8 @@ def demo(
                 home,
                 sites,
                 home,
-                symbols=tuple(name for name in OTHERS if name not in names)[:2],
-                start_time=START,
-                seed=seed,
+                trades=drill.made(others, START, seed),
+                symbols=others,
                 after=1.0,
                 tell=tell,
             )

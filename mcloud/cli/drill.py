@@ -73,7 +73,7 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Re
     from mcloud.cli.progress import waiting
     from mcloud.clouds import open_site
     from mcloud.config import LocalPorts
-    from mcloud.failover.drill import run
+    from mcloud.failover.drill import SYMBOLS, made, run
     from mcloud.failover.settings import guard_settings
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
@@ -94,9 +94,9 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Re
                 home,
                 sites,
                 home,
-                start_time=int(time.time() * 1000),
+                trades=made(SYMBOLS, int(time.time() * 1000), seed),
+                symbols=SYMBOLS,
                 settings=settings,
-                seed=seed,
                 tell=tell,
             )
     finally:

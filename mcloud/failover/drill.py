@@ -8,7 +8,7 @@ withdraws the producers' route for a while.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -119,28 +119,34 @@ def run(
     sites: Mapping[str, Site],
     scratch: Path,
     *,
-    symbols: tuple[str, ...] = SYMBOLS,
-    start_time: int,
+    trades: Iterable[Trade],
+    symbols: tuple[str, ...],
+    speed: float = 1.0,
     settings: GuardSettings = USUAL,
-    seed: int = 1,
     after: float = AFTER,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Rehearse on embedded clouds, whose folder is ``home``; what was out is back at the end.
 
     Args:
-        symbols: nobody else's on these clouds.
-        start_time: of the trades, ms since 1970.
+        trades: to be sent, as ``made`` makes them; they have to last for a quarter of a minute.
+        symbols: theirs, and nobody else's on these clouds.
+        speed: at which they are played; 1 is by their own times.
         after: seconds that the outage goes on after the traffic was moved.
     """
     report = Report(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()
     before = _bill(home)
-    stream = Stream(sites, symbols, scratch, start_time, seed)
+    stream = Stream(sites, symbols, scratch, trades, speed)
     _Day(scenario, on, home, sites, scratch, stream, settings, after, tell, report).go()
     report.usd = max(Decimal(0), _bill(home) - before)
     report.seconds = time.monotonic() - begun
     return report
+
+
+def made(symbols: tuple[str, ...], start_time: int, seed: int = 1) -> Iterable[Trade]:
+    """RATE trades a second, without an end, from ``start_time`` (ms) on."""
+    return Simulate(symbols, seed=seed, start_time=start_time, rate=RATE / len(symbols))
 
 
 class _Day:
@@ -184,6 +190,8 @@ class _Day:
             ends.callback(outage.end, self._home, self._on)
             self._lead()
             ends.enter_context(self._guarding())
+            self._tell("waiting until the guard knows the sites")
+            self._await(self._all_are_up, "the sites to be well")
             ends.enter_context(self._stream.running())
             self._steady()
             self._out()
@@ -209,7 +217,6 @@ class _Day:
 
     def _steady(self) -> None:
         self._tell("steady state")
-        self._await(lambda: self._verdict() == UP and self._others_are_up(), "the sites to be well")
         age = self._guard.age_of_record()
         self._sleep(max(STEADY, self._settings.dwell + 1 - age))
         self._await(lambda: self._stream.newest(self._on) > 0, f"trades to be stored at {self._on}")
@@ -317,7 +324,7 @@ class _Day:
     def _verdict(self) -> str:
         return self._guard.verdict(self._on)
 
-    def _others_are_up(self) -> bool:
+    def _all_are_up(self) -> bool:
         return all(self._guard.verdict(name) == UP for name in self._sites)
 
     def _owed(self) -> bool:
@@ -356,23 +363,23 @@ class _Day:
 
 
 class Stream:
-    """Made-up trades through a producer that follows the record."""
+    """Trades through a producer that follows the record."""
 
     def __init__(
         self,
         sites: Mapping[str, Site],
         symbols: tuple[str, ...],
         scratch: Path,
-        start_time: int,
-        seed: int,
+        trades: Iterable[Trade],
+        speed: float = 1.0,
         mode: str = "primary",
     ) -> None:
         self._sites = sites
         self._mode = mode
         self.symbols = symbols
         self._scratch = scratch
-        rate = RATE / len(symbols)
-        self._feed = Simulate(symbols, seed=seed, start_time=start_time, rate=rate)
+        self._feed = trades
+        self._speed = speed
         self._enough = threading.Event()
         self._cut = threading.Event()
         self._ended = threading.Event()
@@ -380,7 +387,7 @@ class Stream:
         self._progress: Progress | None = None
         self._newest: dict[str, int] = {}
         self.trades: list[Trade] = []
-        """All that were made."""
+        """All that were sent."""
         self.begun = time.monotonic()
 
     @property
@@ -452,7 +459,7 @@ class Stream:
 
     def _made(self) -> Iterator[Trade]:
         self.begun = time.monotonic()
-        for trade in pace(self._feed, 1.0, clock=time.monotonic, sleep=self._enough.wait):
+        for trade in pace(self._feed, self._speed, clock=time.monotonic, sleep=self._enough.wait):
             if self._enough.is_set():
                 return
             self.trades.append(trade)

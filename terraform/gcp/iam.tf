@@ -158,6 +158,13 @@ resource "google_pubsub_topic_iam_member" "replicator" {
   member = google_service_account.replicator.member
 }
 
+# A guard, which runs as the replicator, looks whether the queue is there.
+resource "google_pubsub_subscription_iam_member" "replicator_looks" {
+  subscription = google_pubsub_subscription.processor.name
+  role         = "roles/pubsub.viewer"
+  member       = google_service_account.replicator.member
+}
+
 resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {
   subscription = google_pubsub_subscription.dlq.name
   role         = "roles/pubsub.subscriber"

@@ -16,7 +16,7 @@ from mcloud.clouds import open_site
 from mcloud.clouds.ports import Site
 from mcloud.failover import drill, expense
 from mcloud.failover.audit import Audit
-from mcloud.failover.drill import Stream
+from mcloud.failover.drill import Stream, made
 from mcloud.failover.journal import Journal, Order
 from mcloud.failover.scenario import SCENARIOS
 from mcloud.failover.settings import GuardSettings
@@ -26,6 +26,7 @@ from mcloud.local.supervisor import Options
 
 pytestmark = pytest.mark.benchmark
 
+BOTH, HAND = ("CAUSDT", "CBUSDT"), ("DAUSDT", "DBUSDT")
 START = 1_735_776_000_000  # ms
 
 
@@ -61,8 +62,8 @@ def test_from_an_outage_to_the_first_trade_on_the_other_site(
         clouds.home,
         clouds.sites,
         tmp_path,
+        trades=made(symbols, START),
         symbols=symbols,
-        start_time=START,
     )
     print(f"\n{name} of {on}: {json.dumps(report.to_json()['timeline'], indent=1)}")
     print(f"outage to first trade stored: {report.rto} s; ids missing: {report.missing}")
@@ -73,7 +74,7 @@ def test_from_an_outage_to_the_first_trade_on_the_other_site(
 
 @pytest.mark.timeout(600)
 def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path: Path) -> None:
-    stream = Stream(clouds.sites, ("CAUSDT", "CBUSDT"), tmp_path, START, 1, mode="both")
+    stream = Stream(clouds.sites, BOTH, tmp_path, made(BOTH, START), mode="both")
     with stream.running():
         eventually(lambda: stream.newest("gcp") > 0)
         usual = _longest_gap(stream, 8.0)
@@ -92,7 +93,7 @@ def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path:
 
 @pytest.mark.timeout(600)
 def test_a_move_by_hand_of_a_healthy_pair(clouds: Clouds, tmp_path: Path) -> None:
-    stream = Stream(clouds.sites, ("DAUSDT", "DBUSDT"), tmp_path, START, 1)
+    stream = Stream(clouds.sites, HAND, tmp_path, made(HAND, START))
     use = Tools(
         Journal(tmp_path / "move.json"),
         Audit(tmp_path / "audit.jsonl", clouds.sites),

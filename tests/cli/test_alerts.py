@@ -106,7 +106,8 @@ def test_a_dead_letter_fires_is_told_and_is_over(
         assert (budget["path"], budget["state"]) == ("budgets.total.used", "ok"), budget
         return {**rules["test-letters"], "watched": document["watched"]}
 
-    rule = listed(0)
+    # What other tests did with the same clouds may fire as well.
+    rule = listed(0, 3)
     assert (rule["origin"], rule["severity"]) == (f"mcloud.toml:{_line(path)}", "critical")
     assert [(each["state"], each["value"]) for each in rule["figures"]] == [("ok", 0)]
     sqs.send_message(QueueUrl=queue, MessageBody="poison")
@@ -133,7 +134,8 @@ def test_a_dead_letter_fires_is_told_and_is_over(
     assert "WARNING firing: test-letters: 1 is above 0" in log
     assert "SECRET" not in log
     (watcher,) = json.loads(mcloud_up.run("ps", "-o", "json").stdout)
-    assert (watcher["kind"], watcher["name"], watcher["firing"]) == ("watcher", "alerts", [])
+    assert (watcher["kind"], watcher["name"]) == ("watcher", "alerts")
+    assert not [each for each in watcher["firing"] if "test-letters" in str(each)]
 
 
 def _line(path: Any) -> int:

@@ -163,3 +163,57 @@ def test_throttles_are_none_only_in_a_table_that_is_written_to(
     assert seen.write_throttles.value == 0
     seen, _ = cloudwatch(monkeypatch, {"write_throttles": {NOW - 60: 2.0}})
     assert seen.write_throttles.value == 2
+
+
+class FakeMonitoring:
+    """Answers with the series of each metric: by class of response, seconds ago and a value."""
+
+    def __init__(self, series: dict[str, dict[str, dict[float, int]]]) -> None:
+        self._series = series
+
+    def list_time_series(self, *, request: Any, **_: Any) -> list[Any]:
+        from google.cloud.monitoring_v3.types import TimeSeries
+
+        metric = next((each for each in self._series if f'"{each}"' in request.filter), "")
+        return [
+            TimeSeries(
+                metric={"type": metric, "labels": {"response_code_class": name}},
+                points=[
+                    {
+                        "interval": {"end_time": {"seconds": int(NOW - ago)}},
+                        "value": {"int64_value": value},
+                    }
+                    for ago, value in points.items()
+                ],
+            )
+            for name, points in self._series.get(metric, {}).items()
+        ]
+
+
+@pytest.mark.parametrize(
+    ("calls", "count", "errors", "as_of"),
+    [
+        ({}, None, None, NOW),
+        ({"2xx": {90: 5, 150: 3}}, 8, 0, NOW - 90),
+        # The last failure is long ago: since then there was none, as far as calls are told of.
+        ({"2xx": {90: 5}, "5xx": {800: 1}, "4xx": {400: 2}}, 8, 3, NOW - 90),
+        ({"5xx": {700: 1}}, 1, 1, NOW - 300),
+    ],
+)
+def test_google_counts_calls_by_the_class_of_their_answer(
+    monkeypatch: pytest.MonkeyPatch,
+    calls: dict[str, dict[float, int]],
+    count: int | None,
+    errors: int | None,
+    as_of: float,
+) -> None:
+    from mcloud.clouds.gcp.metrics import CloudMonitoring
+    from mcloud.clouds.resources import GcpResources
+
+    monkeypatch.setattr(metrics.time, "time", lambda: NOW)
+    to = GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
+    client = FakeMonitoring({"run.googleapis.com/request_count": calls})
+    seen = CloudMonitoring(client, to).figures(WINDOW)
+    assert (seen.calls.value, seen.errors.value) == (count, errors)
+    assert seen.calls.as_of == seen.errors.as_of == as_of
+    assert seen.throttles.value is None

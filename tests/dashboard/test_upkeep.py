@@ -120,13 +120,13 @@ def test_on_embedded_clouds_the_meters_are_a_file_and_cost_nothing() -> None:
     assert told(embedded) == told(None) < told(Costing(lambda: figure))
 
 
-def test_the_cost_of_cost_is_what_its_adapters_ask() -> None:
-    to = AwsResources("us-east-1", "https://sqs/1/q", "https://sqs/1/d", "c", "k", "b", "f")
+def test_the_cost_of_cost_is_no_less_than_what_its_adapters_ask() -> None:
     nothing: Any = None
-    assert (
-        len(CloudWatchUsage(nothing, nothing, nothing, nothing, to)._series("label"))
-        == (upkeep.USAGE["aws"])
+    to = AwsResources("us-east-1", "https://sqs/1/q", "https://sqs/1/d", "c", "k", "b", "f")
+    amazon = CloudWatchUsage(nothing, nothing, nothing, nothing, to)
+    assert len(amazon._series("label")) <= upkeep.USAGE["aws"]
+    google = MonitoringUsage(
+        nothing, GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
     )
-    asks = dict.fromkeys(GcpResources.__dataclass_fields__, "x")
-    google = MonitoringUsage(nothing, GcpResources(**asks))
-    assert 2 * len(google._queries()) == upkeep.USAGE["gcp"]
+    # Whole days, and the one that goes on.
+    assert 2 * len(google._queries()) <= upkeep.USAGE["gcp"]

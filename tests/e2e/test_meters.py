@@ -12,12 +12,15 @@ from google.api_core.exceptions import AlreadyExists, PreconditionFailed, Servic
 from google.cloud.firestore_v1.base_query import FieldFilter
 from patience import PATIENCE, eventually
 
+from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.gcp import client as gcp
+from mcloud.feed.simulate import Simulate
 from mcloud.infra.embedded import deploy_table
 from mcloud.local import meter, outage
 from mcloud.local.meter import Count
 from mcloud.local.state import State
+from mcloud.market.envelope import encode
 
 NAME = f"meters-{os.getpid()}"
 
@@ -276,12 +279,21 @@ def test_cloud_storage(embedded: State, home: Path) -> None:
 def test_what_a_message_costs_on_its_way(embedded: State, home: Path) -> None:
     """Through the function: one call, a receive and a delete, one delivery."""
     aws, google = embedded.outputs["aws"], embedded.outputs["gcp"]
-    before = meter.read(home)
     sqs = make_client("sqs", aws["region"], aws["endpoint_url"])
     publisher = gcp.make_publisher(google["pubsub_endpoint"])
-    topic = f"projects/{google['project']}/topics/{google['topic']}"
-    from mcloud.feed.simulate import Simulate
-    from mcloud.market.envelope import encode
+    project = f"projects/{google['project']}"
+    topic = f"{project}/topics/{google['topic']}"
+    # Once nothing is under way any more, and these are written, so is all that was before them.
+    for name, resources in embedded.resources().items():
+        queue = open_site(name, resources).queue
+        eventually(lambda queue=queue: not queue.depth().ready and not queue.depth().in_flight)
+    mark = f"mark-{NAME}"
+    sqs.get_queue_attributes(QueueUrl=sqs.create_queue(QueueName=mark)["QueueUrl"])
+    publisher.create_topic(name=f"{project}/topics/{mark}")
+    publisher.publish(topic=f"{project}/topics/{mark}", messages=[{"data": b"x"}])
+    settles(home, "aws", mark, {"sqs_requests": 1})
+    settles(home, "gcp", mark, {"pubsub_bytes": 1000})
+    before = meter.read_split(home)
 
     message = encode(list(Simulate([f"M{os.getpid()}USDT"], seed=1, start_time=0, count=10)))
     values = {
@@ -293,17 +305,20 @@ def test_what_a_message_costs_on_its_way(embedded: State, home: Path) -> None:
         topic=topic, messages=[{"data": message.body.encode(), "attributes": message.attributes}]
     )
 
-    def since(site: str, name: str) -> Count:
-        return meter.read(home)[site].get(name, 0) - before[site].get(name, 0)
+    def since(site: str, name: str, resource: str) -> Count:
+        now = meter.read_split(home)[site].get(name, {}).get(resource, 0)
+        return now - before[site].get(name, {}).get(resource, 0)
 
-    eventually(lambda: since("aws", "lambda_requests") == 1, pause=0.1)
-    eventually(lambda: since("aws", "sqs_requests") == 3, pause=0.1)
-    eventually(lambda: since("aws", "s3_puts") == 1, pause=0.1)
-    assert since("aws", "lambda_gb_s") > 0
-    eventually(lambda: since("gcp", "function_requests") == 1, pause=0.1)
-    eventually(lambda: since("gcp", "gcs_class_a") == 1, pause=0.1)
-    assert since("gcp", "function_vcpu_s") > 0
-    assert since("gcp", "pubsub_bytes") == 2000
+    queue_name = aws["queue_url"].rpartition("/")[2]
+    eventually(lambda: since("aws", "sqs_requests", queue_name) == 3, pause=0.1)
+    assert since("aws", "lambda_requests", aws["function"]) == 1
+    assert since("aws", "s3_puts", aws["raw_bucket"]) == 1
+    assert since("aws", "lambda_gb_s", aws["function"]) > 0
+    eventually(lambda: since("gcp", "function_requests", "") == 1, pause=0.1)
+    assert since("gcp", "gcs_class_a", google["raw_bucket"]) == 1
+    assert since("gcp", "function_vcpu_s", "") > 0
+    assert since("gcp", "pubsub_bytes", google["topic"]) == 1000
+    assert since("gcp", "pubsub_bytes", google["subscription"]) == 1000
 
 
 def _once(service: str, to: dict[str, str]) -> Any:

@@ -24,6 +24,7 @@ from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, deliver, stored_rows
 from mcloud.errors import Unavailable
 from mcloud.feed.simulate import Simulate
+from mcloud.local import outage
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import State
 from mcloud.market.archive import HOUR, prefix, unpack
@@ -267,17 +268,39 @@ def test_throttling_and_resets_change_nothing(
         {"service": "s3", "times": 8, "error": {"code": "SlowDown", "status": 503}},
         {"service": "s3", "times": 2, "reset": True},
     )
+    _restore(source, target, tmp_path)
+    assert {each["service"] for each in proxy.fired()} == {"dynamodb", "s3"}
+    proxy.inject()
+    assert verify({"aws": target, "gcp": source}, Scope(), deep=True, pause=0).ok
+    assert stored_rows(target, ["BTCUSDT"]) == expected_rows(TRADES[:300])
+
+
+def test_google_that_throttles_changes_nothing(embedded: State, tmp_path: Path) -> None:
+    sites = {
+        name: open_site(name, each)
+        for name, each in fresh(embedded, "aws-sound", "gcp-busy").items()
+    }
+    fill(sites["aws-sound"], TRADES[:300])
+    home = Path(embedded.options["home"])
+    try:
+        for service in ("candles", "archive"):
+            outage.begin(home, "gcp", service, "throttle", None)
+        _restore(sites["aws-sound"], sites["gcp-busy"], tmp_path)
+    finally:
+        outage.end(home)
+    assert verify(sites, Scope(), deep=True, pause=0).ok
+    assert stored_rows(sites["gcp-busy"], ["BTCUSDT"]) == expected_rows(TRADES[:300])
+
+
+def _restore(source: Site, target: Site, folder: Path) -> None:
+    """Again and again, as an operator would, until it is done."""
     for _ in range(50):
-        job = Restore(
-            source, target, Scope(), tmp_path, identities={"gcp": "source", "aws": "target"}
-        )
+        names = {source.name: "source", target.name: "target"}
+        job = Restore(source, target, Scope(), folder, identities=names)
         try:
             with job.locked():
                 job.run(None if job.unfinished() else job.survey())
         except Unavailable:
             continue
-        break
-    assert {each["service"] for each in proxy.fired()} == {"dynamodb", "s3"}
-    proxy.inject()
-    assert verify({"aws": target, "gcp": source}, Scope(), deep=True, pause=0).ok
-    assert stored_rows(target, ["BTCUSDT"]) == expected_rows(TRADES[:300])
+        return
+    raise AssertionError("it never got done")

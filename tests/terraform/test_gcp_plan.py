@@ -217,6 +217,9 @@ def test_the_replicator_sends_and_the_operator_does_not(gcp_state: list[dict[str
     assert letters["subscription"] == "mcloud-trades-dlq"
     assert letters["role"] == "roles/pubsub.subscriber"
     assert publisher["member"] == letters["member"] == replicator
+    # As a guard it looks whether the queue is there.
+    looks = only(gcp_state, "google_pubsub_subscription_iam_member", "replicator_looks")
+    assert (looks["role"], looks["member"]) == ("roles/pubsub.viewer", replicator)
     operator = only(gcp_state, "google_service_account", "operator")["member"]
     assert not any(
         each["values"]["member"] == operator

@@ -53,6 +53,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "replicator": {
         "topic": ("pubsub.topics.publish",),
+        "subscription": ("pubsub.subscriptions.get",),
         "dlq_subscription": ("pubsub.subscriptions.consume",),
         "database": (
             *("datastore.entities.create", "datastore.entities.get"),

@@ -27,7 +27,11 @@ def retry() -> Any:
     from google.api_core import exceptions
     from google.api_core.retry import Retry, if_exception_type
 
-    passing = (exceptions.ServiceUnavailable, exceptions.InternalServerError)
+    passing = (
+        exceptions.ServiceUnavailable,
+        exceptions.InternalServerError,
+        exceptions.TooManyRequests,  # ResourceExhausted among them
+    )
     return Retry(if_exception_type(*passing), initial=0.1, maximum=2.0, timeout=PATIENCE)
 
 

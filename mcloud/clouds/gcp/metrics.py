@@ -44,8 +44,10 @@ class CloudMonitoring:
             dead_letters=self.backlog(self._to.dlq_subscription),
             oldest_age=self._subscription(_AGE, self._to.subscription, now),
             calls=total,
-            # Where there are calls, a class that is not told of had none.
-            errors=_total(failed, now) if failed or not calls else Figure(0.0, total.as_of),
+            # Where there are calls, a class that is not told of had none, until the others' end.
+            errors=Figure(
+                None if total.value is None else sum(map(_value, _points(failed))), total.as_of
+            ),
             # A call that finds no instance free never reaches what Cloud Run counts.
             throttles=Figure(None, now),
             p95=Figure(None if p95.value is None else p95.value / 1000, p95.as_of),  # from ms
@@ -100,7 +102,7 @@ class CloudMonitoring:
 
 def _newest(series: Sequence[Any], now: float) -> Figure:
     """The newest value."""
-    points = [point for each in series for point in each.points]
+    points = _points(series)
     if not points:
         return Figure(None, now)
     newest = max(points, key=lambda point: point.interval.end_time)
@@ -109,11 +111,15 @@ def _newest(series: Sequence[Any], now: float) -> Figure:
 
 def _total(series: Sequence[Any], now: float) -> Figure:
     """The sum, which counts until the last minute that must have been reported by now."""
-    points = [point for each in series for point in each.points]
+    points = _points(series)
     if not points:
         return Figure(None, now)
     newest = max(point.interval.end_time.timestamp() for point in points)
     return Figure(sum(map(_value, points)), min(now, max(newest, now - PERIOD - CALLS_LAG)))
+
+
+def _points(series: Sequence[Any]) -> list[Any]:
+    return [point for each in series for point in each.points]
 
 
 def _value(point: Any) -> float:
