@@ -98,7 +98,7 @@ class Meter:
         return totals
 
     def save(self) -> None:
-        """Write the counts, if there are new ones; what fails, as on a full disk, is tried again."""
+        """Write the counts, if there are new ones; on a full disk they wait for the next time."""
         with self._saving:
             with self._lock:
                 if self._changes == self._saved_changes:
