@@ -107,6 +107,7 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Re
 
 def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     """Withdraw the route from the site that leads, and give it back."""
+    from mcloud.cli import background
     from mcloud.cli.ask import agree
     from mcloud.cli.failover import routes, who
     from mcloud.cli.progress import waiting
@@ -125,7 +126,9 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     agree(session, f"have {target} lead for {hold:.0f} s, in place of {leads}?", yes=yes)
     config = session.config
     use = tools(config.state, config.profile, "drill", sites, routes=lambda: routes(session))
-    with waiting(session, f"drill: the route of {leads} is withdrawn") as tell:
+    words = f"drill: the route of {leads} is withdrawn"
+    # SIGTERM as well as Ctrl-C only ends it: the route is given back.
+    with waiting(session, words) as tell, background.stopping(use.stop):
         done = rehearse(sites, leads, target, use, by=who(), hold=hold, tell=tell)
     if session.output == "json":
         session.print_json({"away": done[0].to_json(), "back": done[1].to_json()})

@@ -42,6 +42,7 @@ def run(
     from mcloud import runs
     from mcloud.cli.failover import routes, who
     from mcloud.clouds.ports import ControlRecord
+    from mcloud.failover.decide import DOWN
     from mcloud.failover.guard import Guard
     from mcloud.failover.health import Watch
     from mcloud.failover.settings import guard_settings
@@ -60,7 +61,8 @@ def run(
         raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
     stop = threading.Event()
     with background.alone(mine):
-        last = mine.read().get("record")
+        before = mine.read()
+        last = before.get("record")
         watch = Watch(sites, settings, known=ControlRecord(**last) if last else None)
         use = tools(
             config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
@@ -73,6 +75,9 @@ def run(
             use,
             by=f"guard {name}, {who()}",
             watch=watch,
+            were_down=[
+                site for site, each in before.get("sites", {}).items() if each["verdict"] == DOWN
+            ],
             notify=notifier.send,
             log=log,
         )

@@ -314,8 +314,13 @@ def _compare(lines: Sequence[Line], usages: Sequence[SiteUsage]) -> list[Compare
         sums[line.service, line.cloud, "gross"] += line.gross
         sums[line.service, line.cloud, "net"] += line.net
 
+    # What no meter tells is unknown, and not for nothing.
+    told = {(line.service, line.cloud) for line in lines if line.used is not None}
+    untold = {(line.service, line.cloud) for line in lines} - told
+
     def of(service: str, cloud: str, what: str) -> Decimal | None:
-        return sums[service, cloud, what] if cloud in clouds else None
+        is_known = cloud in clouds and (service, cloud) not in untold
+        return sums[service, cloud, what] if is_known else None
 
     def row(service: str) -> Compared:
         return Compared(

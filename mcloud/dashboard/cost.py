@@ -11,7 +11,7 @@ from rich.text import Text
 from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.forecast import Forecast, Range
-from mcloud.cost.report import Report
+from mcloud.cost.report import Compared, Report
 from mcloud.cost.table import group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.dashboard.duration import duration
@@ -37,10 +37,13 @@ def comparison(report: Report) -> Table:
         ("service", "left"),
         *((name, "right") for name in ("AWS list", "AWS net", "GCP list", "GCP net", "GCP saves")),
     )
+    # What has no total has no site; what lacks another sum has no meter that tells.
+    missing = [
+        "unknown" if total is not None else "no site" for total in _sums(report.comparison[-1])
+    ]
     for row in report.comparison:
-        sums = (row.aws_gross, row.aws_net, row.gcp_gross, row.gcp_net, row.saving)
-        style = "bold" if row.service == "total" else ""
-        table.add_row(row.service, *map(_money, sums), style=style)
+        sums = [why if x is None else usd(x) for x, why in zip(_sums(row), missing, strict=True)]
+        table.add_row(row.service, *sums, style="bold" if row.service == "total" else "")
     return table
 
 
@@ -167,8 +170,8 @@ def count(units: Decimal) -> str:
     return f"{units:.3g}" if units >= Decimal("0.0001") else f"{units:.1e}"
 
 
-def _money(amount: Decimal | None) -> str:
-    return "no site" if amount is None else usd(amount)
+def _sums(row: Compared) -> tuple[Decimal | None, ...]:
+    return row.aws_gross, row.aws_net, row.gcp_gross, row.gcp_net, row.saving
 
 
 def _range(each: Range) -> tuple[str, str, str]:

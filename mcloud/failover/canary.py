@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from mcloud.clouds.ports import Site
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, Unavailable
 from mcloud.market.candle import MINUTE
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
@@ -36,6 +36,8 @@ class Flight:
     was_sent: bool = False
     looks: int = 0
     """Reads of the candle, each of which costs something."""
+    is_blind: bool = False
+    """The last look told nothing, for a reason that is no outage, such as a right that is gone."""
 
     @property
     def seconds(self) -> float | None:
@@ -80,8 +82,8 @@ class Canary:
         try:
             id_ = self._next()
             problem = self._send(id_)
-        except McloudError as error:
-            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - or it would be on its way for good
+            problem = _said(error)
         if problem:
             flight = self.flight = replace(flight, reason=f"not sent: {problem}")
             return flight
@@ -89,13 +91,18 @@ class Canary:
         pause, sent = FIRST_LOOK, flight.began
         while not self._stop.wait(pause):
             try:
-                there, reason = self._newest() >= id_, ""
-            except McloudError as error:
-                there, reason = False, f"its candle cannot be read: {error}"
+                there, reason, is_blind = self._newest() >= id_, "", False
+            except Exception as error:  # noqa: BLE001 - a thread that is gone looks like an outage
+                there, reason = False, f"its candle cannot be read: {_said(error)}"
+                is_blind = not isinstance(error, TimeoutError | Unavailable)
             now = self._clock()
-            arrived = now if there else None
-            flight = replace(flight, arrived=arrived, reason=reason, looks=flight.looks + 1)
-            self.flight = flight
+            flight = self.flight = replace(
+                flight,
+                arrived=now if there else None,
+                reason=reason,
+                looks=flight.looks + 1,
+                is_blind=is_blind,
+            )
             if there or (patience is not None and now - flight.began > patience):
                 break
             pause = min(pause * SLOWER, LONGEST_LOOK)
@@ -109,8 +116,8 @@ class Canary:
         self._count("canary")
         try:
             unsent = self._site.queue.send([encode([trade(id_)])])
-        except McloudError as error:
-            return str(error)
+        except Exception as error:  # noqa: BLE001 - see ``fly``
+            return _said(error)
         return unsent[0].reason if unsent else ""
 
     def _next(self) -> int:
@@ -133,3 +140,7 @@ class Canary:
 def trade(id_: int) -> Trade:
     """The canary of that id."""
     return Trade(CANARY, id_, Decimal(1), Decimal(1), 0, False)
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -29,9 +29,17 @@ def note(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) ->
 def settle(
     sites: Mapping[str, Site], debt: Debt, *, over: bool, at: float, seconds: float
 ) -> dict[str, str]:
-    """It is paid; ``over`` where nothing is to follow, such as that the site leads again."""
-    document = {**asdict(replace(debt, paid=True)), "over": over, "at": at}
-    return notes.write(sites, KIND, debt.site, lambda before: document, seconds)
+    """It is paid; ``over`` where nothing is to follow, such as that the site leads again.
+
+    A site that was left once more meanwhile goes on to owe that.
+    """
+
+    def change(before: notes.Document | None) -> notes.Document:
+        if before and int(before["epoch"]) > debt.epoch:
+            return before
+        return {**asdict(replace(debt, paid=True)), "over": over, "at": at}
+
+    return notes.write(sites, KIND, debt.site, change, seconds)
 
 
 def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:

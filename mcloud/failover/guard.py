@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import inf
@@ -78,17 +78,20 @@ class Guard:
         *,
         by: str,
         watch: Watch,
+        were_down: Collection[str] = (),
         notify: Callable[[Event], None] = lambda event: None,
         log: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``by`` says who this is, in records and in the audit log."""
+        """``by`` says who this is, in records and in the audit log; ``were_down`` are the sites of
+        which an earlier run has told that they are down, so that it is told when they are up."""
         self._sites = sites
         self._settings = settings
         self._use = use
         self._by = by
         self._watch = watch
+        self._were_down = set(were_down)
         self._notify = notify
         self._log = log or _SILENT
         self._clock = clock
@@ -109,7 +112,6 @@ class Guard:
 
     def run(self, stop: threading.Event, each: Callable[[], None] = lambda: None) -> None:
         """Watch until ``stop``; ``each`` is called after every look."""
-        self._take_up()
         while not stop.is_set():
             begun = self._clock()
             self.step()
@@ -135,7 +137,12 @@ class Guard:
             catching_up=doing.get(CATCH_UP, ""),
         )
         if self._watch.is_fresh and not self._work:
-            self._level(look)
+            try:
+                self._level(look)
+            except McloudError as error:
+                # A site that went meanwhile is a reason to go on looking.
+                self._log.warning("the sites do not know the same yet: %s", error)
+        self._take_up(look)
         before = self._state
         decision = self.last = decide(look, before, self._settings, self._clock())
         self._state = decision.state
@@ -188,12 +195,25 @@ class Guard:
 
     # Doing
 
-    def _take_up(self) -> None:
-        """Go on with what an earlier run of this guard has begun."""
+    def _take_up(self, look: Look) -> None:
+        """Go on with a move that an earlier run, or a try that failed, has left in the middle."""
+        if MOVE in self._work or look.paused or self._clock() < self._not_before.get(MOVE, -inf):
+            return
         order = unfinished(self._use)
         if order is not None:
-            self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
-            self._begin(MOVE, f"moving to {order.target}", partial(self._move, order, self._sites))
+            self._begin(MOVE, f"moving to {order.target}", partial(self._resume, order))
+
+    def _resume(self, order: Order, stop: threading.Event) -> None:
+        progress = self._use.journal.read()
+        if progress is None or "record" not in progress.done:
+            record = records.read(self._sites, DEADLINE).record
+            if record is None or not order.is_mine(record):
+                # Nothing was changed, and the outage may be over: it is decided anew.
+                self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
+                self._use.journal.forget()
+                return
+        self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
+        self._move(order, self._sites, stop)
 
     def _act(self, decision: Decision, look: Look) -> None:
         site = decision.site
@@ -326,7 +346,9 @@ class Guard:
 
     def _tell_changes(self, before: State, decision: Decision) -> None:
         for name, site in decision.state.sites.items():
-            was = before.sites[name].verdict if name in before.sites else ""
+            was = before.sites[name].verdict if name in before.sites else UNKNOWN
+            if was == UNKNOWN and name in self._were_down:
+                was = DOWN
             if site.verdict == was or (site.verdict == UP and was != DOWN):
                 continue
             if site.verdict in (UP, DOWN):

@@ -199,7 +199,7 @@ class Watch:
             for (site, service), since in self._down_since.items()
             if site == name and service != "queue"
         ]
-        if flight is not None and flight.was_sent and flight.arrived is None:
+        if flight is not None and flight.was_sent and not (flight.is_over or flight.is_blind):
             waiting.append(flight.began)
         return SiteLook(
             services=dict(self._seen[name]),

@@ -76,6 +76,10 @@ class Journal:
             # It is written in one step, so somebody else wrote it: nothing can be taken up.
             return None
 
+    def forget(self) -> None:
+        """Nothing is to be taken up."""
+        self._path.unlink(missing_ok=True)
+
     def write(self, progress: Progress) -> None:
         files.make_private(self._path.parent)
         files.write(

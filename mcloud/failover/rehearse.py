@@ -1,5 +1,6 @@
 """A drill on real sites: nothing is broken, the route of the site that leads is withdrawn."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,6 +33,8 @@ def rehearse(
         use.stop.wait(hold)
     finally:
         tell(f"{leads} leads again")
+        # What has ended the drill is not to end the way back.
+        use = replace(use, stop=threading.Event())
         back = carry_out(_order(leads, target, by, recover=True), reachable(sites), use)
     return away, back
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -97,18 +98,19 @@ class Meter:
         return totals
 
     def save(self) -> None:
-        """Write the counts, if there are new ones."""
+        """Write the counts, if there are new ones; on a full disk they wait for the next time."""
         with self._saving:
             with self._lock:
                 if self._changes == self._saved_changes:
                     return
                 text = json.dumps({"since": self._since, "months": self._months})
                 changes = self._changes
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._path.with_suffix(".part")
-            fresh.write_text(text)
-            os.replace(fresh, self._path)
-            self._saved_changes = changes
+            with suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                fresh = self._path.with_suffix(".part")
+                fresh.write_text(text)
+                os.replace(fresh, self._path)
+                self._saved_changes = changes
 
     def save_forever(self) -> None:
         """Write once a second; for a thread of its own."""

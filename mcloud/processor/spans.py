@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 
 from mcloud.clouds.spans import Exporter, Span
-from mcloud.errors import McloudError
 from mcloud.processor.arrival import Arrival
 from mcloud.processor.ingest import Ingested
 from mcloud.processor.log import log
@@ -47,9 +46,10 @@ class Recorder:
             return
         try:
             self._exporter.export(spans)
-        except McloudError as error:
+        except Exception as error:  # noqa: BLE001 - or a message that is stored comes again for good
             if self._paused_until is None:  # once an instance
-                log("WARNING", "no spans", reason=str(error), paused_seconds=PAUSE)
+                reason = str(error) or type(error).__name__
+                log("WARNING", "no spans", reason=reason, paused_seconds=PAUSE)
             self._paused_until = self._clock() + PAUSE
 
 

@@ -120,6 +120,13 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.control.arn]
   }
 
+  # A guard, which runs as the replicator, looks whether the function is there.
+  statement {
+    sid       = "Function"
+    actions   = ["lambda:GetFunctionConfiguration"]
+    resources = ["${local.functions_arn}:${local.processor}"]
+  }
+
   # Dead letters go back to the queue or away; so do trades that a restore has the functions do.
   statement {
     sid       = "Send"

@@ -158,11 +158,18 @@ resource "google_pubsub_topic_iam_member" "replicator" {
   member = google_service_account.replicator.member
 }
 
-# A guard, which runs as the replicator, looks whether the queue is there.
+# A guard, which runs as the replicator, looks whether the queue and the function are there.
 resource "google_pubsub_subscription_iam_member" "replicator_looks" {
   subscription = google_pubsub_subscription.processor.name
   role         = "roles/pubsub.viewer"
   member       = google_service_account.replicator.member
+}
+
+resource "google_cloudfunctions2_function_iam_member" "replicator_looks" {
+  cloud_function = google_cloudfunctions2_function.processor.name
+  location       = var.region
+  role           = "roles/cloudfunctions.viewer"
+  member         = google_service_account.replicator.member
 }
 
 resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {

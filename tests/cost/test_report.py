@@ -130,6 +130,13 @@ def test_the_clouds_side_by_side() -> None:
     assert rows["total"].saving == Decimal("2.95") - Decimal("80.109375")
 
 
+def test_a_service_that_no_meter_tells_of_is_not_for_nothing() -> None:
+    google = usage("gcp", {"firestore_writes": None, "pubsub_bytes": 5})
+    rows = {row.service: row for row in made(AWS, google).comparison}
+    assert rows["database"].gcp_net is rows["database"].saving is None
+    assert rows["messaging"].gcp_net == 0
+
+
 def test_sites_of_one_cloud_share_its_free_tier() -> None:
     west = usage("aws-west", {"sqs_requests": 500_000}, cloud="aws")
     report = made(AWS, west)

@@ -57,7 +57,7 @@ def test_a_report() -> None:
     assert lines[8:15] == [
         "service    AWS list  AWS net  GCP list  GCP net  GCP saves",
         "functions        $0       $0     $0.40       $0         $0",
-        "storage          $0       $0        $0       $0         $0",
+        "storage     unknown  unknown        $0       $0    unknown",
         "database      $1.25    $1.25        $0       $0      $1.25",
         "messaging     $1.40    $1.00     $5.00    $4.61     -$3.61",
         "other            $0       $0        $0       $0         $0",

@@ -9,16 +9,17 @@ from typing import cast
 from patience import eventually
 
 from mcloud.clouds.ports import ControlRecord, Lag, Site
+from mcloud.errors import Unavailable
 from mcloud.failover import debts, expense, pause, record
 from mcloud.failover.audit import Audit
-from mcloud.failover.decide import DOWN, NOTHING, UP
+from mcloud.failover.decide import DOWN, NOTHING, UP, Debt
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
-from mcloud.failover.journal import Journal
+from mcloud.failover.journal import Journal, Order, Progress
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.switch import Tools
 from mcloud.market.envelope import encode
-from mcloud.notify.event import Event
+from mcloud.notify.event import RESOLVED, Event
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 
@@ -38,7 +39,13 @@ class Clock:
 class Rig:
     """Two sites and some guards, whose time passes when the test says so."""
 
-    def __init__(self, folder: Path, guards: int = 1, rules: GuardSettings = RULES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        guards: int = 1,
+        rules: GuardSettings = RULES,
+        were_down: tuple[str, ...] = (),
+    ) -> None:
         self.aws, self.gcp = LiveSite("aws"), LiveSite("gcp", "gcp")
         self.sites = {"aws": cast(Site, self.aws), "gcp": cast(Site, self.gcp)}
         self.clock = Clock()
@@ -59,6 +66,7 @@ class Rig:
                 ),
                 by=f"guard {number}",
                 watch=watch,
+                were_down=were_down,
                 notify=self.told.append,
                 clock=self.clock,
                 wall=self._wall,
@@ -89,8 +97,13 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, guards: int = 1, rules: GuardSettings = RULES) -> Iterator[Rig]:
-    made_ = Rig(folder, guards, rules)
+def rig(
+    folder: Path,
+    guards: int = 1,
+    rules: GuardSettings = RULES,
+    were_down: tuple[str, ...] = (),
+) -> Iterator[Rig]:
+    made_ = Rig(folder, guards, rules, were_down)
     with ExitStack() as ends:
         for watch in made_.watches:
             ends.callback(watch.close)
@@ -164,6 +177,72 @@ def test_a_pause_is_obeyed_although_it_was_not_seen_yet(tmp_path: Path) -> None:
         it.step(3)
         it.settle()
         assert it.gcp.control.stored is not None
+
+
+def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
+    """Or nobody would know what the site that was left is owed."""
+    with rig(tmp_path) as it:
+        it.step(4)
+        it.aws.die()
+
+        def fails(call: str) -> None:
+            if call == "keep":
+                raise Unavailable("it keeps nothing just now")
+
+        it.gcp.control.faults.before = fails
+        it.step(3)
+        it.settle()
+        assert it.guards[0].state()["primary"] == "gcp"
+        assert debts.read({"gcp": it.sites["gcp"]}, 1.0) == {}
+        it.gcp.control.faults.before = lambda call: None
+        it.step(20)
+        it.settle()
+        assert debts.read({"gcp": it.sites["gcp"]}, 1.0)["aws"].may_return
+
+
+def test_an_order_that_changed_nothing_is_not_carried_out_by_a_later_run(tmp_path: Path) -> None:
+    """Its outage may long be over."""
+    with rig(tmp_path) as it:
+        order = Order("a move", "gcp", "automatic", "it was down", "guard 0", 1e9, 0, "aws")
+        Journal(tmp_path / "0.json").write(Progress(order))
+        it.step()
+        it.settle()
+        it.step(4)
+        it.settle()
+        assert it.gcp.control.stored is None
+        assert not it.guards[0].moves
+
+
+def test_a_site_that_goes_while_one_epoch_is_mended_does_not_end_the_guard(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        for site, primary in ((it.aws, "aws"), (it.gcp, "gcp")):
+            site.control.stored = ControlRecord(4, primary, "manual", "a test", "me", 1e9)
+
+        def fails(call: str) -> None:
+            if call == "write_record":
+                raise Unavailable("it went")
+
+        it.aws.control.faults.before = it.gcp.control.faults.before = fails
+        it.step(2)
+        it.aws.control.faults.before = it.gcp.control.faults.before = lambda call: None
+        it.step(3)
+        assert it.aws.control.stored == it.gcp.control.stored
+
+
+def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        first, second = Debt("aws", 1, 10.0, may_return=True), Debt("aws", 3, 20.0)
+        for debt in (first, second):
+            debts.note(it.sites, debt, at=1.0, seconds=1.0)
+        debts.settle(it.sites, first, over=True, at=2.0, seconds=1.0)
+        left = debts.read(it.sites, 1.0)["aws"]
+        assert (left.epoch, left.since, left.paid) == (3, 10.0, False)
+
+
+def test_what_an_earlier_run_told_to_be_down_is_told_to_be_up(tmp_path: Path) -> None:
+    with rig(tmp_path, were_down=("aws",)) as it:
+        it.step(6)
+        assert [(event.title, event.state) for event in it.told] == [("aws is up", RESOLVED)]
 
 
 def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Path) -> None:

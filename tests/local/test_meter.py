@@ -68,3 +68,13 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
 def test_before_anything_is_counted_there_are_no_meters(tmp_path: Path) -> None:
     assert meter.read(tmp_path / "none") == {"aws": {}, "gcp": {}}
     assert meter.since(tmp_path, "aws") is None
+
+
+def test_what_could_not_be_written_is_the_next_time(tmp_path: Path) -> None:
+    counting = Meter(tmp_path, "aws")
+    (tmp_path / "data").write_text("in the way of a folder")
+    counting.add("sqs_requests", "trades")
+    counting.save()
+    (tmp_path / "data").unlink()
+    counting.save()
+    assert meter.read(tmp_path)["aws"] == {"sqs_requests": 1}

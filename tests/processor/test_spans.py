@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from mcloud.clouds.otlp import Otlp
 from mcloud.clouds.spans import Span
 from mcloud.errors import Unavailable
 from mcloud.market.trace import TraceParent
@@ -78,3 +79,12 @@ def test_a_failure_is_said_once_and_then_there_is_a_pause(
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (line["severity"], line["message"]) == ("WARNING", "no spans")
     assert line["reason"] == "the daemon is away"
+
+
+def test_a_collector_that_is_named_wrongly_fails_no_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Recorder("f", Otlp("collector", "", {})).record([CAME], DONE)
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert line["message"] == "no spans"
+    assert "collector" in line["reason"]

@@ -172,7 +172,12 @@ REPLICATOR = {
     "archive.S3Archive": ["put", "replace", "get", "list", "symbols"],
     "candles.DynamoCandles": ["update", "create", "range", "last"],
     "changes.DynamoChanges": ["tip", "changes"],
-    "control.DynamoControl": ["beat", "heartbeats", "note_lag", "lags", "record"],
+    # A guard runs as the replicator.
+    "control.DynamoControl": [
+        *("beat", "heartbeats", "note_lag", "lags", "record"),
+        *("write_record", "keep", "add", "kept"),
+    ],
+    "probe.AwsProbe": ["__init__"],
     "queue.SqsQueue": [
         *("send", "depth", "dead_letter_depth", "dead_letters"),
         *("take_dead_letters", "delete_dead_letters", "release_dead_letters"),

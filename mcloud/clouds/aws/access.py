@@ -65,6 +65,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "control": ("dynamodb:GetItem", "dynamodb:Query"),
     },
     "replicator": {
+        "function": ("lambda:GetFunctionConfiguration",),
         "queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
         "dlq": (
             *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"),

@@ -54,6 +54,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "replicator": {
         "topic": ("pubsub.topics.publish",),
         "subscription": ("pubsub.subscriptions.get",),
+        "function": ("cloudfunctions.functions.get",),
         "dlq_subscription": ("pubsub.subscriptions.consume",),
         "database": (
             *("datastore.entities.create", "datastore.entities.get"),

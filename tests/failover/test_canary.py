@@ -1,0 +1,51 @@
+"""A canary whose flight goes wrong says nothing that is not so."""
+
+from typing import cast
+
+import pytest
+from patience import eventually
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import Refused, Unavailable
+from mcloud.failover.canary import Canary
+from mcloud.failover.health import Watch
+from mcloud.failover.settings import GuardSettings
+
+from .sites import LiveSite
+
+
+@pytest.mark.parametrize(
+    ("error", "is_waiting"),
+    [(Refused("no right"), False), (ZeroDivisionError(), False), (Unavailable("gone"), True)],
+)
+def test_a_candle_that_may_not_be_read_is_no_backlog(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, is_waiting: bool
+) -> None:
+    site, reads = LiveSite("aws"), list[int]()
+    watch = Watch({"aws": cast(Site, site)}, GuardSettings())
+    usual = site.candles.range
+
+    def fails_later(*asked: object) -> object:
+        reads.append(1)
+        if len(reads) > 1:
+            raise error
+        return usual(*asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(site.candles, "range", fails_later)
+    watch.look()
+    eventually(lambda: watch.flights()["aws"].looks > 1)
+    seen = watch.look().sites["aws"]
+    watch.close()
+    assert (seen.waiting_since is not None) == is_waiting
+    assert "cannot be read" in watch.flights()["aws"].reason
+
+
+def test_a_canary_that_breaks_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = LiveSite("aws")
+    canary = Canary(cast(Site, site))
+    with monkeypatch.context() as broken:
+        broken.setattr(site.queue, "send", lambda messages: 1 / 0)
+        flight = canary.fly(1.0)
+    assert flight.is_over
+    assert flight.reason == "not sent: division by zero"
+    assert canary.fly(5.0).arrived is not None
