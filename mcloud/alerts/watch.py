@@ -47,9 +47,11 @@ def watch(
     while True:
         try:
             figures = look()
-        except McloudError as error:
+        except Exception as error:
             # Nothing is known then, which says nothing of what was.
-            log.warning("no look at the sites: %s", error)
+            is_ours = isinstance(error, McloudError)
+            said = str(error) if is_ours else f"{type(error).__name__}: {error}"
+            log.warning("no look at the sites: %s", said, exc_info=not is_ours)
             figures = Figures({"at": clock()})
         now = clock()
         state, events = engine.step(rules, figures, state, now)
@@ -67,8 +69,8 @@ def watch(
         for failure in _fresh(failures, notifier.failures()):
             log.warning("not sent: %s", failure)
         failures = notifier.failures()
-        said = {**(about or {}), **document(rules, state, failures, now)}
-        if _pause(rules.settings.interval, stop, partial(_speak, keep, said, clock)):
+        words = {**(about or {}), **document(rules, state, failures, now)}
+        if _pause(rules.settings.interval, stop, partial(_speak, keep, words, clock)):
             break
     notifier.close(CLOSING)
     for failure in _fresh(failures, notifier.failures()):

@@ -114,7 +114,11 @@ class Guard:
         """Watch until ``stop``; ``each`` is called after every look."""
         while not stop.is_set():
             begun = self._clock()
-            self.step()
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - a guard that has ended guards nothing
+                self.problem = f"a look failed: {type(error).__name__}: {error}"
+                self._log.error("%s", self.problem, exc_info=True)
             each()
             stop.wait(max(0.0, begun + self._pause() - self._clock()))
         self._use.stop.set()

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from mcloud.alerts.engine import State
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.report import report
@@ -123,8 +125,9 @@ def test_a_rule_may_have_channels_of_its_own() -> None:
     assert (len(desk.taken), len(oncall.taken)) == (0, 1)
 
 
-def test_a_look_that_fails_ends_nothing() -> None:
-    watched = Watched(11, Unavailable("away"), 11)
+@pytest.mark.parametrize("error", [Unavailable("away"), KeyError("what nobody thought of")])
+def test_a_look_that_fails_ends_nothing(error: Exception) -> None:
+    watched = Watched(11, error, 11)
     state = watched.run(Notifier({}))
     assert [event.state for event in watched.told] == ["firing"]
     assert [alert.key for alert in state.firing] == ["depth aws"]

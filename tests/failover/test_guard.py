@@ -1,5 +1,6 @@
 """Guards over sites that die and come back: alone, several at once, and with an operator."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
@@ -12,7 +13,7 @@ from mcloud.clouds.ports import ControlRecord, Lag, Site
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, expense, pause, record
 from mcloud.failover.audit import Audit
-from mcloud.failover.decide import DOWN, NOTHING, UP, Debt
+from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
 from mcloud.failover.journal import Journal, Order, Progress
@@ -227,6 +228,29 @@ def test_a_site_that_goes_while_one_epoch_is_mended_does_not_end_the_guard(tmp_p
         it.aws.control.faults.before = it.gcp.control.faults.before = lambda call: None
         it.step(3)
         assert it.aws.control.stored == it.gcp.control.stored
+
+
+def test_an_error_that_nobody_thought_of_does_not_end_the_guard(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        guard, stop = it.guards[0], threading.Event()
+        looks: list[str] = []
+        step = guard.step
+
+        def first_fails() -> Decision:
+            if len(looks) < 2:
+                raise KeyError("what nobody thought of")
+            return step()
+
+        def each() -> None:
+            looks.append(guard.problem)
+            it.clock.now += 600  # so that nothing is waited for
+            if len(looks) == 3:
+                stop.set()
+
+        guard.step = first_fails  # type: ignore[method-assign]
+        guard.run(stop, each)
+        assert looks[0] == "a look failed: KeyError: 'what nobody thought of'"
+        assert guard.last is not None
 
 
 def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
