@@ -192,7 +192,7 @@ def _look(rule: Rule, alert: Alert, figure: Figure, now: float) -> Alert:
 def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
     """Empty for a figure that says something."""
     if figure.value is None:
-        return figure.why or "not known"
+        return figure.why or "no value is given"
     age = now - figure.at
     return f"it is {age:.0f} s old" if age > rule.stale else ""
 

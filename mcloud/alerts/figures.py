@@ -75,13 +75,17 @@ class Figures:
         node = _node(whole, self.at)
         assert isinstance(node, _Part)
         self._root = node
+        self._budgets = frozenset(budgets or {})
 
     def find(self, pattern: str) -> list[Found]:
         """Every figure of a pattern; one without a figure for a path that leads nowhere.
 
-        Empty where there is nothing that the pattern could be about, such as no producer.
+        Empty where there is nothing that the pattern could be about: no producer, no budget set.
         """
-        return list(_find(self._root, tuple(pattern.split(".")), (), ()))
+        wanted = tuple(pattern.split("."))
+        if wanted[0] == "budgets" and wanted[1:2] and wanted[1] not in (ALL, *self._budgets):
+            return []
+        return list(_find(self._root, wanted, (), ()))
 
     def names(self) -> list[str]:
         """The paths of all figures."""
@@ -138,7 +142,7 @@ def _node(value: Any, at: float) -> _Part | Figure:
         is_over = value.get("running") is False
         return _Part(children, str(value.get("unknown") or ""), own, is_over)
     if value is None:
-        return Figure(None, at, "not known")
+        return Figure(None, at, "no value is given")
     if isinstance(value, bool | int | float) and math.isfinite(value):
         return Figure(float(value), at)
     return _text(str(value), at)
@@ -289,5 +293,5 @@ def _budgets(cost: Mapping[str, Any], budgets: Mapping[str, float]) -> dict[str,
 
 def _part_of(dollars: float | None, budget: float, cost: Mapping[str, Any]) -> Any:
     if dollars is None:
-        return {"unknown": str(cost.get("unknown") or cost.get("source") or "not known")}
+        return {"unknown": str(cost.get("unknown") or cost.get("source") or "no value is given")}
     return dollars / budget

@@ -81,7 +81,7 @@ class Rule:
             for word, value in (("above", self.above), ("below", self.below))
             if value is not None
         ]
-        lasting = f" for {self.last:g} s" if self.last else ""
+        lasting = f" for {self.last:,g} s" if self.last else ""
         return " or ".join(parts) + lasting
 
 

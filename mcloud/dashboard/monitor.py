@@ -25,8 +25,8 @@ TROUBLES = 4  # lines of what is wrong, on a high terminal
 KEYS = (
     ("q", "quit"),
     ("p", "pause, and go on"),
-    ("+ -", "look more or less often; the metrics services are never asked more often"),
-    ("1 … 9", "one site alone, with all there is to say of it; again, or Esc: all of them"),
+    ("+ -", "look more or less often; at metrics services never more often"),
+    ("1 … 9", "one site alone, with all its figures; again, or Esc: all of them"),
     ("← →", "the other sites, where not all fit"),
     ("?", "this page"),
 )
@@ -120,10 +120,11 @@ def _foot(snapshot: Snapshot, view: View) -> Text:
 def _help() -> list[Text]:
     lines = [Text.assemble((f"  {key:8}", "bold"), does) for key, does in KEYS]
     said = (
-        "Ages stand on the right, of figures that are older than their interval explains.",
-        "Metrics are minutes old by nature: CloudWatch's two, Cloud Monitoring's two to five.",
-        "What is not known says so, with the reason; it is never 0. Asking costs money: the",
-        "sum at the bottom is at list prices, for thirty days at the present interval.",
+        "Ages stand on the right, of figures older than their interval explains.",
+        "Metrics are minutes old by nature: CloudWatch's two, Cloud Monitoring's",
+        "two to five. What is not known says so, with the reason; it is never 0.",
+        "Asking costs money: the sum at the bottom is at list prices, for thirty",
+        "days at the present interval.",
     )
     return [*lines, Text(), *(Text(f"  {line}", "dim") for line in said)]
 

@@ -71,17 +71,17 @@ def test_what_is_unknown_is_not_what_leads_nowhere() -> None:
     )
     assert values(figures, "sites.*.queue.ready") == {
         "sites.aws.queue.ready": "no answer",
-        "sites.gcp.queue.ready": "not known",
+        "sites.gcp.queue.ready": "no value is given",
     }
     assert values(figures, "sites.aws.queue.oldest_age_s") == {
-        "sites.aws.queue.oldest_age_s": "not known"
+        "sites.aws.queue.oldest_age_s": "no value is given"
     }
     assert values(figures, "sites.aws.last_candle.close") == {
-        "sites.aws.last_candle.close": "not known"
+        "sites.aws.last_candle.close": "no value is given"
     }
     assert values(figures, "sites.aws.quue.ready") == {"sites.aws.quue.ready": "none"}
     assert values(figures, "sites.gcp.queue.ready.deeper") == {
-        "sites.gcp.queue.ready.deeper": "not known"
+        "sites.gcp.queue.ready.deeper": "no value is given"
     }
     assert values(figures, "sites.gcp.close.deeper") == {"sites.gcp.close.deeper": "none"}
     assert values(figures, "nothing") == {"nothing": "none"}
@@ -109,7 +109,7 @@ def test_parts_of_a_list_go_by_their_names() -> None:
         "sites.aws.replication.gcp.candles_s": 1,
         "sites.aws.replication.gcp+1/2.candles_s": 2,
         "sites.aws.replication.2.candles_s": 3,
-        "sites.aws.replication.x.candles_s": "not known",
+        "sites.aws.replication.x.candles_s": "no value is given",
     }
     assert values(figures, "sites.aws.list.*.v") == {"sites.aws.list.0.v": 4}
 
@@ -239,7 +239,10 @@ def test_budgets() -> None:
     ):
         figures = Figures(document() | {"cost": unknown}, {"total": 1})
         assert values(figures, "budgets.*.used") == {"budgets.total.used": "away"}
-    assert Figures(document() | {"cost": cost}).find("budgets.*.used") == []
+    without = Figures(document() | {"cost": cost})
+    assert without.find("budgets.*.used") == without.find("budgets.total.expected") == []
+    by_site = Figures(document() | {"cost": cost}, {"aws": 5})
+    assert by_site.find("budgets.total.expected") == []
     assert Figures(document() | {"cost": None}).find("budgets.*.used") == []
 
 

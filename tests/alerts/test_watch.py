@@ -152,7 +152,7 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
         ("sites.gcp.depth", "unknown", None),
     ]
     assert [each["age_s"] for each in depth["figures"]] == [5, None]
-    assert depth["figures"][1]["unknown"] == "not known"
+    assert depth["figures"][1]["unknown"] == "no value is given"
     assert (other["why"], other["figures"]) == ("unknown: no such figure, nothing", [])
     assert (off["enabled"], off["figures"]) == (False, [])
     watched = report(rules, figures, State(), NOW)

@@ -198,6 +198,20 @@ def test_trouble_has_colour_and_the_rest_has_none() -> None:
     assert colours(WEST) >= {"bold red", "yellow"}
 
 
+def test_the_page_of_help_is_whole_at_80_columns() -> None:
+    narrow, wide = (
+        [
+            line.plain.rstrip()
+            for line in screen(Snapshot(AT, {}), View(width, 40, 5.0, help=True))[2:20]
+        ]
+        for width in (80, 200)
+    )
+    assert any("this page" in line for line in narrow)
+    assert [line for line in narrow if line.startswith("  ")] == [
+        line for line in wide if line.startswith("  ")
+    ]
+
+
 class TestKeys:
     VIEW = View(80, 24, 5.0)
 
