@@ -42,6 +42,19 @@ def watching(snapshot: Snapshot) -> Text:
     return text.append("; alerts ").append_text(_alerts(machine.alerts))
 
 
+def canaries(snapshot: Snapshot) -> Text | None:
+    """How long the last canary of each site took, as guards that run here say; or None."""
+    machine = snapshot.machine.value or Machine()
+    told = [
+        f"{name} {site['canary_s']:.1f} s"
+        for guard in machine.guards
+        if guard.runs
+        for name, site in guard.state.get("sites", {}).items()
+        if name in snapshot.sites and site["canary_s"] is not None
+    ]
+    return Text(f"canary stored after {', '.join(dict.fromkeys(told))}") if told else None
+
+
 def money(snapshot: Snapshot, room: int = 1000) -> Text:
     """What all sites cost, an estimate; as much of it as fits."""
     figure = snapshot.cost.value
@@ -71,8 +84,8 @@ def _guard(guard: Running) -> Text:
     name = "" if guard.name == "guard" else f"{guard.name} "
     if state.get("paused"):
         return Text(f"{name}paused {state['paused']}", "yellow")
-    if state.get("busy"):
-        return Text(f"{name}{state['busy']}", "yellow")
+    if state.get("doing"):
+        return Text(f"{name}{', '.join(state['doing'])}", "yellow")
     return Text(f"{name}watches" if state else f"{name}starts")
 
 

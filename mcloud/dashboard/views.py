@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.dashboard.band import leading, money, watching
+from mcloud.dashboard.band import canaries, leading, money, watching
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.figures import Cell, rows
 from mcloud.dashboard.machine import Machine, Running
@@ -17,6 +17,8 @@ def status(snapshot: Snapshot) -> RenderableType:
     """The figures, what runs here, and what is not in order."""
     machine = snapshot.machine.value or Machine()
     parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(snapshot)]
+    if canary := canaries(snapshot):
+        parts.append(canary)
     if snapshot.cost != Seen():
         parts.append(money(snapshot))
     kinds = {

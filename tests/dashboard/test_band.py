@@ -6,7 +6,7 @@ from typing import Any
 
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.current import CostFigure
-from mcloud.dashboard.band import leading, money, watching
+from mcloud.dashboard.band import canaries, leading, money, watching
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
@@ -44,7 +44,7 @@ def test_who_leads() -> None:
 
 
 def test_who_watches() -> None:
-    guard = Running("guard", True, {"paused": "", "busy": ""})
+    guard = Running("guard", True, {"paused": "", "doing": []})
     quiet = Running("alerts", True, {"firing": [], "unknown": 0})
     loud = Running("alerts", True, {"firing": [{"key": "x", "title": "dead letters on aws"}]})
 
@@ -56,12 +56,22 @@ def test_who_watches() -> None:
     assert said(alerts=(loud,)).endswith("; alerts dead letters on aws")
     unsure = replace(quiet, state={"firing": [], "unknown": 2})
     assert said(alerts=(unsure,)).endswith("; alerts none fires, 2 unknown")
-    moving = replace(guard, name="night", state={"paused": "", "busy": "moving to gcp"})
+    moving = replace(guard, name="night", state={"paused": "", "doing": ["moving to gcp"]})
     assert said(guards=(moving,)).startswith("guard night moving to gcp;")
-    paused = replace(guard, state={"paused": "by ann: a test", "busy": ""})
+    paused = replace(guard, state={"paused": "by ann: a test", "doing": []})
     assert said(guards=(paused,)).startswith("guard paused by ann: a test;")
     ended = {"guards": (replace(guard, runs=False),), "alerts": (replace(loud, runs=False),)}
     assert said(**ended) == said()
+
+
+def test_what_a_guard_says_of_its_canaries() -> None:
+    sites = {"aws": {"canary_s": 0.31}, "gcp": {"canary_s": None}, "west": {"canary_s": 1.0}}
+    guard = Running("guard", True, {"sites": sites})
+    shown = canaries(snapshot(SITE, machine=Seen(Machine(guards=(guard,)), AT)))
+    assert shown is not None
+    assert shown.plain == f"canary stored after {SITE.name} 0.3 s"
+    ended = replace(guard, runs=False)
+    assert canaries(snapshot(SITE, machine=Seen(Machine(guards=(ended,)), AT))) is None
 
 
 def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:

@@ -10,6 +10,10 @@ from typing import cast
 from patience import eventually
 
 from mcloud.clouds.ports import ControlRecord, Lag, Site
+from mcloud.dashboard.band import canaries
+from mcloud.dashboard.collector import Seen
+from mcloud.dashboard.machine import Machine, Running
+from mcloud.dashboard.snapshot import Snapshot
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, expense, pause, record
 from mcloud.failover.audit import Audit
@@ -323,6 +327,18 @@ def test_every_decision_can_be_explained(tmp_path: Path) -> None:
         history = it.guards[0].state()["history"]
         assert all(each["reason"] and each["lines"] for each in history)
         assert "fail over" in [each["action"] for each in history]
+
+
+def test_what_it_says_of_itself_is_what_the_dashboards_read(tmp_path: Path) -> None:
+    with rig(tmp_path) as it:
+        it.step(3)
+        guard = Running("guard", True, it.guards[0].state())
+    seen = Snapshot(1.0, {"aws": None, "gcp": None}, machine=Seen(Machine(guards=(guard,)), 1.0))  # type: ignore[dict-item]
+    shown = canaries(seen)
+    assert shown is not None
+    assert "aws" in shown.plain
+    assert "gcp" in shown.plain
+    assert {"paused", "doing", "problem"} <= set(guard.state)
 
 
 def test_a_month_of_looking_costs_less_than_a_dollar(tmp_path: Path) -> None:
