@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from notify.events import Sink
+from patience import eventually
 
 from mcloud.alerts.engine import State
 from mcloud.alerts.figures import Figures
@@ -14,8 +16,6 @@ from mcloud.alerts.watch import watch
 from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import SULK, Notifier
-from tests.notify.events import Sink
-from tests.patience import eventually
 
 from .documents import NOW, document
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clouds.web import Answer, serve
+from patience import eventually
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.local.state import State
-from tests.clouds.web import Answer, serve
-from tests.patience import eventually
 
 from .conftest import Terminal
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clouds.web import Answer, serve
+from patience import PATIENCE
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.gcp.client import make_publisher, make_subscriber
@@ -18,8 +20,6 @@ from mcloud.local.state import State
 from mcloud.notify import payload
 from mcloud.notify.channels import Channel, channels
 from mcloud.notify.open import open_notifier
-from tests.clouds.web import Answer, serve
-from tests.patience import PATIENCE
 
 from .events import FIRING, HAPPENED, RESOLVED
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE, eventually
 
 from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
 from mcloud.notify.memory import Memory
 from mcloud.notify.notifier import LONGEST_SULK, SULK, WAITING, Notifier
-from tests.patience import PATIENCE, eventually
 
 from .events import FIRING, HAPPENED, RESOLVED, Sink
 
