@@ -53,7 +53,7 @@ class Asker(Generic[Key]):
         deadline = time.monotonic() + seconds
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        late = TimeoutError(f"no answer within {seconds:g} s")
+        late = TimeoutError(f"no answer within {seconds:.3g} s")
         # Copied key by key: a late call may still write.
         return {key: answers.get(key, late) for key in calls}
 

@@ -46,13 +46,13 @@ def canaries(snapshot: Snapshot) -> Text | None:
     """How long the last canary of each site took, as guards that run here say; or None."""
     machine = snapshot.machine.value or Machine()
     told = [
-        f"{name} {site['canary_s']:.1f} s"
+        f"at {name} after {site['canary_s']:.1f} s"
         for guard in machine.guards
         if guard.runs
         for name, site in guard.state.get("sites", {}).items()
         if name in snapshot.sites and site["canary_s"] is not None
     ]
-    return Text(f"canary stored after {', '.join(dict.fromkeys(told))}") if told else None
+    return Text(f"canary stored {', '.join(dict.fromkeys(told))}") if told else None
 
 
 def money(snapshot: Snapshot, room: int = 1000) -> Text:

@@ -69,7 +69,7 @@ def test_what_a_guard_says_of_its_canaries() -> None:
     guard = Running("guard", True, {"sites": sites})
     shown = canaries(snapshot(SITE, machine=Seen(Machine(guards=(guard,)), AT)))
     assert shown is not None
-    assert shown.plain == f"canary stored after {SITE.name} 0.3 s"
+    assert shown.plain == f"canary stored at {SITE.name} after 0.3 s"
     ended = replace(guard, runs=False)
     assert canaries(snapshot(SITE, machine=Seen(Machine(guards=(ended,)), AT))) is None
 
