@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcloud.alerts.engine import number
+from mcloud.dashboard.alive import alive
 from mcloud.dashboard.duration import duration
 
 SHOWN = 5  # failures of channels
@@ -80,11 +81,7 @@ def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = N
         if not state:
             table.add_row(name, "starting" if runs else "never ran")
             continue
-        how = (
-            Text("running", "green")
-            if runs
-            else Text(f"ended {duration(now - state['at'])} ago", "dim")
-        )
+        how = alive(runs, now - state["at"])
         fires = ", ".join(each["key"] for each in state["firing"])
         table.add_row(
             name,

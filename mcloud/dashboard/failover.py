@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.dashboard.alive import alive
 from mcloud.dashboard.doctor import MARKS
-from mcloud.dashboard.duration import duration
 
 Document = Mapping[str, Any]
 
@@ -27,10 +27,8 @@ def listing(
         if not state:
             table.add_row(name, "starting" if runs else "never ran")
             continue
-        how = Text("running", "green")
-        if not runs:
-            how = Text(f"ended {duration(now - state['at'])} ago", "dim")
-        elif state["paused"]:
+        how = alive(runs, now - state["at"])
+        if runs and state["paused"]:
             how = Text("paused", "yellow")
         table.add_row(
             name,

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.dashboard.alive import alive
 from mcloud.dashboard.duration import duration
 from mcloud.producer.sender import Delivery
 
@@ -72,7 +73,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         holes = f"{len(state['holes'])} ({missing:,} trades)" if missing else "none"
         table.add_row(
             name,
-            Text("running", "green") if runs else _ended(now - state["at"]),
+            alive(runs, now - state["at"]),
             str(state["pid"]) if runs else "",
             state["source"],
             f"{state['read']:,}",
@@ -114,10 +115,6 @@ def _breaker(site: Mapping[str, Any]) -> Text:
 
 def _lag(seconds: float | None) -> str:
     return "unknown" if seconds is None else duration(seconds)
-
-
-def _ended(seconds: float) -> Text:
-    return Text(f"ended {duration(max(seconds, 0))} ago", "dim")
 
 
 def _size(count: int) -> str:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.dashboard.alive import alive
 from mcloud.dashboard.duration import duration
 
 EXAMPLES = 5  # of what a pair reports
@@ -45,11 +46,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         if not state:
             table.add_row(name, "starting" if runs else "never ran")
             continue
-        how = (
-            Text("running", "green")
-            if runs
-            else Text(f"ended {duration(now - state['at'])} ago", "dim")
-        )
+        how = alive(runs, now - state["at"])
         head: tuple[RenderableType, ...] = (name, how, str(state["pid"]) if runs else "")
         for pair in state["pairs"]:
             # What one that has ended knew of its lag is not true any more.

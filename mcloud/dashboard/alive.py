@@ -1,0 +1,12 @@
+"""Whether something runs, as every list of what runs here says it."""
+
+from rich.text import Text
+
+from mcloud.dashboard.duration import duration
+
+
+def alive(runs: bool, silent: float) -> Text:
+    """``running``, or how long ago it ended: ``silent`` is the seconds since its last word."""
+    if runs:
+        return Text("running", "green")
+    return Text(f"ended {duration(max(silent, 0.0))} ago", "dim")
