@@ -1,9 +1,12 @@
 """boto3 clients, and the border where botocore's errors become ours."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+from mcloud import __version__
 from mcloud.errors import McloudError, Refused, Unavailable
 
 # Codes that pass by themselves. The rest of the 4xx codes are a no that stays a no.
@@ -58,18 +61,24 @@ def make_client(
     from botocore.config import Config
 
     config = Config(
+        # A name that CloudTrail shows; botocore's own is put together for each request anew.
+        user_agent=f"mcloud/{__version__}",
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=5,
         read_timeout=20,
         max_pool_connections=32,
     )
     with translated(f"AWS {service}"):
-        # One session a client: making clients from a shared one is not thread-safe.
+        # One session a client: making clients from a shared one is not thread-safe. That of the
+        # embedded AWS is without the user's profile, which it needs as little as credentials.
+        no_profile = {"profile": (None, None, None, None)}
+        core = botocore.session.Session(session_vars=no_profile if endpoint_url else None)
+        parsers = core.get_component("response_parser_factory")
+        parsers.set_parser_defaults(timestamp_parser=moment)
+        session = boto3.session.Session(botocore_session=core, region_name=region)
         if not endpoint_url:
-            return boto3.session.Session(region_name=region).client(service, config=config)
-        # Without the user's profile, which the embedded AWS needs as little as credentials.
-        core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-        return boto3.session.Session(botocore_session=core, region_name=region).client(
+            return session.client(service, config=config)
+        return session.client(
             service,
             config=config,
             endpoint_url=endpoint_url,
@@ -101,6 +110,23 @@ def translated(what: str) -> Iterator[None]:
         raise Unavailable(f"{what}: {error}") from error
     except BotoCoreError as error:
         raise Refused(f"{what}: {error}") from error
+
+
+def moment(value: str | float) -> datetime:
+    """What botocore makes of a time in an answer, which guesses at each anew.
+
+    That takes a third of the time of a page of objects: here the two usual ways are just read.
+    """
+    from botocore.utils import parse_timestamp
+
+    text = str(value)
+    with suppress(ValueError):
+        if text.endswith("Z"):
+            return datetime.fromisoformat(text)
+        if text.endswith(" GMT"):
+            return parsedate_to_datetime(text)
+    guessed: datetime = parse_timestamp(value)
+    return guessed
 
 
 def from_code(what: str, response: dict[str, Any]) -> McloudError:

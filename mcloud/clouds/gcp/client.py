@@ -86,14 +86,18 @@ def make_storage(project: str, endpoint: str = "") -> Any:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    if not endpoint:
-        with translated("Cloud Storage"):
-            return storage.Client(project=project)
-    return storage.Client(
-        project=project,
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": endpoint},
-    )
+    if endpoint:
+        client = storage.Client(
+            project=project,
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": endpoint},
+        )
+        _ask_environment_once(client._http, endpoint)
+        return client
+    with translated("Cloud Storage"):
+        client = storage.Client(project=project)
+        _ask_environment_once(client._http, "https://storage.googleapis.com")
+    return client
 
 
 def make_session() -> Any:
@@ -140,6 +144,17 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
             return client()
     channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
     return client(transport=transport(channel=channel))
+
+
+def _ask_environment_once(session: Any, url: str) -> None:
+    """Take proxies and certificates from the environment now, for all that goes to ``url``.
+
+    A ``requests`` session reads all variables for each request anew, which takes a fifth of the
+    time of an upload.
+    """
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    session.trust_env = False
 
 
 def _text(error: Exception) -> str:
