@@ -1,8 +1,11 @@
 """``python -m mcloud``, and the console script."""
 
 import gc
+import os
 import signal
 import sys
+
+from mcloud import proxies
 
 INTERRUPTED = 130
 # How many objects are made before Python looks for cycles among them, by generation. Candles,
@@ -18,6 +21,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.set_threshold(*COLLECT)
+    proxies.settle(os.environ)
     try:
         from mcloud.cli.app import main as run
 
