@@ -14,6 +14,9 @@ PATIENCE = 8.0  # seconds after which a failing call is not tried again
 # gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
+# requests raises a bare OSError where the file of certificates is not there.
+_SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
+
 _SIGN_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
 _firestore_environment = threading.Lock()
@@ -92,6 +95,8 @@ def make_storage(project: str, endpoint: str = "") -> Any:
             credentials=AnonymousCredentials(),
             client_options={"api_endpoint": endpoint},
         )
+        # GOOGLE_API_USE_MTLS_ENDPOINT would send what is for the emulator to Google.
+        client._connection.API_BASE_MTLS_URL = endpoint
         _ask_environment_once(client._http, endpoint)
         return client
     with translated("Cloud Storage"):
@@ -126,6 +131,7 @@ def translated(what: str) -> Iterator[None]:
         exceptions.RetryError,
         TransportError,
         requests.ConnectionError,
+        requests.exceptions.ChunkedEncodingError,
         requests.Timeout,
     ) as error:
         raise Unavailable(f"{what}: {_text(error)}") from error
@@ -133,6 +139,8 @@ def translated(what: str) -> Iterator[None]:
         raise Refused(f"{what}: {_text(error)}", remedy=_remedy(error)) from error
     except GoogleAuthError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_SIGN_IN) from error
+    except OSError as error:
+        raise Refused(f"{what}: {_text(error)}", remedy=_SETTINGS) from error
 
 
 def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
