@@ -1,9 +1,11 @@
 """``python -m mcloud``, and the console script."""
 
 import gc
+import io
 import os
 import signal
 import sys
+import warnings
 
 from mcloud import proxies
 
@@ -22,6 +24,12 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.set_threshold(*COLLECT)
     proxies.settle(os.environ)
+    # For who writes Python: as errors, which some have them be, they would end a command.
+    if os.environ.pop("PYTHONWARNINGS", ""):
+        warnings.simplefilter("ignore")
+    # What the encoding of a terminal or a file lacks becomes a question mark, not an error.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
+        sys.stdout.reconfigure(errors="replace")
     try:
         from mcloud.cli.app import main as run
 

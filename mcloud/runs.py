@@ -73,7 +73,9 @@ class Run:
     def logger(self) -> logging.Logger:
         """Writes to the log, which is rotated."""
         logger = logging.getLogger(f"mcloud.{self.kind}.{self.name}")
-        handler = RotatingFileHandler(self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+        handler = RotatingFileHandler(
+            self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

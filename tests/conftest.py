@@ -73,7 +73,10 @@ def _clouds(home: Path, *, official: bool) -> Iterator[State]:
         owner=os.getpid(),
         scheduled=False,
     )
-    state = control.up(options)
+    with pytest.MonkeyPatch.context() as patch:
+        # Not where it is UTC: what the embedded clouds tell is the same everywhere.
+        patch.setenv("TZ", "Asia/Kolkata")
+        state = control.up(options)
     try:
         yield state
     finally:

@@ -1,0 +1,27 @@
+"""The command line on machines that are set up in other ways than ours."""
+
+from .conftest import Terminal
+
+
+def test_what_an_encoding_lacks_is_no_error(mcloud: Terminal) -> None:
+    logs = mcloud.folder / "state" / "local" / "logs"
+    logs.mkdir(parents=True)
+    for name in ("aws", "gcp"):
+        (logs / f"{name}.log").write_text("→ 1\n", encoding="utf-8")
+    done = mcloud.run("local", "logs", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["?? aws", "? 1", "?? gcp", "? 1"]
+
+
+def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Terminal) -> None:
+    (mcloud.folder / "sitecustomize.py").write_text(
+        "import sys, mcloud.cli\n"
+        "class Warns:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'mcloud.cli.app':\n"
+        "            import warnings; warnings.warn('old', DeprecationWarning)\n"
+        "sys.meta_path.insert(0, Warns())\n"
+    )
+    paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
+    done = mcloud.run("--version", PYTHONPATH=paths, PYTHONWARNINGS="error")
+    assert (done.returncode, done.stderr) == (0, "")
