@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import make_private
 from mcloud.lock import Lock
 
 KINDS = {
@@ -54,8 +55,8 @@ class Run:
         return Lock(self.folder / "lock")
 
     def create(self) -> None:
-        for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """McloudError where it cannot be made."""
+        make_private(self.folder.parent.parent, self.folder.parent, self.folder)
 
     def read(self) -> dict[str, Any]:
         """What it last said of itself; empty before that."""

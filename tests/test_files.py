@@ -1,5 +1,7 @@
 """A file is there whole or not at all."""
 
+import errno
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +47,29 @@ def test_leaves_a_folder_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(McloudError, match="folder cannot be written: Is a directory"):
         files.write(path, "")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some"),
+        (OSError(errno.EMFILE, "Too many open files"), r"Too many open files; .*`ulimit -n 4096`"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/y"),
+            "/x/y: Permission denied",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/x"),
+            "/x: Read-only .*MCLOUD_STATE",
+        ),
+    ],
+)
+def test_what_a_machine_refuses_is_no_fault_of_ours(error: OSError, said: str) -> None:
+    assert re.match(said, str(files.refusal(error)))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), FileNotFoundError(2, "none", "/x"), PermissionError(13, "no port")]
+)
+def test_what_may_be_one_stays_one(error: Exception) -> None:
+    assert files.refusal(error) is None

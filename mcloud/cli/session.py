@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import refusal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -260,15 +261,16 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
             import traceback
 
             traceback.print_exc()
-        if not isinstance(error, McloudError):
+        ours = error if isinstance(error, McloudError) else refusal(error)
+        if ours is None:
             print(
                 f"error: {type(error).__name__}: {error}; "
                 "this is a fault in mcloud: run again with -vv and report what it prints",
                 file=sys.stderr,
             )
             raise typer.Exit(1) from None
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+        print(f"error: {ours}", file=sys.stderr)
+        raise typer.Exit(ours.exit_code) from None
 
 
 def _interrupt() -> None:

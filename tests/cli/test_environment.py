@@ -1,5 +1,7 @@
 """The command line on machines that are set up in other ways than ours."""
 
+import pytest
+
 from .conftest import Terminal
 
 
@@ -25,3 +27,17 @@ def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Termina
     paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
     done = mcloud.run("--version", PYTHONPATH=paths, PYTHONWARNINGS="error")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("local", "up"), ("produce", "--detach"), ("guard", "run", "--detach")]
+)
+def test_a_folder_that_cannot_be_written_is_named(
+    mcloud: Terminal, arguments: tuple[str, ...]
+) -> None:
+    (mcloud.folder / "state").write_text("a file where the folder would be")
+    done = mcloud.run(*arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {mcloud.folder}/state")
+    assert "fault in mcloud" not in line
