@@ -44,15 +44,16 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
 
 
 def make_private(*folders: Path) -> None:
-    """Make folders that only their owner can enter, the outer ones first.
+    """Make folders that only their owner can enter, with those around them that are missing.
 
     Raises:
         McloudError: one of them cannot be made.
     """
     for folder in folders:
         try:
-            # The mode is that of the last folder only.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One by one: mkdir(parents=True) gives its mode to the last one only.
+            for each in (*reversed(folder.parents), folder):
+                each.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise McloudError(
                 f"{folder} cannot be made: {error.strerror}", remedy=_remedy(error)

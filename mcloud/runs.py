@@ -56,7 +56,7 @@ class Run:
 
     def create(self) -> None:
         """McloudError where it cannot be made."""
-        make_private(self.folder.parent.parent, self.folder.parent, self.folder)
+        make_private(self.folder)
 
     def read(self) -> dict[str, Any]:
         """What it last said of itself; empty before that."""

@@ -1,6 +1,7 @@
 """A file is there whole or not at all."""
 
 import errno
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -73,3 +74,14 @@ def test_what_a_machine_refuses_is_no_fault_of_ours(error: OSError, said: str) -
 )
 def test_what_may_be_one_stays_one(error: Exception) -> None:
     assert files.refusal(error) is None
+
+
+def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files.make_private(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o700] * 3
+    files.make_private(made[-1], tmp_path)

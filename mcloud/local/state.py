@@ -68,7 +68,7 @@ class Home:
 
     def create(self) -> None:
         """McloudError where it cannot be made."""
-        make_private(self.folder.parent, self.folder, self.data, self.logs)
+        make_private(self.data, self.logs)
 
     @property
     def kept(self) -> Path:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import make_private
 from mcloud.lock import Lock
 from mcloud.replication.following import Pauses
 from mcloud.replication.known import Known
@@ -59,7 +60,7 @@ def open_pairs(
         raise UsageError(
             f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     known = {name: Known() for name in sites}
     with ExitStack() as open_:
         pairs = []
