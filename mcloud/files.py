@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def make_private(*folders: Path) -> None:
             raise McloudError(
                 f"{folder} cannot be made: {error.strerror}", remedy=_remedy(error)
             ) from error
+
+
+def check_room(folder: Path, least: int) -> None:
+    """Raise McloudError where the disk of a folder has no ``least`` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < least:
+        raise McloudError(
+            f"the disk of {folder} is full: {free // 1024:,} KiB are left",
+            remedy="free some space, or work elsewhere: MCLOUD_STATE moves .mcloud",
+        )
 
 
 def refusal(error: Exception) -> McloudError | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mcloud.errors import McloudError, UsageError
-from mcloud.files import make_private
+from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
 
 KINDS = {
@@ -30,6 +30,7 @@ KINDS = {
 }
 """Folders, each with what a run in it is called."""
 
+ROOM = 2**18  # bytes; less would not even take its last words
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
@@ -55,8 +56,9 @@ class Run:
         return Lock(self.folder / "lock")
 
     def create(self) -> None:
-        """McloudError where it cannot be made."""
+        """McloudError where it cannot be made, or has no room for anything."""
         make_private(self.folder)
+        check_room(self.folder, ROOM)
 
     def read(self) -> dict[str, Any]:
         """What it last said of itself; empty before that."""

@@ -85,3 +85,9 @@ def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
     made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]
     assert [path.stat().st_mode & 0o777 for path in made] == [0o700] * 3
     files.make_private(made[-1], tmp_path)
+
+
+def test_a_full_disk_is_named_before_anything_is_begun(tmp_path: Path) -> None:
+    files.check_room(tmp_path, 1)
+    with pytest.raises(McloudError, match=f"the disk of {tmp_path} is full: [0-9,]+ KiB are left"):
+        files.check_room(tmp_path, 2**62)

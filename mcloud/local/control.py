@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 
 from mcloud.config import LOCAL, Config, settings
 from mcloud.errors import LocalError
+from mcloud.files import check_room
 from mcloud.local import children
 from mcloud.local.state import FAILED, READY, Home, State
 from mcloud.local.supervisor import PATIENCE, Options
 from mcloud.market.anomaly import Thresholds
+
+ROOM = 8 * 2**20  # bytes; without data they take one of these
 
 # The usual variable of each service that a user may run already.
 EXTERNAL = {
@@ -48,6 +51,7 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
     children.check_installed()
     home = Home(Path(options.home))
     home.create()
+    check_room(home.folder, ROOM)
     if home.is_up():
         raise LocalError(
             "the embedded clouds are up already", remedy="see `mcloud local status`, or use them"
