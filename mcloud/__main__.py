@@ -1,13 +1,11 @@
 """``python -m mcloud``, and the console script."""
 
 import gc
-import io
 import os
 import signal
 import sys
-import warnings
 
-from mcloud import proxies
+from mcloud import proxies, streams
 
 INTERRUPTED = 130
 # How many objects are made before Python looks for cycles among them, by generation. Candles,
@@ -23,19 +21,17 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.set_threshold(*COLLECT)
+    streams.settle()
     proxies.settle(os.environ)
-    # For who writes Python: as errors, which some have them be, they would end a command.
-    if os.environ.pop("PYTHONWARNINGS", ""):
-        warnings.simplefilter("ignore")
-    # What the encoding of a terminal or a file lacks becomes a question mark, not an error.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
-        sys.stdout.reconfigure(errors="replace")
     try:
         from mcloud.cli.app import main as run
 
         run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        # A command has said all of its own by then: this is help that cannot be printed.
+        sys.exit(f"error: nothing can be printed: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class Run:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+        logging.raiseExceptions = False  # a log on a full disk is no traceback in the terminal
         return logger
 
 

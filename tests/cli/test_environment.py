@@ -1,5 +1,8 @@
 """The command line on machines that are set up in other ways than ours."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from .conftest import Terminal
@@ -41,3 +44,26 @@ def test_a_folder_that_cannot_be_written_is_named(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {mcloud.folder}/state")
     assert "fault in mcloud" not in line
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_none_of_a_commands_business(mcloud: Terminal, stream: str) -> None:
+    mcloud.program = ["sh", "-c", f'exec "$@" {stream}', "sh", *mcloud.program]
+    assert mcloud.run("ps").returncode == 0
+    assert mcloud.run("no-such-command").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", ["--version", "ps --help", "ps -o json"])
+def test_an_answer_that_nothing_takes_is_one_line(mcloud: Terminal, arguments: str) -> None:
+    mcloud.program = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *mcloud.program]
+    done = mcloud.run(*arguments.split())
+    assert done.returncode == 1
+    assert re.fullmatch("error: .*No space left on device.*\n", done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_words_that_nothing_takes_are_no_failure(mcloud: Terminal) -> None:
+    mcloud.program = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *mcloud.program]
+    assert mcloud.run("stop").returncode == 0
+    assert mcloud.run("local", "down").returncode == 0
