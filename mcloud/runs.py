@@ -7,6 +7,7 @@ and ``state.json``, written every second and left behind at the end.
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +122,8 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     """
     run.create()
     console = run.folder / "console.log"
+    # As with nohup: only `stop` ends it.
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with console.open("wb") as output:
         process = subprocess.Popen(
             (sys.executable, "-m", "mcloud", *arguments),
@@ -129,6 +132,7 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    signal.signal(signal.SIGHUP, hang_up)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll():

@@ -1,9 +1,11 @@
 """Standard input, output and error as a command needs them, however it was started."""
 
+import errno
 import io
 import os
 import sys
 import warnings
+from typing import IO, Any
 
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
@@ -21,7 +23,17 @@ def settle() -> None:
         warnings.simplefilter("ignore")
 
 
-def _nowhere(number: int, mode: str) -> io.TextIOWrapper:
+def leave_terminal() -> None:
+    """Print no more to a terminal that has gone, where every line would be an error."""
+    for number in (1, 2):
+        try:
+            os.get_terminal_size(number)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def _nowhere(number: int, mode: str) -> IO[Any]:
     """A stream that was closed leads nowhere.
 
     The next file that is opened, a database say, would else get its number, and what a child or a

@@ -18,6 +18,7 @@ import typer
 
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
+from mcloud.streams import leave_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -238,6 +239,8 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, lambda *_: _hang_up())
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
     try:
@@ -281,6 +284,13 @@ def _say(text: str) -> None:
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def _hang_up() -> None:
+    """A terminal that goes is a Ctrl-C as well; once is enough."""
+    leave_terminal()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _interrupt()
 
 
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
