@@ -213,6 +213,10 @@ def _wait(home: Home, process: subprocess.Popen[bytes], progress: Callable[[str]
                 process.wait()
                 raise LocalError(state.error)
             progress(state.doing)
+        if code is not None and home.is_up():
+            raise LocalError(
+                "the embedded clouds are up already: another `mcloud local up` was quicker"
+            )
         if code is not None:
             raise LocalError(
                 f"the supervisor ended with {code}", remedy=f"see {home.logs / 'supervisor.log'}"

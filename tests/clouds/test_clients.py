@@ -1,7 +1,9 @@
 """What our clients do otherwise than those that the SDKs make."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 
 from mcloud.clouds.access import ask
 from mcloud.clouds.aws.client import make_client, moment
-from mcloud.clouds.gcp.client import make_storage, translated
-from mcloud.errors import Refused
+from mcloud.clouds.gcp.client import make_firestore, make_storage, translated
+from mcloud.errors import ConfigError, Refused
 from mcloud.notify.web import post
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
@@ -92,6 +94,16 @@ def test_clients_of_the_embedded_clouds_heed_nothing_that_is_for_the_real_ones()
 def test_clients_of_the_real_clouds_name_a_broken_file() -> None:
     with pytest.raises(Refused, match=r"Unable to parse config file: .*config"):
         make_client("sqs", "eu-west-1")
+
+
+@pytest.mark.parametrize("make", [partial(make_firestore, "p", "d"), partial(make_storage, "p")])
+def test_a_site_on_google_cloud_is_never_half_on_an_emulator(
+    make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRESTORE", "STORAGE"):
+        monkeypatch.setenv(f"{name}_EMULATOR_HOST", "127.0.0.1:1")
+    with pytest.raises(ConfigError, match="names an emulator, and this site is on Google Cloud"):
+        make()
 
 
 def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import ConfigError, Refused, Unavailable
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is not tried again
@@ -67,6 +67,7 @@ def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
     from google.cloud import firestore
 
     if not endpoint:
+        _refuse_emulator("FIRESTORE_EMULATOR_HOST", "firestore_endpoint")
         with translated("Firestore"):
             return firestore.Client(project=project, database=database)
     # This client learns of an emulator from its environment only, once, when it is made.
@@ -99,6 +100,7 @@ def make_storage(project: str, endpoint: str = "") -> Any:
         client._connection.API_BASE_MTLS_URL = endpoint
         _ask_environment_once(client._http, endpoint)
         return client
+    _refuse_emulator("STORAGE_EMULATOR_HOST", "storage_endpoint")
     with translated("Cloud Storage"):
         client = storage.Client(project=project)
         _ask_environment_once(client._http, "https://storage.googleapis.com")
@@ -152,6 +154,19 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
             return client()
     channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
     return client(transport=transport(channel=channel))
+
+
+def _refuse_emulator(variable: str, setting: str) -> None:
+    """Google's client would turn to the emulator, and those of other services to the real cloud.
+
+    Raises:
+        ConfigError: the variable is set, as after ``eval "$(mcloud local env)"``.
+    """
+    if os.environ.get(variable):
+        raise ConfigError(
+            f"{variable} names an emulator, and this site is on Google Cloud",
+            remedy=f"unset it, or give the site `{setting}` in mcloud.toml",
+        )
 
 
 def _ask_environment_once(session: Any, url: str) -> None:
