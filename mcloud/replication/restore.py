@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from mcloud.market.envelope import MAX_TRADES, Message, encode_all
 from mcloud.market.trade import Trade
 from mcloud.replication import raw
 from mcloud.replication.candles import merge_into, stream
+from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.digest import ALL_TIME, NOTHING, Window, digests
 from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Plan, repair
@@ -118,6 +120,7 @@ class Restore:
         engine: ``direct``, or ``functions``: the target's own functions process the raw trades.
         transfer: where given, a service of the target's cloud copies raw trades before the engine.
         workers: threads that work on hours.
+        processes: see ``copier.Copier``.
         patience: seconds that the functions may take without any progress.
 
     Raises:
@@ -136,6 +139,7 @@ class Restore:
         engine: str = "direct",
         transfer: Transfer | None = None,
         workers: int = THREADS,
+        processes: int = 0,
         patience: float = PATIENCE,
         tell: Callable[[str], None] = lambda words: None,
     ) -> None:
@@ -148,6 +152,7 @@ class Restore:
         self._window = window
         self._engine = engine
         self._threads = workers
+        self._processes = processes
         self._patience = patience
         self.tell = tell
         pair = f"{quote(source.name, safe='')}+{quote(target.name, safe='')}"
@@ -306,16 +311,24 @@ class Restore:
         self.done.damaged += [each for each in done.problems if each not in self.done.damaged]
 
     def _work(self, hours: Sequence[Hour], engine: str) -> None:
-        step = {"direct": self._copy_hour, "functions": self._send_hour}[engine]
         count, failed = len(hours), threading.Event()
-        with closing(Workers(self._threads)) as workers, closing(Workers(THREADS)) as copiers:
+        with (
+            closing(Workers(self._threads)) as workers,
+            closing(Workers(TRANSFERS)) as movers,
+            closing(
+                Copier(self._source, self._target, movers, processes=self._processes)
+            ) as copier,
+        ):
+            step: Callable[[Hour], None] = partial(self._copy_hour, copier)
+            if engine == "functions":
+                step = partial(self._send_hour, movers)
 
             def one(hour: Hour) -> None:
                 nonlocal count
                 if failed.is_set():
                     return
                 try:
-                    step(hour, copiers)
+                    step(hour)
                 except BaseException:
                     # The others would wait for the same site, one after the other.
                     failed.set()
@@ -328,12 +341,12 @@ class Restore:
 
             workers.map(one, hours)
 
-    def _copy_hour(self, hour: Hour, copiers: Workers) -> None:
+    def _copy_hour(self, copier: Copier, hour: Hour) -> None:
         symbol, start = hour
         if self._scope.raw:
             # The raw trades first: a candle without them is what nobody can make again.
             here, there = self._source.archive, self._target.archive
-            copied = raw.copy(here, there, raw.lacking(here, there, symbol, start), copiers)
+            copied = copier.copy(raw.lacking(here, there, symbol, start))
             with self._changing:
                 self.done.objects += copied.objects
                 self.done.bytes += copied.bytes
@@ -347,12 +360,12 @@ class Restore:
             with self._changing:
                 self.done.candles += len(found) - len(left) + sum(merged)
 
-    def _send_hour(self, hour: Hour, copiers: Workers) -> None:
+    def _send_hour(self, workers: Workers, hour: Hour) -> None:
         """Have the target's functions do the work, and wait until they have."""
         symbol, start = hour
         archive = self._source.archive
         held = raw.holdings(archive, symbol, start)
-        contents = copiers.map(lambda each: raw.read(archive, each.key), held)
+        contents = workers.map(lambda each: raw.read(archive, each.key), held)
         trades: set[Trade] = set()
         for stored, content in zip(held, contents, strict=True):
             if content is None:
