@@ -8,7 +8,8 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.replication.restore import Estimate, Restored
+    from mcloud.replication.estimate import Estimate
+    from mcloud.replication.restore import Restored
 
 
 def register(app: typer.Typer) -> None:
