@@ -1,8 +1,11 @@
 """``python -m mcloud``, and the console script."""
 
 import gc
+import os
 import signal
 import sys
+
+from mcloud import proxies, streams
 
 INTERRUPTED = 130
 # How many objects are made before Python looks for cycles among them, by generation. Candles,
@@ -18,12 +21,17 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.set_threshold(*COLLECT)
+    streams.settle()
+    proxies.settle(os.environ)
     try:
         from mcloud.cli.app import main as run
 
         run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        # A command has said all of its own by then: this is help that cannot be printed.
+        sys.exit(f"error: nothing can be printed: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,25 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what a machine refuses to do with them."""
 
+import errno
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from mcloud.errors import McloudError
+
+_ELSEWHERE = "see whose it is, or work elsewhere: MCLOUD_STATE moves .mcloud"
+_REMEDIES = {
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
+    errno.ENOTDIR: "a part of that path is a file",
+    errno.ENAMETOOLONG: "work in a folder with a shorter path",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EMFILE: "raise the limit, as with `ulimit -n 4096`",
+    errno.ENFILE: "end what has so many files open on this machine",
+}
 
 
 def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
@@ -21,21 +36,50 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         os.replace(fresh, path)
     except OSError as error:
-        raise McloudError(f"{path} cannot be written: {error.strerror}") from error
+        raise McloudError(
+            f"{path} cannot be written: {error.strerror}", remedy=_remedy(error)
+        ) from error
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
 
 
 def make_private(*folders: Path) -> None:
-    """Make folders that only their owner can enter, the outer ones first.
+    """Make folders that only their owner can enter, with those around them that are missing.
 
     Raises:
         McloudError: one of them cannot be made.
     """
     for folder in folders:
         try:
-            # The mode is that of the last folder only.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One by one: mkdir(parents=True) gives its mode to the last one only.
+            for each in (*reversed(folder.parents), folder):
+                each.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise McloudError(f"{folder} cannot be made: {error.strerror}") from error
+            raise McloudError(
+                f"{folder} cannot be made: {error.strerror}", remedy=_remedy(error)
+            ) from error
+
+
+def check_room(folder: Path, least: int) -> None:
+    """Raise McloudError where the disk of a folder has no ``least`` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < least:
+        raise McloudError(
+            f"the disk of {folder} is full: {free // 1024:,} KiB are left",
+            remedy="free some space, or work elsewhere: MCLOUD_STATE moves .mcloud",
+        )
+
+
+def refusal(error: Exception) -> McloudError | None:
+    """What to say of an error that is the machine's: a folder, a disk, a limit; else None."""
+    if not isinstance(error, OSError) or not (remedy := _remedy(error)):
+        return None
+    if remedy == _ELSEWHERE and not error.filename:
+        return None  # a port or a process
+    what = f"{error.filename}: " if error.filename else ""
+    return McloudError(f"{what}{error.strerror}", remedy=remedy)
+
+
+def _remedy(error: OSError) -> str:
+    return _REMEDIES.get(error.errno or 0, "")

@@ -40,7 +40,7 @@ def read(config: "Config", site: str) -> dict[str, str]:
 def write(config: "Config", site: str, values: Mapping[str, str]) -> None:
     """Keep the outputs of a site, in place of those before."""
     file = path(config, site)
-    files.make_private(config.state, file.parent.parent, file.parent)
+    files.make_private(file.parent)
     files.write(file, json.dumps(dict(values), indent=2) + "\n")
 
 

@@ -7,6 +7,7 @@ and ``state.json``, written every second and left behind at the end.
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
 
 KINDS = {
@@ -29,6 +31,7 @@ KINDS = {
 }
 """Folders, each with what a run in it is called."""
 
+ROOM = 2**18  # bytes; less would not even take its last words
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
@@ -54,8 +57,9 @@ class Run:
         return Lock(self.folder / "lock")
 
     def create(self) -> None:
-        for folder in (self.folder.parent.parent, self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """McloudError where it cannot be made, or has no room for anything."""
+        make_private(self.folder)
+        check_room(self.folder, ROOM)
 
     def read(self) -> dict[str, Any]:
         """What it last said of itself; empty before that."""
@@ -73,11 +77,14 @@ class Run:
     def logger(self) -> logging.Logger:
         """Writes to the log, which is rotated."""
         logger = logging.getLogger(f"mcloud.{self.kind}.{self.name}")
-        handler = RotatingFileHandler(self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+        handler = RotatingFileHandler(
+            self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+        logging.raiseExceptions = False  # a log on a full disk is no traceback in the terminal
         return logger
 
 
@@ -115,6 +122,8 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     """
     run.create()
     console = run.folder / "console.log"
+    # As with nohup: only `stop` ends it.
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with console.open("wb") as output:
         process = subprocess.Popen(
             (sys.executable, "-m", "mcloud", *arguments),
@@ -123,6 +132,7 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    signal.signal(signal.SIGHUP, hang_up)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll():

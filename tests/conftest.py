@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mcloud import proxies
 from mcloud.local import children, control
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
@@ -29,6 +30,12 @@ def _usual_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGCHLD):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _usual_proxies() -> None:
+    """As the command line does: what goes to the embedded clouds goes through no proxy."""
+    proxies.settle(os.environ)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +73,10 @@ def _clouds(home: Path, *, official: bool) -> Iterator[State]:
         owner=os.getpid(),
         scheduled=False,
     )
-    state = control.up(options)
+    with pytest.MonkeyPatch.context() as patch:
+        # Not where it is UTC: what the embedded clouds tell is the same everywhere.
+        patch.setenv("TZ", "Asia/Kolkata")
+        state = control.up(options)
     try:
         yield state
     finally:

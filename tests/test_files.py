@@ -1,5 +1,8 @@
 """A file is there whole or not at all."""
 
+import errno
+import os
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +48,46 @@ def test_leaves_a_folder_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(McloudError, match="folder cannot be written: Is a directory"):
         files.write(path, "")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some"),
+        (OSError(errno.EMFILE, "Too many open files"), r"Too many open files; .*`ulimit -n 4096`"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/y"),
+            "/x/y: Permission denied",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/x"),
+            "/x: Read-only .*MCLOUD_STATE",
+        ),
+    ],
+)
+def test_what_a_machine_refuses_is_no_fault_of_ours(error: OSError, said: str) -> None:
+    assert re.match(said, str(files.refusal(error)))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), FileNotFoundError(2, "none", "/x"), PermissionError(13, "no port")]
+)
+def test_what_may_be_one_stays_one(error: Exception) -> None:
+    assert files.refusal(error) is None
+
+
+def test_folders_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files.make_private(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o700] * 3
+    files.make_private(made[-1], tmp_path)
+
+
+def test_a_full_disk_is_named_before_anything_is_begun(tmp_path: Path) -> None:
+    files.check_room(tmp_path, 1)
+    with pytest.raises(McloudError, match=f"the disk of {tmp_path} is full: [0-9,]+ KiB are left"):
+        files.check_room(tmp_path, 2**62)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mcloud.cli.session import Session
 from mcloud.errors import McloudError
+from mcloud.streams import leave_terminal
 
 if TYPE_CHECKING:
     from mcloud.runs import Run
@@ -41,14 +42,23 @@ def alone(run: "Run") -> Iterator[None]:
 
 @contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM set ``stop``; a second one ends the command at once."""
+    """Have Ctrl-C, SIGTERM and a terminal that goes set ``stop``; a second one of the former ends
+    the command at once."""
 
     def ask(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    def hang_up(number: int, frame: object) -> None:
+        # It may come twice: from the system and from the shell.
+        leave_terminal()
+        stop.set()
+
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        handlers[signal.SIGHUP] = hang_up
+    before = {number: signal.signal(number, each) for number, each in handlers.items()}
     try:
         yield
     finally:

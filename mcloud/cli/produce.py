@@ -233,6 +233,8 @@ def _watching(
         due = now + (0.25 if live else 1.0)
         for level, line in changes(before, progress):
             log.log(level, line)
+        if live is None and progress.problem and not (before and before.problem):
+            session.warn(progress.problem)  # the log may be on the same disk
         before = progress
         state = account.state(progress, opened.describe())
         # A full disk has no room for this either; it must not end the run.

@@ -14,6 +14,7 @@ import typer
 
 from mcloud.cli.session import Session
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import refusal
 
 if TYPE_CHECKING:
     from mcloud.config import SiteConfig
@@ -247,6 +248,8 @@ class Rollout:
             answers = gather({name: partial(call, name) for name in self.going}, LONGEST)
         found: dict[str, T] = {}
         for name, answer in answers.items():
+            if isinstance(answer, Exception):
+                answer = refusal(answer) or answer
             if isinstance(answer, McloudError):
                 self.outcomes[name].error = answer
                 self.outcomes[name].result = "interrupted" if self._stop.is_set() else "failed"

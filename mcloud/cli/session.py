@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import refusal
+from mcloud.streams import leave_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -88,11 +91,11 @@ class Session:
     def say(self, text: str) -> None:
         """A line for the person, unless ``-q``."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            _say(text)
 
     def warn(self, text: str) -> None:
         """A line that ``-q`` does not silence."""
-        print(f"warning: {text}", file=sys.stderr)
+        _say(f"warning: {text}")
 
     def print(self, renderable: "RenderableType") -> None:
         """The command's answer, for a person."""
@@ -236,6 +239,8 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, lambda *_: _hang_up())
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
     try:
@@ -246,7 +251,7 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
         # Where the interrupt hit code inside an exec(), as in a dataclass that is being made, a
         # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() makes it forget.
         exec("")
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader of our output went away, as that of `head` does. Not 0: what the command had
@@ -260,19 +265,32 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
             import traceback
 
             traceback.print_exc()
-        if not isinstance(error, McloudError):
-            print(
+        ours = error if isinstance(error, McloudError) else refusal(error)
+        if ours is None:
+            _say(
                 f"error: {type(error).__name__}: {error}; "
-                "this is a fault in mcloud: run again with -vv and report what it prints",
-                file=sys.stderr,
+                "this is a fault in mcloud: run again with -vv and report what it prints"
             )
             raise typer.Exit(1) from None
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+        _say(f"error: {ours}")
+        raise typer.Exit(ours.exit_code) from None
+
+
+def _say(text: str) -> None:
+    """A line on stderr; where that takes nothing, as a log on a full disk, the work goes on."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def _hang_up() -> None:
+    """A terminal that goes is a Ctrl-C as well; once is enough."""
+    leave_terminal()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _interrupt()
 
 
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:

@@ -19,6 +19,9 @@ COMPONENTS = ("deployer", "operator", "producer", "replicator")
 
 TIMEOUT = 5.0  # seconds
 
+SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
+"""Where requests cannot begin: it raises a bare OSError if the certificates are not there."""
+
 _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 
 
@@ -121,6 +124,7 @@ def ask(url: str) -> tuple[float, float, Mapping[str, str]]:
 
     Raises:
         Unavailable: none came.
+        Refused: there is no way to ask.
     """
     import requests
 
@@ -129,6 +133,8 @@ def ask(url: str) -> tuple[float, float, Mapping[str, str]]:
         answer = requests.get(url, timeout=TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
         raise Unavailable(f"{url} does not answer: {innermost(error)}", remedy=_NETWORK) from error
+    except OSError as error:
+        raise Refused(f"{url} cannot be asked: {error}", remedy=SETTINGS) from error
     return sent, time.time() - sent, answer.headers
 
 

@@ -75,7 +75,7 @@ def remembered(
         if 0 <= now - asked < hours * 3600 or asked > settled:
             return bill
     bill = ask()
-    files.make_private(path.parent.parent, path.parent)
+    files.make_private(path.parent)
     files.write(path, json.dumps({"asked": now, **_to_json(bill)}))
     return bill
 

@@ -73,7 +73,7 @@ def current(
         kept = _look(usages, month, now, kept, settings.settings.free_tier)
         # Nobody but the next to ask misses it.
         with suppress(McloudError):
-            files.make_private(path.parent.parent, path.parent)
+            files.make_private(path.parent)
             files.write(path, json.dumps({**kept, "sites": sorted(sites)}))
     # A sample has what each site had cost.
     by_site = {

@@ -19,10 +19,10 @@ _DRAWN = {
 }
 
 
-def listing(kinds: Mapping[str, States]) -> RenderableType:
+def listing(kinds: Mapping[str, States], now: float | None = None) -> RenderableType:
     """By kind of run, those that there are."""
     parts: list[RenderableType] = []
     for kind, states in kinds.items():
         if states:
-            parts += [""] * bool(parts) + [_DRAWN[kind](states)]
+            parts += [""] * bool(parts) + [_DRAWN[kind](states, now)]
     return Group(*parts)

@@ -28,7 +28,7 @@ def status(snapshot: Snapshot) -> RenderableType:
         "watcher": _states(machine.alerts),
     }
     if any(kinds.values()):
-        parts += ["", listing(kinds)]
+        parts += ["", listing(kinds, snapshot.at)]
     lines = wrong(snapshot)
     if lines:
         parts += ["", *(Text(line, "yellow") for line in lines)]

@@ -162,7 +162,7 @@ def _exchange(config: Config) -> Finding:
 
 
 def _stream(config: Config) -> Finding:
-    from websockets.exceptions import InvalidHandshake
+    from websockets.exceptions import InvalidHandshake, InvalidProxy
     from websockets.sync.client import connect
 
     # As the producer connects: TCP, TLS and the handshake, through the same proxy if there is one.
@@ -171,7 +171,7 @@ def _stream(config: Config) -> Finding:
     try:
         with connect(f"{url}/stream?streams=btcusdt@trade", open_timeout=ANSWER, close_timeout=0.1):
             seconds = time.monotonic() - begun
-    except (OSError, InvalidHandshake) as error:
+    except (OSError, ImportError, ValueError, InvalidHandshake, InvalidProxy) as error:
         return _away(url, str(error))
     return Finding(OK, url, seconds=seconds)
 

@@ -71,5 +71,5 @@ def parse_names(symbols: str) -> list[str]:
     """A comma-separated list, or the words of a file."""
     # A long list is no file name, and asking for it would be an error.
     if "," not in symbols and (path := Path(symbols).expanduser()).is_file():
-        symbols = path.read_text()
+        symbols = path.read_text(encoding="utf-8", errors="replace")
     return symbols.replace(",", " ").upper().split()

@@ -57,7 +57,7 @@ class Workspace:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep another mcloud out; McloudError where one is in."""
-        make_private(self._state, self.folder.parent.parent, self.folder.parent, self.folder)
+        make_private(self.folder)
         with Lock(self.folder / "lock").held() as mine:
             if not mine:
                 raise McloudError(

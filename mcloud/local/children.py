@@ -171,8 +171,11 @@ def storage(port: int, front: int, data: Path) -> Child:
         "log-level": "warn",
     }
     words = [word for name, value in options.items() for word in (f"-{name}", value)]
-    # Killed in the middle of a write it leaves a temporary file.
-    return Child("storage", (str(binary), *words), port, {"TMPDIR": str(scratch)}, front=front)
+    environment = {
+        "TMPDIR": str(scratch),  # killed in the middle of a write it leaves a temporary file
+        "TZ": "UTC",  # it tells times in the machine's zone, and Google's client reads UTC only
+    }
+    return Child("storage", (str(binary), *words), port, environment, front=front)
 
 
 def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: str = "") -> Child:

@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 
 from mcloud.config import LOCAL, Config, settings
 from mcloud.errors import LocalError
+from mcloud.files import check_room
 from mcloud.local import children
 from mcloud.local.state import FAILED, READY, Home, State
 from mcloud.local.supervisor import PATIENCE, Options
 from mcloud.market.anomaly import Thresholds
+
+ROOM = 8 * 2**20  # bytes; without data they take one of these
 
 # The usual variable of each service that a user may run already.
 EXTERNAL = {
@@ -48,6 +51,7 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
     children.check_installed()
     home = Home(Path(options.home))
     home.create()
+    check_room(home.folder, ROOM)
     if home.is_up():
         raise LocalError(
             "the embedded clouds are up already", remedy="see `mcloud local status`, or use them"
@@ -209,6 +213,10 @@ def _wait(home: Home, process: subprocess.Popen[bytes], progress: Callable[[str]
                 process.wait()
                 raise LocalError(state.error)
             progress(state.doing)
+        if code is not None and home.is_up():
+            raise LocalError(
+                "the embedded clouds are up already: another `mcloud local up` was quicker"
+            )
         if code is not None:
             raise LocalError(
                 f"the supervisor ended with {code}", remedy=f"see {home.logs / 'supervisor.log'}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.errors import LocalError
+from mcloud.files import make_private
 from mcloud.lock import Lock
 
 STARTING, READY, RECOVERING, STOPPING, FAILED = (
@@ -66,9 +67,8 @@ class Home:
         self.logs = folder / "logs"
 
     def create(self) -> None:
-        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (self.folder, self.data, self.logs):
-            path.mkdir(mode=0o700, exist_ok=True)
+        """McloudError where it cannot be made."""
+        make_private(self.data, self.logs)
 
     @property
     def kept(self) -> Path:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._unprovisioned: set[str] = set()
+        self._unwritten = False
         self._schedule: Schedule | None = None
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
 
@@ -173,6 +175,8 @@ class Supervisor:
 
     def _tend(self) -> None:
         """Restart what died."""
+        if self._unwritten:
+            self._write()
         for name, child in self._children.items():
             code = self._processes[name].poll()
             if code is not None:
@@ -191,7 +195,7 @@ class Supervisor:
         if lived < min(2.0**service.restarts / 10, LONGEST_PAUSE):
             return
         service.restarts += 1
-        print(f"{child.name} ended with {code}; restart {service.restarts}", flush=True)
+        _log(f"{child.name} ended with {code}; restart {service.restarts}")
         children.stop([self._processes[child.name]], patience=0)
         if child.name != "function":
             # It comes back as it was at the last orderly stop, at best: what it held since is gone.
@@ -207,12 +211,12 @@ class Supervisor:
         try:
             (self._provision_aws if name == "aws" else self._provision_gcp)()
         except McloudError as error:
-            print(f"{name} cannot be provisioned yet: {error}", flush=True)
+            _log(f"{name} cannot be provisioned yet: {error}")
             return
         self._unprovisioned.discard(name)
         if not self._unprovisioned:
             self._state.phase = READY
-        self._home.write(self._state)
+        self._write()
 
     def _start(self, child: Child) -> None:
         log = self._home.logs / f"{child.name}.log"
@@ -221,7 +225,7 @@ class Supervisor:
         self._started[child.name] = time.monotonic()
         service = self._state.services.setdefault(child.name, ServiceState(child.front_address))
         service.pid = process.pid
-        self._home.write(self._state)
+        self._write()
 
     def _wait_ready(self, child: Child) -> None:
         self._say(f"waiting for {child.name}")
@@ -279,10 +283,24 @@ class Supervisor:
 
     def _say(self, doing: str) -> None:
         self._state.doing = doing
-        self._home.write(self._state)
+        self._write()
+
+    def _write(self) -> None:
+        """Write the state down; on a full disk it waits, and nothing ends for it."""
+        try:
+            self._home.write(self._state)
+        except OSError:
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def _fail(self, error: str) -> None:
         self._state.phase, self._state.error = FAILED, error
+
+
+def _log(text: str) -> None:
+    with suppress(OSError):  # a full disk must not end the clouds
+        print(text, flush=True)
 
 
 class _Stopped(Exception):

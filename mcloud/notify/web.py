@@ -42,7 +42,7 @@ def post(url: str, body: dict[str, Any], *secrets: str) -> str:
     try:
         # A redirect would take the event to somewhere that nobody has named.
         answer = requests.post(url, json=body, timeout=TIMEOUTS, allow_redirects=False)
-    except requests.RequestException as error:
+    except OSError as error:  # RequestException among them
         raise _failure(error, url, secrets) from None  # the original one quotes the URL
     said = f"HTTP {answer.status_code} {_shown(answer.text)}".strip()
     said = _masked(said, url, secrets)
@@ -53,10 +53,10 @@ def post(url: str, body: dict[str, Any], *secrets: str) -> str:
     return said
 
 
-def _failure(error: Exception, url: str, secrets: tuple[str, ...]) -> McloudError:
+def _failure(error: OSError, url: str, secrets: tuple[str, ...]) -> McloudError:
     import requests
 
-    from mcloud.clouds.access import innermost
+    from mcloud.clouds.access import SETTINGS, innermost
 
     host = urlsplit(url).hostname
     if isinstance(error, requests.Timeout):
@@ -64,6 +64,8 @@ def _failure(error: Exception, url: str, secrets: tuple[str, ...]) -> McloudErro
     if isinstance(error, requests.ConnectionError):
         reason = _masked(_shown(innermost(error)), url, secrets)
         return Unavailable(f"{host} cannot be reached: {reason}")
+    if not isinstance(error, requests.RequestException):
+        return Refused(f"{host}: {error}", remedy=SETTINGS)
     return Refused(f"{host}: {type(error).__name__}")
 
 

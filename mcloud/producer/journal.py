@@ -30,6 +30,8 @@ def changes(before: Progress | None, now: Progress) -> list[Line]:
         lines.append((logging.WARNING, f"the spool {words}"))
     if now.problem and now.problem != (before.problem if before else ""):
         lines.append((logging.ERROR, now.problem))
+    if before and before.problem and not now.problem:
+        lines.append((logging.INFO, "the disk takes trades again"))
     return lines
 
 

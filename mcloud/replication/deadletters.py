@@ -11,6 +11,7 @@ from typing import Any
 
 from mcloud.clouds.ports import DeadLetter, Queue
 from mcloud.errors import McloudError
+from mcloud.files import make_private
 from mcloud.market.envelope import Envelope, Malformed, Message, decode
 
 BATCH = 100  # letters taken at a time
@@ -123,7 +124,7 @@ def drop(queue: Queue, count: int, path: Path) -> int:
     Returns how many there were. What the file holds is on the disk before anything is deleted.
     """
     dropped = 0
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     # Unbuffered: what a full disk refused must not be tried again when the file is closed.
     with os.fdopen(descriptor, "wb", buffering=0) as file:

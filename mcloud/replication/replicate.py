@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
+from mcloud.files import make_private
 from mcloud.lock import Lock
 from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.following import Pauses
@@ -62,7 +63,7 @@ def open_pairs(
         raise UsageError(
             f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     known = {name: Known() for name in sites}
     with ExitStack() as open_:
         pairs = []

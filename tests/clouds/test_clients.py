@@ -1,15 +1,22 @@
-"""What our clients do otherwise than those that the SDKs make, for speed."""
+"""What our clients do otherwise than those that the SDKs make."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
+from pathlib import Path
 
 import pytest
+import requests
 from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcloud.clouds.access import ask
 from mcloud.clouds.aws.client import make_client, moment
-from mcloud.clouds.gcp.client import make_storage
+from mcloud.clouds.gcp.client import make_firestore, make_storage, translated
+from mcloud.errors import ConfigError, Refused
+from mcloud.notify.web import post
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 
@@ -54,3 +61,59 @@ def test_proxies_of_cloud_storage_are_those_of_the_environment(
     assert request["proxies"]["http"] == "http://127.0.0.1:3128"
     monkeypatch.setenv("no_proxy", "storage.test")
     assert not make_storage("project", "http://storage.test:80")._http.proxies.get("http")
+
+
+@pytest.fixture
+def _left_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of other tools and other accounts."""
+    broken = tmp_path / "config"
+    broken.write_text("no [ ini =")
+    for name, value in {
+        "AWS_CONFIG_FILE": str(broken),
+        "AWS_SHARED_CREDENTIALS_FILE": str(broken),
+        "AWS_PROFILE": "there-is-none-such",
+        "AWS_MAX_ATTEMPTS": "many",
+        "AWS_DEFAULTS_MODE": "nonsense",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_CA_BUNDLE": "/there/is/none",
+        "AWS_ENDPOINT_URL_SQS": "https://sqs.us-east-1.amazonaws.com",
+        "GOOGLE_API_USE_MTLS_ENDPOINT": "always",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/there/is/none.json",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_left_by_others")
+def test_clients_of_the_embedded_clouds_heed_nothing_that_is_for_the_real_ones() -> None:
+    address = "http://127.0.0.1:1"
+    assert make_client("sqs", "eu-west-1", address).meta.endpoint_url == address
+    assert make_storage("project", address)._connection.build_api_url("/b").startswith(address)
+
+
+@pytest.mark.usefixtures("_left_by_others")
+def test_clients_of_the_real_clouds_name_a_broken_file() -> None:
+    with pytest.raises(Refused, match=r"Unable to parse config file: .*config"):
+        make_client("sqs", "eu-west-1")
+
+
+@pytest.mark.parametrize("make", [partial(make_firestore, "p", "d"), partial(make_storage, "p")])
+def test_a_site_on_google_cloud_is_never_half_on_an_emulator(
+    make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRESTORE", "STORAGE"):
+        monkeypatch.setenv(f"{name}_EMULATOR_HOST", "127.0.0.1:1")
+    with pytest.raises(ConfigError, match="names an emulator, and this site is on Google Cloud"):
+        make()
+
+
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/there/is/none")
+    with pytest.raises(Refused, match="/there/is/none; check REQUESTS_CA_BUNDLE"):
+        ask("https://127.0.0.1:1/")
+    with pytest.raises(Refused, match="/there/is/none; check REQUESTS_CA_BUNDLE"):
+        post("https://127.0.0.1:1/", {})
+    with (
+        pytest.raises(Refused, match="/there/is/none; check REQUESTS_CA_BUNDLE"),
+        translated("the bucket"),
+    ):
+        requests.get("https://127.0.0.1:1/", timeout=1)

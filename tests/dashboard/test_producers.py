@@ -138,7 +138,7 @@ def test_a_list_of_all() -> None:
         "holes": [{**HOLE, "reason": "no answer"}],
     }
     states: list[tuple[str, bool, State]] = [
-        ("default", True, STATE),
+        ("default", True, {**STATE, "at": AT + 7_300}),
         ("old", False, left),
         ("new", True, {}),
         ("never", False, {}),
@@ -166,6 +166,11 @@ def test_a_list_of_all() -> None:
 def test_how_long_ago_it_ended(seconds: float, words: str) -> None:
     (_, line) = draw(listing([("default", False, STATE)], now=AT + seconds))
     assert f"ended {words} " in line
+
+
+def test_one_that_runs_and_says_nothing_says_since_when() -> None:
+    (_, line) = draw(listing([("default", True, STATE)], now=AT + 59))
+    assert line.startswith("default   running, silent for 59.0 s  4711")
 
 
 def draw(shown: RenderableType, **console: Any) -> list[str]:

@@ -51,6 +51,18 @@ def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
     assert control.up(options(folder)).pid != state.pid
 
 
+def test_a_state_that_cannot_be_written_ends_nothing_and_is_written_later(folder: Path) -> None:
+    before = control.up(options(folder)).services["function"]
+    in_the_way = folder / "state.tmp"
+    in_the_way.mkdir()
+    assert before.pid is not None
+    psutil.Process(before.pid).kill()
+    eventually(lambda: not psutil.pid_exists(before.pid or 0))
+    assert Home(folder).require_ready().services["function"] == before
+    in_the_way.rmdir()
+    eventually(lambda: Home(folder).require_ready().services["function"].restarts == 1)
+
+
 def test_ends_with_its_owner(tmp_path: Path) -> None:
     folder = tmp_path / "local"
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

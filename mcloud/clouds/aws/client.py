@@ -1,5 +1,6 @@
 """boto3 clients, and the border where botocore's errors become ours."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -69,10 +70,8 @@ def make_client(
         max_pool_connections=32,
     )
     with translated(f"AWS {service}"):
-        # One session a client: making clients from a shared one is not thread-safe. That of the
-        # embedded AWS is without the user's profile, which it needs as little as credentials.
-        no_profile = {"profile": (None, None, None, None)}
-        core = botocore.session.Session(session_vars=no_profile if endpoint_url else None)
+        # One session a client: making clients from a shared one is not thread-safe.
+        core = botocore.session.Session(_of_its_own() if endpoint_url else None)
         parsers = core.get_component("response_parser_factory")
         parsers.set_parser_defaults(timestamp_parser=moment)
         session = boto3.session.Session(botocore_session=core, region_name=region)
@@ -85,6 +84,20 @@ def make_client(
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
+
+
+def _of_its_own() -> dict[str, tuple[Any, ...]]:
+    """The variables of a session without the user's files and environment.
+
+    The embedded AWS needs nothing of them, as little as credentials, and a file that is broken or a
+    profile that is missing would be in its way.
+    """
+    from botocore.session import Session
+
+    return {
+        name: (None, None, os.devnull if name.endswith("_file") else default, convert)
+        for name, (_, _, default, convert) in Session.SESSION_VARIABLES.items()
+    }
 
 
 @contextmanager

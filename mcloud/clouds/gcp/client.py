@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import ConfigError, Refused, Unavailable
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is not tried again
 
 # gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+# requests raises a bare OSError where the file of certificates is not there.
+_SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
 
 _SIGN_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -64,6 +67,7 @@ def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
     from google.cloud import firestore
 
     if not endpoint:
+        _refuse_emulator("FIRESTORE_EMULATOR_HOST", "firestore_endpoint")
         with translated("Firestore"):
             return firestore.Client(project=project, database=database)
     # This client learns of an emulator from its environment only, once, when it is made.
@@ -92,8 +96,11 @@ def make_storage(project: str, endpoint: str = "") -> Any:
             credentials=AnonymousCredentials(),
             client_options={"api_endpoint": endpoint},
         )
+        # GOOGLE_API_USE_MTLS_ENDPOINT would send what is for the emulator to Google.
+        client._connection.API_BASE_MTLS_URL = endpoint
         _ask_environment_once(client._http, endpoint)
         return client
+    _refuse_emulator("STORAGE_EMULATOR_HOST", "storage_endpoint")
     with translated("Cloud Storage"):
         client = storage.Client(project=project)
         _ask_environment_once(client._http, "https://storage.googleapis.com")
@@ -126,6 +133,7 @@ def translated(what: str) -> Iterator[None]:
         exceptions.RetryError,
         TransportError,
         requests.ConnectionError,
+        requests.exceptions.ChunkedEncodingError,
         requests.Timeout,
     ) as error:
         raise Unavailable(f"{what}: {_text(error)}") from error
@@ -133,6 +141,8 @@ def translated(what: str) -> Iterator[None]:
         raise Refused(f"{what}: {_text(error)}", remedy=_remedy(error)) from error
     except GoogleAuthError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_SIGN_IN) from error
+    except OSError as error:
+        raise Refused(f"{what}: {_text(error)}", remedy=_SETTINGS) from error
 
 
 def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
@@ -144,6 +154,19 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
             return client()
     channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
     return client(transport=transport(channel=channel))
+
+
+def _refuse_emulator(variable: str, setting: str) -> None:
+    """Google's client would turn to the emulator, and those of other services to the real cloud.
+
+    Raises:
+        ConfigError: the variable is set, as after ``eval "$(mcloud local env)"``.
+    """
+    if os.environ.get(variable):
+        raise ConfigError(
+            f"{variable} names an emulator, and this site is on Google Cloud",
+            remedy=f"unset it, or give the site `{setting}` in mcloud.toml",
+        )
 
 
 def _ask_environment_once(session: Any, url: str) -> None:

@@ -235,7 +235,11 @@ class BinanceRest:
 
 
 def open_http(url: str) -> urllib3.PoolManager:
-    """A connection pool, through the proxy that the environment names for ``url``, if any."""
+    """A connection pool, through the proxy that the environment names for ``url``, if any.
+
+    Raises:
+        ConfigError: that is none.
+    """
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     # Typed as returning what the platform's function returns.
@@ -245,7 +249,13 @@ def open_http(url: str) -> urllib3.PoolManager:
         or cast(bool, urllib.request.proxy_bypass(parts.netloc))
     ):
         return urllib3.PoolManager(maxsize=4)
-    return urllib3.ProxyManager(proxy, maxsize=4)
+    try:
+        return urllib3.ProxyManager(proxy, maxsize=4)
+    except (HTTPError, ValueError) as error:
+        raise ConfigError(
+            f"no proxy for {url}: {error}",
+            remedy=f"correct {parts.scheme}_proxy: http://HOST:PORT, or unset it",
+        ) from error
 
 
 def _key_header(api_key: str, url: str) -> dict[str, str]:

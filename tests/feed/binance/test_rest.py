@@ -310,6 +310,13 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert not isinstance(open_http("https://api.binance.us"), urllib3.ProxyManager)
 
 
+@pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "http://proxy.example:many"])
+def test_a_proxy_that_is_none_is_said_so(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ConfigError, match=r"no proxy for https://api\.binance\.com: .*https_proxy"):
+        open_http("https://api.binance.com")
+
+
 def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:
     """It has a share of the budget, and the whole of the rest is there for repair."""
     budget = Budget(1_000, clock=api.clock, margin=0)

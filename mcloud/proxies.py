@@ -1,0 +1,45 @@
+"""The proxy that the environment names, understood by every client in the same way.
+
+boto3, requests, gRPC, websockets and urllib read the same variables, each in its own way: gRPC only
+small letters, boto3 and gRPC no ``all_proxy``, most of them only addresses with a scheme, and all
+of them send what is for this very machine to the proxy, unless they are told not to.
+"""
+
+from collections.abc import MutableMapping
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+SCHEMES = ("http", "https")
+
+
+def settle(environment: MutableMapping[str, str]) -> None:
+    """Put the variables of proxies into the form that all clients understand.
+
+    What goes to loopback goes through no proxy. Without a proxy nothing is changed: on macOS one of
+    these variables would hide the settings of the system.
+    """
+    found = {name: _url(_value(environment, f"{name}_proxy")) for name in (*SCHEMES, "all", "grpc")}
+    if not any(found.values()):
+        return
+    for scheme in SCHEMES:
+        url = found[scheme] or found["all"]
+        if url:
+            _set(environment, f"{scheme}_proxy", url)
+    spared = [name.strip() for name in _value(environment, "no_proxy").split(",") if name.strip()]
+    # A star stands for every host only where it stands alone.
+    if spared != ["*"]:
+        _set(environment, "no_proxy", ",".join(dict.fromkeys((*spared, *LOOPBACK))))
+    if own := environment.get("no_grpc_proxy"):
+        environment["no_grpc_proxy"] = ",".join(dict.fromkeys((*own.split(","), *LOOPBACK)))
+
+
+def _value(environment: MutableMapping[str, str], name: str) -> str:
+    """As urllib reads it: small letters count, also where they say that there is none."""
+    return environment.get(name, environment.get(name.upper(), "")).strip()
+
+
+def _url(value: str) -> str:
+    return value if not value or "://" in value else f"http://{value}"
+
+
+def _set(environment: MutableMapping[str, str], name: str, value: str) -> None:
+    environment[name] = environment[name.upper()] = value

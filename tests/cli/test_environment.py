@@ -1,0 +1,69 @@
+"""The command line on machines that are set up in other ways than ours."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import Terminal
+
+
+def test_what_an_encoding_lacks_is_no_error(mcloud: Terminal) -> None:
+    logs = mcloud.folder / "state" / "local" / "logs"
+    logs.mkdir(parents=True)
+    for name in ("aws", "gcp"):
+        (logs / f"{name}.log").write_text("→ 1\n", encoding="utf-8")
+    done = mcloud.run("local", "logs", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["?? aws", "? 1", "?? gcp", "? 1"]
+
+
+def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Terminal) -> None:
+    (mcloud.folder / "sitecustomize.py").write_text(
+        "import sys, mcloud.cli\n"
+        "class Warns:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'mcloud.cli.app':\n"
+        "            import warnings; warnings.warn('old', DeprecationWarning)\n"
+        "sys.meta_path.insert(0, Warns())\n"
+    )
+    paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
+    done = mcloud.run("--version", PYTHONPATH=paths, PYTHONWARNINGS="error")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("local", "up"), ("produce", "--detach"), ("guard", "run", "--detach")]
+)
+def test_a_folder_that_cannot_be_written_is_named(
+    mcloud: Terminal, arguments: tuple[str, ...]
+) -> None:
+    (mcloud.folder / "state").write_text("a file where the folder would be")
+    done = mcloud.run(*arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {mcloud.folder}/state")
+    assert "fault in mcloud" not in line
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_none_of_a_commands_business(mcloud: Terminal, stream: str) -> None:
+    mcloud.program = ["sh", "-c", f'exec "$@" {stream}', "sh", *mcloud.program]
+    assert mcloud.run("ps").returncode == 0
+    assert mcloud.run("no-such-command").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", ["--version", "ps --help", "ps -o json"])
+def test_an_answer_that_nothing_takes_is_one_line(mcloud: Terminal, arguments: str) -> None:
+    mcloud.program = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *mcloud.program]
+    done = mcloud.run(*arguments.split())
+    assert done.returncode == 1
+    assert re.fullmatch("error: .*No space left on device.*\n", done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_words_that_nothing_takes_are_no_failure(mcloud: Terminal) -> None:
+    mcloud.program = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *mcloud.program]
+    assert mcloud.run("stop").returncode == 0
+    assert mcloud.run("local", "down").returncode == 0

@@ -1,0 +1,66 @@
+"""Streams and terminals that are no longer there."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from patience import PATIENCE
+
+from mcloud.cli.background import stopping
+
+TELL = """
+import sys
+from mcloud.streams import leave_terminal
+sys.stdin.readline()
+{leave}
+print("to nobody", flush=True)
+"""
+
+
+@pytest.fixture
+def _usual_hang_up() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("leave", "code"), [("leave_terminal()", 0), ("", 1)])
+def test_a_terminal_that_has_gone_is_printed_to_no_more(leave: str, code: int) -> None:
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TELL.format(leave=leave)],
+        stdin=subprocess.PIPE,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    os.close(master)
+    process.communicate(b"\n", timeout=PATIENCE)
+    assert process.returncode == code
+
+
+@pytest.mark.usefixtures("_usual_hang_up")
+def test_a_terminal_that_goes_ends_what_runs_in_order_however_often_it_is_said() -> None:
+    stop = threading.Event()
+    with stopping(stop):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.wait(PATIENCE)
+        os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("_usual_hang_up")
+def test_what_is_to_outlive_its_terminal_does() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = threading.Event()
+    with stopping(stop):
+        signal.raise_signal(signal.SIGHUP)
+        assert not stop.is_set()
