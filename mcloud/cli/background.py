@@ -37,6 +37,7 @@ def alone(run: "Run") -> Iterator[None]:
         if not mine:
             raise _runs_already(run)
         yield
+        run.note_end()
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from mcloud.clouds.ports import SERVICES
-from mcloud.dashboard.machine import FRESH, Machine, Running
+from mcloud.dashboard.duration import duration
+from mcloud.dashboard.machine import Machine, Running, silence
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 
 
@@ -91,6 +92,11 @@ def _replicator(replicator: Running, now: float) -> Iterator[str]:
 def _guard(guard: Running, now: float) -> Iterator[str]:
     yield from _hanging(guard, now)
     called = "guard" if guard.name == "guard" else f"guard {guard.name}"
+    if not guard.runs and (silent := silence(guard.runs, guard.state, now)):
+        yield (
+            f"{called}: its process is gone, its last word was {duration(silent)} ago; start it"
+            f" again, or `mcloud stop {guard.name}`"
+        )
     if guard.runs:
         for name, site in guard.state.get("sites", {}).items():
             if site["verdict"] == "down":
@@ -107,6 +113,6 @@ def _all(services: Sequence[str]) -> str:
 
 def _hanging(each: Running, now: float) -> Iterator[str]:
     """One that runs and says nothing hangs."""
-    at = each.state.get("at")
-    if each.runs and at is not None and now - at > FRESH:
-        yield f"{each.name} runs, and has said nothing for {now - at:.0f} s"
+    silent = silence(each.runs, each.state, now)
+    if each.runs and silent:
+        yield f"{each.name} runs, and has said nothing for {silent:.0f} s"
