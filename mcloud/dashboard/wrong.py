@@ -1,6 +1,7 @@
 """What is not as it should be in a snapshot: a line each, and ``mcloud status`` exits 3."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from mcloud.clouds.ports import SERVICES
 from mcloud.dashboard.duration import duration
@@ -9,14 +10,15 @@ from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 
 
 def wrong(snapshot: Snapshot) -> list[str]:
-    """Services that are down, what there is no news of, dead letters, holes, and what runs here and
-    is in trouble.
+    """Services that are down, what there is no news of, dead letters, holes, what is owed to a site
+    that was left, and what runs here and is in trouble.
 
     Failed calls of a function and a queue that grows are not among them: they mend themselves, or
     an alert with a duration tells of them.
     """
     sites = snapshot.sites.values()
     lines = [line for tell in (_down, _silent, _lacking) for site in sites for line in tell(site)]
+    lines += _owed(snapshot)
     machine = snapshot.machine.value or Machine()
     for each in machine.producers:
         lines += _producer(each, snapshot.at)
@@ -61,6 +63,16 @@ def _lacking(site: SiteSnapshot) -> Iterator[str]:
                 f"{site.name}: {recent.symbol} lacks {recent.missing:,} trades between {first} and "
                 f"{last}; see `mcloud verify`"
             )
+
+
+def _owed(snapshot: Snapshot) -> Iterator[str]:
+    leads = snapshot.leading.primary if snapshot.leading else "SITE"
+    for debt in snapshot.owed:
+        since = datetime.fromtimestamp(debt.since, UTC)
+        yield (
+            f"{debt.site} was left in epoch {debt.epoch}, and is not proven equal since"
+            f" {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` sees to it, or a guard"
+        )
 
 
 def _producer(producer: Running, now: float) -> Iterator[str]:

@@ -127,6 +127,19 @@ def test_how_long_one_may_be_silent_goes_by_its_intervals() -> None:
     assert silence(False, {}, 1016.0) == 0
 
 
+def test_a_site_that_was_left_and_not_caught_up() -> None:
+    def owed(**change: Any) -> list[str]:
+        debt = {"site": "gcp", "epoch": 3, "since": AT, "may_return": True, "at": AT, "written": 1}
+        told = {"debt": {"gcp": {**debt, "paid": False, "over": False, **change}}}
+        return lines(FakeSite(kept=lambda kind: told.get(kind, {})))
+
+    assert owed() == [
+        "gcp was left in epoch 3, and is not proven equal since 2024-08-08 23:55 UTC: "
+        "`mcloud failover aws --wait` sees to it, or a guard"
+    ]
+    assert owed(paid=True) == owed(over=True) == []
+
+
 def test_a_pair_that_is_not_replicated() -> None:
     pair = {"source": "aws", "target": "gcp", "error": "gcp is away"}
     states = [Running("replicator", True, {"at": NOW, "pairs": [pair]})]
