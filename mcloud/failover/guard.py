@@ -37,7 +37,15 @@ from mcloud.failover.decide import (
 from mcloud.failover.health import Watch
 from mcloud.failover.journal import Order
 from mcloud.failover.settings import GuardSettings
-from mcloud.failover.switch import DEADLINE, Outcome, Tools, carry_out, pay, unfinished
+from mcloud.failover.switch import (
+    DEADLINE,
+    Outcome,
+    Tools,
+    carry_out,
+    is_effective,
+    pay,
+    unfinished,
+)
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 
 MOVE = "move"
@@ -208,14 +216,11 @@ class Guard:
             self._begin(MOVE, f"moving to {order.target}", partial(self._resume, order))
 
     def _resume(self, order: Order, stop: threading.Event) -> None:
-        progress = self._use.journal.read()
-        if progress is None or "record" not in progress.done:
-            record = records.read(self._sites, DEADLINE).record
-            if record is None or not order.is_mine(record):
-                # Nothing was changed, and the outage may be over: it is decided anew.
-                self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
-                self._use.journal.forget()
-                return
+        if not is_effective(self._use, records.read(self._sites, DEADLINE).record):
+            # Nothing was changed, and the outage may be over: it is decided anew.
+            self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
+            self._use.journal.forget()
+            return
         self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
         self._move(order, self._sites, stop)
 
