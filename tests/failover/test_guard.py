@@ -191,7 +191,7 @@ def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
         it.aws.die()
 
         def fails(call: str) -> None:
-            if call == "keep":
+            if call == "add":
                 raise Unavailable("it keeps nothing just now")
 
         it.gcp.control.faults.before = fails
