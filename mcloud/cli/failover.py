@@ -189,7 +189,7 @@ def _move(
 
 def _tell(session: Session, came: "Outcome") -> None:
     """Tell those who want to know; a channel that fails is named, and holds nothing up."""
-    from mcloud.failover.guard import moved
+    from mcloud.failover.events import moved
     from mcloud.notify.open import open_notifier
 
     if not came.is_moved:

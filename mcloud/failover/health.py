@@ -69,7 +69,7 @@ class Watch:
         is_first = not self._due
         if is_first:
             # Clients first: making one takes longer than a probe, and is no latency of a service.
-            gather({n: partial(_prepare, site) for n, site in self._sites.items()}, FIRST / 2)
+            gather({n: partial(prepare, site) for n, site in self._sites.items()}, FIRST / 2)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         services = self._services(is_suspicious)
         for name, site in self._sites.items():
@@ -211,7 +211,8 @@ class Watch:
         )
 
 
-def _prepare(site: Site) -> None:
+def prepare(site: Site) -> None:
+    """Make its clients, which takes longer than to use them."""
     for part in ("queue", "candles", "control", "probe"):
         getattr(site, part)
 
