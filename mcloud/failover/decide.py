@@ -43,8 +43,6 @@ class SiteLook:
     a store been down since; None where neither is so."""
     canary: float | None = None
     """Seconds that the last one took."""
-    last_stored: float | None = None
-    """When its function last said that it works, seconds since 1970."""
     lag: float | None = None
     """Seconds that its replicas were behind when a replicator last reached the sites."""
     backlog: int | None = None

@@ -25,7 +25,6 @@ def site(look: SiteLook, state: SiteState | None, now: float) -> dict[str, Any]:
         "waiting_s": None if look.waiting_since is None else round(now - look.waiting_since, 1),
         "backlog": look.backlog,
         "lag_s": look.lag,
-        "last_stored": look.last_stored,
     }
 
 
