@@ -79,8 +79,8 @@ def failover(
             f"{site} should not lead now: {failed[0].name}: {failed[0].text}",
             remedy=f"mend it, or override it with --force {','.join(names)}",
         )
-    leads = site == before.primary
-    agree(session, "make good what is owed?" if leads else f"have {site} lead?", yes=yes)
+    only_settles = wait and site == before.primary
+    agree(session, "settle what is owed?" if only_settles else f"have {site} lead?", yes=yes)
     came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
     _tell(session, came)
     if session.output == "json":

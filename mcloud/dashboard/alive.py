@@ -1,12 +1,18 @@
 """Whether something runs, as every list of what runs here says it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.text import Text
 
 from mcloud.dashboard.duration import duration
 
 
-def alive(runs: bool, silent: float) -> Text:
-    """``running``, or how long ago it ended: ``silent`` is the seconds since its last word."""
+def alive(runs: bool, state: Mapping[str, Any], now: float) -> Text:
+    """``running``, or how long ago it said its last word, and whether that was meant to be it."""
     if runs:
         return Text("running", "green")
-    return Text(f"ended {duration(max(silent, 0.0))} ago", "dim")
+    ago = duration(max(now - state["at"], 0.0))
+    return (
+        Text(f"ended {ago} ago", "dim") if state.get("ended") else Text(f"died {ago} ago", "yellow")
+    )

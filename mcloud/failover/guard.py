@@ -151,7 +151,8 @@ class Guard:
             self._suspicious_since = self._clock()
         self._is_suspicious = decision.is_suspicious
         if remember(self.history, decision, self._wall()):
-            self._log.info("%s %s: %s", decision.action, decision.site, decision.reason)
+            what = f"{decision.action} {decision.site}".strip()
+            self._log.info("%s: %s", what, decision.reason)
         for event in events.changes(before, decision, self._were_down, self._wall()):
             self._log.warning("%s", event.title)
             self._notify(event)
@@ -291,14 +292,16 @@ class Guard:
         came = pay(self._sites, debt, replace(self._use, stop=stop))
         at = self._wall()
         what = {key: came[key] for key in ("ok", "reason", "candles", "objects", "ids_missing")}
-        entry = Entry(new_id(at), "catch up", self._by, f"{debt.site} is back", at, {}, what)
+        why = f"{debt.site} was left in epoch {debt.epoch}"
+        entry = Entry(new_id(at), "catch up", self._by, why, at, {}, what)
         self._use.audit.write(entry)
         self._use.audit.share([entry], list(self._sites))
         audit.level(self._sites)
-        self._log.info("%s: %s", debt.site, what)
         if not came["ok"]:
             raise McloudError(came["reason"])
-        self._notify(events.caught_up(came, at))
+        event = events.caught_up(came, at)
+        self._log.info("%s: %s", event.title, event.text)
+        self._notify(event)
 
     def _level(self, look: Look) -> None:
         """Have sites that were away know what the others do."""
@@ -309,7 +312,7 @@ class Guard:
                 self._log.warning("one epoch has two primaries; %s is written again", view.record)
                 records.advance(there, lambda record: None, seconds=DEADLINE)
             else:
-                self._log.info("%s get the record", ", ".join(view.behind))
+                self._log.info("the record goes to %s", ", ".join(view.behind))
                 self._watch.view = records.spread(there, view, DEADLINE)
         for what, kind in (("pause", pause.KIND), ("debts", debts.KIND)):
             up = {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}
