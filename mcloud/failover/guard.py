@@ -99,7 +99,6 @@ class Guard:
         self._work: dict[str, _Work] = {}
         """A move, a catch-up, or both: a site that dies is left at once, whatever goes on."""
         self._not_before: dict[str, float] = {}
-        self.last: Decision | None = None
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[Outcome] = deque(maxlen=KEPT)
         self.problem = ""
@@ -143,7 +142,7 @@ class Guard:
                 self._log.warning("the sites do not know the same yet: %s", error)
         self._take_up(look)
         before = self._state
-        decision = self.last = decide(look, before, self._settings, self._clock())
+        decision = decide(look, before, self._settings, self._clock())
         self._state = decision.state
         if not decision.is_suspicious:
             self._suspicious_since = inf
