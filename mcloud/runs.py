@@ -1,7 +1,8 @@
 """What runs on this machine for long: what each says of itself, and how it is stopped.
 
 A run is a folder, such as ``.mcloud/producers/NAME``: its lock, its log, whatever else is its own,
-and ``state.json``, written every second and left behind at the end.
+and ``state.json``, written every second and left behind at the end. One that ended in order, or
+was stopped, says so there: ``ended``.
 """
 
 import json
@@ -73,6 +74,19 @@ class Run:
         fresh = self.folder / "state.tmp"
         fresh.write_text(json.dumps(state))
         os.replace(fresh, self.folder / "state.json")
+
+    @property
+    def is_lost(self) -> bool:
+        """True where its process is gone without a word: it was killed, or its machine went."""
+        state = self.read()
+        return bool(state) and not state.get("ended") and not self.lock.is_held()
+
+    def note_end(self) -> None:
+        """Have its last word say that it is meant to run no more."""
+        # A full disk has no room for it; it must not fail what is done.
+        with suppress(OSError):
+            if state := self.read():
+                self.write({**state, "ended": True})
 
     def logger(self) -> logging.Logger:
         """Writes to the log, which is rotated."""
@@ -150,6 +164,8 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
 def stop(run: Run, *, now: bool, patience: float) -> bool:
     """Ask a run to end in order, or end it at once; False where it does not run.
 
+    One that is gone without a word is noted as ended, so that nobody misses it any more.
+
     Raises:
         McloudError: it still runs after ``patience`` seconds.
     """
@@ -157,6 +173,7 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
 
     process = run.lock.holder()
     if process is None:
+        run.note_end()
         return False
     with suppress(psutil.NoSuchProcess):  # it has just ended
         (process.kill if now else process.terminate)()
@@ -168,6 +185,7 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
                 remedy="wait, or end it with `mcloud stop --now`: the next run goes on from there",
             )
         time.sleep(0.05)
+    run.note_end()
     return True
 
 

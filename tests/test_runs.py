@@ -88,6 +88,21 @@ def test_a_state_is_read_as_it_was_written(run: Run) -> None:
     assert run.read() == {}
 
 
+def test_one_that_is_gone_without_a_word_is_lost(run: Run) -> None:
+    assert not run.is_lost  # it has never said anything
+    with run.lock.held():
+        run.write({"at": 1.0})
+        assert not run.is_lost
+    assert run.is_lost
+    assert stop(run, now=False, patience=1.0) is False
+    assert not run.is_lost
+    with holding(run):
+        run.write({"at": 2.0})
+        assert stop(run, now=True, patience=PATIENCE)
+    assert not run.is_lost
+    assert run.read() == {"at": 2.0, "ended": True}
+
+
 def test_a_lock_tells_who_is_alive(run: Run) -> None:
     assert not run.lock.is_held()
     with run.lock.held() as mine:

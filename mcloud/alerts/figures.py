@@ -12,6 +12,8 @@ Some figures are made here, of what the document has:
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of one that runs, and of one
   that has ended; ``missing``: trades in its holes;
 - ``symbols.SYMBOL.anomalies``: those of the last hour;
+- ``guards.NAME.lost_s``: seconds since one that was not asked to end has said its last word, once
+  that is longer than its intervals explain; else 0. ``pause.for_s``: since the guards were paused;
 - ``budgets.NAME.used``, and ``budgets.total.expected`` by the end of the month: parts of the
   month's budget, 1 is all of it.
 
@@ -24,6 +26,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mcloud.dashboard.machine import silence
+from mcloud.failover import pause
+from mcloud.failover.notes import newest
+
 FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older is of something given up
 CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for alone
 
@@ -31,6 +37,9 @@ ALL = "*"
 
 _ASKED = {"holes": "recent", "candles": "recent"}
 """Parts of a site that have no time of their own, and what in ``asked`` has it."""
+
+_EXPLAINED = ("up", "anomalies", "lost_s", "for_s")
+"""Figures that the ``reason`` beside them is about."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ def _text(text: str, at: float) -> Figure:
 
 def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _Part | Figure:
     """What is down, or not as usual, says why."""
-    if name in ("up", "anomalies") and isinstance(node, Figure) and beside.get("reason"):
+    if name in _EXPLAINED and isinstance(node, Figure) and beside.get("reason"):
         return replace(node, why=str(beside["reason"]))
     return node
 
@@ -203,9 +212,11 @@ def _derived(
         "producers": [_producer(each, now) for each in document.get("producers", [])],
         **{
             kind: [_running(each, now) for each in document[kind]]
-            for kind in ("replicators", "guards", "alerts")
+            for kind in ("replicators", "alerts")
             if kind in document
         },
+        "guards": [_guard(each, now) for each in document.get("guards", [])],
+        "pause": _pause(sites, now),
         "budgets": _budgets(document.get("cost") or {"unknown": "no figure"}, budgets),
     }
 
@@ -265,6 +276,31 @@ def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
 def _running(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     """What one that has ended said of its work is over."""
     return state if state.get("running") else {"name": state["name"], "running": False, "at": now}
+
+
+def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    runs = bool(state.get("running"))
+    silent = silence(runs, state, now)
+    lost = {"lost_s": silent, "lost_as_of": now}
+    if runs:
+        return {**state, **lost, "reason": "it runs, and hangs" if silent else ""}
+    if not silent:
+        return _running(state, now)
+    # What it said of the sites is over, and that it is gone is not.
+    return {"name": state["name"], **lost, "reason": "its process is gone"}
+
+
+def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Of the guards, wherever they run, as the sites have it."""
+    told = [site["guard"] for site in sites.values() if "guard" in site]
+    known = [each for each in told if "unknown" not in each]
+    if not known:
+        return {"for_s": {"unknown": str(told[0]["unknown"])}} if told else {}
+    note = newest(known).get(pause.KEY)
+    if note is None or not note["paused"]:
+        return {"for_s": 0.0}
+    why = f"paused {pause.paused({pause.KEY: note})}"
+    return {"for_s": max(0.0, now - float(note["at"])), "reason": why}
 
 
 def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:

@@ -183,6 +183,22 @@ _BUILT_IN = (
         last=60,
     ),
     Rule(
+        "guard-lost",
+        "guards.*.lost_s",
+        "Nobody fails over, unless another guard runs: see `mcloud logs {0}`, and start it again; "
+        "or `mcloud stop {0}`, where it is not wanted any more.",
+        says="has said nothing for {value} s",
+        above=0,
+        last=60,
+    ),
+    Rule(
+        "guard-paused",
+        "pause.for_s",
+        "No guard does anything until `mcloud guard resume`.",
+        says="for {value} s",
+        above=3600,
+    ),
+    Rule(
         "silence",
         "symbols.*.silent_s",
         "No site has processed a trade of {0} lately: see `mcloud ps`.",

@@ -38,6 +38,7 @@ def alone(run: "Run") -> Iterator[None]:
         if not mine:
             raise _runs_already(run)
         yield
+        run.note_end()
 
 
 @contextmanager

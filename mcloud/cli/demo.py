@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcloud.config import LocalPorts
     from mcloud.cost.run import RunCost
     from mcloud.demo.run import Proof
-    from mcloud.failover.drill import Report
+    from mcloud.failover.report import Report
     from mcloud.market.trade import Trade
 
 # A day and a few minutes change on the way.

@@ -11,7 +11,7 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.failover.drill import Report
+    from mcloud.failover.report import Report
     from mcloud.failover.scenario import Scenario
 
 

@@ -79,7 +79,8 @@ def failover(
             f"{site} should not lead now: {failed[0].name}: {failed[0].text}",
             remedy=f"mend it, or override it with --force {','.join(names)}",
         )
-    agree(session, f"have {site} lead?", yes=yes)
+    only_settles = wait and site == before.primary
+    agree(session, "settle what is owed?" if only_settles else f"have {site} lead?", yes=yes)
     came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
     _tell(session, came)
     if session.output == "json":
@@ -120,7 +121,7 @@ def _look(
     from mcloud.failover import debts, record
     from mcloud.failover.preflight import preflight
     from mcloud.failover.settings import guard_settings
-    from mcloud.failover.switch import DEADLINE, unfinished
+    from mcloud.failover.switch import DEADLINE, is_effective, unfinished
 
     settings = guard_settings(session.config)
     with waiting(session, f"looking at {target}"):
@@ -137,11 +138,17 @@ def _look(
         before = preflight(
             looked_at, target, view.record, away, owed, settings, _quotas(session, target)
         )
-    order = unfinished(use, target)
-    if order is not None and order.epoch < before.epoch and before.primary != target:
-        order = None  # others have moved the traffic since
-    if order is not None:
-        session.say(f"going on with the move that was begun by {order.by}: {order.id}")
+    order = unfinished(use)
+    if order is None:
+        return before, there, None
+    if not is_effective(use, view.record):
+        session.say(
+            f"a move to {order.target} was begun and has changed nothing ({order.id}); begins anew"
+        )
+        return before, there, None
+    if order.target != target or before.primary != target:
+        return before, there, None  # it is another one, or others have moved the traffic since
+    session.say(f"going on with the move that was begun by {order.by}: {order.id}")
     return before, there, order
 
 
@@ -182,7 +189,7 @@ def _move(
 
 def _tell(session: Session, came: "Outcome") -> None:
     """Tell those who want to know; a channel that fails is named, and holds nothing up."""
-    from mcloud.failover.guard import moved
+    from mcloud.failover.events import moved
     from mcloud.notify.open import open_notifier
 
     if not came.is_moved:

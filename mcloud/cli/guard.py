@@ -129,14 +129,13 @@ def status(session: Session, name: NAME = "guard") -> None:
 
 def _tell_guards(session: Session, what: str, why: str) -> None:
     from mcloud.cli.failover import who
-    from mcloud.failover import pause as pausing
     from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.pause import tell
     from mcloud.failover.switch import DEADLINE
 
     sites = session.sites()
     at, by = time.time(), who()
-    do = pausing.pause if what == "pause" else pausing.resume
-    away = do(sites, by=by, why=why, at=at, seconds=DEADLINE)
+    away = tell(sites, paused=what == "pause", by=by, why=why, at=at, seconds=DEADLINE)
     entry = Entry(new_id(at), f"guard {what}", by, why, at)
     audit = Audit(session.config.state / "audit.jsonl", sites)
     audit.write(entry)

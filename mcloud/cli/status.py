@@ -23,8 +23,9 @@ def status(
 ) -> None:
     """Show each site on one screen; exit 3 where something is wrong.
 
-    Wrong is: a service that is down, dead letters, trades that are missing, an alert that fires,
-    and a producer or replicator that is cut off from a site, full, or silent.
+    Wrong is: a service that is down, dead letters, trades that are missing, a site that was left
+    and not proven equal since, an alert that fires, a guard that is gone, and a producer or
+    replicator that is cut off from a site, full, or silent.
     """
     from mcloud.dashboard.wrong import wrong
 

@@ -26,11 +26,12 @@ def stop(
 
     chosen = runs.runs_called(session.config.state, name)
     stopped = []
+    gone = [run for run in chosen if run.is_lost]
     for run in chosen:
         with waiting(session, f"stopping {run.name}"):
             if runs.stop(run, now=now, patience=wait):
                 stopped.append(run)
-    if name and not stopped:
+    if name and not (stopped or gone):
         raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
     left = {run.name: _left(run.read()) for run in stopped}
     if session.output == "json":
@@ -39,7 +40,9 @@ def stop(
         words = ", ".join(f"{count:,} trades for {site}" for site, count in sites.items() if count)
         rest = f"; left in its spool: {words}" if words else "; nothing is left" if sites else ""
         session.say(f"{run_name} has ended{rest}")
-    if not chosen or not stopped:
+    for run in gone:
+        session.say(f"{run.name} was gone already, without a word; it is noted as ended")
+    if not (stopped or gone):
         session.say("nothing runs here")
 
 

@@ -355,6 +355,13 @@ class Control(Protocol):
         """Keep a document if there is none of that kind and key; False where there is."""
         ...
 
+    def replace(
+        self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> bool:
+        """Keep a document in place of ``before``, as ``kept`` told it; False where that is there no
+        more, perhaps because a try of this very call that seemed to fail has replaced it."""
+        ...
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         """The first documents of a kind whose key is above ``after``, in the order of the keys."""
         ...

@@ -81,7 +81,7 @@ def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = N
         if not state:
             table.add_row(name, "starting" if runs else "never ran")
             continue
-        how = alive(runs, now - state["at"])
+        how = alive(runs, state, now)
         fires = ", ".join(each["key"] for each in state["firing"])
         table.add_row(
             name,

@@ -1,18 +1,24 @@
 """Whether something runs, as every list of what runs here says it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.text import Text
 
 from mcloud.dashboard.duration import duration
-from mcloud.dashboard.machine import FRESH
+from mcloud.dashboard.machine import silence
 
 
-def alive(runs: bool, silent: float) -> Text:
-    """``running``, or how long ago it ended: ``silent`` is the seconds since its last word.
+def alive(runs: bool, state: Mapping[str, Any], now: float) -> Text:
+    """``running``, or how long ago it said its last word, and whether that was meant to be it.
 
     On a full disk one that runs cannot say anything new.
     """
-    if runs and silent > FRESH:
+    if runs and (silent := silence(runs, state, now)):
         return Text(f"running, silent for {duration(silent)}", "yellow")
     if runs:
         return Text("running", "green")
-    return Text(f"ended {duration(max(silent, 0.0))} ago", "dim")
+    ago = duration(max(now - state["at"], 0.0))
+    return (
+        Text(f"ended {ago} ago", "dim") if state.get("ended") else Text(f"died {ago} ago", "yellow")
+    )

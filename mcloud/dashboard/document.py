@@ -62,6 +62,7 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
         "holes": site.missing,
         "control": _or_unknown(site.record, _record),
         "guard": _or_unknown(site.guards, dict),
+        "debts": _or_unknown(site.debts, dict),
         "cost": _cost(site.cost),
         "asked": {
             part: {"at": seen.at, "problem": seen.problem or None}
@@ -84,6 +85,7 @@ def _parts(site: SiteSnapshot) -> dict[str, Seen[Any]]:
         "replication": site.lags,
         "control": site.record,
         "guard": site.guards,
+        "debts": site.debts,
         "recent": site.recent,
         "cost": site.cost,
     }

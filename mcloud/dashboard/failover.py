@@ -27,7 +27,7 @@ def listing(
         if not state:
             table.add_row(name, "starting" if runs else "never ran")
             continue
-        how = alive(runs, now - state["at"])
+        how = alive(runs, state, now)
         if runs and state["paused"]:
             how = Text("paused", "yellow")
         table.add_row(
@@ -102,19 +102,16 @@ def preflight(document: Document) -> RenderableType:
     estimate = document["estimate"]
     behind = estimate["messages_behind"]
     target, primary = document["target"], document["primary"]
-    lines = [
-        f"{target} leads in epoch {document['epoch'] + 1}, in place of {primary}"
-        if target != primary
-        else f"{target} leads already, in epoch {document['epoch']}",
-        f"producers follow within about {estimate['seconds']:.0f} s (an estimate); they hold what"
-        " comes meanwhile",
-    ]
+    lines = [f"{target} leads already, in epoch {document['epoch']}"]
     if target != primary:
         held = "an unknown number of" if behind is None else f"{behind:,}"
-        lines.append(
+        lines = [
+            f"{target} leads in epoch {document['epoch'] + 1}, in place of {primary}",
+            f"producers follow within about {estimate['seconds']:.0f} s (an estimate); they hold"
+            " what comes meanwhile",
             f"{held} messages are still on their way through {primary}; nothing is deleted there,"
-            " and what only it has is copied afterwards"
-        )
+            " and what only it has is copied afterwards",
+        ]
     away = [
         Text(f"{name} does not answer, and gets the record when it is back: {why}", "yellow")
         for name, why in document["away"].items()

@@ -8,6 +8,7 @@ from typing import Any
 from mcloud.runs import all_runs
 
 FRESH = 15.0  # seconds; each of them speaks every few
+MISSED = 5  # looks of a guard whose intervals are longer
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class Machine:
     replicators: tuple[Running, ...] = ()
     guards: tuple[Running, ...] = ()
     alerts: tuple[Running, ...] = ()
+
+
+def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
+    """Seconds since the last word of one that is to speak, once that is longer than its intervals
+    explain; 0 before, and for one that has ended in order."""
+    if "at" not in state or (state.get("ended") and not runs):
+        return 0.0
+    rules = state.get("settings", {})
+    usual = max(FRESH, MISSED * (rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
+    silent = max(0.0, now - float(state["at"]))
+    return silent if silent > usual or not runs else 0.0
 
 
 def machine(state: Path) -> Machine:

@@ -73,7 +73,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         holes = f"{len(state['holes'])} ({missing:,} trades)" if missing else "none"
         table.add_row(
             name,
-            alive(runs, now - state["at"]),
+            alive(runs, state, now),
             str(state["pid"]) if runs else "",
             state["source"],
             f"{state['read']:,}",

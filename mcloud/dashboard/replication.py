@@ -46,7 +46,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         if not state:
             table.add_row(name, "starting" if runs else "never ran")
             continue
-        how = alive(runs, now - state["at"])
+        how = alive(runs, state, now)
         head: tuple[RenderableType, ...] = (name, how, str(state["pid"]) if runs else "")
         for pair in state["pairs"]:
             # What one that has ended knew of its lag is not true any more.

@@ -22,6 +22,9 @@ from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.parts import Costing, parts_of
 from mcloud.dashboard.recent import Recent
 from mcloud.deadline import gather
+from mcloud.failover import debts
+from mcloud.failover.decide import Debt
+from mcloud.failover.notes import newest
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 HERE = ""  # the name of this machine where sites have theirs
@@ -56,6 +59,8 @@ class SiteSnapshot:
     """Its value is None before the first."""
     guards: Seen[dict[str, Any]]
     """What guards keep on the site, by name."""
+    debts: Seen[dict[str, Any]]
+    """What sites are owed that were left, by name; see ``mcloud.failover.debts``."""
     recent: Seen[list[Recent]]
     cost: Seen[SiteCost]
     history: History = ()
@@ -79,6 +84,7 @@ class SiteSnapshot:
             "replication": self.lags,
             "control record": self.record,
             "guard": self.guards,
+            "debts": self.debts,
             "candles": self.recent,
         }
 
@@ -121,6 +127,12 @@ class Snapshot:
     @property
     def up(self) -> bool:
         return all(site.up for site in self.sites.values())
+
+    @property
+    def owed(self) -> list[Debt]:
+        """What sites are still owed that were left, as the sites that answer have it."""
+        told = [site.debts.value for site in self.sites.values() if site.debts.value]
+        return [debt for debt in debts.debts(newest(told)).values() if not debt.paid]
 
     @property
     def leading(self) -> ControlRecord | None:
@@ -203,6 +215,7 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         lags=seen[name, "lags"],
         record=seen[name, "record"],
         guards=seen[name, "guard"],
+        debts=seen[name, "debts"],
         recent=seen[name, "recent"],
         cost=_share(seen.get((HERE, "cost"), Seen()), name),
     )

@@ -1,21 +1,24 @@
 """What is not as it should be in a snapshot: a line each, and ``mcloud status`` exits 3."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from mcloud.clouds.ports import SERVICES
-from mcloud.dashboard.machine import FRESH, Machine, Running
+from mcloud.dashboard.duration import duration
+from mcloud.dashboard.machine import Machine, Running, silence
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 
 
 def wrong(snapshot: Snapshot) -> list[str]:
-    """Services that are down, what there is no news of, dead letters, holes, and what runs here and
-    is in trouble.
+    """Services that are down, what there is no news of, dead letters, holes, what is owed to a site
+    that was left, and what runs here and is in trouble.
 
     Failed calls of a function and a queue that grows are not among them: they mend themselves, or
     an alert with a duration tells of them.
     """
     sites = snapshot.sites.values()
     lines = [line for tell in (_down, _silent, _lacking) for site in sites for line in tell(site)]
+    lines += _owed(snapshot)
     machine = snapshot.machine.value or Machine()
     for each in machine.producers:
         lines += _producer(each, snapshot.at)
@@ -62,6 +65,16 @@ def _lacking(site: SiteSnapshot) -> Iterator[str]:
             )
 
 
+def _owed(snapshot: Snapshot) -> Iterator[str]:
+    leads = snapshot.leading.primary if snapshot.leading else "SITE"
+    for debt in snapshot.owed:
+        since = datetime.fromtimestamp(debt.since, UTC)
+        yield (
+            f"{debt.site} was left in epoch {debt.epoch}, and is not proven equal since"
+            f" {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` sees to it, or a guard"
+        )
+
+
 def _producer(producer: Running, now: float) -> Iterator[str]:
     yield from _hanging(producer, now)
     state = producer.state
@@ -91,6 +104,11 @@ def _replicator(replicator: Running, now: float) -> Iterator[str]:
 def _guard(guard: Running, now: float) -> Iterator[str]:
     yield from _hanging(guard, now)
     called = "guard" if guard.name == "guard" else f"guard {guard.name}"
+    if not guard.runs and (silent := silence(guard.runs, guard.state, now)):
+        yield (
+            f"{called}: its process is gone, its last word was {duration(silent)} ago; start it"
+            f" again, or `mcloud stop {guard.name}`"
+        )
     if guard.runs:
         for name, site in guard.state.get("sites", {}).items():
             if site["verdict"] == "down":
@@ -107,6 +125,6 @@ def _all(services: Sequence[str]) -> str:
 
 def _hanging(each: Running, now: float) -> Iterator[str]:
     """One that runs and says nothing hangs."""
-    at = each.state.get("at")
-    if each.runs and at is not None and now - at > FRESH:
-        yield f"{each.name} runs, and has said nothing for {now - at:.0f} s"
+    silent = silence(each.runs, each.state, now)
+    if each.runs and silent:
+        yield f"{each.name} runs, and has said nothing for {silent:.0f} s"

@@ -34,8 +34,6 @@ class Flight:
     reason: str = ""
     """Why it was not sent, or cannot be looked for just now."""
     was_sent: bool = False
-    looks: int = 0
-    """Reads of the candle, each of which costs something."""
     is_blind: bool = False
     """The last look told nothing, for a reason that is no outage, such as a right that is gone."""
 
@@ -100,7 +98,6 @@ class Canary:
                 flight,
                 arrived=now if there else None,
                 reason=reason,
-                looks=flight.looks + 1,
                 is_blind=is_blind,
             )
             if there or (patience is not None and now - flight.began > patience):

@@ -43,8 +43,6 @@ class SiteLook:
     a store been down since; None where neither is so."""
     canary: float | None = None
     """Seconds that the last one took."""
-    last_stored: float | None = None
-    """When its function last said that it works, seconds since 1970."""
     lag: float | None = None
     """Seconds that its replicas were behind when a replicator last reached the sites."""
     backlog: int | None = None
@@ -260,7 +258,7 @@ def _choose(
         others = all(_is_ready(each, grades[name]) for name, each in state.sites.items())
         if not debt.paid and is_ready and others:
             why = (
-                f"{site} is back, and was left in epoch {debt.epoch}: what differs is to be mended"
+                f"{site} was left in epoch {debt.epoch}, and is well: what differs is to be mended"
             )
             return CATCH_UP, site, why, []
     return _return(look, state, grades, primary, settings, now)
@@ -401,7 +399,7 @@ def _rule(words: str, name: str, limit: float) -> str:
 
 
 def _age(seconds: float) -> str:
-    return "ever" if seconds == inf else f"{seconds:.0f} s"
+    return "as long as is known" if seconds == inf else f"{seconds:.0f} s"
 
 
 def _or(value: float | None, default: float) -> float:

@@ -9,11 +9,10 @@ withdraws the producers' route for a while.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.prices import PRICES
@@ -27,16 +26,14 @@ from mcloud.failover.decide import DOWN, UP, Debt
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
 from mcloud.failover.journal import Journal
+from mcloud.failover.report import Report, SiteResult
 from mcloud.failover.scenario import Scenario
 from mcloud.failover.settings import GuardSettings
+from mcloud.failover.stream import Stream
 from mcloud.failover.switch import DEADLINE, Tools
-from mcloud.feed.pace import pace
 from mcloud.feed.simulate import Simulate
 from mcloud.local import meter, outage
 from mcloud.market.trade import Trade
-from mcloud.producer.produce import Progress, Reader, produce
-from mcloud.producer.router import Router, move
-from mcloud.producer.spool import Spool
 from mcloud.replication.scope import Scope
 
 RATE = 1000  # trades a second, of both symbols together
@@ -49,67 +46,6 @@ PATIENCE = 120.0  # seconds for anything to come; only a drill that fails waits 
 POLL = 0.05
 PAUSE = 0.5  # seconds between two looks at what differs: nobody else is here
 USUAL = GuardSettings()
-
-
-@dataclass(frozen=True)
-class SiteResult:
-    candles: int
-    exact: bool
-    """Every candle equals what plain arithmetic over the trades gives, and none is too many."""
-    archived: int
-    """Distinct trades in the raw archive."""
-
-
-@dataclass
-class Report:
-    scenario: str
-    about: str
-    on: str
-    """The site that was taken out."""
-    expected: bool | None
-    """Whether the traffic was to be moved."""
-    timeline: list[tuple[float, str]] = field(default_factory=list)
-    """Seconds since the outage began, and what happened."""
-    moves: int = 0
-    rto: float | None = None
-    """Seconds from the begin of the outage to the first trade stored on another site; None where
-    nothing was moved."""
-    trades: int = 0
-    missing: int | None = None
-    """Of these, ids that no site has at the end: the RPO."""
-    sites: dict[str, SiteResult] = field(default_factory=dict)
-    usd: Decimal | None = None
-    """At list price, free tiers apart, of all that the clouds were asked to do."""
-    problem: str = ""
-    decisions: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        is_moved = self.expected is None or (self.moves > 0) == self.expected
-        exact = bool(self.sites) and all(
-            site.exact and site.archived == self.trades for site in self.sites.values()
-        )
-        return not self.problem and is_moved and self.moves <= 1 and self.missing == 0 and exact
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "ok": self.ok,
-            "scenario": self.scenario,
-            "about": self.about,
-            "site": self.on,
-            "timeline": [{"s": round(at, 2), "what": what} for at, what in self.timeline],
-            "moves": self.moves,
-            "expected_to_move": self.expected,
-            "rto_s": None if self.rto is None else round(self.rto, 2),
-            "rpo_ids_missing": self.missing,
-            "trades": self.trades,
-            "sites": {name: asdict(site) for name, site in self.sites.items()},
-            "usd": None if self.usd is None else str(round(self.usd, 6)),
-            "problem": self.problem,
-            "decisions": self.decisions,
-            "seconds": round(self.seconds, 1),
-        }
 
 
 def run(
@@ -157,7 +93,7 @@ class _Day:
         home: Path,
         sites: Mapping[str, Site],
         scratch: Path,
-        stream: "Stream",
+        stream: Stream,
         settings: GuardSettings,
         after: float,
         tell: Callable[[str], None],
@@ -360,113 +296,6 @@ class _Day:
         finally:
             stop.set()
             thread.join(PATIENCE)
-
-
-class Stream:
-    """Trades through a producer that follows the record."""
-
-    def __init__(
-        self,
-        sites: Mapping[str, Site],
-        symbols: tuple[str, ...],
-        scratch: Path,
-        trades: Iterable[Trade],
-        speed: float = 1.0,
-        mode: str = "primary",
-    ) -> None:
-        self._sites = sites
-        self._mode = mode
-        self.symbols = symbols
-        self._scratch = scratch
-        self._feed = trades
-        self._speed = speed
-        self._enough = threading.Event()
-        self._cut = threading.Event()
-        self._ended = threading.Event()
-        self._error: Exception | None = None
-        self._progress: Progress | None = None
-        self._newest: dict[str, int] = {}
-        self.trades: list[Trade] = []
-        """All that were sent."""
-        self.begun = time.monotonic()
-
-    @property
-    def read(self) -> int:
-        return len(self.trades)
-
-    def leads(self) -> str:
-        """Where the producer sends to."""
-        return self._progress.route.sites[0] if self._progress else ""
-
-    def newest(self, site: str) -> int:
-        """The newest id of the first symbol that a site has in a candle."""
-        # A store that cannot be read just now is asked again.
-        with suppress(McloudError):
-            candle = self._sites[site].candles.last(self.symbols[0])
-            self._newest[site] = 0 if candle is None else candle.last_id
-        return self._newest.get(site, 0)
-
-    def check(self) -> None:
-        """Raise what the producer died of."""
-        if self._error is not None:
-            raise self._error
-
-    def finish(self, patience: float) -> None:
-        """Make no more, and wait until the queues have all of it."""
-        self._enough.set()
-        if not self._ended.wait(patience):
-            raise McloudError("the producer does not get rid of what it holds")
-        self.check()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, name="producer", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._enough.set()
-            self._cut.set()
-            self._ended.wait(DEADLINE)
-
-    def _run(self) -> None:
-        try:
-            self._produce()
-        except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits
-            self._error = error
-        self._ended.set()
-
-    def _produce(self) -> None:
-        with Spool.open(self._scratch / "drill.sqlite", list(self._sites)) as spool:
-            router = Router(
-                self._mode,
-                self._sites,
-                lambda site: 0,
-                follow=lambda route: move(spool, self._sites, route.sites),
-            )
-            try:
-                produce(
-                    Reader(self._made()),
-                    {name: site.queue for name, site in self._sites.items()},
-                    spool,
-                    route=lambda: router.route,
-                    progress=self._note,
-                    stop=self._cut,
-                    drain=0.0,
-                )
-            finally:
-                router.stop()
-
-    def _made(self) -> Iterator[Trade]:
-        self.begun = time.monotonic()
-        for trade in pace(self._feed, self._speed, clock=time.monotonic, sleep=self._enough.wait):
-            if self._enough.is_set():
-                return
-            self.trades.append(trade)
-            yield trade
-
-    def _note(self, progress: Progress) -> None:
-        self._progress = progress
 
 
 def _bill(home: Path) -> Decimal:

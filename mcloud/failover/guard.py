@@ -18,7 +18,7 @@ from typing import Any
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
-from mcloud.failover import audit, debts, expense, notes, pause
+from mcloud.failover import audit, debts, events, notes, pause, statement
 from mcloud.failover import record as records
 from mcloud.failover.audit import Entry, new_id
 from mcloud.failover.decide import (
@@ -35,31 +35,26 @@ from mcloud.failover.decide import (
     decide,
 )
 from mcloud.failover.health import Watch
+from mcloud.failover.history import KEPT, Kept, remember
 from mcloud.failover.journal import Order
 from mcloud.failover.settings import GuardSettings
-from mcloud.failover.switch import DEADLINE, Outcome, Tools, carry_out, pay, unfinished
-from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
+from mcloud.failover.switch import (
+    DEADLINE,
+    Outcome,
+    Tools,
+    carry_out,
+    is_effective,
+    pay,
+    unfinished,
+)
+from mcloud.notify.event import Event
 
 MOVE = "move"
-KEPT = 100  # decisions that are remembered
 HURRY = 60.0  # seconds that a suspicion makes it look more often; an outage may last for days
 PATIENCE = 30.0  # seconds between two tries of what failed
 LAST_WORDS = 5.0  # seconds that a move may take to end
 _SILENT = logging.getLogger("mcloud.failover")
 _SILENT.addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A decision as it is remembered: equal ones in a row are one, with a count."""
-
-    at: float
-    until: float
-    times: int
-    action: str
-    site: str
-    reason: str
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,6 @@ class Guard:
         self._work: dict[str, _Work] = {}
         """A move, a catch-up, or both: a site that dies is left at once, whatever goes on."""
         self._not_before: dict[str, float] = {}
-        self.last: Decision | None = None
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[Outcome] = deque(maxlen=KEPT)
         self.problem = ""
@@ -148,15 +142,19 @@ class Guard:
                 self._log.warning("the sites do not know the same yet: %s", error)
         self._take_up(look)
         before = self._state
-        decision = self.last = decide(look, before, self._settings, self._clock())
+        decision = decide(look, before, self._settings, self._clock())
         self._state = decision.state
         if not decision.is_suspicious:
             self._suspicious_since = inf
         elif not self._is_suspicious:
             self._suspicious_since = self._clock()
         self._is_suspicious = decision.is_suspicious
-        self._keep(decision)
-        self._tell_changes(before, decision)
+        if remember(self.history, decision, self._wall()):
+            what = f"{decision.action} {decision.site}".strip()
+            self._log.info("%s: %s", what, decision.reason)
+        for event in events.changes(before, decision, self._were_down, self._wall()):
+            self._log.warning("%s", event.title)
+            self._notify(event)
         if decision.action != NOTHING:
             self._act(decision, look)
         return decision
@@ -174,12 +172,15 @@ class Guard:
             "paused": self._look.paused,
             "doing": [work.what for work in self._work.values()],
             "problem": self.problem,
-            "sites": {name: self._site(name) for name in self._look.sites},
+            "sites": {
+                name: statement.site(look, self._state.sites.get(name), self._clock())
+                for name, look in self._look.sites.items()
+            },
             "debts": {name: asdict(debt) for name, debt in self._look.debts.items()},
             "decision": asdict(self.history[-1]) if self.history else None,
             "history": [asdict(each) for each in self.history],
             "moves": [each.to_json() for each in list(self.moves)[-10:]],
-            "cost": self._cost(),
+            "cost": statement.cost(self._watch.calls, (self._clock() - self._begun) / 3600),
             "settings": asdict(self._settings),
         }
 
@@ -208,14 +209,11 @@ class Guard:
             self._begin(MOVE, f"moving to {order.target}", partial(self._resume, order))
 
     def _resume(self, order: Order, stop: threading.Event) -> None:
-        progress = self._use.journal.read()
-        if progress is None or "record" not in progress.done:
-            record = records.read(self._sites, DEADLINE).record
-            if record is None or not order.is_mine(record):
-                # Nothing was changed, and the outage may be over: it is decided anew.
-                self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
-                self._use.journal.forget()
-                return
+        if not is_effective(self._use, records.read(self._sites, DEADLINE).record):
+            # Nothing was changed, and the outage may be over: it is decided anew.
+            self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
+            self._use.journal.forget()
+            return
         self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
         self._move(order, self._sites, stop)
 
@@ -285,7 +283,7 @@ class Guard:
             ", ".join(came.owed) or "none"
         )
         self._log.warning("%s leads in epoch %s. %s", order.target, came.record.epoch, text)
-        self._notify(moved(came, text))
+        self._notify(events.moved(came, text))
         if came.problem:
             raise McloudError(came.problem)
 
@@ -293,19 +291,16 @@ class Guard:
         came = pay(self._sites, debt, replace(self._use, stop=stop))
         at = self._wall()
         what = {key: came[key] for key in ("ok", "reason", "candles", "objects", "ids_missing")}
-        entry = Entry(new_id(at), "catch up", self._by, f"{debt.site} is back", at, {}, what)
+        why = f"{debt.site} was left in epoch {debt.epoch}"
+        entry = Entry(new_id(at), "catch up", self._by, why, at, {}, what)
         self._use.audit.write(entry)
         self._use.audit.share([entry], list(self._sites))
         audit.level(self._sites)
-        self._log.info("%s: %s", debt.site, what)
         if not came["ok"]:
             raise McloudError(came["reason"])
-        text = (
-            f"{came['candles']} candles and {came['objects']} raw objects were copied; "
-            f"{came['ids_missing']} trade ids are on no site"
-        )
-        title = f"{debt.site} has caught up"
-        self._notify(Event(f"catch-up {debt.site}", title, text, "info", HAPPENED, at))
+        event = events.caught_up(came, at)
+        self._log.info("%s: %s", event.title, event.text)
+        self._notify(event)
 
     def _level(self, look: Look) -> None:
         """Have sites that were away know what the others do."""
@@ -316,7 +311,7 @@ class Guard:
                 self._log.warning("one epoch has two primaries; %s is written again", view.record)
                 records.advance(there, lambda record: None, seconds=DEADLINE)
             else:
-                self._log.info("%s get the record", ", ".join(view.behind))
+                self._log.info("the record goes to %s", ", ".join(view.behind))
                 self._watch.view = records.spread(there, view, DEADLINE)
         for what, kind in (("pause", pause.KIND), ("debts", debts.KIND)):
             up = {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}
@@ -326,97 +321,6 @@ class Guard:
         site = self._state.sites.get(name)
         return site is not None and site.verdict == UP
 
-    # Telling
-
-    def _keep(self, decision: Decision) -> None:
-        now, before = self._wall(), self.history[-1] if self.history else None
-        is_same = before is not None and (before.action, before.site, _words(before.reason)) == (
-            decision.action,
-            decision.site,
-            _words(decision.reason),
-        )
-        if before is not None and is_same:
-            self.history[-1] = replace(
-                before,
-                until=now,
-                times=before.times + 1,
-                reason=decision.reason,
-                lines=decision.lines,
-            )
-            return
-        fresh = Kept(now, now, 1, decision.action, decision.site, decision.reason, decision.lines)
-        self.history.append(fresh)
-        self._log.info("%s %s: %s", decision.action, decision.site, decision.reason)
-
-    def _tell_changes(self, before: State, decision: Decision) -> None:
-        for name, site in decision.state.sites.items():
-            was = before.sites[name].verdict if name in before.sites else UNKNOWN
-            if was == UNKNOWN and name in self._were_down:
-                was = DOWN
-            if site.verdict == was or (site.verdict == UP and was != DOWN):
-                continue
-            if site.verdict in (UP, DOWN):
-                severity, state = ("info", RESOLVED)
-                if site.verdict == DOWN:
-                    severity, state = ("critical", FIRING)
-                self._log.warning("%s is %s", name, site.verdict)
-                title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
-                self._notify(Event(f"site {name}", title, text, severity, state, self._wall()))
-
-    def _site(self, name: str) -> dict[str, Any]:
-        look, state = self._look.sites[name], self._state.sites.get(name)
-        now = self._clock()
-        return {
-            "verdict": state.verdict if state else None,
-            "bad": state.bad if state else 0,
-            "good": state.good if state else 0,
-            "services": {
-                service: {
-                    "state": seen.state,
-                    "age_s": round(now - seen.at, 1),
-                    "latency_s": None if seen.latency is None else round(seen.latency, 4),
-                    "reason": seen.reason,
-                }
-                for service, seen in look.services.items()
-            },
-            "canary_s": None if look.canary is None else round(look.canary, 2),
-            "waiting_s": None if look.waiting_since is None else round(now - look.waiting_since, 1),
-            "backlog": look.backlog,
-            "lag_s": look.lag,
-            "last_stored": look.last_stored,
-        }
-
-    def _cost(self) -> dict[str, Any]:
-        calls = dict(self._watch.calls)
-        hours = (self._clock() - self._begun) / 3600
-        known = all(call[1] == "canary" or call in expense.METERS for call in calls)
-        spent = expense.dollars(calls) if known else None
-        return {
-            "hours": round(hours, 3),
-            "calls": {f"{cloud} {call}": count for (cloud, call), count in sorted(calls.items())},
-            "usd": None if spent is None else str(round(spent, 6)),
-            "basis": "list price, free tiers apart",
-        }
-
     def _pause(self) -> float:
         hurries = self._is_suspicious and self._clock() - self._suspicious_since < HURRY
         return self._settings.suspect_interval if hurries else self._settings.interval
-
-
-def moved(came: Outcome, text: str) -> Event:
-    """What is told of a move."""
-    order = came.order
-    return Event(
-        f"failover {order.target}",
-        f"{order.target} leads now, in place of {came.before or 'another site'}",
-        text,
-        "critical" if order.lost is not None else "warning",
-        HAPPENED,
-        order.at,
-        {"epoch": str(came.record.epoch), "by": order.by, "mode": order.mode},
-    )
-
-
-def _words(reason: str) -> str:
-    """A reason without its figures, which change at every look."""
-    return "".join(each for each in reason if not each.isdigit())

@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Heartbeat, Lag, Site
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import Asker, gather
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, notes, pause
@@ -69,7 +69,7 @@ class Watch:
         is_first = not self._due
         if is_first:
             # Clients first: making one takes longer than a probe, and is no latency of a service.
-            gather({n: partial(_prepare, site) for n, site in self._sites.items()}, FIRST / 2)
+            gather({n: partial(prepare, site) for n, site in self._sites.items()}, FIRST / 2)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         services = self._services(is_suspicious)
         for name, site in self._sites.items():
@@ -79,9 +79,6 @@ class Watch:
         if self.is_fresh:
             for name, site in self._sites.items():
                 calls |= {(name, what): partial(self._ask, site, what) for what in SLOW}
-        if self._is_due("beats", self._settings.canary_every):
-            for name, site in self._sites.items():
-                calls[name, "beats"] = partial(self._ask, site, "beats")
         answers = self._asker.gather(calls, FIRST / 2 if is_first else self._settings.timeout)
         self._note(answers)
         self._launch(is_suspicious)
@@ -135,8 +132,6 @@ class Watch:
             return site.queue.depth()
         if what == "lags":
             return site.control.lags()
-        if what == "beats":
-            return site.control.heartbeats()
         return site.control.kept(pause.KIND if what == "pause" else debts.KIND)
 
     def _launch(self, is_suspicious: bool) -> None:
@@ -193,7 +188,6 @@ class Watch:
     def _site(self, name: str) -> SiteLook:
         flight = self._canaries[name].flight if name in self._canaries else None
         depth: Depth | None = self._told.get((name, "depth"))
-        beats: list[Heartbeat] = self._told.get((name, "beats"), [])
         waiting = [
             since
             for (site, service), since in self._down_since.items()
@@ -205,13 +199,13 @@ class Watch:
             services=dict(self._seen[name]),
             waiting_since=min(waiting, default=None),
             canary=flight.seconds if flight else None,
-            last_stored=max((beat.at for beat in beats), default=None),
             lag=self._lags.get(name),
             backlog=depth.ready if depth else None,
         )
 
 
-def _prepare(site: Site) -> None:
+def prepare(site: Site) -> None:
+    """Make its clients, which takes longer than to use them."""
     for part in ("queue", "candles", "control", "probe"):
         getattr(site, part)
 

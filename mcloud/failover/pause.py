@@ -8,18 +8,11 @@ from mcloud.failover import notes
 KIND, KEY = "guard", "pause"
 
 
-def pause(
-    sites: Mapping[str, Site], *, by: str, why: str, at: float, seconds: float
+def tell(
+    sites: Mapping[str, Site], *, paused: bool, by: str, why: str, at: float, seconds: float
 ) -> dict[str, str]:
-    """Have all guards pause; returns the sites that were not told, and why."""
-    document = {"paused": True, "by": by, "why": why, "at": at}
-    return notes.write(sites, KIND, KEY, lambda before: document, seconds)
-
-
-def resume(
-    sites: Mapping[str, Site], *, by: str, why: str, at: float, seconds: float
-) -> dict[str, str]:
-    document = {"paused": False, "by": by, "why": why, "at": at}
+    """Have all guards pause, or act again; returns the sites that were not told, and why."""
+    document = {"paused": paused, "by": by, "why": why, "at": at}
     return notes.write(sites, KIND, KEY, lambda before: document, seconds)
 
 

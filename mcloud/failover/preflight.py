@@ -12,6 +12,7 @@ from mcloud.deadline import gather
 from mcloud.errors import UsageError
 from mcloud.failover.canary import Canary
 from mcloud.failover.decide import Debt
+from mcloud.failover.health import prepare
 from mcloud.failover.settings import GuardSettings
 from mcloud.producer.router import PERIOD
 
@@ -96,7 +97,7 @@ def preflight(
     if primary in sites and primary != target:
         calls["left"] = lambda: sites[primary].queue.depth()
     calls["canary"] = lambda: Canary(site).fly(CANARY)
-    gather({"clients": partial(_prepare, site)}, DEADLINE / 2)
+    gather({"clients": partial(prepare, site)}, DEADLINE / 2)
     answers = gather(calls, CANARY + 1)
     checks = [_check(name, answers[name], settings) for name in calls if name != "left"]
     if target in debts and not debts[target].paid:
@@ -108,11 +109,6 @@ def preflight(
     return Preflight(
         target, primary, record.epoch if record else 0, tuple(checks), away, seconds, behind
     )
-
-
-def _prepare(site: Site) -> None:
-    for part in ("queue", "candles", "control", "probe"):
-        getattr(site, part)
 
 
 def _probe(site: Site, service: str) -> float:

@@ -11,7 +11,7 @@ Every step may be done twice. An audit entry is on the disk before a step counts
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,7 @@ def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
     progress = use.journal.read()
     is_resumed = progress is not None and progress.order.id == order.id
     if progress is None or not is_resumed:
+        _close(progress, sites, use)
         progress = Progress(order)
         use.reach("begin")
         use.audit.write(_entry(order, "begin", use, after=asdict(order)))
@@ -138,29 +139,36 @@ def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
     # A clock that jumps meanwhile does not matter to a move in one go.
     age = max(0.0, use.wall() - order.at) if is_resumed else 0.0
     run = _Run(order, sites, use, progress, lambda: age + time.monotonic() - begun)
-    for step in STEPS:
-        if step in run.progress.done:
-            continue
-        use.reach(f"before {step}")
-        result = getattr(run, step)()
-        use.reach(f"after {step}")
-        use.audit.write(_entry(order, step, use, run.before(), result))
-        use.reach(f"audited {step}")
-        run.note(step, result)
-        if step == "record" and not result["is_moved"]:
-            for each in STEPS[STEPS.index("record") + 1 :]:
-                run.note(each, {})
-            break
+    run.go(STEPS)
     run.share()
     return run.outcome()
 
 
-def unfinished(use: Tools, target: str | None = None) -> Order | None:
-    """The order of a move that was begun and not ended, perhaps only of one to ``target``."""
+def unfinished(use: Tools) -> Order | None:
+    """The order of a move that was begun and not ended."""
     progress = use.journal.read()
-    if progress is None or progress.is_over or target not in (None, progress.order.target):
-        return None
-    return progress.order
+    return None if progress is None or progress.is_over else progress.order
+
+
+def is_effective(use: Tools, record: ControlRecord | None) -> bool:
+    """Whether the move that was begun and not ended has written its record.
+
+    Then it is to be ended, however old it is: what is owed to the site that was left goes back to
+    its time. One that has changed nothing is to be decided anew.
+    """
+    progress = use.journal.read()
+    if progress is None or progress.is_over:
+        return False
+    is_mine = record is not None and progress.order.is_mine(record)
+    return is_mine or "record" in progress.done
+
+
+def _close(progress: Progress | None, sites: Mapping[str, Site], use: Tools) -> None:
+    """Before another move takes the journal of one that was cut: what that owes is noted."""
+    if progress is None or "debt" in progress.done:
+        return
+    if is_effective(use, records.read(sites, DEADLINE).record):
+        _Run(progress.order, sites, use, progress, lambda: 0.0).go(STEPS[: STEPS.index("arrival")])
 
 
 class _Run:
@@ -177,6 +185,22 @@ class _Run:
         self._use = use
         self._elapsed = elapsed
         self.progress = progress
+
+    def go(self, steps: Sequence[str]) -> None:
+        """Do those of them that are not done, in this order."""
+        use, order = self._use, self._order
+        for step in steps:
+            if step in self.progress.done:
+                continue
+            if not self.progress.done.get("record", {"is_moved": True})["is_moved"]:
+                self.note(step, {})  # somebody else was first
+                continue
+            use.reach(f"before {step}")
+            result = getattr(self, step)()
+            use.reach(f"after {step}")
+            use.audit.write(_entry(order, step, use, self.before(), result))
+            use.reach(f"audited {step}")
+            self.note(step, result)
 
     def note(self, step: str, result: Mapping[str, Any]) -> None:
         self.progress = self.progress.with_step(step, result)

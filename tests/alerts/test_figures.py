@@ -1,5 +1,7 @@
 """Figures by their paths."""
 
+from typing import Any
+
 import pytest
 
 from mcloud.alerts.figures import FORGOTTEN, Figure, Figures
@@ -256,3 +258,45 @@ def test_every_name_is_found_again() -> None:
     for name in names:
         (found,) = figures.find(name)
         assert (found.path, found.figure is None) == (name, False)
+
+
+def guard(running: bool = True, **state: Any) -> dict[str, Any]:
+    return {"name": "guard", "running": running, "at": NOW - 5, **state}
+
+
+@pytest.mark.parametrize(
+    ("guard", "lost", "why"),
+    [
+        (guard(), 0, ""),
+        (guard(at=NOW - 400, settings={"interval": 300, "timeout": 1}), 0, ""),
+        (guard(at=NOW - 900), 900, "it runs, and hangs"),
+        (guard(running=False, sites={"aws": {"bad": 3}}), 5, "its process is gone"),
+    ],
+)
+def test_a_guard_that_is_lost(guard: dict[str, Any], lost: float, why: str) -> None:
+    figures = Figures(document() | {"guards": [guard]})
+    figure = one(figures, "guards.guard.lost_s")
+    # However old its last word: that it is lost is known now.
+    assert figure == Figure(lost, NOW, why)
+    # What it said of the sites is of then.
+    assert values(figures, "guards.*.sites.aws.bad") == {"guards.guard.sites.aws.bad": "none"}
+
+
+def test_a_guard_that_was_asked_to_end_is_over() -> None:
+    figures = Figures(document() | {"guards": [guard(running=False, ended=True)]})
+    assert [each.is_over for each in figures.find("guards.*.lost_s")] == [True]
+
+
+def test_how_long_the_guards_pause() -> None:
+    def note(paused: bool, written: int) -> dict[str, Any]:
+        known = {"paused": paused, "by": "ann", "why": "works", "at": NOW - 7200}
+        return {"guard": {"pause": {**known, "written": written}}}
+
+    away = {"guard": {"unknown": "no answer"}}
+    figures = Figures(document(aws=note(True, 2), gcp=note(False, 1)))
+    assert one(figures, "pause.for_s") == Figure(7200, NOW, "paused by ann: works")
+    assert values(Figures(document(aws=note(True, 2), gcp=note(False, 3))), "pause.for_s") == {
+        "pause.for_s": 0
+    }
+    assert values(Figures(document(aws={"guard": {}}, gcp=away)), "pause.*") == {"pause.for_s": 0}
+    assert values(Figures(document(aws=away)), "pause.*") == {"pause.for_s": "no answer"}

@@ -16,10 +16,11 @@ from mcloud.clouds import open_site
 from mcloud.clouds.ports import Site
 from mcloud.failover import drill, expense
 from mcloud.failover.audit import Audit
-from mcloud.failover.drill import Stream, made
+from mcloud.failover.drill import made
 from mcloud.failover.journal import Journal, Order
 from mcloud.failover.scenario import SCENARIOS
 from mcloud.failover.settings import GuardSettings
+from mcloud.failover.stream import Stream
 from mcloud.failover.switch import Tools, carry_out
 from mcloud.local import children, control, outage
 from mcloud.local.supervisor import Options

@@ -264,6 +264,32 @@ class TestControl:
             control.forget("step", "12:00:00 b")
         assert "12:00:00 b" not in control.kept("step")
 
+    def test_replaces_a_document_that_nobody_else_has(self, site: Site) -> None:
+        control = site.control
+        first, second = {"n": 1, "at": 0.1, "who": "ü"}, {"n": 2, "at": 0.2, "who": None}
+        assert control.replace("note", "a b", second, first) is False
+        assert control.kept("note") == {}
+        control.keep("note", "a b", first)
+        told = control.kept("note")["a b"]
+        assert control.replace("note", "a b", second, told) is True
+        assert control.replace("note", "a b", first, told) is False
+        assert control.kept("note") == {"a b": second}
+
+    def test_of_many_who_replace_one_document_one_wins(self, site: Site) -> None:
+        site.control.keep("note", "many", {"n": 0})
+        wins: list[int] = []
+
+        def write(number: int) -> None:
+            if site.control.replace("note", "many", {"n": number}, {"n": 0}):
+                wins.append(number)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 7)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [site.control.kept("note")["many"]["n"]] == wins
+
     def test_of_many_writers_of_one_epoch_one_wins(self, site: Site) -> None:
         wins: list[str] = []
 

@@ -87,7 +87,7 @@ class FakeSite:
         return self._answer("record")
 
     def kept(self, kind: str) -> Any:
-        return self._answer("kept")
+        return self._answer("kept", kind)
 
     def range(self, symbol: str, start: int, end: int) -> Any:
         self.ranges.append((symbol, start))

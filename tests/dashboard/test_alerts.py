@@ -104,6 +104,7 @@ def test_watchers() -> None:
         "failures": ["desk: x: HTTP 404"],
     }
     quiet = {**state, "firing": [], "unknown": 0, "channels": [], "failures": []}
+    quiet["ended"] = True
     _, *rows = text(
         watchers([("a", True, state), ("b", False, quiet), ("c", True, {})], now=1010.0)
     )

@@ -19,6 +19,7 @@ NOTHING = Figure(None, AT)
 
 
 def test_it_is_json_and_has_these_paths() -> None:
+    kept = {"guard": {"guard": {"phase": "watching"}}, "debt": {}}
     lag = Lag("gcp", "aws", "all", 1.5, 3, None, 2, AT)
     cost = CostFigure(
         Decimal("1.25"), None, Decimal(4), None, AT, "metered", {"aws": Decimal("1.25")}
@@ -26,7 +27,7 @@ def test_it_is_json_and_has_these_paths() -> None:
     running = Running("default", True, {"pid": 1})
     told = document(
         collect(
-            {"aws": FakeSite(lags=[lag], kept={"guard": {"phase": "watching"}})},
+            {"aws": FakeSite(lags=[lag], kept=kept.get)},
             lambda: Machine((running,), (), (running,), ()),
             Costing(lambda: cost),
         )
@@ -97,7 +98,7 @@ def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
     unknown = {"unknown": "it is down"}
     for figure in (
         *("dead_letters", "function", "store", "heartbeats", "replication", "last_candle"),
-        *("candles", "control", "guard"),
+        *("candles", "control", "guard", "debts"),
     ):
         assert site[figure] == unknown
     assert site["queue"] == {**unknown, "oldest_age_s": None, "oldest_age_as_of": None}

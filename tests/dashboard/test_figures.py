@@ -30,6 +30,7 @@ SITE = SiteSnapshot(
     heartbeats=Seen(BEATS, AT),
     lags=Seen([], AT),
     record=Seen(RECORD, AT),
+    debts=Seen(),
     guards=Seen({}, AT),
     recent=Seen([Recent("BTCUSDT", CANDLE, []), Recent("ETHUSDT", None, [])], AT),
     cost=Seen(),

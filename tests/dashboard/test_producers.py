@@ -139,7 +139,8 @@ def test_a_list_of_all() -> None:
     }
     states: list[tuple[str, bool, State]] = [
         ("default", True, {**STATE, "at": AT + 7_300}),
-        ("old", False, left),
+        ("old", False, {**left, "ended": True}),
+        ("cut", False, {**left, "sites": {}, "holes": []}),
         ("new", True, {}),
         ("never", False, {}),
     ]
@@ -147,6 +148,7 @@ def test_a_list_of_all() -> None:
         "producer  state                 pid   source    trades  rate  waiting    holes",
         "default   running               4711  binance   12,345  31/s  nothing    none",
         "old       ended 2 h 01 min ago        simulate  12,345        aws 2,500  1 (1,200 trades)",
+        "cut       died 2 h 01 min ago         simulate  12,345        nothing    none",
         "new       starting",
         "never     never ran",
         "old: hole: BTCUSDT 5 to 1204, 1,200 trades: no answer",
@@ -164,7 +166,7 @@ def test_a_list_of_all() -> None:
     ],
 )
 def test_how_long_ago_it_ended(seconds: float, words: str) -> None:
-    (_, line) = draw(listing([("default", False, STATE)], now=AT + seconds))
+    (_, line) = draw(listing([("default", False, {**STATE, "ended": True})], now=AT + seconds))
     assert f"ended {words} " in line
 
 

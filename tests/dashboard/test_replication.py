@@ -58,7 +58,7 @@ def test_one_in_trouble_says_with_what() -> None:
 
 def test_the_list_shows_no_lag_of_one_that_has_ended() -> None:
     states: list[tuple[str, bool, State]] = [
-        ("night", False, {**STATE, "pairs": [PAIR]}),
+        ("night", False, {**STATE, "pairs": [PAIR], "ended": True}),
         ("replicator", True, {**STATE, "at": AT + 90}),
         ("fresh", True, {}),
         ("none", False, {}),

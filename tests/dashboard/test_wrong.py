@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mcloud.clouds.ports import Depth
-from mcloud.dashboard.machine import Machine, Running, machine
+from mcloud.dashboard.machine import Machine, Running, machine, silence
 from mcloud.dashboard.snapshot import collect
 from mcloud.dashboard.wrong import wrong
 from mcloud.errors import Unavailable
@@ -103,6 +103,41 @@ def test_what_a_guard_says() -> None:
         "guard: aws is down",
         "guard: oh",
     ]
+
+
+def test_a_guard_that_is_gone_and_was_not_asked_to() -> None:
+    def ended(**state: Any) -> list[str]:
+        return lines(FakeSite(), guards=[Running("guard", False, {"at": AT, "sites": {}, **state})])
+
+    assert ended(ended=True) == []
+    (said,) = ended()
+    assert said.startswith("guard: its process is gone, its last word was ")
+    assert said.endswith("start it again, or `mcloud stop guard`")
+
+
+def test_how_long_one_may_be_silent_goes_by_its_intervals() -> None:
+    slow = {"at": 1000.0, "settings": {"interval": 60.0, "timeout": 1.0}}
+    assert silence(True, slow, 1305.0) == 0
+    assert silence(True, slow, 1306.0) == 306
+    assert silence(True, {"at": 1000.0}, 1015.0) == 0
+    assert silence(True, {"at": 1000.0}, 1016.0) == 16
+    # One that starts again has not said so yet; one that has never spoken is not missed.
+    assert silence(True, {"at": 1000.0, "ended": True}, 1016.0) == 16
+    assert silence(False, {"at": 1000.0, "ended": True}, 1016.0) == 0
+    assert silence(False, {}, 1016.0) == 0
+
+
+def test_a_site_that_was_left_and_not_caught_up() -> None:
+    def owed(**change: Any) -> list[str]:
+        debt = {"site": "gcp", "epoch": 3, "since": AT, "may_return": True, "at": AT, "written": 1}
+        told = {"debt": {"gcp": {**debt, "paid": False, "over": False, **change}}}
+        return lines(FakeSite(kept=lambda kind: told.get(kind, {})))
+
+    assert owed() == [
+        "gcp was left in epoch 3, and is not proven equal since 2024-08-08 23:55 UTC: "
+        "`mcloud failover aws --wait` sees to it, or a guard"
+    ]
+    assert owed(paid=True) == owed(over=True) == []
 
 
 def test_a_pair_that_is_not_replicated() -> None:

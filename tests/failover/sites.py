@@ -57,7 +57,23 @@ class Control(MemoryControl):
 
     def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
         self._site.need("candles")
-        return self.documents.setdefault((kind, key), dict(document)) == dict(document)
+        self.faults.before("add")
+        with self._lock:
+            if (kind, key) in self.documents:
+                return False
+            self.documents[kind, key] = dict(document)
+        return True
+
+    def replace(
+        self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> bool:
+        self._site.need("candles")
+        self.faults.before("replace")
+        with self._lock:
+            if self.documents.get((kind, key)) != before:
+                return False
+            self.documents[kind, key] = dict(document)
+        return True
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         self._site.need("candles")

@@ -174,11 +174,11 @@ def test_a_pause_is_obeyed_although_it_was_not_seen_yet(tmp_path: Path) -> None:
         it.aws.die()
         it.step(2)
         there = {"gcp": it.sites["gcp"]}
-        pause.pause(there, by="me", why="a test", at=1.0, seconds=1.0)
+        pause.tell(there, paused=True, by="me", why="a test", at=1.0, seconds=1.0)
         it.step()
         it.settle()
         assert it.gcp.control.stored is None
-        pause.resume(there, by="me", why="", at=2.0, seconds=1.0)
+        pause.tell(there, paused=False, by="me", why="", at=2.0, seconds=1.0)
         it.step(3)
         it.settle()
         assert it.gcp.control.stored is not None
@@ -191,7 +191,7 @@ def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
         it.aws.die()
 
         def fails(call: str) -> None:
-            if call == "keep":
+            if call == "add":
                 raise Unavailable("it keeps nothing just now")
 
         it.gcp.control.faults.before = fails
@@ -254,7 +254,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_guard(tmp_path: Path) 
         guard.step = first_fails  # type: ignore[method-assign]
         guard.run(stop, each)
         assert looks[0] == "a look failed: KeyError: 'what nobody thought of'"
-        assert guard.last is not None
+        assert guard.history
 
 
 def test_a_site_that_was_left_once_more_goes_on_to_owe(tmp_path: Path) -> None:
@@ -275,9 +275,9 @@ def test_what_an_earlier_run_told_to_be_down_is_told_to_be_up(tmp_path: Path) ->
 
 def test_what_is_over_does_not_come_back_with_a_site_that_was_away(tmp_path: Path) -> None:
     with rig(tmp_path) as it:
-        pause.pause(it.sites, by="me", why="", at=1.0, seconds=1.0)
+        pause.tell(it.sites, paused=True, by="me", why="", at=1.0, seconds=1.0)
         it.aws.die()
-        pause.resume({"gcp": it.sites["gcp"]}, by="me", why="", at=2.0, seconds=1.0)
+        pause.tell({"gcp": it.sites["gcp"]}, paused=False, by="me", why="", at=2.0, seconds=1.0)
         it.aws.live()
         it.step(8)
         assert not it.aws.control.kept("guard")["pause"]["paused"]
@@ -312,8 +312,7 @@ def test_a_lag_counts_as_of_when_the_primary_was_there(tmp_path: Path) -> None:
         it.step(4)
         it.aws.die()
         it.step(6)
-        last = it.guards[0].last
-        assert last is not None
+        last = it.guards[0].history[-1]
         assert last.action == NOTHING
         assert any("behind" in line for line in last.lines)
 

@@ -9,7 +9,7 @@ from mcloud.clouds.ports import Site
 from mcloud.failover import debts
 from mcloud.failover.audit import Audit
 from mcloud.failover.journal import STEPS, Journal, Order
-from mcloud.failover.switch import Tools, carry_out, unfinished
+from mcloud.failover.switch import Tools, carry_out, is_effective, unfinished
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
 from mcloud.replication.scope import Scope
@@ -125,7 +125,7 @@ def test_killed_anywhere_it_is_taken_up_and_ends_the_same(rig: Rig, point: str) 
     rig.kill_at = ""
     # The next process knows nothing but what is on the disk, and before the first word of it there
     # is nothing to take up.
-    again = unfinished(rig.tools(), "gcp") or mine
+    again = unfinished(rig.tools()) or mine
     assert again == mine
     came = carry_out(again, rig.sites, rig.tools())
     assert came.is_moved
@@ -141,6 +141,40 @@ def test_killed_anywhere_it_is_taken_up_and_ends_the_same(rig: Rig, point: str) 
     for site in (rig.aws, rig.gcp):
         kept = {key for kind, key in site.control.documents if kind == "audit"}
         assert kept >= {f"a move {step}" for step in STEPS}
+
+
+@pytest.mark.parametrize("point", POINTS[:9])
+def test_it_is_gone_on_with_only_once_the_record_is_written(rig: Rig, point: str) -> None:
+    rig.kill_at = point
+    with pytest.raises(Killed):
+        carry_out(order(), rig.sites, rig.tools())
+    is_written = rig.gcp.control.stored is not None
+    assert is_written == (POINTS.index(point) >= POINTS.index("after record"))
+    assert is_effective(rig.tools(), rig.gcp.control.stored) == is_written
+
+
+@pytest.mark.parametrize("point", ["after record", "before debt"])
+def test_what_a_cut_move_owes_is_noted_before_another_one_begins(rig: Rig, point: str) -> None:
+    """Or nobody would know that the site that it left lacks what came meanwhile."""
+    rig.kill_at = point
+    with pytest.raises(Killed):
+        carry_out(order(), rig.sites, rig.tools())
+    rig.kill_at = ""
+    rig.feed(rig.gcp, made(range(50)))
+    came = carry_out(order("aws", id="back", at=1.6e9, recover=True), rig.sites, rig.tools())
+    assert came.record.primary == "aws"
+    assert [each.trade_count for each in rig.aws.candles.range("BTCUSDT", 0, 2**60)] == [50]
+    steps = [(each.id, each.step) for each in rig.tools().audit.read(99)]
+    assert ("a move", "debt") in steps[: steps.index(("back", "begin"))]
+
+
+def test_of_one_that_changed_nothing_another_one_notes_nothing(rig: Rig) -> None:
+    rig.kill_at = "before record"
+    with pytest.raises(Killed):
+        carry_out(order(), rig.sites, rig.tools())
+    rig.kill_at = ""
+    came = carry_out(order("aws", id="back", epoch=0), rig.sites, rig.tools())
+    assert list(came.owed) == ["gcp"]
 
 
 @pytest.mark.parametrize(("mode", "moved", "epoch"), [("manual", True, 8), ("automatic", False, 7)])

@@ -49,6 +49,22 @@ class DynamoControl:
                 return False
         return True
 
+    def replace(
+        self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> bool:
+        with translated(f"DynamoDB {self._table}"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=_item(kind, key, document),
+                    ConditionExpression="#document = :before",
+                    ExpressionAttributeNames={"#document": "document"},
+                    ExpressionAttributeValues={":before": {"S": json.dumps(before)}},
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)
         return {item["key"]["S"]: json.loads(item["document"]["S"]) for item in items}

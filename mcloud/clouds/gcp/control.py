@@ -68,6 +68,25 @@ class FirestoreControl:
                 return False
         return True
 
+    def replace(
+        self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> bool:
+        from google.api_core.exceptions import Aborted, FailedPrecondition, NotFound
+
+        place = self._document(kind, key)
+        with translated(self._what):
+            snapshot = place.get(timeout=TIMEOUT, retry=retry())
+            if not snapshot.exists or snapshot.to_dict()["document"] != json.dumps(before):
+                return False
+            option = self._client.write_option(last_update_time=snapshot.update_time)
+            try:
+                place.update(
+                    _fields(kind, key, document), option=option, timeout=TIMEOUT, retry=retry()
+                )
+            except (Aborted, FailedPrecondition, NotFound):
+                return False
+        return True
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         return {
             fields["key"]: json.loads(fields["document"])

@@ -1,0 +1,194 @@
+"""Moves of the traffic on embedded clouds: one that is killed, and one that is taken back."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli.conftest import Terminal
+from patience import PATIENCE, eventually
+
+from mcloud.clouds import open_site
+from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.demo.run import archived_ids
+from mcloud.failover import debts, record
+from mcloud.failover.audit import Audit
+from mcloud.failover.decide import CATCH_UP, FAIL_BACK, FAIL_OVER, UP
+from mcloud.failover.guard import Guard
+from mcloud.failover.health import Watch
+from mcloud.failover.journal import Journal
+from mcloud.failover.settings import GuardSettings
+from mcloud.failover.switch import Tools, pay
+from mcloud.feed.simulate import Simulate
+from mcloud.local import outage
+from mcloud.local.state import State
+from mcloud.market.envelope import encode
+from mcloud.market.trade import Trade
+from mcloud.replication.scope import Scope
+
+DEADLINE = 5.0  # seconds for the sites to answer
+START = 1_735_776_000_000  # ms
+
+# The command line, which ends itself as `kill -9` would at a point of the move.
+KILLED = """
+import os, signal, sys
+from mcloud.failover import switch
+
+mark, usual = sys.argv.pop(1), switch.tools
+
+def reach(point):
+    if point == mark:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+switch.tools = lambda *arguments, **others: usual(*arguments, **others, reach=reach)
+from mcloud.__main__ import main
+
+main()
+"""
+
+
+@pytest.fixture
+def sites(embedded: State) -> Iterator[dict[str, Site]]:
+    """Those of all tests, of which aws leads, before and after."""
+    opened = {name: open_site(name, each) for name, each in embedded.resources().items()}
+    _lead(opened, "aws")
+    yield opened
+    outage.end(Path(embedded.options["home"]))
+    _lead(opened, "aws")
+
+
+def _lead(sites: dict[str, Site], name: str) -> None:
+    def make(before: ControlRecord | None) -> ControlRecord | None:
+        if before and (before.primary, before.mode) == (name, "manual"):
+            return None
+        return ControlRecord(0, name, "manual", "a test", "a test", time.time())
+
+    record.advance(sites, make)
+
+
+def _send(site: Site, trades: list[Trade]) -> None:
+    """Have them stored at a site, and only there."""
+    site.queue.send([encode(trades)])
+    symbol = trades[0].symbol
+    eventually(lambda: (symbol, trades[-1].id) in archived_ids(site, [symbol]), pause=0.1)
+
+
+def _tools(sites: dict[str, Site], folder: Path, symbol: str) -> Tools:
+    """For this symbol only: of others these clouds have what other tests left."""
+    scope = Scope(symbols=frozenset({symbol}))
+    journal, audit = Journal(folder / "move.json"), Audit(folder / "audit.jsonl", sites)
+    return Tools(journal, audit, scope=scope, pause=0.1)
+
+
+def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
+    embedded: State, sites: dict[str, Site], tmp_path: Path
+) -> None:
+    trades = list(Simulate(["KILLUSDT"], seed=1, start_time=START, count=100, rate=10))
+    _send(sites["aws"], trades)
+    epoch = _record(sites).epoch
+
+    terminal = Terminal(tmp_path, Path(embedded.options["home"]).parent)
+
+    def move(*program: str) -> tuple[int, str, str]:
+        terminal.program = [sys.executable, *program]
+        # How far behind replicas of other tests are is of no interest here.
+        done = terminal.run("failover", "gcp", "--yes", "--force", "lag", "-o", "json")
+        return done.returncode, done.stdout, done.stderr
+
+    assert move("-c", KILLED, "before record")[0] == -signal.SIGKILL
+    assert (_record(sites).primary, _record(sites).epoch) == ("aws", epoch)
+
+    # Nothing was changed: it is not what the next run goes on with, however soon that is.
+    code, _, words = move("-c", KILLED, "after record")
+    assert code == -signal.SIGKILL
+    assert "a move to gcp was begun and has changed nothing" in words
+    written = _record(sites)
+    assert (written.primary, written.epoch) == ("gcp", epoch + 1)
+    assert "aws" not in debts.read(sites, DEADLINE)
+
+    code, out, words = move("-m", "mcloud")
+    assert code == 0, words
+    assert "going on with the move that was begun by " in words
+    came = json.loads(out)
+    assert (came["moved"], came["epoch"], list(came["owed"])) == (True, epoch + 1, ["aws"])
+    assert _record(sites) == written
+    debt = debts.read(sites, DEADLINE)["aws"]
+    assert debt.since < written.at
+
+    paid = pay(sites, debt, _tools(sites, tmp_path, "KILLUSDT"))
+    assert (paid["ok"], paid["ids_missing"]) == (True, 0)
+    ids = {(trade.symbol, trade.id) for trade in trades}
+    assert [archived_ids(site, ["KILLUSDT"]) for site in sites.values()] == [ids, ids]
+    assert "aws" not in debts.read(sites, DEADLINE)
+
+
+class Clock:
+    """That of the machine, and whatever more the test says has passed."""
+
+    def __init__(self) -> None:
+        self.more = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.more
+
+    def wall(self) -> float:
+        return time.time() + self.more
+
+
+def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold_is_over(
+    embedded: State, sites: dict[str, Site], tmp_path: Path
+) -> None:
+    trades = list(Simulate(["BACKUSDT"], seed=2, start_time=START, count=100, rate=10))
+    # A probe may take longer on a loaded machine; how long things last are the usual settings.
+    rules = GuardSettings(timeout=2, lease=10, look_every=1, services_every=1, failback=True)
+    clock = Clock()
+    watch = Watch(sites, rules, clock=clock, wall=clock.wall)
+    use = _tools(sites, tmp_path, "BACKUSDT")
+    guard = Guard(sites, rules, use, by="a guard", watch=watch, clock=clock, wall=clock.wall)
+
+    def until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, guard.state()["decision"]
+            guard.step()
+            time.sleep(0.05)
+
+    def stored(site: str) -> int:
+        return len(archived_ids(sites[site], ["BACKUSDT"]))
+
+    home = Path(embedded.options["home"])
+    _send(sites["aws"], trades[:50])
+    try:
+        until(lambda: all(guard.verdict(name) == UP for name in sites))
+        clock.more += rules.dwell
+        outage.begin(home, "aws", None, "refuse", None)
+        until(lambda: guard.moves and not guard.is_working)
+        assert guard.moves[-1].record.primary == "gcp"
+        _send(sites["gcp"], trades[50:])
+
+        outage.end(home, "aws")
+        until(lambda: debts.read(sites, DEADLINE)["aws"].paid and not guard.is_working)
+        assert (stored("aws"), stored("gcp")) == (100, 100)
+        until(lambda: "the last move is within the cooldown" in guard.history[-1].reason)
+        assert _record(sites).primary == "gcp"
+
+        clock.more += rules.cooldown
+        until(lambda: len(guard.moves) == 2 and not guard.is_working)
+        assert (_record(sites).primary, _record(sites).mode) == ("aws", "automatic")
+        # And what gcp may have taken alone until then is settled as well, without another move.
+        until(lambda: not debts.read(sites, DEADLINE) and not guard.is_working)
+        done = [each.action for each in guard.history if each.action != "nothing"]
+        assert done[:3] == [FAIL_OVER, CATCH_UP, FAIL_BACK]
+        assert len(guard.moves) == 2
+        assert (stored("aws"), stored("gcp")) == (100, 100)
+    finally:
+        watch.close()
+
+
+def _record(sites: dict[str, Site]) -> ControlRecord:
+    found = record.read(sites).record
+    assert found is not None
+    return found

@@ -1,0 +1,106 @@
+"""Documents that all sites agree on, with somebody else who writes at the same moment."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import pytest
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import Contention, Unavailable
+from mcloud.failover import notes
+
+from .sites import LiveSite
+
+KIND = "debt"
+
+
+class Pair:
+    def __init__(self) -> None:
+        self.aws, self.gcp = LiveSite("aws"), LiveSite("gcp")
+        self.sites = {"aws": cast(Site, self.aws), "gcp": cast(Site, self.gcp)}
+
+    def add(self, word: str) -> dict[str, str]:
+        """Write a document that has the words of the one before, and this one."""
+
+        def change(before: notes.Document | None) -> notes.Document:
+            return {"words": sorted({*(before["words"] if before else ()), word}), "at": 1.0}
+
+        return notes.write(self.sites, KIND, "x", change, 1.0)
+
+    def words(self) -> list[list[str]]:
+        return [site.control.kept(KIND)["x"]["words"] for site in (self.aws, self.gcp)]
+
+
+def once(do: Callable[[], object]) -> Callable[[str], None]:
+    """Somebody who comes in between, before the first write."""
+    left = [do]
+
+    def before(call: str) -> None:
+        if call in ("add", "replace") and left:
+            left.pop()()
+
+    return before
+
+
+def test_of_two_who_write_at_once_neither_is_lost() -> None:
+    pair = Pair()
+    for word, other in (("a", "b"), ("c", "d")):
+        pair.aws.control.faults.before = once(partial(pair.add, other))
+        assert pair.add(word) == {}
+    assert pair.words() == [["a", "b", "c", "d"]] * 2
+    assert pair.aws.control.documents == pair.gcp.control.documents
+
+
+def test_where_each_reached_another_site_first_both_are_kept() -> None:
+    pair = Pair()
+    pair.add("first")
+
+    def other() -> None:
+        kept = pair.gcp.control.kept(KIND)["x"]
+        document = {**kept, "words": ["first", "other"], "written": 2, "at": 9.0}
+        assert pair.gcp.control.replace(KIND, "x", document, kept)
+
+    # Ours is on one site by then, and theirs on the other.
+    pair.gcp.control.faults.before = once(other)
+    pair.add("ours")
+    assert pair.words() == [["first", "other", "ours"]] * 2
+    assert pair.aws.control.documents == pair.gcp.control.documents
+
+
+def test_whoever_loses_every_race_says_so() -> None:
+    pair = Pair()
+    pair.add("first")
+
+    def wins(call: str) -> None:
+        if call == "replace":
+            kept = pair.aws.control.documents[KIND, "x"]
+            pair.aws.control.documents[KIND, "x"] = {**kept, "written": kept["written"] + 1}
+
+    pair.aws.control.faults.before = wins
+    with pytest.raises(Contention, match="the debt of x changed under each of 12 attempts"):
+        pair.add("ours")
+
+
+def test_a_site_that_is_away_is_named() -> None:
+    pair = Pair()
+    pair.aws.die()
+    assert list(pair.add("first")) == ["aws"]
+    pair.gcp.die()
+    with pytest.raises(Unavailable, match=r"no site tells what it keeps: aws: .*; gcp: "):
+        pair.add("second")
+
+
+def test_levelling_takes_nothing_back() -> None:
+    """What a site told may be old by the time that it is to get what another one has."""
+    pair = Pair()
+    pair.add("first")
+    kept: dict[str, dict[str, Any]] = {n: s.control.kept(KIND) for n, s in pair.sites.items()}
+    kept["aws"] = {}
+    del pair.aws.control.documents[KIND, "x"]
+    notes.level(pair.sites, KIND, kept, 1.0)
+    assert pair.words() == [["first"]] * 2
+    pair.add("second")
+    stale = {"aws": kept["gcp"], "gcp": {"x": {**kept["gcp"]["x"], "written": 9}}}
+    notes.level(pair.sites, KIND, stale, 1.0)
+    assert pair.words() == [["first", "second"]] * 2
