@@ -346,7 +346,8 @@ class Guard:
             return
         fresh = Kept(now, now, 1, decision.action, decision.site, decision.reason, decision.lines)
         self.history.append(fresh)
-        self._log.info("%s %s: %s", decision.action, decision.site, decision.reason)
+        what = f"{decision.action} {decision.site}".rstrip()
+        self._log.info("%s: %s", what, decision.reason)
 
     def _tell_changes(self, before: State, decision: Decision) -> None:
         for name, site in decision.state.sites.items():

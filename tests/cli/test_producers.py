@@ -88,7 +88,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     log = terminal.run("logs").stdout.splitlines()
     assert " INFO starts: " in log[0]
     assert log[1].endswith(" INFO sends to aws, gcp: every site")
-    assert log[-1].endswith(" INFO ends; waiting: {'aws': 0, 'gcp': 0}")
+    assert log[-1].endswith(" INFO ends; waiting: aws 0, gcp 0")
     assert terminal.run("logs", "-n", 1).stdout.splitlines() == log[-1:]
 
 
