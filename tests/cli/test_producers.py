@@ -200,7 +200,7 @@ def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> N
     closed = ("--rest-url", "http://127.0.0.1:9")
     done = terminal.run("produce", *closed, "--detach")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the producer ended at once: error: http://127.0.0.1:9 ")
+    assert done.stderr.startswith("error: the producer ended at once: http://127.0.0.1:9 ")
 
 
 def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) -> None:

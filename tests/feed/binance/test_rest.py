@@ -277,7 +277,7 @@ def test_who_does_not_answer_is_named_without_our_own_objects(api: Api) -> None:
     api.url = "http://127.0.0.1:1"
     with pytest.raises(Unavailable) as raised:
         api.rest().latest_id("BTCUSDT")
-    assert str(raised.value).startswith("http://127.0.0.1:1 does not answer: Failed to establish")
+    assert " does not answer: Failed to establish a new connection: " in str(raised.value)
 
 
 def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
