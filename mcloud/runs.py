@@ -150,10 +150,9 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if process.poll():
-            words = console.read_text(errors="replace").strip().splitlines()
-            raise McloudError(
-                f"the {run.kind} ended at once: {words[-1] if words else 'it said nothing'}"
-            )
+            said = console.read_text(errors="replace").strip().splitlines()
+            why = said[-1].removeprefix("error: ") if said else "it said nothing"
+            raise McloudError(f"the {run.kind} ended at once: {why}")
         # One that has little to do may have done it by now.
         if process.returncode == 0 or run.read().get("pid") == process.pid:
             break

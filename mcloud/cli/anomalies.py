@@ -196,6 +196,8 @@ def _show(session: Session, rows: list[dict[str, Any]], nothing: str) -> None:
     elif not rows:
         session.say(nothing)
     else:
-        from mcloud.dashboard.anomalies import table
+        from mcloud.dashboard.anomalies import WIDE, table
 
-        session.print(table(rows))
+        session.print(table(rows, session.console.width))
+        if session.console.width < WIDE:
+            session.say("too narrow for usual, score; `-o csv` has them")

@@ -85,7 +85,9 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")] = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more.")
+    ] = 0,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
     profile: Annotated[
         str | None, typer.Option("--profile", help="Profile of mcloud.toml.")

@@ -45,8 +45,12 @@ def list_(
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "symbol", "ids", "trades", "deliveries", "why"):
+        # Folded where it has to be, and never cut: `dlq show` wants the whole id.
         table.add_column(
-            heading, justify="right" if heading in ("trades", "deliveries") else "left"
+            heading,
+            justify="right" if heading in ("trades", "deliveries") else "left",
+            overflow="fold",
+            no_wrap=heading not in ("id", "why"),
         )
     for letter in letters:
         row = letter.to_json()
@@ -112,7 +116,7 @@ def redrive(
 
     letters = _look(session, site, 1000)
     count = sum(1 for letter in letters if all_ or not letter.reason)
-    some = f"{min(count, limit or count):,} of the {len(letters):,} dead letters seen"
+    some = f"{min(count, limit or count):,} of {_letters(len(letters))} seen"
     again = sum(1 for letter in letters if letter.has_come_back)
     if again:
         session.warn(f"{again:,} of them were sent again before, and came back")
@@ -174,13 +178,13 @@ def drop(
         else _number(
             type_in(
                 session,
-                f"{seen:,} dead letters of {site} will be deleted; type the number",
+                f"{_letters(seen)} of {site} will be deleted; type the number",
                 instead="--confirm COUNT",
             )
         )
     )
     if typed != seen:
-        raise UsageError(f"there are {seen} dead letters, not {typed}; nothing was deleted")
+        raise UsageError(f"{site} has {_letters(seen)}, not {typed}; nothing was deleted")
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     path = session.config.state / "dropped" / f"{site}-{stamp}.jsonl"
     with waiting(session, "deleting"):
@@ -203,6 +207,10 @@ def _look(session: Session, site: str, limit: int) -> "list[Letter]":
     queue = _queue(session, site)
     with waiting(session, f"reading the dead letters of {site}"):
         return sorted(map(read, queue.dead_letters(limit)), key=lambda each: each.letter.id)
+
+
+def _letters(count: int) -> str:
+    return f"{count:,} dead letter{'s' * (count != 1)}"
 
 
 def _why(letter: "Letter") -> str:

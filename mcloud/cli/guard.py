@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,7 +69,7 @@ def run(
             config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
         )
         log = mine.logger()
-        log.info("starts: %s", settings)
+        log.info("starts: %s", ", ".join(f"{n} {v}" for n, v in asdict(settings).items()))
         guard = Guard(
             sites,
             settings,

@@ -176,7 +176,7 @@ def _run(
             follow=lambda route: move(spool, sites, route.sites),
         )
         with background.stopping(stop), _watching(session, run, opened, account, log) as watch:
-            log.info("starts: %s", opened.about)
+            log.info("starts: %s", _about(opened))
             try:
                 progress = run_producer(
                     opened.source,
@@ -196,8 +196,18 @@ def _run(
             run.write(account.state(progress, opened.describe()))
             if trail.problem:
                 log.warning("`mcloud trace` will know less: %s", trail.problem)
-            log.info("ends; waiting: %s", {n: s.waiting for n, s in progress.sites.items()})
+            log.info("ends; waiting: %s", _waiting(progress))
     return progress, time.monotonic() - begun
+
+
+def _about(opened: "Opened") -> str:
+    """What is read, in a line of the log: `binance, BTCUSDT, ETHUSDT`."""
+    return ", ".join([opened.about["source"], *opened.about["symbols"]])
+
+
+def _waiting(progress: "Progress") -> str:
+    """Messages that are left, by site: `aws 0, gcp 12`."""
+    return ", ".join(f"{name} {site.waiting:,}" for name, site in progress.sites.items())
 
 
 def _warn_of_spool(session: Session, spool: "Spool") -> None:

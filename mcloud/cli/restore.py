@@ -104,7 +104,9 @@ def _say(session: Session, estimate: "Estimate", source: str, target: str) -> No
     if estimate.is_empty:
         session.say(f"{target} lacks nothing that {source} has")
         return
-    requests = ", ".join(f"{count:,} to {name}" for name, count in estimate.requests.items())
+    requests = ", ".join(
+        f"{count:,} requests to {name}" for name, count in estimate.requests.items()
+    )
     session.say(
         f"{target} lacks something in {len(estimate.hours):,} hours of"
         f" {len(estimate.symbols):,} symbols: {estimate.candles:,} candles,"
@@ -112,9 +114,7 @@ def _say(session: Session, estimate: "Estimate", source: str, target: str) -> No
     )
     if estimate.damaged:
         session.say(f"{estimate.damaged:,} of its raw objects are damaged, and written anew")
-    session.say(
-        f"estimate: {requests} requests, ${estimate.usd:,.4f} at list price, free tiers apart"
-    )
+    session.say(f"estimate: {requests}, ${estimate.usd:,.4f} at list price, free tiers apart")
 
 
 def _end(

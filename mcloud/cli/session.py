@@ -183,7 +183,13 @@ def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:
         "quiet": (Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")], False),
         "verbose": (
             Annotated[
-                int, typer.Option("-v", "--verbose", count=True, help="Say more; -vv: tracebacks.")
+                int,
+                typer.Option(
+                    *("-v", "--verbose"),
+                    count=True,
+                    show_default=False,
+                    help="Say more; -vv: tracebacks.",
+                ),
             ],
             0,
         ),

@@ -100,10 +100,16 @@ def _mend(
     from mcloud.cli.progress import waiting
     from mcloud.replication.repair import plan, repair
 
-    fetch, exchange = _exchange(session)
+    fetch, exchange, pace = _exchange(session)
     with waiting(session, "planning"):
         made = plan(report, sites, has_exchange=True)
-    mending: dict[str, Any] = {"exchange": exchange, "plan": made.to_json(), "done": None}
+    planned = made.to_json()
+    mending: dict[str, Any] = {
+        "exchange": exchange,
+        "exchange_s": planned["exchange_requests"] * pace,
+        "plan": planned,
+        "done": None,
+    }
     if session.output != "json":
         from mcloud.dashboard.verify import plan_lines
 
@@ -122,8 +128,8 @@ def _mend(
     return mending, _look(session, sites, scope, report.window, report.deep)
 
 
-def _exchange(session: Session) -> "tuple[Fetch, str]":
-    """The history of the configured exchange, and its name."""
+def _exchange(session: Session) -> "tuple[Fetch, str, float]":
+    """The history of the configured exchange, its name, and seconds a request by its budget."""
     from mcloud.feed.binance.endpoints import API_KEY, DEFAULT, endpoints
     from mcloud.feed.binance.rest import BinanceRest
 
@@ -134,7 +140,8 @@ def _exchange(session: Session) -> "tuple[Fetch, str]":
         rest_url=given.get("rest_url", ""),
     )
     rest = BinanceRest(where, api_key=os.environ.get(API_KEY, ""))
-    return rest.trades_from, f"{where.name} ({where.rest_url})"
+    pace = where.history_weight / where.weight_limit * 60
+    return rest.trades_from, f"{where.name} ({where.rest_url})", pace
 
 
 def _draw(session: Session, report: "Report") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from mcloud import outputs
 from mcloud.config import known
 from mcloud.config.model import Config, Setting
-from mcloud.config.schema import KINDS, LOCAL
+from mcloud.config.schema import KINDS, LOCAL, TABLES
 
 MASK = "********"
 
@@ -35,6 +35,8 @@ def explain(config: Config) -> dict[str, Setting]:
         values |= {f"sites.{name}.{key}": each for key, each in known(config, site).items()}
         values |= _flat(f"sites.{name}.variables", site.variables)
         values |= _flat(f"sites.{name}.backend", site.backend)
+    for table in TABLES:
+        values |= _flat(table, config.document.values.get(table, {}))
     if config.profile == LOCAL:
         for name in KINDS:
             for key, value in outputs.read(config, name).items():

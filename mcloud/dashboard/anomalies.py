@@ -7,24 +7,33 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+WIDE = 110  # columns
 STYLES = {"price-jump": "red", "volume-spike": "yellow", "drift": "magenta"}
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Records of anomalies, each with the ``sites`` that have it; one row each."""
+def table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
+    """Records of anomalies, each with the ``sites`` that have it; one row each.
+
+    On less than ``WIDE`` columns without the figures that the others say as well.
+    """
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    right = ("value", "usual", "change", "score")
-    for heading in ("minute", "symbol", "kind", *right, "sites", ""):
+    right = ("value", "usual", "change", "score") if width >= WIDE else ("value", "change")
+    for heading in ("minute", "symbol", "kind", *right):
         drawn.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+    drawn.add_column("sites")
+    drawn.add_column()
     for row in rows:
+        figures = {
+            "value": row["value"],
+            "usual": f"{Decimal(row['usual']):.8g}",
+            "change": _change(row),
+            "score": f"{Decimal(row['score']):.1f}",
+        }
         drawn.add_row(
             row["timestamp"],
             row["symbol"],
             Text(row["kind"], style=STYLES[row["kind"]]),
-            row["value"],
-            f"{Decimal(row['usual']):.8g}",
-            _change(row),
-            f"{Decimal(row['score']):.1f}",
+            *(figures[each] for each in right),
             " ".join(row["sites"]),
             Text("" if row["complete"] else "trades may be missing", style="dim"),
         )

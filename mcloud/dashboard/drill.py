@@ -14,7 +14,7 @@ def view(report: Document) -> RenderableType:
     timeline = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     timeline.add_column(justify="right")
     for each in report["timeline"]:
-        timeline.add_row(f"{each['s']:.1f} s", Text(each["what"]))
+        timeline.add_row(f"{each['s']:z.1f} s", Text(each["what"]))
     figures = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name, value, is_good in _figures(report):
         figures.add_row(name, Text(value, "green" if is_good else "bold red"))
@@ -36,7 +36,7 @@ def markdown(report: Document) -> str:
         "",
         "| seconds | what |",
         "|---:|---|",
-        *(f"| {each['s']:.1f} | {each['what']} |" for each in report["timeline"]),
+        *(f"| {each['s']:z.1f} | {each['what']} |" for each in report["timeline"]),
         "",
         "| figure | value |",
         "|---|---|",

@@ -27,9 +27,11 @@ def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
                 Text(" " * LABEL + each, "dim") for each in chart(site.history, DEPTHS, height)
             ]
     lines += [Text(), *_symbols(site, now)]
-    for name, state in (site.guards.value or {}).items():
-        said = ", ".join(f"{key} {value}" for key, value in state.items())
-        lines.append(_line(f"guard {name}", Text(said)))
+    pause = (site.guards.value or {}).get("pause")
+    if pause and pause["paused"]:
+        said = f"paused by {pause['by']}, {brief(max(0.0, now - pause['at']))} ago"
+        why = f": {pause['why']}" if pause["why"] else ""
+        lines.append(_line("guards", Text(f"{said}{why}", "yellow")))
     return lines
 
 

@@ -7,10 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.dashboard.duration import duration
+
 SHOWN = 20  # findings; a program gets all of them
 RUNS = 4  # of ids, in a line
 
-COLUMNS = {
+ROWS = {
     "candles": "candles",
     "equal": "equal",
     "missing": "missing",
@@ -30,19 +32,16 @@ Document = Mapping[str, Any]
 
 
 def view(report: Document) -> RenderableType:
-    """What ``Report.to_json`` says: a row a site, then each finding."""
+    """What ``Report.to_json`` says: a column a site, as in ``mcloud status``; then each finding."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("site")
+    table.add_column()
     sites: Mapping[str, Document] = report["sites"]
-    shown = [
-        name
-        for name in COLUMNS
-        if name not in OPTIONAL or any(site[name] for site in sites.values())
-    ]
-    for name in shown:
-        table.add_column(COLUMNS[name], justify="right")
-    for name, site in sites.items():
-        table.add_row(name, *(_count(each, site[each]) for each in shown))
+    for name in sites:
+        table.add_column(name, justify="right")
+    for name, label in ROWS.items():
+        counts = [site[name] for site in sites.values()]
+        if name not in OPTIONAL or any(counts):
+            table.add_row(label, *(_count(name, count) for count in counts))
     findings: Sequence[Document] = report["findings"]
     lines = [Text(_line(each)) for each in findings[:SHOWN]]
     if len(findings) > SHOWN:
@@ -67,10 +66,14 @@ def plan_lines(repair: Document) -> RenderableType:
     if plan["trades_to_fetch"]:
         lines.append(
             f"{plan['trades_to_fetch']:,} trades come from {repair['exchange']}:"
-            f" {plan['exchange_requests']:,} requests"
+            f" {plan['exchange_requests']:,} requests{_patience(repair['exchange_s'])}"
         )
     cannot = [Text(f"not mended: {each}", "yellow") for each in plan["beyond_repair"]]
     return Group(*map(Text, lines), *cannot)
+
+
+def _patience(seconds: float) -> str:
+    return f", at least {duration(seconds)}" if seconds >= 60 else ""
 
 
 def _count(name: str, count: int) -> Text:
@@ -104,4 +107,5 @@ def _verdict(report: Document) -> Text:
         words = "equal and complete" if len(report["sites"]) > 1 else "complete"
         how = ", and every candle is what its raw trades say" if report["deep"] else ""
         return Text(f"{words}{how}", "green")
-    return Text(f"{len(report['findings']):,} findings", "bold red")
+    count = len(report["findings"])
+    return Text(f"{count:,} finding{'s' * (count != 1)}", "bold red")

@@ -55,7 +55,8 @@ def _silent(site: SiteSnapshot) -> Iterator[str]:
 def _lacking(site: SiteSnapshot) -> Iterator[str]:
     dead = site.dead_letters.value
     if dead is not None and dead.ready:
-        yield f"{site.name}: {dead.ready:,} dead letters; see `mcloud dlq list {site.name}`"
+        letters = f"{dead.ready:,} dead letter{'s' * (dead.ready != 1)}"
+        yield f"{site.name}: {letters}; see `mcloud dlq list {site.name}`"
     for recent in site.recent.value or ():
         if recent.missing:
             first, last = recent.holes[0][0], recent.holes[-1][1]

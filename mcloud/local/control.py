@@ -178,7 +178,9 @@ def _address(named: str) -> str | None:
 def environment(state: State) -> dict[str, str]:
     """The usual variables, so that ``aws``, ``gcloud`` and any SDK reach the embedded clouds.
 
-    Those of the earlier scripts are among them.
+    Those of the earlier scripts are among them. Of ``gcloud`` it is its storage commands: the
+    others speak REST, and the small servers gRPC. None of them is to go to Google with the user's
+    own account.
     """
     aws, gcp = state.outputs["aws"], state.outputs["gcp"]
     return {
@@ -193,6 +195,9 @@ def environment(state: State) -> dict[str, str]:
         "PUBSUB_EMULATOR_HOST": gcp["pubsub_endpoint"],
         "FIRESTORE_EMULATOR_HOST": gcp["firestore_endpoint"],
         "STORAGE_EMULATOR_HOST": gcp["storage_endpoint"],
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{gcp['storage_endpoint']}/storage/v1/",
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CORE_PROJECT": gcp["project"],
         "GOOGLE_CLOUD_PROJECT": gcp["project"],
         "GCP_PROJECT_ID": gcp["project"],
         "GCP_REGION": gcp["region"],

@@ -296,6 +296,9 @@ def test_local_env_can_be_evaluated(mcloud_up: Terminal) -> None:
         check=True,
     )
     assert variables.items() <= json.loads(shell.stdout).items()
+    # `gcloud storage` goes to the embedded clouds, and nothing of gcloud to Google as the user.
+    assert variables["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"].startswith("http://127.0.0.1:")
+    assert variables["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] == "true"
 
 
 @pytest.mark.parametrize("arguments", [["outputs"], ["outputs", "-o", "json"], ["local", "env"]])

@@ -88,7 +88,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     log = terminal.run("logs").stdout.splitlines()
     assert " INFO starts: " in log[0]
     assert log[1].endswith(" INFO sends to aws, gcp: every site")
-    assert log[-1].endswith(" INFO ends; waiting: {'aws': 0, 'gcp': 0}")
+    assert log[-1].endswith(" INFO ends; waiting: aws 0, gcp 0")
     assert terminal.run("logs", "-n", 1).stdout.splitlines() == log[-1:]
 
 
@@ -200,7 +200,7 @@ def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> N
     closed = ("--rest-url", "http://127.0.0.1:9")
     done = terminal.run("produce", *closed, "--detach")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the producer ended at once: error: http://127.0.0.1:9 ")
+    assert done.stderr.startswith("error: the producer ended at once: http://127.0.0.1:9 ")
 
 
 def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) -> None:

@@ -205,11 +205,21 @@ secret_key = "hush"
 
 [terraform]
 binary = "tofu"
+
+[guard]
+fails = 5
+
+[channels.desk]
+type = "webhook"
+url = "http://127.0.0.1:1/hooks.slack.com/hush"
 """
     found = explain(load(tmp_path, text))
     assert found["profile"] == config.Setting("prod", "mcloud.toml:1")
     assert found["state"] == config.Setting(str(tmp_path / ".mcloud"), "default")
     assert found["terraform.binary"] == config.Setting("tofu", "mcloud.toml:34")
+    assert found["guard.fails"] == config.Setting(5, "mcloud.toml:37")
+    assert found["channels.desk.type"] == config.Setting("webhook", "mcloud.toml:40")
+    assert found["channels.desk.url"] == config.Setting(MASK, "mcloud.toml:41")
     assert found["exchange.name"] == config.Setting("binance-us", "mcloud.toml:18")
     assert found["sites.aws.name"] == config.Setting("mcloud", "default")
     assert found["sites.aws.variables.tags.team"] == config.Setting("desk", "mcloud.toml:22")

@@ -169,6 +169,23 @@ def test_one_site_alone_says_all_with_its_reasons() -> None:
     assert "BTCUSDT                9,757 trades,    0 s ago   2024-08-08T23:54:00Z" in text
     assert "2 missing" in text
     assert "1 aws" not in text
+    assert "guards" not in text
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        (
+            {"paused": True, "by": "root@vm", "why": "works", "at": AT - 300, "written": 3},
+            ["guards        paused by root@vm, 5 min ago: works"],
+        ),
+        ({"paused": False, "by": "root@vm", "why": "", "at": AT - 300, "written": 4}, []),
+    ],
+)
+def test_one_site_alone_says_that_the_guards_pause(note: dict[str, Any], said: list[str]) -> None:
+    site = replace(AWS, guards=Seen({"pause": note}, AT))
+    drawn = plain(screen(snapshot(site, GCP), view(100, 50, focus=0)))
+    assert [line for line in drawn[4:-2] if line.startswith("guard")] == said
 
 
 def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:

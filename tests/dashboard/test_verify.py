@@ -24,12 +24,16 @@ def report(*findings: Finding, deep: bool = False, symbols: tuple[str, ...] = ("
 
 def test_sites_that_are_equal() -> None:
     assert shown(view(report(deep=True))) == [
-        "site  candles  equal  missing  different  raw objects  unarchived  orphaned  incomplete"
-        "  damaged",
-        "aws     1,200  1,200        0          0           60           0         0           0"
-        "        0",
-        "gcp     1,199  1,199        0          0           59           0         0           0"
-        "        0",
+        "               aws    gcp",
+        "candles      1,200  1,199",
+        "equal        1,200  1,199",
+        "missing          0      0",
+        "different        0      0",
+        "raw objects     60     59",
+        "unarchived       0      0",
+        "orphaned         0      0",
+        "incomplete       0      0",
+        "damaged          0      0",
         "",
         "equal and complete, and every candle is what its raw trades say",
     ]
@@ -52,7 +56,7 @@ def test_every_finding_is_named() -> None:
             )
         )
     )
-    assert lines[4:] == [
+    assert lines[12:] == [
         "missing  gcp  BTCUSDT  2024-08-09T00:00:00Z  5-9; there at aws, west",
         "incomplete  all sites  BTCUSDT  2024-08-09T00:00:00Z  1 3 5",
         "damaged  aws  BTCUSDT  2024-08-09T00:00:00Z  raw/x.gz; it is not gzip",
@@ -60,17 +64,32 @@ def test_every_finding_is_named() -> None:
         "",
         "4 findings",
     ]
-    assert "wrong" in lines[0]
-    assert lines[1].split() == ["aws", "1,200", "1,199", "0", "0", "1", "60", "0", "0", "1", "1"]
+    counts = [line.rsplit(maxsplit=2) for line in lines[1:11]]
+    assert counts == [
+        ["candles", "1,200", "1,199"],
+        ["equal", "1,199", "1,199"],
+        ["missing", "0", "1"],
+        ["different", "0", "0"],
+        ["wrong", "1", "0"],
+        ["raw objects", "60", "59"],
+        ["unarchived", "0", "0"],
+        ["orphaned", "0", "0"],
+        ["incomplete", "1", "1"],
+        ["damaged", "1", "0"],
+    ]
+
+
+def test_one_finding_is_one() -> None:
+    assert shown(view(report(Finding("missing", "BTCUSDT", "gcp", START))))[-1] == "1 finding"
 
 
 def test_long_lists_are_cut_and_say_so() -> None:
     runs = tuple((10 * n, 10 * n + 1) for n in range(RUNS + 3))
     found = [Finding("different", "BTCUSDT", "gcp", START + n, runs) for n in range(SHOWN + 1_000)]
     lines = shown(view(report(*found)))
-    assert lines[4].endswith("0-1 10-11 20-21 30-31 … 3 runs more")
+    assert lines[11].endswith("0-1 10-11 20-21 30-31 … 3 runs more")
     assert lines[-3] == "… and 1,000 more; all of them with -o json"
-    assert len(lines) == 4 + SHOWN + 3
+    assert len(lines) == 11 + SHOWN + 3
 
 
 def test_a_plan_says_only_what_is_to_be_done() -> None:
@@ -85,9 +104,22 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
         "exchange_requests": 2,
         "beyond_repair": ["aws: a candle [of whom?] is damaged"],
     }
-    assert shown(plan_lines({"exchange": "binance", "plan": plan})) == [
+    assert shown(plan_lines({"exchange": "binance", "exchange_s": 0.5, "plan": plan})) == [
         "25 candles get what another site has of them",
         "20 raw objects are copied, 41,000 bytes",
         "1,500 trades come from binance: 2 requests",
         "not mended: aws: a candle [of whom?] is damaged",
+    ]
+
+
+def test_a_plan_says_what_the_exchange_makes_of_it() -> None:
+    plan = dict.fromkeys(
+        (
+            *("candles_to_merge", "objects_to_copy", "objects_to_replace", "trades_to_fold"),
+            "candles_to_rewrite",
+        ),
+        0,
+    ) | {"trades_to_fetch": 1_650_282_914, "exchange_requests": 1_650_283, "beyond_repair": []}
+    assert shown(plan_lines({"exchange": "binance", "exchange_s": 412_570.75, "plan": plan})) == [
+        "1,650,282,914 trades come from binance: 1,650,283 requests, at least 4 d 18 h"
     ]

@@ -45,6 +45,12 @@ def test_a_site_in_trouble() -> None:
     ]
 
 
+def test_one_dead_letter_is_one() -> None:
+    assert lines(FakeSite(dead_letter_depth=Depth(1, 0, AT))) == [
+        "aws: 1 dead letter; see `mcloud dlq list aws`"
+    ]
+
+
 def test_a_service_that_is_down_and_what_there_is_no_news_of() -> None:
     def check(service: str) -> None:
         if service in ("queue", "archive"):

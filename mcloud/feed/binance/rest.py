@@ -200,7 +200,11 @@ class BinanceRest:
                 retries=False,
             )
         except HTTPError as error:
-            raise Unavailable(f"{url} does not answer: {error}") from None
+            # urllib3 puts the connection object in front of the reason.
+            reason = str(error).rpartition("): ")[2]
+            raise Unavailable(
+                f"{url} does not answer: {reason}", remedy="`mcloud doctor` looks at the network"
+            ) from None
 
     def _pause(self, response: urllib3.BaseHTTPResponse) -> float:
         """Seconds that a 429 or 418 asks for."""

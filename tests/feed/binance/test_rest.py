@@ -273,6 +273,13 @@ def test_what_may_pass_is_unavailable(api: Api, prepare: Callable[[Api], None]) 
     assert not isinstance(raised.value, Throttled)
 
 
+def test_who_does_not_answer_is_named_without_our_own_objects(api: Api) -> None:
+    api.url = "http://127.0.0.1:1"
+    with pytest.raises(Unavailable) as raised:
+        api.rest().latest_id("BTCUSDT")
+    assert " does not answer: Failed to establish a new connection: " in str(raised.value)
+
+
 def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
     for body in ([], {"symbols": [1]}, {"symbols": [], "rateLimits": [{}]}):
         api.will_answer(200, body)
