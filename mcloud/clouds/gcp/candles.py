@@ -33,9 +33,11 @@ class FirestoreCandles:
         from google.cloud.firestore_v1.base_query import FieldFilter
         from google.cloud.firestore_v1.types import RunQueryRequest, RunQueryResponse
 
-        # By document name: ordered by symbol and time, and served without a composite index.
+        # By document name: ordered by time, and served without a composite index. The names alone
+        # will not do: BTCUSDT_250926_2024-… is between BTCUSDT_2024-… and BTCUSDT_9999-….
         query = (
-            self._collection.where(filter=FieldFilter("__name__", ">=", self._key(symbol, start)))
+            self._collection.where(filter=FieldFilter("symbol", "==", symbol))
+            .where(filter=FieldFilter("__name__", ">=", self._key(symbol, start)))
             .where(filter=FieldFilter("__name__", "<", self._key(symbol, end)))
             .order_by("__name__")
         )
