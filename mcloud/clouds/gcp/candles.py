@@ -7,6 +7,7 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes
+from mcloud.errors import Damaged
 from mcloud.market.candle import Candle, Folded, to_timestamp
 
 BATCH = 500  # writes a request
@@ -109,7 +110,13 @@ class FirestoreCandles:
             snapshot = self._key(symbol, start).get(timeout=TIMEOUT, retry=retry())
         if not snapshot.exists:
             return optimistic.Read(Candle(symbol, start), None)
-        return optimistic.Read(_decode(snapshot), snapshot.update_time)
+        candle = _decode(snapshot)
+        if (candle.symbol, candle.start) != (symbol, start):
+            raise Damaged(
+                f"the stored candle {snapshot.id} is damaged: it says {candle.symbol}"
+                f" {candle.timestamp}"
+            )
+        return optimistic.Read(candle, snapshot.update_time)
 
     def _write(self, candle: Candle, update_time: Any) -> bool:
         from google.api_core.exceptions import (
