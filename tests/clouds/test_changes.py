@@ -171,7 +171,7 @@ def test_what_somebody_else_wrote_under_a_candles_name_stays(site: Site) -> None
     _write_foreign(site)
     before = _raw(site)
     batch = trades(10)
-    with pytest.raises(Damaged, match="BTCUSDT.2024-08-08T23:54:00Z is damaged"):
+    with pytest.raises(Damaged, match=r"BTCUSDT.2024-08-08T23:54:00Z is damaged"):
         store(site, batch)
     candle = fold(Candle("BTCUSDT", START), batch).candle
     assert site.candles.create([candle]) == [candle]
