@@ -295,7 +295,8 @@ class Spool:
         if heir is not None:
             # What it has inherited is older than what it has taken.
             heir.position = 0
-        self._recount()
+        with self._errors():
+            self._recount()
         self._after_change()
 
     def _recount(self) -> None:
