@@ -26,6 +26,10 @@ from mcloud.processor.log import log
 from mcloud.processor.pulse import INTERVAL, Pulse
 from mcloud.processor.spans import Recorder
 
+AT_ONCE = 100_000
+"""Trades stored together, or a message more: less than 100 MB. A batch of the largest messages
+that there can be holds twenty times as many."""
+
 
 class Site(NamedTuple):
     archive: S3Archive
@@ -75,7 +79,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     An error that passes is raised: SQS then delivers the whole batch again, which does no harm.
     """
     messages: dict[str, Delivered] = {}
-    failed = []
+    waiting = 0
+    failed: list[str] = []
     for record in event["Records"]:
         try:
             attributes = record.get("messageAttributes", {})
@@ -88,11 +93,21 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         sent = record.get("attributes", {}).get("SentTimestamp")
         arrival = Arrival.of(envelope, values, int(sent) if sent else None)
         messages[record["messageId"]] = Delivered(envelope, arrival)
+        waiting += arrival.trades
+        if waiting >= AT_ONCE:
+            failed += store_all(messages)
+            messages, waiting = {}, 0
+    failed += store_all(messages)
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
+
+
+def store_all(messages: dict[str, Delivered]) -> list[str]:
+    """Store messages, and name those that cannot be."""
     try:
         store(list(messages.values()))
     except (ArithmeticError, Refused, Contention):
-        failed += store_each(messages)
-    return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
+        return store_each(messages)
+    return []
 
 
 def store(messages: list[Delivered]) -> None:

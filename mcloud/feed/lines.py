@@ -1,6 +1,7 @@
 """The lines of a file that may be compressed and may be damaged, in constant memory."""
 
 import gzip
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ class Lines:
             return stream.read1(_CHUNK)
         except EOFError:
             self.truncated = f"the compressed data is cut short after line {after}"
-        except (zlib.error, zipfile.BadZipFile, OSError) as error:
+        except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError) as error:
             self.truncated = f"the data cannot be read on after line {after}: {error}"
         return b""
 

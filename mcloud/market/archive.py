@@ -23,7 +23,8 @@ from typing import NamedTuple
 from mcloud.market.trade import Trade, to_text
 
 HOUR = 3_600_000  # ms
-MAX_INFLATED = 64 * 1024 * 1024  # bytes; an object of one function call is far smaller
+MAX_INFLATED = 64 * 1024 * 1024  # bytes
+MAX_TRADES = 250_000  # an object; as many of the longest lines that there are inflate to 44 MB
 
 _SUFFIX = ".jsonl.gz"
 _DIGITS = 16  # of the digest in a key
@@ -62,7 +63,9 @@ class BadArchive(ValueError):
 
 
 def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:
-    """Make one object for each symbol and hour in ``trades``; repeats are written once.
+    """Make one object for each symbol and hour in ``trades``, more where these are very many.
+
+    Repeats are written once.
 
     Different trades under one id are all written: the archive keeps what came, and is where such a
     disagreement is looked into.
@@ -70,10 +73,12 @@ def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:
     groups: dict[tuple[str, int], set[Trade]] = {}
     for trade in trades:
         groups.setdefault((trade.symbol, trade.time // HOUR), set()).add(trade)
-    return [
-        _object(symbol, hour, sorted(group, key=_order))
-        for (symbol, hour), group in sorted(groups.items())
-    ]
+    objects = []
+    for (symbol, hour), group in sorted(groups.items()):
+        ordered = sorted(group, key=_order)
+        for begin in range(0, len(ordered), MAX_TRADES):
+            objects.append(_object(symbol, hour, ordered[begin : begin + MAX_TRADES]))
+    return objects
 
 
 def unpack(body: bytes) -> list[Trade]:

@@ -148,7 +148,10 @@ class Candle:
             ValueError: a field is missing, or the fields contradict each other.
         """
         try:
-            candle = cls.decode(record["symbol"], record["timestamp"], record["fragments"])
+            symbol, timestamp, fragments = (record[name] for name in _TEXTS)
+            if not type(symbol) is type(timestamp) is type(fragments) is str:
+                raise TypeError("its texts are none")
+            candle = cls.decode(symbol, timestamp, fragments)
             for name, value in candle.to_record().items():
                 stored = record[name]
                 if stored == value:

@@ -11,6 +11,7 @@ from mcloud.clouds.ports import Queue
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import encode_all
 from mcloud.market.trade import Trade
+from mcloud.producer.anew import Anew
 from mcloud.producer.cursor import Cursor, Hole, Position
 from mcloud.producer.pack import BATCH, LINGER, Batch, Packer
 from mcloud.producer.repair import History, Repairer
@@ -52,7 +53,7 @@ class Progress:
     spool_full: bool
     """True while nothing is read, because the sites are too far behind."""
     problem: str
-    """What keeps trades from the disk just now, or empty."""
+    """What keeps trades from the disk just now, or empty; see also ``anew``."""
 
     @property
     def complete(self) -> bool:
@@ -149,6 +150,7 @@ class Intake:
         self._closed: list[Batch] = []
         self.begun = {position.symbol for position in spool.resume_points()}
         """Symbols that have a position."""
+        self.anew = Anew()
         self._moved: set[str] = set()
         """Symbols whose position is to be written even without trades."""
         self.route = route
@@ -182,7 +184,8 @@ class Intake:
         """
         symbols: set[str] = set()
         if self._cursor is not None and trades:
-            trades = self._cursor.admit(trades, _now_ms())
+            came, trades = trades, self._cursor.admit(trades, _now_ms())
+            self.anew.look(came, trades)
             symbols = {trade.symbol for trade in trades}
             self._moved |= symbols - self.begun
             self.begun |= symbols
@@ -360,7 +363,7 @@ class _Run:
             holes=tuple(intake.holes()),
             spool_bytes=self._spool.bytes,
             spool_full=self._spool.is_full,
-            problem=intake.problem,
+            problem=intake.problem or intake.anew.problem,
         )
 
     def maybe_tell(self) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
 from mcloud.deadline import Asker
-from mcloud.errors import Unavailable
+from mcloud.errors import McloudError
 from mcloud.producer.route import Latencies, Observation, Route, choose
 from mcloud.producer.spool import Spool
 
@@ -60,8 +60,9 @@ class Router:
             self.route = choose(self._mode, list(self._sites), self._observe(), self.route)
             with self._following:
                 if not self._stopped.is_set():
-                    # What fails now is tried again after the next look.
-                    with suppress(Unavailable):
+                    # What fails now is tried again after the next look; a spool that is damaged
+                    # others tell of, and a thread that dies would follow no failover any more.
+                    with suppress(McloudError):
                         self._follow(self.route)
 
     def _observe(self) -> Observation:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mcloud import files
 from mcloud.errors import UsageError
 from mcloud.runs import Run
 
@@ -17,11 +18,12 @@ def follow_exchange(run: Run, url: str) -> None:
         UsageError: it has followed another, whose trade ids are other trades.
     """
     path = run.folder / "exchange"
-    before = path.read_text() if path.exists() else url
-    if before != url:
+    before = path.read_text() if path.exists() else ""
+    if not before:
+        files.write(path, url)
+    elif before != url:
         raise UsageError(
             f"the producer {run.name!r} has followed {before}, and its trade ids mean nothing"
             f" at {url}",
             remedy="give this one another --name",
         )
-    path.write_text(url)

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -295,7 +295,8 @@ class Spool:
         if heir is not None:
             # What it has inherited is older than what it has taken.
             heir.position = 0
-        self._recount()
+        with self._errors():
+            self._recount()
         self._after_change()
 
     def _recount(self) -> None:
@@ -304,7 +305,10 @@ class Spool:
             outbox.messages, outbox.trades, outbox.bytes = counts.get(outbox.number, (0, 0, 0))
 
     def _after_change(self) -> None:
-        self._measure()
+        # What it belongs to has been written, and must not be tried again for a size, which the
+        # next change finds out.
+        with suppress(sqlite3.Error):
+            self._measure()
         if self._clock() >= self._watermark_due:
             self._write_watermark()
         self._changed.notify_all()
@@ -319,9 +323,10 @@ class Spool:
 
         Half of it may stay free, so that a page is moved to the front at most once a halving.
         """
-        free = self._ask("PRAGMA freelist_count")
-        if free > max(FREE_PAGES, self._ask("PRAGMA page_count") // 2):
-            with self._errors():
+        # As above: what does not work now is done after another change.
+        with suppress(sqlite3.Error):
+            free = self._ask("PRAGMA freelist_count")
+            if free > max(FREE_PAGES, self._ask("PRAGMA page_count") // 2):
                 # Each step gives one page back, and `execute` takes only one.
                 self._db.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK})")
 

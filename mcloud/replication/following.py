@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mcloud.clouds.ports import Site
-from mcloud.errors import Trimmed
+from mcloud.errors import Damaged, Trimmed
 from mcloud.market.archive import HOUR, prefix
 from mcloud.market.candle import Candle
 from mcloud.replication import digest
@@ -142,8 +142,8 @@ class Following:
         """True where the target has nothing at all, and the source something that it had."""
         symbols = sorted(digest.symbols(self._source, self._scope))
         here, there = self._source, self._target
-        if self._scope.candles and not any(map(there.candles.last, symbols)):
-            return any(map(here.candles.last, symbols))
+        if self._scope.candles and not any(_has_candles(there, symbol) for symbol in symbols):
+            return any(_has_candles(here, symbol) for symbol in symbols)
         if self._scope.raw and checkpoint.is_compared and not marks:
             return any(_has_raw(here, symbol) for symbol in symbols) and not any(
                 _has_raw(there, symbol) for symbol in symbols
@@ -155,6 +155,13 @@ class Following:
 
     def _warn(self, words: str) -> None:
         self._standing.log.warning("%s: %s", self._standing.name, words)
+
+
+def _has_candles(site: Site, symbol: str) -> bool:
+    try:
+        return site.candles.last(symbol) is not None
+    except Damaged:  # which is something as well
+        return True
 
 
 def _has_raw(site: Site, symbol: str) -> bool:

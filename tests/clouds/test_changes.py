@@ -10,7 +10,7 @@ from mcloud.clouds import open_site
 from mcloud.clouds.aws import changes as aws_changes
 from mcloud.clouds.gcp import changes as gcp_changes
 from mcloud.clouds.ports import Changes, Site
-from mcloud.errors import Refused, Trimmed
+from mcloud.errors import Damaged, Refused, Trimmed
 from mcloud.market.candle import Candle, fold, merge, to_timestamp
 
 from .test_contract import START, store, trades
@@ -167,6 +167,17 @@ def test_a_damaged_candle_stops_no_other(site: Site) -> None:
     assert "BTCUSDT 2024-08-08T23:54:00Z is damaged" in damage
 
 
+def test_what_somebody_else_wrote_under_a_candles_name_stays(site: Site) -> None:
+    _write_foreign(site)
+    before = _raw(site)
+    batch = trades(10)
+    with pytest.raises(Damaged, match=r"BTCUSDT.2024-08-08T23:54:00Z is damaged"):
+        store(site, batch)
+    candle = fold(Candle("BTCUSDT", START), batch).candle
+    assert site.candles.create([candle]) == [candle]
+    assert _raw(site) == before
+
+
 def test_a_foreign_position_is_refused(site: Site) -> None:
     for text in ("", "{}", "[]", '{"stream": 1}', "nonsense"):
         with pytest.raises(Refused, match="not a position"):
@@ -227,6 +238,17 @@ def _spoil(site: Site) -> None:
             UpdateExpression="SET high = :seven",
             ExpressionAttributeValues={":seven": {"N": "7"}},
         )
+
+
+def _write_foreign(site: Site) -> None:
+    """Write what looks like a candle under the name of the first minute's, and is none of ours."""
+    candles: Any = site.candles
+    record = fold(Candle("BTCUSDT", START), trades(5)).candle.to_record()
+    if site.cloud == "gcp":
+        candles._key("BTCUSDT", START).set({**record, "symbol": "ETHUSDT"})
+    else:
+        item = {name: {"S" if type(v) is str else "N": str(v)} for name, v in record.items()}
+        candles._client.put_item(TableName=candles._table, Item=item)
 
 
 def _key() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mcloud.errors import Refused
 from mcloud.market.archive import ArchiveObject, pack, unpack
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
-from mcloud.market.trade import Trade
+from mcloud.market.trade import MAX_TIME, Trade
 
 START = 1_723_161_240_000  # 2024-08-08T23:54:00Z
 
@@ -89,6 +89,19 @@ class TestCandles:
         ]
         assert list(site.candles.range("BTCUSDT", START, START)) == []
         assert list(site.candles.range("ETHUSDT", 0, 2**42)) == []
+
+    def test_a_symbol_is_not_taken_for_the_dated_one_that_begins_like_it(self, site: Site) -> None:
+        """``BTCUSDT_250926_2024…`` lies between ``BTCUSDT_2024…`` and ``BTCUSDT_9999…``."""
+        store(site, trades(700) + trades(700, symbol="BTCUSDT_250926", first=5))
+        for symbol in ("BTCUSDT", "BTCUSDT_250926"):
+            found = list(site.candles.range(symbol, 0, MAX_TIME))
+            assert [(c.symbol, c.start) for c in found] == [
+                (symbol, START),
+                (symbol, START + 60_000),
+            ]
+            last = site.candles.last(symbol)
+            assert last is not None
+            assert (last.symbol, last.start) == (symbol, START + 60_000)
 
     def test_finds_the_last(self, site: Site) -> None:
         assert site.candles.last("BTCUSDT") is None

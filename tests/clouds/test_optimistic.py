@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 
 from mcloud.clouds.optimistic import ATTEMPTS, Read, read_record, update
-from mcloud.errors import Contention, Refused
+from mcloud.errors import Contention, Damaged, Refused
 from mcloud.market.candle import Candle, Folded, fold
 from mcloud.market.trade import Trade
 
@@ -119,3 +120,11 @@ def test_a_damaged_record_is_refused_by_name() -> None:
         read_record({**record, "high": "7"})
     with pytest.raises(Refused, match="damaged"):
         read_record({})
+
+
+@pytest.mark.parametrize("field", ["symbol", "timestamp", "fragments", "high"])
+@pytest.mark.parametrize("value", [None, 7, True, 1.5, b"7", ["7"], {"S": "7"}])
+def test_a_field_of_another_type_is_damage(field: str, value: object) -> None:
+    record: dict[str, Any] = fold(Candle("BTCUSDT", START), [trade(1)]).candle.to_record()
+    with pytest.raises(Damaged):
+        read_record({**record, field: value})

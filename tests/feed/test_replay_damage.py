@@ -306,3 +306,20 @@ def test_a_row_with_one_character_changed_is_bad_or_a_trade(
             continue
         assert read.price > 0
         assert read.quantity >= 0
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_told_however_a_zip_was_packed(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("a.jsonl", "\n".join(files.single(trade) for trade in TRADES * 500))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 : len(content) // 3 + 40] = b"\xaa" * 40
+    path.write_bytes(content)
+    try:
+        replay = open_replay(path, ["BTCUSDT"])
+        list(replay)
+        told = replay.report.truncated or ""
+    except UsageError as error:  # where not even the first lines are whole
+        told = str(error)
+    assert "the data cannot be read on after line" in told

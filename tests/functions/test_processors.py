@@ -81,6 +81,22 @@ def test_stores_what_it_is_given_and_refuses_the_poison(
     assert beat.last_trade_time == batch[-1].time
 
 
+def test_a_batch_of_very_many_trades_is_stored_in_parts(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All at once they would not fit the memory of a function, and it would never get past them."""
+    if processor.site.cloud == "gcp":
+        pytest.skip("it gets one message at a time")
+    monkeypatch.setattr(processor.module, "AT_ONCE", 250)
+    batch = trades("FNMANYUSDT", 900)
+    messages = [encode(batch[n : n + 100]) for n in range(0, 900, 100)]
+    assert processor.deliver([*messages[:4], POISON, *messages[4:]]) == [4]
+    assert stored_rows(processor.site, ["FNMANYUSDT"]) == expected_rows(batch)
+    assert archived_ids(processor.site, ["FNMANYUSDT"]) == {(t.symbol, t.id) for t in batch}
+    lines = [each["trades"] for each in logged(capsys) if each["message"] == "stored"]
+    assert lines == [300, 300, 300]
+
+
 def test_a_repeat_changes_nothing(processor: Processor) -> None:
     batch = trades("FNAGAINUSDT", 300)
     for _ in range(3):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcloud.market import archive
 from mcloud.market.archive import (
     HOUR,
     BadArchive,
@@ -21,7 +22,7 @@ from mcloud.market.archive import (
     prefix,
     unpack,
 )
-from mcloud.market.trade import Trade
+from mcloud.market.trade import MAX_ID, MAX_TIME, Trade
 
 from .trade_sets import START, subsets, trade_sets
 
@@ -152,6 +153,26 @@ def test_two_trades_under_one_id_are_both_kept() -> None:
     (one,) = pack([TRADE, other])
     assert unpack(one.body) == [TRADE, other]
     assert pack([other, TRADE]) == [one]
+
+
+@given(trade_sets(), st.integers(1, 7))
+def test_no_object_holds_more_than_can_be_read_back(trades: list[Trade], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "MAX_TRADES", most)
+        items = pack(trades)
+    read = [unpack(item.body) for item in items]
+    assert max(map(len, read), default=0) <= most
+    assert sorted(trade for each in read for trade in each) == sorted(set(trades))
+    assert all(is_intact(item.key, item.body) for item in items)
+    assert len({item.key for item in items}) == len(items)
+
+
+def test_the_longest_lines_of_the_largest_object_can_be_read_back() -> None:
+    longest = Decimal("9999999999999999.999999999999")
+    symbol = f"{'A' * 20}_{'A' * 20}"
+    (item,) = pack([Trade(symbol, MAX_ID, longest, longest, MAX_TIME, False)])
+    line = gzip.decompress(item.body)
+    assert archive.MAX_TRADES * len(line) <= archive.MAX_INFLATED
 
 
 def test_nothing_makes_no_object() -> None:

@@ -23,6 +23,7 @@ from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.envelope import decode
 from mcloud.market.trade import Trade
 from mcloud.producer import repair, tail
+from mcloud.producer.anew import LONG
 from mcloud.producer.cursor import Cursor
 from mcloud.producer.produce import Intake, Progress, produce
 from mcloud.producer.route import Route
@@ -53,6 +54,19 @@ def test_repeats_are_dropped_and_counted(spool: Spool) -> None:
     done = produce(Script(*chunks), {"aws": queue}, spool, live=True)
     assert queue.trades == trades(range(7, 11))
     assert (done.read, done.repeats, done.holes) == (4, 5, ())
+
+
+def test_an_exchange_that_counts_anew_is_named_and_not_taken_for_repeats(spool: Spool) -> None:
+    before = trades(range(1000, 1004))
+    after = [
+        trade(id_)._replace(time=before[-1].time + 1 + id_ * 1000)
+        for id_ in range(LONG // 1000 + 1)
+    ]
+    done = produce(
+        Script(before, *([each] for each in after)), {"aws": FakeQueue()}, spool, live=True
+    )
+    assert (done.read, done.repeats) == (len(before), len(after))
+    assert done.problem.startswith("trades of BTCUSDT are dropped: they come under ids that others")
 
 
 def test_a_hole_is_named_and_stays_where_there_is_no_history(spool: Spool) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mcloud.clouds import open_site
 from mcloud.clouds.ports import ControlRecord, Site
-from mcloud.errors import Unavailable
+from mcloud.errors import McloudError, Unavailable
 from mcloud.local.state import State
 from mcloud.producer import router as module
 from mcloud.producer.produce import produce
@@ -143,6 +143,8 @@ def test_after_every_look_somebody_follows_until_it_is_stopped(make: Callable[..
         followed.append(route)
         if len(followed) == 1:
             raise Unavailable("the disk is full")
+        if len(followed) == 2:
+            raise McloudError("the spool was damaged while it was open")
 
     aws, gcp = FakeSite("aws", record(1, "gcp")), FakeSite("gcp")
     router = make("primary", aws, gcp, follow=follow)

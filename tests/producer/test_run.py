@@ -16,3 +16,23 @@ def test_a_run_follows_one_exchange(tmp_path: Path) -> None:
     follow_exchange(run, "wss://one")
     with pytest.raises(UsageError, match=r"has followed wss://one.*--name"):
         follow_exchange(run, "wss://other")
+
+
+def test_a_name_that_a_loss_of_power_cut_away_is_written_again(tmp_path: Path) -> None:
+    run = Run(tmp_path / "producers" / "live")
+    run.create()
+    (run.folder / "exchange").touch()
+    follow_exchange(run, "wss://one")
+    with pytest.raises(UsageError, match="has followed wss://one"):
+        follow_exchange(run, "wss://other")
+
+
+def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
+    """A crash in the middle would leave half of it."""
+    run = Run(tmp_path / "producers" / "live")
+    run.create()
+    follow_exchange(run, "wss://one")
+    before = (run.folder / "exchange").stat()
+    follow_exchange(run, "wss://one")
+    after = (run.folder / "exchange").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)

@@ -268,6 +268,32 @@ def test_a_watermark_that_cannot_be_written_is_told_and_stops_nothing(path: Path
         assert drain(spool, "aws") == bodies([1, 2])
 
 
+class Failing:
+    """A connection whose file cannot be measured, as on a disk that just went away."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+    def execute(self, statement: str, *parameters: object) -> sqlite3.Cursor:
+        if statement in ("PRAGMA page_count", "PRAGMA freelist_count"):
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._db.execute(statement, *parameters)
+
+
+def test_what_was_written_is_not_called_failed_because_its_size_is_unknown(path: Path) -> None:
+    with Spool.open(path, SITES) as spool:
+        fill(spool, [1])
+        sound, spool._db = spool._db, Failing(spool._db)  # type: ignore[assignment]
+        fill(spool, [2])
+        settle_next(spool, "aws")
+        spool._db = sound
+        assert drain(spool, "aws") == bodies([2])
+        assert drain(spool, "gcp") == bodies([1, 2])
+
+
 def test_damage_while_it_is_open_is_an_error_and_the_next_start_sets_it_aside(path: Path) -> None:
     with Spool.open(path, SITES) as spool:
         fill(spool, range(2))

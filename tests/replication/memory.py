@@ -67,7 +67,11 @@ class MemoryCandles:
         self.faults.before("last")
         with self.lock:
             minutes = [minute for name, minute in self.stored if name == symbol]
-            return self.stored[symbol, max(minutes)][0] if minutes else None
+            if not minutes:
+                return None
+            candle, _ = self.stored[symbol, max(minutes)]
+        self._check(candle)
+        return candle
 
     def tip(self) -> str:
         self.faults.before("tip")

@@ -400,6 +400,25 @@ def test_a_damaged_candle_is_reported_and_the_others_go_on(
         assert gcp.candles.stored[bad][0].runs == aws.candles.stored[bad][0].runs
 
 
+@pytest.mark.parametrize("where", ["source", "target"])
+def test_a_damaged_newest_candle_keeps_no_pair_from_going_on(
+    aws: MemorySite, gcp: MemorySite, where: str
+) -> None:
+    with rig_of(aws, gcp) as rig:
+        feed(aws, A_FEW)
+        rig.settle()
+        for site in (aws, gcp) if where == "source" else (gcp,):
+            site.candles.damaged.add(max(site.candles.stored))
+        rig.restart()
+        feed(aws, trades(range(120_000, 121_000, 100)))
+        pair = rig.pairs["aws", "gcp"]
+        for _ in range(20):
+            pair.look_again()
+            rig.clock.now += rig.step(pair)
+        assert pair.progress().error == ""
+        assert gcp.candles.stored.keys() == aws.candles.stored.keys()
+
+
 def test_two_trades_under_one_id_are_reported_and_every_site_decides_alike(
     aws: MemorySite, gcp: MemorySite
 ) -> None:

@@ -8,6 +8,7 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.aws.changes import DynamoChanges
 from mcloud.clouds.aws.client import translated
 from mcloud.clouds.ports import Changes
+from mcloud.errors import Damaged
 from mcloud.market.candle import Candle, Folded, to_timestamp
 
 _TEXTS = ("symbol", "timestamp", "fragments")
@@ -31,7 +32,7 @@ class DynamoCandles:
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         # One by one: a batch of DynamoDB has no conditions, and a transaction costs twice as much.
-        return [candle for candle in candles if not self._write(candle, 0)]
+        return [candle for candle in candles if not self._write(candle, None)]
 
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
         if end <= start:
@@ -72,7 +73,7 @@ class DynamoCandles:
     def changes(self, position: str) -> Changes:
         return self._changes.changes(position)
 
-    def _read(self, symbol: str, start: int) -> optimistic.Read[int]:
+    def _read(self, symbol: str, start: int) -> optimistic.Read[int | None]:
         with translated(f"DynamoDB {self._table}"):
             answer = self._client.get_item(
                 TableName=self._table,
@@ -81,12 +82,19 @@ class DynamoCandles:
             )
         item = answer.get("Item")
         if item is None:
-            return optimistic.Read(Candle(symbol, start), 0)
-        return optimistic.Read(_decode(item), int(item["version"]["N"]))
+            return optimistic.Read(Candle(symbol, start), None)
+        candle = _decode(item)
+        version = item.get("version", {}).get("N")
+        if version is None:
+            raise Damaged(
+                f"the stored candle {symbol} {candle.timestamp} is damaged: it has no version"
+            )
+        return optimistic.Read(candle, int(version))
 
-    def _write(self, candle: Candle, version: int) -> bool:
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(version)"}
-        if version:
+    def _write(self, candle: Candle, version: int | None) -> bool:
+        # By a key, which whatever somebody else wrote there has as well.
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(symbol)"}
+        if version is not None:
             condition = {
                 "ConditionExpression": "version = :version",
                 "ExpressionAttributeValues": {":version": {"N": str(version)}},
@@ -94,7 +102,7 @@ class DynamoCandles:
         with translated(f"DynamoDB {self._table}"):
             try:
                 self._client.put_item(
-                    TableName=self._table, Item=_encode(candle, version + 1), **condition
+                    TableName=self._table, Item=_encode(candle, (version or 0) + 1), **condition
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False

@@ -7,6 +7,7 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes
+from mcloud.errors import Damaged
 from mcloud.market.candle import Candle, Folded, to_timestamp
 
 BATCH = 500  # writes a request
@@ -33,9 +34,11 @@ class FirestoreCandles:
         from google.cloud.firestore_v1.base_query import FieldFilter
         from google.cloud.firestore_v1.types import RunQueryRequest, RunQueryResponse
 
-        # By document name: ordered by symbol and time, and served without a composite index.
+        # By document name: ordered by time, and served without a composite index. The names alone
+        # will not do: BTCUSDT_250926_2024-… is between BTCUSDT_2024-… and BTCUSDT_9999-….
         query = (
-            self._collection.where(filter=FieldFilter("__name__", ">=", self._key(symbol, start)))
+            self._collection.where(filter=FieldFilter("symbol", "==", symbol))
+            .where(filter=FieldFilter("__name__", ">=", self._key(symbol, start)))
             .where(filter=FieldFilter("__name__", "<", self._key(symbol, end)))
             .order_by("__name__")
         )
@@ -107,7 +110,13 @@ class FirestoreCandles:
             snapshot = self._key(symbol, start).get(timeout=TIMEOUT, retry=retry())
         if not snapshot.exists:
             return optimistic.Read(Candle(symbol, start), None)
-        return optimistic.Read(_decode(snapshot), snapshot.update_time)
+        candle = _decode(snapshot)
+        if (candle.symbol, candle.start) != (symbol, start):
+            raise Damaged(
+                f"the stored candle {snapshot.id} is damaged: it says {candle.symbol}"
+                f" {candle.timestamp}"
+            )
+        return optimistic.Read(candle, snapshot.update_time)
 
     def _write(self, candle: Candle, update_time: Any) -> bool:
         from google.api_core.exceptions import (

@@ -1,0 +1,55 @@
+"""Telling an exchange that counts anew from one that sends a trade again."""
+
+from mcloud.market.trade import Trade
+from mcloud.producer.anew import LONG, Anew
+
+from .sources import START, trade, trades
+
+
+def at(time: int, id_: int = 5, symbol: str = "BTCUSDT") -> Trade:
+    return trade(id_, symbol)._replace(time=START + time)
+
+
+def test_trades_that_are_taken_are_no_problem() -> None:
+    anew = Anew()
+    for id_ in range(10):
+        anew.look([at(id_ * LONG, id_)], [at(id_ * LONG, id_)])
+    assert anew.problem == ""
+
+
+def test_repeats_of_what_was_taken_are_none_however_long_they_last() -> None:
+    anew = Anew()
+    taken = [at(n * LONG, n) for n in range(10)]
+    anew.look(taken, taken)
+    for each in taken:
+        anew.look([each], [])
+    assert anew.problem == ""
+
+
+def test_newer_trades_that_are_dropped_for_long_are_one_and_of_their_symbol_only() -> None:
+    anew = Anew()
+    anew.look(both := [at(0, 1000), at(0, 7, "ETHUSDT")], both)
+    anew.look([at(1), at(LONG, symbol="ETHUSDT")], [])
+    assert anew.problem == ""
+    anew.look([at(LONG)], [])
+    assert anew.problem == ""
+    anew.look([at(LONG + 1)], [])
+    assert anew.problem.startswith("trades of BTCUSDT are dropped")
+    assert "another --name" in anew.problem
+
+
+def test_after_a_restart_nothing_is_known_and_it_is_told_all_the_same() -> None:
+    anew = Anew()
+    anew.look([at(0)], [])
+    anew.look([at(LONG, 6)], [])
+    assert "BTCUSDT" in anew.problem
+
+
+def test_a_trade_that_is_taken_ends_it() -> None:
+    anew = Anew()
+    anew.look([at(0)], [])
+    anew.look([at(LONG, 6)], [])
+    anew.look([at(LONG + 1, 2000)], [at(LONG + 1, 2000)])
+    assert anew.problem == ""
+    anew.look(trades([1, 2]), [])
+    assert anew.problem == ""
