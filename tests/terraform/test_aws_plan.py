@@ -9,6 +9,7 @@ import pytest
 
 from mcloud.alerts.rules import Rules
 from mcloud.infra.bundle import PACKAGE
+from mcloud.market.trade import CANARY
 
 from .module import Module, only, resources, values
 
@@ -99,10 +100,17 @@ def test_alarms_are_those_of_the_rules(
         "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
         "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
-        "mcloud-silence": ("Invocations", "LessThanThreshold", 1, "breaching"),
+        "mcloud-silence": ("TradesStored", "LessThanThreshold", 1, "breaching"),
     }
     silence = only(planned, "aws_cloudwatch_metric_alarm", "silence")
     assert silence["period"] * silence["evaluation_periods"] == 900
+    # Of the trades that are stored, and of no canary.
+    counted = only(planned, "aws_cloudwatch_log_metric_filter", "stored")
+    (made,) = counted["metric_transformation"]
+    assert (made["namespace"], made["name"]) == (silence["namespace"], silence["metric_name"])
+    assert counted["log_group_name"] == "/aws/lambda/mcloud-processor"
+    assert counted["pattern"] == f'{{ $.message = "stored" && $.symbol != "{CANARY}" }}'
+    assert made["value"] == "$.trades"
     (budget,) = values(planned, "aws_budgets_budget")
     assert (budget["limit_amount"], budget["time_unit"]) == ("50", "MONTHLY")
     assert [each["threshold"] / 100 for each in budget["notification"]] == [
