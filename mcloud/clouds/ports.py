@@ -276,7 +276,10 @@ class Candles(Protocol):
         ...
 
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
-        """The candles from ``start`` up to but not including ``end`` (ms), by time."""
+        """The candles from ``start`` up to but not including ``end`` (ms), by time.
+
+        A reading that is cut goes on where it was, as long as it brings something.
+        """
         ...
 
     def last(self, symbol: str) -> Candle | None:

@@ -1,14 +1,18 @@
 """What ``mcloud.clouds.ports`` promises, held by every site kind."""
 
 import hashlib
+import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
+from google.api_core.exceptions import ServiceUnavailable
 
 from mcloud.clouds import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
@@ -105,6 +109,16 @@ class TestCandles:
             store(site, moved)
         candles = list(site.candles.range("BTCUSDT", 0, 2**42))
         assert [candle.start for candle in candles] == [START + n * 60_000 for n in range(300)]
+
+    def test_a_reading_that_is_cut_goes_on_where_it_was(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store(site, trades(3000, step=200))
+        whole = list(site.candles.range("BTCUSDT", 0, 2**42))
+        assert len(whole) > 6
+        cuts = cut_after_two(site, monkeypatch)
+        assert list(site.candles.range("BTCUSDT", 0, 2**42)) == whole
+        assert len(cuts) == len(whole) // 2
 
     def test_writes_nothing_when_nothing_changes(self, site: Site) -> None:
         store(site, trades(100))
@@ -298,6 +312,41 @@ def two_a_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     else:
         listing = partial(archive._bucket.list_blobs, page_size=2)
         monkeypatch.setattr(archive._bucket, "list_blobs", listing)
+
+
+def cut_after_two(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have every reading of candles break off after two; returns where it did."""
+    candles: Any = site.candles
+    cuts: list[str] = []
+    if site.cloud == "aws":
+        events = candles._client.meta.events
+        events.register(
+            "before-parameter-build.dynamodb.Query",
+            lambda params, **_: params.setdefault("Limit", 2),
+        )
+
+        def reset(request: Any, **_: Any) -> None:
+            page = json.loads(request.body).get("ExclusiveStartKey")
+            if page and (at := page["timestamp"]["S"]) not in cuts:
+                cuts.append(at)
+                raise ConnectionClosedError(endpoint_url=request.url)
+
+        events.register("before-send.dynamodb.Query", reset)
+        return cuts
+    api = candles._client._firestore_api
+    run_query = api.run_query
+
+    def cut(**request: Any) -> Iterator[Any]:
+        documents = 0
+        for answer in run_query(**request):
+            documents += bool(answer.document.name)
+            yield answer
+            if documents == 2:
+                cuts.append(answer.document.name)
+                raise ServiceUnavailable("the stream was reset")
+
+    monkeypatch.setattr(api, "run_query", cut)
+    return cuts
 
 
 def send_to_dlq(site: Site, messages: list[Message]) -> None:
