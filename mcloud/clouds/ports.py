@@ -119,6 +119,19 @@ class Lag:
     at: float
     """When it was true, seconds since 1970."""
 
+    @property
+    def key(self) -> str:
+        return f"{self.source} {self.target} {self.part}"
+
+    @classmethod
+    def read(cls, key: str, document: Mapping[str, Any]) -> "Lag":
+        """What is kept under a key; unknown where an earlier version wrote it in another way."""
+        try:
+            return cls(**document)
+        except TypeError:
+            source, target, part = key.split(" ")
+            return cls(source, target, part, None, 0, None, 0, 0.0)
+
 
 @dataclass(frozen=True)
 class ControlRecord:

@@ -5,9 +5,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
 from mcloud.errors import Refused
+from mcloud.failover import audit
 from mcloud.market.archive import ArchiveObject, pack, unpack
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
@@ -247,6 +250,29 @@ class TestControl:
         ]
         assert site.control.heartbeats() == [Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
 
+    def test_a_lag_that_an_earlier_version_wrote_is_unknown(self, site: Site) -> None:
+        lag = Lag("gcp", "aws", "1/2", 1.5, 3, None, 0, 12.25)
+        control: Any = site.control
+        if site.cloud == "aws":
+            control._client.put_item(
+                TableName=control._table,
+                Item={
+                    "kind": {"S": "lag"},
+                    "key": {"S": lag.key},
+                    "lag": {"S": json.dumps(asdict(lag))},
+                },
+            )
+        else:
+            document = control._collection.document("lag_gcp aws 1%2F2")
+            document.set({"kind": "lag", **asdict(lag)})
+        control.keep("lag", "gcp aws all", {"source": "gcp", "seconds": 4})
+        assert site.control.lags() == [
+            Lag("gcp", "aws", "1/2", None, 0, None, 0, 0.0),
+            Lag("gcp", "aws", "all", None, 0, None, 0, 0.0),
+        ]
+        control.note_lag(lag)
+        assert site.control.lags()[0] == lag
+
     def test_the_record_with_the_highest_epoch_stays(self, site: Site) -> None:
         assert site.control.record() is None
         first = ControlRecord(1, "aws", "manual", "the first", "somebody", 12.5)
@@ -293,6 +319,30 @@ class TestControl:
         record = site.control.record()
         assert record is not None
         assert wins == [record.primary]
+
+    def test_the_audit_of_a_site_has_the_newest_entries(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(audit, "KEPT", 4)
+        monkeypatch.setattr(audit, "AT_ONCE", 3)
+        log = audit.Audit(tmp_path / "audit.jsonl", {"x": site})
+        entries = [audit.Entry(f"2026-01-0{day} abc", "move", "me", "", day) for day in range(1, 8)]
+        assert log.share(entries[:3], ["x"]) == {}
+        assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[:3]]
+        assert log.share(entries[3:], ["x"]) == log.share(entries[6:], ["x"]) == {}
+        assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[3:]]
+        # What it has forgotten does not come back from a site that has not yet.
+        other: dict[str, Any] = {each.key: asdict(each) for each in entries}
+        behind: Any = SimpleNamespace(
+            control=SimpleNamespace(
+                kept=lambda kind, limit=None: dict(sorted(other.items())[:limit]),
+                add=lambda kind, key, document: other.setdefault(key, document),
+                forget=lambda kind, key: other.pop(key),
+            )
+        )
+        audit.level({"x": site, "y": behind})
+        assert site.control.kept(audit.KIND) == other
+        assert len(other) == 4
 
 
 class TestProbe:
