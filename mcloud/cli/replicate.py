@@ -38,6 +38,7 @@ def replicate(
 ) -> None:
     """Bring what one site has to the others, in every direction."""
     from mcloud import config, runs
+    from mcloud.replication.copier import spare_cores
     from mcloud.replication.replicate import AT_ONCE, FOLLOWING, document, open_pairs
     from mcloud.replication.replicate import replicate as run_pairs
     from mcloud.replication.scope import Scope
@@ -61,6 +62,7 @@ def replicate(
             scope,
             identities={each: str(resources[each].to_outputs()) for each in sites},
             pauses=AT_ONCE if once else FOLLOWING,
+            processes=spare_cores(),
             log=run.logger(),
         ) as pairs,
         background.stopping(stop),

@@ -8,7 +8,8 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.replication.restore import Estimate, Restored
+    from mcloud.replication.estimate import Estimate
+    from mcloud.replication.restore import Restored
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +44,7 @@ def restore(
     from mcloud.cli.progress import waiting
     from mcloud.cli.verify import window_of
     from mcloud.config import did_you_mean
+    from mcloud.replication.copier import spare_cores
     from mcloud.replication.restore import ENGINES, Restore
     from mcloud.replication.scope import Scope
     from mcloud.replication.transfer import choose
@@ -71,6 +73,7 @@ def restore(
             identities={name: str(resources[name].to_outputs()) for name in sites},
             engine=engine,
             transfer=transfer,
+            processes=spare_cores(),
             tell=tell,
         )
         estimate = None if job.unfinished() else job.survey()

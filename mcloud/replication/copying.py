@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from mcloud.clouds.ports import Archive
 from mcloud.replication import raw
+from mcloud.replication.copier import Copier
 from mcloud.replication.progress import Standing
 from mcloud.replication.state import State
 from mcloud.replication.turn import NEVER
-from mcloud.replication.workers import Workers
 
 OBJECTS = 500  # raw objects copied between two looks at what changed
 
@@ -26,7 +26,7 @@ class Copying:
         state: State,
         *,
         standing: Standing,
-        workers: Workers,
+        copier: Copier,
         pause: float,
         clock: Callable[[], float],
     ) -> None:
@@ -34,7 +34,7 @@ class Copying:
         self._target = target
         self._state = state
         self._standing = standing
-        self._workers = workers
+        self._copier = copier
         self._pause = pause
         self._clock = clock
         self._not_before: dict[tuple[str, int], float] = {}
@@ -51,7 +51,7 @@ class Copying:
         # Those that change just now before those that were there before.
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
         lacking = raw.lacking(self._source, self._target, *hour)
-        copied = raw.copy(self._source, self._target, lacking[:OBJECTS], self._workers)
+        copied = self._copier.copy(lacking[:OBJECTS])
         self._standing.count(objects=copied.objects, bytes=copied.bytes)
         self._standing.report("damaged", copied.damaged)
         if len(lacking) <= OBJECTS:

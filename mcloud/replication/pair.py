@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
 from mcloud.replication.comparing import Comparing
+from mcloud.replication.copier import Copier
 from mcloud.replication.copying import Copying
 from mcloud.replication.delivery import Delivery
 from mcloud.replication.following import Following, Pauses
@@ -47,6 +48,7 @@ class Pair:
         *,
         known: Mapping[str, Known],
         workers: Workers,
+        copier: Copier,
         pauses: Pauses,
         log: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -83,7 +85,7 @@ class Pair:
             target.archive,
             state,
             standing=self._standing,
-            workers=workers,
+            copier=copier,
             pause=pauses.raw,
             clock=clock,
         )

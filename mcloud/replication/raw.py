@@ -5,10 +5,11 @@ message, so that two sites with the same trades have them in different objects. 
 ids are inside; only an object with missing ids in between has to be read to know them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from mcloud.clouds.ports import Archive, Stored
+from mcloud.errors import Refused
 from mcloud.market.archive import (
     ArchiveObject,
     BadArchive,
@@ -19,15 +20,6 @@ from mcloud.market.archive import (
 )
 from mcloud.market.trade import Trade
 from mcloud.replication.ids import Ids
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class Pool(Protocol):
-    """Makes calls side by side."""
-
-    def map(self, call: Callable[[Item], Result], items: Iterable[Item], /) -> Iterable[Result]: ...
 
 
 class Copied(NamedTuple):
@@ -97,19 +89,25 @@ def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[St
     return [stored for stored, held in ids if not held or held.minus(have)]
 
 
-def copy(source: Archive, target: Archive, objects: Sequence[Stored], pool: Pool) -> Copied:
-    """Copy objects, checked on the way; one that is there already is left alone."""
+def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
+    """Copy objects, checked on the way; one that is there already is left alone.
 
-    def one(stored: Stored) -> tuple[int, int, str]:
-        body = source.get(stored.key)
-        if not is_intact(stored.key, body):
-            return 0, 0, stored.key
-        written = target.put(ArchiveObject(stored.key, body))
-        return int(written), len(body) if written else 0, ""
-
-    done = list(pool.map(one, objects))
-    return Copied(
-        sum(written for written, _, _ in done),
-        sum(size for _, size, _ in done),
-        [key for _, _, key in done if key],
-    )
+    Raises:
+        Refused: one of them, after all others are copied.
+        McloudError: at once, where a site is away.
+    """
+    count = size = 0
+    damaged = []
+    refused = None
+    for stored in objects:
+        try:
+            body = source.get(stored.key)
+            if not is_intact(stored.key, body):
+                damaged.append(stored.key)
+            elif target.put(ArchiveObject(stored.key, body)):
+                count, size = count + 1, size + len(body)
+        except Refused as error:
+            refused = refused or error
+    if refused:
+        raise refused
+    return Copied(count, size, damaged)

@@ -18,6 +18,7 @@ from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.replication import raw
 from mcloud.replication.candles import merge_into
+from mcloud.replication.copier import Copier
 from mcloud.replication.ids import Ids
 from mcloud.replication.report import Finding, Report
 from mcloud.replication.workers import Workers
@@ -192,9 +193,9 @@ class _Work:
 
     def copy(self, copies: Sequence[Copy]) -> None:
         for each in copies:
-            here, there = self._sites[each.source].archive, self._sites[each.target].archive
+            copier = Copier(self._sites[each.source], self._sites[each.target], self._workers)
             try:
-                copied = raw.copy(here, there, each.objects, self._workers)
+                copied = copier.copy(each.objects)
             except McloudError as error:
                 self.done.problems.append(f"{each.source} to {each.target}: {error}")
                 continue

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
+from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.following import Pauses
 from mcloud.replication.known import Known
 from mcloud.replication.pair import Pair
@@ -22,7 +23,7 @@ from mcloud.replication.scope import Scope
 from mcloud.replication.state import State
 from mcloud.replication.workers import Workers
 
-THREADS = 8  # that carry the calls of a pair
+THREADS = 8  # that carry the calls of a pair, those for raw objects apart
 TICK = 0.25  # seconds between two reports of progress
 LAST_WORDS = 1.0  # seconds that a pair may take to end
 ATTEMPTS = 5  # at a site that is away, where there is to be one pass only
@@ -41,6 +42,7 @@ def open_pairs(
     *,
     identities: Mapping[str, str],
     pauses: Pauses = FOLLOWING,
+    processes: int = 0,
     log: logging.Logger | None = None,
 ) -> Iterator[list[Pair]]:
     """Every pair from a source to another target, locked on this machine.
@@ -49,6 +51,7 @@ def open_pairs(
         folder: where their states are.
         identities: what is behind a site's name, such as its tables: where that is something else
             than it was, everything is compared again.
+        processes: see ``copier.Copier``; of each pair.
 
     Raises:
         UsageError: there is no such pair.
@@ -67,8 +70,10 @@ def open_pairs(
             path = folder / file_name(source, target, scope)
             _lock(open_, path.with_suffix(".lock"), f"{source} to {target}")
             state = State(path, f"{scope}, from {identities[source]} to {identities[target]}")
-            workers = Workers(THREADS)
-            open_.callback(workers.close)
+            workers, movers = Workers(THREADS), Workers(TRANSFERS)
+            copier = Copier(sites[source], sites[target], movers, processes=processes)
+            for each in (workers, movers, copier):
+                open_.callback(each.close)
             pairs.append(
                 Pair(
                     sites[source],
@@ -77,6 +82,7 @@ def open_pairs(
                     scope,
                     known=known,
                     workers=workers,
+                    copier=copier,
                     pauses=pauses,
                     log=log,
                 )

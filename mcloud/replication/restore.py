@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +18,6 @@ from urllib.parse import quote
 from mcloud import files
 from mcloud.clouds.ports import Site
 from mcloud.clouds.transfer import Transfer
-from mcloud.cost.marginal import message_cost
-from mcloud.cost.prices import PRICES
 from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import Lock
 from mcloud.market.archive import HOUR
@@ -27,7 +25,9 @@ from mcloud.market.envelope import MAX_TRADES, Message, encode_all
 from mcloud.market.trade import Trade
 from mcloud.replication import raw
 from mcloud.replication.candles import merge_into, stream
+from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.digest import ALL_TIME, NOTHING, Window, digests
+from mcloud.replication.estimate import BATCH, Estimate, estimate
 from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Plan, repair
 from mcloud.replication.report import Finding
@@ -37,52 +37,10 @@ from mcloud.replication.verify import NO_RAW, Hour, Look
 from mcloud.replication.workers import Workers
 
 THREADS = 8
-CANDLE = 1200  # bytes on their way, measured
-BATCH = 1000  # trades a message, as producers send them
-MESSAGE = 8 * 1024  # bytes of such a message
-MANY = 10**9  # messages this month: free tiers are used up
 PATIENCE = 120.0  # seconds without a new trade in a candle, after which functions are given up
 POLL = 0.5  # seconds
 
 ENGINES = ("direct", "functions", "transfer-service")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What is to be done, and what it takes; money at list price, free tiers apart."""
-
-    symbols: tuple[str, ...]
-    hours: tuple[Hour, ...]
-    """Those in which the target lacks something, by symbol and start."""
-    candles: int
-    """In these hours, at the source."""
-    trades: int
-    objects: int
-    """Raw ones, in these hours, at the source."""
-    bytes: int
-    """Of them."""
-    requests: Mapping[str, int]
-    """To the source, the target."""
-    usd: Decimal
-    damaged: int
-    """Objects of the target that are not what their name says, to be written anew."""
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.hours or self.damaged)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "symbols": list(self.symbols),
-            "hours": len(self.hours),
-            "candles": self.candles,
-            "trades": self.trades,
-            "raw_objects": self.objects,
-            "raw_bytes": self.bytes,
-            "requests": dict(self.requests),
-            "usd": float(round(self.usd, 6)),
-            "damaged_objects": self.damaged,
-        }
 
 
 @dataclass
@@ -118,6 +76,7 @@ class Restore:
         engine: ``direct``, or ``functions``: the target's own functions process the raw trades.
         transfer: where given, a service of the target's cloud copies raw trades before the engine.
         workers: threads that work on hours.
+        processes: see ``copier.Copier``.
         patience: seconds that the functions may take without any progress.
 
     Raises:
@@ -136,6 +95,7 @@ class Restore:
         engine: str = "direct",
         transfer: Transfer | None = None,
         workers: int = THREADS,
+        processes: int = 0,
         patience: float = PATIENCE,
         tell: Callable[[str], None] = lambda words: None,
     ) -> None:
@@ -148,6 +108,7 @@ class Restore:
         self._window = window
         self._engine = engine
         self._threads = workers
+        self._processes = processes
         self._patience = patience
         self.tell = tell
         pair = f"{quote(source.name, safe='')}+{quote(target.name, safe='')}"
@@ -191,7 +152,7 @@ class Restore:
         self._damaged = [f for f in look.found if f.key and f.site == self._target.name]
         if is_first:
             self._refuse_less(look)
-        return self._estimate(look)
+        return estimate(look, self._source, self._target, self._engine, len(self._damaged))
 
     def run(self, estimate: Estimate | None = None) -> Restored:
         """Do what the estimate says, or what an earlier run left, and compare again.
@@ -245,57 +206,6 @@ class Restore:
                 " `mcloud replicate --once` brings each what the other has",
             )
 
-    def _estimate(self, look: Look) -> Estimate:
-        here, there = self._source.name, self._target.name
-        hours = []
-        candles = trades = objects = size = 0
-        for hour in sorted({*look.candles, *look.raw}):
-            mine = look.candles.get(hour, {}).get(here, NOTHING)
-            theirs = look.candles.get(hour, {}).get(there, NOTHING)
-            raw_here = look.raw.get(hour, {}).get(here, NO_RAW)
-            raw_there = look.raw.get(hour, {}).get(there, NO_RAW)
-            lacks_raw = bool(raw_here.ids.minus(raw_there.ids))
-            lacks_candles = bool(mine.ids.minus(theirs.ids))
-            if not (lacks_raw or lacks_candles):
-                continue
-            hours.append(hour)
-            candles += mine.candles * lacks_candles
-            trades += max(raw_here.ids.count, mine.ids.count)
-            objects += raw_here.objects * lacks_raw
-            size += raw_here.bytes * lacks_raw
-        usd = self._usd_of_functions if self._engine == "functions" else self._usd
-        messages = -(-trades // BATCH)
-        writes = messages if self._engine == "functions" else candles + objects
-        return Estimate(
-            tuple(look.symbols),
-            tuple(hours),
-            candles,
-            trades,
-            objects,
-            size,
-            {here: candles + objects + 2 * len(hours), there: writes + 2 * len(hours)},
-            usd(candles, objects, size, messages),
-            len(self._damaged),
-        )
-
-    def _usd(self, candles: int, objects: int, size: int, messages: int) -> Decimal:
-        leaves = self._source.cloud != self._target.cloud
-        return (
-            _price(self._source.cloud, "read_candle", candles)
-            + _price(self._source.cloud, "read_object", objects)
-            + _price(self._source.cloud, "egress", (size + candles * CANDLE) * leaves)
-            + _price(self._target.cloud, "write_candle", candles)
-            + _price(self._target.cloud, "write_object", objects)
-        )
-
-    def _usd_of_functions(self, candles: int, objects: int, size: int, messages: int) -> Decimal:
-        leaves = self._source.cloud != self._target.cloud
-        return (
-            _price(self._source.cloud, "read_object", objects)
-            + _price(self._source.cloud, "egress", messages * MESSAGE * leaves)
-            + messages * message_cost(self._target.cloud, MESSAGE, MANY)
-        )
-
     # Doing it
 
     def _mend_damaged(self) -> None:
@@ -306,16 +216,24 @@ class Restore:
         self.done.damaged += [each for each in done.problems if each not in self.done.damaged]
 
     def _work(self, hours: Sequence[Hour], engine: str) -> None:
-        step = {"direct": self._copy_hour, "functions": self._send_hour}[engine]
         count, failed = len(hours), threading.Event()
-        with closing(Workers(self._threads)) as workers, closing(Workers(THREADS)) as copiers:
+        with (
+            closing(Workers(self._threads)) as workers,
+            closing(Workers(TRANSFERS)) as movers,
+            closing(
+                Copier(self._source, self._target, movers, processes=self._processes)
+            ) as copier,
+        ):
+            step: Callable[[Hour], None] = partial(self._copy_hour, copier)
+            if engine == "functions":
+                step = partial(self._send_hour, movers)
 
             def one(hour: Hour) -> None:
                 nonlocal count
                 if failed.is_set():
                     return
                 try:
-                    step(hour, copiers)
+                    step(hour)
                 except BaseException:
                     # The others would wait for the same site, one after the other.
                     failed.set()
@@ -328,12 +246,12 @@ class Restore:
 
             workers.map(one, hours)
 
-    def _copy_hour(self, hour: Hour, copiers: Workers) -> None:
+    def _copy_hour(self, copier: Copier, hour: Hour) -> None:
         symbol, start = hour
         if self._scope.raw:
             # The raw trades first: a candle without them is what nobody can make again.
             here, there = self._source.archive, self._target.archive
-            copied = raw.copy(here, there, raw.lacking(here, there, symbol, start), copiers)
+            copied = copier.copy(raw.lacking(here, there, symbol, start))
             with self._changing:
                 self.done.objects += copied.objects
                 self.done.bytes += copied.bytes
@@ -347,12 +265,12 @@ class Restore:
             with self._changing:
                 self.done.candles += len(found) - len(left) + sum(merged)
 
-    def _send_hour(self, hour: Hour, copiers: Workers) -> None:
+    def _send_hour(self, workers: Workers, hour: Hour) -> None:
         """Have the target's functions do the work, and wait until they have."""
         symbol, start = hour
         archive = self._source.archive
         held = raw.holdings(archive, symbol, start)
-        contents = copiers.map(lambda each: raw.read(archive, each.key), held)
+        contents = workers.map(lambda each: raw.read(archive, each.key), held)
         trades: set[Trade] = set()
         for stored, content in zip(held, contents, strict=True):
             if content is None:
@@ -441,21 +359,3 @@ class _State:
 
     def end(self) -> None:
         self._path.unlink(missing_ok=True)
-
-
-_METERS = {
-    ("aws", "read_candle"): ("dynamodb_reads", 1),
-    ("aws", "write_candle"): ("dynamodb_writes", 2),  # units: a candle is between 1 and 2 KB
-    ("aws", "read_object"): ("s3_gets", 1),
-    ("aws", "write_object"): ("s3_puts", 1),
-    ("gcp", "read_candle"): ("firestore_reads", 1),
-    ("gcp", "write_candle"): ("firestore_writes", 1),
-    ("gcp", "read_object"): ("gcs_class_b", 1),
-    ("gcp", "write_object"): ("gcs_class_a", 1),
-}
-
-
-def _price(cloud: str, what: str, count: int) -> Decimal:
-    meter, units = _METERS.get((cloud, what), (f"{what}_bytes", 1))
-    price = PRICES[cloud, meter]
-    return count * units * price.usd / price.per

@@ -30,6 +30,7 @@ from mcloud.market.archive import ArchiveObject, pack
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.replication.copier import spare_cores
 from mcloud.replication.pair import Pair
 from mcloud.replication.replicate import AT_ONCE, FOLLOWING, open_pairs, replicate
 from mcloud.replication.scope import Scope
@@ -97,7 +98,7 @@ def test_raw_objects(embedded: State, tmp_path: Path) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         rates["bare threads"] = OBJECTS / seconds(lambda: list(pool.map(copy, keys)))
     pair_of = {name: sites[name] for name in ("aws", "gcp")}
-    with opened(pair_of, tmp_path, "raw") as pairs:
+    with opened(pair_of, tmp_path, "raw", processes=spare_cores()) as pairs:
         rates["ours"] = OBJECTS / seconds(lambda: replicate(pairs, once=True))
         assert pairs[0].progress().objects == OBJECTS
     if shutil.which("rclone"):
@@ -145,7 +146,7 @@ def open_all(clouds: State, *names: str) -> dict[str, Site]:
 
 @contextmanager
 def opened(
-    sites: dict[str, Site], folder: Path, what: str, *, both: bool = False
+    sites: dict[str, Site], folder: Path, what: str, *, both: bool = False, processes: int = 0
 ) -> Iterator[list[Pair]]:
     """The pair from the first to the second site, or both directions."""
     names = list(sites)
@@ -157,6 +158,7 @@ def opened(
         Scope.parse(what, None, None),
         identities=dict.fromkeys(names, ""),
         pauses=FOLLOWING if both else AT_ONCE,
+        processes=processes,
     ) as pairs:
         yield pairs
 

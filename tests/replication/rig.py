@@ -11,6 +11,7 @@ from mcloud.demo.oracle import Row, expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.replication.copier import Copier
 from mcloud.replication.following import Pauses
 from mcloud.replication.known import Known
 from mcloud.replication.pair import Pair
@@ -91,9 +92,10 @@ class Rig:
             # One thread a pair, so that the same test does the same each time.
             workers = Workers(1)
             self._workers.append(workers)
+            here, there = (cast(Site, self.sites[name]) for name in (source, target))
             self.pairs[source, target] = Pair(
-                cast(Site, self.sites[source]),
-                cast(Site, self.sites[target]),
+                here,
+                there,
                 CrashingState(
                     self._folder / file_name(source, target, self._scope),
                     str(self._scope),
@@ -102,6 +104,7 @@ class Rig:
                 self._scope,
                 known=known,
                 workers=workers,
+                copier=Copier(here, there, workers),
                 pauses=self._pauses,
                 clock=self.clock,
                 wall=self._wall,

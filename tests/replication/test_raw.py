@@ -1,7 +1,6 @@
 """Archives compared by what they hold, and copied without a damaged object among them."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from market.trade_sets import START, subsets, trade_sets
 from producer.sources import trades
 
+from mcloud.errors import Refused
 from mcloud.market.archive import HOUR, pack, parse_key, unpack
 from mcloud.market.trade import Trade
 from mcloud.replication import raw
@@ -43,8 +43,7 @@ def held(archive: MemoryArchive) -> set[Trade]:
 
 def bring(source: MemoryArchive, target: MemoryArchive) -> raw.Copied:
     lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
-    with ThreadPoolExecutor(2) as pool:
-        return raw.copy(source, target, lacking, pool)
+    return raw.copy(source, target, lacking)
 
 
 @st.composite
@@ -123,8 +122,7 @@ def test_nothing_is_written_over(source: MemoryArchive, target: MemoryArchive) -
     key = store(source, trades([100]))[0]
     lacking = raw.lacking(source, target, SYMBOL, HOUR_START)
     target.objects[key] = b"written meanwhile"
-    with ThreadPoolExecutor(1) as pool:
-        copied = raw.copy(source, target, lacking, pool)
+    copied = raw.copy(source, target, lacking)
     assert copied.objects == 0
     assert target.objects[key] == b"written meanwhile"
 
@@ -139,3 +137,13 @@ def test_one_hour_is_compared_at_a_time(source: MemoryArchive, target: MemoryArc
     assert holding is not None
     found = raw.lacking(source, target, SYMBOL, holding.hour)
     assert [each.key for each in found] == [key]
+
+
+def test_what_is_refused_holds_up_no_other(source: MemoryArchive, target: MemoryArchive) -> None:
+    keys = store(source, *(trades([n]) for n in range(100, 104)))
+    gone = next(iter(source.list(keys[1])))
+    del source.objects[keys[1]]
+    objects = [gone, *source.list("raw/")]
+    with pytest.raises(Refused, match="no object"):
+        raw.copy(source, target, objects)
+    assert set(target.objects) == {keys[0], *keys[2:]}

@@ -15,7 +15,8 @@ from mcloud.market.archive import HOUR
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
 from mcloud.replication.digest import ALL_TIME, Window
-from mcloud.replication.restore import Estimate, Restore, Restored, envelopes
+from mcloud.replication.estimate import Estimate
+from mcloud.replication.restore import Restore, Restored, envelopes
 from mcloud.replication.scope import Scope
 
 from .memory import MemorySite

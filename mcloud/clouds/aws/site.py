@@ -22,6 +22,10 @@ class AwsSite:
         self.name = name
         self.resources = resources
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens it anew.
+        return type(self), (self.name, self.resources)
+
     @cached_property
     def queue(self) -> SqsQueue:
         return SqsQueue(self._client("sqs"), self.resources.queue_url, self.resources.dlq_url)

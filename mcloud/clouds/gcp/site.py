@@ -23,6 +23,10 @@ class GcpSite:
         self.name = name
         self.resources = resources
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens it anew.
+        return type(self), (self.name, self.resources)
+
     @cached_property
     def queue(self) -> PubSubQueue:
         publisher = client.make_publisher(self.resources.pubsub_endpoint)

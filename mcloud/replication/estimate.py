@@ -1,0 +1,118 @@
+"""What it takes to fill a site: how much there is to do, requests, and money."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from mcloud.clouds.ports import Site
+from mcloud.cost.marginal import message_cost
+from mcloud.cost.prices import PRICES
+from mcloud.replication.digest import NOTHING
+from mcloud.replication.verify import NO_RAW, Hour, Look
+
+BATCH = 1000  # trades a message, as producers send them
+MESSAGE = 8 * 1024  # bytes of such a message
+CANDLE = 1200  # bytes on their way, measured
+MANY = 10**9  # messages this month: free tiers are used up
+
+_METERS = {
+    ("aws", "read_candle"): ("dynamodb_reads", 1),
+    ("aws", "write_candle"): ("dynamodb_writes", 2),  # units: a candle is between 1 and 2 KB
+    ("aws", "read_object"): ("s3_gets", 1),
+    ("aws", "write_object"): ("s3_puts", 1),
+    ("gcp", "read_candle"): ("firestore_reads", 1),
+    ("gcp", "write_candle"): ("firestore_writes", 1),
+    ("gcp", "read_object"): ("gcs_class_b", 1),
+    ("gcp", "write_object"): ("gcs_class_a", 1),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is to be done, and what it takes; money at list price, free tiers apart."""
+
+    symbols: tuple[str, ...]
+    hours: tuple[Hour, ...]
+    """Those in which the target lacks something, by symbol and start."""
+    candles: int
+    """In these hours, at the source."""
+    trades: int
+    objects: int
+    """Raw ones, in these hours, at the source."""
+    bytes: int
+    """Of them."""
+    requests: Mapping[str, int]
+    """To the source, the target."""
+    usd: Decimal
+    damaged: int
+    """Objects of the target that are not what their name says, to be written anew."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.hours or self.damaged)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "symbols": list(self.symbols),
+            "hours": len(self.hours),
+            "candles": self.candles,
+            "trades": self.trades,
+            "raw_objects": self.objects,
+            "raw_bytes": self.bytes,
+            "requests": dict(self.requests),
+            "usd": float(round(self.usd, 6)),
+            "damaged_objects": self.damaged,
+        }
+
+
+def estimate(look: Look, source: Site, target: Site, engine: str, damaged: int) -> Estimate:
+    """What the target lacks of the source, going by a look at both; for ``engine`` see Restore."""
+    hours = []
+    candles = trades = objects = size = 0
+    for hour in sorted({*look.candles, *look.raw}):
+        mine = look.candles.get(hour, {}).get(source.name, NOTHING)
+        theirs = look.candles.get(hour, {}).get(target.name, NOTHING)
+        raw_here = look.raw.get(hour, {}).get(source.name, NO_RAW)
+        raw_there = look.raw.get(hour, {}).get(target.name, NO_RAW)
+        lacks_raw = bool(raw_here.ids.minus(raw_there.ids))
+        lacks_candles = bool(mine.ids.minus(theirs.ids))
+        if not (lacks_raw or lacks_candles):
+            continue
+        hours.append(hour)
+        candles += mine.candles * lacks_candles
+        trades += max(raw_here.ids.count, mine.ids.count)
+        objects += raw_here.objects * lacks_raw
+        size += raw_here.bytes * lacks_raw
+    reads = _price(source.cloud, "read_object", objects)
+    messages = -(-trades // BATCH)
+    if engine == "functions":
+        writes, sent = messages, messages * MESSAGE
+        usd = reads + messages * message_cost(target.cloud, MESSAGE, MANY)
+    else:
+        writes, sent = candles + objects, size + candles * CANDLE
+        usd = (
+            reads
+            + _price(source.cloud, "read_candle", candles)
+            + _price(target.cloud, "write_candle", candles)
+            + _price(target.cloud, "write_object", objects)
+        )
+    if source.cloud != target.cloud:
+        usd += _price(source.cloud, "egress", sent)
+    return Estimate(
+        tuple(look.symbols),
+        tuple(hours),
+        candles,
+        trades,
+        objects,
+        size,
+        {source.name: candles + objects + 2 * len(hours), target.name: writes + 2 * len(hours)},
+        usd,
+        damaged,
+    )
+
+
+def _price(cloud: str, what: str, count: int) -> Decimal:
+    meter, units = _METERS.get((cloud, what), (f"{what}_bytes", 1))
+    price = PRICES[cloud, meter]
+    return count * units * price.usd / price.per

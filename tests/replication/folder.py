@@ -1,0 +1,84 @@
+"""A site whose archive is a folder, for several processes at once; each object tells who wrote it.
+
+``python -m replication.folder SOURCE TARGET`` copies for ever, with help, and prints whose.
+"""
+
+import multiprocessing
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+from producer.sources import trades
+
+from mcloud.clouds.ports import Site, Stored
+from mcloud.errors import McloudError
+from mcloud.market.archive import ArchiveObject, pack
+from mcloud.replication.copier import TRANSFERS, Copier
+from mcloud.replication.workers import Workers
+
+OBJECTS = 64
+
+
+@dataclass
+class FolderArchive:
+    path: Path
+    failing: McloudError | None = None
+    """What others than the first process get to see."""
+    owner: int = field(default_factory=os.getpid)
+
+    def get(self, key: str) -> bytes:
+        if self.failing and os.getpid() != self.owner:
+            raise self.failing
+        return (self.path / quote(key, safe="")).read_bytes()
+
+    def put(self, item: ArchiveObject) -> bool:
+        file = self.path / quote(item.key, safe="")
+        try:
+            with file.open("xb") as out:
+                out.write(item.body)
+        except FileExistsError:
+            return False
+        file.with_suffix(f".{os.getpid()}").touch()
+        return True
+
+    def writers(self) -> set[int]:
+        """The processes that wrote to it."""
+        return {int(file.suffix[1:]) for file in self.path.iterdir() if file.suffix != ".gz"}
+
+
+@dataclass
+class FolderSite:
+    archive: FolderArchive
+
+
+def filled(path: Path, failing: McloudError | None = None) -> tuple[Site, list[Stored]]:
+    """A site with some objects."""
+    path.mkdir()
+    archive = FolderArchive(path, failing)
+    items = [item for n in range(OBJECTS) for item in pack(trades([n]))]
+    for item in items:
+        archive.put(item)
+    stored = [Stored(item.key, len(item.body), "", None) for item in items]
+    return cast(Site, FolderSite(archive)), stored
+
+
+def empty(path: Path) -> Site:
+    path.mkdir()
+    return cast(Site, FolderSite(FolderArchive(path)))
+
+
+def main(source: str, target: str) -> None:
+    here, objects = filled(Path(source))
+    there = empty(Path(target))
+    copier = Copier(here, there, Workers(TRANSFERS), processes=1, alone=0)
+    while True:
+        copier.copy(objects)
+        for process in multiprocessing.active_children():
+            print(process.pid, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

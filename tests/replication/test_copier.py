@@ -1,0 +1,140 @@
+"""Raw objects copied by more than one process."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import psutil
+import pytest
+from patience import eventually
+from producer.sources import trades
+
+from mcloud.clouds import open_site
+from mcloud.errors import Unavailable
+from mcloud.local.state import State
+from mcloud.market.archive import pack
+from mcloud.replication.copier import TRANSFERS, Copier
+from mcloud.replication.raw import Copied
+from mcloud.replication.workers import Workers
+
+from . import folder
+from .stores import fresh
+
+
+class Copies:
+    """Copies the same objects again and again, each time to an empty folder."""
+
+    def __init__(self, path: Path, alone: int = 0, failing: Unavailable | None = None) -> None:
+        self.source, self.objects = folder.filled(path / "source", failing)
+        self.target = folder.empty(path / "target")
+        self.workers = Workers(TRANSFERS)
+        self.copier = Copier(self.source, self.target, self.workers, processes=1, alone=alone)
+
+    def copy(self) -> set[int]:
+        """The other processes that helped."""
+        for file in self.target.archive.path.iterdir():
+            file.unlink()
+        size = sum(stored.size for stored in self.objects)
+        assert self.copier.copy(self.objects) == Copied(len(self.objects), size, [])
+        return self.target.archive.writers() - {os.getpid()}
+
+    def close(self) -> None:
+        self.copier.close()
+        self.workers.close()
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Iterator[Callable[..., Copies]]:
+    with ExitStack() as open_:
+
+        def make(**options: object) -> Copies:
+            return open_.enter_context(closing(Copies(tmp_path, **options)))  # type: ignore[arg-type]
+
+        yield make
+
+
+def helpers() -> set[int]:
+    return {process.pid for process in multiprocessing.active_children() if process.pid}
+
+
+def test_where_there_is_much_to_copy_another_process_helps(
+    copies: Callable[..., Copies],
+) -> None:
+    copying = copies(alone=2 * folder.OBJECTS)
+    before = helpers()
+    copying.copy()
+    copying.copy()
+    assert helpers() == before
+    eventually(copying.copy)
+    assert copying.copy() <= helpers() - before
+
+
+def test_what_a_process_does_not_do_is_done_all_the_same(copies: Callable[..., Copies]) -> None:
+    copying = copies()
+    eventually(copying.copy)
+    (helper,) = helpers()
+    os.kill(helper, signal.SIGKILL)
+    eventually(lambda: not copying.copy())
+
+
+def test_a_ctrl_c_does_not_end_it(copies: Callable[..., Copies]) -> None:
+    copying = copies()
+    eventually(copying.copy)
+    (helper,) = helpers()
+    os.kill(helper, signal.SIGINT)
+    eventually(copying.copy)
+    assert helpers() == {helper}
+
+
+def test_its_errors_are_raised_here(copies: Callable[..., Copies]) -> None:
+    copying = copies(failing=Unavailable("S3 raw: away", remedy="wait"))
+
+    def fails() -> bool:
+        try:
+            copying.copy()
+        except Unavailable as error:
+            return (error.message, error.remedy) == ("S3 raw: away", "wait")
+        return False
+
+    eventually(fails)
+
+
+def test_it_ends_with_the_copier_even_while_a_copy_hangs(copies: Callable[..., Copies]) -> None:
+    copying = copies()
+    eventually(copying.copy)
+    (helper,) = helpers()
+    os.kill(helper, signal.SIGSTOP)
+    hanging = threading.Thread(target=copying.copier.copy, args=(copying.objects,))
+    hanging.start()
+    copying.copier.close()
+    hanging.join()
+    eventually(lambda: not helpers())
+
+
+def test_it_ends_with_the_process_that_it_helps_whatever_ended_that(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "replication.folder", str(tmp_path / "s"), str(tmp_path / "t")],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        helper = psutil.Process(int(running.stdout.readline()))
+        running.kill()
+    eventually(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_sites_are_opened_anew_in_it(embedded: State) -> None:
+    for name, resources in fresh(embedded, "aws", "gcp").items():
+        site = open_site(name, resources)
+        (item,) = pack(trades([1]))
+        site.archive.put(item)
+        again = pickle.loads(pickle.dumps(site))
+        assert again.name == name
+        assert again.archive.get(item.key) == item.body
