@@ -104,7 +104,6 @@ def level(sites: Mapping[str, Site]) -> None:
     for name, site in sites.items():
         for key in newest - kept[name].keys():
             site.control.add(KIND, key, everything[key])
-        _forget_oldest(site.control)
 
 
 def _forget_oldest(control: Control) -> None:

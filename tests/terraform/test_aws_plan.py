@@ -8,6 +8,7 @@ import boto3
 import pytest
 
 from mcloud.alerts.rules import Rules
+from mcloud.failover.audit import KIND
 from mcloud.infra.bundle import PACKAGE
 from mcloud.market.trade import CANARY
 
@@ -183,7 +184,7 @@ REPLICATOR = {
     # A guard runs as the replicator.
     "control.DynamoControl": [
         *("beat", "heartbeats", "note_lag", "lags", "record"),
-        *("write_record", "keep", "add", "kept"),
+        *("write_record", "keep", "add", "kept", "forget"),
     ],
     "probe.AwsProbe": ["__init__"],
     "queue.SqsQueue": [
@@ -289,6 +290,15 @@ def test_operator_may_look_and_no_more(aws_plan: dict[str, Any]) -> None:
 def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -> None:
     assert calls(PRODUCER) <= allowed(aws_plan, "producer")
     assert calls(REPLICATOR) == allowed(aws_plan, "replicator")
+    # It deletes nothing but entries of the audit.
+    (delete,) = (
+        each
+        for each in statements(aws_plan, "replicator")
+        if "dynamodb:DeleteItem" in each["actions"]["constant_value"]
+    )
+    (only_of,) = delete["condition"]
+    assert only_of["variable"]["constant_value"] == "dynamodb:LeadingKeys"
+    assert only_of["values"]["constant_value"] == [KIND]
 
 
 def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
