@@ -13,6 +13,8 @@ from typing import Any
 
 from mcloud.alerts.figures import Figure, Figures
 from mcloud.alerts.rules import Rule, Rules, advice
+from mcloud.alerts.units import said
+from mcloud.dashboard.duration import duration
 from mcloud.notify.event import FIRING, RESOLVED, Event
 
 OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"
@@ -194,7 +196,7 @@ def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
     if figure.value is None:
         return figure.why or "no value is given"
     age = now - figure.at
-    return f"it is {age:.0f} s old" if age > rule.stale else ""
+    return f"it is {duration(age)} old" if age > rule.stale else ""
 
 
 def _gone(alert: Alert, why: str, now: float) -> Alert | None:
@@ -240,7 +242,7 @@ def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> 
 def _firing(alert: Alert, rule: Rule | None) -> Event:
     return Event(
         key=alert.key,
-        title=f"{alert.key}: {_said(alert, rule)}",
+        title=f"{alert.key}: {_words(alert, rule)}",
         text=_text(alert, rule),
         severity=alert.severity,
         state=FIRING,
@@ -252,7 +254,7 @@ def _firing(alert: Alert, rule: Rule | None) -> Event:
 def _resolved(alert: Alert, rule: Rule | None) -> Event:
     return Event(
         key=alert.key,
-        title=f"{alert.key}: {alert.unknown or f'over, it is {number(alert.value)}'}",
+        title=f"{alert.key}: {alert.unknown or f'over, it is {said(alert.value, alert.path)}'}",
         text="",
         severity=alert.severity,
         state=RESOLVED,
@@ -261,18 +263,17 @@ def _resolved(alert: Alert, rule: Rule | None) -> Event:
     )
 
 
-def _said(alert: Alert, rule: Rule | None) -> str:
+def _words(alert: Alert, rule: Rule | None) -> str:
+    value = said(alert.value, alert.path)
     if rule is None or alert.value is None:
-        return number(alert.value)
-    return rule.says.format(
-        value=number(alert.value), percent=f"{alert.value:.0%}", limit=rule.limit
-    )
+        return value
+    return rule.says.format(value=value, limit=rule.limit)
 
 
 def _fields(alert: Alert, rule: Rule | None) -> dict[str, str]:
     return {
         "figure": alert.path,
-        "value": number(alert.value),
+        "value": said(alert.value, alert.path),
         **({"limit": rule.limit} if rule else {}),
         "seen": datetime.fromtimestamp(alert.at, UTC).isoformat(timespec="seconds"),
     }
@@ -298,11 +299,3 @@ def _blindness(blind: Blind) -> Event:
 def _text(alert: Alert, rule: Rule | None) -> str:
     words = [alert.why, advice(rule, alert.names) if rule else ""]
     return "\n".join(each for each in words if each)
-
-
-def number(value: float | None) -> str:
-    """As it is, without the digits of a fraction that nobody reads."""
-    if value is None:
-        return "unknown"
-    is_whole = value == int(value) or abs(value) >= 100
-    return f"{value:,.0f}" if is_whole else f"{value:.3g}"

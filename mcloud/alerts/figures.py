@@ -3,7 +3,8 @@
 ``sites.aws.dead_letters.ready`` is what stands there, with the parts of a list called by their
 names: ``producers.default.waiting``. A ``*`` in a pattern stands for any one name. A figure is as
 old as the ``as_of`` or ``at`` beside it says. What is null, or in a part that says
-``{"unknown": why}``, is unknown, and a path that leads nowhere is not the same.
+``{"unknown": why}``, is unknown, and a path that leads nowhere is not the same. Why a null is one
+says ``unknown_why`` beside it, by its name.
 
 Some figures are made here, of what the document has:
 
@@ -146,7 +147,7 @@ def _node(value: Any, at: float) -> _Part | Figure:
         children = {
             name: _with_note(_node(each, _time_of(value, name) or own), name, value)
             for name, each in value.items()
-            if name not in ("unknown", "asked")
+            if name not in ("unknown", "unknown_why", "asked")
         }
         is_over = value.get("running") is False
         return _Part(children, str(value.get("unknown") or ""), own, is_over)
@@ -167,7 +168,10 @@ def _text(text: str, at: float) -> Figure:
 
 
 def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _Part | Figure:
-    """What is down, or not as usual, says why."""
+    """What is down, unknown, or not as usual, says why."""
+    why = beside.get("unknown_why")
+    if isinstance(why, Mapping) and name in why and isinstance(node, Figure) and node.value is None:
+        return replace(node, why=str(why[name]))
     if name in _EXPLAINED and isinstance(node, Figure) and beside.get("reason"):
         return replace(node, why=str(beside["reason"]))
     return node
@@ -227,10 +231,17 @@ def _site(site: Mapping[str, Any], now: float) -> dict[str, Any]:
     down = [f"{name}: {each['reason']}" for name, each in services.items() if each.get("reason")]
     derived: dict[str, Any] = {**site, "reason": "\n".join(down)}
     if "unknown" not in function and {"count", "errors"} <= function.keys():
-        derived["function"] = {**function, "error_rate": _rate(function)}
+        derived["function"] = _with_rate(function)
     if isinstance(lags, list):
         derived["replication"] = [lag for lag in lags if now - lag["at"] < FORGOTTEN]
     return derived
+
+
+def _with_rate(function: Mapping[str, Any]) -> dict[str, Any]:
+    why = function.get("unknown_why") or {}
+    lacking = [why[name] for name in ("count", "errors") if name in why]
+    said = {**why, "error_rate": lacking[0]} if lacking else why
+    return {**function, "error_rate": _rate(function), "unknown_why": said}
 
 
 def _rate(function: Mapping[str, Any]) -> float | None:

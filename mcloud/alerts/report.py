@@ -7,6 +7,7 @@ from typing import Any
 from mcloud.alerts.engine import Alert, State, step
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import Rules
+from mcloud.alerts.units import said, unit
 
 
 def report(rules: Rules, figures: Figures, watcher: State | None, now: float) -> dict[str, Any]:
@@ -28,13 +29,14 @@ def report(rules: Rules, figures: Figures, watcher: State | None, now: float) ->
                 "name": rule.name,
                 "figure": rule.figure,
                 "limit": rule.limit,
+                "unit": unit(rule.figure),
                 "severity": rule.severity,
                 "enabled": rule.enabled,
                 "channels": None if rule.channels is None else list(rule.channels),
                 "origin": rule.origin,
                 "why": state.nothing.get(rule.name, ""),
                 "figures": [
-                    _figure(alert, now)
+                    _figure(alert, now, watcher is not None)
                     for alert in state.alerts.values()
                     if alert.rule == rule.name and rule.enabled
                 ],
@@ -44,15 +46,28 @@ def report(rules: Rules, figures: Figures, watcher: State | None, now: float) ->
     }
 
 
-def _figure(alert: Alert, now: float) -> Mapping[str, Any]:
+def _figure(alert: Alert, now: float, is_watched: bool) -> Mapping[str, Any]:
     is_known = alert.value is not None
+    # One look knows of no time before it.
+    since = _since(alert) if is_watched else None
     return {
         "path": alert.path,
         "names": list(alert.names),
         "state": alert.state,
         "value": alert.value,
         "age_s": round(now - alert.at, 1) if is_known else None,
-        "since": alert.since if alert.firing else None,
+        "text": said(alert.value, alert.path),
+        "since": since,
+        "for_s": None if since is None else round(max(0.0, now - since), 1),
         "why": alert.why,
         "unknown": alert.unknown if alert.unknown_since is not None else "",
     }
+
+
+def _since(alert: Alert) -> float | None:
+    """When the state that it is in began; nobody notes it of what is in order."""
+    if alert.firing:
+        return alert.since
+    if alert.unknown_since is not None:
+        return alert.unknown_since
+    return None if alert.leaning is None else alert.leaning - alert.held

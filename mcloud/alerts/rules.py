@@ -23,6 +23,7 @@ text = "The function does not keep up."
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from mcloud.alerts import units
 from mcloud.config import Config, did_you_mean, setting
 from mcloud.config.document import Where
 from mcloud.config.schema import NAME
@@ -41,8 +42,8 @@ class Rule:
     """A pattern of ``figures``."""
     text: str
     """What it means and what to do; ``{0}`` is what the first star stands for."""
-    says: str = "{value} is {limit}"
-    """What is wrong, in a few words; ``{percent}`` is the value too."""
+    says: str = "{value}, {limit}"
+    """What is wrong, in a few words, each with its unit."""
     above: float | None = None
     below: float | None = None
     clear: float | None = None
@@ -75,9 +76,9 @@ class Rule:
 
     @property
     def limit(self) -> str:
-        """``above 300 for 60 s``"""
+        """``above 300 s for 60 s``"""
         parts = [
-            f"{word} {value:,.10g}"
+            units.limit(value, word, self.figure)
             for word, value in (("above", self.above), ("below", self.below))
             if value is not None
         ]
@@ -105,7 +106,7 @@ _BUILT_IN = (
         "message-age",
         "sites.*.queue.oldest_age_s",
         "The oldest message waits too long: the function does not keep up, or is down.",
-        says="the oldest has waited for {value} s",
+        says="the oldest has waited for {value}",
         above=300,
         last=60,
         severity="critical",
@@ -114,7 +115,7 @@ _BUILT_IN = (
         "function-errors",
         "sites.*.function.error_rate",
         "The function fails; what it was given comes back, and is dead-lettered in the end.",
-        says="{percent} of its calls fail",
+        says="{value} of its calls fail",
         unknown="ignore",  # where nothing is called, there is no figure
         above=0.05,
         clear=0.01,
@@ -132,7 +133,7 @@ _BUILT_IN = (
         "replication-lag",
         "sites.*.replication.*.candles_s",
         "Candles of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
-        says="{value} s behind",
+        says="{value} behind",
         above=300,
         clear=60,
         last=120,
@@ -141,7 +142,7 @@ _BUILT_IN = (
         "raw-lag",
         "sites.*.replication.*.raw_s",
         "Raw trades of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
-        says="{value} s behind",
+        says="{value} behind",
         above=7200,
         last=120,
     ),
@@ -202,7 +203,7 @@ _BUILT_IN = (
         "silence",
         "symbols.*.silent_s",
         "No site has processed a trade of {0} lately: see `mcloud ps`.",
-        says="silent for {value} s",
+        says="silent for {value}",
         above=600,
         clear=60,
     ),
@@ -210,7 +211,7 @@ _BUILT_IN = (
         "budget",
         "budgets.*.used",
         "See `mcloud cost report` and `mcloud cost advise`.",
-        says="{percent} of the month's budget is used",
+        says="{value} of the month's budget is used",
         above=0.8,
         stale=86_400,  # a bill lags by a day
     ),
@@ -218,7 +219,7 @@ _BUILT_IN = (
         "budget-forecast",
         "budgets.total.expected",
         "More than the budget by the end of the month: see `mcloud cost forecast`.",
-        says="{percent} of the month's budget is to be expected",
+        says="{value} of the month's budget is to be expected",
         above=1,
         last=3600,  # by the first few minutes of a run it is much too much
         stale=86_400,

@@ -119,6 +119,19 @@ class Lag:
     at: float
     """When it was true, seconds since 1970."""
 
+    @property
+    def key(self) -> str:
+        return f"{self.source} {self.target} {self.part}"
+
+    @classmethod
+    def read(cls, key: str, document: Mapping[str, Any]) -> "Lag":
+        """What is kept under a key; unknown where an earlier version wrote it in another way."""
+        try:
+            return cls(**document)
+        except TypeError:
+            source, target, part = key.split(" ")
+            return cls(source, target, part, None, 0, None, 0, 0.0)
+
 
 @dataclass(frozen=True)
 class ControlRecord:
@@ -276,7 +289,10 @@ class Candles(Protocol):
         ...
 
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
-        """The candles from ``start`` up to but not including ``end`` (ms), by time."""
+        """The candles from ``start`` up to but not including ``end`` (ms), by time.
+
+        A reading that is cut goes on where it was, as long as it brings something.
+        """
         ...
 
     def last(self, symbol: str) -> Candle | None:

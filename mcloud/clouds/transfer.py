@@ -49,7 +49,8 @@ class Transfer(Protocol):
     def find(self, token: str) -> str:
         """The name of the run that was begun with a token, or empty where there is none.
 
-        A copy that was made by then, but did not begin to run, does now.
+        A copy that was made by then, but did not begin to run, does now. Where there is none,
+        whatever else was made for it is removed.
         """
         ...
 

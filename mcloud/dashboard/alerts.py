@@ -8,12 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.alerts.engine import number
 from mcloud.dashboard.alive import alive
-from mcloud.dashboard.duration import duration
+from mcloud.dashboard.duration import brief
 
 SHOWN = 5  # failures of channels
 STALE = 30.0  # seconds; an older figure shows its age
+LIMIT = 22  # columns
 SINGLE = 3  # figures that are in order and have a line each
 
 Document = Mapping[str, Any]
@@ -24,10 +24,11 @@ _STYLES = {"firing": "bold red", "pending": "yellow", "unknown": "yellow", "ok":
 
 def report(document: Document) -> RenderableType:
     """Every rule and what it looks at; where that is much, what is in order is one line."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("rule", "of", "state", "value", "limit"):
-        table.add_column(heading, no_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("rule", "of", "state", "value", "limit", "since"):
+        table.add_column(heading, no_wrap=heading != "value")
     notes: list[Text] = []
+    unknown: dict[str, list[str]] = {}
     for rule in document["rules"]:
         if rule["origin"] != "built in":
             notes.append(Text(f"{rule['name']}: set in {rule['origin']}", style="dim"))
@@ -35,10 +36,10 @@ def report(document: Document) -> RenderableType:
         if rule["why"].startswith("nothing"):
             state = "none"
         elif rule["why"]:
-            notes.append(Text(f"{rule['name']}: {rule['why']}"))
+            unknown.setdefault(rule["why"].removeprefix("unknown: "), []).append(rule["name"])
         if state:
             style = _STYLES.get(state, "dim")
-            table.add_row(rule["name"], "", Text(state, style), "", rule["limit"])
+            table.add_row(rule["name"], "", Text(state, style), "", _limit(rule["limit"]))
             continue
         for of, figure in _lines(rule):
             table.add_row(
@@ -46,12 +47,16 @@ def report(document: Document) -> RenderableType:
                 of,
                 Text(figure["state"], style=_STYLES[figure["state"]]),
                 _value(figure),
-                rule["limit"],
+                _limit(rule["limit"]),
+                "" if figure["for_s"] is None else brief(figure["for_s"]),
             )
-            for why in (figure["unknown"], figure["why"] if figure["state"] == "firing" else ""):
-                if why:
-                    words = f"unknown, {why}" if why == figure["unknown"] else why
-                    notes.append(Text(f"{rule['name']} {of}".rstrip() + f": {words}"))
+            about = f"{rule['name']} {of}".rstrip()
+            if figure["unknown"]:
+                unknown.setdefault(figure["unknown"], []).append(about)
+            if figure["why"] and figure["state"] == "firing":
+                notes.append(Text(f"{about}: {figure['why']}"))
+    # One reason is often that of many: a site that does not answer.
+    notes += [Text(f"{', '.join(of)}: unknown, {why}") for why, of in unknown.items()]
     return Group(table, Text(), *notes) if notes else table
 
 
@@ -67,7 +72,8 @@ def _lines(rule: Document) -> Iterator[tuple[str, Document]]:
         age = max(each["age_s"] for each in fine)
         worst = pick(each["value"] for each in fine)
         all_ = "all" if len(fine) == len(rule["figures"]) else "other"
-        yield f"{all_} {len(fine)}", {**fine[0], "value": worst, "age_s": age}
+        of_it = next(each for each in fine if each["value"] == worst)
+        yield f"{all_} {len(fine)}", {**of_it, "age_s": age}
 
 
 def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = None) -> Group:
@@ -110,8 +116,13 @@ def answers(document: Sequence[Document]) -> RenderableType:
     return table
 
 
+def _limit(text: str) -> str:
+    """On two lines where one would be too long for a screen of 80 columns."""
+    return text.replace(" for ", "\nfor ") if len(text) > LIMIT else text
+
+
 def _value(figure: Document) -> str:
     if figure["value"] is None:
         return ""
-    age = f" ({duration(figure['age_s'])} ago)" if figure["age_s"] > STALE else ""
-    return f"{number(figure['value'])}{age}"
+    age = f" ({brief(figure['age_s'])} ago)" if figure["age_s"] > STALE else ""
+    return f"{figure['text']}{age}"

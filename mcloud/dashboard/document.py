@@ -1,16 +1,19 @@
 """A snapshot as JSON: the document of ``mcloud status -o json``, which alert rules read too.
 
 Paths stay as they are; new ones are added. What is unknown is null, or ``{"unknown": why}`` where a
-whole part is; ``asked`` says of every part when it was answered and what is wrong with it now.
+whole part is; why a null is one says ``unknown_why`` beside it, by its name. ``asked`` says of
+every part when it was answered and what is wrong with it now.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Figures, Lag
+from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Figure, Figures, Lag
 from mcloud.cost.current import CostFigure
+from mcloud.dashboard.absent import absent
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.recent import Recent
@@ -46,11 +49,12 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
     return {
         "cloud": site.cloud,
         "up": site.up,
+        **_why(up=_why_up(site), holes=site.recent.why),
         "services": {service: _service(site.health[service]) for service in SERVICES},
-        "queue": {**_or_unknown(site.queue, _depth), **_oldest(site.figures)},
-        "dead_letters": _or_unknown(site.dead_letters, _depth),
-        "function": _or_unknown(site.figures, _function),
-        "store": _or_unknown(site.figures, _store),
+        "queue": _queue(site),
+        "dead_letters": _or_unknown(site.dead_letters, partial(_depth, site)),
+        "function": _or_unknown(site.figures, partial(_function, site.cloud)),
+        "store": _or_unknown(site.figures, partial(_store, site.cloud)),
         "heartbeats": _or_unknown(
             site.heartbeats, lambda beats: {beat.symbol: asdict(beat) for beat in beats}
         ),
@@ -101,20 +105,35 @@ def _service(seen: Seen[float]) -> dict[str, Any]:
     }
 
 
-def _depth(depth: Depth | None) -> dict[str, Any]:
-    return asdict(depth or Depth(None, None, 0.0))
+def _why_up(site: SiteSnapshot) -> str:
+    if site.up is not None:
+        return ""
+    return "; ".join(f"{name}: {seen.why}" for name, seen in site.health.items() if seen.why)
 
 
-def _oldest(figures: Seen[Figures]) -> dict[str, Any]:
-    oldest = figures.value.oldest_age if figures.value else None
-    return {
-        "oldest_age_s": oldest.value if oldest else None,
-        "oldest_age_as_of": oldest.as_of if oldest and oldest.value is not None else None,
-    }
+def _queue(site: SiteSnapshot) -> dict[str, Any]:
+    depth, oldest = _or_unknown(site.queue, partial(_depth, site)), _oldest(site)
+    why = {**depth.get("unknown_why", {}), **oldest.get("unknown_why", {})}
+    return {**depth, **oldest, **_why(**why)}
 
 
-def _function(figures: Figures) -> dict[str, Any]:
-    return {
+def _depth(site: SiteSnapshot, depth: Depth | None) -> dict[str, Any]:
+    found = depth or Depth(None, None, 0.0)
+    ready = "" if found.ready is not None else site.figures.why or absent(site.cloud, "ready")
+    in_flight = "" if found.in_flight is not None else ready or absent(site.cloud, "in_flight")
+    return {**asdict(found), **_why(ready=ready, in_flight=in_flight)}
+
+
+def _oldest(site: SiteSnapshot) -> dict[str, Any]:
+    oldest = site.figures.value.oldest_age if site.figures.value else Figure(None, 0.0)
+    if oldest.value is not None:
+        return {"oldest_age_s": oldest.value, "oldest_age_as_of": oldest.as_of}
+    why = site.figures.why or absent(site.cloud, "oldest_age_s")
+    return {"oldest_age_s": None, "oldest_age_as_of": None, **_why(oldest_age_s=why)}
+
+
+def _function(cloud: str, figures: Figures) -> dict[str, Any]:
+    found = {
         "count": _whole(figures.calls.value),
         "errors": _whole(figures.errors.value),
         "throttles": _whole(figures.throttles.value),
@@ -123,19 +142,36 @@ def _function(figures: Figures) -> dict[str, Any]:
         "as_of": figures.calls.as_of,
         "p95_as_of": None if figures.p95.value is None else figures.p95.as_of,
     }
+    return {**found, **_absent(cloud, found, ("count", "errors", "throttles", "p95_s"))}
 
 
-def _store(figures: Figures) -> dict[str, Any]:
-    return {
+def _store(cloud: str, figures: Figures) -> dict[str, Any]:
+    found = {
         "writes": figures.writes.value,
         "write_throttles": _whole(figures.write_throttles.value),
         "window": figures.window,
         "as_of": figures.writes.as_of,
     }
+    return {**found, **_absent(cloud, found, ("writes", "write_throttles"))}
+
+
+def _absent(cloud: str, found: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return _why(**{name: absent(cloud, name) for name in names if found[name] is None})
+
+
+def _why(**whys: str) -> dict[str, Any]:
+    """``unknown_why``, where there is something to say."""
+    said = {name: why for name, why in whys.items() if why}
+    return {"unknown_why": said} if said else {}
 
 
 def _lag(lag: Lag) -> dict[str, Any]:
-    return asdict(lag)
+    why = {
+        name: "its replicator has not compared it yet, or leaves it out"
+        for name in ("candles_s", "raw_s")
+        if getattr(lag, name) is None
+    }
+    return {**asdict(lag), **_why(**why)}
 
 
 def _last_candle(site: SiteSnapshot) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
 from mcloud.cost.words import usd
+from mcloud.dashboard.absent import absent
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.duration import brief, duration
 from mcloud.dashboard.parts import CANDLES, COST, FAST, METRICS, PROBES, STORE
@@ -65,11 +66,11 @@ def services(site: SiteSnapshot, now: float) -> Cell:
 
 
 def queue(site: SiteSnapshot, now: float) -> Cell:
-    return _depth(site.queue, now, FAST)
+    return _depth(site.queue, site.cloud, now, FAST)
 
 
 def dead_letters(site: SiteSnapshot, now: float) -> Cell:
-    cell = _depth(site.dead_letters, now, STORE)
+    cell = _depth(site.dead_letters, site.cloud, now, STORE)
     depth = site.dead_letters.value
     if depth is not None and depth.ready:
         cell.text.stylize("yellow")
@@ -94,8 +95,7 @@ def errors(site: SiteSnapshot, now: float) -> Cell:
 
 
 def throttles(site: SiteSnapshot, now: float) -> Cell:
-    without = "Cloud Run counts none" if site.cloud == "gcp" else "no data"
-    return _figure(site, now, lambda seen: seen.throttles, _count, without)
+    return _figure(site, now, lambda seen: seen.throttles, _count, "throttles")
 
 
 def p95(site: SiteSnapshot, now: float) -> Cell:
@@ -195,10 +195,10 @@ def _seen(seen: Seen[Any], now: float, interval: float, shown: Callable[[Any], T
     return Cell(shown(seen.value), _age(seen.at or 0.0, now, interval), seen.problem)
 
 
-def _depth(seen: Seen[Depth], now: float, interval: float) -> Cell:
+def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
-        return _unknown(seen.problem or (seen.why if not seen.known else "no data"))
+        return _unknown(seen.problem or (seen.why if not seen.known else absent(cloud, "ready")))
     if depth.in_flight is None:  # told by the metrics, minutes late
         text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
@@ -211,14 +211,14 @@ def _figure(
     now: float,
     which: Callable[[Figures], Figure],
     shown: Callable[[float], Text],
-    without: str = "no data",
+    name: str = "",
 ) -> Cell:
     figures = site.figures
     if figures.value is None:
         return _unknown(figures.why)
     figure = which(figures.value)
     if figure.value is None:
-        return _unknown(figures.problem or without)
+        return _unknown(figures.problem or absent(site.cloud, name))
     return Cell(shown(figure.value), _age(figure.as_of, now, 20.0), figures.problem)
 
 

@@ -1,7 +1,7 @@
 """Who moved the traffic, when, why, from what to what: appended, never changed.
 
 On this machine a line of ``audit.jsonl`` is on the disk before the step that it tells of is over;
-the sites keep each entry under a key of its own, as far as they answer.
+the sites keep each entry under a key of its own, as far as they answer, and the newest of them.
 """
 
 import json
@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import files
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import Control, Site
 from mcloud.deadline import gather
 from mcloud.errors import McloudError
 
 KIND = "audit"
 DEADLINE = 5.0  # seconds
+KEPT = 1000
+"""Entries on a site: some 150 moves. All are read to level the sites, which takes a second."""
+AT_ONCE = 50
+"""Of the oldest that go: as many as come with a move are far fewer."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Audit:
         def keep(site: Site) -> None:
             for entry in entries:
                 site.control.add(KIND, entry.key, asdict(entry))
+            _forget_oldest(site.control)
 
         answers = gather({name: partial(keep, self._sites[name]) for name in sites}, DEADLINE)
         return {name: str(each) for name, each in answers.items() if isinstance(each, Exception)}
@@ -95,9 +100,17 @@ def level(sites: Mapping[str, Site]) -> None:
     """
     kept = {name: site.control.kept(KIND) for name, site in sites.items()}
     everything = {key: each for of in kept.values() for key, each in of.items()}
+    newest = set(sorted(everything)[-KEPT:])  # what one of them has forgotten does not come back
     for name, site in sites.items():
-        for key in everything.keys() - kept[name].keys():
+        for key in newest - kept[name].keys():
             site.control.add(KIND, key, everything[key])
+
+
+def _forget_oldest(control: Control) -> None:
+    """Their keys begin with the time."""
+    oldest = list(control.kept(KIND, limit=KEPT + AT_ONCE))
+    for key in oldest[: max(0, len(oldest) - KEPT)]:
+        control.forget(KIND, key)
 
 
 def new_id(at: float) -> str:

@@ -1,8 +1,11 @@
 """Looks at new candles on a schedule and keeps what is out of line in the site's control store.
 
 What a look costs, for a symbol that trades: one query of about five candles, and an instance's
-first look one of ``Thresholds.reach`` more. A symbol that is silent costs nothing beyond the one
-query of all heartbeats.
+first look one of ``Thresholds.reach`` more. A symbol that is silent costs nothing beyond two
+queries: of all heartbeats, and of what is not told yet.
+
+What is found is told at least once: a note that it is to be told is in the store before the anomaly
+is, and goes only when it was told. What stopped in between is told by the next look.
 """
 
 import time
@@ -17,8 +20,8 @@ from mcloud.market.candle import MINUTE, parse_timestamp, to_timestamp
 from mcloud.market.trade import MAX_TIME
 from mcloud.processor.log import log
 
-KIND, WATCH = "anomaly", "anomaly-watch"
-"""Of the documents: the anomalies, and up to where each symbol was looked at."""
+KIND, WATCH, UNTOLD = "anomaly", "anomaly-watch", "anomaly-untold"
+"""Of the documents: anomalies, up to where each symbol was looked at, and what is to be told."""
 
 KEPT = 7 * 86_400_000  # ms before the newest
 OVERLAP = 3 * MINUTE
@@ -27,6 +30,8 @@ CATCH_UP = 24 * 60 * MINUTE
 """At most, after an absence; `mcloud anomalies scan` looks at any time."""
 NOTED = 10 * MINUTE
 """How far a symbol gets on before that is written down: what is looked at twice does no harm."""
+AT_ONCE = 100
+"""Anomalies that are told in one message, which SNS wants below 256 KiB."""
 CALM = 2
 """Looks at a symbol after the last one that found its heartbeat changed: that may be late."""
 
@@ -65,7 +70,8 @@ class Watch:
     def look(self, tell: Callable[[list[Anomaly]], None] | None = None) -> list[Anomaly]:
         """Look once, and return the anomalies that the store did not have yet.
 
-        ``tell`` is told of them, if there are any, before anything is raised.
+        ``tell`` is told of them before that of a symbol is raised, and of those that an earlier
+        look could not tell. Those that it raises at are told by the next look.
 
         Raises:
             McloudError: what stopped it at the last symbol that failed; the others are done.
@@ -84,14 +90,21 @@ class Watch:
                     self._written_down()[beat.symbol] = known.noted
                 log("ERROR", "cannot look at a symbol", symbol=beat.symbol, reason=str(error))
                 failure = error
-        for anomaly in fresh:
-            log("WARNING", "anomaly", **logged(anomaly))
         log("INFO", "looked", symbols=len(beats), candles=self._read, anomalies=len(fresh))
-        if fresh and tell is not None:
-            tell(fresh)
+        self._tell(tell)
         if failure is not None:
             raise failure
         return fresh
+
+    def _tell(self, tell: Callable[[list[Anomaly]], None] | None) -> None:
+        notes = self._control.kept(UNTOLD, limit=AT_ONCE)
+        untold = [Anomaly.from_record(each) for each in notes.values()]
+        for anomaly in untold:
+            log("WARNING", "anomaly", **logged(anomaly))
+        if untold and tell is not None:
+            tell(untold)
+        for key in notes:
+            self._control.forget(UNTOLD, key)
 
     def _look_at(self, beat: Heartbeat) -> list[Anomaly]:
         known = self._symbols.get(beat.symbol)
@@ -138,10 +151,13 @@ class Watch:
             document = anomaly.to_record()
             if known.kept.get(anomaly.key) == document:
                 continue
+            is_noted_now = self._control.add(UNTOLD, anomaly.key, document)
             if self._control.add(KIND, anomaly.key, document):
                 fresh.append(anomaly)
             else:
                 self._control.keep(KIND, anomaly.key, document)
+                if is_noted_now:  # it was told; a note that was there says that it was not
+                    self._control.forget(UNTOLD, anomaly.key)
             known.kept[anomaly.key] = document
         # Their keys begin with the minute.
         since = to_timestamp(max(0, known.minutes[-1].start - CATCH_UP))

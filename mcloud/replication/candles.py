@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Candles
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import Refused
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle, Disagreement, Folded, merge
 from mcloud.market.trade import MAX_TIME
@@ -41,18 +41,14 @@ def stream(
 ) -> Iterator[Candle]:
     """The candles of a range (ms, whole minutes) by time, to the end of it.
 
-    A reading that is cut, as long ones are, is taken up again; of a candle that cannot be read the
-    minute and the reason go to ``damaged``, and the others follow.
+    Of a candle that cannot be read the minute and the reason go to ``damaged``, and the others
+    follow.
     """
     while start < end:
-        begin = start
         try:
             for candle in candles.range(symbol, start, end):
                 start = candle.start + MINUTE
                 yield candle
-        except Unavailable:
-            if start == begin:
-                raise
         except Refused as error:
             minute = _first_damaged(candles, symbol, start, end)
             damaged(minute, str(error))

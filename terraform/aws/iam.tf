@@ -120,6 +120,19 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.control.arn]
   }
 
+  # Of the audit a site keeps the newest entries.
+  statement {
+    sid       = "OldestOfTheAudit"
+    actions   = ["dynamodb:DeleteItem"]
+    resources = [aws_dynamodb_table.control.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["audit"]
+    }
+  }
+
   # A guard, which runs as the replicator, looks whether the function is there.
   statement {
     sid       = "Function"
@@ -171,6 +184,7 @@ resource "aws_iam_role_policy" "operator" {
 }
 
 data "aws_iam_policy_document" "operator" {
+  #checkov:skip=CKV_AWS_356:what it may read of "*" has no resource to name
   statement {
     sid       = "Depths"
     actions   = ["sqs:GetQueueAttributes"]

@@ -85,15 +85,31 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = [aws_sns_topic.alerts.arn]
 }
 
-# A minute without a call has no value at all, so that what is missing is what is wrong.
+# The trades that the processor says it has stored. Its calls would not do: a guard's canaries, which
+# go on coming where the producer is dead, are calls too. A metric of one's own is $0.30 a month
+# after the first ten, the filter nothing: https://aws.amazon.com/cloudwatch/pricing (2026-11).
+resource "aws_cloudwatch_log_metric_filter" "stored" {
+  count = var.max_silence == null ? 0 : 1
+
+  name           = "${var.name}-stored"
+  log_group_name = aws_cloudwatch_log_group.processor.name
+  pattern        = "{ $.message = \"stored\" && $.symbol != \"MCLOUDCANARY\" }"
+
+  metric_transformation {
+    namespace = var.name
+    name      = "TradesStored"
+    value     = "$.trades"
+  }
+}
+
+# A minute without a trade has no value at all, so that what is missing is what is wrong.
 resource "aws_cloudwatch_metric_alarm" "silence" {
   count = var.max_silence == null ? 0 : 1
 
   alarm_name          = "${var.name}-silence"
-  alarm_description   = "The processor has had nothing to do for long: no trades come here."
-  namespace           = "AWS/Lambda"
-  metric_name         = "Invocations"
-  dimensions          = { FunctionName = aws_lambda_function.processor.function_name }
+  alarm_description   = "The processor has stored no trade for long: none comes here. Canaries do not count."
+  namespace           = aws_cloudwatch_log_metric_filter.stored[0].metric_transformation[0].namespace
+  metric_name         = aws_cloudwatch_log_metric_filter.stored[0].metric_transformation[0].name
   statistic           = "Sum"
   comparison_operator = "LessThanThreshold"
   threshold           = 1

@@ -62,7 +62,7 @@ def test_it_fires_after_a_while_and_is_over_after_another() -> None:
     assert run.see(0) == IS_OVER
     assert not run.is_firing
     fired, over = run.events
-    assert (fired.title, fired.text) == ("depth aws: 11 is above 10 for 60 s", "Look at aws.")
+    assert (fired.title, fired.text) == ("depth aws: 11, above 10 for 60 s", "Look at aws.")
     assert (fired.severity, fired.at) == ("warning", NOW + 70)
     assert fired.fields["figure"] == "sites.aws.depth"
     assert (over.title, over.severity) == ("depth aws: over, it is 0", "warning")
@@ -100,7 +100,7 @@ def test_a_figure_that_is_too_old_is_unknown() -> None:
     run.now += 10
     old = Figures(document(run.now, aws={"depth": 11, "as_of": run.now - 61}))
     assert run.take(old) == []
-    assert run.state.alerts["depth aws"].unknown == "it is 61 s old"
+    assert run.state.alerts["depth aws"].unknown == "it is 1 min 01 s old"
     fresh = Figures(document(run.now, aws={"depth": 11, "as_of": run.now - 60}))
     assert run.take(fresh) == FIRES
 

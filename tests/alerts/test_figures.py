@@ -116,6 +116,22 @@ def test_parts_of_a_list_go_by_their_names() -> None:
     assert values(figures, "sites.aws.list.*.v") == {"sites.aws.list.0.v": 4}
 
 
+def test_why_a_figure_is_null_stands_beside_it() -> None:
+    why = {"count": "no calls yet", "throttles": "nobody counts them"}
+    function = {"count": None, "errors": 1, "throttles": None, "p95_s": None, "unknown_why": why}
+    aws = {"function": function, "holes": None, "unknown_why": {"holes": "away"}}
+    figures = Figures(document(aws=aws))
+    assert values(figures, "sites.*.function.throttles") == {
+        "sites.aws.function.throttles": "nobody counts them"
+    }
+    assert values(figures, "sites.*.function.error_rate") == {
+        "sites.aws.function.error_rate": "no calls yet"
+    }
+    assert one(figures, "sites.aws.function.p95_s").why == "no value is given"
+    assert one(figures, "sites.aws.holes").why == "away"
+    assert not [name for name in figures.names() if "unknown_why" in name]
+
+
 def test_a_lag_of_long_ago_is_nobodys() -> None:
     figures = Figures(document(aws={"replication": [lag("gcp", 1, NOW - FORGOTTEN)]}))
     assert figures.find("sites.*.replication.*.candles_s") == []

@@ -27,7 +27,7 @@ def test_without_a_file_there_are_those_that_are_built_in(tmp_path: Path) -> Non
         assert (rule.above is None) != (rule.below is None)
         assert rule.clear is None or not rule.is_wrong(rule.clear)
         assert advice(rule, ("a",) * rule.figure.count("*"))
-        assert rule.says.format(value="1", percent="1%", limit="x")
+        assert rule.says.format(value="1", limit="x")
 
 
 def test_one_that_is_built_in_is_changed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from notify.events import Sink
 from patience import eventually
 
-from mcloud.alerts.engine import State
+from mcloud.alerts.engine import State, step
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.report import report
 from mcloud.alerts.rules import AlertSettings, Rule, Rules
@@ -73,7 +73,7 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
             "severity": "warning",
             "since": NOW + 10,
             "value": 12.0,
-            "title": "depth aws: 12 is above 10",
+            "title": "depth aws: 12, above 10",
         }
     ]
     assert (firing["name"], firing["at"]) == ("x", NOW + 20)
@@ -114,7 +114,7 @@ def test_a_channel_that_was_away_hears_of_it_later() -> None:
     notifier = Notifier(sink.channel(), clock=lambda: watched.now)
     watched.run(notifier)
     assert len(sink.taken) == 1
-    assert notifier.failures() == ["desk: depth aws: 11 is above 10: HTTP 404"]
+    assert notifier.failures() == ["desk: depth aws: 11, above 10: HTTP 404"]
     assert watched.kept[-1]["failures"] == notifier.failures()
 
 
@@ -158,3 +158,6 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
     watched = report(rules, figures, State(), NOW)
     assert watched["firing"] == 0
     assert watched["rules"][0]["figures"][0]["state"] == "pending"
+    assert {each["since"] for each in depth["figures"]} == {None}  # one look knows no earlier one
+    later = report(rules, figures, step(rules, figures, State(), NOW - 30)[0], NOW)
+    assert [each["for_s"] for each in later["rules"][0]["figures"]] == [30, 30]

@@ -127,11 +127,11 @@ def test_a_dead_letter_fires_is_told_and_is_over(
     eventually(lambda: mcloud_up.run("ps", "--check").returncode == 3)
     told = [text.splitlines()[0] for text in desk.texts if "test-letters" in text]
     assert told == [
-        "*[firing] critical: test-letters: 1 is above 0*",
-        "*[resolved] test-letters: over, it is 0*",
+        "*[firing] critical: test-letters: 1 message, above 0 messages*",
+        "*[resolved] test-letters: over, it is 0 messages*",
     ]
     log = mcloud_up.run("logs", "alerts").stdout
-    assert "WARNING firing: test-letters: 1 is above 0" in log
+    assert "WARNING firing: test-letters: 1 message, above 0 messages" in log
     assert "SECRET" not in log
     (watcher,) = json.loads(mcloud_up.run("ps", "-o", "json").stdout)
     assert (watcher["kind"], watcher["name"]) == ("watcher", "alerts")

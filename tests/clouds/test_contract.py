@@ -1,14 +1,20 @@
 """What ``mcloud.clouds.ports`` promises, held by every site kind."""
 
 import hashlib
+import json
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
+from google.api_core.exceptions import ServiceUnavailable
 
 from mcloud.clouds import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
@@ -16,6 +22,7 @@ from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
 from mcloud.errors import Refused
+from mcloud.failover import audit
 from mcloud.market.archive import ArchiveObject, pack, unpack
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
@@ -118,6 +125,16 @@ class TestCandles:
             store(site, moved)
         candles = list(site.candles.range("BTCUSDT", 0, 2**42))
         assert [candle.start for candle in candles] == [START + n * 60_000 for n in range(300)]
+
+    def test_a_reading_that_is_cut_goes_on_where_it_was(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store(site, trades(3000, step=200))
+        whole = list(site.candles.range("BTCUSDT", 0, 2**42))
+        assert len(whole) > 6
+        cuts = cut_after_two(site, monkeypatch)
+        assert list(site.candles.range("BTCUSDT", 0, 2**42)) == whole
+        assert len(cuts) == len(whole) // 2
 
     def test_writes_nothing_when_nothing_changes(self, site: Site) -> None:
         store(site, trades(100))
@@ -246,6 +263,29 @@ class TestControl:
         ]
         assert site.control.heartbeats() == [Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
 
+    def test_a_lag_that_an_earlier_version_wrote_is_unknown(self, site: Site) -> None:
+        lag = Lag("gcp", "aws", "1/2", 1.5, 3, None, 0, 12.25)
+        control: Any = site.control
+        if site.cloud == "aws":
+            control._client.put_item(
+                TableName=control._table,
+                Item={
+                    "kind": {"S": "lag"},
+                    "key": {"S": lag.key},
+                    "lag": {"S": json.dumps(asdict(lag))},
+                },
+            )
+        else:
+            document = control._collection.document("lag_gcp aws 1%2F2")
+            document.set({"kind": "lag", **asdict(lag)})
+        control.keep("lag", "gcp aws all", {"source": "gcp", "seconds": 4})
+        assert site.control.lags() == [
+            Lag("gcp", "aws", "1/2", None, 0, None, 0, 0.0),
+            Lag("gcp", "aws", "all", None, 0, None, 0, 0.0),
+        ]
+        control.note_lag(lag)
+        assert site.control.lags()[0] == lag
+
     def test_the_record_with_the_highest_epoch_stays(self, site: Site) -> None:
         assert site.control.record() is None
         first = ControlRecord(1, "aws", "manual", "the first", "somebody", 12.5)
@@ -319,6 +359,32 @@ class TestControl:
         assert record is not None
         assert wins == [record.primary]
 
+    def test_the_audit_of_a_site_has_the_newest_entries(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(audit, "KEPT", 4)
+        monkeypatch.setattr(audit, "AT_ONCE", 3)
+        monkeypatch.setattr(audit, "DEADLINE", 60.0)
+        log = audit.Audit(tmp_path / "audit.jsonl", {"x": site})
+        entries = [audit.Entry(f"2026-01-0{day} abc", "move", "me", "", day) for day in range(1, 8)]
+        assert log.share(entries[:3], ["x"]) == {}
+        assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[:3]]
+        assert log.share(entries[3:], ["x"]) == log.share(entries[6:], ["x"]) == {}
+        assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[3:]]
+        # What it has forgotten does not come back from a site that has not yet.
+        other: dict[str, Any] = {each.key: asdict(each) for each in entries}
+        behind: Any = SimpleNamespace(
+            control=SimpleNamespace(
+                kept=lambda kind: other,
+                add=lambda kind, key, document: other.setdefault(key, document),
+            )
+        )
+        audit.level({"x": site, "y": behind})
+        assert list(site.control.kept(audit.KIND)) == list(other)[3:]
+        log.share([audit.Entry("2026-01-08 abc", "move", "me", "", 8)], ["x"])
+        audit.level({"x": site, "y": behind})
+        assert list(site.control.kept(audit.KIND)) == list(other)[4:]
+
 
 class TestProbe:
     @pytest.mark.parametrize("service", ["queue", "function", "candles", "archive"])
@@ -337,6 +403,41 @@ def two_a_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     else:
         listing = partial(archive._bucket.list_blobs, page_size=2)
         monkeypatch.setattr(archive._bucket, "list_blobs", listing)
+
+
+def cut_after_two(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have every reading of candles break off after two; returns where it did."""
+    candles: Any = site.candles
+    cuts: list[str] = []
+    if site.cloud == "aws":
+        events = candles._client.meta.events
+        events.register(
+            "before-parameter-build.dynamodb.Query",
+            lambda params, **_: params.setdefault("Limit", 2),
+        )
+
+        def reset(request: Any, **_: Any) -> None:
+            page = json.loads(request.body).get("ExclusiveStartKey")
+            if page and (at := page["timestamp"]["S"]) not in cuts:
+                cuts.append(at)
+                raise ConnectionClosedError(endpoint_url=request.url)
+
+        events.register("before-send.dynamodb.Query", reset)
+        return cuts
+    api = candles._client._firestore_api
+    run_query = api.run_query
+
+    def cut(**request: Any) -> Iterator[Any]:
+        documents = 0
+        for answer in run_query(**request):
+            documents += bool(answer.document.name)
+            yield answer
+            if documents == 2:
+                cuts.append(answer.document.name)
+                raise ServiceUnavailable("the stream was reset")
+
+    monkeypatch.setattr(api, "run_query", cut)
+    return cuts
 
 
 def send_to_dlq(site: Site, messages: list[Message]) -> None:

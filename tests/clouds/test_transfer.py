@@ -29,6 +29,7 @@ LOCATION = "arn:aws:datasync:us-east-1:123456789012:location/loc-0123456789abcde
 FROM, INTO = f"{LOCATION}0", f"{LOCATION}1"
 TASK = "arn:aws:datasync:us-east-1:123456789012:task/task-0123456789abcdef0"
 RUN = f"{TASK}/execution/exec-0123456789abcdef0"
+TAGS = [{"Key": "mcloud", "Value": "mcloud restore into-s3 7f3a"}]
 FIRST = (
     "create_location_object_storage",
     {"LocationArn": FROM},
@@ -37,6 +38,7 @@ FIRST = (
         "BucketName": "from-gcs",
         "AccessKey": "GOOG1",
         "SecretKey": "hmac-secret",
+        "Tags": TAGS,
     },
 )
 SECOND = (
@@ -45,6 +47,7 @@ SECOND = (
     {
         "S3BucketArn": "arn:aws:s3:::into-s3",
         "S3Config": {"BucketAccessRoleArn": ROLE},
+        "Tags": TAGS,
     },
 )
 THIRD = (
@@ -159,8 +162,34 @@ def test_a_run_of_datasync_is_found_by_its_token(datasync: tuple[DataSync, Stubb
     runs = {"TaskExecutions": [{"TaskExecutionArn": RUN, "Status": "TRANSFERRING"}]}
     expect(stub, TASKS, ("list_task_executions", runs, {"TaskArn": TASK}))
     assert service.find("7f3a") == RUN
-    expect(stub, TASKS)
+    expect(stub, TASKS, ("list_locations", {"Locations": []}, {}))
     assert service.find("other") == ""
+
+
+def test_locations_without_their_task_are_removed(datasync: tuple[DataSync, Stubber]) -> None:
+    """Whoever made them was stopped before the task; those of others stay."""
+    service, stub = datasync
+    places = {
+        FROM: "object-storage://storage.googleapis.com/from-gcs/",
+        INTO: "s3://us-east-1:into-s3/",
+        f"{LOCATION}2": "s3://us-east-1:into-s3/other/",
+        f"{LOCATION}3": "s3://us-east-1:somebody-elses/",
+    }
+    found = [{"LocationArn": arn, "LocationUri": uri} for arn, uri in places.items()]
+    others = [{"Key": "mcloud", "Value": "mcloud restore into-s3 other"}]
+    expect(
+        stub,
+        ("list_tasks", {"Tasks": [], "NextToken": "more"}, {}),
+        ("list_tasks", {"Tasks": []}, {"NextToken": "more"}),
+        ("list_locations", {"Locations": found[:1], "NextToken": "more"}, {}),
+        ("list_tags_for_resource", {"Tags": [*others, *TAGS]}, {"ResourceArn": FROM}),
+        UNDONE[1],
+        ("list_locations", {"Locations": found[1:]}, {"NextToken": "more"}),
+        ("list_tags_for_resource", {"Tags": TAGS}, {"ResourceArn": INTO}),
+        UNDONE[0],
+        ("list_tags_for_resource", {"Tags": others}, {"ResourceArn": f"{LOCATION}2"}),
+    )
+    assert service.find("7f3a") == ""
 
 
 def test_a_task_that_was_made_and_not_run_is_run(datasync: tuple[DataSync, Stubber]) -> None:

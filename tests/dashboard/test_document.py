@@ -101,7 +101,13 @@ def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
         *("candles", "control", "guard", "debts"),
     ):
         assert site[figure] == unknown
-    assert site["queue"] == {**unknown, "oldest_age_s": None, "oldest_age_as_of": None}
+    assert site["queue"] == {
+        **unknown,
+        "oldest_age_s": None,
+        "oldest_age_as_of": None,
+        "unknown_why": {"oldest_age_s": "it is down"},
+    }
+    assert site["unknown_why"] == {"holes": "it is down"}
     assert site["holes"] is None
     assert site["cost"] == told["cost"] == {"unknown": "no figure"}
     assert site["services"] == {
@@ -114,12 +120,18 @@ def test_figures_that_the_metrics_do_not_have_are_null() -> None:
     nothing = replace(
         FIGURES, oldest_age=NOTHING, calls=NOTHING, errors=NOTHING, throttles=NOTHING, p95=NOTHING
     )
-    fake = FakeSite(depth=Depth(None, None, AT), figures=nothing)
-    site = document(collect({"aws": fake}))["sites"]["aws"]
-    assert site["queue"]["ready"] is site["queue"]["oldest_age_s"] is None
-    assert [site["function"][key] for key in ("count", "errors", "throttles", "p95_s")] == [
-        None
-    ] * 4
+    lag = Lag("gcp", "aws", "all", None, 0, 1.0, 0, AT)
+    for cloud, service in (("aws", "CloudWatch"), ("gcp", "Cloud Monitoring")):
+        fake = FakeSite(cloud, depth=Depth(None, None, AT), figures=nothing, lags=[lag])
+        site = document(collect({"aws": fake}))["sites"]["aws"]
+        assert site["queue"]["ready"] is site["queue"]["oldest_age_s"] is None
+        why = site["function"]["unknown_why"]
+        assert [site["function"][key] for key in why] == [None] * 4
+        assert list(why) == ["count", "errors", "throttles", "p95_s"]
+        assert why["errors"] == f"{service} has no value yet"
+        assert site["queue"]["unknown_why"]["oldest_age_s"] == why["errors"]
+        assert list(site["replication"][0]["unknown_why"]) == ["candles_s"]
+    assert why["throttles"] == "Cloud Run counts none"
 
 
 def test_a_site_without_trades_has_a_null_last_candle() -> None:

@@ -13,12 +13,14 @@ from mcloud.market.anomaly import Anomaly, Thresholds, detect, minute
 from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.processor.anomalies import (
+    AT_ONCE,
     CALM,
     CATCH_UP,
     KEPT,
     KIND,
     NOTED,
     OVERLAP,
+    UNTOLD,
     WATCH,
     Watch,
     headline,
@@ -26,6 +28,10 @@ from mcloud.processor.anomalies import (
 )
 
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z
+
+
+class Died(BaseException):
+    """In place of a process that ends there."""
 
 
 class Store:
@@ -37,6 +43,8 @@ class Store:
         self.beats: dict[str, Heartbeat] = {}
         self.reads = self.writes = 0
         self.broken: set[str] = set()
+        self.crash_at = 0
+        """The write, counted from now, that comes no more: whoever writes dies of it."""
 
     def fill(self, symbol: str, prices: list[str], first: int = 0) -> None:
         """A candle a minute with two trades each, the second at its price."""
@@ -67,7 +75,7 @@ class Store:
         return list(self.beats.values())
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
-        self.writes += 1
+        self._write()
         self.documents[kind, key] = json.dumps(document)
 
     def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
@@ -81,7 +89,14 @@ class Store:
         return {key: json.loads(self.documents[kind, key]) for key in keys[:limit]}
 
     def forget(self, kind: str, key: str) -> None:
+        self._write()
         self.documents.pop((kind, key), None)
+
+    def _write(self) -> None:
+        self.crash_at -= 1
+        if self.crash_at == 0:
+            raise Died
+        self.writes += 1
 
     def _check(self, symbol: str) -> None:
         if symbol in self.broken:
@@ -117,10 +132,10 @@ def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixtur
     assert found.key == f"{to_timestamp(START + 30 * MINUTE)} AUSDT price-jump"
     assert store.kept(KIND) == {found.key: found.to_record()}
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["message"] for line in lines] == ["anomaly", "looked"]
-    assert (lines[0]["severity"], lines[0]["change"]) == ("WARNING", "0.05")
-    assert (lines[0]["minute"], "timestamp" in lines[0]) == (found.timestamp, False)
-    assert (lines[1]["symbols"], lines[1]["candles"], lines[1]["anomalies"]) == (2, 64, 1)
+    assert [line["message"] for line in lines] == ["looked", "anomaly"]
+    assert (lines[0]["symbols"], lines[0]["candles"], lines[0]["anomalies"]) == (2, 64, 1)
+    assert (lines[1]["severity"], lines[1]["change"]) == ("WARNING", "0.05")
+    assert (lines[1]["minute"], "timestamp" in lines[1]) == (found.timestamp, False)
     # Neither again, nor by another instance.
     assert mine.look() == []
     assert watch(store).look() == []
@@ -266,6 +281,57 @@ def test_a_minute_to_come_hides_no_minute_of_now(store: Store) -> None:
     store.candles["AUSDT"] += to_come.candles["AUSDT"]
     store.beats["AUSDT"] = Heartbeat("AUSDT", START, 62, 2, 1.0)
     assert [each.value for each in mine.look()] == [105]
+
+
+def test_what_cannot_be_told_is_told_by_the_next_look(store: Store) -> None:
+    """Whether the same instance looks or another one, once, and no more."""
+    store.fill("AUSDT", [*steady(30), "105"])
+
+    def refuse(anomalies: list[Anomaly]) -> None:
+        raise Unavailable("no such topic")
+
+    mine = watch(store)
+    with pytest.raises(Unavailable, match="no such topic"):
+        mine.look(refuse)
+    with pytest.raises(Unavailable, match="no such topic"):
+        mine.look(refuse)
+    store.fill("BUSDT", [*steady(30), "95"])
+    told: list[Anomaly] = []
+    assert [each.symbol for each in watch(store).look(told.extend)] == ["BUSDT"]
+    assert [each.symbol for each in told] == ["AUSDT", "BUSDT"]
+    mine.look(told.extend)
+    watch(store).look(told.extend)
+    assert len(told) == 2
+    assert store.kept(UNTOLD) == {}
+
+
+def test_what_is_found_is_told_wherever_it_is_cut(store: Store) -> None:
+    """At every write in turn; it may be told twice where it died after telling."""
+    for write in range(1, 20):
+        mine = Store()
+        mine.fill("AUSDT", [*steady(30), "105"])
+        told: list[Anomaly] = []
+        mine.crash_at = write
+        try:
+            watch(mine).look(told.extend)
+        except Died:
+            watch(mine).look(told.extend)
+        else:
+            assert write == 5  # a note, the anomaly, how far, and the note gone
+            break
+        assert {each.symbol for each in told} == {"AUSDT"}
+        assert len(told) == 1 or write == 4
+        assert (len(mine.kept(KIND)), mine.kept(UNTOLD)) == (1, {})
+
+
+def test_much_that_is_untold_goes_in_several_messages(store: Store) -> None:
+    for n in range(AT_ONCE + 1):
+        store.fill(f"A{n}USDT", [*steady(30), "105"])
+    sizes: list[int] = []
+    mine = watch(store)
+    for _ in range(3):
+        mine.look(lambda anomalies: sizes.append(len(anomalies)))
+    assert sizes == [AT_ONCE, 1]
 
 
 def test_thresholds_are_heeded(store: Store) -> None:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -325,24 +325,6 @@ def test_a_comparison_goes_on_where_it_was(
         rig.settle()
         check_equal((aws, gcp), everything)
         assert rig.pairs["aws", "gcp"].progress().written == len(aws.candles.stored) - written
-
-
-def test_a_long_reading_that_is_cut_is_taken_up_again(aws: MemorySite, gcp: MemorySite) -> None:
-    everything = trades(range(0, 60_000, 1000))
-    feed(aws, everything)
-    whole = aws.candles.range
-
-    def cut(symbol: str, start: int, end: int) -> Iterator[Candle]:
-        some = list(islice(whole(symbol, start, end), 3))
-        yield from some
-        if len(some) == 3:
-            raise Unavailable("the deadline of a stream")
-
-    aws.candles.range = cut  # type: ignore[method-assign]
-    with rig_of(aws, gcp) as rig:
-        rig.step(rig.pairs["aws", "gcp"])
-    aws.candles.range = whole  # type: ignore[method-assign]
-    assert rows(gcp, ["BTCUSDT"]) == rows(aws, ["BTCUSDT"])
 
 
 def test_objects_of_the_wrong_content_are_reported_and_not_copied(

@@ -13,7 +13,7 @@ from producer.sources import START, trade
 
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import Refused
 from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
@@ -431,23 +431,6 @@ def test_a_store_that_refuses_everything_has_no_damaged_candles(aws: MemorySite)
     aws.faults.before = refuse
     with pytest.raises(Refused, match="access denied"):
         check(aws)
-
-
-def test_a_reading_that_is_cut_is_taken_up_again(aws: MemorySite, gcp: MemorySite) -> None:
-    fill(TRADES, aws, gcp)
-    whole, cuts = aws.candles.range, 0
-
-    def cut(symbol: str, start: int, end: int) -> Iterable[Candle]:
-        nonlocal cuts
-        for number, candle in enumerate(whole(symbol, start, end)):
-            if number == 30:
-                cuts += 1
-                raise Unavailable("cut")
-            yield candle
-
-    aws.candles.range = cut  # type: ignore[method-assign, assignment]
-    assert check(aws, gcp, deep=False).ok
-    assert cuts == 6
 
 
 def test_what_was_on_its_way_is_not_off(aws: MemorySite, gcp: MemorySite) -> None:

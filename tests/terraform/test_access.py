@@ -59,6 +59,7 @@ ROLES = {
     "roles/datastore.user": {
         *("datastore.entities.create", "datastore.entities.get"),
         *("datastore.entities.list", "datastore.entities.update"),
+        "datastore.entities.delete",
     },
     "roles/datastore.viewer": {"datastore.entities.get", "datastore.entities.list"},
     "roles/logging.viewer": {"logging.logEntries.list"},

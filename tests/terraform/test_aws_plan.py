@@ -8,7 +8,9 @@ import boto3
 import pytest
 
 from mcloud.alerts.rules import Rules
+from mcloud.failover.audit import KIND
 from mcloud.infra.bundle import PACKAGE
+from mcloud.market.trade import CANARY
 
 from .module import Module, only, resources, values
 
@@ -99,10 +101,17 @@ def test_alarms_are_those_of_the_rules(
         "mcloud-function-throttles": ("Throttles", above, 0, "notBreaching"),
         "mcloud-candles-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
         "mcloud-control-throttles": ("WriteThrottleEvents", above, 0, "notBreaching"),
-        "mcloud-silence": ("Invocations", "LessThanThreshold", 1, "breaching"),
+        "mcloud-silence": ("TradesStored", "LessThanThreshold", 1, "breaching"),
     }
     silence = only(planned, "aws_cloudwatch_metric_alarm", "silence")
     assert silence["period"] * silence["evaluation_periods"] == 900
+    # Of the trades that are stored, and of no canary.
+    counted = only(planned, "aws_cloudwatch_log_metric_filter", "stored")
+    (made,) = counted["metric_transformation"]
+    assert (made["namespace"], made["name"]) == (silence["namespace"], silence["metric_name"])
+    assert counted["log_group_name"] == "/aws/lambda/mcloud-processor"
+    assert counted["pattern"] == f'{{ $.message = "stored" && $.symbol != "{CANARY}" }}'
+    assert made["value"] == "$.trades"
     (budget,) = values(planned, "aws_budgets_budget")
     assert (budget["limit_amount"], budget["time_unit"]) == ("50", "MONTHLY")
     assert [each["threshold"] / 100 for each in budget["notification"]] == [
@@ -175,7 +184,7 @@ REPLICATOR = {
     # A guard runs as the replicator.
     "control.DynamoControl": [
         *("beat", "heartbeats", "note_lag", "lags", "record"),
-        *("write_record", "keep", "add", "kept"),
+        *("write_record", "keep", "add", "kept", "forget"),
     ],
     "probe.AwsProbe": ["__init__"],
     "queue.SqsQueue": [
@@ -281,6 +290,15 @@ def test_operator_may_look_and_no_more(aws_plan: dict[str, Any]) -> None:
 def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -> None:
     assert calls(PRODUCER) <= allowed(aws_plan, "producer")
     assert calls(REPLICATOR) == allowed(aws_plan, "replicator")
+    # It deletes nothing but entries of the audit.
+    (delete,) = (
+        each
+        for each in statements(aws_plan, "replicator")
+        if "dynamodb:DeleteItem" in each["actions"]["constant_value"]
+    )
+    (only_of,) = delete["condition"]
+    assert only_of["variable"]["constant_value"] == "dynamodb:LeadingKeys"
+    assert only_of["values"]["constant_value"] == [KIND]
 
 
 def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(

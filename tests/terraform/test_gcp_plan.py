@@ -7,6 +7,7 @@ from typing import Any
 
 from mcloud.alerts.rules import Rules
 from mcloud.market.anomaly import Anomaly, Thresholds
+from mcloud.market.trade import CANARY
 from mcloud.processor.anomalies import logged
 
 from .conftest import PROJECT
@@ -267,8 +268,8 @@ def test_life_of_a_stack(
 def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) -> None:
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
-    policies = of_rules(gcp_state)
-    assert len(policies) == 6
+    policies = [each for each in of_rules(gcp_state) if each["display_name"] != "mcloud-silence"]
+    assert len(policies) == 5
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -280,8 +281,18 @@ def test_alerts_are_those_of_the_rules(
     """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
     rules = {rule.name: rule for rule in Rules().rules}
     policies = {each["display_name"]: watched(each) for each in of_rules(gcp_state)}
+    # Of the messages that are stored, and of no canary; 0 where the metric is not there yet.
     silence = policies.pop("mcloud-silence")
-    assert silence["duration"] == "900s"
+    assert silence["query"] == (
+        "(sum(increase(logging_googleapis_com:user_mcloud_stored"
+        '{monitored_resource="cloud_run_revision"}[900s])) or vector(0)) == 0'
+    )
+    assert silence["disable_metric_validation"]
+    counted = only(gcp_state, "google_logging_metric", "stored")
+    assert counted["name"] == "mcloud-stored"
+    assert counted["filter"].endswith(
+        f'jsonPayload.message = "stored" AND jsonPayload.symbol != "{CANARY}"'
+    )
     assert {name: each["threshold_value"] for name, each in policies.items()} == {
         "mcloud-dead-letters": rules["dead-letters"].above,
         "mcloud-message-age": rules["message-age"].above,
@@ -314,6 +325,6 @@ def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def watched(policy: dict[str, Any]) -> dict[str, Any]:
     """What a policy's only condition looks at."""
     (condition,) = policy["conditions"]
-    (found,) = condition["condition_threshold"] or condition["condition_absent"]
+    (found,) = condition["condition_threshold"] or condition["condition_prometheus_query_language"]
     kept: dict[str, Any] = found
     return kept

@@ -125,11 +125,13 @@ def test_what_may_be_left_out(cloud: str, request: pytest.FixtureRequest) -> Non
                 "aws_scheduler_schedule",
                 "aws_lambda_function_event_invoke_config",
                 "aws_budgets_budget",
+                "aws_cloudwatch_log_metric_filter",
                 "aws_sns_topic_subscription",
             },
             "gcp": {
                 "google_cloud_scheduler_job",
                 "google_billing_budget",
+                "google_logging_metric",
                 "google_monitoring_notification_channel",
             },
         }[cloud]

@@ -77,6 +77,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "control": (
             *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"),
+            "dynamodb:DeleteItem",
         ),
         "raw": ("s3:GetObject", "s3:PutObject"),
         "bucket": ("s3:ListBucket",),

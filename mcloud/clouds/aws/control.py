@@ -28,10 +28,10 @@ class DynamoControl:
         return [_decode(item) for item in self._all("heartbeat")]
 
     def note_lag(self, lag: Lag) -> None:
-        self.keep("lag", f"{lag.source} {lag.target} {lag.part}", asdict(lag))
+        self.keep("lag", lag.key, asdict(lag))
 
     def lags(self) -> list[Lag]:
-        return [Lag(**lag) for lag in self.kept("lag").values()]
+        return [Lag.read(key, lag) for key, lag in self.kept("lag").items()]
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         with translated(f"DynamoDB {self._table}"):
@@ -67,7 +67,7 @@ class DynamoControl:
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)
-        return {item["key"]["S"]: json.loads(item["document"]["S"]) for item in items}
+        return {item["key"]["S"]: _document(item) for item in items}
 
     def forget(self, kind: str, key: str) -> None:
         with translated(f"DynamoDB {self._table}"):
@@ -151,6 +151,11 @@ def _key(kind: str, key: str) -> dict[str, Any]:
 
 def _item(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
     return {**_key(kind, key), "document": {"S": json.dumps(document)}}
+
+
+def _document(item: dict[str, Any]) -> Any:
+    """Empty where an earlier version wrote it in another way."""
+    return json.loads(item["document"]["S"]) if "document" in item else {}
 
 
 def _decode(item: dict[str, Any]) -> Heartbeat:

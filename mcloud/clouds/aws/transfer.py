@@ -5,11 +5,12 @@ It never ran against the real clouds: the tests hold the requests to the API's m
 An operator runs this with his own rights, no component of the stack does. They need
 ``datasync:CreateLocationObjectStorage``, ``CreateLocationS3``, ``CreateTask``, ``ListTasks``,
 ``StartTaskExecution``, ``ListTaskExecutions``, ``DescribeTaskExecution``, ``DescribeTask``,
-``DeleteTask``, ``DeleteLocation``, ``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole``
-for the Enhanced mode, and ``secretsmanager:CreateSecret`` and the like, for DataSync keeps the key
-there until the end. The role trusts ``datasync.amazonaws.com`` and may list the S3 bucket, and read
-and write its objects. Cloud Storage is read with an HMAC key, from KEY and SECRET in the
-environment; it is sent to DataSync and nowhere else.
+``DeleteTask``, ``DeleteLocation``, ``ListLocations``, ``TagResource``, ``ListTagsForResource``,
+``iam:PassRole`` for the role, ``iam:CreateServiceLinkedRole`` for the Enhanced mode, and
+``secretsmanager:CreateSecret`` and the like, for DataSync keeps the key there until the end. The
+role trusts ``datasync.amazonaws.com`` and may list the S3 bucket, and read and write its objects.
+Cloud Storage is read with an HMAC key, from KEY and SECRET in the environment; it is sent to
+DataSync and nowhere else.
 """
 
 import os
@@ -23,6 +24,8 @@ from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
 from mcloud.errors import ConfigError
 
 KEY, SECRET = "MCLOUD_GCS_HMAC_KEY", "MCLOUD_GCS_HMAC_SECRET"
+
+TAG = "mcloud"  # of a location: the name of the task that it was made for
 
 _STATES = {"SUCCESS": DONE, "ERROR": FAILED}
 
@@ -51,17 +54,20 @@ class DataSync:
 
     def start(self, folders: Sequence[str], token: str) -> str:
         partition = self._role.split(":")[1]  # arn:aws:…, arn:aws-cn:…
+        tags = [{"Key": TAG, "Value": self._name(token)}]
         with translated(self.service), ExitStack() as undo:
             source = self._client.create_location_object_storage(
                 ServerHostname="storage.googleapis.com",
                 BucketName=self._source,
                 AccessKey=os.environ[KEY],
                 SecretKey=os.environ[SECRET],
+                Tags=tags,
             )["LocationArn"]
             undo.callback(self._client.delete_location, LocationArn=source)
             target = self._client.create_location_s3(
                 S3BucketArn=f"arn:{partition}:s3:::{self._target}",
                 S3Config={"BucketAccessRoleArn": self._role},
+                Tags=tags,
             )["LocationArn"]
             undo.callback(self._client.delete_location, LocationArn=target)
             task = self._client.create_task(
@@ -94,6 +100,7 @@ class DataSync:
                 for task in page["Tasks"]:
                     if task.get("Name") == self._name(token):
                         return self._run_of(task["TaskArn"])
+            self._remove_locations(self._name(token))
         return ""
 
     def look(self, name: str) -> Transferred:
@@ -125,6 +132,18 @@ class DataSync:
 
     def _name(self, token: str) -> str:
         return f"mcloud restore {self._target} {token}"
+
+    def _remove_locations(self, task: str) -> None:
+        """Those that were made for a task that never was: whoever made them was stopped there."""
+        for page in self._client.get_paginator("list_locations").paginate():
+            for location in page["Locations"]:
+                arn, uri = location["LocationArn"], location["LocationUri"]
+                # There may be many, and the tags of each are a request.
+                if self._source not in uri and self._target not in uri:
+                    continue
+                tags = self._client.list_tags_for_resource(ResourceArn=arn)["Tags"]
+                if {"Key": TAG, "Value": task} in tags:
+                    self._client.delete_location(LocationArn=arn)
 
     def _run_of(self, task: str) -> str:
         runs = self._client.list_task_executions(TaskArn=task)["TaskExecutions"]

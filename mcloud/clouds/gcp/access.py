@@ -59,6 +59,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "database": (
             *("datastore.entities.create", "datastore.entities.get"),
             *("datastore.entities.list", "datastore.entities.update"),
+            "datastore.entities.delete",
         ),
         "bucket": ("storage.objects.get", "storage.objects.list"),
         "raw": ("storage.objects.create", "storage.objects.delete"),

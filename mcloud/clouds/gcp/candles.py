@@ -7,8 +7,8 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes
-from mcloud.errors import Damaged
-from mcloud.market.candle import Candle, Folded, to_timestamp
+from mcloud.errors import Damaged, Unavailable
+from mcloud.market.candle import MINUTE, Candle, Folded, to_timestamp
 
 BATCH = 500  # writes a request
 
@@ -31,6 +31,40 @@ class FirestoreCandles:
         return left
 
     def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+        # A stream that is cut, as by its deadline long ones are, is not tried again by the client:
+        # what has been seen of it is not asked for once more.
+        while True:
+            begin = start
+            try:
+                for candle in self._stream(symbol, start, end):
+                    start = candle.start + MINUTE
+                    yield candle
+            except Unavailable:
+                if start == begin:
+                    raise
+            else:
+                return
+
+    def last(self, symbol: str) -> Candle | None:
+        from google.cloud.firestore_v1 import Query
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        # Wants the composite index (symbol, timestamp descending): names have no descending one.
+        query = (
+            self._collection.where(filter=FieldFilter("symbol", "==", symbol))
+            .order_by("timestamp", direction=Query.DESCENDING)
+            .limit(1)
+        )
+        with translated(self._what):
+            return next(map(_decode, query.stream(timeout=TIMEOUT, retry=retry())), None)
+
+    def tip(self) -> str:
+        return self._changes.tip()
+
+    def changes(self, position: str) -> Changes:
+        return self._changes.changes(position)
+
+    def _stream(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
         from google.cloud.firestore_v1.base_query import FieldFilter
         from google.cloud.firestore_v1.types import RunQueryRequest, RunQueryResponse
 
@@ -56,25 +90,6 @@ class FirestoreCandles:
                 message = RunQueryResponse.pb(answer)
                 if message.HasField("document"):
                     yield optimistic.read_record(_record(message.document))
-
-    def last(self, symbol: str) -> Candle | None:
-        from google.cloud.firestore_v1 import Query
-        from google.cloud.firestore_v1.base_query import FieldFilter
-
-        # Wants the composite index (symbol, timestamp descending): names have no descending one.
-        query = (
-            self._collection.where(filter=FieldFilter("symbol", "==", symbol))
-            .order_by("timestamp", direction=Query.DESCENDING)
-            .limit(1)
-        )
-        with translated(self._what):
-            return next(map(_decode, query.stream(timeout=TIMEOUT, retry=retry())), None)
-
-    def tip(self) -> str:
-        return self._changes.tip()
-
-    def changes(self, position: str) -> Changes:
-        return self._changes.changes(position)
 
     def _create(self, candles: Sequence[Candle]) -> list[Candle]:
         from google.api_core.exceptions import AlreadyExists, from_grpc_status

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
@@ -42,13 +42,13 @@ class FirestoreControl:
             batch.commit(timeout=TIMEOUT, retry=retry())
 
     def heartbeats(self) -> list[Heartbeat]:
-        return [_decode(fields) for fields in self._all("heartbeat")]
+        return [_decode(fields) for _, fields in self._all("heartbeat")]
 
     def note_lag(self, lag: Lag) -> None:
-        self.keep("lag", f"{lag.source} {lag.target} {lag.part}", asdict(lag))
+        self.keep("lag", lag.key, asdict(lag))
 
     def lags(self) -> list[Lag]:
-        return [Lag(**lag) for lag in self.kept("lag").values()]
+        return [Lag.read(key, lag) for key, lag in self.kept("lag").items()]
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         with translated(self._what):
@@ -88,9 +88,10 @@ class FirestoreControl:
         return True
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
+        # An earlier version kept lags in another way: they are empty then.
         return {
-            fields["key"]: json.loads(fields["document"])
-            for fields in self._all(kind, after, limit)
+            unquote(name.removeprefix(f"{kind}_")): json.loads(fields.get("document", "{}"))
+            for name, fields in self._all(kind, after, limit)
         }
 
     def forget(self, kind: str, key: str) -> None:
@@ -113,7 +114,10 @@ class FirestoreControl:
     def _document(self, kind: str, key: str) -> Any:
         return self._collection.document(f"{kind}_{quote(key, safe=' :')}")
 
-    def _all(self, kind: str, after: str = "", limit: int | None = None) -> list[dict[str, Any]]:
+    def _all(
+        self, kind: str, after: str = "", limit: int | None = None
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """The names of documents, and their fields."""
         from google.cloud.firestore_v1.base_query import FieldFilter
 
         # Ordered by name, which for one kind is by key.
@@ -125,7 +129,8 @@ class FirestoreControl:
         if limit is not None:
             query = query.limit(limit)
         with translated(self._what):
-            return [snapshot.to_dict() for snapshot in query.stream(timeout=TIMEOUT, retry=retry())]
+            found = query.stream(timeout=TIMEOUT, retry=retry())
+            return [(snapshot.id, snapshot.to_dict()) for snapshot in found]
 
     def _try_record(self, record: ControlRecord) -> bool | None:
         """None where somebody else was first; whose epoch is higher is then to be seen."""

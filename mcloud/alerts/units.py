@@ -1,0 +1,79 @@
+"""What a figure is counted in, by the last name of its path, and how its values are read."""
+
+from collections.abc import Callable
+
+SHARE = "%"
+"""Kept as a part of 1, read as percent."""
+
+_COUNTED = {
+    "ready": "messages",
+    "in_flight": "messages",
+    "messages": "messages",
+    "waiting": "trades",
+    "left_behind": "trades",
+    "missing": "trades",
+    "trades": "trades",
+    "rate": "trades/s",
+    "holes": "ids",
+    "count": "calls",
+    "errors": "calls",
+    "throttles": "calls",
+    "writes": "writes",
+    "write_throttles": "writes",
+    "candles": "candles",
+    "raw": "hours",
+    "anomalies": "anomalies",
+    "error_rate": SHARE,
+    "used": SHARE,
+    "expected": SHARE,
+}
+_ONE = {
+    "messages": "message",
+    "trades": "trade",
+    "ids": "id",
+    "calls": "call",
+    "writes": "write",
+    "candles": "candle",
+    "hours": "hour",
+    "anomalies": "anomaly",
+}
+_SWITCHES = {"up": ("down", "up"), "spool_full": ("not full", "full"), "running": ("ended", "runs")}
+
+
+def unit(figure: str) -> str:
+    """``messages``, ``s``, ``%`` …; empty where nobody knows, and of what is either so or not."""
+    name = figure.rpartition(".")[2]
+    if name.endswith("_s"):
+        return "s"
+    return "USD" if name.endswith("_usd") else _COUNTED.get(name, "")
+
+
+def said(value: float | None, figure: str) -> str:
+    """``3 messages``, ``12%``, ``down``"""
+    if value is None:
+        return "unknown"
+    switch = _SWITCHES.get(figure.rpartition(".")[2])
+    if switch and value in (0, 1):
+        return switch[int(value)]
+    return _with_unit(value, figure, _rounded)
+
+
+def limit(value: float, word: str, figure: str) -> str:
+    """``above 300 s``; of what is either so or not, what it must not be: ``down``."""
+    switch = _SWITCHES.get(figure.rpartition(".")[2])
+    if switch and 0 <= value <= 1 and (word, value) not in (("above", 1), ("below", 0)):
+        return switch[word == "above"]
+    return f"{word} {_with_unit(value, figure, '{:,.10g}'.format)}"
+
+
+def _with_unit(value: float, figure: str, written: Callable[[float], str]) -> str:
+    of = unit(figure)
+    if of == SHARE:
+        return f"{written(value * 100)}%"
+    return f"{written(value)} {_ONE.get(of, of) if value == 1 else of}".rstrip()
+
+
+def _rounded(value: float) -> str:
+    """As it is, without the digits of a fraction that nobody reads."""
+    is_whole = value == int(value) or abs(value) >= 100
+    return f"{value:,.0f}" if is_whole else f"{value:.3g}"

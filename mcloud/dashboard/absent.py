@@ -1,0 +1,13 @@
+"""Why a metrics service that answered has no value of a figure."""
+
+_SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
+_NEVER = {
+    ("gcp", "throttles"): "Cloud Run counts none",
+    ("gcp", "write_throttles"): "Firestore reports none",
+    ("gcp", "in_flight"): "Pub/Sub tells none",
+}
+
+
+def absent(cloud: str, figure: str) -> str:
+    """``figure`` is its name in the document of ``mcloud status -o json``."""
+    return _NEVER.get((cloud, figure)) or f"{_SERVICES.get(cloud, cloud)} has no value yet"
