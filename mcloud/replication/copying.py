@@ -9,6 +9,7 @@ from mcloud.replication.progress import Standing
 from mcloud.replication.state import State
 from mcloud.replication.turn import NEVER
 
+SETBACK = 1.0  # seconds that an hour waits in which something was refused
 OBJECTS = 500  # raw objects copied between two looks at what changed
 
 
@@ -50,8 +51,11 @@ class Copying:
         due = [hour for hour in marks if self._due(hour) <= now]
         # Those that change just now before those that were there before.
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
+        # Should this fail, the other hours come first.
+        self._not_before[hour] = now + max(self._pause, SETBACK)
         lacking = raw.lacking(self._source, self._target, *hour)
         copied = self._copier.copy(lacking[:OBJECTS])
+        del self._not_before[hour]
         self._standing.count(objects=copied.objects, bytes=copied.bytes)
         self._standing.report("damaged", copied.damaged)
         if len(lacking) <= OBJECTS:

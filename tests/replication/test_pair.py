@@ -13,6 +13,7 @@ from market.trade_sets import several_symbols, subsets
 from producer.sources import trades
 
 from mcloud.errors import Refused, Unavailable
+from mcloud.market.archive import HOUR
 from mcloud.market.candle import Candle
 from mcloud.market.trade import Trade
 from mcloud.replication import comparing as module
@@ -220,6 +221,32 @@ def test_archives_that_are_away_hold_up_no_candle(aws: MemorySite, gcp: MemorySi
         rig.clock.now += 60
         rig.settle()
         check_equal((aws, gcp), A_FEW)
+
+
+def test_a_raw_object_that_is_refused_holds_up_no_other_hour(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    later = [trade._replace(time=trade.time + HOUR) for trade in trades(range(200, 210))]
+    with rig_of(aws, gcp) as rig:
+        feed(aws, A_FEW)
+        refused = set(aws.archive.objects)
+        feed(aws, later)
+        get = aws.archive.get
+
+        def picky(key: str) -> bytes:
+            if key in refused:
+                raise Refused("no permission")
+            return get(key)
+
+        aws.archive.get = picky  # type: ignore[method-assign]
+        pair = rig.pairs["aws", "gcp"]
+        for _ in range(20):
+            rig.clock.now += rig.step(pair)
+        assert pair.progress().error == "no permission"
+        assert set(gcp.archive.objects) == set(aws.archive.objects) - refused
+        aws.archive.get = get  # type: ignore[method-assign]
+        rig.settle()
+        check_equal((aws, gcp), [*A_FEW, *later])
 
 
 def test_what_the_source_forgot_is_found_by_comparing(aws: MemorySite, gcp: MemorySite) -> None:
