@@ -31,7 +31,7 @@ def changes(before: Progress | None, now: Progress) -> list[Line]:
     if now.problem and now.problem != (before.problem if before else ""):
         lines.append((logging.ERROR, now.problem))
     if before and before.problem and not now.problem:
-        lines.append((logging.INFO, "the disk takes trades again"))
+        lines.append((logging.INFO, "trades are kept again"))
     return lines
 
 

@@ -88,4 +88,4 @@ def test_a_full_spool_and_a_disk_without_room() -> None:
     assert changes(full, progress()) == [(WARNING, "the spool has room again")]
     stuck = progress(problem="no room for the spool")
     assert changes(progress(), stuck) == [(ERROR, "no room for the spool")]
-    assert changes(stuck, progress()) == [(INFO, "the disk takes trades again")]
+    assert changes(stuck, progress()) == [(INFO, "trades are kept again")]
