@@ -5,6 +5,7 @@ import os
 import re
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from mcloud import files
 from mcloud.errors import McloudError
 
 
-@pytest.fixture
-def _small_disk() -> Iterator[None]:
-    """No file gets longer than 8 bytes."""
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file gets longer than 8 bytes; not even the one that pytest may print to."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("content", ["größer\n", b"\x00\xff"])
@@ -32,11 +35,13 @@ def test_replaces_a_file(tmp_path: Path, content: str | bytes) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.usefixtures("_small_disk")
 def test_leaves_what_was_there_where_there_is_no_room(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write(path, "before")
-    with pytest.raises(McloudError, match="file cannot be written: File too large"):
+    with (
+        small_disk(),
+        pytest.raises(McloudError, match="file cannot be written: File too large"),
+    ):
         files.write(path, "longer than that")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
