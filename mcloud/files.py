@@ -50,11 +50,10 @@ def make_private(*folders: Path) -> None:
     Raises:
         McloudError: one of them cannot be made.
     """
-    for folder in folders:
+    # One by one: mkdir(parents=True) gives its mode to the last one only.
+    for folder in (each for last in folders for each in (*reversed(last.parents), last)):
         try:
-            # One by one: mkdir(parents=True) gives its mode to the last one only.
-            for each in (*reversed(folder.parents), folder):
-                each.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise McloudError(
                 f"{folder} cannot be made: {error.strerror}", remedy=_remedy(error)
