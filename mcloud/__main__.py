@@ -8,6 +8,7 @@ import sys
 from mcloud import proxies, streams
 
 INTERRUPTED = 130
+PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
 # How many objects are made before Python looks for cycles among them, by generation. Candles,
 # trades and answers come by the thousand and hold no cycles: at the usual 700 the looking takes a
 # quarter of the time of a comparison of sites.
@@ -26,12 +27,19 @@ def main() -> None:
     try:
         from mcloud.cli.app import main as run
 
-        run()
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(PIPE)
     except OSError as error:
         # A command has said all of its own by then: this is help that cannot be printed.
         sys.exit(f"error: nothing can be printed: {error.strerror}")
+    finally:
+        streams.let_go()
 
 
 if __name__ == "__main__":

@@ -33,6 +33,15 @@ def leave_terminal() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
+def let_go() -> None:
+    """Drop what a stream does not take: Python would try once more at its end, and exit with 120."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
 def _nowhere(number: int, mode: str) -> IO[Any]:
     """A stream that was closed leads nowhere.
 

@@ -18,7 +18,7 @@ import typer
 
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
-from mcloud.streams import leave_terminal
+from mcloud.streams import leave_terminal, let_go
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -272,6 +272,7 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
 
             traceback.print_exc()
         ours = error if isinstance(error, McloudError) else refusal(error)
+        let_go()
         if ours is None:
             _say(
                 f"error: {type(error).__name__}: {error}; "

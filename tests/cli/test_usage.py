@@ -154,11 +154,11 @@ def test_vv_shows_where_it_came_from(mcloud: Terminal, arguments: tuple[str, ...
 
 
 def test_a_fault_of_ours_is_called_one(mcloud: Terminal) -> None:
-    """Where the state folder should be there is a file: nobody has thought of that."""
-    (mcloud.folder / "state").write_text("")
+    """Where the state should be there is a folder: nobody has thought of that."""
+    (mcloud.folder / "state" / "local" / "state.json").mkdir(parents=True)
     done = mcloud.run("outputs")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: NotADirectoryError: ")
+    assert done.stderr.startswith("error: IsADirectoryError: ")
     assert done.stderr.endswith("run again with -vv and report what it prints\n")
     assert "Traceback" in mcloud.run("outputs", "-vv").stderr
 
