@@ -34,7 +34,7 @@ def leave_terminal() -> None:
 
 
 def let_go() -> None:
-    """Drop what a stream does not take: Python would try once more at its end, and exit with 120."""
+    """Drop what a stream does not take: Python would try again at its end, and exit with 120."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
