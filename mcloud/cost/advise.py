@@ -108,7 +108,7 @@ def advise(
 ) -> list[Advice]:
     """What would save a cent a month or more, the largest saving first."""
     grounds = [
-        _Ground(usage, month, expected_units(usage, month, now), free_tier)
+        _Ground(usage, month, _of_a_month(usage, month, now), free_tier)
         for usage in usages
         if not usage.problem
     ]
@@ -120,6 +120,13 @@ def advise(
     ]
     found += [*_packing(grounds), *_cheapest(grounds)]
     return sorted((each for each in found if each.saving >= LEAST), key=lambda each: -each.saving)
+
+
+def _of_a_month(usage: SiteUsage, month: Month, now: float) -> Units:
+    """As many as a whole month would count, also where it was not measured from its first day."""
+    share = Decimal((month.end - usage.start) / month.seconds)
+    units = expected_units(usage, month, now)
+    return {meter: each / share for meter, each in units.items()} if share > 0 else units
 
 
 def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
@@ -135,8 +142,9 @@ def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
             continue
         least = each if least is None else min(least, each)
         for linger in LINGERS:
-            # Twice as long makes half as many messages, until they are full.
-            fewer = messages - max(messages / linger, messages * each / BATCH)
+            # Twice as long makes half as many messages, until they are full; where more than BATCH
+            # are in one already, nothing is to be had.
+            fewer = max(ZERO, messages - max(messages / linger, messages * each / BATCH))
             per_message = message_units(ground.usage.cloud, _size(each))
             savings[linger] += ground.saving({m: u * fewer for m, u in per_message.items()})
     enough = max(savings.values()) * Decimal("0.8")
@@ -209,7 +217,10 @@ def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
     if old <= 0:
         return
     small = bool(objects) and old * 2**30 / objects < SMALL
-    saving = old * (PRICES[ground.usage.cloud, hot].usd - PRICES[ground.usage.cloud, cold].usd)
+    # By the bill of both: what is free in the one class is paid for in the other.
+    moved = min(old, ground.units[hot])
+    colder = {hot: ground.units[hot] - moved, cold: ground.units.get(cold, ZERO) + moved}
+    saving = ground.cost(ground.units) - ground.cost({**ground.units, **colder})
     yield Advice(
         ground.usage.site,
         "pack raw trades into larger objects"

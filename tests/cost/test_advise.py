@@ -7,7 +7,7 @@ import pytest
 from mcloud.cost.advise import BATCH, LEAST, Advice, advise
 from mcloud.cost.usage import SiteUsage
 
-from .usages import MONTH, NOW, daily, metered, usage
+from .usages import MONTH, NOW, at, daily, metered, usage
 
 THRIFTY = usage(
     "aws",
@@ -186,3 +186,36 @@ def test_advice_as_json() -> None:
         profile="prod",
     )
     assert each.to_json()["saving_usd_a_month"] == "2.3"
+
+
+def test_messages_that_are_larger_than_usual_are_full_enough() -> None:
+    """`mcloud produce --batch 20000`: a thousand in a message would be dearer."""
+    large = usage(
+        "aws",
+        {"messages": 1_000_000, "s3_puts": 1_000_000, "sqs_requests": 3_000_000},
+        trades={"BTCUSDT": 3_000_000_000},
+        messages=1_000_000,
+    )
+    assert said(large) == {}
+
+
+def test_what_is_free_in_its_class_stays_there() -> None:
+    """Standard storage has 5 GiB free, and Coldline none: moving 3 of them costs money."""
+    each = daily("gcs_gib_months", [Decimal(3) / 30] * 15)
+    objects = metered("stored_objects", 100)
+    assert said(usage("gcp", {}, more=(each, objects))) == {}
+    ten = daily("gcs_gib_months", [Decimal(10) / 30] * 15)
+    found = only(usage("gcp", {}, more=(ten, objects)), title="colder class")
+    by_hand = 5 * Decimal("0.020") - 10 * Decimal("0.004")
+    assert found.saving == pytest.approx(by_hand)
+
+
+def test_a_saving_is_that_of_a_whole_month_whenever_it_was_measured() -> None:
+    """A day of the last two of the month, at a rate of 3,000 GiB-months."""
+    late = usage(
+        *("aws", {"log_gib_months": 100, "log_retention_days": 30}), start=at("2026-11-29T00:00")
+    )
+    (found,) = advise(
+        [late], MONTH, at("2026-11-30T00:00"), profile="prod", free_tier=False
+    )
+    assert found.saving == pytest.approx(3000 * Decimal("0.03") * 23 / 30)
