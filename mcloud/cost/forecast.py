@@ -118,6 +118,8 @@ def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> 
     whole = _whole_days(usage, month, until)
     price = PRICES.get((usage.cloud, metered.meter))
     unit = price.unit if price else ""
+    if unit == "GiB-month" and (sizes := [metered.days[day] for day in whole if day in metered.days]):
+        return _stored(units, sizes, Decimal(left / DAY_SECONDS))
     if unit.endswith("-month"):
         more = units * Decimal(left) / Decimal(past)
         # What is stored stays and may grow; alarms and keys are as many as they are.
@@ -133,6 +135,20 @@ def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> 
         return Range(max(units, units + more - spread), units + more, units + more + spread)
     more = units * Decimal(left) / Decimal(past)
     return Range(units, units + more, units + 2 * more)
+
+
+def _stored(units: Decimal, sizes: Sequence[Decimal], left: Decimal) -> Range:
+    """Of what is stored, by its whole days so far, for so many days to come.
+
+    What is there stays: the last day says more than the mean of all, which had less. It may go on
+    to grow as it did, or twice as fast.
+    """
+    stays = units + sizes[-1] * left
+    if len(sizes) == 1:
+        return Range(stays, stays, stays + sizes[-1] * left)
+    daily = max(ZERO, sizes[-1] - sizes[0]) / (len(sizes) - 1)
+    grown = daily * left * (left + 1) / 2
+    return Range(stays, stays + grown, stays + 2 * grown)
 
 
 def _days(metered: Metered, units: Decimal, month: Month, until: float) -> Mapping[str, Decimal]:

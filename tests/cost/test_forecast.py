@@ -149,3 +149,19 @@ def test_an_even_month_is_foretold_at_any_time(share: float) -> None:
     counts = {"dynamodb_writes": Decimal(8_000_000) * Decimal(share)}
     found = forecast([usage("aws", counts)], MONTH, now)
     assert abs(found.total.expected - 5) < Decimal("1e-9")
+
+
+def test_what_is_stored_stays_and_goes_on_to_grow() -> None:
+    """10 GiB more every day: the rate of the days so far would leave out what is there by now."""
+    days = [Decimal(10 * day) / 30 for day in range(1, 31)]
+    found = forecast([usage("aws", {}, more=(daily("s3_gib_months", days[:15]),))], MONTH, NOW)
+    stays = sum(days[:15]) + 15 * days[14]
+    assert found.total.low == pytest.approx(stays * Decimal("0.023"))
+    assert found.total.expected == pytest.approx(sum(days) * Decimal("0.023"))
+    assert found.total.high == pytest.approx((2 * sum(days) - stays) * Decimal("0.023"))
+
+
+def test_what_was_stored_in_the_middle_of_the_month_is_there_to_its_end() -> None:
+    late = daily("s3_gib_months", [1] * 5, first=11)
+    found = forecast([usage("aws", {}, more=(late,))], MONTH, NOW)
+    assert found.total == pytest.approx([20 * Decimal("0.023")] * 3)
