@@ -40,6 +40,13 @@ class Forecast:
     """The day on which the free tier of a cloud's meter will be used up, where one will be."""
     early: bool = False
     """True where less than an hour was measured, which says next to nothing of a month."""
+    unknown: frozenset[str] = frozenset()
+    """Sites of which no meter could be read; the money of such a one is 0, and in no sum."""
+
+    @property
+    def is_unknown(self) -> bool:
+        """True where nothing is known of any site."""
+        return bool(self.sites) and self.unknown == self.sites.keys()
 
     @property
     def expected(self) -> Decimal:
@@ -50,8 +57,11 @@ class Forecast:
         return {
             "month": self.month.name,
             "at": self.at,
-            **_range_json(self.total),
-            "sites": {site: _range_json(each) for site, each in self.sites.items()},
+            **_range_json(None if self.is_unknown else self.total),
+            "sites": {
+                site: _range_json(None if site in self.unknown else each)
+                for site, each in self.sites.items()
+            },
             "rests_on": self.rests_on,
             "early": self.early,
             "free_tier_runs_out": [
@@ -94,6 +104,7 @@ def forecast(
         _basis(usages, known, month, until),
         _runs_out(known, projected, month, until) if free_tier else {},
         early=until < month.end and until - start < LITTLE,
+        unknown=frozenset(usage.site for usage in usages if usage.is_unknown),
     )
 
 
@@ -118,7 +129,9 @@ def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> 
     whole = _whole_days(usage, month, until)
     price = PRICES.get((usage.cloud, metered.meter))
     unit = price.unit if price else ""
-    if unit == "GiB-month" and (sizes := [metered.days[day] for day in whole if day in metered.days]):
+    if unit == "GiB-month" and (
+        sizes := [metered.days[day] for day in whole if day in metered.days]
+    ):
         return _stored(units, sizes, Decimal(left / DAY_SECONDS))
     if unit.endswith("-month"):
         more = units * Decimal(left) / Decimal(past)
@@ -217,7 +230,9 @@ def _runs_out(
     return found
 
 
-def _range_json(each: Range) -> dict[str, str]:
+def _range_json(each: Range | None) -> dict[str, str | None]:
+    if each is None:
+        return {f"{name}_usd": None for name in Range._fields}
     return {
         f"{name}_usd": to_text(round(value, 9) + ZERO) for name, value in each._asdict().items()
     }

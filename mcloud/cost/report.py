@@ -106,6 +106,16 @@ class Report:
     def net(self) -> Decimal:
         return sum((line.net for line in self.lines), ZERO)
 
+    @property
+    def is_unknown(self) -> bool:
+        """True where nothing is known of any site."""
+        return bool(self.usages) and all(usage.is_unknown for usage in self.usages)
+
+    def known_net_of(self, site: str) -> Decimal | None:
+        """None where no meter of the site could be read."""
+        is_unknown = any(usage.is_unknown for usage in self.usages if usage.site == site)
+        return None if is_unknown else self.net_of(site)
+
     def net_of(self, site: str) -> Decimal:
         return sum((line.net for line in self.lines if line.site == site), ZERO)
 
@@ -132,7 +142,11 @@ class Report:
     @property
     def unknown_sites(self) -> list[str]:
         """The sites whose cost is in no sum, and why."""
-        return [f"{usage.site}: {usage.problem}" for usage in self.usages if usage.problem]
+        return [
+            f"{usage.site}: {usage.problem or 'no meter could be read'}"
+            for usage in self.usages
+            if usage.is_unknown
+        ]
 
     @property
     def own_cost(self) -> Decimal:
@@ -160,8 +174,8 @@ class Report:
             "estimate": True,
             "free_tier": self.free_tier,
             "by": self.by,
-            "gross_usd": plain(self.gross),
-            "net_usd": plain(self.net),
+            "gross_usd": None if self.is_unknown else plain(self.gross),
+            "net_usd": None if self.is_unknown else plain(self.net),
             "groups": [_group_json(group) for group in self.groups],
             "lines": [_line_json(line) for line in self.lines],
             "comparison": [
@@ -187,11 +201,11 @@ class Report:
             return None
         return {
             "usd": plain(self.money.budget),
-            "used_percent": plain(percent(self.net, self.money.budget), 1),
+            "used_percent": _used(None if self.is_unknown else self.net, self.money.budget),
             "sites": {
                 site: {
                     "usd": plain(budget),
-                    "used_percent": plain(percent(self.net_of(site), budget), 1),
+                    "used_percent": _used(self.known_net_of(site), budget),
                 }
                 for site, budget in self.money.budgets.items()
             },
@@ -291,8 +305,11 @@ def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[
     """The site's cost, parted as its trades are."""
     gross, net = (sum((getattr(x, each) for x in lines), ZERO) for each in ("gross", "net"))
     trades = usage.trades.total
+    unknown = tuple(line.meter for line in lines if line.used is None)
     if not trades:
-        return [Group(usage.site, "unknown", gross, net, net / total if total else None, None)]
+        share = net / total if total else None
+        whole = Group(usage.site, "unknown", gross, net, share, None, unknown, usage.is_unknown)
+        return [whole]
     return [
         Group(
             site=usage.site,
@@ -301,6 +318,8 @@ def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[
             net=net * count / trades,
             share=net * count / trades / total if total else None,
             per_million=net * MILLION / trades,
+            unknown=unknown,
+            is_unknown=usage.is_unknown,
         )
         for symbol, count in sorted(usage.trades.by_symbol.items())
     ]
@@ -308,15 +327,16 @@ def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[
 
 def _compare(lines: Sequence[Line], usages: Sequence[SiteUsage]) -> list[Compared]:
     """What each service of the pipeline comes to on each cloud."""
-    clouds = {usage.cloud for usage in usages if not usage.problem}
+    clouds = {usage.cloud for usage in usages if not usage.is_unknown}
     sums: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for line in lines:
         sums[line.service, line.cloud, "gross"] += line.gross
         sums[line.service, line.cloud, "net"] += line.net
 
     # What no meter tells is unknown, and not for nothing.
-    told = {(line.service, line.cloud) for line in lines if line.used is not None}
-    untold = {(line.service, line.cloud) for line in lines} - told
+    named = [(line.service if line.service in COMPARED else "other", line) for line in lines]
+    told = {(name, line.cloud) for name, line in named if line.used is not None}
+    untold = {(name, line.cloud) for name, line in named} - told
 
     def of(service: str, cloud: str, what: str) -> Decimal | None:
         is_known = cloud in clouds and (service, cloud) not in untold
@@ -334,6 +354,10 @@ def _compare(lines: Sequence[Line], usages: Sequence[SiteUsage]) -> list[Compare
             sums["other", cloud, what] += sums[service, cloud, what]
         sums["total", cloud, what] += sums[service, cloud, what]
     return [*rows, row("other"), row("total")]
+
+
+def _used(net: Decimal | None, budget: Decimal) -> str | None:
+    return None if net is None else plain(percent(net, budget), 1)
 
 
 def _group_json(group: Group) -> dict[str, Any]:
@@ -379,7 +403,7 @@ def _site_json(report: Report, usage: SiteUsage) -> dict[str, Any]:
         "embedded": usage.embedded,
         "measured_from": usage.start,
         "unknown": usage.problem or None,
-        "net_usd": None if usage.problem else plain(report.net_of(usage.site)),
+        "net_usd": plain(report.known_net_of(usage.site)),
         "trades": plain(usage.trades.total, 0),
         "trades_source": usage.trades.source,
         "billed": (

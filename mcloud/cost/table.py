@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import StringIO
 
-from mcloud.cost.report import Group, Report
+from mcloud.cost.report import Compared, Group, Report
 from mcloud.cost.words import plain, usd
 
 COLUMNS = (
@@ -35,13 +35,10 @@ def as_csv(report: Report) -> str:
 def as_markdown(report: Report) -> str:
     """The groups, the clouds side by side, and what is to be known of it all."""
     groups = [(group.site, *group_cells(group)) for group in report.groups]
-    compared = [
-        (row.service, *("no site" if each is None else usd(each) for each in sums))
-        for row in report.comparison
-        for sums in [(row.aws_gross, row.aws_net, row.gcp_gross, row.gcp_net, row.saving)]
-    ]
+    compared = [compared_cells(row, report) for row in report.comparison]
+    net = "unknown" if report.is_unknown else usd(report.net)
     parts = [
-        f"## Cost of {report.month.name}: {usd(report.net)} (estimate, {_stamp(report.at)})",
+        f"## Cost of {report.month.name}: {net} (estimate, {_stamp(report.at)})",
         _table(
             ("Site", report.by.capitalize(), "List", "Net", "Share", "Per million trades"), groups
         ),
@@ -63,6 +60,17 @@ def group_cells(group: Group) -> tuple[str, str, str, str, str]:
         "" if group.share is None else f"{100 * group.share:.0f}%",
         "unknown" if group.per_million is None else usd(group.per_million),
     )
+
+
+def compared_cells(row: Compared, report: Report) -> tuple[str, ...]:
+    """Service, and list price and net of either cloud with what one takes less."""
+    clouds = {usage.cloud for usage in report.usages}
+    sums = (
+        *((row.aws_gross, {"aws"}), (row.aws_net, {"aws"}), (row.gcp_gross, {"gcp"})),
+        *((row.gcp_net, {"gcp"}), (row.saving, {"aws", "gcp"})),
+    )
+    missing = [(each, "unknown" if of <= clouds else "no site") for each, of in sums]
+    return (row.service, *(why if each is None else usd(each) for each, why in missing))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

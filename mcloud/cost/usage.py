@@ -9,7 +9,7 @@ from mcloud.clouds.ports import Heartbeat, Metered, Site
 from mcloud.config import LOCAL, Config, resources
 from mcloud.cost import embedded
 from mcloud.cost.month import Month
-from mcloud.cost.prices import REGIONS
+from mcloud.cost.prices import PRICES, REGIONS
 from mcloud.deadline import gather
 
 DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
@@ -52,6 +52,12 @@ class SiteUsage:
     def estimated_region(self) -> bool:
         """True where the price book has another region than this site."""
         return self.region != REGIONS[self.cloud]
+
+    @property
+    def is_unknown(self) -> bool:
+        """True where no meter that costs anything could be read, of one or more."""
+        priced = [each for each in self.metered if (self.cloud, each.meter) in PRICES]
+        return bool(self.problem) or (bool(priced) and all(each.units is None for each in priced))
 
     def units(self, meter: str) -> Decimal | None:
         """What a meter counted; None where it is unknown."""

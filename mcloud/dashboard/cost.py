@@ -11,8 +11,8 @@ from rich.text import Text
 from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.forecast import Forecast, Range
-from mcloud.cost.report import Compared, Report
-from mcloud.cost.table import group_cells
+from mcloud.cost.report import Report
+from mcloud.cost.table import compared_cells, group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.dashboard.duration import duration
 
@@ -37,21 +37,17 @@ def comparison(report: Report) -> Table:
         ("service", "left"),
         *((name, "right") for name in ("AWS list", "AWS net", "GCP list", "GCP net", "GCP saves")),
     )
-    # What has no total has no site; what lacks another sum has no meter that tells.
-    missing = [
-        "unknown" if total is not None else "no site" for total in _sums(report.comparison[-1])
-    ]
     for row in report.comparison:
-        sums = [why if x is None else usd(x) for x, why in zip(_sums(row), missing, strict=True)]
-        table.add_row(row.service, *sums, style="bold" if row.service == "total" else "")
+        cells = compared_cells(row, report)
+        table.add_row(*cells, style="bold" if row.service == "total" else "")
     return table
 
 
 def forecast_view(forecast: Forecast) -> RenderableType:
     table = _table(("", "left"), ("expected", "right"), ("low", "right"), ("high", "right"))
     for site, each in forecast.sites.items():
-        table.add_row(site, *_range(each))
-    table.add_row("all", *_range(forecast.total), style="bold")
+        table.add_row(site, *_range(None if site in forecast.unknown else each))
+    table.add_row("all", *_range(None if forecast.is_unknown else forecast.total), style="bold")
     words = [Text(f"by the end of {forecast.month.name}; rests on {forecast.rests_on}", "dim")]
     for (cloud, meter), day in forecast.runs_out.items():
         words.append(Text(f"the free tier of {cloud} {meter} is used up on {day}", "yellow"))
@@ -77,6 +73,8 @@ def bar(part: Decimal, whole: Decimal, width: int = BAR) -> str:
 
 def _title(report: Report) -> Text:
     tier = "after free tiers" if report.free_tier else "without free tiers"
+    if report.is_unknown:
+        return Text(f"{report.month.name}: unknown", "bold")
     return Text.assemble(
         (f"{report.month.name}: {usd(report.net)}", "bold"),
         f" {tier}, {usd(report.gross)} at list price",
@@ -143,23 +141,37 @@ def _summary(report: Report) -> list[Text]:
             words.append(Text(f"{usage.site}: billed {usd(bill.net)} ({bill.source}, {age} old)"))
         elif bill:
             words.append(Text(f"{usage.site}: billed: unknown: {bill}", "dim"))
-    budget = report.money.budget
-    if budget is not None:
-        used = percent(report.net, budget)
-        text = f"budget: {used:.0f}% of {usd(budget)} used"
-        if report.forecast and not report.forecast.early:
-            text += f", {percent(report.forecast.expected, budget):.0f}% by the end of the month"
-        words.append(Text(text, "bold red" if report.over_budget else ""))
-    for name, each in report.money.budgets.items():
-        used = percent(report.net_of(name), each)
-        words.append(Text(f"budget of {name}: {used:.0f}% of {usd(each)} used"))
+    words += _budgets(report)
     if report.forecast and report.forecast.early:
         words.append(Text(f"forecast: too early: {report.forecast.rests_on}", "dim"))
+    elif report.forecast and report.forecast.is_unknown:
+        words.append(Text("forecast: unknown", "dim"))
     elif report.forecast:
         low, expected, high = map(usd, report.forecast.total)
         words.append(Text(f"forecast: {expected}, between {low} and {high}"))
     if report.own_cost:
         words.append(Text(f"this report took {usd(report.own_cost)} at most", "dim"))
+    return words
+
+
+def _budgets(report: Report) -> list[Text]:
+    """How much of each is used; at least that much where some of the sites are unknown."""
+    words = []
+    budget, ahead = report.money.budget, report.forecast
+    if budget is not None and report.is_unknown:
+        words.append(Text(f"budget: unknown how much of {usd(budget)} is used"))
+    elif budget is not None:
+        least = "at least " if any(usage.is_unknown for usage in report.usages) else ""
+        text = f"budget: {least}{percent(report.net, budget):.0f}% of {usd(budget)} used"
+        if ahead and not ahead.early:
+            text += f", {least}{percent(ahead.expected, budget):.0f}% by the end of the month"
+        words.append(Text(text, "bold red" if report.over_budget else ""))
+    for name, each in report.money.budgets.items():
+        net = report.known_net_of(name)
+        if net is None:
+            words.append(Text(f"budget of {name}: unknown how much of {usd(each)} is used"))
+        else:
+            words.append(Text(f"budget of {name}: {percent(net, each):.0f}% of {usd(each)} used"))
     return words
 
 
@@ -170,11 +182,9 @@ def count(units: Decimal) -> str:
     return f"{units:.3g}" if units >= Decimal("0.0001") else f"{units:.1e}"
 
 
-def _sums(row: Compared) -> tuple[Decimal | None, ...]:
-    return row.aws_gross, row.aws_net, row.gcp_gross, row.gcp_net, row.saving
-
-
-def _range(each: Range) -> tuple[str, str, str]:
+def _range(each: Range | None) -> tuple[str, str, str]:
+    if each is None:
+        return "unknown", "", ""
     return usd(each.expected), usd(each.low), usd(each.high)
 
 

@@ -215,7 +215,5 @@ def test_a_saving_is_that_of_a_whole_month_whenever_it_was_measured() -> None:
     late = usage(
         *("aws", {"log_gib_months": 100, "log_retention_days": 30}), start=at("2026-11-29T00:00")
     )
-    (found,) = advise(
-        [late], MONTH, at("2026-11-30T00:00"), profile="prod", free_tier=False
-    )
+    (found,) = advise([late], MONTH, at("2026-11-30T00:00"), profile="prod", free_tier=False)
     assert found.saving == pytest.approx(3000 * Decimal("0.03") * 23 / 30)

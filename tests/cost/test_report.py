@@ -9,6 +9,7 @@ from mcloud.clouds.billing import Bill, BillLine
 from mcloud.cost.forecast import forecast
 from mcloud.cost.report import BY, Report, make_report
 from mcloud.cost.settings import CostSettings, Money
+from mcloud.cost.table import as_markdown
 from mcloud.cost.usage import SiteUsage
 from mcloud.cost.words import usd
 
@@ -211,3 +212,45 @@ def test_an_empty_month() -> None:
 )
 def test_money_in_words(amount: str, text: str) -> None:
     assert usd(Decimal(amount)) == text
+
+
+AWAY = usage("aws", {}, problem="no answer")
+BLIND = usage("aws", {"sqs_requests": None, "s3_puts": None}, trades={"BTCUSDT": 5})
+
+
+@pytest.mark.parametrize("site", [AWAY, BLIND])
+@pytest.mark.parametrize("by", BY)
+def test_what_is_unknown_is_nowhere_0(site: SiteUsage, by: str) -> None:
+    money = Money(CostSettings(budget_usd=20.0), {"aws": Decimal(15)})
+    report = made(site, by=by, money=money, forecast=forecast([site], MONTH, NOW))
+    document = report.to_json()
+    assert document["net_usd"] is None
+    assert document["gross_usd"] is None
+    assert all(each["net_usd"] is None for each in document["groups"])
+    assert document["sites"]["aws"]["net_usd"] is None
+    assert document["budget"]["used_percent"] is None
+    assert document["budget"]["sites"]["aws"]["used_percent"] is None
+    assert document["forecast"]["expected_usd"] is None
+    assert document["forecast"]["sites"]["aws"]["low_usd"] is None
+    assert report.unknown_sites == [f"aws: {site.problem or 'no meter could be read'}"]
+    text = as_markdown(report)
+    assert "2026-11: unknown" in text
+    assert "| total | unknown | unknown | no site | no site | no site |" in text
+
+
+def test_one_site_that_is_away_leaves_the_other() -> None:
+    money = Money(CostSettings(), {"aws": Decimal(15), "gcp": Decimal(100)})
+    document = made(AWAY, GCP, money=money, forecast=forecast([AWAY, GCP], MONTH, NOW)).to_json()
+    sites = document["budget"]["sites"]
+    assert [sites[name]["used_percent"] for name in ("aws", "gcp")] == [None, "80.1"]
+    assert document["forecast"]["sites"]["aws"]["expected_usd"] is None
+    assert (
+        document["forecast"]["expected_usd"] == document["forecast"]["sites"]["gcp"]["expected_usd"]
+    )
+
+
+def test_other_services_that_no_meter_tells_are_unknown_in_the_comparison() -> None:
+    site = usage("aws", {"sqs_requests": 5, "log_bytes": None, "egress_bytes": None})
+    rows = {row.service: row.aws_net for row in made(site).comparison}
+    assert rows["other"] is None
+    assert rows["total"] == 0
