@@ -19,7 +19,7 @@ from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.cost.month import Month
 from mcloud.cost.prices import PRICES
-from mcloud.errors import Unavailable
+from mcloud.errors import Refused, Unavailable
 from mcloud.local.state import State
 
 AWS = AwsResources(
@@ -59,6 +59,7 @@ class CloudWatch:
     def __init__(self, figures: Mapping[tuple[str, str], Mapping[str, float]]) -> None:
         self.figures = figures
         self.asked: list[dict[str, Any]] = []
+        self.status = "Complete"
         self.model = client("cloudwatch").meta.service_model
 
     def get_metric_data(self, **request: Any) -> dict[str, Any]:
@@ -92,15 +93,21 @@ class CloudWatch:
         )
         return {
             "Id": query["Id"],
+            "StatusCode": self.status,
             "Timestamps": [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days],
             "Values": list(days.values()),
         }
 
 
 def aws(
-    figures: Mapping[tuple[str, str], Mapping[str, float]], *, refused: bool = False
+    figures: Mapping[tuple[str, str], Mapping[str, float]],
+    *,
+    refused: bool = False,
+    status: str = "Complete",
+    end: float = END,
 ) -> tuple[dict[str, Metered], CloudWatch]:
     watch = CloudWatch(figures)
+    watch.status = status
     lambda_, dynamodb, logs = client("lambda"), client("dynamodb"), client("logs")
     with Stubber(lambda_) as a, Stubber(dynamodb) as b, Stubber(logs) as c:
         for size, label in ((3 * GIB, "2026-01-01T00:00:00.000"), (GIB, "")):
@@ -133,7 +140,7 @@ def aws(
                 {"logGroupNamePrefix": "/aws/lambda/mcloud"},
             )
         usage = CloudWatchUsage(watch, lambda_, dynamodb, logs, AWS)
-        return by_meter(usage.metered(START, END)), watch
+        return by_meter(usage.metered(START, end)), watch
 
 
 DAYS = ("2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04")
@@ -207,6 +214,35 @@ def test_storage_by_the_day() -> None:
     assert found["s3_puts"].units == 50  # since the last day of October
     assert not found["s3_puts"].exact
     assert found["s3_gets"].units is None
+
+
+def test_on_the_first_of_a_month_a_bucket_is_as_large_as_it_was() -> None:
+    """S3 tells a day's size up to two days later."""
+    noon = START + 43_200
+    old = {"2026-10-29": 7.0 * GIB, "2026-10-30": 8.0 * GIB}
+    found, watch = aws(
+        {
+            ("BucketSizeBytes", "StandardStorage"): old,
+            ("NumberOfObjects", "AllStorageTypes"): {"2026-10-29": 90, "2026-10-30": 100},
+        },
+        end=noon,
+    )
+    assert found["s3_gib_months"].days == {"2026-11-01": pytest.approx(Decimal(4) / 30)}
+    assert found["s3_puts"].units == 0, "all of them are of last month"
+    assert watch.asked[0]["StartTime"] == datetime.fromtimestamp(START - 3 * 86_400, UTC)
+
+
+def test_a_bucket_that_s3_says_nothing_of_is_unknown() -> None:
+    found, _ = aws({})
+    assert found["s3_gib_months"].units is None
+    assert "up to two days later" in found["s3_gib_months"].source
+
+
+def test_what_cloudwatch_could_not_read_is_no_0() -> None:
+    with pytest.raises(Unavailable, match="CloudWatch: InternalError"):
+        aws({}, status="InternalError")
+    with pytest.raises(Refused, match="CloudWatch: Forbidden"):
+        aws({}, status="Forbidden")
 
 
 def test_request_metrics_are_better_than_a_guess() -> None:
@@ -353,6 +389,15 @@ def test_days_are_whole_days_of_utc() -> None:
     }
     assert aligners["total_bytes"] == Aggregation.Aligner.ALIGN_MEAN
     assert aligners["request_count"] == Aggregation.Aligner.ALIGN_DELTA
+
+
+def test_no_period_reaches_into_the_day_before() -> None:
+    """Periods are counted back from the end: a part of a second over would be one more of them."""
+    monitoring = Monitoring({})
+    MonitoringUsage(monitoring, GCP).metered(START, END + 0.4)
+    for each in monitoring.asked:
+        span = each.interval.end_time.timestamp() - each.interval.start_time.timestamp()
+        assert span % each.aggregation.alignment_period.total_seconds() == 0
 
 
 def test_the_first_minute_of_a_month_asks_for_nothing() -> None:

@@ -12,9 +12,10 @@ from mcloud.clouds.aws.client import translated
 from mcloud.clouds.days import GIB, SECONDS, Days, day_of, gib_months, share_of_month
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, Refused, Unavailable
 
 CHUNK = 64 * 1024  # bytes that SQS bills as a request
+LATE = 3  # days until S3 has surely told how large a bucket is
 
 # Storage classes by S3's names in CloudWatch.
 _CLASSES = {
@@ -22,6 +23,8 @@ _CLASSES = {
     "s3_ia_gib_months": "StandardIAStorage",
     "s3_glacier_ir_gib_months": "GlacierInstantRetrievalStorage",
 }
+_SIZES = (*_CLASSES, "objects")
+_SIZE_UNTOLD = "unknown: S3 tells a bucket's size up to two days later, and nothing of an empty one"
 _REQUESTS_OFF = "unknown: the bucket's request metrics are off"
 
 
@@ -112,10 +115,10 @@ class CloudWatchUsage:
     def _read(self, wanted: list[_Series], start: float, end: float) -> dict[_Series, Days]:
         """The daily figures of each; a day without any has no entry."""
         queries = [_query(f"q{number}", series) for number, series in enumerate(wanted)]
-        # A day earlier: how much there was of what only grows.
+        # Some days earlier: how much there was in the bucket, of which S3 tells that late.
         arguments = {
             "MetricDataQueries": queries,
-            "StartTime": datetime.fromtimestamp(start, UTC) - timedelta(days=1),
+            "StartTime": datetime.fromtimestamp(start, UTC) - timedelta(days=LATE),
             "EndTime": datetime.fromtimestamp(end, UTC),
         }
         found: dict[_Series, dict[str, Decimal]] = {series: {} for series in wanted}
@@ -124,6 +127,7 @@ class CloudWatchUsage:
             while True:
                 answer = self._cloudwatch.get_metric_data(**arguments, **token)
                 for result in answer["MetricDataResults"]:
+                    _check(result)
                     days = found[wanted[int(result["Id"][1:])]]
                     for stamp, value in zip(result["Timestamps"], result["Values"], strict=True):
                         days[day_of(stamp.timestamp())] = Decimal(str(value))
@@ -132,7 +136,7 @@ class CloudWatchUsage:
                 token = {"NextToken": answer["NextToken"]}
         first = day_of(start)
         return {
-            series: days if series.metric == "NumberOfObjects" else _from(days, first)
+            series: days if series.namespace == "AWS/S3" else _from(days, first)
             for series, days in found.items()
         }
 
@@ -250,9 +254,19 @@ def _items(
 
 
 def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Metered]:
+    first = day_of(start)
+    seen = {name: days if name in _SIZES else _from(days, first) for name, days in seen.items()}
+    # As long as nothing is told of this month, it is as it was at the end of the last one.
+    is_told = any(_from(seen[name], first) for name in _SIZES)
     for meter in _CLASSES:
-        days = gib_months(seen[meter], end)
-        yield _metered(meter, days, "CloudWatch AWS/S3, by the day", end, exact=False)
+        days = _from(seen[meter], first)
+        if not is_told and seen[meter]:
+            days = {first: seen[meter][max(seen[meter])]}
+        if not is_told and not days and meter == "s3_gib_months":
+            yield Metered(meter, None, _SIZE_UNTOLD, end, exact=False)
+            continue
+        of_month = gib_months(days, end)
+        yield _metered(meter, of_month, "CloudWatch AWS/S3, by the day", end, exact=False)
     objects = seen["objects"]
     if objects:
         newest = objects[max(objects)]
@@ -268,7 +282,8 @@ def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Met
             yield _metered(meter, requests, "CloudWatch AWS/S3 request metrics", end)
         return
     if objects:
-        before = objects.get(day_of(start - 1), Decimal(0))
+        earlier = [day for day in objects if day < first]
+        before = objects[max(earlier)] if earlier else Decimal(0)
         grown = max(Decimal(0), objects[max(objects)] - before)
         source = "CloudWatch AWS/S3: as many as there are more objects, without listings"
         yield Metered("s3_puts", grown, source, end, exact=False)
@@ -290,6 +305,15 @@ def _query(id_: str, series: _Series) -> dict[str, Any]:
             "Stat": series.stat,
         },
     }
+
+
+def _check(result: Mapping[str, Any]) -> None:
+    """What CloudWatch could not read has no values, and is not 0."""
+    status = result.get("StatusCode", "Complete")
+    if status in ("InternalError", "Forbidden"):
+        why = "; ".join(each.get("Value", "") for each in result.get("Messages", ()))
+        error = Refused if status == "Forbidden" else Unavailable
+        raise error(f"CloudWatch: {status} {why}".strip())
 
 
 def _metered(meter: str, days: Days, source: str, end: float, *, exact: bool = True) -> Metered:

@@ -137,6 +137,8 @@ class MonitoringUsage:
     ) -> tuple[dict[str, dict[str, Decimal]], int]:
         """By label and day, and how many series were returned, which is what is billed."""
         found: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+        # Whole seconds: with a part of one over, the first of the periods would be of yesterday.
+        end = end // 1
         midnight = end // SECONDS * SECONDS
         returned = 0
         spans = [(start, midnight, SECONDS), (max(start, midnight), end, int(end - midnight))]
