@@ -1,10 +1,12 @@
 """An HTTP server for Prometheus, on loopback only."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from mcloud.dashboard.exposition import CONTENT_TYPE
 from mcloud.errors import McloudError
@@ -36,18 +38,20 @@ def serving(port: int, text: Callable[[], str]) -> Iterator[str]:
                 self.send_header("Content-Type", CONTENT_TYPE)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+        do_HEAD = do_GET
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Nothing: a line for every scrape helps nobody."""
 
     try:
-        server = ThreadingHTTPServer((HOST, port), Handler)
+        server = _Server((HOST, port), Handler)
     except OSError as error:
         raise McloudError(
             f"port {port} on {HOST}: {error.strerror}", remedy="name another with --port"
         ) from None
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     thread.start()
     try:
@@ -55,3 +59,12 @@ def serving(port: int, text: Callable[[], str]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away, or reads nothing, is no fault of ours and has no traceback."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)

@@ -1,5 +1,6 @@
 """Posting JSON to an address that may itself be a secret: no error and no answer tells it."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ from mcloud.errors import McloudError, Refused, Unavailable
 TIMEOUTS = (3.0, 5.0)  # seconds to connect, and between two pieces of the answer
 SHOWN = 200  # characters of an answer
 MASK = "********"
+TOKEN = 9  # characters from which a piece of a path is a secret; `services` and `webhooks` are none
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -44,8 +46,7 @@ def post(url: str, body: dict[str, Any], *secrets: str) -> str:
         answer = requests.post(url, json=body, timeout=TIMEOUTS, allow_redirects=False)
     except OSError as error:  # RequestException among them
         raise _failure(error, url, secrets) from None  # the original one quotes the URL
-    said = f"HTTP {answer.status_code} {_shown(answer.text)}".strip()
-    said = _masked(said, url, secrets)
+    said = f"HTTP {answer.status_code} {_shown(answer.text, url, secrets)}".strip()
     if answer.status_code == 429 or answer.status_code >= 500:
         raise Unavailable(said)
     if not 200 <= answer.status_code < 300:
@@ -62,23 +63,26 @@ def _failure(error: OSError, url: str, secrets: tuple[str, ...]) -> McloudError:
     if isinstance(error, requests.Timeout):
         return Unavailable(f"{host} does not answer in time")
     if isinstance(error, requests.ConnectionError):
-        reason = _masked(_shown(innermost(error)), url, secrets)
+        reason = _shown(innermost(error), url, secrets)
         return Unavailable(f"{host} cannot be reached: {reason}")
     if not isinstance(error, requests.RequestException):
         return Refused(f"{host}: {error}", remedy=SETTINGS)
     return Refused(f"{host}: {type(error).__name__}")
 
 
-def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return "".join(each for each in line if each.isprintable())[:SHOWN]
+def _shown(text: str, url: str, secrets: tuple[str, ...]) -> str:
+    line = "".join(each for each in " ".join(text.split()) if each.isprintable())
+    # Masked before it is cut: what a cut leaves of a secret is no longer found.
+    return _masked(line, url, secrets)[:SHOWN]
 
 
 def _masked(text: str, url: str, secrets: tuple[str, ...]) -> str:
     parts = urlsplit(url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
+    # A server may tell the token alone, which is one of these.
+    tokens = (each for each in re.split("[/?&=;]", path) if len(each) >= TOKEN)
     # The longest first: a piece of one must not hide the rest of it.
-    for secret in sorted((url, path, parts.path, *secrets), key=len, reverse=True):
+    for secret in sorted((url, path, parts.path, *tokens, *secrets), key=len, reverse=True):
         if len(secret) > 1:
             text = text.replace(secret, MASK)
     return text

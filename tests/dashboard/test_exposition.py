@@ -1,11 +1,15 @@
 """The text that Prometheus scrapes, read back by the rules of its format."""
 
 import re
+import socket
+import struct
+import threading
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import requests
+from patience import PATIENCE, eventually
 
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.exposition import CONTENT_TYPE, HELP, exposition
@@ -149,3 +153,33 @@ class TestScrape:
                 serving(port, str),
             ):
                 pass
+
+    def test_head_says_what_get_would(self) -> None:
+        with serving(0, lambda: "a 1\n") as url:
+            answer = requests.head(url, timeout=30)
+        assert (answer.status_code, answer.headers["Content-Length"]) == (200, "4")
+        assert answer.headers["Content-Type"] == CONTENT_TYPE
+
+    def test_a_client_that_goes_away_is_no_fault(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """It has no traceback among the words of the command, and the next one is served."""
+        gone, ended = threading.Event(), threading.Event()
+
+        def text() -> str:
+            if gone.wait(PATIENCE):
+                ended.set()
+            return "a 1\n" * 5_000_000
+
+        with serving(0, text) as url:
+            port = int(url.split(":")[2].partition("/")[0])
+            client = socket.create_connection(("127.0.0.1", port))
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            # A reset, at once.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            gone.set()
+            assert ended.wait(PATIENCE)
+            assert requests.get(url, timeout=PATIENCE).text.startswith("a 1")
+            eventually(
+                lambda: not [t for t in threading.enumerate() if "process_request" in t.name]
+            )
+        assert capfd.readouterr().err == ""

@@ -96,6 +96,27 @@ def test_what_a_webhook_answers_is_told_without_its_url(
     assert str(caught.value) == f"HTTP {status} {text} ******** [31m".replace("  ", " ")
 
 
+@pytest.mark.parametrize("before", range(150, 201, 5))
+def test_an_answer_is_not_cut_inside_a_secret(
+    web: Web, channel: Callable[..., Channel], before: int
+) -> None:
+    """A piece of one would no longer be found, and shown."""
+    web.answer = (404, f"{'x' * before} /services/{SECRET}")
+    desk = channel('type = "webhook"', 'url_env = "HOOK"', HOOK=f"{web.url}/services/{SECRET}")
+    with pytest.raises(Refused) as caught:
+        desk.deliver(FIRING)
+    assert "service" not in str(caught.value)
+    assert SECRET[:4] not in str(caught.value)
+
+
+def test_an_answer_may_quote_the_token_alone(web: Web, channel: Callable[..., Channel]) -> None:
+    web.answer = (404, f"no such hook: {SECRET}")
+    desk = channel('type = "webhook"', 'url_env = "HOOK"', HOOK=f"{web.url}/hooks/{SECRET}?a=b")
+    with pytest.raises(Refused) as caught:
+        desk.deliver(FIRING)
+    assert str(caught.value) == "HTTP 404 no such hook: ********"
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
