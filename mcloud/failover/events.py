@@ -20,9 +20,10 @@ def changes(
             was = DOWN
         if site.verdict == was or site.verdict == UNKNOWN or (site.verdict, was) == (UP, UNKNOWN):
             continue
-        severity, state = ("critical", FIRING) if site.verdict == DOWN else ("info", RESOLVED)
+        state = FIRING if site.verdict == DOWN else RESOLVED
         title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
-        found.append(Event(f"site {name}", title, text, severity, state, at))
+        # Both of one severity: a channel that took the first has to hear of the second.
+        found.append(Event(f"site {name}", title, text, "critical", state, at))
     return found
 
 
