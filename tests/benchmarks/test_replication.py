@@ -95,10 +95,13 @@ def test_raw_objects(embedded: State, tmp_path: Path) -> None:
     def copy(key: str) -> None:
         sites["gcp-copied"].archive.put(ArchiveObject(key, source.get(key)))
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with as_in_a_command(), ThreadPoolExecutor(THREADS) as pool:
         rates["bare threads"] = OBJECTS / seconds(lambda: list(pool.map(copy, keys)))
     pair_of = {name: sites[name] for name in ("aws", "gcp")}
-    with opened(pair_of, tmp_path, "raw", processes=spare_cores()) as pairs:
+    with (
+        as_in_a_command(),
+        opened(pair_of, tmp_path, "raw", processes=spare_cores()) as pairs,
+    ):
         rates["ours"] = OBJECTS / seconds(lambda: replicate(pairs, once=True))
         assert pairs[0].progress().objects == OBJECTS
     if shutil.which("rclone"):
