@@ -123,7 +123,10 @@ class Copier:
 
 def _serve(lines: Sequence[Connection], source: Site, target: Site) -> None:
     """Be another process of a Copier, until that is gone."""
-    archives = source.archive, target.archive  # made once, before several threads ask for them
+    try:
+        archives = source.archive, target.archive  # once, before several threads ask for them
+    except McloudError:
+        return  # what is wrong with them the process says that it helps, which opens them as well
     lines[0].send("ready")
 
     def answer(line: Connection) -> None:
@@ -132,8 +135,9 @@ def _serve(lines: Sequence[Connection], source: Site, target: Site) -> None:
                 objects = line.recv()
                 try:
                     line.send(raw.copy(*archives, objects))
-                except McloudError as error:
-                    line.send(error)
+                except Exception as error:  # noqa: BLE001 - the one that waits has to hear of it
+                    is_ours = isinstance(error, McloudError)
+                    line.send(error if is_ours else McloudError(f"{type(error).__name__}: {error}"))
 
     threads = [threading.Thread(target=answer, args=(line,)) for line in lines]
     for thread in threads:

@@ -25,7 +25,7 @@ OBJECTS = 64
 @dataclass
 class FolderArchive:
     path: Path
-    failing: McloudError | None = None
+    failing: Exception | None = None
     """What others than the first process get to see."""
     owner: int = field(default_factory=os.getpid)
 
@@ -51,10 +51,17 @@ class FolderArchive:
 
 @dataclass
 class FolderSite:
-    archive: FolderArchive
+    of: FolderArchive
+    opens_elsewhere: bool = True
+
+    @property
+    def archive(self) -> FolderArchive:
+        if not self.opens_elsewhere and os.getpid() != self.of.owner:
+            raise McloudError("no credentials here")
+        return self.of
 
 
-def filled(path: Path, failing: McloudError | None = None) -> tuple[Site, list[Stored]]:
+def filled(path: Path, failing: Exception | None = None) -> tuple[Site, list[Stored]]:
     """A site with some objects."""
     path.mkdir()
     archive = FolderArchive(path, failing)

@@ -17,7 +17,7 @@ from patience import eventually
 from producer.sources import trades
 
 from mcloud.clouds import open_site
-from mcloud.errors import Unavailable
+from mcloud.errors import McloudError, Unavailable
 from mcloud.local.state import State
 from mcloud.market.archive import pack
 from mcloud.replication.copier import TRANSFERS, Copier
@@ -31,7 +31,7 @@ from .stores import fresh
 class Copies:
     """Copies the same objects again and again, each time to an empty folder."""
 
-    def __init__(self, path: Path, alone: int = 0, failing: Unavailable | None = None) -> None:
+    def __init__(self, path: Path, alone: int = 0, failing: Exception | None = None) -> None:
         self.source, self.objects = folder.filled(path / "source", failing)
         self.target = folder.empty(path / "target")
         self.workers = Workers(TRANSFERS)
@@ -93,17 +93,38 @@ def test_a_ctrl_c_does_not_end_it(copies: Callable[..., Copies]) -> None:
     assert helpers() == {helper}
 
 
-def test_its_errors_are_raised_here(copies: Callable[..., Copies]) -> None:
-    copying = copies(failing=Unavailable("S3 raw: away", remedy="wait"))
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        (Unavailable("S3 raw: away", remedy="wait"), "S3 raw: away; wait"),
+        (LookupError("a fault"), "LookupError: a fault"),
+    ],
+)
+def test_its_errors_are_raised_here(
+    copies: Callable[..., Copies], failing: Exception, said: str
+) -> None:
+    copying = copies(failing=failing)
 
     def fails() -> bool:
         try:
             copying.copy()
-        except Unavailable as error:
-            return (error.message, error.remedy) == ("S3 raw: away", "wait")
+        except McloudError as error:
+            return str(error) == said
         return False
 
     eventually(fails)
+
+
+def test_where_it_cannot_open_a_site_the_work_goes_on_without_a_word(
+    copies: Callable[..., Copies], capfd: pytest.CaptureFixture[str]
+) -> None:
+    copying = copies()
+    copying.target.opens_elsewhere = False
+    copying.copy()
+    eventually(helpers)
+    eventually(lambda: not helpers())
+    assert not copying.copy()
+    assert capfd.readouterr().err == ""
 
 
 def test_it_ends_with_the_copier_even_while_a_copy_hangs(copies: Callable[..., Copies]) -> None:
