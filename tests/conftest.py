@@ -22,6 +22,21 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+WORKERS = 4
+"""Maximum number of test processes. Each starts embedded clouds of its own, of about 600 MB."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run the tests: one for each core, up to ``WORKERS``.
+
+    Tests run in pytest's own process where their output is to be seen (``-s``, as benchmarks need
+    it) and where a single test is named.
+    """
+    if config.option.capture == "no" or any("::" in word for word in config.args):
+        return 0
+    return min(os.cpu_count() or 1, WORKERS)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _usual_signals() -> None:
     """For the processes of the tests, whatever this one has inherited, in the background say."""

@@ -49,6 +49,7 @@ def desk() -> Iterator[Desk]:
         yield desk
 
 
+@pytest.mark.slow
 def test_a_test_goes_through_each_channel(mcloud: Terminal, desk: Desk) -> None:
     done = mcloud.run("alerts", "test")
     assert (done.returncode, done.stdout) == (2, "")
@@ -74,6 +75,7 @@ def test_a_test_goes_through_each_channel(mcloud: Terminal, desk: Desk) -> None:
     assert "HOOK is not set" in mcloud.run("alerts", "test").stdout
 
 
+@pytest.mark.slow
 def test_a_dead_letter_fires_is_told_and_is_over(
     mcloud_up: Terminal, embedded: State, desk: Desk
 ) -> None:

@@ -52,6 +52,7 @@ def test_what_a_run_would_have_cost(mcloud_up: Terminal, embedded: State) -> Non
     assert Decimal(report["sites"]["aws"]["trades"]) > 0
 
 
+@pytest.mark.slow
 def test_every_format(mcloud_up: Terminal) -> None:
     text = mcloud_up.run("cost", "report", "--compare", "--details", "--by", "symbol")
     assert text.returncode == 0, text.stderr

@@ -37,6 +37,7 @@ def buried(embedded: State) -> None:
         assert queue.send([*encode_all(TRADES), Message(POISON)]) == []
 
 
+@pytest.mark.slow
 def test_from_refusal_to_candle(mcloud_up: Terminal, embedded: State, buried: None) -> None:
     for site in SITES:
         await_letters(embedded, site, 2)
@@ -56,6 +57,7 @@ def test_from_refusal_to_candle(mcloud_up: Terminal, embedded: State, buried: No
         await_letters(embedded, site, 1)
 
 
+@pytest.mark.slow
 def test_a_letter_is_shown_and_cannot_touch_the_terminal(
     mcloud_up: Terminal, embedded: State, buried: None
 ) -> None:
@@ -67,6 +69,7 @@ def test_a_letter_is_shown_and_cannot_touch_the_terminal(
     assert "\x9b" not in shown.stdout + mcloud_up.run("dlq", "list", "aws").stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_or_deleted_without_a_word(
     mcloud_up: Terminal, embedded: State, buried: None
 ) -> None:
@@ -82,6 +85,7 @@ def test_nothing_is_sent_or_deleted_without_a_word(
     await_letters(embedded, "aws", 1)
 
 
+@pytest.mark.slow
 def test_drop_keeps_a_copy(mcloud_up: Terminal, embedded: State, buried: None) -> None:
     for site in SITES:
         await_letters(embedded, site, 1)

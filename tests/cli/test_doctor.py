@@ -93,6 +93,7 @@ def test_nothing_at_all(mcloud: Terminal, exchange: str) -> None:
     assert "→ run `mcloud local up`" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_site_that_hangs_hides_no_other(
     mcloud: Terminal, embedded: State, exchange: str, terraform: str
 ) -> None:

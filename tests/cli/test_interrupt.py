@@ -37,6 +37,7 @@ PHASES: dict[str, Callable[[Home], bool]] = {
 INT, TERM = signal.SIGINT, signal.SIGTERM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "number"),
     [
@@ -118,6 +119,7 @@ def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
+@pytest.mark.slow
 def test_what_a_killed_demo_started_ends_by_itself(mcloud: Terminal) -> None:
     process = mcloud.start("demo", "--count", 60_000)
     await_phase(process, "sending", lambda: demo_home(mcloud.folder))

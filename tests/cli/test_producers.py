@@ -47,6 +47,7 @@ def exchange() -> Iterator[LocalExchange]:
         yield served
 
 
+@pytest.mark.slow
 def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     started = terminal.run("produce", *ENDLESS, "--symbols", "PSUSDT", "--detach", "-o", "json")
     assert started.returncode == 0, started.stderr
@@ -92,6 +93,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     assert terminal.run("logs", "-n", 1).stdout.splitlines() == log[-1:]
 
 
+@pytest.mark.slow
 def test_several_share_nothing_but_the_sites(terminal: Terminal) -> None:
     for name in ("one", "two"):
         arguments = (*ENDLESS, "--symbols", f"PS{name}USDT".upper(), "--name", name)
@@ -132,6 +134,7 @@ def test_what_is_left_by_a_kill_is_delivered_by_the_next(terminal: Terminal) -> 
     assert "500 trades of an earlier run go first" in terminal.run("logs").stdout
 
 
+@pytest.mark.slow
 def test_symbols_are_shared_out_to_the_last_one(
     terminal: Terminal, exchange: LocalExchange
 ) -> None:
@@ -203,6 +206,7 @@ def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> N
     assert done.stderr.startswith("error: the producer ended at once: http://127.0.0.1:9 ")
 
 
+@pytest.mark.slow
 def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) -> None:
     from mcloud.clouds import open_site
     from mcloud.clouds.ports import ControlRecord

@@ -54,6 +54,7 @@ def away(request: pytest.FixtureRequest) -> Site:
     )
 
 
+@pytest.mark.slow
 def test_every_call_says_so_in_time(away: Site) -> None:
     from mcloud.deadline import gather
 

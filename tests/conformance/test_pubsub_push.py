@@ -40,6 +40,7 @@ class TestPush:
             with pytest.raises(queue.Empty):
                 endpoint.bodies.get(timeout=0.5)
 
+    @pytest.mark.slow
     def test_a_message_that_is_never_accepted_is_buried(self, cloud: Cloud) -> None:
         dead_topic = cloud.topic()
         dead = cloud.subscription(dead_topic)

@@ -83,6 +83,7 @@ def _tools(sites: dict[str, Site], folder: Path, symbol: str) -> Tools:
     return Tools(journal, audit, scope=scope, pause=0.1)
 
 
+@pytest.mark.slow
 def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
     embedded: State, sites: dict[str, Site], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ class Clock:
         return time.time() + self.more
 
 
+@pytest.mark.slow
 def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold_is_over(
     embedded: State, sites: dict[str, Site], tmp_path: Path
 ) -> None:

@@ -200,6 +200,7 @@ def test_messages_wait_for_a_function_that_is_out(embedded: State, home: Path) -
     assert all(stored[name] >= until[name] for name in sites)
 
 
+@pytest.mark.slow
 def test_a_dead_candle_store_is_a_backlog_that_drains_exactly(
     embedded: State, home: Path, recordings: Path
 ) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 from patience import eventually
 
 from mcloud.clouds import open_site
@@ -56,6 +57,7 @@ def test_recorded_trades_become_exact_candles(embedded: State, recordings: Path)
         assert demo.archived_ids(site, files) == ids
 
 
+@pytest.mark.slow
 def test_functions_killed_in_mid_stream_lose_nothing(tmp_path: Path) -> None:
     home = tmp_path / "local"
     state = control.up(Options(str(home), *children.free_ports(4), owner=os.getpid()))
@@ -82,6 +84,7 @@ def test_functions_killed_in_mid_stream_lose_nothing(tmp_path: Path) -> None:
         control.down(home)
 
 
+@pytest.mark.slow
 def test_googles_own_emulators_give_the_same_proof(official: State) -> None:
     trades = list(Simulate(["OFFBTCUSDT"], seed=3, start_time=START, count=3_000))
     proof = demo.run(trades, open_sites(official), seed=3)
@@ -93,6 +96,7 @@ def test_googles_own_emulators_give_the_same_proof(official: State) -> None:
     assert proof.sites["gcp"].archive_complete
 
 
+@pytest.mark.slow
 def test_the_demo_proves_it(tmp_path: Path) -> None:
     import json
 
@@ -108,6 +112,7 @@ def test_the_demo_proves_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_demo_finds_a_fault(tmp_path: Path, embedded: State) -> None:
     """A proof that cannot fail proves nothing: one trade less, one candle changed."""
     trades = list(Simulate(["FAULTUSDT"], seed=9, start_time=START, count=500))

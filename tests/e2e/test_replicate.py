@@ -66,6 +66,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
             holder.kill()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_skips_nothing(terminal: Terminal, sites: Sites) -> None:
     run = Run(terminal.folder / "state" / "replicators" / "replicator")
     parts = [TRADES[begin : begin + 100] for begin in range(0, len(TRADES), 100)]
@@ -83,6 +84,7 @@ def test_killed_again_and_again_it_skips_nothing(terminal: Terminal, sites: Site
     assert moved(once(terminal)) == 0
 
 
+@pytest.mark.slow
 def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> None:
     def pairs() -> list[dict[str, Any]]:
         (state,) = json.loads(terminal.run("ps", "-o", "json").stdout)

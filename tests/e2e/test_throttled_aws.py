@@ -79,6 +79,7 @@ def proxy(embedded: State, tmp_path: Path) -> Iterator[Proxy]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_producer_behind_throttling_and_resets_delivers_everything(
     embedded: State, proxy: Proxy
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_producer_behind_throttling_and_resets_delivers_everything(
     assert len(archived_ids(direct, ["THROTTLEDUSDT"])) == 4_000
 
 
+@pytest.mark.slow
 def test_stores_that_throttle_end_exact_after_enough_tries(embedded: State, proxy: Proxy) -> None:
     """What the function does for a message, again until it went through, as the queue would."""
     from mcloud.errors import Unavailable

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from patience import eventually
 
 from mcloud.clouds import open_site
@@ -19,6 +20,7 @@ from mcloud.trace.timeline import STAGES
 SYMBOL = "TRACEDUSDT"
 
 
+@pytest.mark.slow
 def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded: State) -> None:
     user = User(tmp_path, embedded)
     made = user.mcloud(

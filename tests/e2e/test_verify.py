@@ -106,6 +106,7 @@ def without(site: Site, start: int, id_: int, trades: list[Trade]) -> None:
     site.candles.update("BTCUSDT", start, change)
 
 
+@pytest.mark.slow
 def test_the_proof(terminal: Terminal, sites: Sites) -> None:
     """Twenty raw objects, twenty candles, five ids within candles, and ten that nobody has."""
     aws, gcp = sites.sites["aws"], sites.sites["gcp"]
@@ -218,6 +219,7 @@ def test_an_emptied_site_is_restored_though_interrupted_six_times(
     sites.check_equal(TRADES)
 
 
+@pytest.mark.slow
 def test_an_emptied_site_is_not_the_truth(terminal: Terminal, sites: Sites) -> None:
     fill(sites.sites["gcp"], TRADES[:600])
     refused = run(terminal, 1, "restore", "gcp", "--from", "aws", "--yes")
@@ -233,6 +235,7 @@ def test_an_emptied_site_is_not_the_truth(terminal: Terminal, sites: Sites) -> N
     assert "lacks nothing" in nothing.stderr
 
 
+@pytest.mark.slow
 def test_the_functions_rebuild_a_site(embedded: State, tmp_path: Path) -> None:
     """Through the real queue, the real function and the real stores of the whole stack."""
     symbol = "REBUILTUSDT"
@@ -250,6 +253,7 @@ def test_the_functions_rebuild_a_site(embedded: State, tmp_path: Path) -> None:
     assert stored_rows(sites["gcp"], [symbol]) == expected_rows(trades)
 
 
+@pytest.mark.slow
 def test_throttling_and_resets_change_nothing(
     embedded: State, proxy: Proxy, tmp_path: Path
 ) -> None:
@@ -275,6 +279,7 @@ def test_throttling_and_resets_change_nothing(
     assert stored_rows(target, ["BTCUSDT"]) == expected_rows(TRADES[:300])
 
 
+@pytest.mark.slow
 def test_google_that_throttles_changes_nothing(embedded: State, tmp_path: Path) -> None:
     sites = {
         name: open_site(name, each)

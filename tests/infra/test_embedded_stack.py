@@ -24,6 +24,7 @@ def own(tmp_path: Path) -> Iterator[Terminal]:
     control.down(tmp_path / "state" / "local")
 
 
+@pytest.mark.slow
 def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     # Nothing is started for a look, nor for a destruction.
     first = own.run("plan", "--detailed-exitcode")
@@ -79,6 +80,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     assert back.returncode == 0, back.stderr
 
 
+@pytest.mark.slow
 def test_what_terraform_left_goes_with_the_data(own: Terminal) -> None:
     state = own.folder / "state"
     assert own.run("local", "up").returncode == 0

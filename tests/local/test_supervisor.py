@@ -43,6 +43,7 @@ def test_comes_up_with_the_stack_and_goes_without_leftovers(folder: Path) -> Non
     assert control.down(folder) is False
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
     state = control.up(options(folder))
     os.kill(state.pid, signal.SIGKILL)
@@ -74,6 +75,7 @@ def test_ends_with_its_owner(tmp_path: Path) -> None:
     assert processes(folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["aws", "gcp", "storage", "function"])
 def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
     state = control.up(options(folder))
@@ -102,6 +104,7 @@ def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
             site.probe.check(each, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_keeps_the_state_when_asked(folder: Path) -> None:
     ports = options(folder)
     item = ArchiveObject("raw/kept", b"bytes")
@@ -115,6 +118,7 @@ def test_keeps_the_state_when_asked(folder: Path) -> None:
         assert site.archive.put(item)
 
 
+@pytest.mark.slow
 def test_a_start_that_is_interrupted_keeps_what_was_kept(folder: Path) -> None:
     ports = options(folder)
     item = ArchiveObject("raw/kept", b"bytes")
@@ -132,6 +136,7 @@ def test_a_start_that_is_interrupted_keeps_what_was_kept(folder: Path) -> None:
         assert not site.archive.put(item)
 
 
+@pytest.mark.slow
 def test_what_a_killed_supervisor_left_is_forgotten(folder: Path) -> None:
     ports = options(folder)
     item = ArchiveObject("raw/left", b"bytes")

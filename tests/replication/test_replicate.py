@@ -130,6 +130,7 @@ def test_functions_and_replicator_write_the_same_candles_at_once(
     check_equal(sites, TRADES)
 
 
+@pytest.mark.slow
 def test_a_site_that_refuses_connections_holds_up_nobody(
     embedded: State, opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_site_that_hangs_holds_up_neither_the_others_nor_the_end(
             assert not running.is_alive()
 
 
+@pytest.mark.slow
 def test_symbols_kinds_and_shards_are_kept_apart(embedded: State, opened: Opener) -> None:
     """A pass over a part is no checkpoint for the rest."""
     sites = open_all(embedded, "aws", "gcp")

@@ -58,6 +58,7 @@ def site(tmp_path: Path, embedded: State, google: Google) -> Terminal:
     return terminal
 
 
+@pytest.mark.slow
 def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) -> None:
     folder = workspace(site)
     first = site.run("plan", "--detailed-exitcode", "-o", "json")
@@ -144,6 +145,7 @@ def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
     assert "puts back: ack_deadline_seconds 11 → 90" in shown
 
 
+@pytest.mark.slow
 def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.fixed = {"google_storage_bucket": "location"}
@@ -191,6 +193,7 @@ def test_a_site_that_fails_does_not_stop_another(
     assert "The timeout is between 10 and 570 seconds." in error
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
     said, code = on_a_terminal(site, "n\n", "deploy")
     assert code == 1

@@ -11,6 +11,8 @@ from mcloud.local.exchange.thread import LocalExchange
 
 from .clients import make_trades
 
+pytestmark = pytest.mark.nightly
+
 TRADES = make_trades(30)
 IDS = [trade.id for trade in TRADES]
 
