@@ -1,11 +1,9 @@
 """``python -m mcloud``, and the console script."""
 
-import gc
 import os
-import signal
 import sys
 
-from mcloud import proxies, streams
+from mcloud import isolation
 
 INTERRUPTED = 130
 PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
@@ -16,6 +14,12 @@ COLLECT = (50_000, 20, 20)
 
 
 def main() -> None:
+    isolation.settle()
+    import gc
+    import signal
+
+    from mcloud import proxies, streams
+
     # While modules load there is nothing to put away, and a KeyboardInterrupt in the middle of an
     # import may get lost: Ctrl-C simply ends the process. A command takes it over when it begins.
     # Where the shell has it ignored, as for a job in the background, it stays so.

@@ -20,6 +20,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
 
+from mcloud import processes
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
@@ -139,9 +140,8 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     # As with nohup: only `stop` ends it.
     hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with console.open("wb") as output:
-        process = subprocess.Popen(
+        process = processes.start(
             (sys.executable, "-m", "mcloud", *arguments),
-            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

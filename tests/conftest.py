@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hostile import Hostile
 from hypothesis import HealthCheck, settings
 
 from mcloud import proxies
@@ -68,7 +69,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
 
     Their folder is called ``local``: its parent is an MCLOUD_STATE for the command line.
     """
-    yield from _clouds(tmp_path_factory.mktemp("embedded") / "local", official=False)
+    yield from _clouds(tmp_path_factory, "embedded", official=False)
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +77,11 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """The same with Google's own Pub/Sub and Firestore emulators."""
     if not (shutil.which("gcloud") and shutil.which("java")):
         pytest.skip("no gcloud or no Java for Google's emulators")
-    yield from _clouds(tmp_path_factory.mktemp("official") / "local", official=True)
+    yield from _clouds(tmp_path_factory, "official", official=True)
 
 
-def _clouds(home: Path, *, official: bool) -> Iterator[State]:
+def _clouds(folders: pytest.TempPathFactory, name: str, *, official: bool) -> Iterator[State]:
+    home = folders.mktemp(name) / "local"
     aws, gcp, storage, function = children.free_ports(4)
     # Nothing happens in them that no test asked for.
     options = Options(
@@ -91,6 +93,8 @@ def _clouds(home: Path, *, official: bool) -> Iterator[State]:
     with pytest.MonkeyPatch.context() as patch:
         # Not where it is UTC: what the embedded clouds tell is the same everywhere.
         patch.setenv("TZ", "Asia/Kolkata")
+        # None of them imports a module of the folder in which a user happens to start them.
+        patch.chdir(Hostile(folders.mktemp("hostile")).folder)
         state = control.up(options)
     try:
         yield state

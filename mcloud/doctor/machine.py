@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mcloud import processes
 from mcloud.clouds.access import FAULT, OK, WARNING, Finding, innermost
 from mcloud.config import LOCAL, Config
 from mcloud.doctor.check import Check, Look, from_error, take
@@ -78,15 +78,9 @@ def _terraform(config: Config) -> Finding:
 
 
 def _tool(name: str) -> Finding:
-    run = subprocess.run(
-        (name, "--version"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=DEADLINE,
-    )
-    said = run.stdout.decode(errors="replace").strip().partition("\n")[0]
-    if run.returncode:
+    code, printed = processes.ask((name, "--version"), DEADLINE)
+    said = printed.strip().partition("\n")[0]
+    if code:
         return Finding(WARNING, f"does not run: {said}", f"install {name} anew; mcloud needs none")
     return Finding(OK, said.partition(" Python")[0])
 

@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 import python_terraform  # type: ignore[import-untyped]
 from python_terraform import IsFlagged
 
+from mcloud import processes
 from mcloud.errors import McloudError
 from mcloud.files import write
 from mcloud.infra.diagnosis import Run, explain, from_text
@@ -83,17 +84,9 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
         McloudError: it cannot be run, or is something else.
     """
     try:
-        run = subprocess.run(
-            (binary, "version"),
-            env={**os.environ, "CHECKPOINT_DISABLE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=30,
-        )
+        _, said = processes.ask((binary, "version"), 30, {**os.environ, "CHECKPOINT_DISABLE": "1"})
     except (OSError, subprocess.TimeoutExpired) as error:
         raise McloudError(f"{binary} cannot be run: {error}") from error
-    said = run.stdout.decode(errors="replace")
     # It may grumble about its settings first.
     found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)", said, re.MULTILINE)
     if found is None:
@@ -255,11 +248,10 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
     ) -> int:
         if self._stop.is_set() and not even_stopped:
             raise Interrupted("interrupted before Terraform was started")
-        process = subprocess.Popen(
+        process = processes.start(
             command,
+            self._environment,
             cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
             start_new_session=True,

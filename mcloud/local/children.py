@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from mcloud import processes
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import LocalError
 from mcloud.infra.bundle import build
 from mcloud.infra.embedded import function_environment
+from mcloud.processes import Process
 
 HOST = "127.0.0.1"
 PORTS = (20_000, 32_768)
@@ -53,13 +55,12 @@ class Child:
     def front_address(self) -> str:
         return f"{HOST}:{self.front or self.port}"
 
-    def start(self, home: Path, log: Path) -> subprocess.Popen[bytes]:
+    def start(self, home: Path, log: Path) -> Process:
         with log.open("ab") as output:
-            return subprocess.Popen(
+            return processes.start(
                 self.command,
+                {**clean_environment(), **self.environment, MARK: str(home)},
                 cwd=self.folder,
-                env={**clean_environment(), **self.environment, MARK: str(home)},
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # Its own session: Ctrl-C in the terminal is the supervisor's to answer, and the
@@ -187,15 +188,13 @@ def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: 
     return Child(
         "function",
         (
-            *(sys.executable, "-P", str(Path(__file__).with_name("functions.py"))),
+            *(sys.executable, str(Path(__file__).with_name("functions.py"))),
             *("--source", str(folder / "main.py"), "--host", HOST, "--port", str(port)),
         ),
         port,
         {
             **function_environment(to),
             "ANOMALY_THRESHOLDS": thresholds,
-            # First on the path, so that the bundle's own copy of mcloud is what runs.
-            "PYTHONPATH": str(folder),
             "THREADS": "8",
         },
         folder,
@@ -234,7 +233,7 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def stop(processes: Iterable[subprocess.Popen[bytes]], patience: float) -> None:
+def stop(processes: Iterable[Process], patience: float) -> None:
     """End process groups: ask, wait up to ``patience`` seconds for all of them, then kill."""
     processes = list(processes)
     living = [process for process in processes if process.poll() is None]

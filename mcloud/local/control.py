@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mcloud import processes
 from mcloud.config import LOCAL, Config, settings
 from mcloud.errors import LocalError
 from mcloud.files import check_room
@@ -16,6 +17,7 @@ from mcloud.local import children
 from mcloud.local.state import FAILED, READY, Home, State
 from mcloud.local.supervisor import PATIENCE, Options
 from mcloud.market.anomaly import Thresholds
+from mcloud.processes import Process
 
 ROOM = 8 * 2**20  # bytes; without data they take one of these
 
@@ -66,9 +68,8 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
         if service not in options.external:
             children.check_free(port, flag)
     with (home.logs / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
+        process = processes.start(
             (sys.executable, "-m", "mcloud.local.supervisor", options.encode()),
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -207,7 +208,7 @@ def environment(state: State) -> dict[str, str]:
     }
 
 
-def _wait(home: Home, process: subprocess.Popen[bytes], progress: Callable[[str], None]) -> State:
+def _wait(home: Home, process: Process, progress: Callable[[str], None]) -> State:
     while True:
         code = process.poll()
         state = home.read()

@@ -1,11 +1,13 @@
 """Google's functions-framework with both functions of a source in one process.
 
 The framework serves one function a process, and a second process would cost another 80 MB. Started
-as a file, ``python -P functions.py --source MAIN --host HOST --port PORT``: the only mcloud that it
+as a file, ``python functions.py --source MAIN --host HOST --port PORT``: the only mcloud that it
 sees is the one in the bundle beside MAIN.
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import functions_framework
 from functions_framework._http import create_server
@@ -20,6 +22,7 @@ def main() -> None:
         parser.add_argument(option, required=True)
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
+    sys.path.insert(0, str(Path(given.source).parent))
     anomaly = functions_framework.create_app(ANOMALY, given.source, "http")
     app = functions_framework.create_app(PROCESSOR, given.source, "cloudevent")
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {f"/{ANOMALY}": anomaly.wsgi_app})

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import psutil
 
+from mcloud import processes
 from mcloud.errors import LocalError, McloudError
 from mcloud.infra import embedded, embedded_anomalies
 from mcloud.local import children, outage
 from mcloud.local.children import Child
 from mcloud.local.schedule import Schedule
 from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
+from mcloud.processes import Process
 
 PATIENCE = 8.0  # seconds that a child has to write its state down
 READY_TIMEOUT = 60.0  # seconds; Google's emulators need up to 20 on two busy cores
@@ -60,7 +62,7 @@ class Supervisor:
         self._home = Home(Path(options.home))
         self._state = State(pid=os.getpid(), options=asdict(options))
         self._stopping = threading.Event()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         self._started: dict[str, float] = {}
         self._unprovisioned: set[str] = set()
         self._unwritten = False
@@ -265,9 +267,9 @@ class Supervisor:
             return True
         return self._options.keep
 
-    def _start_reaper(self) -> subprocess.Popen[bytes]:
+    def _start_reaper(self) -> Process:
         command = (sys.executable, "-m", "mcloud.local.reaper", str(self._home.folder))
-        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        return processes.start(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def _owner_lives(self) -> bool:
         if self._owner is None:

@@ -4,18 +4,19 @@ A copy takes 2.5 ms of Python, and Python does one thing at a time in a process,
 threads it has. To start another process takes as long as to copy some hundred objects.
 """
 
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import Connection, Pipe
 from queue import Empty, SimpleQueue
 
+from mcloud import processes
 from mcloud.clouds.ports import Site, Stored
 from mcloud.errors import McloudError
+from mcloud.processes import Process
 from mcloud.replication import raw
 from mcloud.replication.workers import Workers
 
@@ -55,7 +56,7 @@ class Copier:
         self._wanted = processes
         self._lines: SimpleQueue[Connection] = SimpleQueue()
         """To threads of other processes that have nothing to do."""
-        self._processes: list[SpawnProcess] = []
+        self._processes: list[Process] = []
         self._is_closed = False
         self._changing = threading.Lock()
 
@@ -81,6 +82,7 @@ class Copier:
             self._is_closed = True
             for process in self._processes:
                 process.kill()
+                process.wait()
 
     def _copy(self, objects: Sequence[Stored]) -> raw.Copied:
         try:
@@ -102,27 +104,33 @@ class Copier:
     def _get_help(self) -> None:
         # A Ctrl-C is for this process to answer. The other one inherits that from this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        context = multiprocessing.get_context("spawn")
-        pipes = [context.Pipe() for _ in range(TRANSFERS // 2)]
-        theirs = [there for _, there in pipes]
+        pipes = [Pipe() for _ in range(TRANSFERS // 2)]
+        theirs = [there.fileno() for _, there in pipes]
+        command = (sys.executable, "-m", "mcloud.replication.copier", *map(str, theirs))
         with self._changing:
             if self._is_closed:
                 return
-            process = context.Process(
-                target=_serve, args=(theirs, self._source, self._target), daemon=True
-            )
-            process.start()
+            process = processes.start(command, pass_fds=theirs)
             self._processes.append(process)
-        for each in theirs:
-            each.close()
-        with suppress(EOFError):  # where it ended at once: the work goes on without it
-            pipes[0][0].recv()
+        for _, there in pipes:
+            there.close()
+        first = pipes[0][0]
+        with suppress(EOFError, OSError):  # where it ended at once, the work continues without it
+            # Before the sites, since it takes their modules from the same folders as this process.
+            first.send(sys.path)
+            first.send((self._source, self._target))
+            first.recv()
             for here, _ in pipes:
                 self._lines.put(here)
 
 
-def _serve(lines: Sequence[Connection], source: Site, target: Site) -> None:
+def _serve(lines: Sequence[Connection]) -> None:
     """Be another process of a Copier, until that is gone."""
+    try:
+        sys.path[:] = lines[0].recv()
+        source, target = lines[0].recv()
+    except EOFError:
+        return  # the copier was closed meanwhile
     try:
         archives = source.archive, target.archive  # once, before several threads ask for them
     except McloudError:
@@ -144,3 +152,7 @@ def _serve(lines: Sequence[Connection], source: Site, target: Site) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+if __name__ == "__main__":
+    _serve([Connection(int(number)) for number in sys.argv[1:]])

@@ -178,6 +178,7 @@ def test_a_second_up_is_refused(folder: Path) -> None:
 def test_a_child_that_cannot_start_is_named_with_its_log(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "ministack-1.dist-info").mkdir()  # as if pip had installed it there
     (tmp_path / "ministack.py").write_text("raise SystemExit('this one is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(LocalError, match=r"aws ended with 1: this one is broken; see .*aws\.log"):

@@ -3,14 +3,15 @@
 ``python -m replication.folder SOURCE TARGET`` copies for ever, with help, and prints whose.
 """
 
-import multiprocessing
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
+import psutil
 from producer.sources import trades
 
 from mcloud.clouds.ports import Site, Stored
@@ -77,14 +78,24 @@ def empty(path: Path) -> Site:
     return cast(Site, FolderSite(FolderArchive(path)))
 
 
+def helpers() -> set[int]:
+    """The processes that copy for this one."""
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has ended
+            if "mcloud.replication.copier" in child.cmdline():
+                found.add(child.pid)
+    return found
+
+
 def main(source: str, target: str) -> None:
     here, objects = filled(Path(source))
     there = empty(Path(target))
     copier = Copier(here, there, Workers(TRANSFERS), processes=1, alone=0)
     while True:
         copier.copy(objects)
-        for process in multiprocessing.active_children():
-            print(process.pid, flush=True)
+        for pid in helpers():
+            print(pid, flush=True)
 
 
 if __name__ == "__main__":

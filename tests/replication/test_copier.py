@@ -1,6 +1,5 @@
 """Raw objects copied by more than one process."""
 
-import multiprocessing
 import os
 import pickle
 import signal
@@ -25,6 +24,7 @@ from mcloud.replication.raw import Copied
 from mcloud.replication.workers import Workers
 
 from . import folder
+from .folder import helpers
 from .stores import fresh
 
 
@@ -58,10 +58,6 @@ def copies(tmp_path: Path) -> Iterator[Callable[..., Copies]]:
             return open_.enter_context(closing(Copies(tmp_path, **options)))  # type: ignore[arg-type]
 
         yield make
-
-
-def helpers() -> set[int]:
-    return {process.pid for process in multiprocessing.active_children() if process.pid}
 
 
 def test_where_there_is_much_to_copy_another_process_helps(

@@ -1,0 +1,58 @@
+"""The one place where mcloud starts other processes.
+
+A Python process of ours is isolated from the user's own Python files, and so is everything that it
+starts in turn. A tool of the user's (Terraform, ``aws``, ``gcloud``) sees the environment as it is:
+it may start credential helpers that need it, and ``gcloud`` does not start in an isolated one.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from mcloud import isolation
+
+Process: TypeAlias = subprocess.Popen[bytes]
+
+
+def start(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, **options: Any
+) -> Process:
+    """Start a process without standard input.
+
+    Args:
+        command: the program and its arguments. ``sys.executable`` is a Python process of ours.
+        environment: by default that of this process.
+        options: of ``subprocess.Popen``.
+    """
+    given = {"stdin": subprocess.DEVNULL, **options}
+    return subprocess.Popen(command, env=_environment(command, environment), **given)
+
+
+def ask(
+    command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a process to its end; return its exit code and all that it printed.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it ran for ``timeout`` seconds, and was killed.
+    """
+    run = subprocess.run(
+        command,
+        env=_environment(command, environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+    )
+    return run.returncode, run.stdout.decode(errors="replace")
+
+
+def _environment(command: Sequence[str], given: Mapping[str, str] | None) -> dict[str, str]:
+    seen = dict(os.environ if given is None else given)
+    if command[0] == sys.executable:
+        return isolation.environment(seen)
+    seen.pop("PYTHONSAFEPATH", None)  # from the process of ours that this one may be
+    return seen
