@@ -44,11 +44,6 @@ def write(config: "Config", site: str, values: Mapping[str, str]) -> None:
     files.write(file, json.dumps(dict(values), indent=2) + "\n")
 
 
-def forget(config: "Config", site: str) -> None:
-    """The site is gone."""
-    path(config, site).unlink(missing_ok=True)
-
-
 def _unreadable(file: Path, site: str, why: str) -> McloudError:
     return McloudError(
         f"{file} cannot be read: {why}", remedy=f"`mcloud deploy {site}` writes it anew"

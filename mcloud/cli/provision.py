@@ -102,7 +102,7 @@ class Rollout:
         self._start = start
         self._exit = ExitStack()
         self._stop = threading.Event()
-        self._hooks = Hooks(self._stop, self._tell, self._echo)
+        self._hooks = Hooks(self._stop, self._tell, self._echo, session.say)
         self._stacks: dict[str, Provisioner] = {}
         self._live: Any = None
         known = sites(config, self._provisioner)
@@ -112,8 +112,14 @@ class Rollout:
         self.outcomes = {name: Outcome(known[name]) for name in chosen}
 
     def __enter__(self) -> "Rollout":
-        from mcloud.infra.provisioner import open_provisioner
+        from mcloud.infra.environment import withheld
+        from mcloud.infra.provisioner import TERRAFORM, open_provisioner
 
+        kept = withheld(os.environ) if self._provisioner == TERRAFORM else []
+        if kept:
+            self._session.warn(
+                f"Terraform does not get {', '.join(kept)} of this shell; `mcloud doctor` says why"
+            )
         for name, outcome in self.outcomes.items():
             opened = open_provisioner(
                 self._session.config,

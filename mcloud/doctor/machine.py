@@ -35,6 +35,7 @@ def look_at(config: Config, producers: Sequence[Producer]) -> list[Check]:
     looks: dict[str, Look] = {
         "python": lambda: Finding(OK, f"{platform.python_version()} at {sys.executable}"),
         "terraform": partial(_unless, needs_clouds, partial(_terraform, config)),
+        "terraform's shell": partial(_unless, needs_clouds, _shell),
         "state folder": partial(_state_folder, config.state),
         "exchange": partial(_unless, needs_clouds, partial(_exchange, config)),
         "trade stream": partial(_unless, needs_clouds, partial(_stream, config)),
@@ -75,6 +76,32 @@ def _terraform(config: Config) -> Finding:
             "correct TF_PLUGIN_DIR, or `plugin_dir` in [terraform] of mcloud.toml",
         )
     return Finding(OK, f"{product} {'.'.join(map(str, numbers))} at {binary}")
+
+
+def _shell() -> Finding:
+    """What mcloud does with the variables of Terraform that the shell sets; no values."""
+    from mcloud.infra.environment import DROPPED, PASSED, REFUSED, RULES, SET, found
+
+    variables = list(found(os.environ))
+    told = (REFUSED, DROPPED)
+    if not variables:
+        rules = [
+            f"{', '.join(each.pattern for each in RULES if each.treatment is treatment)}"
+            f" would be {treatment.value}"
+            for treatment in told
+        ]
+        return Finding(OK, f"no variable of Terraform is set; {'; '.join(rules)}")
+    text = "; ".join(
+        f"{name} is {rule.treatment.value}: {rule.why}"
+        for treatment in (*told, SET, PASSED)
+        for name, rule in variables
+        if rule.treatment is treatment
+    )
+    unwanted = [name for name, rule in variables if rule.treatment in told]
+    if not unwanted:
+        return Finding(OK, text)
+    is_refused = any(rule.treatment is REFUSED for _, rule in variables)
+    return Finding(FAULT if is_refused else WARNING, text, f"run `unset {' '.join(unwanted)}`")
 
 
 def _tool(name: str) -> Finding:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud.errors import McloudError
+from mcloud.infra.environment import without
 
 Diagnostic = dict[str, Any]
 """As ``-json`` has it: ``summary``, ``detail``, and perhaps ``address`` and ``range``."""
@@ -19,10 +20,13 @@ class Run:
 
     folder: Path
     binary: str
+    withheld: tuple[str, ...] = ()
+    """Variables of the shell that mcloud keeps from Terraform, as TF_DATA_DIR."""
 
     def command(self, words: str) -> str:
-        """For a person to type."""
-        return f"`{shlex.join((self.binary, f'-chdir={self.folder}'))} {words}`"
+        """Return a command for a person to type, which runs as mcloud would run it."""
+        start = (*without(self.withheld), self.binary, f"-chdir={self.folder}")
+        return f"`{shlex.join(start)} {words}`"
 
 
 AGAIN = "run the same command again: what was made is in the state, and it goes on from there"

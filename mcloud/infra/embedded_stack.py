@@ -18,6 +18,7 @@ from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, Plan, change
 from mcloud.infra.provisioner import Hooks, Step
 from mcloud.infra.terraform import Interrupted
 from mcloud.market.anomaly import Thresholds
+from mcloud.removed import set_aside
 
 if TYPE_CHECKING:
     from mcloud.infra.embedded import Part
@@ -97,7 +98,7 @@ class EmbeddedStack:
                     embedded.destroy_aws(to)
                 else:
                     embedded.destroy_gcp(to)
-            outputs.forget(self._config, self._site.name)
+            self._set_outputs_aside()
             return {}
         if not self._plan.empty:
             with self._told():
@@ -109,8 +110,14 @@ class EmbeddedStack:
                     embedded.deploy_gcp(to)
                     self._update_function()
         # Whatever Terraform built beside it, this is the site now.
-        outputs.forget(self._config, self._site.name)
+        self._set_outputs_aside()
         return to.to_outputs()
+
+    def _set_outputs_aside(self) -> None:
+        noted = outputs.path(self._config, self._site.name)
+        set_aside(
+            self._config.state, self._config.profile, self._site.name, {"outputs.json": noted}
+        )
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -38,6 +38,8 @@ class Hooks:
     tell: Callable[[Step], None] = lambda step: None
     echo: Callable[[str], None] = lambda line: None
     """Gets whatever Terraform says."""
+    say: Callable[[str], None] = lambda line: None
+    """Gets the sentences for the person who runs the command."""
 
 
 class Provisioner(Protocol):

@@ -27,7 +27,9 @@ from python_terraform import IsFlagged
 from mcloud import processes
 from mcloud.errors import McloudError
 from mcloud.files import write
+from mcloud.infra import environment as surroundings
 from mcloud.infra.diagnosis import Run, explain, from_text
+from mcloud.infra.state import ERRORED, STATE, State, find_object, parse_state
 
 if TYPE_CHECKING:
     from mcloud.config import TerraformConfig
@@ -84,7 +86,8 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
         McloudError: it cannot be run, or is something else.
     """
     try:
-        _, said = processes.ask((binary, "version"), 30, {**os.environ, "CHECKPOINT_DISABLE": "1"})
+        environment = surroundings.reaching_terraform(os.environ)
+        _, said = processes.ask((binary, "version"), 30, environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise McloudError(f"{binary} cannot be run: {error}") from error
     # It may grumble about its settings first.
@@ -127,13 +130,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
     ) -> None:
         super().__init__(working_dir=str(folder), terraform_bin_path=binary)
         self._folder = folder
-        self._failed = Run(folder, binary)
-        self._environment = {
-            **environment,
-            "TF_IN_AUTOMATION": "1",
-            "TF_INPUT": "0",
-            "CHECKPOINT_DISABLE": "1",
-        }
+        self._failed = Run(folder, binary, tuple(surroundings.withheld(environment)))
+        self._environment = surroundings.reaching_terraform(environment)
         self._stop = stop
         self._echo = echo
 
@@ -172,32 +170,42 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
 
     def show(self, plan: str) -> dict[str, Any]:
         """A saved plan; it may hold secrets."""
-        shown: dict[str, Any] = self._json("show", plan)
+        code, out, err = self.cmd("show", plan, json=IsFlagged, no_color=IsFlagged)
+        if code:
+            raise explain(from_text(out + err), self._failed)
+        shown = find_object(out, "format_version")
+        if shown is None:
+            raise McloudError(
+                f"`{self.terraform_bin_path} show -json` printed no plan",
+                remedy="name Terraform itself in MCLOUD_TERRAFORM, not a wrapper that hides it",
+            )
         return shown
 
     def apply(self, plan: str, told: Told) -> None:
         """Apply a saved plan: exactly that."""
         self._follow(self.generate_cmd_string("apply", plan, json=IsFlagged, input=False), told)
 
-    def output(self) -> dict[str, Any]:
-        """The values of the outputs that are not sensitive, also after a stop."""
-        outputs = self._json("output", even_stopped=True)
-        return {name: each["value"] for name, each in outputs.items() if not each["sensitive"]}
+    def pull(self) -> State | None:
+        """Return the state as it is now, also after a stop; None where there is none."""
+        code, out, err = self.cmd("state pull", even_stopped=True)
+        if code:
+            # It has no JSON for its errors, and not always a box either.
+            raise explain(from_text(out + err) or [{"summary": out + err}], self._failed)
+        return parse_state(out)
+
+    def other_workspaces(self) -> list[str]:
+        """Return the names of the workspaces besides the default one, which mcloud uses."""
+        code, out, err = self.cmd("workspace list")
+        if code:
+            raise explain(from_text(out + err), self._failed)
+        names = re.findall(r"^[* ] (\S+)$", out, re.MULTILINE)
+        return [name for name in names if name != "default"]
 
     def push(self, state: str) -> None:
         """Save a state that could not be saved when it was made."""
         code, out, err = self.cmd("state push", state)
         if code:
             raise explain(from_text(out + err), self._failed)
-
-    def _json(self, command: str, *args: str, even_stopped: bool = False) -> dict[str, Any]:
-        code, out, err = self.cmd(
-            command, *args, even_stopped=even_stopped, json=IsFlagged, no_color=IsFlagged
-        )
-        if code:
-            raise explain(from_text(out + err), self._failed)
-        value: dict[str, Any] = json.loads(out[out.index("{") :])
-        return value
 
     def _follow(self, command: list[str], told: Told) -> None:
         """Run a command with ``-json`` and tell each event as it comes."""
@@ -339,7 +347,7 @@ class _Log:
 
 def _rescue(folder: Path, state: dict[str, Any]) -> None:
     """Keep the state that Terraform found no room for; the log's reserve has made some."""
-    errored, local = folder / "errored.tfstate", folder / "terraform.tfstate"
+    errored, local = folder / ERRORED, folder / STATE
     is_remote = (folder / BACKEND).exists()
     write(errored if is_remote or not local.exists() else local, json.dumps(state))
     if local.exists() and not is_remote:
@@ -357,7 +365,7 @@ def _event(line: str) -> dict[str, Any] | None:
 
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
-    return file.read().decode(errors="replace")
+    return re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode(errors="replace"))  # colours
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:

@@ -1,6 +1,8 @@
 """A site that Terraform builds."""
 
 import os
+import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +14,16 @@ from mcloud import outputs
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import LOCAL, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
+from mcloud.infra import environment
 from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Plan, parse
 from mcloud.infra.provisioner import Hooks, Step
+from mcloud.infra.state import ERRORED, STATE, WORKSPACES, State, remnants
 from mcloud.infra.terraform import Terraform, check_version, find_binary
-from mcloud.infra.workspace import Workspace
+from mcloud.infra.workspace import Deployment, Workspace
 
 PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
-ERRORED = "errored.tfstate"
+
+_SHOWN = 5  # addresses in a message
 
 _WORDS = {
     "apply_start": {"create": "creating", "update": "changing", "delete": "destroying"},
@@ -37,10 +42,13 @@ class TerraformStack:
         self._start = start
         self._exit = ExitStack()
         self._plan: Plan | None = None
+        self._state: State | None = None
+        """As it was when the plan was made."""
         self._destroys = False
         self._is_unprotected = False
 
     def __enter__(self) -> "TerraformStack":
+        environment.check(os.environ)
         self._binary = find_binary(self._config.terraform)
         self._exit.enter_context(self._workspace.locked())
         self._exit.callback(self._remove_plans)
@@ -56,8 +64,13 @@ class TerraformStack:
         if self._path(ERRORED).exists():
             self._terraform.push(ERRORED)
             self._path(ERRORED).unlink()
-        self._plan, self._destroys = self._planned(PLAN, destroy=destroy), destroy
-        return self._plan
+        self._state = self._terraform.pull()
+        self._check_state(destroy=destroy)
+        plan = self._planned(PLAN, destroy=destroy)
+        if destroy:
+            self._check_destroys(plan)
+        self._plan, self._destroys = plan, destroy
+        return plan
 
     def apply(self) -> dict[str, str]:
         assert self._plan is not None, "nothing is planned"
@@ -74,11 +87,17 @@ class TerraformStack:
                 remedy=f"destroy again, or protect them by `mcloud deploy {self._site.name}`",
             ) from error
         if self._destroys:
-            outputs.forget(self._config, self._site.name)
-            self._workspace.remove()
+            self._set_aside()
             return {}
+        state = self._terraform.pull()
+        if state is None:
+            raise McloudError(
+                f"Terraform has no state of {self._site.name} after it applied the plan",
+                remedy="check that the program is Terraform itself, then run the command again",
+            )
+        self._workspace.note_deployment(state.lineage)
         kind = AwsResources if self._site.cloud == "aws" else GcpResources
-        values = {**self._terraform.output(), "endpoint_url": self._endpoint_url}
+        values = {**state.outputs, "endpoint_url": self._endpoint_url}
         found = kind.from_outputs(values).to_outputs()
         outputs.write(self._config, self._site.name, found)
         return found
@@ -95,6 +114,115 @@ class TerraformStack:
                     f"the {key} is {wanted} now ({origin}), and the site is in {deployed[key]}",
                     remedy="correct it; to move the site, say so in mcloud.toml",
                 )
+
+    def _check_state(self, *, destroy: bool) -> None:
+        """Raise McloudError where this is not the state of the site as it was deployed.
+
+        A plan says only what differs from a state. One that is lost, emptied or another site's
+        gives an empty plan to destroy, or a plan to build once more what exists.
+        """
+        site, state = self._site.name, self._state
+        noted = self._workspace.read_deployment()
+        again = "run the same command again"
+        if state is not None and noted is not None and (why := self._differs(state, noted)):
+            raise McloudError(
+                f"this is not the state that {site} was deployed with: {why}; nothing was changed",
+                remedy="put the right state or `backend` back, or remove"
+                f" {self._workspace.folder}/deployment.json if the new one is right; then {again}",
+            )
+        if destroy and noted is not None and noted.stack != self._site.stack:
+            raise McloudError(
+                f"{site} was deployed as the stack {noted.stack!r}, and mcloud.toml says"
+                f" {self._site.stack!r} now; nothing was destroyed",
+                remedy=f'set name = "{noted.stack}" again, then {again}',
+            )
+        if state is None or (destroy and not state.addresses):
+            self._check_nothing_is_left()
+
+    def _differs(self, state: State, noted: Deployment) -> str:
+        """Say why a state cannot be the one of the last deployment; empty where it may be."""
+        if noted.place == self._workspace.place:
+            if state.lineage == noted.lineage:
+                return ""
+            return f"its lineage is {state.lineage}, not {noted.lineage}"
+        # It was moved, and may have another lineage there.
+        for name, value in outputs.read(self._config, self._site.name).items():
+            if value and state.outputs.get(name, value) != value:
+                return f"{name} in it is {state.outputs[name]}, not {value}"
+        return ""
+
+    def _check_destroys(self, plan: Plan) -> None:
+        """Raise McloudError where a plan to destroy has nothing in common with the state."""
+        known = self._state.addresses if self._state is not None else frozenset()
+        found = {change.address for change in plan.changes if change.action == DELETE}
+        if not found <= known:
+            raise McloudError(
+                f"the plan would destroy {_some(sorted(found - known))}, which the state of"
+                f" {self._site.name} does not hold; nothing was destroyed",
+                remedy="check that the program is Terraform itself, and run the same command again",
+            )
+        if known and not found:
+            raise McloudError(
+                f"the state of {self._site.name} holds {len(known)} resources, and the cloud knows"
+                " none of them; nothing was destroyed",
+                remedy="check the credentials, the project and the region: those of another account"
+                f" see nothing of this one; if the resources are gone, {self._forget_by_hand()}",
+            )
+
+    def _check_nothing_is_left(self) -> None:
+        """Raise McloudError where the state is empty, and something says that the site is alive."""
+        folder = self._workspace.folder
+        found = remnants(folder, is_remote=self._workspace.is_remote)
+        clues = [str(each) for each in found[:3]]
+        others = self._terraform.other_workspaces()
+        if others and not any(WORKSPACES in str(each.path) for each in found):
+            clues.append(f"there are other workspaces ({', '.join(others)})")
+        noted = outputs.path(self._config, self._site.name)
+        if noted.exists():
+            clues.append(f"{noted} says that the site is deployed")
+        if not clues:
+            return
+        if found and not self._workspace.is_remote:
+            copy = shlex.join(("cp", str(found[0].path), str(folder / STATE)))
+            restore = f"restore it with `{copy}`"
+        else:
+            restore = "find the state (in another backend, workspace, account or machine)"
+        raise McloudError(
+            f"the state of {self._site.name} holds no resources, but {', and '.join(clues)};"
+            " nothing was changed",
+            remedy=f"{restore} and run the same command again; if the resources are gone,"
+            f" {self._forget_by_hand()}",
+        )
+
+    def _forget_by_hand(self) -> str:
+        noted = outputs.path(self._config, self._site.name)
+        there = [str(path) for path in (self._workspace.folder, noted) if path.exists()]
+        return f"move {' and '.join(there)} away"
+
+    def _set_aside(self) -> None:
+        """Keep the state, its backups and the outputs elsewhere, once nothing is left of the site.
+
+        Raises:
+            McloudError: the site was not destroyed, or not all of it.
+        """
+        before, after = self._state, self._terraform.pull()
+        if before is None or not before.addresses:
+            return  # there was nothing to destroy
+        site = self._site.name
+        if after is None or after.lineage != before.lineage or after.serial <= before.serial:
+            raise McloudError(
+                f"Terraform says that it destroyed {site}, but its state is not the one from"
+                " before with that change; state, backups and outputs are kept",
+                remedy="check that the program is Terraform itself, then run the command again",
+            )
+        if after.addresses:
+            raise McloudError(
+                f"{len(after.addresses)} resources of {site} are left:"
+                f" {_some(sorted(after.addresses))}",
+                remedy="run the same command again: state, backups and outputs are kept",
+            )
+        aside = self._workspace.set_aside(outputs.path(self._config, site))
+        self._hooks.say(f"{site}: the last state, its backups and the outputs are kept in {aside}")
 
     def _initialise(self) -> None:
         status = os.stat(self._binary)
@@ -172,3 +300,9 @@ class TerraformStack:
 
         state = embedded_clouds(self._config, self._hooks, start=self._start)
         return state.outputs["aws"]["endpoint_url"]
+
+
+def _some(addresses: Sequence[str]) -> str:
+    """Return the first few of a list, and how many more there are."""
+    more = len(addresses) - _SHOWN
+    return ", ".join((*addresses[:_SHOWN], *([f"{more} more"] if more > 0 else [])))

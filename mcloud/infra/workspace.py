@@ -7,9 +7,9 @@ the same from the same settings, so that a plan shows a change only where there 
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mcloud.infra.bundle import build, shipped
 from mcloud.infra.terraform import BACKEND
 from mcloud.lock import Lock
 from mcloud.market.anomaly import Thresholds
+from mcloud.removed import set_aside
 
 # Every service that terraform/aws uses, as the provider calls it.
 SERVICES = (
@@ -38,8 +39,24 @@ SERVICES = (
 )
 
 BUNDLE = "bundle.zip"
+_DATA = ".terraform"  # Terraform's data folder in the site's
 
 _ENDPOINTS = "endpoints_override.tf.json"
+
+# Files that Terraform or OpenTofu takes for a part of the module or for values of its variables.
+_READ_BY_TERRAFORM = ("*.tf", "*.tf.json", "*.tofu", "*.tofu.json", "*.tfvars", "*.tfvars.json")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment notes beside a site's state, to recognise it later."""
+
+    stack: str
+    """The stack's name, as in ``SiteConfig.stack``."""
+    lineage: str
+    """The identity of its state, as in ``State.lineage``; moving a state may change it."""
+    place: str
+    """Where the state was kept, as in ``Workspace.place``."""
 
 
 class Workspace:
@@ -77,9 +94,10 @@ class Workspace:
             wanted[BACKEND] = _json(_backend(self._profile, self._site))
         if self._endpoint_url:
             wanted[_ENDPOINTS] = _json(_endpoints(self._endpoint_url))
-        for path in (*self.folder.glob("*.tf"), *self.folder.glob("*.tf.json")):
-            if path.name not in wanted:
-                path.unlink()
+        for pattern in _READ_BY_TERRAFORM:
+            for path in self.folder.glob(pattern):
+                if path.name not in wanted:
+                    path.unlink()
         for name, content in wanted.items():
             path = self.folder / name
             if not path.exists() or path.read_bytes() != content:
@@ -106,15 +124,47 @@ class Workspace:
             return False
 
     def note_initialised(self, *using: object) -> None:
+        make_private(self._stamp.parent)
         _put(self._stamp, self._fingerprint(using).encode())
 
-    def remove(self) -> None:
-        """The site is gone, and its state says nothing any more."""
-        shutil.rmtree(self.folder)
+    def set_aside(self, outputs: Path) -> Path | None:
+        """Move the folder and the outputs of a site that was destroyed; where they are then."""
+        things = {"terraform": self.folder, "outputs.json": outputs}
+        return set_aside(self._state, self._profile, self._site.name, things)
+
+    @property
+    def is_remote(self) -> bool:
+        """True where the state is kept in a bucket."""
+        return bool(self._site.backend)
+
+    @property
+    def place(self) -> str:
+        """Where the state is kept: the backend, or an empty text for the site's folder."""
+        if not self._site.backend:
+            return ""
+        return _json(_backend(self._profile, self._site)).decode()
+
+    def read_deployment(self) -> "Deployment | None":
+        """Return what the last deployment noted; None where there was none, or none is noted."""
+        try:
+            noted = json.loads(self._deployment.read_text(encoding="utf-8"))
+            return Deployment(**{each.name: str(noted[each.name]) for each in fields(Deployment)})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # a note that only ever adds a check
+
+    def note_deployment(self, lineage: str) -> None:
+        """Note which stack and which state belong to this site."""
+        noted = Deployment(self._site.stack, lineage, self.place)
+        _put(self._deployment, _json(asdict(noted)))
+
+    @property
+    def _deployment(self) -> Path:
+        return self.folder / "deployment.json"
 
     @property
     def _stamp(self) -> Path:
-        return self.folder / "initialised"
+        # In the data folder, so that it goes when that goes.
+        return self.folder / _DATA / "initialised"
 
     def _fingerprint(self, using: tuple[object, ...]) -> str:
         digest = hashlib.sha256(repr(using).encode())

@@ -18,6 +18,7 @@ from mcloud.local.state import FAILED, READY, Home, State
 from mcloud.local.supervisor import PATIENCE, Options
 from mcloud.market.anomaly import Thresholds
 from mcloud.processes import Process
+from mcloud.removed import set_aside
 
 ROOM = 8 * 2**20  # bytes; without data they take one of these
 
@@ -124,11 +125,11 @@ def _clear(home: Home) -> bool:
 
 
 def _forget_deployments(folder: Path) -> None:
-    """What Terraform built on the embedded clouds is gone with their data."""
+    """Set aside the states of what Terraform built on the embedded clouds, whose data is gone."""
     if folder.name != LOCAL:
         return  # a demo's, which is no profile's
-    for kind in ("terraform", "outputs"):
-        shutil.rmtree(folder.parent / kind / LOCAL, ignore_errors=True)
+    things = {kind: folder.parent / kind / LOCAL for kind in ("terraform", "outputs")}
+    set_aside(folder.parent, LOCAL, "all", things)
 
 
 def external(environment: Mapping[str, str], ours: Collection[str]) -> dict[str, str]:

@@ -91,7 +91,7 @@ def test_the_rest_is_what_terraform_said(tmp_path: Path) -> None:
         "aws": AwsResources(**{**AWS, "queue_url": "https://mine"}),
         "gcp": GcpResources(**GCP),
     }
-    outputs.forget(found, "gcp")
+    outputs.path(found, "gcp").unlink(missing_ok=True)
     with pytest.raises(ConfigError, match="site 'gcp' of profile 'prod' is not deployed"):
         config.resources(found)
 
@@ -140,7 +140,7 @@ def test_what_terraform_made_on_the_embedded_clouds_is_used_there(tmp_path: Path
         # An address that was true at the time, or would lead to the real cloud, is not believed.
         outputs.write(found, "aws", {**needed, "endpoint_url": ""})
         assert config.resources(found)["aws"] == mine
-        outputs.forget(found, "aws")
+        outputs.path(found, "aws").unlink(missing_ok=True)
         assert config.resources(found)["aws"] == AwsResources(**AWS)
 
 
@@ -252,8 +252,8 @@ def test_outputs_are_for_their_owner_only(tmp_path: Path) -> None:
     for folder in (path.parent, path.parent.parent, found.state):
         assert folder.stat().st_mode & 0o777 == 0o700
     assert outputs.read(load(tmp_path, profile="local"), "aws") == {}
-    outputs.forget(found, "aws")
-    outputs.forget(found, "aws")
+    outputs.path(found, "aws").unlink(missing_ok=True)
+    outputs.path(found, "aws").unlink(missing_ok=True)
     assert outputs.read(found, "aws") == {}
     assert [each.name for each in path.parent.iterdir()] == ["gcp.json"]
 

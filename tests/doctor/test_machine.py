@@ -1,3 +1,4 @@
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,28 @@ def test_a_damaged_spool_is_remembered(tmp_path: Path) -> None:
     found = looked(config, ("default", True, said() | {"at": time.time()}))["producer default"]
     assert found.state == WARNING
     assert found.finding.endswith("aside: spool.sqlite.corrupt-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "state"),
+    [
+        ("TF_WORKSPACE", "prod", FAULT),
+        ("TF_WORKSPACE", "local", WARNING),
+        ("TF_VAR_password", "prod", WARNING),
+        ("TF_LOG_PROVIDER", "prod", OK),
+    ],
+)
+def test_what_becomes_of_the_variables_of_terraform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, profile: str, state: str
+) -> None:
+    for each in [each for each in os.environ if each.startswith("TF_")]:
+        monkeypatch.delenv(each)
+    none = looked(at(tmp_path, profile))["terraform's shell"]
+    assert none.state == OK
+    assert "TF_WORKSPACE would be refused; TF_DATA_DIR, TF_VAR_*" in none.finding
+    monkeypatch.setenv(name, "s3cret")
+    found = looked(at(tmp_path, profile))["terraform's shell"]
+    assert found.state == state
+    assert f"{name} is " in found.finding
+    assert "s3cret" not in str(found)
+    assert found.remedy == ("" if state == OK else f"run `unset {name}`")

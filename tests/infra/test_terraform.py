@@ -167,14 +167,16 @@ def test_a_stop_hides_no_trouble_with_the_lock(tmp_path: Path) -> None:
     assert not isinstance(caught.value, Interrupted)
 
 
-def test_outputs_are_read_after_a_stop_that_came_too_late(tmp_path: Path) -> None:
-    body = """echo '{"region": {"value": "us-east-1", "sensitive": false}}'"""
+def test_the_state_is_read_after_a_stop_that_came_too_late(tmp_path: Path) -> None:
+    body = """echo '{"lineage": "a", "outputs": {"region": {"value": "us-east-1"}}}'"""
     stop = Event()
     stop.set()
     runner = Terraform(
         tmp_path, script(tmp_path, "terraform", body), environment=dict(os.environ), stop=stop
     )
-    assert runner.output() == {"region": "us-east-1"}
+    state = runner.pull()
+    assert state is not None
+    assert state.outputs == {"region": "us-east-1"}
 
 
 def test_two_profiles_keep_two_states_in_one_bucket(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ class Google(GoogleStub):
         """By kind: what the cloud says when one is to be made."""
         self.changed: dict[str, dict[str, Any]] = {}
         """By kind: attributes that somebody has changed behind Terraform's back."""
+        self.sees_nothing = False
+        """True where the cloud has none of the resources, as seen from another account."""
         self.fixed: dict[str, str] = {}
         """By kind: an attribute that cannot be changed in place."""
         self.held = ""
@@ -46,6 +48,8 @@ class Google(GoogleStub):
         return pb.ConfigureProvider.Response(diagnostics=complaint(self.configuring))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
+        if self.sees_nothing:
+            return pb.ReadResource.Response(new_state=pack(None))
         changes = self.changed.get(request.type_name)
         if not changes:
             return super().ReadResource(request, context)

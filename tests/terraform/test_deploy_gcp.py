@@ -125,6 +125,13 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
         "google_storage_bucket.raw",
     ]
     assert not folder.exists()
+    # The last state, its backup and the outputs are kept.
+    (aside,) = (Path(site.environment["MCLOUD_STATE"]) / "removed" / "prod").iterdir()
+    assert re.fullmatch(r"gcp-\d{8}T\d{6}Z", aside.name)
+    assert f"the last state, its backups and the outputs are kept in {aside}" in destroyed.stderr
+    assert json.loads((aside / "terraform" / "terraform.tfstate").read_text())["resources"] == []
+    assert len(json.loads((aside / "terraform" / "terraform.tfstate.backup").read_text())) > 1
+    assert json.loads((aside / "outputs.json").read_text())["topic"] == "mcloud-trades"
     told = site.run("outputs")
     assert told.returncode == 2
     assert "is not deployed; run `mcloud deploy gcp`" in told.stderr

@@ -1,6 +1,7 @@
 """State in S3, here the embedded one's, with the lock file that Terraform keeps beside it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,42 @@ def test_two_machines_share_a_site(site: Terminal, s3: Any, tmp_path: Path) -> N
     assert again.returncode == 0, again.stderr
     assert only(again)["result"] == "unchanged"
     assert site.run("outputs").returncode == 0
+
+
+def test_another_key_in_the_bucket_loses_no_state(site: Terminal, s3: Any) -> None:
+    """The state is where mcloud.toml said before, and Terraform has forgotten that."""
+    assert site.run("deploy", "--yes").returncode == 0
+    state = s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+    document = site.folder / "mcloud.toml"
+    document.write_text(document.read_text() + 'key = "elsewhere.tfstate"\n')
+    shutil.rmtree(workspace(site) / ".terraform")
+    for command in (("destroy", "--yes", "--confirm", "mcloud"), ("deploy", "--yes")):
+        lost = site.run(*command)
+        assert lost.returncode == 1
+        assert "the state of gcp holds no resources, but " in lost.stderr
+        assert "outputs/prod/gcp.json says that the site is deployed" in lost.stderr
+        assert "find the state (in another backend" in lost.stderr
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == state
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [KEY]
+
+
+def test_sites_that_share_a_data_folder_keep_their_states_apart(
+    site: Terminal, embedded: State, s3: Any, tmp_path: Path
+) -> None:
+    """Terraform remembers a backend in its data folder, and offers to copy a state from there."""
+    document = site.folder / "mcloud.toml"
+    other = document.read_text().replace("sites.gcp", "sites.other").replace(BUCKET, "others")
+    document.write_text(f"{document.read_text()}{other}")
+    site.environment["TF_DATA_DIR"] = str(tmp_path / "shared")
+    s3.create_bucket(Bucket="others")
+    try:
+        for name in ("gcp", "other"):
+            planned = site.run("plan", name, "--detailed-exitcode")
+            assert planned.returncode == 3, planned.stderr
+            assert "Terraform does not get TF_DATA_DIR of this shell" in planned.stderr
+        assert not (tmp_path / "shared").exists()
+    finally:
+        s3.delete_bucket(Bucket="others")
 
 
 def test_a_lock_that_somebody_left_is_explained(site: Terminal, s3: Any) -> None:

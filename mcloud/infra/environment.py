@@ -1,0 +1,128 @@
+"""Which variables of the shell reach Terraform: one table, which `mcloud doctor` shows.
+
+What a site is built from is in ``mcloud.toml``. A variable that was set for another project, and
+would choose another state, another folder or another part of the plan, does not reach Terraform.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from os import path
+
+from mcloud.errors import UsageError
+
+
+class Treatment(Enum):
+    """What mcloud does with a variable of the shell."""
+
+    PASSED = "passed on"
+    SET = "set by mcloud"
+    DROPPED = "ignored"
+    REFUSED = "refused"
+
+
+PASSED, SET, DROPPED, REFUSED = Treatment
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How mcloud treats the variables whose names match a pattern."""
+
+    pattern: str
+    """A name, or its beginning and ``*``."""
+    treatment: Treatment
+    why: str
+    """A clause for the person who set the variable."""
+    is_path: bool = False
+    """True where the value is a path, which Terraform would resolve in the site's folder."""
+
+
+RULES = (
+    Rule(
+        "TF_WORKSPACE",
+        REFUSED,
+        "it selects another state, and mcloud keeps one state for each profile and site",
+    ),
+    Rule("TF_DATA_DIR", DROPPED, "sites that share a data folder mix up their states"),
+    Rule("TF_VAR_*", DROPPED, "the variables of a site are set in mcloud.toml"),
+    Rule("TF_CLI_ARGS", DROPPED, "an extra argument can choose another state or a part of a plan"),
+    Rule(
+        "TF_CLI_ARGS_*", DROPPED, "an extra argument can choose another state or a part of a plan"
+    ),
+    Rule("TF_INPUT", SET, "mcloud never lets Terraform ask"),
+    Rule("TF_IN_AUTOMATION", SET, "mcloud prints the next steps itself"),
+    Rule("TF_LOG", PASSED, "it makes Terraform log more"),
+    Rule("TF_LOG_PATH", PASSED, "it names Terraform's log file", is_path=True),
+    Rule("TF_LOG_*", PASSED, "it makes Terraform log more"),
+    Rule("TF_CLI_CONFIG_FILE", PASSED, "it configures the command line", is_path=True),
+    Rule("TF_PLUGIN_CACHE_DIR", PASSED, "it is a cache of providers", is_path=True),
+    Rule("TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE", PASSED, "it belongs to that cache"),
+    Rule("TF_PLUGIN_DIR", PASSED, "it names a mirror of the providers for `terraform init`"),
+    Rule("TF_REGISTRY_*", PASSED, "it sets time limits of the registry"),
+    Rule("TF_PROVIDER_DOWNLOAD_RETRY", PASSED, "it sets time limits of the registry"),
+    Rule("TF_TOKEN_*", PASSED, "it holds credentials for a registry"),
+    Rule("TF_REATTACH_PROVIDERS", PASSED, "it names a provider that is being debugged"),
+    Rule("TF_STATE_PERSIST_INTERVAL", PASSED, "it sets how often a remote state is saved"),
+    Rule("TF_ENCRYPTION", PASSED, "OpenTofu reads an encrypted state with it"),
+    Rule("TF_APPEND_USER_AGENT", PASSED, "it marks the requests to the cloud"),
+    Rule("TF_AWS_*", PASSED, "it configures the AWS provider, as AWS_* does"),
+    Rule("TF_*", DROPPED, "mcloud does not know it"),
+)
+"""The first rule that matches a name decides. Other variables, as AWS_*, are passed on."""
+
+OWN = {
+    "TF_IN_AUTOMATION": "1",
+    "TF_INPUT": "0",
+    # A workspace may also be selected in the site's folder, by hand.
+    "TF_WORKSPACE": "default",
+    "CHECKPOINT_DISABLE": "1",
+}
+"""What every Terraform gets, whatever the shell says."""
+
+
+def found(given: Mapping[str, str]) -> Iterator[tuple[str, Rule]]:
+    """Yield the variables of Terraform's own that are set, each with its rule."""
+    for name in sorted(given):
+        for rule in RULES:
+            if fnmatchcase(name, rule.pattern):
+                if given[name] and not (name in OWN and given[name] == OWN[name]):
+                    yield name, rule
+                break
+
+
+def check(given: Mapping[str, str]) -> None:
+    """Raise UsageError for a variable that mcloud refuses."""
+    for name, rule in found(given):
+        if rule.treatment is REFUSED:
+            raise UsageError(f"{name} is set: {rule.why}", remedy=f"run `unset {name}` first")
+
+
+def withheld(given: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that are set and ignored."""
+    return [name for name, rule in found(given) if rule.treatment is DROPPED]
+
+
+def reaching_terraform(given: Mapping[str, str], folder: str = "") -> dict[str, str]:
+    """Return the environment in which Terraform runs.
+
+    Args:
+        given: the environment of the shell.
+        folder: where the relative paths in it start; the current folder by default.
+    """
+    rules = dict(found(given))
+    passed = {
+        name: value
+        for name, value in given.items()
+        if not name.startswith("TF_") or (name in rules and rules[name].treatment is PASSED)
+    }
+    for name, rule in rules.items():
+        if rule.is_path:
+            passed[name] = path.abspath(path.join(folder, passed[name]))
+    return {**passed, **OWN}
+
+
+def without(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the words in front of a command that keep these variables from it."""
+    options = [word for name in names for word in ("-u", name)]
+    return ("env", *options) if options else ()

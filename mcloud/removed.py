@@ -1,0 +1,48 @@
+"""What mcloud no longer uses and does not delete: ``.mcloud/removed/<profile>/<site>-<UTC time>``.
+
+A state that was removed by mistake can be put back from there. mcloud reads none of it.
+"""
+
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from mcloud.errors import McloudError
+from mcloud.files import make_private
+
+
+def set_aside(state: Path, profile: str, site: str, things: Mapping[str, Path]) -> Path | None:
+    """Move files and folders of a site into a new folder.
+
+    Args:
+        state: ``.mcloud``.
+        things: what to move, by its name in the new folder. What does not exist is left out.
+
+    Returns:
+        The new folder, or None where there was nothing to move.
+
+    Raises:
+        McloudError: one of them cannot be moved.
+    """
+    existing = {name: path for name, path in things.items() if path.exists()}
+    if not existing:
+        return None
+    dated = f"{site}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (dated if number == 1 else f"{dated}-{number}" for number in count(1))
+    parent = state / "removed" / profile
+    folder = next(parent / name for name in names if not (parent / name).exists())
+    make_private(folder)
+    for name, path in existing.items():
+        try:
+            shutil.move(path, folder / name)
+        except OSError as error:
+            raise McloudError(
+                f"{path} cannot be moved to {folder}: {error.strerror}",
+                remedy="move it there yourself: mcloud would take its site for a living one",
+            ) from error
+    for providers in folder.glob("**/.terraform/providers"):
+        # Hundreds of megabytes, which `terraform init` fetches again.
+        shutil.rmtree(providers, ignore_errors=True)
+    return folder
