@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli.session import Session, command
-from mcloud.errors import LocalError, UsageError
+from mcloud.errors import LocalError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mcloud.cost.run import RunCost
     from mcloud.demo.run import Proof
     from mcloud.failover.report import Report
+    from mcloud.feed.feed import Feed
     from mcloud.market.trade import Trade
 
 # A day and a few minutes change on the way.
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     session: Session,
     source: Annotated[
-        str, typer.Option(help="simulate, or replay:FILE for a recording.")
+        str, typer.Option(help="simulate, or replay:PATH for a recording.")
     ] = "simulate",
     count: Annotated[int, typer.Option(min=1, help="simulate: trades in all.")] = 12_000,
     seed: Annotated[int, typer.Option(help="The same seed, the same mischief.")] = 1,
@@ -55,11 +56,12 @@ def demo(
     from mcloud.demo.run import run
     from mcloud.failover import drill
     from mcloud.failover.scenario import SCENARIOS
+    from mcloud.feed.feed import incomplete
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
 
     begun = time.monotonic()
-    trades = _trades(session, source, count, seed)
+    trades, feed = _trades(session, source, count, seed)
     if keep:
         home, ports, owner = session.config.local, _ports(session), None
     else:
@@ -101,11 +103,13 @@ def demo(
         session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
     if not (proof.ok and outage.ok):
         raise typer.Exit(1)
+    if not feed.report.complete:
+        raise incomplete(source, feed.report)
 
 
-def _trades(session: Session, source: str, count: int, seed: int) -> "list[Trade]":
+def _trades(session: Session, source: str, count: int, seed: int) -> "tuple[list[Trade], Feed]":
     from mcloud.cli.produce import report_feed
-    from mcloud.feed.feed import Feed
+    from mcloud.feed.feed import incomplete
     from mcloud.feed.open import open_recording
     from mcloud.feed.simulate import Simulate
 
@@ -119,8 +123,8 @@ def _trades(session: Session, source: str, count: int, seed: int) -> "list[Trade
     trades = list(feed)
     report_feed(session, feed.report)
     if not trades:
-        raise UsageError(f"{source} holds no trades")
-    return trades
+        raise incomplete(source, feed.report)
+    return trades, feed
 
 
 def _ports(session: Session) -> "LocalPorts":

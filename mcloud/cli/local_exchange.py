@@ -16,7 +16,7 @@ def exchange(
     session: Session,
     source: Annotated[
         list[str],
-        typer.Option(help="replay:FILE or simulate; several files are traded side by side."),
+        typer.Option(help="replay:PATH or simulate; several sources are traded side by side."),
     ],
     symbols: Annotated[
         str | None, typer.Option(help="Comma-separated; a replay takes all if left out.")

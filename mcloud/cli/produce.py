@@ -35,7 +35,8 @@ def produce(
     source: Annotated[
         str,
         typer.Option(
-            help="binance, replay:FILE (recorded stream or Binance's daily CSV), or simulate."
+            help="binance, simulate, or replay:PATH, which is a file, a folder or a quoted pattern"
+            " of recorded streams or Binance's daily CSV files."
         ),
     ] = "binance",
     symbols: Annotated[
@@ -79,6 +80,7 @@ def produce(
 ) -> None:
     """Deliver trades to the sites, and lose none of them."""
     from mcloud.feed.binance.endpoints import API_KEY
+    from mcloud.feed.feed import incomplete
     from mcloud.feed.open import Choice
     from mcloud.producer.open import open_source
     from mcloud.producer.route import MODES
@@ -116,8 +118,10 @@ def produce(
             follow_exchange(run, opened.about["exchange"])
         limits = {"batch": batch, "linger": linger}
         progress, seconds = _run(session, run, opened, sites, mode, spool_limit, limits, stop)
-    report_feed(session, opened.feed.report)
-    _report(session, progress, seconds)
+    report = opened.feed.report
+    report_feed(session, report)
+    all_read = opened.live or report.complete
+    _report(session, progress, report, all_read, seconds)
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
     if not progress.complete:
@@ -125,6 +129,8 @@ def produce(
             "not every site has every trade; the rest is kept",
             remedy=f"mend what is named above, then run `mcloud produce --name {name}` again",
         )
+    if not all_read:
+        raise incomplete(source, report)
 
 
 def report_feed(session: Session, report: "Report") -> None:
@@ -132,9 +138,9 @@ def report_feed(session: Session, report: "Report") -> None:
     if report.truncated:
         session.warn(report.truncated)
     if report.bad:
-        session.warn(f"{report.bad} bad lines were left out:")
+        session.warn(f"{report.bad:,} bad lines were left out, among them:")
         for bad in report.bad_examples:
-            print(f"  line {bad.line}: {bad.reason}", file=sys.stderr)
+            print(f"  {bad}", file=sys.stderr)
 
 
 def _run(
@@ -260,12 +266,17 @@ def _watching(
         yield watch
 
 
-def _report(session: Session, progress: "Progress", seconds: float) -> None:
+def _report(
+    session: Session, progress: "Progress", report: "Report", all_read: bool, seconds: float
+) -> None:
     if session.output == "json":
         session.print_json(
             {
                 "read": progress.read,
-                "complete": progress.complete,
+                "complete": progress.complete and all_read,
+                "bad": report.bad,
+                "skipped": report.skipped,
+                "truncated": report.truncated,
                 "sites": {
                     name: {
                         "trades": each.trades,

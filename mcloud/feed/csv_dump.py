@@ -5,6 +5,7 @@ https://github.com/binance/binance-public-data: no header row so far, times in m
 """
 
 import re
+from decimal import Decimal
 
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import (
@@ -16,10 +17,13 @@ from mcloud.market.trade import (
     check_int,
     parse_number,
     positive,
+    to_text,
 )
 
 _NAME = re.compile(rf"({SYMBOL})-(?:agg)?trades-\d{{4}}-\d\d", re.IGNORECASE)
-_TRUTH = {"True": True, "true": True, "False": False, "false": False}
+_TRUTH = {"true": True, "false": False}
+# Some files have small numbers such as 1e-05: a float wrote them, but what is written is exact.
+_SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,2}")
 
 
 def parse_trade(symbol: str, line: str) -> Trade:
@@ -66,16 +70,22 @@ def _columns(line: str, expected: int) -> list[str]:
 
 
 def _trade(symbol: str, id_: str, price: str, quantity: str, time: str, maker: str) -> Trade:
-    if maker not in _TRUTH:
+    is_maker = _TRUTH.get(maker.lower())
+    if is_maker is None:
         raise BadTrade(f"is_buyer_maker is not true or false: {maker!r:.60}")
     return Trade(
         symbol,
         check_int("id", _whole("id", id_), MAX_ID),
-        positive(parse_number("price", price)),
-        parse_number("qty", quantity),
+        positive(parse_number("price", _plain(price))),
+        parse_number("qty", _plain(quantity)),
         check_int("time", to_milliseconds(_whole("time", time)), MAX_TIME),
-        _TRUTH[maker],
+        is_maker,
     )
+
+
+def _plain(number: str) -> str:
+    """A number without an exponent: ``1.2E-5`` is ``0.000012``."""
+    return to_text(Decimal(number)) if _SCIENTIFIC.fullmatch(number) else number
 
 
 def _whole(field: str, text: str) -> int:

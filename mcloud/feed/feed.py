@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcloud.errors import UsageError
+from mcloud.errors import NotInOrder, UsageError
 from mcloud.market.trade import BadTrade, Trade, check_symbol
 
 
@@ -15,6 +15,11 @@ class BadLine:
     line: int
     """Counted from 1."""
     reason: str
+    file: str = ""
+    """Name of the file, where the input is several files."""
+
+    def __str__(self) -> str:
+        return f"{self.file} line {self.line}: {self.reason}".lstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class Report:
     """The first few of the bad lines."""
     truncated: str | None = None
     """Where and why the input ended before its end, if it did."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the input held trades, and each of them could be read."""
+        return bool(self.trades) and not self.bad and self.truncated is None
 
 
 class Feed(Protocol):
@@ -62,3 +72,16 @@ def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(check_symbol(symbol.strip().upper()) for symbol in symbols))
     except BadTrade as error:
         raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
+
+
+def incomplete(source: str, report: Report) -> NotInOrder:
+    """Say what of an input was not read: bad lines, its end, or all of it."""
+    if not report.trades:
+        what = f"{source} holds no trade of the symbols asked for"
+    elif report.bad:
+        what = f"{report.bad:,} lines of {source} are not trades and were left out"
+    else:
+        what = f"{source} is cut short"
+    return NotInOrder(
+        f"the input is incomplete: {what}", remedy="check it, or download or record it again"
+    )

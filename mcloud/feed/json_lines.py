@@ -1,9 +1,17 @@
 """Binance's stream messages, and our own archive lines, one JSON object a line."""
 
 import json
+import re
 from typing import Any
 
 from mcloud.market.trade import MAX_TIME, BadTrade, Trade
+
+MIN_TIME = 1_230_768_000_000
+"""2009-01-01 in ms. Nobody traded before; a time below it is in seconds, or is none."""
+
+# What recorders write in front of a message: when they received it, in whatever notation.
+_STAMP = re.compile(r"""[\[("']?[0-9][0-9TZ:.,;|+\-\])"' \t]*""")
+_LONGEST_STAMP = 64
 
 # The messages without an event name "e" that are no trades: the answer to a subscription, the
 # partial book depth and the book ticker.
@@ -26,10 +34,25 @@ def parse_message(line: str) -> Trade | None:
     event = data.get("e")
     if event != "trade" and (event is not None or _ANSWERS_AND_BOOKS & data.keys()):
         return None
-    time = data.get("T")
+    return parse_event(data)
+
+
+def parse_event(event: dict[str, Any]) -> Trade | None:
+    """Return the trade in a trade event or an archive line; None for one of no market.
+
+    Every source decodes trades here. Futures mark with ``X`` what came from the insurance fund or
+    from auto-deleveraging, at prices that no market made; REST leaves these out, and so does
+    mcloud.
+
+    Raises:
+        BadTrade: a field is wrong.
+    """
+    if event.get("X", "MARKET") != "MARKET":
+        return None
+    time = event.get("T")
     if type(time) is int:
-        data["T"] = to_milliseconds(time)
-    return Trade.from_binance(data)
+        event["T"] = to_milliseconds(time)
+    return Trade.from_binance(event)
 
 
 def is_recording(line: str) -> bool:
@@ -47,11 +70,20 @@ def to_milliseconds(time: int) -> int:
 
     The two cannot be confused: the last millisecond of the year 9999 is, read as microseconds,
     in January 1978.
+
+    Raises:
+        BadTrade: the time is before 2009, as times in seconds are when read as milliseconds.
     """
-    return time // 1000 if time > MAX_TIME else time
+    milliseconds = time // 1000 if time > MAX_TIME else time
+    if 0 <= milliseconds < MIN_TIME:
+        raise BadTrade(f"the time is before 2009: {time}; it must be in ms or in microseconds")
+    return milliseconds
 
 
 def _load(line: str) -> dict[str, Any]:
+    begin = line.find("{", 0, _LONGEST_STAMP)
+    if begin > 0 and _STAMP.fullmatch(line, 0, begin):
+        line = line[begin:]
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):

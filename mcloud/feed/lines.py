@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
 from mcloud.errors import UsageError
@@ -103,7 +103,7 @@ class Lines:
     def _open_member(self, file: IO[bytes]) -> Iterator[_Stream]:
         try:
             archive = zipfile.ZipFile(file)
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            names = [info.filename for info in archive.infolist() if _is_data(info)]
             if len(names) != 1:
                 raise UsageError(
                     f"{self.path} holds {len(names)} files, not one",
@@ -122,3 +122,17 @@ class Lines:
         self.member = names[0]
         with archive, member:
             yield member
+
+
+def _is_data(member: zipfile.ZipInfo) -> bool:
+    """Whether a member of a zip is more than a companion of the recording.
+
+    Binance puts a checksum beside a file, macOS a folder of metadata.
+    """
+    path = PurePosixPath(member.filename)
+    return not (
+        member.is_dir()
+        or path.suffix.upper() == ".CHECKSUM"
+        or path.parts[0] == "__MACOSX"
+        or path.name.startswith(".")
+    )

@@ -1,5 +1,6 @@
 """Opens what ``--source`` names: a recording or a simulation; ``binance.open``: an exchange."""
 
+import glob
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from mcloud.errors import UsageError
 from mcloud.feed.feed import Feed
 from mcloud.feed.pace import pace, parse_speed
-from mcloud.feed.replay import Replay, open_replay
+from mcloud.feed.replay import Replay, Replays, open_replay, open_replays
 from mcloud.feed.simulate import Simulate
 from mcloud.market.trade import Trade
 
@@ -22,7 +23,7 @@ class Choice:
     """What to read, in the words of the command line."""
 
     source: str
-    """``binance``, ``replay:FILE`` or ``simulate``."""
+    """``binance``, ``replay:PATH`` or ``simulate``."""
     symbols: str | None = None
     """A list, a file, or ``all:USDT``. Left out: all of a recording, and SYMBOL of the others."""
     shard: str | None = None
@@ -53,12 +54,37 @@ def open_feed(choice: Choice) -> Feed:
     )
 
 
-def open_recording(source: str, symbols: list[str] | None = None) -> Replay:
-    """The recording of ``replay:FILE``; UsageError where it is none, or something else is named."""
+def open_recording(source: str, symbols: list[str] | None = None) -> Replay | Replays:
+    """Open the recordings that ``replay:PATH`` names: a file, a folder of files, or a pattern.
+
+    Raises:
+        UsageError: the source is of another kind, or a file is missing or no recording.
+    """
     kind, _, path = source.partition(":")
     if kind != "replay" or not path:
-        raise UsageError(f"no source {source!r}; there is replay:FILE and simulate")
-    return open_replay(Path(path).expanduser(), symbols)
+        raise unknown_source(source)
+    named = Path(path).expanduser()
+    if named.is_dir():
+        found = [each for each in named.iterdir() if each.is_file()]
+    elif not named.exists() and glob.has_magic(path):
+        found = [Path(each) for each in glob.glob(str(named), recursive=True)]
+    else:
+        return open_replay(named, symbols)
+    recordings = sorted(each for each in found if _may_be_recording(each))
+    if not recordings:
+        raise UsageError(f"there is no file to replay in {named}", remedy="check the path")
+    return open_replays(recordings, symbols)
+
+
+def unknown_source(source: str, *others: str) -> UsageError:
+    """The error for a source that does not exist; ``others`` are accepted beside the usual ones."""
+    kinds = ", ".join([*others, "simulate", "replay:FILE", "replay:FOLDER", "replay:'PATTERN'"])
+    return UsageError(f"unknown source {source!r:.100}; choose from {kinds}")
+
+
+def _may_be_recording(path: Path) -> bool:
+    """Whether a file that was found is more than a companion of a recording."""
+    return not path.name.startswith(".") and path.suffix.upper() != ".CHECKSUM"
 
 
 def paced(feed: Feed, speed: str, stop: threading.Event) -> Iterator[Trade]:

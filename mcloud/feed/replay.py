@@ -1,7 +1,7 @@
 """Trades from a recorded file: ``mcloud produce --source replay:FILE``."""
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -54,8 +54,28 @@ def open_replay(path: Path, symbols: Collection[str] | None = None) -> "Replay":
         partial(format_.parse_row, symbol),
         (symbol,),
         header=format_.header,
-        warnings=(_AGGREGATES.format(path.name),) if aggregated else (),
+        aggregated=aggregated,
     )
+
+
+def open_replays(paths: Sequence[Path], symbols: Collection[str] | None = None) -> "Replays":
+    """Open several recordings, to be read one after the other in the order given.
+
+    Raises:
+        UsageError: one of them cannot be opened (see ``open_replay``), or they hold both trades
+            and aggregate trades of one symbol, whose ids have nothing to do with each other.
+    """
+    replays = [open_replay(path, symbols) for path in paths]
+    kinds: dict[str, Replay] = {}
+    for each in replays:
+        for symbol in each.symbols:
+            other = kinds.setdefault(symbol, each)
+            if other.aggregated != each.aggregated:
+                raise UsageError(
+                    f"{other.path} and {each.path} hold trades and aggregate trades of {symbol}",
+                    remedy="replay only one of the two kinds",
+                )
+    return Replays(replays)
 
 
 class Replay:
@@ -68,14 +88,18 @@ class Replay:
         symbols: tuple[str, ...] | None,
         *,
         header: bytes | None = None,
-        warnings: tuple[str, ...] = (),
+        aggregated: bool = False,
     ) -> None:
         self.path = path
-        self.warnings = warnings
+        self.aggregated = aggregated
         self._parse = parse
         self._wanted = symbols
         self._header = header
         self._start()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (_AGGREGATES.format(self.path.name),) if self.aggregated else ()
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -120,6 +144,40 @@ class Replay:
         self._bad += 1
         if len(self._bad_examples) < EXAMPLES:
             self._bad_examples.append(BadLine(number, reason))
+
+
+class Replays:
+    """The trades of several recordings, one after the other; see ``mcloud.feed.feed.Feed``."""
+
+    def __init__(self, replays: Sequence[Replay]) -> None:
+        self._replays = replays
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(symbol for each in self._replays for symbol in each.symbols))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(warning for each in self._replays for warning in each.warnings)
+
+    @property
+    def report(self) -> Report:
+        named = [(each.path.name, each.report) for each in self._replays]
+        examples = [
+            replace(bad, file=name) for name, report in named for bad in report.bad_examples
+        ]
+        cut = [f"{name}: {report.truncated}" for name, report in named if report.truncated]
+        return Report(
+            trades=sum(report.trades for _, report in named),
+            skipped=sum(report.skipped for _, report in named),
+            bad=sum(report.bad for _, report in named),
+            bad_examples=tuple(examples[:EXAMPLES]),
+            truncated="; ".join(cut) or None,
+        )
+
+    def __iter__(self) -> Iterator[Trade]:
+        for each in self._replays:
+            yield from each
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcloud.feed.feed import Feed
-from mcloud.feed.open import Choice, open_feed, paced
+from mcloud.feed.open import Choice, open_feed, paced, unknown_source
 from mcloud.producer.produce import Reader, Source
 from mcloud.producer.repair import History
 
@@ -41,6 +41,9 @@ def open_source(choice: Choice, stop: threading.Event) -> Opened:
     """
     if choice.source == "binance":
         return _open_exchange(choice, stop)
+    kind, _, path = choice.source.partition(":")
+    if choice.source != "simulate" and not (kind == "replay" and path):
+        raise unknown_source(choice.source, "binance")
     feed = open_feed(choice)
     about = {"source": choice.source, "symbols": list(feed.symbols), "live": False}
     return Opened(feed, Reader(paced(feed, choice.speed, stop)), about, feed.warnings)

@@ -344,12 +344,24 @@ def test_a_damaged_recording_says_so_and_keeps_what_was_readable(
     path = mcloud_up.folder / "damaged.jsonl.gz"
     path.write_bytes(gzip.compress(b"".join(lines))[:-400])
     done = mcloud_up.run("produce", "--source", f"replay:{path}", "--to", "aws", "-o", "json")
-    assert done.returncode == 0
+    assert done.returncode == 3
     answer = json.loads(done.stdout)
-    assert answer["complete"] is True
+    assert (answer["complete"], answer["bad"], answer["skipped"]) == (False, 2, 0)
+    assert answer["truncated"].startswith("the compressed data is cut short after line ")
     assert 0 < answer["sites"]["aws"]["trades"] == answer["read"] < 400
     assert "warning: the compressed data is cut short after line " in done.stderr
-    assert "warning: 2 bad lines were left out:\n  line 11: not JSON\n" in done.stderr
+    assert "warning: 2 bad lines were left out, among them:\n  line 11: not JSON\n" in done.stderr
+    assert "error: the input is incomplete: 2 lines of replay:" in done.stderr
+
+
+def test_a_recording_without_the_trades_asked_for_is_no_success(
+    mcloud_up: Terminal, recording: Path
+) -> None:
+    asked = ("--source", f"replay:{recording}", "--symbols", "NONEUSDT", "--to", "aws")
+    done = mcloud_up.run("produce", *asked, "-o", "json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["complete"] is False
+    assert "holds no trade of the symbols asked for" in done.stderr
 
 
 def _read_all(terminal: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from mcloud.feed.json_lines import MIN_TIME
 from mcloud.market.trade import MAX_ID, MAX_TIME, Trade
 
 TRADES = [
@@ -75,7 +76,7 @@ trades = st.builds(
     st.integers(0, MAX_ID),
     prices(),
     prices() | st.just(Decimal(0)),
-    st.integers(0, MAX_TIME),
+    st.integers(MIN_TIME, MAX_TIME),
     st.booleans(),
 )
 

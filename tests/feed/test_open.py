@@ -9,10 +9,13 @@ import pytest
 
 from mcloud.errors import ConfigError, UsageError
 from mcloud.feed.binance.open import Live, open_live
-from mcloud.feed.feed import Feed
+from mcloud.feed.feed import Feed, Report
 from mcloud.feed.open import SYMBOL, Choice, open_feed, open_recording, paced
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
+from mcloud.producer.open import open_source
+
+from .files import TRADES, csv_aggregate, csv_trade, write
 
 SYMBOLS = ["ADAUSDT", "BTCUSDT", "ETHBTC", "ETHUSDT", "SOLUSDT"]
 
@@ -80,10 +83,59 @@ def test_a_simulation_has_the_usual_symbol_unless_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["mars", "replay", "replay:", "simulate:5", ""])
 def test_there_is_no_such_source(source: str) -> None:
-    with pytest.raises(UsageError, match="there is replay:FILE and simulate"):
+    with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
         open_feed(Choice(source))
-    with pytest.raises(UsageError, match="there is replay:FILE and simulate"):
+    with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
         open_recording(source)
+    with pytest.raises(UsageError, match=r"unknown source .*; choose from binance, simulate, rep"):
+        open_source(Choice(source), threading.Event())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two days of one symbol, their checksums, and a file of no kind that has trades."""
+    days = tmp_path / "days"
+    days.mkdir()
+    for day, part in (("08", TRADES[:1]), ("09", TRADES[1:])):
+        path = write(days / f"BTCUSDT-trades-2024-08-{day}.zip", map(csv_trade, part))
+        path.with_name(f"{path.name}.CHECKSUM").write_text(f"0f6d3c2a  {path.name}\n")
+    (days / ".DS_Store").write_bytes(b"\0")
+    return days
+
+
+@pytest.mark.parametrize("pattern", ["days", "days/*", "days/BTCUSDT-*-2024-08-??.zip", "**/*.zip"])
+def test_a_folder_and_a_pattern_are_sources(folder: Path, pattern: str) -> None:
+    recording = open_recording(f"replay:{folder.parent}/{pattern}")
+    assert list(recording) == list(recording) == TRADES
+    assert recording.report == Report(trades=3)
+    assert recording.symbols == ("BTCUSDT",)
+    assert recording.warnings == ()
+
+
+def test_a_folder_says_which_file_is_damaged(folder: Path) -> None:
+    path = write(folder / "BTCUSDT-trades-2024-08-10.csv.gz", [csv_trade(TRADES[0]), "1,2,3"])
+    path.write_bytes(path.read_bytes()[:-4])
+    recording = open_recording(f"replay:{folder}")
+    assert len(list(recording)) == 4
+    report = recording.report
+    assert (report.trades, report.bad, report.complete) == (4, 1, False)
+    assert str(report.bad_examples[0]) == f"{path.name} line 2: 7 columns expected, not 3"
+    assert report.truncated is not None
+    assert report.truncated.startswith(f"{path.name}: the compressed data is cut short after line")
+
+
+def test_trades_and_aggregates_of_a_symbol_are_not_mixed(folder: Path) -> None:
+    write(folder / "BTCUSDT-aggTrades-2024-08-10.csv", map(csv_aggregate, TRADES))
+    with pytest.raises(UsageError, match=r"hold trades and aggregate trades of BTCUSDT; replay "):
+        open_recording(f"replay:{folder}")
+
+
+@pytest.mark.parametrize("path", ["empty", "empty/*.zip", "*.nothing"])
+def test_a_folder_without_recordings_is_named(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.CHECKSUM").touch()
+    with pytest.raises(UsageError, match=f"there is no file to replay in {tmp_path}"):
+        open_recording(f"replay:{tmp_path}/{path}")
 
 
 def test_only_an_exchange_is_shared_out() -> None:

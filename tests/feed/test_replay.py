@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.errors import UsageError
+from mcloud.feed.binance.messages import Reader
 from mcloud.feed.csv_dump import parse_aggregate, parse_trade, symbol_in_name
 from mcloud.feed.feed import Feed, Report
-from mcloud.feed.json_lines import parse_message
+from mcloud.feed.json_lines import MIN_TIME, parse_message
 from mcloud.feed.replay import open_replay
-from mcloud.market.trade import MAX_TIME, Trade
+from mcloud.market.trade import MAX_TIME, BadTrade, Trade
 
 from . import files
 from .files import TRADES, write
@@ -142,7 +143,7 @@ def test_every_trade_survives_every_format(trade: Trade) -> None:
         assert parse_trade(trade.symbol, files.csv_trade(trade, lower=lower)) == trade
 
 
-@given(files.trades, st.integers(MAX_TIME + 1, MAX_TIME * 1000 + 999))
+@given(files.trades, st.integers(MIN_TIME * 1000, MAX_TIME * 1000 + 999))
 def test_microseconds_are_cut_to_milliseconds(trade: Trade, time: int) -> None:
     expected = trade._replace(time=time // 1000)
     row = files.csv_trade(trade).split(",")
@@ -150,6 +151,51 @@ def test_microseconds_are_cut_to_milliseconds(trade: Trade, time: int) -> None:
     assert parse_trade(trade.symbol, ",".join(row)) == expected
     event = json.loads(files.single(trade)) | {"T": time}
     assert parse_message(json.dumps(event)) == expected
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "1723161256000000000 ",
+        "1723161256.123456\t",
+        "2024-08-08T23:54:16.123Z,",
+        "2024-08-08 23:54:16.123456+00:00 | ",
+        "[2024-08-08 23:54:16,123] ",
+        '"2024-08-08T23:54:16";',
+    ],
+)
+def test_time_stamps_of_recorders_in_front_of_messages(tmp_path: Path, stamp: str) -> None:
+    path = write(tmp_path / "a.txt", (stamp + files.combined(trade) for trade in TRADES))
+    replay = open_replay(path)
+    assert list(replay) == TRADES
+    assert replay.report == Report(trades=3)
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [("1e-05", "0.00001"), ("1.2E-5", "0.000012"), ("6.183763E+4", "61837.63"), ("5e0", "5")],
+)
+def test_small_numbers_that_a_float_has_written(number: str, value: str) -> None:
+    row = f"1,{number},{number},0.1,1723161255342,True,True"
+    trade = parse_trade("BTCUSDT", row)
+    assert (str(trade.price), str(trade.quantity)) == (value, value)
+
+
+@pytest.mark.parametrize("number", ["1e", "e5", "1e-13", "1e99", "10e-05", "1e5.0", "-1e-5", "NaN"])
+def test_other_numbers_are_refused(number: str) -> None:
+    with pytest.raises(BadTrade, match="price is not a plain decimal text"):
+        parse_trade("BTCUSDT", f"1,{number},1,0.1,1723161255342,True,True")
+
+
+@pytest.mark.parametrize("source", ["INSURANCE_FUND", "ADL", "NA"])
+def test_trades_of_no_market_are_left_out_as_live_ones_are(tmp_path: Path, source: str) -> None:
+    market, *others = [json.loads(files.single(trade)) for trade in TRADES]
+    events = [market | {"X": "MARKET"}, *(other | {"X": source} for other in others)]
+    replay = open_replay(write(tmp_path / "a.jsonl", map(json.dumps, events)))
+    assert list(replay) == TRADES[:1]
+    assert replay.report == Report(trades=1, skipped=2)
+    reader = Reader(["BTCUSDT"])
+    assert reader.read([json.dumps(event).encode() for event in events]).trades == TRADES[:1]
 
 
 @pytest.mark.parametrize(

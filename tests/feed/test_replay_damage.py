@@ -51,6 +51,8 @@ def bent(**fields: object) -> str:
         (bent(m=1), "m is not true or false"),
         (bent(s="btc usdt"), "not a symbol"),
         (bent(s=["BTCUSDT"]), "not a symbol"),
+        (bent(T=1723161255), "the time is before 2009: 1723161255"),
+        ("1723161255342 is no time stamp {}", "not JSON"),
     ],
 )
 def test_a_bad_json_line_is_named_and_skipped(tmp_path: Path, line: str, reason: str) -> None:
@@ -71,7 +73,7 @@ def test_a_bad_json_line_is_named_and_skipped(tmp_path: Path, line: str, reason:
         ("1_0,61837.63,0.1,1,1723161255342,True,True", "id is not a whole number"),
         ("-1,61837.63,0.1,1,1723161255342,True,True", "id is not a whole number"),
         ("9223372036854775808,61837.63,0.1,1,1723161255342,True,True", "id is not a whole number"),
-        ("1,1e5,0.1,1,1723161255342,True,True", "price is not a plain decimal text"),
+        ("1,1e17,0.1,1,1723161255342,True,True", "price is not a plain decimal text"),
         ("1,0.0,0.1,1,1723161255342,True,True", "p is zero"),
         ("1,61837.63,-0.1,1,1723161255342,True,True", "qty is not a plain decimal text"),
         ("1,61837.63,0.1,1,2024-08-08,True,True", "time is not a whole number"),
@@ -207,7 +209,7 @@ def refused(path: Path, *parts: str) -> None:
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     refused(tmp_path / "none.jsonl", "there is no file")
-    refused(tmp_path, "is not a file")
+    refused(tmp_path, "is not a file")  # but see test_open: a source may be a folder
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         refused(tmp_path / "s", "is not a file")
@@ -246,6 +248,17 @@ def test_files_of_no_known_format(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "BTCUSDT-trades-2024-08-08.csv"
     path.write_bytes(content)
     refused(path, "no trades in a format that is known here", "JSON lines", "aggTrades")
+
+
+def test_companions_of_a_recording_in_a_zip_are_no_recordings(tmp_path: Path) -> None:
+    path = write(tmp_path / "BTCUSDT-trades-2024-08-08.zip", map(files.csv_trade, TRADES))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("BTCUSDT-trades-2024-08-08.zip.CHECKSUM", "0f6d3c2a  BTCUSDT")
+        archive.writestr("__MACOSX/._BTCUSDT-trades-2024-08-08.csv", b"\0\5\x16\7")
+        archive.writestr(".DS_Store", b"\0")
+    replay = open_replay(path)
+    assert list(replay) == TRADES
+    assert replay.report == Report(trades=3)
 
 
 def test_a_gzip_with_nothing_readable(tmp_path: Path) -> None:

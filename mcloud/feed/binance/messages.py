@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mcloud.feed.feed import BadLine, Report
+from mcloud.feed.json_lines import parse_event
 from mcloud.market.trade import NUMBER, BadTrade, Trade, canonical, positive
 
 EXAMPLES = 5
@@ -19,7 +20,7 @@ _NUMBER = NUMBER.encode()
 _TRADE = re.compile(
     rb'\{"stream":"[a-z0-9_]+@trade","data":\{"e":"trade","E":[0-9]+,"s":"([A-Z0-9_]+)",'
     rb'"t":(0|[1-9][0-9]{0,17}),"p":"(%b)","q":"(%b)",(?:"b":[0-9]+,"a":[0-9]+,)?'
-    rb'"T":(0|[1-9][0-9]{0,13}),"m":(true|false),"M":(?:true|false)\}\}' % (_NUMBER, _NUMBER)
+    rb'"T":((?:1[3-9]|[2-9][0-9])[0-9]{11,12}),"m":(true|false),"M":(?:true|false)\}\}' % (_NUMBER, _NUMBER)
 ).fullmatch
 
 # Three of four numbers of a stream were there a moment ago. What comes here has matched _NUMBER.
@@ -90,11 +91,9 @@ class Reader:
         # The documents show the announcement of an end in an envelope of its own, and in none.
         event = outer.get("data", outer.get("event", outer))
         kind = event.get("e") if isinstance(event, dict) else None
-        # Futures mark with "X" what came from the insurance fund or from ADL, at prices of no
-        # market; REST leaves these out, and so do we.
-        if kind == "trade" and event.get("X", "MARKET") == "MARKET":
-            trade = Trade.from_binance(event)
-            if trade.symbol.encode() in self._wanted:
+        if kind == "trade":
+            trade = parse_event(event)
+            if trade and trade.symbol.encode() in self._wanted:
                 return trade
         elif "error" in outer or ("code" in outer and "msg" in outer):
             self.refusal = json.dumps(outer)[:200]
