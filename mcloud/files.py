@@ -14,6 +14,7 @@ _REMEDIES = {
     errno.EPERM: _ELSEWHERE,
     errno.EROFS: _ELSEWHERE,
     errno.ENOTDIR: "a part of that path is a file",
+    errno.EISDIR: "a folder has that name: move it away",
     errno.ENAMETOOLONG: "work in a folder with a shorter path",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",

@@ -27,13 +27,16 @@ def read(config: "Config", site: str) -> dict[str, str]:
     """
     file = path(config, site)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        values = json.loads(text) if text.strip() else None
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _unreadable(file, site, str(error)) from error
+        raise _unreadable(config, site, str(error)) from error
+    if values is None:
+        raise _unreadable(config, site, "it is empty")
     if not isinstance(values, dict) or not all(type(each) is str for each in values.values()):
-        raise _unreadable(file, site, "it is not an object of texts")
+        raise _unreadable(config, site, "it is not an object of texts")
     return values
 
 
@@ -44,7 +47,12 @@ def write(config: "Config", site: str, values: Mapping[str, str]) -> None:
     files.write(file, json.dumps(dict(values), indent=2) + "\n")
 
 
-def _unreadable(file: Path, site: str, why: str) -> McloudError:
+def _unreadable(config: "Config", site: str, why: str) -> McloudError:
+    from mcloud.config.schema import LOCAL
+
+    # In that profile only Terraform leaves outputs here, and it is not what deploys by default.
+    how = " --provisioner terraform" if config.profile == LOCAL else ""
     return McloudError(
-        f"{file} cannot be read: {why}", remedy=f"`mcloud deploy {site}` writes it anew"
+        f"{path(config, site)} cannot be read: {why}",
+        remedy=f"run `mcloud deploy {site}{how}`, which writes it again",
     )

@@ -181,7 +181,8 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
         if time.monotonic() >= deadline:
             raise McloudError(
                 f"the {run.kind} {run.name} (pid {process.pid}) still works on what it has",
-                remedy="wait, or end it with `mcloud stop --now`: the next run goes on from there",
+                remedy=f"wait, or end it with `mcloud stop {run.name} --now`: the next run"
+                " continues from there",
             )
         time.sleep(0.05)
     run.note_end()

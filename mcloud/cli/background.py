@@ -72,5 +72,5 @@ def _runs_already(run: "Run") -> McloudError:
     pid = holder.pid if holder else "unknown"
     return McloudError(
         f"a {run.kind} called {run.name!r} runs already (pid {pid})",
-        remedy="stop it with `mcloud stop`, or give this one another --name",
+        remedy=f"stop it with `mcloud stop {run.name}`, or give this one another --name",
     )

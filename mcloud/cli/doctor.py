@@ -26,7 +26,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Check all that mcloud needs; exit 3 where something is wrong."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from mcloud.cli.progress import waiting
     from mcloud.clouds.access import COMPONENTS, FAULT
@@ -51,6 +51,8 @@ def doctor(
     else:
         from mcloud.dashboard.doctor import report
 
-        session.print(report(checks))
+        session.print(
+            report([replace(each, remedy=session.advice(each.remedy)) for each in checks])
+        )
     if is_wrong:
         raise typer.Exit(3)

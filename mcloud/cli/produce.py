@@ -35,8 +35,9 @@ def produce(
     source: Annotated[
         str,
         typer.Option(
-            help="binance, simulate, or replay:PATH, which is a file, a folder or a quoted pattern"
-            " of recorded streams or Binance's daily CSV files."
+            help="binance, simulate, replay:PATH, which is a file, a folder or a quoted pattern of"
+            " recorded streams or Binance's daily CSV files, or spool, which sends what an earlier"
+            " run left and reads nothing."
         ),
     ] = "binance",
     symbols: Annotated[
@@ -82,7 +83,7 @@ def produce(
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import Choice
-    from mcloud.producer.open import open_source
+    from mcloud.producer.open import open_source, resume_command
     from mcloud.producer.route import MODES
     from mcloud.producer.run import follow_exchange
     from mcloud.runs import run_of
@@ -127,7 +128,8 @@ def produce(
     if not progress.complete:
         raise McloudError(
             "not every site has every trade; the rest is kept",
-            remedy=f"mend what is named above, then run `mcloud produce --name {name}` again",
+            remedy="fix the problem above, then run"
+            f" `{resume_command(name, opened.about)}`, which sends the rest",
         )
     if not all_read:
         raise incomplete(source, report)
@@ -201,7 +203,7 @@ def _run(
                 router.stop()
             run.write(account.state(progress, opened.describe()))
             if trail.problem:
-                log.warning("`mcloud trace` will know less: %s", trail.problem)
+                log.warning("mcloud trace will know less: %s", trail.problem)
             log.info("ends; waiting: %s", _waiting(progress))
     return progress, time.monotonic() - begun
 

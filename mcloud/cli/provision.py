@@ -225,11 +225,9 @@ class Rollout:
 
     def report_failures(self) -> None:
         """What went wrong, a line for each site, on standard error."""
-        import sys
-
         for name, outcome in self.outcomes.items():
             if outcome.error is not None:
-                print(f"error: {name}: {outcome.error}", file=sys.stderr)
+                self._session.fail(f"{name}: {outcome.error}")
 
     def _report(self) -> None:
         self.report_failures()

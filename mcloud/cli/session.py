@@ -6,6 +6,8 @@
 
 import inspect
 import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
 UNBOUNDED = 10_000  # columns
+
+# A command of mcloud in a text, where it names no profile yet.
+_ADVISED = re.compile(r"`(mcloud (?!local|init)(?:(?!--profile)[^`])+)`")
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -88,14 +93,29 @@ class Session:
         """True where progress may be drawn: a person looks at standard error."""
         return sys.stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
 
+    def advice(self, text: str) -> str:
+        """Return a text in which each command of mcloud runs in the profile of this one.
+
+        Only ``--profile`` is added: what the environment or mcloud.toml says holds for the next
+        command as well. Without it the advised command would work on the sites of another profile.
+        """
+        if self.profile is None:
+            return text
+        option = f" --profile {shlex.quote(self.profile)}"
+        return _ADVISED.sub(lambda found: f"`{found[1]}{option}`", text)
+
     def say(self, text: str) -> None:
         """A line for the person, unless ``-q``."""
         if not self.quiet:
-            _say(text)
+            _say(self.advice(text))
 
     def warn(self, text: str) -> None:
         """A line that ``-q`` does not silence."""
-        _say(f"warning: {text}")
+        _say(f"warning: {self.advice(text)}")
+
+    def fail(self, text: str) -> None:
+        """A line that says why something failed."""
+        _say(f"error: {self.advice(text)}")
 
     def print(self, renderable: "RenderableType") -> None:
         """The command's answer, for a person."""
@@ -105,7 +125,7 @@ class Session:
         """The command's answer, for a program."""
         import json
 
-        print(json.dumps(value, indent=2))
+        print(json.dumps(_each_text(value, self.advice), indent=2))
 
     def _console(self, file: Any) -> "Console":
         from rich.console import Console
@@ -148,9 +168,9 @@ def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable
     def run(ctx: typer.Context, **arguments: Any) -> None:
         session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
         if ctx.invoked_subcommand is None:
-            _guard(lambda: function(_checked(session, formats), **arguments), session.verbose)
+            _guard(lambda: function(_checked(session, formats), **arguments), session)
         else:
-            _guard(lambda: _refuse_misplaced(ctx), session.verbose)
+            _guard(lambda: _refuse_misplaced(ctx), session)
 
     hints = get_type_hints(function, include_extras=True)
     own = list(inspect.signature(function).parameters.values())[1:]
@@ -239,7 +259,7 @@ def _checked(session: Session, formats: tuple[str, ...]) -> Session:
     return session
 
 
-def _guard(run: Callable[[], None], verbose: int) -> None:
+def _guard(run: Callable[[], None], session: Session) -> None:
     """Turn what a command raises into one line on stderr and an exit code."""
     # A polite kill is a Ctrl-C: everything that a command started is then put away.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -267,7 +287,7 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - what is left of it is a sentence and an exit code
-        if verbose >= 2:
+        if session.verbose >= 2:
             import traceback
 
             traceback.print_exc()
@@ -279,8 +299,19 @@ def _guard(run: Callable[[], None], verbose: int) -> None:
                 "this is a fault in mcloud: run again with -vv and report what it prints"
             )
             raise typer.Exit(1) from None
-        _say(f"error: {ours}")
+        session.fail(str(ours))
         raise typer.Exit(ours.exit_code) from None
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a document with each of its texts changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _each_text(each, change) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(each, change) for each in value]
+    return value
 
 
 def _say(text: str) -> None:

@@ -66,4 +66,4 @@ def show(session: Session, snapshot: "Snapshot") -> None:
     else:
         from mcloud.dashboard.views import status as drawn
 
-        session.print(drawn(snapshot))
+        session.print(drawn(snapshot, session.advice))

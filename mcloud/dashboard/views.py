@@ -1,5 +1,7 @@
 """A snapshot to look at once."""
 
+from collections.abc import Callable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +15,8 @@ from mcloud.dashboard.snapshot import Snapshot
 from mcloud.dashboard.wrong import wrong
 
 
-def status(snapshot: Snapshot) -> RenderableType:
-    """The figures, what runs here, and what is not in order."""
+def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> RenderableType:
+    """The figures, what runs here, and what is not in order, as ``advice`` gives it."""
     machine = snapshot.machine.value or Machine()
     parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(snapshot)]
     if canary := canaries(snapshot):
@@ -31,7 +33,7 @@ def status(snapshot: Snapshot) -> RenderableType:
         parts += ["", listing(kinds, snapshot.at)]
     lines = wrong(snapshot)
     if lines:
-        parts += ["", *(Text(line, "yellow") for line in lines)]
+        parts += ["", *(Text(advice(line), "yellow") for line in lines)]
     return Group(*parts)
 
 

@@ -246,5 +246,7 @@ def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> Finding:
             f"remove it from {folder} once `mcloud ps` shows no holes",
         )
     if owed and not runs:
-        return Finding(WARNING, f"ended; {owed}", f"run `mcloud produce --name {name}` again")
+        from mcloud.producer.open import resume_command
+
+        return Finding(WARNING, f"ended; {owed}", f"run `{resume_command(name, state)}`")
     return Finding(OK, owed or "its spool is empty")

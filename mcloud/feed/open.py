@@ -23,7 +23,7 @@ class Choice:
     """What to read, in the words of the command line."""
 
     source: str
-    """``binance``, ``replay:PATH`` or ``simulate``."""
+    """``binance``, ``replay:PATH``, ``simulate`` or, of a producer only, ``spool``."""
     symbols: str | None = None
     """A list, a file, or ``all:USDT``. Left out: all of a recording, and SYMBOL of the others."""
     shard: str | None = None

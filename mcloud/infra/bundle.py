@@ -18,6 +18,7 @@ _SHARED = (
     "market/*.py",
     "processor/*.py",
     "clouds/__init__.py",
+    "clouds/causes.py",
     "clouds/optimistic.py",
     "clouds/otlp.py",
     "clouds/ports.py",

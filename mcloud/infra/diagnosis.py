@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mcloud.clouds.aws import causes as aws
+from mcloud.clouds.causes import explain as explain_refusal
+from mcloud.clouds.gcp import causes as gcp
 from mcloud.errors import McloudError
+from mcloud.infra import state_errors
 from mcloud.infra.environment import without
+from mcloud.infra.state_errors import AGAIN, one_line
 
 Diagnostic = dict[str, Any]
 """As ``-json`` has it: ``summary``, ``detail``, and perhaps ``address`` and ``range``."""
@@ -29,9 +34,6 @@ class Run:
         return f"`{shlex.join(start)} {words}`"
 
 
-AGAIN = "run the same command again: what was made is in the state, and it goes on from there"
-
-
 def explain(diagnostics: Sequence[Diagnostic], run: Run) -> McloudError:
     """The error for a run that failed; the first diagnostic that is known decides."""
     for known in _KNOWN:
@@ -44,10 +46,10 @@ def explain(diagnostics: Sequence[Diagnostic], run: Run) -> McloudError:
     # One that says where is better than one that says that something is wrong.
     first = min(diagnostics, key=lambda each: not _where(each))
     more = len(diagnostics) - 1
-    message = _one_line(_text(first)) + _where(first)
+    message = one_line(_text(first)) + _where(first)
     if more:
         message += f" (and {more} more: -vv shows all)"
-    return McloudError(message, remedy=f"mend that and {AGAIN}" if first.get("address") else "")
+    return McloudError(message, remedy=f"fix that, then {AGAIN}" if first.get("address") else "")
 
 
 def from_text(said: str) -> list[Diagnostic]:
@@ -57,7 +59,7 @@ def from_text(said: str) -> list[Diagnostic]:
     diagnostics = []
     for each in found:
         summary, _, detail = each.partition("\n\n")
-        diagnostic: Diagnostic = {"summary": _one_line(summary), "detail": detail.strip()}
+        diagnostic: Diagnostic = {"summary": " ".join(summary.split()), "detail": detail.strip()}
         place = re.match(r"\s*on (\S+) line (\d+)[^\n]*\n.*?\n\n(.*)", detail, re.DOTALL)
         if place:
             diagnostic["range"] = {"filename": place[1], "start": {"line": int(place[2])}}
@@ -66,52 +68,19 @@ def from_text(said: str) -> list[Diagnostic]:
     return diagnostics
 
 
-def _locked(text: str, run: Run) -> McloudError | None:
-    if "Error acquiring the state lock" not in text:
-        return None
-    fields = dict(re.findall(r"^\s*(ID|Operation|Who|Created):[ \t]*(.*)$", text, re.MULTILINE))
-    if "ID" not in fields:
-        return McloudError(
-            f"the state's lock cannot be had: {_one_line(text)}",
-            remedy="wait for whoever holds it, and run the same command again",
-        )
-    operation = fields.get("Operation", "").removeprefix("OperationType").lower() or "at work"
-    free = run.command(f"force-unlock {fields['ID']}")
-    return McloudError(
-        f"the state is locked since {fields.get('Created', 'an unknown time')} by"
-        f" {fields.get('Who', 'somebody')} ({operation}, lock {fields['ID']})",
-        remedy=f"wait until that has ended; only where its process is gone: {free}",
-    )
-
-
-def _unsaved(text: str, run: Run) -> McloudError | None:
-    if not re.search("Failed to (save|persist|write) state|Error saving state", text):
-        return None
-    why = text.strip().rpartition(": ")[2].rstrip(".")
-    if (run.folder / "errored.tfstate").exists():
-        return McloudError(
-            f"Terraform could not save its state ({why}); it is in {run.folder}/errored.tfstate",
-            remedy="mend the cause and run the same command again: it saves that state first",
-        )
-    return McloudError(
-        f"Terraform found no room for its state ({why}); mcloud had kept some, and it is complete"
-        f" in {run.folder}/terraform.tfstate",
-        remedy=f"make room and {AGAIN}",
-    )
-
-
-def _backend(text: str, run: Run) -> McloudError | None:
-    if not re.search(
-        "Backend (initialization required|configuration changed|configuration block has changed)"
-        "|state migration",
+def _refused(text: str, run: Run) -> McloudError | None:
+    """What a cloud refused. The words tell which one: the state may be kept on the other."""
+    of_google = re.search(
+        "google|gcloud|oauth2|gserviceaccount|default credentials|requested project"
+        "|No credentials loaded",
         text,
-    ):
-        return None
-    return McloudError(
-        "the state of this site is where an earlier `backend` said, not where mcloud.toml says now",
-        remedy=f"move it with {run.command('init -migrate-state')}, or take `backend` back;"
-        " then run the same command again",
     )
+    causes = (*gcp.CAUSES, gcp.LACKS) if of_google else (*aws.CAUSES, aws.LACKS)
+    found = explain_refusal(text, causes)
+    if found is None:
+        return None
+    message = found.text if found.is_whole else f"{found.text}: {one_line(text)}"
+    return McloudError(message, remedy=f"{found.remedy}, then {AGAIN}")
 
 
 def _rule(pattern: str, message: str, remedy: str) -> Callable[[str, Run], McloudError | None]:
@@ -121,18 +90,28 @@ def _rule(pattern: str, message: str, remedy: str) -> Callable[[str, Run], Mclou
         found = re.search(pattern, text, re.DOTALL)
         if found is None:
             return None
-        group = next((each for each in found.groups() if each), _one_line(text))
-        return McloudError(
-            message.format(_one_line(group)), remedy=remedy.format(folder=run.folder)
-        )
+        group = next((each for each in found.groups() if each), one_line(text))
+        return McloudError(message.format(one_line(group)), remedy=remedy.format(folder=run.folder))
 
     return known
 
 
 _KNOWN: tuple[Callable[[str, Run], McloudError | None], ...] = (
-    _unsaved,
-    _locked,
-    _backend,
+    state_errors.unsaved,
+    state_errors.locked,
+    state_errors.unwritable,
+    state_errors.damaged,
+    state_errors.other_than_its_digest,
+    state_errors.without_lock_table,
+    state_errors.without_bucket,
+    state_errors.without_locks,
+    _rule(
+        # Terraform before 1.0; since then only the format of the file counts.
+        r"state snapshot was created by (Terraform v\S+), which is newer than current",
+        "the state was written by {0}, and this one is older",
+        "update Terraform, or name a newer one in MCLOUD_TERRAFORM",
+    ),
+    state_errors.elsewhere,
     _rule(
         r"(Failed to query available provider packages.*|Failed to install provider.*"
         r"|[Cc]ould not (?:retrieve|query) .*provider.*)",
@@ -140,54 +119,7 @@ _KNOWN: tuple[Callable[[str, Run], McloudError | None], ...] = (
         "connect to the registry, or name a local mirror: `plugin_dir` in [terraform] of"
         " mcloud.toml, or TF_PLUGIN_DIR",
     ),
-    _rule(
-        r"ExpiredToken|RequestExpired|token included in the request is expired"
-        r"|refresh cached SSO token failed|SSO session .*(?:expired|invalid)|token has expired",
-        "the AWS credentials have expired",
-        "sign in again, for example with `aws sso login`, and run the same command again",
-    ),
-    _rule(
-        r"No valid credential sources found|no EC2 IMDS role found|NoCredentialProviders",
-        "there are no AWS credentials",
-        "run `aws configure sso`, or set AWS_PROFILE",
-    ),
-    _rule(
-        r"InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch"
-        r"|AuthFailure|security token included in the request is invalid",
-        "AWS does not know these credentials",
-        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    ),
-    _rule(
-        r"could not find default credentials|Attempted to load application default credentials"
-        r"|No credentials loaded",
-        "there are no Google credentials",
-        "run `gcloud auth application-default login`",
-    ),
-    _rule(
-        r"invalid_grant|reauth related error|oauth2: cannot fetch token",
-        "the Google credentials have expired or were taken back",
-        "run `gcloud auth application-default login` and the same command again",
-    ),
-    _rule(
-        r"((?:[Pp]roject \S+ (?:was )?not found|requested project was not found"
-        r"|CONSUMER_INVALID|Permission denied on resource project|USER_PROJECT_DENIED"
-        r"|may not exist or .*project)[^\n]*)",
-        "the Google project is wrong, or not for you: {0}",
-        "correct `project` in mcloud.toml: its id, not its name or number",
-    ),
-    _rule(
-        r"(?:Quota exceeded|LimitExceeded|quotaExceeded|RESOURCE_EXHAUSTED"
-        r"|UnreservedConcurrentExecution)",
-        "a quota does not allow it: {0}",
-        "ask the cloud for more, or set a smaller value in the site's `variables`"
-        f" (a new AWS account: `reserve_concurrency = false`); then {AGAIN}",
-    ),
-    _rule(
-        r"AccessDenied|UnauthorizedOperation|is not authorized to perform"
-        r"|googleapi: Error 403|PERMISSION_DENIED|[Pp]ermission '\S+' denied",
-        "a permission is missing: {0}",
-        f"have it granted, then {AGAIN}",
-    ),
+    _refused,
     _rule(
         r"Saved plan is stale",
         "the state has changed since this was planned: somebody else has applied something",
@@ -201,12 +133,7 @@ _KNOWN: tuple[Callable[[str, Run], McloudError | None], ...] = (
     _rule(
         r"no space left on device|disk quota exceeded",
         "the disk is full: {0}",
-        "make room and run the same command again",
-    ),
-    _rule(
-        r"state file could not be read|Unsupported state file format|state data in .* corrupt",
-        "the state cannot be read: {0}",
-        "put an earlier one back: its backup lies beside it, or is an older version of the object",
+        "free some space and run the same command again",
     ),
     _rule(
         r"Inconsistent dependency lock file|Required plugins are not installed"
@@ -214,17 +141,22 @@ _KNOWN: tuple[Callable[[str, Run], McloudError | None], ...] = (
         "the providers at hand are not those that this site was set up with: {0}",
         "remove {folder}/.terraform.lock.hcl and run the same command again: it sets them up anew",
     ),
+    _rule(
+        r"x509: [^\n]*",
+        "the certificate of the other side is not trusted: {0}",
+        "set SSL_CERT_FILE to a file with its certificate authority, such as your proxy's",
+    ),
+    _rule(
+        r"(dial tcp[^\n]*|proxyconnect tcp[^\n]*|TLS handshake timeout|i/o timeout)",
+        "the cloud cannot be reached: {0}",
+        "check the network and HTTPS_PROXY; `mcloud doctor` shows which services answer",
+    ),
+    state_errors.unlockable,
 )
 
 
 def _text(diagnostic: Diagnostic) -> str:
     return f"{diagnostic.get('summary', '')}\n{diagnostic.get('detail', '')}".strip()
-
-
-def _one_line(text: str) -> str:
-    """Enough to know what it is about; ``-vv`` shows all."""
-    words = " ".join(text.split())
-    return words if len(words) <= 300 else f"{words[:297]}…"
 
 
 def _where(diagnostic: Diagnostic) -> str:

@@ -30,6 +30,7 @@ from mcloud.files import write
 from mcloud.infra import environment as surroundings
 from mcloud.infra.diagnosis import Run, explain, from_text
 from mcloud.infra.state import ERRORED, STATE, State, find_object, parse_state
+from mcloud.infra.state_errors import BACKEND
 
 if TYPE_CHECKING:
     from mcloud.config import TerraformConfig
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 MIN_VERSION = (1, 5)
 """As ``required_version`` in ``terraform/*/versions.tf``."""
 
-BACKEND = "backend.tf.json"  # in the folder where the state is kept elsewhere
 POLL = 0.02  # seconds
 
 # Bytes on disk that a run holds from its beginning for what it has to say. Where the disk is full

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -104,7 +104,7 @@ class TerraformStack:
 
     def _check_place(self) -> None:
         """A variable of the shell moves no stack: Terraform would make it anew elsewhere."""
-        deployed = outputs.read(self._config, self._site.name)
+        deployed = self._deployed()
         for key in ("region", "project"):
             wanted = self._site.settings.get(key)
             origin = self._config.origins.get(f"sites.{self._site.name}.{key}", "")
@@ -146,7 +146,7 @@ class TerraformStack:
                 return ""
             return f"its lineage is {state.lineage}, not {noted.lineage}"
         # It was moved, and may have another lineage there.
-        for name, value in outputs.read(self._config, self._site.name).items():
+        for name, value in self._deployed().items():
             if value and state.outputs.get(name, value) != value:
                 return f"{name} in it is {state.outputs[name]}, not {value}"
         return ""
@@ -223,6 +223,19 @@ class TerraformStack:
             )
         aside = self._workspace.set_aside(outputs.path(self._config, site))
         self._hooks.say(f"{site}: the last state, its backups and the outputs are kept in {aside}")
+
+    def _deployed(self) -> Mapping[str, Any]:
+        """The outputs of the last deployment; those of the state where the stored ones are damaged.
+
+        So a deployment writes a damaged file again, and is as careful as with a good one.
+        """
+        try:
+            return outputs.read(self._config, self._site.name)
+        except McloudError:
+            self._workspace.write()
+            self._initialise()
+            state = self._terraform.pull()
+            return state.outputs if state is not None else {}
 
     def _initialise(self) -> None:
         status = os.stat(self._binary)

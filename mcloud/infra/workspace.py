@@ -17,7 +17,7 @@ from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import McloudError
 from mcloud.files import make_private
 from mcloud.infra.bundle import build, shipped
-from mcloud.infra.terraform import BACKEND
+from mcloud.infra.state_errors import BACKEND
 from mcloud.lock import Lock
 from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside

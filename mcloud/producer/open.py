@@ -1,14 +1,30 @@
 """Opens what a producer reads from, whatever kind it is of."""
 
+import shlex
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcloud.feed.feed import Feed
+from mcloud.feed.feed import Feed, Report
 from mcloud.feed.open import Choice, open_feed, paced, unknown_source
+from mcloud.market.trade import Trade
 from mcloud.producer.produce import Reader, Source
 from mcloud.producer.repair import History
+
+SPOOL = "spool"
+"""A source without trades: only what the producer's spool holds is sent."""
+
+
+class Nothing:
+    """The feed of SPOOL; see ``feed.Feed``."""
+
+    symbols: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    report = Report()
+
+    def __iter__(self) -> Iterator[Trade]:
+        return iter(())
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,20 @@ class Opened:
         return "exchange" in self.about
 
 
+def resume_command(name: str, about: Mapping[str, Any]) -> str:
+    """Return the command that sends what a producer left in its spool.
+
+    ``about`` is that of its run. An exchange is read on from there. A recording is not read again:
+    the trades that are left may be all that it lacks.
+    """
+    words = ["mcloud", "produce", "--name", name]
+    if not about.get("live"):
+        return shlex.join((*words, "--source", SPOOL))
+    if str(about.get("source")).startswith("binance-"):
+        words += ["--exchange", about["source"]]
+    return shlex.join((*words, "--symbols", ",".join(about.get("symbols", ()))))
+
+
 def open_source(choice: Choice, stop: threading.Event) -> Opened:
     """What a choice names; ``stop`` ends its pauses.
 
@@ -42,9 +72,9 @@ def open_source(choice: Choice, stop: threading.Event) -> Opened:
     if choice.source == "binance":
         return _open_exchange(choice, stop)
     kind, _, path = choice.source.partition(":")
-    if choice.source != "simulate" and not (kind == "replay" and path):
-        raise unknown_source(choice.source, "binance")
-    feed = open_feed(choice)
+    if choice.source not in ("simulate", SPOOL) and not (kind == "replay" and path):
+        raise unknown_source(choice.source, "binance", SPOOL)
+    feed = Nothing() if choice.source == SPOOL else open_feed(choice)
     about = {"source": choice.source, "symbols": list(feed.symbols), "live": False}
     return Opened(feed, Reader(paced(feed, choice.speed, stop)), about, feed.warnings)
 

@@ -70,7 +70,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     assert second.returncode == 1
     assert second.stderr == (
         f"error: a producer called 'default' runs already (pid {answer['pid']}); "
-        "stop it with `mcloud stop`, or give this one another --name\n"
+        "stop it with `mcloud stop default`, or give this one another --name\n"
     )
     assert terminal.run("produce", *ENDLESS, "--detach").stderr == second.stderr
 

@@ -103,7 +103,7 @@ def test_tags_that_are_not_activated_are_no_cost_of_0(
 def test_cost_explorer_refuses(explorer: tuple[CostExplorer, Stubber]) -> None:
     billing, stub = explorer
     stub.add_client_error("get_cost_and_usage", "AccessDeniedException", "not you", 400)
-    with pytest.raises(Refused, match=r"Cost Explorer: AccessDeniedException.*permissions"):
+    with pytest.raises(Refused, match=r"Cost Explorer: AccessDeniedException.*have it granted"):
         billing.bill("2026-11-01", "2026-11-25")
     stub.add_client_error("get_cost_and_usage", "LimitExceededException", "slow down", 400)
     with pytest.raises(Unavailable):
@@ -213,7 +213,7 @@ def test_a_query_that_takes_its_time_and_comes_in_pages() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (google_error(403, "Access Denied"), Refused, "BigQuery: Access Denied; its reader needs"),
+        (google_error(403, "Access Denied"), Refused, "BigQuery: Access Denied; have the roles"),
         (google_error(404, "Not found: Table"), Refused, "Not found: Table; correct gcp_billing_"),
         (google_error(400, "bytes billed limit exceeded"), Refused, "limit exceeded"),
         (google_error(429, "quota"), Unavailable, "quota"),

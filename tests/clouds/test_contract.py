@@ -77,7 +77,7 @@ class TestQueue:
             assert decode(by_body[sent[0].body].body).trades == tuple(trades(5))
 
     def test_a_missing_queue_is_refused_with_a_remedy(self, site: Site) -> None:
-        with pytest.raises(Refused, match="deploy the site"):
+        with pytest.raises(Refused, match="run `mcloud deploy`"):
             without_queue(site).queue.send([encode(trades(1))])
 
 

@@ -49,7 +49,7 @@ def test_what_is_not_known_is_told_with_its_place(run: Run) -> None:
     vague = {"summary": "Something is wrong", "detail": ""}
     assert str(explain([vague, broken], run)).startswith(
         "Invalid reference There is no such thing. (aws_sqs_queue.trades, messaging.tf:12)"
-        " (and 1 more: -vv shows all); mend that and run the same command again"
+        " (and 1 more: -vv shows all); fix that, then run the same command again"
     )
 
 
@@ -69,7 +69,7 @@ def test_a_lock_names_its_holder_and_the_command(run: Run) -> None:
         " wait until that has ended; only where its process is gone:"
         f" `tofu -chdir={run.folder} force-unlock 0c7f`"
     )
-    assert "cannot be had" in said("Error acquiring the state lock\nAccess Denied", run)
+    assert "could not lock the state: Who" in said("Error acquiring the state lock\nWho knows", run)
 
 
 def test_a_state_that_could_not_be_saved(run: Run) -> None:
@@ -77,7 +77,7 @@ def test_a_state_that_could_not_be_saved(run: Run) -> None:
     (run.folder / "errored.tfstate").touch()
     assert said(text, run) == (
         "Terraform could not save its state (AccessDenied);"
-        f" it is in {run.folder}/errored.tfstate; mend the cause and run the same command again:"
+        f" it is in {run.folder}/errored.tfstate; fix the cause and run the same command again:"
         " it saves that state first"
     )
 

@@ -65,7 +65,8 @@ def test_no_credentials(site: Terminal) -> None:
     failed = site.run("plan")
     assert failed.returncode == 1
     assert failed.stderr == (
-        "error: aws: there are no AWS credentials; run `aws configure sso`, or set AWS_PROFILE\n"
+        "error: aws: there are no AWS credentials; run `aws configure sso`, or set AWS_PROFILE,"
+        " then run the same command again: it continues from what is in the state\n"
     )
 
 
@@ -75,7 +76,7 @@ def test_no_credentials(site: Terminal) -> None:
         (
             "ExpiredToken",
             "the AWS credentials have expired; sign in again, for example with `aws sso login`,"
-            " and run the same command again",
+            " then run the same command again",
         ),
         (
             "InvalidClientTokenId",

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from cli.conftest import ROOT, Terminal
 from patience import PATIENCE, eventually
+from remedies import advised, follow
 
 from mcloud.local.state import State
 
@@ -135,6 +136,20 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     told = site.run("outputs")
     assert told.returncode == 2
     assert "is not deployed; run `mcloud deploy gcp`" in told.stderr
+
+
+def test_damaged_outputs_are_written_again_by_what_is_advised(site: Terminal) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    stored = Path(site.environment["MCLOUD_STATE"]) / "outputs" / "prod" / "gcp.json"
+    good = stored.read_text()
+    stored.write_text("")
+    failed = site.run("outputs")
+    assert failed.stderr.startswith(f"error: {stored} cannot be read: it is empty; run `mcloud ")
+    # Nor does the damage let a variable move the site.
+    moved = site.run("deploy", GCP_REGION="europe-west1")
+    assert "the region is europe-west1 now (environment GCP_REGION)" in moved.stderr
+    follow(site, advised(failed.stderr)[0])  # there is nothing to change, so nothing is asked
+    assert stored.read_text() == good
 
 
 def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
@@ -312,8 +327,8 @@ def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
             " 'cloudfunctions.functions.create' denied on resource (or it may not exist).",
             "a permission is missing: Error creating function: googleapi: Error 403: Permission"
             " 'cloudfunctions.functions.create' denied on resource (or it may not exist).;"
-            " have it granted, then run the same command again: what was made is in the state,"
-            " and it goes on from there",
+            " have it granted (`mcloud doctor` lists what is missing), then run the same command"
+            " again: it continues from what is in the state",
         ),
         (
             "google_pubsub_topic",
@@ -345,17 +360,23 @@ def test_refused_in_the_middle(
             "Attempted to load application default credentials since neither `credentials` nor"
             " `access_token` was set in the provider block.  No credentials loaded. To use your"
             " gcloud credentials, run 'gcloud auth application-default login'",
-            "there are no Google credentials; run `gcloud auth application-default login`\n",
+            "there are no Google credentials; run `gcloud auth application-default login`, or"
+            " correct GOOGLE_APPLICATION_CREDENTIALS, then run the same command again: it continues"
+            " from what is in the state\n",
         ),
         (
             'oauth2: "invalid_grant" "Token has been expired or revoked."',
-            "the Google credentials have expired or were taken back;"
-            " run `gcloud auth application-default login` and the same command again\n",
+            "the Google credentials have expired or were revoked;"
+            " run `gcloud auth application-default login`, or correct"
+            " GOOGLE_APPLICATION_CREDENTIALS, then run the same command again: it continues from"
+            " what is in the state\n",
         ),
         (
             "googleapi: Error 403: Permission denied on resource project mcloud-local.",
-            "the Google project is wrong, or not for you: Permission denied on resource project"
-            " mcloud-local.; correct `project` in mcloud.toml: its id, not its name or number\n",
+            "the Google project is wrong, or not for you: googleapi: Error 403: Permission denied"
+            " on resource project mcloud-local.; correct `project` in mcloud.toml: its id, not its"
+            " name or number, then run the same command again: it continues from what is in the"
+            " state\n",
         ),
     ],
 )

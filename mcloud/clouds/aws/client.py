@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mcloud import __version__
+from mcloud.clouds.aws.causes import CAUSES, LACKS, MISSING
+from mcloud.clouds.causes import explain
 from mcloud.errors import McloudError, Refused, Unavailable
 
 # Codes that pass by themselves. The rest of the 4xx codes are a no that stays a no.
@@ -31,20 +33,6 @@ _PASSING = {
     "TooManyRequestsException",
     "TransactionConflictException",
 }
-
-_REMEDIES = {
-    "AccessDenied": "check the permissions of these credentials",
-    "AccessDeniedException": "check the permissions of these credentials",
-    "AWS.SimpleQueueService.NonExistentQueue": "deploy the site, or correct its queue URL",
-    "ExpiredToken": "sign in again, for example with `aws sso login`",
-    "ExpiredTokenException": "sign in again, for example with `aws sso login`",
-    "InvalidClientTokenId": "check AWS_ACCESS_KEY_ID or the AWS profile",
-    "NoSuchBucket": "deploy the site, or correct its bucket",
-    "QueueDoesNotExist": "deploy the site, or correct its queue URL",
-    "ResourceNotFoundException": "deploy the site, or correct the name",
-    "UnrecognizedClientException": "check AWS_ACCESS_KEY_ID or the AWS profile",
-}
-
 
 ATTEMPTS = 5
 
@@ -111,9 +99,7 @@ def translated(what: str) -> Iterator[None]:
     except ClientError as error:
         raise from_code(what, error.response) from error
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
-        raise Refused(
-            f"{what}: no AWS credentials", remedy="run `aws configure sso` or set AWS_PROFILE"
-        ) from error
+        raise Refused(f"{what}: no AWS credentials", remedy=_remedy(str(error))) from error
     except (
         exceptions.ConnectionError,
         exceptions.HTTPClientError,
@@ -122,7 +108,7 @@ def translated(what: str) -> Iterator[None]:
     ) as error:
         raise Unavailable(f"{what}: {error}") from error
     except BotoCoreError as error:
-        raise Refused(f"{what}: {error}") from error
+        raise Refused(f"{what}: {error}", remedy=_remedy(str(error))) from error
 
 
 def moment(value: str | float) -> datetime:
@@ -150,10 +136,15 @@ def from_code(what: str, response: dict[str, Any]) -> McloudError:
     text = f"{what}: {code}: {details.get('Message', 'no message')}"
     if passes(code) or status >= 500:
         return Unavailable(text)
-    return Refused(text, remedy=_REMEDIES.get(code, ""))
+    return Refused(text, remedy=_remedy(text))
 
 
 def passes(code: str) -> bool:
     """True for an error code of AWS that goes away by itself."""
     # SQS also answers with the long names of its old protocol: AWS.SimpleQueueService.…
     return code.rpartition(".")[2] in _PASSING
+
+
+def _remedy(said: str) -> str:
+    found = explain(said, (*CAUSES, LACKS, MISSING))
+    return found.remedy if found else ""

@@ -14,8 +14,8 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
-from mcloud.clouds.gcp.client import TIMEOUT, translated
-from mcloud.errors import Refused, Unavailable
+from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
+from mcloud.errors import Refused
 
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "deployer": {
@@ -236,16 +236,16 @@ class GcpAccess:
             answer = session.request(method, f"{self._root(api)}/{path}", timeout=TIMEOUT, **what)
         if answer.ok:
             return answer.json()
-        error = _error(answer)
-        said = error.get("message") or f"HTTP {answer.status_code}"
-        message = f"{api}: {said.splitlines()[0]}"
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise Unavailable(message)
-        reasons = {each.get("reason") for each in error.get("details", ())}
-        if "SERVICE_DISABLED" in reasons:
-            raise Refused(message, remedy=self._enable([f"{api}.googleapis.com"]))
-        kind = _Misunderstood if answer.status_code == 400 else Refused
-        raise kind(message, remedy=_REMEDIES.get(answer.status_code, ""))
+        error = refused(
+            api,
+            answer,
+            lacks="check `project` in mcloud.toml, and have the permission granted",
+            missing="run `mcloud deploy`, or correct `project` and names in mcloud.toml",
+            known={"api": f"{api}.googleapis.com", "project": self._project},
+        )
+        if answer.status_code == 400:
+            raise _Misunderstood(error.message, remedy=error.remedy)
+        raise error
 
     def _enable(self, apis: list[str]) -> str:
         return f"run `gcloud services enable {' '.join(apis)} --project {self._project}`"
@@ -260,17 +260,3 @@ class GcpAccess:
 
         with translated("Google"):
             return google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])[0]
-
-
-def _error(answer: Any) -> dict[str, Any]:
-    try:
-        return dict(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):  # a proxy's page
-        return {}
-
-
-_REMEDIES = {
-    401: "run `gcloud auth application-default login`",
-    403: "check `project` in mcloud.toml, and the permissions of these credentials",
-    404: "deploy the site, or correct `project` and names in mcloud.toml",
-}

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from mcloud.clouds.billing import Bill, BillLine
-from mcloud.clouds.gcp.client import translated
+from mcloud.clouds.gcp.client import refused, translated
 from mcloud.errors import ConfigError, Refused, Unavailable
 
 ADDRESS = "https://bigquery.googleapis.com"
@@ -152,14 +152,9 @@ def _answer(response: Any) -> dict[str, Any]:
     if response.ok:
         found: dict[str, Any] = response.json()
         return found
-    try:
-        why = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        why = f"HTTP {response.status_code}"
-    if response.status_code == 429 or response.status_code >= 500:
-        raise Unavailable(f"BigQuery: {why}")
-    remedy = {
-        403: "its reader needs BigQuery Job User and Data Viewer on the dataset",
-        404: "correct gcp_billing_table in [cost]",
-    }
-    raise Refused(f"BigQuery: {why}", remedy=remedy.get(response.status_code, ""))
+    raise refused(
+        "BigQuery",
+        response,
+        lacks="have the roles BigQuery Job User and BigQuery Data Viewer granted on the dataset",
+        missing="correct gcp_billing_table in [cost]",
+    )

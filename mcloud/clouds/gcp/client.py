@@ -1,12 +1,16 @@
 """Google's clients, and the border where google.api_core's errors become ours."""
 
+import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from mcloud.errors import ConfigError, Refused, Unavailable
+from mcloud.clouds.causes import explain
+from mcloud.clouds.gcp.causes import CAUSES, LACKS, MISSING, SIGN_IN
+from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is not tried again
@@ -18,8 +22,6 @@ _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_mes
 
 # requests raises a bare OSError where the file of certificates is not there.
 _SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
-
-_SIGN_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
 _firestore_environment = threading.Lock()
 
@@ -143,11 +145,41 @@ def translated(what: str) -> Iterator[None]:
     ) as error:
         raise Unavailable(f"{what}: {_text(error)}") from error
     except exceptions.GoogleAPICallError as error:
-        raise Refused(f"{what}: {_text(error)}", remedy=_remedy(error)) from error
+        raise Refused(f"{what}: {_text(error)}", remedy=_remedy(str(error))) from error
     except GoogleAuthError as error:
-        raise Refused(f"{what}: {_text(error)}", remedy=_SIGN_IN) from error
+        raise Refused(f"{what}: {_text(error)}", remedy=_remedy(str(error)) or SIGN_IN) from error
     except OSError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_SETTINGS) from error
+
+
+def refused(
+    what: str,
+    answer: Any,
+    *,
+    lacks: str = "",
+    missing: str = "",
+    known: Mapping[str, str] | None = None,
+) -> McloudError:
+    """Return the error for a REST answer that reports no success; ``what`` names the service.
+
+    ``lacks`` and ``missing`` are the remedies where a permission is missing, and where what was
+    asked for does not exist; ``known`` fills the fields of others (``api``, ``project``).
+    """
+    text, details = _told(answer)
+    message = f"{what}: {text or f'HTTP {answer.status_code}'}"
+    if answer.status_code == 429 or answer.status_code >= 500:
+        return Unavailable(message)
+    said = f"Error {answer.status_code}: {text} {details}"
+    return Refused(message, remedy=_remedy(said, lacks, missing, known))
+
+
+def _told(answer: Any) -> tuple[str, str]:
+    """The first line of what Google says in an answer, and all of it."""
+    try:
+        error = answer.json()["error"]
+        return str(error["message"]).partition("\n")[0], json.dumps(error)
+    except (ValueError, KeyError, TypeError):  # a proxy's page
+        return "", ""
 
 
 def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
@@ -195,13 +227,13 @@ def _text(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _remedy(error: Exception) -> str:
-    from google.api_core import exceptions
-
-    if isinstance(error, exceptions.NotFound):
-        return "deploy the site, or correct the name"
-    if isinstance(error, exceptions.Unauthorized):
-        return _SIGN_IN
-    if isinstance(error, exceptions.Forbidden):
-        return "check the permissions of these credentials"
-    return ""
+def _remedy(
+    said: str, lacks: str = "", missing: str = "", known: Mapping[str, str] | None = None
+) -> str:
+    causes = (
+        *CAUSES,
+        replace(LACKS, remedy=lacks or LACKS.remedy),
+        replace(MISSING, remedy=missing or MISSING.remedy),
+    )
+    found = explain(said, causes, known)
+    return found.remedy if found else ""

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.gcp.client import TIMEOUT, translated
+from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import Unavailable
 
 URL = "https://logging.googleapis.com"
 ENOUGH = 20  # lines
@@ -50,11 +50,9 @@ class CloudLogging:
     def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with translated("Cloud Logging"):
             answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise Unavailable(f"Cloud Logging: HTTP {answer.status_code}")
         if not answer.ok:
-            remedy = "check the permissions of these credentials: roles/logging.viewer"
-            raise Refused(f"Cloud Logging: HTTP {answer.status_code}", remedy=remedy)
+            lacks = "have roles/logging.viewer granted to these credentials"
+            raise refused("Cloud Logging", answer, lacks=lacks)
         content: dict[str, Any] = answer.json()
         return content
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mcloud.clouds.gcp.client import make_session, translated
+from mcloud.clouds.gcp.client import make_session, refused, translated
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
 
@@ -45,11 +45,8 @@ def _check_function(to: GcpResources, timeout: float) -> None:
         return
     name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
     answer = make_session().get(f"https://cloudfunctions.googleapis.com/v2/{name}", timeout=timeout)
-    if answer.status_code == 429 or answer.status_code >= 500:
-        raise Unavailable(f"{name}: HTTP {answer.status_code}")
     if not answer.ok:
-        remedy = "deploy the site" if answer.status_code == 404 else "check the permissions"
-        raise Refused(f"{name}: HTTP {answer.status_code}", remedy=remedy)
+        raise refused(name, answer)
     state = answer.json().get("state")
     if state != "ACTIVE":
         raise Refused(f"{name} is {state}")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.clouds.gcp.client import make_session, translated
+from mcloud.clouds.gcp.client import make_session, refused, translated
 from mcloud.clouds.spans import TIMEOUT, Span
-from mcloud.errors import Refused, Unavailable
 
 URL = "https://cloudtrace.googleapis.com"
 
@@ -26,12 +25,11 @@ class CloudTrace:
             if self._session is None:
                 self._session = make_session()
             answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise Unavailable(f"Cloud Trace: HTTP {answer.status_code}")
         if not answer.ok:
-            raise Refused(
-                f"Cloud Trace: HTTP {answer.status_code}",
-                remedy="the function's account needs roles/cloudtrace.agent",
+            raise refused(
+                "Cloud Trace",
+                answer,
+                lacks="grant roles/cloudtrace.agent to the function's service account",
             )
 
 

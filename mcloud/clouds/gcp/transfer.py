@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mcloud.clouds.gcp.client import TIMEOUT, translated
+from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
 from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
 from mcloud.errors import Refused, Unavailable
 
@@ -118,17 +118,16 @@ class StorageTransfer:
             )
         if answer.ok:
             return answer.json()
-        message = f"{self.service}: {_message(answer)}"
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise Unavailable(message)
-        if answer.status_code == 404:
-            raise _Missing(message)
-        raise Refused(
-            message,
-            remedy="check the role, the rights of these credentials and that the project has"
-            f" the API: `gcloud services enable storagetransfer.googleapis.com --project"
+        error = refused(
+            self.service,
+            answer,
+            lacks="check the role and the permissions of these credentials, and enable the API"
+            f" with `gcloud services enable storagetransfer.googleapis.com --project"
             f" {self._project}`",
         )
+        if answer.status_code == 404:
+            raise _Missing(error.message)
+        raise error
 
     @cached_property
     def _session(self) -> Any:
@@ -154,10 +153,3 @@ def _why(run: dict[str, Any]) -> str:
         said = [" ".join((each["url"], *each.get("errorDetails", ()))) for each in entries[:1]]
         return ": ".join((kind["errorCode"], *said))
     return ""
-
-
-def _message(answer: Any) -> str:
-    try:
-        return str(answer.json()["error"]["message"]).splitlines()[0]
-    except (ValueError, KeyError, TypeError, IndexError):  # a proxy's page
-        return f"HTTP {answer.status_code}"

@@ -20,7 +20,8 @@ _NUMBER = NUMBER.encode()
 _TRADE = re.compile(
     rb'\{"stream":"[a-z0-9_]+@trade","data":\{"e":"trade","E":[0-9]+,"s":"([A-Z0-9_]+)",'
     rb'"t":(0|[1-9][0-9]{0,17}),"p":"(%b)","q":"(%b)",(?:"b":[0-9]+,"a":[0-9]+,)?'
-    rb'"T":((?:1[3-9]|[2-9][0-9])[0-9]{11,12}),"m":(true|false),"M":(?:true|false)\}\}' % (_NUMBER, _NUMBER)
+    rb'"T":((?:1[3-9]|[2-9][0-9])[0-9]{11,12}),"m":(true|false),"M":(?:true|false)\}\}'
+    % (_NUMBER, _NUMBER)
 ).fullmatch
 
 # Three of four numbers of a stream were there a moment ago. What comes here has matched _NUMBER.

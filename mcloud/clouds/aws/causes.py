@@ -1,0 +1,94 @@
+"""Why AWS refused; see ``mcloud.clouds.causes``."""
+
+from mcloud.clouds.causes import Cause
+
+CAUSES = (
+    Cause(
+        # A wrong clock. SigV4 allows 5 minutes (15 for S3 and STS).
+        r"RequestTimeTooSkewed|Signature expired: |Signature not yet current",
+        "this machine's clock is wrong, and AWS refuses what it signs",
+        "set the clock, for example with `timedatectl set-ntp true`",
+        is_whole=True,
+    ),
+    Cause(
+        r"ExpiredToken|RequestExpired|TokenRefreshRequired"
+        r"|token included in the request is expired|[Tt]oken has expired"
+        r"|refresh cached SSO token failed|SSO session .*(?:expired|invalid)"
+        r"|Error loading (?:SSO|login session) [Tt]oken",
+        "the AWS credentials have expired",
+        "sign in again, for example with `aws sso login`",
+        is_whole=True,
+    ),
+    Cause(
+        r"No valid credential sources found|no EC2 IMDS role found|NoCredentialProviders"
+        r"|Unable to locate credentials|Partial credentials found",
+        "there are no AWS credentials",
+        "run `aws configure sso`, or set AWS_PROFILE",
+        is_whole=True,
+    ),
+    Cause(
+        r"config profile \((?P<profile>[^)]+)\) could not be found"
+        r"|failed to get shared config profile, (?P<given>\S+)",
+        "the AWS profile that AWS_PROFILE names does not exist",
+        "set AWS_PROFILE to one that `aws configure list-profiles` shows",
+        is_whole=True,
+    ),
+    Cause(
+        r"OptInRequired|SubscriptionRequiredException|not subscribed to this service"
+        r"|PendingVerification|account is (?:pending|currently being) verif",
+        "AWS has not yet opened this account for the service or the region",
+        "complete the registration of the account in the AWS console, and wait up to 4 hours",
+    ),
+    Cause(
+        r"AllAccessDisabled|AccountProblem|account is suspended|AccountSuspended",
+        "AWS has closed or suspended this account",
+        "check the account's bills and messages in the AWS console",
+    ),
+    Cause(
+        r"InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId|InvalidToken"
+        r"|SignatureDoesNotMatch|InvalidSignatureException"
+        r"|AuthFailure|security token included in the request is invalid",
+        "AWS does not know these credentials",
+        # STS answers alike in an opt-in region that the account has not enabled:
+        # https://github.com/hashicorp/terraform-provider-aws/issues/32549
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; where they are right,"
+        " enable the region with `aws account enable-region --region-name REGION`",
+        is_whole=True,
+    ),
+    Cause(
+        r"(?:explicit deny in|no) (?:a )?(?P<kind>service|resource) control policy",
+        "a {kind} control policy of the AWS organization forbids it",
+        "ask the organization's administrator to allow it, or use another region or account",
+    ),
+    Cause(
+        r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint"
+        r"|requested bucket from \S+, actual location",
+        "the bucket is in another region",
+        "correct `region` in mcloud.toml",
+    ),
+    Cause(
+        r"Throttling|Rate exceeded|TooManyRequests|RequestLimitExceeded|SlowDown",
+        "AWS limits the rate of requests of this account",
+        "wait a minute",
+    ),
+    Cause(
+        r"LimitExceeded|TooManyBuckets|QuotaExceeded|UnreservedConcurrentExecution",
+        "a quota does not allow it",
+        "ask AWS for a higher quota, or set a smaller value in the site's `variables`"
+        " (a new AWS account: `reserve_concurrency = false`)",
+    ),
+)
+
+LACKS = Cause(
+    r"AccessDenied|UnauthorizedOperation|is not authorized to perform",
+    "a permission is missing",
+    "have it granted (`mcloud doctor` lists what is missing)",
+)
+"""Where only a permission is missing. To be tried last: other refusals use the same words."""
+
+MISSING = Cause(
+    r"NonExistentQueue|QueueDoesNotExist|NoSuchBucket|ResourceNotFoundException",
+    "what the site needs does not exist on AWS",
+    "run `mcloud deploy`, or correct the names of the site's resources in mcloud.toml",
+)
+"""Where a resource of a deployed site is missing. Terraform says the same before it makes one."""
