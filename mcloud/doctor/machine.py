@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -132,12 +133,14 @@ def _state_folder(state: Path) -> Finding:
         return Finding(
             FAULT,
             f"{there} cannot be written to",
-            f"run `chmod u+rwx {there}`, or set MCLOUD_STATE",
+            f"run `chmod u+rwx {shlex.quote(str(there))}`, or set MCLOUD_STATE",
         )
     if free < ROOM_WARNING:
         return Finding(WARNING, f"{room} for {state}: spools may fill it", "free some space")
     if there == state and state.stat().st_mode & 0o077:
-        return Finding(WARNING, f"others may look into {state}", f"run `chmod 700 {state}`")
+        return Finding(
+            WARNING, f"others may look into {state}", f"run `chmod 700 {shlex.quote(str(state))}`"
+        )
     return Finding(OK, f"{state}, {room}")
 
 

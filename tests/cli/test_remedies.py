@@ -122,8 +122,9 @@ def test_a_queue_that_is_gone_is_deployed_again(mcloud_up: Terminal, embedded: S
     assert "queue" not in faults(mcloud_up, "aws")
 
 
-def test_a_state_folder_that_others_see_or_nobody_may_write(mcloud: Terminal) -> None:
-    state = mcloud.folder / "state"
+def test_a_state_folder_that_others_may_read(mcloud: Terminal) -> None:
+    state = mcloud.folder / "a state"  # a name that a shell would take apart
+    mcloud.environment["MCLOUD_STATE"] = str(state)
     state.mkdir(mode=0o755)
     (command,) = advised(faults(mcloud)["state folder"])
     follow(mcloud, command)

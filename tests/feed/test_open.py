@@ -87,7 +87,7 @@ def test_there_is_no_such_source(source: str) -> None:
         open_feed(Choice(source))
     with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
         open_recording(source)
-    with pytest.raises(UsageError, match=r"unknown source .*; choose from binance, simulate, rep"):
+    with pytest.raises(UsageError, match=r"unknown source .*; choose from binance, spool, sim"):
         open_source(Choice(source), threading.Event())
 
 

@@ -1,10 +1,12 @@
 """What a producer's run is bound to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcloud.errors import UsageError
+from mcloud.producer.open import resume_command
 from mcloud.producer.run import follow_exchange
 from mcloud.runs import Run
 
@@ -36,3 +38,29 @@ def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
     follow_exchange(run, "wss://one")
     after = (run.folder / "exchange").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("about", "command"),
+    [
+        (
+            {"source": "binance", "symbols": ["BTCUSDT", "ETHUSDT"], "live": True},
+            "mcloud produce --name 'my own' --symbols BTCUSDT,ETHUSDT",
+        ),
+        (
+            {"source": "binance-us", "symbols": ["BTCUSDT"], "live": True},
+            "mcloud produce --name 'my own' --exchange binance-us --symbols BTCUSDT",
+        ),
+        (
+            {"source": "simulate", "symbols": ["BTCUSDT"], "live": False},
+            "mcloud produce --name 'my own' --source spool",
+        ),
+        (
+            {"source": "replay:a.zip", "symbols": ["BTCUSDT"], "live": False},
+            "mcloud produce --name 'my own' --source spool",
+        ),
+    ],
+)
+def test_what_is_left_is_sent_without_mixing_sources(about: dict[str, Any], command: str) -> None:
+    """Simulated or recorded trades get no live ones of the same symbol behind them."""
+    assert resume_command("my own", about) == command
