@@ -125,7 +125,9 @@ class Session:
         """The command's answer, for a program."""
         import json
 
-        print(json.dumps(_each_text(value, self.advice), indent=2))
+        if self.profile is not None:
+            value = _each_text(value, self.advice)
+        print(json.dumps(value, indent=2))
 
     def _console(self, file: Any) -> "Console":
         from rich.console import Console

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli.conftest import Terminal
 
+from mcloud.infra.state_errors import AGAIN
+
 from .module import provider_mirror, terraform
 
 NOWHERE = "http://127.0.0.1:9"  # the port of discard, where nothing listens
@@ -66,7 +68,7 @@ def test_no_credentials(site: Terminal) -> None:
     assert failed.returncode == 1
     assert failed.stderr == (
         "error: aws: there are no AWS credentials; run `aws configure sso`, or set AWS_PROFILE,"
-        " then run the same command again: it continues from what is in the state\n"
+        f" then {AGAIN}\n"
     )
 
 
@@ -98,7 +100,9 @@ def test_refused_credentials(
     }
     failed = site.run("plan")
     assert failed.returncode == 1
-    assert failed.stderr == f"error: aws: {message}\n"
+    assert failed.stderr.startswith(f"error: aws: {message}")
+    assert failed.stderr.endswith(f"{AGAIN}\n")
+    assert len(failed.stderr.splitlines()) == 1
 
 
 def test_no_provider_to_be_had(site: Terminal) -> None:
