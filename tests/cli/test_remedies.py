@@ -17,6 +17,7 @@ from remedies import advised, commands_in_source, follow
 
 from mcloud.alerts.rules import Rules
 from mcloud.cli.app import COMMANDS, make_app
+from mcloud.cli.session import Session
 from mcloud.clouds.aws.client import make_client
 from mcloud.local import control
 from mcloud.local.children import free_ports
@@ -140,9 +141,16 @@ def test_an_advised_command_stays_in_the_profile(mcloud: Terminal) -> None:
     assert advised(mcloud.run("outputs").stderr) == ["mcloud deploy aws"]
     expected = "mcloud deploy aws --profile staging"
     assert advised(mcloud.run("outputs", "--profile", "staging").stderr) == [expected]
-    checks = json.loads(mcloud.run("doctor", "--profile", "staging", "-o", "json").stdout)["checks"]
-    (deployment,) = [each for each in checks if each["subject"] == "deployment"]
-    assert advised(deployment["remedy"])[0] == expected
+
+
+def test_a_document_names_the_profile_too(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(profile="the 'other'")
+    session.print_json({"checks": [{"remedy": "run `mcloud deploy`, or `mcloud local up`"}]})
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    deploy, up = advised(check["remedy"])
+    assert shlex.split(deploy) == ["mcloud", "deploy", "--profile", "the 'other'"]
+    assert up == "mcloud local up"  # the same clouds, whatever the profile
+    assert session.advice(check["remedy"]) == check["remedy"]
 
 
 @pytest.mark.parametrize(("harm", "profile"), [("", "prod"), ("[]", "staging")])
