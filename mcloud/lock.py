@@ -8,8 +8,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from mcloud import best_effort
 
 if TYPE_CHECKING:
     import psutil
@@ -47,14 +50,24 @@ class Lock:
     @contextmanager
     def held(self) -> Iterator[bool]:
         """Hold it; False where another process does."""
-        with self._path.open("a+") as file:
+        with _open(self._path) as file:
             if not _take(file):
                 yield False
                 return
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            best_effort.attempt(self._path, partial(_note_holder, file.fileno()))
             yield True
+
+
+def _open(path: Path) -> IO[str]:
+    try:
+        return path.open("a+")
+    except OSError:
+        return path.open()  # one that exists can be locked on a read-only disk
+
+
+def _note_holder(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
 
 
 def _take(file: IO[str]) -> bool:

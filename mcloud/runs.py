@@ -20,7 +20,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
 
-from mcloud import processes
+from mcloud import best_effort, processes
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
@@ -58,10 +58,23 @@ class Run:
     def lock(self) -> Lock:
         return Lock(self.folder / "lock")
 
+    @property
+    def needs_disk(self) -> bool:
+        """True where its work itself is on the disk, and not only notes about it."""
+        return self.folder.parent.name not in ("replicators", "guards", "alerts")
+
     def create(self) -> None:
-        """McloudError where it cannot be made, or has no room for anything."""
-        make_private(self.folder)
-        check_room(self.folder, ROOM)
+        """Make its folder.
+
+        Raises:
+            McloudError: the disk refuses that, or has no room, and the run needs it.
+        """
+        if self.needs_disk:
+            make_private(self.folder)
+            check_room(self.folder, ROOM)
+        else:
+            best_effort.attempt(self.folder, lambda: make_private(self.folder))
+        self._hold_reserve()
 
     def read(self) -> dict[str, Any]:
         """What it last said of itself; empty before that."""
@@ -69,12 +82,28 @@ class Run:
             state: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
         except (FileNotFoundError, ValueError):
             return {}
+        except OSError as error:
+            best_effort.note_refusal(self.folder / "state.json", error)
+            return {}
         return state
 
     def write(self, state: dict[str, Any]) -> None:
-        fresh = self.folder / "state.tmp"
-        fresh.write_text(json.dumps(state))
-        os.replace(fresh, self.folder / "state.json")
+        """Replace what it says of itself, and add which notes the disk has refused."""
+        path, fresh = self.folder / "state.json", self.folder / "state.tmp"
+        refused = {name: why for name, why in best_effort.refused().items() if name != str(path)}
+        said = {key: value for key, value in state.items() if key != "unwritten"}
+        text = json.dumps({**said, "unwritten": refused} if refused else said)
+
+        def write() -> None:
+            fresh.write_text(text)
+            os.replace(fresh, path)
+
+        if best_effort.attempt(path, write):
+            self._hold_reserve()
+
+    def _hold_reserve(self) -> None:
+        if self.folder.parent.name in KINDS:
+            best_effort.hold_reserve(self.folder.parents[1])
 
     @property
     def is_lost(self) -> bool:
@@ -84,23 +113,30 @@ class Run:
 
     def note_end(self) -> None:
         """Have its last word say that it is meant to run no more."""
-        # A full disk has no room for it; it must not fail what is done.
-        with suppress(OSError):
-            if state := self.read():
-                self.write({**state, "ended": True})
+        if state := self.read():
+            self.write({**state, "ended": True})
 
     def logger(self) -> logging.Logger:
         """Writes to the log, which is rotated."""
         logger = logging.getLogger(f"mcloud.{self.kind}.{self.name}")
-        handler = RotatingFileHandler(
-            self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        handler = _LogFile(
+            self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True
         )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        logging.raiseExceptions = False  # a log on a full disk is no traceback in the terminal
+        best_effort.log.addHandler(handler)
         return logger
+
+
+class _LogFile(RotatingFileHandler):
+    """A log that goes on where the disk takes nothing: a line is a note."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError) and record.name != best_effort.log.name:
+            best_effort.note_refusal(Path(self.baseFilename), error)
 
 
 def run_of(folder: Path, name: str) -> Run:
@@ -137,6 +173,8 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     """
     run.create()
     console = run.folder / "console.log"
+    if not best_effort.attempt(console, console.touch):
+        console = Path(os.devnull)
     # As with nohup: only `stop` ends it.
     hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with console.open("wb") as output:

@@ -39,7 +39,7 @@ ALL = "*"
 _ASKED = {"holes": "recent", "candles": "recent"}
 """Parts of a site that have no time of their own, and what in ``asked`` has it."""
 
-_EXPLAINED = ("up", "anomalies", "lost_s", "for_s")
+_EXPLAINED = ("up", "anomalies", "lost_s", "for_s", "writable")
 """Figures that the ``reason`` beside them is about."""
 
 

@@ -184,6 +184,15 @@ _BUILT_IN = (
         last=60,
     ),
     Rule(
+        "disk-full",
+        "disk.writable",
+        "Free some space, or move the state with MCLOUD_STATE. Failovers and copies go on, without "
+        "their audit entries, journals and logs; a producer that is cut off reads nothing more.",
+        says="takes no notes",
+        below=1,
+        last=60,
+    ),
+    Rule(
         "guard-lost",
         "guards.*.lost_s",
         "Nobody fails over, unless another guard runs: see `mcloud logs {0}`, and start it again; "

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from mcloud.alerts.engine import State
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
-    from mcloud.runs import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -102,7 +101,7 @@ def watch(
             _state_of(session, run.read()),
             stop=stop,
             tell=lambda event: _tell(session, event),
-            keep=lambda document: _keep(run, {**about, **document}),
+            keep=lambda document: run.write({**about, **document}),
             log=run.logger(),
         )
     raise typer.Exit(INTERRUPTED)
@@ -171,11 +170,3 @@ def _tell(session: Session, event: "Event") -> None:
     style = "green" if event.state == "resolved" else "bold red"
     text = f"\n{event.text}" if event.text else ""
     session.print(Text.assemble((headline(event), style), text))
-
-
-def _keep(run: "Run", document: dict[str, Any]) -> None:
-    from contextlib import suppress
-
-    # A full disk has no room for this either; it must not end the run.
-    with suppress(OSError):
-        run.write(document)

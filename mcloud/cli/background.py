@@ -4,9 +4,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from mcloud import best_effort
 from mcloud.cli.session import Session
 from mcloud.errors import McloudError
 from mcloud.streams import leave_terminal
@@ -34,7 +35,15 @@ def detach(session: Session, run: "Run") -> None:
 def alone(run: "Run") -> Iterator[None]:
     """Be the run; McloudError where another process is."""
     run.create()
-    with run.lock.held() as mine:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(run.lock.held())
+        except OSError as error:
+            if run.needs_disk:
+                raise
+            # Two guards, or two watchers, do less harm than none.
+            best_effort.note_refusal(run.folder / "lock", error)
+            mine = True
         if not mine:
             raise _runs_already(run)
         yield

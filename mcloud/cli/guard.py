@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,9 +168,7 @@ def _watching(session: Session, run: "Run", guard: "Guard") -> "Iterator[Callabl
 
     def each() -> None:
         state = guard.state()
-        # A full disk has no room for this either; it must not end the run.
-        with suppress(OSError):
-            run.write(state)
+        run.write(state)
         if live:
             live.update(panel(state), refresh=True)
 

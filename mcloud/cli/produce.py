@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -255,9 +255,7 @@ def _watching(
             session.warn(progress.problem)  # the log may be on the same disk
         before = progress
         state = account.state(progress, opened.describe())
-        # A full disk has no room for this either; it must not end the run.
-        with suppress(OSError):
-            run.write(state)
+        run.write(state)
         if live:
             live.update(panel(state), refresh=True)
 

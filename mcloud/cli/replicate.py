@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,9 +116,7 @@ def _watching(
         if time.monotonic() < due:
             return
         due = time.monotonic() + 1.0
-        # A full disk has no room for this either; it must not end the run.
-        with suppress(OSError):
-            run.write(state)
+        run.write(state)
 
     live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
     if live is None:

@@ -5,6 +5,7 @@
 """
 
 import inspect
+import logging
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from mcloud import best_effort
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
 from mcloud.streams import leave_terminal, let_go
@@ -271,6 +273,7 @@ def _guard(run: Callable[[], None], session: Session) -> None:
         signal.signal(signal.SIGHUP, lambda *_: _hang_up())
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
+    best_effort.log.addHandler(_WARNINGS)
     try:
         run()
         # Now, not when the interpreter ends: there a reader that went away is no longer ours.
@@ -320,6 +323,16 @@ def _say(text: str) -> None:
     """A line on stderr; where that takes nothing, as a log on a full disk, the work goes on."""
     with suppress(OSError):
         print(text, file=sys.stderr)
+
+
+class _Warnings(logging.Handler):
+    """Tells the person of a note that the disk refused."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(f"warning: {record.getMessage()}")
+
+
+_WARNINGS = _Warnings()
 
 
 def _interrupt() -> None:

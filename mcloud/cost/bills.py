@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mcloud import files
+from mcloud import best_effort, files
 from mcloud.clouds.billing import Bill, BillLine, open_billing
 from mcloud.clouds.resources import Resources
 from mcloud.config import LOCAL, Config
@@ -75,9 +75,13 @@ def remembered(
         if 0 <= now - asked < hours * 3600 or asked > settled:
             return bill
     bill = ask()
-    files.make_private(path.parent)
-    files.write(path, json.dumps({"asked": now, **_to_json(bill)}))
+    best_effort.attempt(path, partial(_keep, path, {"asked": now, **_to_json(bill)}))
     return bill
+
+
+def _keep(path: Path, document: Mapping[str, Any]) -> None:
+    files.make_private(path.parent)
+    files.write(path, json.dumps(document))
 
 
 def _read(path: Path) -> tuple[float, Bill] | None:

@@ -3,14 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mcloud import files
+from mcloud import best_effort, files
 from mcloud.clouds.ports import Site
 from mcloud.config import LOCAL, Config
 from mcloud.cost.forecast import forecast
@@ -18,7 +17,6 @@ from mcloud.cost.month import Month
 from mcloud.cost.report import price_usage
 from mcloud.cost.settings import money
 from mcloud.cost.usage import SiteUsage, collect
-from mcloud.errors import McloudError
 
 FRESH = 1800.0  # seconds; a month of it is forty cents of CloudWatch
 FRESH_LOCAL = 5.0
@@ -71,10 +69,7 @@ def current(
     if not kept or not 0 <= now - float(kept["as_of"]) < fresh:
         usages = ask(config, sites, month, now)
         kept = _look(usages, month, now, kept, settings.settings.free_tier)
-        # Nobody but the next to ask misses it.
-        with suppress(McloudError):
-            files.make_private(path.parent)
-            files.write(path, json.dumps({**kept, "sites": sorted(sites)}))
+        best_effort.attempt(path, partial(_keep, path, {**kept, "sites": sorted(sites)}))
     # A sample has what each site had cost.
     by_site = {
         site: per_hour([(at, Decimal(nets[site])) for at, nets in kept["samples"] if site in nets])
@@ -92,6 +87,11 @@ def current(
         by_site={site: Decimal(net) for site, net in kept["by_site"].items()},
         per_hour_by_site={site: rate for site, rate in by_site.items() if rate is not None},
     )
+
+
+def _keep(path: Path, document: Mapping[str, Any]) -> None:
+    files.make_private(path.parent)
+    files.write(path, json.dumps(document))
 
 
 def per_hour(samples: Sequence[Sample]) -> Decimal | None:

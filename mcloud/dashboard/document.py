@@ -36,6 +36,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "epoch": leading.epoch if leading else None,
         "control": asdict(leading) if leading else None,
         "sites": {name: _site(site) for name, site in snapshot.sites.items()},
+        "disk": {"writable": not machine.disk, "reason": machine.disk},
         "producers": [each.to_json() for each in machine.producers],
         "replicators": [each.to_json() for each in machine.replicators],
         "guards": [each.to_json() for each in machine.guards],

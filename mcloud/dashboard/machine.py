@@ -1,10 +1,13 @@
-"""What runs on this machine: producers, replicators, guards and the watcher of the alerts."""
+"""What runs on this machine: producers, replicators, guards and watchers, and their disk."""
 
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mcloud.best_effort import margin
 from mcloud.runs import all_runs
 
 FRESH = 15.0  # seconds; each of them speaks every few
@@ -30,6 +33,8 @@ class Machine:
     replicators: tuple[Running, ...] = ()
     guards: tuple[Running, ...] = ()
     alerts: tuple[Running, ...] = ()
+    disk: str = ""
+    """Why notes such as audit entries and logs are not written here, or soon will not be."""
 
 
 def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
@@ -46,8 +51,29 @@ def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
 def machine(state: Path) -> Machine:
     """Read what is under a ``.mcloud`` folder."""
     return Machine(
-        *(running(state / kind) for kind in ("producers", "replicators", "guards", "alerts"))
+        producers=running(state / "producers"),
+        replicators=running(state / "replicators"),
+        guards=running(state / "guards"),
+        alerts=running(state / "alerts"),
+        disk=disk_problem(state),
     )
+
+
+def disk_problem(state: Path) -> str:
+    """Return what keeps notes from the disk of a ``.mcloud`` folder; empty where nothing does."""
+    if not state.is_dir():
+        return ""
+    try:
+        with tempfile.TemporaryFile(dir=state) as file:
+            file.write(b"mcloud")
+            file.flush()
+        usage = shutil.disk_usage(state)
+    except OSError as error:
+        return f"{state} takes no writes: {error.strerror}"
+    if usage.free < margin(state):
+        left = usage.free // 1024
+        return f"the disk of {state} is full: {left:,} KiB of {usage.total // 1024:,} are left"
+    return ""
 
 
 def running(folder: Path) -> tuple[Running, ...]:

@@ -20,6 +20,7 @@ def wrong(snapshot: Snapshot) -> list[str]:
     lines = [line for tell in (_down, _silent, _lacking) for site in sites for line in tell(site)]
     lines += _owed(snapshot)
     machine = snapshot.machine.value or Machine()
+    lines += _unwritten(machine)
     for each in machine.producers:
         lines += _producer(each, snapshot.at)
     for each in machine.replicators:
@@ -74,6 +75,20 @@ def _owed(snapshot: Snapshot) -> Iterator[str]:
             f"{debt.site} was left in epoch {debt.epoch}, and is not proven equal since"
             f" {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` sees to it, or a guard"
         )
+
+
+def _unwritten(machine: Machine) -> Iterator[str]:
+    """What the disk does not take; the work itself goes on without it."""
+    if machine.disk:
+        yield (
+            f"{machine.disk}; free some space, or set MCLOUD_STATE to another folder: until then"
+            " audit entries, journals, states and logs are not written"
+        )
+        return
+    for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
+        for each in kind:
+            for path, why in each.state.get("unwritten", {}).items() if each.runs else ():
+                yield f"{each.name}: {path} is not written: {why}"
 
 
 def _producer(producer: Running, now: float) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Who moved the traffic, when, why, from what to what: appended, never changed.
 
-On this machine a line of ``audit.jsonl`` is on the disk before the step that it tells of is over;
-the sites keep each entry under a key of its own, as far as they answer, and the newest of them.
+On this machine a line of ``audit.jsonl`` is on the disk before the step that it tells of is over,
+unless the disk refuses it: then it is kept in memory, and written with the next entry that the disk
+takes. The sites keep each entry under a key of its own, as far as they answer, and the newest.
 """
 
+import errno
 import json
 import os
 import time
@@ -13,10 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mcloud import files
+from mcloud import best_effort, files
 from mcloud.clouds.ports import Control, Site
 from mcloud.deadline import gather
-from mcloud.errors import McloudError
 
 KIND = "audit"
 DEADLINE = 5.0  # seconds
@@ -48,25 +49,14 @@ class Audit:
     def __init__(self, path: Path, sites: Mapping[str, Site]) -> None:
         self._path = path
         self._sites = sites
+        self._unwritten: list[Entry] = []
+        """Entries that the disk has not taken, the oldest first."""
 
     def write(self, entry: Entry) -> None:
-        """Append an entry here.
-
-        Raises:
-            McloudError: it cannot be written.
-        """
-        files.make_private(self._path.parent)
-        line = json.dumps(asdict(entry), sort_keys=True) + "\n"
-        try:
-            target = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                # One write, so that lines of two processes do not mix.
-                os.write(target, line.encode())
-                os.fsync(target)
-            finally:
-                os.close(target)
-        except OSError as error:
-            raise McloudError(f"{self._path} cannot be written: {error.strerror}") from error
+        """Append an entry here, and those that the disk refused before."""
+        entries = [*self._unwritten, entry]
+        is_written = best_effort.attempt(self._path, lambda: self._append(entries))
+        self._unwritten = [] if is_written else entries[-KEPT:]
 
     def share(self, entries: "list[Entry]", sites: "list[str]") -> dict[str, str]:
         """Have these sites keep the entries; returns those that do not, and why."""
@@ -81,15 +71,36 @@ class Audit:
 
     def read(self, last: int) -> list[Entry]:
         """The last entries of this machine, the oldest first; a line that is cut is left out."""
-        if not self._path.exists():
-            return []
+        try:
+            lines = self._path.read_text(errors="replace").splitlines()[-last:]
+        except FileNotFoundError:
+            lines = []
+        except OSError as error:
+            best_effort.note_refusal(self._path, error)
+            lines = []
         entries = []
-        for line in self._path.read_text(errors="replace").splitlines()[-last:]:
+        for line in lines:
             try:
                 entries.append(Entry(**json.loads(line)))
             except (ValueError, TypeError):
                 continue
-        return entries
+        return [*entries, *self._unwritten][-last:]
+
+    def _append(self, entries: list[Entry]) -> None:
+        files.make_private(self._path.parent)
+        lines = "".join(json.dumps(asdict(each), sort_keys=True) + "\n" for each in entries)
+        target = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(target).st_size
+            if size and os.pread(target, 1, size - 1) != b"\n":
+                lines = f"\n{lines}"  # behind a line that a full disk has cut
+            content = lines.encode()
+            # One write, so that lines of two processes do not mix.
+            if os.write(target, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(target)
+        finally:
+            os.close(target)
 
 
 def level(sites: Mapping[str, Site]) -> None:

@@ -1,4 +1,8 @@
-"""What a move is to do and has done, on the disk before and after each step: it can be taken up."""
+"""What a move is to do and has done, noted before and after each step: it can be taken up.
+
+A disk that refuses the journal does not stop a move. What it could not take is kept in memory, so
+that this process can still take the move up.
+"""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mcloud import files
+from mcloud import best_effort, files
 from mcloud.clouds.ports import ControlRecord
 
 STEPS = ("recovery", "record", "debt", "arrival", "settlement")
@@ -63,9 +67,13 @@ class Progress:
 class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._unwritten: Progress | None = None
+        """The newest progress, where the disk did not take it."""
 
     def read(self) -> Progress | None:
         """The move that was begun last, over or not; None where there is none."""
+        if self._unwritten is not None:
+            return self._unwritten
         try:
             document = json.loads(self._path.read_text())
             order = {**document["order"], "forced": tuple(document["order"]["forced"])}
@@ -75,13 +83,28 @@ class Journal:
         except (ValueError, TypeError, KeyError):
             # It is written in one step, so somebody else wrote it: nothing can be taken up.
             return None
+        except OSError as error:
+            best_effort.note_refusal(self._path, error)
+            return None
 
     def forget(self) -> None:
         """Nothing is to be taken up."""
-        self._path.unlink(missing_ok=True)
+        self._unwritten = None
+        best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
 
     def write(self, progress: Progress) -> None:
-        files.make_private(self._path.parent)
-        files.write(
-            self._path, json.dumps({"order": asdict(progress.order), "done": progress.done})
-        )
+        """Note how far a move is, on the disk if that takes it."""
+        text = json.dumps({"order": asdict(progress.order), "done": progress.done})
+
+        def write() -> None:
+            files.make_private(self._path.parent)
+            files.write(self._path, text)
+
+        before = self.read()
+        if best_effort.attempt(self._path, write):
+            self._unwritten = None
+            return
+        if before is not None and before.order.id != progress.order.id:
+            # Another process must not take up a move that this one has followed.
+            best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
+        self._unwritten = progress

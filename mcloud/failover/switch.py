@@ -6,7 +6,8 @@
 3. arrival     a canary comes through the new primary, and the producers of this machine follow
 4. settlement  what is owed to sites that are back is paid, if that is to be waited for
 
-Every step may be done twice. An audit entry is on the disk before a step counts as done.
+Every step may be done twice. An audit entry is on the disk before a step counts as done, if the
+disk takes it. A disk that does not is a reason to warn, and none to stay at a site that is dead.
 """
 
 import threading
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcloud import best_effort
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.errors import McloudError
 from mcloud.failover import debts
@@ -60,6 +62,7 @@ class Tools:
 
 def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **others: Any) -> Tools:
     """Those with files in the usual places; moves of one name take up each other."""
+    best_effort.hold_reserve(state)
     journal = Journal(state / "failover" / profile / f"{name}.json")
     return Tools(journal, Audit(state / "audit.jsonl", sites), **others)
 

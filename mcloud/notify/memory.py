@@ -1,11 +1,12 @@
 """What each channel was told last, so that nobody hears one thing twice."""
 
 import json
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from mcloud import files
+from mcloud import best_effort, files
 from mcloud.notify.event import FIRING, HAPPENED, Event, is_at_least
 
 KEPT = 1000  # keys of a channel; the oldest are forgotten
@@ -38,11 +39,7 @@ class Memory:
         return False
 
     def note(self, channel: str, event: Event, now: float) -> None:
-        """Remember that the channel has it.
-
-        Raises:
-            McloudError: the file cannot be written; it is remembered until the process ends.
-        """
+        """Remember that the channel has it; without its file only until the process ends."""
         with self._lock:
             told = self._told.setdefault(channel, {})
             told.pop(event.key, None)  # to the end: the dict is in the order of the last word
@@ -55,8 +52,12 @@ class Memory:
             while len(told) > KEPT:
                 del told[next(iter(told))]
             if self._path:
-                files.make_private(self._path.parent)
-                files.write(self._path, json.dumps(self._told))
+                best_effort.attempt(self._path, partial(_write, self._path, json.dumps(self._told)))
+
+
+def _write(path: Path, text: str) -> None:
+    files.make_private(path.parent)
+    files.write(path, text)
 
 
 def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:

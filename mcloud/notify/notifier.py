@@ -8,7 +8,7 @@ from random import Random
 from threading import Condition, Thread
 
 from mcloud.deadline import gather
-from mcloud.errors import McloudError, Unavailable
+from mcloud.errors import Unavailable
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event, is_at_least
 from mcloud.notify.memory import Memory
@@ -174,11 +174,7 @@ class _Line:
         answer = gather({"": lambda: self._channel.deliver(event)}, ATTEMPT)[""]
         if isinstance(answer, Exception):
             return answer
-        try:
-            self._memory.note(self._channel.name, event, self._clock())
-        except McloudError as error:
-            # It did get through; it may be told again after a restart.
-            self._failures.append(f"{self._channel.name}: {error}")
+        self._memory.note(self._channel.name, event, self._clock())
         return None
 
     def _fail(self, event: Event, why: str) -> None:

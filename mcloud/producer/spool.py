@@ -9,6 +9,7 @@ whoever reads here writes next, and the counters kept in memory cannot differ fr
 commit waits for the disk, other threads run; only those that want the spool wait.
 """
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from mcloud import best_effort
 from mcloud.errors import McloudError, Unavailable
 from mcloud.producer import spool_file, watermark
 from mcloud.producer.cursor import Position
@@ -266,6 +268,9 @@ class Spool:
     def wait_for_room(self, timeout: float) -> bool:
         """False where the spool was full for ``timeout`` seconds."""
         with self._changed:
+            if self._full:
+                with suppress(sqlite3.Error):
+                    self._measure()  # the disk may have room again, with nothing sent
             return self._changed.wait_for(lambda: not self._full, timeout)
 
     def _open_outboxes(self) -> dict[str, Outbox]:
@@ -316,7 +321,24 @@ class Spool:
     def _measure(self) -> None:
         used = self._ask("PRAGMA page_count") - self._ask("PRAGMA freelist_count")
         self._bytes = used * self._ask("PRAGMA page_size")
-        self._full = self._bytes >= self._limit * (ROOM_AGAIN if self._full else 1)
+        again = ROOM_AGAIN if self._full else 1
+        self._full = self._bytes >= self._limit * again or self._crowds_disk()
+
+    def _crowds_disk(self) -> bool:
+        """Return True where the spool should grow no more, or others could write nothing.
+
+        Up to the smallest limit it may: else a disk that is full of other things would keep a
+        producer from reading, although its trades are sent as soon as they are here.
+        """
+        if self._bytes < SMALLEST_LIMIT:
+            return False
+        unused: int = self._ask("PRAGMA freelist_count") * self._ask("PRAGMA page_size")
+        try:
+            free = unused + shutil.disk_usage(self._path.parent).free
+            least = best_effort.margin(self._path.parent) * (2 if self._full else 1)
+        except OSError:
+            return False
+        return free < least
 
     def _give_back(self) -> None:
         """Shorten the file, a little at a time, where most of it is free.
@@ -338,8 +360,10 @@ class Spool:
         except (OSError, sqlite3.Error) as error:
             # What it belongs to has been written, and must not be tried again for this.
             self.watermark_error = str(error)
+            best_effort.note_refusal(_watermark(self._path), error)
         else:
             self.watermark_error = ""
+            best_effort.note_success(_watermark(self._path))
 
     def _ask(self, query: str, *parameters: object) -> Any:
         """The first column of the first row, or None."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from mcloud import best_effort
 from mcloud.market.envelope import Message
 from mcloud.market.trade import Trade
 from mcloud.producer.spool_message import Entry
@@ -107,8 +108,10 @@ class Trail:
                 self._size += os.write(self._file, content)
             except OSError as error:
                 self.problem = f"{self._folder / _FILE} cannot be written: {error.strerror}"
+                best_effort.note_refusal(self._folder / _FILE, error)
             else:
                 self.problem = ""
+                best_effort.note_success(self._folder / _FILE)
 
 
 def find(folder: Path, symbol: str, trade_id: int) -> list[Journey]:

@@ -1,6 +1,7 @@
 """Dead letters: what could not be processed, why, and what becomes of it."""
 
 import base64
+import errno
 import json
 import os
 import uuid
@@ -134,7 +135,9 @@ def drop(queue: Queue, count: int, path: Path) -> int:
                 break
             try:
                 for letter in taken:
-                    file.write(f"{json.dumps(_saved(letter))}\n".encode())
+                    line = f"{json.dumps(_saved(letter))}\n".encode()
+                    if file.write(line) < len(line):  # the last bytes of a full disk
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
             except OSError as error:
                 queue.release_dead_letters(taken)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mcloud import best_effort
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import make_private
@@ -63,7 +64,7 @@ def open_pairs(
         raise UsageError(
             f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
         )
-    make_private(folder)
+    best_effort.attempt(folder, lambda: make_private(folder))
     known = {name: Known() for name in sites}
     with ExitStack() as open_:
         pairs = []
@@ -153,7 +154,12 @@ def _run(pair: Pair, once: bool, part: str, stop: threading.Event) -> None:
 
 def _lock(open_: ExitStack, path: Path, name: str) -> None:
     lock = Lock(path)
-    if open_.enter_context(lock.held()):
+    try:
+        if open_.enter_context(lock.held()):
+            return
+    except OSError as error:
+        # Two that replicate one pair do the same twice, which changes nothing.
+        best_effort.note_refusal(path, error)
         return
     holder = lock.holder()
     raise McloudError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mcloud import files
+from mcloud import best_effort, files
 from mcloud.clouds.ports import Site
 from mcloud.clouds.transfer import Transfer
 from mcloud.errors import McloudError, Unavailable
@@ -350,12 +350,17 @@ class _State:
         ]
 
     def begin(self, hours: Sequence[Hour]) -> None:
-        files.write(self._path, f"{self._header}\n{json.dumps(hours)}\n")
+        text = f"{self._header}\n{json.dumps(hours)}\n"
+        best_effort.attempt(self._path, lambda: files.write(self._path, text))
 
     def note(self, hour: Hour) -> None:
-        """The target has it."""
-        with self._path.open("a") as file:
-            file.write(f"{json.dumps(hour)}\n")
+        """The target has it; without the note, a later run copies the hour again."""
+
+        def append() -> None:
+            with self._path.open("a") as file:
+                file.write(f"{json.dumps(hour)}\n")
+
+        best_effort.attempt(self._path, append)
 
     def end(self) -> None:
-        self._path.unlink(missing_ok=True)
+        best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))

@@ -1,16 +1,31 @@
 """What a pair remembers across its ends, however it ends: SQLite, one file a pair.
 
 It is written after the target has the data. So a kill at any moment repeats work, which changes
-nothing, and skips none. What is lost with a damaged file is a comparison of the sites, no data.
+nothing, and skips none. What is lost with a damaged file is a comparison of the sites, no data. For
+the same reason a disk that refuses it stops nothing: the pair then works with a copy in memory,
+which goes back to the file with the first change that the disk takes.
 """
 
+import errno
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from mcloud import best_effort
 from mcloud.errors import Unavailable
+
+_REFUSALS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
+"""What SQLite says where a disk refuses a write."""
 
 _SCHEMA = """
 BEGIN;
@@ -52,15 +67,10 @@ class State:
         self._path = path
         self._scope = scope
         self.was_damaged = False
-        try:
-            self._db = _connect(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise _unavailable(path, error) from error
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._db = _connect(path)
-            self.was_damaged = True
+        self._db: sqlite3.Connection
+        self._is_in_memory = not best_effort.attempt(path, self._open)
+        if self._is_in_memory:
+            self._db = _connect(":memory:")
 
     def close(self) -> None:
         self._db.close()
@@ -72,18 +82,24 @@ class State:
 
     def begin(self, position: str) -> None:
         """Follow from here, and compare everything that was before."""
-        with self._writing() as db:
+
+        def change(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
             db.execute("REPLACE INTO checkpoint VALUES (?, ?, 0, 0)", (self._scope, position))
 
+        self._change(change)
+
     def advance(self, position: str, as_of: float, marks: Marks) -> None:
         """The target has the candles of a page; the raw trades of these hours are yet to come."""
-        with self._writing() as db:
+
+        def change(db: sqlite3.Connection) -> None:
             self._mark(db, marks)
             db.execute(
                 "UPDATE checkpoint SET position = ?, as_of = ? WHERE scope = ?",
                 (position, as_of, self._scope),
             )
+
+        self._change(change)
 
     def compared_until(self, symbol: str) -> int:
         """Candles of the symbol before this are compared, ms."""
@@ -92,14 +108,20 @@ class State:
 
     def note_compared(self, symbol: str, until: int, marks: Marks) -> None:
         """The target has the source's candles of a symbol before ``until`` (ms)."""
-        with self._writing() as db:
+
+        def change(db: sqlite3.Connection) -> None:
             self._mark(db, marks)
             db.execute("REPLACE INTO compared VALUES (?, ?, ?)", (self._scope, symbol, until))
 
+        self._change(change)
+
     def finish_comparison(self) -> None:
-        with self._writing() as db:
+
+        def change(db: sqlite3.Connection) -> None:
             db.execute("UPDATE checkpoint SET compared = 1 WHERE scope = ?", (self._scope,))
             db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
+
+        self._change(change)
 
     def marks(self) -> Marks:
         with self._translated():
@@ -110,11 +132,14 @@ class State:
 
     def clear(self, symbol: str, hour: int) -> None:
         """The target has all raw trades that the source had of an hour when it was marked."""
-        with self._writing() as db:
+
+        def change(db: sqlite3.Connection) -> None:
             db.execute(
                 "DELETE FROM marks WHERE scope = ? AND symbol = ? AND hour = ?",
                 (self._scope, symbol, hour),
             )
+
+        self._change(change)
 
     def _mark(self, db: sqlite3.Connection, marks: Marks) -> None:
         db.executemany(
@@ -129,21 +154,62 @@ class State:
             ).fetchone()
         return row
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> None:
+        with self._translated():
+            try:
+                self._db = _connect(self._path)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                for suffix in ("", "-wal", "-shm"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                self._db = _connect(self._path)
+                self.was_damaged = True
+
+    def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Make a change in the file or, where the disk refuses that, in a copy in memory."""
+        if self._is_in_memory:
+            self._transact(change)
+            if best_effort.attempt(self._path, self._return_to_file):
+                self._is_in_memory = False
+        elif not best_effort.attempt(self._path, partial(self._transact, change)):
+            copy = _connect(":memory:")
+            with self._translated():
+                self._db.backup(copy)
+            self._db.close()
+            self._db, self._is_in_memory = copy, True
+            self._transact(change)
+
+    def _transact(self, change: Callable[[sqlite3.Connection], None]) -> None:
         with self._translated(), self._db:
             self._db.execute("BEGIN")
-            yield self._db
+            change(self._db)
+
+    def _return_to_file(self) -> None:
+        copy = self._db
+        with self._translated():
+            file = _connect(self._path)
+            try:
+                copy.backup(file)
+            except sqlite3.Error:
+                file.close()
+                raise
+        copy.close()
+        self._db = file
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise _unavailable(self._path, error) from error
+            # What Python's module itself raises has no code.
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if number := _REFUSALS.get(code):
+                raise OSError(number, os.strerror(number), str(self._path)) from error
+            raise Unavailable(f"{self._path} cannot be used: {error}") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: "Path | str") -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -155,7 +221,3 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _unavailable(path: Path, error: sqlite3.Error) -> Unavailable:
-    return Unavailable(f"{path} cannot be written: {error}")

@@ -1,7 +1,7 @@
 """Pairs over sites in memory, under a clock of their own, killed where a test wants it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count, permutations
 from pathlib import Path
 from typing import cast
@@ -47,11 +47,9 @@ class CrashingState(State):
         super().__init__(path, scope)
         self._reach = reach
 
-    @contextmanager
-    def _writing(self) -> Iterator[object]:  # type: ignore[override]
+    def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
         self._reach("before a checkpoint")
-        with super()._writing() as db:
-            yield db
+        super()._change(change)
         self._reach("after a checkpoint")
 
 

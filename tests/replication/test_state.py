@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mcloud import best_effort
 from mcloud.errors import Unavailable
 from mcloud.replication.state import Checkpoint, State
 
@@ -54,10 +55,24 @@ def test_a_damaged_one_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
     assert not State(path, "all").was_damaged
 
 
-def test_what_cannot_be_written_is_tried_again_later(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="unable to open database file"):
-        State(tmp_path / "none" / "pair.sqlite", "all")
+def test_a_file_that_is_closed_is_no_disk_that_refuses(tmp_path: Path) -> None:
     state = State(tmp_path / "pair.sqlite", "all")
     state.close()
-    with pytest.raises(Unavailable, match=r"pair\.sqlite cannot be written: "):
+    with pytest.raises(Unavailable, match=r"pair\.sqlite cannot be used: "):
         state.begin("p")
+
+
+def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
+    """The pair goes on in memory, and the file has all of it once the disk takes it again."""
+    folder = tmp_path / "none"
+    state = State(folder / "pair.sqlite", "all")
+    state.begin("p0")
+    state.advance("p1", 7.5, {("A", HOUR): 5.0})
+    assert state.checkpoint() == Checkpoint("p1", 7.5, False)
+    assert str(folder / "pair.sqlite") in best_effort.refused()
+    folder.mkdir()
+    state.advance("p2", 8.0, {("B", HOUR): 6.0})
+    assert str(folder / "pair.sqlite") not in best_effort.refused()
+    again = State(folder / "pair.sqlite", "all")
+    assert again.checkpoint() == Checkpoint("p2", 8.0, False)
+    assert again.marks() == {("A", HOUR): 5.0, ("B", HOUR): 6.0}
