@@ -23,7 +23,7 @@ from mcloud.errors import McloudError
 
 RESERVE = 1024**2  # bytes; a guard writes some 30 KB at a time, and an audit entry has 1 KB
 RESERVE_NAME = "reserve"
-MARGIN = 16 * 1024**2  # bytes that the spool leaves free, or a twentieth of a small disk
+MARGIN = 16 * 1024**2  # bytes that the spool leaves free; on a small disk a twentieth of it
 
 log = logging.getLogger(__name__)
 """Gets one warning for each file that cannot be written, and a line when it can be again."""
@@ -52,14 +52,14 @@ def attempt(path: Path, write: Callable[[], object]) -> bool:
     return True
 
 
-def note_refusal(path: Path, error: Exception) -> None:
-    """Record and log that ``path`` could not be written, for a writer that keeps on by itself."""
+def note_refusal(path: Path, error: Exception, what: str = "written") -> None:
+    """Record and log that ``path`` could not be written, or read, for code that handles that."""
     reason = _reason(error)
     with _lock:
         is_news = _refused.get(str(path)) != reason
         _refused[str(path)] = reason
     if is_news:
-        log.warning("%s cannot be written (%s); the work continues without it", path, reason)
+        log.warning("%s cannot be %s (%s); the work continues without it", path, what, reason)
 
 
 def note_success(path: Path) -> None:
@@ -100,8 +100,11 @@ def hold_reserve(state: Path) -> None:
 
 
 def margin(folder: Path) -> int:
-    """Return the bytes that the spool leaves free on the disk of a folder."""
-    return min(MARGIN, shutil.disk_usage(folder).total // 20)
+    """Return the bytes that the spool leaves free on the disk of a folder.
+
+    They are more than the reserve, so that the spool does not take its place.
+    """
+    return max(2 * RESERVE, min(MARGIN, shutil.disk_usage(folder).total // 20))
 
 
 def _release_reserve(path: Path) -> bool:

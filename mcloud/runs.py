@@ -83,7 +83,7 @@ class Run:
         except (FileNotFoundError, ValueError):
             return {}
         except OSError as error:
-            best_effort.note_refusal(self.folder / "state.json", error)
+            best_effort.note_refusal(self.folder / "state.json", error, "read")
             return {}
         return state
 
@@ -95,6 +95,7 @@ class Run:
         text = json.dumps({**said, "unwritten": refused} if refused else said)
 
         def write() -> None:
+            make_private(self.folder)
             fresh.write_text(text)
             os.replace(fresh, path)
 

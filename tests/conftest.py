@@ -10,7 +10,7 @@ import pytest
 from hostile import Hostile
 from hypothesis import HealthCheck, settings
 
-from mcloud import proxies
+from mcloud import best_effort, proxies
 from mcloud.local import children, control
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
@@ -52,6 +52,12 @@ def _usual_signals() -> None:
 def _usual_proxies() -> None:
     """As the command line does: what goes to the embedded clouds goes through no proxy."""
     proxies.settle(os.environ)
+
+
+@pytest.fixture(autouse=True)
+def _notes_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk refused in another test is not known in this one."""
+    monkeypatch.setattr(best_effort, "_refused", {})
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ class Audit:
         except FileNotFoundError:
             lines = []
         except OSError as error:
-            best_effort.note_refusal(self._path, error)
+            best_effort.note_refusal(self._path, error, "read")
             lines = []
         entries = []
         for line in lines:

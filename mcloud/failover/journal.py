@@ -84,7 +84,7 @@ class Journal:
             # It is written in one step, so somebody else wrote it: nothing can be taken up.
             return None
         except OSError as error:
-            best_effort.note_refusal(self._path, error)
+            best_effort.note_refusal(self._path, error, "read")
             return None
 
     def forget(self) -> None:

@@ -100,6 +100,17 @@ def test_one_that_runs_and_says_nothing_hangs() -> None:
     assert said.startswith("default runs, and has said nothing for ")
 
 
+def test_notes_that_the_disk_does_not_take() -> None:
+    unwritten = {"/x/audit.jsonl": "No space left on device"}
+    guard = [Running("guard", True, {"at": NOW, "sites": {}, "unwritten": unwritten})]
+    assert lines(FakeSite(), guards=guard) == [
+        "guard: /x/audit.jsonl is not written: No space left on device"
+    ]
+    here = Machine(guards=tuple(guard), disk="the disk of /x is full")
+    (line,) = wrong(collect({"aws": FakeSite()}, lambda: here))
+    assert line.startswith("the disk of /x is full; free some space, or set MCLOUD_STATE")
+
+
 def test_what_a_guard_says() -> None:
     def guard(**state: Any) -> list[Running]:
         return [Running("guard", True, {"at": NOW, "sites": {}, "problem": "", **state})]

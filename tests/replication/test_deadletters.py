@@ -2,6 +2,7 @@
 
 import base64
 import json
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -154,4 +155,17 @@ def test_nothing_is_dropped_that_could_not_be_written(tmp_path: Path) -> None:
         pytest.skip("no /dev/full here")
     with pytest.raises(McloudError, match="cannot be written"):
         drop(queue, 1, full)
+    assert list(queue.visible) == ["m0"]
+
+
+def test_a_letter_that_the_disk_has_cut_is_not_deleted(tmp_path: Path) -> None:
+    """The last bytes of a full disk are taken without an error."""
+    queue = Letters(GOOD)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(McloudError, match="cannot be written"):
+            drop(queue, 1, tmp_path / "dropped.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(queue.visible) == ["m0"]
