@@ -6,7 +6,7 @@ known to be wrong counts. That much is unknown for long is told by itself. What 
 at all is closed after a day.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from mcloud.alerts.figures import Figure, Figures
 from mcloud.alerts.rules import Rule, Rules, advice
 from mcloud.alerts.units import said
+from mcloud.clock import AHEAD
 from mcloud.dashboard.duration import duration
 from mcloud.notify.event import FIRING, RESOLVED, Event
 
@@ -111,6 +112,7 @@ class State:
 
 def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[State, list[Event]]:
     """The state after a look, and what has changed with it."""
+    before = _not_after(before, now)
     alerts: dict[str, Alert] = {}
     nothing: dict[str, str] = {}
     by_name = {rule.name: rule for rule in rules.rules if rule.enabled}
@@ -166,6 +168,37 @@ def standing(rules: Rules, state: State, now: float) -> list[Event]:
     return events
 
 
+def moved(state: State, seconds: float) -> State:
+    """Return the state after the clock was set, with all its times as long ago as they were."""
+
+    def shift(at: float | None) -> float | None:
+        return None if at is None else at + seconds
+
+    return _with_times(state, shift)
+
+
+def _not_after(state: State, now: float) -> State:
+    """Without times from the future, as a clock that was set back while nobody looked leaves."""
+    return _with_times(state, lambda at: None if at is None else min(at, now))
+
+
+def _with_times(state: State, change: Callable[[float | None], float | None]) -> State:
+    alerts = {
+        key: replace(
+            alert,
+            since=change(alert.since) or 0.0,
+            leaning=change(alert.leaning),
+            at=change(alert.at) or 0.0,
+            unknown_since=change(alert.unknown_since),
+        )
+        for key, alert in state.alerts.items()
+    }
+    blind = {
+        key: replace(each, since=change(each.since) or 0.0) for key, each in state.blind.items()
+    }
+    return replace(state, alerts=alerts, blind=blind)
+
+
 def _why_nothing(rule: Rule, leads_nowhere: bool) -> str:
     if leads_nowhere:
         return f"unknown: no such figure, {rule.figure}"
@@ -196,6 +229,8 @@ def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
     if figure.value is None:
         return figure.why or "no value is given"
     age = now - figure.at
+    if age < -AHEAD:
+        return f"it is from the future by {duration(-age)}: a clock is wrong, here or there"
     return f"it is {duration(age)} old" if age > rule.stale else ""
 
 

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mcloud.clock import AHEAD
 from mcloud.dashboard.machine import silence
 from mcloud.failover import pause
 from mcloud.failover.notes import newest
@@ -269,12 +270,19 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
         silent = max(0.0, now - at)
         if silent < FORGOTTEN:
             # One that cannot be asked may have had a trade since.
-            is_certain = not unknown or silent < CERTAIN
+            why = unknown if silent >= CERTAIN else _from_the_future(at, now)
             found[symbol] = {
-                "silent_s": silent if is_certain else {"unknown": unknown},
+                "silent_s": {"unknown": why} if why else silent,
                 **_anomalies(anomalies, symbol),
             }
     return found or ({"unknown": unknown} if unknown else {})
+
+
+def _from_the_future(at: float, now: float) -> str:
+    """Why a time cannot be used; empty for one that can."""
+    if now - at >= -AHEAD:
+        return ""
+    return f"its time is ahead of this machine's clock by {at - now:.0f} s: one of the two is wrong"
 
 
 def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
@@ -310,6 +318,8 @@ def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
     note = newest(known).get(pause.KEY)
     if note is None or not note["paused"]:
         return {"for_s": 0.0}
+    if why := _from_the_future(float(note["at"]), now):
+        return {"for_s": {"unknown": why}}
     why = f"paused {pause.paused({pause.KEY: note})}"
     return {"for_s": max(0.0, now - float(note["at"])), "reason": why}
 

@@ -13,6 +13,7 @@ from mcloud.alerts import engine
 from mcloud.alerts.engine import State
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import Rules
+from mcloud.clock import Jumps
 from mcloud.errors import McloudError
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
@@ -33,6 +34,7 @@ def watch(
     about: Mapping[str, Any] | None = None,
     log: logging.Logger | None = None,
     clock: Callable[[], float] = time.time,
+    timer: Callable[[], float] = time.monotonic,
 ) -> State:
     """Evaluate the rules every ``rules.settings.interval`` seconds until ``stop``.
 
@@ -42,6 +44,7 @@ def watch(
         keep: gets what the watcher says of itself, every few seconds.
     """
     log = log or logging.getLogger(__name__)
+    jumps = Jumps(clock, timer)
     channels = {rule.name: rule.channels for rule in rules.rules}
     state, told, failures = before, dict[str, str](), list[str]()
     while True:
@@ -53,6 +56,9 @@ def watch(
             said = str(error) if is_ours else f"{type(error).__name__}: {error}"
             log.warning("no look at the sites: %s", said, exc_info=not is_ours)
             figures = Figures({"at": clock()})
+        if jump := jumps.look():
+            log.warning("the clock of this machine was set by %+.0f s", jump)
+            state = engine.moved(state, jump)
         now = clock()
         state, events = engine.step(rules, figures, state, now)
         for event in events:

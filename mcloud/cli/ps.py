@@ -41,6 +41,6 @@ def ps(
         from mcloud.dashboard.runs import listing
 
         session.print(listing(kinds))
-    fresh = [runs and time.time() - state.get("at", 0) < STALE for _, runs, state in states]
+    fresh = [runs and abs(time.time() - state.get("at", 0)) < STALE for _, runs, state in states]
     if check and not (fresh and all(fresh)):
         raise typer.Exit(3)

@@ -113,7 +113,7 @@ def _look(
     free_tier: bool,
 ) -> dict[str, Any]:
     samples = [
-        list(each) for each in (before or {}).get("samples", []) if now - each[0] < LOOK_BACK
+        list(each) for each in (before or {}).get("samples", []) if 0 <= now - each[0] < LOOK_BACK
     ]
     problems = [f"{usage.site}: {usage.problem}" for usage in usages if usage.problem]
     if problems:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from mcloud.clock import SET
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
@@ -90,8 +91,8 @@ class Collector:
 
     def seen(self) -> dict[Key, Seen[Any]]:
         """What is known by now."""
-        now = self._clock()
-        return {key: state.seen_at(now) for key, state in self._states.items()}
+        now, wall = self._clock(), self._wall()
+        return {key: state.seen_at(now, wall) for key, state in self._states.items()}
 
     def asked(self) -> dict[Key, int]:
         """How often each was asked."""
@@ -123,7 +124,8 @@ class Collector:
         except Exception as error:  # noqa: BLE001 - shown beside what was known before
             state.failed(reason(error))
         else:
-            state.answered(Seen(value, self._wall(), self._clock() - begun))
+            now = self._clock()
+            state.answered(Seen(value, self._wall(), now - begun), now)
 
 
 class _State:
@@ -131,20 +133,26 @@ class _State:
 
     def __init__(self) -> None:
         self.seen: Seen[Any] = Seen()
+        self.answered_at = float("-inf")
+        """By the collector's clock, as ``begun``."""
         self.begun = float("-inf")
         self.is_under_way = False
         self.failures = 0
         self.asked = 0
         self.answers = 0
 
-    def seen_at(self, now: float) -> Seen[Any]:
+    def seen_at(self, now: float, wall: float) -> Seen[Any]:
+        seen, at = self.seen, wall - (now - self.answered_at)
+        # As old as it is, although the clock of the wall was set since.
+        if seen.at is not None and abs(at - seen.at) > SET:
+            seen = replace(seen, at=at)
         waited = now - self.begun
         if self.is_under_way and waited > PATIENCE:
-            return replace(self.seen, problem=f"no answer for {waited:.0f} s", waits=waited)
-        return self.seen
+            return replace(seen, problem=f"no answer for {waited:.0f} s", waits=waited)
+        return seen
 
-    def answered(self, seen: Seen[Any]) -> None:
-        self.seen, self.failures = seen, 0
+    def answered(self, seen: Seen[Any], now: float) -> None:
+        self.seen, self.answered_at, self.failures = seen, now, 0
         self.answers += 1
         self.is_under_way = False
 

@@ -39,12 +39,15 @@ class Machine:
 
 def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
     """Seconds since the last word of one that is to speak, once that is longer than its intervals
-    explain; 0 before, and for one that has ended in order."""
+    explain; 0 before, and for one that has ended in order.
+
+    A last word from the future was said before the clock was set back, and none since.
+    """
     if "at" not in state or (state.get("ended") and not runs):
         return 0.0
     rules = state.get("settings", {})
     usual = max(FRESH, MISSED * (rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
-    silent = max(0.0, now - float(state["at"]))
+    silent = abs(now - float(state["at"]))
     return silent if silent > usual or not runs else 0.0
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mcloud.clock import is_recent
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication.ids import Ids, Run
@@ -39,7 +40,7 @@ def _recent(site: Site, beat: Heartbeat) -> Recent:
     candles = list(site.candles.range(beat.symbol, start, start + DAY))
     if not candles:
         return Recent(beat.symbol, site.candles.last(beat.symbol), [])
-    settled = time.time() - beat.at >= SETTLED
+    settled = not is_recent(beat.at, time.time(), SETTLED)
     return Recent(beat.symbol, candles[-1], holes(candles if settled else candles[:-1]))
 
 

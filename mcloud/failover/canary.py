@@ -10,17 +10,25 @@ them: see ``market.trade.is_reserved``.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
+from typing import TypeVar
 
+from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
+from mcloud.deadline import Asker
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.candle import MINUTE
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
 
+Value = TypeVar("Value")
+
 FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two looks whether it is there
 SLOWER = 1.5
+ANSWER = 10.0  # seconds for one call; one that hangs must not be what keeps it under way
 AGAIN = 60.0  # seconds after which it is sent once more: the first may be a dead letter by now
 
 
@@ -62,6 +70,7 @@ class Canary:
         self._clock = clock
         self._count = count
         self._last = 0
+        self._asker: Asker[str] = Asker()
         self._stop = threading.Event()
         self.flight: Flight | None = None
 
@@ -78,8 +87,8 @@ class Canary:
         """Send one and look for it until it is there, or for ``patience`` seconds."""
         flight = self.flight = Flight(self._clock())
         try:
-            id_ = self._next()
-            problem = self._send(id_)
+            id_ = self._ask("next", self._next)
+            problem = self._ask("send", partial(self._send, id_))
         except Exception as error:  # noqa: BLE001 - or it would be on its way for good
             problem = _said(error)
         if problem:
@@ -87,9 +96,10 @@ class Canary:
             return flight
         flight = self.flight = replace(flight, was_sent=True)
         pause, sent = FIRST_LOOK, flight.began
+        limit = None if patience is None else Limit(patience, self._clock)
         while not self._stop.wait(pause):
             try:
-                there, reason, is_blind = self._newest() >= id_, "", False
+                there, reason, is_blind = self._ask("look", self._newest) >= id_, "", False
             except Exception as error:  # noqa: BLE001 - a thread that is gone looks like an outage
                 there, reason = False, f"its candle cannot be read: {_said(error)}"
                 is_blind = not isinstance(error, TimeoutError | Unavailable)
@@ -100,13 +110,21 @@ class Canary:
                 reason=reason,
                 is_blind=is_blind,
             )
-            if there or (patience is not None and now - flight.began > patience):
+            if there or (limit is not None and limit.is_over):
                 break
             pause = min(pause * SLOWER, LONGEST_LOOK)
             if now - sent > AGAIN:
                 sent = now
-                self._send(id_)
+                with suppress(TimeoutError):
+                    self._ask("send", partial(self._send, id_))
         return flight
+
+    def _ask(self, what: str, call: Callable[[], Value]) -> Value:
+        """The answer of a call; TimeoutError where it hangs, which leaves it behind."""
+        answer = self._asker.gather({what: call}, ANSWER)[what]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _send(self, id_: int) -> str:
         """Why it was not sent, or empty."""

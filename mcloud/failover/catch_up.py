@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcloud.clock import SYSTEM, Clocks, Limit, is_recent
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
 from mcloud.failover.canary import Canary
@@ -117,9 +118,9 @@ def catch_up(
     )
 
 
-def drain(site: Site, patience: float, stop: threading.Event) -> str:
+def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = SYSTEM) -> str:
     """Wait until a queue is empty and a canary came through it; why it is not so, or empty."""
-    deadline = time.monotonic() + patience
+    limit = Limit(patience, clocks.timer)
     flight = Canary(site).fly(patience)
     if flight.arrived is None:
         return f"{site.name}: no canary came through: {flight.reason or 'its queue waits'}"
@@ -130,9 +131,9 @@ def drain(site: Site, patience: float, stop: threading.Event) -> str:
             return f"{site.name}: its queue does not tell what it holds: {error}"
         # Where it is not known, as with metrics that lag, the canary has to do.
         waiting = (depth.ready or 0) + (depth.in_flight or 0)
-        if not waiting or depth.as_of < time.time() - patience:
+        if not waiting or not is_recent(depth.as_of, clocks.wall(), patience):
             return ""
-        if time.monotonic() > deadline:
+        if limit.is_over:
             return f"{site.name}: {waiting} messages still wait in its queue"
         stop.wait(POLL)
     return ""

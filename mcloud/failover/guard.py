@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -51,7 +51,7 @@ from mcloud.notify.event import Event
 
 MOVE = "move"
 HURRY = 60.0  # seconds that a suspicion makes it look more often; an outage may last for days
-PATIENCE = 30.0  # seconds between two tries of what failed
+AGAIN, PATIENCE = 4.0, 30.0  # seconds between two tries of what failed; twice as long each time
 LAST_WORDS = 5.0  # seconds that a move may take to end
 _SILENT = logging.getLogger("mcloud.failover")
 _SILENT.addHandler(logging.NullHandler())
@@ -99,6 +99,8 @@ class Guard:
         self._work: dict[str, _Work] = {}
         """A move, a catch-up, or both: a site that dies is left at once, whatever goes on."""
         self._not_before: dict[str, float] = {}
+        self._failures: Counter[str] = Counter()
+        """In a row, by the kind of work."""
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[Outcome] = deque(maxlen=KEPT)
         self.problem = ""
@@ -256,11 +258,14 @@ class Guard:
             try:
                 work(stop)
                 self.problem = ""
+                self._failures[kind] = 0
             except Exception as error:  # noqa: BLE001 - the looking goes on, whatever it is
                 if stop.is_set():
                     return  # it was given up for something else
                 self.problem = f"{kind}, {what}: {error}"
-                self._not_before[kind] = self._clock() + PATIENCE
+                pause = min(AGAIN * 2.0 ** min(self._failures[kind], 8), PATIENCE)
+                self._failures[kind] += 1
+                self._not_before[kind] = self._clock() + pause
                 self._log.error("%s", self.problem, exc_info=not isinstance(error, McloudError))
 
         self._log.info("%s: %s", kind, what)

@@ -12,6 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from mcloud.clock import is_recent
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import Asker, gather
 from mcloud.errors import Unavailable
@@ -47,6 +48,11 @@ class Watch:
         self._wall = wall
         self._asker: Asker[tuple[str, str]] = Asker()
         self._due: dict[str, float] = {}
+        self._unheard: set[tuple[str, str]] = set()
+        """What is asked seldom, and was not answered the last time."""
+        self._looked: float | None = None
+        self._awake_since = -inf
+        """When it looked again, after a pause in which nothing was seen of anything."""
         self._seen: dict[str, dict[str, Seen]] = {name: {} for name in sites}
         self._down_since: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], Any] = {}
@@ -67,6 +73,10 @@ class Watch:
     def look(self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = "") -> Look:
         """Look at what is due; back within ``timeout`` seconds, the first time within FIRST."""
         is_first = not self._due
+        now = self._clock()
+        if self._looked is not None and now - self._looked > self._settings.stale:
+            self._awake_since = now
+        self._looked = now
         if is_first:
             # Clients first: making one takes longer than a probe, and is no latency of a service.
             gather({n: partial(prepare, site) for n, site in self._sites.items()}, FIRST / 2)
@@ -76,9 +86,10 @@ class Watch:
             for service in services:
                 calls[name, service] = partial(self._probe, site, service)
         self.is_fresh = self._is_due("look", self._settings.look_every)
-        if self.is_fresh:
-            for name, site in self._sites.items():
-                calls |= {(name, what): partial(self._ask, site, what) for what in SLOW}
+        for name, site in self._sites.items():
+            for what in SLOW:
+                if self.is_fresh or self._is_to_be_asked_again(name, what):
+                    calls[name, what] = partial(self._ask, site, what)
         answers = self._asker.gather(calls, FIRST / 2 if is_first else self._settings.timeout)
         self._note(answers)
         self._launch(is_suspicious)
@@ -108,6 +119,11 @@ class Watch:
         is_soon = is_suspicious or is_behind
         every = self._settings.interval if is_soon else self._settings.services_every
         return SERVICES if self._is_due("services", every) else SERVICES[:1]
+
+    def _is_to_be_asked_again(self, name: str, what: str) -> bool:
+        """Or what a site is owed would be unknown for a minute after it is back."""
+        queue = self._seen[name].get("queue")
+        return (name, what) in self._unheard and queue is not None and queue.state == UP
 
     def _is_due(self, what: str, every: float) -> bool:
         now = self._clock()
@@ -156,13 +172,18 @@ class Watch:
                     self._down_since.setdefault((name, what), now)
                 elif seen.state == UP:
                     self._down_since.pop((name, what), None)
-            elif not isinstance(answer, Exception):
+            elif isinstance(answer, Exception):
+                # What is refused, and not late, will be refused again.
+                if isinstance(answer, TimeoutError | Unavailable):
+                    self._unheard.add((name, what))
+            else:
+                self._unheard.discard((name, what))
                 self._told[name, what] = answer
                 if what == "lags" and self._leader_is_up():
                     self._lags[name] = _lag(answer, self._wall())
         told = {name: a for (name, what), a in answers.items() if what == "record"}
         if told:
-            self.view = View(told, self.view.record)
+            self.view = View({**self.view.by_site, **told}, self.view.record)
 
     def _leader_is_up(self) -> bool:
         record = self.view.record
@@ -197,7 +218,9 @@ class Watch:
             waiting.append(flight.began)
         return SiteLook(
             services=dict(self._seen[name]),
-            waiting_since=min(waiting, default=None),
+            # What came in a pause of the looking, such as a machine that was suspended, was not
+            # seen to wait.
+            waiting_since=max(min(waiting), self._awake_since) if waiting else None,
             canary=flight.seconds if flight else None,
             lag=self._lags.get(name),
             backlog=depth.ready if depth else None,
@@ -224,6 +247,6 @@ def _lag(lags: "list[Lag]", wall: float) -> float | None:
     known = [
         lag.candles_s + max(0.0, wall - lag.at)
         for lag in lags
-        if lag.candles_s is not None and wall - lag.at <= LAG_STALE
+        if lag.candles_s is not None and is_recent(lag.at, wall, LAG_STALE)
     ]
     return max(known, default=None)

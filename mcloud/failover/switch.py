@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import best_effort
+from mcloud.clock import Limit
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.errors import McloudError
 from mcloud.failover import debts
@@ -349,12 +350,12 @@ class _Run:
     def _follow(self) -> dict[str, float | None]:
         """Wait until the producers send to the target, and only there."""
         found: dict[str, float | None] = dict.fromkeys(self._use.routes())
-        deadline = time.monotonic() + FOLLOW
+        limit = Limit(FOLLOW)
         while any(seconds is None for seconds in found.values()):
             for name, sites in self._use.routes().items():
                 if sites == (self._order.target,) and found.get(name) is None:
                     found[name] = self._since_record()
-            if time.monotonic() > deadline or self._use.stop.wait(POLL):
+            if limit.is_over or self._use.stop.wait(POLL):
                 break
         return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from threading import Condition, Thread
 
+from mcloud.clock import Limit
 from mcloud.deadline import gather
 from mcloud.errors import Unavailable
 from mcloud.notify.channels import Channel
@@ -16,6 +17,7 @@ from mcloud.notify.memory import Memory
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
+CLOSE_LOOK = 0.2  # seconds between two looks whether all is sent, at the end
 WAITING = 200  # events of a channel; the oldest are given up
 SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
 TOLD = 50  # failures that are remembered
@@ -30,9 +32,12 @@ class Notifier:
         memory: Memory | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
         patience: float = PATIENCE,
         random: Random | None = None,
     ) -> None:
+        """``clock`` is the wall's, for what was told when; ``timer`` says how long things take."""
+        self._timer = timer
         self._failures: deque[str] = deque(maxlen=TOLD)
         self._lines = {
             name: _Line(
@@ -40,6 +45,7 @@ class Notifier:
                 memory or Memory(),
                 self._failures,
                 clock=clock,
+                timer=timer,
                 patience=patience,
                 random=random or Random(),
             )
@@ -54,9 +60,9 @@ class Notifier:
 
     def close(self, seconds: float) -> None:
         """Wait up to that long for what is under way; the rest counts as failed."""
-        deadline = time.monotonic() + seconds
+        limit = Limit(seconds, self._timer)
         for line in self._lines.values():
-            line.close(deadline)
+            line.close(limit)
 
     def failures(self) -> list[str]:
         """What did not get through, ``channel: event: why``, the oldest first."""
@@ -73,6 +79,7 @@ class _Line:
         failures: "deque[str]",
         *,
         clock: Callable[[], float],
+        timer: Callable[[], float],
         patience: float,
         random: Random,
     ) -> None:
@@ -80,6 +87,7 @@ class _Line:
         self._memory = memory
         self._failures = failures
         self._clock = clock
+        self._timer = timer
         self._patience = patience
         self._random = random
         self._changed = Condition()
@@ -109,13 +117,10 @@ class _Line:
                 self._thread = thread
             self._changed.notify_all()
 
-    def close(self, deadline: float) -> None:
+    def close(self, limit: Limit) -> None:
         with self._changed:
-            while self._waiting or self._at_work:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
+            while (self._waiting or self._at_work) and (left := limit.left):
+                self._changed.wait(min(left, CLOSE_LOOK))
             self._closed = True
             for event in (*([self._at_work] if self._at_work else []), *self._waiting):
                 self._fail(event, "no answer yet when the process ended")
@@ -142,14 +147,14 @@ class _Line:
                 self._deliver(event)
 
     def _is_due(self, event: Event) -> bool:
-        now = self._clock()
         failed = self._failed.get(event.key)
-        if failed and failed.said == _said(event) and now < failed.until:
+        if failed and failed.said == _said(event) and self._timer() < failed.until:
             return False
-        return self._memory.is_news(self._channel.name, event, self._channel.repeat, now)
+        channel = self._channel
+        return self._memory.is_news(channel.name, event, channel.repeat, self._clock())
 
     def _deliver(self, event: Event) -> None:
-        deadline = time.monotonic() + self._patience
+        limit = Limit(self._patience, self._timer)
         pause = FIRST_PAUSE
         while True:
             error = self._attempt(event)
@@ -160,7 +165,7 @@ class _Line:
             wait = pause * self._random.uniform(0.5, 1.0)
             if not isinstance(error, Unavailable | TimeoutError):
                 break
-            if time.monotonic() + wait > deadline:
+            if wait > limit.left:
                 break
             with self._changed:
                 if self._changed.wait_for(lambda: self._closed, wait):
@@ -181,7 +186,7 @@ class _Line:
         before = self._failed.get(event.key)
         count = before.count + 1 if before and before.said == _said(event) else 1
         sulk = min(SULK * 2 ** (count - 1), LONGEST_SULK)
-        self._failed[event.key] = _Failed(_said(event), count, self._clock() + sulk)
+        self._failed[event.key] = _Failed(_said(event), count, self._timer() + sulk)
         self._failures.append(f"{self._channel.name}: {event.title}: {why}")
 
 
@@ -191,7 +196,7 @@ class _Failed:
     count: int
     """In a row."""
     until: float
-    """Not tried again before that."""
+    """Not tried again before that, by the line's timer."""
 
 
 Said = tuple[str, str, float]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
+from mcloud.clock import SYSTEM, Clocks, Limit
 from mcloud.clouds.ports import Queue
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import encode_all
@@ -76,12 +77,14 @@ def produce(
     drain: float = DRAIN,
     progress: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
+    clocks: Clocks = SYSTEM,
 ) -> Progress:
     """Send what ``source`` gives to the sites; returns when it has ended and all is accepted.
 
     Trades are in the spool, on the disk, before any site gets them, and stay there until all its
     sites have them; what an earlier run left is sent first. A site that fails is tried again for as
-    long as the run lasts. At the end of the source a site that refuses is not waited for.
+    long as the run lasts. At the end of the source a site that refuses is not waited for, and the
+    exchange is asked once more for each hole that is open, for up to ``drain`` seconds.
 
     Args:
         live: the source is an exchange, whose ids are dense: repeats are dropped, holes are named,
@@ -96,10 +99,13 @@ def produce(
     """
     stop = stop or threading.Event()
     everywhere = Route(tuple(queues), "every site")
-    intake = Intake(spool, live, route or (lambda: everywhere), batch, linger, trail)
-    senders = {name: Sender(name, each, spool, trail=trail) for name, each in queues.items()}
-    repairer = Repairer(history) if live and history else None
-    run = _Run(intake, senders, spool, progress, stop)
+    intake = Intake(spool, live, route or (lambda: everywhere), batch, linger, trail, clocks)
+    senders = {
+        name: Sender(name, each, spool, trail=trail, clock=clocks.timer, wall=clocks.wall)
+        for name, each in queues.items()
+    }
+    repairer = Repairer(history, clock=clocks.timer) if live and history else None
+    run = _Run(intake, senders, spool, progress, stop, clocks)
     error: Exception | None = None
     try:
         try:
@@ -117,9 +123,12 @@ def produce(
         except Exception as caught:  # noqa: BLE001 - raised below, after what was read is delivered
             error = caught
         source.stop()
+        limit = Limit(drain, clocks.timer)
+        if repairer is not None:
+            _repair_last(intake, repairer, run, limit)
         intake.close()
         run.commit()
-        run.wait(drain)
+        run.wait(limit)
     finally:
         source.stop()
         if repairer is not None:
@@ -142,11 +151,13 @@ class Intake:
         batch: int,
         linger: float,
         trail: Trail | None = None,
+        clocks: Clocks = SYSTEM,
     ) -> None:
+        self._clocks = clocks
         self._spool = spool
         self._trail = trail
         self._cursor = Cursor(spool.resume_points()) if live else None
-        self._packer = Packer(time.monotonic, batch=batch, linger=linger)
+        self._packer = Packer(clocks.timer, batch=batch, linger=linger)
         self._closed: list[Batch] = []
         self.begun = {position.symbol for position in spool.resume_points()}
         """Symbols that have a position."""
@@ -172,7 +183,9 @@ class Intake:
 
     def expect(self, symbol: str, last_id: int) -> bool:
         """The exchange has traded up to ``last_id``; False where nothing of it is missing."""
-        missing = self._cursor is not None and self._cursor.expect(symbol, last_id, _now_ms())
+        missing = self._cursor is not None and self._cursor.expect(
+            symbol, last_id, self._clocks.now_ms()
+        )
         if missing:
             self._moved.add(symbol)
         return missing
@@ -184,7 +197,7 @@ class Intake:
         """
         symbols: set[str] = set()
         if self._cursor is not None and trades:
-            came, trades = trades, self._cursor.admit(trades, _now_ms())
+            came, trades = trades, self._cursor.admit(trades, self._clocks.now_ms())
             self.anew.look(came, trades)
             symbols = {trade.symbol for trade in trades}
             self._moved |= symbols - self.begun
@@ -214,7 +227,7 @@ class Intake:
         route, trail = self.route(), self._trail
         one_in = None if trail is None else trail.one_in
         # By the wall's clock, what the packer has by its own.
-        ahead = time.time() - time.monotonic()
+        ahead = self._clocks.wall() - self._clocks.timer()
         packed = [
             (trades, Entry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
             for trades, opened in self._closed
@@ -229,7 +242,7 @@ class Intake:
         self._closed = []
         self._moved = set()
         if trail is not None:
-            trail.spooled(packed, _now_ms())
+            trail.spooled(packed, self._clocks.now_ms())
 
     def _positions(self, symbols: set[str]) -> list[Position]:
         """Where these symbols go on after a crash.
@@ -238,7 +251,7 @@ class Intake:
         """
         if self._cursor is None:
             return []
-        now = _now_ms()
+        now = self._clocks.now_ms()
         return [
             _with_holes(position, (trade.id for trade in self._packer.open(position.symbol)), now)
             for position in self._cursor.dump()
@@ -312,7 +325,9 @@ class _Run:
         spool: Spool,
         progress: Callable[[Progress], None],
         stop: threading.Event,
+        clocks: Clocks,
     ) -> None:
+        self._clocks = clocks
         self._intake = intake
         self._senders = senders
         self._spool = spool
@@ -337,17 +352,14 @@ class _Run:
             else:
                 return
 
-    def wait(self, drain: float) -> None:
-        """Wait until the queues have everything, as long as that is wanted."""
-        deadline: float | None = None
+    def wait(self, limit: Limit) -> None:
+        """Wait until the queues have everything, for up to ``limit`` once the run is to stop."""
         while True:
             deliveries = [sender.delivery for sender in self._senders.values()]
             if all(not each.waiting or each.refused for each in deliveries):
                 break
-            if self._stop.is_set():
-                deadline = deadline or time.monotonic() + drain
-                if time.monotonic() >= deadline:
-                    break
+            if self._stop.is_set() and limit.is_over:
+                break
             self.maybe_tell()
             time.sleep(TICK / 4)
         self._tell(self.report())
@@ -367,7 +379,7 @@ class _Run:
         )
 
     def maybe_tell(self) -> None:
-        now = time.monotonic()
+        now = self._clocks.timer()
         if now - self._told >= TICK:
             self._told = now
             self._tell(self.report())
@@ -388,6 +400,27 @@ def _repair(
     repairer.look_at(intake.holes())
 
 
+def _repair_last(intake: Intake, repairer: Repairer, run: _Run, limit: Limit) -> None:
+    """Fill what is still missing when the source has ended, each hole at once and without its turn.
+
+    A hole that the exchange does not fill now is left to the next run.
+    """
+    repairer.hurry()
+    tried: dict[tuple[str, int], int] = {}
+    while True:
+        _repair(intake, repairer, (), ())
+        left = [
+            hole
+            for hole in intake.holes()
+            if hole.attempts <= tried.setdefault((hole.symbol, hole.last), hole.attempts)
+        ]
+        if not left or limit.is_over:
+            return
+        run.commit()
+        run.maybe_tell()
+        time.sleep(TICK / 4)
+
+
 def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
     """The position as if these ids, all of them seen, were missing since ``now``."""
     holes: list[Hole] = []
@@ -398,10 +431,6 @@ def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
         else:
             holes.append(hole)
     return position._replace(holes=tuple(holes))
-
-
-def _now_ms() -> int:
-    return _ms(time.time())
 
 
 def _ms(seconds: float) -> int:

@@ -64,6 +64,11 @@ class Repairer:
             self._holes = holes
             self._fetched = {key: id_ for key, id_ in self._fetched.items() if key in open_}
 
+    def hurry(self) -> None:
+        """Try every hole again at once, however lately it could not be filled."""
+        with self._lock:
+            self._tried = {}
+
     def take(self) -> list[Repaired]:
         """What came since the last call, at most one page: live trades go in between."""
         try:
@@ -89,7 +94,8 @@ class Repairer:
                 with self._lock:
                     self._fetched[key] = result.trades[-1].id + 1
             else:
-                self._tried[key] = self._clock()
+                with self._lock:
+                    self._tried[key] = self._clock()
             while not self._stopped.is_set():
                 try:
                     self._results.put(result, timeout=LOOK)

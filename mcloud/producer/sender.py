@@ -51,6 +51,7 @@ class Sender:
         trail: Trail | None = None,
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.site = site
@@ -58,6 +59,7 @@ class Sender:
         self._spool = spool
         self._trail = trail
         self._clock = clock
+        self._wall = wall
         self._breaker = Breaker(clock, jitter)
         self._trying = False
         self._unsettled: set[int] = set()
@@ -95,7 +97,7 @@ class Sender:
                 if not taken or not self._wait(to_try=True):
                     self._spool.release(self.site, [each.id for each in taken])
                     continue
-                began, at = self._clock(), time.time()
+                began, at = self._clock(), self._wall()
                 failed, error, refused, wait = self._send(taken)
                 seconds = self._clock() - began
                 unsent = {each.id for each in failed}

@@ -43,6 +43,7 @@ class Watched:
             keep=self.kept.append,
             about={"name": "x"},
             clock=lambda: self.now,
+            timer=lambda: self.now,
         )
 
     def wait(self, seconds: float) -> bool:

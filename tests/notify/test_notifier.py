@@ -106,7 +106,7 @@ def test_a_no_is_taken_for_one_and_tried_again_later_only() -> None:
         raise Refused("HTTP 404 no_service")
 
     sink, clock = Sink(answer), Clock()
-    notifier = Notifier(sink.channel(), clock=clock)
+    notifier = Notifier(sink.channel(), clock=clock, timer=clock)
 
     def ask() -> None:
         notifier.send(FIRING)

@@ -6,6 +6,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable, Collection, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -213,7 +214,11 @@ class BinanceRest:
         if told.isdigit():
             return max(1.0, float(told))
         until = _BANNED_UNTIL.search(response.data.decode(errors="replace"))
-        return max(1.0, int(until[1]) / 1000 - self._wall()) if until else shortest
+        if not until:
+            return shortest
+        # By the exchange's own clock: with ours an hour behind, a ban would be an hour longer.
+        date = _date(response.headers.get("Date", ""))
+        return max(1.0, int(until[1]) / 1000 - (self._wall() if date is None else date))
 
     def _error(
         self, path: str, parameters: Mapping[str, object], response: urllib3.BaseHTTPResponse
@@ -236,6 +241,14 @@ class BinanceRest:
 
     def _nonsense(self, path: str) -> Unavailable:
         return Unavailable(f"{self.endpoints.name} answered {path} with something else than asked")
+
+
+def _date(header: str) -> float | None:
+    """Return the time of an answer, in seconds since 1970; None where it tells none."""
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError):
+        return None
 
 
 def open_http(url: str) -> urllib3.PoolManager:
