@@ -1,0 +1,115 @@
+"""Whatever jumps, and whenever: no alert is silenced for longer than its own window."""
+
+from itertools import groupby
+from typing import Any
+
+import pytest
+from jumps import HOUR, KINDS, Jumping
+
+from mcloud.alerts.engine import State, step
+from mcloud.alerts.figures import Figures
+from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.alerts.watch import watch
+from mcloud.notify.event import Event
+from mcloud.notify.notifier import Notifier
+from notify.events import Sink
+
+from .documents import beat, document
+
+RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=30, recover=20)
+RULES = Rules(AlertSettings(interval=10), (RULE,))
+VALUES = [1] * 3 + [11] * 8 + [0] * 6
+
+
+class Watched:
+    """A watcher over some values, whose clocks jump before one look."""
+
+    def __init__(self, kind: str, at: int) -> None:
+        self.clock, self.told, self.sink = Jumping(), list[tuple[int, str]](), Sink()
+        self._kind, self._at, self._look_number = kind, at, -1
+        notifier = Notifier(self.sink.channel(), clock=self.clock.wall, timer=self.clock.timer)
+        self.state = watch(
+            RULES,
+            self._look,
+            notifier,
+            State(),
+            stop=self,  # type: ignore[arg-type]
+            tell=self._tell,
+            clock=self.clock.wall,
+            timer=self.clock.timer,
+        )
+
+    def wait(self, seconds: float) -> bool:
+        self.clock.pass_(seconds)
+        return self._look_number == len(VALUES) - 1
+
+    def _tell(self, event: Event) -> None:
+        self.told.append((self._look_number, event.state))
+
+    def _look(self) -> Figures:
+        self._look_number += 1
+        if self._look_number == self._at:
+            self.clock.jump(self._kind)
+        return Figures(document(self.clock.wall(), aws={"depth": VALUES[self._look_number]}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_watcher_tells_each_thing_once_and_in_its_window(kind: str) -> None:
+    usual = Watched(kind, -1).told
+    assert [state for _, state in usual] == ["firing", "resolved"]
+    for at in range(len(VALUES)):
+        watched = Watched(kind, at)
+        assert [state for _, state in watched.told] == ["firing", "resolved"], at
+        # A pause counts for nothing, and one look more makes up for it.
+        for (look, _), (was, _) in zip(watched.told, usual, strict=True):
+            assert was <= look <= was + 1, at
+        # A jump may have a channel told once more; never less.
+        states = [state for state, _ in groupby(event.state for event in watched.sink.taken)]
+        assert states == ["firing", "resolved"], at
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
+    """It would else be open there for good."""
+    clock = Jumping()
+    state = State()
+
+    def look(value: int) -> list[Event]:
+        nonlocal state
+        clock.pass_(10)
+        figures = Figures(document(clock.wall(), aws={"depth": value}))
+        state, events = step(RULES, figures, state, clock.wall())
+        return events
+
+    while not look(11):
+        pass
+    while not look(0):
+        pass
+    clock.set_wall(-5 * HOUR)  # and the watcher was started anew
+    look(0)
+    from mcloud.alerts.engine import standing
+
+    assert [event.state for event in standing(RULES, state, clock.wall())] == ["resolved"]
+
+
+def test_a_figure_from_the_future_is_unknown_and_said_to_be() -> None:
+    clock = Jumping()
+    ahead = document(clock.wall(), aws={"depth": {"ready": 3, "as_of": clock.wall() + 7200}})
+    rules = Rules(AlertSettings(), (Rule("d", "sites.*.depth.ready", "x", above=1),))
+    state, _ = step(rules, Figures(ahead), State(), clock.wall())
+    (alert,) = state.alerts.values()
+    assert alert.state == "unknown"
+    assert "from the future by 2 h" in alert.unknown
+
+
+@pytest.mark.parametrize(("ahead", "known"), [(-30.0, True), (30.0, True), (7200.0, False)])
+def test_a_heartbeat_ahead_of_the_clock_does_not_stand_for_trades(
+    ahead: float, known: bool
+) -> None:
+    now = Jumping().wall()
+    site: dict[str, Any] = {"heartbeats": {"BTCUSDT": beat(now + ahead)}}
+    (found,) = Figures(document(now, aws=site)).find("symbols.*.silent_s")
+    assert found.figure is not None
+    assert (found.figure.value is not None) == known
+    if not known:
+        assert "ahead of this machine's clock by 7200 s" in found.figure.why
