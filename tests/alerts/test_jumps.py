@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from jumps import HOUR, KINDS, Jumping
+from notify.events import Sink
 
 from mcloud.alerts.engine import State, step
 from mcloud.alerts.figures import Figures
@@ -12,7 +13,6 @@ from mcloud.alerts.rules import AlertSettings, Rule, Rules
 from mcloud.alerts.watch import watch
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
-from notify.events import Sink
 
 from .documents import beat, document
 

@@ -112,9 +112,7 @@ def test_a_channel_that_was_away_hears_of_it_later() -> None:
             return super().wait(seconds)
 
     watched = Patient(11, 11, 11, rules=slow)
-    notifier = Notifier(
-        sink.channel(), clock=lambda: watched.now, timer=lambda: watched.now
-    )
+    notifier = Notifier(sink.channel(), clock=lambda: watched.now, timer=lambda: watched.now)
     watched.run(notifier)
     assert len(sink.taken) == 1
     assert notifier.failures() == ["desk: depth aws: 11, above 10: HTTP 404"]
