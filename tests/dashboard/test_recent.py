@@ -52,8 +52,11 @@ def test_the_newest_candle_counts_once_nothing_comes_any_more() -> None:
     fake = FakeSite(range=[candle(0, 1), candle(1, 3, 6)])
     (old,) = recent(fake, [beat(at=time.time() - 3600)])  # type: ignore[arg-type]
     assert (old.holes, old.missing) == ([(2, 2), (4, 5)], 3)
-    (fresh,) = recent(fake, [beat(at=time.time() + 3600)])  # type: ignore[arg-type]
+    (fresh,) = recent(fake, [beat(at=time.time() + 30)])  # type: ignore[arg-type]
     assert fresh.holes == []
+    # Where a clock is wrong by an hour, nobody knows that something still comes.
+    (ahead,) = recent(fake, [beat(at=time.time() + 3600)])  # type: ignore[arg-type]
+    assert ahead.missing == 3
 
 
 def test_where_nothing_is_recent_the_last_candle_is_asked_for() -> None:

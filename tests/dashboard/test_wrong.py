@@ -1,5 +1,6 @@
 """What makes ``mcloud status`` exit 3, and what does not."""
 
+import time
 from typing import Any
 
 import pytest
@@ -15,8 +16,6 @@ from .sites import AT, BEATS, FakeSite
 from .test_producers import HOLE, SITE, STATE
 from .test_recent import candle
 
-NOW = 4e9  # later than any snapshot here
-
 
 def lines(site: FakeSite, **runs: list[Running]) -> list[str]:
     here = Machine(**{kind: tuple(each) for kind, each in runs.items()})  # type: ignore[arg-type]
@@ -24,7 +23,7 @@ def lines(site: FakeSite, **runs: list[Running]) -> list[str]:
 
 
 def producer(**state: Any) -> list[Running]:
-    return [Running("default", True, {**STATE, "at": NOW, **state})]
+    return [Running("default", True, {**STATE, "at": time.time(), **state})]
 
 
 def test_in_order_is_silent() -> None:
@@ -102,7 +101,7 @@ def test_one_that_runs_and_says_nothing_hangs() -> None:
 
 def test_notes_that_the_disk_does_not_take() -> None:
     unwritten = {"/x/audit.jsonl": "No space left on device"}
-    guard = [Running("guard", True, {"at": NOW, "sites": {}, "unwritten": unwritten})]
+    guard = [Running("guard", True, {"at": time.time(), "sites": {}, "unwritten": unwritten})]
     assert lines(FakeSite(), guards=guard) == [
         "guard: /x/audit.jsonl is not written: No space left on device"
     ]
@@ -113,7 +112,7 @@ def test_notes_that_the_disk_does_not_take() -> None:
 
 def test_what_a_guard_says() -> None:
     def guard(**state: Any) -> list[Running]:
-        return [Running("guard", True, {"at": NOW, "sites": {}, "problem": "", **state})]
+        return [Running("guard", True, {"at": time.time(), "sites": {}, "problem": "", **state})]
 
     assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "up"}})) == []
     assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "down"}}, problem="oh")) == [
@@ -159,12 +158,12 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
 
 def test_a_pair_that_is_not_replicated() -> None:
     pair = {"source": "aws", "target": "gcp", "error": "gcp is away"}
-    states = [Running("replicator", True, {"at": NOW, "pairs": [pair]})]
+    states = [Running("replicator", True, {"at": time.time(), "pairs": [pair]})]
     assert lines(FakeSite(), replicators=states) == ["aws to gcp is not replicated: gcp is away"]
 
 
 def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
-    state = {"at": NOW, "firing": [{"key": "dlq aws", "title": "dead letters on aws"}]}
+    state = {"at": time.time(), "firing": [{"key": "dlq aws", "title": "dead letters on aws"}]}
     assert lines(FakeSite(), alerts=[Running("alerts", True, state)]) == [
         "alert: dead letters on aws"
     ]

@@ -95,7 +95,7 @@ def test_a_hole_is_filled_from_the_history_beside_the_live_trades(spool: Spool) 
 
 def test_a_hole_that_cannot_be_filled_has_its_reason(spool: Spool) -> None:
     queue = FakeQueue()
-    history = FakeHistory(trades(range(1, 3)), Unavailable("no answer"))
+    history = FakeHistory(trades(range(1, 3)), *[Unavailable("no answer")] * 50)
     told: list[Progress] = []
 
     def is_tried() -> bool:

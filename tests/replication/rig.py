@@ -133,7 +133,8 @@ class Rig:
                 steps = count(1)
                 while not pair.is_idle:
                     assert next(steps) < LONGEST, pair.progress()
-                    self.clock.now += self.step(pair)
+                    seconds = self.step(pair)  # first: the clock may leap meanwhile
+                    self.clock.now += seconds
             if self.moved() == before:
                 return moved
             moved += self.moved() - before
