@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcloud import best_effort, files
+from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.clouds.transfer import Transfer
 from mcloud.errors import McloudError, Unavailable
@@ -288,7 +289,7 @@ class Restore:
 
     def _await(self, hour: Hour, wanted: Ids) -> None:
         symbol, start = hour
-        missing, changed = -1, time.monotonic()
+        missing, limit = -1, Limit(self._patience)
         while True:
             window = Window(start, start + HOUR)
             found = digests(stream(self._target.candles, symbol, *window, self._unreadable))
@@ -296,8 +297,8 @@ class Restore:
             if not left:
                 return
             if left != missing:
-                missing, changed = left, time.monotonic()
-            if time.monotonic() > changed + self._patience:
+                missing, limit = left, Limit(self._patience)
+            if limit.is_over:
                 raise Unavailable(
                     f"the functions of {self._target.name} have not processed {left:,} trades of"
                     f" {symbol} for {self._patience:g} s",

@@ -5,16 +5,28 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import google.auth
+import grpc
 import pytest
 import requests
 from botocore.utils import parse_timestamp
+from google.api_core import grpc_helpers
+from google.auth.credentials import AnonymousCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.clouds.access import ask
 from mcloud.clouds.aws.client import make_client, moment
-from mcloud.clouds.gcp.client import make_firestore, make_storage, translated
+from mcloud.clouds.gcp.client import (
+    make_firestore,
+    make_metrics,
+    make_publisher,
+    make_storage,
+    make_subscriber,
+    translated,
+)
 from mcloud.errors import ConfigError, Refused
 from mcloud.notify.web import post
 
@@ -117,3 +129,28 @@ def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPat
         translated("the bucket"),
     ):
         requests.get("https://127.0.0.1:1/", timeout=1)
+
+
+def firestore(endpoint: str) -> object:
+    return make_firestore("p", "(default)", endpoint)._firestore_api
+
+
+@pytest.mark.parametrize("endpoint", ["", "127.0.0.1:9"])
+@pytest.mark.parametrize("make", [make_publisher, make_subscriber, make_metrics, firestore])
+def test_a_channel_to_google_connects_again_within_seconds(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[str], object], endpoint: str
+) -> None:
+    """Of its own accord gRPC would wait for up to two minutes."""
+    given: list[dict[str, object]] = []
+    usual = grpc.insecure_channel
+
+    def record(*arguments: Any, **settings: Any) -> object:
+        given.append(dict(settings["options"]))
+        return usual("127.0.0.1:9")
+
+    monkeypatch.setattr(grpc, "insecure_channel", record)
+    monkeypatch.setattr(grpc_helpers, "create_channel", record)
+    monkeypatch.setattr(google.auth, "default", lambda *a, **k: (AnonymousCredentials(), "p"))
+    make(endpoint)
+    assert given
+    assert all(each["grpc.max_reconnect_backoff_ms"] == 5_000 for each in given)

@@ -18,7 +18,14 @@ PATIENCE = 8.0  # seconds after which a failing call is not tried again
 CONNECTIONS = 32  # of a storage client, as of AWS's
 
 # gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
-_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+# gRPC itself waits for up to two minutes between two tries to connect, and fails every call until
+# then: a site that is back after an outage would seem to be away for that long.
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 5_000)]
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    *_RECONNECT,
+]
 
 # requests raises a bare OSError where the file of certificates is not there.
 _SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
@@ -68,20 +75,18 @@ def make_metrics(endpoint: str = "") -> Any:
 
 def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
     from google.auth.credentials import AnonymousCredentials
-    from google.cloud import firestore
 
+    client = _firestore_client()
     if not endpoint:
         _refuse_emulator("FIRESTORE_EMULATOR_HOST", "firestore_endpoint")
         with translated("Firestore"):
-            return firestore.Client(project=project, database=database)
+            return client(project=project, database=database)
     # This client learns of an emulator from its environment only, once, when it is made.
     with _firestore_environment:
         before = os.environ.get("FIRESTORE_EMULATOR_HOST")
         os.environ["FIRESTORE_EMULATOR_HOST"] = endpoint
         try:
-            return firestore.Client(
-                project=project, database=database, credentials=AnonymousCredentials()
-            )
+            return client(project=project, database=database, credentials=AnonymousCredentials())
         finally:
             if before is None:
                 del os.environ["FIRESTORE_EMULATOR_HOST"]
@@ -188,9 +193,37 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
     if not endpoint:
         # Here, when it is made, a client looks for credentials.
         with translated(what):
-            return client()
+            return client(transport=_reconnecting(transport))
     channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
     return client(transport=transport(channel=channel))
+
+
+def _firestore_client() -> Any:
+    """Return the client whose channels connect again soon; it takes no options for them."""
+    import grpc
+    from google.cloud import firestore
+
+    class Client(firestore.Client):  # type: ignore[misc]
+        def _firestore_api_helper(self, transport: Any, *others: Any) -> Any:
+            return super()._firestore_api_helper(_reconnecting(transport), *others)
+
+        def _emulator_channel(self, transport: Any) -> Any:
+            options = [("Authorization", "Bearer owner"), *_CHANNEL_OPTIONS]
+            return grpc.insecure_channel(self._emulator_host, options=options)
+
+    return Client
+
+
+def _reconnecting(transport: Any) -> Any:
+    """Return a kind of transport that connects again soon after an outage."""
+
+    class Reconnecting(transport):  # type: ignore[misc]
+        @classmethod
+        def create_channel(cls, *arguments: Any, **settings: Any) -> Any:
+            options = [*(settings.pop("options", None) or ()), *_RECONNECT]
+            return super().create_channel(*arguments, options=options, **settings)
+
+    return Reconnecting
 
 
 def _refuse_emulator(variable: str, setting: str) -> None:
