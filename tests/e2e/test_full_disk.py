@@ -77,7 +77,8 @@ def test_an_operator_moves_the_traffic(
     assert all("the work continues without it" in line for line in warnings)
 
 
-@pytest.mark.parametrize("how", [FULL, pytest.param(READ_ONLY, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [FULL, READ_ONLY])
 def test_a_guard_moves_the_traffic(
     embedded: State, sites: dict[str, Site], mcloud: Terminal, how: str
 ) -> None:
