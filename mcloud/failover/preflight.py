@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import gather
@@ -148,7 +149,11 @@ def _unanswered(name: str, subject: str, answer: Exception) -> Check:
 
 def _lag(lags: Sequence[Lag], settings: GuardSettings) -> Check:
     now = time.time()
-    known = [lag.candles_s + max(0.0, now - lag.at) for lag in lags if lag.candles_s is not None]
+    known = [
+        lag.candles_s + max(0.0, now - lag.at)
+        for lag in lags
+        if lag.candles_s is not None and now - lag.at >= -AHEAD
+    ]
     if not known:
         text = "no replicator has told how far its replicas are behind"
         return Check("lag", WARNING, text)
