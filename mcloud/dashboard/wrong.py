@@ -82,7 +82,7 @@ def _unwritten(machine: Machine) -> Iterator[str]:
     if machine.disk:
         yield (
             f"{machine.disk}; free some space, or set MCLOUD_STATE to another folder: until then"
-            " audit entries, journals, states and logs are not written"
+            " audit entries, journals, states and logs may not be written"
         )
         return
     for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
