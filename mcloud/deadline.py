@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from mcloud.clock import Limit
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -23,8 +25,9 @@ def gather(
 class Asker(Generic[Key]):
     """Gathers again and again, and piles up no more than ``most`` calls of a key that hang."""
 
-    def __init__(self, most: int = 8) -> None:
+    def __init__(self, most: int = 8, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
+        self._clock = clock
         self._lock = threading.Lock()
         self._out: Counter[Key] = Counter()
 
@@ -50,9 +53,11 @@ class Asker(Generic[Key]):
         ]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + seconds
+        # A leap of the clock makes no answer late: see ``Limit``.
+        limit = Limit(seconds, self._clock)
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            while thread.is_alive() and (left := limit.left):
+                thread.join(min(left, seconds / 4))
         late = TimeoutError(f"no answer within {seconds:.3g} s")
         # Copied key by key: a late call may still write.
         return {key: answers.get(key, late) for key in calls}

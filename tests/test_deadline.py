@@ -1,8 +1,9 @@
 import threading
+import time
 
 import pytest
 
-from mcloud.deadline import gather
+from mcloud.deadline import Asker, gather
 
 
 def test_gives_answers_and_errors_alike() -> None:
@@ -57,3 +58,21 @@ def test_keeps_no_process_alive() -> None:
 
 def test_of_nothing_is_nothing() -> None:
     assert gather({}, 60) == {}
+
+
+@pytest.mark.parametrize("leap_at", range(1, 5))
+def test_a_leap_of_the_clock_makes_no_answer_late(leap_at: int) -> None:
+    """As where the machine was suspended while it waited."""
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return time.monotonic() + (3600 if looks > leap_at else 0)
+
+    def call() -> str:
+        time.sleep(0.05)
+        return "here"
+
+    calls = dict.fromkeys("ab", call)
+    assert Asker[str](clock=clock).gather(calls, 60) == {"a": "here", "b": "here"}

@@ -70,6 +70,13 @@ def test_a_clock_that_went_back_and_a_damaged_file_ask_again(path: Path) -> None
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_bill_of_a_clock_that_was_far_ahead_is_not_kept_for_good(path: Path) -> None:
+    ask = Asked()
+    look(path, ask, NOW + 10**8, settled=NOW + 1)
+    look(path, ask, NOW, settled=NOW + 1)
+    assert ask.times == 2
+
+
 def test_a_refusal_is_not_kept(path: Path) -> None:
     def refuse() -> Bill:
         raise Refused("no")
