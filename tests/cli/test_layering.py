@@ -20,9 +20,17 @@ SDK_PLACES = (
     "functions/",
 )
 
-LAYERS = ({"market"}, {"errors", "clock", "deadline"}, {"clouds"}, set[str](), {"cli"}, {"__main__"})
+LAYERS = (
+    {"market"},
+    {"errors", "clock"},
+    {"deadline"},
+    {"clouds"},
+    set[str](),
+    {"cli"},
+    {"__main__"},
+)
 """From the bottom; the empty one is everything that is not named: the engines."""
-ENGINES = 3
+ENGINES = 4
 
 
 class Import(NamedTuple):
