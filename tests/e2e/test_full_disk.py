@@ -18,6 +18,8 @@ from mcloud.local import outage
 from mcloud.local.state import State
 from mcloud.market.trade import CANARY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def mcloud(tmp_path: Path) -> Terminal:
@@ -43,7 +45,7 @@ def _lead(sites: dict[str, Site]) -> None:
             return None
         return ControlRecord(0, "aws", "manual", "a test", "a test", 1.0)
 
-    record.advance(sites, make)
+    record.advance(sites, make, seconds=30.0)  # clients that are made on a loaded machine
 
 
 def primary(sites: dict[str, Site]) -> str:
@@ -77,7 +79,6 @@ def test_an_operator_moves_the_traffic(
     assert all("the work continues without it" in line for line in warnings)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [FULL, READ_ONLY])
 def test_a_guard_moves_the_traffic(
     embedded: State, sites: dict[str, Site], mcloud: Terminal, how: str
@@ -98,7 +99,6 @@ def test_a_guard_moves_the_traffic(
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
 def test_status_says_that_notes_are_not_written(
     embedded: State, sites: dict[str, Site], mcloud: Terminal
 ) -> None:

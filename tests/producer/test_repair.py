@@ -254,7 +254,7 @@ def test_the_ends_of_streams_are_looked_at_when_nothing_is_to_be_filled(
     filled.clock.now += QUIET
     filled.until(lambda: order.count("BTCUSDT") == order.count("ETHUSDT") == 2)
     assert order[:3] == ["repair"] * 3
-    assert filled.cursor.holes() == []
+    filled.until(lambda: filled.cursor.holes() == [])
     filled.clock.now += SETTLE
     answers: list[tuple[str, int]] = []
 
