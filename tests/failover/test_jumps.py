@@ -61,7 +61,7 @@ def rig(folder: Path, kind: str = "", at: int = -1) -> Iterator[Jumpy]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", range(0, STEPS, 3))
+@pytest.mark.parametrize("at", range(1, STEPS, 4))
 def test_from_an_outage_to_equal_sites(tmp_path: Path, kind: str, at: int) -> None:
     with rig(tmp_path, kind, at) as it:
         it.aws.queue.send([encode(made(range(20)))])
