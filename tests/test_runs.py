@@ -171,7 +171,7 @@ def test_a_detached_one_that_ends_at_once_says_why(
     monkeypatch.setattr(os, "environ", environment() | {"MCLOUD_STATE": str(tmp_path)})
     with pytest.raises(McloudError) as caught:
         detach(run, ["produce", "--source", "nowhere"], PATIENCE)
-    assert str(caught.value).startswith("the producer ended at once: no source 'nowhere'")
+    assert str(caught.value).startswith("the producer ended at once: unknown source 'nowhere'")
     # One that had nothing more to do has not failed.
     assert detach(run, ["--version"], PATIENCE) > 0
 
