@@ -8,7 +8,7 @@ from random import Random
 from threading import Condition, Thread
 
 from mcloud.deadline import gather
-from mcloud.errors import McloudError, Unavailable
+from mcloud.errors import McloudError, Throttled, Unavailable
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event, is_at_least
 from mcloud.notify.memory import Memory
@@ -16,6 +16,7 @@ from mcloud.notify.memory import Memory
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
+LONGEST_HOLD = 3600.0  # seconds that a channel waits at most where its server asks for more
 WAITING = 200  # events of a channel; the oldest are given up
 SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
 TOLD = 50  # failures that are remembered
@@ -88,6 +89,8 @@ class _Line:
         self._closed = False
         self._failed: dict[str, _Failed] = {}
         """The last of each key."""
+        self._held_until = float("-inf")
+        """Time of the monotonic clock before which the channel's server wants no request."""
         self._thread: Thread | None = None
 
     def add(self, event: Event) -> None:
@@ -117,8 +120,10 @@ class _Line:
                     break
                 self._changed.wait(left)
             self._closed = True
+            held = self._held_until > time.monotonic()
+            why = "its server asked to wait" if held else "no answer yet"
             for event in (*([self._at_work] if self._at_work else []), *self._waiting):
-                self._fail(event, "no answer yet when the process ended")
+                self._fail(event, f"{why} when the process ended")
             self._waiting.clear()
             self._changed.notify_all()
 
@@ -149,7 +154,11 @@ class _Line:
         return self._memory.is_news(self._channel.name, event, self._channel.repeat, now)
 
     def _deliver(self, event: Event) -> None:
+        # What its server asked for with an earlier event holds for this one as well.
+        if not self._waits_until(self._held_until):
+            return
         deadline = time.monotonic() + self._patience
+        latest = deadline + LONGEST_HOLD
         pause = FIRST_PAUSE
         while True:
             error = self._attempt(event)
@@ -157,18 +166,32 @@ class _Line:
                 self._failed.pop(event.key, None)
                 return
             # Half of it by chance: channels that failed together do not come back together.
-            wait = pause * self._random.uniform(0.5, 1.0)
+            until = time.monotonic() + pause * self._random.uniform(0.5, 1.0)
+            if isinstance(error, Throttled):
+                held = min(error.retry_after, LONGEST_HOLD)
+                until += held
+                self._held_until = until
+                # A wait that the server asks for is no failure of the event.
+                deadline = min(deadline + held, latest)
+                if held > self._patience:
+                    self._failures.append(f"{self._channel.name}: waits for {held:.0f} s: {error}")
             if not isinstance(error, Unavailable | TimeoutError):
                 break
-            if time.monotonic() + wait > deadline:
+            if until > deadline:
                 break
-            with self._changed:
-                if self._changed.wait_for(lambda: self._closed, wait):
-                    return  # counted as failed by ``close``
+            if not self._waits_until(until):
+                return
             pause = min(2 * pause, LONGEST_PAUSE)
         with self._changed:
             if not self._closed:
                 self._fail(event, str(error) or type(error).__name__)
+
+    def _waits_until(self, moment: float) -> bool:
+        """Wait; False where the notifier was closed, which counted the event as failed."""
+        with self._changed:
+            return not self._changed.wait_for(
+                lambda: self._closed, max(0.0, moment - time.monotonic())
+            )
 
     def _attempt(self, event: Event) -> Exception | None:
         answer = gather({"": lambda: self._channel.deliver(event)}, ATTEMPT)[""]

@@ -14,8 +14,8 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
-from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
-from mcloud.errors import Refused
+from mcloud.clouds.gcp.client import Session, error_of, make_session, message_of, translated
+from mcloud.errors import Refused, Unavailable
 
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "deployer": {
@@ -102,13 +102,11 @@ class GcpAccess:
         self._root = root
 
     def identity(self) -> str:
-        from google.auth.transport.requests import Request
-
         with translated("Google"):
-            self._credentials.refresh(Request())
+            self._session.refresh()
         for name in ("service_account_email", "account"):
-            if getattr(self._credentials, name, ""):
-                return str(getattr(self._credentials, name))
+            if found := getattr(self._session.credentials, name, ""):
+                return str(found)
         return "an account that does not tell its name"
 
     def clock(self) -> tuple[float, float]:
@@ -117,7 +115,7 @@ class GcpAccess:
         return ask_time((to.storage_endpoint if to else "") or self._root("storage"))
 
     def reach(self, service: str) -> float:
-        return ask(self._root(SERVICES[service]))[1]
+        return ask(self._root(SERVICES[service])).seconds
 
     def permissions(self, component: str) -> Finding:
         denied: dict[str, list[str]] = {}
@@ -222,30 +220,25 @@ class GcpAccess:
                     f"v2/{project}/locations/{self._target.region}/functions/{to and to.function}",
                 ),
             }[key]
-            answer = self._ask("POST", api, f"{name}:testIamPermissions", json=body)
+            answer = self._ask("POST", api, f"{name}:testIamPermissions", document=body)
         return set(answer.get("permissions", ()))
 
     def _get(self, api: str, path: str, parameters: dict[str, list[str]] | None = None) -> Any:
-        return self._ask("GET", api, path, params=parameters)
+        return self._ask("GET", api, path, query=parameters)
 
     def _ask(self, method: str, api: str, path: str, **what: Any) -> Any:
-        from google.auth.transport.requests import AuthorizedSession
-
         with translated(api):
-            session = AuthorizedSession(self._credentials)
-            answer = session.request(method, f"{self._root(api)}/{path}", timeout=TIMEOUT, **what)
+            answer = self._session.ask(method, f"{self._root(api)}/{path}", **what)
         if answer.ok:
-            return answer.json()
-        error = refused(
-            api,
-            answer,
-            lacks="check `project` in mcloud.toml, and have the permission granted",
-            missing="run `mcloud deploy`, or correct `project` and names in mcloud.toml",
-            known={"api": f"{api}.googleapis.com", "project": self._project},
-        )
-        if answer.status_code == 400:
-            raise _Misunderstood(error.message, remedy=error.remedy)
-        raise error
+            return answer.document()
+        message = f"{api}: {message_of(answer)}"
+        if answer.status == 429 or answer.status >= 500:
+            raise Unavailable(message)
+        reasons = {each.get("reason") for each in error_of(answer).get("details", ())}
+        if "SERVICE_DISABLED" in reasons:
+            raise Refused(message, remedy=self._enable([f"{api}.googleapis.com"]))
+        kind = _Misunderstood if answer.status == 400 else Refused
+        raise kind(message, remedy=_REMEDIES.get(answer.status, ""))
 
     def _enable(self, apis: list[str]) -> str:
         return f"run `gcloud services enable {' '.join(apis)} --project {self._project}`"
@@ -255,8 +248,13 @@ class GcpAccess:
         return self._target.project
 
     @cached_property
-    def _credentials(self) -> Any:
-        import google.auth
-
+    def _session(self) -> Session:
         with translated("Google"):
-            return google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])[0]
+            return make_session()
+
+
+_REMEDIES = {
+    401: "run `gcloud auth application-default login`",
+    403: "check `project` in mcloud.toml, and the permissions of these credentials",
+    404: "deploy the site, or correct `project` and names in mcloud.toml",
+}

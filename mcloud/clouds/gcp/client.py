@@ -3,14 +3,15 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
-from mcloud.clouds.causes import explain
-from mcloud.clouds.gcp.causes import CAUSES, LACKS, MISSING, SIGN_IN
-from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
+from mcloud import http
+from mcloud.errors import ConfigError, Refused, Unavailable
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is not tried again
@@ -20,8 +21,7 @@ CONNECTIONS = 32  # of a storage client, as of AWS's
 # gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
-# requests raises a bare OSError where the file of certificates is not there.
-_SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
+_SIGN_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
 _firestore_environment = threading.Lock()
 
@@ -111,14 +111,122 @@ def make_storage(project: str, endpoint: str = "") -> Any:
     return client
 
 
-def make_session() -> Any:
-    """For what is asked by REST: a ``requests`` session that signs with the usual credentials."""
+class Session:
+    """Asks Google's REST interfaces, and signs the requests with some credentials."""
+
+    def __init__(self, credentials: Any) -> None:
+        self.credentials = credentials
+        self._client = http.Client()
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        limit: http.Limit = http.GOOGLE,
+        *,
+        document: object = None,
+        query: Mapping[str, object] | None = None,
+    ) -> http.Answer:
+        """See ``http.Client.ask``. The tokens that the request needs come within its limit."""
+        deadline = time.monotonic() + limit.seconds
+        tokens = _Tokens(self._client, deadline)
+        answer = self._ask(tokens, method, url, limit, document, query)
+        if answer.status == 401 and self.credentials.token:  # it may have just expired
+            self.credentials.refresh(tokens)
+            answer = self._ask(tokens, method, url, limit, document, query)
+        return answer
+
+    def refresh(self, limit: http.Limit = http.TOKEN) -> None:
+        """Get a new token, which proves the credentials."""
+        self.credentials.refresh(_Tokens(self._client, time.monotonic() + limit.seconds))
+
+    def _ask(
+        self,
+        tokens: "_Tokens",
+        method: str,
+        url: str,
+        limit: http.Limit,
+        document: object,
+        query: Mapping[str, object] | None,
+    ) -> http.Answer:
+        headers: dict[str, str] = {}
+        self.credentials.before_request(tokens, method, url, headers)
+        limit = replace(limit, seconds=tokens.left(url))
+        return self._client.ask(method, url, limit, document=document, query=query, headers=headers)
+
+
+class _Tokens:
+    """What google.auth sends its requests with, to token and metadata servers alike: see
+    ``google.auth.transport.Request``."""
+
+    def __init__(self, client: http.Client, deadline: float) -> None:
+        self._client = client
+        self._deadline = deadline
+
+    def left(self, url: str) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            # Not an error of google.auth, which would try again.
+            server = urlsplit(url).hostname
+            raise http.NoAnswer(f"{server} does not answer: not in time", "not in time")
+        return left
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: object,
+    ) -> "_Token":
+        from google.auth.exceptions import TransportError
+
+        left = self.left(url)
+        limit = replace(http.TOKEN, seconds=min(left, timeout or left))
+        content = body.encode() if isinstance(body, str) else body
+        try:
+            answer = self._client.ask(method, url, limit, body=content, headers=headers)
+        except http.NoAnswer as error:
+            self.left(url)
+            raise TransportError(str(error)) from error
+        if answer.cut:
+            raise TransportError(f"the answer of {answer.server} is incomplete: {answer.cut}")
+        return _Token(answer.status, answer.headers, answer.body)
+
+
+@dataclass(frozen=True)
+class _Token:
+    """See ``google.auth.transport.Response``."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+def make_session(scope: str = "cloud-platform") -> Session:
+    """For what is asked by REST, with the usual credentials."""
     import google.auth
-    from google.auth.transport.requests import AuthorizedSession
 
     with translated("Google Cloud"):
-        credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
-        return AuthorizedSession(credentials)
+        tokens: Any = _Tokens(http.Client(), time.monotonic() + http.METADATA.seconds)
+        scopes = [f"https://www.googleapis.com/auth/{scope}"]
+        return Session(google.auth.default(scopes, request=tokens)[0])
+
+
+def error_of(answer: http.Answer) -> dict[str, Any]:
+    """What Google says of an error: its message, details and so on; empty for a proxy's page."""
+    try:
+        error = answer.document()["error"]
+    except (Unavailable, KeyError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def message_of(answer: http.Answer) -> str:
+    """The first line of Google's message, or the status of the answer."""
+    lines = str(error_of(answer).get("message") or "").splitlines()
+    return lines[0] if lines else f"HTTP {answer.status}"
 
 
 @contextmanager
@@ -130,6 +238,8 @@ def translated(what: str) -> Iterator[None]:
 
     try:
         yield
+    except http.NoAnswer as error:
+        raise Unavailable(f"{what}: {error.message}") from error
     except (
         exceptions.ServerError,
         exceptions.TooManyRequests,
@@ -149,7 +259,8 @@ def translated(what: str) -> Iterator[None]:
     except GoogleAuthError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_remedy(str(error)) or SIGN_IN) from error
     except OSError as error:
-        raise Refused(f"{what}: {_text(error)}", remedy=_SETTINGS) from error
+        # The SDKs' requests raises a bare one where the file of certificates is missing.
+        raise Refused(f"{what}: {_text(error)}", remedy=http.SETTINGS) from error
 
 
 def refused(

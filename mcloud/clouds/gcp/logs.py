@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
+from mcloud.clouds.gcp.client import Session, translated
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
 from mcloud.errors import Unavailable
 
@@ -20,7 +20,7 @@ ENOUGH = 20  # lines
 
 
 class CloudLogging:
-    def __init__(self, session: Any, project: str, function: str, url: str = URL) -> None:
+    def __init__(self, session: Session, project: str, function: str, url: str = URL) -> None:
         self._session = session
         self._project = project
         self._function = function
@@ -49,12 +49,13 @@ class CloudLogging:
 
     def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with translated("Cloud Logging"):
-            answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
+            answer = self._session.ask("POST", self._url, document=body)
+        if answer.status == 429 or answer.status >= 500:
+            raise Unavailable(f"Cloud Logging: HTTP {answer.status}")
         if not answer.ok:
-            lacks = "have roles/logging.viewer granted to these credentials"
-            raise refused("Cloud Logging", answer, lacks=lacks)
-        content: dict[str, Any] = answer.json()
-        return content
+            remedy = "check the permissions of these credentials: roles/logging.viewer"
+            raise Refused(f"Cloud Logging: HTTP {answer.status}", remedy=remedy)
+        return answer.document()
 
 
 class FileLogs:

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.clouds.gcp.client import make_session, refused, translated
-from mcloud.clouds.spans import TIMEOUT, Span
+from mcloud import http
+from mcloud.clouds.gcp.client import Session, make_session, translated
+from mcloud.clouds.spans import Span
+from mcloud.errors import Refused, Unavailable
 
 URL = "https://cloudtrace.googleapis.com"
 
 
 class CloudTrace:
-    def __init__(self, project: str, session: Any = None, url: str = URL) -> None:
+    def __init__(self, project: str, session: Session | None = None, url: str = URL) -> None:
         self._project = project
         self._session = session
         self._url = f"{url}/v2/projects/{project}/traces:batchWrite"
@@ -24,12 +26,13 @@ class CloudTrace:
         with translated("Cloud Trace"):
             if self._session is None:
                 self._session = make_session()
-            answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
+            answer = self._session.ask("POST", self._url, http.SPANS, document=body)
+        if answer.status == 429 or answer.status >= 500:
+            raise Unavailable(f"Cloud Trace: HTTP {answer.status}")
         if not answer.ok:
-            raise refused(
-                "Cloud Trace",
-                answer,
-                lacks="grant roles/cloudtrace.agent to the function's service account",
+            raise Refused(
+                f"Cloud Trace: HTTP {answer.status}",
+                remedy="the function's account needs roles/cloudtrace.agent",
             )
 
 

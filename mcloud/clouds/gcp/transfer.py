@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
+from mcloud.clouds.gcp.client import Session, make_session, message_of, translated
 from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
 from mcloud.errors import Refused, Unavailable
 
@@ -51,7 +51,7 @@ class StorageTransfer:
         job = self._ask(
             "POST",
             "transferJobs",
-            json={
+            document={
                 "name": _job(token),
                 "description": f"mcloud restore {self._target}",
                 "status": "ENABLED",
@@ -73,7 +73,7 @@ class StorageTransfer:
 
     def find(self, token: str) -> str:
         try:
-            job = self._ask("GET", _job(token), params={"projectId": self._project})
+            job = self._ask("GET", _job(token), query={"projectId": self._project})
         except _Missing:
             return ""
         if job.get("status") == "DELETED":  # the service remembers such ones for a month
@@ -106,23 +106,25 @@ class StorageTransfer:
             return
 
     def _run(self, job: str) -> str:
-        return str(self._ask("POST", f"{job}:run", json={"projectId": self._project})["name"])
+        return str(self._ask("POST", f"{job}:run", document={"projectId": self._project})["name"])
 
     def _delete(self, job: str) -> None:
-        self._ask("DELETE", job, params={"projectId": self._project})
+        self._ask("DELETE", job, query={"projectId": self._project})
 
     def _ask(self, method: str, path: str, **what: Any) -> Any:
         with translated(self.service):
-            answer = self._session.request(
-                method, f"{self._root}/v1/{path}", timeout=TIMEOUT, **what
-            )
+            answer = self._session.ask(method, f"{self._root}/v1/{path}", **what)
         if answer.ok:
-            return answer.json()
-        error = refused(
-            self.service,
-            answer,
-            lacks="check the role and the permissions of these credentials, and enable the API"
-            f" with `gcloud services enable storagetransfer.googleapis.com --project"
+            return answer.document()
+        message = f"{self.service}: {message_of(answer)}"
+        if answer.status == 429 or answer.status >= 500:
+            raise Unavailable(message)
+        if answer.status == 404:
+            raise _Missing(message)
+        raise Refused(
+            message,
+            remedy="check the role, the rights of these credentials and that the project has"
+            f" the API: `gcloud services enable storagetransfer.googleapis.com --project"
             f" {self._project}`",
         )
         if answer.status_code == 404:
@@ -130,13 +132,9 @@ class StorageTransfer:
         raise error
 
     @cached_property
-    def _session(self) -> Any:
-        import google.auth
-        from google.auth.transport.requests import AuthorizedSession
-
+    def _session(self) -> Session:
         with translated(self.service):
-            scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-            return AuthorizedSession(google.auth.default(scopes)[0])
+            return make_session()
 
 
 def _job(token: str) -> str:

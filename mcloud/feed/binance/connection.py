@@ -20,6 +20,8 @@ from mcloud.feed.binance.plan import MESSAGE_INTERVAL, Subscription
 Take = Callable[[list[bytes]], bool]
 """Gets messages in the order received; True where the server announced its end."""
 
+LARGEST = 2**20  # bytes of a message, in one frame or in many; a trade takes 200
+
 _WHOLE = frozenset({Opcode.TEXT, Opcode.BINARY})
 """The first frame of a message; with FIN the only one."""
 
@@ -182,6 +184,7 @@ class Line:
             self._subscription.url,
             open_timeout=timing.open,
             close_timeout=1.0,
+            max_size=LARGEST,
             # The exchange pings us, and counts what we send.
             ping_interval=None,
             # Inflating costs more than it saves: a trade is 150 bytes.
