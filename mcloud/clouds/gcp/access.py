@@ -14,7 +14,14 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
-from mcloud.clouds.gcp.client import Session, error_of, make_session, message_of, translated
+from mcloud.clouds.gcp.client import (
+    Session,
+    error_of,
+    make_session,
+    message_of,
+    translated,
+    understood,
+)
 from mcloud.errors import Refused, Unavailable
 
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -138,6 +145,7 @@ class GcpAccess:
         last = {"database": self._database} if self._target.resources else {"region": self._region}
         return {"billing": self._billing, "APIs": self._apis, **last}
 
+    @understood("Google Cloud")
     def _billing(self) -> Finding:
         try:
             info = self._get("cloudbilling", f"v1/projects/{self._project}/billingInfo")
@@ -151,6 +159,7 @@ class GcpAccess:
             f"run `gcloud billing projects link {self._project} --billing-account=ACCOUNT`",
         )
 
+    @understood("Google Cloud")
     def _apis(self) -> Finding:
         names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in APIS]
         try:
@@ -169,6 +178,7 @@ class GcpAccess:
             return Finding(OK, f"`mcloud deploy` switches on {len(off)} of {len(states)}")
         return Finding(OK, f"all {len(states)} are on")
 
+    @understood("Google Cloud")
     def _database(self) -> Finding:
         name = self._target.resources.database
         try:
@@ -184,6 +194,7 @@ class GcpAccess:
             )
         return Finding(OK, f"{name} in {found.get('locationId')}")
 
+    @understood("Google Cloud")
     def _region(self) -> Finding:
         try:
             answer = self._get("cloudfunctions", f"v2/projects/{self._project}/locations")
@@ -198,6 +209,7 @@ class GcpAccess:
             )
         return Finding(OK, f"{self._target.region} has Cloud Functions")
 
+    @understood("Google Cloud")
     def _held(self, key: str, permissions: Iterable[str]) -> set[str]:
         """Those of the permissions that the credentials have on what ``key`` means in NEEDS."""
         to, project = self._target.resources, f"projects/{self._project}"
@@ -226,6 +238,7 @@ class GcpAccess:
     def _get(self, api: str, path: str, parameters: dict[str, list[str]] | None = None) -> Any:
         return self._ask("GET", api, path, query=parameters)
 
+    @understood("Google Cloud")
     def _ask(self, method: str, api: str, path: str, **what: Any) -> Any:
         with translated(api):
             answer = self._session.ask(method, f"{self._root(api)}/{path}", **what)

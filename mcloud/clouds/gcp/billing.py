@@ -11,7 +11,13 @@ from typing import Any
 
 from mcloud import http
 from mcloud.clouds.billing import Bill, BillLine
-from mcloud.clouds.gcp.client import Session, make_session, message_of, translated
+from mcloud.clouds.gcp.client import (
+    Session,
+    make_session,
+    message_of,
+    translated,
+    understood,
+)
 from mcloud.errors import ConfigError, Refused, Unavailable
 
 ADDRESS = "https://bigquery.googleapis.com"
@@ -66,8 +72,11 @@ class BillingExport:
         self._address = f"{address}/bigquery/v2/projects/{project}/queries"
 
     def bill(self, first: str, last: str) -> Bill:
-        with translated(f"the billing export {self._table}"):
-            rows, size = self._rows(first, last)
+        what = f"the billing export {self._table}"
+        with translated(what), understood(what):
+            return self._bill(*self._rows(first, last))
+
+    def _bill(self, rows: list[dict[str, str]], size: int) -> Bill:
         if not rows:
             raise Refused(
                 f"{self._table} has nothing of {self._project} in these days",

@@ -5,10 +5,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
+
+from urllib3 import HTTPHeaderDict
 
 from mcloud import http
 from mcloud.errors import ConfigError, Refused, Unavailable
@@ -122,23 +124,28 @@ class Session:
         self,
         method: str,
         url: str,
-        limit: http.Limit = http.GOOGLE,
+        limit: http.Limit | None = None,
         *,
         document: object = None,
         query: Mapping[str, object] | None = None,
     ) -> http.Answer:
-        """See ``http.Client.ask``. The tokens that the request needs come within its limit."""
+        """See ``http.Client.ask``. The tokens that the request needs come within its limit,
+        which is ``http.GOOGLE`` by default."""
+        limit = limit or http.GOOGLE
         deadline = time.monotonic() + limit.seconds
         tokens = _Tokens(self._client, deadline)
         answer = self._ask(tokens, method, url, limit, document, query)
         if answer.status == 401 and self.credentials.token:  # it may have just expired
-            self.credentials.refresh(tokens)
+            with _token_understood():
+                self.credentials.refresh(tokens)
             answer = self._ask(tokens, method, url, limit, document, query)
         return answer
 
-    def refresh(self, limit: http.Limit = http.TOKEN) -> None:
+    def refresh(self) -> None:
         """Get a new token, which proves the credentials."""
-        self.credentials.refresh(_Tokens(self._client, time.monotonic() + limit.seconds))
+        deadline = time.monotonic() + http.TOKEN.seconds
+        with _token_understood():
+            self.credentials.refresh(_Tokens(self._client, deadline))
 
     def _ask(
         self,
@@ -150,7 +157,8 @@ class Session:
         query: Mapping[str, object] | None,
     ) -> http.Answer:
         headers: dict[str, str] = {}
-        self.credentials.before_request(tokens, method, url, headers)
+        with _token_understood():
+            self.credentials.before_request(tokens, method, url, headers)
         limit = replace(limit, seconds=tokens.left(url))
         return self._client.ask(method, url, limit, document=document, query=query, headers=headers)
 
@@ -192,7 +200,15 @@ class _Tokens:
             raise TransportError(str(error)) from error
         if answer.cut:
             raise TransportError(f"the answer of {answer.server} is incomplete: {answer.cut}")
-        return _Token(answer.status, answer.headers, answer.body)
+        # google.auth takes for granted that an answer is UTF-8, has a type and is not nested deep.
+        headers = HTTPHeaderDict(answer.headers)
+        headers.setdefault("Content-Type", "text/plain")
+        with suppress(ValueError):
+            try:
+                json.loads(answer.text)
+            except RecursionError:
+                raise TransportError(f"the answer of {answer.server} is not valid JSON") from None
+        return _Token(answer.status, headers, answer.text.encode())
 
 
 @dataclass(frozen=True)
@@ -202,6 +218,19 @@ class _Token:
     status: int
     headers: Mapping[str, str]
     data: bytes
+
+
+@contextmanager
+def _token_understood() -> Iterator[None]:
+    """google.auth stumbles over an answer of another form than it expects."""
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except GoogleAuthError:  # some of them are a ValueError as well
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unavailable("the answer of the token server has not the documented form") from error
 
 
 def make_session(scope: str = "cloud-platform") -> Session:
@@ -263,34 +292,13 @@ def translated(what: str) -> Iterator[None]:
         raise Refused(f"{what}: {_text(error)}", remedy=http.SETTINGS) from error
 
 
-def refused(
-    what: str,
-    answer: Any,
-    *,
-    lacks: str = "",
-    missing: str = "",
-    known: Mapping[str, str] | None = None,
-) -> McloudError:
-    """Return the error for a REST answer that reports no success; ``what`` names the service.
-
-    ``lacks`` and ``missing`` are the remedies where a permission is missing, and where what was
-    asked for does not exist; ``known`` fills the fields of others (``api``, ``project``).
-    """
-    text, details = _told(answer)
-    message = f"{what}: {text or f'HTTP {answer.status_code}'}"
-    if answer.status_code == 429 or answer.status_code >= 500:
-        return Unavailable(message)
-    said = f"Error {answer.status_code}: {text} {details}"
-    return Refused(message, remedy=_remedy(said, lacks, missing, known))
-
-
-def _told(answer: Any) -> tuple[str, str]:
-    """The first line of what Google says in an answer, and all of it."""
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn what an answer in another form than the documented one leads to into Unavailable."""
     try:
-        error = answer.json()["error"]
-        return str(error["message"]).partition("\n")[0], json.dumps(error)
-    except (ValueError, KeyError, TypeError):  # a proxy's page
-        return "", ""
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        raise Unavailable(f"{what}: the answer has not the documented form") from error
 
 
 def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.gcp.client import Session, translated
+from mcloud.clouds.gcp.client import Session, translated, understood
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
 from mcloud.errors import Unavailable
 
@@ -27,6 +27,10 @@ class CloudLogging:
         self._url = f"{url}/v2/entries:list"
 
     def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        with understood("Cloud Logging"):
+            return self._find(symbol, trade_id, start, end)
+
+    def _find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
         body: dict[str, Any] = {
             "resourceNames": [f"projects/{self._project}"],
             "filter": filter_of(self._function, symbol, trade_id, start, end),

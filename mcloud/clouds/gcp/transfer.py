@@ -17,10 +17,17 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mcloud.clouds.gcp.client import Session, make_session, message_of, translated
+from mcloud.clouds.gcp.client import (
+    Session,
+    make_session,
+    message_of,
+    translated,
+    understood,
+)
 from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
 from mcloud.errors import Refused, Unavailable
 
+_SERVICE = "Google's Storage Transfer Service"
 _FAILED = ("FAILED", "ABORTED")
 
 
@@ -31,7 +38,7 @@ class _Missing(Refused):
 class StorageTransfer:
     """See ``transfer.Transfer``. ``root`` is the address of the API."""
 
-    service = "Google's Storage Transfer Service"
+    service = _SERVICE
 
     def __init__(
         self,
@@ -47,6 +54,7 @@ class StorageTransfer:
         self._role = role
         self._root = root
 
+    @understood(_SERVICE)
     def start(self, folders: Sequence[str], token: str) -> str:
         job = self._ask(
             "POST",
@@ -71,6 +79,7 @@ class StorageTransfer:
                 self._delete(job)
             raise
 
+    @understood(_SERVICE)
     def find(self, token: str) -> str:
         try:
             job = self._ask("GET", _job(token), query={"projectId": self._project})
@@ -80,6 +89,7 @@ class StorageTransfer:
             return ""
         return str(job.get("latestOperationName") or self._run(job["name"]))
 
+    @understood(_SERVICE)
     def look(self, name: str) -> Transferred:
         try:
             run = self._ask("GET", name)
@@ -99,6 +109,7 @@ class StorageTransfer:
             _why(run),
         )
 
+    @understood(_SERVICE)
     def end(self, name: str) -> None:
         try:
             self._delete(self._ask("GET", name)["metadata"]["transferJobName"])
