@@ -1,6 +1,7 @@
 """Servers on loopback that are rude in one way each: silent, endless, too much, or nonsense."""
 
 import gzip
+import re
 import socket
 import ssl
 import struct
@@ -136,6 +137,8 @@ NONSENSE: dict[str, Answers] = {
 """Of these it gets something that is not what it asked for."""
 
 ALL = NO_ANSWER | CUT | NONSENSE
+TIMED = {name for name in ALL if re.search("silent|drip|hangs|that stop", name)}
+"""Those that only the deadline ends."""
 
 
 @contextmanager

@@ -207,13 +207,11 @@ def test_no_server_hurts_a_client(
 
 QUICK = http.Limit(MOST, 0.3)
 AMPLE = http.Limit(MOST, PATIENCE)
-TIMED = [name for name in rude.ALL if "drip" in name or "hangs" in name or name == "silent"]
-TIMED.append("chunks that stop")
 
 
 def limit_for(behaviour: str) -> http.Limit:
     """Time is short only where it is what ends the request: a slow machine changes no outcome."""
-    return QUICK if behaviour in TIMED else AMPLE
+    return QUICK if behaviour in rude.TIMED else AMPLE
 
 
 @pytest.mark.parametrize("behaviour", rude.NO_ANSWER)
@@ -222,7 +220,7 @@ def test_without_a_status_there_is_no_answer(behaviour: str, rude_servers: dict[
     with pytest.raises(http.NoAnswer) as caught:
         http.ask("GET", f"{url}/secret?token=secret", limit_for(behaviour))
     assert str(caught.value) == f"{url} does not answer: {caught.value.reason}"
-    assert (caught.value.reason == "not within 0.3 s") == (behaviour in TIMED)
+    assert (caught.value.reason == "not within 0.3 s") == (behaviour in rude.TIMED)
     assert caught.value.__cause__ is None
 
 
@@ -232,7 +230,7 @@ def test_a_status_counts_although_the_body_is_cut(
 ) -> None:
     answer = http.ask("GET", rude_servers[behaviour], limit_for(behaviour))
     assert (answer.status, answer.ok, bool(answer.cut)) == (200, True, True)
-    assert (answer.cut == "not within 0.3 s") == (behaviour in TIMED)
+    assert (answer.cut == "not within 0.3 s") == (behaviour in rude.TIMED)
     assert len(answer.body) <= MOST
     with pytest.raises(Unavailable, match="is incomplete"):
         answer.json()

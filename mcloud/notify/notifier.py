@@ -171,8 +171,8 @@ class _Line:
                 held = min(error.retry_after, LONGEST_HOLD)
                 until += held
                 self._held_until = until
-                # A wait that the server asks for is no failure of the event.
-                deadline = min(deadline + held, latest)
+                # A wait that the server asks for is no failure of the event: one try follows it.
+                deadline = min(max(deadline + held, until), latest)
                 if held > self._patience:
                     self._failures.append(f"{self._channel.name}: waits for {held:.0f} s: {error}")
             if not isinstance(error, Unavailable | TimeoutError):

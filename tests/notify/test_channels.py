@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rude
 from clouds.web import Answer, serve
 from patience import PATIENCE
 
@@ -21,6 +22,7 @@ from mcloud.notify import payload
 from mcloud.notify.channels import Channel, channels
 from mcloud.notify.open import open_notifier
 from mcloud.notify.origin import Origin
+from mcloud.notify.web import post
 
 from .events import FIRING, HAPPENED, RESOLVED
 
@@ -97,6 +99,22 @@ def test_what_a_webhook_answers_is_told_without_its_url(
     with pytest.raises(kind) as caught:
         desk.deliver(FIRING)
     assert str(caught.value) == f"HTTP {status} {text} ******** [31m".replace("  ", " ")
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("30", 30.0), ("\xb2", None), ("-3", None)])
+@pytest.mark.parametrize("status", [429, 503])
+def test_when_to_try_again_is_passed_on(status: int, said: str, seconds: float | None) -> None:
+    with (
+        serve(lambda *_: (status, "slow down"), headers={"Retry-After": said}) as url,
+        pytest.raises(Unavailable, match=f"HTTP {status} slow down") as caught,
+    ):
+        post(url, {})
+    assert getattr(caught.value, "retry_after", None) == seconds
+
+
+def test_what_was_taken_is_delivered_although_the_answer_has_no_end() -> None:
+    with rude.serve(rude.ALL["a body without end"]) as url:
+        assert post(url, {}).endswith("(the answer was cut: longer than 65,536 bytes)")
 
 
 @pytest.mark.parametrize("before", range(150, 201, 5))

@@ -14,7 +14,7 @@ from mcloud import http
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.endpoints import endpoints
-from mcloud.feed.binance.rest import PATIENCE, BinanceRest
+from mcloud.feed.binance.rest import LONGEST_BAN, PATIENCE, BinanceRest
 from mcloud.market.trade import Trade
 
 from .clock import Clock
@@ -271,6 +271,30 @@ def test_what_may_pass_is_unavailable(api: Api, prepare: Callable[[Api], None]) 
     with pytest.raises(Unavailable) as raised:
         api.rest().latest_id("BTCUSDT")
     assert not isinstance(raised.value, Throttled)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("\xb2", 60),
+        ("-4", 60),
+        ("soon", 60),
+        ("0", 1),
+        ("9" * 18, LONGEST_BAN),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_BAN),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 1),
+    ],
+)
+def test_no_retry_after_holds_up_for_ever(api: Api, said: str, seconds: float) -> None:
+    api.will_answer(429, {"code": -1003, "msg": "Too many requests."}, Retry_After=said)
+    rest = api.rest()
+    if seconds > PATIENCE:
+        with pytest.raises(Throttled) as raised:
+            rest.latest_id("BTCUSDT")
+        assert raised.value.retry_after == pytest.approx(seconds)
+    else:
+        rest.latest_id("BTCUSDT")
+        assert api.asked[1][0] - api.asked[0][0] == pytest.approx(seconds)
 
 
 def test_who_does_not_answer_is_named_without_our_own_objects(api: Api) -> None:
