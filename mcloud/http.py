@@ -216,6 +216,8 @@ class Client:
                     # The words of the error may quote the URL or a header.
                     raise Refused(f"{server} cannot be asked: {_flaw(error)}") from None
                 reason = budget.broken or _reason(error)
+                if reason == _TOO_MUCH:
+                    reason = "too many headers"
                 # None of it is chained: the original one quotes the URL.
                 raise NoAnswer(f"{server} does not answer: {reason}", reason) from None
             seconds = time.monotonic() - begun
@@ -261,6 +263,9 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+_TOO_MUCH = "too many bytes around the body"  # headers, sizes of chunks, trailers
+
+
 class _Budget:
     """What is left of the limit of the request that a thread has under way."""
 
@@ -276,19 +281,19 @@ class _Budget:
         """Raises TimeoutError where none are left."""
         left = self._until - time.monotonic()
         if left <= 0:
-            self.broken = f"not within {self._limit.seconds:g} s"
+            self.late()
             raise TimeoutError(self.broken)
         return left
 
     def take(self, count: int) -> int:
         self._bytes -= count
         if self._bytes < 0:
-            self.broken = "its headers have no end"
+            self.broken = _TOO_MUCH
             raise OSError(self.broken)
         return count
 
     def late(self) -> None:
-        self.broken = self.broken or f"not within {self._limit.seconds:g} s"
+        self.broken = self.broken or f"timed out after {self._limit.seconds:g} s"
 
 
 _budget: ContextVar[_Budget | None] = ContextVar("_budget", default=None)
@@ -472,8 +477,7 @@ def _read(response: Any, limit: Limit, budget: _Budget) -> tuple[bytes, str]:
     except zlib.error:
         return bytes(body), f"it is not what it says, {encoding}"
     except (HTTPError, HTTPException, OSError, ValueError) as error:
-        why = budget.broken or _reason(error)
-        return bytes(body), why if budget.broken != "its headers have no end" else "it has no end"
+        return bytes(body), budget.broken or _reason(error)
     if inflate and came and not inflate.eof:
         return bytes(body), "it ends in the middle"
     return bytes(body), ""

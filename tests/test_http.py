@@ -220,7 +220,7 @@ def test_without_a_status_there_is_no_answer(behaviour: str, rude_servers: dict[
     with pytest.raises(http.NoAnswer) as caught:
         http.ask("GET", f"{url}/secret?token=secret", limit_for(behaviour))
     assert str(caught.value) == f"{url} does not answer: {caught.value.reason}"
-    assert (caught.value.reason == "not within 0.3 s") == (behaviour in rude.TIMED)
+    assert (caught.value.reason == "timed out after 0.3 s") == (behaviour in rude.TIMED)
     assert caught.value.__cause__ is None
 
 
@@ -230,7 +230,7 @@ def test_a_status_counts_although_the_body_is_cut(
 ) -> None:
     answer = http.ask("GET", rude_servers[behaviour], limit_for(behaviour))
     assert (answer.status, answer.ok, bool(answer.cut)) == (200, True, True)
-    assert (answer.cut == "not within 0.3 s") == (behaviour in rude.TIMED)
+    assert (answer.cut == "timed out after 0.3 s") == (behaviour in rude.TIMED)
     assert len(answer.body) <= MOST
     with pytest.raises(Unavailable, match="is incomplete"):
         answer.json()
@@ -295,8 +295,12 @@ def test_an_answer_of_one_request_is_never_taken_for_that_of_another() -> None:
         with rude.serve(rude.once(data)) as url:
             client = http.Client()
             first = client.ask("GET", url, AMPLE)
-            second = client.ask("GET", url, AMPLE)
-            client.close()
+            try:
+                second = client.ask("GET", url, AMPLE)
+            except http.NoAnswer:  # the end of the kept connection came in just then
+                continue
+            finally:
+                client.close()
             assert (first.status, first.body) == (second.status, second.body)
 
 
@@ -367,8 +371,11 @@ def tls_server(certificate: Path, answers: rude.Answers) -> AbstractContextManag
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        (rude.ALL["silent"], "not within 0.3 s"),
-        (rude.drip(b"", b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + b"x" * 9000), "not within 0.3 s"),
+        (rude.ALL["silent"], "timed out after 0.3 s"),
+        (
+            rude.drip(b"", b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + b"x" * 9000),
+            "timed out after 0.3 s",
+        ),
         (rude.once(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "WRONG_VERSION_NUMBER"),
     ],
     ids=["silent", "dripping", "no TLS"],
@@ -430,7 +437,7 @@ def test_a_name_that_takes_long_to_be_found_is_not_waited_for(
     found = threading.Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found.wait() and [])
     try:
-        with pytest.raises(http.NoAnswer, match=r"not within 0\.3 s"):
+        with pytest.raises(http.NoAnswer, match=r"timed out after 0\.3 s"):
             http.ask("GET", "http://slow.example.com/", QUICK)
     finally:
         found.set()

@@ -175,8 +175,8 @@ def _exchange(config: Config) -> Finding:
         answer = http.ask("GET", f"{url}{where.api}/ping", http.EXCHANGE)
     except http.NoAnswer as error:
         return _away(url, error.reason)
-    if answer.status != 200:
-        return _away(url, f"HTTP {answer.status}")
+    if answer.status != 200 or answer.cut:
+        return _away(url, answer.cut or f"HTTP {answer.status}")
     return Finding(OK, f"{where.name} at {url}", seconds=answer.seconds)
 
 
@@ -184,7 +184,7 @@ def _stream(config: Config) -> Finding:
     from websockets.exceptions import InvalidHandshake, InvalidProxy
     from websockets.sync.client import connect
 
-    from mcloud.feed.binance.connection import LARGEST
+    from mcloud.feed.binance.connection import LARGEST, QUIET
 
     # As the producer connects: TCP, TLS and the handshake, through the same proxy if there is one.
     url = _endpoints(config).ws_url
@@ -195,6 +195,7 @@ def _stream(config: Config) -> Finding:
             open_timeout=ANSWER,
             close_timeout=0.1,
             max_size=LARGEST,
+            logger=QUIET,
         ):
             seconds = time.monotonic() - begun
     except (OSError, ImportError, ValueError, InvalidHandshake, InvalidProxy) as error:
