@@ -24,7 +24,8 @@ class Origin:
         """
         words = re.split("[ .]", event.key)[1:]
         named = [self.stacks[word] for word in words if word in self.stacks]
-        return "+".join(dict.fromkeys(named or sorted(self.stacks.values())))
+        # SNS takes no empty attribute, and the embedded clouds have no name.
+        return "+".join(dict.fromkeys(named or sorted(self.stacks.values()))) or "embedded"
 
     def incident(self, event: Event) -> str:
         """What identifies the incident: profile, stack, and the event's key with its site.

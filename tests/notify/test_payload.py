@@ -113,6 +113,12 @@ def test_the_stack_is_that_of_the_sites_in_question(key: str, stack: str) -> Non
     assert ORIGIN.stack(replace(FIRING, key=key)) == stack
 
 
+def test_no_attribute_is_empty() -> None:
+    """SNS refuses a message that has one."""
+    for origin in (ORIGIN, Origin("local")):
+        assert all(payload.attributes(FIRING, origin).values())
+
+
 def test_what_happened_twice_is_two_incidents_or_two_changes() -> None:
     bad = replace(HAPPENED, severity="critical")
     assert not payload.is_change(bad)

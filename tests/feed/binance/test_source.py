@@ -290,8 +290,10 @@ def test_a_message_in_fragments_without_end_costs_the_connection_only() -> None:
 
 RUDE = {
     name: rude.ALL[name]
-    for name in ("silent", "drips its headers", "1xx without end", "a header without end")
-    + ("a status line without end", "a body without end", "a chunk size without end")
+    for name in (
+        *("silent", "drips its headers", "1xx without end", "a header without end"),
+        *("a status line without end", "a body without end", "a chunk size without end"),
+    )
 }
 
 
