@@ -470,7 +470,7 @@ READERS = ("requests", "urllib3", "urllib.request", "http.client", "httpx", "aio
 
 ELSEWHERE = {
     # The SDKs' sessions and errors, of which nothing is read here.
-    "mcloud/clouds/gcp/client.py": {"requests", "requests.adapters", "urllib3"},
+    "mcloud/clouds/gcp/client.py": {"requests", "requests.adapters", "requests.structures"},
 }
 """Who else may import some of them, and which."""
 

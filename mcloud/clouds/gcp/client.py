@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from urllib3 import HTTPHeaderDict
-
 from mcloud import http
 from mcloud.errors import ConfigError, Refused, Unavailable
 
@@ -189,6 +187,7 @@ class _Tokens:
         **_: object,
     ) -> "_Token":
         from google.auth.exceptions import TransportError
+        from requests.structures import CaseInsensitiveDict
 
         left = self.left(url)
         limit = replace(http.TOKEN, seconds=min(left, timeout or left))
@@ -201,14 +200,14 @@ class _Tokens:
         if answer.cut:
             raise TransportError(f"the answer of {answer.server} is incomplete: {answer.cut}")
         # google.auth takes for granted that an answer is UTF-8, has a type and is not nested deep.
-        headers = HTTPHeaderDict(answer.headers)
-        headers.setdefault("Content-Type", "text/plain")
+        kept = CaseInsensitiveDict(answer.headers)
+        kept.setdefault("Content-Type", "text/plain")
         with suppress(ValueError):
             try:
                 json.loads(answer.text)
             except RecursionError:
                 raise TransportError(f"the answer of {answer.server} is not valid JSON") from None
-        return _Token(answer.status, headers, answer.text.encode())
+        return _Token(answer.status, kept, answer.text.encode())
 
 
 @dataclass(frozen=True)
