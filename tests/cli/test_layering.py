@@ -20,9 +20,9 @@ SDK_PLACES = (
     "functions/",
 )
 
-LAYERS = ({"market"}, {"errors", "deadline"}, {"clouds"}, set[str](), {"cli"}, {"__main__"})
+LAYERS = ({"market"}, {"errors", "deadline"}, {"http"}, {"clouds"}, set[str](), {"cli"}, {"__main__"})
 """From the bottom; the empty one is everything that is not named: the engines."""
-ENGINES = 3
+ENGINES = 4
 
 
 class Import(NamedTuple):
