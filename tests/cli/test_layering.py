@@ -20,7 +20,15 @@ SDK_PLACES = (
     "functions/",
 )
 
-LAYERS = ({"market"}, {"errors", "deadline"}, {"http"}, {"clouds"}, set[str](), {"cli"}, {"__main__"})
+LAYERS = (
+    {"market"},
+    {"errors", "deadline"},
+    {"http"},
+    {"clouds"},
+    set[str](),
+    {"cli"},
+    {"__main__"},
+)
 """From the bottom; the empty one is everything that is not named: the engines."""
 ENGINES = 4
 
