@@ -16,13 +16,12 @@ from mcloud.clouds.access import (
 )
 from mcloud.clouds.gcp.client import (
     Session,
-    error_of,
     make_session,
-    message_of,
+    refused,
     translated,
     understood,
 )
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import Refused
 
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "deployer": {
@@ -244,14 +243,16 @@ class GcpAccess:
             answer = self._session.ask(method, f"{self._root(api)}/{path}", **what)
         if answer.ok:
             return answer.document()
-        message = f"{api}: {message_of(answer)}"
-        if answer.status == 429 or answer.status >= 500:
-            raise Unavailable(message)
-        reasons = {each.get("reason") for each in error_of(answer).get("details", ())}
-        if "SERVICE_DISABLED" in reasons:
-            raise Refused(message, remedy=self._enable([f"{api}.googleapis.com"]))
-        kind = _Misunderstood if answer.status == 400 else Refused
-        raise kind(message, remedy=_REMEDIES.get(answer.status, ""))
+        error = refused(
+            api,
+            answer,
+            lacks="check `project` in mcloud.toml, and have the permission granted",
+            missing="run `mcloud deploy`, or correct `project` and names in mcloud.toml",
+            known={"api": f"{api}.googleapis.com", "project": self._project},
+        )
+        if answer.status == 400:
+            raise _Misunderstood(error.message, remedy=error.remedy)
+        raise error
 
     def _enable(self, apis: list[str]) -> str:
         return f"run `gcloud services enable {' '.join(apis)} --project {self._project}`"
@@ -264,10 +265,3 @@ class GcpAccess:
     def _session(self) -> Session:
         with translated("Google"):
             return make_session()
-
-
-_REMEDIES = {
-    401: "run `gcloud auth application-default login`",
-    403: "check `project` in mcloud.toml, and the permissions of these credentials",
-    404: "deploy the site, or correct `project` and names in mcloud.toml",
-}

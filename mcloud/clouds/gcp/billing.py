@@ -14,7 +14,7 @@ from mcloud.clouds.billing import Bill, BillLine
 from mcloud.clouds.gcp.client import (
     Session,
     make_session,
-    message_of,
+    refused,
     translated,
     understood,
 )
@@ -159,11 +159,9 @@ class BillingExport:
 def _answer(answer: http.Answer) -> dict[str, Any]:
     if answer.ok:
         return answer.document()
-    why = message_of(answer)
-    if answer.status == 429 or answer.status >= 500:
-        raise Unavailable(f"BigQuery: {why}")
-    remedy = {
-        403: "its reader needs BigQuery Job User and Data Viewer on the dataset",
-        404: "correct gcp_billing_table in [cost]",
-    }
-    raise Refused(f"BigQuery: {why}", remedy=remedy.get(answer.status, ""))
+    raise refused(
+        "BigQuery",
+        answer,
+        lacks="have the roles BigQuery Job User and BigQuery Data Viewer granted on the dataset",
+        missing="correct gcp_billing_table in [cost]",
+    )

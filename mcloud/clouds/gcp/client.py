@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcloud import http
-from mcloud.errors import ConfigError, Refused, Unavailable
+from mcloud.clouds.causes import explain
+from mcloud.clouds.gcp.causes import CAUSES, LACKS, MISSING, SIGN_IN
+from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is not tried again
@@ -20,8 +22,6 @@ CONNECTIONS = 32  # of a storage client, as of AWS's
 
 # gRPC's own limit of 4 MiB is below what Pub/Sub and Firestore may answer.
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-
-_SIGN_IN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
 _firestore_environment = threading.Lock()
 
@@ -242,21 +242,6 @@ def make_session(scope: str = "cloud-platform") -> Session:
         return Session(google.auth.default(scopes, request=tokens)[0])
 
 
-def error_of(answer: http.Answer) -> dict[str, Any]:
-    """What Google says of an error: its message, details and so on; empty for a proxy's page."""
-    try:
-        error = answer.document()["error"]
-    except (Unavailable, KeyError):
-        return {}
-    return error if isinstance(error, dict) else {}
-
-
-def message_of(answer: http.Answer) -> str:
-    """The first line of Google's message, or the status of the answer."""
-    lines = str(error_of(answer).get("message") or "").splitlines()
-    return lines[0] if lines else f"HTTP {answer.status}"
-
-
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn Google's errors into Unavailable or Refused; ``what`` names service and resource."""
@@ -298,6 +283,36 @@ def understood(what: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise Unavailable(f"{what}: the answer has not the documented form") from error
+
+
+def refused(
+    what: str,
+    answer: http.Answer,
+    *,
+    lacks: str = "",
+    missing: str = "",
+    known: Mapping[str, str] | None = None,
+) -> McloudError:
+    """Return the error for a REST answer that reports no success; ``what`` names the service.
+
+    ``lacks`` and ``missing`` are the remedies where a permission is missing, and where what was
+    asked for does not exist; ``known`` fills the fields of others (``api``, ``project``).
+    """
+    text, details = _told(answer)
+    message = f"{what}: {text or f'HTTP {answer.status}'}"
+    if answer.status == 429 or answer.status >= 500:
+        return Unavailable(message)
+    said = f"Error {answer.status}: {text} {details}"
+    return Refused(message, remedy=_remedy(said, lacks, missing, known))
+
+
+def _told(answer: http.Answer) -> tuple[str, str]:
+    """The first line of what Google says in an answer, and all of it."""
+    try:
+        error = answer.document()["error"]
+        return str(error["message"]).partition("\n")[0], json.dumps(error)
+    except (Unavailable, KeyError, TypeError):  # a proxy's page
+        return "", ""
 
 
 def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.gcp.client import Session, translated, understood
+from mcloud.clouds.gcp.client import Session, refused, translated, understood
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
 from mcloud.errors import Unavailable
 
@@ -54,11 +54,9 @@ class CloudLogging:
     def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with translated("Cloud Logging"):
             answer = self._session.ask("POST", self._url, document=body)
-        if answer.status == 429 or answer.status >= 500:
-            raise Unavailable(f"Cloud Logging: HTTP {answer.status}")
         if not answer.ok:
-            remedy = "check the permissions of these credentials: roles/logging.viewer"
-            raise Refused(f"Cloud Logging: HTTP {answer.status}", remedy=remedy)
+            lacks = "have roles/logging.viewer granted to these credentials"
+            raise refused("Cloud Logging", answer, lacks=lacks)
         return answer.document()
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mcloud import http
-from mcloud.clouds.gcp.client import make_session, translated
+from mcloud.clouds.gcp.client import make_session, refused, translated
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
 
@@ -46,11 +46,8 @@ def _check_function(to: GcpResources, timeout: float) -> None:
         return
     name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
     answer = make_session().ask("GET", f"https://cloudfunctions.googleapis.com/v2/{name}", limit)
-    if answer.status == 429 or answer.status >= 500:
-        raise Unavailable(f"{name}: HTTP {answer.status}")
     if not answer.ok:
-        remedy = "deploy the site" if answer.status == 404 else "check the permissions"
-        raise Refused(f"{name}: HTTP {answer.status}", remedy=remedy)
+        raise refused(name, answer)
     state = answer.document().get("state")
     if state != "ACTIVE":
         raise Refused(f"{name} is {state}")

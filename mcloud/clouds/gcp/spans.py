@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mcloud import http
-from mcloud.clouds.gcp.client import Session, make_session, translated
+from mcloud.clouds.gcp.client import Session, make_session, refused, translated
 from mcloud.clouds.spans import Span
-from mcloud.errors import Refused, Unavailable
 
 URL = "https://cloudtrace.googleapis.com"
 
@@ -27,12 +26,11 @@ class CloudTrace:
             if self._session is None:
                 self._session = make_session()
             answer = self._session.ask("POST", self._url, http.SPANS, document=body)
-        if answer.status == 429 or answer.status >= 500:
-            raise Unavailable(f"Cloud Trace: HTTP {answer.status}")
         if not answer.ok:
-            raise Refused(
-                f"Cloud Trace: HTTP {answer.status}",
-                remedy="the function's account needs roles/cloudtrace.agent",
+            raise refused(
+                "Cloud Trace",
+                answer,
+                lacks="grant roles/cloudtrace.agent to the function's service account",
             )
 
 

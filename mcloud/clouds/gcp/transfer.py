@@ -20,7 +20,7 @@ from typing import Any
 from mcloud.clouds.gcp.client import (
     Session,
     make_session,
-    message_of,
+    refused,
     translated,
     understood,
 )
@@ -127,18 +127,14 @@ class StorageTransfer:
             answer = self._session.ask(method, f"{self._root}/v1/{path}", **what)
         if answer.ok:
             return answer.document()
-        message = f"{self.service}: {message_of(answer)}"
-        if answer.status == 429 or answer.status >= 500:
-            raise Unavailable(message)
-        if answer.status == 404:
-            raise _Missing(message)
-        raise Refused(
-            message,
-            remedy="check the role, the rights of these credentials and that the project has"
-            f" the API: `gcloud services enable storagetransfer.googleapis.com --project"
+        error = refused(
+            self.service,
+            answer,
+            lacks="check the role and the permissions of these credentials, and enable the API"
+            f" with `gcloud services enable storagetransfer.googleapis.com --project"
             f" {self._project}`",
         )
-        if answer.status_code == 404:
+        if answer.status == 404:
             raise _Missing(error.message)
         raise error
 
