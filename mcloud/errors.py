@@ -5,6 +5,7 @@ McloudError                 what an operator can read: one sentence, and what to
 │   └── ConfigError         mcloud.toml, .env or a variable is wrong
 ├── NotInOrder              done, and what was looked at is not as it should be         exit 3
 ├── Unavailable             a service did not answer, or answered that it cannot now; try again
+│   └── Throttled           it said when it will: not before ``retry_after`` seconds have passed
 ├── Refused                 a service said no, and will again: access, name, quota
 │   └── Damaged             what is stored there is not what anything of ours writes
 ├── Trimmed                 a store no longer remembers all changes since a position
@@ -43,6 +44,12 @@ class NotInOrder(McloudError):
 
 class Unavailable(McloudError):
     pass
+
+
+class Throttled(Unavailable):
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, remedy=f"try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
 
 
 class Refused(McloudError):

@@ -159,9 +159,10 @@ def _tell(session: Session, event: "Event") -> None:
     if session.output == "json":
         import json
 
+        from mcloud.notify.origin import origin
         from mcloud.notify.payload import document
 
-        print(json.dumps(document(event)), flush=True)
+        print(json.dumps(document(event, origin(session.config))), flush=True)
         return
     from rich.text import Text
 

@@ -4,23 +4,17 @@
 nothing. Any call may raise Unavailable or Refused, as those of ``ports`` do.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
+from mcloud import http
 from mcloud.errors import Refused, Unavailable
 
 OK, WARNING, FAULT, UNKNOWN = "ok", "warning", "fault", "unknown"
 
 COMPONENTS = ("deployer", "operator", "producer", "replicator")
 """Who needs rights: ``mcloud deploy``, those who look, and what runs on machines of the user."""
-
-TIMEOUT = 5.0  # seconds
-
-SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
-"""Where requests cannot begin: it raises a bare OSError if the certificates are not there."""
 
 _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 
@@ -111,37 +105,25 @@ def ask_time(url: str) -> tuple[float, float]:
     Raises:
         Unavailable: it does not answer, or does not say what time it is.
     """
-    sent, seconds, headers = ask(url)
-    if "Date" not in headers:
+    answer = ask(url)
+    if answer.time is None:
         raise Unavailable(f"{url} does not say what time it is")
     # The header is cut to the second, so the moment is on average half of one later.
-    theirs = parsedate_to_datetime(headers["Date"]).timestamp() + 0.5
-    return sent + seconds / 2 - theirs, seconds / 2 + 0.5
+    theirs = answer.time + 0.5
+    return answer.sent + answer.seconds / 2 - theirs, answer.seconds / 2 + 0.5
 
 
-def ask(url: str) -> tuple[float, float, Mapping[str, str]]:
-    """When ``url`` was asked, the seconds until any answer came, and its headers.
+def ask(url: str) -> http.Answer:
+    """Return any answer of the server at ``url``, without the body.
 
     Raises:
         Unavailable: none came.
         Refused: there is no way to ask.
     """
-    import requests
-
-    sent = time.time()
     try:
-        answer = requests.get(url, timeout=TIMEOUT, allow_redirects=False)
-    except requests.RequestException as error:
-        raise Unavailable(f"{url} does not answer: {innermost(error)}", remedy=_NETWORK) from error
-    except OSError as error:
-        raise Refused(f"{url} cannot be asked: {error}", remedy=SETTINGS) from error
-    return sent, time.time() - sent, answer.headers
-
-
-def innermost(error: Exception) -> str:
-    """Why a request failed, out of what requests and urllib3 wrap around it."""
-    reason = getattr(error.args[0] if error.args else error, "reason", error)
-    return str(reason).rpartition("): ")[2]
+        return http.ask("GET", url, http.REACH)
+    except http.NoAnswer as error:
+        raise Unavailable(f"{url} does not answer: {error.reason}", remedy=_NETWORK) from error
 
 
 def _listed(rights: Mapping[str, Sequence[str]]) -> str:

@@ -5,13 +5,12 @@ sidecar; OTEL_EXPORTER_OTLP_HEADERS (``name=value,…``) goes with it. By hand, 
 take longer to load than a message takes to process. See https://opentelemetry.io/docs/specs/otlp/.
 """
 
-import json
-import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from mcloud.clouds.spans import TIMEOUT, Span
+from mcloud import http
+from mcloud.clouds.spans import Span
 from mcloud.errors import Unavailable
 
 _CONSUMER = 5  # SpanKind: takes a message out of a queue
@@ -26,16 +25,15 @@ class Otlp:
         self._resource = resource
 
     def export(self, spans: Sequence[Span]) -> None:
-        request = urllib.request.Request(
+        answer = http.ask(
+            "POST",
             self._url,
-            json.dumps(document(spans, self._resource)).encode(),
-            {"Content-Type": "application/json", **self._headers},
+            http.SPANS,
+            document=document(spans, self._resource),
+            headers=self._headers,
         )
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-                answer.read()
-        except OSError as error:  # URLError and HTTPError are some of them
-            raise Unavailable(f"OTLP {self._url}: {error}") from error
+        if not answer.ok:
+            raise Unavailable(f"OTLP {self._url}: HTTP {answer.status}")
 
 
 def document(spans: Sequence[Span], resource: Mapping[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import processes
-from mcloud.clouds.access import FAULT, OK, WARNING, Finding, innermost
+from mcloud.clouds.access import FAULT, OK, WARNING, Finding
 from mcloud.config import LOCAL, Config
 from mcloud.doctor.check import Check, Look, from_error, take
 from mcloud.errors import McloudError
@@ -167,33 +167,36 @@ def _embedded(config: Config) -> Finding:
 
 
 def _exchange(config: Config) -> Finding:
-    from urllib3.exceptions import HTTPError
-
-    from mcloud.feed.binance.rest import open_http
+    from mcloud import http
 
     where = _endpoints(config)
     url = where.rest_url
-    begun = time.monotonic()
     try:
-        answer = open_http(url).request(
-            "GET", f"{url}{where.api}/ping", timeout=ANSWER, retries=False
-        )
-    except HTTPError as error:
-        return _away(url, innermost(error))
-    if answer.status != 200:
-        return _away(url, f"HTTP {answer.status}")
-    return Finding(OK, f"{where.name} at {url}", seconds=time.monotonic() - begun)
+        answer = http.ask("GET", f"{url}{where.api}/ping", http.EXCHANGE)
+    except http.NoAnswer as error:
+        return _away(url, error.reason)
+    if answer.status != 200 or answer.cut:
+        return _away(url, answer.cut or f"HTTP {answer.status}")
+    return Finding(OK, f"{where.name} at {url}", seconds=answer.seconds)
 
 
 def _stream(config: Config) -> Finding:
     from websockets.exceptions import InvalidHandshake, InvalidProxy
     from websockets.sync.client import connect
 
+    from mcloud.feed.binance.connection import LARGEST, QUIET
+
     # As the producer connects: TCP, TLS and the handshake, through the same proxy if there is one.
     url = _endpoints(config).ws_url
     begun = time.monotonic()
     try:
-        with connect(f"{url}/stream?streams=btcusdt@trade", open_timeout=ANSWER, close_timeout=0.1):
+        with connect(
+            f"{url}/stream?streams=btcusdt@trade",
+            open_timeout=ANSWER,
+            close_timeout=0.1,
+            max_size=LARGEST,
+            logger=QUIET,
+        ):
             seconds = time.monotonic() - begun
     except (OSError, ImportError, ValueError, InvalidHandshake, InvalidProxy) as error:
         return _away(url, str(error))

@@ -14,7 +14,10 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 _SHARED = (
     "__init__.py",
+    "clock.py",
+    "deadline.py",
     "errors.py",
+    "http.py",
     "market/*.py",
     "processor/*.py",
     "clouds/__init__.py",

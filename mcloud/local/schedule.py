@@ -2,13 +2,14 @@
 
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
+
+from mcloud import http
+from mcloud.errors import McloudError, Unavailable
 
 ANOMALY = "anomaly"  # see functions.py, which loads more than is wanted here
 
 PERIOD = 60.0  # seconds, as in terraform/gcp
-DEADLINE = 60.0  # seconds that a call may take
 
 
 class Schedule:
@@ -32,7 +33,7 @@ class Schedule:
     def _try(self) -> None:
         try:
             call(self._url)
-        except OSError as error:
+        except McloudError as error:
             print(f"the anomaly function failed, or was not reached: {error}", flush=True)
 
 
@@ -42,8 +43,13 @@ def anomaly_url(function_url: str) -> str:
 
 
 def call(url: str) -> bytes:
-    """Call a function as Cloud Scheduler does; OSError where it fails or is not there."""
-    request = urllib.request.Request(url, b"", {"X-CloudScheduler": "true"})
-    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
-        said: bytes = answer.read()
-    return said
+    """Call a function as Cloud Scheduler does; returns its answer.
+
+    Raises:
+        Unavailable: it fails, or is not there.
+    """
+    header = {"X-CloudScheduler": "true"}
+    answer = http.ask("POST", url, http.FUNCTION, body=b"", headers=header)
+    if not answer.ok:
+        raise Unavailable(f"{url}: HTTP {answer.status} {answer.text[:200]}".strip())
+    return answer.body

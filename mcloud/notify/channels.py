@@ -35,6 +35,7 @@ from mcloud.config.settings import read
 from mcloud.errors import Refused
 from mcloud.notify import payload, web
 from mcloud.notify.event import SEVERITIES, Event
+from mcloud.notify.origin import origin
 
 EVENTS_API = "https://events.pagerduty.com"
 REPEAT = 4.0  # hours
@@ -110,7 +111,7 @@ def _channel(config: Config, name: str) -> Channel:
 
 
 def _webhook(config: Config, where: Where, said: _Webhook) -> Callable[[Event], str]:
-    table = ".".join(where)
+    table, ours = ".".join(where), origin(config)
     if (said.url is None) == (said.url_env is None):
         message = f"[{table}] needs url_env, the name of the variable that has its URL"
         raise config.document.error(where, "url" if said.url else "type", message)
@@ -119,7 +120,7 @@ def _webhook(config: Config, where: Where, said: _Webhook) -> Callable[[Event], 
             message = f"{table}.url may be on loopback only: another URL is a secret, for url_env"
             raise config.document.error(where, "url", message)
         address = said.url
-        return lambda event: web.post(address, payload.slack(event))
+        return lambda event: web.post(address, payload.slack(event, ours))
 
     variable = said.url_env or ""
 
@@ -127,13 +128,13 @@ def _webhook(config: Config, where: Where, said: _Webhook) -> Callable[[Event], 
         url = _secret(config, variable)
         if problem := web.problem_with(url):
             raise Refused(f"what {variable} has {problem}")
-        return web.post(url, payload.slack(event))
+        return web.post(url, payload.slack(event, ours))
 
     return deliver
 
 
 def _pagerduty(config: Config, where: Where, said: _PagerDuty) -> Callable[[Event], str]:
-    table = ".".join(where)
+    table, ours = ".".join(where), origin(config)
     variable = said.routing_key_env
     if variable is None:
         message = f"[{table}] needs routing_key_env, the name of the variable that has the key"
@@ -145,17 +146,18 @@ def _pagerduty(config: Config, where: Where, said: _PagerDuty) -> Callable[[Even
     def deliver(event: Event) -> str:
         key = _secret(config, variable)
         if payload.is_change(event):
-            body = payload.pagerduty_change(event, key)
+            body = payload.pagerduty_change(event, ours, key)
             return web.post(f"{base}/v2/change/enqueue", body, key)
-        return web.post(f"{base}/v2/enqueue", payload.pagerduty(event, key), key)
+        return web.post(f"{base}/v2/enqueue", payload.pagerduty(event, ours, key), key)
 
     return deliver
 
 
 def _sns(config: Config, where: Where, said: _Topic) -> Callable[[Event], str]:
     topic = _topic(config, where, said, SNS.fullmatch, "arn:aws:sns:us-east-1:123456789012:alerts")
+    ours = origin(config)
     return lambda event: topic().publish(
-        payload.subject(event), payload.plain(event), payload.attributes(event)
+        payload.subject(event), payload.plain(event, ours), payload.attributes(event, ours)
     )
 
 
@@ -163,8 +165,11 @@ def _pubsub(config: Config, where: Where, said: _Topic) -> Callable[[Event], str
     import json
 
     topic = _topic(config, where, said, PUBSUB.fullmatch, "projects/my-project/topics/alerts")
+    ours = origin(config)
     return lambda event: topic().publish(
-        payload.subject(event), json.dumps(payload.document(event)), payload.attributes(event)
+        payload.subject(event),
+        json.dumps(payload.document(event, ours)),
+        payload.attributes(event, ours),
     )
 
 

@@ -9,7 +9,7 @@ from threading import Condition, Thread
 
 from mcloud.clock import Limit
 from mcloud.deadline import gather
-from mcloud.errors import Unavailable
+from mcloud.errors import Throttled, Unavailable
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event, is_at_least
 from mcloud.notify.memory import Memory
@@ -18,6 +18,7 @@ ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
 CLOSE_LOOK = 0.2  # seconds between two looks whether all is sent, at the end
+LONGEST_HOLD = 3600.0  # seconds that a channel waits at most where its server asks for more
 WAITING = 200  # events of a channel; the oldest are given up
 SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
 TOLD = 50  # failures that are remembered
@@ -96,6 +97,8 @@ class _Line:
         self._closed = False
         self._failed: dict[str, _Failed] = {}
         """The last of each key."""
+        self._held_until = float("-inf")
+        """Time of the monotonic clock before which the channel's server wants no request."""
         self._thread: Thread | None = None
 
     def add(self, event: Event) -> None:
@@ -122,8 +125,10 @@ class _Line:
             while (self._waiting or self._at_work) and (left := limit.left):
                 self._changed.wait(min(left, CLOSE_LOOK))
             self._closed = True
+            held = self._held_until > self._timer()
+            why = "its server asked to wait" if held else "no answer yet"
             for event in (*([self._at_work] if self._at_work else []), *self._waiting):
-                self._fail(event, "no answer yet when the process ended")
+                self._fail(event, f"{why} when the process ended")
             self._waiting.clear()
             self._changed.notify_all()
 
@@ -154,7 +159,10 @@ class _Line:
         return self._memory.is_news(channel.name, event, channel.repeat, self._clock())
 
     def _deliver(self, event: Event) -> None:
-        limit = Limit(self._patience, self._timer)
+        # What its server asked for with an earlier event holds for this one as well.
+        if not self._waits_until(self._held_until):
+            return
+        limit, held_in_all = Limit(self._patience, self._timer), 0.0
         pause = FIRST_PAUSE
         while True:
             error = self._attempt(event)
@@ -162,18 +170,35 @@ class _Line:
                 self._failed.pop(event.key, None)
                 return
             # Half of it by chance: channels that failed together do not come back together.
-            wait = pause * self._random.uniform(0.5, 1.0)
+            until = self._timer() + pause * self._random.uniform(0.5, 1.0)
+            if isinstance(error, Throttled):
+                held = min(error.retry_after, LONGEST_HOLD)
+                until += held
+                self._held_until = until
+                # A wait that the server asks for is no failure of the event: one try follows it.
+                held_in_all += until - self._timer()
+                if held > self._patience:
+                    self._failures.append(f"{self._channel.name}: waits for {held:.0f} s: {error}")
             if not isinstance(error, Unavailable | TimeoutError):
                 break
-            if wait > limit.left:
+            if isinstance(error, Throttled):
+                if held_in_all > self._patience + LONGEST_HOLD:
+                    break
+            elif until - self._timer() > limit.left:
                 break
-            with self._changed:
-                if self._changed.wait_for(lambda: self._closed, wait):
-                    return  # counted as failed by ``close``
+            if not self._waits_until(until):
+                return
             pause = min(2 * pause, LONGEST_PAUSE)
         with self._changed:
             if not self._closed:
                 self._fail(event, str(error) or type(error).__name__)
+
+    def _waits_until(self, moment: float) -> bool:
+        """Wait; False where the notifier was closed, which counted the event as failed."""
+        with self._changed:
+            return not self._changed.wait_for(
+                lambda: self._closed, max(0.0, moment - self._timer())
+            )
 
     def _attempt(self, event: Event) -> Exception | None:
         answer = gather({"": lambda: self._channel.deliver(event)}, ATTEMPT)[""]

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mcloud.notify.event import HAPPENED, RESOLVED, Event
+from mcloud.notify.origin import Origin
 
 SOURCE = "mcloud"
 SUMMARY = 1024  # characters of a summary that PagerDuty takes
-DEDUP_KEY = 255  # the same of a key
 SUBJECT = 100  # characters that SNS takes, of ASCII only
 
 _COLORS = {"info": "#439fe0", "warning": "#daa038", "critical": "#a30200"}
@@ -20,11 +20,12 @@ def headline(event: Event) -> str:
     return f"[{event.state}]{severity} {event.title}"
 
 
-def plain(event: Event) -> str:
+def plain(event: Event, origin: Origin) -> str:
     """For a mail."""
     lines = [event.title, *([event.text] if event.text else []), ""]
     lines += [f"{name}: {value}" for name, value in event.fields.items()]
     lines += [f"{event.severity}, {event.state} at {_time(event)}", f"key: {event.key}"]
+    lines += [f"profile: {origin.profile}", f"stack: {origin.stack(event)}"]
     return "\n".join(lines)
 
 
@@ -35,10 +36,13 @@ def subject(event: Event) -> str:
     return "".join(each if each.isprintable() else "?" for each in ascii_only)[:SUBJECT]
 
 
-def document(event: Event) -> dict[str, Any]:
+def document(event: Event, origin: Origin) -> dict[str, Any]:
     """For a program."""
     return {
         "source": SOURCE,
+        "incident": origin.incident(event),
+        "profile": origin.profile,
+        "stack": origin.stack(event),
         "key": event.key,
         "title": event.title,
         "text": event.text,
@@ -49,12 +53,19 @@ def document(event: Event) -> dict[str, Any]:
     }
 
 
-def attributes(event: Event) -> dict[str, str]:
+def attributes(event: Event, origin: Origin) -> dict[str, str]:
     """What a subscription may filter by."""
-    return {"severity": event.severity, "state": event.state, "key": event.key}
+    return {
+        "severity": event.severity,
+        "state": event.state,
+        "key": event.key,
+        "profile": origin.profile,
+        "stack": origin.stack(event),
+        "incident": origin.incident(event),
+    }
 
 
-def slack(event: Event) -> dict[str, Any]:
+def slack(event: Event, origin: Origin) -> dict[str, Any]:
     """The body for an incoming webhook of Slack, Mattermost, Rocket.Chat, or Discord's ``/slack``.
 
     ``text`` alone says all that matters; ``attachments`` is what all of them draw as a table.
@@ -70,35 +81,34 @@ def slack(event: Event) -> dict[str, Any]:
             {"title": _escaped(name), "value": _escaped(value), "short": len(value) < 40}
             for name, value in event.fields.items()
         ],
-        "footer": _escaped(f"{SOURCE}: {event.key}"),
+        "footer": _escaped(origin.incident(event)),
         "ts": int(event.at),
     }
     return {"text": said, "attachments": [attachment]}
 
 
-def pagerduty(event: Event, routing_key: str) -> dict[str, Any]:
+def pagerduty(event: Event, origin: Origin, routing_key: str) -> dict[str, Any]:
     """An alert of the Events API v2: what fires is triggered, and resolved under the same key.
 
     What only happened, nothing will resolve: somebody has to look at it and close it.
     https://developer.pagerduty.com/docs/send-alert-event
     """
-    key = event.key if event.state != HAPPENED else f"{event.key} {event.at:.3f}"
     return {
         "routing_key": routing_key,
         "event_action": "resolve" if event.state == RESOLVED else "trigger",
-        "dedup_key": f"{SOURCE} {key}"[:DEDUP_KEY],
+        "dedup_key": origin.incident(event),
         "client": SOURCE,
         "payload": {
             "summary": event.title[:SUMMARY],
             "source": SOURCE,
             "severity": event.severity,
             "timestamp": _time(event),
-            "custom_details": _details(event),
+            "custom_details": _details(event, origin),
         },
     }
 
 
-def pagerduty_change(event: Event, routing_key: str) -> dict[str, Any]:
+def pagerduty_change(event: Event, origin: Origin, routing_key: str) -> dict[str, Any]:
     """A change event: it shows up beside the alerts, and wakes nobody.
 
     https://developer.pagerduty.com/docs/send-change-event
@@ -109,7 +119,7 @@ def pagerduty_change(event: Event, routing_key: str) -> dict[str, Any]:
             "summary": event.title[:SUMMARY],
             "source": SOURCE,
             "timestamp": _time(event),
-            "custom_details": _details(event),
+            "custom_details": _details(event, origin),
         },
     }
 
@@ -119,8 +129,14 @@ def is_change(event: Event) -> bool:
     return event.state == HAPPENED and event.severity == "info"
 
 
-def _details(event: Event) -> dict[str, str]:
-    return {**({"text": event.text} if event.text else {}), **event.fields, "key": event.key}
+def _details(event: Event, origin: Origin) -> dict[str, str]:
+    return {
+        **({"text": event.text} if event.text else {}),
+        **event.fields,
+        "key": event.key,
+        "profile": origin.profile,
+        "stack": origin.stack(event),
+    }
 
 
 def _time(event: Event) -> str:

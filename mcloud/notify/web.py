@@ -4,14 +4,12 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcloud.errors import McloudError, Refused, Unavailable
+from mcloud import http
+from mcloud.errors import Refused, Throttled, Unavailable
 
-TIMEOUTS = (3.0, 5.0)  # seconds to connect, and between two pieces of the answer
 SHOWN = 200  # characters of an answer
 MASK = "********"
 TOKEN = 9  # characters from which a piece of a path is a secret; `services` and `webhooks` are none
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def problem_with(url: str) -> str:
@@ -29,45 +27,35 @@ def problem_with(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in _LOOPBACK
+    return http.is_loopback(urlsplit(url).hostname)
 
 
 def post(url: str, body: dict[str, Any], *secrets: str) -> str:
     """Post JSON; returns the answer as one line, with none of the secrets in it.
 
+    A server that answers with a success has taken the message, whatever follows: sent again, it
+    would arrive twice.
+
     Raises:
+        Throttled: the server says when to try again.
         Unavailable: nobody answered, or not now: try again.
         Refused: the answer was a no.
     """
-    import requests
-
     try:
-        # A redirect would take the event to somewhere that nobody has named.
-        answer = requests.post(url, json=body, timeout=TIMEOUTS, allow_redirects=False)
-    except OSError as error:  # RequestException among them
-        raise _failure(error, url, secrets) from None  # the original one quotes the URL
-    said = f"HTTP {answer.status_code} {_shown(answer.text, url, secrets)}".strip()
-    if answer.status_code == 429 or answer.status_code >= 500:
+        answer = http.ask("POST", url, http.WEBHOOK, document=body)
+    except http.NoAnswer as error:
+        reason = _shown(error.reason, url, secrets)
+        raise Unavailable(f"{urlsplit(url).hostname} does not answer: {reason}") from None
+    said = f"HTTP {answer.status} {_shown(answer.text, url, secrets)}".strip()
+    if answer.cut:
+        said += f" (the answer was cut: {answer.cut})"
+    if answer.status == 429 or answer.status >= 500:
+        if answer.retry_after is not None:
+            raise Throttled(said, answer.retry_after)
         raise Unavailable(said)
-    if not 200 <= answer.status_code < 300:
+    if not answer.ok:
         raise Refused(said)
     return said
-
-
-def _failure(error: OSError, url: str, secrets: tuple[str, ...]) -> McloudError:
-    import requests
-
-    from mcloud.clouds.access import SETTINGS, innermost
-
-    host = urlsplit(url).hostname
-    if isinstance(error, requests.Timeout):
-        return Unavailable(f"{host} does not answer in time")
-    if isinstance(error, requests.ConnectionError):
-        reason = _shown(innermost(error), url, secrets)
-        return Unavailable(f"{host} cannot be reached: {reason}")
-    if not isinstance(error, requests.RequestException):
-        return Refused(f"{host}: {error}", remedy=SETTINGS)
-    return Refused(f"{host}: {type(error).__name__}")
 
 
 def _shown(text: str, url: str, secrets: tuple[str, ...]) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import boto3
 import pytest
-import requests
 from botocore.stub import Stubber
 
 from mcloud.clouds.aws.billing import CostExplorer
@@ -16,7 +15,7 @@ from mcloud.clouds.gcp.billing import BillingExport
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.errors import ConfigError, Refused, Unavailable
 
-from .web import Answer, google_error, serve
+from .web import Answer, anonymous, google_error, serve
 
 AWS = AwsResources("us-east-1", *("https://sqs/q", "https://sqs/d"), *("t", "c", "b", "f"))
 GCP = GcpResources(*("p", "us-central1", "t", "s", "d", "e", "db", "c", "k", "b", "f"))
@@ -150,7 +149,7 @@ class BigQuery:
 
     def bill(self) -> Any:
         with serve(self) as address:
-            export = BillingExport("p", "mcloud", TABLE, requests.Session(), address)
+            export = BillingExport("p", "mcloud", TABLE, anonymous(), address)
             return export.bill("2026-11-01", "2026-11-25")
 
 
@@ -227,7 +226,7 @@ def test_the_export_refuses(answer: Answer, error: type[Exception], words: str) 
 
 
 def test_no_server() -> None:
-    export = BillingExport("p", "mcloud", TABLE, requests.Session(), "http://127.0.0.1:1")
+    export = BillingExport("p", "mcloud", TABLE, anonymous(), "http://127.0.0.1:1")
     with pytest.raises(Unavailable, match="the billing export"):
         export.bill("2026-11-01", "2026-11-25")
 

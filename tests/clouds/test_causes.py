@@ -5,11 +5,12 @@ account that is in that state, so the diagnosis is what is tested: the same from
 answer and through Terraform.
 """
 
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from mcloud import http
 from mcloud.clouds.aws import client as aws
 from mcloud.clouds.gcp import client as gcp
 from mcloud.errors import Refused
@@ -259,7 +260,7 @@ def test_through_terraform(said: str, text: str, remedy: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("said", "text", "remedy"), GOOGLE)
 def test_from_google_by_rest(said: str, text: str, remedy: str) -> None:
-    error = gcp.refused("Cloud Logging", Answer(403, said))
+    error = gcp.refused("Cloud Logging", answered(403, said))
     assert isinstance(error, Refused)
     assert remedy in error.remedy
 
@@ -284,18 +285,12 @@ def test_from_aws_by_its_client(said: str, text: str, remedy: str) -> None:
 
 def test_what_a_service_lacks_is_named_only_where_a_permission_is_missing() -> None:
     lacks = "have roles/logging.viewer granted"
-    missing = gcp.refused("Cloud Logging", Answer(403, "no"), lacks=lacks)
-    disabled = gcp.refused("Cloud Logging", Answer(403, GOOGLE[0][0]), lacks=lacks)
+    missing = gcp.refused("Cloud Logging", answered(403, "no"), lacks=lacks)
+    disabled = gcp.refused("Cloud Logging", answered(403, GOOGLE[0][0]), lacks=lacks)
     assert missing.remedy == lacks
     assert "gcloud services enable" in disabled.remedy
 
 
-class Answer:
-    ok = False
-
-    def __init__(self, status: int, said: str) -> None:
-        self.status_code = status
-        self._said = said
-
-    def json(self) -> dict[str, Any]:
-        return {"error": {"code": self.status_code, "message": self._said}}
+def answered(status: int, said: str) -> http.Answer:
+    body = json.dumps({"error": {"code": status, "message": said}}).encode()
+    return http.Answer("https://google", status, {}, body, "", 0, 0)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.logs import CloudWatchLogs
@@ -15,7 +14,7 @@ from mcloud.clouds.ports import LogLine
 from mcloud.errors import Refused, Unavailable
 from mcloud.local.state import State
 
-from .web import Answer, serve
+from .web import Answer, anonymous, serve
 
 
 def line(first: int, last: int, symbol: str = "BTCUSDT", **more: Any) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def test_cloud_logging_is_asked_page_by_page() -> None:
         return 200, {"entries": [entry(1.0, 9.0), entry(10.0, 19.0)]}
 
     with serve(answer) as url:
-        logs = CloudLogging(requests.Session(), "my-project", "mcloud-processor", url)
+        logs = CloudLogging(anonymous(), "my-project", "mcloud-processor", url)
         (found,) = logs.find("BTCUSDT", 12, 1_795_639_986.0, 1_795_639_999.5)
     assert (found.message, found.fields["first_id"]) == ("stored", 10.0)
     assert found.at == pytest.approx(1_795_639_986.919, abs=0.001)
@@ -68,7 +67,7 @@ def test_cloud_logging_is_asked_page_by_page() -> None:
 )
 def test_cloud_logging_says_no(status: int, kind: type[Exception]) -> None:
     with serve(lambda *_: (status, {})) as url, pytest.raises(kind, match=f"HTTP {status}"):
-        CloudLogging(requests.Session(), "p", "f", url).find("BTCUSDT", 1, 0, 1)
+        CloudLogging(anonymous(), "p", "f", url).find("BTCUSDT", 1, 0, 1)
 
 
 def test_a_file_is_searched_as_a_log_is(tmp_path: Path) -> None:

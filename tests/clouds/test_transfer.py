@@ -286,7 +286,9 @@ Make = Callable[..., tuple[StorageTransfer, Requests]]
 @pytest.fixture
 def google_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes the service and the list of its requests; answers are by method and path."""
-    monkeypatch.setattr(google.auth, "default", lambda scopes: (Credentials("token"), "any"))
+    monkeypatch.setattr(
+        google.auth, "default", lambda scopes, request: (Credentials("token"), "any")
+    )
     with ExitStack() as servers:
 
         def make(answers: dict[str, Answer]) -> tuple[StorageTransfer, Requests]:

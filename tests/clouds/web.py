@@ -10,25 +10,40 @@ from time import time
 from typing import Any
 from urllib.parse import unquote
 
+from google.auth.credentials import AnonymousCredentials
+
+from mcloud.clouds.gcp.client import Session
+
 Answer = tuple[int, Any]
 """Status, and a body: text, or something to be sent as JSON."""
 
 
 @contextmanager
 def serve(
-    answer: Callable[[str, str], Answer] = lambda method, path: (404, {}), ahead: float = 0
+    answer: Callable[[str, str], Answer] = lambda method, path: (404, {}),
+    ahead: float = 0,
+    *,
+    headers: Mapping[str, str] | None = None,
+    heard: list[Mapping[str, str]] | None = None,
 ) -> Iterator[str]:
-    """The URL of a server whose clock is ``ahead`` seconds; ``answer`` gets method and path."""
+    """The URL of a server whose clock is ``ahead`` seconds; ``answer`` gets method and path.
+
+    It sends ``headers`` with each answer, and puts the headers of each request into ``heard``.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length).decode()
             path = unquote(self.path)
+            if heard is not None:
+                heard.append(dict(self.headers))
             status, said = answer(self.command, path + (f" {body}" if body else ""))
             data = said.encode() if isinstance(said, str) else json.dumps(said).encode()
             self.send_response_only(status)
             self.send_header("Date", formatdate(time() + ahead, usegmt=True))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -46,6 +61,11 @@ def serve(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def anonymous() -> Session:
+    """One that signs nothing."""
+    return Session(AnonymousCredentials())
 
 
 def google_error(status: int, message: str, reason: str = "") -> Answer:

@@ -65,7 +65,7 @@ def test_calls_when_it_is_due_and_one_at_a_time(
     Function.answer = 500
     Function.may_answer.set()
     schedule._call.join()
-    assert "the anomaly function failed, or was not reached: HTTP Error 500" in (
+    assert f"the anomaly function failed, or was not reached: {url}/anomaly/: HTTP 500" in (
         capsys.readouterr().out
     )
     schedule.tick()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event
+from mcloud.notify.origin import Origin
 
 FIRING = Event(
     key="dead-letters aws",
@@ -15,6 +16,7 @@ FIRING = Event(
     at=1_700_000_000.25,
     fields={"ready": "3", "above": "0"},
 )
+ORIGIN = Origin("prod", {"aws": "mcloud", "gcp": "mcloud", "west": "mcloud-west"})
 RESOLVED = replace(FIRING, state="resolved", at=FIRING.at + 60)
 HAPPENED = replace(FIRING, key="failover gcp", state="happened", severity="info")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rude
 from clouds.web import Answer, serve
 from patience import PATIENCE
 
@@ -20,8 +21,12 @@ from mcloud.local.state import State
 from mcloud.notify import payload
 from mcloud.notify.channels import Channel, channels
 from mcloud.notify.open import open_notifier
+from mcloud.notify.origin import Origin
+from mcloud.notify.web import post
 
 from .events import FIRING, HAPPENED, RESOLVED
+
+OURS = Origin("local")
 
 SECRET = "T0000-secret-XXXX"
 
@@ -64,7 +69,7 @@ def test_a_webhook_gets_what_slack_takes(web: Web, channel: Callable[..., Channe
     url = f"{web.url}/services/{SECRET}"
     desk = channel('type = "webhook"', 'url_env = "MCLOUD_WEBHOOK_URL"', MCLOUD_WEBHOOK_URL=url)
     assert desk.deliver(FIRING) == "HTTP 200 ok"
-    assert web.posted == [(f"/services/{SECRET}", payload.slack(FIRING))]
+    assert web.posted == [(f"/services/{SECRET}", payload.slack(FIRING, OURS))]
 
 
 def test_a_secret_may_be_in_a_dotenv(
@@ -96,6 +101,22 @@ def test_what_a_webhook_answers_is_told_without_its_url(
     assert str(caught.value) == f"HTTP {status} {text} ******** [31m".replace("  ", " ")
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("30", 30.0), ("\xb2", None), ("-3", None)])
+@pytest.mark.parametrize("status", [429, 503])
+def test_when_to_try_again_is_passed_on(status: int, said: str, seconds: float | None) -> None:
+    with (
+        serve(lambda *_: (status, "slow down"), headers={"Retry-After": said}) as url,
+        pytest.raises(Unavailable, match=f"HTTP {status} slow down") as caught,
+    ):
+        post(url, {})
+    assert getattr(caught.value, "retry_after", None) == seconds
+
+
+def test_what_was_taken_is_delivered_although_the_answer_has_no_end() -> None:
+    with rude.serve(rude.ALL["a body without end"]) as url:
+        assert post(url, {}).endswith("(the answer was cut: longer than 65,536 bytes)")
+
+
 @pytest.mark.parametrize("before", range(150, 201, 5))
 def test_an_answer_is_not_cut_inside_a_secret(
     web: Web, channel: Callable[..., Channel], before: int
@@ -120,7 +141,7 @@ def test_an_answer_may_quote_the_token_alone(web: Web, channel: Callable[..., Ch
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        (f"http://127.0.0.1:1/{SECRET}", "127.0.0.1 cannot be reached: .*refused"),
+        (f"http://127.0.0.1:1/{SECRET}", "127.0.0.1 does not answer: .*refused"),
         (f"http://hooks.example.com/{SECRET}", "what HOOK has must be https"),
         (f"ftp://hooks.example.com/{SECRET}", "what HOOK has is no http or https URL"),
         (f"https://[{SECRET}", "what HOOK has is no URL"),
@@ -150,9 +171,9 @@ def test_pagerduty(web: Web, channel: Callable[..., Channel]) -> None:
     said = [desk.deliver(event) for event in (FIRING, RESOLVED, HAPPENED)]
     assert all(each.startswith("HTTP 202") and SECRET not in each for each in said)
     assert web.posted == [
-        ("/v2/enqueue", payload.pagerduty(FIRING, SECRET)),
-        ("/v2/enqueue", payload.pagerduty(RESOLVED, SECRET)),
-        ("/v2/change/enqueue", payload.pagerduty_change(HAPPENED, SECRET)),
+        ("/v2/enqueue", payload.pagerduty(FIRING, OURS, SECRET)),
+        ("/v2/enqueue", payload.pagerduty(RESOLVED, OURS, SECRET)),
+        ("/v2/change/enqueue", payload.pagerduty_change(HAPPENED, OURS, SECRET)),
     ]
 
 
@@ -241,11 +262,14 @@ def test_sns_and_pubsub_on_the_embedded_clouds(
     assert notifier.failures() == []
     (mail,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
     mail = json.loads(mail["Body"])
-    assert (mail["Subject"], mail["Message"]) == (payload.subject(FIRING), payload.plain(FIRING))
+    assert (mail["Subject"], mail["Message"]) == (
+        payload.subject(FIRING),
+        payload.plain(FIRING, OURS),
+    )
     assert mail["MessageAttributes"]["severity"] == {"Type": "String", "Value": "critical"}
     (received,) = subscriber.pull(subscription=subscription, max_messages=5).received_messages
-    assert json.loads(received.message.data) == payload.document(FIRING)
-    assert dict(received.message.attributes) == payload.attributes(FIRING)
+    assert json.loads(received.message.data) == payload.document(FIRING, OURS)
+    assert dict(received.message.attributes) == payload.attributes(FIRING, OURS)
     (tmp_path / "mcloud.toml").write_text(
         f'[channels.mail]\ntype = "sns"\ntopic = "{arn}-not-there"\n'
         f'[channels.programs]\ntype = "pubsub"\ntopic = "{topic}-not-there"\n'

@@ -1,18 +1,24 @@
 """Whoever sends waits for nobody, and what does not get through is said."""
 
+import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import rude
 from patience import PATIENCE, eventually
 
-from mcloud import best_effort
-from mcloud.errors import Refused, Unavailable
+from mcloud import best_effort, http
+from mcloud.errors import Refused, Throttled, Unavailable
+from mcloud.notify import web
+from mcloud.notify.channels import Channel
 from mcloud.notify.event import Event
 from mcloud.notify.memory import Memory
-from mcloud.notify.notifier import LONGEST_SULK, SULK, WAITING, Notifier
+from mcloud.notify.notifier import LONGEST_HOLD, LONGEST_SULK, SULK, WAITING, Notifier
 
 from .events import FIRING, HAPPENED, RESOLVED, Sink
 
@@ -159,3 +165,95 @@ def test_a_memory_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     assert sink.taken == [FIRING]
     assert notifier.failures() == []
     assert str(tmp_path / "file" / "told.json") in best_effort.refused()
+
+
+class Slow:
+    """Asks to wait, so many times; keeps when it was asked."""
+
+    def __init__(self, times: int, seconds: float) -> None:
+        self.asked: list[tuple[float, str]] = []
+        self._times = times
+        self._seconds = seconds
+
+    def __call__(self, event: Event) -> str:
+        self.asked.append((time.monotonic(), event.key))
+        if len(self.asked) <= self._times:
+            raise Throttled("HTTP 429", self._seconds)
+        return "ok"
+
+
+def test_a_channel_waits_as_long_as_its_server_asks_and_no_other_waits_with_it() -> None:
+    slow, fine = Slow(1, 0.6), Sink()
+    sink = Sink(slow)
+    notifier = Notifier({**sink.channel("slow"), **fine.channel("fine")}, patience=0.05)
+    keys = ["a", "b", "c"]
+    for key in keys:
+        notifier.send(replace(FIRING, key=key))
+    eventually(lambda: len(fine.taken) == len(keys))
+    notifier.close(PATIENCE)
+    times = [at for at, _ in slow.asked]
+    # Nothing before the time is up, and then all of it in order, beyond the usual patience.
+    assert times[1] - times[0] >= 0.6
+    assert [key for _, key in slow.asked] == ["a", *keys]
+    assert [event.key for event in sink.taken] == keys
+    assert [
+        each for each in notifier.failures() if "slow: waits for 1 s: HTTP 429" not in each
+    ] == []
+
+
+def test_a_wait_holds_for_the_events_behind_one_that_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mcloud.notify.notifier.LONGEST_HOLD", 0.4)
+    slow = Slow(2, 10**9)
+    notifier = Notifier(Sink(slow).channel(), patience=0)
+    for key in ("a", "b", "c"):
+        notifier.send(replace(FIRING, key=key))
+    eventually(lambda: len(slow.asked) == 3)
+    notifier.close(PATIENCE)
+    times = [at for at, _ in slow.asked]
+    assert all(later - earlier >= 0.4 for earlier, later in pairwise(times))
+    assert any(
+        each.startswith("desk: dead letters on aws: 3: HTTP 429") for each in notifier.failures()
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e18, LONGEST_HOLD])
+def test_no_wait_keeps_a_process_from_ending(seconds: float) -> None:
+    before = set(threading.enumerate())
+    slow = Slow(1, seconds)
+    notifier = Notifier(Sink(slow).channel())
+    notifier.send(FIRING)
+    eventually(lambda: slow.asked)
+    notifier.close(0.05 if seconds else PATIENCE)
+    ends = [each for each in notifier.failures() if "when the process ended" in each]
+    assert ends == (
+        ["desk: dead letters on aws: 3: its server asked to wait when the process ended"]
+        if seconds
+        else []
+    )
+    eventually(lambda: set(threading.enumerate()) <= before)
+
+
+@pytest.mark.parametrize("behaviour", rude.ALL)
+def test_a_rude_server_holds_up_no_other_channel(
+    behaviour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.1 if behaviour in rude.TIMED else PATIENCE
+    monkeypatch.setattr("mcloud.http.WEBHOOK", http.Limit(64 * http.KIB, seconds))
+    before = set(threading.enumerate())
+    fine = Sink()
+    with rude.serve(rude.ALL[behaviour]) as url:
+        desk = Channel("desk", "webhook", "info", 3600, lambda event: web.post(url, {}))
+        notifier = Notifier({"desk": desk, **fine.channel("fine")}, patience=0)
+        for key in ("a", "b"):
+            notifier.send(replace(FIRING, key=key))
+        notifier.close(PATIENCE)
+    assert [event.key for event in fine.taken] == ["a", "b"]
+    failures = notifier.failures()
+    # A server that said yes has the event, however it went on.
+    taken = behaviour not in rude.NO_ANSWER and not re.search(
+        "redirects|103|401|429|503|400|two lengths", behaviour
+    )
+    assert len(failures) == (0 if taken else 2), failures
+    eventually(lambda: set(threading.enumerate()) <= before)

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from mcloud.notify import payload
+from mcloud.notify.origin import Origin
 
-from .events import FIRING, HAPPENED, RESOLVED
+from .events import FIRING, HAPPENED, ORIGIN, RESOLVED
 
 
 def test_slack() -> None:
-    assert payload.slack(FIRING) == {
+    assert payload.slack(FIRING, ORIGIN) == {
         "text": "*[firing] critical: dead letters on aws: 3*\n"
         "Look at them with `mcloud dlq list aws`.",
         "attachments": [
@@ -22,7 +23,7 @@ def test_slack() -> None:
                     {"title": "ready", "value": "3", "short": True},
                     {"title": "above", "value": "0", "short": True},
                 ],
-                "footer": "mcloud: dead-letters aws",
+                "footer": "mcloud prod/mcloud dead-letters aws",
                 "ts": 1_700_000_000,
             }
         ],
@@ -31,26 +32,29 @@ def test_slack() -> None:
 
 def test_slack_takes_no_text_for_a_mention_or_a_link() -> None:
     event = replace(FIRING, title="<!channel> a & b", text="<http://x|y>", fields={"<a>": "<b>"})
-    said = json.dumps(payload.slack(event))
+    said = json.dumps(payload.slack(event, ORIGIN))
     assert "<" not in said
     assert ">" not in said
-    assert payload.slack(event)["text"] == (
+    assert payload.slack(event, ORIGIN)["text"] == (
         "*[firing] critical: &lt;!channel&gt; a &amp; b*\n&lt;http://x|y&gt;"
     )
 
 
 def test_what_is_resolved_is_green_and_says_no_severity() -> None:
-    said = payload.slack(RESOLVED)
+    said = payload.slack(RESOLVED, ORIGIN)
     assert said["text"].startswith("*[resolved] dead letters on aws")
     assert said["attachments"][0]["color"] == "#2eb886"
 
 
 def test_pagerduty_triggers_and_resolves_under_one_key() -> None:
-    trigger, resolve = payload.pagerduty(FIRING, "K"), payload.pagerduty(RESOLVED, "K")
+    trigger, resolve = (
+        payload.pagerduty(FIRING, ORIGIN, "K"),
+        payload.pagerduty(RESOLVED, ORIGIN, "K"),
+    )
     assert trigger == {
         "routing_key": "K",
         "event_action": "trigger",
-        "dedup_key": "mcloud dead-letters aws",
+        "dedup_key": "mcloud prod/mcloud dead-letters aws",
         "client": "mcloud",
         "payload": {
             "summary": "dead letters on aws: 3",
@@ -62,6 +66,8 @@ def test_pagerduty_triggers_and_resolves_under_one_key() -> None:
                 "ready": "3",
                 "above": "0",
                 "key": "dead-letters aws",
+                "profile": "prod",
+                "stack": "mcloud",
             },
         },
     }
@@ -71,19 +77,56 @@ def test_pagerduty_triggers_and_resolves_under_one_key() -> None:
 
 def test_pagerduty_takes_so_much_and_no_more() -> None:
     event = replace(FIRING, key="k" * 400, title="t" * 2000)
-    said = payload.pagerduty(event, "K")
+    said = payload.pagerduty(event, ORIGIN, "K")
     assert len(said["dedup_key"]) == 255
+    other = payload.pagerduty(replace(event, key="k" * 399 + "j"), ORIGIN, "K")
+    assert other["dedup_key"] != said["dedup_key"]
     assert len(said["payload"]["summary"]) == 1024
+
+
+def test_no_deployment_closes_the_incident_of_another() -> None:
+    """Also those that differ in nothing but the profile, or the stack, or the site."""
+    origins = [
+        Origin(profile, {"aws": stack, "gcp": "mcloud"})
+        for profile in ("prod", "staging", "prod/mcloud")
+        for stack in ("mcloud", "mcloud-2")
+    ]
+    events = [replace(RESOLVED, key=f"dead-letters {site}") for site in ("aws", "gcp")]
+    events.append(replace(RESOLVED, key="budget"))  # of no site: of all of them
+    keys = [each.incident(event) for event in events[::2] for each in origins]
+    assert len(set(keys)) == len(keys)
+    assert len({origins[0].incident(event) for event in events}) == len(events)
+    assert origins[0].incident(FIRING) == origins[0].incident(RESOLVED)
+
+
+@pytest.mark.parametrize(
+    ("key", "stack"),
+    [
+        ("site west", "mcloud-west"),
+        ("unknown sites.west", "mcloud-west"),
+        ("lag aws west", "mcloud+mcloud-west"),
+        ("budget", "mcloud+mcloud-west"),
+        ("west", "mcloud+mcloud-west"),  # a rule of that name
+    ],
+)
+def test_the_stack_is_that_of_the_sites_in_question(key: str, stack: str) -> None:
+    assert ORIGIN.stack(replace(FIRING, key=key)) == stack
+
+
+def test_no_attribute_is_empty() -> None:
+    """SNS refuses a message that has one."""
+    for origin in (ORIGIN, Origin("local")):
+        assert all(payload.attributes(FIRING, origin).values())
 
 
 def test_what_happened_twice_is_two_incidents_or_two_changes() -> None:
     bad = replace(HAPPENED, severity="critical")
     assert not payload.is_change(bad)
-    first, second = (payload.pagerduty(replace(bad, at=at), "K") for at in (1.0, 2.0))
+    first, second = (payload.pagerduty(replace(bad, at=at), ORIGIN, "K") for at in (1.0, 2.0))
     assert first["event_action"] == second["event_action"] == "trigger"
     assert first["dedup_key"] != second["dedup_key"]
     assert payload.is_change(HAPPENED)
-    change = payload.pagerduty_change(HAPPENED, "K")
+    change = payload.pagerduty_change(HAPPENED, ORIGIN, "K")
     assert set(change) == {"routing_key", "payload"}
     assert set(change["payload"]) == {"summary", "source", "timestamp", "custom_details"}
 
@@ -98,7 +141,7 @@ def test_a_subject_is_what_sns_takes(title: str) -> None:
 
 
 def test_a_mail_says_it_all() -> None:
-    assert payload.plain(FIRING).splitlines() == [
+    assert payload.plain(FIRING, ORIGIN).splitlines() == [
         "dead letters on aws: 3",
         "Look at them with `mcloud dlq list aws`.",
         "",
@@ -106,19 +149,24 @@ def test_a_mail_says_it_all() -> None:
         "above: 0",
         "critical, firing at 2023-11-14T22:13:20.250+00:00",
         "key: dead-letters aws",
+        "profile: prod",
+        "stack: mcloud",
     ]
 
 
 def test_a_program_gets_everything() -> None:
-    said = payload.document(FIRING)
+    said = payload.document(FIRING, ORIGIN)
     assert json.loads(json.dumps(said)) == said
     assert (said["key"], said["state"], said["at"]) == (
         "dead-letters aws",
         "firing",
         "2023-11-14T22:13:20.250+00:00",
     )
-    assert payload.attributes(FIRING) == {
+    assert payload.attributes(FIRING, ORIGIN) == {
         "severity": "critical",
         "state": "firing",
         "key": "dead-letters aws",
+        "profile": "prod",
+        "stack": "mcloud",
+        "incident": "mcloud prod/mcloud dead-letters aws",
     }

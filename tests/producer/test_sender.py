@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcloud.clouds.ports import Unsent
-from mcloud.errors import Contention, Refused, Unavailable
-from mcloud.feed.binance.rest import Throttled
+from mcloud.errors import Contention, Refused, Throttled, Unavailable
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool

@@ -106,7 +106,7 @@ class AwsAccess:
         return ask_time(self._client("sts").meta.endpoint_url)
 
     def reach(self, service: str) -> float:
-        return ask(self._client(SERVICES[service]).meta.endpoint_url)[1]
+        return ask(self._client(SERVICES[service]).meta.endpoint_url).seconds
 
     def permissions(self, component: str) -> Finding:
         iam = self._client("iam")

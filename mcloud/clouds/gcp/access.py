@@ -14,7 +14,13 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
-from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
+from mcloud.clouds.gcp.client import (
+    Session,
+    make_session,
+    refused,
+    translated,
+    understood,
+)
 from mcloud.errors import Refused
 
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -102,13 +108,11 @@ class GcpAccess:
         self._root = root
 
     def identity(self) -> str:
-        from google.auth.transport.requests import Request
-
         with translated("Google"):
-            self._credentials.refresh(Request())
+            self._session.refresh()
         for name in ("service_account_email", "account"):
-            if getattr(self._credentials, name, ""):
-                return str(getattr(self._credentials, name))
+            if found := getattr(self._session.credentials, name, ""):
+                return str(found)
         return "an account that does not tell its name"
 
     def clock(self) -> tuple[float, float]:
@@ -117,7 +121,7 @@ class GcpAccess:
         return ask_time((to.storage_endpoint if to else "") or self._root("storage"))
 
     def reach(self, service: str) -> float:
-        return ask(self._root(SERVICES[service]))[1]
+        return ask(self._root(SERVICES[service])).seconds
 
     def permissions(self, component: str) -> Finding:
         denied: dict[str, list[str]] = {}
@@ -140,6 +144,7 @@ class GcpAccess:
         last = {"database": self._database} if self._target.resources else {"region": self._region}
         return {"billing": self._billing, "APIs": self._apis, **last}
 
+    @understood("Google Cloud")
     def _billing(self) -> Finding:
         try:
             info = self._get("cloudbilling", f"v1/projects/{self._project}/billingInfo")
@@ -153,6 +158,7 @@ class GcpAccess:
             f"run `gcloud billing projects link {self._project} --billing-account=ACCOUNT`",
         )
 
+    @understood("Google Cloud")
     def _apis(self) -> Finding:
         names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in APIS]
         try:
@@ -171,6 +177,7 @@ class GcpAccess:
             return Finding(OK, f"`mcloud deploy` switches on {len(off)} of {len(states)}")
         return Finding(OK, f"all {len(states)} are on")
 
+    @understood("Google Cloud")
     def _database(self) -> Finding:
         name = self._target.resources.database
         try:
@@ -186,6 +193,7 @@ class GcpAccess:
             )
         return Finding(OK, f"{name} in {found.get('locationId')}")
 
+    @understood("Google Cloud")
     def _region(self) -> Finding:
         try:
             answer = self._get("cloudfunctions", f"v2/projects/{self._project}/locations")
@@ -200,6 +208,7 @@ class GcpAccess:
             )
         return Finding(OK, f"{self._target.region} has Cloud Functions")
 
+    @understood("Google Cloud")
     def _held(self, key: str, permissions: Iterable[str]) -> set[str]:
         """Those of the permissions that the credentials have on what ``key`` means in NEEDS."""
         to, project = self._target.resources, f"projects/{self._project}"
@@ -222,20 +231,18 @@ class GcpAccess:
                     f"v2/{project}/locations/{self._target.region}/functions/{to and to.function}",
                 ),
             }[key]
-            answer = self._ask("POST", api, f"{name}:testIamPermissions", json=body)
+            answer = self._ask("POST", api, f"{name}:testIamPermissions", document=body)
         return set(answer.get("permissions", ()))
 
     def _get(self, api: str, path: str, parameters: dict[str, list[str]] | None = None) -> Any:
-        return self._ask("GET", api, path, params=parameters)
+        return self._ask("GET", api, path, query=parameters)
 
+    @understood("Google Cloud")
     def _ask(self, method: str, api: str, path: str, **what: Any) -> Any:
-        from google.auth.transport.requests import AuthorizedSession
-
         with translated(api):
-            session = AuthorizedSession(self._credentials)
-            answer = session.request(method, f"{self._root(api)}/{path}", timeout=TIMEOUT, **what)
+            answer = self._session.ask(method, f"{self._root(api)}/{path}", **what)
         if answer.ok:
-            return answer.json()
+            return answer.document()
         error = refused(
             api,
             answer,
@@ -243,7 +250,7 @@ class GcpAccess:
             missing="run `mcloud deploy`, or correct `project` and names in mcloud.toml",
             known={"api": f"{api}.googleapis.com", "project": self._project},
         )
-        if answer.status_code == 400:
+        if answer.status == 400:
             raise _Misunderstood(error.message, remedy=error.remedy)
         raise error
 
@@ -255,8 +262,6 @@ class GcpAccess:
         return self._target.project
 
     @cached_property
-    def _credentials(self) -> Any:
-        import google.auth
-
+    def _session(self) -> Session:
         with translated("Google"):
-            return google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])[0]
+            return make_session()

@@ -9,8 +9,15 @@ import time
 from decimal import Decimal
 from typing import Any
 
+from mcloud import http
 from mcloud.clouds.billing import Bill, BillLine
-from mcloud.clouds.gcp.client import refused, translated
+from mcloud.clouds.gcp.client import (
+    Session,
+    make_session,
+    refused,
+    translated,
+    understood,
+)
 from mcloud.errors import ConfigError, Refused, Unavailable
 
 ADDRESS = "https://bigquery.googleapis.com"
@@ -46,7 +53,12 @@ class BillingExport:
     """See ``billing.Billing``."""
 
     def __init__(
-        self, project: str, stack: str, table: str, session: Any = None, address: str = ADDRESS
+        self,
+        project: str,
+        stack: str,
+        table: str,
+        session: Session | None = None,
+        address: str = ADDRESS,
     ) -> None:
         if not _TABLE.fullmatch(table):
             raise ConfigError(
@@ -60,8 +72,11 @@ class BillingExport:
         self._address = f"{address}/bigquery/v2/projects/{project}/queries"
 
     def bill(self, first: str, last: str) -> Bill:
-        with translated(f"the billing export {self._table}"):
-            rows, size = self._rows(first, last)
+        what = f"the billing export {self._table}"
+        with translated(what), understood(what):
+            return self._bill(*self._rows(first, last))
+
+    def _bill(self, rows: list[dict[str, str]], size: int) -> Bill:
         if not rows:
             raise Refused(
                 f"{self._table} has nothing of {self._project} in these days",
@@ -87,7 +102,7 @@ class BillingExport:
 
     def _rows(self, first: str, last: str) -> tuple[list[dict[str, str]], int]:
         """The rows, and the bytes that were read for them."""
-        session = self._session or _authorized()
+        session = self._session or make_session("bigquery")
         parameters = {
             "stack": self._stack,
             "first": first,
@@ -95,9 +110,11 @@ class BillingExport:
             "project": self._project,
         }
         answer = _answer(
-            session.post(
+            session.ask(
+                "POST",
                 self._address,
-                json={
+                http.QUERY,
+                document={
                     "query": _QUERY.format(table=self._table),
                     "useLegacySql": False,
                     "maximumBytesBilled": str(MOST_BYTES),
@@ -112,7 +129,6 @@ class BillingExport:
                         for name, value in parameters.items()
                     ],
                 },
-                timeout=TIMEOUT + 5,
             )
         )
         size = int(answer.get("totalBytesProcessed", 0))
@@ -126,35 +142,26 @@ class BillingExport:
                     rows.append(dict(zip(names, values, strict=True)))
                 if not answer.get("pageToken"):
                     return rows, max(size, int(answer.get("totalBytesProcessed", 0)))
-            elif time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise Unavailable(f"{self._table}: the query took longer than {TIMEOUT:.0f} s")
             answer = self._more(session, answer)
 
-    def _more(self, session: Any, answer: dict[str, Any]) -> dict[str, Any]:
+    def _more(self, session: Session, answer: dict[str, Any]) -> dict[str, Any]:
         """The next page, or the answer to a query that has taken its time."""
         job = answer["jobReference"]
         parameters = {"timeoutMs": int(TIMEOUT * 1000), "location": job.get("location", "")}
         if answer.get("pageToken"):
             parameters["pageToken"] = answer["pageToken"]
         url = f"{self._address}/{job['jobId']}"
-        return _answer(session.get(url, params=parameters, timeout=TIMEOUT + 5))
+        return _answer(session.ask("GET", url, http.QUERY, query=parameters))
 
 
-def _authorized() -> Any:
-    import google.auth
-    from google.auth.transport.requests import AuthorizedSession
-
-    credentials, _ = google.auth.default(["https://www.googleapis.com/auth/bigquery"])
-    return AuthorizedSession(credentials)
-
-
-def _answer(response: Any) -> dict[str, Any]:
-    if response.ok:
-        found: dict[str, Any] = response.json()
-        return found
+def _answer(answer: http.Answer) -> dict[str, Any]:
+    if answer.ok:
+        return answer.document()
     raise refused(
         "BigQuery",
-        response,
+        answer,
         lacks="have the roles BigQuery Job User and BigQuery Data Viewer granted on the dataset",
         missing="correct gcp_billing_table in [cost]",
     )

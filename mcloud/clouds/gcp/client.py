@@ -3,11 +3,14 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
+from mcloud import http
 from mcloud.clouds.causes import explain
 from mcloud.clouds.gcp.causes import CAUSES, LACKS, MISSING, SIGN_IN
 from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
@@ -26,9 +29,6 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     *_RECONNECT,
 ]
-
-# requests raises a bare OSError where the file of certificates is not there.
-_SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
 
 _firestore_environment = threading.Lock()
 
@@ -116,14 +116,135 @@ def make_storage(project: str, endpoint: str = "") -> Any:
     return client
 
 
-def make_session() -> Any:
-    """For what is asked by REST: a ``requests`` session that signs with the usual credentials."""
+class Session:
+    """Asks Google's REST interfaces, and signs the requests with some credentials."""
+
+    def __init__(self, credentials: Any) -> None:
+        self.credentials = credentials
+        self._client = http.Client()
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        limit: http.Limit | None = None,
+        *,
+        document: object = None,
+        query: Mapping[str, object] | None = None,
+    ) -> http.Answer:
+        """See ``http.Client.ask``. The tokens that the request needs come within its limit,
+        which is ``http.GOOGLE`` by default."""
+        limit = limit or http.GOOGLE
+        deadline = time.monotonic() + limit.seconds
+        tokens = _Tokens(self._client, deadline)
+        answer = self._ask(tokens, method, url, limit, document, query)
+        if answer.status == 401 and self.credentials.token:  # it may have just expired
+            with _token_understood():
+                self.credentials.refresh(tokens)
+            answer = self._ask(tokens, method, url, limit, document, query)
+        return answer
+
+    def refresh(self) -> None:
+        """Get a new token, which proves the credentials."""
+        deadline = time.monotonic() + http.TOKEN.seconds
+        with _token_understood():
+            self.credentials.refresh(_Tokens(self._client, deadline))
+
+    def _ask(
+        self,
+        tokens: "_Tokens",
+        method: str,
+        url: str,
+        limit: http.Limit,
+        document: object,
+        query: Mapping[str, object] | None,
+    ) -> http.Answer:
+        headers: dict[str, str] = {}
+        with _token_understood():
+            self.credentials.before_request(tokens, method, url, headers)
+        limit = replace(limit, seconds=tokens.left(url))
+        return self._client.ask(method, url, limit, document=document, query=query, headers=headers)
+
+
+class _Tokens:
+    """What google.auth sends its requests with, to token and metadata servers alike: see
+    ``google.auth.transport.Request``."""
+
+    def __init__(self, client: http.Client, deadline: float) -> None:
+        self._client = client
+        self._deadline = deadline
+
+    def left(self, url: str) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            # Not an error of google.auth, which would try again.
+            server = urlsplit(url).hostname
+            raise http.NoAnswer(f"{server} does not answer: not in time", "not in time")
+        return left
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: object,
+    ) -> "_Token":
+        from google.auth.exceptions import TransportError
+        from requests.structures import CaseInsensitiveDict
+
+        left = self.left(url)
+        limit = replace(http.TOKEN, seconds=min(left, timeout or left))
+        content = body.encode() if isinstance(body, str) else body
+        try:
+            answer = self._client.ask(method, url, limit, body=content, headers=headers)
+        except http.NoAnswer as error:
+            self.left(url)
+            raise TransportError(str(error)) from error
+        if answer.cut:
+            raise TransportError(f"the answer of {answer.server} is incomplete: {answer.cut}")
+        # google.auth takes for granted that an answer is UTF-8, has a type and is not nested deep.
+        kept = CaseInsensitiveDict(answer.headers)
+        kept.setdefault("Content-Type", "text/plain")
+        with suppress(ValueError):
+            try:
+                json.loads(answer.text)
+            except RecursionError:
+                raise TransportError(f"the answer of {answer.server} is not valid JSON") from None
+        return _Token(answer.status, kept, answer.text.encode())
+
+
+@dataclass(frozen=True)
+class _Token:
+    """See ``google.auth.transport.Response``."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+@contextmanager
+def _token_understood() -> Iterator[None]:
+    """google.auth stumbles over an answer of another form than it expects."""
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except GoogleAuthError:  # some of them are a ValueError as well
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unavailable("the answer of the token server has not the documented form") from error
+
+
+def make_session(scope: str = "cloud-platform") -> Session:
+    """For what is asked by REST, with the usual credentials."""
     import google.auth
-    from google.auth.transport.requests import AuthorizedSession
 
     with translated("Google Cloud"):
-        credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
-        return AuthorizedSession(credentials)
+        tokens: Any = _Tokens(http.Client(), time.monotonic() + http.METADATA.seconds)
+        scopes = [f"https://www.googleapis.com/auth/{scope}"]
+        return Session(google.auth.default(scopes, request=tokens)[0])
 
 
 @contextmanager
@@ -135,6 +256,8 @@ def translated(what: str) -> Iterator[None]:
 
     try:
         yield
+    except http.NoAnswer as error:
+        raise Unavailable(f"{what}: {error.message}") from error
     except (
         exceptions.ServerError,
         exceptions.TooManyRequests,
@@ -154,12 +277,22 @@ def translated(what: str) -> Iterator[None]:
     except GoogleAuthError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_remedy(str(error)) or SIGN_IN) from error
     except OSError as error:
-        raise Refused(f"{what}: {_text(error)}", remedy=_SETTINGS) from error
+        # The SDKs' requests raises a bare one where the file of certificates is missing.
+        raise Refused(f"{what}: {_text(error)}", remedy=http.SETTINGS) from error
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn what an answer in another form than the documented one leads to into Unavailable."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        raise Unavailable(f"{what}: the answer has not the documented form") from error
 
 
 def refused(
     what: str,
-    answer: Any,
+    answer: http.Answer,
     *,
     lacks: str = "",
     missing: str = "",
@@ -171,19 +304,19 @@ def refused(
     asked for does not exist; ``known`` fills the fields of others (``api``, ``project``).
     """
     text, details = _told(answer)
-    message = f"{what}: {text or f'HTTP {answer.status_code}'}"
-    if answer.status_code == 429 or answer.status_code >= 500:
+    message = f"{what}: {text or f'HTTP {answer.status}'}"
+    if answer.status == 429 or answer.status >= 500:
         return Unavailable(message)
-    said = f"Error {answer.status_code}: {text} {details}"
+    said = f"Error {answer.status}: {text} {details}"
     return Refused(message, remedy=_remedy(said, lacks, missing, known))
 
 
-def _told(answer: Any) -> tuple[str, str]:
+def _told(answer: http.Answer) -> tuple[str, str]:
     """The first line of what Google says in an answer, and all of it."""
     try:
-        error = answer.json()["error"]
+        error = answer.document()["error"]
         return str(error["message"]).partition("\n")[0], json.dumps(error)
-    except (ValueError, KeyError, TypeError):  # a proxy's page
+    except (Unavailable, KeyError, TypeError):  # a proxy's page
         return "", ""
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
+from mcloud.clouds.gcp.client import Session, refused, translated, understood
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
 from mcloud.errors import Unavailable
 
@@ -20,13 +20,17 @@ ENOUGH = 20  # lines
 
 
 class CloudLogging:
-    def __init__(self, session: Any, project: str, function: str, url: str = URL) -> None:
+    def __init__(self, session: Session, project: str, function: str, url: str = URL) -> None:
         self._session = session
         self._project = project
         self._function = function
         self._url = f"{url}/v2/entries:list"
 
     def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        with understood("Cloud Logging"):
+            return self._find(symbol, trade_id, start, end)
+
+    def _find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
         body: dict[str, Any] = {
             "resourceNames": [f"projects/{self._project}"],
             "filter": filter_of(self._function, symbol, trade_id, start, end),
@@ -49,12 +53,11 @@ class CloudLogging:
 
     def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         with translated("Cloud Logging"):
-            answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
+            answer = self._session.ask("POST", self._url, document=body)
         if not answer.ok:
             lacks = "have roles/logging.viewer granted to these credentials"
             raise refused("Cloud Logging", answer, lacks=lacks)
-        content: dict[str, Any] = answer.json()
-        return content
+        return answer.document()
 
 
 class FileLogs:

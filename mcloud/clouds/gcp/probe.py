@@ -1,8 +1,10 @@
 """One cheap read a service."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from mcloud import http
 from mcloud.clouds.gcp.client import make_session, refused, translated
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
@@ -35,18 +37,17 @@ class GcpProbe:
 
 
 def _check_function(to: GcpResources, timeout: float) -> None:
-    import requests
-
+    limit = replace(http.GOOGLE, seconds=timeout)
     if to.function_url:
         # The embedded one: it refuses a request that is no event, and lives if it refuses.
-        status = requests.get(to.function_url, timeout=timeout).status_code
+        status = http.ask("GET", to.function_url, replace(limit, most=0)).status
         if status in (429, 503):
             raise Unavailable(f"{to.function}: HTTP {status}")
         return
     name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
-    answer = make_session().get(f"https://cloudfunctions.googleapis.com/v2/{name}", timeout=timeout)
+    answer = make_session().ask("GET", f"https://cloudfunctions.googleapis.com/v2/{name}", limit)
     if not answer.ok:
         raise refused(name, answer)
-    state = answer.json().get("state")
+    state = answer.document().get("state")
     if state != "ACTIVE":
         raise Refused(f"{name} is {state}")

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.clouds.gcp.client import make_session, refused, translated
-from mcloud.clouds.spans import TIMEOUT, Span
+from mcloud import http
+from mcloud.clouds.gcp.client import Session, make_session, refused, translated
+from mcloud.clouds.spans import Span
 
 URL = "https://cloudtrace.googleapis.com"
 
 
 class CloudTrace:
-    def __init__(self, project: str, session: Any = None, url: str = URL) -> None:
+    def __init__(self, project: str, session: Session | None = None, url: str = URL) -> None:
         self._project = project
         self._session = session
         self._url = f"{url}/v2/projects/{project}/traces:batchWrite"
@@ -24,7 +25,7 @@ class CloudTrace:
         with translated("Cloud Trace"):
             if self._session is None:
                 self._session = make_session()
-            answer = self._session.post(self._url, json=body, timeout=TIMEOUT)
+            answer = self._session.ask("POST", self._url, http.SPANS, document=body)
         if not answer.ok:
             raise refused(
                 "Cloud Trace",

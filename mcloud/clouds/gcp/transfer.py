@@ -17,10 +17,17 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mcloud.clouds.gcp.client import TIMEOUT, refused, translated
+from mcloud.clouds.gcp.client import (
+    Session,
+    make_session,
+    refused,
+    translated,
+    understood,
+)
 from mcloud.clouds.transfer import DONE, FAILED, GONE, RUNNING, Transferred
 from mcloud.errors import Refused, Unavailable
 
+_SERVICE = "Google's Storage Transfer Service"
 _FAILED = ("FAILED", "ABORTED")
 
 
@@ -31,7 +38,7 @@ class _Missing(Refused):
 class StorageTransfer:
     """See ``transfer.Transfer``. ``root`` is the address of the API."""
 
-    service = "Google's Storage Transfer Service"
+    service = _SERVICE
 
     def __init__(
         self,
@@ -47,11 +54,12 @@ class StorageTransfer:
         self._role = role
         self._root = root
 
+    @understood(_SERVICE)
     def start(self, folders: Sequence[str], token: str) -> str:
         job = self._ask(
             "POST",
             "transferJobs",
-            json={
+            document={
                 "name": _job(token),
                 "description": f"mcloud restore {self._target}",
                 "status": "ENABLED",
@@ -71,15 +79,17 @@ class StorageTransfer:
                 self._delete(job)
             raise
 
+    @understood(_SERVICE)
     def find(self, token: str) -> str:
         try:
-            job = self._ask("GET", _job(token), params={"projectId": self._project})
+            job = self._ask("GET", _job(token), query={"projectId": self._project})
         except _Missing:
             return ""
         if job.get("status") == "DELETED":  # the service remembers such ones for a month
             return ""
         return str(job.get("latestOperationName") or self._run(job["name"]))
 
+    @understood(_SERVICE)
     def look(self, name: str) -> Transferred:
         try:
             run = self._ask("GET", name)
@@ -99,6 +109,7 @@ class StorageTransfer:
             _why(run),
         )
 
+    @understood(_SERVICE)
     def end(self, name: str) -> None:
         try:
             self._delete(self._ask("GET", name)["metadata"]["transferJobName"])
@@ -106,18 +117,16 @@ class StorageTransfer:
             return
 
     def _run(self, job: str) -> str:
-        return str(self._ask("POST", f"{job}:run", json={"projectId": self._project})["name"])
+        return str(self._ask("POST", f"{job}:run", document={"projectId": self._project})["name"])
 
     def _delete(self, job: str) -> None:
-        self._ask("DELETE", job, params={"projectId": self._project})
+        self._ask("DELETE", job, query={"projectId": self._project})
 
     def _ask(self, method: str, path: str, **what: Any) -> Any:
         with translated(self.service):
-            answer = self._session.request(
-                method, f"{self._root}/v1/{path}", timeout=TIMEOUT, **what
-            )
+            answer = self._session.ask(method, f"{self._root}/v1/{path}", **what)
         if answer.ok:
-            return answer.json()
+            return answer.document()
         error = refused(
             self.service,
             answer,
@@ -125,18 +134,14 @@ class StorageTransfer:
             f" with `gcloud services enable storagetransfer.googleapis.com --project"
             f" {self._project}`",
         )
-        if answer.status_code == 404:
+        if answer.status == 404:
             raise _Missing(error.message)
         raise error
 
     @cached_property
-    def _session(self) -> Any:
-        import google.auth
-        from google.auth.transport.requests import AuthorizedSession
-
+    def _session(self) -> Session:
         with translated(self.service):
-            scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-            return AuthorizedSession(google.auth.default(scopes)[0])
+            return make_session()
 
 
 def _job(token: str) -> str:

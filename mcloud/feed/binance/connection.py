@@ -1,6 +1,7 @@
 """One group of symbols kept delivered: connected, rotated, connected again."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,12 @@ from mcloud.feed.binance.plan import MESSAGE_INTERVAL, Subscription
 
 Take = Callable[[list[bytes]], bool]
 """Gets messages in the order received; True where the server announced its end."""
+
+LARGEST = 2**20  # bytes of a message, in one frame or in many; a trade takes 200
+
+# Where a server goes on after a failed handshake, websockets logs a traceback of its own.
+QUIET = logging.getLogger("mcloud.websockets")
+QUIET.disabled = True
 
 _WHOLE = frozenset({Opcode.TEXT, Opcode.BINARY})
 """The first frame of a message; with FIN the only one."""
@@ -182,6 +189,8 @@ class Line:
             self._subscription.url,
             open_timeout=timing.open,
             close_timeout=1.0,
+            max_size=LARGEST,
+            logger=QUIET,
             # The exchange pings us, and counts what we send.
             ping_interval=None,
             # Inflating costs more than it saves: a trade is 150 bytes.

@@ -1,45 +1,31 @@
 """Binance's REST: which symbols there are, and trades by id. Never above the weight budget."""
 
-import ipaddress
-import json
 import re
 import time
-import urllib.request
 from collections.abc import Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
+from mcloud import http
 from mcloud.config import did_you_mean
-from mcloud.errors import ConfigError, Refused, Unavailable, UsageError
+from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, Budget
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import BadTrade, Trade
 
-# Both parts together stay below what the budget allows a request to be under way.
-TIMEOUT = urllib3.Timeout(connect=3.0, read=IN_FLIGHT - 3.0)
-
 # A full minute's window always passes within it; a ban does not, and is the caller's to hear of.
 PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
 
-SHORTEST_BAN = 120.0  # seconds, as documented
+# Seconds, as documented: bans last from 2 minutes to 3 days.
+SHORTEST_BAN, LONGEST_BAN = 120.0, 259_200.0
 
 BACKGROUND = 0.25  # of the budget, for what can wait: repair finds the rest of it free
 
 _INVALID_SYMBOL = -1121
+_COUNT = re.compile("[0-9]{1,9}")
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
-
-
-class Throttled(Unavailable):
-    """The exchange takes no request before ``retry_after`` seconds have passed."""
-
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message, remedy=f"try again in {retry_after:.0f} s")
-        self.retry_after = retry_after
 
 
 class BinanceRest:
@@ -68,7 +54,7 @@ class BinanceRest:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
-        http: urllib3.PoolManager | None = None,
+        client: http.Client | None = None,
         api_key: str = "",
     ) -> None:
         self.endpoints = endpoints
@@ -76,8 +62,10 @@ class BinanceRest:
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
-        self._http = http or open_http(endpoints.rest_url)
-        self._headers = _key_header(api_key, endpoints.rest_url) if api_key else {}
+        self._client = client or http.Client()
+        key = _key_header(api_key, endpoints.rest_url) if api_key else {}
+        # What lists all symbols is ten times smaller so.
+        self._headers = {"Accept-Encoding": "gzip", **key}
 
     def symbols(self, quote_asset: str) -> list[str]:
         """The symbols that trade against ``quote_asset``, such as USDT, in alphabetical order.
@@ -170,18 +158,20 @@ class BinanceRest:
         share = BACKGROUND if background else 1.0
         while True:
             self._wait_for_budget(weight, share, deadline)
-            response = self._request(path, parameters)
-            used = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
-            if used.isdigit():
+            answer = self._request(path, parameters)
+            used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "")
+            if _COUNT.fullmatch(used):
                 self._budget.learn_used(int(used))
-            if response.status == 200:
+            if answer.status == 200:
+                if answer.cut:
+                    raise Unavailable(f"{self.endpoints.name} answered {path}: {answer.cut}")
                 try:
-                    return json.loads(response.data)
-                except (ValueError, RecursionError):
+                    return answer.json()
+                except Unavailable:
                     raise self._nonsense(path) from None
-            if response.status not in (418, 429):
-                raise self._error(path, parameters, response)
-            self._budget.block(self._pause(response))
+            if answer.status not in (418, 429):
+                raise self._error(path, parameters, answer)
+            self._budget.block(self._pause(answer))
 
     def _wait_for_budget(self, weight: int, share: float, deadline: float) -> None:
         while wait := self._budget.ask(weight, share):
@@ -189,42 +179,35 @@ class BinanceRest:
                 raise Throttled(f"{self.endpoints.name} takes no request now", wait)
             self._sleep(wait)
 
-    def _request(self, path: str, parameters: Mapping[str, object]) -> urllib3.BaseHTTPResponse:
+    def _request(self, path: str, parameters: Mapping[str, object]) -> http.Answer:
         url = self.endpoints.rest_url
+        limit = http.EXCHANGE_INFO if path == self.endpoints.info_path else http.EXCHANGE
         try:
-            return self._http.request(
-                "GET",
-                url + path,
-                fields={name: str(value) for name, value in parameters.items()},
-                headers=self._headers,
-                timeout=TIMEOUT,
-                retries=False,
+            return self._client.ask(
+                "GET", url + path, limit, headers=self._headers, query=parameters
             )
-        except HTTPError as error:
-            # urllib3 puts the connection object in front of the reason.
-            reason = str(error).rpartition("): ")[2]
+        except http.NoAnswer as error:
             raise Unavailable(
-                f"{url} does not answer: {reason}", remedy="`mcloud doctor` looks at the network"
+                f"{url} does not answer: {error.reason}",
+                remedy="run `mcloud doctor` to check the network",
             ) from None
 
-    def _pause(self, response: urllib3.BaseHTTPResponse) -> float:
-        """Seconds that a 429 or 418 asks for."""
-        shortest = SHORTEST_BAN if response.status == 418 else MINUTE
-        told = response.headers.get("Retry-After", "")
-        if told.isdigit():
-            return max(1.0, float(told))
-        until = _BANNED_UNTIL.search(response.data.decode(errors="replace"))
-        if not until:
-            return shortest
-        # By the exchange's own clock: with ours an hour behind, a ban would be an hour longer.
-        date = _date(response.headers.get("Date", ""))
-        return max(1.0, int(until[1]) / 1000 - (self._wall() if date is None else date))
+    def _pause(self, answer: http.Answer) -> float:
+        """Seconds that a 429 or 418 asks for, as far as the exchange ever asks for them."""
+        seconds = SHORTEST_BAN if answer.status == 418 else MINUTE
+        if answer.retry_after is not None:
+            seconds = answer.retry_after
+        elif until := _BANNED_UNTIL.search(answer.text):
+            # By the exchange's own clock: with ours an hour behind, a ban would be an hour longer.
+            date = _date(answer.headers.get("Date", ""))
+            seconds = int(until[1]) / 1000 - (self._wall() if date is None else date)
+        return min(max(1.0, seconds), LONGEST_BAN)
 
     def _error(
-        self, path: str, parameters: Mapping[str, object], response: urllib3.BaseHTTPResponse
+        self, path: str, parameters: Mapping[str, object], answer: http.Answer
     ) -> Unavailable | Refused:
-        status, name = response.status, self.endpoints.name
-        code, words = _error_body(response.data)
+        status, name = answer.status, self.endpoints.name
+        code, words = _error_body(answer)
         said = f"{name} answered {status} to {path}" + (f": {words}" if words else "")
         if status >= 500:
             return Unavailable(said)
@@ -251,47 +234,16 @@ def _date(header: str) -> float | None:
         return None
 
 
-def open_http(url: str) -> urllib3.PoolManager:
-    """A connection pool, through the proxy that the environment names for ``url``, if any.
-
-    Raises:
-        ConfigError: that is none.
-    """
-    parts = urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    # Typed as returning what the platform's function returns.
-    if (
-        proxy is None
-        or _is_loopback(parts.hostname)
-        or cast(bool, urllib.request.proxy_bypass(parts.netloc))
-    ):
-        return urllib3.PoolManager(maxsize=4)
-    try:
-        return urllib3.ProxyManager(proxy, maxsize=4)
-    except (HTTPError, ValueError) as error:
-        raise ConfigError(
-            f"no proxy for {url}: {error}",
-            remedy=f"correct {parts.scheme}_proxy: http://HOST:PORT, or unset it",
-        ) from error
-
-
 def _key_header(api_key: str, url: str) -> dict[str, str]:
     if not re.fullmatch("[!-~]{1,256}", api_key):
         # What was pasted in its place is not shown either.
         raise ConfigError(f"{API_KEY} is not an API key: it holds spaces, or what is not ASCII")
     parts = urlsplit(url)
-    if parts.scheme != "https" and not _is_loopback(parts.hostname):
+    if parts.scheme != "https" and not http.is_loopback(parts.hostname):
         raise ConfigError(
             f"{API_KEY} would be sent to {url} unencrypted", remedy="use https://, or unset it"
         )
     return {"X-MBX-APIKEY": api_key}
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:  # a name
-        return False
 
 
 def _is_trading(listed: Mapping[str, Any]) -> bool:
@@ -316,10 +268,10 @@ def _parse(symbol: str, row: Any) -> Trade | None:
         return None
 
 
-def _error_body(body: bytes) -> tuple[int | None, str]:
+def _error_body(answer: http.Answer) -> tuple[int | None, str]:
     """Code and message of ``{"code":-1121,"msg":"Invalid symbol."}``."""
     try:
-        error = json.loads(body)
+        error = answer.document()
         return error["code"], str(error["msg"])[:200]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None, body[:100].decode(errors="replace").strip()
+    except (Unavailable, KeyError):
+        return None, answer.text[:100].strip()

@@ -8,10 +8,11 @@ import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import urllib3
-
+from mcloud import http
+from mcloud.errors import McloudError
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
 
@@ -32,7 +33,7 @@ class Pusher:
         self.consumer = Consumer(self._push_free, max_messages=CONCURRENCY)
         self._subscription = subscription
         self._is_closed = False
-        self._http = urllib3.PoolManager(maxsize=CONCURRENCY, retries=False)
+        self._http = http.Client(keep=CONCURRENCY)
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="push")
         self._pushes: set[asyncio.Task[None]] = set()
 
@@ -76,15 +77,14 @@ class Pusher:
     def _post(self, message: Any, attempt: int | None, timeout: float) -> int:
         """The status of the answer; 504, as Cloud Run counts a timeout, if there is none."""
         try:
-            return self._http.request(
+            return self._http.ask(
                 "POST",
                 self.endpoint,
+                replace(http.FUNCTION, seconds=timeout),
                 body=push_body(message, self._subscription.name, attempt),
                 headers={"Content-Type": "application/json", "User-Agent": "CloudPubSub-Google"},
-                timeout=urllib3.Timeout(total=timeout),
-                redirect=False,
             ).status
-        except urllib3.exceptions.HTTPError:
+        except McloudError:
             return 504
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import urllib3
 
-from mcloud.errors import ConfigError, Refused, Unavailable, UsageError
+from mcloud import http
+from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.endpoints import endpoints
-from mcloud.feed.binance.rest import PATIENCE, BinanceRest, Throttled, open_http
+from mcloud.feed.binance.rest import LONGEST_BAN, PATIENCE, BinanceRest
 from mcloud.market.trade import Trade
 
 from .clock import Clock
@@ -55,20 +55,20 @@ class Api:
             clock=self.clock,
             wall=lambda: 1_620_286_000.0,
             sleep=self.clock.sleep,
-            http=_Redirected(self.url),
+            client=_Redirected(self.url),
             **options,
         )
 
 
-class _Redirected(urllib3.PoolManager):
+class _Redirected(http.Client):
     """What would go to an exchange goes to the server on loopback."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
 
-    def request(self, method: str, url: str, **options: Any) -> Any:  # type: ignore[override]
-        return super().request(method, self._url + urlsplit(url).path, **options)
+    def ask(self, method: str, url: str, limit: http.Limit, **options: Any) -> http.Answer:
+        return super().ask(method, self._url + urlsplit(url).path, limit, **options)
 
 
 def row(id_: int) -> dict[str, object]:
@@ -278,11 +278,35 @@ def test_what_may_pass_is_unavailable(api: Api, prepare: Callable[[Api], None]) 
     assert not isinstance(raised.value, Throttled)
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("\xb2", 60),
+        ("-4", 60),
+        ("soon", 60),
+        ("0", 1),
+        ("9" * 18, LONGEST_BAN),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_BAN),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 1),
+    ],
+)
+def test_no_retry_after_holds_up_for_ever(api: Api, said: str, seconds: float) -> None:
+    api.will_answer(429, {"code": -1003, "msg": "Too many requests."}, Retry_After=said)
+    rest = api.rest()
+    if seconds > PATIENCE:
+        with pytest.raises(Throttled) as raised:
+            rest.latest_id("BTCUSDT")
+        assert raised.value.retry_after == pytest.approx(seconds)
+    else:
+        rest.latest_id("BTCUSDT")
+        assert api.asked[1][0] - api.asked[0][0] == pytest.approx(seconds)
+
+
 def test_who_does_not_answer_is_named_without_our_own_objects(api: Api) -> None:
     api.url = "http://127.0.0.1:1"
     with pytest.raises(Unavailable) as raised:
         api.rest().latest_id("BTCUSDT")
-    assert " does not answer: Failed to establish a new connection: " in str(raised.value)
+    assert " does not answer: [Errno 111] Connection refused; " in str(raised.value)
 
 
 def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
@@ -315,18 +339,11 @@ def test_the_key_is_sent_where_there_is_one(api: Api) -> None:
     assert api.headers["X-MBX-APIKEY"] == "k3y"
 
 
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
-    monkeypatch.setenv("no_proxy", "api.binance.us")
-    assert isinstance(open_http("https://api.binance.com"), urllib3.ProxyManager)
-    assert not isinstance(open_http("https://api.binance.us"), urllib3.ProxyManager)
-
-
-@pytest.mark.parametrize("proxy", ["socks5://proxy.example:1080", "http://proxy.example:many"])
-def test_a_proxy_that_is_none_is_said_so(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", proxy)
-    with pytest.raises(ConfigError, match=r"no proxy for https://api\.binance\.com: .*https_proxy"):
-        open_http("https://api.binance.com")
+def test_a_proxy_that_is_none_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "socks5://me:secret@proxy.example:1080")
+    with pytest.raises(ConfigError, match="https_proxy is not the URL of a proxy") as caught:
+        BinanceRest(endpoints("binance")).latest_id("BTCUSDT")
+    assert "secret" not in str(caught.value)
 
 
 def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:

@@ -5,18 +5,22 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import rude
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
+from mcloud.clouds.access import FAULT
+from mcloud.doctor import machine
 from mcloud.errors import Refused
-from mcloud.feed.binance.connection import Timing
+from mcloud.feed.binance.connection import LARGEST, Timing
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.source import BinanceSource, SourceState
 from mcloud.market.trade import Trade
@@ -264,6 +268,57 @@ def test_what_breaks_the_protocol_costs_the_connection_only() -> None:
         consumer.until(lambda: len(consumer.trades) > 5)
         assert source.state.connections[0].reconnects == 1
     assert consumer.ids[0] == 1
+
+
+def test_a_message_in_fragments_without_end_costs_the_connection_only() -> None:
+    async def endless(server: Server, connection: ServerConnection) -> None:
+        async def pieces() -> AsyncIterator[str]:
+            while True:
+                await asyncio.sleep(0)
+                yield "x" * (LARGEST // 64)
+
+        await send(connection, 1)
+        await connection.send(pieces())
+
+    with (
+        running(Server(endless, Server.trade_on)) as server,
+        reading(server) as (source, consumer),
+    ):
+        consumer.until(lambda: len(consumer.trades) > 5)
+        assert source.state.connections[0].reconnects == 1
+
+
+RUDE = {
+    name: rude.ALL[name]
+    for name in (
+        *("silent", "drips its headers", "1xx without end", "a header without end"),
+        *("a status line without end", "a body without end", "a chunk size without end"),
+    )
+}
+
+
+def test_a_rude_answer_to_the_handshake_is_one_attempt_that_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of the producer, and of `mcloud doctor`, which leaves no thread behind."""
+    timing = replace(QUICK, open=0.3)
+    with rude.serve_all(RUDE) as urls, ExitStack() as open_sources:
+        before = {each for each in threading.enumerate() if each.name != "rude"}
+        found = {}
+        for name, url in urls.items():
+            config: Any = SimpleNamespace(exchange={"ws_url": url.replace("http:", "ws:")})
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(machine, "ANSWER", 0.3)
+                found[name] = machine._stream(config).state
+        assert found == dict.fromkeys(RUDE, FAULT)
+        left = {each for each in threading.enumerate() if each.name != "rude"} - before
+        wait_until(lambda: not any(each.is_alive() for each in left))
+        for name, url in urls.items():
+            server: Any = SimpleNamespace(url=url.replace("http:", "ws:"))
+            source, consumer = open_sources.enter_context(reading(server, timing=timing))
+            consumer.until(lambda source=source: bool(source.state.connections[0].last_error))
+            assert consumer.trades == [], name
+    assert caplog.records == []  # no traceback of a library reaches the user
 
 
 def test_a_slow_consumer_stops_the_sender_and_loses_nothing() -> None:
