@@ -1,8 +1,21 @@
 """``mcloud deploy``"""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from mcloud.cli.provision import CONFIRM, DRY_RUN, PROVISIONER, SITE, YES, Rollout, next_step
+from mcloud.cli.provision import (
+    CONFIRM,
+    DRY_RUN,
+    LOCK_TIMEOUT,
+    PROVISIONER,
+    SITE,
+    YES,
+    Rollout,
+    next_step,
+    read_plan,
+)
 from mcloud.cli.session import Session, command
 
 
@@ -14,17 +27,35 @@ def deploy(
     session: Session,
     site: SITE = None,
     provisioner: PROVISIONER = None,
+    lock_timeout: LOCK_TIMEOUT = None,
     yes: YES = False,
     confirm: CONFIRM = None,
     dry_run: DRY_RUN = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Apply the plan that `plan --out FILE` saved, and no other."
+        ),
+    ] = None,
 ) -> None:
     """Build sites, or bring them up to date, and see that they work."""
-    with Rollout(session, site, provisioner, start=not dry_run) as rollout:
-        rollout.plan()
+    saved = None if plan is None else read_plan(session, plan, site)
+    with Rollout(
+        session,
+        site if saved is None else ",".join(saved.sites),
+        provisioner,
+        start=not dry_run,
+        lock_timeout=lock_timeout,
+    ) as rollout:
+        if plan is None or saved is None:
+            rollout.plan()
+        else:
+            rollout.load(saved, plan)
         rollout.show(to_stdout=False)
-        if not dry_run:
+        is_partial = saved is not None and rollout.failed
+        if not dry_run and not is_partial:
             rollout.agree(yes=yes, confirmed=confirm or ())
             rollout.apply()
-    if not dry_run and (words := next_step(rollout.outcomes)):
+    if not dry_run and not is_partial and (words := next_step(rollout.outcomes)):
         session.say(words)
     rollout.finish()

@@ -2,7 +2,7 @@
 
 import typer
 
-from mcloud.cli.provision import CONFIRM, DRY_RUN, PROVISIONER, SITE, YES, Rollout
+from mcloud.cli.provision import CONFIRM, DRY_RUN, LOCK_TIMEOUT, PROVISIONER, SITE, YES, Rollout
 from mcloud.cli.session import Session, command
 
 
@@ -14,12 +14,13 @@ def destroy(
     session: Session,
     site: SITE = None,
     provisioner: PROVISIONER = None,
+    lock_timeout: LOCK_TIMEOUT = None,
     yes: YES = False,
     confirm: CONFIRM = None,
     dry_run: DRY_RUN = False,
 ) -> None:
     """Take sites down with their data, protected or not."""
-    with Rollout(session, site, provisioner, start=False) as rollout:
+    with Rollout(session, site, provisioner, start=False, lock_timeout=lock_timeout) as rollout:
         rollout.plan(destroy=True)
         rollout.show(to_stdout=False)
         if not dry_run:

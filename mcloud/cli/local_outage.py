@@ -1,12 +1,12 @@
 """``mcloud local outage``: a site of the embedded clouds, or one service of it, does not serve."""
 
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.session import Session
 from mcloud.errors import LocalError, UsageError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mcloud.local.state import State
 
 SITES = ("aws", "gcp")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def outage(
@@ -54,7 +53,7 @@ def outage(
         if value is not None and value not in known:
             hint = did_you_mean(value, known)
             raise UsageError(f"{option} is one of {', '.join(known)}, not {value!r}{hint}")
-    seconds = None if lasts is None else _length(lasts)
+    seconds = None if lasts is None else length_of_time("--for", lasts)
     folder = session.config.local
     state = Home(folder).require_ready()
     if end:
@@ -146,12 +145,3 @@ def _check_ours(state: "State", site: str, service: str | None) -> None:
             f"{', '.join(theirs)} of {site} is not ours to take out",
             remedy="run `mcloud local up` without --emulators official and emulators of your own",
         )
-
-
-def _length(text: str) -> float:
-    """``30s``, ``5m``, ``1h`` in seconds."""
-    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise UsageError(f"--for is not a length of time: {text!r}; such as 30s or 5m")
-    return seconds

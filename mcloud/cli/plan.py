@@ -1,10 +1,11 @@
 """``mcloud plan``"""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcloud.cli.provision import PROVISIONER, SITE, Rollout
+from mcloud.cli.provision import LOCK_TIMEOUT, PROVISIONER, SITE, Rollout
 from mcloud.cli.session import Session, command
 
 
@@ -16,13 +17,20 @@ def plan(
     session: Session,
     site: SITE = None,
     provisioner: PROVISIONER = None,
+    lock_timeout: LOCK_TIMEOUT = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 3 where there are changes.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Save the plan for `deploy --plan FILE`."),
+    ] = None,
 ) -> None:
     """Show what `deploy` would change, and what has drifted."""
-    with Rollout(session, site, provisioner, start=False) as rollout:
+    with Rollout(session, site, provisioner, start=False, lock_timeout=lock_timeout) as rollout:
         rollout.plan()
+        if out is not None:
+            rollout.save(out)
     if session.output == "json":
         session.print_json({"sites": {n: each.to_json() for n, each in rollout.outcomes.items()}})
     else:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.session import Session
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mcloud.config import SiteConfig
     from mcloud.infra.plan import Plan
     from mcloud.infra.provisioner import Provisioner, Step
+    from mcloud.infra.saved_plan import SavedPlan
 
 LONGEST = 24 * 3600.0  # seconds that a run may take
 
@@ -38,6 +41,14 @@ CONFIRM = Annotated[
         "--confirm",
         metavar="NAME",
         help="Agree to the loss of a data store, or of all of a stack; again for more.",
+    ),
+]
+LOCK_TIMEOUT = Annotated[
+    str | None,
+    typer.Option(
+        "--lock-timeout",
+        metavar="TIME",
+        help="How long to wait for a lock that another run holds, such as 30s or 10m.",
     ),
 ]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")]
@@ -84,7 +95,13 @@ class Rollout:
     """Some sites, worked on at the same time; one that fails does not stop another."""
 
     def __init__(
-        self, session: Session, wanted: str | None, provisioner: str | None, *, start: bool
+        self,
+        session: Session,
+        wanted: str | None,
+        provisioner: str | None,
+        *,
+        start: bool,
+        lock_timeout: str | None = None,
     ) -> None:
         from mcloud.config import LOCAL
         from mcloud.infra.provisioner import EMBEDDED, TERRAFORM, Hooks, check, sites
@@ -102,7 +119,13 @@ class Rollout:
         self._start = start
         self._exit = ExitStack()
         self._stop = threading.Event()
-        self._hooks = Hooks(self._stop, self._tell, self._echo, session.say)
+        self._hooks = Hooks(
+            stop=self._stop,
+            tell=self._tell,
+            echo=self._echo,
+            say=session.say,
+            lock_timeout=length_of_time("--lock-timeout", lock_timeout) if lock_timeout else 0.0,
+        )
         self._stacks: dict[str, Provisioner] = {}
         self._live: Any = None
         known = sites(config, self._provisioner)
@@ -149,6 +172,31 @@ class Rollout:
     def plan(self, *, destroy: bool = False) -> None:
         """Plan every site. Raises KeyboardInterrupt after a Ctrl-C."""
         found = self._each("planning", lambda name: self._stacks[name].plan(destroy=destroy))
+        for name, plan in found.items():
+            self.outcomes[name].plan = plan
+            self.outcomes[name].result = "planned"
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
+    def save(self, path: Path) -> None:
+        """Write the plans into a file: all of them, or none where a site could not be planned."""
+        from mcloud.infra.saved_plan import SavedPlan
+
+        if self.failed:
+            self._session.warn(f"no plan was saved in {path}: a site could not be planned")
+            return
+        plans = {name: self._stacks[name].save() for name in self.going}
+        SavedPlan(self._session.config.profile, plans).write(path)
+        self._session.say(
+            f"the plan is in {path}, which only you may read: it can hold sensitive values;"
+            f" apply it with `mcloud deploy --plan {path}`"
+        )
+
+    def load(self, saved: "SavedPlan", path: Path) -> None:
+        """Take the plans from a file, in place of ``plan``."""
+        found = self._each(
+            "reading the plan", lambda name: self._stacks[name].load(saved.sites[name], path)
+        )
         for name, plan in found.items():
             self.outcomes[name].plan = plan
             self.outcomes[name].result = "planned"
@@ -310,6 +358,26 @@ class Rollout:
     def _echo(self, line: str) -> None:
         if self._session.verbose >= 2:
             self._session.say(line)
+
+
+def read_plan(session: Session, path: Path, wanted: str | None) -> "SavedPlan":
+    """Read a saved plan, and keep of it what is wanted.
+
+    Raises:
+        UsageError: it is of another profile, or does not have the site.
+    """
+    from mcloud import config
+    from mcloud.infra.saved_plan import SavedPlan, read
+
+    saved = read(path)
+    if saved.profile != session.config.profile:
+        raise UsageError(
+            f"the plan in {path} is for the profile {saved.profile!r}, not"
+            f" {session.config.profile!r}",
+            remedy=f"give --profile {saved.profile}",
+        )
+    names = config.select(saved.sites, None if wanted == "all" else wanted)
+    return SavedPlan(saved.profile, {name: saved.sites[name] for name in names})
 
 
 def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:

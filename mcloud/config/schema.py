@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config.document import Document, Where
@@ -22,6 +23,49 @@ TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor", "trace"
 
 _EXCHANGE = {"name", "ws_url", "rest_url"}
 _BACKENDS = ("s3", "gcs")
+
+
+class _Form(NamedTuple):
+    words: str
+    fits: Callable[[Any], bool]
+
+
+_TEXT = _Form("a text", lambda value: isinstance(value, str))
+_TEXTS = _Form(
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+)
+_TABLE = _Form(
+    "a table of texts",
+    lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
+)
+_ASSUME_ROLE: dict[str, _Form] = {
+    "role_arn": _TEXT,
+    "duration": _TEXT,
+    "policy": _TEXT,
+    "policy_arns": _TEXTS,
+    "session_name": _TEXT,
+}
+# Options of a backend that are tables: https://developer.hashicorp.com/terraform/language/backend/s3
+_BACKEND_TABLES: dict[str, dict[str, dict[str, _Form]]] = {
+    "s3": {
+        "assume_role": {
+            **_ASSUME_ROLE,
+            "external_id": _TEXT,
+            "source_identity": _TEXT,
+            "tags": _TABLE,
+            "transitive_tag_keys": _TEXTS,
+        },
+        "assume_role_with_web_identity": {
+            **_ASSUME_ROLE,
+            "web_identity_token": _TEXT,
+            "web_identity_token_file": _TEXT,
+        },
+        "endpoints": dict.fromkeys(("dynamodb", "iam", "s3", "sso", "sts"), _TEXT),
+    },
+    "gcs": {},
+}
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/.+")
 # Of profiles and sites, which are folders too, and parts of lists.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # As in the variables of both modules.
@@ -137,10 +181,31 @@ def _check_backend(document: Document, backend: dict[str, Any], site: Where) -> 
         raise document.error(where, "type", message)
     if not backend.get("bucket"):
         raise document.error(where, "bucket", f"[{'.'.join(where)}] needs the bucket of the state")
+    tables = _BACKEND_TABLES[backend["type"]]
     for key, value in backend.items():
-        if not isinstance(value, str | bool):
-            message = f"{'.'.join((*where, key))} must be a text or a boolean, not {value!r}"
+        if key in tables:
+            _check_backend_table(document, document.table(backend, where, key), (*where, key))
+        elif not isinstance(value, str | bool | int) and not _TEXTS.fits(value):
+            message = (
+                f"{'.'.join((*where, key))} must be a text, a number, a boolean or a list of texts,"
+                f" not {value!r}"
+            )
             raise document.error(where, key, message)
+
+
+def _check_backend_table(document: Document, table: dict[str, Any], where: Where) -> None:
+    known = _BACKEND_TABLES["s3"][where[-1]]
+    document.check_keys(table, where, set(known))
+    for key, value in table.items():
+        if not known[key].fits(value):
+            message = f"{'.'.join((*where, key))} must be {known[key].words}, not {value!r}"
+            raise document.error(where, key, message)
+    if "role_arn" in known and not _ROLE.fullmatch(table.get("role_arn", "")):
+        message = (
+            f"[{'.'.join(where)}] needs role_arn, such as"
+            ' "arn:aws:iam::123456789012:role/terraform-state"'
+        )
+        raise document.error(where, "role_arn", message)
 
 
 def _check_name(document: Document, where: Where, name: str) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from mcloud import outputs
 from mcloud.clouds.resources import AwsResources, Resources
 from mcloud.config import Config, SiteConfig, settings
-from mcloud.errors import LocalError
+from mcloud.errors import LocalError, UsageError
 from mcloud.infra.bundle import contents
 from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, Plan, change
 from mcloud.infra.provisioner import Hooks, Step
+from mcloud.infra.saved_plan import SitePlan
 from mcloud.infra.terraform import Interrupted
 from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
@@ -84,6 +85,12 @@ class EmbeddedStack:
             todo += [(part, UPDATE) for part in parts if part.there and part.stale]
         self._plan = Plan(tuple(_change(part, action) for part, action in todo))
         return self._plan
+
+    def save(self) -> SitePlan:
+        raise _unsavable()
+
+    def load(self, saved: SitePlan, origin: Path) -> Plan:
+        raise _unsavable()
 
     def apply(self) -> dict[str, str]:
         from mcloud.infra import embedded, embedded_anomalies
@@ -190,6 +197,13 @@ _ALL = Change("the embedded clouds", "", CREATE, changed=("with both sites",))
 def _change(part: "Part", action: str) -> Change:
     changed = ("code",) if action == UPDATE else ()
     return change(part.address, part.kind, action, part.name, changed)
+
+
+def _unsavable() -> UsageError:
+    return UsageError(
+        "a plan of the embedded clouds cannot be saved: it is made and applied in a second",
+        remedy="use another profile, or --provisioner terraform for the site aws",
+    )
 
 
 def _differs(folder: Path, wanted: Mapping[str, bytes]) -> bool:

@@ -4,13 +4,22 @@ What a site is built from is in ``mcloud.toml``. A variable that was set for ano
 would choose another state, another folder or another part of the plan, does not reach Terraform.
 """
 
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 from os import path
+from pathlib import Path
 
-from mcloud.errors import UsageError
+from mcloud.errors import McloudError, UsageError
+from mcloud.files import make_private
+
+TEMPORARY_ROOM = 512 * 2**20  # bytes; a provider's archive has up to 200 MB
+# Of a folder for sockets, whose paths have 107 bytes at most on Linux, 103 on macOS: go-plugin adds
+# "/plugin-dir0123456789/plugin0123456789".
+LONGEST_PATH = 64
 
 
 class Treatment(Enum):
@@ -120,6 +129,49 @@ def reaching_terraform(given: Mapping[str, str], folder: str = "") -> dict[str, 
         if rule.is_path:
             passed[name] = path.abspath(path.join(folder, passed[name]))
     return {**passed, **OWN}
+
+
+def temporary_folder(given: Mapping[str, str], folder: Path) -> str:
+    """Return a folder in which Terraform and its providers can work.
+
+    A provider listens on a socket there, whose path has a limit; a download of one needs room.
+
+    Args:
+        given: the environment of the shell, whose TMPDIR comes first.
+        folder: the site's own.
+
+    Raises:
+        McloudError: there is none.
+    """
+    own = folder / ".terraform" / "tmp"
+    places = (given.get("TMPDIR") or "/tmp", str(own), "/tmp", "/var/tmp")
+    usable = []
+    for place in places:
+        if place == str(own):
+            make_private(own)
+        if _is_usable(place):
+            if shutil.disk_usage(place).free >= TEMPORARY_ROOM:
+                return place
+            usable.append(place)
+    if usable:
+        return usable[0]
+    raise McloudError(
+        f"Terraform has no folder for temporary files: none of {', '.join(dict.fromkeys(places))}"
+        f" can be written to and has a path of at most {LONGEST_PATH} characters",
+        remedy="set TMPDIR to one",
+    )
+
+
+def _is_usable(place: str) -> bool:
+    if not path.isabs(place) or len(place.encode()) > LONGEST_PATH:
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"mcloud")
+            file.flush()
+    except OSError:
+        return False
+    return True
 
 
 def without(names: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.config import LOCAL, Config, SiteConfig, known, resources
 from mcloud.errors import UsageError
 from mcloud.infra.plan import Plan
+from mcloud.infra.saved_plan import SitePlan
 
 EMBEDDED, TERRAFORM = "embedded", "terraform"
 
@@ -40,12 +42,26 @@ class Hooks:
     """Gets whatever Terraform says."""
     say: Callable[[str], None] = lambda line: None
     """Gets the sentences for the person who runs the command."""
+    lock_timeout: float = 0.0
+    """Seconds to wait for a lock that somebody else holds."""
 
 
 class Provisioner(Protocol):
     """One site; ``apply`` does what the last ``plan`` said, and nothing else."""
 
     def plan(self, *, destroy: bool = False) -> Plan: ...
+
+    def save(self) -> SitePlan:
+        """Return the last plan, for another run to ``load``."""
+        ...
+
+    def load(self, saved: SitePlan, origin: Path) -> Plan:
+        """Take a plan that was saved in a file, in place of ``plan``.
+
+        Raises:
+            McloudError: it was made from something else than a plan would be made from now.
+        """
+        ...
 
     def apply(self) -> dict[str, str]:
         """Returns the site's outputs, which are stored; empty once it is destroyed."""

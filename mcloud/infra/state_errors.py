@@ -24,6 +24,10 @@ AGAIN = "run the same command again: it continues from what is in the state"
 _LOCK = "Error acquiring the state lock"
 
 
+class Locked(McloudError):
+    """Somebody else holds the lock of a state."""
+
+
 def unsaved(text: str, run: "Run") -> McloudError | None:
     if not re.search("Failed to (save|persist|write) state|Error saving state", text):
         return None
@@ -49,17 +53,18 @@ def locked(text: str, run: "Run") -> McloudError | None:
     if "ID" in fields:
         operation = fields.get("Operation", "").removeprefix("OperationType").lower() or "at work"
         free = run.command(f"force-unlock {fields['ID']}")
-        return McloudError(
+        return Locked(
             f"the state is locked since {fields.get('Created', 'an unknown time')} by"
             f" {fields.get('Who', 'somebody')} ({operation}, lock {fields['ID']})",
-            remedy=f"wait until that has ended; only where its process is gone: {free}",
+            remedy="wait until that has ended, as with --lock-timeout 10m; only where its process"
+            f" is gone: {free}",
         )
     if re.search(
         "resource temporarily unavailable|ConditionalCheckFailed|PreconditionFailed"
         "|conditionNotMet|pre-conditions you specified did not hold",
         text,
     ):
-        return McloudError(
+        return Locked(
             "another process has locked the state", remedy="run the same command again in a minute"
         )
     return None

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event
@@ -30,7 +31,7 @@ from mcloud.files import write
 from mcloud.infra import environment as surroundings
 from mcloud.infra.diagnosis import Run, explain, from_text
 from mcloud.infra.state import ERRORED, STATE, State, find_object, parse_state
-from mcloud.infra.state_errors import BACKEND
+from mcloud.infra.state_errors import BACKEND, Locked
 
 if TYPE_CHECKING:
     from mcloud.config import TerraformConfig
@@ -39,6 +40,8 @@ MIN_VERSION = (1, 5)
 """As ``required_version`` in ``terraform/*/versions.tf``."""
 
 POLL = 0.02  # seconds
+RETRY = 2.0  # seconds until a lock that somebody else holds is tried again
+REMIND = 30.0  # seconds until its holder is named again
 
 # Bytes on disk that a run holds from its beginning for what it has to say. Where the disk is full
 # when Terraform saves its state, it says the state; a stack's is a twentieth of this.
@@ -90,8 +93,8 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
         _, said = processes.ask((binary, "version"), 30, environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise McloudError(f"{binary} cannot be run: {error}") from error
-    # It may grumble about its settings first.
-    found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)", said, re.MULTILINE)
+    # It may grumble about its settings first, and a wrapper may mention other versions.
+    found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)\S*$", said, re.MULTILINE)
     if found is None:
         words = said.strip().partition("\n")[0] or "it says nothing"
         raise McloudError(
@@ -112,11 +115,40 @@ def check_version(binary: str) -> None:
         )
 
 
+class LockWait:
+    """The time that a command waits for a lock which somebody else holds."""
+
+    def __init__(self, seconds: float, stop: Event, say: Callable[[str], None]) -> None:
+        self._give_up = time.monotonic() + seconds
+        self._stop = stop
+        self._say = say
+        self._said = ("", -REMIND)
+
+    def pause(self, locked: Locked) -> None:
+        """Wait a moment, and report who holds the lock.
+
+        Raises:
+            Locked: the time is over.
+            Interrupted: the command was stopped.
+        """
+        now = time.monotonic()
+        left = self._give_up - now
+        if left <= 0:
+            raise locked
+        words, at = self._said
+        if locked.message != words or now - at >= REMIND:
+            self._said = (locked.message, now)
+            self._say(f"{locked.message}; waiting for up to {left:.0f} s")
+        if self._stop.wait(min(RETRY, left)):
+            raise Interrupted("interrupted while another run held the lock; nothing was changed")
+
+
 class Terraform(python_terraform.Terraform):  # type: ignore[misc]
     """``binary`` in ``folder``; every call raises McloudError where Terraform fails.
 
     ``stop`` asks it to stop, from any thread: it is told once, as by Ctrl-C, and then waited for.
-    ``echo`` gets every line that it says.
+    ``echo`` gets every line that it says. While somebody else holds the lock of the state, a call
+    that needs it waits for up to ``lock_timeout`` seconds, and ``say`` gets who holds it.
     """
 
     def __init__(
@@ -127,13 +159,18 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         environment: Mapping[str, str],
         stop: Event,
         echo: Callable[[str], None] = lambda line: None,
+        say: Callable[[str], None] = lambda line: None,
+        lock_timeout: float = 0.0,
     ) -> None:
         super().__init__(working_dir=str(folder), terraform_bin_path=binary)
         self._folder = folder
         self._failed = Run(folder, binary, tuple(surroundings.withheld(environment)))
         self._environment = surroundings.reaching_terraform(environment)
+        self._environment["TMPDIR"] = surroundings.temporary_folder(environment, folder)
         self._stop = stop
         self._echo = echo
+        self._say = say
+        self._lock_timeout = lock_timeout
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
@@ -145,7 +182,9 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         self, cmd: str, *args: str, even_stopped: bool = False, **options: Any
     ) -> tuple[int, str, str]:
         """Run a command to its end: exit code, what it wrote, what it said on standard error."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # In the site's folder: TMPDIR may be small, and what is printed may hold secrets.
+        here = self._folder
+        with tempfile.TemporaryFile(dir=here) as out, tempfile.TemporaryFile(dir=here) as err:
             command = self.generate_cmd_string(cmd, *args, **options)
             code = self._run(command, out, err, even_stopped=even_stopped)
             texts = [_text(file) for file in (out, err)]
@@ -163,9 +202,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
 
     def plan(self, to: str, told: Told, **options: Any) -> dict[str, Any]:
         """Plan into the file ``to``; returns what ``terraform show -json`` says of it."""
-        self._follow(
-            self.generate_cmd_string("plan", json=IsFlagged, input=False, out=to, **options), told
-        )
+        command = self.generate_cmd_string("plan", json=IsFlagged, input=False, out=to, **options)
+        self._patiently(lambda: self._follow(command, told))
         return self.show(to)
 
     def show(self, plan: str) -> dict[str, Any]:
@@ -183,7 +221,8 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
 
     def apply(self, plan: str, told: Told) -> None:
         """Apply a saved plan: exactly that."""
-        self._follow(self.generate_cmd_string("apply", plan, json=IsFlagged, input=False), told)
+        command = self.generate_cmd_string("apply", plan, json=IsFlagged, input=False)
+        self._patiently(lambda: self._follow(command, told))
 
     def pull(self) -> State | None:
         """Return the state as it is now, also after a stop; None where there is none."""
@@ -203,9 +242,22 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
 
     def push(self, state: str) -> None:
         """Save a state that could not be saved when it was made."""
-        code, out, err = self.cmd("state push", state)
-        if code:
-            raise explain(from_text(out + err), self._failed)
+
+        def push() -> None:
+            code, out, err = self.cmd("state push", state)
+            if code:
+                raise explain(from_text(out + err), self._failed)
+
+        self._patiently(push)
+
+    def _patiently(self, run: Callable[[], None]) -> None:
+        """Run what needs the lock of the state, again and again while somebody else holds it."""
+        wait = LockWait(self._lock_timeout, self._stop, self._say)
+        while True:
+            try:
+                return run()
+            except Locked as error:
+                wait.pause(error)
 
     def _follow(self, command: list[str], told: Told) -> None:
         """Run a command with ``-json`` and tell each event as it comes."""

@@ -10,15 +10,16 @@ from typing import Any
 
 from python_terraform import IsFlagged  # type: ignore[import-untyped]
 
-from mcloud import outputs
+from mcloud import files, outputs
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import LOCAL, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
 from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Plan, parse
 from mcloud.infra.provisioner import Hooks, Step
+from mcloud.infra.saved_plan import Basis, SitePlan, stale
 from mcloud.infra.state import ERRORED, STATE, WORKSPACES, State, remnants
-from mcloud.infra.terraform import Terraform, check_version, find_binary
+from mcloud.infra.terraform import LockWait, Terraform, check_version, find_binary, version
 from mcloud.infra.workspace import Deployment, Workspace
 
 PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
@@ -50,7 +51,8 @@ class TerraformStack:
     def __enter__(self) -> "TerraformStack":
         environment.check(os.environ)
         self._binary = find_binary(self._config.terraform)
-        self._exit.enter_context(self._workspace.locked())
+        wait = LockWait(self._hooks.lock_timeout, self._hooks.stop, self._say)
+        self._exit.enter_context(self._workspace.locked(wait))
         self._exit.callback(self._remove_plans)
         return self
 
@@ -58,6 +60,28 @@ class TerraformStack:
         self._exit.close()
 
     def plan(self, *, destroy: bool = False) -> Plan:
+        self._prepare(destroy=destroy)
+        plan = self._planned(PLAN, destroy=destroy)
+        if destroy:
+            self._check_destroys(plan)
+        self._plan, self._destroys = plan, destroy
+        return plan
+
+    def save(self) -> SitePlan:
+        assert self._plan is not None, "nothing is planned"
+        return SitePlan(self._basis(), self._path(PLAN).read_bytes())
+
+    def load(self, saved: SitePlan, origin: Path) -> Plan:
+        self._prepare(destroy=False)
+        why = saved.basis.differs(self._basis())
+        if why:
+            raise stale(why, origin)
+        files.write(self._path(PLAN), saved.plan)
+        self._plan, self._destroys = parse(self._terraform.show(PLAN)), False
+        return self._plan
+
+    def _prepare(self, *, destroy: bool) -> None:
+        """Bring the folder up to date, and see that the state is the site's."""
         self._check_place()
         self._workspace.write()
         self._initialise()
@@ -66,11 +90,18 @@ class TerraformStack:
             self._path(ERRORED).unlink()
         self._state = self._terraform.pull()
         self._check_state(destroy=destroy)
-        plan = self._planned(PLAN, destroy=destroy)
-        if destroy:
-            self._check_destroys(plan)
-        self._plan, self._destroys = plan, destroy
-        return plan
+
+    def _basis(self) -> Basis:
+        """What a plan is made from now."""
+        product, numbers = version(self._binary)
+        return Basis(
+            stack=self._site.stack,
+            place=self._workspace.place,
+            lineage=self._state.lineage if self._state else "",
+            serial=self._state.serial if self._state else 0,
+            terraform=f"{product} {'.'.join(map(str, numbers))}",
+            files=self._workspace.digests(),
+        )
 
     def apply(self) -> dict[str, str]:
         assert self._plan is not None, "nothing is planned"
@@ -222,7 +253,7 @@ class TerraformStack:
                 remedy="run the same command again: state, backups and outputs are kept",
             )
         aside = self._workspace.set_aside(outputs.path(self._config, site))
-        self._hooks.say(f"{site}: the last state, its backups and the outputs are kept in {aside}")
+        self._say(f"the last state, its backups and the outputs are kept in {aside}")
 
     def _deployed(self) -> Mapping[str, Any]:
         """The outputs of the last deployment; those of the state where the stored ones are damaged.
@@ -287,6 +318,9 @@ class TerraformStack:
             seconds = hook.get("elapsed_seconds")
             self._hooks.tell(Step(self._site.name, address, words, seconds))
 
+    def _say(self, words: str) -> None:
+        self._hooks.say(f"{self._site.name}: {words}")
+
     def _path(self, name: str) -> Path:
         return self._workspace.folder / name
 
@@ -302,6 +336,8 @@ class TerraformStack:
             environment=self._workspace.environment(os.environ),
             stop=self._hooks.stop,
             echo=self._hooks.echo,
+            say=self._say,
+            lock_timeout=self._hooks.lock_timeout,
         )
 
     @cached_property

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import McloudError
 from mcloud.files import make_private
 from mcloud.infra.bundle import build, shipped
-from mcloud.infra.state_errors import BACKEND
+from mcloud.infra.state_errors import BACKEND, Locked
+from mcloud.infra.terraform import LockWait
 from mcloud.lock import Lock
 from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
@@ -72,18 +74,42 @@ class Workspace:
         self._thresholds = {"anomaly_thresholds": json.loads(thresholds)} if thresholds else {}
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep another mcloud out; McloudError where one is in."""
+    def locked(self, wait: LockWait | None = None) -> Iterator[None]:
+        """Keep another mcloud out. Raises Locked where one is in and does not end in time."""
         make_private(self.folder)
-        with Lock(self.folder / "lock").held() as mine:
-            if not mine:
-                raise McloudError(
-                    "another mcloud works on this site now", remedy="wait until it has ended"
-                )
-            yield
+        lock = Lock(self.folder / "lock")
+        while True:
+            with lock.held() as mine:
+                if mine:
+                    yield
+                    return
+            error = Locked(
+                f"another mcloud works on this site{_holder(lock)}",
+                remedy="wait until it has ended, as with --lock-timeout 10m",
+            )
+            if wait is None:
+                raise error
+            wait.pause(error)
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file that `write` puts into the folder, by name."""
+        contents = self._contents()
+        return {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
 
     def write(self) -> None:
         """Bring the folder up to date."""
+        wanted = self._contents()
+        for pattern in _READ_BY_TERRAFORM:
+            for path in self.folder.glob(pattern):
+                if path.name not in wanted:
+                    path.unlink()
+        for name, content in wanted.items():
+            path = self.folder / name
+            if not path.exists() or path.read_bytes() != content:
+                _put(path, content)
+
+    def _contents(self) -> dict[str, bytes]:
+        """The module, its variables and what they name, by file name."""
         wanted = {
             BUNDLE: build(self._site.cloud),
             "terraform.tfvars.json": _json(self._variables()),
@@ -94,14 +120,7 @@ class Workspace:
             wanted[BACKEND] = _json(_backend(self._profile, self._site))
         if self._endpoint_url:
             wanted[_ENDPOINTS] = _json(_endpoints(self._endpoint_url))
-        for pattern in _READ_BY_TERRAFORM:
-            for path in self.folder.glob(pattern):
-                if path.name not in wanted:
-                    path.unlink()
-        for name, content in wanted.items():
-            path = self.folder / name
-            if not path.exists() or path.read_bytes() != content:
-                _put(path, content)
+        return wanted
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """What Terraform sees of an environment."""
@@ -185,6 +204,14 @@ class Workspace:
             "name": site.stack,
             "bundle": BUNDLE,  # from where Terraform runs: the same on every machine
         }
+
+
+def _holder(lock: Lock) -> str:
+    process = lock.holder()
+    if process is None:
+        return ""
+    since = datetime.fromtimestamp(process.create_time(), UTC)
+    return f" since {since:%Y-%m-%d %H:%M:%S} UTC (process {process.pid})"
 
 
 def _backend(profile: str, site: SiteConfig) -> dict[str, Any]:

@@ -127,8 +127,34 @@ def test_two_projects_may_have_stacks_of_one_name(tmp_path: Path) -> None:
         ),
         ("backend.type = 'gcs'\n", f"3: [{HERE}.backend] needs the bucket of the state"),
         (
-            f"[{HERE}.backend]\ntype = 's3'\nbucket = 'x'\nmax_retries = 1\n",
-            f"6: {HERE}.backend.max_retries must be a text or a boolean, not 1",
+            f"[{HERE}.backend]\ntype = 's3'\nbucket = 'x'\nmax_retries = 1.5\n",
+            f"6: {HERE}.backend.max_retries must be a text, a number, a boolean or a list of texts,"
+            " not 1.5",
+        ),
+        (
+            f"[{HERE}.backend]\ntype = 's3'\nbucket = 'x'\nassume_role = 'arn'\n",
+            f"6: {HERE}.backend.assume_role must be a table, not 'arn'",
+        ),
+        (
+            f"[{HERE}.backend]\ntype = 's3'\nbucket = 'x'\n"
+            f"[{HERE}.backend.assume_role]\nrole = 'arn'\n",
+            f"7: unknown key 'role' in [{HERE}.backend.assume_role]; did you mean 'role_arn'?",
+        ),
+        (
+            f"[{HERE}.backend]\ntype = 's3'\nbucket = 'x'\n"
+            f"[{HERE}.backend.assume_role]\nrole_arn = 'terraform-state'\n",
+            f"7: [{HERE}.backend.assume_role] needs role_arn, such as"
+            ' "arn:aws:iam::123456789012:role/terraform-state"',
+        ),
+        (
+            f"[{HERE}.backend]\ntype = 's3'\nbucket = 'x'\n[{HERE}.backend.assume_role]\n"
+            "role_arn = 'arn:aws:iam::123456789012:role/x'\nduration = 60\n",
+            f"8: {HERE}.backend.assume_role.duration must be a text, not 60",
+        ),
+        (
+            f"[{HERE}.backend]\ntype = 'gcs'\nbucket = 'x'\nassume_role = {{ a = 'b' }}\n",
+            f"6: {HERE}.backend.assume_role must be a text, a number, a boolean or a list of"
+            " texts, not {'a': 'b'}",
         ),
     ],
 )

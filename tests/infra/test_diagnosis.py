@@ -66,7 +66,7 @@ def test_a_lock_names_its_holder_and_the_command(run: Run) -> None:
     )
     assert said(text, run) == (
         "the state is locked since 2026-11-24 02:00:00 +0000 UTC by ada@desk (apply, lock 0c7f);"
-        " wait until that has ended; only where its process is gone:"
+        " wait until that has ended, as with --lock-timeout 10m; only where its process is gone:"
         f" `tofu -chdir={run.folder} force-unlock 0c7f`"
     )
     assert "could not lock the state: Who" in said("Error acquiring the state lock\nWho knows", run)

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from mcloud.config import TerraformConfig, load
 from mcloud.errors import McloudError
@@ -62,6 +65,129 @@ def test_the_one_that_is_named(tmp_path: Path) -> None:
 def test_grumbling_about_its_settings_is_passed_over(tmp_path: Path) -> None:
     said = "echo 'There are some problems with the CLI configuration:' >&2; echo Terraform v1.6.1"
     assert terraform.version(script(tmp_path, "t", said)) == ("Terraform", (1, 6, 1))
+
+
+def test_other_versions_that_a_wrapper_mentions_are_passed_over(tmp_path: Path) -> None:
+    said = (
+        "echo 'Terraform v1.2.3 is installed already'; echo Terraform v1.6.1; echo on linux_amd64"
+    )
+    assert terraform.version(script(tmp_path, "t", said)) == ("Terraform", (1, 6, 1))
+
+
+CHATTER = {
+    "lines of tfenv": ("echo '[INFO] Terraform v1.2.3 (set by {x}) is used'", "echo done"),
+    "a deprecation notice on standard error": ("echo 'deprecated: {use} x' >&2", "echo bye >&2"),
+    "JSON lines": ("""echo '{"level":"warn","msg":"old"}'""", """echo '{"took": 1}'"""),
+    "an update notice behind": ("true", "echo; echo 'A new version {1.99.0} is available.'"),
+    "colours": (r"printf '\033[33mcareful\033[0m\n'", "true"),
+    "no newline": ("printf 'running: '", "printf '(end)'"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), CHATTER.values(), ids=CHATTER)
+def test_what_a_wrapper_prints_around_terraform_changes_nothing(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    real = shutil.which("terraform") or shutil.which("tofu")
+    if real is None:
+        pytest.skip("terraform is not installed")
+    wrapper = script(tmp_path, "wrapper", f'{before}\n{real} "$@"\ncode=$?\n{after}\nexit $code')
+    (tmp_path / "main.tf").write_text(
+        'resource "terraform_data" "it" { input = "x" }\n'
+        'output "it" { value = terraform_data.it.output }\n'
+    )
+    environment = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull}
+    runner = Terraform(tmp_path, wrapper, environment=environment, stop=Event())
+    seen: list[str] = []
+    runner.init()
+    assert runner.pull() is None
+    shown = runner.plan("it.tfplan", lambda event: None)
+    assert [each["address"] for each in shown["resource_changes"]] == ["terraform_data.it"]
+    runner.apply("it.tfplan", lambda event: seen.append(event.get("type", "")))
+    assert "apply_complete" in seen
+    state = runner.pull()
+    assert state is not None
+    assert (state.addresses, state.outputs) == ({"terraform_data.it"}, {"it": "x"})
+    assert runner.other_workspaces() == []
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_is_replaced(tmp_path: Path) -> None:
+    """A provider needs one for its socket, and dies of another without a reason."""
+    body = 'test -d "$TMPDIR" && touch "$TMPDIR/mcloud-test-$$" && rm "$TMPDIR/mcloud-test-$$"'
+    binary = script(tmp_path, "terraform", f'{body}; echo "$TMPDIR" > used')
+    (tmp_path / "file").touch()
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    for unusable in ("/nonexistent", str(tmp_path / "file"), str(deep), "relative", "/proc"):
+        environment = {**os.environ, "TMPDIR": unusable}
+        Terraform(tmp_path, binary, environment=environment, stop=Event()).init()
+        used = (tmp_path / "used").read_text().strip()
+        assert used != unusable
+        assert len(used) <= 64
+    with tempfile.TemporaryDirectory(dir="/tmp") as usable:
+        environment = {**os.environ, "TMPDIR": usable}
+        Terraform(tmp_path, binary, environment=environment, stop=Event()).init()
+        assert (tmp_path / "used").read_text().strip() == usable
+
+
+LOCK = """Error: Error acquiring the state lock
+
+Error message: resource temporarily unavailable
+Lock Info:
+  ID:        4d1a9d2e
+  Operation: OperationTypeApply
+  Who:       ada@desk
+  Created:   2026-01-02 03:04:05 UTC
+"""
+
+
+def locked_until(folder: Path, condition: str) -> str:
+    """A terraform that finds its lock held while a condition of the shell is false."""
+    (folder / "said").write_text(LOCK)
+    body = f"echo x >> tries; if {condition}; then exit 0; else cat said >&2; exit 1; fi"
+    return script(folder, "terraform", body)
+
+
+def test_a_held_lock_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terraform, "RETRY", 0.01)
+    binary = locked_until(tmp_path, "test $(wc -l < tries) -ge 3")
+    said: list[str] = []
+    Terraform(
+        tmp_path,
+        binary,
+        environment=dict(os.environ),
+        stop=Event(),
+        say=said.append,
+        lock_timeout=PATIENCE,
+    ).apply("plan", lambda event: None)
+    assert (tmp_path / "tries").read_text() == "x\n" * 3
+    assert said == [
+        "the state is locked since 2026-01-02 03:04:05 UTC by ada@desk (apply, lock 4d1a9d2e);"
+        f" waiting for up to {PATIENCE:.0f} s"
+    ]
+
+
+def test_a_lock_that_is_held_for_too_long_is_an_error(tmp_path: Path) -> None:
+    runner = Terraform(
+        tmp_path, locked_until(tmp_path, "false"), environment=dict(os.environ), stop=Event()
+    )
+    with pytest.raises(McloudError, match=r"by ada@desk .*as with --lock-timeout 10m; only where"):
+        runner.apply("plan", lambda event: None)
+    assert (tmp_path / "tries").read_text() == "x\n"
+
+
+def test_a_stop_ends_the_wait_for_a_lock_at_once(tmp_path: Path) -> None:
+    stop = Event()
+    runner = Terraform(
+        tmp_path,
+        locked_until(tmp_path, "false"),
+        environment=dict(os.environ),
+        stop=stop,
+        say=lambda words: stop.set(),
+        lock_timeout=3600.0,
+    )
+    with pytest.raises(Interrupted, match="interrupted while another run held the lock"):
+        runner.apply("plan", lambda event: None)
 
 
 def test_too_old(tmp_path: Path) -> None:

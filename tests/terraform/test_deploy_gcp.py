@@ -285,9 +285,16 @@ def test_two_at_once(site: Terminal, google: Google) -> None:
     assert google.reached.wait(PATIENCE)
     second = site.run("plan")
     assert second.returncode == 1
-    assert second.stderr == (
-        "error: gcp: another mcloud works on this site now; wait until it has ended\n"
+    assert re.fullmatch(
+        r"error: gcp: another mcloud works on this site since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        rf" \(process {process.pid}\); wait until it has ended, as with --lock-timeout 10m\n",
+        second.stderr,
     )
+    # One that waits says for whom, and answers a Ctrl-C at once.
+    third = site.start("plan", "--lock-timeout", "1h")
+    assert f"(process {process.pid}); waiting for up to 3" in read_until(third, "waiting")
+    third.send_signal(signal.SIGINT)
+    assert third.wait(PATIENCE) == 130
     google.release.set()
     assert process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
@@ -307,6 +314,8 @@ def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
     )
     assert google.reached.wait(PATIENCE)
     locked = site.run("plan")
+    waiting = site.start("plan", "--lock-timeout", "1h")
+    read_until(waiting, "(apply, lock ")
     google.release.set()
     assert other.wait(PATIENCE) == 0
     lock = locked.stderr
@@ -315,7 +324,63 @@ def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
     assert "(apply, lock " in lock
     identity = lock.partition("lock ")[2].split(")")[0].rpartition(" ")[2]
     assert f"`{terraform()} -chdir={folder} force-unlock {identity}`" in lock
-    assert site.run("plan", "--detailed-exitcode").returncode == 0
+    # Once it is released, the one that waited plans what there is to do: nothing.
+    out, err = waiting.communicate(timeout=PATIENCE)
+    assert (waiting.returncode, out) == (0, "gcp: no changes\n"), err
+
+
+@pytest.mark.slow
+def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State) -> None:
+    file = site.folder / "reviewed.plan"
+    file.touch(0o644)
+    planned = site.run("plan", "--out", file)
+    assert planned.returncode == 0, planned.stderr
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "which only you may read: it can hold sensitive values" in planned.stderr
+    first = file.read_bytes()
+
+    def apply(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return site.run("deploy", "--plan", file, "--yes", *arguments, **environment)
+
+    def refused(why: str) -> None:
+        done = apply()
+        assert done.returncode == 1
+        error = done.stderr.splitlines()[-1]
+        assert error == (
+            f"error: gcp: the plan in {file} is not applied: {why}; run `mcloud plan --out {file}`"
+            " again, and review the new plan"
+        )
+
+    # Other settings than those that were planned.
+    document = site.folder / "mcloud.toml"
+    text = document.read_text()
+    settings = 'variables = { database = "(default)"'
+    document.write_text(text.replace(settings, f"{settings}, function_timeout = 60"))
+    refused("other contents of terraform.tfvars.json")
+    document.write_text(text.replace('cloud = "gcp"\n', 'cloud = "gcp"\nname = "other"\n', 1))
+    refused("it was made for the stack 'mcloud', not 'other'")
+    document.write_text(text)
+    assert not (workspace(site) / "terraform.tfstate").exists()
+
+    deployed = apply("-o", "json")
+    assert deployed.returncode == 0, deployed.stderr
+    assert only(deployed)["result"] == "deployed"
+    refused("the site has another state now")
+    assert site.run("plan", "--out", file).returncode == 0
+    state = json.loads((workspace(site) / "terraform.tfstate").read_text())
+    again = {**state, "serial": state["serial"] + 1}
+    (workspace(site) / "terraform.tfstate").write_text(json.dumps(again))
+    refused(
+        f"the state has changed from version {state['serial']} to {state['serial'] + 1}: something"
+        " was applied in the meantime"
+    )
+    file.write_bytes(first)
+    elsewhere = apply("--profile", "local")
+    assert elsewhere.returncode == 2
+    assert elsewhere.stderr.endswith(
+        f"the plan in {file} is for the profile 'prod', not 'local'; give --profile prod\n"
+    )
+    assert "no site 'aws'; there is gcp" in site.run("deploy", "aws", "--plan", file).stderr
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from cli.conftest import Terminal
 
@@ -117,6 +118,41 @@ def test_sites_that_share_a_data_folder_keep_their_states_apart(
         s3.delete_bucket(Bucket="others")
 
 
+def test_the_state_is_in_another_account(site: Terminal, embedded: State) -> None:
+    """Terraform takes a role there, for the state only."""
+    account, bucket = "123456789012", "states-of-another-account"
+    address = embedded.outputs["aws"]["endpoint_url"]
+    # To the embedded AWS the key of an account is its number.
+    other = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id=account,
+        aws_secret_access_key="test",
+    )
+    other.create_bucket(Bucket=bucket)
+    document = site.folder / "mcloud.toml"
+    document.write_text(document.read_text().replace(f'"{BUCKET}"', f'"{bucket}"'))
+    try:
+        assert site.run("plan").returncode == 1  # not ours to read
+        shutil.rmtree(workspace(site))
+        backend = "[profiles.prod.sites.gcp.backend"
+        document.write_text(
+            f"{document.read_text()}{backend}.assume_role]\n"
+            f'role_arn = "arn:aws:iam::{account}:role/terraform-state"\n'
+            'session_name = "mcloud"\nexternal_id = "desk"\ntags = { team = "desk" }\n'
+            'transitive_tag_keys = ["team"]\n'
+            f'{backend}.endpoints]\ns3 = "{address}"\nsts = "{address}"\n'
+        )
+        deployed = site.run("deploy", "--yes")
+        assert deployed.returncode == 0, deployed.stderr
+        assert [each["Key"] for each in other.list_objects_v2(Bucket=bucket)["Contents"]] == [KEY]
+    finally:
+        for each in other.list_objects_v2(Bucket=bucket).get("Contents", ()):
+            other.delete_object(Bucket=bucket, Key=each["Key"])
+        other.delete_bucket(Bucket=bucket)
+
+
 def test_a_lock_that_somebody_left_is_explained(site: Terminal, s3: Any) -> None:
     assert site.run("plan").returncode == 0
     lock = {
@@ -134,8 +170,8 @@ def test_a_lock_that_somebody_left_is_explained(site: Terminal, s3: Any) -> None
     command = f"{terraform()} -chdir={workspace(site)} force-unlock {lock['ID']}"
     assert locked.stderr == (
         "error: gcp: the state is locked since 2026-01-02 03:04:05 +0000 UTC by ada@desk"
-        f" (apply, lock {lock['ID']}); wait until that has ended; only where its process is gone:"
-        f" `{command}`\n"
+        f" (apply, lock {lock['ID']}); wait until that has ended, as with --lock-timeout 10m; only"
+        f" where its process is gone: `{command}`\n"
     )
     # The command that it names is the one that helps.
     site.program = command.split()[:1]
