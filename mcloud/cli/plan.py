@@ -7,6 +7,7 @@ import typer
 
 from mcloud.cli.provision import LOCK_TIMEOUT, PROVISIONER, SITE, Rollout
 from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,8 @@ def plan(
     ] = None,
 ) -> None:
     """Show what `deploy` would change, and what has drifted."""
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}")
     with Rollout(session, site, provisioner, start=False, lock_timeout=lock_timeout) as rollout:
         rollout.plan()
         if out is not None:

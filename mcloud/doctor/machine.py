@@ -92,12 +92,17 @@ def _shell() -> Finding:
             for treatment in told
         ]
         return Finding(OK, f"no variable of Terraform is set; {'; '.join(rules)}")
-    text = "; ".join(
+    parts = [
         f"{name} is {rule.treatment.value}: {rule.why}"
-        for treatment in (*told, SET, PASSED)
+        for treatment in told
         for name, rule in variables
         if rule.treatment is treatment
-    )
+    ]
+    for treatment in (SET, PASSED):
+        names = [name for name, rule in variables if rule.treatment is treatment]
+        if names:
+            parts.append(f"{treatment.value}: {', '.join(names)}")
+    text = "; ".join(parts)
     unwanted = [name for name, rule in variables if rule.treatment in told]
     if not unwanted:
         return Finding(OK, text)

@@ -46,6 +46,8 @@ class TerraformStack:
         self._state: State | None = None
         """As it was when the plan was made."""
         self._destroys = False
+        self._has_gone = False
+        """True where the state has resources that do not exist any more."""
         self._is_unprotected = False
 
     def __enter__(self) -> "TerraformStack":
@@ -199,6 +201,10 @@ class TerraformStack:
                 remedy="check the credentials, the project and the region: those of another account"
                 f" see nothing of this one; if the resources are gone, {self._forget_by_hand()}",
             )
+        gone = sorted(known - found)
+        self._has_gone = bool(gone)
+        if gone:
+            self._say(f"{len(gone)} resources of the state do not exist any more: {_some(gone)}")
 
     def _check_nothing_is_left(self) -> None:
         """Raise McloudError where the state is empty, and something says that the site is alive."""
@@ -252,6 +258,7 @@ class TerraformStack:
                 f" {_some(sorted(after.addresses))}",
                 remedy="run the same command again: state, backups and outputs are kept",
             )
+        self._remove_plans()  # they can hold secrets, and are of no use
         aside = self._workspace.set_aside(outputs.path(self._config, site))
         self._say(f"the last state, its backups and the outputs are kept in {aside}")
 
@@ -290,8 +297,9 @@ class TerraformStack:
             )
         self._is_unprotected = True
         self._terraform.apply(UNLOCK, self._tell)
-        # The cloud was asked a moment ago, and only this has changed since.
-        again = self._planned(PLAN, destroy=True, refresh=False)
+        # The cloud was asked a moment ago, and only this has changed since. But what does not exist
+        # any more is still in the state.
+        again = self._planned(PLAN, destroy=True, refresh=self._has_gone)
         known = {change.address for change in plan.changes}
         fresh = [each.address for each in again.changes if each.address not in known]
         if fresh or any(change.action != DELETE for change in again.changes):

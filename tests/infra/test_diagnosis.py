@@ -123,3 +123,11 @@ def test_what_is_known_has_a_cause_and_a_remedy(text: str, words: str, run: Run)
 
 def test_long_words_are_cut(run: Run) -> None:
     assert len(said("x" * 5000, run)) < 400
+
+
+def test_a_command_for_a_person_runs_as_mcloud_runs_it(tmp_path: Path) -> None:
+    """With a data folder of the shell's it would copy the state of another site."""
+    run = Run(tmp_path, "tofu", ("TF_CLI_ARGS", "TF_DATA_DIR"))
+    moved = said("Backend configuration changed", run)
+    command = f"env -u TF_CLI_ARGS -u TF_DATA_DIR tofu -chdir={tmp_path} init -migrate-state"
+    assert f"move it with `{command}`" in moved

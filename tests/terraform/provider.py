@@ -1,7 +1,7 @@
 """The stand-in for Google's provider in this process, which dawdles and refuses when told to."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +35,8 @@ class Google(GoogleStub):
         """By kind: what the cloud says when one is to be made."""
         self.changed: dict[str, dict[str, Any]] = {}
         """By kind: attributes that somebody has changed behind Terraform's back."""
-        self.sees_nothing = False
-        """True where the cloud has none of the resources, as seen from another account."""
+        self.has: Callable[[str], bool] = lambda kind: True
+        """False for a kind of which the cloud has none, as seen from another account."""
         self.fixed: dict[str, str] = {}
         """By kind: an attribute that cannot be changed in place."""
         self.held = ""
@@ -48,7 +48,7 @@ class Google(GoogleStub):
         return pb.ConfigureProvider.Response(diagnostics=complaint(self.configuring))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
-        if self.sees_nothing:
+        if not self.has(request.type_name):
             return pb.ReadResource.Response(new_state=pack(None))
         changes = self.changed.get(request.type_name)
         if not changes:

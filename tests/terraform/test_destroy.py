@@ -119,7 +119,7 @@ def rename_the_stack(at: Target) -> None:
 
 def see_nothing(at: Target) -> None:
     """As with the credentials of another account."""
-    at.google.sees_nothing = True
+    at.google.has = lambda kind: False
 
 
 def use_a_wrapper(body: str) -> Callable[[Target], None]:
@@ -277,6 +277,21 @@ def test_a_living_stack_survives(site: Terminal, google: Google, attack: Attack)
     assert survivors, "no file holds the state any more"
     assert files.keys() <= kept(site).keys()
     assert not (site.folder / "state" / "removed").exists()
+
+
+@pytest.mark.slow
+def test_what_somebody_else_has_destroyed_is_named(site: Terminal, google: Google) -> None:
+    google.has = lambda kind: kind != "google_pubsub_topic"
+    done = site.run("destroy", "gcp", *AGREED)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "gcp: 2 resources of the state do not exist any more: google_pubsub_topic.dlq,"
+        " google_pubsub_topic.trades\n"
+    ) in done.stderr
+    assert done.stdout == "gcp: destroyed, 82 changes\n"
+    (aside,) = (site.folder / "state" / "removed" / "prod").iterdir()
+    assert (aside / "terraform" / "terraform.tfstate.backup").exists()
+    assert not list(aside.rglob("*.tfplan"))
 
 
 def test_the_command_that_is_named_restores_the_state(site: Terminal) -> None:
