@@ -172,7 +172,6 @@ class FirestoreCandles:
                 return False
         return True
 
-
     def _delete(self, candle: Candle, update_time: Any) -> bool:
         from google.api_core.exceptions import Aborted, FailedPrecondition, NotFound
 
