@@ -7,7 +7,8 @@ ids are inside; only an object with missing ids in between has to be read to kno
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Archive, Stored
@@ -24,6 +25,8 @@ from mcloud.market.archive import (
 )
 from mcloud.market.trade import Trade
 from mcloud.replication.ids import Ids
+
+KEPT = 64  # objects whose trades are kept in memory
 
 
 class Copied(NamedTuple):
@@ -93,6 +96,15 @@ def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[St
     return [stored for stored, held in ids if not held or held.minus(have)]
 
 
+def archived(archive: Archive, symbol: str, hour: int, ids: Ids) -> list[Trade]:
+    """The trades of these ids in an hour, from all objects that can be read; some maybe twice."""
+    found: list[Trade] = []
+    for stored in holdings(archive, symbol, hour):
+        if ids.common(_range(stored)):
+            found += (each for each in read(archive, stored.key) or () if each.id in ids)
+    return found
+
+
 class Selected(NamedTuple):
     whole: list[Stored]
     """The source's objects that hold ids which the target lacks, and contradict nothing."""
@@ -101,35 +113,46 @@ class Selected(NamedTuple):
 
 
 def select(
-    source: Archive, target: Archive, symbol: str, hour: int, disputed: Ids | None = None
+    source: Archive,
+    target: Archive,
+    symbol: str,
+    hour: int,
+    find_disputed: Callable[[], Ids] = Ids,
 ) -> Selected:
     """What to bring to the target of an hour of the source, so that no id gets a second content.
 
     Only objects that overlap with others by id have to be read for that.
 
     Args:
-        disputed: ids that have two contents somewhere; of these nothing is brought.
+        find_disputed: tells ids that have two contents somewhere; of these nothing is brought. It
+            is called where the target lacks anything.
     """
     wanted = lacking(source, target, symbol, hour)
     if not wanted:
         return Selected([], [])
-    disputed = disputed or Ids()
+    disputed = find_disputed()
     ours = holdings(target, symbol, hour)
-    others = [(source, each) for each in holdings(source, symbol, hour)]
-    overlapping = _overlapping(wanted, [*others, *((target, each) for each in ours)])
+    theirs = holdings(source, symbol, hour)
+    both = [(True, each) for each in theirs] + [(False, each) for each in ours]
+    overlapping = _overlapping(wanted, both)
+
+    @lru_cache(KEPT)  # neighbours overlap with the same ones
+    def once(is_theirs: bool, key: str) -> list[Trade] | None:
+        return read(source if is_theirs else target, key)
+
     whole: list[Stored] = []
     parts: list[ArchiveObject] = []
     for stored, beside in zip(wanted, overlapping, strict=True):
         if not beside and not _range(stored).common(disputed):
             whole.append(stored)
             continue
-        trades = read(source, stored.key)
+        trades = once(True, stored.key)
         if trades is None:
             whole.append(stored)  # whoever copies it names it as damaged
             continue
         known: dict[int, set[Trade]] = {}
-        for archive, other in beside:
-            for trade in read(archive, other.key) or ():
+        for is_theirs, other in beside:
+            for trade in once(is_theirs, other.key) or ():
                 known.setdefault(trade.id, set()).add(trade)
         sound = [
             trade
@@ -189,8 +212,8 @@ def _range(stored: Stored) -> Ids:
 
 
 def _overlapping(
-    objects: Sequence[Stored], others: Sequence[tuple[Archive, Stored]]
-) -> list[list[tuple[Archive, Stored]]]:
+    objects: Sequence[Stored], others: Sequence[tuple[bool, Stored]]
+) -> list[list[tuple[bool, Stored]]]:
     """For each object those of the others, apart from itself, whose range of ids it overlaps."""
     ranges = sorted(
         (run, number) for number, (_, other) in enumerate(others) for run in _range(other).runs

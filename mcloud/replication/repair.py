@@ -16,12 +16,12 @@ from typing import Any
 from mcloud.clouds.ports import Candles, Site, Stored
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
-from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, drop, fold, merge, to_timestamp
+from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, fold, merge, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.replication import raw
 from mcloud.replication.backup import Backup
-from mcloud.replication.candles import merge_into
+from mcloud.replication.candles import merge_into, without
 from mcloud.replication.contents import AT_ONCE, gather
 from mcloud.replication.copier import Copier
 from mcloud.replication.ids import Ids
@@ -174,11 +174,11 @@ def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Pl
 
 def _plan_copies(made: Plan, finding: Finding, sites: Mapping[str, Site]) -> None:
     left = Ids(finding.runs)
+    disputed = made.disputed.get(finding.symbol, Ids())
     target = sites[finding.site].archive
     for name in finding.elsewhere:
         archive = sites[name].archive
-        disputed = made.disputed.get(finding.symbol)
-        selected = raw.select(archive, target, finding.symbol, finding.start, disputed)
+        selected = raw.select(archive, target, finding.symbol, finding.start, lambda: disputed)
         useful, parts = [], []
         for stored in selected.whole:
             held = raw.coverage(archive, stored)
@@ -430,20 +430,14 @@ class _Work:
 
     def _merge(self, lacking: Finding) -> None:
         disputed = self._disputed.get(lacking.symbol, Ids())
+        hour = lacking.start // HOUR * HOUR
         whole = Candle(lacking.symbol, lacking.start)
         for name in lacking.elsewhere:
             for candle in _minute(self._sites[name].candles, lacking.symbol, lacking.start):
-                whole = merge(whole, drop(candle, disputed.runs)).candle
-        target = self._sites[lacking.site].candles
+                sound = without(candle, disputed, partial(self._archived, lacking.symbol, hour))
+                whole = merge(whole, sound).candle
         if whole.fragments:
-            merge_into(target, whole)
-        # A fragment with a disputed id was left out, and with it what is not disputed of it.
-        rest = Ids(lacking.runs).minus(Ids(whole.runs)) if disputed else Ids()
-        if rest:
-            found = self._archived(lacking.symbol, lacking.start // HOUR * HOUR, rest)
-            start = lacking.start
-            trades = [each for each in raw.undisputed(found) if start <= each.time < start + MINUTE]
-            target.update(lacking.symbol, start, partial(_folded, trades))
+            merge_into(self._sites[lacking.site].candles, whole)
 
 
 def _folded(trades: list[Trade], candle: Candle) -> Folded:

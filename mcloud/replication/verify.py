@@ -138,6 +138,11 @@ class Look:
             for name, state in held.items():
                 self.tallies[name].candles += state.candles
 
+    def read_candles(self, readers: Workers, symbol: str) -> None:
+        """Read no more than the candles of one symbol."""
+        self.symbols = (symbol,)
+        readers.map(lambda name: self._digest(name, symbol, self._window), self._sites)
+
     def findings(self, readers: Workers) -> list[Finding]:
         return self._judge(readers, {*self.candles, *self.raw})
 
@@ -356,6 +361,15 @@ class Look:
         }
         self._look_into(readers, symbol, hour, held, deep=True)
 
+    def doubtful(self, readers: Workers) -> dict[str, Ids]:
+        """By symbol, the ids that stand in two places or with two contents, as far as keys, candles
+        and the raw trades of hours that look wrong show."""
+        for hour in sorted({*self.candles, *self.raw}):
+            if self._scope.raw and self._is_odd(*hour):
+                self._look_deeply(readers, *hour)
+        found = {name: _sum(self.contradicted(name).values()) for name in self.symbols}
+        return {name: ids for name, ids in found.items() if ids}
+
     def contradicted(self, symbol: str) -> dict[int, Ids]:
         """The ids of a symbol that stand in two places, or with two contents, by hour."""
         hours: dict[int, Ids] = {}
@@ -371,7 +385,8 @@ class Look:
             if name == symbol:
                 found[hour] = _sum((found.get(hour, Ids()), suspects))
         for hour in hours:
-            if self._differs(self.candles.get((symbol, hour), {})) or self._is_odd(symbol, hour):
+            held = self.candles.get((symbol, hour), {})
+            if (len(held) > 1 and self._differs(held)) or self._is_odd(symbol, hour):
                 within = self._in_two_minutes(symbol, hour)
                 if within:
                     found[hour] = _sum((found.get(hour, Ids()), within))
