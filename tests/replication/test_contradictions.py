@@ -63,6 +63,8 @@ class World:
     """Minutes with a damaged candle."""
     spoilt: set[str] = field(default_factory=set)
     """Keys of damaged objects, and of objects in wrong folders."""
+    lost: set[int] = field(default_factory=set)
+    """Ids whose true content one of the sites has lost."""
     plain: set[int] = field(default_factory=set)
     """Ids whose contradiction keys and candles show without the raw trades."""
 
@@ -177,29 +179,43 @@ def key_of(site: MemorySite, id_: int) -> str:
     raise AssertionError(f"no object with {id_}")
 
 
+ADDING = (second_content, archived_only, folded_only)
+"""Faults that leave what was there before, so that some of that may be lost besides."""
+
+
+def lose(world: World, site: MemorySite, block: int) -> None:
+    """Take from a site all that it has of the minutes of a block, candles and objects."""
+    world.lost |= {each.id for each in TRADES if (each.id - 100) // A_MINUTE // 2 == block // 2}
+    for minute in MINUTES[block // 2 * 2 : block // 2 * 2 + 2]:
+        site.candles.stored.pop((SYMBOL, minute), None)
+    for key, body in list(site.archive.objects.items()):
+        if {(each.id - 100) // A_MINUTE // 2 for each in unpack(body)} == {block // 2}:
+            del site.archive.objects[key]
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Two sites with all trades, one perhaps without some, and a few contradictions."""
+    """Two sites with all trades, some of which one may have lost, and a few contradictions."""
     world = World([MemorySite(name) for name in NAMES])
     for site, batch in zip(world.sites, (8, 16), strict=True):
         for begin in range(0, len(TRADES), batch):
             feed(site, TRADES[begin : begin + batch])
-    blocks = draw(
-        st.lists(
-            st.integers(0, len(MINUTES) - 1), min_size=1, max_size=4, unique_by=lambda n: n // 2
-        )
-    )
-    for block in blocks:
-        fault = draw(st.sampled_from(FAULTS))
+    pairs = st.integers(0, len(MINUTES) - 1)
+    blocks = draw(st.lists(pairs, min_size=1, max_size=4, unique_by=lambda n: n // 2))
+    faults = [draw(st.sampled_from(FAULTS)) for _ in blocks]
+    for block, fault in zip(blocks, faults, strict=True):
+        if fault in ADDING and draw(st.booleans()):
+            lose(world, world.site(draw(st.sampled_from(NAMES))), block)
+    for block, fault in zip(blocks, faults, strict=True):
         id_ = TRADES[block * A_MINUTE].id + draw(st.integers(0, A_MINUTE - 1))
         where = draw(st.sampled_from([("aws",), ("gcp",), NAMES]))
         fault(world, id_, draw(st.sampled_from(KINDS)), where)
     return world
 
 
-def false_contents(site: MemorySite) -> set[object]:
+def false_contents(site: MemorySite) -> set[Trade | tuple[int, int]]:
     """Raw trades that are not true, and ids in candles of minutes that they do not belong to."""
-    found: set[object] = set()
+    found: set[Trade | tuple[int, int]] = set()
     for body in site.archive.objects.values():
         if body != b"nonsense":
             found |= {each for each in unpack(body) if TRUTH[each.id] != each}
@@ -228,7 +244,7 @@ def ids_named(report: Report, *kinds: str) -> set[int]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds())
 def test_contradictions_are_named_never_spread_and_put_right_where_that_is_proven(
     world: World,
@@ -249,7 +265,7 @@ def test_contradictions_are_named_never_spread_and_put_right_where_that_is_prove
     )
     for each in deep.of("disputed"):
         assert len(each.contents) >= 2
-        assert all(name in "".join(each.contents) for name in NAMES)
+        assert all(any(name in line for name in NAMES) for line in each.contents)
 
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -275,11 +291,9 @@ def test_contradictions_are_named_never_spread_and_put_right_where_that_is_prove
         check_equal(world.sites, TRADES)
 
 
-@settings(max_examples=60, deadline=None)
-@given(worlds(), st.randoms())
-def test_no_contradiction_is_spread_by_a_restoration_or_a_replicator(
-    world: World, random: object
-) -> None:
+@settings(max_examples=20, deadline=None)
+@given(worlds())
+def test_no_contradiction_is_spread_by_a_restoration_or_a_replicator(world: World) -> None:
     before = {site.name: false_contents(site) for site in world.sites}
     empty = MemorySite("empty")
     empty.cloud, world.sites[0].cloud = "gcp", "aws"
@@ -288,13 +302,21 @@ def test_no_contradiction_is_spread_by_a_restoration_or_a_replicator(
         job = Restore(here, there, Scope(), Path(name), identities={"aws": "1", "empty": "2"})
         with job.locked():
             job.run(job.survey())
-    assert false_contents(empty) == set()
+    assert visible(world, empty) == set()
     with TemporaryDirectory() as name:
-        rig = Rig(Path(name), [*world.sites, MemorySite("third")])
+        third = MemorySite("third")
+        rig = Rig(Path(name), [*world.sites, third])
         rig.settle()
         rig.close()
-        for site in rig.sites.values():
-            assert false_contents(site) <= before.get(site.name, set())
+        for site in world.sites:
+            assert false_contents(site) <= before[site.name]
+        assert visible(world, third) == set()
+
+
+def visible(world: World, site: MemorySite) -> set[object]:
+    """The false contents of a site, without those that are all that its source had of their ids."""
+    ids = {each: each.id if isinstance(each, Trade) else each[1] for each in false_contents(site)}
+    return {each for each, id_ in ids.items() if id_ not in world.lost}
 
 
 def test_ids_that_several_sets_share() -> None:
