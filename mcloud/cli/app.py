@@ -33,6 +33,7 @@ COMMANDS = {
     "anomalies": "List price jumps, volume spikes and drifts of prices.",
     "replicate": "Bring what one site has to the others, in every direction.",
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
+    "resolve": "Choose between two contents that `verify` found, on all sites.",
     "restore": "Fill a site with what another one has; resumable.",
     "failover": "Have another site lead; its producers follow within seconds.",
     "guard": "Watch the sites, and fail over when the one that leads is down.",

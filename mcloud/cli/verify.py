@@ -98,6 +98,7 @@ def _mend(
     """What was planned and done, and what there is to be found after it."""
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
+    from mcloud.replication.backup import Backup
     from mcloud.replication.repair import plan, repair
 
     fetch, exchange, pace = _exchange(session)
@@ -120,7 +121,10 @@ def _mend(
         return mending, report
     agree(session, "do this?", yes=yes)
     with waiting(session, "mending") as tell:
-        done = repair(made, sites, fetch, tell=tell)
+        backup = Backup(session.config.state / "removed")
+        done = repair(made, sites, fetch, backup=backup, tell=tell)
+    if backup.count:
+        session.say(f"what was taken away or written over is in {backup.path}")
     for problem in done.problems:
         session.warn(problem)
     mending["done"] = done.to_json()

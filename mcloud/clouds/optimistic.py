@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from mcloud.clouds.ports import StoredCandle
 from mcloud.errors import Contention, Damaged
 from mcloud.market.candle import Candle, Folded
 
@@ -29,17 +30,57 @@ def update(
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> Folded:
     """See ``ports.Candles.update``; ``write`` answers False where the version had changed."""
-    pause = FIRST_PAUSE
-    for _ in range(ATTEMPTS):
+    for _ in _attempts(sleep, jitter):
         current = read()
         changed = change(current.candle)
         if changed.candle == current.candle or write(changed.candle, current.version):
             return changed
+    raise _contention(changed.candle)
+
+
+def rewrite(
+    read: Callable[[], tuple[StoredCandle, Version]],
+    write: Callable[[Candle, Version], bool],
+    change: Callable[[StoredCandle], Candle],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[float, float], float] = random.uniform,
+) -> None:
+    """See ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle."""
+    for _ in _attempts(sleep, jitter):
+        stored, version = read()
+        candle = change(stored)
+        if candle == stored.candle or write(candle, version):
+            return
+    raise _contention(candle)
+
+
+def stored(symbol: str, start: int, record: Mapping[str, Any]) -> StoredCandle:
+    """What a record is worth that a store has under the key of a candle; empty is none there."""
+    if not record:
+        return StoredCandle(Candle(symbol, start), record)
+    try:
+        candle = read_record(record)
+    except Damaged:
+        return StoredCandle(None, record)
+    is_its_own = (candle.symbol, candle.start) == (symbol, start)
+    return StoredCandle(candle if is_its_own else None, record)
+
+
+def _attempts(
+    sleep: Callable[[float], None], jitter: Callable[[float, float], float]
+) -> Iterator[None]:
+    pause = FIRST_PAUSE
+    for _ in range(ATTEMPTS):
+        yield
         # Full jitter: several writers of one hot candle must not meet again and again.
         sleep(jitter(0, pause))
         pause = min(pause * 2, LONGEST_PAUSE)
-    raise Contention(
-        f"the candle {changed.candle.symbol} {changed.candle.timestamp} changed under every one of "
+
+
+def _contention(candle: Candle) -> Contention:
+    return Contention(
+        f"the candle {candle.symbol} {candle.timestamp} changed under every one of "
         f"{ATTEMPTS} attempts to write it"
     )
 

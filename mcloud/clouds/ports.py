@@ -63,6 +63,16 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class StoredCandle:
+    """What a store has under the key of a candle."""
+
+    candle: Candle | None
+    """An empty one where there is nothing, None where it is damaged."""
+    record: Mapping[str, Any]
+    """The fields as they are stored, whatever is wrong with them; plain values."""
+
+
+@dataclass(frozen=True)
 class Changes:
     """A page of what changed in a candle store."""
 
@@ -280,6 +290,16 @@ class Candles(Protocol):
         """
         ...
 
+    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
+        """Write what ``change`` makes of what is stored, also where that is damaged.
+
+        An empty candle deletes it. The write is conditional and tried again as in ``update``.
+
+        Raises:
+            Contention: every attempt lost; nothing was written.
+        """
+        ...
+
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         """Write candles that the store does not have, in as few requests as it allows.
 
@@ -320,6 +340,10 @@ class Archive(Protocol):
 
     def replace(self, item: ArchiveObject) -> None:
         """Write an object over one whose content is damaged; the bucket keeps the old version."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Delete an object, if it is there; the bucket keeps the old version."""
         ...
 
     def get(self, key: str) -> bytes:

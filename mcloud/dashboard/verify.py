@@ -18,14 +18,16 @@ ROWS = {
     "missing": "missing",
     "different": "different",
     "disputed": "disputed",
+    "misplaced": "misplaced",
     "wrong": "wrong",
     "raw_objects": "raw objects",
     "unarchived": "unarchived",
     "orphaned": "orphaned",
     "incomplete": "incomplete",
     "damaged": "damaged",
+    "misfiled": "misfiled",
 }
-OPTIONAL = ("disputed", "wrong")
+OPTIONAL = ("disputed", "misplaced", "wrong", "misfiled")
 FACTS = ("candles", "equal", "raw_objects")
 
 Document = Mapping[str, Any]
@@ -59,6 +61,7 @@ def plan_lines(repair: Document) -> RenderableType:
             ("objects_to_copy", "{n:,} raw objects are copied, {bytes_to_copy:,} bytes"),
             ("objects_to_replace", "{n:,} damaged raw objects are written anew"),
             ("trades_to_fold", "{n:,} raw trades are folded into candles"),
+            ("objects_to_move", "{n:,} raw objects are moved to the folder of their hour"),
             ("candles_to_rewrite", "{n:,} candles are made again from the raw trades"),
         )
         if plan[name]

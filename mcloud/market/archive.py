@@ -122,6 +122,35 @@ def is_intact(key: str, body: bytes) -> bool:
         return False
 
 
+def has_repeats(key: str, body: bytes) -> bool:
+    """True where an intact object holds more trades than its key has ids: two under one."""
+    holding = parse_key(key)
+    return holding is not None and _inflate(body).count(b"\n") > holding.ids
+
+
+def strays(key: str, body: bytes) -> list[Trade] | None:
+    """The trades of an intact object that lies in the folder of another hour or symbol.
+
+    None where it is anything else: in its place, or damaged. Its name holds the digest of its
+    lines, so these are what somebody archived; only the folder is wrong.
+    """
+    if parse_key(key) is None:
+        return None
+    try:
+        items = pack(unpack(body))
+    except BadArchive:
+        return None
+    name = key.rpartition("/")[2]
+    if len(items) != 1 or items[0].key == key or items[0].key.rpartition("/")[2] != name:
+        return None
+    return unpack(body)
+
+
+def fingerprint(trade: Trade) -> str:
+    """Eight hex digits that tell one content under a trade id from another."""
+    return hashlib.sha256(_line(trade).encode("ascii")).hexdigest()[:8]
+
+
 def prefix(symbol: str, hour_start: int | None = None) -> str:
     """The folder of a symbol, or of one hour of it (``hour_start`` in ms)."""
     if hour_start is None:

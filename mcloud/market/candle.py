@@ -261,6 +261,22 @@ def merge(one: Candle, other: Candle) -> Folded:
     return Folded(Candle(one.symbol, one.start, tuple(joined)), tuple(disagreements))
 
 
+def drop(candle: Candle, runs: Iterable[tuple[int, int]]) -> Candle:
+    """The candle without every fragment that holds one of these ids, runs of (first, last).
+
+    What else such a fragment held is gone as well: an aggregate cannot be taken apart.
+    """
+    unwanted = sorted(runs)
+    kept: list[Fragment] = []
+    at = 0
+    for fragment in candle.fragments:
+        while at < len(unwanted) and unwanted[at][1] < fragment.first_id:
+            at += 1
+        if at == len(unwanted) or fragment.last_id < unwanted[at][0]:
+            kept.append(fragment)
+    return Candle(candle.symbol, candle.start, tuple(kept))
+
+
 def by_minute(trades: Iterable[Trade]) -> dict[tuple[str, int], list[Trade]]:
     """Group trades by what candle they belong to: (symbol, start of the minute in ms)."""
     groups: dict[tuple[str, int], list[Trade]] = {}

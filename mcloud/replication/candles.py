@@ -1,14 +1,16 @@
 """Candles out of a store, whatever is in the way, and into it, whatever is there."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Candles
 from mcloud.errors import Refused
 from mcloud.market.archive import HOUR
-from mcloud.market.candle import MINUTE, Candle, Disagreement, Folded, merge
-from mcloud.market.trade import MAX_TIME
+from mcloud.market.candle import MINUTE, Candle, Disagreement, Folded, drop, fold, merge
+from mcloud.market.trade import MAX_TIME, Trade
+from mcloud.replication.ids import Ids
+from mcloud.replication.raw import undisputed
 
 END = MAX_TIME // HOUR * HOUR  # ms; later than any candle
 
@@ -34,6 +36,23 @@ def merge_into(target: Candles, candle: Candle) -> Merged:
 
     after = target.update(candle.symbol, candle.start, change)
     return Merged(after.candle != before, after.disagreements)
+
+
+def without(candle: Candle, disputed: Ids, archived: Callable[[Ids], Iterable[Trade]]) -> Candle:
+    """A candle without disputed ids; it may be empty.
+
+    What else is in the fragments with these is made again from ``archived``, the raw trades of some
+    ids, as far as there are any.
+    """
+    kept = drop(candle, disputed.runs)
+    lost = Ids(candle.runs).minus(Ids(kept.runs)).minus(disputed)
+    if not lost:
+        return kept
+    end = candle.start + MINUTE
+    trades = undisputed(
+        each for each in archived(lost) if candle.start <= each.time < end and each.id in lost
+    )
+    return fold(kept, trades).candle
 
 
 def stream(

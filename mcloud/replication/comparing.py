@@ -13,6 +13,7 @@ from mcloud.replication import digest
 from mcloud.replication.beside import Beside, beside
 from mcloud.replication.delivery import CHUNK, Delivery, flat
 from mcloud.replication.known import states
+from mcloud.replication.placing import Placing
 from mcloud.replication.progress import Standing
 from mcloud.replication.scope import Scope
 from mcloud.replication.state import Checkpoint, State
@@ -35,6 +36,7 @@ class Comparing:
         *,
         standing: Standing,
         delivery: Delivery,
+        placing: Placing,
     ) -> None:
         self._source = source
         self._target = target
@@ -42,6 +44,7 @@ class Comparing:
         self._scope = scope
         self._standing = standing
         self._delivery = delivery
+        self._placing = placing
         self._symbols_left: list[str] | None = None
         """Symbols to compare, the next one last; None before they are known."""
         self._streams: dict[str, Beside] = {}
@@ -97,7 +100,12 @@ class Comparing:
             held |= fresh
             # Some came as changes since the target was read.
             lacking = self._delivery.lacking(fresh)
-            unlike = [(c, there) for c, there in chunk if (c.symbol, c.start) in lacking]
+            unlike = [
+                (self._placing.cleared(candle), there)
+                for candle, there in chunk
+                if (candle.symbol, candle.start) in lacking
+            ]
+            unlike = [(candle, there) for candle, there in unlike if candle.fragments]
             pending += self._delivery.create([candle for candle, there in unlike if there is None])
             merge += [c for c, there in unlike if there and there.fragments != c.fragments]
         self._delivery.finish(merge + flat(pending), held)
@@ -122,6 +130,8 @@ class Comparing:
             self._standing.report("damaged", [f"{site}: {why}"])
 
         begin = self._state.compared_until(symbol)
+        # What is disputed has to be known before the first candle is brought.
+        self._placing.look(symbol)
         return beside(self._source, self._target, symbol, begin, damaged)
 
     def _hours(self, symbol: str) -> dict[tuple[str, int], float]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mcloud.clouds.ports import Archive
 from mcloud.replication import raw
 from mcloud.replication.copier import Copier
+from mcloud.replication.placing import Placing
 from mcloud.replication.progress import Standing
 from mcloud.replication.state import State
 from mcloud.replication.turn import NEVER
@@ -27,6 +28,7 @@ class Copying:
         state: State,
         *,
         standing: Standing,
+        placing: Placing,
         copier: Copier,
         pause: float,
         clock: Callable[[], float],
@@ -35,6 +37,7 @@ class Copying:
         self._target = target
         self._state = state
         self._standing = standing
+        self._placing = placing
         self._copier = copier
         self._pause = pause
         self._clock = clock
@@ -53,10 +56,13 @@ class Copying:
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
         # Should this fail, the other hours come first.
         self._not_before[hour] = now + max(self._pause, SETBACK)
-        lacking = raw.lacking(self._source, self._target, *hour)
+        lacking, parts = raw.select(
+            self._source, self._target, *hour, lambda: self._placing.misplaced(*hour)
+        )
         copied = self._copier.copy(lacking[:OBJECTS])
+        put = [len(item.body) for item in parts if self._target.put(item)]
         del self._not_before[hour]
-        self._standing.count(objects=copied.objects, bytes=copied.bytes)
+        self._standing.count(objects=copied.objects + len(put), bytes=copied.bytes + sum(put))
         self._standing.report("damaged", copied.damaged)
         if len(lacking) <= OBJECTS:
             self._state.clear(*hour)

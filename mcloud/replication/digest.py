@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mcloud.clouds.ports import Archive, Site, Stored
 from mcloud.market.archive import HOUR, parse_key, prefix
-from mcloud.market.candle import Candle
+from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication.candles import END
 from mcloud.replication.ids import Ids
 from mcloud.replication.scope import Scope
@@ -35,6 +35,9 @@ class Digest(NamedTuple):
     state: bytes
     candles: int
     ids: Ids
+    is_odd: bool = False
+    """True where two of the candles hold one id, or a candle holds an id that comes before those
+    of a minute at least two minutes earlier: neighbours may interleave, others may not."""
 
 
 ALL_TIME = Window()
@@ -55,13 +58,22 @@ def _hour(candle: Candle) -> int:
 
 def _digest(candles: Iterable[Candle]) -> Digest:
     # The ids alone will not do: a number may differ. They decide the fragments, which hold all.
-    state, count, ids = blake2b(digest_size=16), 0, Ids()
+    state, count, ids, is_odd = blake2b(digest_size=16), 0, Ids(), False
+    before, highest, latest = -1, -1, 0
+    # The highest id of all candles, and of those that end at least a minute before this one.
     for candle in candles:
         count += 1
         state.update(f"{candle.start} {candle.encode_fragments()}\n".encode("ascii"))
-        for first, last in candle.runs:
+        if candle.start > latest + MINUTE:
+            before = highest
+        is_odd = is_odd or candle.first_id <= before
+        runs = candle.runs
+        if runs[0][0] <= highest:
+            is_odd = is_odd or bool(ids.common(Ids(runs)))
+        for first, last in runs:
             ids.add(first, last)
-    return Digest(state.digest(), count, ids)
+        before, highest, latest = highest, max(highest, runs[-1][1]), candle.start
+    return Digest(state.digest(), count, ids, is_odd)
 
 
 def archived(

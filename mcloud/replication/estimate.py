@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from mcloud.clouds.ports import Site
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
 from mcloud.replication.digest import NOTHING
+from mcloud.replication.ids import Ids
 from mcloud.replication.verify import NO_RAW, Hour, Look
 
 BATCH = 1000  # trades a message, as producers send them
@@ -66,8 +68,18 @@ class Estimate:
         }
 
 
-def estimate(look: Look, source: Site, target: Site, engine: str, damaged: int) -> Estimate:
-    """What the target lacks of the source, going by a look at both; for ``engine`` see Restore."""
+def estimate(
+    look: Look,
+    source: Site,
+    target: Site,
+    engine: str,
+    damaged: int,
+    disputed: Mapping[str, Ids] = MappingProxyType({}),
+) -> Estimate:
+    """What the target lacks of the source, going by a look at both; for ``engine`` see Restore.
+
+    ``disputed`` are ids of symbols that are not brought.
+    """
     hours = []
     candles = trades = objects = size = 0
     for hour in sorted({*look.candles, *look.raw}):
@@ -75,8 +87,9 @@ def estimate(look: Look, source: Site, target: Site, engine: str, damaged: int) 
         theirs = look.candles.get(hour, {}).get(target.name, NOTHING)
         raw_here = look.raw.get(hour, {}).get(source.name, NO_RAW)
         raw_there = look.raw.get(hour, {}).get(target.name, NO_RAW)
-        lacks_raw = bool(raw_here.ids.minus(raw_there.ids))
-        lacks_candles = bool(mine.ids.minus(theirs.ids))
+        left_out = disputed.get(hour[0], Ids())
+        lacks_raw = bool(raw_here.ids.minus(raw_there.ids).minus(left_out))
+        lacks_candles = bool(mine.ids.minus(theirs.ids).minus(left_out))
         if not (lacks_raw or lacks_candles):
             continue
         hours.append(hour)

@@ -10,6 +10,7 @@ from mcloud.market.candle import Candle
 from mcloud.replication import digest
 from mcloud.replication.delivery import Delivery
 from mcloud.replication.known import Known, states
+from mcloud.replication.placing import Placing
 from mcloud.replication.progress import Standing
 from mcloud.replication.scope import Scope
 from mcloud.replication.state import Checkpoint, Marks, State
@@ -50,6 +51,7 @@ class Following:
         *,
         standing: Standing,
         delivery: Delivery,
+        placing: Placing,
         compare_all: Callable[[], Checkpoint],
         target_known: Known,
         pauses: Pauses,
@@ -61,6 +63,7 @@ class Following:
         self._scope = scope
         self._standing = standing
         self._delivery = delivery
+        self._placing = placing
         self._compare_all = compare_all
         self._target_known = target_known
         self._pauses = pauses
@@ -98,7 +101,8 @@ class Following:
         held = self._seen.lacking(states(latest.values()))
         self._standing.count(seen=len(held))
         if self._scope.candles:
-            self._delivery.bring([latest[key] for key in held], held)
+            sound = [self._placing.sound(latest[key]) for key in held]
+            self._delivery.bring([each for each in sound if each.fragments], held)
         marks: dict[tuple[str, int], float] = {}
         if self._scope.raw:
             # By the time of the source: it had them by the time that it was last asked before.

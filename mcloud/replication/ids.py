@@ -1,8 +1,11 @@
 """Sets of trade ids, kept as runs: they grow with their holes, not with their ids."""
 
+import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 Run = tuple[int, int]
 """First and last id of some without a hole."""
 
@@ -81,3 +84,26 @@ class Ids:
 
     def __repr__(self) -> str:
         return f"Ids({self.runs})"
+
+
+def shared(sets: Mapping[Key, Ids]) -> dict[Key, Ids]:
+    """Return the ids of each set that another one has as well; sets without any are left out.
+
+    All runs are gone through once, by id: it takes memory for the runs, not for the ids.
+    """
+    runs = sorted(
+        (first, last, number)
+        for number, ids in enumerate(sets.values())
+        for first, last in ids.runs
+    )
+    found: dict[int, Ids] = {}
+    reaching: list[tuple[int, int]] = []  # the last id and the set of each run that is not over
+    for first, last, number in runs:
+        while reaching and reaching[0][0] < first:
+            heapq.heappop(reaching)
+        for until, other in reaching:
+            for each in (number, other):
+                found.setdefault(each, Ids()).add(first, min(last, until))
+        heapq.heappush(reaching, (last, number))
+    keys = list(sets)
+    return {keys[number]: ids for number, ids in sorted(found.items())}

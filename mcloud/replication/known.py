@@ -5,10 +5,14 @@ site folds the same trades by itself. Each of these would cost a read for nothin
 """
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from mcloud.market.candle import Candle
+from mcloud.replication.ids import Ids
 
+MINUTES = 10_000  # candles whose ids are remembered
 LIMIT = 100_000  # candles in each of two generations, some 200 bytes each
 
 States = Mapping[tuple[str, int], bytes]
@@ -24,6 +28,37 @@ def states(candles: Iterable[Candle]) -> States:
     }
 
 
+class Placed:
+    """Where the trades are that a site was seen to hold since this process began: some runs of ids
+    a symbol, and the ids of the candles that changed last. Used by several threads."""
+
+    def __init__(self, limit: int = MINUTES) -> None:
+        self._limit = limit
+        self._ids: dict[str, Ids] = {}
+        self._minutes: OrderedDict[tuple[str, int], Ids] = OrderedDict()
+        self._changing = threading.Lock()
+
+    def note(self, candle: Candle) -> None:
+        """The site holds this candle."""
+        ids, key = Ids(candle.runs), (candle.symbol, candle.start)
+        with self._changing:
+            self._ids.setdefault(candle.symbol, Ids()).update(ids)
+            self._minutes[key] = ids
+            self._minutes.move_to_end(key)
+            if len(self._minutes) > self._limit:
+                self._minutes.popitem(last=False)
+
+    def elsewhere(self, candle: Candle, ids: Ids) -> Ids:
+        """Those of some ids of a candle that the site holds, but not in this candle."""
+        with self._changing:
+            held = ids.common(self._ids.get(candle.symbol, Ids()))
+            return held.minus(self.minute(candle))
+
+    def minute(self, candle: Candle) -> Ids:
+        """The ids of the site's candle of the same minute, as far as they are remembered."""
+        return self._minutes.get((candle.symbol, candle.start), Ids())
+
+
 class Known:
     """States that one site holds, or held and has added to: a site forgets no trade.
 
@@ -31,6 +66,7 @@ class Known:
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
+        self.placed = Placed()
         self._limit = limit
         self._recent: dict[tuple[str, int], bytes] = {}
         self._older: dict[tuple[str, int], bytes] = {}

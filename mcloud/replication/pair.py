@@ -20,6 +20,7 @@ from mcloud.replication.copying import Copying
 from mcloud.replication.delivery import Delivery
 from mcloud.replication.following import Following, Pauses
 from mcloud.replication.known import Known
+from mcloud.replication.placing import Placing
 from mcloud.replication.progress import Progress, Standing
 from mcloud.replication.scope import Scope
 from mcloud.replication.state import State
@@ -64,9 +65,16 @@ class Pair:
         self._standing = Standing(
             source.name, target.name, scope, log=self._log, clock=clock, wall=wall
         )
+        placing = Placing(source, target, state, known, self._standing, clock)
         delivery = Delivery(source, target, known, workers, self._standing)
         comparing = Comparing(
-            source, target, state, scope, standing=self._standing, delivery=delivery
+            source,
+            target,
+            state,
+            scope,
+            standing=self._standing,
+            delivery=delivery,
+            placing=placing,
         )
         self._following = Following(
             source,
@@ -75,6 +83,7 @@ class Pair:
             scope,
             standing=self._standing,
             delivery=delivery,
+            placing=placing,
             compare_all=comparing.begin,
             target_known=known[target.name],
             pauses=pauses,
@@ -85,6 +94,7 @@ class Pair:
             target.archive,
             state,
             standing=self._standing,
+            placing=placing,
             copier=copier,
             pause=pauses.raw,
             clock=clock,

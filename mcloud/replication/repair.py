@@ -1,9 +1,12 @@
 """Mends what ``verify`` found: from other sites, from the raw trades, from the exchange by id.
 
-Every step adds what is missing or puts right what is proven wrong; none takes a trade away. After
-an end at any moment the rest is found and mended by the next run.
+Every step adds what is missing or puts right what is proven wrong. Nothing is taken away but a
+trade that a candle of another minute holds, and an object in a wrong folder; both are backed up.
+What is disputed is brought to no other site: a person has to choose first. After an end at any
+moment the rest is found and mended by the next run.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -12,15 +15,18 @@ from typing import Any
 
 from mcloud.clouds.ports import Candles, Site, Stored
 from mcloud.errors import McloudError
-from mcloud.market.archive import HOUR, pack, parse_key
+from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
 from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, fold, merge, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.replication import raw
-from mcloud.replication.candles import merge_into
+from mcloud.replication.backup import Backup
+from mcloud.replication.candles import merge_into, without
+from mcloud.replication.contents import AT_ONCE, gather
 from mcloud.replication.copier import Copier
 from mcloud.replication.ids import Ids
 from mcloud.replication.report import Finding, Report
+from mcloud.replication.settle import Choice, Settlement
 from mcloud.replication.workers import Workers
 
 THREADS = 8
@@ -35,6 +41,12 @@ class Copy:
     source: str
     target: str
     objects: tuple[Stored, ...]
+    parts: tuple[ArchiveObject, ...] = ()
+    """Made of objects of the source that cannot be copied as they are."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.size for each in self.objects) + sum(len(each.body) for each in self.parts)
 
 
 @dataclass(frozen=True)
@@ -62,24 +74,36 @@ class Plan:
     """Raw trades to be folded into the candles of all sites."""
     merge: list[Finding] = field(default_factory=list)
     """Candles to get what other sites have of them."""
-    rewrite: list[tuple[str, int]] = field(default_factory=list)
-    """Candles (symbol and start) to be made again from all raw trades."""
+    move: list[Finding] = field(default_factory=list)
+    """Objects in wrong folders."""
+    rebuild: list[Finding] = field(default_factory=list)
+    """Damaged candles."""
+    settle: list[Finding] = field(default_factory=list)
+    """Candles with trades that belong to another minute."""
+    remake: list[Finding] = field(default_factory=list)
+    """Candles of which a part is to be made again from the raw trades."""
+    disputed: dict[str, Ids] = field(default_factory=dict)
+    """By symbol, the ids of two contents: of these nothing is brought to another site."""
     beyond: list[str] = field(default_factory=list)
     """What this cannot mend, and who can."""
 
     @property
     def is_empty(self) -> bool:
-        steps = (self.replace, self.copy, self.fetch, self.fold, self.merge, self.rewrite)
-        return not any(steps)
+        steps = (self.replace, self.copy, self.fetch, self.fold, self.merge)
+        return not any((*steps, self.move, self.rebuild, self.settle, self.remake))
 
     def to_json(self) -> dict[str, Any]:
-        objects = [each for copy in self.copy for each in copy.objects]
+        rewritten = {
+            (each.site, each.symbol, each.start)
+            for each in (*self.settle, *self.remake, *self.rebuild)
+        }
         return {
             "candles_to_merge": len(self.merge),
-            "candles_to_rewrite": len(self.rewrite),
-            "objects_to_copy": len(objects),
-            "bytes_to_copy": sum(each.size for each in objects),
+            "candles_to_rewrite": len(rewritten),
+            "objects_to_copy": sum(len(each.objects) + len(each.parts) for each in self.copy),
+            "bytes_to_copy": sum(each.bytes for each in self.copy),
             "objects_to_replace": len(self.replace),
+            "objects_to_move": len(self.move),
             "trades_to_fold": sum(each.trades for each in self.fold),
             "trades_to_fetch": sum(each.ids.count for each in self.fetch),
             "exchange_requests": sum(each.requests for each in self.fetch),
@@ -98,6 +122,7 @@ class Repaired:
     """Raw objects."""
     bytes: int = 0
     replaced: int = 0
+    moved: int = 0
     folded: int = 0
     """Trades."""
     fetched: int = 0
@@ -111,12 +136,25 @@ class Repaired:
 def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Plan:
     """What would mend the findings; it only reads."""
     made = Plan()
-    rewrite: set[tuple[str, int]] = set()
+    disputed: defaultdict[str, Ids] = defaultdict(Ids)
+    for each in report.findings:
+        if each.kind in ("disputed", "misplaced"):
+            disputed[each.symbol].update(Ids(each.runs))
+    made.disputed = dict(disputed)
     for each in report.findings:
         if each.kind in ("missing", "different"):
             made.merge.append(each)
+        elif each.kind == "misplaced":
+            made.settle.append(each)
+        elif each.kind == "disputed" and each.hours:
+            made.beyond.append(
+                f"{each.symbol} {_runs(each.runs)}: nothing proves which of two contents is right;"
+                f" `mcloud resolve {each.symbol} {each.runs[0][0]}` shows both, and lets you choose"
+            )
         elif each.kind in ("disputed", "wrong"):
-            rewrite.add((each.symbol, each.start))
+            made.remake.append(each)
+        elif each.kind == "misfiled":
+            made.move.append(each)
         elif each.kind == "orphaned":
             made.fold.append(each)
         elif each.kind == "incomplete":
@@ -126,8 +164,7 @@ def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Pl
         elif each.key:
             made.replace.append(each)
         else:
-            made.beyond.append(f"{each.site}: {each.why}: delete it there, and repair again")
-    made.rewrite = sorted(rewrite)
+            made.rebuild.append(each)
     if not has_exchange:
         for wanted in made.fetch:
             made.beyond.append(f"{_name(wanted)} can only come from the exchange")
@@ -137,17 +174,24 @@ def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Pl
 
 def _plan_copies(made: Plan, finding: Finding, sites: Mapping[str, Site]) -> None:
     left = Ids(finding.runs)
+    disputed = made.disputed.get(finding.symbol, Ids())
     target = sites[finding.site].archive
     for name in finding.elsewhere:
         archive = sites[name].archive
-        useful = []
-        for stored in raw.lacking(archive, target, finding.symbol, finding.start):
+        selected = raw.select(archive, target, finding.symbol, finding.start, lambda: disputed)
+        useful, parts = [], []
+        for stored in selected.whole:
             held = raw.coverage(archive, stored)
             if held.common(left):
                 useful.append(stored)
                 left = left.minus(held)
-        if useful:
-            made.copy.append(Copy(name, finding.site, tuple(useful)))
+        for item in selected.parts:
+            held = raw.ids_of(unpack(item.body))
+            if held.common(left):
+                parts.append(item)
+                left = left.minus(held)
+        if useful or parts:
+            made.copy.append(Copy(name, finding.site, tuple(useful), tuple(parts)))
     if left:
         made.fetch.append(Wanted(finding.symbol, left, (finding.site,), finding.start))
 
@@ -157,32 +201,99 @@ def repair(
     sites: Mapping[str, Site],
     fetch: Fetch | None = None,
     *,
+    backup: Backup | None = None,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Repaired:
-    """Do what was planned; what fails is told and holds up nothing else."""
+    """Do what was planned; what fails is told and holds up nothing else.
+
+    What is taken away or written over is kept in ``backup`` first. Without one, which is how it is
+    done where nobody agreed to it, only what is missing is added.
+    """
     with closing(Workers(THREADS)) as workers:
-        work = _Work(sites, fetch, workers)
+        settlement = Settlement(sites, backup) if backup else None
+        work = _Work(sites, fetch, workers, settlement, made.disputed)
         steps: list[tuple[str, Callable[[Any], None], Sequence[Any]]] = [
+            ("moving objects to their folders", work.move, made.move),
             ("replacing damaged objects", work.replace, made.replace),
+            ("making damaged candles again", work.rebuild, made.rebuild),
+            ("taking trades out of wrong candles", work.settle, made.settle),
             ("copying raw trades", work.copy, made.copy),
             ("asking the exchange", work.fetch, made.fetch),
             ("folding raw trades", work.fold, made.fold),
             ("merging candles", work.merge, made.merge),
-            ("making candles again", work.rewrite, made.rewrite),
+            ("making candles again", work.remake, made.remake),
         ]
+        taking = (work.move, work.rebuild, work.settle, work.remake)
         for words, step, items in steps:
-            if items:
+            if items and backup is None and step in taking:
+                work.done.problems.append(f"{words} is left to `mcloud verify --repair`")
+            elif items:
                 tell(words)
                 step(items)
         return work.done
 
 
 class _Work:
-    def __init__(self, sites: Mapping[str, Site], fetch: Fetch | None, workers: Workers) -> None:
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        fetch: Fetch | None,
+        workers: Workers,
+        settlement: Settlement | None,
+        disputed: Mapping[str, Ids],
+    ) -> None:
         self._sites = sites
         self._fetch = fetch
         self._workers = workers
+        self._may_take = settlement
+        self._disputed = disputed
         self.done = Repaired()
+
+    @property
+    def _settlement(self) -> Settlement:
+        assert self._may_take is not None  # steps that need it are not taken without
+        return self._may_take
+
+    def move(self, misfiled: Sequence[Finding]) -> None:
+        for each, problem in zip(misfiled, self._tried(self._move, misfiled), strict=True):
+            if not problem:
+                self.done.moved += 1
+            else:
+                self.done.problems.append(f"{each.site} {each.key}: {problem}")
+
+    def rebuild(self, damaged: Sequence[Finding]) -> None:
+        self._rewritten(damaged, self._tried(self._rebuild, damaged))
+
+    def remake(self, candles: Sequence[Finding]) -> None:
+        self._rewritten(candles, self._tried(self._remake, candles))
+
+    def settle(self, misplaced: Sequence[Finding]) -> None:
+        """Have every site hold the proven trades in their minutes, and in no others."""
+        hours: dict[str, dict[int, Ids]] = {}
+        for each in misplaced:
+            for hour in (*each.hours, each.start // HOUR * HOUR):
+                hours.setdefault(each.symbol, {}).setdefault(hour, Ids()).update(Ids(each.runs))
+        problems: list[str] = []
+        for symbol, places in hours.items():
+            choices: dict[int, Choice] = {}
+            for contents in gather(self._sites, symbol, places):
+                if contents.proven is not None:
+                    choices[contents.id] = Choice.of(contents.proven)
+                if len(choices) == AT_ONCE:
+                    problems += self._settlement.settle(symbol, places, choices)
+                    choices = {}
+            problems += self._settlement.settle(symbol, places, choices)
+        self.done.problems += problems
+        self.done.rewritten += 0 if problems else len(misplaced)
+
+    def _rewritten(self, candles: Sequence[Finding], problems: Sequence[str]) -> None:
+        for each, problem in zip(candles, problems, strict=True):
+            if not problem:
+                self.done.rewritten += 1
+            else:
+                where = f"{each.site} " if each.site else ""
+                at = to_timestamp(each.start)
+                self.done.problems.append(f"{where}{each.symbol} {at}: {problem}")
 
     def replace(self, damaged: Sequence[Finding]) -> None:
         for each, problem in zip(damaged, self._tried(self._replace, damaged), strict=True):
@@ -196,11 +307,12 @@ class _Work:
             copier = Copier(self._sites[each.source], self._sites[each.target], self._workers)
             try:
                 copied = copier.copy(each.objects)
+                put = [item for item in each.parts if self._sites[each.target].archive.put(item)]
             except McloudError as error:
                 self.done.problems.append(f"{each.source} to {each.target}: {error}")
                 continue
-            self.done.copied += copied.objects
-            self.done.bytes += copied.bytes
+            self.done.copied += copied.objects + len(put)
+            self.done.bytes += copied.bytes + sum(len(item.body) for item in put)
             self.done.problems += [f"{each.source} {key} is damaged" for key in copied.damaged]
 
     def fetch(self, missing: Sequence[Wanted]) -> None:
@@ -235,15 +347,6 @@ class _Work:
                 where = f"{each.site} {each.symbol} {to_timestamp(each.start)}"
                 self.done.problems.append(f"{where}: {problem}")
 
-    def rewrite(self, candles: Sequence[tuple[str, int]]) -> None:
-        for (symbol, start), problem in zip(
-            candles, self._tried(self._rewrite, candles), strict=True
-        ):
-            if not problem:
-                self.done.rewritten += 1
-            else:
-                self.done.problems.append(f"{symbol} {to_timestamp(start)}: {problem}")
-
     def _tried(self, call: Callable[[Any], None], items: Iterable[Any]) -> list[str]:
         """Why each call failed, or an empty text."""
 
@@ -267,7 +370,10 @@ class _Work:
                 if item.key == damaged.key:
                     self._sites[damaged.site].archive.replace(item)
                     return
-        raise McloudError("nobody has the trades that it should hold")
+        raise McloudError(
+            "nobody has the trades that it should hold",
+            remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it",
+        )
 
     def _sources(self, damaged: Finding, ids: Ids) -> Iterator[list[Trade]]:
         for site in self._sites.values():
@@ -305,44 +411,33 @@ class _Work:
                 first = page[-1].id + 1
         return found
 
+    def _move(self, misfiled: Finding) -> None:
+        self._settlement.move(misfiled.site, misfiled.key)
+
+    def _rebuild(self, damaged: Finding) -> None:
+        disputed = self._disputed.get(damaged.symbol, Ids())
+        self._settlement.rebuild(damaged.site, damaged.symbol, damaged.start, disputed)
+
+    def _remake(self, wrong: Finding) -> None:
+        for name in (wrong.site,) if wrong.site else wrong.elsewhere:
+            self._settlement.remake(name, wrong.symbol, wrong.start, wrong.runs)
+
     def _fold(self, orphans: Finding) -> None:
         trades = self._archived(orphans.symbol, orphans.start, Ids(orphans.runs))
         for site in self._sites.values():
-            for (symbol, start), group in by_minute(trades).items():
+            for (symbol, start), group in by_minute(raw.undisputed(trades)).items():
                 site.candles.update(symbol, start, partial(_folded, group))
 
     def _merge(self, lacking: Finding) -> None:
+        disputed = self._disputed.get(lacking.symbol, Ids())
+        hour = lacking.start // HOUR * HOUR
         whole = Candle(lacking.symbol, lacking.start)
         for name in lacking.elsewhere:
             for candle in _minute(self._sites[name].candles, lacking.symbol, lacking.start):
-                whole = merge(whole, candle).candle
-        merge_into(self._sites[lacking.site].candles, whole)
-
-    def _rewrite(self, which: tuple[str, int]) -> None:
-        symbol, start = which
-        held = {
-            name: candle
-            for name, site in self._sites.items()
-            for candle in _minute(site.candles, symbol, start)
-        }
-        ids = Ids(run for candle in held.values() for run in candle.runs)
-        found = self._archived(symbol, start // HOUR * HOUR, ids)
-        trades = [each for each in found if start <= each.time < start + MINUTE]
-        if len({each.id for each in trades}) < len(trades):
-            raise McloudError("the raw archives hold different trades under one id")
-        if ids.minus(raw.ids_of(trades)):
-            raise McloudError("the raw archives lack some of its trades")
-        made = fold(Candle(symbol, start), trades).candle
-        for name, candle in held.items():
-            if candle != made:
-                self._sites[name].candles.update(symbol, start, partial(_made_again, made))
-
-
-def _made_again(made: Candle, stored: Candle) -> Folded:
-    """The candle made of raw trades, if no trade of the stored one, which may grow, is lost."""
-    if Ids(stored.runs).minus(Ids(made.runs)):
-        raise McloudError("it changed meanwhile")
-    return Folded(made, ())
+                sound = without(candle, disputed, partial(self._archived, lacking.symbol, hour))
+                whole = merge(whole, sound).candle
+        if whole.fragments:
+            merge_into(self._sites[lacking.site].candles, whole)
 
 
 def _folded(trades: list[Trade], candle: Candle) -> Folded:
@@ -358,5 +453,8 @@ def _hour(trade: Trade) -> int:
 
 
 def _name(wanted: Wanted) -> str:
-    runs = [str(a) if a == b else f"{a} to {b}" for a, b in wanted.ids.runs]
-    return f"{wanted.symbol} {', '.join(runs)}"
+    return f"{wanted.symbol} {_runs(wanted.ids.runs)}"
+
+
+def _runs(runs: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in runs)

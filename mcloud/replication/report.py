@@ -11,12 +11,14 @@ from mcloud.replication.ids import Ids, Run
 KINDS = {
     "missing": "a candle that the site lacks and another one has",
     "different": "a candle with fewer trades than another site has of that minute",
-    "disputed": "two contents under the same trade ids",
+    "disputed": "two contents under the same trade ids, and nothing proves which is right",
+    "misplaced": "a candle with trades that belong to another minute, as the raw trades prove",
     "wrong": "a candle that is not what its raw trades say",
     "orphaned": "raw trades that are in no candle",
     "unarchived": "trades that the site's raw archive lacks",
     "incomplete": "trades that no site has, neither raw nor in a candle",
     "damaged": "what cannot be read, or is not what its name says",
+    "misfiled": "a raw object in the folder of another hour or symbol than its trades are of",
 }
 
 
@@ -36,6 +38,10 @@ class Finding:
     elsewhere: tuple[str, ...] = ()
     """The sites that have what is missing here."""
     why: str = ""
+    contents: tuple[str, ...] = ()
+    """What stands under the first of the ids, one line for each content, where there are two."""
+    hours: tuple[int, ...] = ()
+    """Starts of the hours in which the ids of two contents stand, ms."""
 
     @property
     def trades(self) -> int:
@@ -52,6 +58,8 @@ class Finding:
             "object": self.key or None,
             "elsewhere": list(self.elsewhere),
             "why": self.why,
+            "contents": list(self.contents),
+            "hours": [to_timestamp(each) for each in self.hours],
         }
 
 
@@ -89,10 +97,11 @@ class Report:
 
     def equal(self, site: str) -> int:
         """The site's candles that are as they should be."""
+        kinds = ("different", "disputed", "misplaced", "wrong")
         off = {
             (each.symbol, each.start)
             for each in self.findings
-            if each.kind in ("different", "disputed", "wrong") and each.site in ("", site)
+            if each.kind in kinds and each.site in ("", site)
         }
         return self.sites[site].candles - len(off)
 

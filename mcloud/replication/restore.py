@@ -22,10 +22,11 @@ from mcloud.clouds.transfer import Transfer
 from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import Lock
 from mcloud.market.archive import HOUR
+from mcloud.market.candle import Candle
 from mcloud.market.envelope import MAX_TRADES, Message, encode_all
 from mcloud.market.trade import Trade
 from mcloud.replication import raw
-from mcloud.replication.candles import merge_into, stream
+from mcloud.replication.candles import merge_into, stream, without
 from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.digest import ALL_TIME, NOTHING, Window, digests
 from mcloud.replication.estimate import BATCH, Estimate, estimate
@@ -118,6 +119,8 @@ class Restore:
         self._lock = Lock(folder / f"restore+{pair}.lock")
         self._handed = transfer and HandedOver(transfer, folder / f"transfer+{pair}")
         self._damaged: list[Finding] = []
+        self._disputed: dict[str, Ids] | None = None
+        """By symbol, ids of two contents: of these nothing is brought. None before a look."""
         self.done = Restored()
         self._changing = threading.Lock()
 
@@ -150,10 +153,15 @@ class Restore:
         look = Look(sites, self._scope, self._window, False, self.tell)
         with closing(Workers(THREADS)) as readers, closing(Workers(THREADS)) as walkers:
             look.read_all(readers, walkers)
-        self._damaged = [f for f in look.found if f.key and f.site == self._target.name]
+            self._disputed = look.doubtful(readers)
+        self._damaged = [
+            f for f in look.found if f.kind == "damaged" and f.key and f.site == self._target.name
+        ]
         if is_first:
             self._refuse_less(look)
-        return estimate(look, self._source, self._target, self._engine, len(self._damaged))
+        return estimate(
+            look, self._source, self._target, self._engine, len(self._damaged), self._disputed
+        )
 
     def run(self, estimate: Estimate | None = None) -> Restored:
         """Do what the estimate says, or what an earlier run left, and compare again.
@@ -164,10 +172,12 @@ class Restore:
         """
         if self._handed and estimate is not None:
             self._handed.forget()  # what was begun for another one
+        if self._disputed is None:  # what an earlier run planned says nothing of it
+            self.survey(is_first=False)
         self._state.begin(self._state.left() if estimate is None else estimate.hours)
         engine = "functions" if self._engine == "functions" else "direct"
         if self._handed:
-            copied = self._handed.run(self._state.left(), self.tell)
+            copied = self._handed.run(self._undisputed(self._state.left()), self.tell)
             self.done.objects += copied.objects
             self.done.bytes += copied.bytes
             self.done.notes += [copied.error] if copied.error else []
@@ -185,9 +195,21 @@ class Restore:
         self._state.end()
         if self._handed:
             self._handed.forget()
+        for symbol, ids in (self._disputed or {}).items():
+            self.done.notes.append(
+                f"{ids.count:,} trades of {symbol} have two contents, and were not brought: see"
+                f" `mcloud verify --deep`; the first is {ids.runs[0][0]}"
+            )
         return self.done
 
     # What there is to do
+
+    def _undisputed(self, hours: Sequence[Hour]) -> list[Hour]:
+        """The hours of symbols without disputed ids: a cloud copies the objects as they are."""
+        return [hour for hour in hours if not self._of(hour[0])]
+
+    def _of(self, symbol: str) -> Ids:
+        return (self._disputed or {}).get(symbol, Ids())
 
     def _refuse_less(self, look: Look) -> None:
         seen = {}
@@ -252,19 +274,30 @@ class Restore:
         if self._scope.raw:
             # The raw trades first: a candle without them is what nobody can make again.
             here, there = self._source.archive, self._target.archive
-            copied = copier.copy(raw.lacking(here, there, symbol, start))
+            selected = raw.select(here, there, symbol, start, lambda: self._of(symbol))
+            copied = copier.copy(selected.whole)
+            put = [item for item in selected.parts if there.put(item)]
             with self._changing:
-                self.done.objects += copied.objects
-                self.done.bytes += copied.bytes
+                self.done.objects += copied.objects + len(put)
+                self.done.bytes += copied.bytes + sum(len(item.body) for item in put)
                 new = (key for key in copied.damaged if key not in self.done.damaged)
                 self.done.damaged += new
         if self._scope.candles:
             window = Window(start, start + HOUR)
-            found = list(stream(self._source.candles, symbol, *window, self._unreadable))
+            found = [
+                sound
+                for each in stream(self._source.candles, symbol, *window, self._unreadable)
+                if (sound := self._sound(each)).fragments
+            ]
             left = self._target.candles.create(found)
             merged = [merge_into(self._target.candles, each).changed for each in left]
             with self._changing:
                 self.done.candles += len(found) - len(left) + sum(merged)
+
+    def _sound(self, candle: Candle) -> Candle:
+        hour = candle.start // HOUR * HOUR
+        archived = partial(raw.archived, self._source.archive, candle.symbol, hour)
+        return without(candle, self._of(candle.symbol), archived)
 
     def _send_hour(self, workers: Workers, hour: Hour) -> None:
         """Have the target's functions do the work, and wait until they have."""
@@ -279,6 +312,16 @@ class Restore:
                     self.done.damaged.append(stored.key)
             else:
                 trades.update(content)
+        theirs: dict[int, set[Trade]] = {}
+        there = self._target.archive
+        for trade in raw.archived(there, symbol, start, raw.ids_of(trades)):
+            theirs.setdefault(trade.id, set()).add(trade)
+        disputed = self._of(symbol)
+        trades = {
+            each
+            for each in raw.undisputed(trades)
+            if each.id not in disputed and theirs.get(each.id, {each}) == {each}
+        }
         messages = envelopes(trades)
         unsent = self._target.queue.send(messages)
         if unsent:

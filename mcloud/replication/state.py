@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mcloud import best_effort
 from mcloud.errors import Unavailable
+from mcloud.replication.ids import Ids
 
 _REFUSALS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -37,6 +38,10 @@ CREATE TABLE IF NOT EXISTS compared (
 );
 CREATE TABLE IF NOT EXISTS marks (
     scope TEXT, symbol TEXT, hour INTEGER, since REAL NOT NULL, PRIMARY KEY (scope, symbol, hour)
+);
+CREATE TABLE IF NOT EXISTS ids (
+    scope TEXT, symbol TEXT, kind TEXT, first INTEGER, last INTEGER NOT NULL,
+    PRIMARY KEY (scope, symbol, kind, first)
 );
 COMMIT;
 """
@@ -120,6 +125,35 @@ class State:
         def change(db: sqlite3.Connection) -> None:
             db.execute("UPDATE checkpoint SET compared = 1 WHERE scope = ?", (self._scope,))
             db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
+
+        self._change(change)
+
+    def ids(self, symbol: str) -> tuple[Ids | None, Ids]:
+        """The ids of a symbol that a site holds, and those that are disputed; None before any."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT kind, first, last FROM ids WHERE scope = ? AND symbol = ?",
+                (self._scope, symbol),
+            ).fetchall()
+        of = {
+            kind: Ids((first, last) for name, first, last in rows if name == kind)
+            for kind in ("held", "disputed")
+        }
+        return of["held"] or None, of["disputed"]
+
+    def keep_ids(self, symbol: str, held: Ids, disputed: Ids) -> None:
+        """Remember what ``ids`` answers."""
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM ids WHERE scope = ? AND symbol = ?", (self._scope, symbol))
+            db.executemany(
+                "INSERT INTO ids VALUES (?, ?, ?, ?, ?)",
+                [
+                    (self._scope, symbol, kind, *run)
+                    for kind, ids in (("held", held), ("disputed", disputed))
+                    for run in ids.runs
+                ],
+            )
 
         self._change(change)
 

@@ -3,6 +3,10 @@
 First every site says of each hour in a few bytes what candles it has, and its listing which raw
 trades. Only hours that differ are read again, candle by candle. What is off at the first look and
 not at a second one, a moment later, was on its way and is not reported.
+
+A trade id means one trade, which is of one minute. Ids that stand in two hours, in two minutes of
+an hour, or in two raw objects of equal ids and different digests are looked into one by one, with
+the raw trades, also without ``deep``.
 """
 
 import threading
@@ -10,19 +14,29 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from heapq import merge as merged
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Site, Stored
-from mcloud.market.archive import HOUR, parse_key
-from mcloud.market.candle import MINUTE, Candle, Disagreement, by_minute, fold, merge
+from mcloud.market.archive import HOUR, parse_key, strays
+from mcloud.market.candle import (
+    MINUTE,
+    Candle,
+    Disagreement,
+    by_minute,
+    fold,
+    merge,
+    to_timestamp,
+)
 from mcloud.market.trade import Trade
 from mcloud.replication import digest, raw
 from mcloud.replication.candles import stream
+from mcloud.replication.contents import Contents, describe, gather
 from mcloud.replication.digest import ALL_TIME, NOTHING, Digest, Window
-from mcloud.replication.ids import Ids, Run
+from mcloud.replication.ids import Ids, Run, shared
 from mcloud.replication.report import Finding, Report, Tally, confirmed
 from mcloud.replication.scope import Scope
 from mcloud.replication.workers import Workers
@@ -106,6 +120,10 @@ class Look:
         """Ids of candles right outside of the window: those of two minutes may interleave."""
         self.found: list[Finding] = []
         """What is seen where it is read."""
+        self._suspects: defaultdict[Hour, Ids] = defaultdict(Ids)
+        """Ids that may stand in another minute as well, or with another content."""
+        self._odd: set[Hour] = set()
+        """Hours whose listing shows that their raw objects contradict each other."""
         self._changing = threading.Lock()
         self.symbols: tuple[str, ...] = ()
         self.tallies = {name: Tally() for name in sites}
@@ -120,6 +138,11 @@ class Look:
             for name, state in held.items():
                 self.tallies[name].candles += state.candles
 
+    def read_candles(self, readers: Workers, symbol: str) -> None:
+        """Read no more than the candles of one symbol."""
+        self.symbols = (symbol,)
+        readers.map(lambda name: self._digest(name, symbol, self._window), self._sites)
+
     def findings(self, readers: Workers) -> list[Finding]:
         return self._judge(readers, {*self.candles, *self.raw})
 
@@ -132,6 +155,8 @@ class Look:
         for hour in hours:
             self.candles.pop(hour, None)
             self.raw.pop(hour, None)
+            self._suspects.pop(hour, None)
+            self._odd.discard(hour)
         self.found = []
         self._read(readers, walkers, [(name, Window(at, at + HOUR)) for name, at in sorted(hours)])
         self.tallies = tallies
@@ -192,10 +217,11 @@ class Look:
 
         everything = merged(*map(listed, self._sites), key=itemgetter(0))
         for hour, group in groupby(everything, key=itemgetter(0)):
-            self._look_into(readers, symbol, hour, {name: held for _, name, held in group})
+            objects = {name: held for _, name, held in group}
+            self._look_into(readers, symbol, hour, objects, self._deep)
 
     def _look_into(
-        self, readers: Workers, symbol: str, hour: int, held: Mapping[str, list[Stored]]
+        self, readers: Workers, symbol: str, hour: int, held: Mapping[str, list[Stored]], deep: bool
     ) -> None:
         """Tell the ids in an hour's objects; read those of which the listing says too little."""
         copies: defaultdict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -207,7 +233,7 @@ class Look:
             (key, names)
             for key, contents in copies.items()
             for names in contents.values()
-            if self._deep or len(contents) > 1 or not _is_dense(key)
+            if deep or len(contents) > 1 or not _is_dense(key)
         ]
         contents = readers.map(lambda job: raw.read(self._sites[job[1][0]].archive, job[0]), wanted)
         known: dict[str, Ids] = {}
@@ -215,39 +241,61 @@ class Look:
         for (key, names), content in zip(wanted, contents, strict=True):
             if content is None:
                 for name in names:
-                    why = "the object does not hold what its name says"
-                    self._report(Finding("damaged", symbol, name, hour, key=key, why=why))
+                    if self._report_unreadable(name, symbol, key, hour):
+                        known.setdefault(key, Ids())
                 continue
             known[key] = raw.ids_of(content)
-            if self._deep:
+            if deep:
                 trades.update(content)
         ids = {
-            name: _sum(known.get(each.key) or _promised(each.key) for each in objects)
+            name: _sum(
+                known[each.key] if each.key in known else _promised(each.key) for each in objects
+            )
             for name, objects in held.items()
         }
         with self._changing:
             for name, objects in held.items():
                 size = sum(each.size for each in objects)
                 self.raw[symbol, hour][name] = Held(ids[name], len(objects), size)
-        if self._deep:
+            if _contradict(copies):
+                self._odd.add((symbol, hour))
+        if deep:
             self._recompute(symbol, hour, trades)
+
+    def _report_unreadable(self, name: str, symbol: str, key: str, hour: int) -> bool:
+        """Report an object that is not what its name says; True where only its folder is wrong."""
+        found = strays(key, self._sites[name].archive.get(key))
+        if found is None:
+            why = "the object does not hold what its name says"
+            self._report(Finding("damaged", symbol, name, hour, key=key, why=why))
+            return False
+        first = found[0]
+        where = f"{first.symbol} {to_timestamp(first.time // HOUR * HOUR)}"
+        why = f"its name and its trades are those of an object of {where}"
+        runs = tuple(raw.ids_of(found).runs)
+        self._report(Finding("misfiled", symbol, name, hour, runs, key=key, why=why))
+        return True
 
     def _recompute(self, symbol: str, hour: int, trades: Iterable[Trade]) -> None:
         """Hold every candle of an hour against the raw trades of all sites."""
         counts = Counter(trade.id for trade in trades)
         disputed = Ids((id_, id_) for id_, count in counts.items() if count > 1)
-        if disputed:
-            why = "the raw archives hold different trades under one id"
-            self._report(Finding("disputed", symbol, "", hour, tuple(disputed.runs), why=why))
         minutes = by_minute(trades)
+        everything = raw.ids_of(trades)
+        suspects = Ids(disputed.runs)
         for name in self._sites:
             for candle in self._stream(name, symbol, Window(hour, hour + HOUR)):
                 known = minutes.get((symbol, candle.start), [])
+                others = everything.minus(raw.ids_of(known))
+                suspects.update(others.common(Ids(candle.runs)))
                 folded = fold(candle, [trade for trade in known if trade.id not in disputed])
                 if folded.disagreements:
                     runs = Ids((each.first_id, each.last_id) for each in folded.disagreements).runs
                     why = str(folded.disagreements[0])
                     self._report(Finding("wrong", symbol, name, candle.start, tuple(runs), why=why))
+        if suspects:
+            with self._changing:
+                self._suspects[symbol, hour].update(suspects)
 
     def _report(self, finding: Finding) -> None:
         with self._changing:
@@ -259,13 +307,27 @@ class Look:
     def _judge(self, readers: Workers, hours: Iterable[Hour]) -> list[Finding]:
         self._tell("comparing")
         hours = sorted(hours)
+        symbols = sorted({symbol for symbol, _ in hours})
         differing = [hour for hour in hours if self._differs(self.candles.get(hour, {}))]
         compared = readers.map(lambda hour: self._compare(*hour), differing)
         findings = [each for found in compared for each in found]
+        if self._scope.raw and not self._deep:
+            off = {(f.symbol, f.start // HOUR * HOUR) for f in findings if f.kind == "disputed"}
+            off |= {hour for hour in hours if self._is_odd(*hour)}
+            for hour in sorted(off):
+                self._look_deeply(readers, *hour)
+        contradicted = {symbol: self.contradicted(symbol) for symbol in symbols}
+        for symbol in symbols:
+            self._judge_contents(symbol, contradicted[symbol])
         if self._scope.raw:
             findings += [each for hour in hours for each in self._hold_against(*hour)]
-        for symbol in sorted({symbol for symbol, _ in hours}):
+        for symbol in symbols:
             findings += self._incomplete(symbol)
+        # What contradicts itself is no case of something that one site has and another lacks.
+        doubtful = {symbol: _sum(of.values()) for symbol, of in contradicted.items()}
+        findings = [
+            kept for each in findings for kept in _without(each, doubtful.get(each.symbol, Ids()))
+        ]
         proven = {(each.symbol, each.start) for each in self.found if each.kind == "wrong"}
         unread = {
             (each.symbol, each.start, each.site) for each in self.found if each.kind == "damaged"
@@ -280,17 +342,102 @@ class Look:
     def _differs(self, held: Mapping[str, Digest]) -> bool:
         return len({held.get(name, NOTHING).state for name in self._sites}) > 1
 
+    def _is_odd(self, symbol: str, hour: int) -> bool:
+        digests = self.candles.get((symbol, hour), {}).values()
+        return (symbol, hour) in self._odd or any(each.is_odd for each in digests)
+
     def _compare(self, symbol: str, hour: int) -> list[Finding]:
         window = Window(hour, hour + HOUR)
-        return list(
-            compare(
-                symbol,
-                {
-                    name: {each.start: each for each in self._stream(name, symbol, window)}
-                    for name in self._sites
-                },
+        states = {
+            name: {each.start: each for each in self._stream(name, symbol, window)}
+            for name in self._sites
+        }
+        return list(compare(symbol, states))
+
+    def _look_deeply(self, readers: Workers, symbol: str, hour: int) -> None:
+        """Read all raw objects of an hour, as ``deep`` does of every hour."""
+        held = {
+            name: raw.holdings(site.archive, symbol, hour) for name, site in self._sites.items()
+        }
+        self._look_into(readers, symbol, hour, held, deep=True)
+
+    def doubtful(self, readers: Workers) -> dict[str, Ids]:
+        """By symbol, the ids that stand in two places or with two contents, as far as keys, candles
+        and the raw trades of hours that look wrong show."""
+        for hour in sorted({*self.candles, *self.raw}):
+            if self._scope.raw and self._is_odd(*hour):
+                self._look_deeply(readers, *hour)
+        found = {name: _sum(self.contradicted(name).values()) for name in self.symbols}
+        return {name: ids for name, ids in found.items() if ids}
+
+    def contradicted(self, symbol: str) -> dict[int, Ids]:
+        """The ids of a symbol that stand in two places, or with two contents, by hour."""
+        hours: dict[int, Ids] = {}
+        for (name, hour), digests in self.candles.items():
+            if name == symbol:
+                hours[hour] = _sum(each.ids for each in digests.values())
+        for (name, hour), archived in self.raw.items():
+            if name == symbol:
+                ids = (each.ids for each in archived.values())
+                hours[hour] = _sum((hours.get(hour, Ids()), *ids))
+        found = shared(hours)
+        for (name, hour), suspects in self._suspects.items():
+            if name == symbol:
+                found[hour] = _sum((found.get(hour, Ids()), suspects))
+        for hour in hours:
+            held = self.candles.get((symbol, hour), {})
+            if (len(held) > 1 and self._differs(held)) or self._is_odd(symbol, hour):
+                within = self._in_two_minutes(symbol, hour)
+                if within:
+                    found[hour] = _sum((found.get(hour, Ids()), within))
+        return found
+
+    def _in_two_minutes(self, symbol: str, hour: int) -> Ids:
+        """The ids that two candles of an hour hold, at one site or at two."""
+        minutes: defaultdict[int, Ids] = defaultdict(Ids)
+        for name in self._sites:
+            for candle in self._stream(name, symbol, Window(hour, hour + HOUR)):
+                minutes[candle.start].update(Ids(candle.runs))
+        return _sum(shared(minutes).values())
+
+    def _judge_contents(self, symbol: str, hours: Mapping[int, Ids]) -> None:
+        """Report which of these ids are disputed, and which candles are proven wrong by them."""
+
+        def unreadable(name: str, key: str, hour: int) -> None:
+            self._report_unreadable(name, symbol, key, hour)
+
+        first: dict[tuple[str, str, int], Contents] = {}
+        ids: defaultdict[tuple[str, str, int], Ids] = defaultdict(Ids)
+        standing: defaultdict[tuple[str, str, int], set[int]] = defaultdict(set)
+        for each in gather(self._sites, symbol, hours, unreadable):
+            places = [("disputed", "", each.earliest // HOUR * HOUR)] if each.is_disputed else []
+            if self._scope.candles:
+                places += [
+                    ("misplaced", name, start)
+                    for start, names in each.misplaced.items()
+                    for name in sorted(names)
+                ]
+            for place in places:
+                first.setdefault(place, each)
+                ids[place].add(each.id, each.id)
+                standing[place].update(each.hours)
+        for (kind, name, start), each in first.items():
+            runs, contents = tuple(ids[kind, name, start].runs), tuple(each.described())
+            why = f"{each.id} is {', or '.join(contents)}"
+            if each.proven is not None:
+                why = f"{each.id} is {describe(each.proven)}"
+            self._report(
+                Finding(
+                    kind,
+                    symbol,
+                    name,
+                    start,
+                    runs,
+                    why=why,
+                    contents=contents,
+                    hours=tuple(sorted(standing[kind, name, start])),
+                )
             )
-        )
 
     def _hold_against(self, symbol: str, hour: int) -> Iterator[Finding]:
         """Hold the archives of an hour against each other and against the candles."""
@@ -352,6 +499,23 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
             yield Finding(
                 "disputed", symbol, "", start, tuple(runs), elsewhere=tuple(held), why=why
             )
+
+
+def _without(finding: Finding, ids: Ids) -> list[Finding]:
+    """A finding without these ids, which have findings of their own; none where nothing is left."""
+    held = Ids(finding.runs)
+    if not held.common(ids):
+        return [finding]
+    if finding.kind == "disputed":  # of blocks of ids, and these are among them
+        return []
+    runs = tuple(held.minus(ids).runs)
+    return [replace(finding, runs=runs)] if runs else []
+
+
+def _contradict(keys: Iterable[str]) -> bool:
+    """True where two of these raw objects of an hour hold the same ids, and not the same lines."""
+    dense = [holding for key in keys if (holding := parse_key(key)) and holding.is_dense]
+    return len(set(dense)) < len(dense)
 
 
 def _is_dense(key: str) -> bool:

@@ -107,10 +107,17 @@ data "aws_iam_policy_document" "replicator" {
     resources = [aws_dynamodb_table.candles.stream_arn]
   }
 
-  # DescribeTable names the stream.
+  # DescribeTable names the stream. DeleteItem is for candles and DeleteObject for raw objects that
+  # should never have been there: `mcloud verify --repair` and `mcloud resolve` back them up first.
   statement {
-    sid       = "Candles"
-    actions   = ["dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"]
+    sid = "Candles"
+    actions = [
+      "dynamodb:DescribeTable",
+      "dynamodb:GetItem",
+      "dynamodb:PutItem",
+      "dynamodb:DeleteItem",
+      "dynamodb:Query",
+    ]
     resources = [aws_dynamodb_table.candles.arn]
   }
 
@@ -160,7 +167,7 @@ data "aws_iam_policy_document" "replicator" {
 
   statement {
     sid       = "Archive"
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
     resources = ["${aws_s3_bucket.raw.arn}/raw/*"]
   }
 

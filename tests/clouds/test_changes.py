@@ -247,6 +247,7 @@ def _write_foreign(site: Site) -> None:
     if site.cloud == "gcp":
         candles._key("BTCUSDT", START).set({**record, "symbol": "ETHUSDT"})
     else:
+        record["trade_count"] = 7  # which its fragments do not say
         item = {name: {"S" if type(v) is str else "N": str(v)} for name, v in record.items()}
         candles._client.put_item(TableName=candles._table, Item=item)
 

@@ -18,7 +18,7 @@ from google.api_core.exceptions import ServiceUnavailable
 
 from mcloud.clouds import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
 from mcloud.errors import Refused
@@ -136,6 +136,63 @@ class TestCandles:
         assert list(site.candles.range("BTCUSDT", 0, 2**42)) == whole
         assert len(cuts) == len(whole) // 2
 
+    def test_a_candle_is_written_over_whatever_is_stored_and_deleted(self, site: Site) -> None:
+        """Damaged, without what the store itself keeps beside it, sound, and not there at all."""
+        (candle,) = (fold(Candle("BTCUSDT", START), trades(100)).candle,)
+        seen: list[StoredCandle] = []
+
+        def put(stored: StoredCandle) -> Candle:
+            seen.append(stored)
+            return candle
+
+        for break_it in (None, spoil, strip):
+            if break_it is not None:
+                break_it(site, candle)
+            site.candles.rewrite("BTCUSDT", START, put)
+            assert list(site.candles.range("BTCUSDT", 0, 2**42)) == [candle]
+        absent, spoilt, stripped = seen
+        assert (absent.candle, absent.record) == (Candle("BTCUSDT", START), {})
+        assert spoilt.candle is None
+        assert spoilt.record["fragments"] == "nonsense"
+        assert json.loads(json.dumps(spoilt.record))["symbol"] == "BTCUSDT"
+        assert stripped.candle == candle
+        for break_it in (strip, spoil):
+            break_it(site, candle)
+            site.candles.rewrite("BTCUSDT", START, lambda stored: Candle("BTCUSDT", START))
+            assert list(site.candles.range("BTCUSDT", 0, 2**42)) == []
+            site.candles.rewrite("BTCUSDT", START, lambda stored: Candle("BTCUSDT", START))
+            site.candles.rewrite("BTCUSDT", START, put)
+
+    def test_a_candle_is_not_written_over_what_somebody_else_wrote_meanwhile(
+        self, site: Site
+    ) -> None:
+        batch = trades(90)
+        store(site, batch[:30])
+        others = [batch[30:60], batch[60:]]
+
+        def change(stored: StoredCandle) -> Candle:
+            assert stored.candle is not None
+            if others:
+                store(site, others.pop(0))
+            return fold(stored.candle, trades(1, first=5000)).candle
+
+        site.candles.rewrite("BTCUSDT", START, change)
+        (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
+        assert candle.runs == [(1000, 1089), (5000, 5000)]
+
+    def test_late_trades_get_into_a_candle_that_somebody_took_the_version_from(
+        self, site: Site
+    ) -> None:
+        batch = trades(100)
+        store(site, batch[:50])
+        (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
+        strip(site, candle)
+        store(site, batch[50:])
+        assert stored_rows(site, ["BTCUSDT"]) == expected_rows(batch)
+        store(site, trades(2, first=5000))
+        (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
+        assert candle.runs == [(1000, 1099), (5000, 5001)]
+
     def test_writes_nothing_when_nothing_changes(self, site: Site) -> None:
         store(site, trades(100))
         calls = []
@@ -217,6 +274,15 @@ class TestArchive:
         assert site.archive.get(item.key) == item.body
         (listed,) = site.archive.list("raw/")
         assert listed.md5 == hashlib.md5(item.body).hexdigest()
+
+    def test_removes_an_object_and_nothing_where_there_is_none(self, site: Site) -> None:
+        one, other = (pack(trades(5, first=first))[0] for first in (1000, 2000))
+        for item in (one, other):
+            site.archive.put(item)
+        for _ in range(2):
+            site.archive.remove(one.key)
+            assert [each.key for each in site.archive.list("raw/")] == [other.key]
+        assert site.archive.put(one)
 
     def test_finds_all_symbols_and_nothing_else(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -469,3 +535,28 @@ def await_letters(site: Site, count: int) -> list:
             return letters
         time.sleep(0.1)
     raise AssertionError(f"{len(letters)} dead letters, not {count}")
+
+
+def spoil(site: Site, candle: Candle) -> None:
+    """Write nonsense into a stored candle, as somebody else might."""
+    change_fields(site, candle, {"fragments": "nonsense"}, [])
+
+
+def strip(site: Site, candle: Candle) -> None:
+    """Take from a stored candle what the store keeps beside it: its version, or its stamp."""
+    change_fields(site, candle, {}, ["version", "updated"])
+
+
+def change_fields(site: Site, candle: Candle, texts: dict[str, str], gone: list[str]) -> None:
+    to: Any = site.resources  # type: ignore[attr-defined]
+    store: Any = site.candles
+    if site.cloud == "aws":
+        key = {"symbol": {"S": candle.symbol}, "timestamp": {"S": candle.timestamp}}
+        item = store._client.get_item(TableName=to.candles_table, Key=key)["Item"]
+        item |= {name: {"S": text} for name, text in texts.items()}
+        kept = {name: value for name, value in item.items() if name not in gone}
+        store._client.put_item(TableName=to.candles_table, Item=kept)
+        return
+    document = store._key(candle.symbol, candle.start)
+    record = {**document.get().to_dict(), **texts}
+    document.set({name: value for name, value in record.items() if name not in gone})

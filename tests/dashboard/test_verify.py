@@ -99,6 +99,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
         "objects_to_copy": 20,
         "bytes_to_copy": 41_000,
         "objects_to_replace": 0,
+        "objects_to_move": 0,
         "trades_to_fold": 0,
         "trades_to_fetch": 1_500,
         "exchange_requests": 2,
@@ -116,6 +117,7 @@ def test_a_plan_says_what_the_exchange_makes_of_it() -> None:
     plan = dict.fromkeys(
         (
             *("candles_to_merge", "objects_to_copy", "objects_to_replace", "trades_to_fold"),
+            "objects_to_move",
             "candles_to_rewrite",
         ),
         0,

@@ -27,7 +27,7 @@ from mcloud.feed.simulate import Simulate
 from mcloud.local import outage
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import State
-from mcloud.market.archive import HOUR, prefix, unpack
+from mcloud.market.archive import HOUR, ArchiveObject, prefix, unpack
 from mcloud.market.candle import MINUTE, Candle, Folded, fold, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.replication.digest import ALL_TIME
@@ -309,3 +309,63 @@ def _restore(source: Site, target: Site, folder: Path) -> None:
             continue
         return
     raise AssertionError("it never got done")
+
+
+def test_a_trade_of_two_days_is_named_chosen_between_and_nowhere_any_more(
+    terminal: Terminal, sites: Sites
+) -> None:
+    """One id with a content on another day at both sites, one in a wrong candle at one site, a
+    candle that somebody damaged, and an object in the folder of another hour."""
+    trades = TRADES[:240]
+    false = trades[7]._replace(time=trades[7].time + 24 * HOUR)
+    for site in sites.sites.values():
+        fill(site, [*trades, false])
+    gcp, aws = sites.sites["gcp"], sites.sites["aws"]
+    moved = trades[100]._replace(time=trades[100].time + HOUR)
+    start = moved.time // MINUTE * MINUTE
+    gcp.candles.update("BTCUSDT", start, lambda stored: fold(stored, [moved]))
+    damaged = to_timestamp(trades[50].time // MINUTE * MINUTE)
+    document = documents(gcp.resources).document(f"BTCUSDT_{damaged}")  # type: ignore[attr-defined]
+    document.update({"fragments": "nonsense"})
+    key = next(each.key for each in aws.archive.list(prefix("BTCUSDT")))
+    stray = prefix("BTCUSDT", START + 5 * HOUR) + key.rpartition("/")[2]
+    aws.archive.put(ArchiveObject(stray, aws.archive.get(key)))
+
+    for deep in ([], ["--deep"]):
+        found = json.loads(run(terminal, 3, "verify", *deep, "-o", "json").stdout)["findings"]
+        kinds = {(each["kind"], each["site"]) for each in found}
+        assert kinds == {
+            ("disputed", None),
+            ("misplaced", "gcp"),
+            ("damaged", "gcp"),
+            ("misfiled", "aws"),
+        }
+        (disputed,) = (each for each in found if each["kind"] == "disputed")
+        assert disputed["ids"] == [[false.id, false.id]]
+        assert len(disputed["contents"]) == 2
+    mended = run(terminal, 3, "verify", "--deep", "--repair", "--yes")
+    assert f"mcloud resolve BTCUSDT {false.id}" in mended.stdout
+    left = json.loads(run(terminal, 3, "verify", "--deep", "-o", "json").stdout)["findings"]
+    assert {each["kind"] for each in left} == {"disputed"}
+    shown = run(terminal, 3, "resolve", "BTCUSDT", str(false.id))
+    (digits,) = (
+        line.split(": ")[1]
+        for line in shown.stdout.splitlines()
+        if to_timestamp(trades[7].time)[:10] in line
+    )
+    assert "cannot keep 'azure'" in (
+        run(terminal, 2, "resolve", "BTCUSDT", str(false.id), "--keep", "azure").stderr
+    )
+    assert "--yes" in run(terminal, 2, "resolve", "BTCUSDT", str(false.id), "--keep", digits).stderr
+    run(terminal, 3, "resolve", "BTCUSDT", str(false.id), "--keep", digits, "--dry-run")
+    kept = run(terminal, 0, "resolve", "BTCUSDT", str(false.id), "--keep", digits, "--yes")
+    assert ".jsonl" in kept.stderr
+    run(terminal, 0, "verify", "--deep")
+    sites.check_equal(trades)
+    audit = (terminal.folder / "state" / "audit.jsonl").read_text()
+    assert json.loads(audit.splitlines()[-1])["step"] == "resolve"
+    removed = "".join(
+        each.read_text() for each in (terminal.folder / "state" / "removed").iterdir()
+    )
+    assert stray in removed
+    assert '"fragments": "nonsense"' in removed

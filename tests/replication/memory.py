@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mcloud.clouds import optimistic
-from mcloud.clouds.ports import Changes, Heartbeat, Lag, Stored
+from mcloud.clouds.ports import Changes, Heartbeat, Lag, Stored, StoredCandle
 from mcloud.errors import Damaged, Refused, Trimmed
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
@@ -47,6 +47,27 @@ class MemoryCandles:
         return optimistic.update(
             lambda: self._read(symbol, start), self._write, change, sleep=lambda seconds: None
         )
+
+    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
+        def read() -> tuple[StoredCandle, int]:
+            self.faults.before("read")
+            with self.lock:
+                candle, version = self.stored.get((symbol, start), (Candle(symbol, start), 0))
+                is_damaged = (symbol, start) in self.damaged
+            record = candle.to_record() if candle.fragments else {}
+            return StoredCandle(None if is_damaged else candle, record), version
+
+        def write(candle: Candle, version: int) -> bool:
+            with self.lock:
+                if not self._write(candle, version):
+                    return False
+                self.damaged.discard((symbol, start))
+                if not candle.fragments:
+                    del self.stored[symbol, start]
+                    self.log.pop()
+            return True
+
+        optimistic.rewrite(read, write, change, sleep=lambda seconds: None)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         return [candle for candle in candles if not self._write(candle, 0)]
@@ -130,6 +151,10 @@ class MemoryArchive:
     def replace(self, item: ArchiveObject) -> None:
         self.faults.before("replace")
         self.objects[item.key] = item.body
+
+    def remove(self, key: str) -> None:
+        self.faults.before("remove")
+        self.objects.pop(key, None)
 
     def get(self, key: str) -> bytes:
         self.faults.before("get")

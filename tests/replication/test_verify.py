@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import pytest
@@ -18,9 +20,10 @@ from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
 from mcloud.replication import verify as module
+from mcloud.replication.backup import Backup
 from mcloud.replication.digest import ALL_TIME, Window
 from mcloud.replication.ids import Ids
-from mcloud.replication.repair import Fetch, Plan, plan, repair
+from mcloud.replication.repair import Fetch, Plan, Repaired, plan, repair
 from mcloud.replication.report import Report
 from mcloud.replication.scope import Scope
 
@@ -63,8 +66,13 @@ def check(
 
 def mend(report: Report, *sites: MemorySite, fetch: Fetch | None = None) -> Plan:
     steps = plan(report, open_(*sites), has_exchange=fetch is not None)
-    assert repair(steps, open_(*sites), fetch).problems == []
+    assert mended(steps, *sites, fetch=fetch).problems == []
     return steps
+
+
+def mended(steps: Plan, *sites: MemorySite, fetch: Fetch | None = None) -> Repaired:
+    with TemporaryDirectory() as folder:
+        return repair(steps, open_(*sites), fetch, backup=Backup(Path(folder)))
 
 
 def fill(trades: list[Trade], *sites: MemorySite, batch: int = BATCH) -> None:
@@ -216,7 +224,7 @@ def test_what_the_exchange_has_not_is_said(aws: MemorySite) -> None:
     fill([each for each in TRADES[:100] if each.id not in gone], aws)
     report = check(aws)
     steps = plan(report, open_(aws), has_exchange=True)
-    done = repair(steps, open_(aws), history(TRADES[:25]))
+    done = mended(steps, aws, fetch=history(TRADES[:25]))
     assert done.fetched == 5
     assert done.problems == ["the exchange does not have BTCUSDT 25 to 29"]
     (left,) = check(aws).findings
@@ -342,13 +350,12 @@ def test_a_candle_with_false_numbers_is_found_and_made_again(
     fill(TRADES[:800], aws, gcp)
     start = HOUR_START + 3 * MINUTE
     falsify(gcp, start)
-    disputed = check(aws, gcp, deep=False)
-    assert [(each.kind, each.start) for each in disputed.findings] == [("disputed", start)]
-    wrong = check(aws, gcp, deep=True)
-    assert [(each.kind, each.site, each.start) for each in wrong.findings] == [
-        ("wrong", "gcp", start)
-    ]
-    mend(disputed, aws, gcp)
+    for deep in (False, True):
+        wrong = check(aws, gcp, deep=deep)
+        assert [(each.kind, each.site, each.start) for each in wrong.findings] == [
+            ("wrong", "gcp", start)
+        ]
+    mend(wrong, aws, gcp)
     assert check(aws, gcp).ok
     check_equal((aws, gcp), TRADES[:800])
     for site in (aws, gcp):
@@ -368,9 +375,11 @@ def test_a_false_candle_whose_raw_trades_are_gone_is_left_and_told(aws: MemorySi
     (key,) = aws.archive.objects
     aws.archive.objects = {item.key: item.body for item in pack(TRADES[:10])}
     assert key not in aws.archive.objects
-    done = repair(plan(wrong, open_(aws), has_exchange=False), open_(aws))
+    done = mended(plan(wrong, open_(aws), has_exchange=False), aws)
     assert done.problems == [
-        f"{SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of its trades"
+        f"aws {SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of its trades: 10-31;"
+        f" `mcloud resolve {SYMBOL} 2024-08-08T23:00:00Z` shows what is left of it, and lets you"
+        " choose"
     ]
     assert aws.candles.stored == before
 
@@ -388,12 +397,17 @@ def test_different_trades_under_one_id_are_reported_and_left(aws: MemorySite) ->
     feed(aws, [TRADES[7]._replace(price=Decimal(99))])
     report = check(aws)
     assert [(each.kind, each.runs) for each in report.findings] == [("disputed", ((7, 7),))]
-    before = dict(aws.candles.stored)
-    done = repair(plan(report, open_(aws), has_exchange=False), open_(aws))
-    assert done.problems == [
-        f"{SYMBOL} 2024-08-08T23:00:00Z: the raw archives hold different trades under one id"
+    assert report.findings[0].why == (
+        "7 is db0ea778: 2 at 1, taken by the seller, 2024-08-08T23:00:10.500Z, raw at aws, candle"
+        " at aws, or 7fac1c6e: 2 at 99, taken by the seller, 2024-08-08T23:00:10.500Z, raw at aws,"
+        " candle at aws"
+    )
+    steps = plan(report, open_(aws), has_exchange=False)
+    assert steps.is_empty
+    assert steps.beyond == [
+        f"{SYMBOL} 7: nothing proves which of two contents is right; `mcloud resolve {SYMBOL} 7`"
+        " shows both, and lets you choose"
     ]
-    assert aws.candles.stored == before
 
 
 def test_objects_of_somebody_else_are_counted_and_left_alone(aws: MemorySite) -> None:
@@ -417,8 +431,9 @@ def test_candles_that_cannot_be_read_are_named_and_the_others_compared(
     }
     assert [each.start for each in report.of("missing")] == [HOUR_START + 5 * MINUTE]
     assert kinds(report) == {"damaged", "missing"}
-    steps = plan(report, open_(aws, gcp), has_exchange=True)
-    assert len(steps.beyond) == len(damaged)
+    mend(report, aws, gcp)
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), TRADES)
 
 
 def test_a_store_that_refuses_everything_has_no_damaged_candles(aws: MemorySite) -> None:
@@ -469,6 +484,7 @@ def test_a_plan_says_what_it_would_do(aws: MemorySite, gcp: MemorySite) -> None:
         "objects_to_copy": 10,
         "bytes_to_copy": sum(map(len, gcp.archive.objects.values())),
         "objects_to_replace": 0,
+        "objects_to_move": 0,
         "trades_to_fold": 0,
         "trades_to_fetch": 0,
         "exchange_requests": 0,
@@ -485,7 +501,7 @@ def test_one_step_that_fails_holds_up_no_other(aws: MemorySite, gcp: MemorySite)
             raise Refused("the bucket is read-only")
 
     aws.faults.before = refuse
-    done = repair(steps, open_(aws, gcp))
+    done = mended(steps, aws, gcp)
     assert done.problems == ["gcp to aws: the bucket is read-only"]
     assert done.merged == 20
     assert kinds(check(aws, gcp)) == {"unarchived"}
@@ -511,5 +527,7 @@ def test_the_report_is_plain_values(aws: MemorySite, gcp: MemorySite) -> None:
             "object": None,
             "elsewhere": ["aws"],
             "why": "",
+            "contents": [],
+            "hours": [],
         }
     ]

@@ -74,12 +74,13 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "stream": ("dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"),
         "candles": (
             *("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
+            "dynamodb:DeleteItem",
         ),
         "control": (
             *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"),
             "dynamodb:DeleteItem",
         ),
-        "raw": ("s3:GetObject", "s3:PutObject"),
+        "raw": ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
         "bucket": ("s3:ListBucket",),
     },
 }

@@ -41,6 +41,10 @@ class S3Archive:
                 Bucket=self._bucket, Key=item.key, Body=item.body, ContentType="application/gzip"
             )
 
+    def remove(self, key: str) -> None:
+        with translated(f"S3 {self._bucket}"):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def get(self, key: str) -> bytes:
         with translated(f"S3 {self._bucket}/{key}"):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()

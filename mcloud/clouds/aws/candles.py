@@ -7,11 +7,16 @@ from typing import Any
 from mcloud.clouds import optimistic
 from mcloud.clouds.aws.changes import DynamoChanges
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import Changes
-from mcloud.errors import Damaged
+from mcloud.clouds.ports import Changes, StoredCandle
 from mcloud.market.candle import Candle, Folded, to_timestamp
 
 _TEXTS = ("symbol", "timestamp", "fragments")
+_VERSION = ("version", "fragments")
+"""Attributes that tell one state of an item from all others: with a version the version does, and
+in an item that somebody else has taken it from, the content."""
+
+Item = dict[str, Any]
+"""As boto3 has it: ``{"symbol": {"S": "BTCUSDT"}, …}``."""
 
 
 class DynamoCandles:
@@ -29,6 +34,16 @@ class DynamoCandles:
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
         return optimistic.update(lambda: self._read(symbol, start), self._write, change)
+
+    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
+        def read() -> tuple[StoredCandle, Item | None]:
+            item = self._item(symbol, start)
+            return optimistic.stored(symbol, start, _plain(item or {})), item
+
+        def write(candle: Candle, before: Item | None) -> bool:
+            return self._write(candle, before) if candle.fragments else self._delete(candle, before)
+
+        optimistic.rewrite(read, write, change)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         # One by one: a batch of DynamoDB has no conditions, and a transaction costs twice as much.
@@ -73,40 +88,69 @@ class DynamoCandles:
     def changes(self, position: str) -> Changes:
         return self._changes.changes(position)
 
-    def _read(self, symbol: str, start: int) -> optimistic.Read[int | None]:
+    def _read(self, symbol: str, start: int) -> optimistic.Read[Item | None]:
+        item = self._item(symbol, start)
+        candle = Candle(symbol, start) if item is None else _decode(item)
+        return optimistic.Read(candle, item)
+
+    def _item(self, symbol: str, start: int) -> Item | None:
         with translated(f"DynamoDB {self._table}"):
             answer = self._client.get_item(
-                TableName=self._table,
-                Key={"symbol": {"S": symbol}, "timestamp": {"S": to_timestamp(start)}},
-                ConsistentRead=True,
+                TableName=self._table, Key=_key(symbol, start), ConsistentRead=True
             )
-        item = answer.get("Item")
-        if item is None:
-            return optimistic.Read(Candle(symbol, start), None)
-        candle = _decode(item)
-        version = item.get("version", {}).get("N")
-        if version is None:
-            raise Damaged(
-                f"the stored candle {symbol} {candle.timestamp} is damaged: it has no version"
-            )
-        return optimistic.Read(candle, int(version))
+        item: Item | None = answer.get("Item")
+        return item
 
-    def _write(self, candle: Candle, version: int | None) -> bool:
-        # By a key, which whatever somebody else wrote there has as well.
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(symbol)"}
-        if version is not None:
-            condition = {
-                "ConditionExpression": "version = :version",
-                "ExpressionAttributeValues": {":version": {"N": str(version)}},
-            }
+    def _write(self, candle: Candle, before: Item | None) -> bool:
+        """Write a candle in place of the item ``before``."""
         with translated(f"DynamoDB {self._table}"):
             try:
                 self._client.put_item(
-                    TableName=self._table, Item=_encode(candle, (version or 0) + 1), **condition
+                    TableName=self._table,
+                    Item=_encode(candle, _version(before) + 1),
+                    **_unchanged(before),
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
+
+    def _delete(self, candle: Candle, before: Item | None) -> bool:
+        with translated(f"DynamoDB {self._table}"):
+            try:
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=_key(candle.symbol, candle.start),
+                    **_unchanged(before),
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+
+def _unchanged(before: Item | None) -> dict[str, Any]:
+    """The condition that an item is still as it was read."""
+    if before is None:
+        # By a key, which whatever somebody else wrote there has as well.
+        return {"ConditionExpression": "attribute_not_exists(symbol)"}
+    names = _VERSION[:1] if _version(before) else _VERSION
+    terms = [f"{each} = :{each}" if each in before else _absent(each) for each in names]
+    values = {f":{each}": before[each] for each in names if each in before}
+    condition: dict[str, Any] = {"ConditionExpression": " AND ".join(terms)}
+    return {**condition, "ExpressionAttributeValues": values} if values else condition
+
+
+def _absent(name: str) -> str:
+    return f"attribute_not_exists({name})"
+
+
+def _version(item: Item | None) -> int:
+    """The version of an item; 0 where it has none."""
+    version = (item or {}).get("version", {}).get("N", "")
+    return int(version) if version.isdecimal() else 0
+
+
+def _key(symbol: str, start: int) -> Item:
+    return {"symbol": {"S": symbol}, "timestamp": {"S": to_timestamp(start)}}
 
 
 def _take_items(
@@ -132,7 +176,9 @@ def _encode(candle: Candle, version: int) -> dict[str, dict[str, str]]:
     return {**texts, **numbers, "version": {"N": str(version)}}
 
 
-def _decode(item: dict[str, dict[str, str]]) -> Candle:
-    return optimistic.read_record(
-        {name: value for name, typed in item.items() for value in typed.values()}
-    )
+def _decode(item: Item) -> Candle:
+    return optimistic.read_record(_plain(item))
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    return {name: value for name, typed in item.items() for value in typed.values()}

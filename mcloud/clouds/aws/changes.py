@@ -194,13 +194,15 @@ class DynamoChanges:
 
     def _take(self, record: dict[str, Any], images: dict[tuple[str, str], dict[str, Any]]) -> None:
         """Keep the last state of each item."""
-        if record["eventName"] == "REMOVE":  # nothing of ours removes candles
+        keys = record["dynamodb"]["Keys"]
+        key = keys["symbol"]["S"], keys["timestamp"]["S"]
+        if record["eventName"] == "REMOVE":  # a candle that should never have been there
+            images.pop(key, None)
             return
         image = record["dynamodb"].get("NewImage")
         if image is None:
             raise Refused(f"{self._what} does not hold new images", remedy="deploy the site again")
-        keys = record["dynamodb"]["Keys"]
-        images[keys["symbol"]["S"], keys["timestamp"]["S"]] = image
+        images[key] = image
 
     def _candles(
         self, images: dict[tuple[str, str], dict[str, Any]]

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from mcloud.clouds.gcp.client import PATIENCE, TIMEOUT, translated
@@ -29,6 +30,12 @@ class GcsArchive:
     def replace(self, item: ArchiveObject) -> None:
         with translated(self._what):
             self._upload(item)
+
+    def remove(self, key: str) -> None:
+        from google.api_core.exceptions import NotFound
+
+        with translated(self._what), suppress(NotFound):
+            self._bucket.blob(key).delete(timeout=TIMEOUT, retry=_retry())
 
     def get(self, key: str) -> bytes:
         with translated(f"{self._what}/{key}"):

@@ -6,7 +6,7 @@ from typing import Any
 from mcloud.clouds import optimistic
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
-from mcloud.clouds.ports import Changes
+from mcloud.clouds.ports import Changes, StoredCandle
 from mcloud.errors import Damaged, Unavailable
 from mcloud.market.candle import MINUTE, Candle, Folded, to_timestamp
 
@@ -22,6 +22,25 @@ class FirestoreCandles:
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
         return optimistic.update(lambda: self._read(symbol, start), self._write, change)
+
+    def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
+        def read() -> tuple[StoredCandle, Any]:
+            with translated(self._what):
+                snapshot = self._key(symbol, start).get(timeout=TIMEOUT, retry=retry())
+            record = snapshot.to_dict() or {}
+            plain = {
+                name: value if isinstance(value, (str, int)) else str(value)
+                for name, value in record.items()
+            }
+            stored = optimistic.stored(symbol, start, plain)
+            return stored, snapshot.update_time if snapshot.exists else None
+
+        def write(candle: Candle, update_time: Any) -> bool:
+            if candle.fragments:
+                return self._write(candle, update_time)
+            return self._delete(candle, update_time)
+
+        optimistic.rewrite(read, write, change)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         """See ``ports.Candles.create``."""
@@ -150,6 +169,19 @@ class FirestoreCandles:
                     option = self._client.write_option(last_update_time=update_time)
                     document.update(_encode(candle), option=option, timeout=TIMEOUT, retry=retry())
             except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
+                return False
+        return True
+
+    def _delete(self, candle: Candle, update_time: Any) -> bool:
+        from google.api_core.exceptions import Aborted, FailedPrecondition, NotFound
+
+        option = self._client.write_option(last_update_time=update_time)
+        with translated(self._what):
+            try:
+                self._key(candle.symbol, candle.start).delete(
+                    option=option, timeout=TIMEOUT, retry=retry()
+                )
+            except (Aborted, FailedPrecondition, NotFound):
                 return False
         return True
 

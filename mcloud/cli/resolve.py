@@ -1,0 +1,191 @@
+"""``mcloud resolve``"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.clouds.ports import Site
+    from mcloud.replication.backup import Backup
+    from mcloud.replication.resolve import Question
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(resolve)
+
+
+def resolve(
+    session: Session,
+    symbol: Annotated[str, typer.Argument(help="Symbol, such as BTCUSDT.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A trade id, a range of ids (FIRST-LAST), a minute in UTC, or the key of a raw"
+            " object."
+        ),
+    ],
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            help="What to keep: the name of a site, the eight digits in front of a content,"
+            " `archive` for a candle made from the raw trades, or `nothing`. Without it the"
+            " contents are only shown."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First hour to search for ids, UTC. Default: the first.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Search up to this hour.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be kept, and change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+) -> None:
+    """Choose between two contents that `verify` found, on all sites.
+
+    The content that you keep is written to all sites. Everything else that stands in its place is
+    taken away, after a copy of it is written to .mcloud/removed on this machine.
+
+    Examples:
+
+    mcloud resolve BTCUSDT 3735684300
+
+    mcloud resolve BTCUSDT 3735684300 --keep 5f0c2a91
+
+    mcloud resolve BTCUSDT 3735684300-3735684399 --keep aws
+
+    mcloud resolve BTCUSDT 2024-08-08T23:54 --keep archive
+    """
+    from mcloud.cli.ask import agree
+    from mcloud.cli.progress import waiting
+    from mcloud.cli.verify import window_of
+    from mcloud.config import did_you_mean
+    from mcloud.replication.backup import Backup
+    from mcloud.replication.settle import Settlement
+
+    window = window_of(start, end)
+    symbol = symbol.upper()
+    sites = session.sites()
+    with waiting(session, "reading the contents") as tell:
+        question = _ask(sites, symbol, what, window, tell)
+    if keep is not None and keep not in question.options:
+        known = ", ".join(question.options) or "nothing to choose"
+        raise UsageError(
+            f"cannot keep {keep!r} of {question.subject}; there is"
+            f" {known}{did_you_mean(keep, list(question.options))}"
+        )
+    document: dict[str, Any] = {
+        "subject": question.subject,
+        "contents": list(question.lines),
+        "options": list(question.options),
+        "open": question.is_open,
+        "kept": None,
+        "backup": None,
+        "problems": [],
+    }
+    if keep is None or dry_run:
+        _show(session, question, document, keep)
+        if question.is_open:
+            raise typer.Exit(3)
+        return
+    if session.output != "json":
+        _draw(session, question)
+    agree(session, f"keep {keep} of {question.subject} on {', '.join(sites)}?", yes=yes)
+    backup = Backup(session.config.state / "removed")
+    with waiting(session, "resolving"):
+        problems = question.options[keep](Settlement(sites, backup))
+    _note(session, sites, question, keep, backup, problems)
+    document |= {
+        "kept": keep,
+        "backup": str(backup.path) if backup.count else None,
+        "problems": problems,
+    }
+    if session.output == "json":
+        session.print_json(document)
+    for problem in problems:
+        session.warn(problem)
+    if backup.count:
+        session.say(f"what was taken away is in {backup.path}")
+    if problems:
+        raise typer.Exit(1)
+    session.say(
+        f"{question.subject}: kept {keep}; `mcloud verify --deep` shows whether all is well"
+    )
+
+
+def _ask(sites: "dict[str, Site]", symbol: str, what: str, window: Any, tell: Any) -> "Question":
+    import re
+
+    from mcloud.cli.candles import moment
+    from mcloud.market.candle import MINUTE
+    from mcloud.replication.ids import Ids
+    from mcloud.replication.resolve import of_candle, of_ids, of_object
+
+    if what.startswith("raw/"):
+        return of_object(sites, symbol, what)
+    if match := re.fullmatch(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", what):
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"the range {what} ends before it begins")
+        return of_ids(sites, symbol, Ids([(first, last)]), window, tell)
+    return of_candle(sites, symbol, moment("WHAT", what) // MINUTE * MINUTE)
+
+
+def _show(
+    session: Session, question: "Question", document: dict[str, Any], keep: str | None
+) -> None:
+    if session.output == "json":
+        session.print_json(document)
+        return
+    _draw(session, question)
+    if keep is not None:
+        session.say(f"would keep {keep}; nothing was changed")
+    elif question.is_open:
+        session.say(f"choose with --keep {' or --keep '.join(question.options)}")
+
+
+def _draw(session: Session, question: "Question") -> None:
+    session.print(question.subject)
+    for line in question.lines:
+        session.print(f"  {line}")
+    if not question.lines:
+        session.print("  no site has anything of it")
+    elif not question.is_open:
+        session.print("nothing contradicts this")
+
+
+def _note(
+    session: Session,
+    sites: "dict[str, Site]",
+    question: "Question",
+    keep: str,
+    backup: "Backup",
+    problems: list[str],
+) -> None:
+    """Write into the audit log who chose what, and where the rest is."""
+    import time
+
+    from mcloud.cli.failover import who
+    from mcloud.failover.audit import Audit, Entry, new_id
+
+    at = time.time()
+    entry = Entry(
+        new_id(at),
+        "resolve",
+        who(),
+        f"{question.subject}: keep {keep}",
+        at,
+        before={"contents": list(question.lines)},
+        after={
+            "kept": keep,
+            "removed": str(backup.path) if backup.count else "",
+            "problems": problems,
+        },
+    )
+    audit = Audit(session.config.state / "audit.jsonl", sites)
+    audit.write(entry)
+    for name, why in audit.share([entry], list(sites)).items():
+        session.warn(f"{name} does not have the audit entry: {why}")

@@ -1,0 +1,61 @@
+"""What is taken away from a site, kept in a file on this machine before it is taken.
+
+One JSON line for each thing: ``{"site", "key", "body"}`` for a raw object, its bytes in base64, and
+``{"site", "candle"}`` for a candle, with the fields that were stored.
+"""
+
+import base64
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mcloud import files
+from mcloud.errors import McloudError
+
+
+class Backup:
+    """A file that is made with its first line; used by several threads.
+
+    Args:
+        folder: where the file is made, named by the time.
+    """
+
+    def __init__(self, folder: Path, clock: float | None = None) -> None:
+        at = time.time() if clock is None else clock
+        stamp = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(at))
+        self.path = folder / f"{stamp}-{os.getpid()}.jsonl"
+        self.count = 0
+        self._changing = threading.Lock()
+
+    def object(self, site: str, key: str, body: bytes) -> None:
+        """Keep a raw object.
+
+        Raises:
+            McloudError: it cannot be written; then nothing may be taken away.
+        """
+        text = base64.b64encode(body).decode("ascii")
+        self._write({"site": site, "key": key, "body": text})
+
+    def candle(self, site: str, record: Mapping[str, Any]) -> None:
+        """Keep the stored fields of a candle; raises as ``object`` does."""
+        self._write({"site": site, "candle": dict(record)})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with self._changing:
+            try:
+                files.make_private(self.path.parent)
+                target = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                try:
+                    content = (json.dumps(line, default=str) + "\n").encode()
+                    while content:
+                        content = content[os.write(target, content) :]
+                    os.fsync(target)
+                finally:
+                    os.close(target)
+            except OSError as error:
+                raise McloudError(f"{self.path} cannot be written: {error.strerror}") from error
+            self.count += 1

@@ -1,0 +1,159 @@
+"""What stands under a trade id: the raw trades and the minutes of the candles, site by site.
+
+An id means one trade. Where two contents stand under one, the archive decides if it has only one
+of them: a raw trade is written once and never changed, and a candle is made from it. Otherwise a
+person has to choose, see ``mcloud resolve``.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mcloud.clouds.ports import Site
+from mcloud.market.archive import HOUR, fingerprint, parse_key
+from mcloud.market.candle import MINUTE, to_timestamp
+from mcloud.market.trade import Trade, to_text
+from mcloud.replication import raw
+from mcloud.replication.candles import stream
+from mcloud.replication.ids import Ids, Run
+
+AT_ONCE = 20_000  # ids whose contents are kept in memory
+
+
+@dataclass
+class Contents:
+    """All that stands under one id."""
+
+    id: int
+    trades: dict[Trade, set[str]] = field(default_factory=dict)
+    """Raw trades, each with the sites that have it."""
+    minutes: dict[int, set[str]] = field(default_factory=dict)
+    """Starts of the candles that hold the id (ms), each with the sites where they do."""
+
+    @property
+    def proven(self) -> Trade | None:
+        """The trade that the archives prove, which is the only one that they have."""
+        return next(iter(self.trades)) if len(self.trades) == 1 else None
+
+    @property
+    def misplaced(self) -> dict[int, set[str]]:
+        """Candles, as in ``minutes``, that the proven trade does not belong to."""
+        if self.proven is None:
+            return {}
+        own = minute_of(self.proven)
+        return {start: sites for start, sites in self.minutes.items() if start != own}
+
+    @property
+    def is_disputed(self) -> bool:
+        """True where there are two contents, and nothing proves which is right."""
+        return len(self.trades) > 1 or (not self.trades and len(self.minutes) > 1)
+
+    @property
+    def earliest(self) -> int:
+        """Start of the first minute that has a content, ms."""
+        return min([*map(minute_of, self.trades), *self.minutes])
+
+    @property
+    def hours(self) -> set[int]:
+        """Starts of the hours that have one of the contents, ms."""
+        return {time // HOUR * HOUR for time in (*self.minutes, *map(minute_of, self.trades))}
+
+    def described(self) -> list[str]:
+        """One line for each content, by time."""
+        lines = []
+        own = {minute_of(trade) for trade in self.trades}
+        for trade, sites in sorted(self.trades.items(), key=lambda pair: pair[0].time):
+            held = self.minutes.get(minute_of(trade), set())
+            where = f"raw at {_names(sites)}" + (f", candle at {_names(held)}" if held else "")
+            lines.append(f"{fingerprint(trade)}: {describe(trade)}, {where}")
+        for start, sites in sorted(self.minutes.items()):
+            if start not in own:
+                lines.append(f"the candle of {to_timestamp(start)} at {_names(sites)}")
+        return lines
+
+
+def describe(trade: Trade) -> str:
+    """Such as ``0.0004 at 61841.13, 2024-08-08T23:54:00.123Z``."""
+    moment = f"{to_timestamp(trade.time)[:-1]}.{trade.time % 1000:03d}Z"
+    side = "seller" if trade.buyer_is_maker else "buyer"
+    return f"{to_text(trade.quantity)} at {to_text(trade.price)}, taken by the {side}, {moment}"
+
+
+def minute_of(trade: Trade) -> int:
+    return trade.time // MINUTE * MINUTE
+
+
+def gather(
+    sites: Mapping[str, Site],
+    symbol: str,
+    hours: Mapping[int, Ids],
+    unreadable: Callable[[str, str, int], None] = lambda site, key, hour: None,
+) -> Iterator[Contents]:
+    """What stands under these ids, by id, ``AT_ONCE`` ids at a time.
+
+    Args:
+        hours: where to look for which ids, by start of the hour.
+        unreadable: called with site, key and hour of each raw object that is not what its name
+            says; it proves nothing.
+    """
+    everything = Ids(run for ids in hours.values() for run in ids.runs)
+    for part in slices(everything, AT_ONCE):
+        found: dict[int, Contents] = {}
+        for hour, ids in sorted(hours.items()):
+            wanted = ids.common(part)
+            if wanted:
+                _gather_hour(sites, symbol, hour, wanted, found, unreadable)
+        yield from (found[each] for each in sorted(found))
+
+
+def slices(ids: Ids, size: int) -> Iterator[Ids]:
+    """The ids in parts of ``size`` ids, in order."""
+    part, count = Ids(), 0
+    for first, last in ids.runs:
+        while first <= last:
+            end = min(last, first + size - count - 1)
+            part.add(first, end)
+            count += end - first + 1
+            first = end + 1
+            if count == size:
+                yield part
+                part, count = Ids(), 0
+    if part:
+        yield part
+
+
+def each_of(runs: Iterable[Run]) -> Iterator[int]:
+    for first, last in runs:
+        yield from range(first, last + 1)
+
+
+def _gather_hour(
+    sites: Mapping[str, Site],
+    symbol: str,
+    hour: int,
+    wanted: Ids,
+    found: dict[int, Contents],
+    unreadable: Callable[[str, str, int], None],
+) -> None:
+    for name, site in sites.items():
+        for stored in raw.holdings(site.archive, symbol, hour):
+            holding = parse_key(stored.key)
+            assert holding is not None
+            if not wanted.common(Ids([(holding.first_id, holding.last_id)])):
+                continue
+            trades = raw.read(site.archive, stored.key)
+            if trades is None:
+                unreadable(name, stored.key, hour)
+                continue
+            for trade in trades:
+                if trade.id in wanted:
+                    contents = found.setdefault(trade.id, Contents(trade.id))
+                    contents.trades.setdefault(trade, set()).add(name)
+        candles = stream(site.candles, symbol, hour, hour + HOUR, lambda start, why: None)
+        for candle in candles:
+            for id_ in each_of(wanted.common(Ids(candle.runs)).runs):
+                contents = found.setdefault(id_, Contents(id_))
+                contents.minutes.setdefault(candle.start, set()).add(name)
+
+
+def _names(sites: Collection[str]) -> str:
+    return ", ".join(sorted(sites))

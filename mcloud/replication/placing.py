@@ -1,0 +1,153 @@
+"""Sees to it that a pair brings no trade to a second minute: an id stands in one place only.
+
+A pair knows the ids that either site holds in candles, and which of them are disputed: a few runs
+of ids a symbol, whatever the number of trades. A candle that changes brings new ids, which nobody
+holds. Where one brings ids that are held already, and the target does not have them in this very
+candle, the candles of both sites are looked at as ``verify`` looks at them, which decides. That is
+rare; otherwise it happens once for each symbol, when everything is compared.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+
+from mcloud.clouds.ports import Site
+from mcloud.market.archive import HOUR
+from mcloud.market.candle import MINUTE, Candle
+from mcloud.replication import raw
+from mcloud.replication.candles import stream, without
+from mcloud.replication.digest import ALL_TIME
+from mcloud.replication.ids import Ids
+from mcloud.replication.known import Known, Placed
+from mcloud.replication.progress import Standing
+from mcloud.replication.scope import Scope
+from mcloud.replication.state import State
+from mcloud.replication.verify import Look
+from mcloud.replication.workers import Workers
+
+AGAIN = 600.0  # seconds after which what was disputed is looked at again, when it changes
+
+
+class Placing:
+    """Used by the one thread of a pair.
+
+    Args:
+        known: what each site is known to hold, by name.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        source: Site,
+        target: Site,
+        state: State,
+        known: Mapping[str, Known],
+        standing: Standing,
+        clock: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._state = state
+        self._standing = standing
+        self._clock = clock
+        self._source_placed = known[source.name].placed
+        self._target_placed = known[target.name].placed
+        self._held: dict[str, Ids] = {}
+        self._disputed: dict[str, Ids] = {}
+        self._seen = Placed()
+        """Of the source, by this pair."""
+        self._looked: dict[str, float] = {}
+
+    def look(self, symbol: str) -> None:
+        """Find what is disputed of a symbol."""
+        sites = {site.name: site for site in (self._source, self._target)}
+        scope = Scope(frozenset({"candles"}), frozenset({symbol}))
+        look = Look(sites, scope, ALL_TIME, False, lambda words: None)
+        with closing(Workers(2)) as readers:
+            look.read_candles(readers, symbol)
+        disputed = Ids(run for ids in look.contradicted(symbol).values() for run in ids.runs)
+        held = Ids()
+        for digests in look.candles.values():
+            for each in digests.values():
+                held.update(each.ids)
+        self._keep(symbol, held, disputed)
+        self._looked[symbol] = self._clock()
+        if disputed:
+            first, last = disputed.runs[0]
+            ids = str(first) if first == last else f"{first} to {last}"
+            more = disputed.count - (last - first + 1)
+            self._standing.report(
+                "disagreements",
+                [
+                    f"{symbol} {ids}" + (f" and {more:,} more" if more else "") + " have two"
+                    " contents, and are not brought: see `mcloud verify --deep`"
+                ],
+            )
+
+    def disputed(self, symbol: str) -> Ids:
+        """The ids of which nothing is to be brought."""
+        self._known(symbol)
+        return self._disputed[symbol]
+
+    def sound(self, candle: Candle) -> Candle:
+        """What is to be brought of a candle that changed at the source; it may be empty."""
+        symbol = candle.symbol
+        ids = Ids(candle.runs)
+        fresh = ids.minus(self._seen.minute(candle))
+        held = self._known(symbol)
+        twice = fresh.common(held).minus(self._target_placed.minute(candle))
+        twice.update(self._target_placed.elsewhere(candle, fresh))
+        twice = twice.minus(self._disputed[symbol])
+        if twice:
+            twice = twice.minus(self._at_target(candle))
+        is_old = self._clock() - self._looked.get(symbol, float("-inf")) >= AGAIN
+        if twice or (is_old and fresh.common(self._disputed[symbol])):
+            self.look(symbol)
+            held = self._held[symbol]
+        if ids.minus(held):
+            union = Ids(held.runs)
+            union.update(ids)
+            self._keep(symbol, union, self._disputed[symbol])
+        self._seen.note(candle)
+        self._source_placed.note(candle)
+        return self.cleared(candle)
+
+    def cleared(self, candle: Candle) -> Candle:
+        """What is to be brought of a candle whose symbol was looked at just now."""
+        hour = candle.start // HOUR * HOUR
+        archived = partial(raw.archived, self._source.archive, candle.symbol, hour)
+        return without(candle, self.disputed(candle.symbol), archived)
+
+    def misplaced(self, symbol: str, hour: int) -> Ids:
+        """What is not to be brought of the raw trades of an hour: it is disputed, or a candle of
+        another hour has it."""
+        held = self._known(symbol)
+        here = Ids()
+        for site in (self._source, self._target):
+            for candle in stream(site.candles, symbol, hour, hour + HOUR, lambda start, why: None):
+                here.update(Ids(candle.runs))
+        other = held.minus(here)
+        other.update(self._disputed[symbol])
+        return other
+
+    def _at_target(self, candle: Candle) -> Ids:
+        start, ids = candle.start, Ids()
+        found = stream(
+            self._target.candles, candle.symbol, start, start + MINUTE, lambda at, why: None
+        )
+        for each in found:
+            ids.update(Ids(each.runs))
+        return ids
+
+    def _known(self, symbol: str) -> Ids:
+        if symbol not in self._held:
+            held, disputed = self._state.ids(symbol)
+            if held is None:
+                self.look(symbol)
+            else:
+                self._held[symbol], self._disputed[symbol] = held, disputed
+        return self._held[symbol]
+
+    def _keep(self, symbol: str, held: Ids, disputed: Ids) -> None:
+        self._state.keep_ids(symbol, held, disputed)
+        self._held[symbol], self._disputed[symbol] = held, disputed

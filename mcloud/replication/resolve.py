@@ -1,0 +1,209 @@
+"""What nothing proves, put to a person: what stands where, and what each choice would do.
+
+``mcloud verify`` names such things: two contents under one trade id, a candle that the raw trades
+neither confirm nor replace, a damaged object whose trades nobody has.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import McloudError, UsageError
+from mcloud.market.archive import HOUR, fingerprint, parse_key
+from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
+from mcloud.market.trade import Trade, to_text
+from mcloud.replication import raw
+from mcloud.replication.candles import stream
+from mcloud.replication.contents import AT_ONCE, Contents, gather, minute_of
+from mcloud.replication.digest import ALL_TIME, Window
+from mcloud.replication.ids import Ids
+from mcloud.replication.scope import Scope
+from mcloud.replication.settle import Choice, Settlement
+from mcloud.replication.verify import AT_ONCE as SYMBOLS
+from mcloud.replication.verify import THREADS, Look
+from mcloud.replication.workers import Workers
+
+SHOWN = 10  # ids whose contents are shown
+NOTHING = "nothing"
+ARCHIVE = "archive"
+
+
+@dataclass(frozen=True)
+class Question:
+    subject: str
+    lines: tuple[str, ...]
+    """What stands where, for a person."""
+    options: Mapping[str, Callable[[Settlement], list[str]]]
+    """What may be kept, and what does it; that returns what failed, and why."""
+    is_open: bool
+    """False where nothing contradicts anything."""
+
+
+def of_ids(
+    sites: Mapping[str, Site],
+    symbol: str,
+    ids: Ids,
+    window: Window = ALL_TIME,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Question:
+    """Which of the contents under these ids is to stand.
+
+    Raises:
+        UsageError: these are more than ``AT_ONCE`` ids.
+    """
+    if ids.count > AT_ONCE:
+        raise UsageError(f"{ids.count:,} ids are too many; name at most {AT_ONCE:,} at a time")
+    look = Look(sites, Scope(symbols=frozenset({symbol})), window, False, tell)
+    with closing(Workers(THREADS)) as readers, closing(Workers(SYMBOLS)) as walkers:
+        look.read_all(readers, walkers)
+    hours: dict[int, Ids] = {}
+    for held in (look.candles, look.raw):
+        for (_, hour), of in held.items():
+            for each in of.values():
+                hours.setdefault(hour, Ids()).update(each.ids.common(ids))
+    found = list(gather(sites, symbol, {hour: held for hour, held in hours.items() if held}))
+    options = {name: _by_site(name, symbol, found) for name in sites}
+    options |= {
+        fingerprint(trade): _by_content(fingerprint(trade), symbol, found)
+        for contents in found
+        for trade in contents.trades
+    }
+    lines = [f"{each.id}: {line}" for each in found[:SHOWN] for line in each.described()]
+    if len(found) > SHOWN:
+        lines.append(f"… and {len(found) - SHOWN:,} more ids")
+    named = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ids.runs)
+    is_open = any(each.is_disputed or each.misplaced for each in found)
+    return Question(f"{symbol} {named}", tuple(lines), options, is_open)
+
+
+def of_candle(sites: Mapping[str, Site], symbol: str, start: int) -> Question:
+    """Which state of a candle is to stand at all sites; ``start`` of its minute in ms."""
+    lines: list[str] = []
+    held: dict[str, Candle] = {}
+
+    def damaged(name: str) -> Callable[[int, str], None]:
+        return lambda minute, why: lines.append(f"{name}: {why}")
+
+    found: set[Trade] = set()
+    for name, site in sites.items():
+        for candle in stream(site.candles, symbol, start, start + MINUTE, damaged(name)):
+            held[name] = candle
+        for stored in raw.holdings(site.archive, symbol, start // HOUR * HOUR):
+            content = raw.read(site.archive, stored.key) or ()
+            found.update(each for each in content if minute_of(each) == start)
+    trades = raw.undisputed(found)
+    made = fold(Candle(symbol, start), trades).candle
+    options: dict[str, Callable[[Settlement], list[str]]] = {}
+    is_open = bool(lines) or len(set(held.values())) > 1
+    for name, candle in held.items():
+        disagreements = fold(candle, trades).disagreements
+        lines.append(f"{name}: {_drawn(candle)}")
+        if disagreements:
+            is_open = True
+            lines[-1] += f"; the raw trades contradict it: {disagreements[0]}"
+        else:
+            options[name] = _keeping(candle)
+    if made.fragments:
+        lines.append(f"{ARCHIVE}: {_drawn(made)}, made from the raw trades")
+        options[ARCHIVE] = _keeping(made)
+        is_open = is_open or any(candle != made for candle in held.values())
+    else:
+        lines.append(f"{ARCHIVE}: no raw trades of this minute")
+        options[NOTHING] = _keeping(Candle(symbol, start))
+    return Question(f"{symbol} {to_timestamp(start)}", tuple(lines), options, is_open)
+
+
+def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
+    """Whether a damaged raw object is to be taken away, where it is damaged.
+
+    Raises:
+        UsageError: it is not the key of an object of the symbol.
+    """
+    holding = parse_key(key)
+    if holding is None or holding.symbol != symbol:
+        raise UsageError(f"{key} is not the key of a raw object of {symbol}")
+    lines, damaged = [], []
+    for name, site in sites.items():
+        if not any(each.key == key for each in site.archive.list(key)):
+            lines.append(f"{name}: there is no such object")
+        elif raw.read(site.archive, key) is not None:
+            lines.append(f"{name}: intact")
+        else:
+            lines.append(f"{name}: not what its name says")
+            damaged.append(name)
+
+    def discard(settlement: Settlement) -> list[str]:
+        for name in damaged:
+            settlement.discard(name, key)
+        return []
+
+    options = {NOTHING: discard} if damaged else {}
+    return Question(f"{symbol} {key}", tuple(lines), options, bool(damaged))
+
+
+def _by_site(
+    name: str, symbol: str, found: Sequence[Contents]
+) -> Callable[[Settlement], list[str]]:
+    def keep(settlement: Settlement) -> list[str]:
+        choices, problems = {}, []
+        for each in found:
+            choice = _of_site(name, each)
+            if choice is None:
+                problems.append(f"{name} has not one content of {symbol} {each.id}")
+            else:
+                choices[each.id] = choice
+        return problems + settlement.settle(symbol, _hours(found), choices)
+
+    return keep
+
+
+def _by_content(
+    digits: str, symbol: str, found: Sequence[Contents]
+) -> Callable[[Settlement], list[str]]:
+    choices = {
+        each.id: Choice.of(trade)
+        for each in found
+        for trade in each.trades
+        if fingerprint(trade) == digits
+    }
+    return lambda settlement: settlement.settle(symbol, _hours(found), choices)
+
+
+def _of_site(name: str, contents: Contents) -> Choice | None:
+    """The one content that a site has, raw or else in a candle; None where it has not one."""
+    trades = [trade for trade, sites in contents.trades.items() if name in sites]
+    if trades:
+        return Choice.of(trades[0]) if len(trades) == 1 else None
+    minutes = [start for start, sites in contents.minutes.items() if name in sites]
+    if len(minutes) != 1:
+        return None
+    of_minute = [trade for trade in contents.trades if minute_of(trade) == minutes[0]]
+    return Choice(minutes[0], of_minute[0] if len(of_minute) == 1 else None)
+
+
+def _hours(found: Sequence[Contents]) -> dict[int, Ids]:
+    hours: dict[int, Ids] = {}
+    for each in found:
+        for hour in each.hours:
+            hours.setdefault(hour, Ids()).add(each.id, each.id)
+    return hours
+
+
+def _keeping(candle: Candle) -> Callable[[Settlement], list[str]]:
+    def keep(settlement: Settlement) -> list[str]:
+        try:
+            settlement.keep_candle(candle)
+        except McloudError as error:
+            return [str(error)]
+        return []
+
+    return keep
+
+
+def _drawn(candle: Candle) -> str:
+    numbers = ", ".join(
+        f"{name} {to_text(getattr(candle, name))}"
+        for name in ("open", "high", "low", "close", "volume")
+    )
+    return f"{candle.trade_count:,} trades {candle.first_id}-{candle.last_id}, {numbers}"

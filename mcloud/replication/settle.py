@@ -1,0 +1,294 @@
+"""Has all sites hold one content under a trade id: the one that is proven, or that somebody chose.
+
+The chosen trade is written everywhere before another content is taken away, and what is taken away
+is backed up first. An end at any moment leaves work that the next run does; doing it again changes
+nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from mcloud.clouds.ports import Site, StoredCandle
+from mcloud.errors import McloudError
+from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, strays, unpack
+from mcloud.market.candle import MINUTE, Candle, drop, fold, merge, to_timestamp
+from mcloud.market.trade import Trade
+from mcloud.replication import raw
+from mcloud.replication.backup import Backup
+from mcloud.replication.candles import stream
+from mcloud.replication.contents import minute_of
+from mcloud.replication.ids import Ids
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The content that is to stand under an id."""
+
+    minute: int
+    """Start of the minute that the trade is of, ms."""
+    trade: Trade | None
+    """None where no raw trade is left, and a candle is all that there is."""
+
+    @classmethod
+    def of(cls, trade: Trade) -> "Choice":
+        return cls(minute_of(trade), trade)
+
+
+@dataclass
+class _Change:
+    """What is to become of one candle of a site."""
+
+    trades: dict[int, Trade] = field(default_factory=dict)
+    """Trades of the minute, by id, whose fragments are made again from them."""
+    foreign: Ids = field(default_factory=Ids)
+    """Ids that belong to another minute."""
+
+
+class Settlement:
+    def __init__(self, sites: Mapping[str, Site], backup: Backup) -> None:
+        self._sites = sites
+        self._backup = backup
+
+    def settle(
+        self, symbol: str, hours: Mapping[int, Ids], choices: Mapping[int, Choice]
+    ) -> list[str]:
+        """Have these contents stand under their ids, and no others; returns what failed, and why.
+
+        Args:
+            hours: which of the ids stand in which hour, by its start, in whatever content.
+        """
+        trades = [each.trade for each in choices.values() if each.trade is not None]
+        places = {hour: Ids(ids.runs) for hour, ids in hours.items()}
+        for id_, choice in choices.items():
+            places.setdefault(choice.minute // HOUR * HOUR, Ids()).add(id_, id_)
+        for item in pack(trades):
+            for site in self._sites.values():
+                self._archive(site, item)
+        problems = []
+        for name in self._sites:
+            for hour, ids in sorted(places.items()):
+                wanted = ids.common(Ids((each, each) for each in choices))
+                problems += self._settle_candles(name, symbol, hour, wanted, choices)
+        if not problems:  # until then what is taken away may still be wanted for a candle
+            for name, site in self._sites.items():
+                for hour, ids in sorted(places.items()):
+                    self._take_others(name, site, symbol, hour, ids, choices)
+        return problems
+
+    def remake(self, site: str, symbol: str, start: int, runs: Iterable[tuple[int, int]]) -> None:
+        """Make the fragments of a candle with these ids again from the raw trades.
+
+        Raises:
+            McloudError: the archives lack some of them, or hold two trades under one id.
+        """
+        wanted = Ids(runs)
+        trades = self._archived(symbol, start // HOUR * HOUR, wanted)
+        mine = {each.id: each for each in trades if minute_of(each) == start}
+        lost = wanted.minus(Ids((each, each) for each in mine))
+        if lost:
+            raise _lacking(lost, symbol, start)
+        self._change(site, symbol, start, _Change(mine))
+
+    def rebuild(self, site: str, symbol: str, start: int, disputed: Ids) -> None:
+        """Make a damaged candle again, from the raw trades and from what other sites have of it.
+
+        Raises:
+            McloudError: nobody has anything of it.
+        """
+        trades: set[Trade] = set()
+        made = Candle(symbol, start)
+        for name, other in self._sites.items():
+            for stored in raw.holdings(other.archive, symbol, start // HOUR * HOUR):
+                content = raw.read(other.archive, stored.key) or ()
+                trades.update(each for each in content if minute_of(each) == start)
+            if name != site:
+                ignored = stream(other.candles, symbol, start, start + MINUTE, lambda at, why: None)
+                for candle in ignored:
+                    made = merge(made, drop(candle, disputed.runs)).candle
+        known = [each for each in raw.undisputed(trades) if each.id not in disputed]
+        made = merge(fold(Candle(symbol, start), known).candle, made).candle
+        if not made.fragments:
+            raise McloudError(
+                "no other site has this candle, and no archive its trades",
+                remedy=f"`mcloud resolve {symbol} {to_timestamp(start)} --keep nothing` deletes it",
+            )
+        self._overwrite(site, made)
+
+    def move(self, site: str, key: str) -> None:
+        """Put an object that lies in the folder of another hour or symbol where it belongs."""
+        archive = self._sites[site].archive
+        body = archive.get(key)
+        trades = strays(key, body)
+        if trades is None:
+            raise McloudError("it is not what it was any more")
+        for item in pack(trades):
+            self._archive(self._sites[site], item)
+        self.discard(site, key)
+
+    def discard(self, site: str, key: str) -> None:
+        """Take an object away."""
+        archive = self._sites[site].archive
+        self._backup.object(site, key, archive.get(key))
+        archive.remove(key)
+
+    def keep_candle(self, chosen: Candle) -> None:
+        """Have all sites store this candle, or none of that minute where it is empty."""
+        for name in self._sites:
+            self._overwrite(name, chosen)
+
+    # Archives
+
+    def _archive(self, site: Site, item: ArchiveObject) -> None:
+        """Write an object unless other objects of the site hold its trades."""
+        holding = parse_key(item.key)
+        assert holding is not None
+        trades = unpack(item.body)
+        ids = raw.ids_of(trades)
+        left = set(trades)
+        for stored in raw.holdings(site.archive, holding.symbol, holding.hour):
+            other = parse_key(stored.key)
+            assert other is not None
+            if ids.common(Ids([(other.first_id, other.last_id)])):
+                left -= set(raw.read(site.archive, stored.key) or ())
+        for each in pack(left):
+            site.archive.put(each)
+
+    def _take_others(
+        self,
+        name: str,
+        site: Site,
+        symbol: str,
+        hour: int,
+        ids: Ids,
+        choices: Mapping[int, Choice],
+    ) -> None:
+        """Take from the objects of an hour whatever stands there in place of what was chosen."""
+        for stored in raw.holdings(site.archive, symbol, hour):
+            holding = parse_key(stored.key)
+            assert holding is not None
+            if not ids.common(Ids([(holding.first_id, holding.last_id)])):
+                continue
+            trades = raw.read(site.archive, stored.key)
+            kept = [each for each in trades or () if _is_kept(each, choices)]
+            if trades is None or len(kept) == len(trades):
+                continue
+            for item in pack(kept):
+                site.archive.put(item)
+            self.discard(name, stored.key)
+
+    # Candles
+
+    def _settle_candles(
+        self, name: str, symbol: str, hour: int, ids: Ids, choices: Mapping[int, Choice]
+    ) -> list[str]:
+        changes: defaultdict[int, _Change] = defaultdict(_Change)
+        for id_, choice in choices.items():
+            if choice.trade is not None and choice.minute // HOUR * HOUR == hour:
+                changes[choice.minute].trades[id_] = choice.trade
+        problems: list[str] = []
+
+        def damaged(start: int, why: str) -> None:
+            problems.append(f"{name}: {why}")
+
+        candles = self._sites[name].candles
+        for candle in stream(candles, symbol, hour, hour + HOUR, damaged):
+            for first, last in ids.common(Ids(candle.runs)).runs:
+                for id_ in range(first, last + 1):
+                    if choices[id_].minute != candle.start:
+                        changes[candle.start].foreign.add(id_, id_)
+        for start, change in sorted(changes.items()):
+            try:
+                self._change(name, symbol, start, change)
+            except McloudError as error:
+                problems.append(f"{name} {symbol} {to_timestamp(start)}: {error}")
+        return problems
+
+    def _change(self, name: str, symbol: str, start: int, change: _Change) -> None:
+        candles = self._sites[name].candles
+        own = Ids((each, each) for each in change.trades)
+        chosen = Ids([*own.runs, *change.foreign.runs])
+        beside = Ids()
+        for candle in candles.range(symbol, start, start + MINUTE):
+            beside = _beside(candle, chosen)
+        found = self._archived(symbol, start // HOUR * HOUR, beside) if beside else set()
+        known = {each.id: each for each in found if minute_of(each) == start} | change.trades
+        candles.rewrite(symbol, start, partial(self._changed, name, chosen, known, change.trades))
+
+    def _changed(
+        self,
+        name: str,
+        chosen: Ids,
+        known: Mapping[int, Trade],
+        own: Mapping[int, Trade],
+        stored: StoredCandle,
+    ) -> Candle:
+        if stored.candle is None:
+            raise McloudError("the stored candle is damaged")
+        before = stored.candle
+        lost = _beside(before, chosen)
+        lacking = lost.minus(Ids((each, each) for each in known))
+        if lacking:
+            raise _lacking(lacking, before.symbol, before.start)
+        again = [known[id_] for first, last in lost.runs for id_ in range(first, last + 1)]
+        made = fold(drop(before, chosen.runs), [*own.values(), *again]).candle
+        if made != before and before.fragments:
+            self._backup.candle(name, stored.record)
+        return made
+
+    def _overwrite(self, name: str, candle: Candle) -> None:
+        def change(stored: StoredCandle) -> Candle:
+            if stored.record and candle != stored.candle:
+                self._backup.candle(name, stored.record)
+            return candle
+
+        self._sites[name].candles.rewrite(candle.symbol, candle.start, change)
+
+    def _archived(self, symbol: str, hour: int, ids: Ids) -> set[Trade]:
+        """The raw trades of these ids in an hour, of all sites.
+
+        Raises:
+            McloudError: two of them have one id.
+        """
+        found: set[Trade] = set()
+        for site in self._sites.values():
+            for stored in raw.holdings(site.archive, symbol, hour):
+                holding = parse_key(stored.key)
+                assert holding is not None
+                if ids.common(Ids([(holding.first_id, holding.last_id)])):
+                    content = raw.read(site.archive, stored.key) or ()
+                    found.update(each for each in content if each.id in ids)
+        single = raw.ids_of(raw.undisputed(found))
+        disputed = ids.common(raw.ids_of(found)).minus(single)
+        if disputed:
+            first = disputed.runs[0][0]
+            raise McloudError(
+                f"the raw archives hold different trades under {first}",
+                remedy=f"see `mcloud resolve {symbol} {first}`",
+            )
+        return found
+
+
+def _is_kept(trade: Trade, choices: Mapping[int, Choice]) -> bool:
+    choice = choices.get(trade.id)
+    if choice is None:
+        return True
+    return trade == choice.trade if choice.trade else minute_of(trade) == choice.minute
+
+
+def _beside(candle: Candle, chosen: Ids) -> Ids:
+    """The other ids in the fragments that hold some of these: they have to be made again."""
+    kept = Ids(drop(candle, chosen.runs).runs)
+    return Ids(candle.runs).minus(kept).minus(chosen)
+
+
+def _lacking(ids: Ids, symbol: str, start: int) -> McloudError:
+    runs = ids.runs
+    named = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:4])
+    more = f" and {len(runs) - 4:,} more runs" if len(runs) > 4 else ""
+    return McloudError(
+        f"the raw archives lack some of its trades: {named}{more}",
+        remedy=f"`mcloud resolve {symbol} {to_timestamp(start)}` shows what is left of it, and lets"
+        " you choose",
+    )

@@ -1,0 +1,364 @@
+"""Sites that contradict themselves in every way, against an oracle that knows the truth.
+
+What contradicts is named, with its ids, sites and contents; it is brought to no other site; it is
+put right where the archive proves the truth; and where it does not, a command is named that lets a
+person choose, after which all is well.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from producer.sources import START, trade
+
+from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
+from mcloud.market.candle import MINUTE, Candle, fold
+from mcloud.market.trade import Trade
+from mcloud.replication import resolve
+from mcloud.replication.backup import Backup
+from mcloud.replication.contents import fingerprint
+from mcloud.replication.ids import Ids, shared
+from mcloud.replication.repair import Repaired, plan, repair
+from mcloud.replication.report import Report
+from mcloud.replication.restore import Restore
+from mcloud.replication.scope import Scope
+from mcloud.replication.settle import Settlement
+
+from .memory import MemorySite
+from .rig import Rig, check_equal, feed
+from .test_verify import check, history, open_
+
+SYMBOL = "BTCUSDT"
+DAY = 24 * HOUR
+FIRST = START // HOUR * HOUR
+MINUTES = [at + n * MINUTE for at in (FIRST, FIRST + HOUR, FIRST + DAY) for n in (0, 1, 2, 5, 9)]
+A_MINUTE = 8  # trades
+TRADES = [
+    trade(100 + n)._replace(time=MINUTES[n // A_MINUTE] + n % A_MINUTE * 7_000)
+    for n in range(len(MINUTES) * A_MINUTE)
+]
+TRUTH = {each.id: each for each in TRADES}
+NAMES = ("aws", "gcp")
+
+Where = tuple[str, ...]
+
+
+@dataclass
+class World:
+    """Two sites, what was done to them, and what has to come of it."""
+
+    sites: list[MemorySite] = field(default_factory=list)
+    disputed: set[int] = field(default_factory=set)
+    """Ids of which the archives hold two contents: nothing proves which is right."""
+    misplaced: set[int] = field(default_factory=set)
+    """Ids that a candle of another minute holds as well."""
+    wrong: set[int] = field(default_factory=set)
+    """Minutes with a candle of false numbers."""
+    damaged: set[int] = field(default_factory=set)
+    """Minutes with a damaged candle."""
+    spoilt: set[str] = field(default_factory=set)
+    """Keys of damaged objects, and of objects in wrong folders."""
+    lost: set[int] = field(default_factory=set)
+    """Ids whose true content one of the sites has lost."""
+    plain: set[int] = field(default_factory=set)
+    """Ids whose contradiction keys and candles show without the raw trades."""
+
+    def site(self, name: str) -> MemorySite:
+        return next(each for each in self.sites if each.name == name)
+
+    def at(self, where: Where) -> Iterator[MemorySite]:
+        return (self.site(name) for name in where)
+
+
+def false(id_: int, kind: str) -> Trade:
+    """Another content under an id: of the same minute, another one, another hour or day."""
+    true = TRUTH[id_]
+    minute = true.time // MINUTE * MINUTE
+    others = {
+        "number": minute,
+        "minute": MINUTES[(MINUTES.index(minute) + 3) % 5 + MINUTES.index(minute) // 5 * 5],
+        "hour": FIRST + HOUR if minute < FIRST + HOUR else FIRST,
+        "day": FIRST + DAY if minute < FIRST + DAY else FIRST + HOUR,
+        "alone": FIRST + 3 * DAY + 3 * MINUTE,  # where nothing else is
+    }
+    time = others[kind] + true.time % MINUTE
+    return true._replace(time=time, price=true.price + 5)
+
+
+KINDS = ("number", "minute", "hour", "day", "alone")
+
+
+def second_content(world: World, id_: int, kind: str, where: Where) -> None:
+    """A function was given it as well: it is archived, and folded."""
+    for site in world.at(where):
+        feed(site, [false(id_, kind)])
+    world.disputed.add(id_)
+    if kind != "number":
+        world.plain.add(id_)
+
+
+def archived_only(world: World, id_: int, kind: str, where: Where) -> None:
+    for site in world.at(where):
+        for item in pack([false(id_, kind)]):
+            site.archive.put(item)
+    world.disputed.add(id_)
+    if kind in ("hour", "day", "alone"):
+        world.plain.add(id_)
+
+
+def folded_only(world: World, id_: int, kind: str, where: Where) -> None:
+    if kind == "number":
+        kind = "minute"
+    for site in world.at(where):
+        other = false(id_, kind)
+        site.candles.fold(fold(Candle(SYMBOL, other.time // MINUTE * MINUTE), [other]).candle)
+    world.misplaced.add(id_)
+    world.plain.add(id_)
+
+
+def false_numbers(world: World, id_: int, kind: str, where: Where) -> None:
+    start = TRUTH[id_].time // MINUTE * MINUTE
+    for site in world.at(where):
+        candle, version = site.candles.stored[SYMBOL, start]
+        first = candle.fragments[0]
+        fragments = (first._replace(volume=first.volume + Decimal(3)), *candle.fragments[1:])
+        site.candles.stored[SYMBOL, start] = Candle(SYMBOL, start, fragments), version
+    world.wrong.add(start)
+
+
+def damaged_candle(world: World, id_: int, kind: str, where: Where) -> None:
+    start = TRUTH[id_].time // MINUTE * MINUTE
+    for site in world.at(where):
+        site.candles.damaged.add((SYMBOL, start))
+    world.damaged.add(start)
+
+
+def damaged_object(world: World, id_: int, kind: str, where: Where) -> None:
+    for site in world.at(where):
+        key = key_of(site, id_)
+        site.archive.objects[key] = b"nonsense"
+        world.spoilt.add(key)
+
+
+def object_in_a_wrong_folder(world: World, id_: int, kind: str, where: Where) -> None:
+    for site in world.at(where):
+        key = key_of(site, id_)
+        to = prefix(SYMBOL, FIRST + 5 * HOUR) + key.rpartition("/")[2]
+        body = site.archive.objects[key]
+        if kind in ("hour", "day"):
+            del site.archive.objects[key]
+        site.archive.objects[to] = body
+        world.spoilt.add(to)
+
+
+FAULTS: Sequence[Callable[[World, int, str, Where], None]] = (
+    second_content,
+    archived_only,
+    folded_only,
+    false_numbers,
+    damaged_candle,
+    damaged_object,
+    object_in_a_wrong_folder,
+)
+
+
+def key_of(site: MemorySite, id_: int) -> str:
+    """An object with the true trade of an id, in its own hour."""
+    for key in sorted(site.archive.objects):
+        holding = parse_key(key)
+        assert holding is not None
+        if holding.hour == TRUTH[id_].time // HOUR * HOUR and (
+            holding.first_id <= id_ <= holding.last_id
+        ):
+            return key
+    raise AssertionError(f"no object with {id_}")
+
+
+ADDING = (second_content, archived_only, folded_only)
+"""Faults that leave what was there before, so that some of that may be lost besides."""
+
+
+def lose(world: World, site: MemorySite, block: int) -> None:
+    """Take from a site all that it has of the minutes of a block, candles and objects."""
+    world.lost |= {each.id for each in TRADES if (each.id - 100) // A_MINUTE // 2 == block // 2}
+    for minute in MINUTES[block // 2 * 2 : block // 2 * 2 + 2]:
+        site.candles.stored.pop((SYMBOL, minute), None)
+    for key, body in list(site.archive.objects.items()):
+        if {(each.id - 100) // A_MINUTE // 2 for each in unpack(body)} == {block // 2}:
+            del site.archive.objects[key]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Two sites with all trades, some of which one may have lost, and a few contradictions."""
+    world = World([MemorySite(name) for name in NAMES])
+    for site, batch in zip(world.sites, (8, 16), strict=True):
+        for begin in range(0, len(TRADES), batch):
+            feed(site, TRADES[begin : begin + batch])
+    pairs = st.integers(0, len(MINUTES) - 1)
+    blocks = draw(st.lists(pairs, min_size=1, max_size=4, unique_by=lambda n: n // 2))
+    faults = [draw(st.sampled_from(FAULTS)) for _ in blocks]
+    for block, fault in zip(blocks, faults, strict=True):
+        if fault in ADDING and draw(st.booleans()):
+            lose(world, world.site(draw(st.sampled_from(NAMES))), block)
+    for block, fault in zip(blocks, faults, strict=True):
+        id_ = TRADES[block * A_MINUTE].id + draw(st.integers(0, A_MINUTE - 1))
+        where = draw(st.sampled_from([("aws",), ("gcp",), NAMES]))
+        fault(world, id_, draw(st.sampled_from(KINDS)), where)
+    return world
+
+
+def false_contents(site: MemorySite) -> set[Trade | tuple[int, int]]:
+    """Raw trades that are not true, and ids in candles of minutes that they do not belong to."""
+    found: set[Trade | tuple[int, int]] = set()
+    for body in site.archive.objects.values():
+        if body != b"nonsense":
+            found |= {each for each in unpack(body) if TRUTH[each.id] != each}
+    for (_, start), (candle, _) in site.candles.stored.items():
+        for first, last in candle.runs:
+            for id_ in range(first, last + 1):
+                if TRUTH[id_].time // MINUTE * MINUTE != start:
+                    found.add((start, id_))
+    return found
+
+
+def mend(world: World, report: Report, folder: Path) -> Repaired:
+    sites = open_(*world.sites)
+    return repair(
+        plan(report, sites, has_exchange=True), sites, history(TRADES), backup=Backup(folder)
+    )
+
+
+def ids_named(report: Report, *kinds: str) -> set[int]:
+    return {
+        id_
+        for kind in kinds
+        for each in report.of(kind)
+        for first, last in each.runs
+        for id_ in range(first, last + 1)
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds())
+def test_contradictions_are_named_never_spread_and_put_right_where_that_is_proven(
+    world: World,
+) -> None:
+    before = {site.name: false_contents(site) for site in world.sites}
+
+    plain = check(*world.sites, deep=False)
+    assert world.plain <= ids_named(plain, "disputed", "misplaced")
+    assert ids_named(plain, "disputed", "misplaced") <= world.disputed | world.misplaced
+
+    deep = check(*world.sites)
+    assert ids_named(deep, "disputed") == world.disputed
+    assert ids_named(deep, "misplaced") == world.misplaced
+    assert {each.start for each in deep.of("wrong")} == world.wrong
+    assert {each.start for each in deep.of("damaged") if not each.key} == world.damaged
+    assert {each.key for each in (*deep.of("damaged"), *deep.of("misfiled")) if each.key} == (
+        world.spoilt
+    )
+    for each in deep.of("disputed"):
+        assert len(each.contents) >= 2
+        assert all(any(name in line for name in NAMES) for line in each.contents)
+
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        mend(world, plain, folder)
+        for site in world.sites:
+            assert false_contents(site) <= before[site.name]
+        done = mend(world, check(*world.sites), folder)
+        for site in world.sites:
+            assert false_contents(site) <= before[site.name]
+        left = check(*world.sites)
+        assert {each.kind for each in left.findings} == ({"disputed"} if world.disputed else set())
+        assert ids_named(left, "disputed") == world.disputed
+        assert done.problems == []
+        sites = open_(*world.sites)
+        for step in plan(left, sites, has_exchange=True).beyond:
+            assert "mcloud resolve" in step
+        for id_ in world.disputed:
+            question = resolve.of_ids(sites, SYMBOL, Ids([(id_, id_)]))
+            assert question.is_open
+            settlement = Settlement(sites, Backup(folder))
+            assert question.options[fingerprint(TRUTH[id_])](settlement) == []
+        assert check(*world.sites).ok
+        check_equal(world.sites, TRADES)
+
+
+@settings(max_examples=20, deadline=None)
+@given(worlds())
+def test_no_contradiction_is_spread_by_a_restoration_or_a_replicator(world: World) -> None:
+    before = {site.name: false_contents(site) for site in world.sites}
+    empty = MemorySite("empty")
+    empty.cloud, world.sites[0].cloud = "gcp", "aws"
+    with TemporaryDirectory() as name:
+        (here,), (there,) = open_(world.sites[0]).values(), open_(empty).values()
+        job = Restore(here, there, Scope(), Path(name), identities={"aws": "1", "empty": "2"})
+        with job.locked():
+            job.run(job.survey())
+    assert visible(world, empty) == set()
+    with TemporaryDirectory() as name:
+        third = MemorySite("third")
+        rig = Rig(Path(name), [*world.sites, third])
+        rig.settle()
+        rig.close()
+        for site in world.sites:
+            assert false_contents(site) <= before[site.name]
+        assert visible(world, third) == set()
+
+
+def visible(world: World, site: MemorySite) -> set[object]:
+    """The false contents of a site, without those that are all that its source had of their ids."""
+    ids = {each: each.id if isinstance(each, Trade) else each[1] for each in false_contents(site)}
+    return {each for each, id_ in ids.items() if id_ not in world.lost}
+
+
+def test_ids_that_several_sets_share() -> None:
+    sets = {"a": Ids([(0, 9), (20, 29)]), "b": Ids([(9, 9), (25, 40)]), "c": Ids([(41, 50)])}
+    assert shared(sets) == {"a": Ids([(9, 9), (25, 29)]), "b": Ids([(9, 9), (25, 29)])}
+    assert shared({"a": Ids(), "b": Ids([(1, 1)])}) == {}
+
+
+@given(
+    st.dictionaries(
+        st.integers(0, 4), st.sets(st.integers(0, 30)).map(lambda ids: Ids((n, n) for n in ids))
+    )
+)
+def test_shared_ids_are_those_of_sets(sets: dict[int, Ids]) -> None:
+    found = shared(sets)
+    for key, ids in sets.items():
+        others = Ids(run for other, held in sets.items() if other != key for run in held.runs)
+        assert found.get(key, Ids()) == ids.common(others)
+
+
+@pytest.mark.parametrize("keep", ["aws", "gcp", "archive"])
+def test_a_candle_that_nothing_proves_is_put_to_a_person(keep: str, tmp_path: Path) -> None:
+    """Its raw trades are gone from all archives, and the exchange does not have them any more."""
+    world = World([MemorySite(name) for name in NAMES])
+    for site in world.sites:
+        feed(site, TRADES)
+    false_numbers(world, TRADES[0].id, "", ("gcp",))
+    for site in world.sites:
+        site.archive.objects = {item.key: item.body for item in pack(TRADES[4:])}
+    report = check(*world.sites)
+    assert {each.start for each in (*report.of("wrong"), *report.of("disputed"))} == world.wrong
+    sites = open_(*world.sites)
+    made = plan(report, sites, has_exchange=False)
+    done = repair(made, sites, backup=Backup(tmp_path))
+    assert all("mcloud resolve" in each for each in done.problems)
+    assert done.problems
+    question = resolve.of_candle(sites, SYMBOL, MINUTES[0])
+    assert question.is_open
+    assert set(question.options) == {"aws", "gcp", "archive"}
+    backup = Backup(tmp_path)
+    assert question.options[keep](Settlement(sites, backup)) == []
+    assert backup.count == (2 if keep == "archive" else 1)
+    one, other = (site.candles.stored[SYMBOL, MINUTES[0]][0] for site in world.sites)
+    assert one == other
+    assert not {"wrong", "disputed", "different"} & {e.kind for e in check(*world.sites).findings}
