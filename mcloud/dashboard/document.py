@@ -5,13 +5,13 @@ whole part is; why a null is one says ``unknown_why`` beside it, by its name. ``
 every part when it was answered and what is wrong with it now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Figure, Figures, Lag
+from mcloud.clouds.ports import RECORD, SERVICES, ControlRecord, Depth, Figure, Figures, Lag
 from mcloud.cost.current import CostFigure
 from mcloud.dashboard.absent import absent
 from mcloud.dashboard.collector import Seen
@@ -19,6 +19,7 @@ from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.recent import Recent
 from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import wrong
+from mcloud.documents import Damaged
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
 
@@ -65,9 +66,10 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
             site.recent, lambda recent: {each.symbol: _recent(each) for each in recent}
         ),
         "holes": site.missing,
-        "control": _or_unknown(site.record, _record),
+        "control": _control(site),
         "guard": _or_unknown(site.guards, dict),
         "debts": _or_unknown(site.debts, dict),
+        "damaged": _damaged(site.damaged),
         "cost": _cost(site.cost),
         "asked": {
             part: {"at": seen.at, "problem": seen.problem or None}
@@ -200,8 +202,20 @@ def _candle(candle: Candle) -> dict[str, Any]:
     }
 
 
+def _control(site: SiteSnapshot) -> dict[str, Any] | None:
+    broken = [each for each in site.damaged if each.where == RECORD]
+    if broken:
+        return {"unknown": str(broken[0])}
+    return _or_unknown(site.record, _record)  # type: ignore[no-any-return]
+
+
 def _record(record: ControlRecord | None) -> dict[str, Any] | None:
     return asdict(record) if record else None
+
+
+def _damaged(found: Iterable[Damaged]) -> dict[str, Any]:
+    lines = [str(each) for each in found]
+    return {"count": len(lines), "documents": lines}
 
 
 def _cost(seen: Seen[SiteCost]) -> dict[str, Any]:

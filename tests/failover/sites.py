@@ -50,6 +50,9 @@ class Control(MemoryControl):
         self.faults.after("write_record")
         return True
 
+    def forget_record(self) -> None:
+        self.stored = None
+
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         self._site.need("candles")
         self.faults.before("keep")
