@@ -35,6 +35,8 @@ from typing import (
     get_type_hints,
 )
 
+from mcloud.errors import McloudError
+
 VERSION = 1
 """Version of all documents that this mcloud writes."""
 
@@ -186,13 +188,20 @@ def plain(document: Mapping[str, Any], where: str) -> dict[str, Any] | Damaged:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that another can take its place; returns its new path."""
+    """Rename a damaged file so that another can take its place; returns its new path.
+
+    Raises:
+        McloudError: it cannot be renamed.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for number in count():
         aside = path.with_name(f"{path.name}.damaged-{stamp}{f'-{number}' if number else ''}")
         if not aside.exists():
             break
-    path.rename(aside)
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise McloudError(f"{path} cannot be renamed: {error.strerror}") from error
     return aside
 
 
@@ -380,7 +389,8 @@ _SCALARS: dict[Any, Callable[[Any, str], Any]] = {
 
 
 def _under(path: str, name: str) -> str:
-    name = name if name.isidentifier() and name.isascii() else _shown(name)
+    is_plain = name.isascii() and (name.isidentifier() or name.isdecimal())
+    name = name if is_plain else _shown(name)
     return f"{path}.{name}" if path else name
 
 

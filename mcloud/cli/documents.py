@@ -75,7 +75,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
         audit.write(entry)
         try:
             each.repair()
-        except (McloudError, OSError) as error:
+        except McloudError as error:
             session.warn(f"{each.where} is not repaired: {error}")
             failed.append(each)
             continue

@@ -178,7 +178,7 @@ def test_a_spool_of_a_newer_version_is_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 2")
     before = path.read_bytes()
-    with pytest.raises(McloudError, match="newer mcloud.*upgrade this mcloud"):
+    with pytest.raises(McloudError, match=r"newer mcloud.*upgrade this mcloud"):
         Spool.open(path, SITES)
     assert path.read_bytes() == before
 
