@@ -168,7 +168,7 @@ def read_text(shape: type[Value], text: str | bytes, where: str) -> Value | Dama
 def _content(path: Path) -> bytes | Damaged | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return Damaged(f"it cannot be read: {error.strerror}", str(path))

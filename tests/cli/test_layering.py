@@ -24,6 +24,7 @@ LAYERS = (
     {"market"},
     {"errors", "clock"},
     {"deadline"},
+    {"deadline"},
     {"http", "documents"},
     {"clouds"},
     set[str](),

@@ -151,7 +151,8 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
 
     assert owed() == [
         "gcp was left in epoch 3, and is not proven equal since 2024-08-08 23:55 UTC: "
-        "`mcloud failover aws --wait` sees to it, or a guard"
+        "`mcloud failover aws --wait` sees to it, or a guard; if gcp no longer exists, run "
+        "`mcloud failover --forget gcp`"
     ]
     assert owed(paid=True) == owed(over=True) == []
 
