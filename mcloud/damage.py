@@ -8,7 +8,7 @@ removes it. Documents that a newer mcloud wrote are only reported.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -48,6 +48,10 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
 """Kinds of documents, each with what follows where one is deleted."""
 
 
+_SHARED: tuple[Kind[Any], ...] = (pause.KIND, debts.KIND, ENTRIES)
+"""Kinds of which all sites keep the same documents."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A damaged document, and its repair."""
@@ -56,8 +60,11 @@ class Found:
     """Empty for one on this machine."""
     damaged: Damaged
     plan: str
-    """What ``repair`` does."""
-    repair: Callable[[], None]
+    """What ``repair`` does, or why there is none."""
+    repair: Callable[[], None] | None
+    """None where it has to stay as it is."""
+    is_lost_then: bool = False
+    """True for one that all sites share, where no site that answers has a sound copy."""
 
     @property
     def where(self) -> str:
@@ -69,7 +76,8 @@ class Found:
             "document": self.damaged.where,
             "what": self.damaged.what,
             "newer": self.damaged.is_newer,
-            "repair": None if self.damaged.is_newer else self.plan,
+            "repair": self.plan if self.repair else None,
+            "why_none": None if self.repair else self.plan,
         }
 
 
@@ -99,12 +107,22 @@ def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[Found], dict[
         for kind, _ in _KINDS.values():
             found += _of_kind(kind, sites[name], documents, told, save)
         found += [_heartbeat(sites[name], each, save) for each in documents.heartbeats]
-    return found, away
+    return [_judged(each, away) for each in found], away
+
+
+def _judged(found: Found, away: Mapping[str, str]) -> Found:
+    """Leave alone what this mcloud must not repair, or cannot repair yet."""
+    if found.damaged.is_newer:
+        return replace(found, repair=None, plan="none: upgrade this mcloud")
+    if found.is_lost_then and away:
+        why = f"none yet: {', '.join(away)} does not answer, and may have the one that counts"
+        return replace(found, repair=None, plan=why)
+    return found
 
 
 def on_disk(state: Path) -> list[Found]:
     """The damaged files under a ``.mcloud`` folder that are read by more than one run."""
-    return [
+    found = [
         Found(
             "",
             each,
@@ -113,6 +131,7 @@ def on_disk(state: Path) -> list[Found]:
         )
         for each in damaged(chain(_states(state), files_beside(state)))
     ]
+    return [_judged(each, {}) for each in found]
 
 
 def files_beside(state: Path) -> Iterator[object]:
@@ -157,7 +176,7 @@ def _record(
         if good is not None:
             site.control.write_record(good)
 
-    return [Found(site.name, broken, plan, repair)]
+    return [Found(site.name, broken, plan, repair, is_lost_then=good is None)]
 
 
 def _of_kind(
@@ -176,7 +195,8 @@ def _of_kind(
             plan = f"delete it; {_KINDS[kind.name][1]}"
             if good is not None:
                 plan = "replace it with what counts on the other sites"
-            found.append(Found(site.name, broken, plan, repair))
+            is_lost = good is None and kind in _SHARED
+            found.append(Found(site.name, broken, plan, repair, is_lost))
     return found
 
 

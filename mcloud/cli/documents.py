@@ -48,7 +48,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
     from mcloud.failover.audit import Audit, Entry, new_id
 
     found, away = _find(session)
-    chosen = [each for each in found if not each.damaged.is_newer]
+    chosen = [each for each in found if each.repair]
     if session.output != "json":
         _draw(session, found)
     if dry_run or not chosen:
@@ -73,6 +73,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
             {"done": each.plan},
         )
         audit.write(entry)
+        assert each.repair is not None
         try:
             each.repair()
         except McloudError as error:
@@ -118,7 +119,6 @@ def _draw(session: Session, found: "list[Found]") -> None:
     for heading in ("site", "document", "what is wrong", "repair"):
         table.add_column(heading, overflow="fold")
     for each in found:
-        plan = "none: upgrade this mcloud" if each.damaged.is_newer else each.plan
-        row = (each.site or "this machine", each.damaged.where, each.damaged.what, plan)
+        row = (each.site or "this machine", each.damaged.where, each.damaged.what, each.plan)
         table.add_row(*map(Text, row))
     session.print(table)

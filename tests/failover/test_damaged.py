@@ -247,8 +247,9 @@ def test_repair_takes_what_counts_elsewhere_and_keeps_what_it_replaces(tmp_path:
         ("the debt gone", False),
         ("the audit x", True),
     ]
+    assert [each.repair is None for each in found] == [False, False, False, True]
     for each in found:
-        if not each.damaged.is_newer:
+        if each.repair:
             each.repair()
     assert aws.control.stored == RECORD
     assert aws.control.documents["guard", "pause"] == good
@@ -261,6 +262,25 @@ def test_repair_takes_what_counts_elsewhere_and_keeps_what_it_replaces(tmp_path:
         '{"paused": "perhaps"}',
     ]
     assert [each.damaged.where for each in on_sites(sites, tmp_path)[0]] == ["the audit x"]
+
+
+def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    """Without it the first site would lead, whatever the other one knows."""
+    aws, gcp, sites = pair()
+    aws.control.stored, gcp.control.stored = BROKEN, RECORD
+    aws.control.documents["debt", "gone"] = {"epoch": 1}
+    aws.control.documents["lag", "gcp aws all"] = {}
+    gcp.die()
+    found, away = on_sites(sites, tmp_path)
+    assert list(away) == ["gcp"]
+    assert {each.damaged.where: each.repair is None for each in found} == {
+        "the control record": True,
+        "the debt gone": True,
+        "the lag gcp aws all": False,
+    }
+    assert "gcp does not answer, and may have the one that counts" in found[0].plan
 
 
 def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
