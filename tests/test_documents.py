@@ -22,7 +22,7 @@ from mcloud.failover import debts, pause
 from mcloud.failover.audit import ENTRIES, Entry
 from mcloud.failover.journal import Journal, Order, Progress, read_journal
 from mcloud.local.outage import Outage
-from mcloud.local.state import Home, ServiceState
+from mcloud.local.state import READY, Home, ServiceState
 from mcloud.local.state import State as LocalState
 from mcloud.notify.memory import Memory, read_told
 from mcloud.processor.anomalies import ANOMALIES, WATCHES
@@ -282,6 +282,10 @@ def test_the_state_of_the_embedded_clouds(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"pid": "x"}')
     assert home.read() is None
     assert isinstance(home.found(), Damaged)
+    home.write(LocalState(7, phase=READY, outputs={"aws": {}}))
+    found = home.found()
+    assert isinstance(found, Damaged)
+    assert found.what == "outputs.gcp is missing"
 
 
 def test_annotations_of_all_sorts() -> None:

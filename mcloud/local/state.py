@@ -99,7 +99,13 @@ class Home:
 
     def found(self) -> State | Damaged | None:
         """The same, and what is wrong with a damaged file."""
-        return read_file(self.folder / "state.json", State)
+        path = self.folder / "state.json"
+        state = read_file(path, State)
+        if isinstance(state, State) and state.phase == READY:
+            for site in ("aws", "gcp"):
+                if site not in state.outputs:
+                    return Damaged(f"outputs.{site} is missing", str(path))
+        return state
 
     def write(self, state: State) -> None:
         path = self.folder / "state.json"

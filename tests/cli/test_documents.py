@@ -1,6 +1,7 @@
 """Damaged documents on real (embedded) sites, as an operator meets them."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,15 @@ def sites(embedded: State) -> Iterator[dict[str, Site]]:
         site.control.forget("heartbeat", "BADUSDT")
 
 
+def answered(terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command again while a site takes too long, as it may on a busy machine."""
+    for _ in range(10):
+        done = terminal.run(*arguments)
+        if not any(each in done.stderr for each in ("no answer within", "cannot be read: ")):
+            break
+    return done
+
+
 @pytest.mark.slow
 def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     mcloud_up: Terminal, sites: dict[str, Site]
@@ -54,14 +64,14 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     metrics = mcloud_up.run("metrics")
     assert (metrics.returncode, metrics.stderr) == (0, "")
     assert 'mcloud_damaged_documents{site="aws"} 5' in metrics.stdout
-    look = mcloud_up.run("failover", "gcp", "--dry-run", "-o", "json")
+    look = answered(mcloud_up, "failover", "gcp", "--dry-run", "-o", "json")
     assert look.returncode == 0, look.stderr
     alerts = mcloud_up.run("alerts", "list", "-o", "json")
     assert alerts.returncode == 3, alerts.stderr
     (rule,) = [r for r in json.loads(alerts.stdout)["rules"] if r["name"] == "damaged-documents"]
     assert {5: "firing"}.items() <= {e["value"]: e["state"] for e in rule["figures"]}.items()
 
-    listed = mcloud_up.run("documents", "list", "-o", "json")
+    listed = answered(mcloud_up, "documents", "list", "-o", "json")
     assert listed.returncode == 3, listed.stderr
     documents = json.loads(listed.stdout)["documents"]
     assert len(documents) == len(broken) + 1
@@ -72,12 +82,12 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert refused.returncode == 2
     assert "repair 5 documents?; give --yes" in refused.stderr
 
-    moved = mcloud_up.run("failover", "gcp", "--yes", "-o", "json")
+    moved = answered(mcloud_up, "failover", "gcp", "--yes", "-o", "json")
     assert moved.returncode == 0, moved.stderr
     assert list(json.loads(moved.stdout)["away"]) == ["aws"]
     assert str(aws.control.record()).startswith("the control record is damaged: epoch is")
 
-    repaired = mcloud_up.run("documents", "repair", "--yes", "-o", "json")
+    repaired = answered(mcloud_up, "documents", "repair", "--yes", "-o", "json")
     assert repaired.returncode == 3, repaired.stderr  # one is of a newer version
     said = json.loads(repaired.stdout)
     assert len(said["repaired"]) == len(broken)
