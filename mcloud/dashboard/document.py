@@ -5,7 +5,7 @@ whole part is; why a null is one says ``unknown_why`` beside it, by its name. ``
 every part when it was answered and what is wrong with it now.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
@@ -19,7 +19,6 @@ from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.recent import Recent
 from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import wrong
-from mcloud.documents import Damaged
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
 
@@ -69,7 +68,7 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
         "control": _control(site),
         "guard": _or_unknown(site.guards, dict),
         "debts": _or_unknown(site.debts, dict),
-        "damaged": _damaged(site.damaged),
+        "damaged": _damaged(site),
         "cost": _cost(site.cost),
         "asked": {
             part: {"at": seen.at, "problem": seen.problem or None}
@@ -213,9 +212,10 @@ def _record(record: ControlRecord | None) -> dict[str, Any] | None:
     return asdict(record) if record else None
 
 
-def _damaged(found: Iterable[Damaged]) -> dict[str, Any]:
-    lines = [str(each) for each in found]
-    return {"count": len(lines), "documents": lines}
+def _damaged(site: SiteSnapshot) -> dict[str, Any]:
+    count = site.damaged_count
+    why = "the site has not told all of its documents" if count is None else ""
+    return {"count": count, "documents": list(map(str, site.damaged)), **_why(count=why)}
 
 
 def _cost(seen: Seen[SiteCost]) -> dict[str, Any]:

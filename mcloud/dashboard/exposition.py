@@ -99,8 +99,7 @@ def _site(site: SiteSnapshot) -> Iterator[Sample]:
             "service_up", None if not (seen.known or seen.problem) else not seen.problem, of_it
         )
         yield Sample("service_latency_seconds", None if seen.problem else seen.value, of_it)
-    if site.record.known:
-        yield Sample("damaged_documents", len(site.damaged), here)
+    yield Sample("damaged_documents", site.damaged_count, here)
     depth = site.queue.value or Depth(None, None, 0.0)
     yield Sample("queue_messages", depth.ready, {**here, "state": "ready"})
     yield Sample("queue_messages", depth.in_flight, {**here, "state": "in_flight"})

@@ -110,6 +110,13 @@ class SiteSnapshot:
         return next((each for each in self.recent.value or [] if each.symbol == symbol), None)
 
     @property
+    def damaged_count(self) -> int | None:
+        """Documents that cannot be used, at least; None where there are none among those that the
+        site has told, and it has not told all."""
+        asked = (self.record, self.guards, self.debts, self.lags, self.heartbeats)
+        return len(self.damaged) or (0 if all(each.known for each in asked) else None)
+
+    @property
     def missing(self) -> int | None:
         """Trade ids that the last few minutes of candles lack; None is unknown."""
         return (

@@ -54,22 +54,34 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     put_raw(sites["gcp"], "debt", "gone", {"document": json.dumps({"version": 2})})
     broken = ("control record", "guard pause", "debt gone", "lag gcp aws all", "heartbeat BADUSDT")
 
-    status = mcloud_up.run("status", "-o", "json")
-    assert status.returncode == 3, status.stderr
-    told = json.loads(status.stdout)
+    for _ in range(10):  # what a busy machine answers late is not in it
+        status = mcloud_up.run("status", "-o", "json")
+        assert status.returncode == 3, status.stderr
+        told = json.loads(status.stdout)
+        if told["sites"]["aws"]["damaged"]["count"] == len(broken):
+            break
     for name in broken:
         assert any(f"aws: the {name} is damaged: " in line for line in told["wrong"])
     assert told["sites"]["aws"]["damaged"]["count"] == len(broken)
 
-    metrics = mcloud_up.run("metrics")
-    assert (metrics.returncode, metrics.stderr) == (0, "")
-    assert 'mcloud_damaged_documents{site="aws"} 5' in metrics.stdout
+    line = 'mcloud_damaged_documents{site="aws"} 5'
+    for _ in range(10):
+        metrics = mcloud_up.run("metrics")
+        assert (metrics.returncode, metrics.stderr) == (0, "")
+        if line in metrics.stdout:
+            break
+    assert line in metrics.stdout
     look = answered(mcloud_up, "failover", "gcp", "--dry-run", "-o", "json")
     assert look.returncode == 0, look.stderr
-    alerts = mcloud_up.run("alerts", "list", "-o", "json")
-    assert alerts.returncode == 3, alerts.stderr
-    (rule,) = [r for r in json.loads(alerts.stdout)["rules"] if r["name"] == "damaged-documents"]
-    assert {5: "firing"}.items() <= {e["value"]: e["state"] for e in rule["figures"]}.items()
+    for _ in range(10):
+        alerts = mcloud_up.run("alerts", "list", "-o", "json")
+        (rule,) = [
+            r for r in json.loads(alerts.stdout)["rules"] if r["name"] == "damaged-documents"
+        ]
+        states = {each["names"][0]: each["state"] for each in rule["figures"]}
+        if states["aws"] == "firing":
+            break
+    assert (states["aws"], alerts.returncode) == ("firing", 3), alerts.stderr
 
     listed = answered(mcloud_up, "documents", "list", "-o", "json")
     assert listed.returncode == 3, listed.stderr
