@@ -24,7 +24,6 @@ LAYERS = (
     {"market"},
     {"errors", "clock"},
     {"deadline"},
-    {"deadline"},
     {"http", "documents"},
     {"clouds"},
     set[str](),
