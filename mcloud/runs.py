@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mcloud import best_effort, processes
+from mcloud.documents import Damaged, decode, load, plain, set_aside
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
@@ -55,6 +56,11 @@ class Run:
         return self.folder / f"{self.kind}.log"
 
     @property
+    def path(self) -> Path:
+        """The file with what it last said."""
+        return self.folder / "state.json"
+
+    @property
     def lock(self) -> Lock:
         return Lock(self.folder / "lock")
 
@@ -77,15 +83,44 @@ class Run:
         self._hold_reserve()
 
     def read(self) -> dict[str, Any]:
-        """What it last said of itself; empty before that."""
-        try:
-            state: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
-        except (FileNotFoundError, ValueError):
+        """What it last said of itself; empty before that, and where its file is damaged."""
+        document = load(self.path)
+        return document if isinstance(document, dict) else {}
+
+    def state(self) -> dict[str, Any] | Damaged:
+        """What it last said of itself, with what ``run_states`` promises; empty before that."""
+        from mcloud.run_states import SHAPES
+
+        document = load(self.path)
+        if isinstance(document, Damaged):
+            return document
+        if not document:
             return {}
-        except OSError as error:
-            best_effort.note_refusal(self.folder / "state.json", error, "read")
-            return {}
-        return state
+        found = decode(SHAPES[self.kind], document, str(self.path))
+        return found if isinstance(found, Damaged) else plain(document, str(self.path))
+
+    def said(self) -> dict[str, Any]:
+        """What it last said, for lists of runs: ``{"damaged": why}`` where that is damaged."""
+        state = self.state()
+        return {"damaged": str(state)} if isinstance(state, Damaged) else state
+
+    def left(self, warn: Callable[[str], None]) -> dict[str, Any]:
+        """What the run before left behind; called by the next one before it writes its own.
+
+        A damaged file is set aside, and ``warn`` gets a line about it.
+
+        Raises:
+            McloudError: a newer mcloud wrote it, and this run would write over it.
+        """
+        state = self.state()
+        if not isinstance(state, Damaged):
+            return state
+        if state.is_newer:
+            raise McloudError(
+                str(state), remedy="or give this run another --name, which has a folder of its own"
+            )
+        warn(f"{state.where} is damaged ({state.what}); it is kept as {set_aside(self.path)}")
+        return {}
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace what it says of itself, and add which notes the disk has refused."""
@@ -114,7 +149,9 @@ class Run:
 
     def note_end(self) -> None:
         """Have its last word say that it is meant to run no more."""
-        if state := self.read():
+        found, state = self.state(), self.read()
+        is_newer = isinstance(found, Damaged) and found.is_newer
+        if state and not is_newer:
             self.write({**state, "ended": True})
 
     def logger(self) -> logging.Logger:

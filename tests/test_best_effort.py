@@ -93,8 +93,8 @@ def test_an_older_move_is_not_taken_up_in_place_of_one_that_could_not_be_noted(
     assert journal.read() == Progress(order("new"))
     assert Journal(path).read() is None  # another process knows of neither
     (tmp_path / f".move.json.{os.getpid()}").rmdir()
-    journal.write(Progress(order("new"), {"record": {}}))
-    assert Journal(path).read() == Progress(order("new"), {"record": {}})
+    journal.write(Progress(order("new"), {"debt": {"owed": []}}))
+    assert Journal(path).read() == Progress(order("new"), {"debt": {"owed": []}})
 
 
 @pytest.mark.parametrize("how", [FULL, READ_ONLY])

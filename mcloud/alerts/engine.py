@@ -16,6 +16,7 @@ from mcloud.alerts.rules import Rule, Rules, advice
 from mcloud.alerts.units import said
 from mcloud.clock import AHEAD
 from mcloud.dashboard.duration import duration
+from mcloud.documents import Seconds, Time
 from mcloud.notify.event import FIRING, RESOLVED, Event
 
 OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"
@@ -35,19 +36,19 @@ class Alert:
     names: tuple[str, ...] = ()
     """What the stars of the rule's pattern stand for."""
     firing: bool = False
-    since: float = 0.0
+    since: Time = 0.0
     """When it began to fire, or ended to."""
-    held: float = 0.0
+    held: Seconds = 0.0
     """Seconds that the figure is known to be wrong, while it does not fire; or over, while it
     does."""
-    leaning: float | None = None
+    leaning: Time | None = None
     """When it was last seen so, if no other look came between."""
     value: float | None = None
     """The last that was known."""
-    at: float = 0.0
+    at: Time = 0.0
     why: str = ""
     """What the figure says beside its value."""
-    unknown_since: float | None = None
+    unknown_since: Time | None = None
     unknown: str = ""
     """Why."""
     severity: str = "warning"
@@ -72,7 +73,7 @@ class Blind:
     """A part of which something has been unknown for long."""
 
     key: str
-    since: float
+    since: Time
     what: tuple[str, ...]
     """``rule path: why``"""
     is_over: bool = False
@@ -92,22 +93,6 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "State":
-        """Read what ``to_json`` gave; of something else nothing is taken."""
-        try:
-            alerts = {
-                key: Alert(**{**each, "names": tuple(each["names"])})
-                for key, each in document["alerts"].items()
-            }
-            blind = {
-                key: Blind(**{**each, "what": tuple(each["what"])})
-                for key, each in document["blind"].items()
-            }
-        except (KeyError, TypeError, AttributeError):
-            return cls()
-        return cls(alerts, blind, dict(document.get("nothing", {})))
 
 
 def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[State, list[Event]]:

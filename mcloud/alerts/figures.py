@@ -13,8 +13,9 @@ Some figures are made here, of what the document has:
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of one that runs, and of one
   that has ended; ``missing``: trades in its holes;
 - ``symbols.SYMBOL.anomalies``: those of the last hour;
-- ``guards.NAME.lost_s``: seconds since one that was not asked to end has said its last word, once
-  that is longer than its intervals explain; else 0. ``pause.for_s``: since the guards were paused;
+- ``guards.NAME.lost_s``: seconds since one that was not asked to end has said its last word, or
+  since its last look that did not fail, once that is longer than its intervals explain; else 0.
+  ``pause.for_s``: since the guards were paused;
 - ``budgets.NAME.used``, and ``budgets.total.expected`` by the end of the month: parts of the
   month's budget, 1 is all of it.
 
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mcloud.clock import AHEAD
-from mcloud.dashboard.machine import silence
+from mcloud.dashboard.machine import blindness, silence
 from mcloud.failover import pause
 from mcloud.failover.notes import newest
 
@@ -294,15 +295,23 @@ def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
 
 def _running(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     """What one that has ended said of its work is over."""
+    if "damaged" in state:
+        return {"name": state["name"], "unknown": state["damaged"], "at": now}
     return state if state.get("running") else {"name": state["name"], "running": False, "at": now}
 
 
 def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    if "damaged" in state:
+        return _running(state, now)
     runs = bool(state.get("running"))
-    silent = silence(runs, state, now)
-    lost = {"lost_s": silent, "lost_as_of": now}
+    silent, blind = silence(runs, state, now), blindness(runs, state, now)
+    lost = {"lost_s": max(silent, blind), "lost_as_of": now}
     if runs:
-        return {**state, **lost, "reason": "it runs, and hangs" if silent else ""}
+        why = "it runs, and hangs" if silent else ""
+        if blind and not silent:
+            problem = state.get("problem") or "no queue can be judged"
+            why = f"it runs, and every look fails: {problem}"
+        return {**state, **lost, "reason": why}
     if not silent:
         return _running(state, now)
     # What it said of the sites is over, and that it is gone is not.
@@ -315,16 +324,19 @@ def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
     known = [each for each in told if "unknown" not in each]
     if not known:
         return {"for_s": {"unknown": str(told[0]["unknown"])}} if told else {}
-    note = newest(known).get(pause.KEY)
-    if note is None or not note["paused"]:
+    found = newest(pause.KIND, known)
+    if not pause.paused(found):
         return {"for_s": 0.0}
-    if why := _from_the_future(float(note["at"]), now):
+    at = found[pause.KEY].at
+    if why := _from_the_future(at, now):
         return {"for_s": {"unknown": why}}
-    why = f"paused {pause.paused({pause.KEY: note})}"
-    return {"for_s": max(0.0, now - float(note["at"])), "reason": why}
+    why = f"paused {pause.paused(found)}"
+    return {"for_s": max(0.0, now - at), "reason": why}
 
 
-def _producer(state: Mapping[str, Any], now: float) -> dict[str, Any]:
+def _producer(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    if "damaged" in state:
+        return _running(state, now)
     waiting = sum(site["waiting_trades"] for site in state.get("sites", {}).values())
     holes = state.get("holes") or []
     runs = bool(state.get("running"))

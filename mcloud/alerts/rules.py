@@ -197,7 +197,7 @@ _BUILT_IN = (
         "guards.*.lost_s",
         "Nobody fails over, unless another guard runs: see `mcloud logs {0}`, and start it again; "
         "or `mcloud stop {0}`, where it is not wanted any more.",
-        says="has said nothing for {value} s",
+        says="has seen nothing for {value} s",
         above=0,
         last=60,
     ),
@@ -207,6 +207,14 @@ _BUILT_IN = (
         "No guard does anything until `mcloud guard resume`.",
         says="for {value} s",
         above=3600,
+    ),
+    Rule(
+        "damaged-documents",
+        "sites.*.damaged.count",
+        "mcloud ignores documents that it cannot read on {0}: `mcloud documents list` names them.",
+        says="{value}",
+        above=0,
+        last=60,
     ),
     Rule(
         "silence",

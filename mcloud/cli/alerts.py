@@ -98,7 +98,7 @@ def watch(
             chosen,
             looks(session.config, sites, chosen.settings.interval),
             open_notifier(session.config, run.folder / "told.json"),
-            _state_of(session, run.read()),
+            _state_of(session, run.left(session.warn)),
             stop=stop,
             tell=lambda event: _tell(session, event),
             keep=lambda document: run.write({**about, **document}),
@@ -150,9 +150,12 @@ def _watching(session: Session) -> "State | None":
 
 def _state_of(session: Session, document: dict[str, Any]) -> "State":
     from mcloud.alerts.engine import State
+    from mcloud.documents import Damaged, decode
 
-    is_ours = document.get("profile") == session.config.profile
-    return State.from_json(document.get("state", {}) if is_ours else {})
+    if document.get("profile") != session.config.profile:
+        return State()
+    state = decode(State, document["state"], "the state of the alerts")
+    return State() if isinstance(state, Damaged) else state
 
 
 def _tell(session: Session, event: "Event") -> None:

@@ -44,6 +44,7 @@ COMMANDS = {
     "monitor": "Watch all sites live; keys: q, p, + and -, 1 to 9, ?.",
     "metrics": "Print all figures in Prometheus's format, or serve them.",
     "alerts": "Rules over all figures, and the channels that tell what fires.",
+    "documents": "Stored documents that are damaged: list and repair them.",
     "outputs": "Show each site's resource names and URLs.",
 }
 """By name, each in the module of that name beside this one, with the first line of its help."""

@@ -124,8 +124,9 @@ def _bounds(
 def check_known(site: "Site", symbol: str) -> None:
     """UsageError for a symbol that the site has never seen, where it has seen others."""
     from mcloud.config import did_you_mean
+    from mcloud.documents import sound
 
-    known = [beat.symbol for beat in site.control.heartbeats()]
+    known = [beat.symbol for beat in sound(site.control.heartbeats())]
     if known and symbol not in known and site.candles.last(symbol) is None:
         hint = did_you_mean(symbol, known)
         raise UsageError(f"no symbol {symbol!r} at {site.name}; there is {', '.join(known)}{hint}")

@@ -35,6 +35,12 @@ def failover(
             help="Checks to override, comma-separated: health, canary, lag, quotas, debt."
         ),
     ] = None,
+    forget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SITE", help="Forget what is owed to a site that no longer exists, and exit."
+        ),
+    ] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Show who moved the traffic, when and why.")
     ] = False,
@@ -50,6 +56,9 @@ def failover(
 
     if history:
         _history(session)
+        return
+    if forget is not None:
+        _forget(session, forget, reason, yes=yes, dry_run=dry_run)
         return
     if site is None:
         raise UsageError("which site is to lead?", remedy="see `mcloud status` for their names")
@@ -118,6 +127,7 @@ def _look(
 ) -> "tuple[Preflight, dict[str, Site], Order | None]":
     """What was looked at, the sites that answer, and the move that was begun and not ended."""
     from mcloud.cli.progress import waiting
+    from mcloud.documents import Damaged
     from mcloud.failover import debts, record
     from mcloud.failover.preflight import preflight
     from mcloud.failover.settings import guard_settings
@@ -138,6 +148,9 @@ def _look(
         before = preflight(
             looked_at, target, view.record, away, owed, settings, _quotas(session, target)
         )
+    journal = use.journal.found()
+    if isinstance(journal, Damaged):
+        session.warn(f"{journal}; a move that it was about is not resumed")
     order = unfinished(use)
     if order is None:
         return before, there, None
@@ -226,12 +239,68 @@ def _draw(session: Session, before: "Preflight") -> None:
     session.print(preflight(before.to_json()))
 
 
+def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: bool) -> None:
+    """Forget a debt to a site that is gone, and say what becomes of its data."""
+    from datetime import UTC, datetime
+
+    from mcloud.cli.ask import agree
+    from mcloud.failover import debts
+    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.switch import DEADLINE
+
+    sites = session.sites()
+    owed = debts.read(sites, DEADLINE)
+    if site not in owed:
+        known = ", ".join(owed) or "no site"
+        raise UsageError(f"nothing is owed to {site!r}; {known} is owed a catch-up")
+    if site in sites:
+        raise UsageError(
+            f"{site} is a site of the profile {session.config.profile}, and can still be caught up",
+            remedy="run `mcloud failover SITE --wait` with the site that leads; or remove"
+            f" {site} from the configuration first",
+        )
+    debt = owed[site]
+    since = datetime.fromtimestamp(debt.since, UTC)
+    session.say(
+        f"{site} was left in epoch {debt.epoch}, and was not proven equal to the other sites since"
+        f" {since:%Y-%m-%d %H:%M} UTC."
+    )
+    session.say(
+        f"Trades that only {site} received since then, and that were not copied, stay with it:"
+        " nothing is copied from it any more, and nothing is deleted there. What still exists of"
+        f" its queue, candles and raw trades costs money until it is removed in its cloud."
+    )
+    session.say(
+        f"`mcloud verify` names trade ids that are missing from {', '.join(sites)}, and"
+        " `mcloud verify --repair` fetches them from the exchange as far as it still has them."
+    )
+    if dry_run:
+        return
+    agree(session, f"forget what is owed to {site}?", yes=yes)
+    at, by = round(time.time(), 3), who()
+    before = {"epoch": debt.epoch, "since": debt.since, "paid": debt.paid}
+    entry = Entry(new_id(at), "forget debt", by, reason or f"{site} no longer exists", at, before)
+    audit = Audit(session.config.state / "audit.jsonl", sites)
+    audit.write(entry)
+    away = debts.forget(sites, debt, at=at, seconds=DEADLINE)
+    audit.share([entry], [name for name in sites if name not in away])
+    for name, why in away.items():
+        session.warn(f"{name} still has the debt; a guard tells it when it is back: {why}")
+    if session.output == "json":
+        session.print_json({"forgotten": site, "epoch": debt.epoch, "away": away})
+    session.say(f"what was owed to {site} is forgotten")
+
+
 def _history(session: Session) -> None:
     from dataclasses import asdict
 
+    from mcloud.documents import damaged, sound
     from mcloud.failover.audit import Audit
 
-    found = [asdict(each) for each in Audit(session.config.state / "audit.jsonl", {}).read(100)]
+    log = Audit(session.config.state / "audit.jsonl", {}).found(100)
+    for each in damaged(log):
+        session.warn(f"{each.where} is left out: {each.what}")
+    found = [asdict(each) for each in sound(log)]
     if session.output == "json":
         session.print_json(found)
     elif not found:

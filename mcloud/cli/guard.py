@@ -43,6 +43,7 @@ def run(
     from mcloud import runs
     from mcloud.cli.failover import routes, who
     from mcloud.clouds.ports import ControlRecord
+    from mcloud.documents import Damaged, decode
     from mcloud.failover.decide import DOWN
     from mcloud.failover.guard import Guard
     from mcloud.failover.health import Watch
@@ -62,9 +63,9 @@ def run(
         raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
     stop = threading.Event()
     with background.alone(mine):
-        before = mine.read()
-        last = before.get("record")
-        watch = Watch(sites, settings, known=ControlRecord(**last) if last else None)
+        before = mine.left(session.warn)
+        last = decode(ControlRecord, before.get("record"), "the record that it knew")
+        watch = Watch(sites, settings, known=None if isinstance(last, Damaged) else last)
         use = tools(
             config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
         )
@@ -154,6 +155,8 @@ def _state(session: Session, name: str) -> dict[str, Any]:
         raise McloudError(
             f"no guard called {name!r} has run here", remedy="`mcloud guard run` starts one"
         )
+    if "damaged" in found[0]:
+        raise McloudError(found[0]["damaged"])
     return found[0]
 
 

@@ -165,7 +165,8 @@ def _run(
     from mcloud.trace.settings import TraceSettings
 
     log = run.logger()
-    account = Account({**opened.about, "mode": mode, "name": run.name}, run.read())
+    about = {**opened.about, "mode": mode, "name": run.name}
+    account = Account(about, run.left(session.warn))
     begun = time.monotonic()
     limit = spool_limit * MEBIBYTE
     traced = settings(session.config, "trace", TraceSettings)

@@ -41,6 +41,9 @@ def ps(
         from mcloud.dashboard.runs import listing
 
         session.print(listing(kinds))
+        for n, _, state in states:
+            if "damaged" in state:
+                session.warn(f"{n}: {state['damaged']}")
     fresh = [runs and abs(time.time() - state.get("at", 0)) < STALE for _, runs, state in states]
     if check and not (fresh and all(fresh)):
         raise typer.Exit(3)

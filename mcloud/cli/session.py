@@ -78,13 +78,13 @@ class Session:
     def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
         """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.
 
-        Of each: its name, whether it runs, what it last said.
+        Of each: its name, whether it runs, what it last said (see ``Run.said``).
         """
         from mcloud.runs import KINDS, runs_called
 
         return {
             kind: [
-                (run.name, run.lock.is_held(), run.read())
+                (run.name, run.lock.is_held(), run.said())
                 for run in runs_called(self.config.state, name, folder)
             ]
             for folder, kind in KINDS.items()

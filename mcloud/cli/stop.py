@@ -33,7 +33,7 @@ def stop(
                 stopped.append(run)
     if name and not (stopped or gone):
         raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
-    left = {run.name: _left(run.read()) for run in stopped}
+    left = {run.name: _left(run.said()) for run in stopped}
     if session.output == "json":
         session.print_json(left)
     for run_name, sites in left.items():

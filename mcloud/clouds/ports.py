@@ -9,11 +9,13 @@ not work until somebody changes something), both from ``mcloud.errors``.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from mcloud.documents import Between, Count, Damaged, Matching, Seconds, Time
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
 from mcloud.market.envelope import Message
+from mcloud.market.trade import MAX_TIME, SYMBOL
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,13 @@ class Heartbeat:
     that was repeated after a lost answer counts twice. The candles are what is exact.
     """
 
-    symbol: str
-    last_trade_time: int
+    symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
+    last_trade_time: Annotated[int, Between(0, MAX_TIME)]
     """The newest trade time seen, ms since 1970."""
-    trades: int
+    trades: Count
     """Processed, repeats included."""
-    messages: int
-    at: float
+    messages: Count
+    at: Time
     """When it was written, seconds since 1970."""
 
 
@@ -119,28 +121,27 @@ class Lag:
     target: str
     part: str
     """``all``, or the share of the symbols that this replicator has, such as ``2/4``."""
-    candles_s: float | None
+    candles_s: Seconds | None
     """Seconds: what changed at the source longer ago is in the target. None is unknown."""
-    candles: int
+    candles: Count
     """Known to be waiting."""
-    raw_s: float | None
-    raw: int
+    raw_s: Seconds | None
+    raw: Count
     """Hours of a symbol whose raw trades the target may lack."""
-    at: float
+    at: Time
     """When it was true, seconds since 1970."""
 
     @property
     def key(self) -> str:
         return f"{self.source} {self.target} {self.part}"
 
-    @classmethod
-    def read(cls, key: str, document: Mapping[str, Any]) -> "Lag":
-        """What is kept under a key; unknown where an earlier version wrote it in another way."""
-        try:
-            return cls(**document)
-        except TypeError:
-            source, target, part = key.split(" ")
-            return cls(source, target, part, None, 0, None, 0, 0.0)
+
+RECORD = "the control record"
+"""Name of that document in ``Damaged``."""
+
+LAST_EPOCH = 2**53
+"""Highest epoch of a control record. No number of moves gets there, so that a record beyond it was
+edited; a store or a reader with 64-bit floats can hold every epoch up to it."""
 
 
 @dataclass(frozen=True)
@@ -150,14 +151,14 @@ class ControlRecord:
     It governs routing and cost only: candles merge, so correctness never depends on it.
     """
 
-    epoch: int
+    epoch: Annotated[int, Between(0, LAST_EPOCH)]
     primary: str
     """A site's name."""
     mode: str
     """``manual``, ``automatic`` or ``drill``: who decided."""
     reason: str
     by: str
-    at: float
+    at: Time
     """Seconds since 1970."""
 
     @property
@@ -364,7 +365,7 @@ class Control(Protocol):
         """Add these counts to the stored heartbeats; the newest times stay."""
         ...
 
-    def heartbeats(self) -> list[Heartbeat]:
+    def heartbeats(self) -> list[Heartbeat | Damaged]:
         """The heartbeat of every symbol, by symbol."""
         ...
 
@@ -372,16 +373,24 @@ class Control(Protocol):
         """Keep what a replicator says of a pair, in place of what it said before."""
         ...
 
-    def lags(self) -> list[Lag]:
+    def lags(self) -> list[Lag | Damaged]:
         """The last word on every pair that has this site as its target, by source and part."""
         ...
 
-    def record(self) -> ControlRecord | None:
+    def record(self) -> ControlRecord | Damaged | None:
         """The control record as this site has it; None before the first."""
         ...
 
     def write_record(self, record: ControlRecord) -> bool:
-        """Write the record if its epoch is above the stored one; False where it is not."""
+        """Write the record if its epoch is above the stored one; False where it is not.
+
+        Raises:
+            errors.Damaged: the stored one cannot be read, and stays as it is.
+        """
+        ...
+
+    def forget_record(self) -> None:
+        """Delete the control record, if there is one."""
         ...
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
@@ -399,11 +408,14 @@ class Control(Protocol):
         self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
         """Keep a document in place of ``before``, as ``kept`` told it; False where that is there no
-        more, perhaps because a try of this very call that seemed to fail has replaced it."""
+        more, perhaps because a try of this very call that seemed to fail has replaced it.
+
+        Documents are equal when their values are, however their text is spaced or ordered."""
         ...
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
-        """The first documents of a kind whose key is above ``after``, in the order of the keys."""
+        """Return the first documents of a kind whose key is above ``after``, in the order of the
+        keys; each is a JSON object, or Damaged where it is none."""
         ...
 
     def forget(self, kind: str, key: str) -> None:

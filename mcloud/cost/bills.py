@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from mcloud.config import LOCAL, Config
 from mcloud.cost.month import Month, day_of
 from mcloud.cost.settings import CostSettings
 from mcloud.deadline import gather
+from mcloud.documents import Damaged, Time, read_file
 
 DEADLINE = 60.0  # seconds
 SETTLED = 7 * 86_400.0  # seconds after which the bill of a month hardly changes any more
@@ -85,13 +87,27 @@ def _keep(path: Path, document: Mapping[str, Any]) -> None:
     files.write(path, json.dumps(document))
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A bill as it is kept in a file."""
+
+    asked: Time
+    source: str
+    scope: str
+    as_of: Time
+    lines: tuple[tuple[str, str, Decimal, Decimal, bool], ...]
+
+    @property
+    def bill(self) -> Bill:
+        lines = tuple(BillLine(*each) for each in self.lines)
+        # What it cost to ask was paid then.
+        return Bill(self.source, self.scope, lines, self.as_of, Decimal(0))
+
+
 def _read(path: Path) -> tuple[float, Bill] | None:
     """None also for one that cannot be read: it is asked for again."""
-    try:
-        values = json.loads(path.read_text())
-        return float(values.pop("asked")), _from_json(values)
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError):
-        return None
+    kept = read_file(path, _Kept)
+    return None if kept is None or isinstance(kept, Damaged) else (kept.asked, kept.bill)
 
 
 def _to_json(bill: Bill) -> dict[str, Any]:
@@ -104,12 +120,3 @@ def _to_json(bill: Bill) -> dict[str, Any]:
             for each in bill.lines
         ],
     }
-
-
-def _from_json(values: dict[str, Any]) -> Bill:
-    lines = tuple(
-        BillLine(str(day), str(service), Decimal(usd), Decimal(credits_), bool(labelled))
-        for day, service, usd, credits_, labelled in values["lines"]
-    )
-    # What it cost to ask was paid then.
-    return Bill(values["source"], values["scope"], lines, float(values["as_of"]), Decimal(0))

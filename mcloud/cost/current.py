@@ -17,6 +17,7 @@ from mcloud.cost.month import Month
 from mcloud.cost.report import price_usage
 from mcloud.cost.settings import money
 from mcloud.cost.usage import SiteUsage, collect
+from mcloud.documents import Damaged, Time, decode, load
 
 FRESH = 1800.0  # seconds; a month of it is forty cents of CloudWatch
 FRESH_LOCAL = 5.0
@@ -146,16 +147,29 @@ def _look(
     }
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept in the file."""
+
+    month: str
+    sites: tuple[str, ...]
+    as_of: Time
+    net: Decimal | None
+    expected: Decimal | None
+    by_site: Mapping[str, Decimal]
+    samples: tuple[tuple[Time, Mapping[str, Decimal]], ...]
+    source: str
+
+
 def _read(path: Path, month: Month, sites: list[str]) -> dict[str, Any] | None:
     """None also for that of another month or of other sites, or one that cannot be read."""
-    try:
-        kept: dict[str, Any] = json.loads(path.read_text())
-        same = (kept["month"], kept["sites"]) == (month.name, sites)
-        for at, nets in [*kept["samples"], (0, kept["by_site"])]:
-            float(at), list(map(Decimal, nets.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+    document = load(path)
+    if document is None or isinstance(document, Damaged):
         return None
-    return kept if same and {"as_of", "net", "expected", "source"} <= set(kept) else None
+    kept = decode(_Kept, document, str(path))
+    if isinstance(kept, Damaged) or (kept.month, list(kept.sites)) != (month.name, sites):
+        return None
+    return document
 
 
 def _decimal(text: object) -> Decimal | None:

@@ -11,6 +11,7 @@ from mcloud.cost import embedded
 from mcloud.cost.month import Month
 from mcloud.cost.prices import PRICES, REGIONS
 from mcloud.deadline import gather
+from mcloud.documents import sound
 
 DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
 
@@ -159,4 +160,4 @@ def _ask(site: Site, start: float, end: float) -> list[Metered]:
 
 
 def _beats(site: Site) -> list[Heartbeat]:
-    return site.control.heartbeats()
+    return sound(site.control.heartbeats())

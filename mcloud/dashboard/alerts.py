@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.dashboard.alive import alive
+from mcloud.dashboard.alive import alive, unspoken
 from mcloud.dashboard.duration import brief
 
 SHOWN = 5  # failures of channels
@@ -84,8 +84,8 @@ def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = N
         table.add_column(heading)
     trouble: list[Text] = []
     for name, runs, state in states:
-        if not state:
-            table.add_row(name, "starting" if runs else "never ran")
+        if (why := unspoken(runs, state)) is not None:
+            table.add_row(name, why)
             continue
         how = alive(runs, state, now)
         fires = ", ".join(each["key"] for each in state["firing"])

@@ -9,6 +9,13 @@ from mcloud.dashboard.duration import duration
 from mcloud.dashboard.machine import silence
 
 
+def unspoken(runs: bool, state: Mapping[str, Any]) -> Text | None:
+    """Why there is nothing to say of a run; None where there is something."""
+    if "damaged" in state:
+        return Text(f"{'running' if runs else 'ended'}, its state.json is damaged", "bold red")
+    return None if state else Text("starting" if runs else "never ran")
+
+
 def alive(runs: bool, state: Mapping[str, Any], now: float) -> Text:
     """``running``, or how long ago it said its last word, and whether that was meant to be it.
 

@@ -86,6 +86,8 @@ def _guard(guard: Running) -> Text:
         return Text(f"{name}paused {state['paused']}", "yellow")
     if state.get("doing"):
         return Text(f"{name}{', '.join(state['doing'])}", "yellow")
+    if guard.damaged:
+        return Text(f"{name}state.json is damaged", "bold red")
     return Text(f"{name}watches" if state else f"{name}starts")
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
-from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Figure, Figures, Lag
+from mcloud.clouds.ports import RECORD, SERVICES, ControlRecord, Depth, Figure, Figures, Lag
 from mcloud.cost.current import CostFigure
 from mcloud.dashboard.absent import absent
 from mcloud.dashboard.collector import Seen
@@ -65,9 +65,10 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
             site.recent, lambda recent: {each.symbol: _recent(each) for each in recent}
         ),
         "holes": site.missing,
-        "control": _or_unknown(site.record, _record),
+        "control": _control(site),
         "guard": _or_unknown(site.guards, dict),
         "debts": _or_unknown(site.debts, dict),
+        "damaged": _damaged(site),
         "cost": _cost(site.cost),
         "asked": {
             part: {"at": seen.at, "problem": seen.problem or None}
@@ -200,8 +201,21 @@ def _candle(candle: Candle) -> dict[str, Any]:
     }
 
 
+def _control(site: SiteSnapshot) -> dict[str, Any] | None:
+    broken = [each for each in site.damaged if each.where == RECORD]
+    if broken:
+        return {"unknown": str(broken[0])}
+    return _or_unknown(site.record, _record)  # type: ignore[no-any-return]
+
+
 def _record(record: ControlRecord | None) -> dict[str, Any] | None:
     return asdict(record) if record else None
+
+
+def _damaged(site: SiteSnapshot) -> dict[str, Any]:
+    count = site.damaged_count
+    why = "the site has not told all of its documents" if count is None else ""
+    return {"count": count, "documents": list(map(str, site.damaged)), **_why(count=why)}
 
 
 def _cost(seen: Seen[SiteCost]) -> dict[str, Any]:

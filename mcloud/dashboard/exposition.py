@@ -38,6 +38,7 @@ HELP = {
     "missing_trades": "Trade ids that the candles of the last minutes lack.",
     "replication_lag_seconds": "What changed at the source longer ago is in the target.",
     "replication_waiting": "Candles, or hours of raw trades, that are known to wait.",
+    "damaged_documents": "Documents of the site that cannot be used.",
     "primary": "1 for the site that leads.",
     "epoch": "Of the control record, as the site has it.",
     "cost_month_to_date_dollars": "What the site cost this month, an estimate at list prices.",
@@ -98,6 +99,7 @@ def _site(site: SiteSnapshot) -> Iterator[Sample]:
             "service_up", None if not (seen.known or seen.problem) else not seen.problem, of_it
         )
         yield Sample("service_latency_seconds", None if seen.problem else seen.value, of_it)
+    yield Sample("damaged_documents", site.damaged_count, here)
     depth = site.queue.value or Depth(None, None, 0.0)
     yield Sample("queue_messages", depth.ready, {**here, "state": "ready"})
     yield Sample("queue_messages", depth.in_flight, {**here, "state": "in_flight"})
@@ -170,7 +172,7 @@ def _machine(machine: Machine) -> Iterator[Sample]:
 def _producer(producer: Running) -> Iterator[Sample]:
     here, state = {"producer": producer.name}, producer.state
     yield Sample("producer_running", producer.runs, here)
-    if not state:
+    if not state or producer.damaged:
         return
     missing = sum(hole["last"] - hole["first"] + 1 for hole in state["holes"])
     yield Sample("producer_missing_trades", missing, here)

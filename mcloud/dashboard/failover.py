@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.dashboard.alive import alive
+from mcloud.dashboard.alive import alive, unspoken
 from mcloud.dashboard.doctor import MARKS
 
 Document = Mapping[str, Any]
@@ -24,8 +24,8 @@ def listing(
     now = time.time() if now is None else now
     table = _table("guard", "state", "pid", "primary", "sites", "last decision")
     for name, runs, state in states:
-        if not state:
-            table.add_row(name, "starting" if runs else "never ran")
+        if (why := unspoken(runs, state)) is not None:
+            table.add_row(name, why)
             continue
         how = alive(runs, state, now)
         if runs and state["paused"]:
@@ -159,7 +159,8 @@ def entries(history: Sequence[Document]) -> RenderableType:
     """The audit log."""
     table = _table("when", "who", "step", "epoch", "primary", "why")
     for each in history:
-        record = each["after"].get("record", {})
+        record = each["after"].get("record")
+        record = record if isinstance(record, Mapping) else {}
         table.add_row(
             _moment(each["at"]),
             each["by"],

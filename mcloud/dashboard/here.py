@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
+from mcloud.dashboard.alive import unspoken
 from mcloud.dashboard.duration import brief, duration
 from mcloud.dashboard.lines import fit
 from mcloud.dashboard.machine import Machine, Running
@@ -32,7 +33,9 @@ def _shown(runs: tuple[Running, ...], now: float) -> list[Running]:
         each
         for each in runs
         if not each.runs
-        and (now - each.state.get("at", 0.0) < REMEMBERED or each.state.get("holes"))
+        and (
+            now - each.state.get("at", 0.0) < REMEMBERED or each.state.get("holes") or each.damaged
+        )
     ]
     return [*(each for each in runs if each.runs), *ended]
 
@@ -40,8 +43,8 @@ def _shown(runs: tuple[Running, ...], now: float) -> list[Running]:
 def _producer(producer: Running, now: float) -> Text:
     state = producer.state
     line = _name(producer)
-    if not state:
-        return line.append("starting", "dim")
+    if (why := unspoken(producer.runs, state)) is not None:
+        return line.append_text(why)
     if not producer.runs:
         line.append(f"ended {brief(now - state['at'])} ago, {state['read']:,} trades", "dim")
     else:
@@ -73,8 +76,8 @@ def _site(name: str, site: Mapping[str, Any], runs: bool) -> Text:
 def _replicator(replicator: Running, now: float) -> Text:
     state = replicator.state
     line = _name(replicator)
-    if not state:
-        return line.append("starting", "dim")
+    if (why := unspoken(replicator.runs, state)) is not None:
+        return line.append_text(why)
     if not replicator.runs:
         return line.append(f"ended {brief(now - state['at'])} ago", "dim")
     for pair in state["pairs"]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mcloud.best_effort import margin
+from mcloud.damage import files_beside
+from mcloud.documents import damaged
 from mcloud.runs import all_runs
 
 FRESH = 15.0  # seconds; each of them speaks every few
@@ -21,7 +23,12 @@ class Running:
     name: str
     runs: bool
     state: Mapping[str, Any]
-    """Empty before it said anything."""
+    """Empty before it said anything; ``{"damaged": why}`` where that cannot be read."""
+
+    @property
+    def damaged(self) -> str:
+        """Why what it said cannot be read; empty where it can."""
+        return str(self.state.get("damaged", ""))
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "running": self.runs, **self.state}
@@ -35,6 +42,8 @@ class Machine:
     alerts: tuple[Running, ...] = ()
     disk: str = ""
     """Why notes such as audit entries and logs are not written here, or soon will not be."""
+    damaged: tuple[str, ...] = ()
+    """Files of this machine that cannot be used, but for what the above say of themselves."""
 
 
 def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
@@ -45,10 +54,25 @@ def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
     """
     if "at" not in state or (state.get("ended") and not runs):
         return 0.0
-    rules = state.get("settings", {})
-    usual = max(FRESH, MISSED * (rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
     silent = abs(now - float(state["at"]))
-    return silent if silent > usual or not runs else 0.0
+    return silent if silent > usual(state) or not runs else 0.0
+
+
+def blindness(runs: bool, state: Mapping[str, Any], now: float) -> float:
+    """Seconds for which no look of a guard that runs has said anything of the sites, once that is
+    longer than its intervals explain; else 0."""
+    if not runs or "at" not in state:
+        return 0.0
+    blind = float(state.get("blind_s", 0.0))
+    if blind > 0:
+        blind += max(0.0, now - float(state["at"]))
+    return blind if blind > usual(state) else 0.0
+
+
+def usual(state: Mapping[str, Any]) -> float:
+    """Seconds that the intervals of a run explain."""
+    rules = state.get("settings", {})
+    return max(FRESH, MISSED * float(rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
 
 
 def machine(state: Path) -> Machine:
@@ -59,6 +83,7 @@ def machine(state: Path) -> Machine:
         guards=running(state / "guards"),
         alerts=running(state / "alerts"),
         disk=disk_problem(state),
+        damaged=tuple(map(str, damaged(files_beside(state)))),
     )
 
 
@@ -81,4 +106,4 @@ def disk_problem(state: Path) -> str:
 
 def running(folder: Path) -> tuple[Running, ...]:
     """Every run of a kind, by name."""
-    return tuple(Running(run.name, run.lock.is_held(), run.read()) for run in all_runs(folder))
+    return tuple(Running(run.name, run.lock.is_held(), run.said()) for run in all_runs(folder))

@@ -14,7 +14,8 @@ from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Site
 from mcloud.cost.current import CostFigure
 from mcloud.dashboard.collector import PATIENCE, Part
 from mcloud.dashboard.recent import Recent, recent
-from mcloud.failover import debts
+from mcloud.documents import Damaged, sound
+from mcloud.failover import debts, pause
 
 FAST = 5.0  # seconds: what the queue itself tells
 STORE = 20.0  # what the functions and the replicators write into the store
@@ -52,8 +53,8 @@ def parts_of(site: Site, patience: float = PATIENCE) -> dict[str, Part]:
         "beats": Part(look.beats, STORE),
         "lags": Part(lambda: site.control.lags(), STORE),
         "record": Part(lambda: site.control.record(), STORE),
-        "guard": Part(lambda: site.control.kept("guard"), STORE),
-        "debts": Part(lambda: site.control.kept(debts.KIND), DEBTS),
+        "guard": Part(lambda: site.control.kept(pause.KIND.name), STORE),
+        "debts": Part(lambda: site.control.kept(debts.KIND.name), DEBTS),
         "recent": Part(look.recent, CANDLES),
     }
 
@@ -63,7 +64,7 @@ class _Look:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._beats: list[Heartbeat] | None = None
+        self._beats: list[Heartbeat | Damaged] | None = None
 
     def probe(self, service: str, patience: float) -> float:
         """Seconds that it took, without the making of its clients."""
@@ -84,10 +85,11 @@ class _Look:
     def figures(self) -> Any:
         return self._site.metrics.figures(WINDOW)
 
-    def beats(self) -> list[Heartbeat]:
+    def beats(self) -> list[Heartbeat | Damaged]:
         self._beats = self._site.control.heartbeats()
         return self._beats
 
     def recent(self) -> list[Recent]:
         """Of the symbols that the heartbeats named last."""
-        return recent(self._site, self.beats() if self._beats is None else self._beats)
+        beats = self.beats() if self._beats is None else self._beats
+        return recent(self._site, sound(beats))

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.dashboard.alive import alive
+from mcloud.dashboard.alive import alive, unspoken
 from mcloud.dashboard.duration import duration
 from mcloud.producer.sender import Delivery
 
@@ -61,8 +61,8 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
     for heading in ("producer", "state", "pid", "source", "trades", "rate", "waiting", "holes"):
         table.add_column(heading, justify="right" if heading in ("trades", "rate") else "left")
     for name, runs, state in states:
-        if not state:
-            table.add_row(name, "starting" if runs else "never ran")
+        if (why := unspoken(runs, state)) is not None:
+            table.add_row(name, why)
             continue
         waiting = ", ".join(
             f"{site} {each['waiting_trades']:,}"

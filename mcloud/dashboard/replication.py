@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.dashboard.alive import alive
+from mcloud.dashboard.alive import alive, unspoken
 from mcloud.dashboard.duration import duration
 
 EXAMPLES = 5  # of what a pair reports
@@ -43,8 +43,8 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         table.add_column(heading)
     trouble: list[Text] = []
     for name, runs, state in states:
-        if not state:
-            table.add_row(name, "starting" if runs else "never ran")
+        if (why := unspoken(runs, state)) is not None:
+            table.add_row(name, why)
             continue
         how = alive(runs, state, now)
         head: tuple[RenderableType, ...] = (name, how, str(state["pid"]) if runs else "")

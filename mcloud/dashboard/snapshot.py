@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mcloud.clouds.ports import (
     SERVICES,
@@ -22,13 +22,15 @@ from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.parts import Costing, parts_of
 from mcloud.dashboard.recent import Recent
 from mcloud.deadline import gather
-from mcloud.failover import debts
+from mcloud.documents import Damaged, Kind, damaged, sound
+from mcloud.failover import debts, pause
 from mcloud.failover.decide import Debt
 from mcloud.failover.notes import newest
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 HERE = ""  # the name of this machine where sites have theirs
 
+Value = TypeVar("Value")
 History = tuple[tuple[float, int | None], ...]
 """Depths of a queue, each with the time when it was seen; None is unknown."""
 
@@ -56,7 +58,7 @@ class SiteSnapshot:
     lags: Seen[list[Lag]]
     """What replicators that bring data here said last."""
     record: Seen[ControlRecord]
-    """Its value is None before the first."""
+    """Its value is None before the first, and for one that is damaged."""
     guards: Seen[dict[str, Any]]
     """What guards keep on the site, by name."""
     debts: Seen[dict[str, Any]]
@@ -64,6 +66,8 @@ class SiteSnapshot:
     recent: Seen[list[Recent]]
     cost: Seen[SiteCost]
     history: History = ()
+    damaged: tuple[Damaged, ...] = ()
+    """Documents that cannot be used; what is said above leaves them out."""
 
     @property
     def up(self) -> bool | None:
@@ -106,6 +110,13 @@ class SiteSnapshot:
         return next((each for each in self.recent.value or [] if each.symbol == symbol), None)
 
     @property
+    def damaged_count(self) -> int | None:
+        """Documents that cannot be used, at least; None where there are none among those that the
+        site has told, and it has not told all."""
+        asked = (self.record, self.guards, self.debts, self.lags, self.heartbeats)
+        return len(self.damaged) or (0 if all(each.known for each in asked) else None)
+
+    @property
     def missing(self) -> int | None:
         """Trade ids that the last few minutes of candles lack; None is unknown."""
         return (
@@ -132,7 +143,8 @@ class Snapshot:
     def owed(self) -> list[Debt]:
         """What sites are still owed that were left, as the sites that answer have it."""
         told = [site.debts.value for site in self.sites.values() if site.debts.value]
-        return [debt for debt in debts.debts(newest(told)).values() if not debt.paid]
+        found = debts.debts(newest(debts.KIND, told))
+        return [debt for debt in found.values() if not debt.paid]
 
     @property
     def leading(self) -> ControlRecord | None:
@@ -204,6 +216,12 @@ def _prepare(site: Site) -> None:
 
 def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
     figures = seen[name, "figures"]
+    beats, broken_beats = _list(seen[name, "beats"])
+    lags, broken_lags = _list(seen[name, "lags"])
+    guards, broken_guards = _kept(pause.KIND, seen[name, "guard"])
+    owed, broken_debts = _kept(debts.KIND, seen[name, "debts"])
+    record = seen[name, "record"]
+    broken_record = damaged([record.value])
     return SiteSnapshot(
         name=name,
         cloud=site.cloud,
@@ -211,14 +229,34 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         queue=_depth(seen[name, "depth"], figures, "queue"),
         dead_letters=_depth(seen[name, "dead"], figures, "dead_letters"),
         figures=figures,
-        heartbeats=seen[name, "beats"],
-        lags=seen[name, "lags"],
-        record=seen[name, "record"],
-        guards=seen[name, "guard"],
-        debts=seen[name, "debts"],
+        heartbeats=beats,
+        lags=lags,
+        record=replace(record, value=None) if broken_record else record,
+        guards=guards,
+        debts=owed,
         recent=seen[name, "recent"],
         cost=_share(seen.get((HERE, "cost"), Seen()), name),
+        damaged=(*broken_record, *broken_guards, *broken_debts, *broken_lags, *broken_beats),
     )
+
+
+def _list(
+    seen: Seen[list[Value | Damaged]],
+) -> tuple[Seen[list[Value]], tuple[Damaged, ...]]:
+    """Those of the documents that can be used, and the others."""
+    if seen.value is None:
+        return replace(seen, value=None), ()  # type: ignore[return-value]
+    return replace(seen, value=sound(seen.value)), damaged(seen.value)  # type: ignore[return-value]
+
+
+def _kept(
+    kind: Kind[Any], seen: Seen[dict[str, Any]]
+) -> tuple[Seen[dict[str, Any]], tuple[Damaged, ...]]:
+    if seen.value is None:
+        return seen, ()
+    found = {key: kind.decode(key, each) for key, each in seen.value.items()}
+    usable = {key: asdict(each) for key, each in found.items() if not isinstance(each, Damaged)}
+    return replace(seen, value=usable), damaged(found.values())
 
 
 def _share(cost: Seen[CostFigure], site: str) -> Seen[SiteCost]:

@@ -5,22 +5,24 @@ from datetime import UTC, datetime
 
 from mcloud.clouds.ports import SERVICES
 from mcloud.dashboard.duration import duration
-from mcloud.dashboard.machine import Machine, Running, silence
+from mcloud.dashboard.machine import Machine, Running, blindness, silence
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 
 
 def wrong(snapshot: Snapshot) -> list[str]:
-    """Services that are down, what there is no news of, dead letters, holes, what is owed to a site
-    that was left, and what runs here and is in trouble.
+    """Services that are down, what there is no news of, documents that are damaged, dead letters,
+    holes, what is owed to a site that was left, and what runs here and is in trouble.
 
     Failed calls of a function and a queue that grows are not among them: they mend themselves, or
     an alert with a duration tells of them.
     """
     sites = snapshot.sites.values()
-    lines = [line for tell in (_down, _silent, _lacking) for site in sites for line in tell(site)]
+    views = (_down, _silent, _broken, _lacking)
+    lines = [line for view in views for site in sites for line in view(site)]
     lines += _owed(snapshot)
     machine = snapshot.machine.value or Machine()
     lines += _unwritten(machine)
+    lines += _broken_here(machine)
     for each in machine.producers:
         lines += _producer(each, snapshot.at)
     for each in machine.replicators:
@@ -53,6 +55,19 @@ def _silent(site: SiteSnapshot) -> Iterator[str]:
             yield f"{site.name}: no news of {', '.join(names)}: {reason}"
 
 
+def _broken(site: SiteSnapshot) -> Iterator[str]:
+    for each in site.damaged:
+        yield f"{site.name}: {each}"
+
+
+def _broken_here(machine: Machine) -> Iterator[str]:
+    for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
+        for each in kind:
+            if each.damaged:
+                yield f"{each.name}: {each.damaged}"
+    yield from machine.damaged
+
+
 def _lacking(site: SiteSnapshot) -> Iterator[str]:
     dead = site.dead_letters.value
     if dead is not None and dead.ready:
@@ -71,9 +86,11 @@ def _owed(snapshot: Snapshot) -> Iterator[str]:
     leads = snapshot.leading.primary if snapshot.leading else "SITE"
     for debt in snapshot.owed:
         since = datetime.fromtimestamp(debt.since, UTC)
+        gone = f"; if {debt.site} no longer exists, run `mcloud failover --forget {debt.site}`"
         yield (
             f"{debt.site} was left in epoch {debt.epoch}, and is not proven equal since"
             f" {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` sees to it, or a guard"
+            + ("" if debt.site in snapshot.sites else gone)
         )
 
 
@@ -125,6 +142,8 @@ def _guard(guard: Running, now: float) -> Iterator[str]:
             f"{called}: its process is gone, its last word was {duration(silent)} ago; start it"
             f" again, or `mcloud stop {guard.name}`"
         )
+    if blind := blindness(guard.runs, guard.state, now):
+        yield f"{called} runs, and no look has said anything of the sites for {duration(blind)}"
     if guard.runs:
         for name, site in guard.state.get("sites", {}).items():
             if site["verdict"] == "down":

@@ -231,6 +231,8 @@ def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> Finding:
     name = folder.name
     if not state:
         return Finding(OK, "starting" if runs else "never ran")
+    if "damaged" in state:
+        return Finding(FAULT, state["damaged"])
     silent = abs(time.time() - state["at"])  # from the future: before the clock was set back
     if runs and silent > SILENCE:
         return Finding(

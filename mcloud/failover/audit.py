@@ -18,8 +18,8 @@ from typing import Any
 from mcloud import best_effort, files
 from mcloud.clouds.ports import Control, Site
 from mcloud.deadline import gather
+from mcloud.documents import Damaged, Kind, Time, decode, parse, sound
 
-KIND = "audit"
 DEADLINE = 5.0  # seconds
 KEPT = 1000
 """Entries on a site: some 150 moves. All are read to level the sites, which takes a second."""
@@ -34,7 +34,7 @@ class Entry:
     step: str
     by: str
     why: str
-    at: float
+    at: Time
     """Seconds since 1970."""
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
@@ -43,6 +43,10 @@ class Entry:
     def key(self) -> str:
         """Of the entry on a site; those of one move and step are one, however often it is tried."""
         return f"{self.id} {self.step}"
+
+
+ENTRIES = Kind("audit", Entry)
+KIND = ENTRIES.name
 
 
 class Audit:
@@ -70,20 +74,20 @@ class Audit:
         return {name: str(each) for name, each in answers.items() if isinstance(each, Exception)}
 
     def read(self, last: int) -> list[Entry]:
-        """The last entries of this machine, the oldest first; a line that is cut is left out."""
+        """The last entries of this machine, the oldest first; without lines that are damaged."""
+        return sound(self.found(last))
+
+    def found(self, last: int) -> list[Entry | Damaged]:
+        """The same, and what is wrong with each damaged line."""
         try:
-            lines = self._path.read_text(errors="replace").splitlines()[-last:]
+            lines = self._path.read_text(errors="replace").split("\n")
         except FileNotFoundError:
             lines = []
         except OSError as error:
             best_effort.note_refusal(self._path, error, "read")
             lines = []
-        entries = []
-        for line in lines:
-            try:
-                entries.append(Entry(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
+        numbered = [(number, line) for number, line in enumerate(lines, 1) if line][-last:]
+        entries = [_entry(line, f"{self._path}:{number}") for number, line in numbered]
         return [*entries, *self._unwritten][-last:]
 
     def _append(self, entries: list[Entry]) -> None:
@@ -110,11 +114,20 @@ def level(sites: Mapping[str, Site]) -> None:
         Unavailable, Refused: one of them does not answer.
     """
     kept = {name: site.control.kept(KIND) for name, site in sites.items()}
-    everything = {key: each for of in kept.values() for key, each in of.items()}
+    everything = {
+        key: each
+        for of in kept.values()
+        for key, each in of.items()
+        if not isinstance(ENTRIES.decode(key, each), Damaged)
+    }
     newest = set(sorted(everything)[-KEPT:])  # what one of them has forgotten does not come back
     for name, site in sites.items():
         for key in newest - kept[name].keys():
             site.control.add(KIND, key, everything[key])
+
+
+def _entry(line: str, where: str) -> Entry | Damaged:
+    return decode(Entry, parse(line, where), where)
 
 
 def _forget_oldest(control: Control) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mcloud.clock import SYSTEM, Clocks, Limit, is_recent
 from mcloud.clouds.ports import Site
+from mcloud.documents import sound
 from mcloud.errors import McloudError
 from mcloud.failover.canary import Canary
 from mcloud.failover.decide import Debt
@@ -145,7 +146,7 @@ def since(sites: Mapping[str, Site], debt: Debt) -> int:
     By the trades as well as by the clock: a recording is of another day. Sites part no later than
     at the newest trade of the one that has got fewer; one that never had a symbol lacks all of it.
     """
-    symbols = {beat.symbol for site in sites.values() for beat in site.control.heartbeats()}
+    symbols = {beat.symbol for site in sites.values() for beat in sound(site.control.heartbeats())}
     parted = (_newest_time(site, symbol) for symbol in symbols for site in sites.values())
     start = min(parted, default=int(debt.since * 1000))
     # An hour more: trades come out of order.
@@ -161,7 +162,7 @@ def newest(sites: Mapping[str, Site]) -> dict[str, int]:
     """The newest trade id that any of the sites has in a candle, by symbol."""
     found: dict[str, int] = {}
     for site in sites.values():
-        for beat in site.control.heartbeats():
+        for beat in sound(site.control.heartbeats()):
             candle = site.candles.last(beat.symbol)
             if candle is not None:
                 found[beat.symbol] = max(found.get(beat.symbol, 0), candle.last_id)

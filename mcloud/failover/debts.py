@@ -5,23 +5,42 @@ time in question: what differs is mended in both directions, and then verified. 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 
 from mcloud.clouds.ports import Site
+from mcloud.documents import Count, Kind, Time
 from mcloud.failover import notes
 from mcloud.failover.decide import Debt
 
-KIND = "debt"
+
+@dataclass(frozen=True)
+class DebtNote(notes.Note):
+    """A debt as the sites keep it; the fields are those of ``Debt``."""
+
+    site: str
+    epoch: Count
+    since: Time
+    paid: bool
+    may_return: bool
+    over: bool
+    """Nothing is to follow from it any more."""
+
+    @property
+    def debt(self) -> Debt:
+        return Debt(self.site, self.epoch, self.since, self.paid, self.may_return)
+
+
+KIND = Kind("debt", DebtNote)
 
 
 def note(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) -> dict[str, str]:
     """Note a debt; one that is owed already goes back as far as it did."""
 
-    def change(before: notes.Document | None) -> notes.Document:
+    def change(before: DebtNote | None) -> DebtNote:
         since = debt.since
-        if before and not before["over"] and not before["paid"]:
-            since = min(since, float(before["since"]))
-        return {**asdict(replace(debt, since=since)), "over": False, "at": at}
+        if before and not before.over and not before.paid:
+            since = min(since, before.since)
+        return _note(replace(debt, since=since), over=False, at=at)
 
     return notes.write(sites, KIND, debt.site, change, seconds)
 
@@ -34,10 +53,10 @@ def settle(
     A site that was left once more meanwhile goes on to owe that.
     """
 
-    def change(before: notes.Document | None) -> notes.Document:
-        if before and int(before["epoch"]) > debt.epoch:
+    def change(before: DebtNote | None) -> DebtNote:
+        if before and before.epoch > debt.epoch:
             return before
-        return {**asdict(replace(debt, paid=True)), "over": over, "at": at}
+        return _note(replace(debt, paid=True), over=over, at=at)
 
     return notes.write(sites, KIND, debt.site, change, seconds)
 
@@ -51,16 +70,28 @@ def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
     return debts(notes.read(sites, KIND, seconds))
 
 
-def debts(documents: Mapping[str, notes.Document]) -> dict[str, Debt]:
+def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) -> dict[str, str]:
+    """Note that a debt is never to be paid, since its site no longer exists."""
+
+    def change(before: DebtNote | None) -> DebtNote:
+        return _note(debt, over=True, at=at)
+
+    return notes.write(sites, KIND, debt.site, change, seconds)
+
+
+def debts(found: Mapping[str, DebtNote]) -> dict[str, Debt]:
     """The same, out of what ``notes`` read."""
-    return {
-        key: Debt(
-            each["site"],
-            int(each["epoch"]),
-            float(each["since"]),
-            bool(each["paid"]),
-            bool(each["may_return"]),
-        )
-        for key, each in documents.items()
-        if not each["over"]
-    }
+    # A debt is kept under the name of its site, which is what it is found by.
+    return {key: replace(each.debt, site=key) for key, each in found.items() if not each.over}
+
+
+def _note(debt: Debt, *, over: bool, at: float) -> DebtNote:
+    return DebtNote(
+        site=debt.site,
+        epoch=debt.epoch,
+        since=debt.since,
+        paid=debt.paid,
+        may_return=debt.may_return,
+        over=over,
+        at=at,
+    )

@@ -17,6 +17,7 @@ from math import inf
 from typing import Any
 
 from mcloud.clouds.ports import Site
+from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.failover import audit, debts, events, notes, pause, statement
 from mcloud.failover import record as records
@@ -103,6 +104,9 @@ class Guard:
         """In a row, by the kind of work."""
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[Outcome] = deque(maxlen=KEPT)
+        self._looked = self._begun
+        """When a look last said something of the sites, by the clock of the looks."""
+        self._reported: set[str] = set()
         self.problem = ""
         """What went wrong last, and is tried again."""
 
@@ -136,6 +140,9 @@ class Guard:
             moving=doing.get(MOVE, ""),
             catching_up=doing.get(CATCH_UP, ""),
         )
+        if not self._watch.is_blind:
+            self._looked = self._clock()
+        self._report_damage()
         if self._watch.is_fresh and not self._work:
             try:
                 self._level(look)
@@ -174,6 +181,8 @@ class Guard:
             "paused": self._look.paused,
             "doing": [work.what for work in self._work.values()],
             "problem": self.problem,
+            "blind_s": round(max(0.0, self._clock() - self._looked), 1),
+            "unreadable": [f"{site}: {each}" for site, each in self._watch.damaged()],
             "sites": {
                 name: statement.site(look, self._state.sites.get(name), self._clock())
                 for name, look in self._look.sites.items()
@@ -307,20 +316,30 @@ class Guard:
         self._log.info("%s: %s", event.title, event.text)
         self._notify(event)
 
+    def _report_damage(self) -> None:
+        found = {f"{site}: {each}" for site, each in self._watch.damaged()}
+        journal = self._use.journal.found()
+        found |= {str(journal)} if isinstance(journal, Damaged) else set()
+        for line in sorted(found - self._reported):
+            self._log.warning("ignores what it cannot read: %s", line)
+        self._reported = found
+
     def _level(self, look: Look) -> None:
         """Have sites that were away know what the others do."""
         view = self._watch.view
         if view.behind or view.is_split:
-            there = {name: self._sites[name] for name in view.answered}
+            there = {name: self._sites[name] for name in view.readable}
             if view.is_split:
                 self._log.warning("one epoch has two primaries; %s is written again", view.record)
                 records.advance(there, lambda record: None, seconds=DEADLINE)
             else:
                 self._log.info("the record goes to %s", ", ".join(view.behind))
                 self._watch.view = records.spread(there, view, DEADLINE)
-        for what, kind in (("pause", pause.KIND), ("debts", debts.KIND)):
-            up = {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}
-            notes.level(self._sites, kind, up, DEADLINE)
+        notes.level(self._sites, pause.KIND, self._told_by_those_up("pause"), DEADLINE)
+        notes.level(self._sites, debts.KIND, self._told_by_those_up("debts"), DEADLINE)
+
+    def _told_by_those_up(self, what: str) -> dict[str, dict[str, Any]]:
+        return {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}
 
     def _is_up(self, name: str) -> bool:
         site = self._state.sites.get(name)

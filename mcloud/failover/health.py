@@ -15,6 +15,7 @@ from typing import Any
 from mcloud.clock import is_recent
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import Asker, gather
+from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, notes, pause
 from mcloud.failover.canary import Canary, Flight
@@ -26,6 +27,7 @@ FIRST = 8.0  # seconds for the first look: a cold start of a cloud's client take
 CANARY_AGAIN = 15.0  # seconds between two canaries through a site that is suspected
 LAG_STALE = 600.0  # seconds after which what a replicator has told says nothing any more
 SLOW = ("record", "pause", "debts", "lags", "depth")
+_NOTES: Mapping[str, Kind[Any]] = {"pause": pause.KIND, "debts": debts.KIND}
 
 
 class Watch:
@@ -148,7 +150,7 @@ class Watch:
             return site.queue.depth()
         if what == "lags":
             return site.control.lags()
-        return site.control.kept(pause.KIND if what == "pause" else debts.KIND)
+        return site.control.kept(_NOTES[what].name)
 
     def _launch(self, is_suspicious: bool) -> None:
         """Send the canaries that are due."""
@@ -180,7 +182,7 @@ class Watch:
                 self._unheard.discard((name, what))
                 self._told[name, what] = answer
                 if what == "lags" and self._leader_is_up():
-                    self._lags[name] = _lag(answer, self._wall())
+                    self._lags[name] = _lag(sound(answer), self._wall())
         told = {name: a for (name, what), a in answers.items() if what == "record"}
         if told:
             self.view = View({**self.view.by_site, **told}, self.view.record)
@@ -195,13 +197,31 @@ class Watch:
         """What the sites keep of ``pause`` or ``debts``, as far as they have told it."""
         return {name: answer for (name, each), answer in self._told.items() if each == what}
 
+    def damaged(self) -> list[tuple[str, Damaged]]:
+        """The documents of each site that cannot be used, as far as the sites have told them."""
+        found: list[tuple[str, Damaged]] = []
+        for (name, what), answer in self._told.items():
+            if what in _NOTES:
+                parts = [_NOTES[what].decode(key, each) for key, each in answer.items()]
+            else:
+                parts = answer if isinstance(answer, list) else [answer]
+            found += [(name, each) for each in damaged(parts)]
+        return found
+
+    @property
+    def is_blind(self) -> bool:
+        """True where the last look at every queue says nothing of it."""
+        return all(
+            "queue" not in seen or seen["queue"].state == UNKNOWN for seen in self._seen.values()
+        )
+
     def _look(self, moving: str, catching_up: str) -> Look:
         return Look(
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
             wall=self._wall(),
-            paused=pause.paused(notes.newest(list(self.told("pause").values()))),
-            debts=debts.debts(notes.newest(list(self.told("debts").values()))),
+            paused=pause.paused(notes.newest(pause.KIND, self.told("pause").values())),
+            debts=debts.debts(notes.newest(debts.KIND, self.told("debts").values())),
             moving=moving,
             catching_up=catching_up,
         )

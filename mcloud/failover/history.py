@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, replace
 
+from mcloud.documents import Count, Time
 from mcloud.failover.decide import Decision
 
 KEPT = 100  # decisions
@@ -12,10 +13,10 @@ KEPT = 100  # decisions
 class Kept:
     """A decision; equal ones in a row are one, with a count."""
 
-    at: float
+    at: Time
     """Seconds since 1970, as ``until``."""
-    until: float
-    times: int
+    until: Time
+    times: Count
     action: str
     site: str
     reason: str

@@ -8,10 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mcloud import best_effort, files
 from mcloud.clouds.ports import ControlRecord
+from mcloud.documents import Count, Damaged, Seconds, Time, decode, load, set_aside
+from mcloud.errors import McloudError
 
 STEPS = ("recovery", "record", "debt", "arrival", "settlement")
 
@@ -26,9 +28,9 @@ class Order:
     """See ``ControlRecord``."""
     reason: str
     by: str
-    at: float
+    at: Time
     """Seconds since 1970."""
-    epoch: int
+    epoch: Count
     """The one before it, and who leads in that."""
     leads: str
     recover: bool = False
@@ -37,7 +39,7 @@ class Order:
     """Whether what the old site holds is settled at once."""
     forced: tuple[str, ...] = ()
     """Checks that failed and were overridden."""
-    lost: float | None = None
+    lost: Seconds | None = None
     """Seconds, at most, that the old site had been down by then."""
 
     def record(self, before: ControlRecord | None) -> ControlRecord:
@@ -64,6 +66,75 @@ class Progress:
         return replace(self, done={**self.done, step: dict(result)})
 
 
+def read_journal(path: Path) -> Progress | Damaged | None:
+    """The progress in a journal; None where there is no file."""
+    document = load(path)
+    if document is None or isinstance(document, Damaged):
+        return document
+    steps = document.get("done")
+    if isinstance(steps, dict):
+        document["done"] = {step: each for step, each in steps.items() if each is not None}
+    found = decode(_File, document, str(path))
+    return found if isinstance(found, Damaged) else Progress(found.order, document["done"])
+
+
+def _is_catch_up(value: Mapping[str, Any]) -> str:
+    """Check the result of a step that may have had nothing to do."""
+    is_one = not value or not isinstance(decode(_CatchUp, value, ""), Damaged)
+    return "" if is_one else "a catch-up"
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    record: ControlRecord
+    begun: Seconds
+    epoch: Count
+    before: str
+    is_moved: bool
+    is_ours: bool
+    away: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    arrived: Seconds | None = None
+    follow: Mapping[str, Seconds | None] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _CatchUp:
+    site: str
+    ok: bool
+    reason: str
+    candles: Count
+    objects: Count
+    ids_missing: Count
+
+
+@dataclass(frozen=True)
+class _Settlement:
+    owed: Mapping[str, str] = field(default_factory=dict)
+    caught_up: tuple[_CatchUp, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What later steps read of the results of earlier ones."""
+
+    recovery: Annotated[Mapping[str, Any], _is_catch_up] = field(default_factory=dict)
+    record: _Recorded | None = None
+    debt: Mapping[str, Any] = field(default_factory=dict)
+    arrival: _Arrival = _Arrival()
+    settlement: _Settlement = _Settlement()
+
+
+@dataclass(frozen=True)
+class _File:
+    order: Order
+    done: _Done
+
+
 class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -71,21 +142,16 @@ class Journal:
         """The newest progress, where the disk did not take it."""
 
     def read(self) -> Progress | None:
-        """The move that was begun last, over or not; None where there is none."""
+        """The move that was begun last, over or not; None where there is none, or where the file
+        is damaged: nothing can be taken up then."""
         if self._unwritten is not None:
             return self._unwritten
-        try:
-            document = json.loads(self._path.read_text())
-            order = {**document["order"], "forced": tuple(document["order"]["forced"])}
-            return Progress(Order(**order), document["done"])
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError):
-            # It is written in one step, so somebody else wrote it: nothing can be taken up.
-            return None
-        except OSError as error:
-            best_effort.note_refusal(self._path, error, "read")
-            return None
+        found = self.found()
+        return found if isinstance(found, Progress) else None
+
+    def found(self) -> Progress | Damaged | None:
+        """The progress in the file, or what is wrong with the file."""
+        return read_journal(self._path)
 
     def forget(self) -> None:
         """Nothing is to be taken up."""
@@ -97,6 +163,7 @@ class Journal:
         text = json.dumps({"order": asdict(progress.order), "done": progress.done})
 
         def write() -> None:
+            self._make_way()
             files.make_private(self._path.parent)
             files.write(self._path, text)
 
@@ -108,3 +175,11 @@ class Journal:
             # Another process must not take up a move that this one has followed.
             best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
         self._unwritten = progress
+
+    def _make_way(self) -> None:
+        """Set a damaged file aside; one of a newer mcloud stays, and the move is kept in memory."""
+        found = self.found()
+        if isinstance(found, Damaged):
+            if found.is_newer:
+                raise McloudError(str(found))
+            set_aside(self._path)  # the caller has reported it

@@ -1,24 +1,34 @@
 """Whether the guards, wherever they run, are to do nothing."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mcloud.clouds.ports import Site
+from mcloud.documents import Kind
 from mcloud.failover import notes
 
-KIND, KEY = "guard", "pause"
+
+@dataclass(frozen=True)
+class Pause(notes.Note):
+    paused: bool
+    by: str
+    why: str
+
+
+KIND, KEY = Kind("guard", Pause), "pause"
 
 
 def tell(
     sites: Mapping[str, Site], *, paused: bool, by: str, why: str, at: float, seconds: float
 ) -> dict[str, str]:
     """Have all guards pause, or act again; returns the sites that were not told, and why."""
-    document = {"paused": paused, "by": by, "why": why, "at": at}
-    return notes.write(sites, KIND, KEY, lambda before: document, seconds)
+    note = Pause(paused=paused, by=by, why=why, at=at)
+    return notes.write(sites, KIND, KEY, lambda before: note, seconds)
 
 
-def paused(documents: Mapping[str, notes.Document]) -> str:
+def paused(found: Mapping[str, Pause]) -> str:
     """By whom and why the guards pause, out of what ``notes`` read; empty where they do not."""
-    document = documents.get(KEY)
-    if not document or not document["paused"]:
+    note = found.get(KEY)
+    if note is None or not note.paused:
         return ""
-    return f"by {document['by']}" + (f": {document['why']}" if document["why"] else "")
+    return f"by {note.by}" + (f": {note.why}" if note.why else "")

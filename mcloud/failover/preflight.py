@@ -10,6 +10,7 @@ from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import gather
+from mcloud.documents import sound
 from mcloud.errors import UsageError
 from mcloud.failover.canary import Canary
 from mcloud.failover.decide import Debt
@@ -92,7 +93,7 @@ def preflight(
     calls: dict[str, Callable[[], Any]] = {
         f"health {each}": partial(_probe, site, each) for each in SERVICES
     }
-    calls["lag"] = lambda: site.control.lags()
+    calls["lag"] = lambda: sound(site.control.lags())
     calls["backlog"] = lambda: site.queue.depth()
     calls |= {f"quotas {name}": ask for name, ask in quotas.items()}
     if primary in sites and primary != target:

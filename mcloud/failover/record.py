@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.clouds.ports import LAST_EPOCH, ControlRecord, Site
 from mcloud.deadline import gather
-from mcloud.errors import Contention, Unavailable
+from mcloud.documents import Damaged
+from mcloud.errors import Contention, McloudError, Unavailable
 
 ATTEMPTS = 12  # lost races after which something else is wrong
 DEADLINE = 5.0  # seconds; a cold start of a cloud's client takes up to two
 
-Told = ControlRecord | None | Exception
+Told = ControlRecord | Damaged | None | Exception
 """What a site says of the record; None before the first."""
 
 
@@ -44,10 +45,15 @@ class View:
         return [name for name, told in self.by_site.items() if not isinstance(told, Exception)]
 
     @property
+    def readable(self) -> list[str]:
+        """Sites that answered, and whose record is not damaged."""
+        return [name for name in self.answered if not isinstance(self.by_site[name], Damaged)]
+
+    @property
     def behind(self) -> list[str]:
         """Sites that answered, and tell something older."""
         top = self.record
-        return [name for name in self.answered if top and _epoch(self.by_site[name]) < top.epoch]
+        return [name for name in self.readable if top and _epoch(self.by_site[name]) < top.epoch]
 
     def _records(self) -> Iterable[ControlRecord]:
         told = (each for each in self.by_site.values() if isinstance(each, ControlRecord))
@@ -87,10 +93,12 @@ def advance(
 
     Raises:
         Unavailable: no site answers, or none keeps it.
+        McloudError: the record of every site that answers is damaged, and stays as it is.
         Contention: every attempt lost its race.
     """
     ours: list[ControlRecord] = []
     reached = dict(sites)
+    unwritten: dict[str, Told] = {}
     first: ControlRecord | None = None
     for attempt in range(ATTEMPTS):
         view = read(reached, seconds, known)
@@ -99,8 +107,12 @@ def advance(
             raise Unavailable(f"no site tells the control record: {why}")
         top = view.record
         first = top if attempt == 0 else first
-        # Those that did not answer are not waited for again.
-        reached = {name: reached[name] for name in view.answered}
+        if not view.readable:
+            why = "; ".join(f"{name}: {view.by_site[name]}" for name in view.answered)
+            raise McloudError(f"no site has a control record that can be replaced: {why}")
+        # Those that did not answer are not waited for again, and a damaged record stays.
+        unwritten |= {n: told for n, told in view.by_site.items() if n not in view.readable}
+        reached = {name: reached[name] for name in view.readable}
         # Two wrote at once, and one of the two has to win: whoever sees it writes the same. Where
         # ours was written and has been followed by another, that one was decided later.
         wanted = top if view.is_split else None if ours else make(top)
@@ -108,7 +120,13 @@ def advance(
             if top is None:
                 raise ValueError("there is no record to accept")
             view = spread(reached, view, seconds)
+            view = replace(view, by_site={**unwritten, **view.by_site})
             return Advanced(first, top, top in ours, _away(sites, view, top))
+        if top is not None and top.epoch == LAST_EPOCH:
+            raise McloudError(
+                f"epoch {top.epoch} of the control record is the last one: somebody edited it",
+                remedy="delete the record on every site, and run this again",
+            )
         fresh = replace(wanted, epoch=(top.epoch if top else 0) + 1)
         answers = gather(
             {n: partial(s.control.write_record, fresh) for n, s in reached.items()}, seconds
@@ -144,7 +162,7 @@ def _away(sites: Mapping[str, Site], view: View, top: ControlRecord) -> dict[str
         told = view.by_site.get(name)
         if name not in view.by_site:
             away[name] = "it does not answer"
-        elif isinstance(told, Exception):
+        elif isinstance(told, Exception | Damaged):
             away[name] = str(told) or type(told).__name__
         elif _epoch(told) < top.epoch:
             away[name] = f"it still has epoch {_epoch(told)}"
@@ -155,5 +173,5 @@ def _epoch(told: Told) -> int:
     return told.epoch if isinstance(told, ControlRecord) else 0
 
 
-def _read(site: Site) -> ControlRecord | None:
+def _read(site: Site) -> ControlRecord | Damaged | None:
     return site.control.record()

@@ -16,6 +16,7 @@ _SHARED = (
     "__init__.py",
     "clock.py",
     "deadline.py",
+    "documents.py",
     "errors.py",
     "http.py",
     "market/*.py",

@@ -10,11 +10,14 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+
+from mcloud.documents import Damaged, Time, read_file
+from mcloud.errors import LocalError
 
 SITES = ("aws", "gcp")
 SAVE_SECONDS = 1.0
@@ -46,7 +49,7 @@ def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict
     found: dict[str, dict[str, dict[str, Count]]] = {}
     for site in SITES:
         meters: dict[str, dict[str, Count]] = defaultdict(dict)
-        for name, saved in _load(_path(home, site))["months"].items():
+        for name, saved in _load(_path(home, site)).months.items():
             if month not in (None, name):
                 continue
             for raw, split in saved.items():
@@ -60,8 +63,7 @@ def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict
 
 def since(home: Path, site: str) -> float | None:
     """When counting began, in seconds since the epoch; None where nothing has been counted."""
-    began: float | None = _load(_path(home, site))["since"]
-    return began
+    return _load(_path(home, site)).since
 
 
 class Meter:
@@ -73,8 +75,8 @@ class Meter:
         self._lock = threading.Lock()
         self._saving = threading.Lock()
         saved = _load(self._path)
-        self._since = saved["since"] or clock()
-        self._months: dict[str, dict[str, dict[str, int]]] = saved["months"]
+        self._since = saved.since or clock()
+        self._months = saved.months
         self._saved_changes = 0
         self._changes = 0
         self._month = ""
@@ -131,9 +133,17 @@ def _path(home: Path, site: str) -> Path:
     return home / "data" / "meters" / f"{site}.json"
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        saved: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {"since": None, "months": {}}
-    return saved
+def _load(path: Path) -> "_Saved":
+    saved = read_file(path, _Saved)
+    if isinstance(saved, Damaged):
+        raise LocalError(
+            f"{saved.where} is damaged: {saved.what}",
+            remedy="delete it to begin counting anew, or run `mcloud local reset`",
+        )
+    return saved or _Saved(None, {})
+
+
+@dataclass(frozen=True)
+class _Saved:
+    since: Time | None
+    months: dict[str, dict[str, dict[str, int]]]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mcloud import files
 from mcloud.clouds.ports import SERVICES
+from mcloud.documents import Damaged, read_file
 from mcloud.errors import LocalError
 from mcloud.lock import Lock
 
@@ -143,9 +144,11 @@ class Outages:
         # A file that replaces another has an inode of its own, also within one tick of the clock.
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._stamp:
-            self._outages = [
-                each for each in _read(self._path, self._clock()) if each.site == self._site
-            ]
+            try:
+                outages = _read(self._path, self._clock())
+            except LocalError:
+                outages = []  # whoever asks for the outages gets the error
+            self._outages = [each for each in outages if each.site == self._site]
             self._stamp = stamp
 
 
@@ -154,12 +157,13 @@ def _path(folder: Path) -> Path:
 
 
 def _read(path: Path, now: float) -> list[Outage]:
-    try:
-        rows = json.loads(path.read_text())
-    except FileNotFoundError:
-        return []
-    outages = [Outage(**row) for row in rows]
-    return [each for each in outages if each.until is None or now < each.until]
+    outages = read_file(path, tuple[Outage, ...])
+    if isinstance(outages, Damaged):
+        raise LocalError(
+            f"{outages.where} is damaged: {outages.what}",
+            remedy="delete it: no outage is left then",
+        )
+    return [each for each in outages or () if each.until is None or now < each.until]
 
 
 def _write(folder: Path, outages: list[Outage]) -> None:

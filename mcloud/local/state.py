@@ -8,11 +8,12 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.documents import Damaged, read_file
 from mcloud.errors import LocalError
 from mcloud.files import make_private
 from mcloud.lock import Lock
@@ -93,15 +94,18 @@ class Home:
 
     def read(self) -> State | None:
         """The last state written, also that of a supervisor that died or of another version."""
-        try:
-            values: dict[str, Any] = json.loads((self.folder / "state.json").read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        values["services"] = {
-            name: ServiceState(**_known(ServiceState, each))
-            for name, each in values.get("services", {}).items()
-        }
-        return State(**_known(State, values))
+        found = self.found()
+        return None if isinstance(found, Damaged) else found
+
+    def found(self) -> State | Damaged | None:
+        """The same, and what is wrong with a damaged file."""
+        path = self.folder / "state.json"
+        state = read_file(path, State)
+        if isinstance(state, State) and state.phase == READY:
+            for site in ("aws", "gcp"):
+                if site not in state.outputs:
+                    return Damaged(f"outputs.{site} is missing", str(path))
+        return state
 
     def write(self, state: State) -> None:
         path = self.folder / "state.json"
@@ -111,16 +115,16 @@ class Home:
 
     def require_ready(self) -> State:
         """The state of embedded clouds that can be used now; LocalError says why they cannot."""
-        state = self.read()
-        if not self.is_up() or state is None:
+        state = self.found()
+        if self.is_up() and isinstance(state, Damaged):
+            raise LocalError(
+                f"{state.where} is damaged: {state.what}",
+                remedy="run `mcloud local down`, and then `mcloud local up`",
+            )
+        if not self.is_up() or state is None or isinstance(state, Damaged):
             raise LocalError("the embedded clouds are down", remedy="run `mcloud local up`")
         if state.phase not in (READY, RECOVERING):
             raise LocalError(
                 f"the embedded clouds are {state.phase}", remedy="see `mcloud local status`"
             )
         return state
-
-
-def _known(kind: type[State] | type[ServiceState], values: dict[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}

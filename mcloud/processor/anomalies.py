@@ -11,16 +11,49 @@ is, and goes only when it was told. What stopped in between is told by the next 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
 
 from mcloud.clouds.ports import Candles, Control, Heartbeat
+from mcloud.documents import Count, Damaged, Kind, Matching, Parsed, sound
 from mcloud.errors import McloudError
 from mcloud.market.anomaly import Anomaly, Minute, Thresholds, detect, minute
 from mcloud.market.candle import MINUTE, parse_timestamp, to_timestamp
-from mcloud.market.trade import MAX_TIME
+from mcloud.market.trade import MAX_TIME, SYMBOL
 from mcloud.processor.log import log
 
-KIND, WATCH, UNTOLD = "anomaly", "anomaly-watch", "anomaly-untold"
+Timestamp = Annotated[str, Parsed(parse_timestamp, "a minute such as 2024-08-08T23:54:00Z")]
+
+
+@dataclass(frozen=True)
+class Record:
+    """An anomaly as it is stored; the fields are those of ``Anomaly``."""
+
+    symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
+    timestamp: Timestamp
+    kind: str
+    value: Decimal
+    usual: Decimal
+    change: Decimal
+    score: Decimal
+    trades: Count
+    complete: bool
+
+    @property
+    def anomaly(self) -> Anomaly:
+        return Anomaly.from_record(vars(self))
+
+
+@dataclass(frozen=True)
+class Watched:
+    until: Timestamp
+    """The symbol's minutes before this were looked at."""
+
+
+ANOMALIES = Kind("anomaly", Record)
+UNTOLD_ANOMALIES = Kind("anomaly-untold", Record)
+WATCHES = Kind("anomaly-watch", Watched)
+KIND, WATCH, UNTOLD = ANOMALIES.name, WATCHES.name, UNTOLD_ANOMALIES.name
 """Of the documents: anomalies, up to where each symbol was looked at, and what is to be told."""
 
 KEPT = 7 * 86_400_000  # ms before the newest
@@ -79,7 +112,7 @@ class Watch:
         self._read = 0
         fresh: list[Anomaly] = []
         failure: McloudError | None = None
-        beats = self._control.heartbeats()
+        beats = sound(self._control.heartbeats())
         for beat in beats:
             try:
                 fresh += self._look_at(beat)
@@ -98,13 +131,18 @@ class Watch:
 
     def _tell(self, tell: Callable[[list[Anomaly]], None] | None) -> None:
         notes = self._control.kept(UNTOLD, limit=AT_ONCE)
-        untold = [Anomaly.from_record(each) for each in notes.values()]
+        told = {key: UNTOLD_ANOMALIES.decode(key, each) for key, each in notes.items()}
+        for key, each in told.items():
+            if isinstance(each, Damaged):
+                log("ERROR", "cannot read an anomaly", key=key, reason=str(each))
+        untold = [each.anomaly for each in sound(told.values())]
         for anomaly in untold:
             log("WARNING", "anomaly", **logged(anomaly))
         if untold and tell is not None:
             tell(untold)
-        for key in notes:
-            self._control.forget(UNTOLD, key)
+        for key, each in told.items():
+            if not isinstance(each, Damaged):
+                self._control.forget(UNTOLD, key)
 
     def _look_at(self, beat: Heartbeat) -> list[Anomaly]:
         known = self._symbols.get(beat.symbol)
@@ -175,9 +213,15 @@ class Watch:
 
     def _written_down(self) -> dict[str, int]:
         if self._noted is None:
-            documents = self._control.kept(WATCH)
+            found = {
+                symbol: WATCHES.decode(symbol, each)
+                for symbol, each in self._control.kept(WATCH).items()
+            }
+            # Of one that cannot be read, a day of minutes is looked at again: see ``CATCH_UP``.
             self._noted = {
-                symbol: parse_timestamp(each["until"]) for symbol, each in documents.items()
+                symbol: parse_timestamp(each.until)
+                for symbol, each in found.items()
+                if not isinstance(each, Damaged)
             }
         return self._noted
 
@@ -186,7 +230,8 @@ def recent(control: Control, since: float) -> list[Anomaly]:
     """The anomalies that a site keeps of the minutes from ``since`` (seconds since 1970) on."""
     # A key begins with the minute, and a space follows it: this comes before all of that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
-    return [Anomaly.from_record(each) for each in documents.values()]
+    found = [ANOMALIES.decode(key, each) for key, each in documents.items()]
+    return [each.anomaly for each in sound(found)]
 
 
 def logged(anomaly: Anomaly) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from mcloud.documents import Count
 from mcloud.market.trade import Trade
 
 _first = attrgetter("first")
@@ -18,10 +19,10 @@ class Hole(NamedTuple):
     """A run of missing ids, as long as it can be: the ids next to it are there."""
 
     symbol: str
-    first: int
-    last: int
+    first: Count
+    last: Count
     """Inclusive."""
-    since: int
+    since: Count
     """When it was noticed, ms since 1970."""
     attempts: int = 0
     """How often filling it has failed."""

@@ -9,6 +9,7 @@ from functools import partial
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
 from mcloud.deadline import Asker
+from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.producer.route import Latencies, Observation, Route, choose
 from mcloud.producer.spool import Spool
@@ -72,7 +73,7 @@ class Router:
                 self._patience,
             )
             self._patience = min(QUICK, DEADLINE)
-            # A site that is silent is remembered by the last that it said.
+            # A site that is silent, or whose record is damaged, is remembered by the last it said.
             for name, answer in answers.items():
                 if isinstance(answer, ControlRecord):
                     self._records[name] = answer
@@ -100,7 +101,7 @@ def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:
             spool.reassign(site, chosen[0])
 
 
-def _record(site: Site) -> ControlRecord | None:
+def _record(site: Site) -> ControlRecord | Damaged | None:
     return site.control.record()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from mcloud.clouds.ports import Queue
+from mcloud.documents import Seconds
 from mcloud.errors import McloudError, Unavailable
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.spool import Spool
@@ -31,7 +32,7 @@ class Delivery:
     """Messages in the spool that its queue has not accepted."""
     waiting_trades: int = 0
     breaker: str = CLOSED
-    latency: float | None = None
+    latency: Seconds | None = None
     """Seconds a request takes, averaged; None before the first."""
     error: str = ""
     """The last failure, empty after a success."""

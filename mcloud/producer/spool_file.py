@@ -51,9 +51,10 @@ class Opened(NamedTuple):
 def connect(path: Path, begin_at: Iterable[Position]) -> Opened:
     """Open a spool after checking all of it, or begin one with these positions.
 
-    A file that is not sound, not a spool or of a newer version is set aside, and a new one begun.
+    A file that is not sound or not a spool is set aside, and a new one begun.
 
     Raises:
+        McloudError: a newer mcloud wrote it; it stays as it is.
         Unavailable: it cannot be opened, or not now.
     """
     db = _connect(path)
@@ -67,6 +68,9 @@ def connect(path: Path, begin_at: Iterable[Position]) -> Opened:
                 raise error from caught
             # Before it is closed, which would delete the log.
             aside = _set_aside(path)
+    except McloudError:
+        db.close()
+        raise
     fresh = connect(path, begin_at)
     return fresh._replace(set_aside=aside, damage=str(error))
 
@@ -122,7 +126,11 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
     if application != APPLICATION_ID and not is_new:
         raise Damaged("it is not a spool of mcloud")
     if version > VERSION:
-        raise Damaged(f"it is of version {version}, and this mcloud reads up to {VERSION}")
+        raise McloudError(
+            f"the spool was written by a newer mcloud: its version is {version}, and this one reads"
+            f" up to {VERSION}",
+            remedy="upgrade this mcloud, or give this producer another --name",
+        )
     _ask(db, "journal_mode = WAL")
     _ask(db, f"journal_size_limit = {_LOG_LIMIT}")
     if is_new:

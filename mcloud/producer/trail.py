@@ -17,17 +17,21 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, NamedTuple, Self
 
 from mcloud import best_effort
+from mcloud.documents import Between, Count, Damaged, read_text
 from mcloud.market.envelope import Message
-from mcloud.market.trade import Trade
+from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.spool_message import Entry
 
 ONE_IN = 100  # of the messages are sampled: X-Ray takes $5 a million traces
 LIMIT = 64 * 1024**2  # bytes, of both files; about 180,000 messages to two sites
 
 _CLOSED = -1
+
+Moment = Annotated[int, Between(0, MAX_TIME)]
+"""Milliseconds since 1970."""
 
 _FILE, _OLDER = "trail.jsonl", "trail.1.jsonl"
 
@@ -49,6 +53,19 @@ class Journey:
     """When it was handed to a site's queue that accepted it, the first time, by site.
 
     Not when the queue's answer came: a function may begin before that."""
+
+
+class _Spooled(NamedTuple):
+    trades: Count
+    times: tuple[Moment, Moment]
+    received: Moment
+    spooled: Moment
+    traceparent: str
+
+
+class _Sent(NamedTuple):
+    site: str
+    sent: Moment
 
 
 class Trail:
@@ -120,18 +137,23 @@ def find(folder: Path, symbol: str, trade_id: int) -> list[Journey]:
     for first, last, line in _lines(folder, symbol):
         if not first <= trade_id <= last:
             continue
-        try:
-            fields: dict[str, Any] = json.loads(line)
-        except ValueError:
-            continue  # cut short by a full disk or a loss of power
+        entry = _entry(line, folder)
+        if isinstance(entry, Damaged):
+            continue  # cut short by a full disk or a loss of power, or edited
         journey = found.setdefault((first, last), Journey(first, last))
-        if "site" in fields:
-            journey.sent.setdefault(fields["site"], fields["sent"])
+        if isinstance(entry, _Sent):
+            journey.sent.setdefault(entry.site, entry.sent)
         elif journey.spooled is None:
-            journey.trades, journey.times = fields["trades"], tuple(fields["times"])
-            journey.received, journey.spooled = fields["received"], fields["spooled"]
-            journey.traceparent = fields["traceparent"]
+            journey.trades, journey.times = entry.trades, entry.times
+            journey.received, journey.spooled = entry.received, entry.spooled
+            journey.traceparent = entry.traceparent
     return list(found.values())
+
+
+def _entry(line: bytes, folder: Path) -> _Sent | _Spooled | Damaged:
+    if b'"site":' in line:
+        return read_text(_Sent, line, str(folder))
+    return read_text(_Spooled, line, str(folder))
 
 
 def _spooled(trades: Sequence[Trade], entry: Entry, at: int) -> str:

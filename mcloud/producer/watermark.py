@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcloud.producer.cursor import Hole, Position
+from mcloud.documents import Damaged, read_text
+from mcloud.producer.cursor import Position
 
 
 def write(path: Path, positions: Sequence[Position]) -> None:
@@ -32,10 +33,8 @@ def read(path: Path) -> list[Position]:
         return []
     if checksum != _checksum(text):
         return []
-    return [
-        Position(symbol, start, next_id, tuple(Hole(*hole) for hole in holes))
-        for symbol, start, next_id, holes in json.loads(text)
-    ]
+    found = read_text(tuple[Position, ...], text, str(path))
+    return [] if isinstance(found, Damaged) else list(found)
 
 
 def _checksum(text: str) -> str:

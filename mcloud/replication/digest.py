@@ -6,6 +6,7 @@ from itertools import groupby, takewhile
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Archive, Site, Stored
+from mcloud.documents import sound
 from mcloud.market.archive import HOUR, parse_key, prefix
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication.candles import END
@@ -95,7 +96,7 @@ def archived(
 
 def symbols(site: Site, scope: Scope) -> set[str]:
     """What a site has anything of, as far as it is asked for, and what is asked for by name."""
-    beats = site.control.heartbeats()
+    beats = sound(site.control.heartbeats())
     names = {*site.archive.symbols(), *(beat.symbol for beat in beats), *(scope.symbols or ())}
     return {name for name in names if scope.has(name)}
 

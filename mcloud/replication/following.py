@@ -90,7 +90,7 @@ class Following:
         asked = self._clock()
         try:
             page = self._source.candles.changes(before.position)
-        except Trimmed as error:
+        except (Trimmed, Damaged) as error:  # the latter: the position is not as it was written
             self._warn(f"{error}; all is compared again")
             self._standing.count(trimmed=1)
             self._compare_all()

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mcloud.clouds.ports import Lag
+from mcloud.documents import Seconds
 from mcloud.replication.scope import Scope
 from mcloud.replication.state import Checkpoint, Marks
 
@@ -30,10 +31,10 @@ class Progress:
     objects: int = 0
     """Raw objects that were copied."""
     bytes: int = 0
-    candles_s: float | None = None
+    candles_s: Seconds | None = None
     """See ``ports.Lag``, as for the next three."""
     candles: int = 0
-    raw_s: float | None = None
+    raw_s: Seconds | None = None
     raw: int = 0
     trimmed: int = 0
     """How often the source no longer knew what had changed, and all was compared again."""

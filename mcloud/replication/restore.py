@@ -19,6 +19,7 @@ from mcloud import best_effort, files
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.clouds.transfer import Transfer
+from mcloud.documents import Damaged, read_text
 from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import Lock
 from mcloud.market.archive import HOUR
@@ -386,10 +387,13 @@ class _State:
             return []
         if header != self._header:
             return []
+        hours = read_text(tuple[tuple[str, int], ...], planned, str(self._path))
+        if isinstance(hours, Damaged):
+            return []
         finished = set(done)
         return [
             (symbol, start)
-            for symbol, start in json.loads(planned)
+            for symbol, start in hours
             if json.dumps((symbol, start)) not in finished
         ]
 

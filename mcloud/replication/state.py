@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated, NamedTuple
 
 from mcloud import best_effort
+from mcloud.documents import Between, Damaged, Time, decode, sound
 from mcloud.errors import Unavailable
+from mcloud.market.trade import MAX_TIME
 from mcloud.replication.ids import Ids
 
 _REFUSALS = {
@@ -56,10 +59,16 @@ have them, in seconds since 1970 by its own clock; 0 where that may be any time 
 class Checkpoint:
     position: str
     """In the source's changes: the target has the candles of everything before it."""
-    as_of: float
+    as_of: Time
     """Everything that changed before it is in the target; seconds since 1970, by the source."""
     is_compared: bool
     """True where the target also has what the source had before the first position."""
+
+
+class _Mark(NamedTuple):
+    symbol: str
+    hour: Annotated[int, Between(0, MAX_TIME)]
+    since: Time
 
 
 class State:
@@ -83,7 +92,15 @@ class State:
     def checkpoint(self) -> Checkpoint | None:
         """Where to go on; None where the pair has never begun."""
         row = self._row("SELECT position, as_of, compared FROM checkpoint WHERE scope = ?")
-        return None if row is None else Checkpoint(row[0], row[1], bool(row[2]))
+        if row is None:
+            return None
+        position, as_of, compared = row
+        values = {"position": position, "as_of": as_of, "is_compared": bool(compared)}
+        found = decode(Checkpoint, values, str(self._path))
+        if isinstance(found, Damaged):
+            self.was_damaged = True
+            return None
+        return found
 
     def begin(self, position: str) -> None:
         """Follow from here, and compare everything that was before."""
@@ -162,7 +179,8 @@ class State:
             rows = self._db.execute(
                 "SELECT symbol, hour, since FROM marks WHERE scope = ?", (self._scope,)
             )
-            return {(symbol, hour): since for symbol, hour, since in rows}
+            found = [decode(_Mark, row, str(self._path)) for row in rows]
+        return {(each.symbol, each.hour): each.since for each in sound(found)}
 
     def clear(self, symbol: str, hour: int) -> None:
         """The target has all raw trades that the source had of an hour when it was marked."""

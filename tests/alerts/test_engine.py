@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mcloud.alerts.engine import GAP, GONE, TOLD_AGAIN, State, standing, step
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.documents import Damaged, decode
 from mcloud.notify.event import Event
 
 from .documents import NOW, document, producer
@@ -39,7 +40,7 @@ class Run:
         return self.take(look(value, self.now))
 
     def take(self, figures: Figures) -> list[tuple[str, str]]:
-        before = State.from_json(json.loads(json.dumps(self.state.to_json())))
+        before = decode(State, json.loads(json.dumps(self.state.to_json())), "it")
         assert before == self.state
         self.state, events = step(self.rules, figures, before, self.now)
         self.events += events
@@ -219,9 +220,9 @@ def test_what_stands_is_told_again_and_what_is_over_for_a_while() -> None:
     assert standing(run.rules, run.state, run.now + TOLD_AGAIN) == []
 
 
-def test_a_state_of_something_else_is_none() -> None:
-    for other in ({}, {"alerts": 1}, {"alerts": {"k": {}}, "blind": {}}, {"alerts": {}}):
-        assert State.from_json(other) == State()
+def test_a_state_of_something_else_is_damaged() -> None:
+    for other in ({"alerts": 1}, {"alerts": {"k": {}}, "blind": {}}, {"blind": {"b": {"key": 1}}}):
+        assert isinstance(decode(State, other, "it"), Damaged)
 
 
 LOOKS = st.lists(

@@ -13,6 +13,7 @@ from mcloud.alerts.figures import Figures
 from mcloud.alerts.report import report
 from mcloud.alerts.rules import AlertSettings, Rule, Rules
 from mcloud.alerts.watch import watch
+from mcloud.documents import decode
 from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import SULK, Notifier
@@ -87,8 +88,8 @@ def test_one_that_starts_again_goes_on() -> None:
     sink = Sink()
     first = Watched(11, 11)
     state = first.run(Notifier(sink.channel()))
-    second = Watched(11, 0, before=State.from_json(first.kept[-1]["state"]))
-    assert State.from_json(first.kept[-1]["state"]) == state
+    assert decode(State, first.kept[-1]["state"], "it") == state
+    second = Watched(11, 0, before=state)
     second.run(Notifier(sink.channel()))
     assert [event.state for event in second.told] == ["resolved"]
 

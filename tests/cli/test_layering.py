@@ -24,7 +24,7 @@ LAYERS = (
     {"market"},
     {"errors", "clock"},
     {"deadline"},
-    {"http"},
+    {"http", "documents"},
     {"clouds"},
     set[str](),
     {"cli"},

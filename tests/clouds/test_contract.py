@@ -11,16 +11,19 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 from google.api_core.exceptions import ServiceUnavailable
 
+from mcloud import errors
 from mcloud.clouds import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
+from mcloud.documents import Damaged
 from mcloud.errors import Refused
 from mcloud.failover import audit
 from mcloud.market.archive import ArchiveObject, pack, unpack
@@ -329,28 +332,75 @@ class TestControl:
         ]
         assert site.control.heartbeats() == [Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
 
-    def test_a_lag_that_an_earlier_version_wrote_is_unknown(self, site: Site) -> None:
+    def test_a_lag_that_an_earlier_version_wrote_is_damaged_until_it_is_written_anew(
+        self, site: Site
+    ) -> None:
         lag = Lag("gcp", "aws", "1/2", 1.5, 3, None, 0, 12.25)
-        control: Any = site.control
-        if site.cloud == "aws":
-            control._client.put_item(
-                TableName=control._table,
-                Item={
-                    "kind": {"S": "lag"},
-                    "key": {"S": lag.key},
-                    "lag": {"S": json.dumps(asdict(lag))},
-                },
-            )
-        else:
-            document = control._collection.document("lag_gcp aws 1%2F2")
-            document.set({"kind": "lag", **asdict(lag)})
-        control.keep("lag", "gcp aws all", {"source": "gcp", "seconds": 4})
-        assert site.control.lags() == [
-            Lag("gcp", "aws", "1/2", None, 0, None, 0, 0.0),
-            Lag("gcp", "aws", "all", None, 0, None, 0, 0.0),
+        put_raw(site, "lag", lag.key, {"lag": json.dumps(asdict(lag))})
+        site.control.keep("lag", "gcp aws all", {"source": "gcp", "seconds": 4})
+        assert list(map(str, site.control.lags())) == [
+            "the lag gcp aws 1/2 is damaged: document is no text; `mcloud documents repair` "
+            "repairs it",
+            "the lag gcp aws all is damaged: target is missing; `mcloud documents repair` "
+            "repairs it",
         ]
-        control.note_lag(lag)
+        site.control.note_lag(lag)
         assert site.control.lags()[0] == lag
+
+    def test_a_document_that_is_no_object_is_damaged(self, site: Site) -> None:
+        site.control.keep("note", "sound", {"n": 1})
+        for document in ("{", "[]", "null", "[" * 5000, 5, None, b"x", True):
+            put_raw(site, "note", "broken", {"document": document})
+            found = site.control.kept("note")
+            assert found["sound"] == {"n": 1}
+            assert isinstance(found["broken"], Damaged)
+            assert found["broken"].where == "the note broken"
+            assert site.control.replace("note", "broken", {"n": 2}, {"n": 1}) is False
+        site.control.forget("note", "broken")
+        assert site.control.kept("note") == {"sound": {"n": 1}}
+
+    def test_a_document_that_somebody_else_spaced_is_replaced(self, site: Site) -> None:
+        put_raw(site, "note", "x", {"document": '{ "b":1,\n"a" : 2 }'})
+        assert site.control.replace("note", "x", {"n": 2}, {"a": 2, "b": 1}) is True
+        assert site.control.kept("note") == {"x": {"n": 2}}
+
+    def test_a_damaged_record_is_told_and_stays_until_it_is_deleted(self, site: Site) -> None:
+        record = ControlRecord(3, "aws", "manual", "why", "me", 12.5)
+        huge = 10**37 if site.cloud == "aws" else 2**62  # Firestore has none beyond 64 bits
+        for changes, what in (
+            ({"epoch": huge}, f"epoch is {huge}, "),
+            ({"epoch": "7"}, "epoch is '7', not a whole number"),
+            ({"at": "yesterday"}, "at is 'yesterday', not a number"),
+            ({"by": True}, "by is True, not a text"),
+            ({"primary": None}, "primary is null, not a text"),
+            ({"version": 2}, "version 2, and this one reads 1"),
+        ):
+            put_raw(site, "control", "record", {**asdict(record), **changes})
+            found = site.control.record()
+            assert isinstance(found, Damaged)
+            assert found.where == "the control record"
+            assert found.what.startswith(what)
+            with pytest.raises(errors.Damaged, match="the control record"):
+                site.control.write_record(replace(record, epoch=2**53))
+            assert site.control.record() == found
+        site.control.forget_record()
+        assert site.control.record() is None
+        assert site.control.write_record(record) is True
+
+    def test_a_damaged_heartbeat_holds_up_no_other(self, site: Site) -> None:
+        put_raw(site, "heartbeat", "AAAUSDT", {"symbol": "AAAUSDT", "trades": "many", "at": 1.0})
+        beats = [Heartbeat("AAAUSDT", 1, 1, 1, 2.0), Heartbeat("BTCUSDT", 900, 5, 1, 2.0)]
+        if site.cloud == "aws":
+            with pytest.raises(Refused):
+                site.control.beat(beats)
+        else:
+            site.control.beat(beats)  # Firestore makes numbers of what is to be increased
+        assert site.control.heartbeats()[-1] == beats[1]
+        found = [each for each in site.control.heartbeats() if isinstance(each, Damaged)]
+        assert len(found) == (site.cloud == "aws")
+        site.control.forget("heartbeat", "AAAUSDT")
+        site.control.beat(beats)
+        assert site.control.heartbeats()[0] == beats[0]
 
     def test_the_record_with_the_highest_epoch_stays(self, site: Site) -> None:
         assert site.control.record() is None
@@ -450,6 +500,23 @@ class TestControl:
         log.share([audit.Entry("2026-01-08 abc", "move", "me", "", 8)], ["x"])
         audit.level({"x": site, "y": behind})
         assert list(site.control.kept(audit.KIND)) == list(other)[4:]
+
+
+def put_raw(site: Site, kind: str, key: str, fields: dict[str, Any]) -> None:
+    """Write a document as no code of mcloud does."""
+    control: Any = site.control
+    if site.cloud == "gcp":
+        name = "record" if kind == "control" else f"{kind}_{quote(key, safe=' :')}"
+        control._collection.document(name).set({"kind": kind, "key": key, **fields})
+        return
+    from boto3.dynamodb.types import TypeSerializer
+
+    values = {n: Decimal(str(v)) if isinstance(v, float) else v for n, v in fields.items()}
+    item = {"kind": kind, "key": key, **values}
+    serialize = TypeSerializer().serialize
+    control._client.put_item(
+        TableName=control._table, Item={name: serialize(value) for name, value in item.items()}
+    )
 
 
 class TestProbe:

@@ -19,7 +19,8 @@ NOTHING = Figure(None, AT)
 
 
 def test_it_is_json_and_has_these_paths() -> None:
-    kept = {"guard": {"guard": {"phase": "watching"}}, "debt": {}}
+    pause = {"paused": False, "by": "me", "why": "", "at": AT, "written": 1}
+    kept = {"guard": {"pause": pause}, "debt": {"gcp": {"epoch": "4"}}}
     lag = Lag("gcp", "aws", "all", 1.5, 3, None, 2, AT)
     cost = CostFigure(
         Decimal("1.25"), None, Decimal(4), None, AT, "metered", {"aws": Decimal("1.25")}
@@ -75,7 +76,13 @@ def test_it_is_json_and_has_these_paths() -> None:
     }
     assert site["store"]["writes"] == 1234.0
     assert site["replication"][0]["candles_s"] == 1.5
-    assert site["guard"] == {"guard": {"phase": "watching"}}
+    assert site["guard"] == {"pause": pause}
+    assert site["damaged"] == {
+        "count": 1,
+        "documents": [
+            "the debt gcp is damaged: at is missing; `mcloud documents repair` repairs it"
+        ],
+    }
     assert site["cost"] == {"month_to_date_usd": 1.25, "per_hour_usd": None, "as_of": AT}
     assert told["cost"] == {
         "month_to_date_usd": 1.25,

@@ -151,7 +151,8 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
 
     assert owed() == [
         "gcp was left in epoch 3, and is not proven equal since 2024-08-08 23:55 UTC: "
-        "`mcloud failover aws --wait` sees to it, or a guard"
+        "`mcloud failover aws --wait` sees to it, or a guard; if gcp no longer exists, run "
+        "`mcloud failover --forget gcp`"
     ]
     assert owed(paid=True) == owed(over=True) == []
 
@@ -172,12 +173,13 @@ def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
 
 def test_what_runs_here_is_read_from_its_folders(tmp_path: Any) -> None:
     assert machine(tmp_path) == Machine()
-    run = run_of(tmp_path / "producers", "default")
+    run = run_of(tmp_path / "replicators", "default")
     run.create()
-    run.write({"pid": 7})
+    state = {"pid": 7, "at": 1.0, "pairs": []}
+    run.write(state)
     run_of(tmp_path / "guards", "guard").create()
     with run.lock.held():
         seen = machine(tmp_path)
-    assert seen.producers == (Running("default", True, {"pid": 7}),)
+    assert seen.replicators == (Running("default", True, state),)
     assert seen.guards == (Running("guard", False, {}),)
-    assert seen.producers[0].to_json() == {"name": "default", "running": True, "pid": 7}
+    assert seen.replicators[0].to_json() == {"name": "default", "running": True, **state}

@@ -7,7 +7,9 @@ from typing import Any
 
 from replication.memory import MemoryControl, MemorySite
 
+from mcloud import errors
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Heartbeat, Unsent
+from mcloud.documents import Damaged
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade, is_reserved
@@ -28,12 +30,17 @@ class Control(MemoryControl):
         super().__init__(site.faults)
         self._site = site
         self._lock = threading.Lock()
-        self.stored: ControlRecord | None = None
+        self.stored: ControlRecord | Damaged | None = None
+        self.broken: list[Damaged] = []
+        """Heartbeats that cannot be read."""
         self.epochs: list[ControlRecord] = []
         """Every record that was ever written."""
         self.documents: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def record(self) -> ControlRecord | None:
+    def heartbeats(self) -> list[Any]:
+        return [*super().heartbeats(), *self.broken]
+
+    def record(self) -> ControlRecord | Damaged | None:
         self._site.need("candles")
         self.faults.before("record")
         with self._lock:
@@ -43,12 +50,17 @@ class Control(MemoryControl):
         self._site.need("candles")
         self.faults.before("write_record")
         with self._lock:
+            if isinstance(self.stored, Damaged):
+                raise errors.Damaged(str(self.stored))
             if self.stored is not None and self.stored.epoch >= record.epoch:
                 return False
             self.stored = record
             self.epochs.append(record)
         self.faults.after("write_record")
         return True
+
+    def forget_record(self) -> None:
+        self.stored = None
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         self._site.need("candles")

@@ -1,18 +1,26 @@
 """Documents that all sites agree on, with somebody else who writes at the same moment."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import pytest
 
 from mcloud.clouds.ports import Site
+from mcloud.documents import Kind
 from mcloud.errors import Contention, Unavailable
 from mcloud.failover import notes
 
 from .sites import LiveSite
 
-KIND = "debt"
+
+@dataclass(frozen=True)
+class Words(notes.Note):
+    words: tuple[str, ...]
+
+
+KIND = Kind("debt", Words)
 
 
 class Pair:
@@ -23,13 +31,13 @@ class Pair:
     def add(self, word: str) -> dict[str, str]:
         """Write a document that has the words of the one before, and this one."""
 
-        def change(before: notes.Document | None) -> notes.Document:
-            return {"words": sorted({*(before["words"] if before else ()), word}), "at": 1.0}
+        def change(before: Words | None) -> Words:
+            return Words(words=tuple(sorted({*(before.words if before else ()), word})), at=1.0)
 
         return notes.write(self.sites, KIND, "x", change, 1.0)
 
     def words(self) -> list[list[str]]:
-        return [site.control.kept(KIND)["x"]["words"] for site in (self.aws, self.gcp)]
+        return [list(site.control.kept(KIND.name)["x"]["words"]) for site in (self.aws, self.gcp)]
 
 
 def once(do: Callable[[], object]) -> Callable[[str], None]:
@@ -57,9 +65,9 @@ def test_where_each_reached_another_site_first_both_are_kept() -> None:
     pair.add("first")
 
     def other() -> None:
-        kept = pair.gcp.control.kept(KIND)["x"]
+        kept = pair.gcp.control.kept(KIND.name)["x"]
         document = {**kept, "words": ["first", "other"], "written": 2, "at": 9.0}
-        assert pair.gcp.control.replace(KIND, "x", document, kept)
+        assert pair.gcp.control.replace(KIND.name, "x", document, kept)
 
     # Ours is on one site by then, and theirs on the other.
     pair.gcp.control.faults.before = once(other)
@@ -74,8 +82,8 @@ def test_whoever_loses_every_race_says_so() -> None:
 
     def wins(call: str) -> None:
         if call == "replace":
-            kept = pair.aws.control.documents[KIND, "x"]
-            pair.aws.control.documents[KIND, "x"] = {**kept, "written": kept["written"] + 1}
+            kept = pair.aws.control.documents[KIND.name, "x"]
+            pair.aws.control.documents[KIND.name, "x"] = {**kept, "written": kept["written"] + 1}
 
     pair.aws.control.faults.before = wins
     with pytest.raises(Contention, match="the debt of x changed under each of 12 attempts"):
@@ -95,9 +103,9 @@ def test_levelling_takes_nothing_back() -> None:
     """What a site told may be old by the time that it is to get what another one has."""
     pair = Pair()
     pair.add("first")
-    kept: dict[str, dict[str, Any]] = {n: s.control.kept(KIND) for n, s in pair.sites.items()}
+    kept: dict[str, dict[str, Any]] = {n: s.control.kept(KIND.name) for n, s in pair.sites.items()}
     kept["aws"] = {}
-    del pair.aws.control.documents[KIND, "x"]
+    del pair.aws.control.documents[KIND.name, "x"]
     notes.level(pair.sites, KIND, kept, 1.0)
     assert pair.words() == [["first"]] * 2
     pair.add("second")

@@ -149,7 +149,6 @@ def settle_next(spool: Spool, site: str) -> None:
         "DELETE FROM ledger",
         "INSERT INTO ledger VALUES (0)",
         "DROP TABLE owed",
-        "PRAGMA user_version = 2",
         "PRAGMA application_id = 1",
     ],
 )
@@ -171,6 +170,19 @@ def test_a_file_that_is_not_as_written_is_set_aside_and_delivery_starts_at_the_w
         assert drain(spool, "gcp") == bodies(range(1, 4))
     with closing(sqlite3.connect(spool.set_aside)) as db:
         assert db.execute("SELECT COUNT(*) FROM message").fetchone()[0] >= 3
+
+
+def test_a_spool_of_a_newer_version_is_left_alone(path: Path) -> None:
+    with Spool.open(path, SITES) as spool:
+        fill(spool, range(5))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(McloudError, match=r"newer mcloud.*upgrade this mcloud"):
+        Spool.open(path, SITES)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT COUNT(*) FROM message").fetchone() == (5,)
+    assert not list(path.parent.glob("*.corrupt-*"))
 
 
 def test_a_file_of_something_else_is_set_aside_with_its_log_and_never_deleted(path: Path) -> None:

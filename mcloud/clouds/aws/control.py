@@ -6,8 +6,12 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
+from mcloud import errors
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import RECORD, ControlRecord, Heartbeat, Lag
+from mcloud.documents import Damaged, decode, parse
+
+MOST_DIGITS = 38  # of a number in DynamoDB
 
 
 class DynamoControl:
@@ -16,22 +20,24 @@ class DynamoControl:
         self._table = table
 
     def beat(self, beats: Iterable[Heartbeat]) -> None:
+        refusal: errors.Refused | None = None
         for beat in beats:
-            with translated(f"DynamoDB {self._table}"):
-                # An update expression has no max(): the condition makes one.
-                try:
-                    self._add(beat, with_time=True)
-                except self._client.exceptions.ConditionalCheckFailedException:
-                    self._add(beat, with_time=False)
+            try:
+                self._beat(beat)
+            except errors.Refused as error:
+                # A damaged heartbeat takes no counts, and must not hold up those behind it.
+                refusal = error
+        if refusal is not None:
+            raise refusal
 
-    def heartbeats(self) -> list[Heartbeat]:
-        return [_decode(item) for item in self._all("heartbeat")]
+    def heartbeats(self) -> list[Heartbeat | Damaged]:
+        return [_heartbeat(item) for item in self._all("heartbeat")]
 
     def note_lag(self, lag: Lag) -> None:
         self.keep("lag", lag.key, asdict(lag))
 
-    def lags(self) -> list[Lag]:
-        return [Lag.read(key, lag) for key, lag in self.kept("lag").items()]
+    def lags(self) -> list[Lag | Damaged]:
+        return [decode(Lag, lag, f"the lag {key}") for key, lag in self.kept("lag").items()]
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         with translated(f"DynamoDB {self._table}"):
@@ -52,6 +58,9 @@ class DynamoControl:
     def replace(
         self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
+        item = self._get(kind, key)
+        if item is None or _document(kind, item) != before:
+            return False
         with translated(f"DynamoDB {self._table}"):
             try:
                 self._client.put_item(
@@ -59,7 +68,7 @@ class DynamoControl:
                     Item=_item(kind, key, document),
                     ConditionExpression="#document = :before",
                     ExpressionAttributeNames={"#document": "document"},
-                    ExpressionAttributeValues={":before": {"S": json.dumps(before)}},
+                    ExpressionAttributeValues={":before": item["document"]},
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
@@ -67,27 +76,20 @@ class DynamoControl:
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)
-        return {item["key"]["S"]: _document(item) for item in items}
+        return {item["key"]["S"]: _document(kind, item) for item in items}
 
     def forget(self, kind: str, key: str) -> None:
         with translated(f"DynamoDB {self._table}"):
             self._client.delete_item(TableName=self._table, Key=_key(kind, key))
 
-    def record(self) -> ControlRecord | None:
-        with translated(f"DynamoDB {self._table}"):
-            answer = self._client.get_item(
-                TableName=self._table, Key=_key("control", "record"), ConsistentRead=True
-            )
-        item = answer.get("Item")
-        if item is None:
-            return None
-        return ControlRecord(
-            epoch=int(item["epoch"]["N"]),
-            at=float(item["at"]["N"]),
-            **{name: item[name]["S"] for name in ("primary", "mode", "reason", "by")},
-        )
+    def record(self) -> ControlRecord | Damaged | None:
+        item = self._get("control", "record")
+        return None if item is None else decode(ControlRecord, _plain(item), RECORD)
 
     def write_record(self, record: ControlRecord) -> bool:
+        stored = self.record()
+        if isinstance(stored, Damaged):
+            raise errors.Damaged(f"DynamoDB {self._table}: {stored}")
         with translated(f"DynamoDB {self._table}"):
             try:
                 self._client.put_item(
@@ -107,6 +109,25 @@ class DynamoControl:
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
+
+    def forget_record(self) -> None:
+        self.forget("control", "record")
+
+    def _get(self, kind: str, key: str) -> dict[str, Any] | None:
+        with translated(f"DynamoDB {self._table}"):
+            answer = self._client.get_item(
+                TableName=self._table, Key=_key(kind, key), ConsistentRead=True
+            )
+        item: dict[str, Any] | None = answer.get("Item")
+        return item
+
+    def _beat(self, beat: Heartbeat) -> None:
+        with translated(f"DynamoDB {self._table}"):
+            # An update expression has no max(): the condition makes one.
+            try:
+                self._add(beat, with_time=True)
+            except self._client.exceptions.ConditionalCheckFailedException:
+                self._add(beat, with_time=False)
 
     def _all(self, kind: str, after: str = "") -> Iterator[dict[str, Any]]:
         request: dict[str, Any] = {
@@ -153,16 +174,30 @@ def _item(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, Any]:
     return {**_key(kind, key), "document": {"S": json.dumps(document)}}
 
 
-def _document(item: dict[str, Any]) -> Any:
-    """Empty where an earlier version wrote it in another way."""
-    return json.loads(item["document"]["S"]) if "document" in item else {}
+def _document(kind: str, item: dict[str, Any]) -> Any:
+    where, value = f"the {kind} {item['key']['S']}", _plain(item)
+    if not isinstance(value.get("document"), str):
+        return Damaged("document is no text", where, found=value)
+    return parse(value["document"], where)
 
 
-def _decode(item: dict[str, Any]) -> Heartbeat:
-    return Heartbeat(
-        symbol=item["key"]["S"],
-        last_trade_time=int(item["last_trade_time"]["N"]),
-        trades=int(item["trades"]["N"]),
-        messages=int(item["messages"]["N"]),
-        at=float(item["at"]["N"]),
-    )
+def _heartbeat(item: dict[str, Any]) -> Heartbeat | Damaged:
+    key = item["key"]["S"]
+    return decode(Heartbeat, {**_plain(item), "symbol": key}, f"the heartbeat {key}")
+
+
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an item as plain values; one of a type that mcloud never writes as bytes,
+    which no document has."""
+    return {name: _value(*next(iter(each.items()))) for name, each in item.items()}
+
+
+def _value(kind: str, value: Any) -> Any:
+    if kind in ("S", "BOOL"):
+        return value
+    if kind == "NULL":
+        return None
+    if kind != "N":
+        return b""
+    digits = value.removeprefix("-")
+    return int(value) if digits.isdecimal() and len(digits) <= MOST_DIGITS else float(value)

@@ -9,7 +9,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from mcloud.errors import Refused, Trimmed
+from mcloud import documents
+from mcloud.documents import read_text
+from mcloud.errors import Damaged, Trimmed
 
 State = str | None
 """The last sequence number that was read of a shard, BEGINNING, or FINISHED."""
@@ -37,11 +39,11 @@ class Position(NamedTuple):
 
 
 def parse(text: str) -> Position:
-    """The position that ``to_text`` wrote."""
-    try:
-        return Position(**json.loads(text))
-    except (TypeError, ValueError):
-        raise Refused(f"not a position in a DynamoDB stream: {text[:80]!r}") from None
+    """The position that ``to_text`` wrote; errors.Damaged for another text."""
+    position = read_text(Position, text, "the position")
+    if isinstance(position, documents.Damaged):
+        raise Damaged(f"not a position in a DynamoDB stream: {position.what}")
+    return position
 
 
 def begin(listed: Sequence[Shard]) -> dict[str, State]:

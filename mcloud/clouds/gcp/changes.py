@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from mcloud import documents
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes
-from mcloud.errors import Refused
+from mcloud.documents import read_text
+from mcloud.errors import Damaged, Refused
 from mcloud.market.candle import Candle
 
 STAMP = "updated"
@@ -50,11 +52,11 @@ class Row(NamedTuple):
 
 
 def parse(text: str) -> Position:
-    """The position that ``to_text`` wrote."""
-    try:
-        return Position(**json.loads(text))
-    except (TypeError, ValueError):
-        raise Refused(f"not a position in a Firestore collection: {text[:80]!r}") from None
+    """The position that ``to_text`` wrote; errors.Damaged for another text."""
+    position = read_text(Position, text, "the position")
+    if isinstance(position, documents.Damaged):
+        raise Damaged(f"not a position in a Firestore collection: {position.what}")
+    return position
 
 
 def begin(now: int) -> Position:

@@ -9,9 +9,11 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote, unquote
 
+from mcloud import errors
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import RECORD, ControlRecord, Heartbeat, Lag
+from mcloud.documents import Damaged, decode, parse
 from mcloud.errors import Contention
 
 
@@ -41,14 +43,17 @@ class FirestoreControl:
         with translated(self._what):
             batch.commit(timeout=TIMEOUT, retry=retry())
 
-    def heartbeats(self) -> list[Heartbeat]:
-        return [_decode(fields) for _, fields in self._all("heartbeat")]
+    def heartbeats(self) -> list[Heartbeat | Damaged]:
+        return [
+            decode(Heartbeat, fields, f"the heartbeat {name.removeprefix('heartbeat_')}")
+            for name, fields in self._all("heartbeat")
+        ]
 
     def note_lag(self, lag: Lag) -> None:
         self.keep("lag", lag.key, asdict(lag))
 
-    def lags(self) -> list[Lag]:
-        return [Lag.read(key, lag) for key, lag in self.kept("lag").items()]
+    def lags(self) -> list[Lag | Damaged]:
+        return [decode(Lag, lag, f"the lag {key}") for key, lag in self.kept("lag").items()]
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
         with translated(self._what):
@@ -76,7 +81,7 @@ class FirestoreControl:
         place = self._document(kind, key)
         with translated(self._what):
             snapshot = place.get(timeout=TIMEOUT, retry=retry())
-            if not snapshot.exists or snapshot.to_dict()["document"] != json.dumps(before):
+            if not snapshot.exists or _document(kind, key, snapshot.to_dict()) != before:
                 return False
             option = self._client.write_option(last_update_time=snapshot.update_time)
             try:
@@ -88,17 +93,17 @@ class FirestoreControl:
         return True
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
-        # An earlier version kept lags in another way: they are empty then.
-        return {
-            unquote(name.removeprefix(f"{kind}_")): json.loads(fields.get("document", "{}"))
+        found = {
+            unquote(name.removeprefix(f"{kind}_")): fields
             for name, fields in self._all(kind, after, limit)
         }
+        return {key: _document(kind, key, fields) for key, fields in found.items()}
 
     def forget(self, kind: str, key: str) -> None:
         with translated(self._what):
             self._document(kind, key).delete(timeout=TIMEOUT, retry=retry())
 
-    def record(self) -> ControlRecord | None:
+    def record(self) -> ControlRecord | Damaged | None:
         with translated(self._what):
             snapshot = self._collection.document("record").get(timeout=TIMEOUT, retry=retry())
         return _record(snapshot)
@@ -110,6 +115,10 @@ class FirestoreControl:
                 return written
             time.sleep(random.uniform(0, LONGEST_PAUSE / 10))
         raise Contention(f"{self._what}: the control record changed under every attempt")
+
+    def forget_record(self) -> None:
+        with translated(self._what):
+            self._collection.document("record").delete(timeout=TIMEOUT, retry=retry())
 
     def _document(self, kind: str, key: str) -> Any:
         return self._collection.document(f"{kind}_{quote(key, safe=' :')}")
@@ -145,6 +154,8 @@ class FirestoreControl:
         with translated(self._what):
             snapshot = document.get(timeout=TIMEOUT, retry=retry())
             stored = _record(snapshot)
+            if isinstance(stored, Damaged):
+                raise errors.Damaged(f"{self._what}: {stored}")
             if stored is not None and stored.epoch >= record.epoch:
                 return False
             fields = {"kind": "control", **asdict(record)}
@@ -159,22 +170,18 @@ class FirestoreControl:
         return True
 
 
-def _record(snapshot: Any) -> ControlRecord | None:
+def _record(snapshot: Any) -> ControlRecord | Damaged | None:
     if not snapshot.exists:
         return None
-    fields = snapshot.to_dict()
-    return ControlRecord(**{name: fields[name] for name in ControlRecord.__dataclass_fields__})
+    return decode(ControlRecord, snapshot.to_dict(), RECORD)
+
+
+def _document(kind: str, key: str, fields: dict[str, Any]) -> Any:
+    where = f"the {kind} {key}"
+    if not isinstance(fields.get("document"), str):
+        return Damaged("document is no text", where, found=fields)
+    return parse(fields["document"], where)
 
 
 def _fields(kind: str, key: str, document: Mapping[str, Any]) -> dict[str, str]:
     return {"kind": kind, "key": key, "document": json.dumps(document)}
-
-
-def _decode(fields: dict[str, Any]) -> Heartbeat:
-    return Heartbeat(
-        symbol=fields["symbol"],
-        last_trade_time=fields["last_trade_time"],
-        trades=fields["trades"],
-        messages=fields["messages"],
-        at=fields["at"],
-    )

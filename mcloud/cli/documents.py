@@ -1,0 +1,124 @@
+"""``mcloud documents``: what the sites and this machine keep, and cannot be read."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+from mcloud.errors import McloudError
+
+if TYPE_CHECKING:
+    from mcloud.damage import Found
+
+YES = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and exit.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Stored documents that are damaged: list and repair them.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.add_typer(group, name="documents")
+    command(group, "list")(list_)
+    command(group)(repair)
+
+
+def list_(session: Session) -> None:
+    """List damaged documents on the sites and this machine; exit 3 where there are some."""
+    found, away = _find(session)
+    if session.output == "json":
+        session.print_json({"documents": [each.to_json() for each in found], "unavailable": away})
+    else:
+        _draw(session, found)
+    if found or away:
+        raise typer.Exit(3)
+
+
+def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None:
+    """Replace or remove damaged documents; exit 3 where some are left.
+
+    Each one is kept as it was found: under .mcloud/damaged, or beside its file. A document that a
+    newer mcloud wrote is left alone.
+    """
+    from mcloud.cli.ask import agree
+    from mcloud.cli.failover import who
+    from mcloud.failover.audit import Audit, Entry, new_id
+
+    found, away = _find(session)
+    chosen = [each for each in found if each.repair]
+    if session.output != "json":
+        _draw(session, found)
+    if dry_run or not chosen:
+        if session.output == "json":
+            session.print_json({"repaired": [], "left": [each.to_json() for each in found]})
+        if found or away:
+            raise typer.Exit(3)
+        return
+    count = f"{len(chosen)} document{'s' * (len(chosen) != 1)}"
+    agree(session, f"repair {count}?", yes=yes)
+    at, by = time.time(), who()
+    audit = Audit(session.config.state / "audit.jsonl", session.sites())
+    done, failed = [], []
+    for each in chosen:
+        entry = Entry(
+            new_id(at),
+            "repair document",
+            by,
+            each.damaged.what,
+            at,
+            {"document": each.where},
+            {"done": each.plan},
+        )
+        audit.write(entry)
+        assert each.repair is not None
+        try:
+            each.repair()
+        except McloudError as error:
+            session.warn(f"{each.where} is not repaired: {error}")
+            failed.append(each)
+            continue
+        audit.share([entry], [name for name in session.sites() if name not in away])
+        done.append(each)
+        session.say(f"{each.where}: {each.plan}")
+    left = [each for each in found if each not in done]
+    if session.output == "json":
+        session.print_json(
+            {
+                "repaired": [each.to_json() for each in done],
+                "left": [each.to_json() for each in left],
+            }
+        )
+    if failed:
+        raise typer.Exit(1)
+    if left or away:
+        raise typer.Exit(3)
+
+
+def _find(session: Session) -> "tuple[list[Found], dict[str, str]]":
+    from mcloud.cli.progress import waiting
+    from mcloud.damage import on_disk, on_sites
+
+    with waiting(session, "reading all documents"):
+        found, away = on_sites(session.sites(), session.config.state)
+    for name, why in away.items():
+        session.warn(f"the documents of {name} cannot be read: {why}")
+    return [*found, *on_disk(session.config.state)], away
+
+
+def _draw(session: Session, found: "list[Found]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found:
+        session.say("every document that could be read is in order")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("site", "document", "what is wrong", "repair"):
+        table.add_column(heading, overflow="fold")
+    for each in found:
+        row = (each.site or "this machine", each.damaged.where, each.damaged.what, each.plan)
+        table.add_row(*map(Text, row))
+    session.print(table)

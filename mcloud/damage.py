@@ -1,0 +1,256 @@
+"""Finds documents that cannot be used, on the sites and on this machine, and repairs them.
+
+A repair keeps the document as it was found under ``.mcloud/damaged``, or beside the file. It then
+puts in its place what counts on the other sites or, where no site has anything that can be used,
+removes it. Documents that a newer mcloud wrote are only reported.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mcloud import files
+from mcloud.clouds.ports import ControlRecord, Lag, Site
+from mcloud.deadline import gather
+from mcloud.documents import Damaged, Kind, damaged, set_aside
+from mcloud.failover import debts, pause
+from mcloud.failover.audit import ENTRIES
+from mcloud.failover.journal import read_journal
+from mcloud.failover.notes import newest
+from mcloud.notify.memory import read_told
+from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
+from mcloud.runs import KINDS, runs_called
+
+DEADLINE = 10.0  # seconds for a site to list its documents
+FOLDER = "damaged"
+
+_KINDS: Mapping[str, tuple[Kind[Any], str]] = {
+    kind.name: (kind, without)
+    for kind, without in (
+        (pause.KIND, "the guards act, unless `mcloud guard pause` is run again"),
+        (
+            debts.KIND,
+            "whether that site is owed a catch-up is unknown then; `mcloud verify --repair`"
+            " compares the sites and copies what one lacks",
+        ),
+        (Kind("lag", Lag), "the replicator writes it again within seconds"),
+        (ENTRIES, "the log of this machine, audit.jsonl, stays as it is"),
+        (ANOMALIES, "`mcloud anomalies scan` finds the anomaly again in the candles"),
+        (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
+        (WATCHES, "the next look at the symbol begins a day back"),
+    )
+}
+"""Kinds of documents, each with what follows where one is deleted."""
+
+
+_SHARED: tuple[Kind[Any], ...] = (pause.KIND, debts.KIND, ENTRIES)
+"""Kinds of which all sites keep the same documents."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A damaged document, and its repair."""
+
+    site: str
+    """Empty for one on this machine."""
+    damaged: Damaged
+    plan: str
+    """What ``repair`` does, or why there is none."""
+    repair: Callable[[], None] | None
+    """None where it has to stay as it is."""
+    is_lost_then: bool = False
+    """True for one that all sites share, where no site that answers has a sound copy."""
+
+    @property
+    def where(self) -> str:
+        return f"{self.site}: {self.damaged.where}" if self.site else self.damaged.where
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "site": self.site or None,
+            "document": self.damaged.where,
+            "what": self.damaged.what,
+            "newer": self.damaged.is_newer,
+            "repair": self.plan if self.repair else None,
+            "why_none": None if self.repair else self.plan,
+        }
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """Everything that a site keeps."""
+
+    record: ControlRecord | Damaged | None
+    heartbeats: tuple[Damaged, ...]
+    kept: Mapping[str, Mapping[str, Any]]
+    """By kind and key."""
+
+
+def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[Found], dict[str, str]]:
+    """The damaged documents of all sites that answer, and why the others do not.
+
+    Args:
+        state: the ``.mcloud`` folder, which keeps what a repair replaces.
+    """
+    answers = gather({name: partial(_read, site) for name, site in sites.items()}, DEADLINE)
+    told = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
+    away = {n: str(each) for n, each in answers.items() if isinstance(each, Exception)}
+    found: list[Found] = []
+    for name, documents in told.items():
+        save = partial(_save, state / FOLDER, name)
+        found += _record(sites[name], documents, told, save)
+        for kind, _ in _KINDS.values():
+            found += _of_kind(kind, sites[name], documents, told, save)
+        found += [_heartbeat(sites[name], each, save) for each in documents.heartbeats]
+    return [_judged(each, away) for each in found], away
+
+
+def _judged(found: Found, away: Mapping[str, str]) -> Found:
+    """Leave alone what this mcloud must not repair, or cannot repair yet."""
+    if found.damaged.is_newer:
+        return replace(found, repair=None, plan="none: upgrade this mcloud")
+    if found.is_lost_then and away:
+        why = f"none yet: {', '.join(away)} does not answer, and may have the one that counts"
+        return replace(found, repair=None, plan=why)
+    return found
+
+
+def on_disk(state: Path) -> list[Found]:
+    """The damaged files under a ``.mcloud`` folder that are read by more than one run."""
+    found = [
+        Found(
+            "",
+            each,
+            f"rename it to {Path(each.where).name}.damaged-DATE; whoever needs it begins anew",
+            partial(_move, Path(each.where)),
+        )
+        for each in damaged(chain(_states(state), files_beside(state)))
+    ]
+    return [_judged(each, {}) for each in found]
+
+
+def files_beside(state: Path) -> Iterator[object]:
+    """Decode what runs and moves remember in files of their own, but for ``state.json``."""
+    for run in runs_called(state, None, *KINDS):
+        yield read_told(run.folder / "told.json")
+    for path in sorted((state / "failover").glob("*/*.json")):
+        yield read_journal(path)
+
+
+def _states(state: Path) -> Iterator[object]:
+    return (run.state() for run in runs_called(state, None, *KINDS))
+
+
+def _move(path: Path) -> None:
+    set_aside(path)
+
+
+def _read(site: Site) -> _Documents:
+    return _Documents(
+        site.control.record(),
+        damaged(site.control.heartbeats()),
+        {kind: site.control.kept(kind) for kind in _KINDS},
+    )
+
+
+def _record(
+    site: Site, mine: _Documents, told: Mapping[str, _Documents], save: Callable[[Damaged], None]
+) -> list[Found]:
+    broken = mine.record
+    if not isinstance(broken, Damaged):
+        return []
+    records = [each.record for each in told.values() if isinstance(each.record, ControlRecord)]
+    good = max(records, key=lambda record: record.rank, default=None)
+    plan = f"delete it; the first site, {next(iter(told))}, leads until the next failover"
+    if good is not None:
+        plan = f"replace it with epoch {good.epoch}, in which {good.primary} leads"
+
+    def repair() -> None:
+        save(broken)
+        site.control.forget_record()
+        if good is not None:
+            site.control.write_record(good)
+
+    return [Found(site.name, broken, plan, repair, is_lost_then=good is None)]
+
+
+def _of_kind(
+    kind: Kind[Any],
+    site: Site,
+    mine: _Documents,
+    told: Mapping[str, _Documents],
+    save: Callable[[Damaged], None],
+) -> list[Found]:
+    found = []
+    for key, document in mine.kept[kind.name].items():
+        broken = kind.decode(key, document)
+        if isinstance(broken, Damaged):
+            good = _elsewhere(kind, key, told)
+            repair = partial(_replace, kind.name, key, site, good, broken, save)
+            plan = f"delete it; {_KINDS[kind.name][1]}"
+            if good is not None:
+                plan = "replace it with what counts on the other sites"
+            is_lost = good is None and kind in _SHARED
+            found.append(Found(site.name, broken, plan, repair, is_lost))
+    return found
+
+
+def _elsewhere(
+    kind: Kind[Any], key: str, told: Mapping[str, _Documents]
+) -> Mapping[str, Any] | None:
+    """What the other sites have, for kinds of which all sites keep the same."""
+    kept = [each.kept[kind.name] for each in told.values()]
+    if kind in (pause.KIND, debts.KIND):
+        note = newest(kind, kept).get(key)
+        return None if note is None else asdict(note)
+    if kind is not ENTRIES:
+        return None
+    entries = [kind.decode(key, each[key]) for each in kept if key in each]
+    return next((asdict(each) for each in entries if not isinstance(each, Damaged)), None)
+
+
+def _replace(
+    kind: str,
+    key: str,
+    site: Site,
+    good: Mapping[str, Any] | None,
+    broken: Damaged,
+    save: Callable[[Damaged], None],
+) -> None:
+    save(broken)
+    site.control.forget(kind, key)
+    if good is not None:
+        site.control.add(kind, key, good)
+
+
+def _heartbeat(site: Site, broken: Damaged, save: Callable[[Damaged], None]) -> Found:
+    symbol = broken.where.removeprefix("the heartbeat ")
+
+    def repair() -> None:
+        save(broken)
+        site.control.forget("heartbeat", symbol)
+
+    plan = "delete it; the function writes one with the next trade, and its counts begin at 0"
+    return Found(site.name, broken, plan, repair)
+
+
+def _save(folder: Path, site: str, broken: Damaged) -> None:
+    """Keep a document before it is replaced.
+
+    Raises:
+        McloudError: it cannot be kept; then it must stay.
+    """
+    try:
+        text = json.dumps(broken.found, default=ascii)
+    except (TypeError, ValueError, RecursionError):
+        text = ascii(broken.found)
+    what = {"site": site, "document": broken.where, "what": broken.what, "found": text}
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = "".join(each if each.isalnum() else "-" for each in f"{site} {broken.where}")
+    files.make_private(folder)
+    files.write(folder / f"{stamp}-{name[:100]}.json", json.dumps(what, indent=2) + "\n")

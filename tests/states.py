@@ -1,0 +1,169 @@
+"""What each kind of run says of itself, as its own code writes it."""
+
+from typing import Any
+
+AT = 1_786_000_000.5
+
+PRODUCER: dict[str, Any] = {
+    "name": "default",
+    "source": "simulate",
+    "symbols": ["BTCUSDT"],
+    "live": True,
+    "mode": "primary",
+    "pid": 7,
+    "started": AT,
+    "at": AT,
+    "read": 9,
+    "repeats": 1,
+    "rate": 2.5,
+    "last_trade_time": 1_786_000_000_000,
+    "lag_s": 0.5,
+    "spool_bytes": 1,
+    "spool_full": False,
+    "route": {"sites": ["aws"], "reason": "primary of epoch 1"},
+    "sites": {
+        "aws": {
+            "messages": 1,
+            "trades": 9,
+            "waiting": 1,
+            "waiting_trades": 3,
+            "refused": False,
+            "breaker": "closed",
+            "latency": None,
+            "error": "",
+        }
+    },
+    "holes": [
+        {
+            "symbol": "BTCUSDT",
+            "first": 1,
+            "last": 2,
+            "since": 1_786_000_000_000,
+            "attempts": 0,
+            "reason": "",
+        }
+    ],
+    "problem": "",
+    "source_state": None,
+    "month": "2026-08",
+    "sent": {"aws": 1},
+}
+
+REPLICATOR: dict[str, Any] = {
+    "name": "replicator",
+    "what": ["candles"],
+    "symbols": None,
+    "shard": "all",
+    "once": False,
+    "pid": 7,
+    "at": AT,
+    "pairs": [
+        {
+            "source": "aws",
+            "target": "gcp",
+            "phase": "following",
+            "seen": 1,
+            "written": 1,
+            "objects": 1,
+            "bytes": 5,
+            "candles_s": 1.5,
+            "candles": 0,
+            "raw_s": None,
+            "raw": 2,
+            "trimmed": 0,
+            "disagreements": ["x"],
+            "damaged": [],
+            "error": "",
+        }
+    ],
+}
+
+_DECISION = {
+    "at": AT,
+    "until": AT,
+    "times": 1,
+    "action": "nothing",
+    "site": "",
+    "reason": "all is well",
+    "lines": ["aws: up"],
+}
+
+GUARD: dict[str, Any] = {
+    "pid": 7,
+    "at": AT,
+    "by": "guard guard, me",
+    "primary": "aws",
+    "epoch": 1,
+    "paused": "",
+    "record": {"epoch": 1, "primary": "aws", "mode": "manual", "reason": "", "by": "me", "at": AT},
+    "doing": [],
+    "problem": "",
+    "blind_s": 0.0,
+    "unreadable": [],
+    "sites": {
+        "aws": {
+            "verdict": "up",
+            "bad": 0,
+            "good": 3,
+            "canary_s": 1.5,
+            "waiting_s": None,
+            "backlog": 3,
+            "lag_s": None,
+            "services": {
+                "queue": {"state": "up", "age_s": 1.0, "latency_s": 0.01, "reason": ""},
+            },
+        }
+    },
+    "debts": {},
+    "decision": _DECISION,
+    "history": [_DECISION],
+    "moves": [],
+    "cost": {"hours": 1.0, "calls": {}, "usd": "0.001", "basis": "list price, free tiers apart"},
+    "settings": {"interval": 5.0, "timeout": 3.0},
+}
+
+WATCHER: dict[str, Any] = {
+    "name": "alerts",
+    "profile": "local",
+    "interval": 60.0,
+    "channels": ["oncall"],
+    "pid": 7,
+    "at": AT,
+    "looked": AT,
+    "pending": 0,
+    "unknown": 0,
+    "failures": [],
+    "firing": [
+        {
+            "key": "dead-letters aws",
+            "rule": "dead-letters",
+            "figure": "sites.aws.x",
+            "severity": "warning",
+            "since": AT,
+            "value": 3.0,
+            "title": "3 dead letters",
+        }
+    ],
+    "state": {
+        "alerts": {
+            "dead-letters aws": {
+                "rule": "dead-letters",
+                "path": "sites.aws.x",
+                "names": ["aws"],
+                "firing": True,
+                "since": AT,
+                "held": 0.0,
+                "leaning": None,
+                "value": 3.0,
+                "at": AT,
+                "why": "",
+                "unknown_since": None,
+                "unknown": "",
+                "severity": "warning",
+                "was_told": True,
+            }
+        },
+        "blind": {"unknown sites.gcp": {"key": "x", "since": AT, "what": ["a"], "is_over": False}},
+        "nothing": {"budget": "nothing there"},
+    },
+}
