@@ -15,9 +15,11 @@ def settle() -> None:
     for number, (name, mode) in enumerate(STREAMS):
         if getattr(sys, name) is None:
             setattr(sys, name, _nowhere(number, mode))
-    # What the encoding of a terminal or a file lacks becomes a question mark, not an error.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
-        sys.stdout.reconfigure(errors="replace")
+    # What the encoding of a terminal or a file lacks becomes a question mark, not an error. UTF-8
+    # lacks only the bytes of a file's name that are no UTF-8; these are printed as they are.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = sys.stdout.encoding == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
     # For who writes Python: as errors, which some have them be, they would end a command.
     if os.environ.pop("PYTHONWARNINGS", ""):
         warnings.simplefilter("ignore")
