@@ -71,6 +71,7 @@ def environment(given: dict[str, str]) -> dict[str, str]:
         },
         **({"PYTHONPATH": os.pathsep.join(folders)} if folders else {}),
         "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "ignore",
     }
 
 

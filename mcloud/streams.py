@@ -20,9 +20,11 @@ def settle() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = sys.stdout.encoding == "utf-8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
-    # For who writes Python: as errors, which some have them be, they would end a command.
-    if os.environ.pop("PYTHONWARNINGS", ""):
-        warnings.simplefilter("ignore")
+    # Warnings are for who writes Python: that a library will support this Python for one more year
+    # say. As errors, which some have them be, they would end a command. Libraries set filters too.
+    os.environ.pop("PYTHONWARNINGS", None)
+    warnings.simplefilter("ignore")
+    warnings.showwarning = lambda *_, **__: None
 
 
 def leave_terminal() -> None:

@@ -292,6 +292,8 @@ def _guard(run: Callable[[], None], session: Session) -> None:
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
     best_effort.log.addHandler(_WARNINGS)
+    # What a library logs without being asked is for who writes Python, as its warnings are.
+    logging.lastResort = logging.NullHandler()
     try:
         run()
         # Now, not when the interpreter ends: there a reader that went away is no longer ours.

@@ -34,6 +34,41 @@ def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Termina
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["status", "candles", "verify", "produce --source simulate"])
+def test_no_library_says_anything_in_2028(mcloud_up: Terminal, command: str) -> None:
+    """When Google's libraries no longer support the Python versions of today."""
+    (mcloud_up.folder / "sitecustomize.py").write_text(
+        "import datetime\n"
+        "class Date(datetime.date):\n"
+        "    @classmethod\n"
+        "    def today(cls): return cls(2028, 12, 1)\n"
+        "datetime.date = Date\n"
+    )
+    more = ("--count", "1") if command.startswith("produce") else ()
+    paths = f"{mcloud_up.folder}:{mcloud_up.environment['PYTHONPATH']}"
+    done = mcloud_up.run(*command.split(), *more, "--quiet", PYTHONPATH=paths)
+    assert "Warning" not in done.stderr
+    assert "Python" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+def test_what_a_library_logs_or_warns_of_by_its_own_filter_is_not_shown(mcloud: Terminal) -> None:
+    (mcloud.folder / "sitecustomize.py").write_text(
+        "import sys, mcloud.cli\n"
+        "class Speaks:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'mcloud.config':\n"
+        "            import logging, warnings\n"
+        "            warnings.simplefilter('always')\n"
+        "            warnings.warn('end of support')\n"
+        "            logging.getLogger('library').warning('connection pool is full')\n"
+        "sys.meta_path.insert(0, Speaks())\n"
+    )
+    paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
+    done = mcloud.run("config", "show", PYTHONPATH=paths)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "arguments", [("local", "up"), ("produce", "--detach"), ("guard", "run", "--detach")]
 )

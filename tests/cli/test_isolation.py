@@ -116,6 +116,13 @@ def test_the_embedded_clouds_and_the_functions_in_them(embedded: State) -> None:
     assert not (place / "imported.txt").exists(), (place / "imported.txt").read_text()
 
 
+def test_the_embedded_clouds_leave_nothing_in_the_home_folder(embedded: State) -> None:
+    """A fresh one, as ``conftest`` says."""
+    home = Path(psutil.Process(embedded.pid).environ()["HOME"])
+    assert home != Path.home()
+    assert list(home.iterdir()) == []
+
+
 def counted(site: Site) -> int:
     return sum(
         each.trade_count for each in site.candles.range("ISOUSDT", START, START + 86_400_000)
@@ -218,6 +225,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
         "PYTHONUTF8": "1",
         "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)]),
         "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "ignore",
     }
 
 
