@@ -16,7 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from mcloud import best_effort
-from mcloud.errors import Unavailable
+from mcloud.errors import McloudError, Unavailable
+
+VERSION = 0
+"""SQLite's ``user_version`` of the file."""
 
 _REFUSALS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -61,6 +64,10 @@ class State:
     """Used by one thread of one process; ``scope`` says what is replicated from where to where.
 
     Another scope (other symbols, another table behind the site's name) begins with nothing.
+
+    Raises:
+        McloudError: a newer mcloud wrote the file; it stays as it is.
+        Unavailable: it cannot be opened now.
     """
 
     def __init__(self, path: Path, scope: str) -> None:
@@ -212,12 +219,19 @@ class State:
 def _connect(path: "Path | str") -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise McloudError(
+                f"a newer mcloud wrote {path}: its version is {version}, and this one reads up to"
+                f" {VERSION}",
+                remedy="upgrade this mcloud, or delete the file to compare the sites anew",
+            )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_SCHEMA)
         if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("quick_check")
-    except sqlite3.Error:
+    except (sqlite3.Error, McloudError):
         db.close()
         raise
     return db

@@ -1,11 +1,13 @@
 """What a pair remembers, and what becomes of it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mcloud import best_effort
-from mcloud.errors import Unavailable
+from mcloud.errors import McloudError, Unavailable
 from mcloud.replication.state import Checkpoint, State
 
 HOUR = 1_723_161_600_000
@@ -76,3 +78,14 @@ def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
     again = State(folder / "pair.sqlite", "all")
     assert again.checkpoint() == Checkpoint("p2", 8.0, False)
     assert again.marks() == {("A", HOUR): 5.0, ("B", HOUR): 6.0}
+
+
+def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE checkpoint (everything TEXT)")
+        db.execute("PRAGMA user_version = 7")
+    before = path.read_bytes()
+    with pytest.raises(McloudError, match=r"a newer mcloud wrote .*: its version is 7"):
+        State(path, "all")
+    assert path.read_bytes() == before
