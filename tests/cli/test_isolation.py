@@ -75,9 +75,10 @@ def at_start() -> set[str]:
     return {name.partition(".")[0] for name in said.stdout.split()}
 
 
+@pytest.mark.slow
 def test_what_is_detached(terminal: Terminal, hostile: Hostile) -> None:
     commands = {
-        "producers": ("produce", "--source", "simulate"),
+        "producers": ("produce", "--source", "simulate", "--speed", "realtime"),
         "replicators": ("replicate",),
         "guards": ("guard", "run"),
         "alerts": ("alerts", "watch"),
