@@ -63,11 +63,8 @@ class Checkpoint:
 class State:
     """Used by one thread of one process; ``scope`` says what is replicated from where to where.
 
-    Another scope (other symbols, another table behind the site's name) begins with nothing.
-
-    Raises:
-        McloudError: a newer mcloud wrote the file; it stays as it is.
-        Unavailable: it cannot be opened now.
+    Another scope (other symbols, another table behind the site's name) begins with nothing. A
+    file that a newer mcloud wrote stays as it is, and nothing outlives this process then.
     """
 
     def __init__(self, path: Path, scope: str) -> None:
