@@ -39,7 +39,7 @@ def settle() -> None:
     foreign = set(_folders(os.environ.get("PYTHONPATH", "")))
     if not sys.flags.safe_path and sys.path:
         # The working folder, or that of the program which was started.
-        first = os.path.abspath(sys.path[0])
+        first = _absolute(sys.path[0])
         foreign.add(first)
         if _is_home(first):
             # Only this process would find mcloud there; the processes that it starts have to.
@@ -49,7 +49,7 @@ def settle() -> None:
     sys.path[:] = [
         folder
         for folder in sys.path
-        if (place := os.path.abspath(folder)) not in foreign
+        if (place := _absolute(folder)) not in foreign
         or f"{place}{os.sep}".startswith(f"{library}{os.sep}")
         or _holds_packages(place)
     ]
@@ -71,12 +71,20 @@ def environment(given: dict[str, str]) -> dict[str, str]:
         },
         **({"PYTHONPATH": os.pathsep.join(folders)} if folders else {}),
         "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "ignore",
     }
 
 
 def _folders(path: str) -> list[str]:
     """The folders of a ``PYTHONPATH``, in which an empty one is the working folder."""
-    return [os.path.abspath(folder) for folder in path.split(os.pathsep)] if path else []
+    return [_absolute(folder) for folder in path.split(os.pathsep)] if path else []
+
+
+def _absolute(folder: str) -> str:
+    try:
+        return os.path.abspath(folder)
+    except OSError:
+        return folder  # the working folder was deleted
 
 
 def _holds_packages(folder: str) -> bool:

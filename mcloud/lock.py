@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mcloud import best_effort
+from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
     import psutil
@@ -28,12 +29,9 @@ class Lock:
         """True while a process holds it."""
         try:
             with self._path.open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return not lock(file, fcntl.LOCK_SH)
         except FileNotFoundError:
             return False
-        except BlockingIOError:
-            return True
-        return False
 
     def holder(self) -> "psutil.Process | None":
         """The process that holds it; None where it is not to be seen, as in another container."""
@@ -70,15 +68,29 @@ def _note_holder(descriptor: int) -> None:
     os.write(descriptor, str(os.getpid()).encode())
 
 
+def lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file; return False where another process holds the lock.
+
+    Raises:
+        McloudError: the file system cannot lock, as NFS without its lock service.
+    """
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise McloudError(
+            f"the file system cannot lock {file.name}: {error.strerror}",
+            remedy="keep .mcloud on a local disk: MCLOUD_STATE moves it",
+        ) from error
+    return True
+
+
 def _take(file: IO[str]) -> bool:
     """Lock a file; for a moment again and again, since ``is_held`` holds it for a moment too."""
     deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-            continue
-        return True
+    while not lock(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

@@ -15,12 +15,16 @@ def settle() -> None:
     for number, (name, mode) in enumerate(STREAMS):
         if getattr(sys, name) is None:
             setattr(sys, name, _nowhere(number, mode))
-    # What the encoding of a terminal or a file lacks becomes a question mark, not an error.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding != "utf-8":
-        sys.stdout.reconfigure(errors="replace")
-    # For who writes Python: as errors, which some have them be, they would end a command.
-    if os.environ.pop("PYTHONWARNINGS", ""):
-        warnings.simplefilter("ignore")
+    # What the encoding of a terminal or a file lacks becomes a question mark, not an error. UTF-8
+    # lacks only the bytes of a file's name that are no UTF-8; these are printed as they are.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = sys.stdout.encoding == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
+    # Warnings are for who writes Python: that a library will support this Python for one more year
+    # say. As errors, which some have them be, they would end a command. Libraries set filters too.
+    os.environ.pop("PYTHONWARNINGS", None)
+    warnings.simplefilter("ignore")
+    warnings.showwarning = lambda *_, **__: None
 
 
 def leave_terminal() -> None:

@@ -99,6 +99,11 @@ def _clouds(folders: pytest.TempPathFactory, name: str, *, official: bool) -> It
     with pytest.MonkeyPatch.context() as patch:
         # Not where it is UTC: what the embedded clouds tell is the same everywhere.
         patch.setenv("TZ", "Asia/Kolkata")
+        if not official:
+            # Empty for as long as they live; gcloud needs that of the user.
+            patch.setenv("HOME", str(folders.mktemp("home")))
+            for variable in [each for each in os.environ if each.startswith("XDG_")]:
+                patch.delenv(variable)
         # None of them imports a module of the folder in which a user happens to start them.
         patch.chdir(Hostile(folders.mktemp("hostile")).folder)
         state = control.up(options)

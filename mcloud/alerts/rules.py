@@ -31,6 +31,7 @@ from mcloud.config.settings import read
 from mcloud.notify.event import SEVERITIES
 
 BUILT_IN = "built in"
+FAR = 1e300  # a figure may be bytes, or money of any currency
 
 STALE = 600.0  # seconds; Cloud Monitoring alone lags by four minutes
 
@@ -261,9 +262,9 @@ class AlertSettings:
 @dataclass(frozen=True)
 class _Table:
     figure: str | None = setting(None)
-    above: float | None = setting(None)
-    below: float | None = setting(None)
-    clear: float | None = setting(None)
+    above: float | None = setting(None, most=FAR)
+    below: float | None = setting(None, most=FAR)
+    clear: float | None = setting(None, most=FAR)
     last: float | None = setting(None, least=0, key="for")
     recover: float | None = setting(None, least=0)
     severity: str | None = setting(None, one_of=SEVERITIES)

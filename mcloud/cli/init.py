@@ -54,12 +54,11 @@ def init(
     """Write mcloud.toml from flags, .env files and answers."""
     import os
     import sys
-    from pathlib import Path
 
     from mcloud import config, files
     from mcloud.config import template, variables
 
-    path = Path.cwd() / config.FILE
+    path = config.working_folder() / config.FILE
     if path.exists() and not (force or dry_run):
         raise UsageError(f"{path} is there already", remedy="--force replaces it")
     flags = {

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
 UNBOUNDED = 10_000  # columns
+LARGEST: Mapping[type, int] = {int: 2**53, float: 10**9}
+"""The largest number of an option. Python cannot wait for ten times as many seconds."""
 
 # A command of mcloud in a text, where it names no profile yet.
 _ADVISED = re.compile(r"`(mcloud (?!local|init)(?:(?!--profile)[^`])+)`")
@@ -172,7 +174,12 @@ def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable
     def run(ctx: typer.Context, **arguments: Any) -> None:
         session = _session(ctx, **{each: arguments.pop(each) for each in _shared(formats)})
         if ctx.invoked_subcommand is None:
-            _guard(lambda: function(_checked(session, formats), **arguments), session)
+
+            def invoke() -> None:
+                _check_numbers(ctx, arguments)
+                function(_checked(session, formats), **arguments)
+
+            _guard(invoke, session)
         else:
             _guard(lambda: _refuse_misplaced(ctx), session)
 
@@ -187,6 +194,17 @@ def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__doc__ = function.__doc__
     return run
+
+
+def _check_numbers(ctx: typer.Context, arguments: Mapping[str, Any]) -> None:
+    """UsageError for numbers with which no command can do anything, such as nan and inf."""
+    for parameter in ctx.command.params:
+        value = arguments.get(parameter.name or "")
+        largest = LARGEST.get(type(value))
+        # Not `>`, which is false for nan.
+        if value is not None and largest is not None and not abs(value) <= largest:
+            option = parameter.opts[-1]
+            raise UsageError(f"{option} must be a number up to {largest:,}, not {value}")
 
 
 def _refuse_misplaced(ctx: typer.Context) -> None:
@@ -274,6 +292,8 @@ def _guard(run: Callable[[], None], session: Session) -> None:
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
     best_effort.log.addHandler(_WARNINGS)
+    # What a library logs without being asked is for who writes Python, as its warnings are.
+    logging.lastResort = logging.NullHandler()
     try:
         run()
         # Now, not when the interpreter ends: there a reader that went away is no longer ours.

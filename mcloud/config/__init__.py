@@ -25,6 +25,7 @@ are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsew
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -38,7 +39,7 @@ from mcloud.config.model import Config, LocalPorts, Setting, SiteConfig, Terrafo
 from mcloud.config.schema import KINDS, LOCAL, check, stack_of
 from mcloud.config.settings import setting, settings
 from mcloud.config.words import did_you_mean
-from mcloud.errors import ConfigError, UsageError
+from mcloud.errors import ConfigError, McloudError, UsageError
 
 __all__ = [
     "FILE",
@@ -57,6 +58,7 @@ __all__ = [
     "select",
     "setting",
     "settings",
+    "working_folder",
 ]
 
 FILE = "mcloud.toml"
@@ -110,10 +112,12 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
         sites=sites,
         ports=LocalPorts(**document.values.get("local", {})),
         exchange=document.values.get("exchange", {}),
-        state=folder / (choose("MCLOUD_STATE", "state") or ".mcloud"),
+        state=Path(_path(folder, "MCLOUD_STATE", choose("MCLOUD_STATE", "state") or ".mcloud")),
         terraform=TerraformConfig(
-            binary=_path(folder, binary) if binary and "/" in binary else binary,
-            plugin_dir=_path(folder, plugin_dir) if plugin_dir else None,
+            binary=_path(folder, "the Terraform binary", binary)
+            if binary and "/" in binary
+            else binary,
+            plugin_dir=_path(folder, "plugin_dir", plugin_dir) if plugin_dir else None,
         ),
         symbol=choose("TRADING_SYMBOL", "symbol"),
         document=document,
@@ -124,7 +128,22 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
 
 def current(profile: str | None = None) -> Config:
     """The configuration of the current folder and this process's environment."""
-    return load(profile, Path.cwd(), os.environ)
+    return load(profile, working_folder(), os.environ)
+
+
+def working_folder() -> Path:
+    """The current folder.
+
+    Raises:
+        McloudError: it was deleted, or a folder above it cannot be entered.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise McloudError(
+            f"the working folder cannot be found: {error.strerror}",
+            remedy="it may have been deleted; change to another folder with `cd`",
+        ) from error
 
 
 def known(config: Config, site: SiteConfig) -> dict[str, Setting]:
@@ -234,5 +253,13 @@ def _embedded(config: Config) -> dict[str, Resources]:
     return found
 
 
-def _path(folder: Path, text: str) -> str:
-    return str(folder / Path(text).expanduser())
+def _path(folder: Path, what: str, text: str) -> str:
+    if left := re.search(r"\$\{?(\w+)", text):
+        raise ConfigError(
+            f"{what} is {text!r}, and {left[0]!r} stands for nothing there",
+            remedy=f"write the path itself, or ${{{left[1]}}} in .env, where it is replaced",
+        )
+    try:
+        return str(folder / Path(text).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"{what} is {text!r}, and there is no such user") from error

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mcloud.config import text
 from mcloud.config.words import did_you_mean
 from mcloud.errors import ConfigError
 
@@ -31,15 +32,20 @@ class Document:
             ConfigError: it cannot be read, or is no TOML.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            content = text.read(path)
         except FileNotFoundError:
             return cls(path, "", {})
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from error
         try:
-            return cls(path, text, tomllib.loads(text))
+            document = cls(path, content, tomllib.loads(content))
+        except RecursionError as error:
+            raise ConfigError(f"{path}: lists or tables are nested too deeply") from error
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {error}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: a number has too many digits") from error
+        if text.UNKNOWN in content:
+            document._check_encoding(document.values, ())
+        return document
 
     def table(self, parent: dict[str, Any], where: Where, key: str) -> dict[str, Any]:
         """The table of that name in another; empty where there is none."""
@@ -79,16 +85,25 @@ class Document:
                 best, line = best + 1, number
         return line
 
+    def _check_encoding(self, table: dict[str, Any], where: Where) -> None:
+        """Refuse a name or a value with a byte that is no UTF-8; a comment may have one."""
+        for key, value in table.items():
+            if isinstance(value, dict) and text.UNKNOWN not in key:
+                self._check_encoding(value, (*where, key))
+            elif text.UNKNOWN in f"{key}{value}":
+                name = ".".join((*where, key))
+                raise self.error(where, key, f"{name} has a byte that is not UTF-8; {text.SAVE}")
+
     @cached_property
     def _paths(self) -> list[tuple[int, Where]]:
         """The lines that open a table or assign a value, each with its full name."""
         found = []
         table: Where = ()
-        for number, text in enumerate(self.text.splitlines(), start=1):
-            if header := re.match(r"\s*\[+([^\[\]]+)\]", text):
+        for number, line in enumerate(self.text.splitlines(), start=1):
+            if header := re.match(r"\s*\[+([^\[\]]+)\]", line):
                 table = _parts(header[1])
                 found.append((number, table))
-            elif assigned := re.match(r"\s*([\w.\"'-]+)\s*=", text):
+            elif assigned := re.match(r"\s*([\w.\"'-]+)\s*=", line):
                 found.append((number, (*table, *_parts(assigned[1]))))
         return found
 

@@ -176,6 +176,8 @@ def _check_backend(document: Document, backend: dict[str, Any], site: Where) -> 
     if not backend:
         return
     where = (*site, "backend")
+    for key in ("type", "bucket"):
+        document.check_type(backend, where, key, str)
     if backend.get("type") not in _BACKENDS:
         message = f'[{".".join(where)}] needs type = "s3" or "gcs"'
         raise document.error(where, "type", message)

@@ -7,6 +7,7 @@ class GuardSettings:
 settings(config, "guard", GuardSettings).interval
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import field, fields
 from types import UnionType
@@ -16,6 +17,9 @@ from mcloud.config.document import Where
 from mcloud.config.model import Config
 
 Settings = TypeVar("Settings")
+
+LARGEST = 1e9
+"""In seconds it is 31 years; Python cannot wait for ten times as long."""
 
 _WORDS = {
     str: "a text",
@@ -36,7 +40,8 @@ def setting(
 ) -> Any:
     """A field with its default and what it may be; the bounds themselves are allowed.
 
-    ``key`` is its name in the file, where Python has another use for it, such as ``for``.
+    A number is finite, and no larger than ``LARGEST`` unless ``most`` says so. ``key`` is its name
+    in the file, where Python has another use for it, such as ``for``.
     """
     bounds = {"least": least, "most": most, "one_of": one_of, "key": key}
     return field(default=default, metadata=bounds)
@@ -63,7 +68,7 @@ def read(config: Config, where: Where, table: dict[str, Any], kind: type[Setting
     for key, value in table.items():
         wanted = _type(hints[known[key].name])
         name = ".".join((*where, key))
-        if wanted is float and type(value) is int:
+        if wanted is float and type(value) is int and abs(value) <= LARGEST:
             value = float(value)
         if wanted is tuple and isinstance(value, list) and all(type(x) is str for x in value):
             value = tuple(value)
@@ -87,9 +92,11 @@ def _problem(value: Any, bounds: Any) -> str:
     """What it must be instead; empty where it is in order."""
     if bounds.get("one_of") and value not in bounds["one_of"]:
         return "one of " + ", ".join(bounds["one_of"])
-    # The comparisons are the other way round so that a NaN fails them.
-    if (least := bounds.get("least")) is not None and not value >= least:
+    if type(value) not in (int, float):
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    if (least := bounds.get("least")) is not None and value < least:
         return f"{least:g} or more"
-    if (most := bounds.get("most")) is not None and not value <= most:
-        return f"{most:g} or less"
-    return ""
+    most = LARGEST if bounds.get("most") is None else bounds["most"]
+    return f"{most:g} or less" if value > most else ""

@@ -3,9 +3,12 @@
 The names are those of the bash version that mcloud replaces, and mcloud's own.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Set
+from io import StringIO
 from pathlib import Path
 
+from mcloud.config import text
 from mcloud.config.model import Setting
 from mcloud.errors import ConfigError
 
@@ -48,29 +51,53 @@ def read(
         ConfigError: a file cannot be read, or has one of them on a line that is no assignment.
     """
     found: dict[str, Setting] = {}
+    files: dict[str, str] = {}
     for name in FILES:
         # A folder of that name is a virtual environment.
         if (folder / name).is_file():
-            found |= _file(folder / name, names)
+            found |= _file(folder / name, names, files, environment)
     for name in names & environment.keys():
         if environment[name]:
             found[name] = Setting(environment[name], f"environment {name}")
     return found
 
 
-def _file(path: Path, names: Set[str]) -> Iterator[tuple[str, Setting]]:
-    from dotenv.parser import parse_stream
+def _file(
+    path: Path, names: Set[str], before: dict[str, str], environment: Mapping[str, str]
+) -> Iterator[tuple[str, Setting]]:
+    """The variables of a file, in which ``${NAME}`` is one of ``before`` or of the environment.
 
-    try:
-        with path.open(encoding="utf-8") as file:
-            bindings = list(parse_stream(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    for each in bindings:
-        text = each.original.string
-        line = each.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+    What the file has is added to ``before``. As in a shell, nothing in single quotes is replaced.
+    """
+    from dotenv.parser import parse_stream
+    from dotenv.variables import Variable, parse_variables
+
+    for each in parse_stream(StringIO(text.read(path))):
+        said = each.original.string
+        line = each.original.line + said[: len(said) - len(said.lstrip())].count("\n")
+        is_wanted = each.key in names
         # The file may serve others too; their lines are theirs to mend.
-        if each.error and any(name in text for name in names):
+        if each.error and any(name in said for name in names):
             raise ConfigError(f"{path}:{line}: not of the form NAME=value; mind the quotes")
-        if each.key is not None and each.key in names and each.value:
-            yield each.key, Setting(each.value, f"{path.name}:{line}")
+        if each.key is None or not each.value:
+            continue
+        value = each.value
+        if not re.match(r"[^=]*=\s*'", said):
+            known = {**before, **environment}
+            atoms = list(parse_variables(value))
+            for atom in atoms if is_wanted else ():
+                if isinstance(atom, Variable) and atom.default is None and atom.name not in known:
+                    raise ConfigError(
+                        f"{path}:{line}: {each.key} refers to {atom.name}, which is not set",
+                        remedy="set it in a line above, or put the value in single quotes",
+                    )
+            value = "".join(atom.resolve(known) for atom in atoms)
+        before[each.key] = value
+        if not is_wanted:
+            continue
+        if text.UNKNOWN in value:
+            raise ConfigError(
+                f"{path}:{line}: {each.key} has a byte that is not UTF-8", remedy=text.SAVE
+            )
+        if value:
+            yield each.key, Setting(value, f"{path.name}:{line}")

@@ -11,13 +11,12 @@ gcp_billing_table = "my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF
 aws = 15
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mcloud.config import REGIONS, Config, setting
-from mcloud.config.settings import read
+from mcloud.config.settings import LARGEST, read
 
 _WHERE = ("cost", "budgets")
 
@@ -58,7 +57,7 @@ def money(config: Config) -> Money:
     known = {*REGIONS, *(site for each in profiles for site in each.get("sites", {}))}
     document.check_keys(budgets, _WHERE, known)
     for site, value in budgets.items():
-        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+        if type(value) not in (int, float) or not 0 < value <= LARGEST:
             message = f"{'.'.join(_WHERE)}.{site} must be dollars a month, not {value!r}"
             raise document.error(_WHERE, site, message)
     mine = config.sites or REGIONS

@@ -138,7 +138,7 @@ class Workspace:
     def is_initialised(self, *using: object) -> bool:
         """True where ``terraform init`` has seen the providers and the backend as they are now."""
         try:
-            return self._stamp.read_text() == self._fingerprint(using)
+            return self._stamp.read_bytes() == self._fingerprint(using).encode()
         except FileNotFoundError:
             return False
 

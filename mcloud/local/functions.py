@@ -11,6 +11,7 @@ from pathlib import Path
 
 import functions_framework
 from functions_framework._http import create_server
+from gunicorn.config import KNOWN_SETTINGS
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 PROCESSOR, ANOMALY = "process", "anomaly"
@@ -26,7 +27,11 @@ def main() -> None:
     anomaly = functions_framework.create_app(ANOMALY, given.source, "http")
     app = functions_framework.create_app(PROCESSOR, given.source, "cloudevent")
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {f"/{ANOMALY}": anomaly.wsgi_app})
-    create_server(app, False).run(given.host, given.port)
+    # Its control socket would be in the user's home folder, one for all embedded clouds. Versions
+    # before 25.1 have none.
+    known = {setting.name for setting in KNOWN_SETTINGS}
+    options = {name: True for name in ("control_socket_disable",) if name in known}
+    create_server(app, False, **options).run(given.host, given.port)
 
 
 if __name__ == "__main__":

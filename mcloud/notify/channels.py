@@ -100,9 +100,10 @@ def _channel(config: Config, name: str) -> Channel:
         raise config.document.error(("channels",), name, message)
     config.document.check_type(tables, ("channels",), name, dict)
     table = tables[name]
+    config.document.check_type(table, where, "type", str)
     kind = table.get("type", "")
     if kind not in _KINDS:
-        hint = did_you_mean(str(kind), _KINDS)
+        hint = did_you_mean(kind, _KINDS)
         message = f"[{'.'.join(where)}] needs a type: {', '.join(_KINDS)}{hint}"
         raise config.document.error(where, "type", message)
     settings, make = _KINDS[kind]

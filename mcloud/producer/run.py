@@ -18,7 +18,7 @@ def follow_exchange(run: Run, url: str) -> None:
         UsageError: it has followed another, whose trade ids are other trades.
     """
     path = run.folder / "exchange"
-    before = path.read_text() if path.exists() else ""
+    before = path.read_text(errors="replace") if path.exists() else ""
     if not before:
         files.write(path, url)
     elif before != url:

@@ -1,6 +1,5 @@
 """The file under the spool: for one process, checked when opened, set aside when damaged."""
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mcloud.errors import McloudError, Unavailable
+from mcloud.lock import lock as flock
 from mcloud.producer.cursor import Position
 from mcloud.producer.spool_rows import APPLICATION_ID, VERSION, Damaged, check, transaction
 
@@ -24,16 +24,14 @@ def lock(path: Path) -> IO[str]:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = path.with_name(f"{path.name}.lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not flock(file):
         with file:
             file.seek(0)
             holder = file.read().strip() or "that is just starting"
         raise McloudError(
             f"the spool {path} is in use by process {holder}",
             remedy="stop that producer, or give this one a spool of its own",
-        ) from None
+        )
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

@@ -18,9 +18,12 @@ from typing import Annotated, NamedTuple
 
 from mcloud import best_effort
 from mcloud.documents import Between, Damaged, Time, decode, sound
-from mcloud.errors import Unavailable
+from mcloud.errors import McloudError, Unavailable
 from mcloud.market.trade import MAX_TIME
 from mcloud.replication.ids import Ids
+
+VERSION = 0
+"""SQLite's ``user_version`` of the file."""
 
 _REFUSALS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -74,7 +77,8 @@ class _Mark(NamedTuple):
 class State:
     """Used by one thread of one process; ``scope`` says what is replicated from where to where.
 
-    Another scope (other symbols, another table behind the site's name) begins with nothing.
+    Another scope (other symbols, another table behind the site's name) begins with nothing. A
+    file that a newer mcloud wrote stays as it is, and nothing outlives this process then.
     """
 
     def __init__(self, path: Path, scope: str) -> None:
@@ -264,12 +268,19 @@ class State:
 def _connect(path: "Path | str") -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise McloudError(
+                f"a newer mcloud wrote {path}: its version is {version}, and this one reads up to"
+                f" {VERSION}",
+                remedy="upgrade this mcloud, or delete the file to compare the sites anew",
+            )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_SCHEMA)
         if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("quick_check")
-    except sqlite3.Error:
+    except (sqlite3.Error, McloudError):
         db.close()
         raise
     return db

@@ -173,7 +173,7 @@ class HandedOver:
     def _name(self) -> str:
         """The name of the run that was begun, ``_OVER``, or empty where there is none."""
         try:
-            name = self._path.read_text()
+            name = self._path.read_text(errors="replace")
         except FileNotFoundError:
             return ""
         if name.startswith(_BEGUN):

@@ -38,6 +38,7 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # such as the name of a folder that is no UTF-8
             timeout=180,
             check=False,
         )

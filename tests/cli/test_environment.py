@@ -1,5 +1,7 @@
 """The command line on machines that are set up in other ways than ours."""
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -29,6 +31,41 @@ def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Termina
     )
     paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
     done = mcloud.run("--version", PYTHONPATH=paths, PYTHONWARNINGS="error")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["status", "candles", "verify", "produce --source simulate"])
+def test_no_library_says_anything_in_2028(mcloud_up: Terminal, command: str) -> None:
+    """When Google's libraries no longer support the Python versions of today."""
+    (mcloud_up.folder / "sitecustomize.py").write_text(
+        "import datetime\n"
+        "class Date(datetime.date):\n"
+        "    @classmethod\n"
+        "    def today(cls): return cls(2028, 12, 1)\n"
+        "datetime.date = Date\n"
+    )
+    more = ("--count", "1") if command.startswith("produce") else ()
+    paths = f"{mcloud_up.folder}:{mcloud_up.environment['PYTHONPATH']}"
+    done = mcloud_up.run(*command.split(), *more, "--quiet", PYTHONPATH=paths)
+    assert "Warning" not in done.stderr
+    assert "Python" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+def test_what_a_library_logs_or_warns_of_by_its_own_filter_is_not_shown(mcloud: Terminal) -> None:
+    (mcloud.folder / "sitecustomize.py").write_text(
+        "import sys, mcloud.cli\n"
+        "class Speaks:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'mcloud.config':\n"
+        "            import logging, warnings\n"
+        "            warnings.simplefilter('always')\n"
+        "            warnings.warn('end of support')\n"
+        "            logging.getLogger('library').warning('connection pool is full')\n"
+        "sys.meta_path.insert(0, Speaks())\n"
+    )
+    paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
+    done = mcloud.run("config", "show", PYTHONPATH=paths)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -67,3 +104,77 @@ def test_words_that_nothing_takes_are_no_failure(mcloud: Terminal) -> None:
     mcloud.program = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *mcloud.program]
     assert mcloud.run("stop").returncode == 0
     assert mcloud.run("local", "down").returncode == 0
+
+
+COMMANDS = (
+    *("ps", "config show", "init --yes", "local up", "produce --source simulate", "doctor"),
+    *("guard run --detach", "plan"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_working_folder_that_was_deleted_is_named(mcloud: Terminal, command: str) -> None:
+    gone = mcloud.folder / "gone"
+    gone.mkdir()
+    mcloud.folder = gone
+    mcloud.program = ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *mcloud.program]
+    done = mcloud.run(*command.split())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: the working folder cannot be found: No such file or directory; "
+        "it may have been deleted; change to another folder with `cd`\n"
+    )
+
+
+LOCKING = (
+    *("ps", "stop", "local up", "local down", "plan aws --profile prod", "guard run"),
+    *("produce --source simulate", "replicate --once", "alerts watch"),
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        *((command, errno.ENOLCK) for command in LOCKING),
+        *(("ps", each) for each in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO)),
+    ],
+)
+def test_a_file_system_without_locks_is_named(mcloud: Terminal, command: str, number: int) -> None:
+    """As NFS without its lock service."""
+    for kind in ("producers", "replicators", "guards", "alerts"):
+        (mcloud.folder / "state" / kind / "default").mkdir(parents=True)
+        (mcloud.folder / "state" / kind / "default" / "lock").touch()
+    (mcloud.folder / "state" / "local").mkdir()
+    (mcloud.folder / "state" / "local" / "lock").touch()
+    (mcloud.folder / "mcloud.toml").write_text('[profiles.prod.sites.aws]\ncloud = "aws"\n')
+    (mcloud.folder / "sitecustomize.py").write_text(
+        "import fcntl\n"
+        "def refuse(*_):\n"
+        f"    raise OSError({number}, {os.strerror(number)!r})\n"
+        "fcntl.flock = refuse\n"
+    )
+    paths = f"{mcloud.folder}:{mcloud.environment['PYTHONPATH']}"
+    done = mcloud.run(*command.split(), PYTHONPATH=paths)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        rf"error: (aws: )?the file system cannot lock {mcloud.folder}/state/\S+lock: "
+        rf"{os.strerror(number)}; keep .mcloud on a local disk: MCLOUD_STATE moves it",
+        done.stderr.splitlines()[-1],
+    )
+    assert "fault in mcloud" not in done.stderr
+
+
+@pytest.mark.parametrize("strict", ["", "utf-8:strict"])
+def test_a_folder_whose_name_is_no_utf_8_is_as_good_as_any(mcloud: Terminal, strict: str) -> None:
+    folder = os.fsencode(mcloud.folder) + b"/caf\xe9"
+    os.mkdir(folder)
+    mcloud.folder = Path(os.fsdecode(folder))
+    mcloud.environment.pop("MCLOUD_STATE")
+    for command in ("init --yes --sites aws --aws-region us-east-1", "config show", "ps"):
+        done = mcloud.run(*command.split(), PYTHONIOENCODING=strict)
+        assert done.returncode == 0, done.stderr
+        assert "error" not in done.stderr
+    (mcloud.folder / "mcloud.toml").write_text("wrong = 1")
+    done = mcloud.run("config", "show", PYTHONIOENCODING=strict)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*/caf.*/mcloud.toml:1: unknown key .*\n", done.stderr)

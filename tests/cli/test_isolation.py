@@ -75,9 +75,10 @@ def at_start() -> set[str]:
     return {name.partition(".")[0] for name in said.stdout.split()}
 
 
+@pytest.mark.slow
 def test_what_is_detached(terminal: Terminal, hostile: Hostile) -> None:
     commands = {
-        "producers": ("produce", "--source", "simulate"),
+        "producers": ("produce", "--source", "simulate", "--speed", "realtime"),
         "replicators": ("replicate",),
         "guards": ("guard", "run"),
         "alerts": ("alerts", "watch"),
@@ -114,6 +115,13 @@ def test_the_embedded_clouds_and_the_functions_in_them(embedded: State) -> None:
     folders = {Path(process.cwd()) for process in running.values()}
     (place,) = (each for each in folders if (each / "random.py").exists())
     assert not (place / "imported.txt").exists(), (place / "imported.txt").read_text()
+
+
+def test_the_embedded_clouds_leave_nothing_in_the_home_folder(embedded: State) -> None:
+    """A fresh one, as ``conftest`` says."""
+    home = Path(psutil.Process(embedded.pid).environ()["HOME"])
+    assert home != Path.home()
+    assert list(home.iterdir()) == []
 
 
 def counted(site: Site) -> int:
@@ -218,6 +226,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
         "PYTHONUTF8": "1",
         "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)]),
         "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "ignore",
     }
 
 

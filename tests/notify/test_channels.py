@@ -204,7 +204,7 @@ def test_without_channels_nothing_is_sent(tmp_path: Path) -> None:
     [
         ("", 1, r"\[channels.desk\] needs a type: webhook, sns, pubsub, pagerduty"),
         ('type = "webhok"', 2, "did you mean 'webhook'"),
-        ("type = 1", 2, "needs a type"),
+        ("type = 1", 2, "type must be a text"),
         ('type = "webhook"', 2, "needs url_env"),
         ('type = "webhook"\nurl = "https://hooks.slack.com/x"', 3, "on loopback only"),
         ('type = "webhook"\nurl = "http://u:p@example.com/"', 3, "on loopback only"),

@@ -1,5 +1,7 @@
 """What a pair remembers, and what becomes of it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,17 @@ def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
     again = State(folder / "pair.sqlite", "all")
     assert again.checkpoint() == Checkpoint("p2", 8.0, False)
     assert again.marks() == {("A", HOUR): 5.0, ("B", HOUR): 6.0}
+
+
+def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE checkpoint (everything TEXT)")
+        db.execute("PRAGMA user_version = 7")
+    before = path.read_bytes()
+    state = State(path, "all")
+    state.begin("p")
+    assert state.checkpoint() == Checkpoint("p", 0, False)
+    assert "a newer mcloud wrote" in best_effort.refused()[str(path)]
+    state.close()
+    assert path.read_bytes() == before

@@ -1,0 +1,44 @@
+"""Text files that a person wrote, with whatever editor.
+
+They are UTF-8. A byte-order mark is passed over, and so is a byte in a comment that is no UTF-8, as
+an editor for Latin-1 writes it. Where such a byte is in a value, the value is unknown.
+"""
+
+import codecs
+from pathlib import Path
+
+from mcloud.errors import ConfigError
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+"""Stands for what is no UTF-8."""
+
+SAVE = "save the file as UTF-8"
+_OTHERS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def read(path: Path) -> str:
+    """Return the text of a file, with ``UNKNOWN`` in place of what is no UTF-8.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigError: it cannot be read, or is UTF-16 or UTF-32.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    for mark, encoding in _OTHERS.items():
+        if content.startswith(mark):
+            raise ConfigError(f"{path} is {encoding}", remedy=SAVE)
+    if b"\0" in content:
+        raise ConfigError(f"{path} is no text: it has a zero byte", remedy=SAVE)
+    # As text files are opened: also what Windows and old Macs end a line with.
+    text = content.decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
