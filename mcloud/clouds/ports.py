@@ -6,6 +6,7 @@ Concurrency belongs to the callers. Any call may raise Unavailable (try again) o
 not work until somebody changes something), both from ``mcloud.errors``.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -378,6 +379,13 @@ class Control(Protocol):
         more, perhaps because a try of this very call that seemed to fail has replaced it."""
         ...
 
+    def get(self, kind: str, key: str) -> Any:
+        """Return the document of a kind and key as it is now, or None where there is none.
+
+        A document that somebody else wrote may be anything: whoever reads it has to check.
+        """
+        ...
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         """The first documents of a kind whose key is above ``after``, in the order of the keys."""
         ...
@@ -454,3 +462,12 @@ LOG_SEARCH = 15.0
 """Seconds after which a search of a log is given up."""
 
 SERVICES = ("queue", "function", "candles", "archive")
+
+
+def read_json(text: Any) -> Any:
+    """Return the value that a JSON text holds, or what is there in its place; never None."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError):
+        value = text
+    return str(text) if value is None else value

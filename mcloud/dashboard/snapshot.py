@@ -25,6 +25,8 @@ from mcloud.deadline import gather
 from mcloud.failover import debts
 from mcloud.failover.decide import Debt
 from mcloud.failover.notes import newest
+from mcloud.notify.silences import Silence, merged
+from mcloud.notify.silences import Told as Silences
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 HERE = ""  # the name of this machine where sites have theirs
@@ -64,6 +66,8 @@ class SiteSnapshot:
     recent: Seen[list[Recent]]
     cost: Seen[SiteCost]
     history: History = ()
+    silences: Seen[dict[str, Any]] = field(default_factory=Seen)
+    """Documents of ``mcloud.notify.silences``, by id."""
 
     @property
     def up(self) -> bool | None:
@@ -85,6 +89,7 @@ class SiteSnapshot:
             "control record": self.record,
             "guard": self.guards,
             "debts": self.debts,
+            "silences": self.silences,
             "candles": self.recent,
         }
 
@@ -133,6 +138,17 @@ class Snapshot:
         """What sites are still owed that were left, as the sites that answer have it."""
         told = [site.debts.value for site in self.sites.values() if site.debts.value]
         return [debt for debt in debts.debts(newest(told)).values() if not debt.paid]
+
+    @property
+    def silences(self) -> Silences:
+        """What is silenced, or was, as the sites that answer have it."""
+        return merged(s.silences.value for s in self.sites.values() if s.silences.value)
+
+    @property
+    def silenced(self) -> list[Silence]:
+        """The silences that are active, by their end."""
+        told = self.silences.silences.values()
+        return sorted((s for s in told if s.is_active(self.at)), key=lambda each: each.end)
 
     @property
     def leading(self) -> ControlRecord | None:
@@ -216,6 +232,7 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         record=seen[name, "record"],
         guards=seen[name, "guard"],
         debts=seen[name, "debts"],
+        silences=seen[name, "silences"],
         recent=seen[name, "recent"],
         cost=_share(seen.get((HERE, "cost"), Seen()), name),
     )

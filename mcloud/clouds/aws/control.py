@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, read_json
 
 
 class DynamoControl:
@@ -64,6 +64,14 @@ class DynamoControl:
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
+
+    def get(self, kind: str, key: str) -> Any:
+        with translated(f"DynamoDB {self._table}"):
+            answer = self._client.get_item(
+                TableName=self._table, Key=_key(kind, key), ConsistentRead=True
+            )
+        item = answer.get("Item")
+        return None if item is None else read_json(item.get("document", {}).get("S"))
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)

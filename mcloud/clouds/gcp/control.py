@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
-from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, read_json
 from mcloud.errors import Contention
 
 
@@ -86,6 +86,11 @@ class FirestoreControl:
             except (Aborted, FailedPrecondition, NotFound):
                 return False
         return True
+
+    def get(self, kind: str, key: str) -> Any:
+        with translated(self._what):
+            snapshot = self._document(kind, key).get(timeout=TIMEOUT, retry=retry())
+        return read_json(snapshot.to_dict().get("document")) if snapshot.exists else None
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         # An earlier version kept lags in another way: they are empty then.
