@@ -22,7 +22,9 @@ from mcloud.failover import debts, pause
 from mcloud.failover.audit import ENTRIES
 from mcloud.failover.journal import read_journal
 from mcloud.failover.notes import newest
+from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
+from mcloud.notify.silences import SILENCES
 from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
 from mcloud.runs import KINDS, runs_called
 
@@ -43,6 +45,8 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
         (ANOMALIES, "`mcloud anomalies scan` finds the anomaly again in the candles"),
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
         (WATCHES, "the next look at the symbol begins a day back"),
+        (RECORDS, "an alert that was sent may be sent once more"),
+        (SILENCES, "nothing is silenced by it"),
     )
 }
 """Kinds of documents, each with what follows where one is deleted."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.alerts.figures import Figure, Figures
+from mcloud.alerts.figures import Figure, Figures, is_of_folder
 from mcloud.alerts.rules import Rule, Rules, advice
 from mcloud.alerts.units import said
 from mcloud.clock import AHEAD
@@ -268,6 +268,9 @@ def _firing(alert: Alert, rule: Rule | None) -> Event:
         state=FIRING,
         at=alert.since,
         fields=_fields(alert, rule),
+        rule=alert.rule,
+        figure=alert.path,
+        is_of_folder=is_of_folder(alert.path),
     )
 
 
@@ -280,6 +283,9 @@ def _resolved(alert: Alert, rule: Rule | None) -> Event:
         state=RESOLVED,
         at=alert.since,
         fields=_fields(alert, rule),
+        rule=alert.rule,
+        figure=alert.path,
+        is_of_folder=is_of_folder(alert.path),
     )
 
 
@@ -313,6 +319,8 @@ def _blindness(blind: Blind) -> Event:
         severity="warning",
         state=RESOLVED if blind.is_over else FIRING,
         at=blind.since,
+        figure=part,
+        is_of_folder=is_of_folder(part),
     )
 
 

@@ -41,6 +41,9 @@ ALL = "*"
 _ASKED = {"holes": "recent", "candles": "recent"}
 """Parts of a site that have no time of their own, and what in ``asked`` has it."""
 
+_OF_FOLDER = ("producers", "replicators", "guards", "alerts", "disk")
+"""Parts of the document that say what runs in this folder, and what it is on."""
+
 _EXPLAINED = ("up", "anomalies", "lost_s", "for_s", "writable")
 """Figures that the ``reason`` beside them is about."""
 
@@ -102,6 +105,11 @@ class Figures:
     def names(self) -> list[str]:
         """The paths of all figures."""
         return [".".join(path) for path in _paths(self._root, ())]
+
+
+def is_of_folder(path: str) -> bool:
+    """Return whether a figure is of this folder alone, where another folder has one of its own."""
+    return path.partition(".")[0] in _OF_FOLDER
 
 
 def _find(

@@ -1,6 +1,6 @@
 """What ``mcloud alerts list`` tells, as plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,10 +8,17 @@ from mcloud.alerts.engine import Alert, State, step
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import Rules
 from mcloud.alerts.units import said, unit
+from mcloud.notify.silences import Silence
 
 
-def report(rules: Rules, figures: Figures, watcher: State | None, now: float) -> dict[str, Any]:
-    """The rules with their figures.
+def report(
+    rules: Rules,
+    figures: Figures,
+    watcher: State | None,
+    now: float,
+    silences: Sequence[Silence] = (),
+) -> dict[str, Any]:
+    """The rules with their figures, and by which of the active ``silences`` they are covered.
 
     ``watcher`` is the state of one that runs. Without it there is this one look only, and what is
     wrong now fires, since nobody can say for how long it has been so.
@@ -24,6 +31,8 @@ def report(rules: Rules, figures: Figures, watcher: State | None, now: float) ->
     return {
         "at": now,
         "firing": len(state.firing),
+        "silenced": sum(_covering(silences, alert) is not None for alert in state.firing),
+        "silences": [silence.to_json(now) for silence in silences],
         "rules": [
             {
                 "name": rule.name,
@@ -36,7 +45,7 @@ def report(rules: Rules, figures: Figures, watcher: State | None, now: float) ->
                 "origin": rule.origin,
                 "why": state.nothing.get(rule.name, ""),
                 "figures": [
-                    _figure(alert, now, watcher is not None)
+                    _figure(alert, now, watcher is not None, _covering(silences, alert))
                     for alert in state.alerts.values()
                     if alert.rule == rule.name and rule.enabled
                 ],
@@ -46,7 +55,14 @@ def report(rules: Rules, figures: Figures, watcher: State | None, now: float) ->
     }
 
 
-def _figure(alert: Alert, now: float, is_watched: bool) -> Mapping[str, Any]:
+def _covering(silences: Sequence[Silence], alert: Alert) -> Silence | None:
+    found = [each for each in silences if each.covers(alert.rule, alert.path)]
+    return max(found, key=lambda each: each.end, default=None)
+
+
+def _figure(
+    alert: Alert, now: float, is_watched: bool, silence: Silence | None
+) -> Mapping[str, Any]:
     is_known = alert.value is not None
     # One look knows of no time before it.
     since = _since(alert) if is_watched else None
@@ -60,6 +76,7 @@ def _figure(alert: Alert, now: float, is_watched: bool) -> Mapping[str, Any]:
         "since": since,
         "for_s": None if since is None else round(max(0.0, now - since), 1),
         "why": alert.why,
+        "silenced": silence.in_short() if silence else None,
         "unknown": alert.unknown if alert.unknown_since is not None else "",
     }
 

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any
 
 from mcloud.alerts import engine
-from mcloud.alerts.engine import State
+from mcloud.alerts.engine import Alert, State
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import Rules
 from mcloud.clock import Jumps
 from mcloud.errors import McloudError
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
+from mcloud.notify.silences import DEADLINE, FIRST, Silences
 
 SPEAK = 5.0  # seconds between two words of a watcher that waits
 CLOSING = 5.0  # seconds for what is under way at the end
@@ -29,6 +30,7 @@ def watch(
     before: State,
     *,
     stop: threading.Event,
+    silences: Silences | None = None,
     tell: Callable[[Event], None] = lambda event: None,
     keep: Callable[[dict[str, Any]], None] = lambda document: None,
     about: Mapping[str, Any] | None = None,
@@ -40,6 +42,7 @@ def watch(
 
     Args:
         before: where an earlier watcher has left off.
+        silences: what is shown as silenced; the notifier holds it back.
         tell: gets what changes.
         keep: gets what the watcher says of itself, every few seconds.
     """
@@ -47,7 +50,11 @@ def watch(
     jumps = Jumps(clock, timer)
     channels = {rule.name: rule.channels for rule in rules.rules}
     state, told, failures = before, dict[str, str](), list[str]()
+    silences = silences or Silences({})
     while True:
+        # At the same time as the look, which may have to wait for the same site.
+        asking = threading.Thread(target=silences.refresh, name="silences", daemon=True)
+        asking.start()
         try:
             figures = look()
         except Exception as error:
@@ -56,13 +63,16 @@ def watch(
             said = str(error) if is_ours else f"{type(error).__name__}: {error}"
             log.warning("no look at the sites: %s", said, exc_info=not is_ours)
             figures = Figures({"at": clock()})
+        asking.join(FIRST * DEADLINE)
         if jump := jumps.look():
             log.warning("the clock of this machine was set by %+.0f s", jump)
             state = engine.moved(state, jump)
         now = clock()
         state, events = engine.step(rules, figures, state, now)
         for event in events:
-            log.warning("%s: %s", event.state, event.title)
+            silence = silences.covering(event.rule, event.figure)
+            by = f" (silenced by {silence.id}: {silence.why})" if silence else ""
+            log.warning("%s: %s%s", event.state, event.title, by)
             tell(event)
         for name, why in state.nothing.items():
             if told.get(name) != why:
@@ -75,7 +85,7 @@ def watch(
         for failure in _fresh(failures, notifier.failures()):
             log.warning("not sent: %s", failure)
         failures = notifier.failures()
-        words = {**(about or {}), **document(rules, state, failures, now)}
+        words = {**(about or {}), **document(rules, state, failures, now, silences)}
         if _pause(rules.settings.interval, stop, partial(_speak, keep, words, clock)):
             break
     notifier.close(CLOSING)
@@ -84,7 +94,9 @@ def watch(
     return state
 
 
-def document(rules: Rules, state: State, failures: list[str], at: float) -> dict[str, Any]:
+def document(
+    rules: Rules, state: State, failures: list[str], at: float, silences: Silences
+) -> dict[str, Any]:
     """What a watcher says of itself: plain values for ``ps`` and ``monitor``."""
     titles = {event.key: event.title for event in engine.standing(rules, state, at)}
     return {
@@ -100,6 +112,7 @@ def document(rules: Rules, state: State, failures: list[str], at: float) -> dict
                 "since": alert.since,
                 "value": alert.value,
                 "title": titles[alert.key],
+                "silenced": _silenced(silences, alert),
             }
             for alert in state.firing
         ],
@@ -108,6 +121,11 @@ def document(rules: Rules, state: State, failures: list[str], at: float) -> dict
         "failures": failures,
         "state": state.to_json(),
     }
+
+
+def _silenced(silences: Silences, alert: Alert) -> dict[str, Any] | None:
+    silence = silences.covering(alert.rule, alert.path)
+    return silence.in_short() if silence else None
 
 
 def _speak(

@@ -11,8 +11,10 @@ from mcloud.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.alerts.engine import State
+    from mcloud.clouds.ports import Site
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
+    from mcloud.notify.silences import Silence, Told
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +26,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="alerts")
     command(group, "list")(list_)
     command(group)(watch)
+    command(group)(silence)
+    command(group)(silences)
+    command(group)(unsilence)
     command(group, "test")(send_test)
 
 
@@ -35,19 +40,24 @@ def list_(session: Session) -> None:
     from mcloud.alerts.report import report
     from mcloud.alerts.rules import rules
     from mcloud.cli.progress import waiting
+    from mcloud.notify import silences as quiet
 
     chosen = rules(session.config)
     sites = session.sites()
     with waiting(session, "asking the sites"):
         figures = look_once(session.config, sites)
-    watcher = _watching(session)
-    document = report(chosen, figures, watcher, time.time())
+        told, away = quiet.read(sites)
+    watcher, now = _watching(session), time.time()
+    active = [each for each in told.silences.values() if each.is_active(now)]
+    document = report(chosen, figures, watcher, now, active)
     if session.output == "json":
         session.print_json({"watched": watcher is not None, **document})
     else:
         from mcloud.dashboard.alerts import report as table
 
         session.print(table(document))
+    if len(away) == len(sites):
+        session.warn(f"no site says what is silenced: {next(iter(away.values()))}")
     if watcher is None:
         session.say(
             "no watcher runs (`mcloud alerts watch --detach`): this is one look, and what is wrong"
@@ -73,7 +83,8 @@ def watch(
     from mcloud.alerts.rules import rules
     from mcloud.alerts.watch import watch as run_watch
     from mcloud.notify.channels import channels
-    from mcloud.notify.open import open_notifier
+    from mcloud.notify.open import open_shared
+    from mcloud.notify.silences import Silences
 
     run = runs.run_of(session.config.state / "alerts", name)
     chosen = rules(session.config)
@@ -88,6 +99,9 @@ def watch(
     sites = session.sites()
     stop = threading.Event()
     with background.alone(run), background.stopping(stop):
+        before, log = run.left(session.warn), run.logger()
+        last = before.get("at")
+        quiet = Silences(sites, not_before=last if isinstance(last, float) else 0.0)
         about = {
             "name": name,
             "profile": session.config.profile,
@@ -97,14 +111,141 @@ def watch(
         run_watch(
             chosen,
             looks(session.config, sites, chosen.settings.interval),
-            open_notifier(session.config, run.folder / "told.json"),
-            _state_of(session, run.left(session.warn)),
+            open_shared(session.config, sites, run.folder / "told.json", quiet, log),
+            _state_of(session, before),
             stop=stop,
+            silences=quiet,
             tell=lambda event: _tell(session, event),
             keep=lambda document: run.write({**about, **document}),
-            log=run.logger(),
+            log=log,
         )
     raise typer.Exit(INTERRUPTED)
+
+
+def silence(
+    session: Session,
+    target: Annotated[str, typer.Argument(help="Name of a rule, a site or a symbol.")],
+    of: Annotated[
+        str | None,
+        typer.Argument(
+            help="With a rule: the one site, symbol, producer or guard that is silenced."
+        ),
+    ] = None,
+    why: Annotated[
+        str, typer.Option(help="Reason. Everybody who lists the silences sees it.")
+    ] = "",
+    lasts: Annotated[
+        str | None, typer.Option("--for", help="Length, such as 90m, 2h or 7d. Maximum: 30d.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="End as an ISO time, instead of --for. UTC unless it has a zone."),
+    ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Start of a planned window, as an ISO time. Default: now."),
+    ] = None,
+) -> None:
+    """Notify nobody of a rule, a site or a symbol for a while.
+
+    Every watcher and guard honours it. An alert that still fires at the end is sent then. If an
+    alert was sent before, its resolution is sent during the silence too. Producers, guards and
+    budgets are silenced by the name of their rule only.
+
+    Example: mcloud alerts silence aws --for 2h --why "upgrade of the queue"
+    """
+    import os
+    import time
+
+    from mcloud.cli.failover import who
+    from mcloud.dashboard.alerts import target as words
+    from mcloud.dashboard.duration import utc
+    from mcloud.notify import silences as quiet
+
+    if not why.strip():
+        raise UsageError('a silence needs a reason; add --why "..."')
+    if len(why) > quiet.TEXT:
+        raise UsageError(f"--why has {len(why)} characters; at most {quiet.TEXT} are kept")
+    now = time.time()
+    first, last = _window(now, lasts, until, begin)
+    sites = session.sites()
+    what, name = _target(session, sites, target, of)
+    made = quiet.Silence(
+        what, name, of or "", why.strip(), who(), now, first, last, id=os.urandom(3).hex()
+    )
+    _keep_silence(session, sites, made, "silence", now)
+    if session.output == "json":
+        session.print_json(made.to_json(now))
+    when = f"from {utc(first)} " if first > now else ""
+    session.say(
+        f"{words(made.to_json(now))} is silenced {when}until {utc(last)};"
+        f" `mcloud alerts unsilence {made.id}` ends it"
+    )
+
+
+def silences(session: Session) -> None:
+    """List the silences that are active or planned."""
+    import time
+
+    from mcloud.notify.ledger import Unreadable
+
+    now, sites = time.time(), session.sites()
+    told = _told_silences(session, sites)
+    found = [
+        each.to_json(now)
+        for each in sorted(told.silences.values(), key=lambda each: each.end)
+        if each.is_active(now) or each.is_planned(now)
+    ]
+    if session.output == "json":
+        session.print_json(found)
+    elif not found:
+        session.say("nothing is silenced")
+    else:
+        from mcloud.dashboard.alerts import silences as table
+
+        session.print(table(found))
+    for id_, problem in told.unreadable.items():
+        session.warn(
+            f"the silence {id_} is {problem.value}, and silences nothing;"
+            + (
+                f" `mcloud alerts unsilence {id_}` removes it"
+                if problem is Unreadable.DAMAGED
+                else " upgrade mcloud here"
+            )
+        )
+
+
+def unsilence(
+    session: Session,
+    silence: Annotated[str, typer.Argument(help="Its id, from `mcloud alerts silences`.")],
+    why: Annotated[str, typer.Option(help="Reason, for the audit log.")] = "",
+) -> None:
+    """End a silence, or call off one that is planned."""
+    import time
+    from dataclasses import replace
+
+    from mcloud.config import did_you_mean
+    from mcloud.dashboard.alerts import target as words
+    from mcloud.notify import silences as quiet
+    from mcloud.notify.ledger import Unreadable
+
+    now, sites = time.time(), session.sites()
+    told = _told_silences(session, sites)
+    if told.unreadable.get(silence) is Unreadable.DAMAGED:
+        away = quiet.forget(sites, [silence])
+        for name, reason in away.items():
+            session.warn(f"{name} could not be asked to remove it: {reason}")
+        session.say(f"the damaged silence {silence} is removed")
+        return
+    there = {i: s for i, s in told.silences.items() if s.is_active(now) or s.is_planned(now)}
+    if silence not in there:
+        hint = did_you_mean(silence, there) or "; see `mcloud alerts silences`"
+        raise UsageError(f"no silence {silence!r} is active or planned{hint}")
+    ended = replace(there[silence], over=True)
+    _keep_silence(session, sites, ended, "unsilence", now, why)
+    if session.output == "json":
+        session.print_json(ended.to_json(now))
+    session.say(f"{words(ended.to_json(now))} is no longer silenced")
 
 
 def send_test(
@@ -138,6 +279,101 @@ def send_test(
         session.print(answers(document))
     if not all(each["ok"] for each in document):
         raise typer.Exit(3)
+
+
+def _window(
+    now: float, lasts: str | None, until: str | None, begin: str | None
+) -> tuple[float, float]:
+    """Beginning and end in seconds since 1970; UsageError where they make no sense."""
+    from mcloud.cli.candles import moment, span_of
+    from mcloud.dashboard.duration import utc
+    from mcloud.notify.silences import AHEAD, MOST
+
+    if (lasts is None) == (until is None):
+        raise UsageError("how long? name --for, such as --for 2h, or --until, and not both")
+    first = now if begin is None else moment("--from", begin) / 1000
+    if lasts is not None:
+        last = first + span_of(lasts) / 1000
+    else:
+        last = moment("--until", until or "") / 1000
+    if last <= max(first, now):
+        raise UsageError(f"the silence would end at {utc(last)}, before it begins or in the past")
+    if last - first > MOST:
+        days = MOST / 86_400
+        raise UsageError(f"a silence lasts {days:.0f} days at most; silence it again at its end")
+    if first - now > AHEAD:
+        raise UsageError(f"--from {begin} is more than a year ahead")
+    return first, last
+
+
+def _target(
+    session: Session, sites: "dict[str, Site]", target: str, of: str | None
+) -> tuple[str, str]:
+    """What a name stands for; UsageError with suggestions where it is nothing that is known."""
+    from mcloud.alerts.rules import rules
+    from mcloud.config import did_you_mean
+    from mcloud.deadline import gather
+    from mcloud.documents import sound
+    from mcloud.notify.silences import PATIENCE, RULE, SITE, SYMBOL
+
+    known = {rule.name: rule for rule in rules(session.config).rules}
+    if target in known:
+        if of is not None and "*" not in known[target].figure:
+            raise UsageError(f"the rule {target} is about one figure; leave out {of!r}")
+        return RULE, target
+    if of is not None and (target in sites or target.isupper()):
+        raise UsageError(f"{of!r} goes with the name of a rule only; {target!r} is none")
+    if target in sites:
+        return SITE, target
+    answers = gather({name: site.control.heartbeats for name, site in sites.items()}, PATIENCE)
+    beats = [each for each in answers.values() if not isinstance(each, Exception)]
+    symbols = {beat.symbol for each in beats for beat in sound(each)}
+    if target.upper() in symbols:
+        return SYMBOL, target.upper()
+    hint = did_you_mean(target, [*known, *sites, *symbols])
+    raise UsageError(
+        f"no rule, site or symbol is called {target!r}{hint or '; see `mcloud alerts list`'}"
+    )
+
+
+def _told_silences(session: Session, sites: "dict[str, Site]") -> "Told":
+    """What the sites say of silences; Unavailable where none answers."""
+    from mcloud.errors import Unavailable
+    from mcloud.notify import silences as quiet
+
+    told, away = quiet.read(sites)
+    if len(away) == len(sites):
+        raise Unavailable(f"no site says what is silenced: {next(iter(away.values()))}")
+    for name, reason in away.items():
+        session.warn(f"{name} does not say what is silenced: {reason}")
+    return told
+
+
+def _keep_silence(
+    session: Session,
+    sites: "dict[str, Site]",
+    made: "Silence",
+    step: str,
+    now: float,
+    why: str = "",
+) -> None:
+    """Keep a silence on the sites, and who did that in the audit log."""
+    from mcloud.cli.failover import who
+    from mcloud.errors import Unavailable
+    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.notify import silences as quiet
+
+    away = quiet.keep(sites, made)
+    if len(away) == len(sites):
+        raise Unavailable(f"no site keeps the silence: {next(iter(away.values()))}")
+    for name, reason in away.items():
+        session.warn(f"{name} does not have it, and has by the next watcher that sees it: {reason}")
+    told, _ = quiet.read({name: site for name, site in sites.items() if name not in away})
+    quiet.forget(sites, quiet.old(told, now))
+    entry = Entry(new_id(now), step, who(), why or made.why, now, {}, made.to_json(now))
+    audit = Audit(session.config.state / "audit.jsonl", sites)
+    audit.write(entry)
+    audit.share([entry], [name for name in sites if name not in away])
 
 
 def _watching(session: Session) -> "State | None":

@@ -49,7 +49,9 @@ def run(
     from mcloud.failover.health import Watch
     from mcloud.failover.settings import guard_settings
     from mcloud.failover.switch import tools
-    from mcloud.notify.open import open_notifier
+    from mcloud.notify.channels import channels
+    from mcloud.notify.open import open_shared
+    from mcloud.notify.silences import Silences
 
     config = session.config
     settings = guard_settings(config)
@@ -57,7 +59,7 @@ def run(
     if detach:
         background.detach(session, mine)
         return
-    notifier = open_notifier(config, mine.folder / "told.json")
+    channels(config)  # what is wrong in them is said before anything begins
     sites = session.sites()
     if len(sites) < 2:
         raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
@@ -70,6 +72,9 @@ def run(
             config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
         )
         log = mine.logger()
+        spoke = before.get("at")
+        quiet = Silences(sites, not_before=spoke if isinstance(spoke, float) else 0.0)
+        notifier = open_shared(config, sites, mine.folder / "told.json", quiet, log)
         log.info("starts: %s", ", ".join(f"{n} {v}" for n, v in asdict(settings).items()))
         guard = Guard(
             sites,

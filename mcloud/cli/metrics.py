@@ -1,13 +1,20 @@
 """``mcloud metrics``"""
 
+import os
 import threading
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcloud.cli.session import INTERRUPTED, Session, command
+from mcloud.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcloud.dashboard.scrape import Listen, Tls
 
 TICK = 0.25  # seconds between two looks at what is due
+TOKEN = "MCLOUD_METRICS_TOKEN"
 
 
 def register(app: typer.Typer) -> None:
@@ -18,11 +25,32 @@ def metrics(
     session: Session,
     site: Annotated[str | None, typer.Argument(help="Sites, comma-separated; all.")] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Answer scrapes on 127.0.0.1 until Ctrl-C.")
+        bool, typer.Option("--serve", help="Answer scrapes until Ctrl-C, on 127.0.0.1.")
     ] = False,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="With --serve; 9464.")] = None,
     interval: Annotated[
         float | None, typer.Option(min=1, max=3600, help="With --serve: seconds between looks; 5.")
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help=f"Address to serve on. Other than loopback it needs a token ({TOKEN}) or TLS.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help=f"File with the bearer token, instead of the variable {TOKEN}."),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="TLS certificate, in PEM format.")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key of --tls-cert, in PEM format.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file of the authority that has to have signed a client's certificate."
+        ),
     ] = None,
 ) -> None:
     """Print all figures in Prometheus's format, or serve them."""
@@ -33,14 +61,27 @@ def metrics(
     from mcloud.config.settings import settings
     from mcloud.dashboard.exposition import exposition
     from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.scrape import serving
+    from mcloud.dashboard.scrape import Listen, address, serving
     from mcloud.dashboard.settings import MonitorSettings
     from mcloud.dashboard.watch import Watch
 
+    of_server = (listen, token_file, tls_cert, tls_key, client_ca)
     if not serve:
+        if any(each is not None for each in of_server):
+            raise UsageError("an address, a token and TLS go with --serve")
         print(exposition(look(session, site)), end="")
         return
     usual = settings(session.config, "monitor", MonitorSettings)
+    if listen is not None and port is not None and ":" in listen.rpartition("]")[2]:
+        raise UsageError(f"--listen {listen} names a port already; leave out --port")
+    where = (
+        Listen(port=port or usual.port)
+        if listen is None
+        else Listen(*address(listen, port or usual.port))
+    )
+    where = Listen(
+        where.host, where.port, _token(session, token_file), _tls(tls_cert, tls_key, client_ca)
+    )
     sites = session.sites(site)
     watch = Watch(
         sites,
@@ -54,9 +95,55 @@ def metrics(
         with one:
             return exposition(watch.snapshot())
 
-    with background.stopping(stop), serving(port or usual.port, text) as url:
-        session.say(f"{url}; Ctrl-C ends it")
+    with background.stopping(stop), serving(where, text) as url:
+        session.say(f"{url}{_access(where)}; Ctrl-C ends it")
         while not stop.wait(TICK):
             with one:
                 watch.tick()
     raise typer.Exit(INTERRUPTED)
+
+
+def _token(session: Session, file: Path | None) -> str | None:
+    """The bearer token, from a file or the variable; UsageError for one that protects nothing."""
+    from mcloud.config import variables
+    from mcloud.dashboard.scrape import TOKEN as LEAST
+
+    if file is not None:
+        try:
+            found, origin = file.read_text().strip(), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise UsageError(f"--token-file {file} cannot be read: {why}") from None
+    else:
+        folder = session.config.document.path.parent
+        known = variables.read(folder, os.environ, {TOKEN})
+        if TOKEN not in known:
+            return None
+        found, origin = str(known[TOKEN].value).strip(), TOKEN
+    if len(found) < LEAST or not found.isascii() or not found.isprintable() or " " in found:
+        raise UsageError(
+            f"the token in {origin} is too short or no token: {LEAST} ASCII characters at least,"
+            " without blanks; `openssl rand -hex 32` makes one"
+        )
+    return found
+
+
+def _tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
+    from mcloud.dashboard.scrape import Tls
+
+    if cert is not None and key is not None:
+        return Tls(cert, key, client_ca)
+    if cert is None and key is None and client_ca is None:
+        return None
+    missing = "--tls-key" if key is None else "--tls-cert"
+    raise UsageError(f"TLS needs --tls-cert and --tls-key; {missing} is missing")
+
+
+def _access(listen: "Listen") -> str:
+    """Who may read, where that is not to be taken for granted."""
+    if listen.tls and listen.tls.client_ca:
+        return ", for clients with a certificate" + (" and the token" if listen.token else "")
+    if listen.token:
+        said = ", for clients with the token"
+        return said if listen.tls or listen.is_loopback else f"{said}, which nothing encrypts"
+    return "" if listen.is_loopback else ", for everybody who reaches it"

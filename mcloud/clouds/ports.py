@@ -413,6 +413,13 @@ class Control(Protocol):
         Documents are equal when their values are, however their text is spaced or ordered."""
         ...
 
+    def get(self, kind: str, key: str) -> Any:
+        """Return the document of a kind and key as it is now, or None where there is none.
+
+        A document that somebody else wrote may be anything: whoever reads it has to check.
+        """
+        ...
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         """Return the first documents of a kind whose key is above ``after``, in the order of the
         keys; each is a JSON object, or Damaged where it is none."""

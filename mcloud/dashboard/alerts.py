@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcloud.dashboard.alive import alive, unspoken
-from mcloud.dashboard.duration import brief
+from mcloud.dashboard.duration import brief, utc
 
 SHOWN = 5  # failures of channels
 STALE = 30.0  # seconds; an older figure shows its age
@@ -19,7 +19,13 @@ SINGLE = 3  # figures that are in order and have a line each
 Document = Mapping[str, Any]
 """What ``mcloud alerts list -o json`` prints; see ``mcloud.alerts.report``."""
 
-_STYLES = {"firing": "bold red", "pending": "yellow", "unknown": "yellow", "ok": "green"}
+_STYLES = {
+    "firing": "bold red",
+    "silenced": "yellow",
+    "pending": "yellow",
+    "unknown": "yellow",
+    "ok": "green",
+}
 
 
 def report(document: Document) -> RenderableType:
@@ -42,10 +48,15 @@ def report(document: Document) -> RenderableType:
             table.add_row(rule["name"], "", Text(state, style), "", _limit(rule["limit"]))
             continue
         for of, figure in _lines(rule):
+            how = (
+                "silenced"
+                if figure["state"] == "firing" and figure["silenced"]
+                else figure["state"]
+            )
             table.add_row(
                 rule["name"],
                 of,
-                Text(figure["state"], style=_STYLES[figure["state"]]),
+                Text(how, style=_STYLES[how]),
                 _value(figure),
                 _limit(rule["limit"]),
                 "" if figure["for_s"] is None else brief(figure["for_s"]),
@@ -55,6 +66,9 @@ def report(document: Document) -> RenderableType:
                 unknown.setdefault(figure["unknown"], []).append(about)
             if figure["why"] and figure["state"] == "firing":
                 notes.append(Text(f"{about}: {figure['why']}"))
+    for silence in document["silences"]:
+        said = f"silence {silence['id']}: {target(silence)}, until {utc(silence['end'])}"
+        notes.append(Text(f"{said}, by {silence['by']}: {silence['why']}", "yellow"))
     # One reason is often that of many: a site that does not answer.
     notes += [Text(f"{', '.join(of)}: unknown, {why}") for why, of in unknown.items()]
     return Group(table, Text(), *notes) if notes else table
@@ -88,7 +102,10 @@ def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = N
             table.add_row(name, why)
             continue
         how = alive(runs, state, now)
-        fires = ", ".join(each["key"] for each in state["firing"])
+        fires = ", ".join(
+            each["key"] + (" (silenced)" if each.get("silenced") else "")
+            for each in state["firing"]
+        )
         table.add_row(
             name,
             how,
@@ -102,6 +119,27 @@ def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = N
             Text(f"{name}: not sent: {each}", "yellow") for each in state["failures"][-SHOWN:]
         ]
     return Group(table, *trouble)
+
+
+def silences(document: Sequence[Document]) -> RenderableType:
+    """Every silence that is active or planned."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("id", "state", "silences", "from", "until", "by", "why"):
+        table.add_column(heading, no_wrap=heading in ("id", "state"))
+    for each in document:
+        style = "yellow" if each["state"] == "active" else ""
+        table.add_row(
+            *(each["id"], Text(each["state"], style), target(each)),
+            *(utc(each["begin"]), utc(each["end"]), each["by"], Text(each["why"])),
+        )
+    return table
+
+
+def target(silence: Document) -> str:
+    """``rule dead-letters of aws``"""
+    return f"{silence['what']} {silence['name']}" + (
+        f" of {silence['of']}" if silence["of"] else ""
+    )
 
 
 def answers(document: Sequence[Document]) -> RenderableType:

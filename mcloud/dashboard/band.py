@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from mcloud.cost.words import usd
-from mcloud.dashboard.duration import brief
+from mcloud.dashboard.duration import brief, utc
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.parts import COST
 from mcloud.dashboard.snapshot import Snapshot
-from mcloud.dashboard.wrong import firing
+from mcloud.dashboard.wrong import firing, silenced
 
 
 def leading(snapshot: Snapshot) -> Text:
@@ -39,7 +39,8 @@ def watching(snapshot: Snapshot) -> Text:
         text.append(f"none runs here, paused {paused}", "yellow")
     else:
         text.append("none runs here", "dim")
-    return text.append("; alerts ").append_text(_alerts(machine.alerts))
+    text.append("; alerts ").append_text(_alerts(machine.alerts))
+    return text.append_text(_silences(snapshot))
 
 
 def canaries(snapshot: Snapshot) -> Text | None:
@@ -98,11 +99,23 @@ def _paused(snapshot: Snapshot) -> str:
     return f"by {told['by']}" if told and told["paused"] else ""
 
 
+def _silences(snapshot: Snapshot) -> Text:
+    """How many silences are active; a silence never hides itself."""
+    active = snapshot.silenced
+    if not active:
+        return Text()
+    count = f"{len(active)} silence{'s' * (len(active) > 1)}"
+    until = f"until {utc(active[-1].end)}"
+    return Text(f"; {count} {until} (`mcloud alerts silences`)", "yellow")
+
+
 def _alerts(watchers: Sequence[Running]) -> Text:
     running = [each for each in watchers if each.runs]
     if not running:
         return Text("no watcher runs here", "dim")
     fires = [alert for each in running for alert in firing(each)]
-    text = Text(", ".join(fires), "bold red") if fires else Text("none fires")
+    quiet = sum(len(silenced(each)) for each in running)
+    style = "bold red" if quiet < len(fires) else "yellow"
+    text = Text(", ".join(fires), style) if fires else Text("none fires")
     unknown = sum(each.state.get("unknown", 0) for each in running)
     return Text.assemble(text, f", {unknown} unknown") if unknown else text

@@ -41,6 +41,11 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "replicators": [each.to_json() for each in machine.replicators],
         "guards": [each.to_json() for each in machine.guards],
         "alerts": [each.to_json() for each in machine.alerts],
+        "silences": [
+            each.to_json(snapshot.at)
+            for each in snapshot.silences.silences.values()
+            if each.is_active(snapshot.at) or each.is_planned(snapshot.at)
+        ],
         "cost": _costs(snapshot.cost),
         "upkeep_usd_a_month": None if snapshot.upkeep is None else float(snapshot.upkeep),
     }
@@ -92,6 +97,7 @@ def _parts(site: SiteSnapshot) -> dict[str, Seen[Any]]:
         "control": site.record,
         "guard": site.guards,
         "debts": site.debts,
+        "silences": site.silences,
         "recent": site.recent,
         "cost": site.cost,
     }

@@ -1,8 +1,13 @@
-"""A length of time as a person reads it: the two units that matter."""
+"""A length of time, and a moment, as a person reads them."""
+
+from datetime import UTC, datetime
 
 
 def duration(seconds: float) -> str:
-    """``12.3 s``, ``5 min 07 s``, ``2 h 05 min`` or ``3 d 4 h``; what is smaller is cut off."""
+    """The two units that matter; what is smaller is cut off.
+
+    ``12.3 s``, ``5 min 07 s``, ``2 h 05 min`` or ``3 d 4 h``.
+    """
     sign = "-" if seconds < 0 else ""
     tenths = int(abs(seconds) * 10)
     if tenths < 600:
@@ -24,3 +29,8 @@ def brief(seconds: float) -> str:
         if whole >= size:
             return f"{sign}{whole // size:,} {unit}"
     return f"{sign if whole else ''}{whole} s"
+
+
+def utc(at: float) -> str:
+    """Return a moment to the minute: ``2026-11-29 09:30 UTC``."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

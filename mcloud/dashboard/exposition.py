@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mcloud.clouds.ports import Depth, Figures
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
-from mcloud.dashboard.wrong import firing, wrong
+from mcloud.dashboard.wrong import firing, silenced, wrong
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -53,6 +53,8 @@ HELP = {
     "replicator_running": "1 while the replicator runs.",
     "guard_running": "1 while the guard runs.",
     "alerts_firing": "Alerts that fire; there is none without a watcher.",
+    "alerts_silenced": "Those of them that are silenced: nobody is notified.",
+    "silences": "Silences that are active.",
     "dashboard_dollars_per_month": "What asking for all this costs at list prices.",
     "figure_age_seconds": "How old a figure is.",
 }
@@ -86,6 +88,8 @@ def _samples(snapshot: Snapshot) -> Iterator[Sample]:
             yield Sample("primary", site.name == leading.primary, {"site": site.name})
     if snapshot.machine.value is not None:
         yield from _machine(snapshot.machine.value)
+    if any(site.silences.known for site in snapshot.sites.values()):
+        yield Sample("silences", len(snapshot.silenced), {})
     if snapshot.upkeep is not None:
         yield Sample("dashboard_dollars_per_month", float(snapshot.upkeep), {})
 
@@ -167,6 +171,7 @@ def _machine(machine: Machine) -> Iterator[Sample]:
     watchers = [each for each in machine.alerts if each.runs]
     if watchers:
         yield Sample("alerts_firing", sum(len(firing(each)) for each in watchers), {})
+        yield Sample("alerts_silenced", sum(len(silenced(each)) for each in watchers), {})
 
 
 def _producer(producer: Running) -> Iterator[Sample]:

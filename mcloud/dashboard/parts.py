@@ -16,12 +16,14 @@ from mcloud.dashboard.collector import PATIENCE, Part
 from mcloud.dashboard.recent import Recent, recent
 from mcloud.documents import Damaged, sound
 from mcloud.failover import debts, pause
+from mcloud.notify import silences
 
 FAST = 5.0  # seconds: what the queue itself tells
 STORE = 20.0  # what the functions and the replicators write into the store
 CANDLES = 60.0  # there is a new one every minute
 PROBES = 60.0
 DEBTS = 60.0
+SILENCES = 60.0
 # The metrics services report by the minute, and bill what is asked: CloudWatch fifteen times as
 # much as Cloud Monitoring, which for its part is the only one to know the depth of a queue.
 METRICS = {"aws": 300.0, "gcp": 60.0}
@@ -55,6 +57,7 @@ def parts_of(site: Site, patience: float = PATIENCE) -> dict[str, Part]:
         "record": Part(lambda: site.control.record(), STORE),
         "guard": Part(lambda: site.control.kept(pause.KIND.name), STORE),
         "debts": Part(lambda: site.control.kept(debts.KIND.name), DEBTS),
+        "silences": Part(lambda: site.control.kept(silences.KIND), SILENCES),
         "recent": Part(look.recent, CANDLES),
     }
 

@@ -26,6 +26,8 @@ from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.failover import debts, pause
 from mcloud.failover.decide import Debt
 from mcloud.failover.notes import newest
+from mcloud.notify.silences import Silence, merged
+from mcloud.notify.silences import Told as Silences
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 HERE = ""  # the name of this machine where sites have theirs
@@ -68,6 +70,8 @@ class SiteSnapshot:
     history: History = ()
     damaged: tuple[Damaged, ...] = ()
     """Documents that cannot be used; what is said above leaves them out."""
+    silences: Seen[dict[str, Any]] = field(default_factory=Seen)
+    """Documents of ``mcloud.notify.silences``, by id."""
 
     @property
     def up(self) -> bool | None:
@@ -89,6 +93,7 @@ class SiteSnapshot:
             "control record": self.record,
             "guard": self.guards,
             "debts": self.debts,
+            "silences": self.silences,
             "candles": self.recent,
         }
 
@@ -145,6 +150,17 @@ class Snapshot:
         told = [site.debts.value for site in self.sites.values() if site.debts.value]
         found = debts.debts(newest(debts.KIND, told))
         return [debt for debt in found.values() if not debt.paid]
+
+    @property
+    def silences(self) -> Silences:
+        """What is silenced, or was, as the sites that answer have it."""
+        return merged(s.silences.value for s in self.sites.values() if s.silences.value)
+
+    @property
+    def silenced(self) -> list[Silence]:
+        """The silences that are active, by their end."""
+        told = self.silences.silences.values()
+        return sorted((s for s in told if s.is_active(self.at)), key=lambda each: each.end)
 
     @property
     def leading(self) -> ControlRecord | None:
@@ -234,6 +250,7 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         record=replace(record, value=None) if broken_record else record,
         guards=guards,
         debts=owed,
+        silences=seen[name, "silences"],
         recent=seen[name, "recent"],
         cost=_share(seen.get((HERE, "cost"), Seen()), name),
         damaged=(*broken_record, *broken_guards, *broken_debts, *broken_lags, *broken_beats),

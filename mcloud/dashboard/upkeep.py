@@ -37,6 +37,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
             "lags": {"dynamodb_reads": half},
             "guard": {"dynamodb_reads": half},
             "debts": {"dynamodb_reads": half},
+            "silences": {"dynamodb_reads": half},
             "record": {"dynamodb_reads": one},
             "recent": {"dynamodb_reads": one * symbols},
         }.get(part, {})
@@ -50,6 +51,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
         "lags": {"firestore_reads": Decimal(max(1, lags))},
         "guard": {"firestore_reads": one},
         "debts": {"firestore_reads": one},
+        "silences": {"firestore_reads": one},
         "record": {"firestore_reads": one},
         "recent": {"firestore_reads": Decimal(symbols * CANDLES_A_SYMBOL)},
     }.get(part, {})

@@ -1,12 +1,14 @@
 """What is not as it should be in a snapshot: a line each, and ``mcloud status`` exits 3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from mcloud.clouds.ports import SERVICES
-from mcloud.dashboard.duration import duration
+from mcloud.dashboard.duration import duration, utc
 from mcloud.dashboard.machine import Machine, Running, blindness, silence
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
+from mcloud.notify.ledger import Unreadable
 
 
 def wrong(snapshot: Snapshot) -> list[str]:
@@ -20,6 +22,7 @@ def wrong(snapshot: Snapshot) -> list[str]:
     views = (_down, _silent, _broken, _lacking)
     lines = [line for view in views for site in sites for line in view(site)]
     lines += _owed(snapshot)
+    lines += _damaged(snapshot)
     machine = snapshot.machine.value or Machine()
     lines += _unwritten(machine)
     lines += _broken_here(machine)
@@ -39,9 +42,20 @@ def firing(watcher: Running) -> list[str]:
     """The alerts that fire, in the words of a watcher; none where it does not run."""
     if not watcher.runs:
         return []
-    return [
-        str(each.get("title", each.get("key", each))) for each in watcher.state.get("firing", ())
-    ]
+    return [_words(each) for each in watcher.state.get("firing", ())]
+
+
+def silenced(watcher: Running) -> list[str]:
+    """Those of ``firing`` of which nobody is notified."""
+    if not watcher.runs:
+        return []
+    return [_words(each) for each in watcher.state.get("firing", ()) if each.get("silenced")]
+
+
+def _words(alert: Mapping[str, Any]) -> str:
+    title = str(alert.get("title", alert.get("key", alert)))
+    silence = alert.get("silenced")
+    return f"{title}, silenced until {utc(silence['until'])}" if silence else title
 
 
 def _down(site: SiteSnapshot) -> Iterator[str]:
@@ -106,6 +120,13 @@ def _unwritten(machine: Machine) -> Iterator[str]:
         for each in kind:
             for path, why in each.state.get("unwritten", {}).items() if each.runs else ():
                 yield f"{each.name}: {path} is not written: {why}"
+
+
+def _damaged(snapshot: Snapshot) -> Iterator[str]:
+    for id_, why in snapshot.silences.unreadable.items():
+        if why is Unreadable.DAMAGED:
+            remedy = f"`mcloud alerts unsilence {id_}` removes it"
+            yield f"the silence {id_} is damaged, and silences nothing: {remedy}"
 
 
 def _producer(producer: Running, now: float) -> Iterator[str]:

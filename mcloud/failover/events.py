@@ -1,9 +1,10 @@
 """What is told of failovers to those who want to know."""
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.failover.decide import DOWN, UNKNOWN, UP, Decision, State
+from mcloud.failover.decide import DOWN, UNKNOWN, UP, Debt, Decision, State
 from mcloud.failover.switch import Outcome
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 
@@ -23,28 +24,33 @@ def changes(
         state = FIRING if site.verdict == DOWN else RESOLVED
         title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
         # Both of one severity: a channel that took the first has to hear of the second.
-        found.append(Event(f"site {name}", title, text, "critical", state, at))
+        event = Event(f"site {name}", title, text, "critical", state, at, figure=f"sites.{name}")
+        found.append(event)
     return found
 
 
 def moved(came: Outcome, text: str) -> Event:
     order = came.order
+    # A guard that came second found that the target leads already.
+    left = order.leads if came.before == order.target else came.before
     return Event(
         f"failover {order.target}",
-        f"{order.target} leads now, in place of {came.before or 'another site'}",
+        f"{order.target} leads now, in place of {left or 'another site'}",
         text,
         "critical" if order.lost is not None else "warning",
         HAPPENED,
-        order.at,
+        came.record.at,  # the same for all guards that wanted it
         {"epoch": str(came.record.epoch), "by": order.by, "mode": order.mode},
     )
 
 
-def caught_up(came: Mapping[str, Any], at: float) -> Event:
-    """``came`` is what ``switch.pay`` gave."""
+def caught_up(came: Mapping[str, Any], debt: Debt, at: float) -> Event:
+    """``came`` is what ``switch.pay`` gave. Several guards may have paid one debt."""
     site = came["site"]
     text = (
         f"{came['candles']} candles and {came['objects']} raw objects were copied; "
         f"{came['ids_missing']} trade ids are on no site"
     )
-    return Event(f"catch-up {site}", f"{site} has caught up", text, "info", HAPPENED, at)
+    since = datetime.fromtimestamp(debt.since, UTC).isoformat(timespec="seconds")
+    key = f"catch-up {site} since {since}"
+    return Event(key, f"{site} has caught up", text, "info", HAPPENED, at, is_once=True)

@@ -312,7 +312,7 @@ class Guard:
         audit.level(self._sites)
         if not came["ok"]:
             raise McloudError(came["reason"])
-        event = events.caught_up(came, at)
+        event = events.caught_up(came, debt, at)
         self._log.info("%s: %s", event.title, event.text)
         self._notify(event)
 

@@ -25,6 +25,16 @@ class Event:
     """Seconds since 1970."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Figures by name, for a table."""
+    rule: str = ""
+    """Name of the alert rule that it comes from; empty where there is none."""
+    figure: str = ""
+    """Path of the figure or the part that it is about, such as ``sites.aws.up``; see
+    ``mcloud.alerts.figures``."""
+    is_once: bool = False
+    """True for what happened where the key alone names it, whoever tells it and when."""
+    is_of_folder: bool = False
+    """True for a figure of this folder, such as the spool of a producer: the event of another
+    folder with the same key is another story."""
 
 
 def is_at_least(severity: str, least: str) -> bool:

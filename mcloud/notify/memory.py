@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from mcloud import best_effort, files
-from mcloud.documents import Damaged, Time, read_file, set_aside
+from mcloud.documents import Count, Damaged, Time, read_file, set_aside
 from mcloud.errors import McloudError
 from mcloud.notify.event import FIRING, HAPPENED, Event, is_at_least
 
@@ -15,13 +15,35 @@ KEPT = 1000  # keys of a channel; the oldest are forgotten
 
 
 @dataclass(frozen=True)
-class Last:
-    """The last that a channel was told of an event."""
+class Told:
+    """What a channel was told last about a key."""
 
     state: str
     severity: str
     happened: Time
+    """The event's own time, seconds since 1970."""
     at: Time
+    """When it was told, by the clock of this machine, seconds since 1970."""
+    written: Count = 0
+    """Number of the record on the sites that says so; 0 while the sites have none. See
+    ``ledger.Record``."""
+
+
+def is_news(last: Told | None, event: Event, repeat: float, now: float) -> bool:
+    """Return False for what was told already, until ``repeat`` seconds have passed.
+
+    What has become more severe is news. What is resolved is news even where nothing says that it
+    was told to fire: a process that started since then may say so.
+    """
+    if last is None or last.state != event.state:
+        return True
+    if event.state == HAPPENED:
+        return last.happened != event.at and not event.is_once
+    if event.state == FIRING:
+        # A clock that was set back must not silence anything for longer.
+        is_due = not 0 <= now - last.at < repeat
+        return is_due or not is_at_least(last.severity, event.severity)
+    return False
 
 
 class Memory:
@@ -36,36 +58,31 @@ class Memory:
         self._lock = Lock()
         found = read_told(path) if path else None
         self.damaged = found if isinstance(found, Damaged) else None
-        self._told: dict[str, dict[str, Last]] = {}
+        self._told: dict[str, dict[str, Told]] = {}
         if found is not None and not isinstance(found, Damaged):
             self._told = {channel: dict(keys) for channel, keys in found.items()}
 
-    def is_news(self, channel: str, event: Event, repeat: float, now: float) -> bool:
-        """False for what the channel has heard, until ``repeat`` seconds have passed.
-
-        What has become more severe is news. What is resolved without having fired here is too: a
-        process that started since then may say so.
-        """
+    def last(self, channel: str, key: str) -> Told | None:
+        """Return what the channel was told last about a key, as far as this folder knows."""
         with self._lock:
-            last = self._told.get(channel, {}).get(event.key)
-        if last is None or last.state != event.state:
-            return True
-        if event.state == HAPPENED:
-            return last.happened != event.at
-        if event.state == FIRING:
-            # A clock that was set back must not silence anything for longer.
-            is_due = not 0 <= now - last.at < repeat
-            return is_due or not is_at_least(last.severity, event.severity)
-        return False
+            return self._told.get(channel, {}).get(key)
+
+    def is_news(self, channel: str, event: Event, repeat: float, now: float) -> bool:
+        """See the function ``is_news``."""
+        return is_news(self.last(channel, event.key), event, repeat, now)
 
     def note(self, channel: str, event: Event, now: float) -> None:
         """Remember that the channel has it; without its file only until the process ends."""
+        self.keep(channel, event.key, Told(event.state, event.severity, event.at, now))
+
+    def keep(self, channel: str, key: str, told: Told) -> None:
+        """Remember what the channel was told about a key, as ``note`` does."""
         with self._lock:
-            told = self._told.setdefault(channel, {})
-            told.pop(event.key, None)  # to the end: the dict is in the order of the last word
-            told[event.key] = Last(event.state, event.severity, event.at, now)
-            while len(told) > KEPT:
-                del told[next(iter(told))]
+            known = self._told.setdefault(channel, {})
+            known.pop(key, None)  # to the end: the dict is in the order of the last word
+            known[key] = told
+            while len(known) > KEPT:
+                del known[next(iter(known))]
             if self._path:
                 best_effort.attempt(self._path, self._write)
 
@@ -73,7 +90,7 @@ class Memory:
         assert self._path is not None
         self._make_way(self._path)
         document = {
-            channel: {key: asdict(last) for key, last in keys.items()}
+            channel: {key: asdict(told) for key, told in keys.items()}
             for channel, keys in self._told.items()
         }
         files.make_private(self._path.parent)
@@ -88,6 +105,6 @@ class Memory:
         self.damaged = None
 
 
-def read_told(path: Path) -> Mapping[str, Mapping[str, Last]] | Damaged | None:
+def read_told(path: Path) -> Mapping[str, Mapping[str, Told]] | Damaged | None:
     """What each channel was told last, by key; None where there is no file."""
-    return read_file(path, Mapping[str, Mapping[str, Last]])
+    return read_file(path, Mapping[str, Mapping[str, Told]])

@@ -3,7 +3,8 @@
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from threading import Condition, Thread
 
@@ -11,8 +12,9 @@ from mcloud.clock import Limit
 from mcloud.deadline import gather
 from mcloud.errors import Throttled, Unavailable
 from mcloud.notify.channels import Channel
-from mcloud.notify.event import Event, is_at_least
-from mcloud.notify.memory import Memory
+from mcloud.notify.event import FIRING, RESOLVED, Event, is_at_least
+from mcloud.notify.ledger import Answer, Claim, Ledger
+from mcloud.notify.memory import Memory, Told
 
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
@@ -22,6 +24,8 @@ LONGEST_HOLD = 3600.0  # seconds that a channel waits at most where its server a
 WAITING = 200  # events of a channel; the oldest are given up
 SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
 TOLD = 50  # failures that are remembered
+LOOK_AGAIN = 15.0  # seconds until what is silenced, or sent by somebody else, is looked at again
+SHARE_AGAIN = 60.0  # seconds between two tries to have the sites keep what was sent
 
 
 class Notifier:
@@ -32,19 +36,30 @@ class Notifier:
         channels: Mapping[str, Channel],
         memory: Memory | None = None,
         *,
+        ledger: Ledger | None = None,
+        folder: str = "",
+        holds_back: Callable[[Event], bool] = lambda event: False,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         patience: float = PATIENCE,
         random: Random | None = None,
     ) -> None:
-        """``clock`` is the wall's, for what was told when; ``timer`` says how long things take."""
+        """``clock`` is the wall's, for what was told when; ``timer`` says how long things take.
+
+        ``ledger`` is what several watchers share; ``folder`` names the folder that is watched.
+        ``holds_back`` says what is silenced: that is sent once it no longer is, unless something
+        newer came of its key.
+        """
         self._timer = timer
+        self._folder = folder
         self._failures: deque[str] = deque(maxlen=TOLD)
         self._lines = {
             name: _Line(
                 channel,
                 memory or Memory(),
                 self._failures,
+                ledger=ledger,
+                holds_back=holds_back,
                 clock=clock,
                 timer=timer,
                 patience=patience,
@@ -55,6 +70,8 @@ class Notifier:
 
     def send(self, event: Event, channels: Collection[str] | None = None) -> None:
         """Send it through those channels that carry its severity, all by default."""
+        if event.is_of_folder and self._folder:
+            event = replace(event, fields={**event.fields, "folder": self._folder})
         for name, line in self._lines.items():
             if channels is None or name in channels:
                 line.add(event)
@@ -79,6 +96,8 @@ class _Line:
         memory: Memory,
         failures: "deque[str]",
         *,
+        ledger: Ledger | None,
+        holds_back: Callable[[Event], bool],
         clock: Callable[[], float],
         timer: Callable[[], float],
         patience: float,
@@ -87,12 +106,19 @@ class _Line:
         self._channel = channel
         self._memory = memory
         self._failures = failures
+        self._ledger = ledger
+        self._holds_back = holds_back
         self._clock = clock
         self._timer = timer
         self._patience = patience
         self._random = random
         self._changed = Condition()
         self._waiting: deque[Event] = deque()
+        self._held: list[_Held] = []
+        self._was_silenced: set[str] = set()
+        """Keys whose last event that fired is silenced, or was until it was resolved."""
+        self._shared: dict[str, float] = {}
+        """By key, when the sites were last asked to keep what was sent."""
         self._at_work: Event | None = None
         self._closed = False
         self._failed: dict[str, _Failed] = {}
@@ -105,7 +131,10 @@ class _Line:
         if not is_at_least(event.severity, self._channel.severity):
             return
         with self._changed:
-            if self._closed or self._is_waiting(event):
+            if self._closed:
+                return
+            if self._is_waiting(event):
+                self._look_at_silenced(event.key)
                 return
             if len(self._waiting) == WAITING:
                 self._fail(self._waiting.popleft(), "too much waits for this channel")
@@ -134,7 +163,11 @@ class _Line:
 
     def _is_waiting(self, event: Event) -> bool:
         """True where the last that waits of this key says the same."""
-        there = (*([self._at_work] if self._at_work else []), *self._waiting)
+        there = (
+            *(each.event for each in self._held),
+            *([self._at_work] if self._at_work else []),
+            *self._waiting,
+        )
         same = [each for each in there if each.key == event.key]
         return bool(same) and _said(same[-1]) == _said(event)
 
@@ -143,32 +176,132 @@ class _Line:
             with self._changed:
                 self._at_work = None
                 self._changed.notify_all()
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
+                while not self._closed and not self._take_up():
+                    self._changed.wait(self._until_due())
                 if self._closed:
                     return
                 self._at_work = event = self._waiting.popleft()
-            if self._is_due(event):
-                self._deliver(event)
+            try:
+                self._handle(event)
+            except Exception as error:  # noqa: BLE001 - without this thread nothing is sent any more
+                with self._changed:
+                    self._fail(event, f"{type(error).__name__}: {error}")
 
-    def _is_due(self, event: Event) -> bool:
+    def _look_at_silenced(self, key: str) -> None:
+        """Look at once whether what is held back still has to be."""
+        now = self._timer()
+        if key in self._was_silenced:
+            self._held = [replace(h, until=now) if h.event.key == key else h for h in self._held]
+        self._changed.notify_all()
+
+    def _take_up(self) -> bool:
+        """Put what is to be looked at again before what waits; False where nothing waits."""
+        now = self._timer()
+        due = [each.event for each in self._held if each.until <= now]
+        self._held = [each for each in self._held if each.until > now]
+        self._waiting.extendleft(reversed(due))
+        return bool(self._waiting)
+
+    def _until_due(self) -> float | None:
+        """Seconds until something is to be looked at again; None where nothing is."""
+        if not self._held:
+            return None
+        return max(0.0, min(each.until for each in self._held) - self._timer())
+
+    def _handle(self, event: Event) -> None:
+        if self._is_behind(event):
+            return
+        now = self._clock()
         failed = self._failed.get(event.key)
         if failed and failed.said == _said(event) and self._timer() < failed.until:
-            return False
-        channel = self._channel
-        return self._memory.is_news(channel.name, event, channel.repeat, self._clock())
-
-    def _deliver(self, event: Event) -> None:
+            return
+        if not self._memory.is_news(self._channel.name, event, self._channel.repeat, now):
+            self._share(event)
+            return
+        if event.state == FIRING and self._holds_back(event):
+            self._was_silenced.add(event.key)
+            self._hold(event)
+            return
         # What its server asked for with an earlier event holds for this one as well.
         if not self._waits_until(self._held_until):
             return
+        if event.state == FIRING:
+            self._was_silenced.discard(event.key)
+        was_silenced = event.key in self._was_silenced
+        last = self._memory.last(self._channel.name, event.key)
+        if self._ledger is None:
+            self._was_silenced.discard(event.key)
+            if not (was_silenced and event.state == RESOLVED and last is None):
+                self._deliver(event, None)
+            return
+        answer = self._ledger.claim(
+            self._channel.name, event, self._channel.repeat, last, was_silenced=was_silenced
+        )
+        if answer is Answer.BUSY:
+            self._hold(event)
+            return
+        self._was_silenced.discard(event.key)
+        if isinstance(answer, Told):
+            self._remember(event, answer)
+        elif isinstance(answer, Claim):
+            self._deliver(event, answer)
+
+    def _is_behind(self, event: Event) -> bool:
+        """True for an event that has to wait for an earlier one of its key.
+
+        One that is silenced is not waited for: the newer one takes its place.
+        """
+        with self._changed:
+            earlier = [each for each in self._held if each.event.key == event.key]
+            if earlier and event.key not in self._was_silenced:
+                self._held.append(_Held(event, earlier[-1].until))
+                return True
+            self._held = [each for each in self._held if each.event.key != event.key]
+        return False
+
+    def _hold(self, event: Event) -> None:
+        with self._changed:
+            self._held.append(_Held(event, self._timer() + LOOK_AGAIN))
+
+    def _share(self, event: Event) -> None:
+        """Have the sites keep what was sent while none of them could be reached."""
+        last = self._memory.last(self._channel.name, event.key)
+        asked = self._shared.get(event.key)
+        now = self._timer()
+        if self._ledger is None or last is None or last.written:
+            return
+        if asked is None or now - asked >= SHARE_AGAIN:
+            self._shared[event.key] = now
+            told = self._ledger.share(self._channel.name, event, last)
+            if told != last:
+                self._remember(event, told)
+
+    def _remember(self, event: Event, told: Told) -> None:
+        self._memory.keep(self._channel.name, event.key, told)
+
+    def _deliver(self, event: Event, claim: Claim | None) -> None:
+        error = self._get_through(event)
+        if error is None:
+            self._failed.pop(event.key, None)
+            told = Told(event.state, event.severity, event.at, self._clock())
+            if claim is not None and self._ledger is not None:
+                told = self._ledger.confirm(claim)
+            self._remember(event, told)
+            return
+        if claim is not None and self._ledger is not None:
+            self._ledger.give_up(claim)
+        with self._changed:
+            if not self._closed:  # else counted as failed by ``close``
+                self._fail(event, str(error) or type(error).__name__)
+
+    def _get_through(self, event: Event) -> Exception | None:
+        """Try until it gets through, or there is no sense in it; the last error."""
         limit, held_in_all = Limit(self._patience, self._timer), 0.0
         pause = FIRST_PAUSE
         while True:
-            error = self._attempt(event)
-            if error is None:
-                self._failed.pop(event.key, None)
-                return
+            error = gather({"": partial(self._channel.deliver, event)}, ATTEMPT)[""]
+            if not isinstance(error, Exception):
+                return None
             # Half of it by chance: channels that failed together do not come back together.
             until = self._timer() + pause * self._random.uniform(0.5, 1.0)
             if isinstance(error, Throttled):
@@ -180,18 +313,15 @@ class _Line:
                 if held > self._patience:
                     self._failures.append(f"{self._channel.name}: waits for {held:.0f} s: {error}")
             if not isinstance(error, Unavailable | TimeoutError):
-                break
+                return error
             if isinstance(error, Throttled):
                 if held_in_all > self._patience + LONGEST_HOLD:
-                    break
+                    return error
             elif until - self._timer() > limit.left:
-                break
+                return error
             if not self._waits_until(until):
-                return
+                return error
             pause = min(2 * pause, LONGEST_PAUSE)
-        with self._changed:
-            if not self._closed:
-                self._fail(event, str(error) or type(error).__name__)
 
     def _waits_until(self, moment: float) -> bool:
         """Wait; False where the notifier was closed, which counted the event as failed."""
@@ -200,19 +330,19 @@ class _Line:
                 lambda: self._closed, max(0.0, moment - self._timer())
             )
 
-    def _attempt(self, event: Event) -> Exception | None:
-        answer = gather({"": lambda: self._channel.deliver(event)}, ATTEMPT)[""]
-        if isinstance(answer, Exception):
-            return answer
-        self._memory.note(self._channel.name, event, self._clock())
-        return None
-
     def _fail(self, event: Event, why: str) -> None:
         before = self._failed.get(event.key)
         count = before.count + 1 if before and before.said == _said(event) else 1
         sulk = min(SULK * 2 ** (count - 1), LONGEST_SULK)
         self._failed[event.key] = _Failed(_said(event), count, self._timer() + sulk)
         self._failures.append(f"{self._channel.name}: {event.title}: {why}")
+
+
+@dataclass(frozen=True)
+class _Held:
+    event: Event
+    until: float
+    """Monotonic seconds at which it is looked at again."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,71 @@
 """The notifier that mcloud.toml describes."""
 
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from mcloud import files
+from mcloud.clouds.ports import Site
 from mcloud.config import Config
+from mcloud.errors import McloudError
 from mcloud.notify.channels import channels
+from mcloud.notify.ledger import Ledger
 from mcloud.notify.memory import Memory
 from mcloud.notify.notifier import Notifier
+from mcloud.notify.silences import Silences
 
 
-def open_notifier(config: Config, memory: Path | None = None) -> Notifier:
+def open_notifier(config: Config) -> Notifier:
     """One that sends through all ``[channels.NAME]``; without any it sends nowhere.
-
-    Args:
-        memory: a file that keeps what was told, for one who starts again and again; without it the
-            process remembers by itself.
 
     Raises:
         ConfigError: a channel's table is not in order, with its line. A missing secret or a channel
             that is away is none: that is for ``Notifier.failures``.
     """
-    return Notifier(channels(config), Memory(memory))
+    return Notifier(channels(config))
+
+
+def open_shared(
+    config: Config,
+    sites: Mapping[str, Site],
+    memory: Path,
+    silences: Silences,
+    log: logging.Logger,
+) -> Notifier:
+    """The same for a watcher: what others have sent it does not send again, and silences count.
+
+    Args:
+        memory: a file that keeps what was told, for one who starts again and again.
+
+    Raises:
+        ConfigError: as above.
+    """
+    folder = _name_of(config.state)
+    by = f"{folder} {os.getpid()} {os.urandom(3).hex()}"
+    ledger = Ledger(sites, folder, by, log=log)
+    return Notifier(
+        channels(config),
+        Memory(memory),
+        ledger=ledger,
+        folder=folder,
+        holds_back=silences.holds_back,
+    )
+
+
+def _name_of(state: Path) -> str:
+    """The name of a ``.mcloud`` folder, which no other has; made when it is first needed.
+
+    On a disk that takes nothing it lasts as long as the process.
+    """
+    path = state / "folder"
+    known = path.read_text(errors="replace").strip() if path.is_file() else ""
+    if known:
+        return known
+    name = f"{socket.gethostname()[:60]} {os.urandom(4).hex()}"
+    with suppress(McloudError):
+        files.make_private(state)
+        files.write(path, name)
+    return name

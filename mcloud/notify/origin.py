@@ -33,6 +33,8 @@ class Origin:
         What only happened, nothing resolves: each time it is an incident of its own.
         """
         key = event.key if event.state != HAPPENED else f"{event.key} {event.at:.3f}"
+        if event.is_of_folder:
+            key = f"{event.fields.get('folder', '')} {key}"  # not that of another folder
         whole = f"mcloud {self.profile}/{self.stack(event)} {key}"
         if len(whole) <= LONGEST:
             return whole

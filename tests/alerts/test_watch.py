@@ -76,6 +76,7 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
             "since": NOW + 10,
             "value": 12.0,
             "title": "depth aws: 12, above 10",
+            "silenced": None,
         }
     ]
     assert (firing["name"], firing["at"]) == ("x", NOW + 20)

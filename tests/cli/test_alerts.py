@@ -4,13 +4,20 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clouds.web import Answer, serve
+from failover.sites import LiveSite
 from patience import eventually
 
+from mcloud.cli import alerts
+from mcloud.cli.session import Session
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.ports import Heartbeat
+from mcloud.errors import Unavailable, UsageError
 from mcloud.local.state import State
 
 from .conftest import Terminal
@@ -115,29 +122,154 @@ def test_a_dead_letter_fires_is_told_and_is_over(
     sqs.send_message(QueueUrl=queue, MessageBody="poison")
     assert listed(3)["figures"][0]["state"] == "firing"
 
-    done = mcloud_up.run("alerts", "watch", "--interval", "1", "--detach", "-o", "json")
-    assert done.returncode == 0, done.stderr
-    pid = json.loads(done.stdout)["pid"]
+    silence = _silence(mcloud_up, "test-letters", "--for", "2h", "--why", "an upgrade")
+    assert listed(3)["figures"][0]["silenced"]["id"] == silence
+
+    # A second watcher has a folder of its own, as one on another machine.
+    other = Terminal(mcloud_up.folder / "other", mcloud_up.folder / "other" / "state")
+    other.folder.mkdir()
+    (other.folder / "mcloud.toml").write_text(path.read_text())
+    other.environment = {
+        **mcloud_up.environment,
+        "MCLOUD_STATE": str(other.folder / "state"),
+    }
+    both, pids = (mcloud_up, other), list[int]()
     try:
-        eventually(lambda: [each for each in desk.texts if "test-letters" in each])
+        for each in (mcloud_up, other):
+            done = each.run("alerts", "watch", "--interval", "1", "--detach", "-o", "json")
+            assert done.returncode == 0, done.stderr
+            pids.append(json.loads(done.stdout)["pid"])
+        eventually(
+            lambda: all("(silenced by" in each.run("logs", "alerts").stdout for each in both)
+        )
         assert listed(3)["watched"]
         assert mcloud_up.run("ps", "--check").returncode == 0
+        status = other.run("status").stdout
+        assert "1 silence until" in status
+        assert "alert: test-letters: 1 message, above 0 messages, silenced until" in status
+        assert not [each for each in desk.texts if "test-letters" in each]
+        assert other.run("alerts", "unsilence", silence).returncode == 0
+        eventually(lambda: [each for each in desk.texts if "test-letters" in each])
         sqs.purge_queue(QueueUrl=queue)
         eventually(lambda: [each for each in desk.texts if "[resolved] test-letters" in each])
+        over = "WARNING resolved: test-letters"
+        eventually(lambda: all(over in _log(each) for each in both))
     finally:
-        os.kill(pid, signal.SIGTERM)
-    eventually(lambda: mcloud_up.run("ps", "--check").returncode == 3)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+    eventually(lambda: all(each.run("ps", "--check").returncode == 3 for each in both))
     told = [text.splitlines()[0] for text in desk.texts if "test-letters" in text]
     assert told == [
         "*[firing] critical: test-letters: 1 message, above 0 messages*",
         "*[resolved] test-letters: over, it is 0 messages*",
     ]
+    audit = (other.folder / "state" / "audit.jsonl").read_text()
+    assert '"step": "unsilence"' in audit
     log = mcloud_up.run("logs", "alerts").stdout
     assert "WARNING firing: test-letters: 1 message, above 0 messages" in log
     assert "SECRET" not in log
     (watcher,) = json.loads(mcloud_up.run("ps", "-o", "json").stdout)
     assert (watcher["kind"], watcher["name"]) == ("watcher", "alerts")
     assert not [each for each in watcher["firing"] if "test-letters" in str(each)]
+
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("lasts", "until", "begin", "said"),
+    [
+        (None, None, None, "how long? name --for, such as --for 2h, or --until, and not both"),
+        ("2h", "2030-01-01", None, "how long?"),
+        ("2", None, None, "not a length of time: '2'; such as 90m, 2h or 7d"),
+        ("31d", None, None, "a silence lasts 30 days at most"),
+        ("5w", None, None, "a silence lasts 30 days at most"),
+        (None, "2020-01-01", None, "would end at 2020-01-01 00:00 UTC"),
+        (None, "soon", None, "--until is not a time: 'soon'"),
+        ("2h", None, "soon", "--from is not a time: 'soon'"),
+        ("2h", None, "2020-01-01", "would end at 2020-01-01 02:00 UTC"),
+        (None, "2030-01-01", "2030-01-02", "before it begins"),
+        (None, "2100-01-01", None, "a silence lasts 30 days at most"),
+        ("2h", None, "9999-12-31", "--from 9999-12-31 is more than a year ahead"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(
+    lasts: str | None, until: str | None, begin: str | None, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        alerts._window(NOW, lasts, until, begin)
+    assert said in str(caught.value)
+
+
+def test_windows() -> None:
+    assert alerts._window(NOW, "2h", None, None) == (NOW, NOW + 7200)
+    assert alerts._window(NOW, "30d", None, None) == (NOW, NOW + 30 * 86_400)
+    later = alerts._window(NOW, None, "2027-06-01T02:00+01:00", "2027-06-01")
+    assert later == (1_811_808_000.0, 1_811_811_600.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "of", "found"),
+    [
+        ("service-down", None, ("rule", "service-down")),
+        ("service-down", "aws", ("rule", "service-down")),
+        ("guard-lost", None, ("rule", "guard-lost")),
+        ("aws", None, ("site", "aws")),
+        ("BTCUSDT", None, ("symbol", "BTCUSDT")),
+        ("btcusdt", None, ("symbol", "BTCUSDT")),
+        ("ETHUSDT", None, "no rule, site or symbol is called 'ETHUSDT'"),
+        ("gcb", None, "no rule, site or symbol is called 'gcb'; did you mean 'gcp'?"),
+        ("", None, "no rule, site or symbol is called ''; see `mcloud alerts list`"),
+        ("aws", "dead-letters", "'dead-letters' goes with the name of a rule only; 'aws' is none"),
+        ("guard-paused", "gcp", "the rule guard-paused is about one figure; leave out 'gcp'"),
+    ],
+)
+def test_what_a_name_stands_for(
+    target: str,
+    of: str | None,
+    found: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sites: Any = {name: LiveSite(name) for name in ("aws", "gcp")}
+    sites["gcp"].control.beat([Heartbeat("BTCUSDT", 1, 1, 1, 1.0)])
+    sites["aws"].control.heartbeats = refuse  # one site is enough
+    if isinstance(found, tuple):
+        assert alerts._target(Session(), sites, target, of) == found
+        return
+    with pytest.raises(UsageError) as caught:
+        alerts._target(Session(), sites, target, of)
+    assert found in str(caught.value)
+
+
+def refuse() -> Any:
+    raise Unavailable("away")
+
+
+def test_a_window_that_is_to_come_is_listed_and_called_off(mcloud_up: Terminal) -> None:
+    begin = datetime.now(UTC) + timedelta(days=30)
+    later = ("--from", begin.isoformat(timespec="minutes"), "--for", "2h", "--why")
+    done = mcloud_up.run("alerts", "silence", "dead-letters", "gcp", *later, " ")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'error: a silence needs a reason; add --why "..."\n'
+    silence = _silence(mcloud_up, "dead-letters", "gcp", *later, "moving")
+    assert "rule dead-letters of gcp" in mcloud_up.run("alerts", "silences").stdout
+    assert mcloud_up.run("alerts", "unsilence", silence, "--why", "not needed").returncode == 0
+    done = mcloud_up.run("alerts", "unsilence", silence)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"no silence '{silence}' is active or planned" in done.stderr
+
+
+def _log(terminal: Terminal) -> str:
+    state = Path(terminal.environment["MCLOUD_STATE"])
+    return (state / "alerts" / "alerts" / "watcher.log").read_text()
+
+
+def _silence(terminal: Terminal, *arguments: str) -> str:
+    done = terminal.run("alerts", "silence", *arguments, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["id"])
 
 
 def _line(path: Any) -> int:

@@ -427,6 +427,8 @@ class TestControl:
         assert control.add("step", "2026-01-02", {"at": 2}) is False
         assert control.add("step", "12:00:00 b", {"at": 2}) is True
         control.keep("step", "2026-01-02", {"at": 3})
+        assert control.get("step", "2026-01-02") == {"at": 3}
+        assert control.get("step", "2026-01-09") is None
         assert control.kept("step", limit=1) == {"12:00:00 b": {"at": 2}}
         assert control.kept("step")["2026-01-02"] == {"at": 3}
         for _ in range(2):

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from mcloud.dashboard.alerts import answers, report, watchers
+from mcloud.dashboard.alerts import answers, report, silences, watchers
 
 
 def text(renderable: RenderableType) -> list[list[str]]:
@@ -25,6 +25,10 @@ def lines(renderable: RenderableType) -> list[str]:
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
+def listed(*rules: dict[str, Any], silences: Any = ()) -> dict[str, Any]:
+    return {"rules": list(rules), "silences": list(silences)}
+
+
 def figure(**said: Any) -> dict[str, Any]:
     return {
         "names": ["aws"],
@@ -35,6 +39,7 @@ def figure(**said: Any) -> dict[str, Any]:
         "for_s": None,
         "why": "",
         "unknown": "",
+        "silenced": None,
         **said,
     }
 
@@ -54,21 +59,19 @@ def rule(name: str, *figures: dict[str, Any], **said: Any) -> dict[str, Any]:
 def test_every_rule_says_what_it_knows() -> None:
     head, *rows = lines(
         report(
-            {
-                "rules": [
-                    rule(
-                        "a",
-                        figure(),
-                        figure(state="firing", value=2.5, for_s=130.0, why="no answer"),
-                        figure(state="firing", unknown="[away]"),
-                        figure(state="unknown", value=None, age_s=None, unknown="[away]"),
-                        origin="mcloud.toml:7",
-                    ),
-                    rule("b", why="unknown: no such figure, x"),
-                    rule("c", enabled=False, limit="above 50,000 trades for 120 s"),
-                    rule("d", why="nothing there to look at: y"),
-                ]
-            }
+            listed(
+                rule(
+                    "a",
+                    figure(),
+                    figure(state="firing", value=2.5, for_s=130.0, why="no answer"),
+                    figure(state="firing", unknown="[away]"),
+                    figure(state="unknown", value=None, age_s=None, unknown="[away]"),
+                    origin="mcloud.toml:7",
+                ),
+                rule("b", why="unknown: no such figure, x"),
+                rule("c", enabled=False, limit="above 50,000 trades for 120 s"),
+                rule("d", why="nothing there to look at: y"),
+            )
         )
     )
     assert head == "rule of state value limit since"
@@ -89,11 +92,41 @@ def test_every_rule_says_what_it_knows() -> None:
     ]
 
 
+def test_what_is_silenced_is_shown_with_its_silence() -> None:
+    silence = {
+        "id": "a1b2c3",
+        "what": "rule",
+        "name": "a",
+        "of": "aws",
+        "why": "an [upgrade]",
+        "by": "somebody",
+        "begin": 0.0,
+        "end": 86_400.0,
+        "state": "active",
+    }
+    said = {"id": "a1b2c3", "why": "an [upgrade]", "by": "somebody", "until": 86_400.0}
+    covered = figure(state="firing", silenced=said)
+    drawn = report(listed(rule("a", covered, figure(silenced=said)), silences=[silence]))
+    _, *rows = lines(drawn)
+    assert rows == [
+        "a aws silenced 1 (1 min ago) above 0",
+        "a aws ok 1 (1 min ago) above 0",
+        "",
+        "silence a1b2c3: rule a of aws, until 1970-01-02 00:00 UTC, by somebody: an",
+        "[upgrade]",
+    ]
+    head, row = text(silences([silence]))
+    assert head == ["id", "state", "silences", "from", "until", "by", "why"]
+    until = "1970-01-02 00:00 UTC"
+    start = "1970-01-01 00:00 UTC"
+    assert row == ["a1b2c3", "active", "rule a of aws", start, until, "somebody", "an [upgrade]"]
+
+
 def test_much_that_is_in_order_is_one_line_of_its_worst() -> None:
     fine = [figure(value=value, age_s=value) for value in (3.0, 1.0, 2.0, 1.5)]
     bad = figure(state="firing", names=["gcp"])
     drawn = report(
-        {"rules": [rule("a", *fine, limit="below 1"), rule("b", bad, *fine), rule("c", *fine[1:])]}
+        listed(rule("a", *fine, limit="below 1"), rule("b", bad, *fine), rule("c", *fine[1:]))
     )
     _, *rows = lines(drawn)
     assert rows == [

@@ -36,7 +36,7 @@ def test_it_is_json_and_has_these_paths() -> None:
     assert json.loads(json.dumps(told)) == told
     assert set(told) == {
         *("at", "up", "wrong", "primary", "epoch", "control", "sites", "producers"),
-        *("disk", "replicators", "guards", "alerts", "cost", "upkeep_usd_a_month"),
+        *("disk", "replicators", "guards", "alerts", "silences", "cost", "upkeep_usd_a_month"),
     }
     assert (told["primary"], told["epoch"]) == ("aws", 3)
     assert told["producers"] == told["guards"] == [{"name": "default", "running": True, "pid": 1}]

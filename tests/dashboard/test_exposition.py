@@ -14,7 +14,7 @@ from patience import PATIENCE, eventually
 from mcloud.dashboard.collector import Seen
 from mcloud.dashboard.exposition import CONTENT_TYPE, HELP, exposition
 from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.scrape import serving
+from mcloud.dashboard.scrape import Listen, serving
 from mcloud.dashboard.snapshot import Snapshot, collect
 from mcloud.errors import McloudError, Unavailable
 
@@ -91,8 +91,10 @@ def test_every_figure_is_there_with_its_labels() -> None:
     assert value(series, "dashboard_dollars_per_month") == 1.78
     named = {name.removeprefix("mcloud_") for name, _ in series}
     assert named <= set(HELP)
-    # Neither a guard nor a watcher of the alerts runs there, and no site has told everything.
-    assert set(HELP) - named == {"guard_running", "alerts_firing", "damaged_documents"}
+    # Neither a guard nor a watcher of the alerts runs there, no site has told everything, and none
+    # was asked for silences.
+    absent = {"guard_running", "alerts_firing", "alerts_silenced", "damaged_documents", "silences"}
+    assert set(HELP) - named == absent
 
 
 def test_what_is_unknown_is_absent_and_never_zero() -> None:
@@ -136,7 +138,7 @@ def test_alerts_and_guards_count_while_somebody_watches() -> None:
 
 class TestScrape:
     def test_a_scrape(self) -> None:
-        with serving(0, lambda: exposition(snapshot(AWS))) as url:
+        with serving(Listen(), lambda: exposition(snapshot(AWS))) as url:
             assert url.startswith("http://127.0.0.1:")
             answer = requests.get(url, timeout=30)
             assert answer.headers["Content-Type"] == CONTENT_TYPE
@@ -146,16 +148,16 @@ class TestScrape:
             assert elsewhere.status_code == 403
 
     def test_a_taken_port_is_named(self) -> None:
-        with serving(0, str) as url:
+        with serving(Listen(), str) as url:
             port = int(url.split(":")[2].partition("/")[0])
             with (
                 pytest.raises(McloudError, match=rf"port {port} on 127.0.0.1: .*; .* --port"),
-                serving(port, str),
+                serving(Listen(port=port), str),
             ):
                 pass
 
     def test_head_says_what_get_would(self) -> None:
-        with serving(0, lambda: "a 1\n") as url:
+        with serving(Listen(), lambda: "a 1\n") as url:
             answer = requests.head(url, timeout=30)
         assert (answer.status_code, answer.headers["Content-Length"]) == (200, "4")
         assert answer.headers["Content-Type"] == CONTENT_TYPE
@@ -169,7 +171,7 @@ class TestScrape:
                 ended.set()
             return "a 1\n" * 5_000_000
 
-        with serving(0, text) as url:
+        with serving(Listen(), text) as url:
             port = int(url.split(":")[2].partition("/")[0])
             client = socket.create_connection(("127.0.0.1", port))
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")

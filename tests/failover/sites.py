@@ -87,6 +87,11 @@ class Control(MemoryControl):
             self.documents[kind, key] = dict(document)
         return True
 
+    def get(self, kind: str, key: str) -> Any:
+        self._site.need("candles")
+        self.faults.before("get")
+        return self.documents.get((kind, key))
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         self._site.need("candles")
         names = sorted(key for each, key in self.documents if each == kind and key > after)

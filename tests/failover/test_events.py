@@ -1,10 +1,18 @@
 """What is told of sites that are down, through a channel that carries only what is critical."""
 
+from dataclasses import replace
+
+from mcloud.clouds.ports import ControlRecord
 from mcloud.failover import events
-from mcloud.failover.decide import DOWN, NOTHING, UP, Decision, SiteState, State
+from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision, SiteState, State
+from mcloud.failover.journal import Order
+from mcloud.failover.switch import Outcome
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event
+from mcloud.notify.ledger import Ledger
 from mcloud.notify.notifier import Notifier
+
+from .sites import LiveSite
 
 
 def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
@@ -28,3 +36,35 @@ def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
         ("aws is up", RESOLVED),
     ]
     assert notifier.failures() == []
+
+
+def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
+    """Each of them has wanted to move, and has paid what was owed; both say so."""
+    order = Order("id", "gcp", "automatic", "aws is down", "guard a", 10.0, 0, "aws", lost=1.0)
+    record = ControlRecord(1, "gcp", "automatic", "aws is down", "guard a", 10.0)
+    first = Outcome(order, record, "aws", True, {}, 1.0, {}, {}, ())
+    another = replace(order, id="other", by="guard b", at=11.0)
+    second = replace(first, order=another, before="gcp")
+    debt = Debt("aws", 1, 5.0, may_return=True)
+    came = {"site": "aws", "candles": 3, "objects": 0, "ids_missing": 0}
+    sites = {name: LiveSite(name) for name in ("aws", "gcp")}
+    told: list[Event] = []
+
+    def deliver(event: Event) -> str:
+        told.append(event)
+        return "ok"
+
+    for by, outcome, at in (("a", first, 20.0), ("b", second, 25.0)):
+        channel = {"desk": Channel("desk", "webhook", "info", 3600.0, deliver)}
+        notifier = Notifier(channel, ledger=Ledger(sites, by, by))  # type: ignore[arg-type]
+        notifier.send(events.moved(outcome, ""))
+        notifier.send(events.caught_up(came, debt, at))
+        notifier.close(30)
+    assert [event.title for event in told] == [
+        "gcp leads now, in place of aws",
+        "aws has caught up",
+    ]
+    assert events.moved(second, "").title == "gcp leads now, in place of aws"
+    # What is owed later is another story.
+    later = events.caught_up(came, replace(debt, since=100.0), 120.0)
+    assert later.key != events.caught_up(came, debt, 20.0).key

@@ -155,6 +155,21 @@ def test_a_fault_of_ours_is_a_failure_too() -> None:
     assert notifier.failures() == ["desk: dead letters on aws: 3: 'payload'"]
 
 
+def test_a_fault_where_silences_are_asked_for_ends_nothing() -> None:
+    def fail(event: Event) -> bool:
+        if event.key == "a":
+            raise KeyError("begin")
+        return False
+
+    sink = Sink()
+    notifier = Notifier(sink.channel(), holds_back=fail)
+    notifier.send(replace(FIRING, key="a"))
+    notifier.send(FIRING)
+    notifier.close(PATIENCE)
+    assert sink.taken == [FIRING]
+    assert notifier.failures() == ["desk: dead letters on aws: 3: KeyError: 'begin'"]
+
+
 def test_a_memory_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     sink = Sink()

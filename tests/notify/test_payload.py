@@ -170,3 +170,17 @@ def test_a_program_gets_everything() -> None:
         "stack": "mcloud",
         "incident": "mcloud prod/mcloud dead-letters aws",
     }
+
+
+def test_the_incident_of_one_folder_is_not_ended_by_another() -> None:
+    local = replace(FIRING, key="spool-full default", is_of_folder=True)
+    keys = {
+        payload.pagerduty(replace(local, fields={"folder": folder}), ORIGIN, "key")["dedup_key"]
+        for folder in ("host 1a2b", "host 3c4d")
+    }
+    assert len(keys) == 2
+    shared = [
+        payload.pagerduty(replace(FIRING, fields={"folder": folder}), ORIGIN, "key")["dedup_key"]
+        for folder in ("host 1a2b", "host 3c4d")
+    ]
+    assert shared[0] == shared[1]

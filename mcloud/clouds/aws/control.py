@@ -74,6 +74,10 @@ class DynamoControl:
                 return False
         return True
 
+    def get(self, kind: str, key: str) -> Any:
+        item = self._get(kind, key)
+        return None if item is None else _document(kind, item)
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         items = islice(self._all(kind, after), limit)
         return {item["key"]["S"]: _document(kind, item) for item in items}

@@ -92,6 +92,11 @@ class FirestoreControl:
                 return False
         return True
 
+    def get(self, kind: str, key: str) -> Any:
+        with translated(self._what):
+            snapshot = self._document(kind, key).get(timeout=TIMEOUT, retry=retry())
+        return _document(kind, key, snapshot.to_dict()) if snapshot.exists else None
+
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
         found = {
             unquote(name.removeprefix(f"{kind}_")): fields

@@ -1,0 +1,255 @@
+"""Silences, kept on the sites: for a while nobody is notified of a rule, a site or a symbol.
+
+A silence is a document of its own. It changes once, when somebody ends it, and an ended copy on any
+site counts. So sites that were apart agree again, and a watcher that sees a difference writes what
+is missing. A silence holds back alerts that fire, and never a resolution. Everything that shows an
+alert shows its silence too.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Annotated, Any
+
+from mcloud.clouds.ports import Site
+from mcloud.deadline import Asker, gather
+from mcloud.documents import VERSION, Between, Kind, Matching, Time
+from mcloud.notify.event import FIRING, Event
+from mcloud.notify.ledger import Unreadable, read_document
+
+KIND = "silence"
+
+RULE, SITE, SYMBOL = "rule", "site", "symbol"
+
+DEADLINE = 5.0  # seconds for the answers of all sites to a watcher
+FIRST = 3.0  # times as long for the first answers
+PATIENCE = 15.0  # the same to a person's command, whose clients are made first
+FRESH = 30.0  # seconds after which the sites are asked again before something is held back
+MOST = 30 * 86_400.0  # seconds from beginning to end
+AHEAD = 366 * 86_400.0  # seconds from now to the beginning
+KEPT = 7 * 86_400.0  # seconds that one is kept after its end
+TEXT = 500  # characters of a reason
+
+
+@dataclass(frozen=True)
+class Silence:
+    what: Annotated[str, Matching(f"{RULE}|{SITE}|{SYMBOL}", "rule, site or symbol")]
+    """``rule``, ``site`` or ``symbol``."""
+    name: Annotated[str, Matching(".+", "a name")]
+    of: str
+    """With a rule: only this site, symbol or other part of the figure's path; may be empty."""
+    why: str
+    by: str
+    at: Time
+    """When it was made, seconds since 1970, as for the next two."""
+    begin: Time
+    end: Time
+    over: bool = False
+    """True where somebody has ended it."""
+    version: Annotated[int, Between(VERSION, VERSION)] = VERSION
+    id: str = ""
+    """The key of the document."""
+
+    @classmethod
+    def read(cls, id_: str, document: Any) -> "Silence | Unreadable":
+        """Read what ``to_document`` gave; never longer than ``MOST``, whatever it says."""
+        found = read_document(SILENCES, id_, document)
+        if isinstance(found, Unreadable):
+            return found
+        return replace(found, id=id_, end=min(found.end, found.begin + MOST))
+
+    def to_document(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "id"}
+
+    def to_json(self, now: float) -> dict[str, Any]:
+        """For a program: the whole document, and what it is at a moment."""
+        state = "over" if self.over or self.end <= now else "active"
+        return {**asdict(self), "state": "planned" if self.is_planned(now) else state}
+
+    def in_short(self) -> dict[str, Any]:
+        """For whoever shows an alert that it covers."""
+        return {"id": self.id, "why": self.why, "by": self.by, "until": self.end}
+
+    def is_active(self, now: float) -> bool:
+        return not self.over and self.begin <= now < self.end
+
+    def is_planned(self, now: float) -> bool:
+        return not self.over and now < self.begin
+
+    def covers(self, rule: str, figure: str) -> bool:
+        """Return whether it is about a rule's figure; ``rule`` is empty for what has none.
+
+        Only a silence of the rule itself covers what is of a folder, such as a guard that is lost.
+        """
+        parts = figure.split(".")
+        if self.what == RULE:
+            return self.name == rule and (not self.of or self.of in parts)
+        if self.what == SYMBOL:
+            return parts[0] in ("symbols", "sites") and self.name in parts[1:]
+        return parts[0] == "sites" and (
+            parts[1:2] == [self.name] or (parts[2:3] == ["replication"] and parts[3] == self.name)
+        )
+
+
+SILENCES = Kind(KIND, Silence)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What sites say of silences."""
+
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    """By id, those that are over included."""
+    unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
+    """Documents that are no silence, by id; they silence nothing."""
+
+
+def merged(documents: Iterable[Mapping[str, Any]]) -> Told:
+    """Return what several sites keep; one that was ended anywhere is over."""
+    found: dict[str, Silence] = {}
+    unreadable: dict[str, Unreadable] = {}
+    for kept in documents:
+        for id_, document in kept.items():
+            silence = Silence.read(id_, document)
+            if isinstance(silence, Unreadable):
+                unreadable[id_] = silence
+            elif id_ not in found or silence.over:
+                found[id_] = silence
+    return Told(found, {id_: why for id_, why in unreadable.items() if id_ not in found})
+
+
+def read(sites: Mapping[str, Site], seconds: float = PATIENCE) -> tuple[Told, dict[str, str]]:
+    """Return what the sites say that answer, and why the others do not."""
+    answers = gather(
+        {n: partial(lambda each: each.control.kept(KIND), site) for n, site in sites.items()},
+        seconds,
+    )
+    told = [each for each in answers.values() if not isinstance(each, Exception)]
+    return merged(told), _failed(answers)
+
+
+def keep(sites: Mapping[str, Site], silence: Silence, seconds: float = PATIENCE) -> dict[str, str]:
+    """Have all sites keep a silence as it is now; returns those that do not, and why."""
+
+    def write(site: Site) -> None:
+        site.control.keep(KIND, silence.id, silence.to_document())
+
+    return _failed(gather({n: partial(write, site) for n, site in sites.items()}, seconds))
+
+
+def forget(sites: Mapping[str, Site], ids: Iterable[str]) -> dict[str, str]:
+    """Delete documents on all sites; returns those that did not, and why."""
+    chosen = list(ids)
+
+    def delete(site: Site) -> None:
+        for id_ in chosen:
+            site.control.forget(KIND, id_)
+
+    return _failed(gather({n: partial(delete, site) for n, site in sites.items()}, PATIENCE))
+
+
+def old(told: Told, now: float) -> list[str]:
+    """The ids of silences whose end is so long ago that no site still takes them for active."""
+    return [each.id for each in told.silences.values() if each.end + KEPT < now]
+
+
+class Silences:
+    """Those that one watcher honours. Thread-safe, and raises nothing.
+
+    What it has seen counts until its end, also where no site answers any more. A clock that is set
+    back makes no silence longer: its end is measured by the monotonic clock from when it was seen
+    first, and that leaves it no more than its whole length.
+    """
+
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        *,
+        not_before: float = 0.0,
+        deadline: float = DEADLINE,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``not_before`` is a time that is known to have passed, such as an earlier run's last."""
+        self._sites = sites
+        self._not_before = not_before
+        self._deadline = deadline
+        self._clock = clock
+        self._monotonic = monotonic
+        self._asker: Asker[str] = Asker()
+        self._lock = threading.Lock()
+        self._known: dict[str, Silence] = {}
+        self._until: dict[str, float] = {}
+        """By id: the monotonic time at which it is over."""
+        self._asked: float | None = None
+
+    def refresh(self) -> None:
+        """Ask the sites, and have those that lack something have it."""
+        with self._lock:
+            self._refresh()
+
+    def covering(self, rule: str, figure: str) -> Silence | None:
+        """The silence that ends last of those that cover a rule's figure now."""
+        found = [each for each in self.active() if each.covers(rule, figure)]
+        return max(found, key=lambda each: each.end, default=None)
+
+    def holds_back(self, event: Event) -> bool:
+        """Return whether nobody is to be notified of an event now."""
+        if event.state != FIRING:
+            return False
+        with self._lock:
+            if self._asked is None or self._monotonic() - self._asked > FRESH:
+                self._refresh()
+        return self.covering(event.rule, event.figure) is not None
+
+    def active(self) -> list[Silence]:
+        now, passed = self._clock(), self._monotonic()
+        known = list(self._known.values())
+        return [s for s in known if s.is_active(now) and passed < self._until.get(s.id, passed)]
+
+    def _refresh(self) -> None:
+        begun = self._monotonic()
+        calls = {
+            n: partial(lambda each: each.control.kept(KIND), site)
+            for n, site in self._sites.items()
+        }
+        # At first the clients are made as well: what is not known yet would be sent.
+        patience = self._deadline if self._asked is not None else FIRST * self._deadline
+        answers = self._asker.gather(calls, patience)
+        there = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
+        if not there:
+            return  # it is asked again before anything else is sent
+        self._asked = begun
+        now = max(self._clock(), self._not_before)
+        told = merged(there.values()).silences
+        for silence in told.values():
+            left = silence.end - max(now, silence.at)
+            self._until.setdefault(silence.id, begun + left)
+        # One that no site has any more was long over; one on a site that is away still counts.
+        away = self._known if len(there) < len(self._sites) else {}
+        self._known = {**away, **told}
+        self._until = {id_: until for id_, until in self._until.items() if id_ in self._known}
+        self._level(there, told, now)
+
+    def _level(
+        self, there: Mapping[str, Mapping[str, Any]], told: Mapping[str, Silence], now: float
+    ) -> None:
+        for silence in told.values():
+            lacking = {
+                name: self._sites[name]
+                for name, kept in there.items()
+                if Silence.read(silence.id, kept.get(silence.id)) != silence
+                and Silence.read(silence.id, kept.get(silence.id)) is not Unreadable.NEWER
+            }
+            if lacking and silence.end > now:
+                keep(lacking, silence, self._deadline)
+
+
+def _failed(answers: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(each) or type(each).__name__
+        for name, each in answers.items()
+        if isinstance(each, Exception)
+    }

@@ -1,0 +1,311 @@
+"""Silences hold back what fires, for no longer than they say, on whatever site they are known."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from patience import PATIENCE
+
+from mcloud.notify import silences
+from mcloud.notify.ledger import Unreadable
+from mcloud.notify.notifier import LOOK_AGAIN
+from mcloud.notify.silences import FRESH, KEPT, KIND, MOST, Silence, Silences, merged
+
+from .events import FIRING, RESOLVED, Sink
+from .test_ledger import NOW, SHORT, VALUES, Clock, Watcher, refuses, two
+
+HOUR = 3600.0
+MADE = Silence("site", "aws", "", "an upgrade", "somebody", NOW, NOW, NOW + HOUR, id="a1b2c3")
+DOWN = replace(FIRING, key="service-down aws", rule="service-down", figure="sites.aws.up")
+UP = replace(RESOLVED, key=DOWN.key, rule=DOWN.rule, figure=DOWN.figure)
+
+
+def watching(sites: Any, clock: Clock, not_before: float = 0.0) -> Silences:
+    return Silences(
+        sites,
+        not_before=not_before,
+        deadline=SHORT,
+        clock=lambda: clock.wall,
+        monotonic=lambda: clock.passed,
+    )
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "of", "rule", "figure", "covers"),
+    [
+        ("site", "aws", "", "service-down", "sites.aws.up", True),
+        ("site", "aws", "", "service-down", "sites.aws-west.up", False),
+        ("site", "aws", "", "", "sites.aws", True),  # unknown for long, or a guard's own
+        ("site", "aws", "", "replication-lag", "sites.gcp.replication.aws.candles_s", True),
+        ("site", "aws", "", "guard-lost", "guards.aws.lost_s", False),
+        ("site", "aws", "", "budget", "budgets.aws.used", False),
+        ("site", "queue", "", "message-age", "sites.aws.queue.oldest_age_s", False),
+        ("rule", "guard-lost", "", "guard-lost", "guards.guard.lost_s", True),
+        ("rule", "guard-lost", "other", "guard-lost", "guards.guard.lost_s", False),
+        ("rule", "dead-letters", "aws", "dead-letters", "sites.aws.dead_letters.ready", True),
+        ("rule", "dead-letters", "gcp", "dead-letters", "sites.aws.dead_letters.ready", False),
+        ("rule", "dead-letters", "", "", "sites.aws", False),
+        ("symbol", "BTCUSDT", "", "silence", "symbols.BTCUSDT.silent_s", True),
+        ("symbol", "BTCUSDT", "", "silence", "symbols.ETHUSDT.silent_s", False),
+        ("symbol", "BTCUSDT", "", "guard-lost", "guards.BTCUSDT.lost_s", False),
+        ("symbol", "BTCUSDT", "", "own", "sites.aws.candles.BTCUSDT.missing", True),
+    ],
+)
+def test_what_it_covers(
+    what: str, name: str, of: str, rule: str, figure: str, covers: bool
+) -> None:
+    assert replace(MADE, what=what, name=name, of=of).covers(rule, figure) is covers
+
+
+def test_what_fires_is_held_back_and_sent_at_the_end() -> None:
+    sites, sink, clock = two(), Sink(), Clock()
+    silences.keep(sites, MADE)  # type: ignore[arg-type]
+    quiet = watching(sites, clock)
+    watcher = Watcher(sites, "a", sink, clock, holds_back=quiet.holds_back)
+    for _ in range(3):
+        watcher.send(DOWN)
+        clock.forward(HOUR / 4)
+    assert sink.taken == []
+    assert [each.id for each in quiet.active()] == [MADE.id]
+    clock.forward(HOUR / 4)
+    watcher.send(DOWN)
+    assert sink.taken == [DOWN]
+    watcher.send(UP)
+    assert sink.taken == [DOWN, UP]
+
+
+def test_what_a_guard_says_once_is_sent_at_the_end_too() -> None:
+    """Nobody sends it again, so that the notifier has to remember it."""
+    sites, sink, clock = two(), Sink(), Clock()
+    silences.keep(sites, MADE)  # type: ignore[arg-type]
+    quiet = watching(sites, clock)
+    watcher = Watcher(sites, "a", sink, clock, holds_back=quiet.holds_back)
+    watcher.send(DOWN)
+    clock.forward(HOUR)
+    watcher.send(replace(FIRING, key="other"))
+    assert {event.key for event in sink.taken} == {"other", DOWN.key}
+
+
+def test_what_is_over_is_told_where_it_was_told_to_fire_and_only_there() -> None:
+    sites, sink, clock = two(), Sink(), Clock()
+    quiet = watching(sites, clock)
+    watcher = Watcher(sites, "a", sink, clock, holds_back=quiet.holds_back)
+    watcher.send(DOWN)
+    clock.forward(FRESH + 1)
+    silences.keep(sites, replace(MADE, at=clock.wall, begin=clock.wall))  # type: ignore[arg-type]
+    watcher.send(UP)
+    assert sink.taken == [DOWN, UP], "it was sent before"
+    clock.forward(FRESH + 1)
+    again, over = replace(DOWN, at=clock.wall), replace(UP, at=clock.wall + 60)
+    watcher.send(again)
+    watcher.send(over)
+    clock.forward(2 * HOUR)
+    watcher.send(over)
+    assert sink.taken == [DOWN, UP], "it came and went in silence"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_nothing_is_told_of_what_came_and_went_in_silence(shared: bool) -> None:
+    from mcloud.notify.notifier import Notifier
+
+    sites, sink, clock = two(), Sink(), Clock()
+    silences.keep(sites, MADE)  # type: ignore[arg-type]
+    quiet = watching(sites, clock)
+    watcher = Watcher(sites, "a", sink, clock, holds_back=quiet.holds_back)
+    if not shared:
+        watcher.notifier = Notifier(
+            sink.channel(),
+            holds_back=quiet.holds_back,
+            clock=lambda: clock.wall,
+            timer=lambda: clock.passed,
+        )
+    watcher.send(DOWN)
+    watcher.send(UP)
+    clock.forward(2 * HOUR)
+    watcher.send(replace(FIRING, key="other"))
+    assert [event.key for event in sink.taken] == ["other"]
+
+
+def test_every_watcher_honours_it_and_its_end() -> None:
+    sites, sink, clock = two(), Sink(), Clock()
+    watchers = [
+        Watcher(sites, name, sink, clock, holds_back=watching(sites, clock).holds_back)
+        for name in "ab"
+    ]
+    silences.keep(sites, MADE)  # type: ignore[arg-type]
+    for watcher in watchers:
+        watcher.send(DOWN)
+    assert sink.taken == []
+    silences.keep(sites, replace(MADE, over=True))  # type: ignore[arg-type]
+    clock.forward(max(FRESH, LOOK_AGAIN) + 1)
+    for watcher in watchers:
+        watcher.send(DOWN)
+    assert sink.taken == [DOWN]
+
+
+def test_a_window_of_the_future_begins_and_ends() -> None:
+    sites, clock = two(), Clock()
+    silences.keep(sites, replace(MADE, begin=NOW + HOUR, end=NOW + 2 * HOUR))  # type: ignore[arg-type]
+    quiet = watching(sites, clock)
+    seen = []
+    for _ in range(4):
+        seen.append(quiet.holds_back(DOWN))
+        clock.forward(HOUR * 0.75)
+    assert seen == [False, False, True, False]
+
+
+class TestClocks:
+    @pytest.mark.parametrize("back", [60.0, HOUR, 86_400.0, 400 * 86_400.0])
+    def test_one_that_is_set_back_makes_none_longer(self, back: float) -> None:
+        sites, clock = two(), Clock()
+        silences.keep(sites, MADE)  # type: ignore[arg-type]
+        quiet = watching(sites, clock)
+        assert quiet.holds_back(DOWN)
+        clock.wall -= back
+        clock.forward(HOUR)
+        assert not quiet.holds_back(DOWN)
+
+    def test_one_that_was_set_back_before_leaves_no_more_than_its_length(self) -> None:
+        sites, clock = two(), Clock(NOW - 86_400)
+        silences.keep(sites, replace(MADE, begin=NOW - 90_000))  # type: ignore[arg-type]
+        quiet = watching(sites, clock)
+        assert quiet.holds_back(DOWN)
+        clock.forward(HOUR)
+        assert not quiet.holds_back(DOWN)
+
+    def test_one_that_was_set_back_while_no_watcher_ran(self) -> None:
+        """What it wrote last is known to have passed."""
+        sites, clock = two(), Clock(NOW + 60)
+        silences.keep(sites, MADE)  # type: ignore[arg-type]
+        assert not watching(sites, clock, not_before=NOW + HOUR).holds_back(DOWN)
+
+
+class TestSitesThatAreAway:
+    def test_what_was_seen_counts_until_its_end(self) -> None:
+        sites, clock = two(), Clock()
+        silences.keep(sites, MADE)  # type: ignore[arg-type]
+        quiet = watching(sites, clock)
+        assert quiet.holds_back(DOWN)
+        for site in sites.values():
+            refuses(site)
+        clock.forward(HOUR / 2)
+        assert quiet.holds_back(DOWN)
+        clock.forward(HOUR / 2)
+        assert not quiet.holds_back(DOWN)
+
+    def test_one_site_is_enough_and_the_other_has_it_later(self) -> None:
+        sites, clock = two(), Clock()
+        refuses(sites["gcp"])
+        away = silences.keep(sites, MADE)  # type: ignore[arg-type]
+        assert list(away) == ["gcp"]
+        sites["gcp"].dead.clear()
+        quiet = watching(sites, clock)
+        assert quiet.holds_back(DOWN)
+        assert sites["gcp"].control.documents == sites["aws"].control.documents
+        # Ended while the other one was away: it does not come back with it.
+        refuses(sites["aws"])
+        silences.keep(sites, replace(MADE, over=True))  # type: ignore[arg-type]
+        sites["aws"].dead.clear()
+        clock.forward(FRESH + 1)
+        assert not quiet.holds_back(DOWN)
+        refuses(sites["gcp"])
+        assert not watching(sites, clock).holds_back(DOWN)
+
+    def test_one_that_hangs_holds_up_for_its_deadline(self, gate: threading.Event) -> None:
+        sites, clock = two(), Clock()
+        silences.keep(sites, MADE)  # type: ignore[arg-type]
+        sites["aws"].faults.before = lambda call: gate.wait(PATIENCE) and None
+        for site in sites.values():
+            site.control.kept = hang(gate, site.control.kept, site.name == "aws")  # type: ignore[method-assign]
+        assert watching(sites, clock).holds_back(DOWN)
+
+    def test_where_none_answers_nothing_is_silenced(self) -> None:
+        sites = two()
+        silences.keep(sites, MADE)  # type: ignore[arg-type]
+        for site in sites.values():
+            refuses(site)
+        assert not watching(sites, Clock()).holds_back(DOWN)
+
+    def test_one_that_could_not_be_asked_is_asked_again_before_anything_is_sent(self) -> None:
+        sites, clock = two(), Clock()
+        silences.keep(sites, MADE)  # type: ignore[arg-type]
+        for site in sites.values():
+            refuses(site)
+        quiet = watching(sites, clock)
+        quiet.refresh()
+        for site in sites.values():
+            site.dead.clear()
+        assert quiet.holds_back(DOWN)
+
+
+def hang(gate: threading.Event, call: Any, hangs: bool) -> Any:
+    def waiting(*arguments: Any, **named: Any) -> Any:
+        if hangs:
+            gate.wait(PATIENCE)
+        return call(*arguments, **named)
+
+    return waiting
+
+
+def test_what_it_reads() -> None:
+    """Once in a while where something is to be sent, nothing where nothing is, and no writes."""
+    sites, clock = two(), Clock()
+    silences.keep(sites, MADE)  # type: ignore[arg-type]
+    calls: Counter[str] = Counter()
+    for site in sites.values():
+        site.faults.before = lambda call: calls.update([call])
+        kept = site.control.kept
+        site.control.kept = lambda *each, kept=kept: (calls.update(["kept"]), kept(*each))[1]  # type: ignore[method-assign,misc]
+    quiet = watching(sites, clock)
+    for _ in range(60):
+        quiet.holds_back(DOWN)
+        quiet.holds_back(UP)
+        clock.forward(1)
+    assert calls == {"kept": 4}
+
+
+@given(
+    changes=st.dictionaries(st.sampled_from(sorted(MADE.to_document())), VALUES),
+    dropped=st.sets(st.sampled_from(sorted(MADE.to_document()))),
+    added=st.dictionaries(st.text(max_size=5), VALUES, max_size=1),
+)
+def test_reading_never_raises_and_a_damaged_one_silences_nothing(
+    changes: Any, dropped: set[str], added: Any
+) -> None:
+    document = {
+        k: v for k, v in {**MADE.to_document(), **changes, **added}.items() if k not in dropped
+    }
+    read = Silence.read("a", document)
+    assert isinstance(read, Silence | Unreadable)
+    if isinstance(read, Silence):
+        assert read.end - read.begin <= MOST
+    told = merged([{"a": document, MADE.id: MADE.to_document()}])
+    assert told.silences[MADE.id] == MADE
+
+
+def test_none_is_longer_than_the_most() -> None:
+    for_ever = {**MADE.to_document(), "end": 2e11}
+    read = Silence.read("a", for_ever)
+    assert isinstance(read, Silence)
+    assert read.end == MADE.begin + MOST
+
+
+def test_what_is_long_over_is_forgotten() -> None:
+    sites = two()
+    silences.keep(sites, MADE)  # type: ignore[arg-type]
+    told, _ = silences.read(sites)  # type: ignore[arg-type]
+    assert silences.old(told, MADE.end + KEPT) == []
+    silences.forget(sites, silences.old(told, MADE.end + KEPT + 1))  # type: ignore[arg-type]
+    assert all((KIND, MADE.id) not in site.control.documents for site in sites.values())
