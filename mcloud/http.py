@@ -197,6 +197,10 @@ class Client:
         if document is not None:
             body, named["Content-Type"] = json.dumps(document).encode(), "application/json"
         server = _server(url)
+        if not url.lower().startswith(("http://", "https://")):
+            raise Refused(
+                f"{server} cannot be asked: its URL begins with neither http:// nor https://"
+            )
         sent, begun = time.time(), time.monotonic()
         with _bounded(limit) as budget:
             try:
@@ -496,8 +500,8 @@ def _server(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "the server"
-    host = parts.netloc.rpartition("@")[2]  # in front of it a password may stand
-    return f"{parts.scheme}://{host}"
+    host = (parts.netloc or parts.path.partition("/")[0]).rpartition("@")[2]  # without a password
+    return f"{parts.scheme}://{host}" if parts.scheme else host
 
 
 def _flaw(error: Exception) -> str:

@@ -29,6 +29,12 @@ _SHARED = (
     "clouds/resources.py",
     "clouds/spans.py",
 )
+_ADAPTERS = (
+    *("__init__", "archive", "candles", "causes", "changes"),
+    *("client", "control", "queue", "shards", "spans"),
+)
+"""Modules of ``clouds/aws`` and ``clouds/gcp`` that functions use; the others are for operators."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 
 
@@ -53,7 +59,8 @@ def contents(cloud: str) -> dict[str, bytes]:
         for path in handlers.iterdir()
         if path.suffix in (".py", ".txt")
     }
-    for pattern in (*_SHARED, f"clouds/{cloud}/*.py"):
+    adapters = [f"clouds/{cloud}/{name}.py" for name in _ADAPTERS]
+    for pattern in (*_SHARED, *adapters):
         for path in PACKAGE.glob(pattern):
             files[f"mcloud/{path.relative_to(PACKAGE).as_posix()}"] = path.read_bytes()
     return files
