@@ -20,7 +20,7 @@ AT_ONCE = 16
 """Requests to the stores that are under way at once, over all calls of this process."""
 
 PART = 128
-"""Requests after which the time is looked at again; an hour of a symbol is never divided."""
+"""Requests that are prepared together: raw objects first, then the candles that they cover."""
 
 LASTING = (ArithmeticError, Refused, Contention)
 """Errors of one candle that another attempt would meet again."""
@@ -104,13 +104,13 @@ def ingest_while(
             continue
         # An object belongs to an hour, and keeps its candles back where it is refused.
         objects = [(hour, item) for hour in hours for item in pack(_trades(hour))]
-        for (hour, _), error in _at_once(partial(_put, archive), objects):
+        for (hour, _), error in _at_once(partial(_put, archive), objects, is_time_left):
             if isinstance(error, Exception):
                 for key in hour.keys() & minutes.keys():
                     del minutes[key]
                     _note(partly, key, error)
         partly.archived = clock()
-        for (key, _), answer in _at_once(partial(_update, candles), minutes.items()):
+        for (key, _), answer in _at_once(partial(_update, candles), minutes.items(), is_time_left):
             if isinstance(answer, Exception):
                 _note(partly, key, answer)
             else:
@@ -159,7 +159,9 @@ def _fold(trades: list[Trade], candle: Candle) -> Folded:
 
 
 def _note(partly: Partly, key: Key, error: Exception) -> None:
-    if isinstance(error, LASTING):
+    if isinstance(error, _TimeIsUp):
+        partly.left.add(key)
+    elif isinstance(error, LASTING):
         partly.failed[key] = error
     elif isinstance(error, McloudError):
         partly.left.add(key)
@@ -168,19 +170,25 @@ def _note(partly: Partly, key: Key, error: Exception) -> None:
         raise error
 
 
+class _TimeIsUp(Exception):
+    """A call was not begun."""
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
 
 
 def _at_once(
-    call: Callable[[Given], Answer], all_given: Iterable[Given]
+    call: Callable[[Given], Answer],
+    all_given: Iterable[Given],
+    is_time_left: Callable[[], bool],
 ) -> list[tuple[Given, Answer | Exception]]:
     """Make calls side by side; each with its answer, or with the error that it raised."""
 
     def answered(given: Given) -> Answer | Exception:
         try:
-            return call(given)
+            return call(given) if is_time_left() else _TimeIsUp()
         except Exception as error:  # noqa: BLE001 - the caller looks at each of them
             return error
 

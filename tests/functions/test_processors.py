@@ -99,10 +99,10 @@ def test_a_batch_of_very_many_trades_is_stored_in_parts(
 
 
 class Context:
-    """Of a call that has time for so many parts of its work."""
+    """Of a call that has time for so many requests."""
 
-    def __init__(self, parts: int) -> None:
-        self._left = iter([60_000] * (1 + parts))
+    def __init__(self, requests: int) -> None:
+        self._left = iter([60_000] * (1 + requests))
 
     def get_remaining_time_in_millis(self) -> int:
         return next(self._left, 1_000)
@@ -139,7 +139,7 @@ def test_what_there_was_no_time_for_goes_back_to_the_queue(
     waiting = [encode(batch[n : n + 100]) for n in range(0, 400, 100)]
     left = [len(batch)]
     while waiting:
-        assert processor.module.handler(event(waiting), Context(1)) == {"batchItemFailures": []}
+        assert processor.module.handler(event(waiting), Context(90)) == {"batchItemFailures": []}
         waiting, sent.messages = sent.messages, []
         left.append(sum(int(each.attributes["count"]) for each in waiting))
     assert len(left) > 3
@@ -148,17 +148,17 @@ def test_what_there_was_no_time_for_goes_back_to_the_queue(
     assert archived_ids(processor.site, ["FNTIMEUSDT"]) == {(t.symbol, t.id) for t in batch}
 
 
-@pytest.mark.parametrize(("parts", "refuses"), [(1, True), (0, False)])
+@pytest.mark.parametrize(("requests", "refuses"), [(50, True), (0, False)])
 def test_messages_are_given_back_where_nothing_was_stored_or_the_queue_is_full(
-    processor: Processor, monkeypatch: pytest.MonkeyPatch, parts: int, refuses: bool
+    processor: Processor, monkeypatch: pytest.MonkeyPatch, requests: int, refuses: bool
 ) -> None:
     if processor.site.cloud == "gcp":
         pytest.skip("it gets one message at a time, of a bounded number of candles")
     site = processor.module.site()._replace(queue=Sent(refuses=refuses))
     monkeypatch.setattr(processor.module, "site", lambda: site)
-    batch = minutely(f"FNBACK{parts}USDT", 200)
+    batch = minutely(f"FNBACK{requests}USDT", 200)
     messages = [encode(batch[:100]), encode(batch[100:])]
-    answer = processor.module.handler(event(messages), Context(parts))
+    answer = processor.module.handler(event(messages), Context(requests))
     given_back = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
     assert given_back == ["0", "1"]
     assert processor.deliver(messages) == []

@@ -67,7 +67,7 @@ def test_what_is_reported_is_what_happened(
     made: list[Trade], random: Random, rate: float, data: st.DataObject
 ) -> None:
     stores = Stores(random, rate, ERRORS)
-    looks = data.draw(st.integers(0, 6))  # at the time, after which it is up
+    looks = data.draw(st.integers(0, 60) | st.just(10**6))  # at the time, after which it is up
 
     def is_time_left() -> bool:
         nonlocal looks
