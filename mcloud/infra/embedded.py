@@ -219,6 +219,7 @@ def function_environment(to: GcpResources) -> dict[str, str]:
         "CANDLES_COLLECTION": to.candles_collection,
         "CONTROL_COLLECTION": to.control_collection,
         "HEARTBEAT_SECONDS": "0",
+        "THREADS": "8",  # as many requests at once as terraform/gcp gives an instance
         "FIRESTORE_EMULATOR_HOST": to.firestore_endpoint,
         "STORAGE_EMULATOR_HOST": to.storage_endpoint,
     }
@@ -313,6 +314,7 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
             MemorySize=256,
             Environment={
                 "Variables": {
+                    "QUEUE_URL": to.queue_url,
                     "RAW_BUCKET": to.raw_bucket,
                     "CANDLES_TABLE": to.candles_table,
                     "CONTROL_TABLE": to.control_table,

@@ -195,7 +195,6 @@ def function(port: int, front: int, folder: Path, to: GcpResources, thresholds: 
         {
             **function_environment(to),
             "ANOMALY_THRESHOLDS": thresholds,
-            "THREADS": "8",
         },
         folder,
         front,

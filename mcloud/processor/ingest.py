@@ -1,25 +1,65 @@
 """Archive, then fold; the caller acknowledges last. A crash in between repeats work, no more."""
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import NamedTuple, TypeVar
 
 from mcloud.clouds.ports import Archive, Candles
-from mcloud.market.archive import pack
+from mcloud.errors import Contention, McloudError, Refused
+from mcloud.market.archive import HOUR, ArchiveObject, pack
 from mcloud.market.candle import Candle, Disagreement, Folded, by_minute, fold
 from mcloud.market.trade import Trade
 
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+
+AT_ONCE = 16
+"""Requests to the stores that are under way at once, over all calls of this process."""
+
+PART = 128
+"""Requests that are prepared together: raw objects first, then the candles that they cover."""
+
+LASTING = (ArithmeticError, Refused, Contention)
+"""Errors of one candle that another attempt would meet again."""
+
+Key = tuple[str, int]
+"""A candle: its symbol, and the start of its minute in ms since 1970."""
+
 
 class Ingested(NamedTuple):
-    """What came of it, and when; seconds since 1970."""
+    """The outcome of storing trades, and when each step ended, in seconds since 1970."""
 
     disagreements: list[Disagreement]
     began: float
     archived: float
-    """The raw trades were in the archive."""
+    """When the raw trades were in the archive."""
     stored: float
-    """The candles were written."""
+    """When the candles were written."""
+
+
+@dataclass
+class Partly:
+    """What was stored of trades, and what was not."""
+
+    began: float
+    archived: float
+    stored: float
+    disagreements: list[Disagreement] = field(default_factory=list)
+    done: set[Key] = field(default_factory=set)
+    """Candles that have all of their trades, which are in the archive as well."""
+    failed: dict[Key, Exception] = field(default_factory=dict)
+    """Candles that cannot be stored, each with one of ``LASTING``."""
+    left: set[Key] = field(default_factory=set)
+    """Candles for another attempt: the time was up, or a store did not answer."""
+    problem: McloudError | None = None
+    """The first error of a store that passes by itself; nothing was begun after it."""
+
+    @property
+    def ingested(self) -> Ingested:
+        return Ingested(self.disagreements, self.began, self.archived, self.stored)
 
 
 def ingest(
@@ -29,23 +69,130 @@ def ingest(
     *,
     clock: Callable[[], float] = time.time,
 ) -> Ingested:
-    """Store trades of any symbols and times, raw and as candles; twice is as good as once.
+    """Store trades of any symbols and times, raw and as candles. A repeat changes nothing.
 
     Raises:
         Unavailable, Contention: try again, all of it.
-        Refused: a store is not there or may not be written.
+        Refused: a store is missing or may not be written.
         decimal.Inexact: volumes that no candle can hold; only dropping those trades helps.
     """
-    began = clock()
-    for item in pack(trades):
-        archive.put(item)
-    archived = clock()
-    disagreements: list[Disagreement] = []
-    for (symbol, start), group in by_minute(trades).items():
-        folded = candles.update(symbol, start, partial(_fold, group))
-        disagreements += folded.disagreements
-    return Ingested(disagreements, began, archived, clock())
+    partly = ingest_while(lambda: True, trades, archive, candles, clock=clock)
+    for error in (*partly.failed.values(), partly.problem):
+        if error is not None:
+            raise error
+    return partly.ingested
+
+
+def ingest_while(
+    is_time_left: Callable[[], bool],
+    trades: Sequence[Trade],
+    archive: Archive,
+    candles: Candles,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> Partly:
+    """Store as many of the trades as there is time for, hour by hour.
+
+    A candle that cannot be stored holds up no other. Everything that is stored stays stored, so
+    that another attempt needs the trades of ``failed`` and ``left`` only.
+    """
+    partly = Partly(clock(), clock(), clock())
+    for hours in _parts(trades):
+        minutes = {key: group for hour in hours for key, group in hour.items()}
+        if partly.problem is not None or not is_time_left():
+            partly.left |= minutes.keys()
+            continue
+        # An object belongs to an hour, and keeps its candles back where it is refused.
+        objects = [(hour, item) for hour in hours for item in pack(_trades(hour))]
+        for (hour, _), error in _at_once(partial(_put, archive), objects, is_time_left):
+            if isinstance(error, Exception):
+                for key in hour.keys() & minutes.keys():
+                    del minutes[key]
+                    _note(partly, key, error)
+        partly.archived = clock()
+        for (key, _), answer in _at_once(partial(_update, candles), minutes.items(), is_time_left):
+            if isinstance(answer, Exception):
+                _note(partly, key, answer)
+            else:
+                partly.done.add(key)
+                partly.disagreements += answer.disagreements
+        partly.stored = clock()
+    return partly
+
+
+_Hour = dict[Key, list[Trade]]  # the trades of one symbol in one hour, by candle
+
+
+def _parts(trades: Iterable[Trade]) -> Iterator[list[_Hour]]:
+    """Group trades by hour, and hours until they come to about ``PART`` requests."""
+    hours: dict[Key, _Hour] = {}
+    for key, group in by_minute(trades).items():
+        symbol, start = key
+        hours.setdefault((symbol, start // HOUR), {})[key] = group
+    part: list[_Hour] = []
+    requests = 0
+    for hour in hours.values():
+        part.append(hour)
+        requests += 1 + 2 * len(hour)  # an object; a candle is read and written
+        if requests >= PART:
+            yield part
+            part, requests = [], 0
+    if part:
+        yield part
+
+
+def _trades(hour: _Hour) -> Iterator[Trade]:
+    return (trade for group in hour.values() for trade in group)
+
+
+def _put(archive: Archive, given: tuple[_Hour, ArchiveObject]) -> bool:
+    return archive.put(given[1])
+
+
+def _update(candles: Candles, given: tuple[Key, list[Trade]]) -> Folded:
+    (symbol, start), trades = given
+    return candles.update(symbol, start, partial(_fold, trades))
 
 
 def _fold(trades: list[Trade], candle: Candle) -> Folded:
     return fold(candle, trades)
+
+
+def _note(partly: Partly, key: Key, error: Exception) -> None:
+    if isinstance(error, _TimeIsUp):
+        partly.left.add(key)
+    elif isinstance(error, LASTING):
+        partly.failed[key] = error
+    elif isinstance(error, McloudError):
+        partly.left.add(key)
+        partly.problem = partly.problem or error
+    else:
+        raise error
+
+
+class _TimeIsUp(Exception):
+    """A call was not begun."""
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
+
+
+def _at_once(
+    call: Callable[[Given], Answer],
+    all_given: Iterable[Given],
+    is_time_left: Callable[[], bool],
+) -> list[tuple[Given, Answer | Exception]]:
+    """Make calls side by side; each with its answer, or with the error that it raised."""
+
+    def answered(given: Given) -> Answer | Exception:
+        try:
+            return call(given) if is_time_left() else _TimeIsUp()
+        except Exception as error:  # noqa: BLE001 - the caller looks at each of them
+            return error
+
+    listed = list(all_given)
+    if len(listed) == 1:  # as usual: another thread would only take longer
+        return [(listed[0], answered(listed[0]))]
+    return list(zip(listed, _pool().map(answered, listed), strict=True))

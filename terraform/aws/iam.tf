@@ -24,10 +24,11 @@ data "aws_iam_policy_document" "processor" {
     resources = [aws_sqs_queue.trades.arn]
   }
 
+  # What is left of a message, where the time ran out, goes back to the queue as a new message.
   statement {
-    sid       = "DeadLetters"
+    sid       = "SendBack"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.dlq.arn]
+    resources = [aws_sqs_queue.trades.arn, aws_sqs_queue.dlq.arn]
   }
 
   statement {

@@ -3,6 +3,10 @@
 locals {
   processor    = "${var.name}-processor"
   anomaly_name = "${var.name}-anomaly"
+
+  # Requests that an instance gets at once. Its server has four threads for each core by default, and
+  # the requests beyond them would wait inside it while their time runs out.
+  requests_at_once = 8
 }
 
 resource "google_cloudfunctions2_function" "processor" {
@@ -31,7 +35,7 @@ resource "google_cloudfunctions2_function" "processor" {
     timeout_seconds                  = var.function_timeout
     available_memory                 = "${var.function_memory}Mi"
     available_cpu                    = "1" # several requests at once take a whole one
-    max_instance_request_concurrency = 8
+    max_instance_request_concurrency = local.requests_at_once
     min_instance_count               = var.min_instances
     max_instance_count               = var.function_concurrency
 
@@ -41,6 +45,7 @@ resource "google_cloudfunctions2_function" "processor" {
       FIRESTORE_DATABASE   = google_firestore_database.this.name
       CANDLES_COLLECTION   = local.candles_collection
       CONTROL_COLLECTION   = local.control_collection
+      THREADS              = tostring(local.requests_at_once)
       # Cloud Functions adds it where it is missing, and Terraform would see a change.
       LOG_EXECUTION_ID = "true"
     }

@@ -16,7 +16,7 @@ import pytest
 from cloudevents.http import CloudEvent
 
 from mcloud.clouds import open_site
-from mcloud.clouds.ports import Site
+from mcloud.clouds.ports import Site, Unsent
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.errors import McloudError
@@ -52,6 +52,7 @@ def processor(
     if cloud == "aws":
         monkeypatch.setenv("AWS_REGION", to["region"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", to["endpoint_url"])
+        monkeypatch.setenv("QUEUE_URL", to["queue_url"])
         monkeypatch.setenv("CANDLES_TABLE", to["candles_table"])
         monkeypatch.setenv("CONTROL_TABLE", to["control_table"])
         module = load("aws/processor.py")
@@ -95,6 +96,73 @@ def test_a_batch_of_very_many_trades_is_stored_in_parts(
     assert archived_ids(processor.site, ["FNMANYUSDT"]) == {(t.symbol, t.id) for t in batch}
     lines = [each["trades"] for each in logged(capsys) if each["message"] == "stored"]
     assert lines == [300, 300, 300]
+
+
+class Context:
+    """Of a call that has time for so many requests."""
+
+    def __init__(self, requests: int) -> None:
+        self._left = iter([60_000] * (1 + requests))
+
+    def get_remaining_time_in_millis(self) -> int:
+        return next(self._left, 1_000)
+
+
+class Sent:
+    """A queue that only takes messages, or refuses them all."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.messages: list[Message] = []
+        self._refuses = refuses
+
+    def send(self, messages: list[Message]) -> list[Unsent]:
+        if self._refuses:
+            return [Unsent(index, "full", permanent=False) for index in range(len(messages))]
+        self.messages += messages
+        return []
+
+
+def minutely(symbol: str, count: int) -> list[Trade]:
+    """A trade a minute: a candle each."""
+    return [each._replace(time=START + n * 60_000) for n, each in enumerate(trades(symbol, count))]
+
+
+def test_what_there_was_no_time_for_goes_back_to_the_queue(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if processor.site.cloud == "gcp":
+        pytest.skip("it gets one message at a time, of a bounded number of candles")
+    sent = Sent()
+    site = processor.module.site()._replace(queue=sent)
+    monkeypatch.setattr(processor.module, "site", lambda: site)
+    batch = minutely("FNTIMEUSDT", 400)
+    waiting = [encode(batch[n : n + 100]) for n in range(0, 400, 100)]
+    left = [len(batch)]
+    while waiting:
+        assert processor.module.handler(event(waiting), Context(90)) == {"batchItemFailures": []}
+        waiting, sent.messages = sent.messages, []
+        left.append(sum(int(each.attributes["count"]) for each in waiting))
+    assert len(left) > 3
+    assert sorted(set(left), reverse=True) == left
+    assert stored_rows(processor.site, ["FNTIMEUSDT"]) == expected_rows(batch)
+    assert archived_ids(processor.site, ["FNTIMEUSDT"]) == {(t.symbol, t.id) for t in batch}
+
+
+@pytest.mark.parametrize(("requests", "refuses"), [(50, True), (0, False)])
+def test_messages_are_given_back_where_nothing_was_stored_or_the_queue_is_full(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch, requests: int, refuses: bool
+) -> None:
+    if processor.site.cloud == "gcp":
+        pytest.skip("it gets one message at a time, of a bounded number of candles")
+    site = processor.module.site()._replace(queue=Sent(refuses=refuses))
+    monkeypatch.setattr(processor.module, "site", lambda: site)
+    batch = minutely(f"FNBACK{requests}USDT", 200)
+    messages = [encode(batch[:100]), encode(batch[100:])]
+    answer = processor.module.handler(event(messages), Context(requests))
+    given_back = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+    assert given_back == ["0", "1"]
+    assert processor.deliver(messages) == []
+    assert stored_rows(processor.site, [batch[0].symbol]) == expected_rows(batch)
 
 
 def test_a_repeat_changes_nothing(processor: Processor) -> None:
@@ -237,6 +305,11 @@ def trades(symbol: str, count: int, first: int = 1000) -> list[Trade]:
 
 
 def deliver_aws(module: ModuleType, messages: list[Message]) -> list[int]:
+    answer = module.handler(event(messages), None)
+    return [int(each["itemIdentifier"]) for each in answer["batchItemFailures"]]
+
+
+def event(messages: list[Message]) -> dict[str, Any]:
     """One batch, as an event source mapping hands it over."""
     records = [
         {
@@ -250,8 +323,7 @@ def deliver_aws(module: ModuleType, messages: list[Message]) -> list[int]:
         }
         for index, message in enumerate(messages)
     ]
-    answer = module.handler({"Records": records}, None)
-    return [int(each["itemIdentifier"]) for each in answer["batchItemFailures"]]
+    return {"Records": records}
 
 
 def deliver_gcp(module: ModuleType, messages: list[Message]) -> list[int]:

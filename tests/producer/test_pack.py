@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.market.trade import Trade
-from mcloud.producer.pack import Batch, Packer, in_order
+from mcloud.producer.pack import MINUTES, Batch, Packer, in_minutes, in_order
 
 
 class Clock:
@@ -127,3 +127,17 @@ def test_without_linger_nothing_waits() -> None:
     packer = Packer(Clock(), batch=100, linger=0)
     packer.add([trade(1)])
     assert trades_of(packer.due()) == [[trade(1)]]
+
+
+@given(st.lists(st.integers(0, 3 * MINUTES), min_size=1, max_size=4 * MINUTES))
+def test_a_batch_makes_a_bounded_number_of_candles(gaps: list[int]) -> None:
+    """However illiquid the symbol is, and in whatever order its times are."""
+    given_in = [trade(id_)._replace(time=minute * 60_000) for id_, minute in enumerate(gaps)]
+    parts = in_minutes(given_in)
+    assert [each for part in parts for each in part] == given_in
+    assert all(len({each.time // 60_000 for each in part}) <= MINUTES for part in parts)
+
+
+def test_a_liquid_batch_is_never_divided() -> None:
+    busy = [trade(id_)._replace(time=id_ * 30) for id_ in range(20_000)]
+    assert in_minutes(busy) == [busy]
