@@ -1,5 +1,6 @@
 """What our clients do otherwise than those that the SDKs make."""
 
+import ast
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,6 +18,7 @@ from google.auth.credentials import AnonymousCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcloud.clouds import gcp
 from mcloud.clouds.access import ask
 from mcloud.clouds.aws.client import make_client, moment
 from mcloud.clouds.gcp.client import (
@@ -29,6 +31,28 @@ from mcloud.clouds.gcp.client import (
 )
 from mcloud.errors import ConfigError, Refused
 from mcloud.notify.web import post
+
+SDKS = ("google", "grpc", "requests")
+
+
+def test_one_thread_at_a_time_imports_googles_libraries() -> None:
+    """All threads of a command make their clients at once, and load most of these there."""
+    tree = ast.parse(Path(gcp.__file__).with_name("client.py").read_text())
+    imports = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and ast.unparse(node).split()[1].split(".")[0] in SDKS
+    ]
+    guarded = [
+        each
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With) and ast.unparse(node.items[0]) == "_importing"
+        for each in node.body
+    ]
+    assert len(imports) > 10
+    assert [ast.unparse(node) for node in imports if node not in guarded] == []
+
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 

@@ -32,14 +32,19 @@ _CHANNEL_OPTIONS = [
 
 _firestore_environment = threading.Lock()
 
+_importing = threading.RLock()
+"""Held while Google's libraries are imported. They import each other in circles, and of two threads
+that do so at once, one may get a module that is not complete yet."""
+
 # gRPC's core writes notes about closing connections to stderr, past any logging of ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def retry() -> Any:
     """How calls are tried again; the clients' own ways go on for up to ten minutes."""
-    from google.api_core import exceptions
-    from google.api_core.retry import Retry, if_exception_type
+    with _importing:
+        from google.api_core import exceptions
+        from google.api_core.retry import Retry, if_exception_type
 
     passing = (
         exceptions.ServiceUnavailable,
@@ -51,30 +56,34 @@ def retry() -> Any:
 
 def make_publisher(endpoint: str = "") -> Any:
     """A Pub/Sub publisher; ``endpoint`` (``host:port``) is an emulator, as everywhere here."""
-    from google.pubsub_v1 import PublisherClient
-    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    with _importing:
+        from google.pubsub_v1 import PublisherClient
+        from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
     return _make("Pub/Sub", PublisherClient, PublisherGrpcTransport, endpoint)
 
 
 def make_subscriber(endpoint: str = "") -> Any:
-    from google.pubsub_v1 import SubscriberClient
-    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+    with _importing:
+        from google.pubsub_v1 import SubscriberClient
+        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
     return _make("Pub/Sub", SubscriberClient, SubscriberGrpcTransport, endpoint)
 
 
 def make_metrics(endpoint: str = "") -> Any:
-    from google.cloud.monitoring_v3 import MetricServiceClient
-    from google.cloud.monitoring_v3.services.metric_service.transports import (
-        MetricServiceGrpcTransport,
-    )
+    with _importing:
+        from google.cloud.monitoring_v3 import MetricServiceClient
+        from google.cloud.monitoring_v3.services.metric_service.transports import (
+            MetricServiceGrpcTransport,
+        )
 
     return _make("Cloud Monitoring", MetricServiceClient, MetricServiceGrpcTransport, endpoint)
 
 
 def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
-    from google.auth.credentials import AnonymousCredentials
+    with _importing:
+        from google.auth.credentials import AnonymousCredentials
 
     client = _firestore_client()
     if not endpoint:
@@ -96,8 +105,9 @@ def make_firestore(project: str, database: str, endpoint: str = "") -> Any:
 
 def make_storage(project: str, endpoint: str = "") -> Any:
     """A Cloud Storage client; here ``endpoint`` is ``http://host:port``."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
+    with _importing:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
 
     if endpoint:
         client = storage.Client(
@@ -191,8 +201,9 @@ class _Tokens:
         timeout: float | None = None,
         **_: object,
     ) -> "_Token":
-        from google.auth.exceptions import TransportError
-        from requests.structures import CaseInsensitiveDict
+        with _importing:
+            from google.auth.exceptions import TransportError
+            from requests.structures import CaseInsensitiveDict
 
         left = self.left(url)
         limit = replace(http.TOKEN, seconds=min(left, timeout or left))
@@ -227,7 +238,8 @@ class _Token:
 @contextmanager
 def _token_understood() -> Iterator[None]:
     """google.auth stumbles over an answer of another form than it expects."""
-    from google.auth.exceptions import GoogleAuthError
+    with _importing:
+        from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
@@ -239,7 +251,8 @@ def _token_understood() -> Iterator[None]:
 
 def make_session(scope: str = "cloud-platform") -> Session:
     """For what is asked by REST, with the usual credentials."""
-    import google.auth
+    with _importing:
+        import google.auth
 
     with translated("Google Cloud"):
         tokens: Any = _Tokens(http.Client(), time.monotonic() + http.METADATA.seconds)
@@ -250,9 +263,10 @@ def make_session(scope: str = "cloud-platform") -> Session:
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn Google's errors into Unavailable or Refused; ``what`` names service and resource."""
-    import requests
-    from google.api_core import exceptions
-    from google.auth.exceptions import GoogleAuthError, TransportError
+    with _importing:
+        import requests
+        from google.api_core import exceptions
+        from google.auth.exceptions import GoogleAuthError, TransportError
 
     try:
         yield
@@ -321,7 +335,8 @@ def _told(answer: http.Answer) -> tuple[str, str]:
 
 
 def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
-    import grpc
+    with _importing:
+        import grpc
 
     if not endpoint:
         # Here, when it is made, a client looks for credentials.
@@ -333,8 +348,9 @@ def _make(what: str, client: Any, transport: Any, endpoint: str) -> Any:
 
 def _firestore_client() -> Any:
     """Return the client whose channels connect again soon; it takes no options for them."""
-    import grpc
-    from google.cloud import firestore
+    with _importing:
+        import grpc
+        from google.cloud import firestore
 
     class Client(firestore.Client):  # type: ignore[misc]
         def _firestore_api_helper(self, transport: Any, *others: Any) -> Any:
@@ -379,7 +395,8 @@ def _prepare(session: Any, url: str) -> None:
     A ``requests`` session reads all variables for each request anew, which takes a fifth of the
     time of an upload.
     """
-    from requests.adapters import HTTPAdapter
+    with _importing:
+        from requests.adapters import HTTPAdapter
 
     # Ten if nothing is said: each further one is then made anew for each request.
     if not session.is_mtls:
