@@ -42,7 +42,7 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
         ),
         (Kind("lag", Lag), "the replicator writes it again within seconds"),
         (ENTRIES, "the log of this machine, audit.jsonl, stays as it is"),
-        (ANOMALIES, "`mcloud anomalies scan` finds the anomaly again in the candles"),
+        (ANOMALIES, "`mcloud anomalies scan SYMBOL` finds the anomaly again in the candles"),
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
         (WATCHES, "the next look at the symbol begins a day back"),
         (RECORDS, "an alert that was sent may be sent once more"),

@@ -1,6 +1,6 @@
 """The processor on Lambda: a batch of SQS messages into the raw archive and the candles.
 
-Environment: QUEUE_URL, RAW_BUCKET, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (10); from the
+Environment: RAW_BUCKET, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (10); from the
 platform AWS_REGION, AWS_LAMBDA_FUNCTION_NAME, AWS_XRAY_DAEMON_ADDRESS and, embedded,
 AWS_ENDPOINT_URL. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT where there is one. The event source
 mapping must ask for ReportBatchItemFailures.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mcloud.clouds.aws.archive import S3Archive
 from mcloud.clouds.aws.candles import DynamoCandles
-from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.aws.client import make_client, translated
 from mcloud.clouds.aws.control import DynamoControl
 from mcloud.clouds.aws.queue import SqsQueue
 from mcloud.clouds.aws.spans import XRay
@@ -40,7 +40,6 @@ LAST_SECONDS = 10.0
 
 
 class Site(NamedTuple):
-    queue: SqsQueue
     archive: S3Archive
     candles: DynamoCandles
     pulse: Pulse
@@ -76,7 +75,6 @@ def site() -> Site:
     region, endpoint = os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", "")
     dynamodb = make_client("dynamodb", region, endpoint)
     return Site(
-        SqsQueue(make_client("sqs", region, endpoint), os.environ["QUEUE_URL"], ""),
         S3Archive(make_client("s3", region, endpoint), os.environ["RAW_BUCKET"]),
         DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
         Pulse(
@@ -85,6 +83,16 @@ def site() -> Site:
         ),
         Recorder(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "processor"), exporter()),
     )
+
+
+@cache
+def queue(arn: str) -> SqsQueue:
+    """The queue that messages came from."""
+    client = make_client("sqs", os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", ""))
+    name = arn.rpartition(":")[2]
+    with translated(f"SQS {name}"):
+        url = client.get_queue_url(QueueName=name)["QueueUrl"]
+    return SqsQueue(client, url, "")
 
 
 def exporter() -> Exporter | None:
@@ -138,7 +146,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if problem is not None:
             raise problem
         log("WARNING", "no time to store anything", messages=len(halves))
-    failed += send_back(halves) if progress else list(halves)
+    if progress:
+        failed += send_back(event["Records"][0]["eventSourceARN"], halves)
+    else:
+        failed += list(halves)
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
 
 
@@ -200,15 +211,15 @@ def refuse(id_: str, message: Delivered, error: Exception) -> None:
     log("ERROR", "refused a message", message_id=id_, reason=reason, **message.arrival.ids)
 
 
-def send_back(halves: dict[str, Delivered]) -> list[str]:
-    """Send what is left of messages to the queue; returns ids of those that it did not take."""
+def send_back(arn: str, halves: dict[str, Delivered]) -> list[str]:
+    """Send what is left of messages to their queue; returns ids of those that it did not take."""
     if not halves:
         return []
     try:
         parts = [(id_, encode_all(each.envelope.trades)) for id_, each in halves.items()]
         messages = [message for _, each in parts for message in each]
         owners = [id_ for id_, each in parts for _ in each]
-        unsent = {owners[each.index] for each in site().queue.send(messages)}
+        unsent = {owners[each.index] for each in queue(arn).send(messages)}
     except McloudError as error:
         log("WARNING", "what is left of messages cannot be sent back", reason=str(error))
         unsent = set(halves)

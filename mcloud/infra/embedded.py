@@ -314,7 +314,6 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
             MemorySize=256,
             Environment={
                 "Variables": {
-                    "QUEUE_URL": to.queue_url,
                     "RAW_BUCKET": to.raw_bucket,
                     "CANDLES_TABLE": to.candles_table,
                     "CONTROL_TABLE": to.control_table,

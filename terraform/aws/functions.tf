@@ -24,7 +24,6 @@ resource "aws_lambda_function" "processor" {
 
   environment {
     variables = {
-      QUEUE_URL     = aws_sqs_queue.trades.url
       RAW_BUCKET    = aws_s3_bucket.raw.bucket
       CANDLES_TABLE = aws_dynamodb_table.candles.name
       CONTROL_TABLE = aws_dynamodb_table.control.name

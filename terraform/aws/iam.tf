@@ -27,8 +27,14 @@ data "aws_iam_policy_document" "processor" {
   # What is left of a message, where the time ran out, goes back to the queue as a new message.
   statement {
     sid       = "SendBack"
+    actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+    resources = [aws_sqs_queue.trades.arn]
+  }
+
+  statement {
+    sid       = "DeadLetters"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.trades.arn, aws_sqs_queue.dlq.arn]
+    resources = [aws_sqs_queue.dlq.arn]
   }
 
   statement {

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def test_flags_say_it_all(mcloud: Terminal) -> None:
         *("--gcp-region", "europe-west1", "--name", "desk-7", "--budget", 50),
         *("--alert-email", "desk@example.com"),
     )
-    assert done.stderr == "wrote mcloud.toml: profile desk, aws and gcp\n" + NEXT
+    # What is advised names the profile that was named.
+    words = re.sub(r"`(mcloud [a-z]+)`", r"`\1 --profile desk`", NEXT)
+    assert done.stderr == "wrote mcloud.toml: profile desk, aws and gcp\n" + words
     found = values(mcloud)
     for site in ("aws", "gcp"):
         assert found[f"sites.{site}.name"] == "desk-7"
@@ -234,6 +237,8 @@ def test_a_folder_that_cannot_be_written_is_named(mcloud: Terminal) -> None:
     path = Path(mcloud.folder / "mcloud.toml")
     path.mkdir()
     done = mcloud.run("init", "--force")
-    assert done.stderr == f"error: {path} cannot be written: Is a directory\n"
+    assert done.stderr == (
+        f"error: {path} cannot be written: Is a directory; a folder has that name: move it away\n"
+    )
     assert done.returncode == 1
     assert list(mcloud.folder.iterdir()) == [path]

@@ -5,6 +5,7 @@ None of this needs clouds; where they are asked for, they are down.
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ RECORDED = (
         (["anomalies", "--kind", "drift", "scan", "X"], "--kind belongs behind `anomalies scan`"),
         (["anomalies", "scan", "X", "--window", "3"], "--window is a whole number from 10 to 720"),
         (["anomalies", "scan", "X", "--jump-least", "7"], "--jump-least is a number from 0.0001 t"),
-        (["produce", "--source", "binanse"], "unknown source 'binanse'; choose from binance, simu"),
+        (["produce", "--source", "binanse"], "unknown source 'binanse'; choose from binance, spoo"),
         (["produce", "--source", "replay:"], "unknown source 'replay:'"),
         (["produce", "--mode", "al"], "no mode 'al'; there is both, primary, cheapest, nearest"),
         (["produce", "--name", "a b"], "not a name: 'a b'; letters, digits, - and _ make one"),
@@ -156,12 +157,21 @@ def test_vv_shows_where_it_came_from(mcloud: Terminal, arguments: tuple[str, ...
     assert "Traceback" not in mcloud.run("-v", "outputs").stderr
 
 
+FAULTY = """
+from mcloud.local.state import Home
+
+Home.is_up = lambda self: 1 / 0
+from mcloud.__main__ import main
+
+main()
+"""
+
+
 def test_a_fault_of_ours_is_called_one(mcloud: Terminal) -> None:
-    """Where the state should be there is a folder: nobody has thought of that."""
-    (mcloud.folder / "state" / "local" / "state.json").mkdir(parents=True)
+    mcloud.program = [sys.executable, "-c", FAULTY]
     done = mcloud.run("outputs")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: IsADirectoryError: ")
+    assert done.stderr.startswith("error: ZeroDivisionError: ")
     assert done.stderr.endswith("run again with -vv and report what it prints\n")
     assert "Traceback" in mcloud.run("outputs", "-vv").stderr
 

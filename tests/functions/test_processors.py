@@ -52,7 +52,6 @@ def processor(
     if cloud == "aws":
         monkeypatch.setenv("AWS_REGION", to["region"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", to["endpoint_url"])
-        monkeypatch.setenv("QUEUE_URL", to["queue_url"])
         monkeypatch.setenv("CANDLES_TABLE", to["candles_table"])
         monkeypatch.setenv("CONTROL_TABLE", to["control_table"])
         module = load("aws/processor.py")
@@ -133,8 +132,7 @@ def test_what_there_was_no_time_for_goes_back_to_the_queue(
     if processor.site.cloud == "gcp":
         pytest.skip("it gets one message at a time, of a bounded number of candles")
     sent = Sent()
-    site = processor.module.site()._replace(queue=sent)
-    monkeypatch.setattr(processor.module, "site", lambda: site)
+    monkeypatch.setattr(processor.module, "queue", lambda arn: sent)
     batch = minutely("FNTIMEUSDT", 400)
     waiting = [encode(batch[n : n + 100]) for n in range(0, 400, 100)]
     left = [len(batch)]
@@ -154,8 +152,7 @@ def test_messages_are_given_back_where_nothing_was_stored_or_the_queue_is_full(
 ) -> None:
     if processor.site.cloud == "gcp":
         pytest.skip("it gets one message at a time, of a bounded number of candles")
-    site = processor.module.site()._replace(queue=Sent(refuses=refuses))
-    monkeypatch.setattr(processor.module, "site", lambda: site)
+    monkeypatch.setattr(processor.module, "queue", lambda arn: Sent(refuses=refuses))
     batch = minutely(f"FNBACK{requests}USDT", 200)
     messages = [encode(batch[:100]), encode(batch[100:])]
     answer = processor.module.handler(event(messages), Context(requests))
@@ -314,6 +311,7 @@ def event(messages: list[Message]) -> dict[str, Any]:
     records = [
         {
             "messageId": str(index),
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:trades",
             "body": message.body,
             "attributes": {"SentTimestamp": str(QUEUED), "ApproximateReceiveCount": "1"},
             "messageAttributes": {

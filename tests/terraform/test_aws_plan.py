@@ -238,7 +238,8 @@ ACTIONS = {
 
 
 def test_processor_may_do_what_it_does_and_no_more(aws_plan: dict[str, Any]) -> None:
-    assert allowed(aws_plan, "processor") == calls(PROCESSOR) | LAMBDA
+    own = {"sqs:GetQueueUrl", "sqs:SendMessage"}  # functions/aws/processor.py, for what is left
+    assert allowed(aws_plan, "processor") == calls(PROCESSOR) | LAMBDA | own
 
 
 def test_the_processor_uses_these_methods() -> None:

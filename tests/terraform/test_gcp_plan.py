@@ -178,6 +178,7 @@ def test_function(gcp_state: list[dict[str, Any]]) -> None:
     assert service["environment_variables"] == {
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "RAW_BUCKET": f"mcloud-raw-{PROJECT}",
+        "THREADS": "8",
         "FIRESTORE_DATABASE": "mcloud",
         "CANDLES_COLLECTION": "candles",
         "CONTROL_COLLECTION": "control",
