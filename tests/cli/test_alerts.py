@@ -247,6 +247,7 @@ def refuse() -> Any:
     raise Unavailable("away")
 
 
+@pytest.mark.slow
 def test_a_window_that_is_to_come_is_listed_and_called_off(mcloud_up: Terminal) -> None:
     begin = datetime.now(UTC) + timedelta(days=30)
     later = ("--from", begin.isoformat(timespec="minutes"), "--for", "2h", "--why")

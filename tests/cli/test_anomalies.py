@@ -81,6 +81,7 @@ def test_both_sites_have_the_same(
         assert again == [anomaly]
 
 
+@pytest.mark.slow
 def test_lists_what_the_sites_found(mcloud_up: Terminal, looked: dict[str, Site]) -> None:
     mine = ("anomalies", "--symbols", SYMBOL.lower())
     (row,) = json.loads(mcloud_up.run(*mine, "-o", "json").stdout)
@@ -96,6 +97,7 @@ def test_lists_what_the_sites_found(mcloud_up: Terminal, looked: dict[str, Site]
     assert none.stderr == "nothing out of line was found\n"
 
 
+@pytest.mark.slow
 def test_scans_on_the_fly(mcloud_up: Terminal, looked: dict[str, Site], tmp_path: Path) -> None:
     scan = ("anomalies", "scan", SYMBOL, "-o", "json")
     (stored,) = json.loads(mcloud_up.run("anomalies", "--symbols", SYMBOL, "-o", "json").stdout)

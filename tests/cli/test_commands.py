@@ -252,6 +252,7 @@ def test_outputs_name_every_resource(mcloud_up: Terminal, embedded: State) -> No
     assert set(json.loads(mcloud_up.run("outputs", "gcp", "-o", "json").stdout)) == {"gcp"}
 
 
+@pytest.mark.slow
 def test_status(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
     def is_up_and_counted() -> bool:
         """On a busy machine a look may be over before a service has answered."""

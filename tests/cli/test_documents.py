@@ -113,6 +113,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert mcloud_up.run("documents", "list").stderr.endswith("is in order\n")
 
 
+@pytest.mark.slow
 def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
     mcloud_up: Terminal, sites: dict[str, Site]
 ) -> None:

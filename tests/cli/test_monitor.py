@@ -197,6 +197,7 @@ def test_keys_have_names(pressed: bytes, names: list[str]) -> None:
     assert names_of(pressed) == names
 
 
+@pytest.mark.slow
 def test_in_a_pipe_it_looks_once(mcloud_up: Terminal) -> None:
     done = mcloud_up.run("monitor", "aws")
     assert (done.returncode, done.stderr) == (0, "")
@@ -206,6 +207,7 @@ def test_in_a_pipe_it_looks_once(mcloud_up: Terminal) -> None:
     assert set(told["sites"]) == {"aws", "gcp"}
 
 
+@pytest.mark.slow
 def test_a_stream_of_lines_ends_with_its_reader(mcloud_up: Terminal) -> None:
     process = mcloud_up.start("monitor", "--interval", "1", "-o", "jsonl")
     assert process.stdout is not None

@@ -113,6 +113,7 @@ def test_several_share_nothing_but_the_sites(terminal: Terminal) -> None:
     assert json.loads(again.stdout)["read"] == 10
 
 
+@pytest.mark.slow
 def test_what_is_left_by_a_kill_is_delivered_by_the_next(terminal: Terminal) -> None:
     """The first of them cannot reach its site: everything stays in its spool."""
     text = (terminal.folder / "mcloud.toml").read_text()

@@ -70,6 +70,7 @@ def test_each_change_is_seen_and_the_last_state_last(site: Site) -> None:
     assert last_states(pages) == stored(site)
 
 
+@pytest.mark.slow
 def test_a_position_is_good_for_another_process(site: Site, small_pages: None) -> None:
     """… at every page, and as often as it is asked."""
     position = site.candles.tip()
@@ -92,6 +93,7 @@ def test_a_position_is_good_for_another_process(site: Site, small_pages: None) -
     assert sum(numbers) >= 40
 
 
+@pytest.mark.slow
 def test_what_many_writers_write_meanwhile(
     site: Site, small_pages: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

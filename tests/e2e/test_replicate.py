@@ -125,6 +125,7 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
     assert " INFO aws to gcp: all that was there before is compared" in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_it_in_order(
     terminal: Terminal, sites: Sites, number: signal.Signals

@@ -311,6 +311,7 @@ def _restore(source: Site, target: Site, folder: Path) -> None:
     raise AssertionError("it never got done")
 
 
+@pytest.mark.slow
 def test_a_trade_of_two_days_is_named_chosen_between_and_nowhere_any_more(
     terminal: Terminal, sites: Sites
 ) -> None:

@@ -133,6 +133,7 @@ def drawn(what: Any) -> str:
     return text
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(data=st.data())
 def test_a_guard_fails_over_whatever_is_damaged_where_it_goes(data: st.DataObject) -> None:

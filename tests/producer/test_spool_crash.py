@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from mcloud.producer.cursor import Position
 from mcloud.producer.spool import Spool
 
@@ -43,6 +45,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_nothing_that_was_written_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     random = Random(1)

@@ -77,6 +77,7 @@ def moved(progress: list[Progress]) -> int:
     return sum(each.moved for each in progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts",
     [
@@ -103,6 +104,7 @@ def test_what_was_apart_becomes_equal(
         assert all(lag.candles_s is not None and lag.raw == 0 for lag in lags)
 
 
+@pytest.mark.slow
 def test_functions_and_replicator_write_the_same_candles_at_once(
     embedded: State, opened: Opener
 ) -> None:

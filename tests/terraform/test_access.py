@@ -10,6 +10,8 @@ from mcloud.clouds.gcp import access as gcp
 from .module import only, resources
 from .test_aws_plan import statements
 
+pytestmark = pytest.mark.slow
+
 # What NEEDS calls a resource, as the policies refer to it.
 KEYS = {
     "aws_sqs_queue.trades.arn": "queue",

@@ -60,6 +60,7 @@ def test_tables(planned: list[dict[str, Any]]) -> None:
     assert only(planned, "aws_dynamodb_table", "candles")["stream_view_type"] == "NEW_IMAGE"
 
 
+@pytest.mark.slow
 def test_capacity_may_be_provisioned(aws: Module, bundles: dict[str, str]) -> None:
     plan = aws.plan(bundle=bundles["aws"], candles_capacity={"write": 25, "read": 5})
     planned = resources(plan["planned_values"])

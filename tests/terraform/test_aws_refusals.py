@@ -72,6 +72,7 @@ def test_no_credentials(site: Terminal) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -138,6 +138,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     assert "is not deployed; run `mcloud deploy gcp`" in told.stderr
 
 
+@pytest.mark.slow
 def test_damaged_outputs_are_written_again_by_what_is_advised(site: Terminal) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     stored = Path(site.environment["MCLOUD_STATE"]) / "outputs" / "prod" / "gcp.json"
@@ -152,6 +153,7 @@ def test_damaged_outputs_are_written_again_by_what_is_advised(site: Terminal) ->
     assert stored.read_text() == good
 
 
+@pytest.mark.slow
 def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.changed = {"google_pubsub_subscription": {"ack_deadline_seconds": 11}}
@@ -279,6 +281,7 @@ def test_terraform_survives_a_mcloud_that_is_killed(site: Terminal, google: Goog
     assert only(site.run("plan", "-o", "json"))["plan"]["changes"] == []
 
 
+@pytest.mark.slow
 def test_two_at_once(site: Terminal, google: Google) -> None:
     google.held = "google_cloudfunctions2_function"
     process = site.start("deploy", "--yes")
@@ -300,6 +303,7 @@ def test_two_at_once(site: Terminal, google: Google) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
     """By a terraform that somebody runs by hand."""
     assert site.run("plan").returncode == 0
@@ -383,6 +387,7 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
     assert "no site 'aws'; there is gcp" in site.run("deploy", "aws", "--plan", file).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "refusal", "message"),
     [
@@ -482,6 +487,7 @@ def test_a_module_that_is_broken(site: Terminal, tmp_path: Path) -> None:
     assert "main.tf" in failed.stderr
 
 
+@pytest.mark.slow
 def test_a_state_that_finds_no_room_is_kept(site: Terminal, google: Google) -> None:
     with tiny_disk(site.folder / "disk") as disk:
         site.environment["MCLOUD_STATE"] = str(disk)

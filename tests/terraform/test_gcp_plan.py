@@ -5,6 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mcloud.alerts.rules import Rules
 from mcloud.market.anomaly import Anomaly, Thresholds
 from mcloud.market.trade import CANARY
@@ -247,6 +249,7 @@ def test_services_stay_when_the_stack_goes(gcp_state: list[dict[str, Any]]) -> N
     assert not any(each["disable_on_destroy"] for each in services)
 
 
+@pytest.mark.slow
 def test_life_of_a_stack(
     tmp_path: Path, bundles: dict[str, str], gcp_everything: dict[str, object]
 ) -> None:
