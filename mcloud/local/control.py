@@ -56,7 +56,7 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
         options.home.encode()
     except UnicodeEncodeError:
         raise LocalError(
-            f"the embedded clouds cannot work in {ascii(options.home)}: the path is not UTF-8",
+            f"the embedded clouds cannot work in {options.home!a}: the path is not UTF-8",
             remedy="run mcloud in another folder, or name one in MCLOUD_STATE",
         ) from None
     home = Home(Path(options.home))
