@@ -14,14 +14,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mcloud import files
-from mcloud.clouds.ports import ControlRecord, Lag, Site
+from mcloud import errors, files
+from mcloud.clouds.ports import HEARTBEAT, ControlRecord, Heartbeat, Lag, Site
 from mcloud.deadline import gather
-from mcloud.documents import Damaged, Kind, damaged, set_aside
+from mcloud.documents import Damaged, Kind, damaged, decode, set_aside
 from mcloud.failover import debts, pause
 from mcloud.failover.audit import ENTRIES
 from mcloud.failover.journal import read_journal
 from mcloud.failover.notes import newest
+from mcloud.market.candle import MINUTE
 from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
@@ -90,7 +91,8 @@ class _Documents:
     """Everything that a site keeps."""
 
     record: ControlRecord | Damaged | None
-    heartbeats: tuple[Damaged, ...]
+    heartbeats: tuple[tuple[Damaged, Heartbeat | None], ...]
+    """Damaged ones, each with what can be restored of it."""
     kept: Mapping[str, Mapping[str, Any]]
     """By kind and key."""
 
@@ -110,7 +112,7 @@ def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[Found], dict[
         found += _record(sites[name], documents, told, save)
         for kind, _ in _KINDS.values():
             found += _of_kind(kind, sites[name], documents, told, save)
-        found += [_heartbeat(sites[name], each, save) for each in documents.heartbeats]
+        found += [_heartbeat(sites[name], *each, save) for each in documents.heartbeats]
     return [_judged(each, away) for each in found], away
 
 
@@ -130,7 +132,7 @@ def on_disk(state: Path) -> list[Found]:
         Found(
             "",
             each,
-            f"rename it to {Path(each.where).name}.damaged-DATE; whoever needs it begins anew",
+            f"rename it to {Path(each.where).name}.damaged-DATE; mcloud continues without it",
             partial(_move, Path(each.where)),
         )
         for each in damaged(chain(_states(state), files_beside(state)))
@@ -157,7 +159,7 @@ def _move(path: Path) -> None:
 def _read(site: Site) -> _Documents:
     return _Documents(
         site.control.record(),
-        damaged(site.control.heartbeats()),
+        tuple((each, restored(site, each)) for each in damaged(site.control.heartbeats())),
         {kind: site.control.kept(kind) for kind in _KINDS},
     )
 
@@ -232,14 +234,40 @@ def _replace(
         site.control.add(kind, key, good)
 
 
-def _heartbeat(site: Site, broken: Damaged, save: Callable[[Damaged], None]) -> Found:
-    symbol = broken.where.removeprefix("the heartbeat ")
+def restored(site: Site, broken: Damaged) -> Heartbeat | None:
+    """Return a damaged heartbeat with its fields that are sound, and the rest from the candles.
 
+    Counts that are lost begin at 0. None where the site has no candle of the symbol.
+    """
+    symbol = broken.where.removeprefix(HEARTBEAT)
+    try:
+        last = site.candles.last(symbol)
+    except errors.Damaged:
+        return None
+    if last is None:
+        return None
+    written = min((last.start + MINUTE) / 1000, time.time())
+    found = decode(Heartbeat, asdict(Heartbeat(symbol, last.start, 0, 0, written)), broken.where)
+    fields = broken.found.items() if isinstance(broken.found, Mapping) else ()
+    for name, value in fields:
+        if isinstance(found, Heartbeat) and name != "symbol":
+            changed = decode(Heartbeat, {**asdict(found), name: value}, broken.where)
+            found = found if isinstance(changed, Damaged) else changed
+    return found if isinstance(found, Heartbeat) else None
+
+
+def _heartbeat(
+    site: Site, broken: Damaged, good: Heartbeat | None, save: Callable[[Damaged], None]
+) -> Found:
     def repair() -> None:
         save(broken)
-        site.control.forget("heartbeat", symbol)
+        site.control.forget("heartbeat", broken.where.removeprefix(HEARTBEAT))
+        if good is not None:
+            site.control.beat([good])
 
     plan = "delete it; the function writes one with the next trade, and its counts begin at 0"
+    if good is not None:
+        plan = "replace it with its sound fields and the newest candle; lost counts begin at 0"
     return Found(site.name, broken, plan, repair)
 
 

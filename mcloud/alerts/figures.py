@@ -264,6 +264,7 @@ def _rate(function: Mapping[str, Any]) -> float | None:
 
 def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float) -> dict[str, Any]:
     newest: dict[str, float] = {}
+    damaged: dict[str, str] = {}
     unknown = ""
     for name, site in sites.items():
         beats = site.get("heartbeats", {})
@@ -273,13 +274,16 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
             unknown = unknown or f"heartbeats of {name}: {why}"
             continue
         for symbol, beat in beats.items():
-            newest[symbol] = max(newest.get(symbol, 0.0), beat["at"])
+            if why := beat.get("unknown"):
+                damaged.setdefault(symbol, f"heartbeats of {name}: {why}")
+            newest[symbol] = max(newest.get(symbol, 0.0), beat.get("at", 0.0))
     found: dict[str, Any] = {}
     for symbol, at in newest.items():
         silent = max(0.0, now - at)
-        if silent < FORGOTTEN:
-            # One that cannot be asked may have had a trade since.
-            why = unknown if silent >= CERTAIN else _from_the_future(at, now)
+        if silent < FORGOTTEN or symbol in damaged:
+            # One that cannot be asked, or whose heartbeat is damaged, may have had a trade since.
+            lacking = unknown or damaged.get(symbol, "")
+            why = lacking if silent >= CERTAIN else _from_the_future(at, now)
             found[symbol] = {
                 "silent_s": {"unknown": why} if why else silent,
                 **_anomalies(anomalies, symbol),

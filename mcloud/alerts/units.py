@@ -32,6 +32,7 @@ _ONE = {
     "trades": "trade",
     "ids": "id",
     "calls": "call",
+    "documents": "document",
     "writes": "write",
     "candles": "candle",
     "hours": "hour",
@@ -45,6 +46,8 @@ def unit(figure: str) -> str:
     name = figure.rpartition(".")[2]
     if name.endswith("_s"):
         return "s"
+    if figure.endswith(".damaged.count"):
+        return "documents"
     return "USD" if name.endswith("_usd") else _COUNTED.get(name, "")
 
 

@@ -10,7 +10,6 @@ from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.clouds.ports import Site
     from mcloud.market.anomaly import Anomaly, Thresholds
 
 COLUMNS = (
@@ -134,17 +133,21 @@ def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[s
     from functools import partial
 
     from mcloud.deadline import gather
+    from mcloud.documents import damaged, sound
     from mcloud.errors import Unavailable
+    from mcloud.processor.anomalies import stored
 
     sites = session.sites(site)
-    calls = {name: partial(_recent, each) for name, each in sites.items()}
+    calls = {name: partial(stored, each.control, 0) for name, each in sites.items()}
     found: dict[str, tuple[Anomaly, list[str]]] = {}
     failed = {}
     for name, answer in gather(calls, PATIENCE).items():
         if isinstance(answer, Exception):
             failed[name] = str(answer)
             continue
-        for anomaly in answer:
+        for broken in damaged(answer):
+            session.warn(f"{name}: {broken}")
+        for anomaly in (each.anomaly for each in sound(answer)):
             known, names = found.get(anomaly.key, (anomaly, []))
             # Of two, the one that was found with more trades.
             found[anomaly.key] = (max(known, anomaly, key=_knowledge), [*names, name])
@@ -158,12 +161,6 @@ def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[s
 
 def _knowledge(anomaly: "Anomaly") -> tuple[bool, int]:
     return anomaly.complete, anomaly.trades
-
-
-def _recent(site: "Site") -> "list[Anomaly]":
-    from mcloud.processor.anomalies import recent
-
-    return recent(site.control, 0)
 
 
 def _thresholds(session: Session, given: Mapping[str, Any]) -> "Thresholds":

@@ -289,7 +289,7 @@ class Rollout:
         for name, outcome in self.outcomes.items():
             for service, reason in outcome.services.items():
                 if reason:
-                    self._session.warn(f"{name}: the {service} does not answer: {reason}")
+                    self._session.warn(f"{name}: no answer from the {service}: {reason}")
 
     def _each(self, title: str, call: Callable[[str], T]) -> dict[str, T]:
         """Call for every site that has not failed, at once; keeps what a call raises."""
@@ -408,7 +408,7 @@ def _sentence(outcome: Outcome) -> str:
     words = "no changes" if outcome.result == "unchanged" else f"{outcome.result}, {some}"
     if outcome.services:
         up = [name for name, reason in outcome.services.items() if not reason]
-        words += f"; {', '.join(up) or 'nothing'} {'answers' if len(up) == 1 else 'answer'}"
+        words += f"; {', '.join(up) or 'nothing'} {'answers' if len(up) < 2 else 'answer'}"
     return words
 
 

@@ -138,6 +138,8 @@ class Lag:
 
 RECORD = "the control record"
 """Name of that document in ``Damaged``."""
+HEARTBEAT = "the heartbeat "
+"""Beginning of the name of a heartbeat in ``Damaged``; its symbol follows."""
 
 LAST_EPOCH = 2**53
 """Highest epoch of a control record. No number of moves gets there, so that a record beyond it was

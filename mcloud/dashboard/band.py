@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from mcloud.clouds.ports import RECORD
 from mcloud.cost.words import usd
 from mcloud.dashboard.duration import brief, utc
 from mcloud.dashboard.machine import Machine, Running
 from mcloud.dashboard.parts import COST
-from mcloud.dashboard.snapshot import Snapshot
+from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import firing, silenced
 
 
@@ -19,13 +20,20 @@ def leading(snapshot: Snapshot) -> Text:
         unknown = [site for site in snapshot.sites.values() if not site.record.known]
         return Text("primary unknown" if unknown else "no primary yet", "dim")
     apart = [
-        f"{site.name} has epoch {site.record.value.epoch if site.record.value else 'none'}"
+        f"{site.name} has {_record(site)}"
         for site in snapshot.sites.values()
         if site.record.known and site.record.value != record
     ]
     text = Text.assemble("primary ", (record.primary, "bold"), f", epoch {record.epoch}, ")
     text.append(f"{record.mode}" + (f": {record.reason}" if record.reason else ""))
     return text.append(f"; {', '.join(apart)}", "yellow") if apart else text
+
+
+def _record(site: SiteSnapshot) -> str:
+    if site.record.value is not None:
+        return f"epoch {site.record.value.epoch}"
+    is_damaged = any(each.where == RECORD for each in site.damaged)
+    return "a damaged record" if is_damaged else "no record"
 
 
 def watching(snapshot: Snapshot) -> Text:

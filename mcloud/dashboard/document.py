@@ -5,13 +5,22 @@ whole part is; why a null is one says ``unknown_why`` beside it, by its name. ``
 every part when it was answered and what is wrong with it now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
-from mcloud.clouds.ports import RECORD, SERVICES, ControlRecord, Depth, Figure, Figures, Lag
+from mcloud.clouds.ports import (
+    RECORD,
+    SERVICES,
+    ControlRecord,
+    Depth,
+    Figure,
+    Figures,
+    Heartbeat,
+    Lag,
+)
 from mcloud.cost.current import CostFigure
 from mcloud.dashboard.absent import absent
 from mcloud.dashboard.collector import Seen
@@ -61,9 +70,7 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
         "dead_letters": _or_unknown(site.dead_letters, partial(_depth, site)),
         "function": _or_unknown(site.figures, partial(_function, site.cloud)),
         "store": _or_unknown(site.figures, partial(_store, site.cloud)),
-        "heartbeats": _or_unknown(
-            site.heartbeats, lambda beats: {beat.symbol: asdict(beat) for beat in beats}
-        ),
+        "heartbeats": _or_unknown(site.heartbeats, partial(_heartbeats, site)),
         "replication": _or_unknown(site.lags, lambda lags: [_lag(lag) for lag in lags]),
         "last_candle": _last_candle(site),
         "candles": _or_unknown(
@@ -80,6 +87,11 @@ def _site(site: SiteSnapshot) -> dict[str, Any]:
             for part, seen in _parts(site).items()
         },
     }
+
+
+def _heartbeats(site: SiteSnapshot, beats: Sequence[Heartbeat]) -> dict[str, Any]:
+    broken = {name: {"unknown": str(each)} for name, each in site.damaged_heartbeats.items()}
+    return {beat.symbol: asdict(beat) for beat in beats} | broken
 
 
 def _or_unknown(seen: Seen[Any], shape: Callable[[Any], Any]) -> Any:

@@ -117,11 +117,15 @@ def processed(site: SiteSnapshot, now: float) -> Cell:
     beats = site.heartbeats.value
     if beats is None:
         return _unknown(site.heartbeats.why)
+    broken = next(iter(site.damaged_heartbeats.values()), None)
     if not beats:
+        if broken is not None:
+            return _unknown(str(broken))
         return Cell(Text("no trades yet", "dim"), problem=site.heartbeats.problem)
     trades = sum(beat.trades for beat in beats)
     newest = max(beat.at for beat in beats)
-    return Cell(Text(f"{trades:,} trades"), _age(newest, now, STORE), site.heartbeats.problem)
+    text = Text(f"{trades:,} trades" if broken is None else f"at least {trades:,} trades")
+    return Cell(text, _age(newest, now, STORE), site.heartbeats.problem)
 
 
 def candle(site: SiteSnapshot, now: float) -> Cell:

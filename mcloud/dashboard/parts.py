@@ -12,9 +12,10 @@ from typing import Any
 
 from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Site
 from mcloud.cost.current import CostFigure
+from mcloud.damage import restored
 from mcloud.dashboard.collector import PATIENCE, Part
 from mcloud.dashboard.recent import Recent, recent
-from mcloud.documents import Damaged, sound
+from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
 from mcloud.notify import silences
 
@@ -93,6 +94,7 @@ class _Look:
         return self._beats
 
     def recent(self) -> list[Recent]:
-        """Of the symbols that the heartbeats named last."""
+        """Of the symbols that traded last, those whose heartbeat is damaged included."""
         beats = self.beats() if self._beats is None else self._beats
-        return recent(self._site, sound(beats))
+        again = [restored(self._site, each) for each in damaged(beats)]
+        return recent(self._site, [*sound(beats), *(each for each in again if each is not None)])

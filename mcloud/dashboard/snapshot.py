@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from mcloud.clouds.ports import (
+    HEARTBEAT,
     SERVICES,
     ControlRecord,
     Depth,
@@ -110,9 +111,22 @@ class SiteSnapshot:
     @property
     def last(self) -> Recent | None:
         """The candles of the symbol that traded last; None where none is known."""
-        beats = sorted(self.heartbeats.value or [], key=lambda beat: beat.last_trade_time)
-        symbol = beats[-1].symbol if beats else None
-        return next((each for each in self.recent.value or [] if each.symbol == symbol), None)
+        beats = {beat.symbol: beat.last_trade_time for beat in self.heartbeats.value or []}
+
+        def traded(each: Recent) -> int:
+            # The heartbeat of a symbol may be damaged; its candles are not.
+            return beats.get(each.symbol, each.last.start if each.last else -1)
+
+        return max(self.recent.value or [], key=traded, default=None)
+
+    @property
+    def damaged_heartbeats(self) -> dict[str, Damaged]:
+        """Heartbeats that cannot be used, by symbol."""
+        return {
+            each.where.removeprefix(HEARTBEAT): each
+            for each in self.damaged
+            if each.where.startswith(HEARTBEAT)
+        }
 
     @property
     def damaged_count(self) -> int | None:

@@ -86,7 +86,7 @@ def write(
         away |= {n: str(each) for n, each in bad.items()}
         if len(bad) == len(told):
             why = "; ".join(f"{name}: {each}" for name, each in bad.items())
-            raise McloudError(f"no site can keep the {kind.name}: {why}")
+            raise McloudError(f"no site can keep the {kind.name} {key}: {why}")
         before = newest(kind, told.values()).get(key)
         note = replace(change(before), written=min(before.written + 1, MOST) if before else 1)
         answers = gather(
@@ -99,10 +99,10 @@ def write(
         )
         away |= {n: str(each) for n, each in answers.items() if isinstance(each, Exception)}
         if len(away) == len(sites):
-            raise Unavailable(f"no site keeps the {kind.name}: {next(iter(away.values()))}")
+            raise Unavailable(f"no site keeps the {kind.name} {key}: {next(iter(away.values()))}")
         if all(answer is not False for answer in answers.values()):
             return away
-    raise Contention(f"the {kind.name} of {key} changed under each of {ATTEMPTS} attempts")
+    raise Contention(f"the {kind.name} {key} changed under each of {ATTEMPTS} attempts")
 
 
 def level(

@@ -48,10 +48,17 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
     Interrupted, it stops what it started. ``progress`` is told what is being waited for.
 
     Raises:
-        LocalError: a port is taken, the extra is missing, a service did not start; nothing is left
-            running.
+        LocalError: a port is taken, the extra is missing, the path of the folder is not UTF-8, a
+            service did not start; nothing is left running.
     """
     children.check_installed()
+    try:
+        options.home.encode()
+    except UnicodeEncodeError:
+        raise LocalError(
+            f"the embedded clouds cannot work in {options.home!a}: the path is not UTF-8",
+            remedy="run mcloud in another folder, or name one in MCLOUD_STATE",
+        ) from None
     home = Home(Path(options.home))
     home.create()
     check_room(home.folder, ROOM)

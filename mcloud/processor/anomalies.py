@@ -228,10 +228,14 @@ class Watch:
 
 def recent(control: Control, since: float) -> list[Anomaly]:
     """The anomalies that a site keeps of the minutes from ``since`` (seconds since 1970) on."""
+    return [each.anomaly for each in sound(stored(control, since))]
+
+
+def stored(control: Control, since: float) -> list[Record | Damaged]:
+    """Return the same as documents, damaged ones included."""
     # A key begins with the minute, and a space follows it: this comes before all of that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
-    found = [ANOMALIES.decode(key, each) for key, each in documents.items()]
-    return [each.anomaly for each in sound(found)]
+    return [ANOMALIES.decode(key, each) for key, each in documents.items()]
 
 
 def logged(anomaly: Anomaly) -> dict[str, Any]:

@@ -171,6 +171,12 @@ def test_a_site_that_cannot_be_asked_may_have_had_a_trade() -> None:
         "symbols.BTC.silent_s": 20,
         "symbols.ETH.silent_s": "heartbeats of gcp: away",
     }
+    damaged = {"heartbeats": {"ETH": {"unknown": "damaged"}, "XRP": {"unknown": "damaged"}}}
+    figures = Figures(document(aws={"heartbeats": {"ETH": beat(NOW - 900)}}, gcp=damaged))
+    assert values(figures, "symbols.*.silent_s") == {
+        "symbols.ETH.silent_s": "heartbeats of gcp: damaged",
+        "symbols.XRP.silent_s": "heartbeats of gcp: damaged",
+    }
     assert values(Figures(document(gcp=away)), "symbols.*.silent_s") == {
         "symbols.*.silent_s": "heartbeats of gcp: away"
     }

@@ -33,7 +33,7 @@ def test_who_leads() -> None:
     behind = replace(WEST, record=Seen(None, AT))
     assert leading(snapshot(SITE)).plain == "primary aws, epoch 3, manual: drill"
     assert leading(snapshot(SITE, behind)).plain == (
-        "primary aws, epoch 3, manual: drill; west has epoch none"
+        "primary aws, epoch 3, manual: drill; west has no record"
     )
     newer = replace(WEST, record=Seen(ControlRecord(4, "west", "automatic", "", "guard", AT), AT))
     assert leading(snapshot(SITE, newer)).plain == (

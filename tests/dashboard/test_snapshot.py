@@ -10,11 +10,15 @@ import pytest
 
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
 from mcloud.cost.current import CostFigure
+from mcloud.dashboard.band import leading
 from mcloud.dashboard.collector import Seen
+from mcloud.dashboard.document import document
+from mcloud.dashboard.figures import holes, processed
 from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.parts import Costing
 from mcloud.dashboard.snapshot import SiteCost, collect
 from mcloud.dashboard.watch import HISTORY, Watch
+from mcloud.documents import Damaged
 from mcloud.errors import Refused, Unavailable
 
 from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
@@ -60,6 +64,28 @@ def test_the_last_candle_is_that_of_the_symbol_seen_last() -> None:
     site = collect({"aws": FakeSite(heartbeats=BEATS[::-1])}).sites["aws"]
     assert site.last is not None
     assert site.last.symbol == "BTCUSDT"
+
+
+def test_a_damaged_heartbeat_hides_no_candle() -> None:
+    broken = Damaged("at is missing", "the heartbeat BTCUSDT", found={"trades": 5})
+    fake = FakeSite(heartbeats=[broken], last=CANDLE)
+    snapshot = collect({"aws": fake})
+    site = snapshot.sites["aws"]
+    assert site.last is not None
+    assert site.last.last == CANDLE
+    assert processed(site, AT).text.plain == f"unknown: {broken}"
+    assert holes(site, AT).text.plain == "none"
+    told = document(snapshot)["sites"]["aws"]
+    assert told["heartbeats"] == {"BTCUSDT": {"unknown": str(broken)}}
+    assert told["last_candle"]["symbol"] == "BTCUSDT"
+    two = collect({"aws": FakeSite(heartbeats=[broken, BEATS[1]], last=CANDLE)}).sites["aws"]
+    assert processed(two, AT).text.plain == "at least 6,106 trades"
+
+
+def test_a_damaged_record_is_not_called_missing() -> None:
+    broken = Damaged("epoch is 'x', not a whole number", "the control record")
+    snapshot = collect({"aws": FakeSite(), "gcp": FakeSite(record=broken)})
+    assert leading(snapshot).plain.endswith("; gcp has a damaged record")
 
 
 def test_a_site_without_trades_has_no_last_candle() -> None:

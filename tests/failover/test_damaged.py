@@ -212,7 +212,7 @@ def test_a_damaged_debt_is_not_written_over(over: dict[str, Any]) -> None:
     assert aws.control.documents["debt", "gcp"] == broken
     assert debts.read(sites, 1.0)["gcp"].epoch == 5
     gcp.control.documents["debt", "gcp"] = broken
-    with pytest.raises(McloudError, match="no site can keep the debt: aws: the debt gcp"):
+    with pytest.raises(McloudError, match="no site can keep the debt gcp: aws: the debt gcp"):
         debts.note(sites, Debt("gcp", 6, 1e9), at=1e9, seconds=1.0)
 
 

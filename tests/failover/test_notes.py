@@ -86,7 +86,7 @@ def test_whoever_loses_every_race_says_so() -> None:
             pair.aws.control.documents[KIND.name, "x"] = {**kept, "written": kept["written"] + 1}
 
     pair.aws.control.faults.before = wins
-    with pytest.raises(Contention, match="the debt of x changed under each of 12 attempts"):
+    with pytest.raises(Contention, match="the debt x changed under each of 12 attempts"):
         pair.add("ours")
 
 

@@ -169,6 +169,13 @@ def test_refuses_a_taken_port_and_names_the_flag(folder: Path) -> None:
     assert processes(folder) == []
 
 
+def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(LocalError, match=r"cannot work in '.*caf.udce9': the path is not UTF-8"):
+        control.up(options(folder))
+    assert not folder.exists()
+
+
 def test_a_second_up_is_refused(folder: Path) -> None:
     control.up(options(folder))
     with pytest.raises(LocalError, match="up already"):

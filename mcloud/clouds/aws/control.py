@@ -8,7 +8,7 @@ from typing import Any
 
 from mcloud import errors
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.ports import RECORD, ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, parse
 
 MOST_DIGITS = 38  # of a number in DynamoDB
@@ -187,7 +187,7 @@ def _document(kind: str, item: dict[str, Any]) -> Any:
 
 def _heartbeat(item: dict[str, Any]) -> Heartbeat | Damaged:
     key = item["key"]["S"]
-    return decode(Heartbeat, {**_plain(item), "symbol": key}, f"the heartbeat {key}")
+    return decode(Heartbeat, {**_plain(item), "symbol": key}, HEARTBEAT + key)
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from mcloud import errors
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.optimistic import ATTEMPTS, LONGEST_PAUSE
-from mcloud.clouds.ports import RECORD, ControlRecord, Heartbeat, Lag
+from mcloud.clouds.ports import HEARTBEAT, RECORD, ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, parse
 from mcloud.errors import Contention
 
@@ -45,7 +45,7 @@ class FirestoreControl:
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
         return [
-            decode(Heartbeat, fields, f"the heartbeat {name.removeprefix('heartbeat_')}")
+            decode(Heartbeat, fields, HEARTBEAT + name.removeprefix("heartbeat_"))
             for name, fields in self._all("heartbeat")
         ]
 
