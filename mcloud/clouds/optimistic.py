@@ -55,9 +55,7 @@ def rewrite(
     raise _contention(candle)
 
 
-def stored(
-    symbol: str, start: int, record: Mapping[str, Any], has_mark: bool
-) -> StoredCandle:
+def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -> StoredCandle:
     """What a record is worth that a store has under the key of a candle; empty is none there."""
     if not record:
         return StoredCandle(Candle(symbol, start), record)

@@ -297,7 +297,8 @@ class Candles(Protocol):
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
         """Write what ``change`` makes of what is stored, also where that is damaged.
 
-        The same candle is written only where its mark is missing. An empty candle deletes it. The write is conditional and tried again as in ``update``.
+        The same candle is written only where its mark is missing, and an empty one deletes what is
+        stored. The write is conditional and tried again as in ``update``.
 
         Raises:
             Contention: every attempt lost; nothing was written.

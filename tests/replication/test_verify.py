@@ -500,6 +500,7 @@ def test_a_plan_says_what_it_would_do(aws: MemorySite, gcp: MemorySite) -> None:
     assert plan(check(aws, gcp), open_(aws, gcp), has_exchange=True).to_json() == {
         "candles_to_merge": 20,
         "candles_to_rewrite": 0,
+        "candles_to_write_again": 0,
         "objects_to_copy": 10,
         "bytes_to_copy": sum(map(len, gcp.archive.objects.values())),
         "objects_to_replace": 0,
