@@ -73,7 +73,7 @@ def plan_lines(repair: Document) -> RenderableType:
             f"{plan['trades_to_fetch']:,} trades come from {repair['exchange']}:"
             f" {plan['exchange_requests']:,} requests{_patience(repair['exchange_s'])}"
         )
-    cannot = [Text(f"not mended: {each}", "yellow") for each in plan["beyond_repair"]]
+    cannot = [Text(f"not fixed: {each}", "yellow") for each in plan["beyond_repair"]]
     return Group(*map(Text, lines), *cannot)
 
 

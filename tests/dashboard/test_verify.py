@@ -110,7 +110,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
         "25 candles get what another site has of them",
         "20 raw objects are copied, 41,000 bytes",
         "1,500 trades come from binance: 2 requests",
-        "not mended: aws: a candle [of whom?] is damaged",
+        "not fixed: aws: a candle [of whom?] is damaged",
     ]
 
 
