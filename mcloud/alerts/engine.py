@@ -157,7 +157,7 @@ def moved(state: State, seconds: float) -> State:
     """Return the state after the clock was set, with all its times as long ago as they were."""
 
     def shift(at: float | None) -> float | None:
-        return None if at is None else at + seconds
+        return max(0.0, at + seconds) if at else at  # 0.0 means never, on any clock
 
     return _with_times(state, shift)
 

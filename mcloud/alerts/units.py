@@ -1,4 +1,4 @@
-"""What a figure is counted in, by the last name of its path, and how its values are read."""
+"""What a figure is counted in, by the end of its path, and how its values are read."""
 
 from collections.abc import Callable
 
@@ -16,6 +16,7 @@ _COUNTED = {
     "rate": "trades/s",
     "holes": "ids",
     "count": "calls",
+    "damaged.count": "documents",
     "errors": "calls",
     "throttles": "calls",
     "writes": "writes",
@@ -38,7 +39,12 @@ _ONE = {
     "hours": "hour",
     "anomalies": "anomaly",
 }
-_SWITCHES = {"up": ("down", "up"), "spool_full": ("not full", "full"), "running": ("ended", "runs")}
+_SWITCHES = {
+    "up": ("down", "up"),
+    "spool_full": ("not full", "full"),
+    "running": ("ended", "runs"),
+    "writable": ("not writable", "writable"),
+}
 
 
 def unit(figure: str) -> str:
@@ -46,9 +52,10 @@ def unit(figure: str) -> str:
     name = figure.rpartition(".")[2]
     if name.endswith("_s"):
         return "s"
-    if figure.endswith(".damaged.count"):
-        return "documents"
-    return "USD" if name.endswith("_usd") else _COUNTED.get(name, "")
+    if name.endswith("_usd"):
+        return "USD"
+    of_two_names = ".".join(figure.split(".")[-2:])
+    return _COUNTED.get(of_two_names) or _COUNTED.get(name, "")
 
 
 def said(value: float | None, figure: str) -> str:

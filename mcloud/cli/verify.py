@@ -60,7 +60,7 @@ def verify(
         _draw(session, report)
     if not report.ok:
         if not (repair or dry_run):
-            session.say("`mcloud verify --repair` shows what would mend it, and asks")
+            session.say("`mcloud verify --repair` shows how it would fix this, and asks first")
         raise typer.Exit(3)
 
 

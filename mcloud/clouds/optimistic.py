@@ -50,21 +50,21 @@ def rewrite(
     for _ in _attempts(sleep, jitter):
         stored, version = read()
         candle = change(stored)
-        if candle == stored.candle or write(candle, version):
+        if (candle == stored.candle and stored.has_mark) or write(candle, version):
             return
     raise _contention(candle)
 
 
-def stored(symbol: str, start: int, record: Mapping[str, Any]) -> StoredCandle:
+def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -> StoredCandle:
     """What a record is worth that a store has under the key of a candle; empty is none there."""
     if not record:
         return StoredCandle(Candle(symbol, start), record)
     try:
         candle = read_record(record)
     except Damaged:
-        return StoredCandle(None, record)
+        return StoredCandle(None, record, has_mark)
     is_its_own = (candle.symbol, candle.start) == (symbol, start)
-    return StoredCandle(candle if is_its_own else None, record)
+    return StoredCandle(candle if is_its_own else None, record, has_mark)
 
 
 def _attempts(

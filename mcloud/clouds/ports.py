@@ -72,6 +72,9 @@ class StoredCandle:
     """An empty one where there is nothing, None where it is damaged."""
     record: Mapping[str, Any]
     """The fields as they are stored, whatever is wrong with them; plain values."""
+    has_mark: bool = True
+    """False where the store's own field beside the candle is missing: its version, or the time of
+    its last change."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +299,8 @@ class Candles(Protocol):
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
         """Write what ``change`` makes of what is stored, also where that is damaged.
 
-        An empty candle deletes it. The write is conditional and tried again as in ``update``.
+        The same candle is written only where its mark is missing, and an empty one deletes what is
+        stored. The write is conditional and tried again as in ``update``.
 
         Raises:
             Contention: every attempt lost; nothing was written.
@@ -311,8 +315,17 @@ class Candles(Protocol):
         """
         ...
 
-    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+    def range(
+        self,
+        symbol: str,
+        start: int,
+        end: int,
+        unmarked: Callable[[int, str], None] = lambda start, why: None,
+    ) -> Iterator[Candle]:
         """The candles from ``start`` up to but not including ``end`` (ms), by time.
+
+        ``unmarked`` is called with the start of each of them that lacks the store's own field
+        beside the candle (see ``StoredCandle.has_mark``), and with what that means.
 
         A reading that is cut goes on where it was, as long as it brings something.
         """

@@ -25,9 +25,10 @@ ROWS = {
     "orphaned": "orphaned",
     "incomplete": "incomplete",
     "damaged": "damaged",
+    "unmarked": "unmarked",
     "misfiled": "misfiled",
 }
-OPTIONAL = ("disputed", "misplaced", "wrong", "misfiled")
+OPTIONAL = ("disputed", "misplaced", "wrong", "unmarked", "misfiled")
 FACTS = ("candles", "equal", "raw_objects")
 
 Document = Mapping[str, Any]
@@ -62,6 +63,7 @@ def plan_lines(repair: Document) -> RenderableType:
             ("objects_to_replace", "{n:,} damaged raw objects are written anew"),
             ("trades_to_fold", "{n:,} raw trades are folded into candles"),
             ("objects_to_move", "{n:,} raw objects are moved to the folder of their hour"),
+            ("candles_to_write_again", "{n:,} candles are written again as they are"),
             ("candles_to_rewrite", "{n:,} candles are made again from the raw trades"),
         )
         if plan[name]
@@ -71,7 +73,7 @@ def plan_lines(repair: Document) -> RenderableType:
             f"{plan['trades_to_fetch']:,} trades come from {repair['exchange']}:"
             f" {plan['exchange_requests']:,} requests{_patience(repair['exchange_s'])}"
         )
-    cannot = [Text(f"not mended: {each}", "yellow") for each in plan["beyond_repair"]]
+    cannot = [Text(f"not fixed: {each}", "yellow") for each in plan["beyond_repair"]]
     return Group(*map(Text, lines), *cannot)
 
 

@@ -56,16 +56,21 @@ def without(candle: Candle, disputed: Ids, archived: Callable[[Ids], Iterable[Tr
 
 
 def stream(
-    candles: Candles, symbol: str, start: int, end: int, damaged: Callable[[int, str], None]
+    candles: Candles,
+    symbol: str,
+    start: int,
+    end: int,
+    damaged: Callable[[int, str], None],
+    unmarked: Callable[[int, str], None] = lambda start, why: None,
 ) -> Iterator[Candle]:
     """The candles of a range (ms, whole minutes) by time, to the end of it.
 
     Of a candle that cannot be read the minute and the reason go to ``damaged``, and the others
-    follow.
+    follow. For ``unmarked`` see ``ports.Candles.range``.
     """
     while start < end:
         try:
-            for candle in candles.range(symbol, start, end):
+            for candle in candles.range(symbol, start, end, unmarked):
                 start = candle.start + MINUTE
                 yield candle
         except Refused as error:

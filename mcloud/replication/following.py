@@ -70,6 +70,8 @@ class Following:
         self._clock = clock
         self._pause = pauses.busy
         self._look_at = clock()
+        self._has_more = False
+        """True where the last look found more changes than a page holds."""
         self._calm_at = clock()
         self._seen = Known(SEEN)
         """What was dealt with: a source may tell of a change again."""
@@ -77,7 +79,8 @@ class Following:
         """True where the last look found no change."""
 
     def next_due(self) -> float:
-        return self._look_at
+        # The pause between two pages is for the comparison, and ends with it.
+        return 0.0 if self._has_more and self._standing.is_compared else self._look_at
 
     def look_again(self) -> None:
         """Be not quiet before another look, which is due now."""
@@ -121,7 +124,8 @@ class Following:
             self._pause = max(self._pauses.busy, FIRST_PAUSE)
         else:
             self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
-        if not page.is_last:
+        self._has_more = not page.is_last
+        if self._has_more:
             # What is compared as well may come a little later.
             took = self._clock() - asked
             self._pause = 0.0 if before.is_compared else max(PACE, took / SHARE)

@@ -79,8 +79,9 @@ class Placing:
             self._standing.report(
                 "disagreements",
                 [
-                    f"{symbol} {ids}" + (f" and {more:,} more" if more else "") + " have two"
-                    " contents, and are not brought: see `mcloud verify --deep`"
+                    f"{symbol}: two contents under {ids}"
+                    + (f" and {more:,} more ids" if more else "")
+                    + ", which are not replicated; see `mcloud verify --deep`"
                 ],
             )
 

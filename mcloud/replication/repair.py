@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from mcloud.clouds.ports import Candles, Site, Stored
+from mcloud.clouds.ports import Candles, Site, Stored, StoredCandle
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
 from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, fold, merge, to_timestamp
@@ -78,6 +78,8 @@ class Plan:
     """Objects in wrong folders."""
     rebuild: list[Finding] = field(default_factory=list)
     """Damaged candles."""
+    write_again: list[Finding] = field(default_factory=list)
+    """Candles that are written as they are, with the mark that they lack."""
     settle: list[Finding] = field(default_factory=list)
     """Candles with trades that belong to another minute."""
     remake: list[Finding] = field(default_factory=list)
@@ -90,7 +92,9 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         steps = (self.replace, self.copy, self.fetch, self.fold, self.merge)
-        return not any((*steps, self.move, self.rebuild, self.settle, self.remake))
+        return not any(
+            (*steps, self.move, self.rebuild, self.write_again, self.settle, self.remake)
+        )
 
     def to_json(self) -> dict[str, Any]:
         rewritten = {
@@ -100,6 +104,7 @@ class Plan:
         return {
             "candles_to_merge": len(self.merge),
             "candles_to_rewrite": len(rewritten),
+            "candles_to_write_again": len(self.write_again),
             "objects_to_copy": sum(len(each.objects) + len(each.parts) for each in self.copy),
             "bytes_to_copy": sum(each.bytes for each in self.copy),
             "objects_to_replace": len(self.replace),
@@ -155,6 +160,8 @@ def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Pl
             made.remake.append(each)
         elif each.kind == "misfiled":
             made.move.append(each)
+        elif each.kind == "unmarked":
+            made.write_again.append(each)
         elif each.kind == "orphaned":
             made.fold.append(each)
         elif each.kind == "incomplete":
@@ -216,6 +223,7 @@ def repair(
             ("moving objects to their folders", work.move, made.move),
             ("replacing damaged objects", work.replace, made.replace),
             ("making damaged candles again", work.rebuild, made.rebuild),
+            ("writing candles again", work.write_again, made.write_again),
             ("taking trades out of wrong candles", work.settle, made.settle),
             ("copying raw trades", work.copy, made.copy),
             ("asking the exchange", work.fetch, made.fetch),
@@ -263,6 +271,9 @@ class _Work:
 
     def rebuild(self, damaged: Sequence[Finding]) -> None:
         self._rewritten(damaged, self._tried(self._rebuild, damaged))
+
+    def write_again(self, unmarked: Sequence[Finding]) -> None:
+        self._rewritten(unmarked, self._tried(self._write_again, unmarked))
 
     def remake(self, candles: Sequence[Finding]) -> None:
         self._rewritten(candles, self._tried(self._remake, candles))
@@ -418,6 +429,10 @@ class _Work:
         disputed = self._disputed.get(damaged.symbol, Ids())
         self._settlement.rebuild(damaged.site, damaged.symbol, damaged.start, disputed)
 
+    def _write_again(self, unmarked: Finding) -> None:
+        candles = self._sites[unmarked.site].candles
+        candles.rewrite(unmarked.symbol, unmarked.start, _as_it_is)
+
     def _remake(self, wrong: Finding) -> None:
         for name in (wrong.site,) if wrong.site else wrong.elsewhere:
             self._settlement.remake(name, wrong.symbol, wrong.start, wrong.runs)
@@ -438,6 +453,12 @@ class _Work:
                 whole = merge(whole, sound).candle
         if whole.fragments:
             merge_into(self._sites[lacking.site].candles, whole)
+
+
+def _as_it_is(stored: StoredCandle) -> Candle:
+    if stored.candle is None:
+        raise McloudError("the stored candle is damaged")
+    return stored.candle
 
 
 def _folded(trades: list[Trade], candle: Candle) -> Folded:

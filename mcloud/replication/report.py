@@ -18,6 +18,7 @@ KINDS = {
     "unarchived": "trades that the site's raw archive lacks",
     "incomplete": "trades that no site has, neither raw nor in a candle",
     "damaged": "what cannot be read, or is not what its name says",
+    "unmarked": "a candle without the version or the time that its store keeps beside it",
     "misfiled": "a raw object in the folder of another hour or symbol than its trades are of",
 }
 

@@ -63,7 +63,11 @@ def of_ids(
             for each in of.values():
                 hours.setdefault(hour, Ids()).update(each.ids.common(ids))
     found = list(gather(sites, symbol, {hour: held for hour, held in hours.items() if held}))
-    options = {name: _by_site(name, symbol, found) for name in sites}
+    options = {
+        name: _by_site(name, symbol, found)
+        for name in sites
+        if any(_of_site(name, each) is not None for each in found)
+    }
     options |= {
         fingerprint(trade): _by_content(fingerprint(trade), symbol, found)
         for contents in found
@@ -126,7 +130,7 @@ def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
     lines, damaged = [], []
     for name, site in sites.items():
         if not any(each.key == key for each in site.archive.list(key)):
-            lines.append(f"{name}: there is no such object")
+            lines.append(f"{name}: no such object")
         elif raw.read(site.archive, key) is not None:
             lines.append(f"{name}: intact")
         else:
@@ -150,7 +154,10 @@ def _by_site(
         for each in found:
             choice = _of_site(name, each)
             if choice is None:
-                problems.append(f"{name} has not one content of {symbol} {each.id}")
+                problems.append(
+                    f"{name} does not hold exactly one content of {symbol} {each.id}; choose one"
+                    f" with `mcloud resolve {symbol} {each.id}`"
+                )
             else:
                 choices[each.id] = choice
         return problems + settlement.settle(symbol, _hours(found), choices)

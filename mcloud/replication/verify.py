@@ -184,10 +184,11 @@ class Look:
                 self.candles[symbol, hour][name] = state
 
     def _stream(self, name: str, symbol: str, window: Window) -> Iterator[Candle]:
-        def damaged(start: int, why: str) -> None:
-            self._report(Finding("damaged", symbol, name, start, why=why))
+        def reporting(kind: str) -> Callable[[int, str], None]:
+            return lambda start, why: self._report(Finding(kind, symbol, name, start, why=why))
 
-        return stream(self._sites[name].candles, symbol, *window, damaged)
+        candles = self._sites[name].candles
+        return stream(candles, symbol, *window, reporting("damaged"), reporting("unmarked"))
 
     def _read_edges(self, symbol: str) -> None:
         start, end = self._window
@@ -271,7 +272,7 @@ class Look:
             return False
         first = found[0]
         where = f"{first.symbol} {to_timestamp(first.time // HOUR * HOUR)}"
-        why = f"its name and its trades are those of an object of {where}"
+        why = f"its name and its trades belong to {where}"
         runs = tuple(raw.ids_of(found).runs)
         self._report(Finding("misfiled", symbol, name, hour, runs, key=key, why=why))
         return True

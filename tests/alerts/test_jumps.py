@@ -1,5 +1,6 @@
 """Whatever jumps, and whenever: no alert is silenced for longer than its own window."""
 
+import json
 from itertools import groupby
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 from jumps import HOUR, KINDS, Jumping
 from notify.events import Sink
 
-from mcloud.alerts.engine import State, step
+from mcloud.alerts.engine import State, moved, step
 from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import AlertSettings, Rule, Rules
 from mcloud.alerts.watch import watch
+from mcloud.documents import decode
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
 
@@ -66,6 +68,19 @@ def test_a_watcher_tells_each_thing_once_and_in_its_window(kind: str) -> None:
         # A jump may have a channel told once more; never less.
         states = [state for state, _ in groupby(event.state for event in watched.sink.taken)]
         assert states == ["firing", "resolved"], at
+
+
+@pytest.mark.parametrize("seconds", [-5 * HOUR, 5 * HOUR, -1_800_000_000.0])
+@pytest.mark.parametrize("values", [[1], [11] * 5, [11] * 5 + [0] * 5, [None]])
+def test_a_state_is_readable_after_the_clock_was_set(seconds: float, values: list[int]) -> None:
+    clock, state = Jumping(), State()
+    for value in values:
+        clock.pass_(10)
+        figures = Figures(document(clock.wall(), aws={"depth": value}))
+        state, _ = step(RULES, figures, state, clock.wall())
+    state = moved(state, seconds)
+    text = json.dumps(state.to_json())
+    assert decode(State, json.loads(text), "a state") == state
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -196,6 +196,32 @@ class TestCandles:
         (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
         assert candle.runs == [(1000, 1099), (5000, 5001)]
 
+    def test_a_candle_without_its_mark_is_named_and_marked_again(self, site: Site) -> None:
+        store(site, trades(100))
+        (candle,) = site.candles.range("BTCUSDT", 0, 2**42)
+        named: list[tuple[int, str]] = []
+
+        def unmarked() -> list[int]:
+            named.clear()
+            found = site.candles.range("BTCUSDT", 0, 2**42, lambda *each: named.append(each))
+            assert list(found) == [candle]
+            return [start for start, _ in named]
+
+        assert unmarked() == []
+        strip(site, candle)
+        assert unmarked() == [candle.start]
+        marks: list[bool] = []
+
+        def keep(stored: StoredCandle) -> Candle:
+            marks.append(stored.has_mark)
+            assert stored.candle is not None
+            return stored.candle
+
+        site.candles.rewrite("BTCUSDT", START, keep)
+        assert unmarked() == []
+        site.candles.rewrite("BTCUSDT", START, keep)
+        assert marks == [False, True]
+
     def test_writes_nothing_when_nothing_changes(self, site: Site) -> None:
         store(site, trades(100))
         calls = []

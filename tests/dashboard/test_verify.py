@@ -96,6 +96,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
     plan = {
         "candles_to_merge": 25,
         "candles_to_rewrite": 0,
+        "candles_to_write_again": 0,
         "objects_to_copy": 20,
         "bytes_to_copy": 41_000,
         "objects_to_replace": 0,
@@ -109,7 +110,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
         "25 candles get what another site has of them",
         "20 raw objects are copied, 41,000 bytes",
         "1,500 trades come from binance: 2 requests",
-        "not mended: aws: a candle [of whom?] is damaged",
+        "not fixed: aws: a candle [of whom?] is damaged",
     ]
 
 
@@ -119,6 +120,7 @@ def test_a_plan_says_what_the_exchange_makes_of_it() -> None:
             *("candles_to_merge", "objects_to_copy", "objects_to_replace", "trades_to_fold"),
             "objects_to_move",
             "candles_to_rewrite",
+            "candles_to_write_again",
         ),
         0,
     ) | {"trades_to_fetch": 1_650_282_914, "exchange_requests": 1_650_283, "beyond_repair": []}

@@ -38,6 +38,8 @@ class MemoryCandles:
     """Every change, the oldest first."""
     damaged: set[tuple[str, int]] = field(default_factory=set)
     """Candles that somebody else has changed into nonsense."""
+    unmarked: set[tuple[str, int]] = field(default_factory=set)
+    """Candles that somebody else has taken the version from."""
     forgotten: int = 0
     """So many changes from the beginning of the log are not remembered any more."""
     clock: Callable[[], float] = lambda: 0.0
@@ -55,13 +57,15 @@ class MemoryCandles:
                 candle, version = self.stored.get((symbol, start), (Candle(symbol, start), 0))
                 is_damaged = (symbol, start) in self.damaged
             record = candle.to_record() if candle.fragments else {}
-            return StoredCandle(None if is_damaged else candle, record), version
+            has_mark = (symbol, start) not in self.unmarked
+            return StoredCandle(None if is_damaged else candle, record, has_mark), version
 
         def write(candle: Candle, version: int) -> bool:
             with self.lock:
                 if not self._write(candle, version):
                     return False
                 self.damaged.discard((symbol, start))
+                self.unmarked.discard((symbol, start))
                 if not candle.fragments:
                     del self.stored[symbol, start]
                     self.log.pop()
@@ -72,7 +76,13 @@ class MemoryCandles:
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         return [candle for candle in candles if not self._write(candle, 0)]
 
-    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+    def range(
+        self,
+        symbol: str,
+        start: int,
+        end: int,
+        unmarked: Callable[[int, str], None] = lambda start, why: None,
+    ) -> Iterator[Candle]:
         self.faults.before("range")
         with self.lock:
             found = [
@@ -82,6 +92,8 @@ class MemoryCandles:
             ]
         for candle in found:
             self._check(candle)
+            if (symbol, candle.start) in self.unmarked:
+                unmarked(candle.start, "the stored candle has no version")
             yield candle
 
     def last(self, symbol: str) -> Candle | None:

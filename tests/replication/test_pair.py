@@ -322,6 +322,29 @@ def test_a_source_is_looked_at_less_often_only_when_it_has_been_calm_for_long(
         assert waits[-1][1] == 5.0
 
 
+def test_changes_wait_for_a_comparison_no_longer_than_it_takes(gcp: MemorySite) -> None:
+    aws = MemorySite("aws", page=2)
+    with rig_of(aws, gcp) as rig:
+        feed(aws, A_FEW[:5])
+
+        def arrive(call: str) -> None:
+            if call == "changes":
+                rig.reached = allow
+                for trade in A_FEW[5:]:
+                    feed(aws, [trade])
+                rig.clock.now += 60.0  # a first page that takes long
+
+        rig.reached = arrive
+        pair = rig.pairs["aws", "gcp"]
+        waited = 0.0
+        while not pair.is_idle:
+            seconds = rig.step(pair)
+            rig.clock.now += seconds
+            waited += seconds
+        assert waited < 5.0
+        check_equal((aws, gcp), A_FEW)
+
+
 def test_lag_is_unknown_until_everything_is_compared(
     aws: MemorySite, gcp: MemorySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,25 @@ def test_whatever_is_at_one_site_only_is_brought_to_the_others(data: st.DataObje
     assert kinds(check(*sites)) <= {"incomplete"}
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_candle_without_its_mark_is_named_and_written_as_it_is(
+    aws: MemorySite, gcp: MemorySite, deep: bool
+) -> None:
+    fill(TRADES, aws, gcp)
+    gcp.candles.unmarked = set(sorted(gcp.candles.stored)[3:6])
+    before = dict(gcp.candles.stored)
+    report = check(aws, gcp, deep=deep)
+    found = [(each.kind, each.site, each.symbol, each.start) for each in report.findings]
+    assert found == [("unmarked", "gcp", *key) for key in sorted(gcp.candles.unmarked)]
+    mend(report, aws, gcp)
+    assert check(aws, gcp, deep=deep).ok
+    changed = [key for key, stored in gcp.candles.stored.items() if stored != before[key]]
+    assert sorted(changed) == sorted(before)[3:6]
+    assert {key: candle for key, (candle, _) in gcp.candles.stored.items()} == {
+        key: candle for key, (candle, _) in before.items()
+    }
+
+
 def test_the_proof(aws: MemorySite, gcp: MemorySite) -> None:
     """Twenty raw objects, twenty candles and five ids inside candles are taken away."""
     fill(TRADES, aws, gcp)
@@ -481,6 +500,7 @@ def test_a_plan_says_what_it_would_do(aws: MemorySite, gcp: MemorySite) -> None:
     assert plan(check(aws, gcp), open_(aws, gcp), has_exchange=True).to_json() == {
         "candles_to_merge": 20,
         "candles_to_rewrite": 0,
+        "candles_to_write_again": 0,
         "objects_to_copy": 10,
         "bytes_to_copy": sum(map(len, gcp.archive.objects.values())),
         "objects_to_replace": 0,

@@ -38,7 +38,8 @@ class DynamoCandles:
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
         def read() -> tuple[StoredCandle, Item | None]:
             item = self._item(symbol, start)
-            return optimistic.stored(symbol, start, _plain(item or {})), item
+            has_mark = _version(item) > 0
+            return optimistic.stored(symbol, start, _plain(item or {}), has_mark), item
 
         def write(candle: Candle, before: Item | None) -> bool:
             return self._write(candle, before) if candle.fragments else self._delete(candle, before)
@@ -49,7 +50,13 @@ class DynamoCandles:
         # One by one: a batch of DynamoDB has no conditions, and a transaction costs twice as much.
         return [candle for candle in candles if not self._write(candle, None)]
 
-    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+    def range(
+        self,
+        symbol: str,
+        start: int,
+        end: int,
+        unmarked: Callable[[int, str], None] = lambda start, why: None,
+    ) -> Iterator[Candle]:
         if end <= start:
             return
         # BETWEEN includes its upper end; keys are whole minutes, so one second less excludes it.
@@ -66,7 +73,11 @@ class DynamoCandles:
         while True:
             with translated(f"DynamoDB {self._table}"):
                 answer = self._client.query(**request)
-            yield from map(_decode, answer["Items"])
+            for item in answer["Items"]:
+                candle = _decode(item)
+                if not _version(item):
+                    unmarked(candle.start, "the stored candle has no version")
+                yield candle
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

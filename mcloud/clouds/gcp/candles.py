@@ -32,7 +32,7 @@ class FirestoreCandles:
                 name: value if isinstance(value, (str, int)) else str(value)
                 for name, value in record.items()
             }
-            stored = optimistic.stored(symbol, start, plain)
+            stored = optimistic.stored(symbol, start, plain, STAMP in record)
             return stored, snapshot.update_time if snapshot.exists else None
 
         def write(candle: Candle, update_time: Any) -> bool:
@@ -49,13 +49,19 @@ class FirestoreCandles:
             left += self._create(candles[begin : begin + BATCH])
         return left
 
-    def range(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+    def range(
+        self,
+        symbol: str,
+        start: int,
+        end: int,
+        unmarked: Callable[[int, str], None] = lambda start, why: None,
+    ) -> Iterator[Candle]:
         # A stream that is cut, as by its deadline long ones are, is not tried again by the client:
         # what has been seen of it is not asked for once more.
         while True:
             begin = start
             try:
-                for candle in self._stream(symbol, start, end):
+                for candle in self._stream(symbol, start, end, unmarked):
                     start = candle.start + MINUTE
                     yield candle
             except Unavailable:
@@ -83,7 +89,9 @@ class FirestoreCandles:
     def changes(self, position: str) -> Changes:
         return self._changes.changes(position)
 
-    def _stream(self, symbol: str, start: int, end: int) -> Iterator[Candle]:
+    def _stream(
+        self, symbol: str, start: int, end: int, unmarked: Callable[[int, str], None]
+    ) -> Iterator[Candle]:
         from google.cloud.firestore_v1.base_query import FieldFilter
         from google.cloud.firestore_v1.types import RunQueryRequest, RunQueryResponse
 
@@ -108,7 +116,11 @@ class FirestoreCandles:
             ):
                 message = RunQueryResponse.pb(answer)
                 if message.HasField("document"):
-                    yield optimistic.read_record(_record(message.document))
+                    candle = optimistic.read_record(_record(message.document))
+                    if STAMP not in message.document.fields:
+                        why = f"the stored candle has no field {STAMP!r}; no replicator sees it"
+                        unmarked(candle.start, why)
+                    yield candle
 
     def _create(self, candles: Sequence[Candle]) -> list[Candle]:
         from google.api_core.exceptions import AlreadyExists, from_grpc_status
