@@ -340,16 +340,18 @@ def _deploy_lambda(lambda_: Any, to: AwsResources) -> None:
 def _deploy_pubsub(to: GcpResources) -> None:
     publisher = gcp_client.make_publisher(to.pubsub_endpoint)
     subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)
+    # The clients' own patience is ten minutes.
+    patience = {"retry": gcp_client.retry(), "timeout": gcp_client.TIMEOUT}
     topic = f"projects/{to.project}/topics/{to.topic}"
     dlq_topic = f"projects/{to.project}/topics/{to.dlq_topic}"
     for name in (topic, dlq_topic):
-        _unless_there(partial(publisher.create_topic, name=name))
+        _unless_there(partial(publisher.create_topic, name=name, **patience))
     dlq = {
         "name": f"projects/{to.project}/subscriptions/{to.dlq_subscription}",
         "topic": dlq_topic,
         "ack_deadline_seconds": 60,
     }
-    _unless_there(lambda: subscriber.create_subscription(request=dlq))
+    _unless_there(lambda: subscriber.create_subscription(request=dlq, **patience))
     subscription = {
         "name": f"projects/{to.project}/subscriptions/{to.subscription}",
         "topic": topic,
@@ -365,10 +367,10 @@ def _deploy_pubsub(to: GcpResources) -> None:
             "max_delivery_attempts": DELIVERIES,
         },
     }
-    _unless_there(lambda: subscriber.create_subscription(request=subscription))
+    _unless_there(lambda: subscriber.create_subscription(request=subscription, **patience))
     # A function that was started again may listen on another port.
     subscriber.modify_push_config(
-        subscription=subscription["name"], push_config=subscription["push_config"]
+        subscription=subscription["name"], push_config=subscription["push_config"], **patience
     )
 
 

@@ -16,6 +16,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 
@@ -65,6 +66,9 @@ class Supervisor:
         self._processes: dict[str, Process] = {}
         self._started: dict[str, float] = {}
         self._unprovisioned: set[str] = set()
+        self._provisioning: dict[str, threading.Thread] = {}
+        self._provisioned: SimpleQueue[tuple[str, Process]] = SimpleQueue()
+        """Children that were provisioned again, each with the process that it was then."""
         self._unwritten = False
         self._schedule: Schedule | None = None
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
@@ -185,6 +189,7 @@ class Supervisor:
                 self._restart(child, code)
             elif name in self._unprovisioned and children.answers(child.address):
                 self._provision_again(name)
+        self._note_provisioned()
         if self._schedule is not None:
             self._schedule.tick()
 
@@ -207,18 +212,34 @@ class Supervisor:
         self._start(child)
 
     def _provision_again(self, name: str) -> None:
+        """Begin to provision a child, in a thread: it may die once more meanwhile."""
         site = "aws" if name == "aws" else "gcp"
         if any(each.site == site for each in outage.active(self._home.folder)):
             return  # it would hang, or fail
-        try:
-            (self._provision_aws if name == "aws" else self._provision_gcp)()
-        except McloudError as error:
-            _log(f"{name} cannot be provisioned yet: {error}")
+        if name in self._provisioning and self._provisioning[name].is_alive():
             return
-        self._unprovisioned.discard(name)
-        if not self._unprovisioned:
-            self._state.phase = READY
-        self._write()
+        process = self._processes[name]
+
+        def provision() -> None:
+            try:
+                (self._provision_aws if name == "aws" else self._provision_gcp)()
+            except McloudError as error:
+                _log(f"{name} cannot be provisioned yet: {error}")
+            else:
+                self._provisioned.put((name, process))
+
+        self._provisioning[name] = threading.Thread(target=provision, daemon=True)
+        self._provisioning[name].start()
+
+    def _note_provisioned(self) -> None:
+        while not self._provisioned.empty():
+            name, process = self._provisioned.get()
+            if self._processes[name] is not process:
+                continue  # it died, and has nothing of that any more
+            self._unprovisioned.discard(name)
+            if not self._unprovisioned:
+                self._state.phase = READY
+            self._write()
 
     def _start(self, child: Child) -> None:
         log = self._home.logs / f"{child.name}.log"

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from mcloud.errors import LocalError
 from mcloud.local import children, control
 from mcloud.local.children import MARK
 from mcloud.local.state import READY, Home, ServiceState, State
-from mcloud.local.supervisor import Options
+from mcloud.local.supervisor import Options, Supervisor
 from mcloud.market.archive import ArchiveObject
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -102,6 +104,42 @@ def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
         site = open_site(name, resources)
         for each in ("queue", "function", "candles", "archive"):
             site.probe.check(each, timeout=PATIENCE)
+
+
+def test_a_child_that_dies_while_it_is_provisioned_is_started_and_provisioned_once_more(
+    tmp_path: Path,
+) -> None:
+    """Provisioning waits for the dead one for seconds, and holds up nothing meanwhile."""
+    supervisor = Supervisor(Options(str(tmp_path / "local"), 1, 2, 3, 4))
+    supervisor._home.create()
+    started: list[threading.Event] = []
+
+    def provision() -> None:
+        started.append(threading.Event())
+        started[-1].wait(PATIENCE)
+
+    supervisor._provision_gcp = provision  # type: ignore[method-assign]
+    with socket.create_server((children.HOST, 0)) as listening:
+        sleeper = (sys.executable, "-c", "import time; time.sleep(300)")
+        child = children.Child("gcp", sleeper, listening.getsockname()[1])
+        supervisor._children = {"gcp": child}
+        supervisor._start(child)
+        supervisor._unprovisioned.add("gcp")
+        try:
+            supervisor._tend()
+            first = supervisor._processes["gcp"]
+            eventually(lambda: started)
+            first.kill()
+            first.wait()
+            eventually(lambda: supervisor._tend() or supervisor._processes["gcp"] is not first)
+            started[0].set()
+            eventually(lambda: supervisor._tend() or len(started) == 2)
+            assert supervisor._unprovisioned == {"gcp"}  # what was done is gone with the first
+            started[1].set()
+            eventually(lambda: supervisor._tend() or not supervisor._unprovisioned)
+            assert supervisor._state.phase == READY
+        finally:
+            children.stop([supervisor._processes["gcp"]], patience=0)
 
 
 @pytest.mark.slow
