@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 
 from mcloud.clouds.ports import Site, StoredCandle
 from mcloud.errors import McloudError
@@ -45,6 +46,23 @@ class _Change:
     foreign: Ids = field(default_factory=Ids)
     """Ids that belong to another minute."""
 
+    @property
+    def chosen(self) -> Ids:
+        own = Ids((each, each) for each in self.trades)
+        return Ids([*own.runs, *self.foreign.runs])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A change of one candle that can be carried out."""
+
+    site: str
+    start: int
+    """Start of the minute, ms."""
+    change: _Change
+    known: Mapping[int, Trade]
+    """The trades that its fragments are made of again, by id."""
+
 
 class Settlement:
     def __init__(self, sites: Mapping[str, Site], backup: Backup) -> None:
@@ -56,22 +74,32 @@ class Settlement:
     ) -> list[str]:
         """Have these contents stand under their ids, and no others; returns what failed, and why.
 
+        Nothing is changed for an id of which a candle cannot be made again.
+
         Args:
             hours: which of the ids stand in which hour, by its start, in whatever content.
         """
-        trades = [each.trade for each in choices.values() if each.trade is not None]
+        choices = dict(choices)
         places = {hour: Ids(ids.runs) for hour, ids in hours.items()}
         for id_, choice in choices.items():
             places.setdefault(choice.minute // HOUR * HOUR, Ids()).add(id_, id_)
-        for item in pack(trades):
+        problems: list[str] = []
+        while True:
+            plans, failing = self._plan(symbol, places, choices, problems)
+            if not failing:
+                break
+            choices = {id_: each for id_, each in choices.items() if id_ not in failing}
+        for item in pack(each.trade for each in choices.values() if each.trade is not None):
             for site in self._sites.values():
                 self._archive(site, item)
-        problems = []
-        for name in self._sites:
-            for hour, ids in sorted(places.items()):
-                wanted = ids.common(Ids((each, each) for each in choices))
-                problems += self._settle_candles(name, symbol, hour, wanted, choices)
-        if not problems:  # until then what is taken away may still be wanted for a candle
+        complete = True
+        for plan in plans:
+            try:
+                self._carry_out(symbol, plan)
+            except McloudError as error:
+                problems.append(f"{plan.site} {symbol} {to_timestamp(plan.start)}: {error}")
+                complete = False
+        if complete:  # until then what is taken away may still be wanted for a candle
             for name, site in self._sites.items():
                 for hour, ids in sorted(places.items()):
                     self._take_others(name, site, symbol, hour, ids, choices)
@@ -89,7 +117,10 @@ class Settlement:
         lost = wanted.minus(Ids((each, each) for each in mine))
         if lost:
             raise _lacking(lost, symbol, start)
-        self._change(site, symbol, start, _Change(mine))
+        change = _Change(mine)
+        self._carry_out(
+            symbol, _Plan(site, start, change, self._known(site, symbol, start, change))
+        )
 
     def rebuild(self, site: str, symbol: str, start: int, disputed: Ids) -> None:
         """Make a damaged candle again, from the raw trades and from what other sites have of it.
@@ -180,17 +211,50 @@ class Settlement:
 
     # Candles
 
-    def _settle_candles(
-        self, name: str, symbol: str, hour: int, ids: Ids, choices: Mapping[int, Choice]
-    ) -> list[str]:
+    def _plan(
+        self,
+        symbol: str,
+        places: Mapping[int, Ids],
+        choices: Mapping[int, Choice],
+        problems: list[str],
+    ) -> tuple[list["_Plan"], set[int]]:
+        """Return what becomes of each candle, and the ids for which that cannot be done.
+
+        ``problems`` gets the reasons.
+        """
+        plans: list[_Plan] = []
+        failing: set[int] = set()
+        for name in self._sites:
+            for hour, ids in sorted(places.items()):
+                wanted = ids.common(Ids((each, each) for each in choices))
+                for start, change in self._changes(name, symbol, hour, wanted, choices, problems):
+                    try:
+                        known = self._known(name, symbol, start, change)
+                    except McloudError as error:
+                        problems.append(f"{name} {symbol} {to_timestamp(start)}: {error}")
+                        for first, last in change.chosen.runs:
+                            failing.update(range(first, last + 1))
+                    else:
+                        plans.append(_Plan(name, start, change, known))
+        return plans, failing
+
+    def _changes(
+        self,
+        name: str,
+        symbol: str,
+        hour: int,
+        ids: Ids,
+        choices: Mapping[int, Choice],
+        problems: list[str],
+    ) -> list[tuple[int, _Change]]:
         changes: defaultdict[int, _Change] = defaultdict(_Change)
         for id_, choice in choices.items():
             if choice.trade is not None and choice.minute // HOUR * HOUR == hour:
                 changes[choice.minute].trades[id_] = choice.trade
-        problems: list[str] = []
 
         def damaged(start: int, why: str) -> None:
-            problems.append(f"{name}: {why}")
+            if (problem := f"{name}: {why}") not in problems:
+                problems.append(problem)
 
         candles = self._sites[name].candles
         for candle in stream(candles, symbol, hour, hour + HOUR, damaged):
@@ -198,23 +262,28 @@ class Settlement:
                 for id_ in range(first, last + 1):
                     if choices[id_].minute != candle.start:
                         changes[candle.start].foreign.add(id_, id_)
-        for start, change in sorted(changes.items()):
-            try:
-                self._change(name, symbol, start, change)
-            except McloudError as error:
-                problems.append(f"{name} {symbol} {to_timestamp(start)}: {error}")
-        return problems
+        return sorted(changes.items(), key=itemgetter(0))
 
-    def _change(self, name: str, symbol: str, start: int, change: _Change) -> None:
-        candles = self._sites[name].candles
-        own = Ids((each, each) for each in change.trades)
-        chosen = Ids([*own.runs, *change.foreign.runs])
-        beside = Ids()
-        for candle in candles.range(symbol, start, start + MINUTE):
+    def _known(self, name: str, symbol: str, start: int, change: _Change) -> dict[int, Trade]:
+        """Return the trades by which the candle of a site can be made again, by id.
+
+        Raises:
+            McloudError: the archives lack some of them, or hold two under one id.
+        """
+        beside, chosen = Ids(), change.chosen
+        for candle in self._sites[name].candles.range(symbol, start, start + MINUTE):
             beside = _beside(candle, chosen)
-        found = self._archived(symbol, start // HOUR * HOUR, beside) if beside else set()
-        known = {each.id: each for each in found if minute_of(each) == start} | change.trades
-        candles.rewrite(symbol, start, partial(self._changed, name, chosen, known, change.trades))
+        found = self._archived(symbol, start // HOUR * HOUR, beside, chosen) if beside else set()
+        mine = {each.id: each for each in found if minute_of(each) == start}
+        if lacking := beside.minus(Ids((each, each) for each in mine)):
+            raise _lacking(lacking, symbol, start)
+        return mine | change.trades
+
+    def _carry_out(self, symbol: str, plan: "_Plan") -> None:
+        change = partial(
+            self._changed, plan.site, plan.change.chosen, plan.known, plan.change.trades
+        )
+        self._sites[plan.site].candles.rewrite(symbol, plan.start, change)
 
     def _changed(
         self,
@@ -245,8 +314,13 @@ class Settlement:
 
         self._sites[name].candles.rewrite(candle.symbol, candle.start, change)
 
-    def _archived(self, symbol: str, hour: int, ids: Ids) -> set[Trade]:
+    def _archived(
+        self, symbol: str, hour: int, ids: Ids, together: Ids | None = None
+    ) -> set[Trade]:
         """The raw trades of these ids in an hour, of all sites.
+
+        Args:
+            together: ids that can only be settled together with the ones that are disputed.
 
         Raises:
             McloudError: two of them have one id.
@@ -263,9 +337,11 @@ class Settlement:
         disputed = ids.common(raw.ids_of(found)).minus(single)
         if disputed:
             first = disputed.runs[0][0]
+            runs = Ids([*disputed.runs, *(together or Ids()).runs]).runs
+            named = f"{runs[0][0]}-{runs[-1][1]}" if together else f"{first}"
             raise McloudError(
-                f"the raw archives hold different trades under {first}",
-                remedy=f"see `mcloud resolve {symbol} {first}`",
+                f"the raw archives hold different trades under {first} as well",
+                remedy=f"settle them at once: `mcloud resolve {symbol} {named}`",
             )
         return found
 

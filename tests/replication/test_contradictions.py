@@ -362,3 +362,30 @@ def test_a_candle_that_nothing_proves_is_put_to_a_person(keep: str, tmp_path: Pa
     one, other = (site.candles.stored[SYMBOL, MINUTES[0]][0] for site in world.sites)
     assert one == other
     assert not {"wrong", "disputed", "different"} & {e.kind for e in check(*world.sites).findings}
+
+
+def test_ids_that_share_a_fragment_are_settled_together_or_not_at_all(tmp_path: Path) -> None:
+    """A candle keeps no trades: to make its fragment again, all of its trades must be known."""
+    world = World([MemorySite(name) for name in NAMES])
+    for site in world.sites:
+        feed(site, TRADES)
+    one, other = TRADES[4].id, TRADES[6].id  # in a fragment of four
+    second_content(world, one, "minute", ("gcp",))
+    archived_only(world, other, "number", ("gcp",))
+    sites = open_(*world.sites)
+
+    def state() -> list[object]:
+        return [(dict(s.candles.stored), dict(s.archive.objects)) for s in world.sites]
+
+    before = state()
+    keep = resolve.of_ids(sites, SYMBOL, Ids([(one, one)])).options[fingerprint(TRUTH[one])]
+    problems = keep(Settlement(sites, Backup(tmp_path)))
+    assert f"hold different trades under {other} as well" in problems[0]
+    assert f"`mcloud resolve {SYMBOL} {one}-{other}`" in problems[0]
+    assert state() == before
+    assert ids_named(check(*world.sites), "disputed") == {one, other}
+
+    question = resolve.of_ids(sites, SYMBOL, Ids([(one, other)]))
+    assert question.options["aws"](Settlement(sites, Backup(tmp_path))) == []
+    assert check(*world.sites).ok
+    check_equal(world.sites, TRADES)
