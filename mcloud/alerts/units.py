@@ -1,4 +1,4 @@
-"""What a figure is counted in, by the end of its path, and how its values are read."""
+"""The units of figures, by the end of their paths, and how their values are shown."""
 
 from collections.abc import Callable
 

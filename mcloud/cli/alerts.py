@@ -309,7 +309,11 @@ def _window(
 def _target(
     session: Session, sites: "dict[str, Site]", target: str, of: str | None
 ) -> tuple[str, str]:
-    """What a name stands for; UsageError with suggestions where it is nothing that is known."""
+    """Return the kind of what a name stands for, and its name.
+
+    Raises:
+        UsageError: no rule, site or symbol has that name; the message makes suggestions.
+    """
     from mcloud.alerts.rules import rules
     from mcloud.config import did_you_mean
     from mcloud.deadline import gather
@@ -337,7 +341,11 @@ def _target(
 
 
 def _told_silences(session: Session, sites: "dict[str, Site]") -> "Told":
-    """What the sites say of silences; Unavailable where none answers."""
+    """Return the silences that the sites keep.
+
+    Raises:
+        Unavailable: no site answers.
+    """
     from mcloud.errors import Unavailable
     from mcloud.notify import silences as quiet
 

@@ -56,7 +56,7 @@ def rewrite(
 
 
 def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -> StoredCandle:
-    """What a record is worth that a store has under the key of a candle; empty is none there."""
+    """Return the stored candle in a record; an empty record means that there is none."""
     if not record:
         return StoredCandle(Candle(symbol, start), record)
     try:

@@ -66,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class StoredCandle:
-    """What a store has under the key of a candle."""
+    """The record that a store keeps under the key of a candle."""
 
     candle: Candle | None
     """An empty one where there is nothing, None where it is damaged."""

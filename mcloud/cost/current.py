@@ -149,7 +149,7 @@ def _look(
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is kept in the file."""
+    """The content of the cache file."""
 
     month: str
     sites: tuple[str, ...]

@@ -209,7 +209,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
     given = {
         "PATH": "/bin",
         "AWS_PROFILE": "prod",
-        "PYTHONHOME": "/opt/python",
+        "PYTHONHOME": "/usr/python",
         "PYTHONUTF8": "1",
         "PYTHONPATH": os.pathsep.join(["", ".", str(sources), str(packages), str(ROOT)]),
         "PYTHONSTARTUP": "start.py",
@@ -222,7 +222,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
     assert isolation.environment(given) == {
         "PATH": "/bin",
         "AWS_PROFILE": "prod",
-        "PYTHONHOME": "/opt/python",
+        "PYTHONHOME": "/usr/python",
         "PYTHONUTF8": "1",
         "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)]),
         "PYTHONSAFEPATH": "1",

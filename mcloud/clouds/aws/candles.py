@@ -16,7 +16,7 @@ _VERSION = ("version", "fragments")
 in an item that somebody else has taken it from, the content."""
 
 Item = dict[str, Any]
-"""As boto3 has it: ``{"symbol": {"S": "BTCUSDT"}, …}``."""
+"""An item in boto3's form: ``{"symbol": {"S": "BTCUSDT"}, …}``."""
 
 
 class DynamoCandles:

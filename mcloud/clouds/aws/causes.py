@@ -84,11 +84,11 @@ LACKS = Cause(
     "a permission is missing",
     "have it granted (`mcloud doctor` lists what is missing)",
 )
-"""Where only a permission is missing. To be tried last: other refusals use the same words."""
+"""Causes for a missing permission. They are tried last: other refusals use the same words."""
 
 MISSING = Cause(
     r"NonExistentQueue|QueueDoesNotExist|NoSuchBucket|ResourceNotFoundException",
     "what the site needs does not exist on AWS",
     "run `mcloud deploy`, or correct the names of the site's resources in mcloud.toml",
 )
-"""Where a resource of a deployed site is missing. Terraform says the same before it makes one."""
+"""Causes for a missing resource of a deployed site. Terraform also says this before a create."""
