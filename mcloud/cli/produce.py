@@ -121,7 +121,7 @@ def produce(
         progress, seconds = _run(session, run, opened, sites, mode, spool_limit, limits, stop)
     report = opened.feed.report
     report_feed(session, report)
-    all_read = opened.live or report.complete
+    all_read = report.complete or not opened.ends
     _report(session, progress, report, all_read, seconds)
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)

@@ -46,6 +46,11 @@ class Opened:
     def live(self) -> bool:
         return "exchange" in self.about
 
+    @property
+    def ends(self) -> bool:
+        """Whether the source has an end, up to which all of it is to be read."""
+        return not self.live and self.about["source"] != SPOOL
+
 
 def resume_command(name: str, about: Mapping[str, Any]) -> str:
     """Return the command that sends what a producer left in its spool.

@@ -204,6 +204,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     packages, sources = tmp_path / "packages", tmp_path / "sources"
+    home = str(Path(isolation.PACKAGE).parent)  # from which mcloud was loaded
     (packages / "boto3-1.43.0.dist-info").mkdir(parents=True)
     sources.mkdir()
     given = {
@@ -211,7 +212,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
         "AWS_PROFILE": "prod",
         "PYTHONHOME": "/usr/python",
         "PYTHONUTF8": "1",
-        "PYTHONPATH": os.pathsep.join(["", ".", str(sources), str(packages), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join(["", ".", str(sources), str(packages), home]),
         "PYTHONSTARTUP": "start.py",
         "PYTHONINSPECT": "1",
         "PYTHONOPTIMIZE": "2",
@@ -224,7 +225,7 @@ def test_what_a_process_of_ours_sees_of_pythons_variables(
         "AWS_PROFILE": "prod",
         "PYTHONHOME": "/usr/python",
         "PYTHONUTF8": "1",
-        "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(packages), home]),
         "PYTHONSAFEPATH": "1",
         "PYTHONWARNINGS": "ignore",
     }
