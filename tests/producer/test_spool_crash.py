@@ -34,9 +34,9 @@ def send():
         say("settling", *(each.message.body.split()[1] for each in taken))
         spool.settle("aws", [each.id for each in taken])
 
-threading.Thread(target=send, daemon=True).start()
 (next_id,) = [each.next_id for each in spool.resume_points()] or [0]
 say("start", next_id)
+threading.Thread(target=send, daemon=True).start()
 while True:
     entries = [entry(next_id + n, size=next_id % 7 * 1000) for n in range(3)]
     next_id += len(entries)
