@@ -65,7 +65,7 @@ class Found:
     """Empty for one on this machine."""
     damaged: Damaged
     plan: str
-    """What ``repair`` does, or why there is none."""
+    """The effect of ``repair``, or the reason why there is none."""
     repair: Callable[[], None] | None
     """None where it has to stay as it is."""
     is_lost_then: bool = False
@@ -209,7 +209,7 @@ def _of_kind(
 def _elsewhere(
     kind: Kind[Any], key: str, told: Mapping[str, _Documents]
 ) -> Mapping[str, Any] | None:
-    """What the other sites have, for kinds of which all sites keep the same."""
+    """Return the other sites' copy, for kinds of which all sites keep the same documents."""
     kept = [each.kept[kind.name] for each in told.values()]
     if kind in (pause.KIND, debts.KIND):
         note = newest(kind, kept).get(key)

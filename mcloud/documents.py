@@ -52,7 +52,7 @@ class Damaged:
     """A stored document that cannot be used."""
 
     what: str
-    """What is wrong, such as ``epoch is 'x', not a whole number``."""
+    """The problem, such as ``epoch is 'x', not a whole number``."""
     where: str
     """Which document, such as ``the debt gcp`` or the path of a file."""
     is_newer: bool = False
@@ -96,7 +96,7 @@ class Matching:
 
     pattern: str
     called: str
-    """What such a text is called, such as ``a symbol``."""
+    """Name of such a text in messages, such as ``a symbol``."""
 
     def __call__(self, value: Any) -> str:
         return "" if re.fullmatch(self.pattern, value) else self.called
@@ -216,7 +216,7 @@ def damaged(documents: Iterable[object]) -> tuple[Damaged, ...]:
 
 
 class _Wrong(Exception):
-    """What is wrong with a part of a document, and where in it."""
+    """A problem in a part of a document, with the path of that part."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path or 'it'} {problem}")

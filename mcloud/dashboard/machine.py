@@ -1,4 +1,4 @@
-"""What runs on this machine: producers, replicators, guards and watchers, and their disk."""
+"""The producers, replicators, guards and watchers on this machine, and their disk."""
 
 import shutil
 import tempfile

@@ -94,7 +94,7 @@ class _Look:
         return self._beats
 
     def recent(self) -> list[Recent]:
-        """Of the symbols that traded last, those whose heartbeat is damaged included."""
+        """Return the candles of the symbols that traded last, damaged heartbeats included."""
         beats = self.beats() if self._beats is None else self._beats
         again = [restored(self._site, each) for each in damaged(beats)]
         return recent(self._site, [*sound(beats), *(each for each in again if each is not None)])

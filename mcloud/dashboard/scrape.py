@@ -36,13 +36,13 @@ class Tls:
 
 @dataclass(frozen=True)
 class Listen:
-    """Where the server listens, and who may read."""
+    """The address of the server, and the access control for its readers."""
 
     host: str = HOST
     port: int = 0
     """0 is any that is free."""
     token: str | None = None
-    """What a client has to send as ``Authorization: Bearer TOKEN``. A secret."""
+    """Bearer token that a client must send in the ``Authorization`` header. A secret."""
     tls: Tls | None = None
 
     @property

@@ -167,7 +167,7 @@ class Snapshot:
 
     @property
     def silences(self) -> Silences:
-        """What is silenced, or was, as the sites that answer have it."""
+        """The current and past silences, merged from the sites that answer."""
         return merged(s.silences.value for s in self.sites.values() if s.silences.value)
 
     @property

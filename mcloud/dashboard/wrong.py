@@ -109,7 +109,7 @@ def _owed(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _unwritten(machine: Machine) -> Iterator[str]:
-    """What the disk does not take; the work itself goes on without it."""
+    """Yield a line for the notes that the disk refuses; the work continues without them."""
     if machine.disk:
         yield (
             f"{machine.disk}; free some space, or set MCLOUD_STATE to another folder: until then"

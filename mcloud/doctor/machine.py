@@ -80,7 +80,7 @@ def _terraform(config: Config) -> Finding:
 
 
 def _shell() -> Finding:
-    """What mcloud does with the variables of Terraform that the shell sets; no values."""
+    """Report how mcloud treats the Terraform variables of the shell, without their values."""
     from mcloud.infra.environment import DROPPED, PASSED, REFUSED, RULES, SET, found
 
     variables = list(found(os.environ))

@@ -177,7 +177,7 @@ class Session:
 
 
 class _Tokens:
-    """What google.auth sends its requests with, to token and metadata servers alike: see
+    """Sends the requests of google.auth to token and metadata servers, within a limit; see
     ``google.auth.transport.Request``."""
 
     def __init__(self, client: http.Client, deadline: float) -> None:
