@@ -401,8 +401,8 @@ def _rescue(folder: Path, state: dict[str, Any]) -> None:
     """Keep the state that Terraform found no room for; the log's reserve has made some."""
     errored, local = folder / ERRORED, folder / STATE
     is_remote = (folder / BACKEND).exists()
-    write(errored if is_remote or not local.exists() else local, json.dumps(state))
-    if local.exists() and not is_remote:
+    write(errored if is_remote else local, json.dumps(state))
+    if not is_remote:
         # What Terraform began to write is cut off where the disk was full.
         errored.unlink(missing_ok=True)
 

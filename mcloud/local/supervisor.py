@@ -66,9 +66,9 @@ class Supervisor:
         self._processes: dict[str, Process] = {}
         self._started: dict[str, float] = {}
         self._unprovisioned: set[str] = set()
-        self._provisioning: dict[str, threading.Thread] = {}
-        self._provisioned: SimpleQueue[tuple[str, Process]] = SimpleQueue()
-        """Children that were provisioned again, each with the process that it was then."""
+        self._provisioning: set[str] = set()
+        self._attempts: SimpleQueue[tuple[str, Process, bool]] = SimpleQueue()
+        """Ended attempts to provision a child again: its process at the time, and success."""
         self._unwritten = False
         self._schedule: Schedule | None = None
         self._owner = psutil.Process(options.owner) if options.owner is not None else None
@@ -216,26 +216,30 @@ class Supervisor:
         site = "aws" if name == "aws" else "gcp"
         if any(each.site == site for each in outage.active(self._home.folder)):
             return  # it would hang, or fail
-        if name in self._provisioning and self._provisioning[name].is_alive():
+        if name in self._provisioning:
             return
         process = self._processes[name]
 
         def provision() -> None:
+            succeeded = False
             try:
                 (self._provision_aws if name == "aws" else self._provision_gcp)()
+                succeeded = True
             except McloudError as error:
                 _log(f"{name} cannot be provisioned yet: {error}")
-            else:
-                self._provisioned.put((name, process))
+            finally:
+                self._attempts.put((name, process, succeeded))
 
-        self._provisioning[name] = threading.Thread(target=provision, daemon=True)
-        self._provisioning[name].start()
+        self._provisioning.add(name)
+        threading.Thread(target=provision, daemon=True).start()
 
     def _note_provisioned(self) -> None:
-        while not self._provisioned.empty():
-            name, process = self._provisioned.get()
-            if self._processes[name] is not process:
-                continue  # it died, and has nothing of that any more
+        while not self._attempts.empty():
+            name, process, succeeded = self._attempts.get()
+            self._provisioning.discard(name)
+            # What died meanwhile has nothing of what was provisioned.
+            if not succeeded or self._processes[name] is not process:
+                continue
             self._unprovisioned.discard(name)
             if not self._unprovisioned:
                 self._state.phase = READY

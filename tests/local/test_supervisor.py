@@ -142,6 +142,31 @@ def test_a_child_that_dies_while_it_is_provisioned_is_started_and_provisioned_on
             children.stop([supervisor._processes["gcp"]], patience=0)
 
 
+def test_a_child_is_provisioned_only_once(tmp_path: Path) -> None:
+    """A second attempt would change its function while the clouds already count as ready."""
+    supervisor = Supervisor(Options(str(tmp_path / "local"), 1, 2, 3, 4))
+    supervisor._home.create()
+    attempts: list[None] = []
+    supervisor._provision_gcp = lambda: attempts.append(None)  # type: ignore[method-assign]
+    with socket.create_server((children.HOST, 0)) as listening:
+        sleeper = (sys.executable, "-c", "import time; time.sleep(300)")
+        supervisor._children = {
+            "gcp": children.Child("gcp", sleeper, listening.getsockname()[1]),
+        }
+        supervisor._start(supervisor._children["gcp"])
+        supervisor._unprovisioned.add("gcp")
+        try:
+            supervisor._provision_again("gcp")
+            eventually(lambda: not supervisor._attempts.empty())
+            supervisor._tend()
+            assert not supervisor._unprovisioned
+            assert supervisor._state.phase == READY
+            eventually(lambda: not supervisor._provisioning)
+            assert len(attempts) == 1
+        finally:
+            children.stop([supervisor._processes["gcp"]], patience=0)
+
+
 @pytest.mark.slow
 def test_keeps_the_state_when_asked(folder: Path) -> None:
     ports = options(folder)
