@@ -50,7 +50,12 @@ class Delivered(NamedTuple):
     """A message, or what is left of one."""
 
     envelope: Envelope
-    arrival: Arrival
+    attributes: dict[str, str]
+    queued: int | None
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        return Arrival.all_of(self.envelope, self.attributes, self.queued)
 
     def only(self, keys: Set[Key]) -> "Delivered | None":
         """The part of it that belongs to some candles; None where there is none."""
@@ -60,13 +65,8 @@ class Delivered(NamedTuple):
         trades = tuple(trade for key in groups if key in keys for trade in groups[key])
         if not trades:
             return None
-        ordered = tuple(sorted(trades, key=attrgetter("id")))
-        return Delivered(
-            Envelope(self.envelope.symbol, ordered),
-            self.arrival._replace(
-                first_id=ordered[0].id, last_id=ordered[-1].id, trades=len(ordered)
-            ),
-        )
+        ordered = tuple(sorted(trades, key=attrgetter("symbol", "id")))
+        return self._replace(envelope=Envelope(ordered))
 
 
 @cache
@@ -177,9 +177,8 @@ def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[
             log("ERROR", "refused a message", message_id=record["messageId"], reason=str(error))
             continue
         sent = record.get("attributes", {}).get("SentTimestamp")
-        arrival = Arrival.of(envelope, values, int(sent) if sent else None)
-        messages[record["messageId"]] = Delivered(envelope, arrival)
-        waiting += arrival.trades
+        messages[record["messageId"]] = Delivered(envelope, values, int(sent) if sent else None)
+        waiting += len(envelope.trades)
         if waiting >= AT_ONCE:
             yield messages
             messages, waiting = {}, 0
@@ -199,7 +198,7 @@ def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly
             site().pulse.add(message.envelope.trades)
         except McloudError as error:
             log("WARNING", "no heartbeat", reason=str(error))
-    rows = in_rows(message.arrival for message in stored)
+    rows = in_rows(arrival for message in stored for arrival in message.arrivals)
     site().recorder.record(rows, partly.ingested)
     for row in rows:
         log("INFO", "stored", **fields(row, partly.ingested), **traced(row))
@@ -208,7 +207,8 @@ def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly
 
 def refuse(id_: str, message: Delivered, error: Exception) -> None:
     reason = str(error) if isinstance(error, McloudError) else "volumes beyond 38 digits"
-    log("ERROR", "refused a message", message_id=id_, reason=reason, **message.arrival.ids)
+    for arrival in message.arrivals:
+        log("ERROR", "refused a message", message_id=id_, reason=reason, **arrival.ids)
 
 
 def send_back(arn: str, halves: dict[str, Delivered]) -> list[str]:

@@ -96,17 +96,23 @@ def exporter(project: str) -> Exporter | None:
 def process(event: Any) -> None:
     """Process a message; whatever is raised has it delivered again, and then dead-lettered."""
     message = event.data["message"]
-    about: dict[str, Any] = {"message_id": message.get("messageId")}
+    arrivals: list[Arrival] = []
     try:
         body = base64.b64decode(message.get("data", ""), validate=True)
         attributes = message.get("attributes") or {}
         envelope = decode(body, attributes)
-        arrival = Arrival.of(envelope, attributes, published(message))
-        about |= arrival.ids
+        arrivals = Arrival.all_of(envelope, attributes, published(message))
         done = ingest(envelope.trades, site().archive, site().candles)
     except (Malformed, binascii.Error, ArithmeticError) as error:
         reason = str(error) or "volumes beyond 38 digits"
-        log("ERROR", "refused a message", reason=reason, **about)
+        for ids in [arrival.ids for arrival in arrivals] or [{}]:
+            log(
+                "ERROR",
+                "refused a message",
+                message_id=message.get("messageId"),
+                reason=reason,
+                **ids,
+            )
         raise
     for disagreement in done.disagreements:
         log("ERROR", "two trades under one id", disagreement=str(disagreement))
@@ -114,8 +120,9 @@ def process(event: Any) -> None:
         site().pulse.add(envelope.trades)
     except McloudError as error:
         log("WARNING", "no heartbeat", reason=str(error))
-    site().recorder.record([arrival], done)
-    log("INFO", "stored", **fields(arrival, done), **traced(arrival))
+    site().recorder.record(arrivals, done)
+    for arrival in arrivals:
+        log("INFO", "stored", **fields(arrival, done), **traced(arrival))
 
 
 def published(message: dict[str, Any]) -> int | None:

@@ -118,7 +118,7 @@ def scan(
         begin = min(until, newest.start + MINUTE if newest else 0) - DAY
     begin = max(0, begin)
     candles = opened.candles.range(symbol, max(0, begin - thresholds.reach), until)
-    minutes = [minute(candle) for candle in candles]
+    minutes = [minute(candle) for candle in candles if candle.has_trades]
     if not minutes:
         check_known(opened, symbol)
     looked_at = sum(each.start >= begin for each in minutes)

@@ -244,10 +244,10 @@ def _draw(
 
 def symbol_of(text: str) -> str:
     """A symbol as it is written; UsageError where it cannot be one."""
-    from mcloud.market.trade import BadTrade, check_symbol
+    from mcloud.market.trade import BadTrade, capitals, check_symbol
 
     try:
-        return check_symbol(text.upper())
+        return check_symbol(capitals(text))
     except BadTrade as error:
         raise UsageError(f"{error}; such as BTCUSDT") from None
 

@@ -54,10 +54,12 @@ def list_(
         )
     for letter in letters:
         row = letter.to_json()
-        ids = f"{row['first_id']}-{row['last_id']}" if row["trades"] else ""
+        ids = f"{row['first_id']}-{row['last_id']}" if row["symbol"] else ""
         deliveries = "" if row["deliveries"] is None else str(row["deliveries"])
         trades = str(row["trades"] or "")
-        table.add_row(row["id"], row["symbol"], ids, trades, deliveries, Text(_why(letter)))
+        table.add_row(
+            row["id"], "\n".join(row["symbols"]), ids, trades, deliveries, Text(_why(letter))
+        )
     session.print(table)
     readable = sum(1 for letter in letters if not letter.reason)
     if readable:
@@ -79,6 +81,7 @@ def show(
         trades = found.envelope.trades if found.envelope else ()
         body = [
             {
+                "symbol": trade.symbol,
                 "id": trade.id,
                 "price": str(trade.price),
                 "quantity": str(trade.quantity),
@@ -96,7 +99,7 @@ def show(
         print(f"  {len(found.letter.body):,} bytes: {_plain(found)}")
         return
     for trade in found.envelope.trades:
-        print(f"  {trade.id}  {trade.time}  {trade.price} x {trade.quantity}")
+        print(f"  {trade.symbol}  {trade.id}  {trade.time}  {trade.price} x {trade.quantity}")
 
 
 def redrive(

@@ -6,6 +6,7 @@ import typer
 
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
+from mcloud.market.trade import capitals
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
@@ -67,7 +68,7 @@ def resolve(
     from mcloud.replication.settle import Settlement
 
     window = window_of(start, end)
-    symbol = symbol.upper()
+    symbol = capitals(symbol)
     sites = session.sites()
     with waiting(session, "reading the contents") as tell:
         question = _ask(sites, symbol, what, window, tell)

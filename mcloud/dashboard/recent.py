@@ -19,7 +19,7 @@ DAY = 24 * 60 * MINUTE
 class Recent:
     symbol: str
     last: Candle | None
-    """The newest candle; None where there is none."""
+    """The newest candle with prices; None where there is none."""
     holes: list[Run]
     """Trade ids that are missing in the last few minutes, as (first, last) of each run."""
 
@@ -39,9 +39,11 @@ def _recent(site: Site, beat: Heartbeat) -> Recent:
     # Open to the future: a heartbeat may be a few seconds behind the candles.
     candles = list(site.candles.range(beat.symbol, start, start + DAY))
     if not candles:
-        return Recent(beat.symbol, site.candles.last(beat.symbol), [])
+        last = site.candles.last(beat.symbol)
+        return Recent(beat.symbol, last if last and last.has_trades else None, [])
+    last = next((each for each in reversed(candles) if each.has_trades), None)
     settled = not is_recent(beat.at, time.time(), SETTLED)
-    return Recent(beat.symbol, candles[-1], holes(candles if settled else candles[:-1]))
+    return Recent(beat.symbol, last, holes(candles if settled else candles[:-1]))
 
 
 def holes(candles: Sequence[Candle]) -> list[Run]:

@@ -49,18 +49,29 @@ class Expected(NamedTuple):
 
 
 def candles(trades: Iterable[TradeLike], interval: int = MINUTE) -> dict[tuple[str, int], Expected]:
-    """Every candle of ``interval`` ms, by symbol and start; trades in any order, with repeats."""
-    distinct = {(trade.symbol, trade.id): trade for trade in trades}
+    """Every candle of ``interval`` ms, by symbol and start; trades in any order, with repeats.
+
+    A trade at price 0 is a void: it counts for nothing, but its id is there. A trade under the same
+    id counts instead of it. A candle of nothing but voids is none.
+    """
+    distinct: dict[tuple[str, int], TradeLike] = {}
+    for trade in trades:
+        if trade.price or (trade.symbol, trade.id) not in distinct:
+            distinct[trade.symbol, trade.id] = trade
     groups: dict[tuple[str, int], list[TradeLike]] = {}
     for _, trade in sorted(distinct.items(), key=lambda item: item[0]):
         start = trade.time - trade.time % interval
         groups.setdefault((trade.symbol, start), []).append(trade)
-    return {key: aggregate(*key, group) for key, group in groups.items()}
+    return {
+        key: aggregate(*key, group)
+        for key, group in groups.items()
+        if any(trade.price for trade in group)
+    }
 
 
 def aggregate(symbol: str, start: int, trades: list[TradeLike]) -> Expected:
     """The candle of these trades, which are in the order of their ids."""
-    prices = [trade.price for trade in trades]
+    prices = [trade.price for trade in trades if trade.price]
     volume = quote_volume = Decimal(0)
     for trade in trades:
         volume = _CONTEXT.add(volume, trade.quantity)
@@ -74,7 +85,7 @@ def aggregate(symbol: str, start: int, trades: list[TradeLike]) -> Expected:
         close=prices[-1],
         volume=volume,
         quote_volume=quote_volume,
-        trade_count=len(trades),
+        trade_count=len(prices),
         first_id=trades[0].id,
         last_id=trades[-1].id,
     )

@@ -97,12 +97,17 @@ def run(
     return Proof(len(ids), len(expected), digest(expected), len(poison), proofs)
 
 
+_OURS = ("fragments", "void_count")
+"""Fields of a record that are not those of a usual candle."""
+
+
 def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:
     """The stored candles as the oracle writes them."""
     return [
-        {name: str(value) for name, value in candle.to_record().items() if name != "fragments"}
+        {name: str(value) for name, value in candle.to_record().items() if name not in _OURS}
         for symbol in symbols
         for candle in site.candles.range(symbol, *ALL_TIME)
+        if candle.has_trades
     ]
 
 

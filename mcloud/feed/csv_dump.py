@@ -5,13 +5,14 @@ https://github.com/binance/binance-public-data: no header row so far, times in m
 """
 
 import re
+import unicodedata
 from decimal import Decimal
 
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import (
     MAX_ID,
     MAX_TIME,
-    SYMBOL,
+    NAME,
     BadTrade,
     Trade,
     check_int,
@@ -20,7 +21,7 @@ from mcloud.market.trade import (
     to_text,
 )
 
-_NAME = re.compile(rf"({SYMBOL})-(?:agg)?trades-\d{{4}}-\d\d", re.IGNORECASE)
+_NAME = re.compile(rf"({NAME})-(?:AGG)?TRADES-\d{{4}}-\d\d")
 _TRUTH = {"true": True, "false": False}
 # Some files have small numbers such as 1e-05: a float wrote them, but what is written is exact.
 _SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,2}")
@@ -58,8 +59,8 @@ def is_header(line: str) -> bool:
 
 def symbol_in_name(name: str) -> str | None:
     """The symbol in a file name such as ``BTCUSDT-trades-2024-08-08.csv``, or None."""
-    match = _NAME.match(name)
-    return match[1].upper() if match else None
+    match = _NAME.match(unicodedata.normalize("NFC", name).upper())
+    return match[1] if match else None
 
 
 def _columns(line: str, expected: int) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mcloud.errors import NotInOrder, UsageError
-from mcloud.market.trade import BadTrade, Trade, check_symbol
+from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
     if not symbols:
         raise UsageError("no symbol is given", remedy="name at least one, such as BTCUSDT")
     try:
-        return tuple(dict.fromkeys(check_symbol(symbol.strip().upper()) for symbol in symbols))
+        return tuple(dict.fromkeys(check_symbol(capitals(symbol)) for symbol in symbols))
     except BadTrade as error:
         raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
 

@@ -37,18 +37,14 @@ def parse_message(line: str) -> Trade | None:
     return parse_event(data)
 
 
-def parse_event(event: dict[str, Any]) -> Trade | None:
-    """Return the trade in a trade event or an archive line; None for one of no market.
+def parse_event(event: dict[str, Any]) -> Trade:
+    """Return the trade, or the void, in a trade event or an archive line.
 
-    Every source decodes trades here. Futures mark with ``X`` what came from the insurance fund or
-    from auto-deleveraging, at prices that no market made; REST leaves these out, and so does
-    mcloud.
+    Every source decodes trades here.
 
     Raises:
         BadTrade: a field is wrong.
     """
-    if event.get("X", "MARKET") != "MARKET":
-        return None
     time = event.get("T")
     if type(time) is int:
         event["T"] = to_milliseconds(time)

@@ -13,7 +13,7 @@ from mcloud.feed.feed import Feed
 from mcloud.feed.pace import pace, parse_speed
 from mcloud.feed.replay import Replay, Replays, open_replay, open_replays
 from mcloud.feed.simulate import Simulate
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, capitals
 
 SYMBOL = "BTCUSDT"
 
@@ -98,4 +98,4 @@ def parse_names(symbols: str) -> list[str]:
     # A long list is no file name, and asking for it would be an error.
     if "," not in symbols and (path := Path(symbols).expanduser()).is_file():
         symbols = path.read_text(encoding="utf-8", errors="replace")
-    return symbols.replace(",", " ").upper().split()
+    return [capitals(symbol) for symbol in symbols.replace(",", " ").split()]

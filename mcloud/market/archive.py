@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from mcloud.market.trade import Trade, to_text
+from mcloud.market.trade import Trade, to_text, without_filled_voids
 
 HOUR = 3_600_000  # ms
 MAX_INFLATED = 64 * 1024 * 1024  # bytes
@@ -65,17 +65,15 @@ class BadArchive(ValueError):
 def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:
     """Make one object for each symbol and hour in ``trades``, more where these are very many.
 
-    Repeats are written once.
-
-    Different trades under one id are all written: the archive keeps what came, and is where such a
-    disagreement is looked into.
+    Repeats are written once, and no void beside a trade with its id. Different trades under one id
+    are all written: the archive keeps what came, and is where such a disagreement is looked into.
     """
     groups: dict[tuple[str, int], set[Trade]] = {}
     for trade in trades:
         groups.setdefault((trade.symbol, trade.time // HOUR), set()).add(trade)
     objects = []
     for (symbol, hour), group in sorted(groups.items()):
-        ordered = sorted(group, key=_order)
+        ordered = without_filled_voids(sorted(group, key=_order))
         for begin in range(0, len(ordered), MAX_TRADES):
             objects.append(_object(symbol, hour, ordered[begin : begin + MAX_TRADES]))
     return objects
@@ -148,7 +146,7 @@ def strays(key: str, body: bytes) -> list[Trade] | None:
 
 def fingerprint(trade: Trade) -> str:
     """Eight hex digits that tell one content under a trade id from another."""
-    return hashlib.sha256(_line(trade).encode("ascii")).hexdigest()[:8]
+    return hashlib.sha256(_line(trade).encode()).hexdigest()[:8]
 
 
 def prefix(symbol: str, hour_start: int | None = None) -> str:
@@ -195,7 +193,7 @@ def _describes(key: str, lines: Sequence[bytes]) -> bool:
 
 
 def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
-    lines = "".join(_line(trade) for trade in trades).encode("ascii")
+    lines = "".join(_line(trade) for trade in trades).encode()
     digest = hashlib.sha256(lines).hexdigest()[:_DIGITS]
     first, last = trades[0].id, trades[-1].id
     count = len({trade.id for trade in trades})
@@ -207,6 +205,9 @@ def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
 
 def _line(trade: Trade) -> str:
     # Written by hand: json.dumps takes four times as long, and none of these can need escaping.
+    if trade.is_void:
+        fields = f'"s":"{trade.symbol}","t":{trade.id},"p":"0","q":"0","T":{trade.time}'
+        return f'{{{fields},"m":false,"X":"NA"}}\n'
     return (
         f'{{"s":"{trade.symbol}","t":{trade.id},"p":"{to_text(trade.price)}",'
         f'"q":"{to_text(trade.quantity)}","T":{trade.time},'

@@ -17,10 +17,14 @@ aligned would not do: of ``[1..5]``, ``[4..5]`` and ``[6..9]``, joining the last
 
 All of this supposes that a trade id means one trade. Where two trades or two fragments disagree
 about the same ids, the one that was there first stays and the other is reported.
+
+A *void* is an id that the exchange used up without a trade (see `Trade.void`). Fragments hold voids
+as ids that count for nothing, so that they do not break blocks apart, and name them: a trade that
+comes later under such an id can still be put in its place.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
@@ -29,16 +33,22 @@ from itertools import pairwise
 from operator import attrgetter, mul
 from typing import Any, NamedTuple
 
-from mcloud.market.trade import EXACT, MAX_ID, Trade, to_text
+from mcloud.market.trade import EXACT, MAX_ID, ZERO, Trade, to_text
 
 MINUTE = 60_000  # ms
+
+MOST_VOIDS = 20
+"""Level up to which a stored block may be nothing but voids: a million ids."""
 
 _TIMESTAMP = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _TEXTS = ("symbol", "timestamp", "fragments")  # of a record; its other fields are numbers
 
 
 class Fragment(NamedTuple):
-    """The trades with ids ``first_id`` to ``first_id + 2**level - 1``, aggregated."""
+    """The trades with ids ``first_id`` to ``first_id + 2**level - 1``, aggregated.
+
+    Where all of these ids are voids, every number is zero.
+    """
 
     first_id: int
     level: int
@@ -48,10 +58,26 @@ class Fragment(NamedTuple):
     close: Decimal
     volume: Decimal
     quote_volume: Decimal
+    voids: tuple[int, ...] = ()
+    """The ids in it that are voids, ascending."""
 
     @property
     def last_id(self) -> int:
         return self.first_id + (1 << self.level) - 1
+
+    @property
+    def trade_count(self) -> int:
+        return (1 << self.level) - len(self.voids)
+
+    @property
+    def first_trade(self) -> int:
+        """The lowest id that is not a void; one past the last where all are."""
+        return next(_missing_from(self.voids, self.first_id, 1), self.last_id + 1)
+
+    @property
+    def last_trade(self) -> int:
+        """The highest id that is not a void; one before the first where all are."""
+        return next(_missing_from(self.voids[::-1], self.last_id, -1), self.first_id - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +98,13 @@ class Candle:
         return to_timestamp(self.start)
 
     @property
+    def has_trades(self) -> bool:
+        """False where it is empty, or all that it holds are voids: then it has no prices."""
+        return any(fragment.open for fragment in self.fragments)
+
+    @property
     def open(self) -> Decimal:
-        return self.fragments[0].open
+        return next(fragment.open for fragment in self.fragments if fragment.open)
 
     @property
     def high(self) -> Decimal:
@@ -81,11 +112,11 @@ class Candle:
 
     @property
     def low(self) -> Decimal:
-        return min(fragment.low for fragment in self.fragments)
+        return min(fragment.low for fragment in self.fragments if fragment.low)
 
     @property
     def close(self) -> Decimal:
-        return self.fragments[-1].close
+        return next(each.close for each in reversed(self.fragments) if each.close)
 
     @property
     def volume(self) -> Decimal:
@@ -99,7 +130,11 @@ class Candle:
 
     @property
     def trade_count(self) -> int:
-        return sum(1 << fragment.level for fragment in self.fragments)
+        return sum(fragment.trade_count for fragment in self.fragments)
+
+    @property
+    def void_count(self) -> int:
+        return sum(len(fragment.voids) for fragment in self.fragments)
 
     @property
     def first_id(self) -> int:
@@ -111,7 +146,7 @@ class Candle:
 
     @property
     def runs(self) -> list[tuple[int, int]]:
-        """The ids that it holds, as (first, last) of each run without a hole."""
+        """The ids that it holds, voids as well, as (first, last) of each run without a hole."""
         runs: list[tuple[int, int]] = []
         for fragment in self.fragments:
             if runs and runs[-1][1] + 1 == fragment.first_id:
@@ -123,15 +158,18 @@ class Candle:
     def to_record(self) -> dict[str, str | int]:
         """The fields of the stored form, the same on every site; decimals as texts.
 
-        Only ``fragments`` is needed to read it back. The rest is for everybody else.
+        Only ``fragments`` is needed to read it back. The rest is for everybody else. A candle of
+        nothing but voids has no prices, and ``void_count`` is there where it is not 0.
         """
-        return {
-            "symbol": self.symbol,
-            "timestamp": self.timestamp,
-            "open": to_text(self.open),
-            "high": to_text(self.high),
-            "low": to_text(self.low),
-            "close": to_text(self.close),
+        record: dict[str, str | int] = {"symbol": self.symbol, "timestamp": self.timestamp}
+        if self.has_trades:
+            record |= {
+                "open": to_text(self.open),
+                "high": to_text(self.high),
+                "low": to_text(self.low),
+                "close": to_text(self.close),
+            }
+        record |= {
             "volume": to_text(self.volume),
             "quote_volume": to_text(self.quote_volume),
             "trade_count": self.trade_count,
@@ -139,6 +177,9 @@ class Candle:
             "last_id": self.last_id,
             "fragments": self.encode_fragments(),
         }
+        if voids := self.void_count:
+            record["void_count"] = voids
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Candle":
@@ -166,7 +207,9 @@ class Candle:
         """The stored form of the fragments.
 
         One word a fragment: ``3735683260/2:open,high,low,close,volume,quote_volume`` for the four
-        ids from 3735683260, and ``3735683259:price,quantity`` for a single trade.
+        ids from 3735683260, and ``3735683259:price,quantity`` for a single trade. Voids follow the
+        level, counted from the first id: ``3735683260/2~0,3:…`` has two, and two trades. A fragment
+        of nothing but voids has no numbers: ``3735683260/2:``.
         """
         return self._text or " ".join(_encode(fragment) for fragment in self.fragments)
 
@@ -212,9 +255,10 @@ class Folded(NamedTuple):
 def fold(candle: Candle, trades: Iterable[Trade]) -> Folded:
     """Add trades of the candle's symbol and minute, in any order and any number of times.
 
-    Trades whose ids the candle has already change nothing. Where they contradict what it has of
-    them, that is reported: always if they make up a whole fragment, and within a larger one if they
-    leave its range, or its open or close. The raw archives hold the rest.
+    Trades whose ids the candle has already change nothing, but that a trade replaces a void. Where
+    they contradict what it has of them, that is reported: always if they make up a whole fragment,
+    and within a larger one if they leave its range, or its open or close. The raw archives hold the
+    rest.
 
     Raises:
         decimal.Inexact: a sum does not fit 38 digits; no market has such volumes.
@@ -224,10 +268,11 @@ def fold(candle: Candle, trades: Iterable[Trade]) -> Folded:
     _check_belongs(candle, ordered)
     with localcontext(EXACT):
         fresh, known = _split(ordered, candle.runs)
-        disagreements += _compare(candle, known)
+        kept, differing = _compare(candle, known)
+        disagreements += differing
         fragments = [fragment for run in fresh for fragment in _aggregate(run)]
-        if candle.fragments:
-            fragments = sorted((*candle.fragments, *fragments))
+        if kept:
+            fragments = sorted((*kept, *fragments))
         joined = _join(fragments)
     return Folded(Candle(candle.symbol, candle.start, tuple(joined)), tuple(disagreements))
 
@@ -235,9 +280,11 @@ def fold(candle: Candle, trades: Iterable[Trade]) -> Folded:
 def merge(one: Candle, other: Candle) -> Folded:
     """Union of two states of the same candle.
 
-    Where both have the same block with different content, the smaller one stays, so that every
-    site decides alike, and the other is reported; so is a fragment that contradicts the wider one
-    around it.
+    Where both have the same block with different content, the one with fewer voids stays, and of
+    equally many the smaller one, so that every site decides alike, and the other is reported; so is
+    a fragment that contradicts the wider one around it. A trade replaces a void. Only where both
+    have trades in place of voids of the other, inside one block, is one of them left out, and
+    reported: the raw archives settle it.
 
     Raises:
         decimal.Inexact: a sum does not fit 38 digits.
@@ -251,12 +298,14 @@ def merge(one: Candle, other: Candle) -> Folded:
     disagreements: list[Disagreement] = []
     # Wider blocks come first at equal starts, and of equal blocks the smaller content.
     both = (*one.fragments, *other.fragments)
-    for fragment in sorted(both, key=lambda f: (f.first_id, -f.level, f[2:])):
-        if not kept or fragment.first_id > kept[-1].last_id:
-            kept.append(fragment)
-        elif _contradict(kept[-1], fragment):
-            disagreements.append(_disagreement(one.symbol, kept[-1], fragment))
     with localcontext(EXACT):
+        for fragment in sorted(both, key=lambda f: (f.first_id, -f.level, len(f.voids), f[2:])):
+            if not kept or fragment.first_id > kept[-1].last_id:
+                kept.append(fragment)
+            elif filled := _fill(kept[-1], fragment):
+                kept[-1] = filled
+            elif _contradict(kept[-1], fragment):
+                disagreements.append(_disagreement(one.symbol, kept[-1], fragment))
         joined = _join(kept)
     return Folded(Candle(one.symbol, one.start, tuple(joined)), tuple(disagreements))
 
@@ -304,7 +353,10 @@ def parse_timestamp(timestamp: str) -> int:
 
 
 def _distinct(trades: Iterable[Trade]) -> tuple[list[Trade], list[Disagreement]]:
-    """Order by id and drop repeats; of two trades under one id the first that came stays."""
+    """Order by id and drop repeats; of two trades under one id the first that came stays.
+
+    A trade replaces a void, whichever came first.
+    """
     ordered = sorted(trades, key=attrgetter("id"))
     if len({trade.id for trade in ordered}) == len(ordered):
         return ordered, []
@@ -315,7 +367,9 @@ def _distinct(trades: Iterable[Trade]) -> tuple[list[Trade], list[Disagreement]]
         if last is None or trade.id != last.id:
             distinct.append(trade)
             last = trade
-        elif trade != last:
+        elif last.is_void:
+            distinct[-1] = last = trade
+        elif trade != last and not trade.is_void:
             disagreements.append(
                 Disagreement(trade.symbol, trade.id, trade.id, _describe(last), _describe(trade))
             )
@@ -356,31 +410,76 @@ def _split(
     return fresh, known
 
 
-def _compare(candle: Candle, known: list[list[Trade]]) -> list[Disagreement]:
-    """Check repeated trades against the fragments that hold them."""
+def _compare(candle: Candle, known: list[list[Trade]]) -> tuple[list[Fragment], list[Disagreement]]:
+    """Hold repeated trades against the fragments that have their ids, and fill these where they
+    have voids; returns the fragments as they are then."""
+    fragments = list(candle.fragments)
     disagreements = []
     for run in known:
         first, last = run[0].id, run[-1].id
-        for kept in candle.fragments:
+        for n, kept in enumerate(fragments):
             begin, end = max(first, kept.first_id), min(last, kept.last_id)
-            for again in _aggregate(run[begin - first : end - first + 1]) if begin <= end else ():
-                if _contradict(kept, again):
-                    disagreements.append(_disagreement(candle.symbol, kept, again))
-    return disagreements
+            if begin > end:
+                continue
+            part = run[begin - first : end - first + 1]
+            for trade in part if kept.voids else ():
+                if filled := _fill(fragments[n], *_aggregate([trade])):
+                    fragments[n] = filled
+            for again in _aggregate(part):
+                if _contradict(fragments[n], again):
+                    disagreements.append(_disagreement(candle.symbol, fragments[n], again))
+    return fragments, disagreements
+
+
+def _fill(outer: Fragment, inner: Fragment) -> Fragment | None:
+    """``outer`` with the trades of ``inner``, all of whose ids are voids in it; or else None."""
+    if not inner.trade_count or not outer.voids:
+        return None
+    inside = [id_ for id_ in outer.voids if inner.first_id <= id_ <= inner.last_id]
+    if len(inside) <= inner.last_id - inner.first_id:
+        return None
+    left = tuple(sorted({*outer.voids} - {*inside} | {*inner.voids}))
+    return Fragment(
+        outer.first_id,
+        outer.level,
+        inner.open if inner.first_trade < outer.first_trade else outer.open,
+        max(outer.high, inner.high),
+        min(outer.low or inner.low, inner.low),
+        inner.close if inner.last_trade > outer.last_trade else outer.close,
+        outer.volume + inner.volume,
+        outer.quote_volume + inner.quote_volume,
+        left,
+    )
 
 
 def _contradict(outer: Fragment, inner: Fragment) -> bool:
     """True where the trades of ``inner`` cannot be among those of ``outer``, around it."""
-    if outer.level == inner.level:
+    if not inner.trade_count:
+        return False
+    if outer.voids or inner.voids:
+        within = {id_ for id_ in outer.voids if inner.first_id <= id_ <= inner.last_id}
+        if not within <= {*inner.voids}:
+            return True
+    if outer.level == inner.level and outer.voids == inner.voids:
         return outer != inner
     return (
         inner.high > outer.high
         or inner.low < outer.low
         or inner.volume > outer.volume
         or inner.quote_volume > outer.quote_volume
-        or (inner.first_id == outer.first_id and inner.open != outer.open)
-        or (inner.last_id == outer.last_id and inner.close != outer.close)
+        or (inner.first_trade == outer.first_trade and inner.open != outer.open)
+        or (inner.last_trade == outer.last_trade and inner.close != outer.close)
     )
+
+
+def _missing_from(voids: Sequence[int], first: int, step: int) -> Iterator[int]:
+    """The first id from ``first`` on, in steps of 1 or -1, that is none of ``voids``, if it is
+    before their end or directly behind it."""
+    for n, void in enumerate(voids):
+        if void != first + n * step:
+            yield first + n * step
+            return
+    yield first + len(voids) * step
 
 
 def _aggregate(run: Sequence[Trade]) -> list[Fragment]:
@@ -396,6 +495,10 @@ def _aggregate(run: Sequence[Trade]) -> list[Fragment]:
         size = 1 << level
         end = position + size
         block = prices[position:end]
+        voids: tuple[int, ...] = ()
+        if not all(block):
+            voids = tuple(id_ + n for n, price in enumerate(block) if not price)
+            block = tuple(filter(None, block)) or (ZERO,)
         fragments.append(
             Fragment(
                 id_,
@@ -406,6 +509,7 @@ def _aggregate(run: Sequence[Trade]) -> list[Fragment]:
                 block[-1],
                 sum(quantities[position:end], Decimal()),
                 sum(quotes[position:end], Decimal()),
+                voids,
             )
         )
         position, id_, left = end, id_ + size, left - size
@@ -430,24 +534,34 @@ def _parent(left: Fragment, right: Fragment) -> Fragment:
     return Fragment(
         left.first_id,
         left.level + 1,
-        left.open,
+        left.open or right.open,
         max(left.high, right.high),
-        min(left.low, right.low),
-        right.close,
+        min(left.low or right.low, right.low or left.low),
+        right.close or left.close,
         left.volume + right.volume,
         left.quote_volume + right.quote_volume,
+        left.voids + right.voids,
     )
 
 
 def _encode(fragment: Fragment) -> str:
+    first = fragment.first_id
+    block = f"{first}/{fragment.level}" if fragment.level else f"{first}"
+    if not fragment.trade_count:
+        return f"{block}:"
     if not fragment.level:
-        return f"{fragment.first_id}:{to_text(fragment.open)},{to_text(fragment.volume)}"
-    return f"{fragment.first_id}/{fragment.level}:{','.join(map(to_text, fragment[2:]))}"
+        return f"{block}:{to_text(fragment.open)},{to_text(fragment.volume)}"
+    if fragment.voids:
+        block += f"~{','.join(str(void - first) for void in fragment.voids)}"
+    return f"{block}:{','.join(map(to_text, fragment[2:8]))}"
 
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,37})(?:\.[0-9]{0,36}[1-9])?"
 # Each number has one text only, so that what was read is what would be written.
-_WORD = re.compile(rf"(0|[1-9][0-9]{{0,18}})(?:/([1-9][0-9]?))?:({_NUMBER}(?:,{_NUMBER})*)")
+_OFFSET = "(?:0|[1-9][0-9]{0,18})"
+_WORD = re.compile(
+    rf"({_OFFSET})(?:/([1-9][0-9]?)(?:~({_OFFSET}(?:,{_OFFSET})*))?)?:({_NUMBER}(?:,{_NUMBER})*)?"
+)
 
 
 def _decode(word: str) -> Fragment:
@@ -455,15 +569,30 @@ def _decode(word: str) -> Fragment:
     if match is None:
         raise ValueError(f"not a fragment: {word:.80}")
     first_id, level = int(match[1]), int(match[2] or 0)
-    numbers = [Decimal(text) for text in match[3].split(",")]
-    if level == 0 and len(numbers) == 2:
+    if level >= 63 or first_id % (1 << level):
+        raise ValueError(f"not a fragment: {word:.80}")
+    if first_id + (1 << level) - 1 > MAX_ID:
+        raise ValueError(f"not a trade id: {first_id + (1 << level) - 1}")
+    if match[4] is None:
+        if match[3] is not None or level > MOST_VOIDS:
+            raise ValueError(f"not a fragment: {word:.80}")
+        ids = range(first_id, first_id + (1 << level))
+        return Fragment(first_id, level, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, tuple(ids))
+    numbers = [Decimal(text) for text in match[4].split(",")]
+    if level == 0 and len(numbers) == 2 and numbers[0]:
         price, quantity = numbers
         return Fragment(first_id, 0, price, price, price, price, quantity, price * quantity)
-    if len(numbers) != 6 or not 1 <= level < 63 or first_id % (1 << level):
+    if len(numbers) != 6 or level == 0 or not all(numbers[:4]):
         raise ValueError(f"not a fragment: {word:.80}")
-    fragment = Fragment(first_id, level, *numbers)
-    if fragment.last_id > MAX_ID:
-        raise ValueError(f"not a trade id: {fragment.last_id}")
+    voids = tuple(first_id + int(offset) for offset in match[3].split(",")) if match[3] else ()
+    if voids and not (
+        all(a < b for a, b in pairwise(voids)) and voids[-1] < first_id + (1 << level)
+    ):
+        raise ValueError(f"not a fragment: {word:.80}")
+    open_, high, low, close, volume, quotes = numbers
+    fragment = Fragment(first_id, level, open_, high, low, close, volume, quotes, voids)
+    if not fragment.trade_count:
+        raise ValueError(f"not a fragment: {word:.80}")
     return fragment
 
 

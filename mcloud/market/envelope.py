@@ -1,4 +1,4 @@
-"""The message that travels through a queue: many trades of one symbol.
+"""The message that travels through a queue: many trades of one symbol, or of several.
 
 One trade a message costs hundreds of times more, on both clouds. The body is ASCII text, so that
 the same bytes pass through SQS (text only) and Pub/Sub: JSON with one column a field, or the
@@ -6,6 +6,13 @@ base64 of its zlib form where that is shorter. Ids and times are kept as differe
 
     {"v":1,"symbol":"BTCUSDT","id":[3735683259,1],"p":["61837.63","61837.6"],"q":["0.02","1"],
      "T":[1723161255342,275],"m":"10"}
+
+Version 2 has such columns for each of several symbols, and says what version 1 cannot: symbols of
+futures and in other scripts, and voids, whose price and quantity are "0".
+
+    {"v":2,"streams":[{"symbol":"BTCUSDT.um","id":[6587981239,1],"p":["61837.6","0"],…},…]}
+
+What version 1 can say is said in it, so that functions of an older release go on to read it.
 """
 
 import base64
@@ -13,16 +20,18 @@ import binascii
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
+from operator import attrgetter
 from typing import Any
 
 from mcloud.market import trace
 from mcloud.market.trade import MAX_ID, MAX_TIME, BadTrade, Trade, check_symbol, to_text
 
-VERSION = 1
+VERSION = 2
+"""The newest version, which this code reads as well as all before it."""
 CHUNK = 64 * 1024  # bytes; what SQS bills as one request, and the default bound of a message
 MAX_BODY = 1024 * 1024  # bytes; the limit of an SQS message, attributes included
 MAX_INFLATED = 4 * 1024 * 1024  # bytes
@@ -55,55 +64,57 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Trades of one symbol with ascending ids; holes are allowed."""
+    """Trades of one symbol after the other, each with ascending ids; holes are allowed."""
 
-    symbol: str
     trades: tuple[Trade, ...]
+
+    @property
+    def by_symbol(self) -> Iterator[tuple[str, tuple[Trade, ...]]]:
+        return ((key, tuple(group)) for key, group in groupby(self.trades, attrgetter("symbol")))
 
 
 def encode(trades: Sequence[Trade], *, one_in: int | None = None) -> Message:
-    """Pack trades of one symbol, ids ascending, into one message.
+    """Pack trades, of one symbol after the other and with ascending ids, into one message.
 
-    Attributes: ``symbol``, ``first_id``, ``last_id``, ``count``, ``encoding`` (``json`` or
-    ``zlib+base64``) and, where ``one_in`` says how many messages share a sampled one (0: none is),
-    W3C ``traceparent``; see ``trace.derive``.
+    Attributes: ``count``, ``encoding`` (``json`` or ``zlib+base64``); of a single symbol also
+    ``symbol``, ``first_id`` and ``last_id``; from version 2 on ``version``; and, where ``one_in``
+    says how many messages share a sampled one (0: none is), W3C ``traceparent``; see
+    ``trace.derive``.
 
     Raises:
-        ValueError: no trades, too many, several symbols, or ids that do not ascend.
+        ValueError: no trades, too many, a symbol that comes twice, or ids that do not ascend.
     """
     if not 1 <= len(trades) <= MAX_TRADES:
         raise ValueError(f"an envelope holds 1 to {MAX_TRADES} trades, not {len(trades)}")
-    symbols, ids, prices, quantities, times, makers = zip(*trades, strict=True)
-    if symbols.count(symbols[0]) != len(symbols):
-        raise ValueError("an envelope holds one symbol")
-    if any(a >= b for a, b in pairwise(ids)):
-        raise ValueError("the ids of an envelope ascend")
-    text = json.dumps(
-        {
-            "v": VERSION,
-            "symbol": symbols[0],
-            "id": _differences(ids),
-            "p": [to_text(price) for price in prices],
-            "q": [to_text(quantity) for quantity in quantities],
-            "T": _differences(times),
-            "m": "".join("1" if maker else "0" for maker in makers),
-        },
-        separators=(",", ":"),
-    )
+    streams = [_columns(list(group)) for _, group in groupby(trades, attrgetter("symbol"))]
+    symbols = [stream["symbol"] for stream in streams]
+    if len({*symbols}) != len(symbols):
+        raise ValueError("an envelope holds the trades of a symbol together")
+    first = streams[0]
+    is_simple = len(streams) == 1 and "." not in symbols[0] and symbols[0].isascii()
+    if is_simple and "0" not in first["p"]:
+        version, fields = 1, {"v": 1, **first}
+    else:
+        version, fields = 2, {"v": 2, "streams": streams}
+    text = json.dumps(fields, separators=(",", ":"))
     packed = base64.b64encode(zlib.compress(text.encode("ascii"))).decode("ascii")
     body, encoding = (packed, "zlib+base64") if len(packed) < len(text) else (text, "json")
-    attributes = {
-        "symbol": symbols[0],
-        "first_id": str(ids[0]),
-        "last_id": str(ids[-1]),
-        "count": str(len(ids)),
-        "encoding": encoding,
-    }
+    attributes = {"count": str(len(trades)), "encoding": encoding}
+    if len(streams) == 1:
+        ids = {"first_id": str(trades[0].id), "last_id": str(trades[-1].id)}
+        attributes = {"symbol": symbols[0], **ids, **attributes}
+    if version > 1:
+        attributes["version"] = str(version)
     if one_in is not None:
         # Of the body, which is a fifth of the text; another build of zlib makes another trace.
-        parent = trace.derive(body.encode("ascii"), times[-1] // 1000, one_in)
+        parent = trace.derive(body.encode("ascii"), trades[-1].time // 1000, one_in)
         attributes["traceparent"] = str(parent)
     return Message(body, attributes)
+
+
+def version_of(message: Message) -> int:
+    """The version of a message that ``encode`` made, by its attributes."""
+    return int(message.attributes.get("version", 1))
 
 
 def encode_all(
@@ -132,21 +143,50 @@ def decode(body: str | bytes, attributes: Mapping[str, str] | None = None) -> En
     """
     fields = _parse(_inflate(_text(body)))
     version = fields.get("v")
-    if version != VERSION or type(version) is not int:
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise Malformed(f"unknown envelope version {version!r:.20}")
+    streams = [fields] if version == 1 else fields.get("streams")
+    if not isinstance(streams, list) or not streams:
+        raise Malformed("an envelope without streams")
+    parts = [_trades(stream, has_voids=version > 1) for stream in streams]
+    symbols = [part[0].symbol for part in parts]
+    if len({*symbols}) != len(symbols):
+        raise Malformed("a symbol comes twice")
+    if attributes and [said := attributes.get("symbol", symbols[0])] != symbols[:1]:
+        raise Malformed(f"the body holds {', '.join(symbols):.80}, the attribute says {said:.40}")
+    trades = tuple(trade for part in parts for trade in part)
+    if len(trades) > MAX_TRADES:
+        raise Malformed(f"an envelope holds 1 to {MAX_TRADES} trades, not {len(trades)}")
+    return Envelope(trades)
+
+
+def _columns(trades: Sequence[Trade]) -> dict[str, Any]:
+    symbols, ids, prices, quantities, times, makers = zip(*trades, strict=True)
+    if any(a >= b for a, b in pairwise(ids)):
+        raise ValueError("the ids of an envelope ascend")
+    return {
+        "symbol": symbols[0],
+        "id": _differences(ids),
+        "p": [to_text(price) for price in prices],
+        "q": [to_text(quantity) for quantity in quantities],
+        "T": _differences(times),
+        "m": "".join("1" if maker else "0" for maker in makers),
+    }
+
+
+def _trades(fields: object, *, has_voids: bool) -> list[Trade]:
+    """The trades of one symbol."""
+    if not isinstance(fields, dict):
+        raise Malformed("a stream is no JSON object")
     try:
         symbol = check_symbol(fields.get("symbol"))
     except BadTrade as error:
         raise Malformed(str(error)) from None
-    if attributes and attributes.get("symbol", symbol) != symbol:
-        raise Malformed(f"the body holds {symbol}, the attribute says {attributes['symbol']:.40}")
     ids = _accumulate(fields, "id", MAX_ID)
     if any(a >= b for a, b in pairwise(ids)):
         raise Malformed("ids out of order")
     times = _accumulate(fields, "T", MAX_TIME)
     prices, quantities = _numbers(fields, "p"), _numbers(fields, "q")
-    if not all(prices):
-        raise Malformed("a price is zero")
     flags = fields.get("m")
     if not isinstance(flags, str) or not _FLAGS.fullmatch(flags):
         raise Malformed("m is not a row of 0 and 1")
@@ -157,7 +197,14 @@ def decode(body: str | bytes, attributes: Mapping[str, str] | None = None) -> En
         raise Malformed(f"an envelope holds 1 to {MAX_TRADES} trades, not {count}")
     makers = [flag == "1" for flag in flags]
     rows = zip([symbol] * count, ids, prices, quantities, times, makers, strict=True)
-    return Envelope(symbol, tuple(map(Trade._make, rows)))
+    trades = list(map(Trade._make, rows))
+    if not all(prices):
+        if not has_voids:
+            raise Malformed("a price is zero")
+        voids = [trade for trade in trades if trade.is_void]
+        if any(trade != Trade.void(symbol, trade.id, trade.time) for trade in voids):
+            raise Malformed("a price is zero in what is not a void")
+    return trades
 
 
 def _differences(values: Sequence[int]) -> list[int]:

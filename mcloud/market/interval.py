@@ -34,7 +34,8 @@ class Bar(NamedTuple):
 def derive(candles: Iterable[Candle], interval: str) -> list[Bar]:
     """Bars of one symbol at ``interval`` (a key of INTERVALS), in order of time.
 
-    Open and close are those of the lowest and the highest trade id, as within a minute.
+    Open and close are those of the lowest and the highest trade id, as within a minute. The ids are
+    also those of voids; where there is nothing but voids there is no bar.
     """
     width = INTERVALS[interval]
     groups: dict[int, list[Candle]] = {}
@@ -42,22 +43,24 @@ def derive(candles: Iterable[Candle], interval: str) -> list[Bar]:
         if candle.fragments:
             groups.setdefault(candle.start // width * width, []).append(candle)
     with localcontext(EXACT):
-        return [_bar(start, group) for start, group in sorted(groups.items())]
+        bars = [_bar(start, group) for start, group in sorted(groups.items())]
+    return [bar for bar in bars if bar is not None]
 
 
-def _bar(start: int, candles: list[Candle]) -> Bar:
-    first = min(candles, key=lambda candle: candle.first_id)
-    last = max(candles, key=lambda candle: candle.last_id)
+def _bar(start: int, candles: list[Candle]) -> Bar | None:
+    traded = [candle for candle in candles if candle.has_trades]
+    if not traded:
+        return None
     return Bar(
-        symbol=first.symbol,
+        symbol=candles[0].symbol,
         start=start,
-        open=first.open,
-        high=max(candle.high for candle in candles),
-        low=min(candle.low for candle in candles),
-        close=last.close,
+        open=min(traded, key=lambda candle: candle.first_id).open,
+        high=max(candle.high for candle in traded),
+        low=min(candle.low for candle in traded),
+        close=max(traded, key=lambda candle: candle.last_id).close,
         volume=sum((candle.volume for candle in candles), Decimal()),
         quote_volume=sum((candle.quote_volume for candle in candles), Decimal()),
         trade_count=sum(candle.trade_count for candle in candles),
-        first_id=first.first_id,
-        last_id=last.last_id,
+        first_id=min(candle.first_id for candle in candles),
+        last_id=max(candle.last_id for candle in candles),
     )

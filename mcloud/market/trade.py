@@ -1,11 +1,20 @@
-"""One trade of one symbol, as the exchange reports it, and the exact numbers in it."""
+"""One trade of one symbol, as the exchange reports it, and the exact numbers in it.
+
+A symbol carries its market, since exchanges use one name in several: ``BTCUSDT`` is traded on the
+spot market, ``BTCUSDT.um`` is the USDⓈ-M and ``BTCUSD_PERP.cm`` the COIN-M future. The names of the
+markets are those of Binance's public data.
+"""
 
 import re
+import unicodedata
+from collections.abc import Collection
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Any, NamedTuple
 
 # Sums and products that do not fit are refused, never rounded. 38 digits is what a DynamoDB number
 # holds; Binance's own limits (8 decimals) leave 22 integer digits for a minute's quote volume.
+ZERO = Decimal()
+
 EXACT = Context(prec=38, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 
 MAX_ID = 2**63 - 1
@@ -14,7 +23,13 @@ MAX_TIME = 253_402_300_799_999
 
 # ASCII digits only: Decimal() itself would take "NaN", "1_000", " 1 " and Arabic digits.
 NUMBER = r"[0-9]{1,16}(?:\.[0-9]{1,12})?"
-SYMBOL = r"[A-Z0-9]{1,20}(?:_[A-Z0-9]{1,20})?"
+
+SPOT, USD_M, COIN_M = "spot", "um", "cm"
+MARKETS = (SPOT, USD_M, COIN_M)
+
+NAME = r"[^\W_a-z]{1,20}(?:_[^\W_a-z]{1,20})?"
+"""A symbol as the exchange writes it: also in scripts other than the Latin one, as 币安人生USDT."""
+SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?"
 _NUMBER = re.compile(NUMBER)
 _SYMBOL = re.compile(SYMBOL)
 
@@ -35,16 +50,32 @@ class Trade(NamedTuple):
     id: int
     """The exchange's trade id, dense per symbol: a missing number is a missing trade."""
     price: Decimal
-    """In the quote asset, greater than zero."""
+    """In the quote asset, greater than zero; zero in a void."""
     quantity: Decimal
-    """In the base asset, not negative."""
+    """In the base asset, not negative; zero in a void."""
     time: int
     """The exchange's trade time ``T``, milliseconds since 1970, UTC."""
     buyer_is_maker: bool
 
     @classmethod
+    def void(cls, symbol: str, id: int, time: int) -> "Trade":
+        """Return the *void* of an id: the exchange has used it up, and no market made a trade.
+
+        A void counts for nothing in a candle. It only shows that the id is not missing.
+        """
+        return cls(symbol, id, ZERO, ZERO, time, False)
+
+    @property
+    def is_void(self) -> bool:
+        return not self.price
+
+    @classmethod
     def from_binance(cls, data: dict[str, Any]) -> "Trade":
         """Read Binance's own field names (``s t p q T m``), as in streams and archives.
+
+        Futures streams mark with ``X`` an id that is no trade (``NA``), and trades of the insurance
+        fund and of auto-deleveraging, at prices that no market made. REST leaves all of them out;
+        they are voids.
 
         Raises:
             BadTrade: a field is missing, of another type, or not a number that a trade can have.
@@ -52,8 +83,12 @@ class Trade(NamedTuple):
         try:
             symbol, id_, price, quantity = data["s"], data["t"], data["p"], data["q"]
             time, maker = data["T"], data["m"]
-        except (KeyError, TypeError) as error:
+            is_market = data.get("X", "MARKET") == "MARKET"
+        except (KeyError, TypeError, AttributeError) as error:
             raise BadTrade(f"no field {error} in the trade") from None
+        if not is_market:
+            id_, time = check_int("t", id_, MAX_ID), check_int("T", time, MAX_TIME)
+            return cls.void(check_symbol(symbol), id_, time)
         return cls(
             check_symbol(symbol),
             check_int("t", id_, MAX_ID),
@@ -64,11 +99,37 @@ class Trade(NamedTuple):
         )
 
 
+def without_filled_voids(trades: Collection[Trade]) -> list[Trade]:
+    """Return trades of one symbol, in their order, without voids whose id has a trade as well."""
+    filled = {trade.id for trade in trades if not trade.is_void}
+    return [trade for trade in trades if not trade.is_void or trade.id not in filled]
+
+
 def check_symbol(symbol: object) -> str:
-    """Return a symbol such as ``BTCUSDT`` or ``BTCUSDT_250926``, or raise BadTrade."""
+    """Return a symbol such as ``BTCUSDT`` or ``BTCUSDT_250926.um``, or raise BadTrade."""
     if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
         raise BadTrade(f"not a symbol: {symbol!r:.60}")
+    # Two ways to write one name would make two symbols that look alike.
+    if not symbol.isascii() and symbol != capitals(symbol):
+        raise BadTrade(f"not a symbol: {symbol!r:.60}")
     return symbol
+
+
+def capitals(text: str) -> str:
+    """Return a symbol as it is written, from what somebody typed: ``btcusdt.UM``: BTCUSDT.um."""
+    name, dot, market = unicodedata.normalize("NFC", text.strip()).partition(".")
+    return name.upper() + dot + market.lower()
+
+
+def in_market(name: str, market: str) -> str:
+    """Return the symbol of a name in one of ``MARKETS``: ``BTCUSDT`` and ``um``: BTCUSDT.um."""
+    return name if market == SPOT else f"{name}.{market}"
+
+
+def split_market(symbol: str) -> tuple[str, str]:
+    """Return the name that the exchange uses, and the market; the inverse of ``in_market``."""
+    name, _, market = symbol.partition(".")
+    return name, market or SPOT
 
 
 def is_reserved(symbol: str) -> bool:

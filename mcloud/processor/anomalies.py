@@ -178,7 +178,8 @@ class Watch:
 
     def _read_on(self, known: _Symbol, symbol: str, since: int, oldest: int) -> None:
         """Bring the minutes from ``since`` on up to date, and let those before ``oldest`` go."""
-        found = [minute(each) for each in self._candles.range(symbol, max(0, since), MAX_TIME)]
+        candles = self._candles.range(symbol, max(0, since), MAX_TIME)
+        found = [minute(each) for each in candles if each.has_trades]
         self._read += len(found)
         minutes = [each for each in known.minutes if each.start < since] + found
         known.minutes = [each for each in minutes if each.start >= oldest]

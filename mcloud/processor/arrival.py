@@ -14,7 +14,7 @@ from mcloud.processor.ingest import Ingested
 
 
 class Arrival(NamedTuple):
-    """A message, or several in a row."""
+    """The trades of one symbol in a message, or in several in a row."""
 
     symbol: str
     first_id: int
@@ -27,12 +27,16 @@ class Arrival(NamedTuple):
     """Where spans of it are to be recorded; then it is one message."""
 
     @classmethod
-    def of(cls, envelope: Envelope, attributes: Mapping[str, str], queued: int | None) -> Self:
-        trades = envelope.trades
+    def all_of(
+        cls, envelope: Envelope, attributes: Mapping[str, str], queued: int | None
+    ) -> list[Self]:
+        """Of one message, an arrival for each symbol."""
         parent = parse(attributes.get("traceparent", ""))
         sampled = parent if parent and parent.sampled else None
-        first_id, last_id = trades[0].id, trades[-1].id
-        return cls(envelope.symbol, first_id, last_id, len(trades), 1, queued, sampled)
+        return [
+            cls(symbol, trades[0].id, trades[-1].id, len(trades), 1, queued, sampled)
+            for symbol, trades in envelope.by_symbol
+        ]
 
     @property
     def ids(self) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import McloudError
@@ -35,12 +37,14 @@ class Pulse:
         Raises:
             McloudError: the store did not take it; the counts are kept for the next time.
         """
-        symbol, newest = trades[0].symbol, max(trade.time for trade in trades)
-        if is_reserved(symbol):
-            return
         with self._lock:
             now = self._clock()
-            self._keep(Heartbeat(symbol, newest, len(trades), 1, now))
+            for symbol, group in groupby(trades, attrgetter("symbol")):
+                if not is_reserved(symbol):
+                    times = [trade.time for trade in group]
+                    self._keep(Heartbeat(symbol, max(times), len(times), 1, now))
+            if not self._pending:
+                return
             if now - self._written < self._interval:
                 return
             # Also if it fails: a store that is away must not be asked at every message.

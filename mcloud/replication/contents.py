@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR, fingerprint, parse_key
 from mcloud.market.candle import MINUTE, to_timestamp
-from mcloud.market.trade import Trade, to_text
+from mcloud.market.trade import Trade, to_text, without_filled_voids
 from mcloud.replication import raw
 from mcloud.replication.candles import stream
 from mcloud.replication.ids import Ids, Run
@@ -25,14 +25,18 @@ class Contents:
 
     id: int
     trades: dict[Trade, set[str]] = field(default_factory=dict)
-    """Raw trades, each with the sites that have it."""
+    """Raw trades, each with the sites that have it; voids as well."""
     minutes: dict[int, set[str]] = field(default_factory=dict)
     """Starts of the candles that hold the id (ms), each with the sites where they do."""
 
     @property
     def proven(self) -> Trade | None:
-        """The trade that the archives prove, which is the only one that they have."""
-        return next(iter(self.trades)) if len(self.trades) == 1 else None
+        """The trade that the archives prove, which is the only one that they have.
+
+        A void beside a trade proves nothing: the trade came after it.
+        """
+        rightful = without_filled_voids(self.trades)
+        return rightful[0] if len(rightful) == 1 else None
 
     @property
     def misplaced(self) -> dict[int, set[str]]:
@@ -45,7 +49,7 @@ class Contents:
     @property
     def is_disputed(self) -> bool:
         """True where there are two contents, and nothing proves which is right."""
-        return len(self.trades) > 1 or (not self.trades and len(self.minutes) > 1)
+        return self.proven is None and max(len(self.trades), len(self.minutes)) > 1
 
     @property
     def earliest(self) -> int:

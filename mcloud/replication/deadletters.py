@@ -38,13 +38,15 @@ class Letter:
         return MARK in self.letter.attributes
 
     def to_json(self) -> dict[str, Any]:
-        trades = self.envelope.trades if self.envelope else ()
+        streams = dict(self.envelope.by_symbol) if self.envelope else {}
+        only = next(iter(streams.items())) if len(streams) == 1 else None
         return {
             "id": self.letter.id,
-            "symbol": self.envelope.symbol if self.envelope else None,
-            "first_id": trades[0].id if trades else None,
-            "last_id": trades[-1].id if trades else None,
-            "trades": len(trades),
+            "symbol": only[0] if only else None,
+            "first_id": only[1][0].id if only else None,
+            "last_id": only[1][-1].id if only else None,
+            "symbols": list(streams),
+            "trades": sum(map(len, streams.values())),
             "bytes": len(self.letter.body),
             "deliveries": self.letter.deliveries,
             "has_come_back": self.has_come_back,

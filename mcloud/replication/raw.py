@@ -23,7 +23,7 @@ from mcloud.market.archive import (
     prefix,
     unpack,
 )
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, without_filled_voids
 from mcloud.replication.ids import Ids
 
 KEPT = 64  # objects whose trades are kept in memory
@@ -168,8 +168,11 @@ def select(
 
 
 def undisputed(trades: Iterable[Trade]) -> list[Trade]:
-    """The trades whose id no other one of them has with another content."""
-    distinct = set(trades)
+    """The trades whose id no other one of them has with another content.
+
+    A trade and a void do not disagree: the trade is right.
+    """
+    distinct = without_filled_voids(set(trades))
     counts = Counter(trade.id for trade in distinct)
     return [trade for trade in distinct if counts[trade.id] == 1]
 

@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass
 
 from mcloud.errors import UsageError
-from mcloud.market.trade import is_reserved
+from mcloud.market.trade import capitals, is_reserved
 
 WHAT = ("candles", "raw")
 
@@ -23,7 +23,7 @@ class Scope:
         wanted = frozenset(what.replace(",", " ").split())
         if not wanted or wanted - set(WHAT):
             raise UsageError(f"cannot replicate {what!r}; there is {', '.join(WHAT)}")
-        names = frozenset(symbols.replace(",", " ").upper().split()) if symbols else None
+        names = frozenset(map(capitals, symbols.replace(",", " ").split())) if symbols else None
         if symbols and not names:
             raise UsageError(f"no symbol is named in {symbols!r}")
         number, _, of = (shard or "1/1").partition("/")

@@ -290,6 +290,8 @@ def test_nothing_is_lost(
             chaos.calm()
             for worker in workers.values():
                 worker.kill()
+            for name, worker in workers.items():
+                print(f"{name}:\n{worker.log.read_text(errors='replace')[-4000:]}")
             record_property("faults", dict(chaos.counts))
             print(f"seed {seed}, victim {chaos.victim}: {dict(sorted(chaos.counts.items()))}")
 

@@ -188,14 +188,15 @@ def test_other_numbers_are_refused(number: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["INSURANCE_FUND", "ADL", "NA"])
-def test_trades_of_no_market_are_left_out_as_live_ones_are(tmp_path: Path, source: str) -> None:
+def test_trades_of_no_market_are_voids_as_live_ones_are(tmp_path: Path, source: str) -> None:
     market, *others = [json.loads(files.single(trade)) for trade in TRADES]
     events = [market | {"X": "MARKET"}, *(other | {"X": source} for other in others)]
     replay = open_replay(write(tmp_path / "a.jsonl", map(json.dumps, events)))
-    assert list(replay) == TRADES[:1]
-    assert replay.report == Report(trades=1, skipped=2)
+    voids = [Trade.void(trade.symbol, trade.id, trade.time) for trade in TRADES[1:]]
+    assert list(replay) == [TRADES[0], *voids]
+    assert replay.report == Report(trades=3)
     reader = Reader(["BTCUSDT"])
-    assert reader.read([json.dumps(event).encode() for event in events]).trades == TRADES[:1]
+    assert reader.read([json.dumps(event).encode() for event in events]).trades == list(replay)
 
 
 @pytest.mark.parametrize(

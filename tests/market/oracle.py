@@ -12,7 +12,7 @@ __all__ = ["MINUTE", "Expected", "candles", "fragments", "runs", "timestamp"]
 
 def fragments(trades: Iterable[TradeLike]) -> str:
     """The stored text of one candle: each maximal aligned block of ids, from the left."""
-    by_id = {trade.id: trade for trade in trades}
+    by_id = {trade.id: trade for trade in sorted(trades, key=lambda trade: trade.price)}
     return " ".join(_word([by_id[id_] for id_ in block]) for block in _blocks(set(by_id)))
 
 
@@ -39,9 +39,13 @@ def _blocks(ids: set[int]) -> list[range]:
 
 
 def _word(trades: list[TradeLike]) -> str:
+    first, level = trades[0].id, len(trades).bit_length() - 1
+    block = f"{first}/{level}" if level else f"{first}"
+    voids = [str(trade.id - first) for trade in trades if not trade.price]
+    if len(voids) == len(trades):
+        return f"{block}:"
     total = aggregate("", 0, trades)
-    level = len(trades).bit_length() - 1
     if level == 0:
-        return f"{total.first_id}:{plain(total.open)},{plain(total.volume)}"
+        return f"{block}:{plain(total.open)},{plain(total.volume)}"
     numbers = (total.open, total.high, total.low, total.close, total.volume, total.quote_volume)
-    return f"{total.first_id}/{level}:" + ",".join(map(plain, numbers))
+    return f"{block}{'~' if voids else ''}{','.join(voids)}:" + ",".join(map(plain, numbers))

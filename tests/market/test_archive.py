@@ -30,12 +30,12 @@ HOURS = st.integers(-3 * HOUR, 3 * HOUR).map(lambda offset: START + offset)
 ACROSS_HOURS = st.builds(
     lambda a, b: a + b,
     trade_sets(moments=HOURS, smallest=1),
-    trade_sets(symbol="ETHUSDT", moments=HOURS),
+    trade_sets(symbol="币安人生USDT.um", moments=HOURS, voids=True),
 )
 
 TRADE = Trade("BTCUSDT", 5, Decimal("61837.63"), Decimal("0.02"), START, True)
 KEY = re.compile(
-    r"raw/symbol=(\w+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/"
+    r"raw/symbol=([^/]+)/date=(\d{4}-\d\d-\d\d)/hour=(\d\d)/"
     r"(\d+)-(\d+)(?:-(\d+))?-[0-9a-f]{16}\.jsonl\.gz"
 )
 
@@ -124,7 +124,7 @@ def test_the_same_trades_give_the_same_keys_and_bytes(
 
 @given(ACROSS_HOURS, st.data())
 def test_other_trades_give_another_key(trades: list[Trade], data: st.DataObject) -> None:
-    trade = data.draw(st.sampled_from(trades))
+    trade = data.draw(st.sampled_from([each for each in trades if not each.is_void]))
     changes = [
         trade._replace(price=trade.price + 1),
         trade._replace(quantity=trade.quantity + 1),
@@ -153,6 +153,16 @@ def test_two_trades_under_one_id_are_both_kept() -> None:
     (one,) = pack([TRADE, other])
     assert unpack(one.body) == [TRADE, other]
     assert pack([other, TRADE]) == [one]
+
+
+def test_a_void_beside_a_trade_under_its_id_is_not_kept() -> None:
+    void = Trade.void("BTCUSDT", TRADE.id, TRADE.time)
+    assert pack([TRADE, void]) == pack([void, TRADE]) == pack([TRADE])
+    (alone,) = pack([void])
+    assert gzip.decompress(alone.body) == (
+        b'{"s":"BTCUSDT","t":5,"p":"0","q":"0","T":1723161180000,"m":false,"X":"NA"}\n'
+    )
+    assert unpack(alone.body) == [void]
 
 
 @given(trade_sets(), st.integers(1, 7))

@@ -25,6 +25,7 @@ Store = dict[tuple[str, int], Candle]
 
 EMPTY = Candle("BTCUSDT", START)
 ONE_MINUTE = trade_sets(minutes=1, smallest=1)
+WITH_VOIDS = trade_sets(minutes=1, smallest=1, voids=True)
 
 
 def write(store: Store, batch: list[Trade]) -> None:
@@ -52,12 +53,13 @@ def folded(trades: list[Trade], start: int = START) -> Candle:
 
 def assert_equals_oracle(store: Store, trades: list[Trade]) -> None:
     expected = oracle.candles(trades)
-    assert store.keys() == expected.keys()
+    assert {key for key, candle in store.items() if candle.has_trades} == expected.keys()
     groups: dict[tuple[str, int], list[Trade]] = defaultdict(list)
     for trade in trades:
         groups[trade.symbol, trade.time // 60_000 * 60_000].append(trade)
     for key, candle in store.items():
-        assert values(candle) == expected[key]
+        assert not candle.has_trades or values(candle) == expected[key]
+        assert candle.trade_count + candle.void_count == len({t.id for t in groups[key]})
         assert candle.encode_fragments() == oracle.fragments(groups[key])
         assert candle.runs == oracle.runs(groups[key])
         assert candle.timestamp == oracle.timestamp(candle.start)
@@ -89,7 +91,7 @@ def test_any_delivery_and_any_tree_of_merges_gives_the_oracles_candles(
     assert_equals_oracle(stores[0], trades)
 
 
-@given(trade_sets(), st.randoms(use_true_random=False))
+@given(trade_sets(voids=True), st.randoms(use_true_random=False))
 def test_one_trade_at_a_time_in_any_order(trades: list[Trade], random: Random) -> None:
     shuffled = random.sample(trades, len(trades))
     store: Store = {}
@@ -98,7 +100,7 @@ def test_one_trade_at_a_time_in_any_order(trades: list[Trade], random: Random) -
     assert_equals_oracle(store, trades)
 
 
-@given(ONE_MINUTE, st.data())
+@given(WITH_VOIDS, st.data())
 def test_merge_is_commutative_associative_and_idempotent(
     trades: list[Trade], data: st.DataObject
 ) -> None:
@@ -111,27 +113,28 @@ def test_merge_is_commutative_associative_and_idempotent(
     assert merge(a, EMPTY) == merge(EMPTY, a) == (a, ())
 
 
-@given(ONE_MINUTE, st.data())
+@given(WITH_VOIDS, st.data())
 def test_merging_is_folding_the_union(trades: list[Trade], data: st.DataObject) -> None:
     some, others = data.draw(subsets(trades)), data.draw(subsets(trades))
     assert merge(folded(some), folded(others)).candle == folded(some + others)
 
 
-@given(ONE_MINUTE, st.data())
+@given(WITH_VOIDS, st.data())
 def test_folding_what_is_there_changes_nothing(trades: list[Trade], data: st.DataObject) -> None:
     candle = folded(trades)
     assert fold(candle, data.draw(subsets(trades))) == (candle, ())
 
 
-@given(ONE_MINUTE)
+@given(WITH_VOIDS)
 def test_the_stored_form_round_trips(trades: list[Trade]) -> None:
     candle = folded(trades)
+    assert Candle.from_record(candle.to_record()) == candle
     again = Candle.decode(candle.symbol, candle.timestamp, candle.encode_fragments())
     assert again == candle
     assert again.encode_fragments() == candle.encode_fragments()
 
 
-@given(ONE_MINUTE, st.data())
+@given(WITH_VOIDS, st.data())
 @example([Trade("BTCUSDT", 5, Decimal(1), Decimal(1), START, True)], None)
 def test_a_damaged_stored_form_is_a_value_error_or_a_candle(
     trades: list[Trade], data: st.DataObject | None
@@ -142,7 +145,7 @@ def test_a_damaged_stored_form_is_a_value_error_or_a_candle(
     else:
         at = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(at, min(len(text), at + 3)))
-        new = data.draw(st.text("0123456789/:,. -eN", max_size=3))
+        new = data.draw(st.text("0123456789/~:,. -eN", max_size=3))
         changed = text[:at] + new + text[end:]
     try:
         candle = Candle.decode("BTCUSDT", to_timestamp(START), changed)
@@ -170,6 +173,16 @@ def test_a_damaged_stored_form_is_a_value_error_or_a_candle(
         "4/0:1,1,1,1,2,2",
         "0/63:1,1,1,1,2,2",
         "99999999999999999999:1,2",
+        "5:0,2",
+        "5~0:",  # of all voids none is named
+        "4/1~0:",
+        "4/1~0,1:1,1,1,1,2,2",
+        "4/1~2:1,1,1,1,2,2",
+        "4/1~1,0:1,1,1,1,2,2",
+        "4/1~00:1,1,1,1,2,2",
+        "4/1:0,0,0,0,0,0",
+        "4: 5:",  # not joined
+        "0/62:",  # more voids than any market has
     ],
 )
 def test_what_is_no_stored_form_is_a_value_error(text: str) -> None:
@@ -251,6 +264,63 @@ def test_a_run_needs_few_fragments(first: int, count: int) -> None:
     one = Decimal(1)
     trades = [Trade("BTCUSDT", first + n, one, one, START, True) for n in range(count)]
     assert len(folded(trades).fragments) <= 2 * count.bit_length()
+    # Voids break no block apart.
+    with_voids = [Trade.void("BTCUSDT", t.id, START) if t.id % 7 == 3 else t for t in trades]
+    assert len(folded(with_voids).fragments) == len(folded(trades).fragments)
+
+
+@given(WITH_VOIDS, st.data())
+def test_a_trade_replaces_a_void_whichever_comes_first(
+    trades: list[Trade], data: st.DataObject
+) -> None:
+    late = data.draw(st.sampled_from(trades))._replace(price=Decimal(3), quantity=Decimal(2))
+    void = Trade.void("BTCUSDT", late.id, START)
+    others = [trade for trade in trades if trade.id != late.id]
+    right = folded([*others, late])
+    early = folded([*others, void])
+    for outcome in (
+        fold(early, [late]),
+        fold(right, [void]),
+        fold(EMPTY, [*others, void, late]),
+        fold(EMPTY, [late, *others, void]),
+        merge(early, right),
+        merge(right, early),
+        merge(early, folded([late])),
+        merge(folded([late]), early),
+    ):
+        assert outcome == (right, ())
+
+
+def test_late_trades_for_voids_of_both_sites_leave_one_out_and_say_so() -> None:
+    trades = [Trade("BTCUSDT", n, Decimal(n + 1), Decimal(1), START, True) for n in range(8)]
+    voids = [Trade.void("BTCUSDT", n, START) for n in range(8)]
+    one = folded([*trades[:4], voids[4], *trades[5:]])
+    other = folded([*trades[:6], voids[6], *trades[7:]])
+    result = merge(one, other)
+    assert result == merge(other, one)
+    assert result.candle == other  # its content is the smaller one
+    (report,) = result.disagreements
+    assert (report.first_id, report.last_id) == (0, 7)
+    # Whoever has the trades puts it right.
+    assert fold(one, trades) == (folded(trades), ())
+
+
+def test_a_candle_of_nothing_but_voids_has_no_prices() -> None:
+    candle = folded([Trade.void("BTCUSDT", n, START) for n in range(4, 7)])
+    record = candle.to_record()
+    assert record == {
+        "symbol": "BTCUSDT",
+        "timestamp": "2024-08-08T23:53:00Z",
+        "volume": "0",
+        "quote_volume": "0",
+        "trade_count": 0,
+        "first_id": 4,
+        "last_id": 6,
+        "fragments": "4/1: 6:",
+        "void_count": 3,
+    }
+    assert Candle.from_record(record) == candle
+    assert not candle.has_trades
 
 
 def test_a_trade_that_cannot_be_among_those_of_its_fragment_is_reported() -> None:

@@ -21,12 +21,14 @@ from mcloud.market.envelope import (
     decode,
     encode,
     encode_all,
+    version_of,
 )
 from mcloud.market.trade import MAX_ID, MAX_TIME, Trade
 
-from .trade_sets import START, trade_sets
+from .trade_sets import START, several_symbols, trade_sets
 
 SETS = trade_sets(smallest=1)
+STREAMS = several_symbols().filter(bool)
 
 TOKENS = (b'"', b",", b"-", b"[", b"]", b"{", b"}", b"0", b"9", b".", b"\\n", b"\\u0661", b"null")
 
@@ -84,7 +86,7 @@ def test_round_trip(trades: list[Trade]) -> None:
     message = encode(trades)
     assert message.body.isascii()
     for form in (message.body, message.body.encode()):
-        assert decode(form, message.attributes) == Envelope("BTCUSDT", tuple(trades))
+        assert decode(form, message.attributes) == Envelope(tuple(trades))
     again = encode(decode(message.body).trades)
     assert again == message
 
@@ -102,6 +104,26 @@ def test_the_attributes_say_what_is_inside(trades: list[Trade]) -> None:
         "traceparent": message.attributes["traceparent"],
     }
     assert "traceparent" not in encode(trades).attributes
+
+
+@given(STREAMS)
+def test_several_symbols_and_voids_round_trip(trades: list[Trade]) -> None:
+    message = encode(trades)
+    assert message.body.isascii()
+    for form in (message.body, message.body.encode()):
+        assert decode(form, message.attributes) == Envelope(tuple(trades))
+    # What the version before can say is said so that it can read it.
+    plain = all(trade.symbol == "BTCUSDT" and not trade.is_void for trade in trades)
+    assert version_of(message) == (1 if plain else 2)
+    assert ("version" in message.attributes) == (not plain)
+
+
+def test_a_symbol_of_another_script_and_market() -> None:
+    trades = [trade._replace(symbol="币安人生USDT.um") for trade in VALID_TRADES]
+    message = encode(trades)
+    assert message.body.isascii()
+    assert message.attributes["symbol"] == "币安人生USDT.um"
+    assert decode(message.body, message.attributes).trades == tuple(trades)
 
 
 def test_the_written_form_stays_readable_from_version_to_version() -> None:
@@ -137,7 +159,8 @@ def test_the_widest_trade_fits_the_smallest_limit(time: int, id_: int) -> None:
 
 def test_what_cannot_be_packed() -> None:
     one, other = VALID_TRADES
-    for trades in ([], [other, one], [one, one], [one, other._replace(symbol="ETHUSDT")]):
+    stranger = one._replace(symbol="ETHUSDT")
+    for trades in ([], [other, one], [one, one], [one, stranger, other]):
         with pytest.raises(ValueError, match="envelope"):
             encode(trades)
     with pytest.raises(ValueError, match="envelope"):
@@ -166,7 +189,16 @@ def test_what_cannot_be_packed() -> None:
         ('{"v":' + "[" * 100_000, "not JSON"),
         ('{"v":' + "9" * 10_000 + "}", "not JSON"),
         ('{"stream":"btcusdt@trade","data":{}}', "no version"),
-        (body(v=2), "unknown envelope version 2"),
+        (body(v=3), "unknown envelope version 3"),
+        (body(v=0), "unknown envelope version 0"),
+        (body(v=2), "without streams"),
+        (body(v=2, streams={}), "without streams"),
+        (body(v=2, streams=[]), "without streams"),
+        (body(v=2, streams=[5]), "no JSON object"),
+        (body(v=2, streams=[VALID, VALID]), "a symbol comes twice"),
+        (body(v=2, streams=[VALID | {"p": ["1", "0"], "q": ["1", "5"]}]), "not a void"),
+        (body(v=2, streams=[VALID | {"p": ["0", "1"], "q": ["0", "1"]}]), "not a void"),
+        (body(v=2, streams=[VALID | {"symbol": "é"}]), "not a symbol"),
         (body(v=True), "unknown envelope version"),
         (body(v=1.0), "unknown envelope version"),
         (body(v="1"), "unknown envelope version"),

@@ -12,8 +12,11 @@ from mcloud.market.trade import (
     BadTrade,
     Trade,
     canonical,
+    capitals,
     check_symbol,
+    in_market,
     parse_number,
+    split_market,
     to_text,
 )
 
@@ -44,7 +47,8 @@ def test_a_missing_field_is_named(field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[("s", value) for value in (None, 5, "", "btcusdt", "BTC USDT", "A" * 21, "BTC\n", "É")],
+        *[("s", value) for value in (None, 5, "", "btcusdt", "BTC USDT", "A" * 21, "BTC\n")],
+        *[("s", value) for value in ("é", "E\u0301", "BTC.spot", "BTC.UM", "BTC.")],
         *[("t", value) for value in (None, "5", -1, 1.0, True, MAX_ID + 1)],
         *[("T", value) for value in (None, "5", -1, 1.0, True, MAX_TIME + 1)],
         *[("m", value) for value in (None, 0, 1, "true")],
@@ -78,3 +82,27 @@ def test_equal_numbers_and_only_they_share_their_text(one: str, other: str) -> N
 def test_symbols() -> None:
     for symbol in ("BTCUSDT", "BTCUSDT_250926", "1INCHUSDT"):
         assert check_symbol(symbol) == symbol
+
+
+@pytest.mark.parametrize(
+    ("typed", "symbol", "parts"),
+    [
+        ("btcusdt", "BTCUSDT", ("BTCUSDT", "spot")),
+        (" btcusdt.UM", "BTCUSDT.um", ("BTCUSDT", "um")),
+        ("btcusd_perp.cm", "BTCUSD_PERP.cm", ("BTCUSD_PERP", "cm")),
+        ("币安人生usdt", "币安人生USDT", ("币安人生USDT", "spot")),
+        ("e\u0301usdt", "ÉUSDT", ("ÉUSDT", "spot")),
+    ],
+)
+def test_symbols_and_their_markets(typed: str, symbol: str, parts: tuple[str, str]) -> None:
+    assert check_symbol(capitals(typed)) == symbol
+    assert split_market(symbol) == parts
+    assert in_market(*parts) == symbol
+
+
+@pytest.mark.parametrize("mark", ["NA", "INSURANCE_FUND", "ADL"])
+def test_what_no_market_made_is_a_void(mark: str) -> None:
+    trade = Trade.from_binance(DATA | {"X": mark, "p": "0", "q": "0"})
+    assert trade == Trade.from_binance(DATA | {"X": mark}) == Trade.void(*trade[:2], trade.time)
+    assert trade.is_void
+    assert Trade.from_binance(DATA | {"X": "MARKET"}) == Trade.from_binance(DATA)

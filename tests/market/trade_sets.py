@@ -36,8 +36,9 @@ def trade_sets(
     minutes: int = 3,
     smallest: int = 0,
     moments: st.SearchStrategy[int] | None = None,
+    voids: bool = False,
 ) -> list[Trade]:
-    """Trades of one symbol with distinct ids, up to 60 of them, ordered by id."""
+    """Trades of one symbol with distinct ids, up to 60 of them, ordered by id; some are voids."""
     first = draw(first_ids)
     gaps = draw(st.sampled_from([(1, 1), (1, 2), (1, 20)]))
     count = draw(st.integers(smallest, max(smallest, 60 // gaps[1])))
@@ -45,15 +46,19 @@ def trade_sets(
     trades = []
     id_ = first
     for _ in range(count):
-        trades.append(
-            Trade(symbol, id_, draw(prices), draw(quantities), draw(moment), draw(st.booleans()))
-        )
+        if voids and draw(st.integers(0, 3)) == 0:
+            trades.append(Trade.void(symbol, id_, draw(moment)))
+        else:
+            numbers = draw(prices), draw(quantities)
+            trades.append(Trade(symbol, id_, *numbers, draw(moment), draw(st.booleans())))
         id_ += draw(st.integers(*gaps))
     return trades
 
 
 def several_symbols() -> st.SearchStrategy[list[Trade]]:
-    return st.builds(lambda a, b: a + b, trade_sets(), trade_sets(symbol="ETHUSDT"))
+    return st.builds(
+        lambda a, b: a + b, trade_sets(voids=True), trade_sets(symbol="ETHUSDT.um", voids=True)
+    )
 
 
 def subsets(trades: list[Trade]) -> st.SearchStrategy[list[Trade]]:

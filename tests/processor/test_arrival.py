@@ -64,7 +64,7 @@ def test_messages_in_a_row_share_a_line() -> None:
 def test_a_line_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     trades = tuple(Trade("BTCUSDT", 5 + n, Decimal(1), Decimal(1), n, True) for n in range(3))
     attributes = encode(trades, one_in=1).attributes
-    came = Arrival.of(Envelope("BTCUSDT", trades), attributes, 99_000)
+    (came,) = Arrival.all_of(Envelope(trades), attributes, 99_000)
     assert came.sampled is not None
     assert str(came.sampled) == attributes["traceparent"]
     log("INFO", "stored", **fields(came, DONE))
@@ -90,4 +90,5 @@ def test_a_line_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_sampled_has_no_trace(text: str) -> None:
     trades = (Trade("BTCUSDT", 5, Decimal(1), Decimal(1), 0, True),)
     attributes = {"traceparent": text} if text else {}
-    assert Arrival.of(Envelope("BTCUSDT", trades), attributes, None).sampled is None
+    (came,) = Arrival.all_of(Envelope(trades), attributes, None)
+    assert came.sampled is None

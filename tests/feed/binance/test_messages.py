@@ -49,8 +49,6 @@ def test_the_recording_is_read_whole(recordings: Path) -> None:
         b'{"result":["btcusdt@trade"],"id":3}',
         message(s="ETHUSDT"),
         message(e="aggTrade"),
-        message(X="INSURANCE_FUND", p="1"),
-        message(X="NA", p="0", q="0"),
     ],
 )
 def test_others_are_skipped(other: bytes) -> None:
