@@ -27,6 +27,7 @@ from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
 from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
+from mcloud.processor.support import SUPPORT
 from mcloud.runs import KINDS, runs_called
 
 DEADLINE = 10.0  # seconds for a site to list its documents
@@ -46,6 +47,7 @@ _KINDS: Mapping[str, tuple[Kind[Any], str]] = {
         (ANOMALIES, "`mcloud anomalies scan SYMBOL` finds the anomaly again in the candles"),
         (UNTOLD_ANOMALIES, "nobody is notified of this anomaly"),
         (WATCHES, "the next look at the symbol begins a day back"),
+        (SUPPORT, "the function notes it again, at the latest in ten minutes"),
         (RECORDS, "an alert that was sent may be sent once more"),
         (SILENCES, "nothing is silenced by it"),
     )

@@ -161,6 +161,7 @@ def _run(
     from mcloud.producer.router import Router, move
     from mcloud.producer.run import spool_of
     from mcloud.producer.spool import Spool
+    from mcloud.producer.support import Support
     from mcloud.producer.trail import Trail
     from mcloud.trace.settings import TraceSettings
 
@@ -196,6 +197,7 @@ def _run(
                     opened=opened.opened,
                     route=lambda: router.route,
                     trail=trail,
+                    highest={name: Support(site).highest for name, site in sites.items()},
                     progress=watch,
                     stop=stop,
                     **limits,

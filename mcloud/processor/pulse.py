@@ -1,4 +1,4 @@
-"""The function's heartbeat: what it did, written at most every few seconds."""
+"""The function's heartbeat: what it did, and what it can read, written now and then."""
 
 import threading
 import time
@@ -8,9 +8,13 @@ from operator import attrgetter
 
 from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import McloudError
+from mcloud.market.envelope import VERSION
 from mcloud.market.trade import Trade, is_reserved
+from mcloud.processor.support import ENVELOPES, SUPPORT
 
 INTERVAL = 10.0  # seconds; written at every call it would double the cost of a candle
+
+ANNOUNCEMENT = 600.0  # seconds between two notes of an instance that say what it reads
 
 
 class Pulse:
@@ -30,6 +34,7 @@ class Pulse:
         self._lock = threading.Lock()
         self._pending: dict[str, Heartbeat] = {}
         self._written = 0.0
+        self._announced = 0.0
 
     def add(self, trades: Sequence[Trade]) -> None:
         """Count one message; writes when the last write is long enough ago.
@@ -37,6 +42,12 @@ class Pulse:
         Raises:
             McloudError: the store did not take it; the counts are kept for the next time.
         """
+        try:
+            self._count(trades)
+        finally:
+            self._announce()
+
+    def _count(self, trades: Sequence[Trade]) -> None:
         with self._lock:
             now = self._clock()
             for symbol, group in groupby(trades, attrgetter("symbol")):
@@ -56,6 +67,20 @@ class Pulse:
             with self._lock:
                 for beat in due.values():
                     self._keep(beat)
+            raise
+
+    def _announce(self) -> None:
+        """Note which envelopes this function reads."""
+        with self._lock:
+            now = self._clock()
+            if now - self._announced < ANNOUNCEMENT:
+                return
+            self._announced = now
+        try:
+            self._control.keep(SUPPORT.name, ENVELOPES, {"highest": VERSION, "at": now})
+        except McloudError:
+            # A store that is away must not be asked at every message.
+            self._announced = now - ANNOUNCEMENT + self._interval
             raise
 
     def _keep(self, beat: Heartbeat) -> None:

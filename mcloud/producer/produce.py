@@ -10,7 +10,7 @@ from typing import Protocol
 from mcloud.clock import SYSTEM, Clocks, Limit
 from mcloud.clouds.ports import Queue
 from mcloud.errors import Unavailable
-from mcloud.market.envelope import encode_all
+from mcloud.market.envelope import VERSION, encode_all
 from mcloud.market.trade import Trade
 from mcloud.producer.anew import Anew
 from mcloud.producer.cursor import Cursor, Hole, Position
@@ -72,6 +72,7 @@ def produce(
     opened: Callable[[], Collection[str]] = tuple,
     route: Callable[[], Route] | None = None,
     trail: Trail | None = None,
+    highest: Mapping[str, Callable[[], int]] | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
     drain: float = DRAIN,
@@ -93,6 +94,8 @@ def produce(
             whether the end of the stream before was lost.
         route: which sites get the next batch; all if left out.
         trail: where each message was and when is noted there; its messages are traced.
+        highest: for each site, the newest version of envelopes that its function reads; the newest
+            that there is if left out.
         stop: ends the reading; what was read is still delivered, for up to ``drain`` seconds.
 
     Errors of the source are raised after what was read has been delivered.
@@ -100,8 +103,15 @@ def produce(
     stop = stop or threading.Event()
     everywhere = Route(tuple(queues), "every site")
     intake = Intake(spool, live, route or (lambda: everywhere), batch, linger, trail, clocks)
+    reads = highest or dict.fromkeys(queues, _newest)
     senders = {
-        name: Sender(name, each, spool, trail=trail, clock=clocks.timer, wall=clocks.wall)
+        name: Sender(
+            *(name, each, spool),
+            trail=trail,
+            highest=reads[name],
+            clock=clocks.timer,
+            wall=clocks.wall,
+        )
         for name, each in queues.items()
     }
     repairer = Repairer(history, clock=clocks.timer) if live and history else None
@@ -138,6 +148,10 @@ def produce(
     if error is not None:
         raise error
     return run.report()
+
+
+def _newest() -> int:
+    return VERSION
 
 
 class Intake:

@@ -10,9 +10,11 @@ from operator import attrgetter
 from mcloud.clouds.ports import Queue
 from mcloud.documents import Seconds
 from mcloud.errors import McloudError, Unavailable
+from mcloud.market.envelope import VERSION, version_of
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
+from mcloud.producer.support import ANSWER
 from mcloud.producer.trail import Trail
 
 REQUEST = 10  # messages handed to the queue at once: a full SQS batch
@@ -50,11 +52,13 @@ class Sender:
         spool: Spool,
         *,
         trail: Trail | None = None,
+        highest: Callable[[], int] = lambda: VERSION,
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
+        """``highest`` tells which version of envelopes the site's function reads."""
         self.site = site
         self._queue = queue
         self._spool = spool
@@ -63,6 +67,10 @@ class Sender:
         self._wall = wall
         self._breaker = Breaker(clock, jitter)
         self._trying = False
+        self._highest = highest
+        self._held: dict[int, int] = {}
+        """Messages that its function cannot read yet, taken all the same: their versions, by id."""
+        self._held_since = 0.0
         self._unsettled: set[int] = set()
         """Messages that the site has accepted and the spool does not know of yet."""
         self._closed = False
@@ -76,8 +84,11 @@ class Sender:
     def delivery(self) -> Delivery:
         pending = self._spool.pending(self.site)
         with self._changed:
+            before = self._delivery
             return replace(
-                self._delivery,
+                before,
+                error=before.error or self._held_error(),
+                refused=before.refused or self._is_held_for_good(),
                 waiting=pending.messages,
                 waiting_trades=pending.trades,
                 breaker=self._breaker.state,
@@ -93,7 +104,8 @@ class Sender:
         while self._wait():
             try:
                 self._settle([])
-                taken = self._spool.take(self.site, REQUEST, LOOK)
+                self._let_go()
+                taken = self._hold_back(self._spool.take(self.site, REQUEST, LOOK))
                 # Asked again: meanwhile another thread may have been told to wait.
                 if not taken or not self._wait(to_try=True):
                     self._spool.release(self.site, [each.id for each in taken])
@@ -130,6 +142,41 @@ class Sender:
                     return True
                 self._changed.wait(min(wait or LOOK, LOOK))
             return False
+
+    def _hold_back(self, taken: list[Spooled]) -> list[Spooled]:
+        """Keep what the site's function could not read, and would make a dead letter of."""
+        versions = {each.id: version_of(each.message) for each in taken}
+        if max(versions.values(), default=1) == 1:
+            return taken
+        highest = self._highest()
+        held = {id_: version for id_, version in versions.items() if version > highest}
+        with self._changed:
+            if held and not self._held:
+                self._held_since = self._clock()
+            self._held |= held
+        return [each for each in taken if each.id not in held]
+
+    def _is_held_for_good(self) -> bool:
+        return bool(self._held) and self._clock() - self._held_since > ANSWER
+
+    def _held_error(self) -> str:
+        if not self._held:
+            return ""
+        return (
+            f"{len(self._held):,} messages wait until its function can read version"
+            f" {max(self._held.values())} of the message format: run `mcloud deploy {self.site}`"
+        )
+
+    def _let_go(self) -> None:
+        """Put back what was held once the function can read it."""
+        if not self._held:
+            return
+        highest = self._highest()
+        with self._changed:
+            free = [id_ for id_, version in self._held.items() if version <= highest]
+            for id_ in free:
+                del self._held[id_]
+        self._spool.release(self.site, free)
 
     def _settle(self, accepted: list[Spooled]) -> None:
         """Note what was accepted, and what could not be noted before: a disk may be full.

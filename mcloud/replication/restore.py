@@ -24,8 +24,9 @@ from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import Lock
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import Candle
-from mcloud.market.envelope import MAX_TRADES, Message, encode_all
+from mcloud.market.envelope import MAX_TRADES, Message, encode_all, version_of
 from mcloud.market.trade import Trade
+from mcloud.producer.support import OLDEST, Support
 from mcloud.replication import raw
 from mcloud.replication.candles import merge_into, stream, without
 from mcloud.replication.copier import TRANSFERS, Copier
@@ -106,6 +107,7 @@ class Restore:
             raise McloudError(f"{source.name} and {target.name} are the same site")
         self._source = source
         self._target = target
+        self._support = Support(target)
         self._scope = scope
         self._folder = folder
         self._window = window
@@ -324,6 +326,9 @@ class Restore:
             if each.id not in disputed and theirs.get(each.id, {each}) == {each}
         }
         messages = envelopes(trades)
+        newest = max(map(version_of, messages), default=OLDEST)
+        if newest > OLDEST:
+            self._support.require(newest)
         unsent = self._target.queue.send(messages)
         if unsent:
             raise Unavailable(f"the queue of {self._target.name}: {unsent[0].reason}")

@@ -55,6 +55,19 @@ data "aws_iam_policy_document" "processor" {
     resources = [aws_dynamodb_table.control.arn]
   }
 
+  # The versions of messages that it reads, for producers.
+  statement {
+    sid       = "WhatItReads"
+    actions   = ["dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.control.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["function"]
+    }
+  }
+
   statement {
     sid       = "Logs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]

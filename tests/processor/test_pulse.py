@@ -1,15 +1,17 @@
 """The heartbeat adds up and is written now and then."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from mcloud.clouds.ports import Control, Heartbeat
 from mcloud.errors import Unavailable
-from mcloud.market.trade import Trade
-from mcloud.processor.pulse import Pulse
+from mcloud.market.envelope import VERSION
+from mcloud.market.trade import CANARY, Trade
+from mcloud.processor.pulse import ANNOUNCEMENT, Pulse
+from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 
 
 class Store:
@@ -18,11 +20,17 @@ class Store:
     def __init__(self) -> None:
         self.down = False
         self.writes: list[list[Heartbeat]] = []
+        self.kept: list[tuple[str, str, Mapping[str, Any]]] = []
 
     def beat(self, beats: Iterable[Heartbeat]) -> None:
         if self.down:
             raise Unavailable("the store is down")
         self.writes.append(list(beats))
+
+    def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
+        if self.down:
+            raise Unavailable("the store is down")
+        self.kept.append((kind, key, document))
 
 
 class Clock:
@@ -92,3 +100,30 @@ def test_a_store_that_fails_costs_no_counts_and_is_left_alone_for_an_interval(
     clock.now += 10
     pulse.add(trades("BTCUSDT", 2))
     assert store.writes == [[Heartbeat("BTCUSDT", 3, 3, 3, 1_000_010)]]
+
+
+def test_the_function_notes_what_it_reads_now_and_then(store: Store, clock: Clock) -> None:
+    pulse = Pulse(cast(Control, store), interval=10, clock=clock)
+    store.down = True
+    with pytest.raises(Unavailable):
+        pulse.add(trades(CANARY, 0))
+    store.down = False
+    pulse.add(trades(CANARY, 0))
+    assert store.kept == []  # a store that is away is left alone for a while
+    clock.now += 10
+    pulse.add(trades(CANARY, 0))
+    pulse.add(trades("BTCUSDT", 5))
+    note = {"highest": VERSION, "at": 1_000_010.0}
+    assert store.kept == [("function", "envelopes", note)]
+    assert SUPPORT.decode(ENVELOPES, note) == EnvelopeSupport(VERSION, 1_000_010.0)
+    clock.now += ANNOUNCEMENT
+    pulse.add(trades("BTCUSDT", 5))
+    assert len(store.kept) == 2
+
+
+def test_one_message_of_several_symbols(store: Store, clock: Clock) -> None:
+    pulse = Pulse(cast(Control, store), interval=10, clock=clock)
+    pulse.add([*trades("BTCUSDT", 5, 9), *trades("ETHUSDT.um", 7)])
+    assert store.writes == [
+        [Heartbeat("BTCUSDT", 9, 2, 1, clock.now), Heartbeat("ETHUSDT.um", 7, 1, 1, clock.now)]
+    ]

@@ -11,13 +11,16 @@ import pytest
 
 from mcloud.clouds.ports import Unsent
 from mcloud.errors import Contention, Refused, Throttled, Unavailable
+from mcloud.market.envelope import Message
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool
+from mcloud.producer.spool_message import Entry
+from mcloud.producer.support import ANSWER
 
 from .queues import FakeQueue
 from .sources import PATIENCE
-from .spools import bodies, entry, fill
+from .spools import SITES, bodies, entry, fill
 
 THROTTLED = Unsent(0, "throttled", False)
 
@@ -50,8 +53,15 @@ class Start:
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = lambda low, high: 0.0,
+        highest: Callable[[], int] = lambda: 2,
     ) -> Sender:
-        sender = Sender(site, queue, self._spool, threads=threads, clock=clock, jitter=jitter)
+        sender = Sender(
+            *(site, queue, self._spool),
+            threads=threads,
+            clock=clock,
+            jitter=jitter,
+            highest=highest,
+        )
         self._senders.append(sender)
         return sender
 
@@ -313,3 +323,42 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)
+
+
+def test_what_the_function_cannot_read_waits_and_holds_nothing_up(
+    spool: Spool, start: Start
+) -> None:
+    highest = 1
+    clock = Clock()
+    queue = FakeQueue()
+    newer = [
+        Entry(
+            Message(f"BTCUSDT {id_} {id_}", {"symbol": "BTCUSDT", "version": "2"}),
+            *("BTCUSDT", id_, id_, 1, id_, frozenset(SITES)),
+        )
+        for id_ in range(0, 300, 2)
+    ]
+    spool.append(newer)
+    spool.append([entry(id_) for id_ in range(1, 300, 2)])
+    sender = start(queue, clock=clock, highest=lambda: highest)
+    eventually(lambda: sender.delivery.waiting == 150)
+    assert sorted(m.body.strip() for m in queue.taken) == sorted(bodies(range(1, 300, 2)))
+    eventually(lambda: sender.delivery.error.startswith("150 messages wait until its function"))
+    assert not sender.delivery.refused
+    clock.now += ANSWER + 1
+    assert sender.delivery.refused
+    highest = 2
+    eventually(lambda: not sender.delivery.waiting)
+    assert sorted(m.body.strip() for m in queue.taken) == sorted(bodies(range(300)))
+    assert (sender.delivery.error, sender.delivery.refused) == ("", False)
+
+
+def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
+    spool: Spool, start: Start
+) -> None:
+    message = Message("BTCUSDT 1 1", {"symbol": "BTCUSDT", "version": "2"})
+    spool.append([Entry(message, "BTCUSDT", 1, 1, 1, 1, frozenset(SITES))])
+    sender = start(FakeQueue(), highest=lambda: 1)
+    eventually(lambda: sender.delivery.error)
+    sender.close()
+    assert spool.pending("aws").messages == 1

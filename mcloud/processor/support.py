@@ -1,0 +1,22 @@
+"""The versions of envelopes that a site's function can read, as the function itself notes them.
+
+A function of an older release notes nothing, and reads version 1. So producers know without asking
+whether they may send it a newer version, also while a stack is upgraded or goes back.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from mcloud.documents import Between, Kind, Time
+
+
+@dataclass(frozen=True)
+class EnvelopeSupport:
+    highest: Annotated[int, Between(1, 1_000)]
+    """The newest version that it reads; it reads all before it as well."""
+    at: Time
+    """When it was noted, seconds since 1970, by the function's clock."""
+
+
+SUPPORT, ENVELOPES = Kind("function", EnvelopeSupport), "envelopes"
+"""Kind and key of the document in the control store."""

@@ -1,0 +1,123 @@
+"""Producers know what the function of a site reads, and ask it where they do not."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from mcloud.clouds.ports import Site
+from mcloud.errors import Refused, Unavailable
+from mcloud.market.envelope import VERSION, version_of
+from mcloud.processor.support import ENVELOPES, SUPPORT
+from mcloud.producer import support
+from mcloud.producer.support import AGAIN, ASKED, RENEWED, STALE, Support
+
+from .queues import FakeQueue
+
+NOW = 1_800_000_000.0
+
+
+class Store:
+    """Of a Control, what Support reads."""
+
+    def __init__(self) -> None:
+        self.note: Any = None
+        self.away = False
+        self.reads = 0
+
+    def get(self, kind: str, key: str) -> Any:
+        assert (kind, key) == (SUPPORT.name, ENVELOPES)
+        self.reads += 1
+        if self.away:
+            raise Unavailable("the store is down")
+        return self.note
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.store, self.queue = Store(), FakeQueue()
+        site = SimpleNamespace(name="aws", control=self.store, queue=self.queue)
+        self.support = Support(
+            cast(Site, site), clock=lambda: self.now, wall=lambda: NOW + self.now - 100
+        )
+
+    def after(self, seconds: float) -> int:
+        self.now += seconds
+        return self.support.highest()
+
+    def noted(self, highest: int = VERSION, age: float = 0.0) -> None:
+        self.store.note = {"highest": highest, "at": NOW + self.now - 100 - age}
+
+
+def test_a_fresh_note_is_believed_and_read_seldom() -> None:
+    world = World()
+    world.noted()
+    assert world.after(0) == VERSION
+    for _ in range(100):
+        assert world.after(1) == VERSION
+    assert world.store.reads == 1
+    assert world.after(RENEWED) == VERSION
+    assert (world.store.reads, world.queue.taken) == (2, [])
+
+
+def test_a_function_without_a_note_is_asked_by_what_every_function_reads() -> None:
+    world = World()
+    assert world.after(0) == 1
+    (canary,) = world.queue.taken
+    assert version_of(canary) == 1
+    world.after(ASKED / 2)
+    assert len(world.queue.taken) == 1
+    world.after(ASKED / 2)
+    assert len(world.queue.taken) == 2
+    world.noted()
+    assert world.after(AGAIN) == VERSION
+
+
+def test_a_note_of_a_function_that_is_gone_is_not_believed() -> None:
+    world = World()
+    world.noted(age=STALE + 1)
+    assert world.after(0) == 1
+    assert len(world.queue.taken) == 1
+    world.noted()
+    assert world.after(AGAIN) == VERSION
+    # It was replaced by an older release, which renews nothing.
+    assert world.after(STALE) == 1
+    assert len(world.queue.taken) == 2
+
+
+def test_a_clock_that_is_behind_does_not_matter() -> None:
+    world = World()
+    world.noted(age=2 * STALE)
+    assert world.after(0) == 1
+    world.noted(age=2 * STALE)
+    world.store.note["at"] += 5
+    assert world.after(AGAIN) == VERSION
+
+
+@pytest.mark.parametrize("note", [{}, {"highest": "2", "at": NOW}, {"highest": 0, "at": NOW}, 5])
+def test_a_damaged_note_says_nothing(note: Any) -> None:
+    world = World()
+    world.store.note = note
+    assert world.after(0) == 1
+
+
+def test_what_was_known_stays_while_the_store_is_away() -> None:
+    world = World()
+    world.noted()
+    assert world.after(0) == VERSION
+    world.store.away = True
+    assert world.after(RENEWED) == VERSION
+
+
+def test_whoever_needs_a_version_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+
+    def sleep(seconds: float) -> None:
+        world.now += seconds
+
+    monkeypatch.setattr(support.time, "sleep", sleep)
+    with pytest.raises(Refused, match="the function of aws cannot read version 2"):
+        world.support.require(2)
+    world.noted()
+    world.support.require(2)
