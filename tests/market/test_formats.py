@@ -1,0 +1,58 @@
+"""The page on formats says what is written and read: its examples are test vectors."""
+
+import json
+import re
+from pathlib import Path
+
+from mcloud.market.archive import pack, unpack
+from mcloud.market.candle import Candle, by_minute, fold
+from mcloud.market.envelope import decode, encode
+from mcloud.market.trade import Trade
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "formats.md"
+
+
+def examples(kind: str) -> list[str]:
+    found = re.findall(rf"```(?:json|text) {kind}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert found
+    return found
+
+
+def trades_of(lines: str) -> list[Trade]:
+    return [Trade.from_binance(json.loads(line)) for line in lines.splitlines()]
+
+
+def test_messages_hold_the_lines_below_them() -> None:
+    for body, lines in zip(examples("message"), examples("lines"), strict=True):
+        assert list(decode(body.strip()).trades) == trades_of(lines)
+        written = encode(trades_of(lines))
+        assert decode(written.body, written.attributes) == decode(body.strip())
+        if written.attributes["encoding"] == "json":
+            assert written.body == body.strip()
+
+
+def test_the_candle_holds_the_trades_of_the_message() -> None:
+    (text,) = examples("candle")
+    candle = Candle.from_record(json.loads(text))
+    groups = by_minute(trades_of(examples("lines")[1]))
+    folded = fold(Candle(candle.symbol, candle.start), groups[candle.symbol, candle.start])
+    assert folded == (candle, ())
+    assert json.dumps(candle.to_record(), separators=(",", ":")) == text.strip()
+
+
+def test_every_word_of_the_table_is_a_fragment() -> None:
+    words = re.findall(r"^\| (`\d+[/~:].*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len(words) == 4
+    for word in (text for cell in words for text in re.findall("`(.*?)`", cell)):
+        candle = Candle.decode("BTCUSDT.um", "2024-08-08T23:54:00Z", word)
+        rebuilt = Candle(candle.symbol, candle.start, candle.fragments)
+        assert rebuilt.encode_fragments() == word
+
+
+def test_the_key_is_that_of_the_lines() -> None:
+    (key,) = examples("key")
+    lines = examples("lines")[1]
+    trades = [trade for trade in trades_of(lines) if trade.symbol == "BTCUSDT.um"]
+    (item,) = pack(trades)
+    assert item.key == key.strip()
+    assert unpack(item.body) == trades
