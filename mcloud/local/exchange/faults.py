@@ -7,7 +7,7 @@ from http import HTTPStatus
 from random import Random
 
 from mcloud.errors import UsageError
-from mcloud.market.trade import Trade
+from mcloud.market.trade import MAX_ID, Trade
 
 KINDS = {
     "cut": "drop connections without a word: the `count` oldest, or all",
@@ -22,6 +22,9 @@ KINDS = {
     "rest_418": "REST says banned, and to retry after `seconds`",
     "rest_error": "REST fails with `status`, 500 if left out",
     "rest_gap": "REST does not have the trades `first` to `last` of `symbol`",
+    "void": "trades are announced on futures streams with X `reason` (NA unless given,"
+    " INSURANCE_FUND or ADL) and are nowhere else: the next `count`, those whose id `every`"
+    " divides, or `first` to `last`; of `symbol` if given",
 }
 """All of them. Those that go on do so for `seconds` or, REST's and `refuse`, for `count` requests,
 or until they are lifted."""
@@ -34,6 +37,8 @@ _NEEDS = {
     "slow": ("rate",),
     "rest_gap": ("symbol", "first", "last"),
 }
+REASONS = ("NA", "INSURANCE_FUND", "ADL")
+"""What a ``void`` says of an id: nothing was traded, or not in the order book."""
 _IMMEDIATE = frozenset({"cut", "repeat", "shutdown"})
 REMEMBERED = 10_000
 """Trades that ``repeat`` can reach back."""
@@ -51,6 +56,8 @@ class Fault:
     status: int | None = None
     first: int | None = None
     last: int | None = None
+    every: int | None = None
+    reason: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -58,7 +65,13 @@ class Fault:
         missing = [name for name in _NEEDS.get(self.kind, ()) if getattr(self, name) is None]
         if missing:
             raise UsageError(f"the fault {self.kind} needs {' and '.join(missing)}")
-        for name in ("seconds", "count", "rate"):
+        bounds = self.count or self.every or (self.first is not None and self.last is not None)
+        if self.kind == "void" and not bounds:
+            raise UsageError("the fault void needs count, or every, or first and last")
+        if self.reason not in (None, *REASONS):
+            choices = ", ".join(REASONS)
+            raise UsageError(f"unknown reason {self.reason!r:.60}; choose from {choices}")
+        for name in ("seconds", "count", "rate", "every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name} is not above zero: {value}")
@@ -87,6 +100,8 @@ def parse_fault(query: Mapping[str, str]) -> Fault:
         status=_whole(query, "status"),
         first=_whole(query, "first"),
         last=_whole(query, "last"),
+        every=_whole(query, "every"),
+        reason=query.get("reason"),
     )
 
 
@@ -121,6 +136,19 @@ class Faults:
             if each.left is not None:
                 each.left -= 1
             return each.fault
+        return None
+
+    def void(self, trade: Trade, now: float) -> str | None:
+        """Why this trade is void, one of REASONS; None for a trade that is none the worse."""
+        if not self._running:
+            return None
+        for each in self._matching("void", now, trade.symbol):
+            fault = each.fault
+            first, last = fault.first or 0, MAX_ID if fault.last is None else fault.last
+            if first <= trade.id <= last and trade.id % (fault.every or 1) == 0:
+                if each.left is not None:
+                    each.left -= 1
+                return fault.reason or REASONS[0]
         return None
 
     def names(self, now: float) -> list[str]:
@@ -181,10 +209,9 @@ class _Running:
     left: int | None
 
 
-def without_gaps(trades: Iterable[Trade], gaps: Iterable[Fault]) -> list[Trade]:
-    """The trades that no ``rest_gap`` hides."""
-    hidden = [(gap.first or 0, gap.last or 0) for gap in gaps]
-    return [t for t in trades if not any(first <= t.id <= last for first, last in hidden)]
+def hides(gaps: Iterable[Fault], first: int, last: int) -> bool:
+    """Return whether a ``rest_gap`` hides one of the trades ``first`` to ``last``."""
+    return any((gap.first or 0) <= last and first <= (gap.last or 0) for gap in gaps)
 
 
 def _is_failure(status: int) -> bool:

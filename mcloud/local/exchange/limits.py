@@ -37,7 +37,9 @@ class Limits:
     patience: float = 10.0
     """For a reader that keeps up the play at full speed; then it is cut."""
     weight: int = 6_000
-    """Of the REST requests of one address within ``weight_period``."""
+    """Of the REST requests of one address to the spot market within ``weight_period``."""
+    futures_weight: int = 2_400
+    """As above, to each of the two futures markets."""
     weight_period: float = 60.0
     refusals: int = 10
     """Answers 429 in one period; who goes on is banned."""
@@ -79,8 +81,9 @@ class Verdict:
 class Budget:
     """The REST weight of one address. Periods are whole ones of the clock, as Binance's minutes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, weight: int) -> None:
         self._limits = limits
+        self._weight = weight
         self._period = -1
         self._used = 0
         self._refusals = 0
@@ -96,7 +99,7 @@ class Budget:
         self._used += weight
         if now < self._banned_until:
             return Verdict(self._used, 418, self._banned_until - now)
-        if self._used <= limits.weight:
+        if self._used <= self._weight:
             return Verdict(self._used)
         self._refusals += 1
         if self._refusals <= limits.refusals:

@@ -17,32 +17,30 @@ from websockets.protocol import Event
 
 from mcloud.local.exchange.faults import Faults
 from mcloud.local.exchange.limits import Limits, Window
+from mcloud.local.exchange.markets import Route
+from mcloud.local.exchange.streams import BadRequest, parse_stream
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _COUNTED = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
 
 
-class BadRequest(ValueError):
-    """What a client asks for is not to be had; the text says why."""
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Wording(NamedTuple):
-    """How a connection wants its trades."""
+    """How a connection wants its events."""
 
     combined: bool
     """Wrapped in ``{"stream":…,"data":…}``."""
     microseconds: bool
+    route: Route = Route.ROOT
 
 
 def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
     """Read ``/stream?streams=a@trade/b@trade`` or ``/ws/a@trade``, with ``timeUnit`` or without.
 
+    Futures are below ``/public`` and ``/market``.
+
     Raises:
-        BadRequest: another path, more than ``most`` streams, or an unknown time unit.
+        BadRequest: another path, more than ``most`` streams, a stream that is not served, or an
+            unknown time unit.
     """
     path, _, parameters = path.partition("?")
     query = parse_qs(parameters)
@@ -50,6 +48,10 @@ def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
     if unit not in ("MILLISECOND", "MICROSECOND"):
         raise BadRequest("Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
     root, *names = unquote(path).removeprefix("/").split("/")
+    route = Route.ROOT
+    if root in (Route.PUBLIC.value, Route.MARKET.value) and names:
+        route = Route(root)
+        root, *names = names
     if root == "stream":
         names = query.get("streams", [""])[0].split("/")
     elif root != "ws":
@@ -57,7 +59,9 @@ def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
     streams = list(dict.fromkeys(filter(None, names)))
     if len(streams) > most:
         raise BadRequest(f"too many streams: {len(streams)}, at most {most}")
-    return streams, Wording(root == "stream", unit == "MICROSECOND")
+    for name in streams:
+        parse_stream(name)
+    return streams, Wording(root == "stream", unit == "MICROSECOND", route)
 
 
 class Connection(ServerConnection):
@@ -259,8 +263,9 @@ def _id(request: dict[str, Any]) -> int | str | None:
 
 def _streams(names: list[Any]) -> list[str]:
     for name in names:
-        if not isinstance(name, str) or "@" not in name:
+        if not isinstance(name, str):
             raise BadRequest("Invalid request: invalid stream")
+        parse_stream(name)
     return names
 
 

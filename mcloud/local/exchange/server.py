@@ -10,9 +10,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
+from functools import partial
 from http import HTTPStatus
 from itertools import chain, islice
 from random import Random
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,19 +26,33 @@ from websockets.http11 import Response
 
 from mcloud.errors import UsageError
 from mcloud.feed.pace import pace
+from mcloud.local.exchange.aggregates import Aggregate
+from mcloud.local.exchange.bars import SECOND
+from mcloud.local.exchange.events import (
+    aggregate_event,
+    book_event,
+    dump,
+    kline_event,
+    mini_ticker,
+    ticker,
+    trade_event,
+)
 from mcloud.local.exchange.faults import Fault, Faults, Wire, parse_fault
 from mcloud.local.exchange.feeds import repeat
+from mcloud.local.exchange.ledger import Ledger
 from mcloud.local.exchange.limits import Limits, Window
-from mcloud.local.exchange.reader import BadRequest, Connection, Reader, Wording, parse_path
+from mcloud.local.exchange.markets import Market, Route
+from mcloud.local.exchange.reader import Connection, Reader, Wording, parse_path
 from mcloud.local.exchange.rest import Answer, Request, Rest
-from mcloud.local.exchange.tape import Tape
-from mcloud.local.exchange.wording import stream_event
+from mcloud.local.exchange.streams import BadRequest, Stream, parse_stream
 from mcloud.market.trade import Trade
 
 HOST = "127.0.0.1"
 CONTROL = "/_mcloud/"
 CLOSE_TIMEOUT = 1.0  # seconds that a client may take to say goodbye
 CHUNK = 64  # trades played between two turns of everybody else
+MOST_BARS = 1_000  # that a kline stream catches up with after a time without trades
+_TICKERS = {"ticker": ticker, "miniTicker": mini_ticker}
 LOOK_AHEAD = 1_000  # trades read before the play begins, to know the symbols
 
 
@@ -46,10 +62,11 @@ class ExchangeServer:
     Args:
         trades: in the order in which they are made.
         speed: as in ``mcloud.feed.pace``; None plays as fast as the clients read.
-        wait_for: ``@trade`` streams that must be subscribed to before the play begins.
+        wait_for: streams of any kind that must be subscribed to before the play begins.
         endless: begin again at the end, with ids and times that go on.
         seed: of the shuffling.
         symbols: listed by exchangeInfo before they trade; those of the first trades are as well.
+        tls: speak ``wss`` and ``https`` only.
     """
 
     def __init__(
@@ -62,6 +79,7 @@ class ExchangeServer:
         limits: Limits,
         seed: int,
         symbols: Collection[str],
+        tls: SSLContext | None,
     ) -> None:
         played = iter(repeat(trades) if endless else trades)
         head = list(islice(played, LOOK_AHEAD))
@@ -74,18 +92,25 @@ class ExchangeServer:
         self._wire = Wire(self._faults, Random(seed))
         self._readers: dict[Reader, None] = {}
         self._by_stream: dict[str, list[Reader]] = {}
+        self._clocked: list[Stream] = []
+        self._second = 0
+        self._traded: set[str] = set()  # since the clocked streams had their last events
+        self._bars: dict[Stream, int] = {}  # starts of the bars that klines are at
         self._connections: dict[str, Window] = {}
         self._begun = asyncio.Event()
         self.finished = False
         """True when all trades are made and all clients have what they are to get."""
-        self.tape = Tape()
+        self.ledger = Ledger()
+        self.voids: dict[str, dict[int, str]] = defaultdict(dict)
+        """By symbol and id, why there is no such trade: one of ``faults.REASONS``."""
+        self._tls = tls
         self._rest = Rest(
-            self.tape, self._faults, limits, symbols=lambda: self.symbols, clock=time.time
+            self.ledger, self._faults, limits, symbols=lambda: self.symbols, clock=time.time
         )
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*self._listed, *self.tape.symbols]))
+        return tuple(dict.fromkeys([*self._listed, *self.ledger.tape.symbols]))
 
     async def run(
         self,
@@ -138,7 +163,8 @@ class ExchangeServer:
     def state(self) -> dict[str, Any]:
         """How far the play is, for a program."""
         return {
-            "symbols": {symbol: self.tape.count(symbol) for symbol in self.symbols},
+            "symbols": {symbol: self.ledger.tape.count(symbol) for symbol in self.symbols},
+            "voids": {symbol: len(voids) for symbol, voids in self.voids.items()},
             "begun": self._begun.is_set(),
             "finished": self.finished,
             "connections": [reader.streams for reader in self._readers],
@@ -150,6 +176,7 @@ class ExchangeServer:
             self._serve,
             HOST,
             port,
+            ssl=self._tls,
             process_request=self._process_request,
             create_connection=Connection,
             compression=None,  # Binance offers none
@@ -165,16 +192,33 @@ class ExchangeServer:
         paced = pace(self._trades, self._speed, clock=self._loop.time, sleep=waits.append)
         for number, trade in enumerate(paced):
             if waits:
+                self._settle()
                 await asyncio.sleep(waits.pop())
             elif number % CHUNK == 0:
                 await self._breathe()
-            self.tape.add(trade)
-            self._send(self._wire.put(trade, self._loop.time()))
+            self._make(trade)
         self._flush()
+        self._settle()
+        self._tick(self.ledger.now)
         for reader in list(self._readers):
             await reader.has_all()
         self.finished = True
         on_finish()
+
+    def _make(self, trade: Trade) -> None:
+        if trade.time // SECOND > self._second:
+            self._tick(trade.time)
+            self._second = trade.time // SECOND
+        now = self._loop.time()
+        if reason := self._faults.void(trade, now):
+            self.voids[trade.symbol][trade.id] = reason
+        else:
+            closed = self.ledger.add(trade)
+            self._traded.add(trade.symbol)
+        self._send(self._wire.put(trade, now))
+        if not reason:
+            self._send_aggregates([closed] if closed else [])
+            self._send_book(trade.symbol)
 
     async def _breathe(self) -> None:
         """Let the others run; at full speed, wait for the slowest client."""
@@ -186,15 +230,110 @@ class ExchangeServer:
     def _flush(self) -> None:
         self._send(self._wire.flush())
 
+    def _settle(self) -> None:
+        """No further trade has the time of the newest: what it belongs to is complete."""
+        self._send_aggregates(self.ledger.aggregates.settle())
+
     def _send(self, trades: Iterable[Trade]) -> None:
         for trade in trades:
-            stream = f"{trade.symbol.lower()}@trade"
-            messages: dict[Wording, str] = {}
-            for reader in self._by_stream.get(stream, ()):
-                message = messages.get(reader.wording)
-                if message is None:
-                    message = messages[reader.wording] = _word(trade, stream, reader.wording)
-                reader.offer(message)
+            reason = self.voids[trade.symbol].get(trade.id, "MARKET")
+            name = f"{trade.symbol.lower()}@trade"
+            write = partial(trade_event, trade, kind=reason)
+            self._publish(name, trade.symbol, write, spot=reason == "MARKET")
+
+    def _send_aggregates(self, aggregates: Iterable[Aggregate]) -> None:
+        for each in aggregates:
+            if not self._is_stalled(each.symbol):
+                name = f"{each.symbol.lower()}@aggTrade"
+                self._publish(name, each.symbol, partial(aggregate_event, each))
+
+    def _send_book(self, symbol: str) -> None:
+        names = [f"{symbol.lower()}@bookTicker", "!bookTicker"]
+        if self._by_stream.keys().isdisjoint(names) or self._is_stalled(symbol):
+            return
+        for name in names:
+            self._publish(name, symbol, partial(book_event, symbol, self.ledger.book(symbol)))
+
+    def _tick(self, time: int) -> None:
+        """Send what is sent once a second of the play: klines and tickers, before ``time``."""
+        for stream in self._clocked:
+            if stream.kind == "kline":
+                self._send_klines(stream, time)
+            elif stream.symbol:
+                self._send_day(stream)
+            else:
+                self._send_days(stream)
+        self._traded.clear()
+
+    def _send_klines(self, stream: Stream, time: int) -> None:
+        symbol, interval, ledger = stream.symbol, stream.interval, self.ledger
+        assert interval
+        newest = ledger.newest(symbol)
+        if newest is None or self._is_stalled(symbol):
+            return
+        current = interval.start(time)
+        traded = symbol in self._traded
+        first = self._bars.get(stream, interval.start(newest.time) if traded else current)
+        over = ledger.klines(symbol, interval, first, current - 1, MOST_BARS, time)
+        now = ledger.klines(symbol, interval, current, current, 1, time) if traded else []
+        for start, bar in (*over, *now):
+            closed = start < current
+            if bar.trades or closed:
+                said = partial(kline_event, symbol, interval, start, bar)
+                write = partial(said, closed=closed, now=ledger.now)
+                self._publish(stream.name, symbol, write)
+        self._bars[stream] = current
+
+    def _send_day(self, stream: Stream) -> None:
+        if stream.symbol in self._traded and not self._is_stalled(stream.symbol):
+            day, describe = self.ledger.day(stream.symbol), _TICKERS[stream.kind]
+            self._publish(
+                stream.name,
+                stream.symbol,
+                lambda market, microseconds: dump(describe(day, market, microseconds=microseconds)),
+            )
+
+    def _send_days(self, stream: Stream) -> None:
+        """As Binance does, name only the symbols that were traded since the last time."""
+        days = [self.ledger.day(each) for each in self._traded if not self._is_stalled(each)]
+        describe = _TICKERS[stream.kind]
+        for reader in self._by_stream.get(stream.name, ()):
+            wording = reader.wording
+            if not days or not wording.route.carries(stream.kind):
+                continue
+            said = [
+                describe(day, wording.route.market(day.symbol), microseconds=wording.microseconds)
+                for day in days
+                if wording.route is not Route.ROOT or Market.SPOT.lists(day.symbol)
+            ]
+            reader.offer(_wrap(stream.name, dump(said), wording))
+
+    def _is_stalled(self, symbol: str) -> bool:
+        return bool(self._faults.active("stall", self._loop.time(), symbol))
+
+    def _publish(
+        self, stream: str, symbol: str, write: Callable[..., str], *, spot: bool = True
+    ) -> None:
+        """Send an event to all who have its stream.
+
+        Args:
+            write: words it for a market, with ``microseconds`` or without.
+            spot: False for what spot does not have.
+        """
+        messages: dict[Wording, str] = {}
+        for reader in self._by_stream.get(stream, ()):
+            wording = reader.wording
+            message = messages.get(wording)
+            if message is None:
+                market = wording.route.market(symbol)
+                if not wording.route.carries(parse_stream(stream).kind):
+                    continue
+                if market is Market.SPOT and not spot:
+                    continue
+                microseconds = wording.microseconds and market is Market.SPOT
+                event = write(market, microseconds=microseconds)
+                message = messages[wording] = _wrap(stream, event, wording)
+            reader.offer(message)
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, Connection)
@@ -218,7 +357,11 @@ class ExchangeServer:
             for stream in reader.streams:
                 by_stream[stream].append(reader)
         self._by_stream = by_stream
-        if sum(stream.endswith("@trade") for stream in by_stream) >= self._wait_for:
+        clocked = ("kline", "ticker", "miniTicker")
+        streams = map(parse_stream, by_stream)
+        self._clocked = [stream for stream in streams if stream.kind in clocked]
+        self._bars = {stream: at for stream, at in self._bars.items() if stream in self._clocked}
+        if len(by_stream) >= self._wait_for:
             self._begun.set()
 
     def _process_request(
@@ -230,7 +373,12 @@ class ExchangeServer:
         if "Upgrade" in request.headers:
             return self._refusal(connection, request.path, address)
         unit = request.headers.get("X-MBX-TIME-UNIT", "").upper()
-        asked = Request(request.path, address, microseconds=unit == "MICROSECOND")
+        asked = Request(
+            request.path,
+            address,
+            microseconds=unit == "MICROSECOND",
+            has_key="X-MBX-APIKEY" in request.headers,
+        )
         return _respond(self._rest.answer(asked, self._loop.time()))
 
     def _refusal(self, connection: ServerConnection, path: str, address: str) -> Response | None:
@@ -249,7 +397,7 @@ class ExchangeServer:
         try:
             parse_path(path, limits.streams)
         except BadRequest as bad:
-            return connection.respond(HTTPStatus.BAD_REQUEST, f"{bad}\n")
+            return _respond(Answer(400, {"error": {"code": bad.code, "msg": str(bad)}, "id": None}))
         return None
 
     def _control(self, path: str) -> Answer:
@@ -274,8 +422,7 @@ class ExchangeServer:
         return Answer(404, {"error": "there is state, begin, lift and fault"})
 
 
-def _word(trade: Trade, stream: str, wording: Wording) -> str:
-    event = stream_event(trade, microseconds=wording.microseconds)
+def _wrap(stream: str, event: str, wording: Wording) -> str:
     return f'{{"stream":"{stream}","data":{event}}}' if wording.combined else event
 
 

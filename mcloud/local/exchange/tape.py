@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from mcloud.market.envelope import decode, encode
-from mcloud.market.trade import Trade
+from mcloud.market.trade import MAX_TIME, Trade
 
 BLOCK = 1_000  # trades
 _by_id = attrgetter("id")
@@ -27,11 +27,14 @@ class Tape:
         """Those that have traded, in the order in which they first did."""
         return tuple(self._rolls)
 
-    def add(self, trade: Trade) -> None:
+    def add(self, trade: Trade) -> bool:
+        """Take a trade; returns whether it is new."""
         roll = self._rolls.get(trade.symbol)
         if roll is None:
             roll = self._rolls[trade.symbol] = _Roll()
+        before = roll.count
         roll.add(trade)
+        return roll.count > before
 
     def count(self, symbol: str) -> int:
         roll = self._rolls.get(symbol)
@@ -47,10 +50,31 @@ class Tape:
         roll = self._rolls.get(symbol)
         return roll.newest(limit) if roll else []
 
+    def between(
+        self, symbol: str, start: int | None, end: int | None, limit: int | None
+    ) -> list[Trade]:
+        """Up to ``limit`` trades whose time is from ``start`` to ``end``, in ms, by their ids.
+
+        Without a start they are the last ones up to ``end``.
+        """
+        roll = self._rolls.get(symbol)
+        if roll is None or (start is not None and end is not None and end < start):
+            return []
+        return roll.between(start, MAX_TIME if end is None else end, limit)
+
+    def before(self, symbol: str, time: int) -> list[Trade]:
+        """The last trade before a time, in ms; none where there is none."""
+        return self.between(symbol, None, time - 1, 1)
+
 
 class _Block(NamedTuple):
     last_id: int
     body: str
+    first_time: int
+    last_time: int
+
+    def may_hold(self, start: int, end: int) -> bool:
+        return self.first_time <= end and start <= self.last_time
 
 
 class _Roll:
@@ -90,6 +114,22 @@ class _Roll:
             wanted = self._unpack(at) + wanted
         return wanted[max(0, len(wanted) - limit) :]
 
+    def between(self, start: int | None, end: int, limit: int | None) -> list[Trade]:
+        earliest, backwards = start or 0, start is None
+        found: list[Trade] = []
+        places = range(len(self._blocks) + 1)
+        for at in reversed(places) if backwards else places:
+            if limit is not None and len(found) >= limit:
+                break
+            is_tail = at == len(self._blocks)
+            if is_tail or self._blocks[at].may_hold(earliest, end):
+                trades = self._tail if is_tail else self._unpack(at)
+                fits = [trade for trade in trades if earliest <= trade.time <= end]
+                found = fits + found if backwards else found + fits
+        if limit is None:
+            return found
+        return found[max(0, len(found) - limit) :] if backwards else found[:limit]
+
     def _insert(self, trade: Trade) -> None:
         """Put a trade that comes late where it belongs."""
         at = bisect_left(self._blocks, (trade.id,))
@@ -105,7 +145,8 @@ class _Roll:
 
 
 def _pack(trades: list[Trade]) -> _Block:
-    return _Block(trades[-1].id, encode(trades).body)
+    times = [trade.time for trade in trades]
+    return _Block(trades[-1].id, encode(trades).body, min(times), max(times))
 
 
 def _insert_new(trades: list[Trade], trade: Trade) -> bool:

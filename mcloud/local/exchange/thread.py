@@ -13,10 +13,13 @@ Another process reaches the same over HTTP: ``/_mcloud/fault?kind=stall&symbol=B
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mcloud.errors import LocalError
+from mcloud.local.exchange.aggregates import Aggregate
+from mcloud.local.exchange.certificate import make_certificate
 from mcloud.local.exchange.faults import Fault
 from mcloud.local.exchange.limits import Limits
 from mcloud.local.exchange.server import HOST, ExchangeServer
@@ -33,12 +36,14 @@ class LocalExchange:
             something that can be iterated again.
         speed: 1.0 as it happened, a factor, or None for as fast as the clients read.
         port: 0 for any that is free.
-        wait_for: ``@trade`` streams that must be subscribed to before the play begins: 0 begins
-            at once, 2 waits for the clients of two symbols.
+        wait_for: streams that must be subscribed to before the play begins: 0 begins at once, 2
+            waits for the clients of two streams.
         endless: begin again at the end, with ids and times that go on.
         limits: what a client may do.
         seed: of what the fault ``reorder`` shuffles.
         symbols: known to be traded; those of the first trades are listed anyway.
+        certificate: a file to write a new certificate of loopback to, for clients to trust; the
+            exchange then speaks ``wss`` and ``https`` only.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class LocalExchange:
         limits: Limits | None = None,
         seed: int = 1,
         symbols: Collection[str] = (),
+        certificate: Path | None = None,
     ) -> None:
         self._server = ExchangeServer(
             trades,
@@ -61,7 +67,9 @@ class LocalExchange:
             limits=limits or Limits(),
             seed=seed,
             symbols=symbols,
+            tls=make_certificate(certificate) if certificate else None,
         )
+        self.certificate = certificate
         self._port = port
         self._ready = threading.Event()
         self._finished = threading.Event()
@@ -71,12 +79,12 @@ class LocalExchange:
     @property
     def ws_url(self) -> str:
         """Where Binance's is ``wss://stream.binance.com:9443``."""
-        return f"ws://{HOST}:{self._port}"
+        return f"{'wss' if self.certificate else 'ws'}://{HOST}:{self._port}"
 
     @property
     def rest_url(self) -> str:
         """Where Binance's is ``https://api.binance.com``."""
-        return f"http://{HOST}:{self._port}"
+        return f"{'https' if self.certificate else 'http'}://{HOST}:{self._port}"
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -124,7 +132,15 @@ class LocalExchange:
 
     def played(self, symbol: str) -> list[Trade]:
         """The trades made so far, in the order of their ids, whether they were sent or not."""
-        return self._call(lambda: self._server.tape.since(symbol, 0))
+        return self._call(lambda: self._server.ledger.tape.since(symbol, 0))
+
+    def aggregates(self, symbol: str) -> list[Aggregate]:
+        """The aggregate trades so far, by their ids."""
+        return self._call(lambda: self._server.ledger.aggregates.since(symbol, 0))
+
+    def voids(self, symbol: str) -> dict[int, str]:
+        """The ids that a fault ``void`` took, and what was said of them."""
+        return self._call(lambda: dict(self._server.voids[symbol]))
 
     def state(self) -> dict[str, Any]:
         """What ``/_mcloud/state`` says: trades made, connections and their streams, faults."""

@@ -1,9 +1,19 @@
-"""How Binance writes a trade, in its streams and its REST answers."""
+"""How Binance's REST answers word trades and what is derived from them.
 
+https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
+https://developers.binance.com/docs/derivatives
+"""
+
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from mcloud.market.trade import EXACT, Trade
+from mcloud.local.exchange.aggregates import Aggregate
+from mcloud.local.exchange.bars import Bar, Interval
+from mcloud.local.exchange.book import Book, Level
+from mcloud.local.exchange.ledger import Day
+from mcloud.local.exchange.markets import EIGHT, WIDE, Market, contract_size, pair, turnover
+from mcloud.market.trade import Trade, to_text
 
 # What symbols are priced in. Only so that exchangeInfo can name the two assets of a symbol.
 _QUOTES = (
@@ -12,27 +22,169 @@ _QUOTES = (
 )
 
 
-def stream_event(trade: Trade, *, microseconds: bool = False) -> str:
-    """The payload of a ``@trade`` stream; its event time is the trade's."""
-    time = trade.time * 1000 if microseconds else trade.time
-    maker = "true" if trade.buyer_is_maker else "false"
-    return (
-        f'{{"e":"trade","E":{time},"s":"{trade.symbol}","t":{trade.id},"p":"{decimal(trade.price)}"'
-        f',"q":"{decimal(trade.quantity)}","T":{time},"m":{maker},"M":true}}'
-    )
-
-
-def rest_trade(trade: Trade, *, microseconds: bool = False) -> dict[str, Any]:
-    """An element of ``/api/v3/trades`` and ``/api/v3/historicalTrades``."""
+def rest_trade(trade: Trade, market: Market, *, microseconds: bool = False) -> dict[str, Any]:
+    """An element of ``trades`` and ``historicalTrades``."""
+    value = "baseQty" if market is Market.COIN_M else "quoteQty"
     return {
         "id": trade.id,
-        "price": decimal(trade.price),
-        "qty": decimal(trade.quantity),
-        "quoteQty": decimal(EXACT.multiply(trade.price, trade.quantity)),
+        "price": number(trade.price, market),
+        "qty": number(trade.quantity, market),
+        value: number(turnover(trade), market),
         "time": trade.time * 1000 if microseconds else trade.time,
         "isBuyerMaker": trade.buyer_is_maker,
-        "isBestMatch": True,
+        **({"isBestMatch": True} if market is Market.SPOT else {}),
     }
+
+
+def rest_aggregate(
+    aggregate: Aggregate, market: Market, *, microseconds: bool = False
+) -> dict[str, Any]:
+    """An element of ``aggTrades``."""
+    return {
+        "a": aggregate.id,
+        "p": number(aggregate.price, market),
+        "q": number(aggregate.quantity, market),
+        "f": aggregate.first,
+        "l": aggregate.last,
+        "T": aggregate.time * 1000 if microseconds else aggregate.time,
+        "m": aggregate.buyer_is_maker,
+        **({"M": True} if market is Market.SPOT else {}),
+    }
+
+
+def rest_kline(
+    interval: Interval, start: int, bar: Bar, market: Market, *, microseconds: bool = False
+) -> list[Any]:
+    """An element of ``klines``."""
+    factor = 1000 if microseconds else 1
+    return [
+        start * factor,
+        number(bar.open, market),
+        number(bar.high, market),
+        number(bar.low, market),
+        number(bar.close, market),
+        number(bar.volume, market),
+        interval.next(start) * factor - 1,
+        number(bar.turnover, market),
+        bar.trades,
+        number(bar.bought, market),
+        number(bar.bought_turnover, market),
+        "0",
+    ]
+
+
+def rest_depth(book: Book, limit: int, symbol: str, market: Market) -> dict[str, Any]:
+    """The answer of ``depth``."""
+
+    def rows(levels: list[Level]) -> list[list[str]]:
+        return [[number(each, market) for each in level] for level in levels]
+
+    said: dict[str, Any] = {"lastUpdateId": book.newest_id}
+    if market is not Market.SPOT:
+        said |= {"E": book.time, "T": book.time}
+    if market is Market.COIN_M:
+        said |= {"symbol": symbol, "pair": pair(symbol)}
+    return {**said, "bids": rows(book.bids(limit)), "asks": rows(book.asks(limit))}
+
+
+def describe_day(day: Day, market: Market, *, microseconds: bool = False) -> dict[str, Any]:
+    """An element of ``ticker/24hr``."""
+    bar, factor = day.bar, 1000 if microseconds else 1
+    change = bar.close - bar.open
+    percent = change / bar.open * 100 if bar.open else Decimal(0)
+    if market is Market.COIN_M:
+        traded, value = bar.turnover, bar.volume * contract_size(day.symbol)
+    else:
+        traded, value = bar.volume, bar.turnover
+    average = WIDE.divide(value, traded).quantize(EIGHT, context=WIDE) if traded else Decimal(0)
+    said: dict[str, Any] = {
+        "symbol": day.symbol,
+        "priceChange": number(change, market),
+        "priceChangePercent": f"{percent:.3f}",
+        "weightedAvgPrice": number(average, market),
+        "lastPrice": number(bar.close, market),
+        "lastQty": number(day.last_quantity, market),
+        "openPrice": number(bar.open, market),
+        "highPrice": number(bar.high, market),
+        "lowPrice": number(bar.low, market),
+        "volume": number(bar.volume, market),
+        "baseVolume" if market is Market.COIN_M else "quoteVolume": number(bar.turnover, market),
+        "openTime": day.start * factor,
+        "closeTime": day.end * factor,
+        "firstId": bar.first_id,
+        "lastId": bar.last_id,
+        "count": bar.trades,
+    }
+    if market is Market.SPOT:
+        said |= {
+            "prevClosePrice": decimal(day.close_before),
+            **_best(day.book, market),
+        }
+    elif market is Market.COIN_M:
+        said["pair"] = pair(day.symbol)
+    return said
+
+
+def rest_price(symbol: str, newest: Trade | None, market: Market) -> dict[str, Any]:
+    """An element of ``ticker/price``; the price is 0 where nothing was traded."""
+    price = newest.price if newest else Decimal(0)
+    said: dict[str, Any] = {"symbol": symbol, "price": number(price, market)}
+    if market is not Market.SPOT:
+        said["time"] = newest.time if newest else 0
+    if market is Market.COIN_M:
+        said["ps"] = pair(symbol)
+    return said
+
+
+def rest_book_ticker(symbol: str, book: Book, market: Market) -> dict[str, Any]:
+    """An element of ``ticker/bookTicker``."""
+    said: dict[str, Any] = {"symbol": symbol, **_best(book, market)}
+    if market is not Market.SPOT:
+        said |= {"lastUpdateId": book.newest_id, "time": book.time}
+    if market is Market.COIN_M:
+        said["pair"] = pair(symbol)
+    return said
+
+
+def _best(book: Book, market: Market) -> dict[str, str]:
+    return {
+        "bidPrice": number(book.bid.price, market),
+        "bidQty": number(book.bid.quantity, market),
+        "askPrice": number(book.ask.price, market),
+        "askQty": number(book.ask.quantity, market),
+    }
+
+
+def futures_symbol_info(symbol: str, market: Market) -> dict[str, Any]:
+    """A symbol in a futures ``exchangeInfo``; its assets are guessed from its name."""
+    base, quote = _assets(pair(symbol))
+    delivery = symbol.partition("_")[2]
+    is_perpetual = delivery in ("", "PERP")
+    said: dict[str, Any] = {
+        "symbol": symbol,
+        "pair": pair(symbol),
+        "contractType": "PERPETUAL" if is_perpetual else "CURRENT_QUARTER",
+        "deliveryDate": 4_133_404_800_000 if is_perpetual else _delivery(delivery),
+        "onboardDate": 1_567_965_300_000,
+        "baseAsset": base,
+        "quoteAsset": quote,
+        "marginAsset": base if market is Market.COIN_M else quote,
+        "pricePrecision": 8,
+        "quantityPrecision": 8,
+        "baseAssetPrecision": 8,
+        "quotePrecision": 8,
+        "underlyingType": "COIN",
+        "underlyingSubType": [],
+        "maintMarginPercent": "2.5000",
+        "requiredMarginPercent": "5.0000",
+        "triggerProtect": "0.0500",
+        "filters": _filters("1000000"),
+        "orderTypes": ["LIMIT", "MARKET"],
+        "timeInForce": ["GTC", "IOC", "FOK"],
+    }
+    if market is Market.COIN_M:
+        return {**said, "contractStatus": "TRADING", "contractSize": contract_size(symbol)}
+    return {**said, "status": "TRADING"}
 
 
 def symbol_info(symbol: str) -> dict[str, Any]:
@@ -54,20 +206,7 @@ def symbol_info(symbol: str) -> dict[str, Any]:
         "quoteOrderQtyMarketAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": "0.00000001",
-                "maxPrice": "1000000.00000000",
-                "tickSize": "0.00000001",
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": "0.00000001",
-                "maxQty": "1000000.00000000",
-                "stepSize": "0.00000001",
-            },
-        ],
+        "filters": _filters("1000000.00000000"),
         "permissions": [],
         "permissionSets": [["SPOT"]],
     }
@@ -77,6 +216,30 @@ def decimal(number: Decimal) -> str:
     """Eight decimals, as Binance prints them; more where the number has more, never rounded."""
     whole, _, part = f"{number:f}".partition(".")
     return f"{whole}.{part:0<8}"
+
+
+def number(value: Decimal, market: Market) -> str:
+    """A number as a market prints it: spot pads it to eight decimals, futures do not."""
+    return decimal(value) if market is Market.SPOT else to_text(value)
+
+
+def _filters(highest: str) -> list[dict[str, str]]:
+    finest = "0.00000001"
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": finest,
+            "maxPrice": highest,
+            "tickSize": finest,
+        },
+        {"filterType": "LOT_SIZE", "minQty": finest, "maxQty": highest, "stepSize": finest},
+    ]
+
+
+def _delivery(date: str) -> int:
+    """The time of delivery, in ms since 1970: 08:00 UTC on a day such as ``250926``."""
+    day = datetime.strptime(date, "%y%m%d").replace(hour=8, tzinfo=UTC)
+    return int(day.timestamp()) * 1000
 
 
 def _assets(symbol: str) -> tuple[str, str]:

@@ -5,9 +5,9 @@ import pytest
 from patience import PATIENCE
 
 from mcloud.local.exchange.faults import Fault, Faults
+from mcloud.local.exchange.ledger import Ledger
 from mcloud.local.exchange.limits import Limits
 from mcloud.local.exchange.rest import Answer, Request, Rest
-from mcloud.local.exchange.tape import Tape
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.exchange.wording import decimal, symbol_info
 
@@ -22,11 +22,11 @@ class Exchange:
 
     def __init__(self, **limits: Any) -> None:
         self.faults = Faults()
-        self.tape = Tape()
+        self.ledger = Ledger()
         for trade in make_trades(2_500):
-            self.tape.add(trade)
+            self.ledger.add(trade)
         self.rest = Rest(
-            self.tape,
+            self.ledger,
             self.faults,
             Limits(**limits),
             symbols=lambda: ("BTCUSDT", "ETHUSDT"),

@@ -11,7 +11,8 @@ from websockets.exceptions import InvalidStatus
 
 from mcloud.feed.json_lines import parse_message
 from mcloud.local.exchange.limits import Limits
-from mcloud.local.exchange.reader import METHODS, BadRequest, Wording, parse_path
+from mcloud.local.exchange.reader import METHODS, Wording, parse_path
+from mcloud.local.exchange.streams import BadRequest
 from mcloud.local.exchange.thread import LocalExchange
 
 from .clients import (

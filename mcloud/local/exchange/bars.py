@@ -1,0 +1,166 @@
+"""Klines of one symbol: a bar a minute is kept, longer ones are folded when they are asked for.
+
+Binance's rules: bars are aligned in UTC, weeks begin on Monday, and an interval without a trade
+has a bar whose four prices are the close before it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import reduce
+from typing import NamedTuple
+
+from mcloud.local.exchange.markets import WIDE, turnover
+from mcloud.market.trade import Trade
+
+SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000  # ms
+_MONDAY = 4 * DAY  # 1970-01-05
+
+
+class Bar(NamedTuple):
+    """What was traded in a span of time."""
+
+    first_id: int
+    """-1 where nothing was."""
+    last_id: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+    """See ``markets.turnover``."""
+    trades: int
+    bought: Decimal
+    """Volume of the trades whose buyer was the taker."""
+    bought_turnover: Decimal
+
+
+_ZERO = Decimal(0)
+NOTHING = Bar(-1, -1, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, 0, _ZERO, _ZERO)
+"""The bar of a symbol that has never traded."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    name: str
+    """As Binance writes it, such as ``1m``."""
+    width: int
+    """In ms; of a month 0, because months differ."""
+
+    def start(self, time: int) -> int:
+        """The start of the interval that a time lies in, both in ms since 1970."""
+        if not self.width:
+            month = datetime.fromtimestamp(time // 1000, UTC)
+            return _ms(month.year, month.month)
+        shift = _MONDAY if self.name == "1w" else 0
+        return time - (time - shift) % self.width
+
+    def next(self, start: int) -> int:
+        """The start of the interval after the one that starts at ``start``."""
+        if self.width:
+            return start + self.width
+        month = datetime.fromtimestamp(start // 1000, UTC)
+        return _ms(month.year + month.month // 12, month.month % 12 + 1)
+
+
+_UNITS = {"s": SECOND, "m": MINUTE, "h": 60 * MINUTE, "d": DAY, "w": 7 * DAY, "M": 0}
+INTERVALS = {
+    name: Interval(name, int(name[:-1]) * _UNITS[name[-1]])
+    for name in (
+        *("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h"),
+        *("1d", "3d", "1w", "1M"),
+    )
+}
+
+
+class Bars:
+    """One symbol's bars of one second or one minute each."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._starts: list[int] = []
+        self._bars: dict[int, Bar] = {}
+
+    @property
+    def newest(self) -> int | None:
+        """The start of the newest bar, in ms since 1970."""
+        return self._starts[-1] if self._starts else None
+
+    def add(self, trade: Trade) -> None:
+        start = trade.time - trade.time % self._width
+        bar = self._bars.get(start)
+        if bar is None:
+            self._starts.insert(bisect_left(self._starts, start), start)
+            self._bars[start] = _bar(trade)
+        else:
+            self._bars[start] = _merge(bar, _bar(trade))
+
+    def within(self, start: int, stop: int) -> Bar:
+        """What was traded from ``start`` to before ``stop``; a flat bar where nothing was."""
+        at, to = bisect_left(self._starts, start), bisect_left(self._starts, stop)
+        if at == to:
+            return _flat(self._bars[self._starts[at - 1]]) if at else NOTHING
+        return reduce(_merge, (self._bars[each] for each in self._starts[at:to]))
+
+    def klines(
+        self, interval: Interval, first: int | None, last: int | None, limit: int, now: int
+    ) -> Iterator[tuple[int, Bar]]:
+        """Up to ``limit`` bars with their starts, oldest first.
+
+        Args:
+            first: the earliest start, in ms; without it, the newest bars are taken.
+            last: the latest start, in ms; at the latest that of the bar in which ``now`` lies.
+        """
+        if not self._starts:
+            return
+        oldest = interval.start(self._starts[0])
+        newest = interval.start(now if last is None else min(now, last))
+        if first is None:
+            start = newest
+            for _ in range(limit - 1):
+                start = interval.start(start - 1)
+            start = max(start, oldest)
+        else:
+            start = max(interval.start(first), oldest)
+            if start < first:
+                start = interval.next(start)
+        while start <= newest and limit:
+            yield start, self.within(start, interval.next(start))
+            start = interval.next(start)
+            limit -= 1
+
+
+def _bar(trade: Trade) -> Bar:
+    price, volume, value = trade.price, trade.quantity, turnover(trade)
+    bought = (_ZERO, _ZERO) if trade.buyer_is_maker else (volume, value)
+    return Bar(trade.id, trade.id, price, price, price, price, volume, value, 1, *bought)
+
+
+def _merge(one: Bar, other: Bar) -> Bar:
+    early = one if one.first_id < other.first_id else other
+    last = one if one.last_id > other.last_id else other
+    return Bar(
+        early.first_id,
+        last.last_id,
+        early.open,
+        max(one.high, other.high),
+        min(one.low, other.low),
+        last.close,
+        WIDE.add(one.volume, other.volume),
+        WIDE.add(one.turnover, other.turnover),
+        one.trades + other.trades,
+        WIDE.add(one.bought, other.bought),
+        WIDE.add(one.bought_turnover, other.bought_turnover),
+    )
+
+
+def _flat(before: Bar) -> Bar:
+    price = before.close
+    return NOTHING._replace(open=price, high=price, low=price, close=price)
+
+
+def _ms(year: int, month: int) -> int:
+    return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1000

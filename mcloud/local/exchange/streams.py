@@ -1,0 +1,55 @@
+"""Names of streams: which there are, and which of them the exchange can derive from trades."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mcloud.local.exchange.bars import INTERVALS, Interval
+
+SERVED = (
+    "<symbol>@trade, @aggTrade, @kline_<interval>, @bookTicker, @ticker, @miniTicker; "
+    "!bookTicker, !ticker@arr, !miniTicker@arr"
+)
+_KLINE = re.compile(r"kline_(\w+)")
+
+
+class BadRequest(ValueError):
+    """What a client asks for is not to be had; the text says why."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Stream:
+    name: str
+    """As the client wrote it."""
+    kind: str
+    """``trade``, ``aggTrade``, ``kline``, ``bookTicker``, ``ticker`` or ``miniTicker``."""
+    symbol: str = ""
+    """In capitals; empty for all symbols."""
+    interval: Interval | None = None
+    """Of a kline."""
+
+
+@lru_cache(8192)
+def parse_stream(name: str) -> Stream:
+    """Read a stream's name, such as ``btcusdt@kline_1m``.
+
+    Raises:
+        BadRequest: it is no name, or a stream that trades say nothing about.
+    """
+    if name in ("!ticker@arr", "!miniTicker@arr", "!bookTicker"):
+        return Stream(name, name[1:].removesuffix("@arr"))
+    symbol, at, kind = name.partition("@")
+    if not symbol or not at:
+        raise BadRequest("Invalid request: invalid stream")
+    if kind in ("trade", "aggTrade", "bookTicker", "ticker", "miniTicker"):
+        return Stream(name, kind, symbol.upper())
+    if (kline := _KLINE.fullmatch(kind)) and kline[1] in INTERVALS:
+        return Stream(name, "kline", symbol.upper(), INTERVALS[kline[1]])
+    raise BadRequest(
+        f"Invalid request: the local exchange plays trades and cannot derive the stream "
+        f"{name:.60} from them; it serves {SERVED}"
+    )
