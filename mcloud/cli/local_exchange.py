@@ -25,6 +25,13 @@ def exchange(
         str, typer.Option(help="max, realtime, or a factor such as 10x.")
     ] = "realtime",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 9443,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            help="Serve wss and https, with a certificate made for this run; print its path.",
+        ),
+    ] = False,
     loop: Annotated[
         bool, typer.Option("--loop", help="Go on from the start, with ids and times that go on.")
     ] = False,
@@ -40,7 +47,14 @@ def exchange(
     ] = 30.0,
     seed: Annotated[int, typer.Option(help="simulate: the same seed, the same trades.")] = 1,
 ) -> None:
-    """Run a Binance on loopback until Ctrl-C: trade streams, REST, limits and faults."""
+    """Run a Binance on loopback until Ctrl-C: streams, REST, limits and faults.
+
+    It plays the trades of a recording or a simulation, and serves trades, aggregate trades, klines,
+    tickers and a derived order book to any Binance client. Symbols such as BTCUSDT.um are USDⓈ-M
+    futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
+
+    docs/reference/local-exchange.md lists what is served, and what is not.
+    """
     from mcloud.cli.produce import report_feed
     from mcloud.feed.open import Choice, open_feed
     from mcloud.feed.pace import parse_speed
@@ -63,6 +77,7 @@ def exchange(
         limits=Limits(lifetime=lifetime),
         seed=seed,
         symbols=listed,
+        certificate=session.config.state / "exchange.pem" if tls else None,
     ) as server:
         _show(session, server)
         server.wait_finished()
@@ -75,10 +90,17 @@ def exchange(
 def _show(session: Session, server: "LocalExchange") -> None:
     if session.output == "json":
         session.print_json(
-            {"ws_url": server.ws_url, "rest_url": server.rest_url, "symbols": server.symbols}
+            {
+                "ws_url": server.ws_url,
+                "rest_url": server.rest_url,
+                "certificate": str(server.certificate.resolve()) if server.certificate else None,
+                "symbols": server.symbols,
+            }
         )
         # The reader waits for the addresses, and this command does not end.
         sys.stdout.flush()
         return
     print(f"streams  {server.ws_url}", f"REST     {server.rest_url}", sep="\n", flush=True)
+    if server.certificate:
+        print(f"trust    {server.certificate.resolve()}", flush=True)
     session.say(f"trading {', '.join(server.symbols)}; Ctrl-C ends it")

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mcloud.errors import LocalError
+from mcloud.files import make_private
 
 LIFETIME = timedelta(days=30)
 
@@ -67,7 +68,7 @@ def make_certificate(path: Path) -> ssl.SSLContext:
         .sign(key, hashes.SHA256())
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         with TemporaryDirectory() as folder:
             private = Path(folder) / "key.pem"
@@ -84,5 +85,5 @@ def make_certificate(path: Path) -> ssl.SSLContext:
     except OSError as error:
         raise LocalError(
             f"the exchange cannot write its certificate to {path}: {error.strerror}",
-            remedy="choose another file with --certificate",
+            remedy="check that the folder can be written to, and that its disk has room",
         ) from None

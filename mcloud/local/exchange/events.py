@@ -12,42 +12,42 @@ from mcloud.local.exchange.aggregates import Aggregate
 from mcloud.local.exchange.bars import Bar, Interval
 from mcloud.local.exchange.book import Book
 from mcloud.local.exchange.ledger import Day
-from mcloud.local.exchange.markets import Market, pair
+from mcloud.local.exchange.markets import Market, name_of, pair_of
 from mcloud.local.exchange.wording import decimal, describe_day, number
 from mcloud.market.trade import Trade
 
 
-def trade_event(
-    trade: Trade, market: Market, *, microseconds: bool = False, kind: str = "MARKET"
-) -> str:
+def trade_event(trade: Trade, *, kind: str = "MARKET", microseconds: bool = False) -> str:
     """The payload of a ``@trade`` stream.
 
     Args:
         kind: futures only, ``X``: MARKET, INSURANCE_FUND, ADL, or NA for an id without a trade.
     """
+    name = name_of(trade.symbol)
     time = trade.time * 1000 if microseconds else trade.time
     maker = "true" if trade.buyer_is_maker else "false"
-    if market is Market.SPOT:
+    if Market.of(trade.symbol) is Market.SPOT:
         return (
-            f'{{"e":"trade","E":{time},"s":"{trade.symbol}","t":{trade.id},'
+            f'{{"e":"trade","E":{time},"s":"{name}","t":{trade.id},'
             f'"p":"{decimal(trade.price)}","q":"{decimal(trade.quantity)}","T":{time},'
             f'"m":{maker},"M":true}}'
         )
     price, quantity = ("0", "0") if kind == "NA" else (f"{trade.price:f}", f"{trade.quantity:f}")
     return (
-        f'{{"e":"trade","E":{time},"T":{time},"s":"{trade.symbol}","t":{trade.id},'
+        f'{{"e":"trade","E":{time},"T":{time},"s":"{name}","t":{trade.id},'
         f'"p":"{price}","q":"{quantity}","X":"{kind}","m":{maker}}}'
     )
 
 
-def aggregate_event(aggregate: Aggregate, market: Market, *, microseconds: bool = False) -> str:
+def aggregate_event(aggregate: Aggregate, *, microseconds: bool = False) -> str:
     """The payload of an ``@aggTrade`` stream."""
+    market = Market.of(aggregate.symbol)
     time = aggregate.time * 1000 if microseconds else aggregate.time
     return dump(
         {
             "e": "aggTrade",
             "E": time,
-            "s": aggregate.symbol,
+            "s": name_of(aggregate.symbol),
             "a": aggregate.id,
             "p": number(aggregate.price, market),
             "q": number(aggregate.quantity, market),
@@ -65,23 +65,22 @@ def kline_event(
     interval: Interval,
     start: int,
     bar: Bar,
-    market: Market,
     *,
     closed: bool,
     now: int,
     microseconds: bool = False,
 ) -> str:
     """The payload of a ``@kline_<interval>`` stream; times in ms since 1970."""
-    factor = 1000 if microseconds else 1
+    factor, name, market = 1000 if microseconds else 1, name_of(symbol), Market.of(symbol)
     return dump(
         {
             "e": "kline",
             "E": now * factor,
-            "s": symbol,
+            "s": name,
             "k": {
                 "t": start * factor,
                 "T": interval.next(start) * factor - 1,
-                "s": symbol,
+                "s": name,
                 "i": interval.name,
                 "f": bar.first_id,
                 "L": bar.last_id,
@@ -101,15 +100,14 @@ def kline_event(
     )
 
 
-def ticker(day: Day, market: Market, *, microseconds: bool = False) -> dict[str, Any]:
+def ticker(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
     """The payload of a ``@ticker`` stream, and an element of ``!ticker@arr``."""
-    factor = 1000 if microseconds else 1
-    said = describe_day(day, market)
-    book = day.book
+    factor, market, book = 1000 if microseconds else 1, Market.of(day.symbol), day.book
+    said = describe_day(day)
     event = {
         "e": "24hrTicker",
         "E": day.end * factor,
-        "s": day.symbol,
+        "s": name_of(day.symbol),
         "p": said["priceChange"],
         "P": said["priceChangePercent"],
         "w": said["weightedAvgPrice"],
@@ -135,18 +133,18 @@ def ticker(day: Day, market: Market, *, microseconds: bool = False) -> dict[str,
             "A": decimal(book.ask.quantity),
         }
     elif market is Market.COIN_M:
-        event["ps"] = pair(day.symbol)
+        event["ps"] = pair_of(day.symbol)
     return event
 
 
-def mini_ticker(day: Day, market: Market, *, microseconds: bool = False) -> dict[str, Any]:
+def mini_ticker(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
     """The payload of a ``@miniTicker`` stream, and an element of ``!miniTicker@arr``."""
-    bar = day.bar
+    bar, market = day.bar, Market.of(day.symbol)
     return {
         "e": "24hrMiniTicker",
         "E": day.end * (1000 if microseconds else 1),
-        "s": day.symbol,
-        **({"ps": pair(day.symbol)} if market is Market.COIN_M else {}),
+        "s": name_of(day.symbol),
+        **({"ps": pair_of(day.symbol)} if market is Market.COIN_M else {}),
         "c": number(bar.close, market),
         "o": number(bar.open, market),
         "h": number(bar.high, market),
@@ -156,11 +154,12 @@ def mini_ticker(day: Day, market: Market, *, microseconds: bool = False) -> dict
     }
 
 
-def book_event(symbol: str, book: Book, market: Market, *, microseconds: bool = False) -> str:
+def book_event(symbol: str, book: Book, *, microseconds: bool = False) -> str:
     """The payload of a ``@bookTicker`` stream. On spot, which has microseconds, it has no time."""
+    market = Market.of(symbol)
     event: dict[str, Any] = {
         "u": book.newest_id,
-        "s": symbol,
+        "s": name_of(symbol),
         "b": number(book.bid.price, market),
         "B": number(book.bid.quantity, market),
         "a": number(book.ask.price, market),
@@ -169,7 +168,7 @@ def book_event(symbol: str, book: Book, market: Market, *, microseconds: bool = 
     if market is not Market.SPOT:
         event = {"e": "bookTicker", **event, "T": book.time, "E": book.time}
     if market is Market.COIN_M:
-        event["ps"] = pair(symbol)
+        event["ps"] = pair_of(symbol)
     return dump(event)
 
 

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from random import Random
 
 from mcloud.errors import UsageError
-from mcloud.market.trade import MAX_ID, Trade
+from mcloud.local.exchange.markets import Market
+from mcloud.market.trade import MAX_ID, Trade, capitals
 
 KINDS = {
     "cut": "drop connections without a word: the `count` oldest, or all",
@@ -68,6 +69,11 @@ class Fault:
         bounds = self.count or self.every or (self.first is not None and self.last is not None)
         if self.kind == "void" and not bounds:
             raise UsageError("the fault void needs count, or every, or first and last")
+        if self.kind == "void" and self.symbol and Market.of(self.symbol) is Market.SPOT:
+            raise UsageError(
+                f"{self.symbol} is a spot symbol, and void ids are a matter of futures",
+                remedy="name a futures symbol, such as BTCUSDT.um",
+            )
         if self.reason not in (None, *REASONS):
             choices = ", ".join(REASONS)
             raise UsageError(f"unknown reason {self.reason!r:.60}; choose from {choices}")
@@ -95,7 +101,7 @@ def parse_fault(query: Mapping[str, str]) -> Fault:
         query["kind"],
         seconds=_number(query, "seconds"),
         count=_whole(query, "count"),
-        symbol=symbol.upper() if symbol else None,
+        symbol=capitals(symbol) if symbol else None,
         rate=_number(query, "rate"),
         status=_whole(query, "status"),
         first=_whole(query, "first"),
@@ -139,8 +145,8 @@ class Faults:
         return None
 
     def void(self, trade: Trade, now: float) -> str | None:
-        """Why this trade is void, one of REASONS; None for a trade that is none the worse."""
-        if not self._running:
+        """Why a futures trade is void, one of REASONS; None for a trade like any other."""
+        if not self._running or Market.of(trade.symbol) is Market.SPOT:
             return None
         for each in self._matching("void", now, trade.symbol):
             fault = each.fault

@@ -1,37 +1,43 @@
-"""Binance's three markets as the exchange serves them, all from the trades of one feed.
+"""Binance's three markets, and where each of them is reached.
 
-A symbol's form says where it is listed: ``BTCUSD_PERP`` and ``BTCUSD_250926`` on COIN-M,
-``BTCUSDT_250926`` on USDⓈ-M, and any other, such as ``BTCUSDT``, on spot and USDⓈ-M alike.
+A symbol carries its market (see ``mcloud.market.trade``); clients know only its name.
 """
 
 import re
 from decimal import Context, Decimal
 from enum import Enum
+from functools import lru_cache
 
-from mcloud.market.trade import Trade
+from mcloud.market.trade import COIN_M, SPOT, USD_M, Trade, capitals, in_market, split_market
 
 WIDE = Context(prec=60)
 """Holds the product of any two numbers of a trade, and sums of such products, without rounding."""
 
 EIGHT = Decimal("0.00000001")
-_COIN = re.compile(r"(.+USD)_(?:PERP|[0-9]{6})")
-_DELIVERY = re.compile(r".+_[0-9]{6}")
+_COIN_M = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
 
 class Market(Enum):
-    """A market; the value is where its REST API begins."""
+    """A market; the value is what a symbol carries."""
 
-    SPOT = "/api/v3"
-    USD_M = "/fapi/v1"
-    COIN_M = "/dapi/v1"
+    SPOT = SPOT
+    USD_M = USD_M
+    COIN_M = COIN_M
 
-    def lists(self, symbol: str) -> bool:
-        """Return whether a symbol of this form is listed here."""
-        if _COIN.fullmatch(symbol):
-            return self is Market.COIN_M
-        if _DELIVERY.fullmatch(symbol):
-            return self is Market.USD_M
-        return self is not Market.COIN_M
+    @classmethod
+    @lru_cache(8192)
+    def of(cls, symbol: str) -> "Market":
+        """Return the market of a symbol."""
+        return cls(split_market(symbol)[1])
+
+    @property
+    def api(self) -> str:
+        """Where its REST API begins."""
+        return {Market.SPOT: "/api/v3", Market.USD_M: "/fapi/v1", Market.COIN_M: "/dapi/v1"}[self]
+
+    def symbol(self, name: str) -> str:
+        """Return the symbol that has this name here."""
+        return in_market(name, self.value)
 
 
 class Route(Enum):
@@ -52,16 +58,31 @@ class Route(Enum):
             return True
         return (self is Route.PUBLIC) == (kind in ("trade", "bookTicker"))
 
-    def market(self, symbol: str) -> Market:
-        """Return the market whose events are sent here for a symbol."""
-        if self is Route.ROOT and Market.SPOT.lists(symbol):
-            return Market.SPOT
-        return Market.COIN_M if Market.COIN_M.lists(symbol) else Market.USD_M
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """The markets whose symbols are in the streams of all symbols, such as ``!ticker@arr``."""
+        return (Market.SPOT,) if self is Route.ROOT else (Market.USD_M, Market.COIN_M)
+
+    def symbol(self, name: str) -> str:
+        """Return the symbol that a name, in any case, stands for here.
+
+        A name such as ``BTCUSD_PERP`` exists on COIN-M only, whose hosts also serve it without a
+        route.
+        """
+        name = capitals(name)
+        if _COIN_M.fullmatch(name):
+            return Market.COIN_M.symbol(name)
+        return self.markets[0].symbol(name)
 
 
-def pair(symbol: str) -> str:
-    """The underlying pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP``."""
-    return symbol.partition("_")[0]
+def name_of(symbol: str) -> str:
+    """The name of a symbol, as the exchange writes it: ``BTCUSDT`` of ``BTCUSDT.um``."""
+    return split_market(symbol)[0]
+
+
+def pair_of(symbol: str) -> str:
+    """The underlying pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP.cm``."""
+    return name_of(symbol).partition("_")[0]
 
 
 def contract_size(symbol: str) -> int:
@@ -71,7 +92,7 @@ def contract_size(symbol: str) -> int:
 
 def turnover(trade: Trade) -> Decimal:
     """The quote asset that changed hands; of a COIN-M contract the base asset, to 8 decimals."""
-    if Market.COIN_M.lists(trade.symbol):
+    if Market.of(trade.symbol) is Market.COIN_M:
         usd = WIDE.multiply(trade.quantity, contract_size(trade.symbol))
         return WIDE.divide(usd, trade.price).quantize(EIGHT, context=WIDE)
     return WIDE.multiply(trade.price, trade.quantity)

@@ -18,7 +18,7 @@ from websockets.protocol import Event
 from mcloud.local.exchange.faults import Faults
 from mcloud.local.exchange.limits import Limits, Window
 from mcloud.local.exchange.markets import Route
-from mcloud.local.exchange.streams import BadRequest, parse_stream
+from mcloud.local.exchange.streams import BadRequest, Stream, parse_stream
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _COUNTED = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
@@ -56,12 +56,15 @@ def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
         names = query.get("streams", [""])[0].split("/")
     elif root != "ws":
         raise BadRequest(f"no streams at {path:.60}")
-    streams = list(dict.fromkeys(filter(None, names)))
+    # As Binance, let names pass that can be no stream: ccxt connects to /ws/0 and then subscribes.
+    streams = [name for name in dict.fromkeys(names) if "@" in name or name.startswith("!")]
     if len(streams) > most:
         raise BadRequest(f"too many streams: {len(streams)}, at most {most}")
     for name in streams:
-        parse_stream(name)
-    return streams, Wording(root == "stream", unit == "MICROSECOND", route)
+        parse_stream(name, route)
+    # Futures have no microseconds.
+    microseconds = unit == "MICROSECOND" and route is Route.ROOT
+    return streams, Wording(root == "stream", microseconds, route)
 
 
 class Connection(ServerConnection):
@@ -112,7 +115,15 @@ class Reader:
 
     @property
     def streams(self) -> list[str]:
+        """The names of its streams."""
         return list(self._streams)
+
+    @property
+    def sent(self) -> list[Stream]:
+        """Those of its streams that its route carries."""
+        route = self.wording.route
+        streams = [parse_stream(name, route) for name in self._streams]
+        return [stream for stream in streams if route.carries(stream.kind)]
 
     async def serve(self) -> None:
         """Talk to the client until it is gone."""
@@ -213,9 +224,9 @@ class Reader:
     def _do(self, request: dict[str, Any]) -> Any:
         match request.get("method"), request.get("params"):
             case "SUBSCRIBE", list(names):
-                self._subscribe({**self._streams, **dict.fromkeys(_streams(names))})
+                self._subscribe({**self._streams, **dict.fromkeys(self._known(names))})
             case "UNSUBSCRIBE", list(names):
-                gone = set(_streams(names))
+                gone = set(self._known(names))
                 self._subscribe({name: None for name in self._streams if name not in gone})
             case "LIST_SUBSCRIPTIONS", _:
                 return list(self._streams)
@@ -235,6 +246,13 @@ class Reader:
                     f"Invalid request: unknown variant `{method!s:.60}`, expected one of {one_of}"
                 )
         return None
+
+    def _known(self, names: list[Any]) -> list[str]:
+        for name in names:
+            if not isinstance(name, str):
+                raise BadRequest("Invalid request: invalid stream")
+            parse_stream(name, self.wording.route)
+        return names
 
     def _subscribe(self, streams: dict[str, None]) -> None:
         if len(streams) > self._limits.streams:
@@ -259,14 +277,6 @@ def _id(request: dict[str, Any]) -> int | str | None:
     if not known:
         raise BadRequest("Invalid request: request ID must be an unsigned integer")
     return id_  # type: ignore[no-any-return]
-
-
-def _streams(names: list[Any]) -> list[str]:
-    for name in names:
-        if not isinstance(name, str):
-            raise BadRequest("Invalid request: invalid stream")
-        parse_stream(name)
-    return names
 
 
 def _dump(message: dict[str, Any]) -> str:

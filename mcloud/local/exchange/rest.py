@@ -20,7 +20,6 @@ from mcloud.local.exchange.limits import Budget, Limits, Verdict
 from mcloud.local.exchange.markets import Market
 from mcloud.local.exchange.wording import (
     describe_day,
-    futures_symbol_info,
     rest_aggregate,
     rest_book_ticker,
     rest_depth,
@@ -123,12 +122,7 @@ class Rest:
             **self.time(asked),
             "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT", **limit}],
             "exchangeFilters": [],
-            "symbols": [
-                symbol_info(symbol)
-                if asked.market is Market.SPOT
-                else futures_symbol_info(symbol, asked.market)
-                for symbol in self._wanted(asked)
-            ],
+            "symbols": [symbol_info(symbol) for symbol in self._wanted(asked)],
         }
 
     def trades(self, asked: "_Asked") -> Any:
@@ -145,7 +139,7 @@ class Rest:
             page = tape.newest(symbol, limit)
         else:
             page = tape.since(symbol, first_id, limit)
-        return [rest_trade(each, asked.market, microseconds=asked.microseconds) for each in page]
+        return [rest_trade(each, microseconds=asked.microseconds) for each in page]
 
     def aggregates(self, asked: "_Asked") -> Any:
         symbol = self._listed(asked)
@@ -163,7 +157,7 @@ class Rest:
             page = known.between(symbol, start, end, limit)
         gaps = self._faults.active("rest_gap", asked.now, symbol)
         return [
-            rest_aggregate(each, asked.market, microseconds=asked.microseconds)
+            rest_aggregate(each, microseconds=asked.microseconds)
             for each in page
             if not hides(gaps, each.first, each.last)
         ]
@@ -180,7 +174,7 @@ class Rest:
         limit = asked.limit(PAGE, LONGEST_PAGE if is_spot else LONGEST_FUTURES_KLINES)
         first, last = asked.number("startTime"), asked.number("endTime")
         return [
-            rest_kline(interval, start, bar, asked.market, microseconds=asked.microseconds)
+            rest_kline(symbol, interval, start, bar, microseconds=asked.microseconds)
             for start, bar in self._ledger.klines(symbol, interval, first, last, limit)
         ]
 
@@ -192,7 +186,7 @@ class Rest:
             limit = asked.limit(500, MAX_ID)
             if limit not in FUTURES_DEPTHS:
                 raise _BadRequest(-4021, f"{limit} is not a valid depth limit.")
-        return rest_depth(self._ledger.book(symbol), limit, symbol, asked.market)
+        return rest_depth(symbol, self._ledger.book(symbol), limit)
 
     def day(self, asked: "_Asked") -> Any:
         kind = asked.parameters.get("type", "FULL")
@@ -201,20 +195,16 @@ class Rest:
 
         def describe(symbol: str) -> dict[str, Any]:
             day = self._ledger.day(symbol)
-            said = describe_day(day, asked.market, microseconds=asked.microseconds)
+            said = describe_day(day, microseconds=asked.microseconds)
             return {name: said[name] for name in _MINI} if kind == "MINI" else said
 
         return self._each(asked, describe)
 
     def price(self, asked: "_Asked") -> Any:
-        ledger, market = self._ledger, asked.market
-        return self._each(asked, lambda symbol: rest_price(symbol, ledger.newest(symbol), market))
+        return self._each(asked, lambda symbol: rest_price(symbol, self._ledger.newest(symbol)))
 
     def book_ticker(self, asked: "_Asked") -> Any:
-        ledger, market = self._ledger, asked.market
-        return self._each(
-            asked, lambda symbol: rest_book_ticker(symbol, ledger.book(symbol), market)
-        )
+        return self._each(asked, lambda symbol: rest_book_ticker(symbol, self._ledger.book(symbol)))
 
     def _each(self, asked: "_Asked", describe: Callable[[str], Any]) -> Any:
         """A list, or what a single symbol is; COIN-M always answers with a list."""
@@ -227,14 +217,14 @@ class Rest:
         return limits.weight if market is Market.SPOT else limits.futures_weight
 
     def _all(self, market: Market) -> list[str]:
-        return [symbol for symbol in self._symbols() if market.lists(symbol)]
+        return [symbol for symbol in self._symbols() if Market.of(symbol) is market]
 
     def _wanted(self, asked: "_Asked") -> list[str]:
         if "symbol" in asked.parameters:
             return [self._listed(asked)]
         if "symbols" in asked.parameters:
             names = _symbol_list(asked.parameters["symbols"])
-            return [self._check(symbol, asked.market) for symbol in names]
+            return [self._check(name, asked.market) for name in names]
         return self._all(asked.market)
 
     def _listed(self, asked: "_Asked") -> str:
@@ -243,10 +233,11 @@ class Rest:
             raise _mandatory("symbol")
         return self._check(symbol, asked.market)
 
-    def _check(self, symbol: object, market: Market) -> str:
-        if not isinstance(symbol, str) or not re.fullmatch(_SYMBOL, symbol):
-            raise _illegal("symbol", _SYMBOL)
-        if symbol not in self._symbols() or not market.lists(symbol):
+    def _check(self, name: object, market: Market) -> str:
+        if not isinstance(name, str) or not re.fullmatch(_SYMBOL, name):
+            raise _illegal("symbol", _LEGAL_SYMBOL)
+        symbol = market.symbol(name)
+        if symbol not in self._symbols():
             raise _BadRequest(-1121, "Invalid symbol.")
         return symbol
 
@@ -367,7 +358,7 @@ _FUTURES = {
     "ticker/bookTicker": _Endpoint(_by_symbol(2, 5), Rest.book_ticker, ("symbol",)),
 }
 _ENDPOINTS = {
-    f"{market.value}/{name}": replace(endpoint, market=market)
+    f"{market.api}/{name}": replace(endpoint, market=market)
     for market, endpoints in (
         (Market.SPOT, _SPOT),
         (Market.USD_M, _FUTURES),
@@ -390,7 +381,9 @@ def _no_such(path: str) -> Answer:
     return Answer(404, {"code": -1000, "msg": f"There is no {path:.60} here."})
 
 
-_SYMBOL = "[A-Z0-9-_.]{1,20}"
+_SYMBOL = r"(?:[^\Wa-z]|[-.]){1,50}"
+_LEGAL_SYMBOL = r"[\w\-._&&[^a-z]]{1,50}"
+"""The same in the notation of Binance's messages. Names may be in any script."""
 _WHOLE = "[0-9]{1,20}"
 
 
@@ -440,5 +433,5 @@ def _symbol_list(text: str) -> list[Any]:
     except (ValueError, RecursionError):
         symbols = None
     if not isinstance(symbols, list):
-        raise _illegal("symbols", r'\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\]')
+        raise _illegal("symbols", rf'\["{_LEGAL_SYMBOL}"(,"{_LEGAL_SYMBOL}"){{0,}}\]')
     return symbols

@@ -41,10 +41,10 @@ from mcloud.local.exchange.faults import Fault, Faults, Wire, parse_fault
 from mcloud.local.exchange.feeds import repeat
 from mcloud.local.exchange.ledger import Ledger
 from mcloud.local.exchange.limits import Limits, Window
-from mcloud.local.exchange.markets import Market, Route
+from mcloud.local.exchange.markets import Market
 from mcloud.local.exchange.reader import Connection, Reader, Wording, parse_path
 from mcloud.local.exchange.rest import Answer, Request, Rest
-from mcloud.local.exchange.streams import BadRequest, Stream, parse_stream
+from mcloud.local.exchange.streams import BadRequest, Stream, Topic
 from mcloud.market.trade import Trade
 
 HOST = "127.0.0.1"
@@ -52,6 +52,8 @@ CONTROL = "/_mcloud/"
 CLOSE_TIMEOUT = 1.0  # seconds that a client may take to say goodbye
 CHUNK = 64  # trades played between two turns of everybody else
 MOST_BARS = 1_000  # that a kline stream catches up with after a time without trades
+CLOCKED = ("kline", "ticker", "miniTicker")
+"""Kinds of streams that are sent once a second of the play."""
 _TICKERS = {"ticker": ticker, "miniTicker": mini_ticker}
 LOOK_AHEAD = 1_000  # trades read before the play begins, to know the symbols
 
@@ -91,11 +93,11 @@ class ExchangeServer:
         self._faults = Faults()
         self._wire = Wire(self._faults, Random(seed))
         self._readers: dict[Reader, None] = {}
-        self._by_stream: dict[str, list[Reader]] = {}
+        self._sent: dict[Topic, list[tuple[str, Reader]]] = {}
         self._clocked: list[Stream] = []
         self._second = 0
         self._traded: set[str] = set()  # since the clocked streams had their last events
-        self._bars: dict[Stream, int] = {}  # starts of the bars that klines are at
+        self._bars: dict[Topic, int] = {}  # starts of the bars that klines are at
         self._connections: dict[str, Window] = {}
         self._begun = asyncio.Event()
         self.finished = False
@@ -210,7 +212,8 @@ class ExchangeServer:
             self._tick(trade.time)
             self._second = trade.time // SECOND
         now = self._loop.time()
-        if reason := self._faults.void(trade, now):
+        reason = "NA" if trade.is_void else self._faults.void(trade, now)
+        if reason:
             self.voids[trade.symbol][trade.id] = reason
         else:
             closed = self.ledger.add(trade)
@@ -237,22 +240,19 @@ class ExchangeServer:
     def _send(self, trades: Iterable[Trade]) -> None:
         for trade in trades:
             reason = self.voids[trade.symbol].get(trade.id, "MARKET")
-            name = f"{trade.symbol.lower()}@trade"
-            write = partial(trade_event, trade, kind=reason)
-            self._publish(name, trade.symbol, write, spot=reason == "MARKET")
+            if reason == "MARKET" or Market.of(trade.symbol) is not Market.SPOT:
+                self._publish(("trade", trade.symbol), partial(trade_event, trade, kind=reason))
 
     def _send_aggregates(self, aggregates: Iterable[Aggregate]) -> None:
         for each in aggregates:
             if not self._is_stalled(each.symbol):
-                name = f"{each.symbol.lower()}@aggTrade"
-                self._publish(name, each.symbol, partial(aggregate_event, each))
+                self._publish(("aggTrade", each.symbol), partial(aggregate_event, each))
 
     def _send_book(self, symbol: str) -> None:
-        names = [f"{symbol.lower()}@bookTicker", "!bookTicker"]
-        if self._by_stream.keys().isdisjoint(names) or self._is_stalled(symbol):
-            return
-        for name in names:
-            self._publish(name, symbol, partial(book_event, symbol, self.ledger.book(symbol)))
+        if not self._is_stalled(symbol):
+            write = partial(book_event, symbol, self.ledger.book(symbol))
+            self._publish(("bookTicker", symbol), write)
+            self._publish(("bookTicker", ""), write, Market.of(symbol))
 
     def _tick(self, time: int) -> None:
         """Send what is sent once a second of the play: klines and tickers, before ``time``."""
@@ -273,66 +273,58 @@ class ExchangeServer:
             return
         current = interval.start(time)
         traded = symbol in self._traded
-        first = self._bars.get(stream, interval.start(newest.time) if traded else current)
+        first = self._bars.get(stream.topic, interval.start(newest.time) if traded else current)
         over = ledger.klines(symbol, interval, first, current - 1, MOST_BARS, time)
         now = ledger.klines(symbol, interval, current, current, 1, time) if traded else []
         for start, bar in (*over, *now):
             closed = start < current
             if bar.trades or closed:
                 said = partial(kline_event, symbol, interval, start, bar)
-                write = partial(said, closed=closed, now=ledger.now)
-                self._publish(stream.name, symbol, write)
-        self._bars[stream] = current
+                self._publish(stream.topic, partial(said, closed=closed, now=ledger.now))
+        self._bars[stream.topic] = current
 
     def _send_day(self, stream: Stream) -> None:
         if stream.symbol in self._traded and not self._is_stalled(stream.symbol):
             day, describe = self.ledger.day(stream.symbol), _TICKERS[stream.kind]
             self._publish(
-                stream.name,
-                stream.symbol,
-                lambda market, microseconds: dump(describe(day, market, microseconds=microseconds)),
+                stream.topic, lambda microseconds: dump(describe(day, microseconds=microseconds))
             )
 
     def _send_days(self, stream: Stream) -> None:
         """As Binance does, name only the symbols that were traded since the last time."""
         days = [self.ledger.day(each) for each in self._traded if not self._is_stalled(each)]
         describe = _TICKERS[stream.kind]
-        for reader in self._by_stream.get(stream.name, ()):
-            wording = reader.wording
-            if not days or not wording.route.carries(stream.kind):
-                continue
+        for name, reader in self._sent.get(stream.topic, ()):
+            route, microseconds = reader.wording.route, reader.wording.microseconds
             said = [
-                describe(day, wording.route.market(day.symbol), microseconds=wording.microseconds)
+                describe(day, microseconds=microseconds)
                 for day in days
-                if wording.route is not Route.ROOT or Market.SPOT.lists(day.symbol)
+                if Market.of(day.symbol) in route.markets
             ]
-            reader.offer(_wrap(stream.name, dump(said), wording))
+            if said:
+                reader.offer(_wrap(name, dump(said), reader.wording))
 
     def _is_stalled(self, symbol: str) -> bool:
         return bool(self._faults.active("stall", self._loop.time(), symbol))
 
     def _publish(
-        self, stream: str, symbol: str, write: Callable[..., str], *, spot: bool = True
+        self, topic: Topic, write: Callable[..., str], market: Market | None = None
     ) -> None:
         """Send an event to all who have its stream.
 
         Args:
-            write: words it for a market, with ``microseconds`` or without.
-            spot: False for what spot does not have.
+            write: words it, with ``microseconds`` or without.
+            market: of a stream of all symbols, so that other markets do not get it.
         """
-        messages: dict[Wording, str] = {}
-        for reader in self._by_stream.get(stream, ()):
+        messages: dict[tuple[str, Wording], str] = {}
+        for name, reader in self._sent.get(topic, ()):
             wording = reader.wording
-            message = messages.get(wording)
+            if market and market not in wording.route.markets:
+                continue
+            message = messages.get((name, wording))
             if message is None:
-                market = wording.route.market(symbol)
-                if not wording.route.carries(parse_stream(stream).kind):
-                    continue
-                if market is Market.SPOT and not spot:
-                    continue
-                microseconds = wording.microseconds and market is Market.SPOT
-                event = write(market, microseconds=microseconds)
-                message = messages[wording] = _wrap(stream, event, wording)
+                event = write(microseconds=wording.microseconds)
+                message = messages[name, wording] = _wrap(name, event, wording)
             reader.offer(message)
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -352,16 +344,17 @@ class ExchangeServer:
             self._index()
 
     def _index(self) -> None:
-        by_stream = defaultdict(list)
+        sent: dict[Topic, list[tuple[str, Reader]]] = defaultdict(list)
+        clocked: dict[Topic, Stream] = {}
         for reader in self._readers:
-            for stream in reader.streams:
-                by_stream[stream].append(reader)
-        self._by_stream = by_stream
-        clocked = ("kline", "ticker", "miniTicker")
-        streams = map(parse_stream, by_stream)
-        self._clocked = [stream for stream in streams if stream.kind in clocked]
-        self._bars = {stream: at for stream, at in self._bars.items() if stream in self._clocked}
-        if len(by_stream) >= self._wait_for:
+            for stream in reader.sent:
+                sent[stream.topic].append((stream.name, reader))
+                if stream.kind in CLOCKED:
+                    clocked[stream.topic] = stream
+        self._sent = sent
+        self._clocked = list(clocked.values())
+        self._bars = {topic: start for topic, start in self._bars.items() if topic in clocked}
+        if len({name for reader in self._readers for name in reader.streams}) >= self._wait_for:
             self._begun.set()
 
     def _process_request(

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mcloud.local.exchange.bars import INTERVALS, Interval
+from mcloud.local.exchange.markets import Route
 
 SERVED = (
     "<symbol>@trade, @aggTrade, @kline_<interval>, @bookTicker, @ticker, @miniTicker; "
     "!bookTicker, !ticker@arr, !miniTicker@arr"
 )
+Topic = tuple[str, str]
+"""A kind of events and a symbol."""
+
 _KLINE = re.compile(r"kline_(\w+)")
 
 
@@ -28,13 +32,19 @@ class Stream:
     kind: str
     """``trade``, ``aggTrade``, ``kline``, ``bookTicker``, ``ticker`` or ``miniTicker``."""
     symbol: str = ""
-    """In capitals; empty for all symbols."""
+    """With its market; empty for all symbols of the route."""
     interval: Interval | None = None
     """Of a kline."""
 
+    @property
+    def topic(self) -> Topic:
+        """What it is about; the same for streams whose names differ in case only."""
+        kind = f"kline_{self.interval.name}" if self.interval else self.kind
+        return kind, self.symbol
+
 
 @lru_cache(8192)
-def parse_stream(name: str) -> Stream:
+def parse_stream(name: str, route: Route) -> Stream:
     """Read a stream's name, such as ``btcusdt@kline_1m``.
 
     Raises:
@@ -45,10 +55,11 @@ def parse_stream(name: str) -> Stream:
     symbol, at, kind = name.partition("@")
     if not symbol or not at:
         raise BadRequest("Invalid request: invalid stream")
+    symbol = route.symbol(symbol)
     if kind in ("trade", "aggTrade", "bookTicker", "ticker", "miniTicker"):
-        return Stream(name, kind, symbol.upper())
+        return Stream(name, kind, symbol)
     if (kline := _KLINE.fullmatch(kind)) and kline[1] in INTERVALS:
-        return Stream(name, "kline", symbol.upper(), INTERVALS[kline[1]])
+        return Stream(name, "kline", symbol, INTERVALS[kline[1]])
     raise BadRequest(
         f"Invalid request: the local exchange plays trades and cannot derive the stream "
         f"{name:.60} from them; it serves {SERVED}"

@@ -12,7 +12,15 @@ from mcloud.local.exchange.aggregates import Aggregate
 from mcloud.local.exchange.bars import Bar, Interval
 from mcloud.local.exchange.book import Book, Level
 from mcloud.local.exchange.ledger import Day
-from mcloud.local.exchange.markets import EIGHT, WIDE, Market, contract_size, pair, turnover
+from mcloud.local.exchange.markets import (
+    EIGHT,
+    WIDE,
+    Market,
+    contract_size,
+    name_of,
+    pair_of,
+    turnover,
+)
 from mcloud.market.trade import Trade, to_text
 
 # What symbols are priced in. Only so that exchangeInfo can name the two assets of a symbol.
@@ -22,8 +30,9 @@ _QUOTES = (
 )
 
 
-def rest_trade(trade: Trade, market: Market, *, microseconds: bool = False) -> dict[str, Any]:
+def rest_trade(trade: Trade, *, microseconds: bool = False) -> dict[str, Any]:
     """An element of ``trades`` and ``historicalTrades``."""
+    market = Market.of(trade.symbol)
     value = "baseQty" if market is Market.COIN_M else "quoteQty"
     return {
         "id": trade.id,
@@ -36,10 +45,9 @@ def rest_trade(trade: Trade, market: Market, *, microseconds: bool = False) -> d
     }
 
 
-def rest_aggregate(
-    aggregate: Aggregate, market: Market, *, microseconds: bool = False
-) -> dict[str, Any]:
+def rest_aggregate(aggregate: Aggregate, *, microseconds: bool = False) -> dict[str, Any]:
     """An element of ``aggTrades``."""
+    market = Market.of(aggregate.symbol)
     return {
         "a": aggregate.id,
         "p": number(aggregate.price, market),
@@ -53,10 +61,10 @@ def rest_aggregate(
 
 
 def rest_kline(
-    interval: Interval, start: int, bar: Bar, market: Market, *, microseconds: bool = False
+    symbol: str, interval: Interval, start: int, bar: Bar, *, microseconds: bool = False
 ) -> list[Any]:
     """An element of ``klines``."""
-    factor = 1000 if microseconds else 1
+    factor, market = 1000 if microseconds else 1, Market.of(symbol)
     return [
         start * factor,
         number(bar.open, market),
@@ -73,8 +81,9 @@ def rest_kline(
     ]
 
 
-def rest_depth(book: Book, limit: int, symbol: str, market: Market) -> dict[str, Any]:
+def rest_depth(symbol: str, book: Book, limit: int) -> dict[str, Any]:
     """The answer of ``depth``."""
+    market = Market.of(symbol)
 
     def rows(levels: list[Level]) -> list[list[str]]:
         return [[number(each, market) for each in level] for level in levels]
@@ -83,13 +92,13 @@ def rest_depth(book: Book, limit: int, symbol: str, market: Market) -> dict[str,
     if market is not Market.SPOT:
         said |= {"E": book.time, "T": book.time}
     if market is Market.COIN_M:
-        said |= {"symbol": symbol, "pair": pair(symbol)}
+        said |= {"symbol": name_of(symbol), "pair": pair_of(symbol)}
     return {**said, "bids": rows(book.bids(limit)), "asks": rows(book.asks(limit))}
 
 
-def describe_day(day: Day, market: Market, *, microseconds: bool = False) -> dict[str, Any]:
+def describe_day(day: Day, *, microseconds: bool = False) -> dict[str, Any]:
     """An element of ``ticker/24hr``."""
-    bar, factor = day.bar, 1000 if microseconds else 1
+    bar, factor, market = day.bar, 1000 if microseconds else 1, Market.of(day.symbol)
     change = bar.close - bar.open
     percent = change / bar.open * 100 if bar.open else Decimal(0)
     if market is Market.COIN_M:
@@ -98,7 +107,7 @@ def describe_day(day: Day, market: Market, *, microseconds: bool = False) -> dic
         traded, value = bar.volume, bar.turnover
     average = WIDE.divide(value, traded).quantize(EIGHT, context=WIDE) if traded else Decimal(0)
     said: dict[str, Any] = {
-        "symbol": day.symbol,
+        "symbol": name_of(day.symbol),
         "priceChange": number(change, market),
         "priceChangePercent": f"{percent:.3f}",
         "weightedAvgPrice": number(average, market),
@@ -121,28 +130,30 @@ def describe_day(day: Day, market: Market, *, microseconds: bool = False) -> dic
             **_best(day.book, market),
         }
     elif market is Market.COIN_M:
-        said["pair"] = pair(day.symbol)
+        said["pair"] = pair_of(day.symbol)
     return said
 
 
-def rest_price(symbol: str, newest: Trade | None, market: Market) -> dict[str, Any]:
+def rest_price(symbol: str, newest: Trade | None) -> dict[str, Any]:
     """An element of ``ticker/price``; the price is 0 where nothing was traded."""
+    market = Market.of(symbol)
     price = newest.price if newest else Decimal(0)
-    said: dict[str, Any] = {"symbol": symbol, "price": number(price, market)}
+    said: dict[str, Any] = {"symbol": name_of(symbol), "price": number(price, market)}
     if market is not Market.SPOT:
         said["time"] = newest.time if newest else 0
     if market is Market.COIN_M:
-        said["ps"] = pair(symbol)
+        said["ps"] = pair_of(symbol)
     return said
 
 
-def rest_book_ticker(symbol: str, book: Book, market: Market) -> dict[str, Any]:
+def rest_book_ticker(symbol: str, book: Book) -> dict[str, Any]:
     """An element of ``ticker/bookTicker``."""
-    said: dict[str, Any] = {"symbol": symbol, **_best(book, market)}
+    market = Market.of(symbol)
+    said: dict[str, Any] = {"symbol": name_of(symbol), **_best(book, market)}
     if market is not Market.SPOT:
         said |= {"lastUpdateId": book.newest_id, "time": book.time}
     if market is Market.COIN_M:
-        said["pair"] = pair(symbol)
+        said["pair"] = pair_of(symbol)
     return said
 
 
@@ -155,40 +166,10 @@ def _best(book: Book, market: Market) -> dict[str, str]:
     }
 
 
-def futures_symbol_info(symbol: str, market: Market) -> dict[str, Any]:
-    """A symbol in a futures ``exchangeInfo``; its assets are guessed from its name."""
-    base, quote = _assets(pair(symbol))
-    delivery = symbol.partition("_")[2]
-    is_perpetual = delivery in ("", "PERP")
-    said: dict[str, Any] = {
-        "symbol": symbol,
-        "pair": pair(symbol),
-        "contractType": "PERPETUAL" if is_perpetual else "CURRENT_QUARTER",
-        "deliveryDate": 4_133_404_800_000 if is_perpetual else _delivery(delivery),
-        "onboardDate": 1_567_965_300_000,
-        "baseAsset": base,
-        "quoteAsset": quote,
-        "marginAsset": base if market is Market.COIN_M else quote,
-        "pricePrecision": 8,
-        "quantityPrecision": 8,
-        "baseAssetPrecision": 8,
-        "quotePrecision": 8,
-        "underlyingType": "COIN",
-        "underlyingSubType": [],
-        "maintMarginPercent": "2.5000",
-        "requiredMarginPercent": "5.0000",
-        "triggerProtect": "0.0500",
-        "filters": _filters("1000000"),
-        "orderTypes": ["LIMIT", "MARKET"],
-        "timeInForce": ["GTC", "IOC", "FOK"],
-    }
-    if market is Market.COIN_M:
-        return {**said, "contractStatus": "TRADING", "contractSize": contract_size(symbol)}
-    return {**said, "status": "TRADING"}
-
-
 def symbol_info(symbol: str) -> dict[str, Any]:
-    """A symbol in ``/api/v3/exchangeInfo``; its assets are guessed from its name."""
+    """A symbol in ``exchangeInfo``; its assets are guessed from its name."""
+    if Market.of(symbol) is not Market.SPOT:
+        return _futures_info(symbol)
     base, quote = _assets(symbol)
     return {
         "symbol": symbol,
@@ -210,6 +191,38 @@ def symbol_info(symbol: str) -> dict[str, Any]:
         "permissions": [],
         "permissionSets": [["SPOT"]],
     }
+
+
+def _futures_info(symbol: str) -> dict[str, Any]:
+    base, quote = _assets(pair_of(symbol))
+    delivery = name_of(symbol).partition("_")[2]
+    is_coin = Market.of(symbol) is Market.COIN_M
+    is_perpetual = delivery in ("", "PERP")
+    said: dict[str, Any] = {
+        "symbol": name_of(symbol),
+        "pair": pair_of(symbol),
+        "contractType": "PERPETUAL" if is_perpetual else "CURRENT_QUARTER",
+        "deliveryDate": 4_133_404_800_000 if is_perpetual else _delivery(delivery),
+        "onboardDate": 1_567_965_300_000,
+        "baseAsset": base,
+        "quoteAsset": quote,
+        "marginAsset": base if is_coin else quote,
+        "pricePrecision": 8,
+        "quantityPrecision": 8,
+        "baseAssetPrecision": 8,
+        "quotePrecision": 8,
+        "underlyingType": "COIN",
+        "underlyingSubType": [],
+        "maintMarginPercent": "2.5000",
+        "requiredMarginPercent": "5.0000",
+        "triggerProtect": "0.0500",
+        "filters": _filters("1000000"),
+        "orderTypes": ["LIMIT", "MARKET"],
+        "timeInForce": ["GTC", "IOC", "FOK"],
+    }
+    if is_coin:
+        return {**said, "contractStatus": "TRADING", "contractSize": contract_size(symbol)}
+    return {**said, "status": "TRADING"}
 
 
 def decimal(number: Decimal) -> str:

@@ -1,117 +1,152 @@
-"""Clients that know nothing of us, against the exchange; each is tested where it is installed."""
+"""Clients that know nothing of us read from the exchange, over TLS, and get what it plays.
 
-import asyncio
-import queue
+Each is installed into an environment of its own, because each pins its own versions of what they
+share; without a package index the tests are skipped.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
-from mcloud.feed.json_lines import parse_message
+from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
+from mcloud.market.trade import Trade
 
-from .clients import make_trades
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
-pytestmark = pytest.mark.nightly
-
-TRADES = make_trades(30)
-IDS = [trade.id for trade in TRADES]
-
-
-def test_python_binance() -> None:
-    binance = pytest.importorskip("binance.ws.streams", reason="no python-binance")
-    from binance import AsyncClient
-
-    async def read(exchange: LocalExchange) -> list[int]:
-        client = AsyncClient()
-        client.API_URL = f"{exchange.rest_url}/api"
-        try:
-            manager = binance.BinanceSocketManager(client)
-            manager.STREAM_URL = f"{exchange.ws_url}/"
-            async with manager.multiplex_socket(["btcusdt@trade"]) as stream:
-                ids = [(await stream.recv())["data"]["t"] for _ in IDS]
-            history = await client.get_historical_trades(symbol="BTCUSDT", fromId=IDS[0])
-            assert [trade["id"] for trade in history] == IDS
-            info = await client.get_exchange_info()
-            assert [each["symbol"] for each in info["symbols"]] == ["BTCUSDT"]
-            return ids
-        finally:
-            await client.close_connection()
-
-    with LocalExchange(TRADES) as exchange:
-        assert asyncio.run(asyncio.wait_for(read(exchange), 60)) == IDS
+SCRIPTS = Path(__file__).parent / "third_party"
+SYMBOLS = {"spot": "BTCUSDT", "um": "BTCUSDT.um", "cm": "BTCUSD_PERP.cm"}
+START = 1_723_161_255_000
+CLIENTS = {
+    "ccxt": ("read_ccxt", ("spot", "um", "cm"), 1),
+    "python-binance": ("read_python_binance", ("spot", "um", "cm"), 1),
+    "binance-connector": ("read_binance_connector", ("spot",), 1),
+    "binance-sdk-spot": ("read_binance_sdk_spot", ("spot",), 1),
+    "unicorn-binance-websocket-api": ("read_unicorn", ("spot", "um", "cm"), 1),
+    "cryptofeed": ("read_cryptofeed", ("spot", "um", "cm"), 2),
+}
+"""Package: script, markets, and how many streams it subscribes to before it reads."""
 
 
-def test_binance_connector() -> None:
-    spot = pytest.importorskip("binance.spot", reason="no binance-connector")
-    from binance.error import ClientError
-    from binance.websocket.spot.websocket_stream import SpotWebsocketStreamClient
-
-    read: queue.Queue[str] = queue.Queue()
-    with LocalExchange(TRADES) as exchange:
-        client = SpotWebsocketStreamClient(
-            stream_url=exchange.ws_url, on_message=lambda _, message: read.put(message)
-        )
-        client.trade(symbol="btcusdt")
-        messages = [read.get(timeout=30) for _ in range(len(TRADES) + 1)]
-        client.stop()
-        assert [trade for each in messages if (trade := parse_message(each))] == TRADES
-        rest = spot.Spot(base_url=exchange.rest_url)
-        history = rest.historical_trades("BTCUSDT", fromId=IDS[0], limit=1000)
-        assert [trade["id"] for trade in history] == IDS
-        assert rest.exchange_info(symbol="BTCUSDT")["symbols"][0]["baseAsset"] == "BTC"
-        with pytest.raises(ClientError, match="Invalid symbol"):
-            rest.trades("NOPE")
+def market_of(symbol: str) -> list[Trade]:
+    """Two minutes and a half of trades with many that are one order's."""
+    return list(Simulate([symbol], seed=3, start_time=START, rate=5, duration=150))
 
 
-def test_binance_sdk_spot() -> None:
-    sdk = pytest.importorskip("binance_sdk_spot.spot", reason="no binance-sdk-spot")
-    from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketStreams
+@pytest.fixture(scope="session")
+def python_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the Python of a new environment in which a package is installed."""
+    made: dict[str, Path] = {}
 
-    async def read(exchange: LocalExchange) -> list[int]:
-        spot = sdk.Spot(
-            config_ws_streams=ConfigurationWebSocketStreams(stream_url=exchange.ws_url),
-            config_rest_api=ConfigurationRestAPI(
-                api_key="", api_secret="", base_path=exchange.rest_url
-            ),
-        )
-        events: asyncio.Queue[Any] = asyncio.Queue()
-        connection = await spot.websocket_streams.create_connection()
-        try:
-            stream = await connection.trade(symbol="btcusdt")
-            stream.on("message", events.put_nowait)
-            ids = [(await events.get()).t for _ in IDS]
-        finally:
-            await connection.close_connection(close_session=True)
-        history = spot.rest_api.historical_trades(symbol="BTCUSDT", from_id=IDS[0]).data()
-        assert [trade.id for trade in history] == IDS
-        return ids
-
-    with LocalExchange(TRADES) as exchange:
-        assert asyncio.run(asyncio.wait_for(read(exchange), 60)) == IDS
-
-
-def test_ccxt() -> None:
-    ccxt = pytest.importorskip("ccxt.pro", reason="no ccxt")
-
-    async def read(exchange: LocalExchange) -> list[int]:
-        client = ccxt.binance(
-            # It insists on a key for old trades, and the exchange on none.
-            {"apiKey": "any", "options": {"fetchMarkets": {"types": ["spot"]}}}
-        )
-        client.urls["api"]["public"] = f"{exchange.rest_url}/api/v3"
-        client.urls["api"]["ws"]["spot"] = f"{exchange.ws_url}/ws"
-        ids: list[int] = []
-        try:
-            while len(ids) < len(IDS):
-                trades = await client.watch_trades("BTC/USDT", params={"name": "trade"})
-                ids += [int(trade["id"]) for trade in trades]
-            history = await client.fetch_trades(
-                "BTC/USDT", params={"fetchTradesMethod": "publicGetHistoricalTrades"}
+    def install(package: str) -> Path:
+        if package not in made:
+            folder = tmp_path_factory.mktemp("client")
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            python = folder / "bin" / "python"
+            done = subprocess.run(
+                [str(python), "-m", "pip", "install", "--quiet", package],
+                check=False,
+                capture_output=True,
+                text=True,
             )
-            assert [int(trade["id"]) for trade in history] == IDS
-            return ids
-        finally:
-            await client.close()
+            if done.returncode:
+                pytest.skip(f"{package} cannot be installed: {done.stderr.strip()[-300:]}")
+            made[package] = python
+        return made[package]
 
-    with LocalExchange(TRADES) as exchange:
-        assert asyncio.run(asyncio.wait_for(read(exchange), 60)) == IDS
+    return install
+
+
+@pytest.mark.parametrize(
+    ("package", "market"),
+    [(package, market) for package, (_, markets, _) in CLIENTS.items() for market in markets],
+)
+def test_a_client_reads_what_the_exchange_plays(
+    package: str, market: str, python_with: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script, _, streams = CLIENTS[package]
+    symbol = SYMBOLS[market]
+    trades = market_of(symbol)
+    python = python_with(package)
+    certificate = tmp_path / "exchange.pem"
+    with LocalExchange(trades, wait_for=streams, certificate=certificate) as exchange:
+        urls = exchange.ws_url, exchange.rest_url, str(certificate)
+        done = subprocess.run(
+            [python, f"{SCRIPTS / script}.py", *urls, market, str(trades[-1].id)],
+            env=os.environ | trusting(certificate),
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        read: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        aggregates = exchange.aggregates(symbol)
+    assert read
+    expected = {
+        "trades": [row(trade[1:]) for trade in trades],
+        "history": [row(trade[1:]) for trade in trades[-1000:]],
+        "aggregates": [row(each[1:]) for each in aggregates][-1000:],
+        "klines": candles(trades),
+        "closed klines": candles(trades)[:-1],
+        "last": row([trades[-1].price])[0],
+        # Of a COIN-M contract, ccxt's volume is the base asset's.
+        "klines in coins": candles(trades, coins),
+    }
+    book = {side: read.pop(side) for side in ("bids", "asks") if side in read}
+    for name, rows in read.items():
+        exact = row([rows])[0] if name == "last" else [row(each) for each in rows]
+        assert exact == expected[name], name
+    if book:
+        check_book(book, trades)
+
+
+def trusting(certificate: Path) -> dict[str, str]:
+    """The variables by which clients are made to trust a certificate."""
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE")
+    return dict.fromkeys(names, str(certificate))
+
+
+def row(values: Any) -> list[Any]:
+    """Numbers as what they are worth, however the client hands them on."""
+    return [value if isinstance(value, bool) else Decimal(str(value)) for value in values]
+
+
+def coins(trade: Trade) -> Decimal:
+    """What a COIN-M trade is worth in its base asset: a contract on Bitcoin is 100 USD."""
+    return (100 * trade.quantity / trade.price).quantize(Decimal("0.00000001"))
+
+
+def candles(
+    trades: list[Trade], volume: Callable[[Trade], Decimal] = attrgetter("quantity")
+) -> list[list[Decimal]]:
+    """Start, open, high, low, close and volume of each minute, by the definition."""
+    minutes: dict[int, list[Trade]] = {}
+    for trade in trades:
+        minutes.setdefault(trade.time - trade.time % 60_000, []).append(trade)
+    rows = []
+    for start, inside in sorted(minutes.items()):
+        prices = [trade.price for trade in inside]
+        total = sum(map(volume, inside), Decimal(0))
+        rows.append(row([start, prices[0], max(prices), min(prices), prices[-1], total]))
+    return rows
+
+
+def check_book(book: dict[str, Any], trades: list[Trade]) -> None:
+    """The best levels are where makers were last met, and the sides do not cross."""
+    bids, asks = ([row(level) for level in book[side]] for side in ("bids", "asks"))
+    newest = [trades[-1].price, trades[-1].quantity]
+    assert (bids if trades[-1].buyer_is_maker else asks)[0] == newest
+    assert bids == sorted(bids, reverse=True)
+    assert asks == sorted(asks)
+    assert not bids or not asks or bids[0][0] < asks[0][0]
