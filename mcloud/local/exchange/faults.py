@@ -66,8 +66,8 @@ class Fault:
         missing = [name for name in _NEEDS.get(self.kind, ()) if getattr(self, name) is None]
         if missing:
             raise UsageError(f"the fault {self.kind} needs {' and '.join(missing)}")
-        bounds = self.count or self.every or (self.first is not None and self.last is not None)
-        if self.kind == "void" and not bounds:
+        span = None if self.first is None else self.last
+        if self.kind == "void" and {self.count, self.every, span} == {None}:
             raise UsageError("the fault void needs count, or every, or first and last")
         if self.kind == "void" and self.symbol and Market.of(self.symbol) is Market.SPOT:
             raise UsageError(

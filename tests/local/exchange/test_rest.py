@@ -154,7 +154,9 @@ def test_bad_requests(query: str, code: int, words: str) -> None:
 
 
 def test_an_unknown_path_is_not_found() -> None:
-    assert Exchange().get("depth").status == 404
+    exchange = Exchange()
+    answer = exchange.rest.answer(Request("/nowhere", CLIENT), now=0.0)
+    assert answer.status == 404
 
 
 @pytest.mark.parametrize(
