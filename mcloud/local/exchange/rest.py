@@ -87,7 +87,7 @@ class Rest:
     def answer(self, request: Request, now: float) -> Answer:
         """Answer one request; ``now`` is the time of the faults' clock."""
         path, _, query = request.path.partition("?")
-        endpoint = _ENDPOINTS.get(path)
+        endpoint = ENDPOINTS.get(path)
         if endpoint is None:
             return _no_such(path)
         market = endpoint.market
@@ -357,7 +357,7 @@ _FUTURES = {
     "ticker/price": _Endpoint(_by_symbol(1, 2), Rest.price, ("symbol",)),
     "ticker/bookTicker": _Endpoint(_by_symbol(2, 5), Rest.book_ticker, ("symbol",)),
 }
-_ENDPOINTS = {
+ENDPOINTS = {
     f"{market.api}/{name}": replace(endpoint, market=market)
     for market, endpoints in (
         (Market.SPOT, _SPOT),
@@ -366,7 +366,7 @@ _ENDPOINTS = {
     )
     for name, endpoint in endpoints.items()
 }
-_ENDPOINTS["/fapi/v2/ticker/price"] = _ENDPOINTS["/fapi/v1/ticker/price"]
+ENDPOINTS["/fapi/v2/ticker/price"] = ENDPOINTS["/fapi/v1/ticker/price"]
 _APIS = re.compile("/(?:api|fapi|dapi|sapi|papi|eapi|futures)/")
 
 

@@ -1,0 +1,36 @@
+"""The reference page names all that is served, and each fault with its fields."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mcloud.local.exchange.faults import KINDS, REASONS, Fault
+from mcloud.local.exchange.rest import ENDPOINTS
+from mcloud.local.exchange.streams import SERVED
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "local-exchange.md"
+
+
+@pytest.fixture(scope="module")
+def code() -> set[str]:
+    """What the page writes as code."""
+    return set(re.findall(r"`([^`\n]+)`", PAGE.read_text(encoding="utf-8")))
+
+
+def test_rest(code: set[str]) -> None:
+    names = {path.partition("/v")[2].partition("/")[2] for path in ENDPOINTS}
+    assert names <= code
+
+
+def test_streams(code: set[str]) -> None:
+    kinds = {re.sub("<symbol>|<interval>", "", name) for name in re.split("[,;] ", SERVED)}
+    documented = {re.sub("<symbol>|<interval>", "", name) for name in code}
+    assert kinds <= documented
+
+
+def test_faults(code: set[str]) -> None:
+    assert KINDS.keys() <= code
+    assert set(REASONS) <= code
+    assert {field.name for field in fields(Fault)} - {"kind"} <= code
