@@ -22,7 +22,7 @@ KINDS = {
     "rest_429": "REST says too many requests, and to retry after `seconds`",
     "rest_418": "REST says banned, and to retry after `seconds`",
     "rest_error": "REST fails with `status`, 500 if left out",
-    "rest_gap": "REST does not have the trades `first` to `last` of `symbol`",
+    "rest_gap": "REST does not have the trades `first` to `last` of `symbol`, nor their aggregates",
     "void": "trades are announced on futures streams with X `reason` (NA unless given,"
     " INSURANCE_FUND or ADL) and are nowhere else: the next `count`, those whose id `every`"
     " divides, or `first` to `last`; of `symbol` if given",

@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
-from functools import partial
 from http import HTTPStatus
 from itertools import chain, islice
 from random import Random
@@ -26,35 +25,21 @@ from websockets.http11 import Response
 
 from mcloud.errors import UsageError
 from mcloud.feed.pace import pace
-from mcloud.local.exchange.aggregates import Aggregate
 from mcloud.local.exchange.bars import SECOND
-from mcloud.local.exchange.events import (
-    aggregate_event,
-    book_event,
-    dump,
-    kline_event,
-    mini_ticker,
-    ticker,
-    trade_event,
-)
 from mcloud.local.exchange.faults import Fault, Faults, Wire, parse_fault
 from mcloud.local.exchange.feeds import repeat
 from mcloud.local.exchange.ledger import Ledger
 from mcloud.local.exchange.limits import Limits, Window
-from mcloud.local.exchange.markets import Market
-from mcloud.local.exchange.reader import Connection, Reader, Wording, parse_path
+from mcloud.local.exchange.publisher import Publisher
+from mcloud.local.exchange.reader import Connection, Reader, parse_path
 from mcloud.local.exchange.rest import Answer, Request, Rest
-from mcloud.local.exchange.streams import BadRequest, Stream, Topic
+from mcloud.local.exchange.streams import BadRequest
 from mcloud.market.trade import Trade
 
 HOST = "127.0.0.1"
 CONTROL = "/_mcloud/"
 CLOSE_TIMEOUT = 1.0  # seconds that a client may take to say goodbye
 CHUNK = 64  # trades played between two turns of everybody else
-MOST_BARS = 1_000  # that a kline stream catches up with after a time without trades
-CLOCKED = ("kline", "ticker", "miniTicker")
-"""Kinds of streams that are sent once a second of the play."""
-_TICKERS = {"ticker": ticker, "miniTicker": mini_ticker}
 LOOK_AHEAD = 1_000  # trades read before the play begins, to know the symbols
 
 
@@ -93,11 +78,7 @@ class ExchangeServer:
         self._faults = Faults()
         self._wire = Wire(self._faults, Random(seed))
         self._readers: dict[Reader, None] = {}
-        self._sent: dict[Topic, list[tuple[str, Reader]]] = {}
-        self._clocked: list[Stream] = []
         self._second = 0
-        self._traded: set[str] = set()  # since the clocked streams had their last events
-        self._bars: dict[Topic, int] = {}  # starts of the bars that klines are at
         self._connections: dict[str, Window] = {}
         self._begun = asyncio.Event()
         self.finished = False
@@ -106,6 +87,9 @@ class ExchangeServer:
         self.voids: dict[str, dict[int, str]] = defaultdict(dict)
         """By symbol and id, why there is no such trade: one of ``faults.REASONS``."""
         self._tls = tls
+        self._publisher = Publisher(
+            self.ledger, self._faults, self.voids, clock=lambda: self._loop.time()
+        )
         self._rest = Rest(
             self.ledger, self._faults, limits, symbols=lambda: self.symbols, clock=time.time
         )
@@ -148,7 +132,7 @@ class ExchangeServer:
                 for reader in list(self._readers)[: fault.count]:
                     reader.cut()
             case "repeat":
-                self._send(self._wire.repeat(fault.count or 0))
+                self._publisher.send_trades(self._wire.repeat(fault.count or 0))
             case "reorder" if fault.seconds is not None:
                 self._loop.call_later(fault.seconds, self._flush)
             case "shutdown":
@@ -201,7 +185,7 @@ class ExchangeServer:
             self._make(trade)
         self._flush()
         self._settle()
-        self._tick(self.ledger.now)
+        self._publisher.tick(max(self.ledger.now, self._second * SECOND))
         for reader in list(self._readers):
             await reader.has_all()
         self.finished = True
@@ -209,19 +193,17 @@ class ExchangeServer:
 
     def _make(self, trade: Trade) -> None:
         if trade.time // SECOND > self._second:
-            self._tick(trade.time)
+            self._publisher.tick(trade.time)
             self._second = trade.time // SECOND
         now = self._loop.time()
-        reason = "NA" if trade.is_void else self._faults.void(trade, now)
-        if reason:
+        if reason := "NA" if trade.is_void else self._faults.void(trade, now):
             self.voids[trade.symbol][trade.id] = reason
-        else:
-            closed = self.ledger.add(trade)
-            self._traded.add(trade.symbol)
-        self._send(self._wire.put(trade, now))
-        if not reason:
-            self._send_aggregates([closed] if closed else [])
-            self._send_book(trade.symbol)
+            self._publisher.send_trades(self._wire.put(trade, now))
+            return
+        closed = self.ledger.add(trade)
+        self._publisher.send_trades(self._wire.put(trade, now))
+        self._publisher.send_aggregates([closed] if closed else [])
+        self._publisher.send_book(trade.symbol)
 
     async def _breathe(self) -> None:
         """Let the others run; at full speed, wait for the slowest client."""
@@ -231,101 +213,11 @@ class ExchangeServer:
                 await reader.has_room()
 
     def _flush(self) -> None:
-        self._send(self._wire.flush())
+        self._publisher.send_trades(self._wire.flush())
 
     def _settle(self) -> None:
         """No further trade has the time of the newest: what it belongs to is complete."""
-        self._send_aggregates(self.ledger.aggregates.settle())
-
-    def _send(self, trades: Iterable[Trade]) -> None:
-        for trade in trades:
-            reason = self.voids[trade.symbol].get(trade.id, "MARKET")
-            if reason == "MARKET" or Market.of(trade.symbol) is not Market.SPOT:
-                self._publish(("trade", trade.symbol), partial(trade_event, trade, kind=reason))
-
-    def _send_aggregates(self, aggregates: Iterable[Aggregate]) -> None:
-        for each in aggregates:
-            if not self._is_stalled(each.symbol):
-                self._publish(("aggTrade", each.symbol), partial(aggregate_event, each))
-
-    def _send_book(self, symbol: str) -> None:
-        if not self._is_stalled(symbol):
-            write = partial(book_event, symbol, self.ledger.book(symbol))
-            self._publish(("bookTicker", symbol), write)
-            self._publish(("bookTicker", ""), write, Market.of(symbol))
-
-    def _tick(self, time: int) -> None:
-        """Send what is sent once a second of the play: klines and tickers, before ``time``."""
-        for stream in self._clocked:
-            if stream.kind == "kline":
-                self._send_klines(stream, time)
-            elif stream.symbol:
-                self._send_day(stream)
-            else:
-                self._send_days(stream)
-        self._traded.clear()
-
-    def _send_klines(self, stream: Stream, time: int) -> None:
-        symbol, interval, ledger = stream.symbol, stream.interval, self.ledger
-        assert interval
-        newest = ledger.newest(symbol)
-        if newest is None or self._is_stalled(symbol):
-            return
-        current = interval.start(time)
-        traded = symbol in self._traded
-        first = self._bars.get(stream.topic, interval.start(newest.time) if traded else current)
-        over = ledger.klines(symbol, interval, first, current - 1, MOST_BARS, time)
-        now = ledger.klines(symbol, interval, current, current, 1, time) if traded else []
-        for start, bar in (*over, *now):
-            closed = start < current
-            if bar.trades or closed:
-                said = partial(kline_event, symbol, interval, start, bar)
-                self._publish(stream.topic, partial(said, closed=closed, now=ledger.now))
-        self._bars[stream.topic] = current
-
-    def _send_day(self, stream: Stream) -> None:
-        if stream.symbol in self._traded and not self._is_stalled(stream.symbol):
-            day, describe = self.ledger.day(stream.symbol), _TICKERS[stream.kind]
-            self._publish(
-                stream.topic, lambda microseconds: dump(describe(day, microseconds=microseconds))
-            )
-
-    def _send_days(self, stream: Stream) -> None:
-        """As Binance does, name only the symbols that were traded since the last time."""
-        days = [self.ledger.day(each) for each in self._traded if not self._is_stalled(each)]
-        describe = _TICKERS[stream.kind]
-        for name, reader in self._sent.get(stream.topic, ()):
-            route, microseconds = reader.wording.route, reader.wording.microseconds
-            said = [
-                describe(day, microseconds=microseconds)
-                for day in days
-                if Market.of(day.symbol) in route.markets
-            ]
-            if said:
-                reader.offer(_wrap(name, dump(said), reader.wording))
-
-    def _is_stalled(self, symbol: str) -> bool:
-        return bool(self._faults.active("stall", self._loop.time(), symbol))
-
-    def _publish(
-        self, topic: Topic, write: Callable[..., str], market: Market | None = None
-    ) -> None:
-        """Send an event to all who have its stream.
-
-        Args:
-            write: words it, with ``microseconds`` or without.
-            market: of a stream of all symbols, so that other markets do not get it.
-        """
-        messages: dict[tuple[str, Wording], str] = {}
-        for name, reader in self._sent.get(topic, ()):
-            wording = reader.wording
-            if market and market not in wording.route.markets:
-                continue
-            message = messages.get((name, wording))
-            if message is None:
-                event = write(microseconds=wording.microseconds)
-                message = messages[name, wording] = _wrap(name, event, wording)
-            reader.offer(message)
+        self._publisher.send_aggregates(self.ledger.aggregates.settle())
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, Connection)
@@ -344,16 +236,7 @@ class ExchangeServer:
             self._index()
 
     def _index(self) -> None:
-        sent: dict[Topic, list[tuple[str, Reader]]] = defaultdict(list)
-        clocked: dict[Topic, Stream] = {}
-        for reader in self._readers:
-            for stream in reader.sent:
-                sent[stream.topic].append((stream.name, reader))
-                if stream.kind in CLOCKED:
-                    clocked[stream.topic] = stream
-        self._sent = sent
-        self._clocked = list(clocked.values())
-        self._bars = {topic: start for topic, start in self._bars.items() if topic in clocked}
+        self._publisher.index(self._readers)
         if len({name for reader in self._readers for name in reader.streams}) >= self._wait_for:
             self._begun.set()
 
@@ -413,10 +296,6 @@ class ExchangeServer:
                 self.fault(fault)
                 return Answer(200, {k: v for k, v in asdict(fault).items() if v is not None})
         return Answer(404, {"error": "there is state, begin, lift and fault"})
-
-
-def _wrap(stream: str, event: str, wording: Wording) -> str:
-    return f'{{"stream":"{stream}","data":{event}}}' if wording.combined else event
 
 
 def _respond(answer: Answer) -> Response:

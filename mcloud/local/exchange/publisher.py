@@ -1,0 +1,163 @@
+"""Who is sent what: from what happens to the connections that have a stream for it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from mcloud.local.exchange.aggregates import Aggregate
+from mcloud.local.exchange.events import (
+    aggregate_event,
+    book_event,
+    dump,
+    kline_event,
+    mini_ticker,
+    ticker,
+    trade_event,
+)
+from mcloud.local.exchange.faults import Faults
+from mcloud.local.exchange.ledger import Ledger
+from mcloud.local.exchange.markets import Market
+from mcloud.local.exchange.reader import Reader, Wording
+from mcloud.local.exchange.streams import Stream, Topic
+from mcloud.market.trade import Trade
+
+CLOCKED = ("kline", "ticker", "miniTicker")
+"""Kinds of streams that are sent once a second of the play."""
+MOST_BARS = 1_000  # that a kline stream catches up with after a time without trades
+_TICKERS = {"ticker": ticker, "miniTicker": mini_ticker}
+
+
+class Publisher:
+    """Sends events. A symbol under the fault ``stall`` has none, whatever the stream.
+
+    Args:
+        voids: by symbol and id, why there is no such trade.
+        clock: seconds, that of the faults.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        faults: Faults,
+        voids: Mapping[str, Mapping[int, str]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._faults = faults
+        self._voids = voids
+        self._clock = clock
+        self._sent: dict[Topic, list[tuple[str, Reader]]] = {}
+        self._clocked: list[Stream] = []
+        self._traded: set[str] = set()  # since the clocked streams had their last events
+        self._bars: dict[Topic, int] = {}  # starts of the bars that klines are at
+
+    def index(self, readers: Iterable[Reader]) -> None:
+        """Take the connections as they are now, with the streams that they have."""
+        sent: dict[Topic, list[tuple[str, Reader]]] = defaultdict(list)
+        clocked: dict[Topic, Stream] = {}
+        for reader in readers:
+            for stream in reader.sent:
+                sent[stream.topic].append((stream.name, reader))
+                if stream.kind in CLOCKED:
+                    clocked[stream.topic] = stream
+        self._sent = sent
+        self._clocked = list(clocked.values())
+        self._bars = {topic: start for topic, start in self._bars.items() if topic in clocked}
+
+    def send_trades(self, trades: Iterable[Trade]) -> None:
+        """Send what ``@trade`` streams say of these."""
+        for trade in trades:
+            reason = self._voids.get(trade.symbol, {}).get(trade.id, "MARKET")
+            if reason == "MARKET" or Market.of(trade.symbol) is not Market.SPOT:
+                self._publish(("trade", trade.symbol), partial(trade_event, trade, kind=reason))
+
+    def send_aggregates(self, aggregates: Iterable[Aggregate]) -> None:
+        """Send what ``@aggTrade`` streams say of these."""
+        for each in aggregates:
+            if not self._is_stalled(each.symbol):
+                self._publish(("aggTrade", each.symbol), partial(aggregate_event, each))
+
+    def send_book(self, symbol: str) -> None:
+        """Send the best prices of a symbol that was traded."""
+        self._traded.add(symbol)
+        if not self._is_stalled(symbol):
+            write = partial(book_event, symbol, self._ledger.book(symbol))
+            self._publish(("bookTicker", symbol), write)
+            self._publish(("bookTicker", ""), write, Market.of(symbol))
+
+    def tick(self, time: int) -> None:
+        """Send what is sent once a second of the play: klines and tickers, before ``time``."""
+        for stream in self._clocked:
+            if stream.kind == "kline":
+                self._send_klines(stream, time)
+            elif stream.symbol:
+                self._send_day(stream)
+            else:
+                self._send_days(stream)
+        self._traded.clear()
+
+    def _send_klines(self, stream: Stream, time: int) -> None:
+        symbol, interval, ledger = stream.symbol, stream.interval, self._ledger
+        assert interval
+        newest = ledger.newest(symbol)
+        if newest is None or self._is_stalled(symbol):
+            return
+        current = interval.start(time)
+        traded = symbol in self._traded
+        first = self._bars.get(stream.topic, interval.start(newest.time) if traded else current)
+        over = ledger.klines(symbol, interval, first, current - 1, MOST_BARS, time)
+        now = ledger.klines(symbol, interval, current, current, 1, time) if traded else []
+        for start, bar in (*over, *now):
+            closed = start < current
+            if bar.trades or closed:
+                said = partial(kline_event, symbol, interval, start, bar)
+                self._publish(stream.topic, partial(said, closed=closed, now=ledger.now))
+        self._bars[stream.topic] = current
+
+    def _send_day(self, stream: Stream) -> None:
+        if stream.symbol in self._traded and not self._is_stalled(stream.symbol):
+            day, describe = self._ledger.day(stream.symbol), _TICKERS[stream.kind]
+            self._publish(
+                stream.topic, lambda microseconds: dump(describe(day, microseconds=microseconds))
+            )
+
+    def _send_days(self, stream: Stream) -> None:
+        """As Binance does, name only the symbols that were traded since the last time."""
+        days = [self._ledger.day(each) for each in self._traded if not self._is_stalled(each)]
+        describe = _TICKERS[stream.kind]
+        for name, reader in self._sent.get(stream.topic, ()):
+            route, microseconds = reader.wording.route, reader.wording.microseconds
+            said = [
+                describe(day, microseconds=microseconds)
+                for day in days
+                if Market.of(day.symbol) in route.markets
+            ]
+            if said:
+                reader.offer(_wrap(name, dump(said), reader.wording))
+
+    def _is_stalled(self, symbol: str) -> bool:
+        return bool(self._faults.active("stall", self._clock(), symbol))
+
+    def _publish(
+        self, topic: Topic, write: Callable[..., str], market: Market | None = None
+    ) -> None:
+        """Send an event to all who have its stream.
+
+        Args:
+            write: words it, with ``microseconds`` or without.
+            market: of a stream of all symbols, so that other markets do not get it.
+        """
+        messages: dict[tuple[str, Wording], str] = {}
+        for name, reader in self._sent.get(topic, ()):
+            wording = reader.wording
+            if market and market not in wording.route.markets:
+                continue
+            message = messages.get((name, wording))
+            if message is None:
+                event = write(microseconds=wording.microseconds)
+                message = messages[name, wording] = _wrap(name, event, wording)
+            reader.offer(message)
+
+
+def _wrap(stream: str, event: str, wording: Wording) -> str:
+    return f'{{"stream":"{stream}","data":{event}}}' if wording.combined else event
