@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as connect_tls
 
 from mcloud.errors import LocalError, UsageError
+from mcloud.feed.json_lines import parse_message
 from mcloud.local.exchange.faults import Fault
 from mcloud.local.exchange.limits import Limits
 from mcloud.local.exchange.thread import LocalExchange
@@ -274,6 +275,13 @@ class TestVoids:
         assert [row["f"] for row in rows] == expected
         (kline,) = answer(exchange, "/fapi/v1/klines?symbol=BTCUSDT&interval=1m")
         assert kline[8] == len(expected)
+
+    def test_our_reader_takes_the_event_for_a_void(self, exchange: LocalExchange) -> None:
+        exchange.fault("void", symbol=USD_M, every=100)
+        events = read(exchange, "/public/ws/btcusdt@trade")
+        trades = [parse_message(json.dumps(event)) for event in events]
+        assert [trade.id for trade in trades if trade and trade.is_void] == [100, 200, 300]
+        assert None not in trades
 
     def test_every_so_many_ids_and_a_count(self, exchange: LocalExchange) -> None:
         exchange.fault("void", every=50, count=5)
