@@ -62,6 +62,7 @@ def test_all_kinds_are_tried() -> None:
     assert FAULTS.keys() == KINDS.keys() - {"void"}
 
 
+@pytest.mark.slow  # half a minute for all of them: the market is played in its own time
 @pytest.mark.parametrize(
     ("kind", "fields"), [(kind, fields) for kind, some in FAULTS.items() for fields in some]
 )
