@@ -2,8 +2,9 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.market.candle import Candle
     from mcloud.market.indicators import Indicator
-    from mcloud.market.interval import Bar
+    from mcloud.market.quiet import Hole, Step, Timeline
 
 COLUMNS = (
     "symbol",
@@ -32,7 +33,12 @@ COLUMNS = (
     "last_id",
 )
 
+FILLED = "filled"
+"""Column that ``--fill`` adds: which candles stand for an interval without trades."""
+
 UNKNOWN = "–"
+
+LOOK_BACK = 3_600_000  # ms that the first query for an earlier candle reaches back
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -61,11 +67,19 @@ def candles(
         str | None,
         typer.Option("--with", help="Indicators: sma:20,ema:12,vwap,volatility:30,returns."),
     ] = None,
+    fill: Annotated[
+        bool,
+        typer.Option(
+            "--fill",
+            help="Show intervals without trades, where the trade ids prove that none was made.",
+        ),
+    ] = False,
     chart: Annotated[bool, typer.Option(help="Draw a chart, on a terminal.")] = True,
 ) -> None:
     """Read the candles of a symbol."""
     from mcloud.feed.open import SYMBOL
-    from mcloud.market.interval import INTERVALS, derive
+    from mcloud.market.indicators import compute
+    from mcloud.market.interval import INTERVALS
 
     symbol = symbol_of(symbol or session.config.symbol or SYMBOL)
     if interval not in INTERVALS:
@@ -81,23 +95,60 @@ def candles(
     if site and "," in site:
         raise UsageError("--from takes one site")
     name, opened = next(iter(session.sites(site).items()))
-    bounds = _bounds(opened, symbol, begin, until, span, INTERVALS[interval])
-    bars, values = [], {}
+    width = INTERVALS[interval]
+    bounds = _bounds(opened, symbol, begin, until, span, width)
+    rows: list[_Row] = []
+    holes: list[Hole] = []
     if bounds:
-        width = INTERVALS[interval]
-        bars = derive(_lead(opened, symbol, bounds, width, indicators), interval)
-        values = _values(bars, width, indicators, bounds[0])
-        bars = [bar for bar in bars if bar.start >= bounds[0]]
-    if not bars:
+        steps, holes = _read(opened, symbol, bounds, interval, indicators, fill)
+        values = {str(each): compute(steps, width, each) for each in indicators}
+        rows = [
+            _Row(step, {name: each[index] for name, each in values.items()})
+            for index, step in enumerate(steps)
+            if step.bar.start >= bounds[0] and (fill or not step.filled)
+        ]
+    if not rows:
         check_known(opened, symbol)
     if session.output == "json":
-        session.print_json(_rows(bars, values))
+        session.print_json([row.record(fill) for row in rows])
     elif session.output == "csv":
-        _print_csv(bars, values)
-    elif not bars:
+        _print_csv(rows, fill, indicators)
+    elif not rows:
         session.say(f"no candles of {symbol} at {name} in that time")
     else:
-        _draw(session, bars, values, chart)
+        _draw(session, rows, fill, indicators, chart)
+    if holes and (fill or indicators):
+        session.warn(_missing(symbol, name, holes))
+
+
+class _Row(NamedTuple):
+    step: "Step"
+    values: "Mapping[str, Decimal | None]"
+    """By the text of the indicator; None is unknown."""
+
+    def record(self, marked: bool) -> dict[str, str | int | bool | None]:
+        """Return the columns; decimals as texts, since a JSON number is a float to most readers.
+
+        Args:
+            marked: whether ``filled`` is one of the columns.
+        """
+        from mcloud.market.indicators import signed_text
+        from mcloud.market.trade import to_text
+
+        bar, filled = self.step.bar, self.step.filled
+        return {
+            "symbol": bar.symbol,
+            "timestamp": bar.timestamp,
+            **({FILLED: filled} if marked else {}),
+            **{name: to_text(getattr(bar, name)) for name in COLUMNS[2:8]},
+            "trade_count": bar.trade_count,
+            "first_id": None if filled else bar.first_id,
+            "last_id": None if filled else bar.last_id,
+            **{
+                name: None if value is None else signed_text(value)
+                for name, value in self.values.items()
+            },
+        }
 
 
 def _bounds(
@@ -142,88 +193,96 @@ def _indicators(text: str) -> "list[Indicator]":
         raise UsageError(f"--with: {error}{did_you_mean(error.name, NAMES)}") from None
 
 
-def _lead(
+def _read(
     site: "Site",
     symbol: str,
     bounds: tuple[int, int],
-    width: int,
+    interval: str,
     indicators: "Sequence[Indicator]",
-) -> "list[Candle]":
-    """The candles of the bounds, after as many earlier ones as the indicators need.
+    fill: bool,
+) -> "Timeline":
+    """Read the intervals of the bounds, after as many earlier ones as the indicators need.
 
-    Where the first interval of all has none, the last candle before it says whether it was quiet.
+    The holes are those of the bounds. The candles next to what is read say whether its first and
+    its last intervals were quiet.
     """
-    from mcloud.market.indicators import QUIET, reach
+    from mcloud.market.indicators import reach
+    from mcloud.market.interval import INTERVALS
+    from mcloud.market.quiet import timeline
+    from mcloud.market.trade import MAX_TIME
 
+    width = INTERVALS[interval]
     begin = min((reach(each, bounds[0], width) for each in indicators), default=bounds[0])
     begin = begin // width * width
     candles = list(site.candles.range(symbol, begin, bounds[1]))
-    if begin == bounds[0] or (candles and candles[0].start < begin + width):
-        return candles
-    earlier = list(site.candles.range(symbol, max(0, begin - QUIET * width), begin))
-    newest = earlier[-1].start // width * width if earlier else 0
-    return [candle for candle in earlier if candle.start >= newest] + candles
+    if fill or indicators:
+        candles[:0] = _last_before(site, symbol, begin)
+    if fill:
+        candles += islice(site.candles.range(symbol, bounds[1], MAX_TIME), 1)
+    read = timeline(candles, interval, begin, bounds[1])
+    # Holes before the bounds are of rows that are not shown.
+    return read._replace(holes=[each for each in read.holes if each.end >= bounds[0]])
 
 
-def _values(
-    bars: "list[Bar]", width: int, indicators: "Sequence[Indicator]", begin: int
-) -> "dict[Indicator, list[Decimal | None]]":
-    """Each indicator's values at the bars from ``begin`` on."""
-    from mcloud.market.indicators import compute
+def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
+    """Return the last candle before ``end``, if there is one.
 
-    hidden = sum(bar.start < begin for bar in bars)
-    return {each: compute(bars, width, each)[hidden:] for each in indicators}
-
-
-def _rows(
-    bars: "list[Bar]", values: "Mapping[Indicator, list[Decimal | None]]"
-) -> list[dict[str, str | int | None]]:
-    """Decimals as strings: a JSON number is a float to most readers. None is unknown."""
-    from mcloud.market.trade import to_text
-
-    return [
-        {
-            "symbol": bar.symbol,
-            "timestamp": bar.timestamp,
-            **{name: to_text(getattr(bar, name)) for name in COLUMNS[2:8]},
-            "trade_count": bar.trade_count,
-            "first_id": bar.first_id,
-            "last_id": bar.last_id,
-            **{str(each): _text(values[each][index]) for each in values},
-        }
-        for index, bar in enumerate(bars)
-    ]
+    Each query reaches back twice as far as the one before it, so that little more is read than the
+    silence.
+    """
+    span = LOOK_BACK
+    while end > 0:
+        start = max(0, end - span)
+        if found := list(site.candles.range(symbol, start, end)):
+            return found[-1:]
+        end, span = start, 2 * span
+    return []
 
 
-def _text(value: "Decimal | None") -> str | None:
-    from mcloud.market.indicators import signed_text
+def _missing(symbol: str, site: str, holes: "Sequence[Hole]") -> str:
+    """Say in one line which trades are missing."""
+    count = sum(hole.missing for hole in holes)
+    trades = "1 trade is" if count == 1 else f"{count:,} trades are"
+    text = f"{trades} missing from the candles of {symbol} at {site}: {holes[0]}"
+    if len(holes) > 1:
+        others = len(holes) - 1
+        text += f", and {others:,} more {'hole' if others == 1 else 'holes'}"
+    return f"{text}; run `mcloud verify --repair` to fetch them"
 
-    return None if value is None else signed_text(value)
+
+def _columns(marked: bool, indicators: "Iterable[Indicator]") -> list[str]:
+    columns = [*COLUMNS, *map(str, indicators)]
+    if marked:
+        columns.insert(2, FILLED)
+    return columns
 
 
-def _print_csv(bars: "list[Bar]", values: "Mapping[Indicator, list[Decimal | None]]") -> None:
+def _print_csv(rows: "Iterable[_Row]", marked: bool, indicators: "Iterable[Indicator]") -> None:
     import csv
 
-    columns = (*COLUMNS, *map(str, values))
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, _columns(marked, indicators), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_rows(bars, values))
+    for row in rows:
+        record = row.record(marked)
+        writer.writerow({**record, FILLED: str(record[FILLED]).lower()} if marked else record)
 
 
 def _draw(
     session: Session,
-    bars: "list[Bar]",
-    values: "Mapping[Indicator, list[Decimal | None]]",
+    rows: "Sequence[_Row]",
+    marked: bool,
+    indicators: "Sequence[Indicator]",
     chart: bool,
 ) -> None:
     from rich.table import Table
 
     from mcloud.dashboard.chart import candlesticks
 
-    rows = _rows(bars, values)
-    # What was asked for stands before what may be left out.
-    columns = [*COLUMNS[1:7], *map(str, values), *COLUMNS[7:]]
-    texts = [{c: UNKNOWN if row[c] is None else str(row[c]) for c in columns} for row in rows]
+    # The columns that were asked for stand before those that may be left out.
+    _, *columns = _columns(marked, ())
+    columns[-4:-4] = map(str, indicators)
+    records = [row.record(marked) for row in rows]
+    texts = [{column: _cell(column, record[column]) for column in columns} for record in records]
     # A number that is cut off is a wrong number: what does not fit is left out, from the right.
     widths = {c: max(len(c), *(len(row[c]) for row in texts)) for c in columns}
     hidden: list[str] = []
@@ -231,15 +290,28 @@ def _draw(
         hidden.insert(0, columns.pop())
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(column, justify="left" if column == "timestamp" else "right", no_wrap=True)
-    for row in texts:
-        table.add_row(*(row[column] for column in columns))
+        is_word = column in ("timestamp", FILLED)
+        table.add_column(column, justify="left" if is_word else "right", no_wrap=True)
+    for row, text in zip(rows, texts, strict=True):
+        table.add_row(*(text[column] for column in columns), style="dim" if row.step.filled else "")
     session.print(table)
     if hidden:
         session.say(f"too narrow for {', '.join(hidden)}; `-o csv` has them")
     if chart and session.console.is_terminal:
-        lines = {str(each): values[each] for each in values if each.is_price}
-        session.print(candlesticks(bars, session.console.width, 16, lines))
+        lines = {
+            str(each): [row.values[str(each)] for row in rows]
+            for each in indicators
+            if each.is_price
+        }
+        session.print(
+            candlesticks([row.step.bar for row in rows], session.console.width, 16, lines)
+        )
+
+
+def _cell(column: str, value: str | int | bool | None) -> str:
+    if column == FILLED:
+        return FILLED if value else ""
+    return UNKNOWN if value is None else str(value)
 
 
 def symbol_of(text: str) -> str:

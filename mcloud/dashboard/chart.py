@@ -20,6 +20,7 @@ CELLS = {
     ("body", "wick"): "╽",
     ("wick", "body"): "╿",
 }
+WITHOUT_TRADES = "┄"
 LINES = ("cyan", "magenta", "yellow", "blue")
 """Colours of the lines, in turn."""
 LABELS = 4  # prices, about
@@ -34,9 +35,9 @@ def candlesticks(
 ) -> Text:
     """Draw the last bars that fit ``width`` columns on at least two rows.
 
-    Prices on the right, times below. Green closed at or above its open, red below. No bars: says
-    so, draws no empty axes. ``lines`` have a value a bar, and are dots where no bar is in the way
-    and within the range of the bars.
+    Prices on the right, times below. Green closed at or above its open, red below; a bar without
+    trades is a dim dash. No bars: says so, draws no empty axes. ``lines`` have a value a bar, and
+    are dots where no bar is in the way and within the range of the bars.
     """
     if not bars:
         return Text("no data", style="dim")
@@ -86,6 +87,8 @@ def _labels(bars: Sequence[Bar], height: int) -> dict[int, str]:
 def _cell(bar: Bar, row: int, low: Decimal, high: Decimal, height: int) -> str:
     """What of a bar lies in a row."""
     lower, upper = (_part(bar, 2 * row + half, low, high, height) for half in (0, 1))
+    if not bar.trade_count and (lower or upper):
+        return WITHOUT_TRADES
     return CELLS[lower, upper]
 
 
@@ -110,4 +113,6 @@ def _level(price: Decimal, low: Decimal, high: Decimal, height: int) -> int:
 
 
 def _style(bar: Bar) -> str:
+    if not bar.trade_count:
+        return "dim"
     return "green" if bar.close >= bar.open else "red"

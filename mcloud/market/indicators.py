@@ -3,21 +3,21 @@
 All of it is decimal arithmetic, since that gives the same digits on every machine. What goes in is
 summed exactly; what comes out is rounded once, half to even, to 12 significant digits.
 
-A window counts intervals, not bars. An interval without a bar in which nothing was traded, as the
-trade ids on both sides prove, has the last close and no volume. One whose trades are missing is a
-hole, and so is a silence of more than ``QUIET`` intervals: at a hole every indicator begins anew.
+A window counts the steps of a timeline (see ``mcloud.market.quiet``): an interval in which nothing
+was traded has the last close and no volume. Where trade ids are missing between two steps, every
+indicator begins anew. An interval that lacks ids inside has no value, and no window holds it.
 A value is None until its window is full.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import NamedTuple
 
 from mcloud.market.interval import Bar
+from mcloud.market.quiet import Step
 from mcloud.market.trade import to_text
 
-QUIET = 1440  # intervals
 LONGEST = 1000  # intervals that a window may have
 
 DAY = 86_400_000  # ms
@@ -86,8 +86,8 @@ def reach(indicator: Indicator, start: int, width: int) -> int:
     return max(0, start - back[indicator.name] * width)
 
 
-def compute(bars: Sequence[Bar], width: int, indicator: Indicator) -> Values:
-    """The indicator's value at each bar; they are of one symbol, ``width`` ms long, by time.
+def compute(steps: Sequence[Step], width: int, indicator: Indicator) -> Values:
+    """Return the indicator's value at each step of a timeline of intervals of ``width`` ms.
 
     ``sma:N``: the mean of the last N closes.
     ``ema:N``: the exponential mean of the closes with weight 2 / (N + 1), begun with the mean of
@@ -98,7 +98,14 @@ def compute(bars: Sequence[Bar], width: int, indicator: Indicator) -> Values:
     root of the intervals in 365 days.
     ``returns``: the close by the one before, less 1.
     """
-    points = fill(bars, width)
+    points: list[Point] = []
+    shown: list[int] = []
+    """The points that are steps, not holes between them."""
+    for step in steps:
+        if not step.follows:
+            points.append(None)
+        shown.append(len(points))
+        points.append(step.bar if step.complete else None)
     rules: dict[str, Callable[[], Values]] = {
         "sma": lambda: _sma(points, indicator.length or 0),
         "ema": lambda: _ema(points, indicator.length or 0),
@@ -111,26 +118,8 @@ def compute(bars: Sequence[Bar], width: int, indicator: Indicator) -> Values:
     with localcontext(_WIDE):
         values = rules[indicator.name]()
     return [
-        None if value is None else _SHOWN.plus(value)
-        for point, value in zip(points, values, strict=True)
-        if point is not None and point.trade_count
+        None if value is None else _SHOWN.plus(value) for value in map(values.__getitem__, shown)
     ]
-
-
-def fill(bars: Iterable[Bar], width: int) -> list[Point]:
-    """The bars with what is between them: quiet intervals as flat bars, each hole as one None."""
-    points: list[Point] = []
-    last: Bar | None = None
-    for bar in bars:
-        missing = (bar.start - last.start) // width - 1 if last else 0
-        if last is not None and missing:
-            if missing <= QUIET and last.last_id + 1 == bar.first_id:
-                points += (_flat(last, last.start + n * width) for n in range(1, missing + 1))
-            else:
-                points.append(None)
-        points.append(bar)
-        last = bar
-    return points
 
 
 def signed_text(value: Decimal) -> str:
@@ -168,24 +157,6 @@ def _parse(word: str) -> Indicator:
             f"not {text!r}; such as {name}:20"
         )
     return Indicator(name, int(text))
-
-
-def _flat(last: Bar, start: int) -> Bar:
-    """An interval without trades after ``last``."""
-    price, zero = last.close, Decimal()
-    return Bar(
-        last.symbol,
-        start,
-        price,
-        price,
-        price,
-        price,
-        zero,
-        zero,
-        0,
-        last.last_id + 1,
-        last.last_id,
-    )
 
 
 def _sma(points: Sequence[Point], length: int) -> Values:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from decimal import Context, Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -203,6 +204,117 @@ def test_indicators_are_right_from_the_first_row_shown(
     column = table[0].split().index("returns")
     shown = [line.split()[column] for line in table[1:]]
     assert shown == ["–", *(row["returns"] for row in rows[1:])]
+
+
+QUIET = "QUIETUSDT"
+# Minute, id and price: the minutes 1 and 2 are quiet, the id 104 is missing between 5 and 8, and
+# the id 107 within minute 9. The minutes 10 to 12 are quiet.
+QUIET_TRADES = [
+    (0, 100, "10"),
+    (3, 101, "11"),
+    (4, 102, "12"),
+    (5, 103, "12"),
+    (8, 105, "14"),
+    (9, 106, "15"),
+    (9, 108, "16"),
+    (13, 109, "17"),
+]
+
+
+@pytest.fixture(scope="module")
+def quiet(embedded: State, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An illiquid symbol is at every site."""
+    folder = tmp_path_factory.mktemp("quiet")
+    path = folder / "quiet.jsonl"
+    trades = [
+        Trade(QUIET, id_, Decimal(price), Decimal(1), START + minute * 60_000, False)
+        for minute, id_, price in QUIET_TRADES
+    ]
+    path.write_text("".join(map(_line, trades)))
+    terminal = Terminal(folder, Path(embedded.options["home"]).parent)
+    done = terminal.run("produce", "--source", f"replay:{path}")
+    assert done.returncode == 0, done.stderr
+    expected = expected_rows(open_replay(path))
+    for name, resources in embedded.resources().items():
+        site = open_site(name, resources)
+        eventually(lambda site=site: stored_rows(site, [QUIET]) == expected)
+
+
+def minute_of(row: dict[str, Any]) -> int:
+    moment = datetime.fromisoformat(row["timestamp"])
+    return (int(moment.timestamp() * 1000) - START) // 60_000
+
+
+@pytest.mark.parametrize("site", ["aws", "gcp"])
+def test_quiet_minutes_are_filled_and_holes_are_not(
+    mcloud_up: Terminal, quiet: None, site: str
+) -> None:
+    arguments = ("candles", QUIET, "--from", site, "--fill", "--with", "sma:2")
+    done = mcloud_up.run(*arguments, "-o", "json")
+    rows = json.loads(done.stdout)
+    assert done.stderr == (
+        f"warning: 2 trades are missing from the candles of {QUIET} at {site}: 104 between the "
+        "minutes 2025-01-02T00:03:00Z and 2025-01-02T00:06:00Z, and 1 more hole; "
+        "run `mcloud verify --repair` to fetch them\n"
+    )
+    assert [minute_of(row) for row in rows] == [*range(6), *range(8, 14)]
+    assert [minute_of(row) for row in rows if row["filled"]] == [1, 2, 10, 11, 12]
+    assert rows[2] == {
+        "symbol": QUIET,
+        "timestamp": "2025-01-02T00:00:00Z",
+        "filled": True,
+        **dict.fromkeys(("open", "high", "low", "close"), "10"),
+        "volume": "0",
+        "quote_volume": "0",
+        "trade_count": 0,
+        "first_id": None,
+        "last_id": None,
+        "sma:2": "10",
+    }
+    assert [row["sma:2"] for row in rows] == [
+        *(None, "10", "10", "10.5", "11.5", "12"),  # up to the first hole
+        *(None, None, None, "16", "16", "16.5"),
+    ]
+    done = mcloud_up.run(*arguments, "-o", "csv")
+    read = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert read == [
+        {
+            name: "" if value is None else str(value).lower() if name == "filled" else str(value)
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+    heading, *lines = mcloud_up.run(*arguments).stdout.splitlines()
+    assert heading.split()[:2] == ["timestamp", "filled"]
+    assert [line.split()[1] == "filled" for line in lines] == [row["filled"] for row in rows]
+    # Nothing of it is stored.
+    stored = json.loads(mcloud_up.run("candles", QUIET, "--from", site, "-o", "json").stdout)
+    assert [minute_of(row) for row in stored] == [0, 3, 4, 5, 8, 9, 13]
+    assert all("filled" not in row for row in stored)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "minutes"),
+    [(1, 3, [1, 2]), (2, 4, [2, 3]), (6, 8, []), (7, 11, [8, 9, 10]), (11, 20, [11, 12, 13])],
+)
+def test_candles_beyond_the_bounds_prove_what_was_quiet_within(
+    mcloud_up: Terminal, quiet: None, start: int, end: int, minutes: list[int]
+) -> None:
+    moments = (
+        datetime.fromtimestamp(START / 1000 + 60 * each, UTC).isoformat() for each in (start, end)
+    )
+    bounds = [part for pair in zip(("--start", "--end"), moments, strict=True) for part in pair]
+    done = mcloud_up.run("candles", QUIET, "--fill", *bounds, "-o", "json")
+    assert [minute_of(row) for row in json.loads(done.stdout)] == minutes
+
+
+def test_longer_intervals_are_filled_alike(mcloud_up: Terminal, quiet: None) -> None:
+    """From 23:55 on: the hole in 00:05 to 00:10, between 00:03 and 00:06, is of two bars."""
+    done = mcloud_up.run("candles", QUIET, "--fill", "--interval", "5m", "--with", "sma:1")
+    assert "2 trades are missing" in done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[0][11:16] for row in rows] == ["23:55", "00:00", "00:05", "00:10"]
+    assert not any("filled" in row for row in rows)
 
 
 def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> None:

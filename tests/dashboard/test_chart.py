@@ -149,3 +149,10 @@ def test_the_newest_values_belong_to_the_newest_bars() -> None:
 
 def lines(text: Text) -> list[str]:
     return text.plain.split("\n")
+
+
+def test_a_bar_without_trades_is_told_from_one_with_trades() -> None:
+    still = [each._replace(trade_count=0) if each is BARS[3] else each for each in BARS]
+    traded, filled = (lines(candlesticks(each, 40, 8)) for each in (BARS, still))
+    assert traded != filled
+    assert [line.replace("┄", "╻") for line in filled] == traded

@@ -10,36 +10,55 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcloud.market.candle import Candle, fold
 from mcloud.market.indicators import (
     DAY,
-    QUIET,
     YEAR,
     BadIndicator,
     Indicator,
     compute,
-    fill,
     parse,
     reach,
     signed_text,
 )
 from mcloud.market.interval import Bar
+from mcloud.market.quiet import Step, timeline
+from mcloud.market.trade import Trade
 
 MINUTE = 60_000
 MIDNIGHT = 1_723_075_200_000  # 2024-08-08T00:00:00Z
 START = MIDNIGHT + DAY - 5 * MINUTE
 
 
-def bar(minute: int, close: str, volume: str = "1", first_id: int | None = None) -> Bar:
-    """A bar of one trade; its id is its minute's unless it is given, so that a gap is a hole."""
+def bar(minute: int, close: str, volume: str = "1") -> Bar:
+    """A bar of one trade."""
     price, quantity = Decimal(close), Decimal(volume)
-    id_ = 1000 + minute if first_id is None else first_id
     start = START + minute * MINUTE
-    return Bar("X", start, price, price, price, price, quantity, price * quantity, 1, id_, id_)
+    return Bar("X", start, price, price, price, price, quantity, price * quantity, 1, 7, 7)
+
+
+def whole(bars: list[Bar]) -> list[Step]:
+    """The bars as a timeline in which nothing is missing."""
+    return [Step(each, True, True) for each in bars]
 
 
 def values(text: str, bars: list[Bar], width: int = MINUTE) -> list[str | None]:
+    return shown(text, whole(bars), width)
+
+
+def shown(text: str, steps: list[Step], width: int = MINUTE) -> list[str | None]:
     (indicator,) = parse(text)
-    return [None if v is None else signed_text(v) for v in compute(bars, width, indicator)]
+    return [None if v is None else signed_text(v) for v in compute(steps, width, indicator)]
+
+
+def steps_of(*trades: tuple[int, int, str]) -> list[Step]:
+    """The timeline of trades of quantity 1, given as (minute, id, price)."""
+    candles: dict[int, Candle] = {}
+    for minute, id_, price in trades:
+        start = START + minute * MINUTE
+        trade = Trade("X", id_, Decimal(price), Decimal(1), start, False)
+        candles[start] = fold(candles.get(start, Candle("X", start)), [trade]).candle
+    return timeline(list(candles.values()), "1m").steps
 
 
 FIVE = [bar(0, "10"), bar(1, "11"), bar(2, "13"), bar(3, "12", "3"), bar(4, "9")]
@@ -81,28 +100,45 @@ def test_a_price_that_stands_still_has_no_volatility() -> None:
 
 def test_a_quiet_minute_has_the_last_close_and_no_volume() -> None:
     """The ids go on across the minutes 1 and 2: nothing was traded."""
-    bars = [bar(0, "10", first_id=7), bar(3, "16", first_id=8), bar(4, "16", first_id=9)]
-    assert values("sma:4", bars) == [None, "11.5", "13"]
-    assert values("vwap:2", bars) == [None, "16", "16"]
-    assert values("returns", bars) == [None, "0.6", "0"]
+    steps = steps_of((0, 7, "10"), (3, 8, "16"), (4, 9, "16"))
+    assert shown("sma:4", steps) == [None, None, None, "11.5", "13"]
+    assert shown("vwap:2", steps) == [None, "10", None, "16", "16"]
+    assert shown("returns", steps) == [None, "0", "0", "0.6", "0"]
 
 
-def test_behind_a_hole_everything_begins_anew() -> None:
-    """Between minute 0 and minute 3 an id is missing: the close of minute 2 is unknown."""
-    bars = [bar(0, "10", first_id=7), bar(3, "16", first_id=9), bar(4, "17", first_id=10)]
-    assert values("sma:2", bars) == [None, None, "16.5"]
-    assert values("ema:2", bars) == [None, None, "16.5"]
-    assert values("vwap:2", bars) == [None, None, "16.5"]
-    assert values("vwap", bars) == ["10", "16", "16.5"]
-    assert values("returns", bars) == [None, None, "0.0625"]
-    assert values("volatility:2", [*bars, bar(5, "18", first_id=11)])[:3] == [None] * 3
+@pytest.mark.parametrize("minute", [1, 3], ids=["next minute", "later minute"])
+def test_behind_a_hole_everything_begins_anew(minute: int) -> None:
+    """The id 8 is missing between two minutes, whether or not they are neighbours."""
+    steps = steps_of((0, 7, "10"), (minute, 9, "16"), (minute + 1, 10, "17"))
+    assert len(steps) == 3
+    assert shown("sma:2", steps) == [None, None, "16.5"]
+    assert shown("ema:2", steps) == [None, None, "16.5"]
+    assert shown("vwap:2", steps) == [None, None, "16.5"]
+    assert shown("vwap", steps) == ["10", "16", "16.5"]
+    assert shown("returns", steps) == [None, None, "0.0625"]
+    assert shown("volatility:2", steps) == [None] * 3
 
 
-def test_a_silence_of_more_than_a_day_is_a_hole() -> None:
-    one, other = bar(0, "10", first_id=7), bar(QUIET + 1, "11", first_id=8)
-    assert len(fill([one, other], MINUTE)) == QUIET + 2
-    later = other._replace(start=other.start + MINUTE)
-    assert fill([one, later], MINUTE) == [one, None, later]
+def test_a_minute_that_lacks_ids_inside_is_in_no_window() -> None:
+    """The id 9 of minute 1 is missing."""
+    steps = steps_of(
+        (0, 7, "10"), (1, 8, "11"), (1, 10, "12"), (2, 11, "16"), (3, 12, "17"), (4, 13, "34")
+    )
+    assert shown("sma:1", steps) == ["10", None, "16", "17", "34"]
+    assert shown("sma:2", steps) == [None, None, None, "16.5", "25.5"]
+    assert shown("ema:2", steps) == [None, None, None, "16.5", "28.1666666667"]
+    assert shown("vwap:2", steps) == [None, None, None, "16.5", "25.5"]
+    assert shown("vwap", steps) == ["10", None, "16", "16.5", "22.3333333333"]
+    assert shown("returns", steps) == [None, None, None, "0.0625", "1"]
+    assert shown("volatility:2", steps)[:4] == [None] * 4
+    assert shown("volatility:2", steps)[4] is not None
+
+
+def test_a_quiet_week_is_no_hole() -> None:
+    minutes = 7 * 1440
+    steps = steps_of((0, 7, "10"), (minutes, 8, "11"))
+    assert len(steps) == minutes + 1
+    assert shown("sma:2", steps)[-2:] == ["10", "10.5"]
 
 
 def test_a_session_ends_at_midnight() -> None:
@@ -163,51 +199,37 @@ closes = st.integers(1, 10**14).map(lambda units: Decimal(units).scaleb(-8))
 
 
 @st.composite
-def series(draw: st.DrawFn) -> list[Bar]:
-    """Bars with quiet minutes and holes between them, near midnight."""
-    bars: list[Bar] = []
-    minute, id_ = 0, draw(st.integers(0, 10))
+def series(draw: st.DrawFn) -> list[Step]:
+    """Steps with holes inside and between them, near midnight."""
+    steps: list[Step] = []
+    minute = 0
     for _ in range(draw(st.integers(0, 20))):
         close, high = draw(closes), draw(closes)
-        count = draw(st.integers(1, 3))
+        count = draw(st.sampled_from([0, 1, 3]))
         volume = draw(st.integers(0, 10**12).map(lambda units: Decimal(units).scaleb(-8)))
+        volume *= bool(count)
         quote = volume * (close + high) / 2
-        bars.append(
-            Bar(
-                "X",
-                START + minute * MINUTE,
-                high,
-                max(close, high),
-                min(close, high),
-                close,
-                volume,
-                quote,
-                count,
-                id_,
-                id_ + count - 1,
-            )
-        )
-        minute += draw(st.sampled_from([1, 1, 1, 1, 2, 4]))
-        id_ += count + draw(st.sampled_from([0, 0, 0, 0, 5]))
-    return bars
+        follows = draw(st.sampled_from([True, True, True, True, False]))
+        complete = draw(st.sampled_from([True, True, True, True, False]))
+        minute += 1 if follows else draw(st.sampled_from([1, 3]))
+        prices = high, max(close, high), min(close, high), close
+        bar = Bar("X", START + minute * MINUTE, *prices, volume, quote, count, 0, 0)
+        steps.append(Step(bar, follows, complete))
+    return steps
 
 
 Minutes = list[tuple[Fraction, Fraction, Fraction]]  # close, quote volume, volume
 
 
-def behind(bars: list[Bar], index: int) -> Minutes:
-    """The minutes up to a bar, back to the last hole, oldest first."""
+def behind(steps: list[Step], index: int) -> Minutes:
+    """The minutes up to a step, back to the last hole, oldest first; none where it lacks ids."""
     minutes: Minutes = []
-    for at in range(index, -1, -1):
-        one = bars[at]
-        minutes.insert(0, (Fraction(one.close), Fraction(one.quote_volume), Fraction(one.volume)))
-        if at:
-            before = bars[at - 1]
-            missing = (one.start - before.start) // MINUTE - 1
-            if missing and before.last_id + 1 != one.first_id:
-                break
-            for _ in range(missing):
-                minutes.insert(0, (Fraction(before.close), Fraction(), Fraction()))
+    for bar, follows, complete in reversed(steps[: index + 1]):
+        if not complete:
+            break
+        minutes.insert(0, (Fraction(bar.close), Fraction(bar.quote_volume), Fraction(bar.volume)))
+        if not follows:
+            break
     return minutes
 
 
@@ -221,15 +243,15 @@ def vwap(minutes: Minutes) -> Decimal | None:
 
 
 @given(series(), st.integers(1, 8))
-def test_averages_equal_the_judge(bars: list[Bar], length: int) -> None:
-    sma = compute(bars, MINUTE, Indicator("sma", length))
-    rolling = compute(bars, MINUTE, Indicator("vwap", length))
-    session = compute(bars, MINUTE, Indicator("vwap"))
-    ema = compute(bars, MINUTE, Indicator("ema", length))
-    assert {len(each) for each in (sma, rolling, session, ema)} == {len(bars)}
-    for index, one in enumerate(bars):
-        minutes = behind(bars, index)
-        today = minutes[-((one.start % DAY) // MINUTE + 1) :]
+def test_averages_equal_the_judge(steps: list[Step], length: int) -> None:
+    sma = compute(steps, MINUTE, Indicator("sma", length))
+    rolling = compute(steps, MINUTE, Indicator("vwap", length))
+    session = compute(steps, MINUTE, Indicator("vwap"))
+    ema = compute(steps, MINUTE, Indicator("ema", length))
+    assert {len(each) for each in (sma, rolling, session, ema)} == {len(steps)}
+    for index, step in enumerate(steps):
+        minutes = behind(steps, index)
+        today = minutes[-((step.bar.start % DAY) // MINUTE + 1) :]
         assert session[index] == vwap(today)
         if len(minutes) < length:
             assert sma[index] is rolling[index] is ema[index] is None
@@ -244,11 +266,11 @@ def test_averages_equal_the_judge(bars: list[Bar], length: int) -> None:
 
 
 @given(series(), st.integers(2, 6))
-def test_returns_and_volatility_equal_the_judge(bars: list[Bar], length: int) -> None:
-    returns = compute(bars, MINUTE, Indicator("returns"))
-    volatility = compute(bars, MINUTE, Indicator("volatility", length))
-    for index in range(len(bars)):
-        prices = [each[0] for each in behind(bars, index)]
+def test_returns_and_volatility_equal_the_judge(steps: list[Step], length: int) -> None:
+    returns = compute(steps, MINUTE, Indicator("returns"))
+    volatility = compute(steps, MINUTE, Indicator("volatility", length))
+    for index in range(len(steps)):
+        prices = [each[0] for each in behind(steps, index)]
         changes = [after / before for before, after in pairwise(prices)]
         assert returns[index] == (rounded(changes[-1] - 1) if changes else None)
         found = volatility[index]
@@ -262,23 +284,19 @@ def test_returns_and_volatility_equal_the_judge(bars: list[Bar], length: int) ->
 
 
 @given(series(), st.integers(1, 8), st.data())
-def test_what_is_within_reach_decides(bars: list[Bar], length: int, data: st.DataObject) -> None:
+def test_what_is_within_reach_decides(steps: list[Step], length: int, data: st.DataObject) -> None:
     """Reading no further back than ``reach`` says gives the same value at the first row shown."""
-    bars = [each._replace(first_id=n, last_id=n) for n, each in enumerate(bars)]
-    if not bars:
+    if not steps:
         return
-    index = data.draw(st.integers(0, len(bars) - 1))
+    index = data.draw(st.integers(0, len(steps) - 1))
     names = ("sma", "vwap", "volatility")
     chosen = [Indicator(name, max(2, length)) for name in names]
     for indicator in (*chosen, Indicator("returns"), Indicator("vwap")):
-        begin = reach(indicator, bars[index].start, MINUTE)
-        # The last bar before it says what an empty first interval was.
-        first = sum(each.start < begin for each in bars)
-        if first < len(bars) and bars[first].start > begin:
-            first = max(0, first - 1)
+        begin = reach(indicator, steps[index].bar.start, MINUTE)
+        first = sum(each.bar.start < begin for each in steps)
         assert (
-            compute(bars[first:], MINUTE, indicator)[index - first]
-            == compute(bars, MINUTE, indicator)[index]
+            compute(steps[first:], MINUTE, indicator)[index - first]
+            == compute(steps, MINUTE, indicator)[index]
         )
 
 
@@ -288,7 +306,8 @@ def test_an_exponential_mean_forgets_where_it_began() -> None:
     begin = reach(indicator, bars[1000].start, MINUTE)
     later = [each for each in bars if each.start >= begin]
     assert len(later) == 500 + 260
-    assert compute(later, MINUTE, indicator)[260:] == compute(bars, MINUTE, indicator)[1000:]
+    found = compute(whole(later), MINUTE, indicator)
+    assert found[260:] == compute(whole(bars), MINUTE, indicator)[1000:]
 
 
 def test_reach_does_not_go_before_the_beginning_of_time() -> None:

@@ -1,0 +1,127 @@
+"""Which intervals without trades were quiet, and which lack trades, as the trade ids prove.
+
+An exchange numbers the trades of a symbol without a gap. Where all ids between two candles are
+there, nothing was traded in the intervals between them. Where ids are missing, their trades may
+belong to any interval from the one of the id below to the one of the id above.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from mcloud.market.candle import Candle, to_timestamp
+from mcloud.market.interval import INTERVALS, Bar, derive
+from mcloud.market.trade import MAX_TIME
+
+
+class Hole(NamedTuple):
+    """A run of missing trade ids; the ids next to it are there."""
+
+    first_id: int
+    last_id: int
+    start: int
+    """Start of the first minute that its trades may belong to, ms since 1970."""
+    end: int
+    """Start of the last such minute, ms since 1970."""
+
+    @property
+    def missing(self) -> int:
+        return self.last_id - self.first_id + 1
+
+    def __str__(self) -> str:
+        ids = f"{self.first_id} to {self.last_id}" if self.missing > 1 else str(self.first_id)
+        if self.start == self.end:
+            return f"{ids} in the minute {to_timestamp(self.start)}"
+        return f"{ids} between the minutes {to_timestamp(self.start)} and {to_timestamp(self.end)}"
+
+
+class Step(NamedTuple):
+    """One interval of a timeline."""
+
+    bar: Bar
+    follows: bool
+    """True where no id is missing between this interval and the step before."""
+    complete: bool
+    """True where no id is missing inside the interval."""
+
+    @property
+    def filled(self) -> bool:
+        """True where nothing was traded: the bar repeats the close before, without volume."""
+        return not self.bar.trade_count
+
+
+class Timeline(NamedTuple):
+    steps: list[Step]
+    """By time. Intervals that may lack all their trades have no step."""
+    holes: list[Hole]
+    """Those whose trades may belong to the timeline's intervals, by id."""
+
+
+def timeline(
+    candles: Sequence[Candle], interval: str, start: int = 0, end: int = MAX_TIME + 1
+) -> Timeline:
+    """Return every interval from ``start`` to before ``end`` that was traded in or was quiet.
+
+    Args:
+        candles: of one symbol, by time. One before ``start`` and one from ``end`` on say whether
+            the first and the last intervals were quiet, and have no step themselves.
+        interval: a key of ``INTERVALS``.
+        start, end: multiples of the interval, ms since 1970.
+    """
+    width = INTERVALS[interval]
+    holes = find_holes(candles)
+    # By interval: those that lack ids inside, and the spans that a hole reaches across.
+    torn = {hole.start // width for hole in holes if hole.start // width == hole.end // width}
+    spans = sorted((hole.start // width, hole.end // width) for hole in holes)
+    steps: list[Step] = []
+    last: Bar | None = None
+    at, reach = 0, -1
+    for bar in derive(candles, interval):
+        number = bar.start // width
+        while at < len(spans) and spans[at][0] < number:
+            reach = max(reach, spans[at][1])
+            at += 1
+        # No candle lies between two bars, so a hole spans all of the silence or nothing of it.
+        follows = number > reach
+        if last is not None and follows:
+            quiet = range(max(last.start + width, start), min(bar.start, end), width)
+            steps += (Step(_flat(last, each), True, True) for each in quiet)
+        if start <= bar.start < end:
+            steps.append(Step(bar, follows, number not in torn))
+        last = bar
+    return Timeline(steps, [each for each in holes if each.start < end and each.end >= start])
+
+
+def find_holes(candles: Sequence[Candle]) -> list[Hole]:
+    """Return the ids that are missing between the lowest and the highest of the candles' ids.
+
+    All candles count together: an id that one of them lacks may be in another, because trades do
+    not always have times in the order of their ids.
+    """
+    runs = sorted((*run, candle.start) for candle in candles for run in candle.runs)
+    holes: list[Hole] = []
+    highest, minute = (runs[0][0] - 1, runs[0][2]) if runs else (-1, 0)
+    for first, last, start in runs:
+        if first > highest + 1:
+            holes.append(Hole(highest + 1, first - 1, min(minute, start), max(minute, start)))
+        if last > highest:
+            highest, minute = last, start
+    return holes
+
+
+def _flat(last: Bar, start: int) -> Bar:
+    """The bar of an interval without trades after ``last``."""
+    price, zero = last.close, Decimal()
+    return Bar(
+        last.symbol,
+        start,
+        price,
+        price,
+        price,
+        price,
+        zero,
+        zero,
+        0,
+        last.last_id + 1,
+        last.last_id,
+    )
