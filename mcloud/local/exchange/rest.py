@@ -64,7 +64,7 @@ class Rest:
     """Answers from what has been traded so far.
 
     Args:
-        symbols: those that the exchange lists, at the time of asking.
+        symbols: those that the exchange lists, with their status, at the time of asking.
         clock: seconds since 1970.
     """
 
@@ -74,7 +74,7 @@ class Rest:
         faults: Faults,
         limits: Limits,
         *,
-        symbols: Callable[[], Collection[str]],
+        symbols: Callable[[], Mapping[str, str]],
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -116,13 +116,14 @@ class Rest:
         return {"serverTime": int(self._clock() * (1_000_000 if asked.microseconds else 1000))}
 
     def exchange_info(self, asked: "_Asked") -> Any:
+        statuses = self._symbols()
         limit = {"interval": "MINUTE", "intervalNum": 1, "limit": self._limit(asked.market)}
         return {
             "timezone": "UTC",
             **self.time(asked),
             "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT", **limit}],
             "exchangeFilters": [],
-            "symbols": [symbol_info(symbol) for symbol in self._wanted(asked)],
+            "symbols": [symbol_info(symbol, statuses[symbol]) for symbol in self._wanted(asked)],
         }
 
     def trades(self, asked: "_Asked") -> Any:

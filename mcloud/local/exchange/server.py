@@ -7,7 +7,7 @@ WebSocket as well, one on a connection.
 import asyncio
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from http import HTTPStatus
@@ -38,6 +38,7 @@ from mcloud.market.trade import Trade
 
 HOST = "127.0.0.1"
 CONTROL = "/_mcloud/"
+TRADING = "TRADING"  # status of a symbol, as exchangeInfo has it
 CLOSE_TIMEOUT = 1.0  # seconds that a client may take to say goodbye
 CHUNK = 64  # trades played between two turns of everybody else
 LOOK_AHEAD = 1_000  # trades read before the play begins, to know the symbols
@@ -72,6 +73,10 @@ class ExchangeServer:
         head = list(islice(played, LOOK_AHEAD))
         self._trades = chain(head, played)
         self._listed = dict.fromkeys([*symbols, *(trade.symbol for trade in head)])
+        self._statuses: dict[str, str] = {}
+        """Of the symbols that are not simply trading; empty for one that is not listed."""
+        self._untraded: Counter[str] = Counter()
+        """Trades of the feed that were not made, because their symbol was not trading."""
         self._speed = speed
         self._wait_for = wait_for
         self._limits = limits
@@ -91,12 +96,26 @@ class ExchangeServer:
             self.ledger, self._faults, self.voids, clock=lambda: self._loop.time()
         )
         self._rest = Rest(
-            self.ledger, self._faults, limits, symbols=lambda: self.symbols, clock=time.time
+            self.ledger, self._faults, limits, symbols=lambda: self.statuses, clock=time.time
         )
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*self._listed, *self.ledger.tape.symbols]))
+        return tuple(self.statuses)
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The status of each symbol that is listed, such as TRADING or BREAK."""
+        known = dict.fromkeys([*self._listed, *self.ledger.tape.symbols, *self._statuses])
+        statuses = {symbol: self._statuses.get(symbol, TRADING) for symbol in known}
+        return {symbol: status for symbol, status in statuses.items() if status}
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """List a symbol, halt it or, with an empty status, delist it.
+
+        While it is not TRADING its trades of the feed are not made; later ids follow without a gap.
+        """
+        self._statuses[symbol] = status
 
     async def run(
         self,
@@ -182,6 +201,11 @@ class ExchangeServer:
                 await asyncio.sleep(waits.pop())
             elif number % CHUNK == 0:
                 await self._breathe()
+            if self._statuses.get(trade.symbol, TRADING) != TRADING:
+                self._untraded[trade.symbol] += 1
+                continue
+            if untraded := self._untraded[trade.symbol]:
+                trade = trade._replace(id=trade.id - untraded)
             self._make(trade)
         self._flush()
         self._settle()
@@ -288,6 +312,12 @@ class ExchangeServer:
             case "lift":
                 self.lift()
                 return Answer(200, self.state())
+            case "status":
+                wanted = dict(parse_qsl(query, keep_blank_values=True))
+                if wanted.keys() != {"symbol", "status"}:
+                    return Answer(400, {"error": "status needs symbol and status"})
+                self.set_status(wanted["symbol"], wanted["status"])
+                return Answer(200, self.state())
             case "fault":
                 try:
                     fault = parse_fault(dict(parse_qsl(query)))
@@ -295,7 +325,7 @@ class ExchangeServer:
                     return Answer(400, {"error": str(error)})
                 self.fault(fault)
                 return Answer(200, {k: v for k, v in asdict(fault).items() if v is not None})
-        return Answer(404, {"error": "there is state, begin, lift and fault"})
+        return Answer(404, {"error": "there is state, begin, lift, status and fault"})
 
 
 def _respond(answer: Answer) -> Response:

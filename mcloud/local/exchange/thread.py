@@ -7,7 +7,8 @@
         exchange.played("BTCUSDT")
 
 Another process reaches the same over HTTP: ``/_mcloud/fault?kind=stall&symbol=BTCUSDT&seconds=5``,
-``/_mcloud/lift``, ``/_mcloud/begin`` and ``/_mcloud/state``.
+``/_mcloud/status?symbol=BTCUSDT&status=BREAK``, ``/_mcloud/lift``, ``/_mcloud/begin`` and
+``/_mcloud/state``.
 """
 
 import asyncio
@@ -129,6 +130,10 @@ class LocalExchange:
     def lift(self) -> None:
         """End the faults that go on."""
         self._call(self._server.lift)
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """List a symbol (``TRADING``), halt it (``BREAK``) or delist it (an empty status)."""
+        self._call(lambda: self._server.set_status(symbol, status))
 
     def played(self, symbol: str) -> list[Trade]:
         """The trades made so far, in the order of their ids, whether they were sent or not."""

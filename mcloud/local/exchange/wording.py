@@ -166,14 +166,14 @@ def _best(book: Book, market: Market) -> dict[str, str]:
     }
 
 
-def symbol_info(symbol: str) -> dict[str, Any]:
+def symbol_info(symbol: str, status: str) -> dict[str, Any]:
     """A symbol in ``exchangeInfo``; its assets are guessed from its name."""
     if Market.of(symbol) is not Market.SPOT:
-        return _futures_info(symbol)
+        return _futures_info(symbol, status)
     base, quote = _assets(symbol)
     return {
         "symbol": symbol,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": base,
         "baseAssetPrecision": 8,
         "quoteAsset": quote,
@@ -193,7 +193,7 @@ def symbol_info(symbol: str) -> dict[str, Any]:
     }
 
 
-def _futures_info(symbol: str) -> dict[str, Any]:
+def _futures_info(symbol: str, status: str) -> dict[str, Any]:
     base, quote = _assets(pair_of(symbol))
     delivery = name_of(symbol).partition("_")[2]
     is_coin = Market.of(symbol) is Market.COIN_M
@@ -221,8 +221,8 @@ def _futures_info(symbol: str) -> dict[str, Any]:
         "timeInForce": ["GTC", "IOC", "FOK"],
     }
     if is_coin:
-        return {**said, "contractStatus": "TRADING", "contractSize": contract_size(symbol)}
-    return {**said, "status": "TRADING"}
+        return {**said, "contractStatus": status, "contractSize": contract_size(symbol)}
+    return {**said, "status": status}
 
 
 def decimal(number: Decimal) -> str:

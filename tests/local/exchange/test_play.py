@@ -1,5 +1,6 @@
 """When the play begins, how fast it goes, how it ends; and the command."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from patience import PATIENCE, eventually
 
 from mcloud.errors import LocalError
 from mcloud.local.exchange.feeds import SideBySide, repeat
+from mcloud.local.exchange.limits import Limits
+from mcloud.local.exchange.server import LOOK_AHEAD, ExchangeServer
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 
@@ -68,6 +71,47 @@ def test_symbols_are_listed_before_they_trade() -> None:
         assert exchange.symbols == ("ETHUSDT", "BTCUSDT")
         url = exchange.rest_url + "/api/v3/trades?symbol=ETHUSDT"
         assert get(url).json() == []
+
+
+def test_a_symbol_is_listed_halted_and_delisted_while_it_runs() -> None:
+    def statuses() -> dict[str, str]:
+        info = get(exchange.rest_url + "/api/v3/exchangeInfo").json()
+        return {each["symbol"]: each["status"] for each in info["symbols"]}
+
+    with LocalExchange([], symbols=["BTCUSDT", "ETHUSDT"]) as exchange:
+        exchange.set_status("BTCUSDT", "BREAK")
+        exchange.set_status("NEWUSDT", "TRADING")
+        trading = {"ETHUSDT": "TRADING", "NEWUSDT": "TRADING"}
+        assert statuses() == {"BTCUSDT": "BREAK", **trading}
+        url = exchange.rest_url + "/api/v3/trades?symbol=BTCUSDT"
+        assert get(url).status == 200
+        query = "status?symbol=BTCUSDT&status="
+        assert get(f"{exchange.rest_url}/_mcloud/{query}").status == 200
+        assert statuses() == trading
+        assert get(url).json()["msg"] == "Invalid symbol."
+        assert get(f"{exchange.rest_url}/_mcloud/status?symbol=BTCUSDT").status == 400
+
+
+def test_a_halted_symbol_makes_no_trades_and_its_ids_go_on_without_a_gap() -> None:
+    def market() -> Iterator[Trade]:
+        for number, trade in enumerate(TRADES):
+            if number in (10, 20):
+                server.set_status("BTCUSDT", "BREAK" if number == 10 else "TRADING")
+            yield trade
+
+    # As many trades are read before the play begins.
+    others = make_trades(LOOK_AHEAD, "ETHUSDT")
+    options = {"speed": None, "wait_for": 0, "endless": False, "limits": Limits(), "seed": 1}
+    server = ExchangeServer(chain(others, market()), symbols=["BTCUSDT"], **options)
+
+    async def play() -> None:
+        stop = asyncio.Event()
+        await server.run(0, on_start=lambda port: None, on_finish=stop.set, stop=stop)
+
+    asyncio.run(play())
+    made = server.ledger.tape.since("BTCUSDT", 0)
+    assert [trade.id for trade in made] == IDS[:20]
+    assert [trade.time for trade in made] == [each.time for each in TRADES[:10] + TRADES[20:]]
 
 
 def test_a_feed_that_fails_is_reported() -> None:

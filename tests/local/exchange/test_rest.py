@@ -29,7 +29,7 @@ class Exchange:
             self.ledger,
             self.faults,
             Limits(**limits),
-            symbols=lambda: ("BTCUSDT", "ETHUSDT"),
+            symbols=lambda: dict.fromkeys(("BTCUSDT", "ETHUSDT"), "TRADING"),
             clock=lambda: NOW,
         )
 
@@ -77,7 +77,7 @@ def test_exchange_info_of_a_symbol(query: str) -> None:
     [("ETHBTC", ("ETH", "BTC")), ("BNBFDUSD", ("BNB", "FDUSD")), ("XYZABC", ("XYZ", "ABC"))],
 )
 def test_assets_are_told_by_the_name(symbol: str, assets: tuple[str, str]) -> None:
-    info = symbol_info(symbol)
+    info = symbol_info(symbol, "TRADING")
     assert (info["baseAsset"], info["quoteAsset"]) == assets
 
 
