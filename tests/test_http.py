@@ -117,7 +117,7 @@ def doctor(url: str) -> object:
 
 CLIENTS: dict[str, Call] = {
     "webhook": lambda url: web.post(url, {"text": "x"}),
-    "exchange, symbols": lambda url: exchange(url).check(["BTCUSDT"]),
+    "exchange, symbols": lambda url: exchange(url).listing(),
     "exchange, trades": lambda url: exchange(url).latest_id("BTCUSDT"),
     "doctor, exchange": doctor,
     "clock": ask_time,

@@ -61,6 +61,15 @@ def produce(
     ] = None,
     ws_url: Annotated[str | None, typer.Option(help="WebSocket of another server.")] = None,
     rest_url: Annotated[str | None, typer.Option(help="REST of another server.")] = None,
+    list_every: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            max=3600,
+            help="Seconds between two requests for the exchange's list of symbols, by which"
+            " new symbols are subscribed to and delisted ones end.",
+        ),
+    ] = 180.0,
     spool_limit: Annotated[
         int, typer.Option(min=1, help="MiB on the disk, at which reading stops.")
     ] = 1024,
@@ -104,6 +113,7 @@ def produce(
         exchange=exchange or given.get("name", ""),
         ws_url=ws_url or given.get("ws_url", ""),
         rest_url=rest_url or given.get("rest_url", ""),
+        list_every=list_every,
         api_key=os.environ.get(API_KEY, ""),
         speed=speed,
         count=count,
@@ -122,7 +132,7 @@ def produce(
     report = opened.feed.report
     report_feed(session, report)
     all_read = report.complete or not opened.ends
-    _report(session, progress, report, all_read, seconds)
+    _report(session, progress, report, all_read, seconds, opened.describe() or {})
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
     if not progress.complete:
@@ -195,6 +205,7 @@ def _run(
                     history=opened.history,
                     live=opened.live,
                     opened=opened.opened,
+                    ended=opened.ended,
                     route=lambda: router.route,
                     trail=trail,
                     highest={name: Support(site).highest for name, site in sites.items()},
@@ -254,6 +265,8 @@ def _watching(
         due = now + (0.25 if live else 1.0)
         for level, line in changes(before, progress):
             log.log(level, line)
+        for sentence in opened.news():
+            log.info(sentence)
         if live is None and progress.problem and not (before and before.problem):
             session.warn(progress.problem)  # the log may be on the same disk
         before = progress
@@ -270,7 +283,12 @@ def _watching(
 
 
 def _report(
-    session: Session, progress: "Progress", report: "Report", all_read: bool, seconds: float
+    session: Session,
+    progress: "Progress",
+    report: "Report",
+    all_read: bool,
+    seconds: float,
+    source: "Mapping[str, Any]",
 ) -> None:
     if session.output == "json":
         session.print_json(
@@ -290,6 +308,8 @@ def _report(
                     for name, each in progress.sites.items()
                 },
                 "holes": [hole._asdict() for hole in progress.holes],
+                "listed": source.get("listed", []),
+                "not_trading": source.get("not_trading", {}),
                 "seconds": round(seconds, 3),
             }
         )

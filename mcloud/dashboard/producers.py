@@ -87,6 +87,9 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         for name, _, state in states
         for hole in (state.get("holes") or [])[:HOLES]
     ]
+    for name, _, state in states:
+        if changed := (state.get("source_state") or {}).get("changed"):
+            parts.append(Text(f"{name}: {changed}", style="dim"))
     return Group(*parts)
 
 

@@ -27,11 +27,13 @@ class Choice:
     symbols: str | None = None
     """A list, a file, or ``all:USDT``. Left out: all of a recording, and SYMBOL of the others."""
     shard: str | None = None
-    """``2/4``, of an exchange only, as are the next four; the others are for what is not one."""
+    """``2/4``, of an exchange only, as are the next five; the others are for what is not one."""
     exchange: str = ""
     ws_url: str = ""
     rest_url: str = ""
     api_key: str = field(default="", repr=False)
+    list_every: float = 180.0
+    """Seconds between two looks at the exchange's list of symbols."""
     speed: str = "max"
     count: int | None = None
     rate: float = 30.0

@@ -45,6 +45,8 @@ class Account:
         lag = now - progress.last_time / 1000 if progress.last_time else None
         return {
             **self._about,
+            # An exchange lists and delists symbols while it is followed.
+            **({"symbols": source["symbols"]} if source and "symbols" in source else {}),
             "pid": os.getpid(),
             "started": self._started,
             "at": now,

@@ -38,7 +38,10 @@ class Opened:
     warnings: tuple[str, ...]
     history: History | None = None
     opened: Callable[[], Collection[str]] = tuple
-    """See ``produce``."""
+    """See ``produce``, as for ``ended``."""
+    ended: Callable[[], Collection[str]] = tuple
+    news: Callable[[], Collection[str]] = tuple
+    """What was listed and delisted since the last call, in sentences."""
     describe: Callable[[], Mapping[str, Any] | None] = lambda: None
     """How the connections are just now."""
 
@@ -63,7 +66,11 @@ def resume_command(name: str, about: Mapping[str, Any]) -> str:
         return shlex.join((*words, "--source", SPOOL))
     if str(about.get("source")).startswith("binance-"):
         words += ["--exchange", about["source"]]
-    return shlex.join((*words, "--symbols", ",".join(about.get("symbols", ()))))
+    # All of a quote asset are followed again, with those that were listed since.
+    words += ["--symbols", about.get("follows") or ",".join(about.get("symbols", ()))]
+    if about.get("shard"):
+        words += ["--shard", about["shard"]]
+    return shlex.join(words)
 
 
 def open_source(choice: Choice, stop: threading.Event) -> Opened:
@@ -96,6 +103,16 @@ def _open_exchange(choice: Choice, stop: threading.Event) -> Opened:
         "symbols": list(feed.symbols),
         "live": True,
     }
+    if choice.symbols and choice.symbols.startswith("all:"):
+        about |= {"follows": choice.symbols, "shard": choice.shard or ""}
     return Opened(
-        feed, feed, about, live.warnings, live.rest, feed.opened, lambda: feed.state.describe()
+        feed,
+        feed,
+        about,
+        live.warnings,
+        history=live.rest,
+        opened=feed.opened,
+        ended=feed.ended,
+        news=feed.news,
+        describe=lambda: feed.state.describe(),
     )

@@ -70,6 +70,7 @@ def produce(
     history: History | None = None,
     live: bool = False,
     opened: Callable[[], Collection[str]] = tuple,
+    ended: Callable[[], Collection[str]] = tuple,
     route: Callable[[], Route] | None = None,
     trail: Trail | None = None,
     highest: Mapping[str, Callable[[], int]] | None = None,
@@ -92,6 +93,8 @@ def produce(
             and filled from ``history`` where there is one. Otherwise all of the source is sent.
         opened: the symbols whose stream has begun anew since the last call: ``history`` is asked
             whether the end of the stream before was lost.
+        ended: the symbols that have stopped trading since the last call: ``history`` is asked for
+            their last trades, and not about them again.
         route: which sites get the next batch; all if left out.
         trail: where each message was and when is noted there; its messages are traced.
         highest: for each site, the newest version of envelopes that its function reads; the newest
@@ -122,7 +125,7 @@ def produce(
             for chunk in source.chunks(TICK):
                 came = intake.take(chunk)
                 if repairer is not None:
-                    _repair(intake, repairer, came, opened())
+                    _repair(intake, repairer, came, opened(), ended())
                 run.commit()
                 run.maybe_tell()
                 while not spool.wait_for_room(TICK) and not stop.is_set():
@@ -400,12 +403,17 @@ class _Run:
 
 
 def _repair(
-    intake: Intake, repairer: Repairer, came: Collection[str], opened: Collection[str]
+    intake: Intake,
+    repairer: Repairer,
+    came: Collection[str],
+    opened: Collection[str],
+    ended: Collection[str],
 ) -> None:
     tails = repairer.tails
     tails.seen(came)
     # After that: what came may be older. A symbol that has not begun has nothing to lose.
     tails.opened(intake.begun.intersection(opened))
+    tails.ended(intake.begun.intersection(ended))
     tails.seen([symbol for symbol, last_id in tails.take() if intake.expect(symbol, last_id)])
     for repaired in repairer.take():
         intake.take(repaired.trades)
@@ -422,7 +430,7 @@ def _repair_last(intake: Intake, repairer: Repairer, run: _Run, limit: Limit) ->
     repairer.hurry()
     tried: dict[tuple[str, int], int] = {}
     while True:
-        _repair(intake, repairer, (), ())
+        _repair(intake, repairer, (), (), ())
         left = [
             hole
             for hole in intake.holes()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, Refused
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Hole
 from mcloud.producer.tail import QUIET, Tails
@@ -126,6 +126,8 @@ class Repairer:
             return
         try:
             self.tails.note(symbol, self._history.latest_id(symbol, background=True))
+        except Refused:
+            self.tails.refused(symbol)
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
             # What keeps the exchange from answering, the source and the holes tell.
             self.tails.put_off(symbol, getattr(error, "retry_after", QUIET))

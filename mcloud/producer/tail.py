@@ -20,6 +20,8 @@ class Tails:
         self._lock = threading.Lock()
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
+        self._ended: set[str] = set()
+        """Symbols that are asked about until there is an answer, and then not again."""
         self._answers: list[tuple[float, str, int]] = []
         """When it can be judged, the symbol, and its newest id."""
 
@@ -36,6 +38,15 @@ class Tails:
         due = self._clock() + SETTLE
         with self._lock:
             self._due |= dict.fromkeys(symbols, due)
+            self._ended -= set(symbols)
+
+    def ended(self, symbols: Collection[str]) -> None:
+        """They trade no more: they are asked about until there is one answer, which is the last."""
+        due = self._clock() + SETTLE
+        with self._lock:
+            self._due |= dict.fromkeys(symbols, due)
+            self._pauses |= dict.fromkeys(symbols, QUIET)
+            self._ended |= set(symbols)
 
     def next(self) -> str | None:
         """The symbol that has been due for longest, if any is."""
@@ -49,6 +60,9 @@ class Tails:
             now = self._clock()
             if newest_id is not None:
                 self._answers.append((now + SETTLE, symbol, newest_id))
+            if symbol in self._ended:
+                self._forget(symbol)
+                return
             pause = self._pauses.get(symbol, QUIET)
             self._due[symbol] = now + pause
             self._pauses[symbol] = min(2 * pause, LONGEST_QUIET)
@@ -58,6 +72,16 @@ class Tails:
         with self._lock:
             self._due[symbol] = self._clock() + seconds
 
+    def refused(self, symbol: str) -> None:
+        """The exchange does not serve the symbol. One that has ended is given up in the end."""
+        with self._lock:
+            pause = self._pauses.get(symbol, QUIET)
+            if symbol in self._ended and pause >= LONGEST_QUIET:
+                self._forget(symbol)
+                return
+            self._due[symbol] = self._clock() + pause
+            self._pauses[symbol] = min(2 * pause, LONGEST_QUIET)
+
     def take(self) -> list[tuple[str, int]]:
         """Symbols and their newest ids, of which the stream has had the time to bring them."""
         with self._lock:
@@ -65,3 +89,7 @@ class Tails:
             ripe = [(symbol, id_) for when, symbol, id_ in self._answers if when <= now]
             self._answers = [each for each in self._answers if each[0] > now]
             return ripe
+
+    def _forget(self, symbol: str) -> None:
+        self._due.pop(symbol, None)
+        self._pauses.pop(symbol, None)

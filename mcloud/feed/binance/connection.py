@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,10 +13,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
 from mcloud.errors import Refused
+from mcloud.feed.binance import plan
 from mcloud.feed.binance.backoff import Backoff
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.handoff import Handoff
-from mcloud.feed.binance.plan import MESSAGE_INTERVAL, Subscription
+from mcloud.feed.binance.plan import MESSAGE_INTERVAL
 
 Take = Callable[[list[bytes]], bool]
 """Gets messages in the order received; True where the server announced its end."""
@@ -70,17 +71,18 @@ class LineState:
 
 
 class Line:
-    """Keeps one subscription alive until it is cancelled.
+    """Keeps the streams of some symbols alive until it is cancelled.
 
     Args:
-        opened: called when a connection is open and subscribed.
+        opened: called with the symbols that a connection was just subscribed to.
         openings: how many connections may be opened, for all lines together.
+        may_be_refused: False where the exchange is known to serve us, so that no answer ends it.
     """
 
     def __init__(
         self,
         symbols: tuple[str, ...],
-        subscription: Subscription,
+        ws_url: str,
         *,
         take: Take,
         opened: Callable[[tuple[str, ...]], None],
@@ -88,9 +90,10 @@ class Line:
         openings: Budget,
         timing: Timing,
         jitter: Callable[[float, float], float],
+        may_be_refused: bool = True,
     ) -> None:
         self._state = LineState(symbols)
-        self._subscription = subscription
+        self._ws_url = ws_url
         self._take = take
         self._opened = opened
         self._handoff = handoff
@@ -103,7 +106,7 @@ class Line:
             longest=timing.longest_backoff,
             healthy=timing.healthy,
         )
-        self._ever_open = False
+        self._ever_open = not may_be_refused
         self._sessions: list[_Session] = []
         """Those that may be open: the present one, and its successor while they overlap."""
 
@@ -112,6 +115,12 @@ class Line:
         """From any thread."""
         is_open = any(not session.is_over for session in list(self._sessions))
         return replace(self._state, open=is_open)
+
+    def follow(self, symbols: tuple[str, ...]) -> None:
+        """Be subscribed to these symbols instead, on the open connections and on later ones."""
+        self._state = replace(self._state, symbols=symbols)
+        for session in self._sessions:
+            session.follow(symbols)
 
     def hand_over(self, reason: str) -> None:
         """Have another connection take over from the present one."""
@@ -185,8 +194,10 @@ class Line:
 
     async def _attempt(self) -> "_Session":
         timing = self._timing
+        symbols = self._state.symbols
+        subscription = plan.subscribe(self._ws_url, symbols)
         socket = await connect(
-            self._subscription.url,
+            subscription.url,
             open_timeout=timing.open,
             close_timeout=1.0,
             max_size=LARGEST,
@@ -198,18 +209,25 @@ class Line:
             create_connection=_Socket,
         )
         lifetime = self._jitter(*timing.lifetime)
-        session = _Session(cast(_Socket, socket), lifetime, self._take, self._handoff, timing)
+        session = _Session(
+            cast(_Socket, socket),
+            symbols,
+            lifetime,
+            take=self._take,
+            opened=self._opened,
+            handoff=self._handoff,
+            timing=timing,
+        )
         self._sessions.append(session)
         try:
-            for number, message in enumerate(self._subscription.messages):
-                if number:
-                    await asyncio.sleep(timing.control)
-                await socket.send(message)
+            await session.subscribe(subscription.messages)
         except ConnectionClosed:
             await self._close(session)
             raise
         self._ever_open = True
-        self._opened(self._state.symbols)
+        self._opened(symbols)
+        # They may have changed meanwhile.
+        session.follow(self._state.symbols)
         return session
 
     async def _close(self, session: "_Session") -> None:
@@ -260,15 +278,29 @@ class _Session:
     """One open connection, read until it is lost or closed."""
 
     def __init__(
-        self, socket: _Socket, lifetime: float, take: Take, handoff: Handoff, timing: Timing
+        self,
+        socket: _Socket,
+        symbols: tuple[str, ...],
+        lifetime: float,
+        *,
+        take: Take,
+        opened: Callable[[tuple[str, ...]], None],
+        handoff: Handoff,
+        timing: Timing,
     ) -> None:
         self.is_over = False
         self.ended = ""
         """Why it is over, or should be."""
         self._socket = socket
         self._take = take
+        self._opened = opened
         self._handoff = handoff
         self._timing = timing
+        self._symbols = self._wanted = symbols
+        """What it is subscribed to, and what it should be."""
+        self._changing: asyncio.Task[None] | None = None
+        self._is_subscribed = False
+        self._next_message = 0.0
         self._opened_at = time.monotonic()
         self._fault: Exception | None = None
         self._due = asyncio.Event()
@@ -284,6 +316,17 @@ class _Session:
     @property
     def age(self) -> float:
         return time.monotonic() - self._opened_at
+
+    async def subscribe(self, messages: Iterable[str]) -> None:
+        """Send the messages that subscribe to what the URL did not name."""
+        await self._send(messages)
+        self._is_subscribed = True
+
+    def follow(self, symbols: tuple[str, ...]) -> None:
+        """Subscribe to these symbols instead, soon."""
+        self._wanted = symbols
+        if self._is_subscribed and self._changing is None and self._symbols != symbols:
+            self._changing = asyncio.create_task(self._change())
 
     def leave(self, reason: str) -> None:
         """Ask for a successor."""
@@ -311,9 +354,31 @@ class _Session:
             await self._handoff.room()
         self._end_of_life.cancel()
         self._watching.cancel()
+        if self._changing is not None:
+            self._changing.cancel()
         await self._socket.close()
         await asyncio.wait([self._reading])
         self._raise_fault()
+
+    async def _change(self) -> None:
+        try:
+            while self._symbols != self._wanted:
+                before, self._symbols = self._symbols, self._wanted
+                added = tuple(each for each in self._symbols if each not in set(before))
+                await self._send(plan.change(before, self._symbols))
+                if added:
+                    self._opened(added)
+        except ConnectionClosed:
+            return  # the next connection asks for what is wanted
+        finally:
+            self._changing = None
+
+    async def _send(self, messages: Iterable[str]) -> None:
+        """Send messages, each no sooner after the one before than the exchange allows."""
+        for message in messages:
+            await asyncio.sleep(self._next_message - time.monotonic())
+            await self._socket.send(message)
+            self._next_message = time.monotonic() + self._timing.control
 
     async def _read(self) -> None:
         try:

@@ -60,6 +60,10 @@ class Reader:
             bad_examples=tuple(self._examples),
         )
 
+    def want(self, symbols: Collection[str]) -> None:
+        """Read the trades of these symbols as well."""
+        self._wanted |= {symbol.encode(): symbol for symbol in symbols}
+
     def read(self, messages: Sequence[bytes]) -> Batch:
         """Take messages in the order received."""
         trades: list[Trade] = []

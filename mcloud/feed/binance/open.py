@@ -1,13 +1,14 @@
 """Opens an exchange: which one, which symbols, and which of them are this producer's."""
 
 import threading
-import zlib
 from dataclasses import dataclass
 
 from mcloud.errors import Unavailable, UsageError
 from mcloud.feed.binance.endpoints import DEFAULT, Endpoints, endpoints
+from mcloud.feed.binance.listings import Roster, Wanted
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
+from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, Choice, parse_names
 
 
@@ -29,7 +30,7 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
         Unavailable: it does not answer.
         Refused: it does not serve us.
     """
-    shard = _parse_shard(choice.shard) if choice.shard else None
+    shard = _parse_shard(choice.shard) if choice.shard else (0, 1)
     where = endpoints(choice.exchange or DEFAULT, ws_url=choice.ws_url, rest_url=choice.rest_url)
 
     def pause(seconds: float) -> None:
@@ -39,14 +40,19 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
     rest = BinanceRest(where, sleep=pause, api_key=choice.api_key)
     wanted = choice.symbols or SYMBOL
     resting: tuple[str, ...] = ()
+    listing = rest.listing()
     if wanted.startswith("all:"):
-        symbols = rest.symbols(wanted.removeprefix("all:"))
+        follow = Wanted(quote_asset=wanted.removeprefix("all:"), shard=shard)
+        rest.check_quote_asset(follow.quote_asset, listing)
     else:
-        symbols = parse_names(wanted)
-        resting = rest.check(symbols)
-    if shard:
-        symbols = _share(symbols, *shard)
-    feed = BinanceSource(where, symbols, rest=rest)
+        follow = Wanted(names=parse_symbols(parse_names(wanted)), shard=shard)
+        resting = rest.check(follow.names, listing)
+    roster = Roster(follow, listing)
+    if not roster.symbols:
+        raise UsageError("no symbol falls to this shard; there are more shards than symbols")
+    feed = BinanceSource(
+        where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every
+    )
     return Live(where, feed, rest, resting + feed.warnings)
 
 
@@ -56,11 +62,3 @@ def _parse_shard(shard: str) -> tuple[int, int]:
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise UsageError(f"not a shard: {shard!r}; such as 2/4, the second of four")
     return int(number) - 1, int(of)
-
-
-def _share(symbols: list[str], number: int, of: int) -> list[str]:
-    """The symbols of one of the producers, told apart by a hash of the name."""
-    mine = [symbol for symbol in symbols if zlib.crc32(symbol.encode()) % of == number]
-    if not mine:
-        raise UsageError("no symbol falls to this shard; there are more shards than symbols")
-    return mine

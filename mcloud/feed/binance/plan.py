@@ -51,7 +51,7 @@ def spread(symbols: Sequence[str], streams: int = STREAMS) -> list[tuple[str, ..
 
 def subscribe(ws_url: str, symbols: Sequence[str]) -> Subscription:
     """The combined stream of the symbols' trades: by URL what it may hold, then by message."""
-    names = [f"{symbol.lower()}@trade" for symbol in symbols]
+    names = _names(symbols)
     url = f"{ws_url}/stream?streams={names[0]}"
     by_url = 1
     for name in names[1:]:
@@ -59,9 +59,27 @@ def subscribe(ws_url: str, symbols: Sequence[str]) -> Subscription:
             break
         url += f"/{name}"
         by_url += 1
-    rest = names[by_url:]
-    messages = (
-        {"method": "SUBSCRIBE", "params": rest[start : start + NAMES], "id": start // NAMES + 1}
-        for start in range(0, len(rest), NAMES)
-    )
-    return Subscription(url, tuple(map(json.dumps, messages)))
+    return Subscription(url, tuple(_messages("SUBSCRIBE", names[by_url:])))
+
+
+def change(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Return the messages that turn a subscription to some symbols into one to others.
+
+    What is left comes first, so that the connection never holds more than the larger number.
+    """
+    left = [symbol for symbol in before if symbol not in set(after)]
+    added = [symbol for symbol in after if symbol not in set(before)]
+    return _messages("UNSUBSCRIBE", _names(left)) + _messages("SUBSCRIBE", _names(added))
+
+
+def _names(symbols: Sequence[str]) -> list[str]:
+    return [f"{symbol.lower()}@trade" for symbol in symbols]
+
+
+def _messages(method: str, names: Sequence[str]) -> list[str]:
+    return [
+        json.dumps(
+            {"method": method, "params": names[start : start + NAMES], "id": start // NAMES + 1}
+        )
+        for start in range(0, len(names), NAMES)
+    ]

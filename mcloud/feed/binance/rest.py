@@ -12,6 +12,7 @@ from mcloud.config import did_you_mean
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, Budget
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
+from mcloud.feed.binance.listings import TRADING, Listed, Listing
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import BadTrade, Trade
 
@@ -67,41 +68,33 @@ class BinanceRest:
         # What lists all symbols is ten times smaller so.
         self._headers = {"Accept-Encoding": "gzip", **key}
 
-    def symbols(self, quote_asset: str) -> list[str]:
-        """The symbols that trade against ``quote_asset``, such as USDT, in alphabetical order.
+    def check_quote_asset(self, quote_asset: str, listed: Listing) -> None:
+        """Make sure that something trades against ``quote_asset``, such as USDT.
 
         Raises:
-            UsageError: there are none.
+            UsageError: nothing does.
         """
-        listed = self._listed()
-        found = sorted(
-            name
-            for name, each in listed.items()
-            if each.get("quoteAsset") == quote_asset and _is_trading(each)
-        )
-        if not found:
-            quotes = sorted({str(each.get("quoteAsset")) for each in listed.values()})
+        if Listed(quote_asset, TRADING) not in listed.values():
+            quotes = sorted({each.quote_asset for each in listed.values()})
             raise UsageError(
                 f"nothing trades against {quote_asset!r} on {self.endpoints.name}"
                 + did_you_mean(quote_asset, quotes)
             )
-        return found
 
-    def check(self, symbols: Collection[str]) -> tuple[str, ...]:
+    def check(self, symbols: Collection[str], listed: Listing) -> tuple[str, ...]:
         """Make sure that the exchange knows the symbols; returns a sentence for each that rests.
 
         Raises:
             UsageError: it does not know one.
         """
-        listed = self._listed()
         unknown = [symbol for symbol in symbols if symbol not in listed]
         if unknown:
             hint = did_you_mean(unknown[0], listed)
             raise UsageError(f"{self.endpoints.name} has no symbol {', '.join(unknown)}{hint}")
         return tuple(
-            f"{symbol} is not trading now ({listed[symbol].get('status')})"
+            f"{symbol} is not trading now ({listed[symbol].status})"
             for symbol in symbols
-            if not _is_trading(listed[symbol])
+            if listed[symbol].status != TRADING
         )
 
     def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
@@ -138,16 +131,23 @@ class BinanceRest:
         trades = (_parse(str(parameters["symbol"]), row) for row in rows)
         return sorted((trade for trade in trades if trade), key=lambda trade: trade.id)
 
-    def _listed(self) -> dict[str, dict[str, Any]]:
+    def listing(self, *, background: bool = False) -> dict[str, Listed]:
+        """Return all symbols of the exchange.
+
+        In the ``background`` it waits for nothing: Throttled where others have the budget.
+        """
         path = self.endpoints.info_path
-        info = self._get(path, {}, self.endpoints.info_weight)
+        info = self._get(path, {}, self.endpoints.info_weight, background)
         try:
             for limit in info.get("rateLimits", ()):
                 # Only a limit by the minute is in the budget's own measure.
                 kind = limit["rateLimitType"], limit["interval"], limit["intervalNum"]
                 if kind == ("REQUEST_WEIGHT", "MINUTE", 1):
                     self._budget.learn_limit(int(limit["limit"]))
-            return {each["symbol"]: each for each in info["symbols"]}
+            return {
+                each["symbol"]: Listed(str(each.get("quoteAsset")), _status(each))
+                for each in info["symbols"]
+            }
         except (AttributeError, KeyError, TypeError, ValueError):
             raise self._nonsense(path) from None
 
@@ -246,9 +246,11 @@ def _key_header(api_key: str, url: str) -> dict[str, str]:
     return {"X-MBX-APIKEY": api_key}
 
 
-def _is_trading(listed: Mapping[str, Any]) -> bool:
+def _status(symbol: Mapping[str, Any]) -> str:
     # Futures say nothing of spot.
-    return listed.get("status") == "TRADING" and listed.get("isSpotTradingAllowed", True) is True
+    if symbol.get("isSpotTradingAllowed", True) is not True and symbol.get("status") == TRADING:
+        return "no spot trading"
+    return str(symbol.get("status"))
 
 
 def _parse(symbol: str, row: Any) -> Trade | None:

@@ -5,18 +5,19 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from mcloud.errors import McloudError, Unavailable
+from mcloud.errors import McloudError, Throttled, Unavailable
 from mcloud.feed.binance import plan
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.connection import Line, LineState, Timing
 from mcloud.feed.binance.endpoints import Endpoints
 from mcloud.feed.binance.handoff import LIMIT, Handoff
+from mcloud.feed.binance.listings import Changes, Roster, summary
 from mcloud.feed.binance.messages import Reader
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.stall import Paces
@@ -28,6 +29,10 @@ Value = TypeVar("Value")
 # One symbol at a time is asked about: at most 12 requests a minute, 300 of 6,000 in weight.
 CHECK_EVERY = 5.0  # seconds
 GRACE = 2.0  # seconds that the stream may be behind REST
+
+# The exchange's list of symbols has a weight of 20 of 6,000 a minute.
+LIST_EVERY = 180.0  # seconds
+SPREAD = 0.2  # share of an interval by which it varies, so that producers do not ask together
 
 _NO_HISTORY = (
     "{} cannot repair by id: what is missed and older than the newest {} trades of a symbol stays "
@@ -52,6 +57,10 @@ class SourceState:
     """Connections that were replaced because REST had trades that they did not bring."""
     last_error: str
     """Of the checks for stalls and of subscriptions; the connections have their own."""
+    listed: tuple[str, ...] = ()
+    """Symbols that began to trade during the run."""
+    not_trading: Mapping[str, str] = field(default_factory=dict)
+    """Symbols that are followed and do not trade now, with their statuses."""
 
     def describe(self) -> dict[str, Any]:
         """In a sentence for the panel, and in full for JSON."""
@@ -63,6 +72,9 @@ class SourceState:
             words += f", {reconnects} reconnects"
         if self.stalls:
             words += f", {self.stalls} stalls"
+        changed = summary(self.not_trading, self.listed)
+        if changed:
+            words += f", {changed}"
         if self.slowed:
             words += ", not reading: the disk or the sites are behind"
         error = self.last_error or next((each.last_error for each in lines if each.last_error), "")
@@ -72,6 +84,10 @@ class SourceState:
             "reconnects": reconnects,
             "stalls": self.stalls,
             "ages": self.ages,
+            "symbols": list(self.ages),
+            "changed": changed,
+            "listed": list(self.listed),
+            "not_trading": dict(self.not_trading),
         }
 
 
@@ -82,6 +98,8 @@ class BinanceSource:
 
     Args:
         rest: confirms stalls; without it none is looked for.
+        roster: what the symbols are chosen by; with ``rest`` the exchange's list is followed.
+        list_every: seconds between two requests for that list, on average.
         streams: symbols a connection.
         limit: trades that may wait for the consumer before the sockets are left unread.
 
@@ -97,6 +115,8 @@ class BinanceSource:
         symbols: Collection[str],
         *,
         rest: BinanceRest | None = None,
+        roster: Roster | None = None,
+        list_every: float = LIST_EVERY,
         streams: int = plan.STREAMS,
         limit: int = LIMIT,
         timing: Timing | None = None,
@@ -109,34 +129,33 @@ class BinanceSource:
             () if endpoints.has_history else (_NO_HISTORY.format(endpoints.name, endpoints.page),)
         )
         self._rest = rest
+        self._roster = roster
+        self._list_every = list_every
+        self._streams = streams
+        self._endpoints = endpoints
+        self._jitter = jitter
         self._check_every = check_every
         self._grace = grace
         self._reader = Reader(self.symbols)
         self._handoff = Handoff(limit)
         self._paces = Paces(self.symbols, time.monotonic())
         self._opened: deque[str] = deque()
+        self._ended: deque[str] = deque(roster.resting if roster else ())
+        self._news: deque[str] = deque()
+        if roster is not None:
+            self._paces.end(roster.resting)
         self._stalls = 0
         self._last_error = ""
-        timing = timing or Timing(silence=3 * endpoints.ping_interval)
-        openings = Budget(
+        self._timing = timing or Timing(silence=3 * endpoints.ping_interval)
+        self._openings = Budget(
             plan.CONNECTIONS,
             clock=time.monotonic,
             window=plan.CONNECTIONS_WINDOW,
             margin=plan.CONNECTIONS_MARGIN,
         )
-        self._lines = [
-            Line(
-                group,
-                plan.subscribe(endpoints.ws_url, group),
-                take=self._take,
-                opened=self._note_opened,
-                handoff=self._handoff,
-                openings=openings,
-                timing=timing,
-                jitter=jitter,
-            )
-            for group in plan.spread(self.symbols, streams)
-        ]
+        self._lines = tuple(self._line(group) for group in plan.spread(self.symbols, streams))
+        self._running: dict[Line, asyncio.Task[None]] = {}
+        self._failed: asyncio.Future[None] | None = None
         self._stopped = threading.Event()
         self._wake: Callable[[], object] = lambda: None
         """Has the loop look at ``_stopped``."""
@@ -157,14 +176,21 @@ class BinanceSource:
             slowed_seconds=self._handoff.full_seconds,
             stalls=self._stalls,
             last_error=self._last_error or self._reader.refusal,
+            listed=tuple(self._roster.listed) if self._roster else (),
+            not_trading=self._roster.not_trading if self._roster else {},
         )
 
     def opened(self) -> set[str]:
-        """The symbols of the connections that were opened since the last call."""
-        opened = set()
-        while self._opened:
-            opened.add(self._opened.popleft())
-        return opened
+        """The symbols that were subscribed to, or trade again, since the last call."""
+        return set(_drain(self._opened))
+
+    def ended(self) -> set[str]:
+        """The symbols that have stopped trading since the last call."""
+        return set(_drain(self._ended))
+
+    def news(self) -> list[str]:
+        """What was listed and delisted since the last call, in sentences."""
+        return _drain(self._news)
 
     def chunks(self, timeout: float) -> Iterator[list[Trade]]:
         """What came since the last chunk; an empty list where nothing did for ``timeout`` seconds.
@@ -204,21 +230,55 @@ class BinanceSource:
         self._wake = lambda: loop.call_soon_threadsafe(stop.set)
         if self._stopped.is_set():
             return
-        tasks = [asyncio.create_task(line.run()) for line in self._lines]
+        self._failed = loop.create_future()
+        tasks: list[asyncio.Future[Any]] = []
+        for line in self._lines:
+            self._start(line)
         if self._rest is not None:
-            tasks.append(asyncio.create_task(self._look_for_stalls(self._rest)))
+            tasks.append(self._spawn(self._look_for_stalls(self._rest)))
+            if self._roster is not None:
+                tasks.append(self._spawn(self._follow_listings(self._rest, self._roster)))
         stopping = asyncio.create_task(stop.wait())
+        ends: set[asyncio.Future[Any]] = {self._failed, stopping}
         try:
-            done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            # None of them ends by itself, unless by an error.
-            for task in done:
-                task.result()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
         finally:
+            self._failed.cancel()
             # A consumer that has left must not keep the connections open.
             self._handoff.lift()
-            for task in (*tasks, stopping):
+            tasks += [*self._running.values(), stopping]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _line(self, symbols: tuple[str, ...], *, may_be_refused: bool = True) -> Line:
+        return Line(
+            symbols,
+            self._endpoints.ws_url,
+            take=self._take,
+            opened=self._note_opened,
+            handoff=self._handoff,
+            openings=self._openings,
+            timing=self._timing,
+            jitter=self._jitter,
+            may_be_refused=may_be_refused,
+        )
+
+    def _start(self, line: Line) -> None:
+        self._running[line] = self._spawn(line.run())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that ends by itself only by an error, which then ends the source."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._note_end)
+        return task
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     def _take(self, messages: list[bytes]) -> bool:
         batch = self._reader.read(messages)
@@ -257,11 +317,72 @@ class BinanceSource:
             await asyncio.sleep(self._grace)
             if newest is not None and self._paces.is_stalled(symbol, newest):
                 self._stalls += 1
-                line = next(line for line in self._lines if symbol in line.state.symbols)
-                line.hand_over(f"{symbol} stalled: REST had id {newest}, the stream did not")
-                self._restart_paces(line.state.symbols)
+                for line in self._lines:
+                    if symbol in (symbols := line.state.symbols):
+                        line.hand_over(
+                            f"{symbol} stalled: REST had id {newest}, the stream did not"
+                        )
+                        self._restart_paces(symbols)
             else:
                 self._paces.calm(symbol, time.monotonic())
+
+    async def _follow_listings(self, rest: BinanceRest, roster: Roster) -> None:
+        while True:
+            spread = SPREAD * self._list_every
+            await asyncio.sleep(self._jitter(self._list_every - spread, self._list_every + spread))
+            try:
+                listing = await _in_thread(partial(rest.listing, background=True))
+            except Throttled:
+                continue  # repairs come first
+            except McloudError as error:
+                self._last_error = f"the list of symbols could not be read: {error}"
+                continue
+            self._follow(roster, roster.update(listing))
+
+    def _follow(self, roster: Roster, changes: Changes) -> None:
+        now = time.monotonic()
+        self.symbols = roster.symbols
+        self._reader.want(changes.listed)
+        self._paces.begin((*changes.listed, *changes.resumed), now)
+        self._paces.end((*changes.ended, *changes.dropped))
+        if any(self._last_error.startswith(f"{each} is silent") for each in changes.ended):
+            self._last_error = ""  # that is why
+        self._drop(changes.dropped)
+        self._add(changes.listed)
+        self._opened.extend(changes.resumed)
+        self._ended.extend(changes.ended)
+        self._news.extend(changes.news)
+
+    def _drop(self, symbols: Collection[str]) -> None:
+        for line in self._lines:
+            before = line.state.symbols
+            left = tuple(each for each in before if each not in symbols)
+            if not left:
+                self._lines = tuple(each for each in self._lines if each is not line)
+                self._running.pop(line).cancel()
+            elif left != before:
+                line.follow(left)
+
+    def _add(self, symbols: Sequence[str]) -> None:
+        """Deal symbols out to the lines with the most room, and to new ones where there is none."""
+        waiting = list(symbols)
+        for line in sorted(self._lines, key=lambda line: len(line.state.symbols)):
+            before = line.state.symbols
+            room = self._streams - len(before)
+            if waiting and room > 0:
+                line.follow((*before, *waiting[:room]))
+                del waiting[:room]
+        for group in plan.spread(waiting, self._streams):
+            line = self._line(group, may_be_refused=False)
+            self._lines = (*self._lines, line)
+            self._start(line)
+
+
+def _drain(queue: deque[Value]) -> list[Value]:
+    drained = []
+    while queue:
+        drained.append(queue.popleft())
+    return drained
 
 
 async def _in_thread(call: Callable[[], Value]) -> Value:

@@ -22,12 +22,23 @@ class Paces:
 
     def seen(self, symbol: str, id_: int, now: float) -> None:
         """A trade came; of several at once the last one is enough."""
-        self._paces[symbol].seen(id_, now)
+        if pace := self._paces.get(symbol):
+            pace.seen(id_, now)
+
+    def begin(self, symbols: Iterable[str], now: float) -> None:
+        """Trades of these symbols are due from now on."""
+        for symbol in symbols:
+            self._paces.setdefault(symbol, _Pace(now)).since = now
+
+    def end(self, symbols: Iterable[str]) -> None:
+        """No trades of these symbols are due any more, so that none of them can stall."""
+        for symbol in symbols:
+            self._paces.pop(symbol, None)
 
     def age(self, symbol: str, now: float) -> float | None:
-        """Seconds since the last trade; None before the first."""
-        last = self._paces[symbol].last
-        return None if last is None else now - last
+        """Seconds since the last trade; None before the first, and where none is due."""
+        pace = self._paces.get(symbol)
+        return None if pace is None or pace.last is None else now - pace.last
 
     def suspect(self, now: float) -> str | None:
         """The symbol that has been silent for longest against its own pace, if too long."""
@@ -41,16 +52,19 @@ class Paces:
         Of a symbol of which nothing ever came, the first answer is only taken down. What did not
         come is held against the stream once: it may have been lost with an earlier connection.
         """
-        return self._paces[symbol].misses(newest_id)
+        pace = self._paces.get(symbol)
+        return pace is not None and pace.misses(newest_id)
 
     def calm(self, symbol: str, now: float) -> None:
         """The market is quiet: the next suspicion takes twice as long."""
-        self._paces[symbol].calm(now)
+        if pace := self._paces.get(symbol):
+            pace.calm(now)
 
     def restart(self, symbols: Iterable[str], now: float) -> None:
         """The silence so far is explained, by a new connection or by a slow consumer."""
         for symbol in symbols:
-            self._paces[symbol].since = now
+            if pace := self._paces.get(symbol):
+                pace.since = now
 
 
 @dataclass

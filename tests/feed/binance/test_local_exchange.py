@@ -9,6 +9,7 @@ from mcloud.errors import Refused, UsageError
 from mcloud.feed.binance import stall
 from mcloud.feed.binance.connection import Timing
 from mcloud.feed.binance.endpoints import Endpoints, endpoints
+from mcloud.feed.binance.listings import Listed
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.simulate import Simulate
@@ -177,10 +178,11 @@ def rest() -> Iterator[BinanceRest]:
 
 
 def test_symbols_of_the_exchange(rest: BinanceRest) -> None:
-    assert rest.symbols("USDT") == ["BTCUSDT", "ETHUSDT"]
-    assert rest.check(["BTCUSDT"]) == ()
+    listing = rest.listing()
+    assert listing == dict.fromkeys(("BTCUSDT", "ETHUSDT"), Listed("USDT", "TRADING"))
+    assert rest.check(["BTCUSDT"], listing) == ()
     with pytest.raises(UsageError, match="did you mean 'BTCUSDT'"):
-        rest.check(["BTCUSD"])
+        rest.check(["BTCUSD"], listing)
     with pytest.raises(Refused, match="no symbol NOPEUSDT"):
         rest.latest_id("NOPEUSDT")
 

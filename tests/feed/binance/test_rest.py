@@ -14,6 +14,7 @@ from mcloud import http
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.endpoints import endpoints
+from mcloud.feed.binance.listings import Wanted
 from mcloud.feed.binance.rest import LONGEST_BAN, PATIENCE, BinanceRest
 from mcloud.market.trade import Trade
 
@@ -171,27 +172,49 @@ INFO = {
 
 def test_all_symbols_of_a_quote_asset(api: Api) -> None:
     api.will_answer(200, INFO)
-    assert api.rest().symbols("USDT") == ["BTCUSDT", "ETHUSDT"]
-    api.will_answer(200, INFO)
+    rest = api.rest()
+    listing = rest.listing()
+    assert Wanted(quote_asset="USDT").statuses(listing) == {
+        "BTCUSDT": "TRADING",
+        "ETHUSDT": "TRADING",
+        "LUNAUSDT": "BREAK",
+        "MARGINUSDT": "no spot trading",
+    }
+    rest.check_quote_asset("USDT", listing)
     with pytest.raises(UsageError, match="did you mean 'USDT'"):
-        api.rest().symbols("USTD")
+        rest.check_quote_asset("USTD", listing)
 
 
 def test_symbols_are_checked(api: Api) -> None:
     api.will_answer(200, INFO)
-    assert api.rest().check(["BTCUSDT"]) == ()
-    api.will_answer(200, INFO)
-    assert api.rest().check(["LUNAUSDT"]) == ("LUNAUSDT is not trading now (BREAK)",)
-    api.will_answer(200, INFO)
+    rest = api.rest()
+    listing = rest.listing()
+    assert rest.check(["BTCUSDT"], listing) == ()
+    assert rest.check(["LUNAUSDT"], listing) == ("LUNAUSDT is not trading now (BREAK)",)
     with pytest.raises(UsageError, match="no symbol BTCUSTD; did you mean 'BTCUSDT'"):
-        api.rest().check(["ETHUSDT", "BTCUSTD"])
+        rest.check(["ETHUSDT", "BTCUSTD"], listing)
+
+
+def test_the_list_of_symbols_waits_for_nothing_in_the_background(api: Api) -> None:
+    """It has its real weight, and leaves what others have begun to use to them."""
+    budget = Budget(100, clock=api.clock)
+    rest = api.rest(budget=budget)
+    api.will_answer(200, INFO | {"rateLimits": []})
+    assert rest.listing(background=True)
+    begun = api.clock()
+    with pytest.raises(Throttled):
+        rest.listing(background=True)
+    assert api.clock() == begun
+    assert len(api.asked) == 1
+    assert budget.ask(70) == 0, "the list weighs more than 20"
+    assert budget.ask(1) > 0
 
 
 def test_the_limit_is_learned_from_the_exchange(api: Api) -> None:
     budget = Budget(6000, clock=api.clock)
     rest = api.rest(budget=budget)
     api.will_answer(200, INFO)
-    rest.check(["BTCUSDT"])
+    rest.listing()
     rest.latest_id("BTCUSDT")
     assert budget.ask(1) > 0
 
@@ -313,7 +336,7 @@ def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
     for body in ([], {"symbols": [1]}, {"symbols": [], "rateLimits": [{}]}):
         api.will_answer(200, body)
         with pytest.raises(Unavailable):
-            api.rest().check(["BTCUSDT"])
+            api.rest().listing()
 
 
 @pytest.mark.parametrize(

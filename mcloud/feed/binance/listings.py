@@ -1,0 +1,141 @@
+"""Which of an exchange's symbols a producer follows, and what becomes of them while it runs."""
+
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TRADING = "TRADING"
+DELISTED = "delisted"
+"""In place of the exchange's status, of a symbol that it does not list any more."""
+
+
+class Listed(NamedTuple):
+    """A symbol in the exchange's list."""
+
+    quote_asset: str
+    status: str
+    """The exchange's own word, such as BREAK; TRADING only where trades are made."""
+
+
+Listing = Mapping[str, Listed]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The symbols of one producer: some by name, or all of a quote asset."""
+
+    names: tuple[str, ...] = ()
+    quote_asset: str = ""
+    """Such as USDT; used where there are no names."""
+    shard: tuple[int, int] = (0, 1)
+    """Which shard, from 0, and of how many. A hash of its name puts each symbol in one of them."""
+
+    def statuses(self, listing: Listing) -> dict[str, str]:
+        """Return the status of each wanted symbol."""
+        if self.names:
+            found = {
+                name: listing[name].status if name in listing else DELISTED for name in self.names
+            }
+        else:
+            found = {
+                name: each.status
+                for name, each in sorted(listing.items())
+                if each.quote_asset == self.quote_asset
+            }
+        return {name: status for name, status in found.items() if self._is_mine(name)}
+
+    def _is_mine(self, symbol: str) -> bool:
+        number, of = self.shard
+        return zlib.crc32(symbol.encode()) % of == number
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is different from the list before."""
+
+    listed: tuple[str, ...] = ()
+    """Symbols to subscribe to."""
+    resumed: tuple[str, ...] = ()
+    """Symbols that trade again, and are still subscribed to."""
+    ended: tuple[str, ...] = ()
+    """Symbols that trade no more: no trade is due, and the last ones may have been missed."""
+    dropped: tuple[str, ...] = ()
+    """Symbols to unsubscribe from."""
+    news: tuple[str, ...] = ()
+    """The same in sentences."""
+
+
+class Roster:
+    """The symbols that are followed, from list to list.
+
+    A symbol that is halted stays subscribed to, so that it loses nothing when it trades again. One
+    that two lists in a row lack is unsubscribed from: a list may be incomplete once.
+    """
+
+    def __init__(self, wanted: Wanted, listing: Listing) -> None:
+        self._wanted = wanted
+        statuses = wanted.statuses(listing)
+        self.statuses = {
+            name: status for name, status in statuses.items() if status == TRADING or wanted.names
+        }
+        """Of each symbol that is followed, or was."""
+        self.resting = tuple(name for name, status in statuses.items() if status != TRADING)
+        """Symbols that did not trade when the run began."""
+        self.listed: list[str] = []
+        """Symbols that began to trade since, oldest first."""
+        self._dropped: set[str] = set()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Those that are subscribed to."""
+        return tuple(name for name in self.statuses if name not in self._dropped)
+
+    @property
+    def not_trading(self) -> dict[str, str]:
+        """The statuses of the symbols that were followed and do not trade now."""
+        return {name: status for name, status in self.statuses.items() if status != TRADING}
+
+    def update(self, listing: Listing) -> Changes:
+        """Compare with a new list."""
+        now = self._wanted.statuses(listing)
+        now |= dict.fromkeys(self.statuses.keys() - now.keys(), DELISTED)
+        listed, resumed, ended, dropped, news = [], [], [], [], []
+        for name, status in now.items():
+            before = self.statuses.get(name)
+            if before is None and status != TRADING:
+                continue
+            self.statuses[name] = status
+            if status == TRADING and (before is None or name in self._dropped):
+                self._dropped.discard(name)
+                self.listed.append(name)
+                listed.append(name)
+                news.append(f"{name} is listed: its trades are read from now on")
+            elif status == TRADING and before != TRADING:
+                resumed.append(name)
+                news.append(f"{name} trades again")
+            elif before == status == DELISTED and name not in self._dropped:
+                self._dropped.add(name)
+                dropped.append(name)
+                news.append(f"{name} is still not listed: its stream is ended")
+            elif before != status:
+                ended.append(name)
+                news.append(f"{name} {_ended(status)}; its last trades are fetched")
+        return Changes(*map(tuple, (listed, resumed, ended, dropped, news)))
+
+
+def summary(not_trading: Mapping[str, str], listed: Collection[str], most: int = 3) -> str:
+    """Return what changed since the run began, in a few words; empty where nothing did."""
+    parts = []
+    if listed:
+        parts.append(f"{len(listed)} newly listed")
+    if not_trading:
+        named = [f"{name} {_ended(status)}" for name, status in [*not_trading.items()][:most]]
+        if more := len(not_trading) - len(named):
+            named.append(f"{more} more not trading")
+        parts.append(", ".join(named))
+    return ", ".join(parts)
+
+
+def _ended(status: str) -> str:
+    return "is no longer listed" if status == DELISTED else f"is halted ({status})"
