@@ -52,6 +52,16 @@ def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
             "mcloud produce --name 'my own' --exchange binance-us --symbols BTCUSDT",
         ),
         (
+            {
+                "source": "binance",
+                "symbols": ["BTCUSDT"],
+                "live": True,
+                "follows": "all:USDT",
+                "shard": "1/2",
+            },
+            "mcloud produce --name 'my own' --symbols all:USDT --shard 1/2",
+        ),
+        (
             {"source": "simulate", "symbols": ["BTCUSDT"], "live": False},
             "mcloud produce --name 'my own' --source spool",
         ),

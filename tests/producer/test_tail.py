@@ -85,6 +85,52 @@ def test_what_was_not_answered_is_asked_again_later() -> None:
     assert tails.next() == "BTCUSDT"  # it was first
 
 
+def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    tails.seen(["BTCUSDT"])
+    tails.ended(["BTCUSDT"])
+    clock.now += SETTLE
+    assert tails.next() == "BTCUSDT"
+    tails.put_off("BTCUSDT", 5.0)
+    clock.now += 5
+    assert tails.next() == "BTCUSDT"
+    tails.note("BTCUSDT", 7)
+    clock.now += SETTLE
+    assert tails.take() == [("BTCUSDT", 7)]
+    # What was missing is asked for once more, and then it is the end.
+    tails.seen(["BTCUSDT"])
+    clock.now += QUIET
+    assert tails.next() == "BTCUSDT"
+    tails.note("BTCUSDT", 7)
+    clock.now += 100 * LONGEST_QUIET
+    assert tails.next() is None
+    tails.opened(["BTCUSDT"])
+    clock.now += SETTLE
+    assert tails.next() == "BTCUSDT"
+    tails.note("BTCUSDT", 8)
+    clock.now += LONGEST_QUIET
+    assert tails.next() == "BTCUSDT"
+
+
+def test_a_symbol_that_has_ended_and_is_not_served_is_given_up() -> None:
+    clock = Clock()
+    tails = Tails(clock)
+    tails.ended(["BTCUSDT"])
+    asked = 0
+    for _ in range(100):
+        clock.now += LONGEST_QUIET
+        if tails.next():
+            asked += 1
+            tails.refused("BTCUSDT")
+    assert asked == 6
+    tails.opened(["ETHUSDT"])
+    for _ in range(100):
+        clock.now += LONGEST_QUIET
+        assert tails.next() == "ETHUSDT"
+        tails.refused("ETHUSDT")
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["seen", "opened"]), st.sampled_from("ABC"), st.floats(0, 40)),

@@ -99,3 +99,21 @@ def test_what_was_lost_with_a_connection_is_held_against_the_next_one_once() -> 
     assert not paces.is_stalled("BTCUSDT", 105)
     # One more that did not come, and the stream stands still again.
     assert paces.is_stalled("BTCUSDT", 106)
+
+
+def test_a_symbol_of_which_no_trade_is_due_cannot_stall() -> None:
+    paces = trading({"BTCUSDT": 1.0, "ETHUSDT": 1.0}, 100)
+    paces.end(["BTCUSDT"])
+    assert paces.suspect(1e6) == "ETHUSDT"
+    paces.end(["ETHUSDT"])
+    assert paces.suspect(1e6) is None
+    assert not paces.is_stalled("BTCUSDT", 10**6)
+    assert paces.age("BTCUSDT", 1e6) is None
+    # A late trade, an answer that was on its way, a new connection: nothing is due for all that.
+    paces.seen("BTCUSDT", 500, 1e6)
+    paces.calm("BTCUSDT", 1e6)
+    paces.restart(["BTCUSDT"], 1e6)
+    assert paces.suspect(2e6) is None
+    paces.begin(["BTCUSDT"], 2e6)
+    assert paces.suspect(2e6 + 59) is None
+    assert paces.suspect(2e6 + 61) == "BTCUSDT"
