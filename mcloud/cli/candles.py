@@ -225,18 +225,21 @@ def _read(
 
 
 def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
-    """Return the last candle before ``end``, if there is one.
+    """Return the last candle with trades before ``end``, if there is one, and those after it.
 
     Each query reaches back twice as far as the one before it, so that little more is read than the
     silence.
     """
+    found: list[Candle] = []
     span = LOOK_BACK
     while end > 0:
         start = max(0, end - span)
-        if found := list(site.candles.range(symbol, start, end)):
-            return found[-1:]
+        found[:0] = site.candles.range(symbol, start, end)
+        traded = [index for index, candle in enumerate(found) if candle.has_trades]
+        if traded:
+            return found[traded[-1] :]
         end, span = start, 2 * span
-    return []
+    return found
 
 
 def _missing(symbol: str, site: str, holes: "Sequence[Hole]") -> str:

@@ -5,8 +5,10 @@ there, nothing was traded in the intervals between them. Where ids are missing, 
 belong to any interval from the one of the id below to the one of the id above.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import accumulate
 from typing import NamedTuple
 
 from mcloud.market.candle import Candle, to_timestamp
@@ -73,22 +75,53 @@ def timeline(
     # By interval: those that lack ids inside, and the spans that a hole reaches across.
     torn = {hole.start // width for hole in holes if hole.start // width == hole.end // width}
     spans = sorted((hole.start // width, hole.end // width) for hole in holes)
+    bars = {bar.start: bar for bar in derive(candles, interval)}
+    edges = {number for span in spans for number in span}
+    # By interval: the highest id that the close may be of, so that a hole above it hides the close.
+    priced: dict[int, int] = {}
+    for candle in candles:
+        if candle.has_trades:
+            id_ = max(each.last_id for each in candle.fragments if each.open)
+            number = candle.start // width
+            priced[number] = max(id_, priced.get(number, id_))
+    first_ids = [hole.first_id for hole in holes]
+    earliest = [*accumulate((hole.start // width for hole in reversed(holes)), min)][::-1]
     steps: list[Step] = []
     last: Bar | None = None
-    at, reach = 0, -1
-    for bar in derive(candles, interval):
-        number = bar.start // width
+    follows = True
+    at, reach, after, doubt = 0, -1, start, MAX_TIME
+    # An interval of voids has ids and no bar: it was quiet, unless a hole reaches into it, or it is
+    # the newest, of which more may come.
+    with_ids = sorted({each.start // width * width for each in candles if each.fragments})
+    for known in with_ids:
+        number = known // width
         while at < len(spans) and spans[at][0] < number:
             reach = max(reach, spans[at][1])
             at += 1
-        # No candle lies between two bars, so a hole spans all of the silence or nothing of it.
-        follows = number > reach
-        if last is not None and follows:
-            quiet = range(max(last.start + width, start), min(bar.start, end), width)
-            steps += (Step(_flat(last, each), True, True) for each in quiet)
-        if start <= bar.start < end:
+        # No candle lies between two of these, so a hole spans all of the silence or nothing of it.
+        silence = range(max(after, start), min(known, end), width)
+        if number <= reach or (silence and doubt < after // width):
+            follows = False
+        elif last is not None:
+            for each in silence:
+                steps.append(Step(_flat(last, each), follows, True))
+                follows = True
+        after, bar = known + width, bars.get(known)
+        if known < start:
+            follows = True
+        elif known < end and bar is not None:
             steps.append(Step(bar, follows, number not in torn))
-        last = bar
+            follows = True
+        elif number in edges or doubt < number:
+            follows = False
+        elif known < min(end, with_ids[-1]) and last is not None and number > reach:
+            steps.append(Step(_flat(last, known), follows, True))
+            follows = True
+        if bar is not None:
+            last = bar
+            above = bisect_right(first_ids, priced[number])
+            # From the interval after this one on, the close before is not known.
+            doubt = earliest[above] if above < len(earliest) else MAX_TIME
     return Timeline(steps, [each for each in holes if each.start < end and each.end >= start])
 
 

@@ -35,7 +35,9 @@ def markets(draw: st.DrawFn, backwards: bool = False) -> list[Trade]:
         minute += draw(st.sampled_from([0, 0, 0, 1, 1, 2, 3, 7, 200]))
         late = draw(st.sampled_from([0, 0, 0, 1, 4])) if backwards else 0
         price = str(draw(st.integers(1, 99)))
-        trades.append(trade(max(0, minute - late), id_, price, draw(st.integers(0, 59))))
+        made = trade(max(0, minute - late), id_, price, draw(st.integers(0, 59)))
+        is_void = draw(st.sampled_from([False, False, True]))
+        trades.append(Trade.void("X", id_, made.time) if is_void else made)
         id_ += 1
     if not backwards:
         times = sorted(each.time for each in trades)
@@ -69,22 +71,41 @@ def test_a_timeline_equals_the_judge(interval: str, data: st.DataObject) -> None
         place = bisect(ids, id_)
         between = sorted((at[ids[place - 1]] // width, at[ids[place]] // width))
         around.append((between[0], between[1]))
+    void = {each.id for each in kept if each.is_void}
+
+    def hidden(number: int) -> bool:
+        """Whether an id is missing above the last trade that may be the close before."""
+        bar = max((each for each in bars if each < number), default=None)
+        if bar is None:
+            return False
+        close = max(id_ for id_ in at if at[id_] // width == bar and id_ not in void)
+        return any(
+            id_ > close and first < number for id_, (first, _) in zip(missing, around, strict=True)
+        )
+
     bars = {bar.start // width: bar for bar in derive(candles, interval)}
     numbers = sorted(bars)
+    known = sorted({time // width for time in at.values()})
     expected = []
-    for number in range(max(numbers[0], begin // width), numbers[-1] + 1) if numbers else ():
+    skipped = False
+    for number in range(max(known[0], begin // width), known[-1] + 1) if known else ():
         if number * width >= end:
             break
         doubtful = any(first < number <= last for first, last in around)
+        lacks = any(first == number == last for first, last in around)
+        touched = any(first <= number <= last for first, last in around)
         if number in bars:
-            lacks = any(first == number == last for first, last in around)
-            expected.append((bars[number], not doubtful, not lacks))
-        elif not doubtful:
+            expected.append((bars[number], not doubtful and not skipped, not lacks))
+            skipped = False
+        elif touched or number == known[-1] or hidden(number):
+            skipped = True
+        elif numbers and numbers[0] < number:
             before = bars[numbers[bisect(numbers, number) - 1]]
             price, zero, last = before.close, Decimal(), before.last_id
             start = number * width
             flat = Bar("X", start, price, price, price, price, zero, zero, 0, last + 1, last)
-            expected.append((flat, True, True))
+            expected.append((flat, not skipped, True))
+            skipped = False
     assert [tuple(step) for step in found.steps] == expected
     assert [step.filled for step in found.steps] == [not each[0].trade_count for each in expected]
     within = [
@@ -106,9 +127,11 @@ def test_what_is_filled_was_quiet_in_the_whole_market(
     width = INTERVALS[interval]
     whole = timeline(candles_of(market), interval).steps
     quiet = {step.bar for step in whole if step.filled}
-    traded = {each.time // width * width for each in market}
+    traded = {each.time // width * width for each in market if not each.is_void}
+    known = {each.time // width * width for each in market}
     assert not traded & {bar.start for bar in quiet}
-    span = range(min(traded), max(traded) + 1, width) if traded else range(0)
+    newest = max(known, default=0)  # where it has voids alone, a trade may still follow
+    span = range(min(traded), newest + (newest in traded), width) if traded else range(0)
     assert [step.bar.start for step in whole] == list(span)
     assert all(step.follows and step.complete for step in whole)
     first = data.draw(st.integers(0, len(market)))
@@ -116,7 +139,7 @@ def test_what_is_filled_was_quiet_in_the_whole_market(
     rest = market[:first] + market[last:]
     left = timeline(candles_of(rest), interval)
     assert {step.bar for step in left.steps if step.filled} <= quiet
-    if first and last < len(market):
+    if first and last < len(market):  # the ids at both ends are there
         assert sum(hole.missing for hole in left.holes) == last - first
 
 
@@ -136,6 +159,18 @@ def test_an_id_that_its_neighbour_has_is_not_missing() -> None:
     found = timeline(candles_of([trade(0, 1), trade(1, 2), trade(0, 3), trade(1, 4)]), "1m")
     assert [tuple(step[1:]) for step in found.steps] == [(True, True), (True, True)]
     assert found.holes == []
+
+
+def test_a_minute_of_voids_was_quiet_unless_it_lacks_ids() -> None:
+    """The minute 2 has voids alone, and its missing id may be the trade whose close came last."""
+    void = [Trade.void("X", id_, START + 2 * MINUTE) for id_ in (2, 3, 4)]
+    ends = [trade(0, 1), trade(4, 5)]
+    found = timeline(candles_of(sorted([*ends, *void])), "1m")
+    assert [step.filled for step in found.steps] == [False, True, True, True, False]
+    found = timeline(candles_of([*ends, void[0], void[2]]), "1m")
+    minutes = [(step.bar.start - START) // MINUTE for step in found.steps]
+    assert minutes == [0, 1, 4]
+    assert [step.follows for step in found.steps] == [True, True, False]
 
 
 def test_the_candles_next_to_the_bounds_prove_their_edges() -> None:
