@@ -247,10 +247,11 @@ def _key_header(api_key: str, url: str) -> dict[str, str]:
 
 
 def _status(symbol: Mapping[str, Any]) -> str:
-    # Futures say nothing of spot.
-    if symbol.get("isSpotTradingAllowed", True) is not True and symbol.get("status") == TRADING:
+    # COIN-M futures have another word for it, and futures say nothing of spot.
+    status = str(symbol.get("status", symbol.get("contractStatus")))
+    if status == TRADING and symbol.get("isSpotTradingAllowed", True) is not True:
         return "no spot trading"
-    return str(symbol.get("status"))
+    return status
 
 
 def _parse(symbol: str, row: Any) -> Trade | None:

@@ -101,8 +101,16 @@ def test_a_halted_symbol_makes_no_trades_and_its_ids_go_on_without_a_gap() -> No
 
     # As many trades are read before the play begins.
     others = make_trades(LOOK_AHEAD, "ETHUSDT")
-    options = {"speed": None, "wait_for": 0, "endless": False, "limits": Limits(), "seed": 1}
-    server = ExchangeServer(chain(others, market()), symbols=["BTCUSDT"], **options)
+    server = ExchangeServer(
+        chain(others, market()),
+        speed=None,
+        wait_for=0,
+        endless=False,
+        limits=Limits(),
+        seed=1,
+        symbols=["BTCUSDT"],
+        tls=None,
+    )
 
     async def play() -> None:
         stop = asyncio.Event()
