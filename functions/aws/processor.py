@@ -144,6 +144,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
                 halves[id_] = left
     if halves and not progress:
         if problem is not None:
+            for id_, message in halves.items():
+                refuse(id_, message, problem)
             raise problem
         log("WARNING", "no time to store anything", messages=len(halves))
     if progress:
@@ -206,6 +208,7 @@ def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly
 
 
 def refuse(id_: str, message: Delivered, error: Exception) -> None:
+    """Log why a message comes again, or becomes a dead letter."""
     reason = str(error) if isinstance(error, McloudError) else "volumes beyond 38 digits"
     for arrival in message.arrivals:
         log("ERROR", "refused a message", message_id=id_, reason=reason, **arrival.ids)

@@ -103,7 +103,7 @@ def process(event: Any) -> None:
         envelope = decode(body, attributes)
         arrivals = Arrival.all_of(envelope, attributes, published(message))
         done = ingest(envelope.trades, site().archive, site().candles)
-    except (Malformed, binascii.Error, ArithmeticError) as error:
+    except (Malformed, binascii.Error, ArithmeticError, McloudError) as error:
         reason = str(error) or "volumes beyond 38 digits"
         for ids in [arrival.ids for arrival in arrivals] or [{}]:
             log(

@@ -36,7 +36,7 @@ def list_(
     from rich.table import Table
     from rich.text import Text
 
-    letters = _look(session, site, limit)
+    letters = _explained(session, site, _look(session, site, limit))
     if session.output == "json":
         session.print_json([letter.to_json() for letter in letters])
         return
@@ -77,6 +77,7 @@ def show(
             remedy=f"see `mcloud dlq list {site}`; one that somebody has just taken is hidden for"
             " two minutes",
         )
+    (found,) = _explained(session, site, [found])
     if session.output == "json":
         trades = found.envelope.trades if found.envelope else ()
         body = [
@@ -212,12 +213,23 @@ def _look(session: Session, site: str, limit: int) -> "list[Letter]":
         return sorted(map(read, queue.dead_letters(limit)), key=lambda each: each.letter.id)
 
 
+def _explained(session: Session, site: str, letters: "list[Letter]") -> "list[Letter]":
+    import time
+
+    from mcloud.cli.progress import waiting
+    from mcloud.replication.deadletters import explain
+
+    with waiting(session, f"searching the function's log of {site}"):
+        return explain(letters, session.sites(site)[site].logs, now=time.time())
+
+
 def _letters(count: int) -> str:
     return f"{count:,} dead letter{'s' * (count != 1)}"
 
 
 def _why(letter: "Letter") -> str:
-    why = letter.reason or "can be read: the function refused it for another reason, see its log"
+    refusal = letter.refusal or "the function's log tells why; see `mcloud dlq show`"
+    why = letter.reason or f"can be read: {refusal}"
     return f"{why} (was sent again before)" if letter.has_come_back else why
 
 

@@ -6,16 +6,23 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.ports import DeadLetter, Queue
+from mcloud.clouds.ports import DeadLetter, Logs, Queue
 from mcloud.errors import McloudError
 from mcloud.files import make_private
 from mcloud.market.envelope import Envelope, Malformed, Message, decode
 
 BATCH = 100  # letters taken at a time
+
+EXPLAINED = 20  # letters that the log is searched for
+AT_ONCE = 5  # searches
+LOGGED = 4 * 86_400.0  # seconds of the log that are searched; a letter dies within hours
+REFUSED = "refused a message"  # as the functions write it
 
 # Which run of `redrive` sent a message: a letter that has it has come back.
 MARK = "redriven"
@@ -31,6 +38,8 @@ class Letter:
     envelope: Envelope | None
     reason: str
     """Why it can never be processed; empty where it can be read, and something else went wrong."""
+    refusal: str = ""
+    """Of one that can be read: what the function's log says of it, see ``explain``."""
 
     @property
     def has_come_back(self) -> bool:
@@ -50,7 +59,8 @@ class Letter:
             "bytes": len(self.letter.body),
             "deliveries": self.letter.deliveries,
             "has_come_back": self.has_come_back,
-            "reason": self.reason,
+            "readable": self.envelope is not None,
+            "reason": self.reason or self.refusal,
             "attributes": self.letter.attributes,
         }
 
@@ -73,6 +83,35 @@ def read(letter: DeadLetter) -> Letter:
         return Letter(letter, decode(letter.body, letter.attributes), "")
     except Malformed as error:
         return Letter(letter, None, str(error))
+
+
+def explain(letters: Sequence[Letter], logs: Logs, *, now: float) -> list[Letter]:
+    """Add to letters that can be read what the function's log of the last days says of them.
+
+    At most ``EXPLAINED`` are looked for, side by side. The others stay as they are.
+    """
+    readable = [each for each in letters if each.envelope is not None][:EXPLAINED]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        refusals = pool.map(partial(_refusal, logs=logs, now=now), readable)
+        said = {each.letter.id: why for each, why in zip(readable, refusals, strict=True)}
+    return [replace(each, refusal=said.get(each.letter.id, "")) for each in letters]
+
+
+def _refusal(letter: Letter, logs: Logs, now: float) -> str:
+    assert letter.envelope is not None
+    first = letter.envelope.trades[0]
+    try:
+        lines = logs.find(first.symbol, first.id, now - LOGGED, now)
+    except McloudError as error:
+        return f"the function's log cannot be read: {error}"
+    if lines and lines[-1].message == REFUSED:
+        return f"the function refused it: {lines[-1].fields.get('reason', 'no reason is given')}"
+    if lines:
+        return "the function has stored its trades, and did not get to say so to the queue"
+    return (
+        "the function's log does not name it: each try ran out of time or memory, or the function"
+        " was away"
+    )
 
 
 def redrive(

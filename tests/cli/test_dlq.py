@@ -41,11 +41,14 @@ def buried(embedded: State) -> None:
 def test_from_refusal_to_candle(mcloud_up: Terminal, embedded: State, buried: None) -> None:
     for site in SITES:
         await_letters(embedded, site, 2)
-        good, poison = sorted(mine(listed(mcloud_up, site)), key=lambda row: row["reason"])
+        poison, good = sorted(mine(listed(mcloud_up, site)), key=lambda row: row["readable"])
         assert (good["trades"], good["first_id"], good["last_id"]) == (
             *(200, TRADES[0].id, TRADES[-1].id),
         )
         assert "neither JSON nor base64" in poison["reason"]
+        # The reason in the function's log is the true one; the message itself is sound.
+        assert "the function refused it: " in good["reason"]
+        assert "damaged" in good["reason"]
         mend_candle(embedded, site)
         done = mcloud_up.run("dlq", "redrive", site, "--yes", "-o", "json")
         assert done.returncode == 0, done.stderr
@@ -62,7 +65,7 @@ def test_a_letter_is_shown_and_cannot_touch_the_terminal(
     mcloud_up: Terminal, embedded: State, buried: None
 ) -> None:
     await_letters(embedded, "aws", 1)
-    poison = next(row for row in mine(listed(mcloud_up, "aws")) if row["reason"])
+    poison = next(row for row in mine(listed(mcloud_up, "aws")) if not row["readable"])
     shown = mcloud_up.run("dlq", "show", "aws", poison["id"])
     assert shown.returncode == 0
     assert r"\xc2\x9b31mnot an envelope" in shown.stdout

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.clouds.ports import DeadLetter, Depth, Unsent
+from mcloud.clouds.ports import DeadLetter, Depth, LogLine, Unsent
 from mcloud.errors import McloudError, Unavailable
 from mcloud.feed.simulate import Simulate
 from mcloud.market.envelope import Message, encode
-from mcloud.replication.deadletters import MARK, drop, read, redrive
+from mcloud.replication.deadletters import MARK, drop, explain, read, redrive
 
 GOOD = encode(list(Simulate(["BTCUSDT"], seed=1, start_time=1_735_775_880_000, count=5)))
 
@@ -169,3 +169,50 @@ def test_a_letter_that_the_disk_has_cut_is_not_deleted(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(queue.visible) == ["m0"]
+
+
+class Log:
+    """The function's log, of which ``find`` finds all lines or fails."""
+
+    def __init__(self, *lines: LogLine | McloudError) -> None:
+        self._lines = lines
+
+    def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
+        assert (symbol, end) == ("BTCUSDT", 1_000_000.0)
+        for line in self._lines:
+            if isinstance(line, McloudError):
+                raise line
+        return [line for line in self._lines if isinstance(line, LogLine)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            [LogLine(1.0, "refused a message", {"reason": "volumes beyond 38 digits"})],
+            "the function refused it: volumes beyond 38 digits",
+        ),
+        ([LogLine(1.0, "stored", {})], "the function has stored its trades"),
+        ([], "ran out of time or memory, or the function was away"),
+        ([Unavailable("no answer")], "the function's log cannot be read: no answer"),
+    ],
+)
+def test_the_reason_of_a_sound_letter_is_that_of_the_log(
+    lines: list[LogLine | McloudError], reason: str
+) -> None:
+    letters = [read(each) for each in Letters(GOOD, Message("junk")).dead_letters(10)]
+    good, bad = explain(letters, Log(*lines), now=1_000_000.0)
+    assert reason in good.to_json()["reason"]
+    assert bad.to_json()["reason"] == "neither JSON nor base64 of zlib"
+    assert (good.to_json()["readable"], bad.to_json()["readable"]) == (True, False)
+
+
+def test_a_letter_of_several_symbols_names_them_all() -> None:
+    trades = [
+        *Simulate(["BTCUSDT.um"], seed=1, start_time=1_735_775_880_000, count=5),
+        *Simulate(["ETHUSDT"], seed=1, start_time=1_735_775_880_000, count=2),
+    ]
+    (letter,) = map(read, Letters(encode(trades)).dead_letters(10))
+    shown = letter.to_json()
+    assert (shown["symbol"], shown["symbols"]) == (None, ["BTCUSDT.um", "ETHUSDT"])
+    assert shown["trades"] == 7
