@@ -50,6 +50,8 @@ class ProducerState(RunState):
     problem: str
     month: str
     sent: Mapping[str, Count]
+    stalled: tuple[str, ...] = ()
+    """Symbols of which the exchange has trades that its stream does not bring."""
 
 
 @dataclass(frozen=True)

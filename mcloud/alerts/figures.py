@@ -11,7 +11,8 @@ Some figures are made here, of what the document has:
 - ``symbols.SYMBOL.silent_s``: seconds since any site's function has processed a trade of it;
 - ``sites.SITE.function.error_rate``: errors by calls;
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of one that runs, and of one
-  that has ended; ``missing``: trades in its holes;
+  that has ended; ``missing``: trades in its holes; ``stalled``: symbols of which the exchange has
+  trades that its stream does not bring;
 - ``symbols.SYMBOL.anomalies``: those of the last hour;
 - ``guards.NAME.lost_s``: seconds since one that was not asked to end has said its last word, or
   since its last look that did not fail, once that is longer than its intervals explain; else 0.
@@ -356,6 +357,7 @@ def _producer(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         "waiting": waiting if runs else 0,
         "left_behind": 0 if runs else waiting,
         "missing": sum(hole["last"] - hole["first"] + 1 for hole in holes),
+        "stalled": len(state.get("stalled") or ()) if runs else 0,
     }
     return {**_running(state, now), **derived}
 

@@ -162,6 +162,14 @@ _BUILT_IN = (
         last=300,
     ),
     Rule(
+        "stalled-streams",
+        "producers.*.stalled",
+        "The exchange has trades of these symbols that its stream does not bring: `mcloud ps {0}`"
+        " names them.",
+        above=0,
+        severity="critical",
+    ),
+    Rule(
         "spool-waiting",
         "producers.*.waiting",
         "A site does not take them, or not fast enough: see `mcloud ps {0}`.",

@@ -35,9 +35,9 @@ def produce(
     source: Annotated[
         str,
         typer.Option(
-            help="binance, simulate, replay:PATH, which is a file, a folder or a quoted pattern of"
-            " recorded streams or Binance's daily CSV files, or spool, which sends what an earlier"
-            " run left and reads nothing."
+            help="binance or another --exchange, simulate, replay:PATH, which is a file, a folder"
+            " or a quoted pattern of recorded streams or Binance's daily CSV files, or spool, which"
+            " sends what an earlier run left and reads nothing."
         ),
     ] = "binance",
     symbols: Annotated[
@@ -57,7 +57,11 @@ def produce(
         str | None, typer.Option(help="2/4: the second of four producers that share the symbols.")
     ] = None,
     exchange: Annotated[
-        str | None, typer.Option(help="binance, binance-us, binance-data or binance-futures.")
+        str | None,
+        typer.Option(
+            help="binance, binance-us, binance-data, binance-futures (USDⓈ-M) or"
+            " binance-coin-futures (COIN-M)."
+        ),
     ] = None,
     ws_url: Annotated[str | None, typer.Option(help="WebSocket of another server.")] = None,
     rest_url: Annotated[str | None, typer.Option(help="REST of another server.")] = None,
@@ -110,7 +114,7 @@ def produce(
         source,
         symbols or (None if source.startswith("replay:") else session.config.symbol),
         shard=shard,
-        exchange=exchange or given.get("name", ""),
+        exchange=exchange or (given.get("name", "") if source == "binance" else ""),
         ws_url=ws_url or given.get("ws_url", ""),
         rest_url=rest_url or given.get("rest_url", ""),
         list_every=list_every,
@@ -169,7 +173,7 @@ def _run(
     from mcloud.producer.account import Account
     from mcloud.producer.produce import produce as run_producer
     from mcloud.producer.router import Router, move
-    from mcloud.producer.run import spool_of
+    from mcloud.producer.run import check_market, spool_of
     from mcloud.producer.spool import Spool
     from mcloud.producer.support import Support
     from mcloud.producer.trail import Trail
@@ -185,6 +189,8 @@ def _run(
         Spool.open(spool_of(run), list(sites), limit_bytes=limit) as spool,
         Trail(run.folder, one_in=traced.one_in, limit=traced.keep_mib * MEBIBYTE) as trail,
     ):
+        if opened.live:
+            check_market(run, spool.resume_points(), opened.about["market"])
         _warn_of_spool(session, spool)
         for name in sites:
             if left := spool.pending(name).trades:

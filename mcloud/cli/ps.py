@@ -19,7 +19,12 @@ def ps(
         str | None, typer.Argument(help="Of what runs here, whatever it is; all if left out.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 3 unless it runs and speaks; for health checks.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Exit 3 unless it runs, reports, and gets what the exchange has traded; for health"
+            " checks.",
+        ),
     ] = False,
 ) -> None:
     """List what runs here: what waits, what is missing."""
@@ -44,6 +49,9 @@ def ps(
         for n, _, state in states:
             if "damaged" in state:
                 session.warn(f"{n}: {state['damaged']}")
-    fresh = [runs and abs(time.time() - state.get("at", 0)) < STALE for _, runs, state in states]
-    if check and not (fresh and all(fresh)):
+    sound = [
+        runs and abs(time.time() - state.get("at", 0)) < STALE and not state.get("stalled")
+        for _, runs, state in states
+    ]
+    if check and not (sound and all(sound)):
         raise typer.Exit(3)

@@ -1,6 +1,8 @@
 """``mcloud verify``"""
 
 import os
+import time
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
+    from mcloud.market.trade import Trade
     from mcloud.replication.digest import Window
     from mcloud.replication.repair import Fetch
     from mcloud.replication.report import Report
@@ -136,6 +139,8 @@ def _exchange(session: Session) -> "tuple[Fetch, str, float]":
     """The history of the configured exchange, its name, and seconds a request by its budget."""
     from mcloud.feed.binance.endpoints import API_KEY, DEFAULT, endpoints
     from mcloud.feed.binance.rest import BinanceRest
+    from mcloud.feed.feed import VOID_AFTER
+    from mcloud.producer.repair import MARGIN
 
     given = session.config.exchange
     where = endpoints(
@@ -145,7 +150,15 @@ def _exchange(session: Session) -> "tuple[Fetch, str, float]":
     )
     rest = BinanceRest(where, api_key=os.environ.get(API_KEY, ""))
     pace = where.history_weight / where.weight_limit * 60
-    return rest.trades_from, f"{where.name} ({where.rest_url})", pace
+
+    def fetch(symbol: str, first_id: int, limit: int) -> "list[Trade]":
+        last_id = first_id + limit - 1
+        answer = rest.search(symbol, first_id, last_id, MARGIN)
+        voids = answer.voids(symbol, first_id, last_id, int(time.time() * 1000) - VOID_AFTER)
+        trades = [each for each in answer.trades if first_id <= each.id <= last_id]
+        return sorted((*trades, *voids), key=attrgetter("id"))
+
+    return fetch, f"{where.name} ({where.rest_url})", pace
 
 
 def _draw(session: Session, report: "Report") -> None:

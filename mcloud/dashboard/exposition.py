@@ -48,6 +48,7 @@ HELP = {
     "producer_lag_seconds": "From the newest trade's time to now.",
     "producer_spool_bytes": "What waits on its disk.",
     "producer_missing_trades": "Trades in the holes that it knows of.",
+    "producer_stalled_symbols": "Symbols whose trades the exchange has and its stream withholds.",
     "producer_waiting_trades": "Trades that the site has yet to take.",
     "producer_breaker_closed": "1 where the producer may send to the site.",
     "replicator_running": "1 while the replicator runs.",
@@ -183,6 +184,7 @@ def _producer(producer: Running) -> Iterator[Sample]:
     yield Sample("producer_missing_trades", missing, here)
     if not producer.runs:
         return
+    yield Sample("producer_stalled_symbols", len(state.get("stalled", ())), here)
     yield Sample("producer_trades_per_second", state["rate"], here)
     yield Sample("producer_lag_seconds", state["lag_s"] if state["live"] else None, here)
     yield Sample("producer_spool_bytes", state["spool_bytes"], here)

@@ -83,6 +83,15 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         )
     parts: list[RenderableType] = [table]
     parts += [
+        Text(
+            f"{name}: stalled: the exchange has trades of {', '.join(state['stalled'])} that its"
+            " stream does not bring",
+            style="red",
+        )
+        for name, runs, state in states
+        if runs and state.get("stalled")
+    ]
+    parts += [
         Text(f"{name}: {_hole(hole)}", style="yellow")
         for name, _, state in states
         for hole in (state.get("holes") or [])[:HOLES]

@@ -14,6 +14,8 @@ RUNS = 4  # of ids, in a line
 
 ROWS = {
     "candles": "candles",
+    "trades": "trades",
+    "voids": "void ids",
     "equal": "equal",
     "missing": "missing",
     "different": "different",
@@ -28,8 +30,8 @@ ROWS = {
     "unmarked": "unmarked",
     "misfiled": "misfiled",
 }
-OPTIONAL = ("disputed", "misplaced", "wrong", "unmarked", "misfiled")
-FACTS = ("candles", "equal", "raw_objects")
+OPTIONAL = ("trades", "voids", "disputed", "misplaced", "wrong", "unmarked", "misfiled")
+FACTS = ("candles", "trades", "voids", "equal", "raw_objects")
 
 Document = Mapping[str, Any]
 

@@ -137,6 +137,11 @@ def _producer(producer: Running, now: float) -> Iterator[str]:
         yield f"producer {producer.name}: {missing:,} trades are missing; see `mcloud ps`"
     if not producer.runs:
         return
+    if stalled := state.get("stalled"):
+        yield (
+            f"producer {producer.name}: the exchange has trades of {', '.join(stalled)} that its"
+            " stream does not bring; see `mcloud ps`"
+        )
     for name, site in state.get("sites", {}).items():
         if site["refused"] or site["breaker"] == "open":
             how = "refuses" if site["refused"] else "does not take"

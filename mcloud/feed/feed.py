@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 from mcloud.errors import NotInOrder, UsageError
 from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol
@@ -40,6 +41,54 @@ class Report:
     def complete(self) -> bool:
         """Whether the input held trades, and each of them could be read."""
         return bool(self.trades) and not self.bad and self.truncated is None
+
+
+VOID_AFTER = 600_000  # ms after which a trade that the exchange does not have comes no more
+LONGEST_VOID = 10_000  # ids; where more are missing in a row, trades have been lost
+
+
+class Span(NamedTuple):
+    """Trade ids that an exchange has used for trades: one, or the ids of an aggregate."""
+
+    first: int
+    last: int
+    """Inclusive."""
+    time: int
+    """Of the trade, ms since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an exchange says about the trade ids in some range, in one answer."""
+
+    trades: list[Trade]
+    """Ascending; may reach beyond the range."""
+    spans: list[Span]
+    """The ids that are used, ascending. No trade has an id between two of them."""
+
+    @classmethod
+    def of(cls, trades: list[Trade]) -> "Answer":
+        """Return the answer that consists of consecutive trades."""
+        return cls(trades, [Span(each.id, each.id, each.time) for each in trades])
+
+    def voids(self, symbol: str, first: int, last: int, until: int) -> list[Trade]:
+        """Return a void for each id of a range that the exchange has used up without a trade.
+
+        An id is void where the answer has a lower and a higher one, the latter of a trade at
+        ``until`` (ms since 1970) at the latest, and not more than ``LONGEST_VOID`` ids are missing
+        between them. A void has the time of the trade before it.
+        """
+        return [
+            Trade.void(symbol, id_, before.time)
+            for before, after in pairwise(self.spans)
+            if after.time <= until and after.first - before.last - 1 <= LONGEST_VOID
+            for id_ in range(max(first, before.last + 1), min(last + 1, after.first))
+        ]
+
+    def used(self, first: int, last: int) -> int:
+        """Return how many ids of a range are those of trades."""
+        overlaps = (min(last, each.last) - max(first, each.first) + 1 for each in self.spans)
+        return sum(max(0, overlap) for overlap in overlaps)
 
 
 class Feed(Protocol):

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from mcloud.market.trade import MAX_TIME, BadTrade, Trade
+from mcloud.market.trade import COIN_M, MAX_TIME, USD_M, BadTrade, Trade, in_market
 
 MIN_TIME = 1_230_768_000_000
 """2009-01-01 in ms. Nobody traded before; a time below it is in seconds, or is none."""
@@ -12,6 +12,9 @@ MIN_TIME = 1_230_768_000_000
 # What recorders write in front of a message: when they received it, in whatever notation.
 _STAMP = re.compile(r"""[\[("']?[0-9][0-9TZ:.,;|+\-\])"' \t]*""")
 _LONGEST_STAMP = 64
+
+# COIN-M futures are quoted in US dollars and always say when they are delivered.
+_COIN_M_NAME = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
 # The messages without an event name "e" that are no trades: the answer to a subscription, the
 # partial book depth and the book ticker.
@@ -34,7 +37,11 @@ def parse_message(line: str) -> Trade | None:
     event = data.get("e")
     if event != "trade" and (event is not None or _ANSWERS_AND_BOOKS & data.keys()):
         return None
-    return parse_event(data)
+    trade = parse_event(data)
+    if "X" in data and event == "trade":  # which events of futures alone have
+        market = COIN_M if _COIN_M_NAME.fullmatch(trade.symbol) else USD_M
+        trade = trade._replace(symbol=in_market(trade.symbol, market))
+    return trade
 
 
 def parse_event(event: dict[str, Any]) -> Trade:

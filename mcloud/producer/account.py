@@ -62,6 +62,7 @@ class Account:
             "spool_full": progress.spool_full,
             "problem": progress.problem,
             "source_state": source,
+            "stalled": list(source.get("stalled", ())) if source else [],
             "month": self._month,
             "sent": {name: self.sent_this_month(name) for name in progress.sites},
         }

@@ -14,6 +14,13 @@ from mcloud.market.trade import Trade
 
 _first = attrgetter("first")
 
+VOIDS = 10_000
+"""Number of voids of a symbol, the newest, that a trade under the same id still replaces. At the 14
+a minute of a busy future these are those of twelve hours. They are forgotten when the run ends."""
+
+ABSENT = "the exchange does not have these ids"
+"""How the reason of a hole begins that the exchange has answered about, without its trades."""
+
 
 class Hole(NamedTuple):
     """A run of missing ids, as long as it can be: the ids next to it are there."""
@@ -28,6 +35,11 @@ class Hole(NamedTuple):
     """How often filling it has failed."""
     reason: str = ""
     """Why the last attempt failed."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True where nothing shows that a trade has these ids, or that it can still be had."""
+        return self.reason.startswith(ABSENT)
 
     @property
     def missing(self) -> int:
@@ -56,6 +68,8 @@ class Cursor:
         self._start: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._holes: dict[str, list[Hole]] = {}
+        self._voids: dict[str, dict[int, None]] = {}
+        """Ids of the newest voids, oldest first."""
         self.repeats = 0
         """Trades dropped because their ids had been seen."""
         self.early = 0
@@ -70,7 +84,7 @@ class Cursor:
 
         A jump forward opens a hole, noticed at ``now`` (ms since 1970); a trade inside a hole
         shrinks or splits it. Two different trades under one id are not told apart here: the first
-        one is taken.
+        one is taken, unless it is a void: a trade is taken as well, see ``VOIDS``.
         """
         expected = self._next
         admitted = []
@@ -80,8 +94,10 @@ class Cursor:
             # All but a few trades end here; the rest may cost ten times as much.
             if expected.get(symbol) == id_:
                 expected[symbol] = id_ + 1
-            elif not self._is_new(symbol, id_, now):
+            elif not self._is_new(symbol, id_, now) and not self._replaces_void(trade):
                 continue
+            if not trade.price:
+                self._note_void(symbol, id_)
             admitted.append(trade)
         return admitted
 
@@ -147,6 +163,21 @@ class Cursor:
             return True
         self.repeats += 1
         return False
+
+    def _note_void(self, symbol: str, id_: int) -> None:
+        voids = self._voids.setdefault(symbol, {})
+        voids[id_] = None
+        if len(voids) > VOIDS:
+            del voids[next(iter(voids))]
+
+    def _replaces_void(self, trade: Trade) -> bool:
+        """Take a trade whose id was void; False for any other that has been seen."""
+        voids = self._voids.get(trade.symbol)
+        if not voids or trade.is_void or trade.id not in voids:
+            return False
+        del voids[trade.id]
+        self.repeats -= 1
+        return True
 
     def _open(self, hole: Hole) -> None:
         holes = self._holes.setdefault(hole.symbol, [])

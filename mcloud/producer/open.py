@@ -3,14 +3,18 @@
 import shlex
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mcloud.errors import UsageError
 from mcloud.feed.feed import Feed, Report
 from mcloud.feed.open import Choice, open_feed, paced, unknown_source
 from mcloud.market.trade import Trade
 from mcloud.producer.produce import Reader, Source
 from mcloud.producer.repair import History
+
+EXCHANGE = "binance"
+"""The source of live trades; others whose names begin with it are other exchanges."""
 
 SPOOL = "spool"
 """A source without trades: only what the producer's spool holds is sent."""
@@ -81,14 +85,26 @@ def open_source(choice: Choice, stop: threading.Event) -> Opened:
         Unavailable: the exchange does not answer.
         Refused: it does not serve us.
     """
-    if choice.source == "binance":
-        return _open_exchange(choice, stop)
+    if choice.source == EXCHANGE or choice.source.startswith(f"{EXCHANGE}-"):
+        return _open_exchange(_with_exchange(choice), stop)
     kind, _, path = choice.source.partition(":")
     if choice.source not in ("simulate", SPOOL) and not (kind == "replay" and path):
-        raise unknown_source(choice.source, "binance", SPOOL)
+        raise unknown_source(choice.source, EXCHANGE, SPOOL)
     feed = Nothing() if choice.source == SPOOL else open_feed(choice)
     about = {"source": choice.source, "symbols": list(feed.symbols), "live": False}
     return Opened(feed, Reader(paced(feed, choice.speed, stop)), about, feed.warnings)
+
+
+def _with_exchange(choice: Choice) -> Choice:
+    """A choice that names its exchange once: ``binance-futures`` may be the source as well."""
+    if choice.source == EXCHANGE:
+        return choice
+    if choice.exchange not in ("", choice.source):
+        raise UsageError(
+            f"--source {choice.source} and --exchange {choice.exchange} are two exchanges",
+            remedy="leave one of them out",
+        )
+    return replace(choice, exchange=choice.source)
 
 
 def _open_exchange(choice: Choice, stop: threading.Event) -> Opened:
@@ -100,6 +116,7 @@ def _open_exchange(choice: Choice, stop: threading.Event) -> Opened:
     about = {
         "source": live.endpoints.name,
         "exchange": live.endpoints.ws_url,
+        "market": live.endpoints.market,
         "symbols": list(feed.symbols),
         "live": True,
     }

@@ -117,7 +117,7 @@ def produce(
         )
         for name, each in queues.items()
     }
-    repairer = Repairer(history, clock=clocks.timer) if live and history else None
+    repairer = Repairer(history, clock=clocks.timer, wall=clocks.wall) if live and history else None
     run = _Run(intake, senders, spool, progress, stop, clocks)
     error: Exception | None = None
     try:

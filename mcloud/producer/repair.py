@@ -1,4 +1,9 @@
-"""Fills holes in the ids from the exchange, oldest first, beside the live trades.
+"""Fills holes in the ids from the exchange beside the live trades: new ones first, then old ones.
+
+A hole about which the exchange has answered without its trades is doubtful: trades may be late, or
+the exchange has used the ids up without a trade. Ten minutes later such ids are voids, where one
+answer has a lower and a higher id. Doubtful holes use only what others leave of the budget, and
+back off for hours: a lost trade is fetched at once, even while there are hundreds of them.
 
 When there is nothing to fill, it asks about the ends of the streams; see ``tail``.
 """
@@ -8,22 +13,33 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
-from mcloud.errors import McloudError, Refused
+from mcloud.errors import McloudError, Refused, Throttled
+from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, Answer
 from mcloud.market.trade import Trade
-from mcloud.producer.cursor import Hole
+from mcloud.producer.cursor import ABSENT, Hole
 from mcloud.producer.tail import QUIET, Tails
 
 PAGE = 1000  # trades a request, the most that Binance gives
 AHEAD = 4  # pages fetched and not yet taken
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 600.0  # seconds between two attempts at one hole
+QUICK = 3  # attempts at a doubtful hole with such pauses, for trades that are late
+LONGEST_DOUBT = 6 * 3600.0  # seconds between two attempts at a doubtful hole
+MARGIN, WIDEST_MARGIN = 10, 200  # ids around a doubtful hole: its neighbours may be void as well
 LOOK = 0.2  # seconds
 
 
 class History(Protocol):
     def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
         """Trades by id, ascending, from ``first_id`` or the next one that there is."""
+        ...
+
+    def search(
+        self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
+    ) -> Answer:
+        """What there is to know of the ids of a range, and up to ``margin`` around it."""
         ...
 
     def latest_id(self, symbol: str, *, background: bool) -> int | None:
@@ -35,7 +51,7 @@ class History(Protocol):
 class Repaired:
     hole: Hole
     trades: list[Trade]
-    """Of the hole; empty where it could not be filled."""
+    """Of the hole, voids among them; empty where it could not be filled."""
     reason: str = ""
     """Why it could not."""
 
@@ -43,15 +59,24 @@ class Repaired:
 class Repairer:
     """One thread that asks for one page at a time; the history's own budget slows it down."""
 
-    def __init__(self, history: History, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        history: History,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._history = history
         self._clock = clock
+        self._wall = wall
         self.tails = Tails(clock)
         self._holes: list[Hole] = []
         self._fetched: dict[tuple[str, int], int] = {}
         """By symbol and last id of a hole: the next id to ask for."""
         self._tried: dict[tuple[str, int], float] = {}
         """When a hole could not be filled."""
+        self._doubt_paused = float("-inf")
+        """Until when no doubtful hole is looked into, since others need the budget."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._results: queue.Queue[Repaired] = queue.Queue(AHEAD)
@@ -87,12 +112,15 @@ class Repairer:
             if hole is None:
                 self._look_at_tail()
                 continue
-            result = self._fetch(hole)
+            result = self._search(hole) if hole.is_doubtful else self._fetch(hole)
+            if result is None:
+                continue
             key = hole.symbol, hole.last
-            if result.trades:
+            filled = [each.id for each in result.trades if hole.first <= each.id <= hole.last]
+            if filled:
                 pause = 0
                 with self._lock:
-                    self._fetched[key] = result.trades[-1].id + 1
+                    self._fetched[key] = max(filled) + 1
             else:
                 with self._lock:
                     self._tried[key] = self._clock()
@@ -104,21 +132,24 @@ class Repairer:
                 break
 
     def _next(self) -> Hole | None:
-        """The oldest hole whose turn it is, without what was fetched of it already.
+        """The next hole whose turn it is, without what was fetched of it already.
 
-        One that could not be filled waits, the longer the more often it was tried.
+        Doubtful ones come last; otherwise the oldest is first. One that could not be filled waits,
+        the longer the more often it was tried.
         """
         now = self._clock()
         with self._lock:
-            for hole in self._holes:
-                key = hole.symbol, hole.last
-                first = max(hole.first, self._fetched.get(key, 0))
-                tried = self._tried.get(key)
-                # Capped before it is computed: a hole may be tried for weeks.
-                pause = min(FIRST_PAUSE * 2.0 ** min(hole.attempts, 30), LONGEST_PAUSE)
-                if first <= hole.last and (tried is None or now - tried >= pause):
-                    return hole._replace(first=first)
-        return None
+            due = [each for hole in self._holes if (each := self._due(hole, now))]
+        return min(due, key=attrgetter("is_doubtful"), default=None)
+
+    def _due(self, hole: Hole, now: float) -> Hole | None:
+        """What is to be asked for of a hole now."""
+        key = hole.symbol, hole.last
+        first = max(hole.first, self._fetched.get(key, 0))
+        is_waiting = now - self._tried.get(key, float("-inf")) < _pause(hole)
+        if first > hole.last or is_waiting or (hole.is_doubtful and now < self._doubt_paused):
+            return None
+        return hole._replace(first=first)
 
     def _look_at_tail(self) -> None:
         symbol = self.tails.next()
@@ -141,4 +172,53 @@ class Repairer:
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
             return Repaired(hole, [], f"{type(error).__name__}: {error}")
         wanted = [trade for trade in trades if hole.first <= trade.id <= hole.last]
-        return Repaired(hole, wanted, "" if wanted else "the exchange does not have these ids")
+        return Repaired(hole, wanted, "" if wanted else ABSENT)
+
+    def _search(self, hole: Hole) -> Repaired | None:
+        """Look for late trades, and for ids that are void; None where others need the budget."""
+        margin = min(MARGIN * 2 ** min(hole.attempts, 10), WIDEST_MARGIN)
+        try:
+            answer = self._history.search(
+                hole.symbol, hole.first, hole.last, margin, background=True
+            )
+        except Throttled as error:
+            self._doubt_paused = self._clock() + max(1.0, error.retry_after or 0.0)
+            return None
+        except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
+            # It stays doubtful: that the exchange does not answer now proves nothing.
+            return Repaired(hole, [], f"{ABSENT}; the last time: {error or type(error).__name__}")
+        with self._lock:
+            # The answer may be about others as well.
+            holes = [hole, *(each for each in self._holes if each.symbol == hole.symbol)]
+        until = int(self._wall() * 1000) - VOID_AFTER
+        found = {
+            each
+            for other in holes
+            for each in (
+                *(trade for trade in answer.trades if other.first <= trade.id <= other.last),
+                *(answer.voids(*other[:3], until) if other.since <= until else ()),
+            )
+        }
+        is_filled = any(hole.first <= each.id <= hole.last for each in found)
+        reason = "" if is_filled else _why(answer, hole)
+        return Repaired(hole, sorted(found, key=attrgetter("id")), reason)
+
+
+def _pause(hole: Hole) -> float:
+    """Seconds between two attempts at a hole."""
+    # The powers are capped before they are computed: a hole may be tried for weeks.
+    if hole.is_doubtful and hole.attempts > QUICK:
+        return min(LONGEST_PAUSE * 2.0 ** min(hole.attempts - QUICK - 1, 30), LONGEST_DOUBT)
+    return min(FIRST_PAUSE * 2.0 ** min(hole.attempts, 30), LONGEST_PAUSE)
+
+
+def _why(answer: Answer, hole: Hole) -> str:
+    """Why a doubtful hole is still one."""
+    if used := answer.used(hole.first, hole.last):
+        return (
+            f"{ABSENT} for users without an API key, and {used:,} of them are trades; put a key"
+            " into MCLOUD_BINANCE_API_KEY"
+        )
+    if hole.missing > LONGEST_VOID:
+        return f"{ABSENT}, which are too many in a row to be void"
+    return ABSENT

@@ -1,9 +1,12 @@
 """What a producer's run has besides its lock, its log and its state."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from mcloud import files
 from mcloud.errors import UsageError
+from mcloud.market.trade import in_market, split_market
+from mcloud.producer.cursor import Position
 from mcloud.runs import Run
 
 
@@ -19,7 +22,9 @@ def follow_exchange(run: Run, url: str) -> None:
     """
     path = run.folder / "exchange"
     before = path.read_text(errors="replace") if path.exists() else ""
-    if not before:
+    # Trades of futures once came from the first of these, and come from the second now.
+    moved = before.endswith("/market") and before.removesuffix("/market") + "/public" == url
+    if not before or moved:
         files.write(path, url)
     elif before != url:
         raise UsageError(
@@ -27,3 +32,21 @@ def follow_exchange(run: Run, url: str) -> None:
             f" at {url}",
             remedy="give this one another --name",
         )
+
+
+def check_market(run: Run, positions: Collection[Position], market: str) -> None:
+    """Make sure that all positions in a run's spool are of the market that it is about to read.
+
+    Earlier versions stored trades of futures under the names that symbols have on the spot market.
+
+    Raises:
+        UsageError: one is of another market, so that the trades of both would be mixed.
+    """
+    for position in positions:
+        name, stored = split_market(position.symbol)
+        if stored != market:
+            raise UsageError(
+                f"the spool of the producer {run.name!r} holds {position.symbol}, and it is about"
+                f" to read {in_market(name, market)}, which is another market",
+                remedy="give this producer another --name, with which it begins anew",
+            )

@@ -176,7 +176,8 @@ def _head(attributes: dict[str, str]) -> str:
 
 def _lines(folder: Path, symbol: str) -> Iterator[tuple[int, int, bytes]]:
     """The lines about a symbol, each after the ids that it names."""
-    head = re.compile(rb'\{"symbol":"%s","first_id":(\d+),"last_id":(\d+),' % symbol.encode())
+    named = re.escape(symbol.encode())
+    head = re.compile(rb'\{"symbol":"%b","first_id":(\d+),"last_id":(\d+),' % named)
     for name in (_OLDER, _FILE):
         try:
             with (folder / name).open("rb") as file:

@@ -36,6 +36,8 @@ class Digest(NamedTuple):
     state: bytes
     candles: int
     ids: Ids
+    trades: int = 0
+    voids: int = 0
     is_odd: bool = False
     """True where two of the candles hold one id, or a candle holds an id that comes before those
     of a minute at least two minutes earlier: neighbours may interleave, others may not."""
@@ -60,10 +62,13 @@ def _hour(candle: Candle) -> int:
 def _digest(candles: Iterable[Candle]) -> Digest:
     # The ids alone will not do: a number may differ. They decide the fragments, which hold all.
     state, count, ids, is_odd = blake2b(digest_size=16), 0, Ids(), False
+    trades = voids = 0
     before, highest, latest = -1, -1, 0
     # The highest id of all candles, and of those that end at least a minute before this one.
     for candle in candles:
         count += 1
+        trades += candle.trade_count
+        voids += candle.void_count
         state.update(f"{candle.start} {candle.encode_fragments()}\n".encode("ascii"))
         if candle.start > latest + MINUTE:
             before = highest
@@ -74,7 +79,7 @@ def _digest(candles: Iterable[Candle]) -> Digest:
         for first, last in runs:
             ids.add(first, last)
         before, highest, latest = highest, max(highest, runs[-1][1]), candle.start
-    return Digest(state.digest(), count, ids, is_odd)
+    return Digest(state.digest(), count, ids, trades, voids, is_odd)
 
 
 def archived(

@@ -73,6 +73,10 @@ class Tally:
     bytes: int = 0
     foreign: int = 0
     """Objects in the archive that are none of ours; they are left alone."""
+    trades: int = 0
+    """In the candles."""
+    voids: int = 0
+    """Ids in the candles that the exchange has used up without a trade."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Report:
             "sites": {
                 name: {
                     "candles": tally.candles,
+                    "trades": tally.trades,
+                    "voids": tally.voids,
                     "equal": self.equal(name),
                     "raw_objects": tally.objects,
                     "raw_bytes": tally.bytes,

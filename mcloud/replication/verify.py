@@ -12,7 +12,7 @@ the raw trades, also without ``deep``.
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from heapq import merge as merged
@@ -31,7 +31,7 @@ from mcloud.market.candle import (
     merge,
     to_timestamp,
 )
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, without_filled_voids
 from mcloud.replication import digest, raw
 from mcloud.replication.candles import stream
 from mcloud.replication.contents import Contents, describe, gather
@@ -137,6 +137,8 @@ class Look:
         for held in self.candles.values():
             for name, state in held.items():
                 self.tallies[name].candles += state.candles
+                self.tallies[name].trades += state.trades
+                self.tallies[name].voids += state.voids
 
     def read_candles(self, readers: Workers, symbol: str) -> None:
         """Read no more than the candles of one symbol."""
@@ -277,8 +279,9 @@ class Look:
         self._report(Finding("misfiled", symbol, name, hour, runs, key=key, why=why))
         return True
 
-    def _recompute(self, symbol: str, hour: int, trades: Iterable[Trade]) -> None:
+    def _recompute(self, symbol: str, hour: int, archived: Collection[Trade]) -> None:
         """Hold every candle of an hour against the raw trades of all sites."""
+        trades = without_filled_voids(archived)
         counts = Counter(trade.id for trade in trades)
         disputed = Ids((id_, id_) for id_, count in counts.items() if count > 1)
         minutes = by_minute(trades)
@@ -488,10 +491,18 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
         for candle in held.values():
             whole, disagreements = merge(whole, candle)
             disputed += disagreements
+        traded = {name: _traded(candle) for name, candle in held.items()}
         for name in states:
             lacks = Ids(whole.runs).minus(ids.get(name, Ids()))
+            # Where another site has a trade, a void is not enough.
+            lacks.update(_traded(whole).minus(traded.get(name, Ids())))
             if lacks:
-                there = tuple(other for other in held if ids[other].common(lacks))
+                there = tuple(
+                    other
+                    for other in held
+                    if ids[other].common(lacks).minus(ids.get(name, Ids()))
+                    or traded[other].common(lacks)
+                )
                 kind = "different" if name in held else "missing"
                 yield Finding(kind, symbol, name, start, tuple(lacks.runs), elsewhere=there)
         if disputed:
@@ -500,6 +511,13 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
             yield Finding(
                 "disputed", symbol, "", start, tuple(runs), elsewhere=tuple(held), why=why
             )
+
+
+def _traded(candle: Candle) -> Ids:
+    """The ids in a candle that are not void."""
+    return Ids(candle.runs).minus(
+        Ids((id_, id_) for each in candle.fragments for id_ in each.voids)
+    )
 
 
 def _without(finding: Finding, ids: Ids) -> list[Finding]:

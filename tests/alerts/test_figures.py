@@ -322,3 +322,15 @@ def test_how_long_the_guards_pause() -> None:
     }
     assert values(Figures(document(aws={"guard": {}}, gcp=away)), "pause.*") == {"pause.for_s": 0}
     assert values(Figures(document(aws=away)), "pause.*") == {"pause.for_s": "no answer"}
+
+
+def test_streams_that_stall_are_counted_while_the_producer_runs() -> None:
+    stalled = {"stalled": ["BTCUSDT.um", "ETHUSDT.um"]}
+    figures = Figures(
+        document()
+        | {"producers": [producer("a", **stalled), producer("b", running=False, **stalled)]}
+    )
+    assert values(figures, "producers.*.stalled") == {
+        "producers.a.stalled": 2,
+        "producers.b.stalled": 0,
+    }

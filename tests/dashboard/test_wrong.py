@@ -74,6 +74,11 @@ def test_unknown_dead_letters_are_not_wrong() -> None:
         ({"spool_full": True}, "producer default: its spool is full, nothing is read"),
         ({"problem": "no room"}, "producer default: no room"),
         (
+            {"stalled": ["BTCUSDT.um"]},
+            "producer default: the exchange has trades of BTCUSDT.um that its stream does not"
+            " bring; see `mcloud ps`",
+        ),
+        (
             {"sites": {"gcp": {**SITE, "breaker": "open", "error": "away"}}},
             "producer default: gcp does not take messages: away",
         ),

@@ -192,10 +192,10 @@ def test_trades_of_no_market_are_voids_as_live_ones_are(tmp_path: Path, source: 
     market, *others = [json.loads(files.single(trade)) for trade in TRADES]
     events = [market | {"X": "MARKET"}, *(other | {"X": source} for other in others)]
     replay = open_replay(write(tmp_path / "a.jsonl", map(json.dumps, events)))
-    voids = [Trade.void(trade.symbol, trade.id, trade.time) for trade in TRADES[1:]]
-    assert list(replay) == [TRADES[0], *voids]
+    voids = [Trade.void("BTCUSDT.um", trade.id, trade.time) for trade in TRADES[1:]]
+    assert list(replay) == [TRADES[0]._replace(symbol="BTCUSDT.um"), *voids]
     assert replay.report == Report(trades=3)
-    reader = Reader(["BTCUSDT"])
+    reader = Reader(["BTCUSDT.um"])
     assert reader.read([json.dumps(event).encode() for event in events]).trades == list(replay)
 
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
+from mcloud.feed.feed import Answer
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Hole
 from mcloud.producer.produce import Progress
@@ -96,6 +97,13 @@ class FakeHistory:
         if answer is not None:
             return answer
         return [t for t in self._known if t.symbol == symbol and t.id >= first_id][:limit]
+
+    def search(
+        self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
+    ) -> Answer:
+        assert background
+        count = last_id - first_id + 1 + 2 * margin
+        return Answer.of(self.trades_from(symbol, max(0, first_id - margin), count))
 
     def latest_id(self, symbol: str, *, background: bool) -> int | None:
         assert background

@@ -88,6 +88,7 @@ def test_the_document() -> None:
         "spool_full": False,
         "problem": "",
         "source_state": {"summary": "1 of 1 connections", "error": False},
+        "stalled": [],
         "month": "2024-12",
         "sent": {"aws": 3},
     }

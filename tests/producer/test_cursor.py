@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.market.trade import MAX_ID, Trade
+from mcloud.producer import cursor as module
 from mcloud.producer.cursor import Cursor, Hole, Position
 
 Ids = list[tuple[str, int]]
@@ -194,3 +195,32 @@ def test_what_the_exchange_is_known_to_have_comes_or_is_missing(
     assert sorted(named) == sorted(set(range(start or 0, newest + 1)) - came if came else set())
     holes = sorted(cursor.holes(), key=lambda hole: hole.first)
     assert all(a.last + 1 < b.first for a, b in pairwise(holes))
+
+
+def void(id_: int) -> Trade:
+    return Trade.void("BTCUSDT", id_, 0)
+
+
+def test_a_void_is_an_id_that_has_been_seen_and_a_trade_replaces_it_once() -> None:
+    cursor = Cursor()
+    assert cursor.admit([trade(1), void(2), trade(3)], 0) == [trade(1), void(2), trade(3)]
+    assert cursor.holes() == []
+    assert cursor.admit([void(2), void(3)], 0) == []
+    assert cursor.repeats == 2
+    assert cursor.admit([trade(2), trade(2)], 0) == [trade(2)]
+    assert cursor.repeats == 3
+
+
+def test_a_void_fills_a_hole_and_a_trade_replaces_it() -> None:
+    cursor = Cursor()
+    cursor.admit([trade(1), trade(4)], 0)
+    assert cursor.admit([void(2), void(3)], 0) == [void(2), void(3)]
+    assert cursor.holes() == []
+    assert cursor.admit([trade(3)], 0) == [trade(3)]
+
+
+def test_only_the_newest_voids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VOIDS", 3)
+    cursor = Cursor()
+    cursor.admit([trade(1), *(void(id_) for id_ in range(2, 7))], 0)
+    assert cursor.admit(trades(range(2, 7)), 0) == trades(range(4, 7))

@@ -1,23 +1,24 @@
 """Holes in the ids: filled from a history, oldest first, or named with the reason."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
-from mcloud.errors import Refused, Unavailable
+from mcloud.errors import Refused, Throttled, Unavailable
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import BinanceRest
+from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, Answer, Span
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 from mcloud.producer import repair as module
-from mcloud.producer.cursor import Cursor, Hole, Position
-from mcloud.producer.repair import LONGEST_PAUSE, History, Repairer
+from mcloud.producer.cursor import ABSENT, Cursor, Hole, Position
+from mcloud.producer.repair import LONGEST_DOUBT, LONGEST_PAUSE, QUICK, History, Repairer
 from mcloud.producer.tail import QUIET, SETTLE
 
-from .sources import PATIENCE, FakeHistory, hole, trades
+from .sources import PATIENCE, START, FakeHistory, hole, trade, trades
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,8 @@ class Rig:
 
     def __init__(self, history: History, *holes: Hole) -> None:
         self.clock = Clock()
-        self.repairer = Repairer(history, clock=self.clock)
+        self.repairer = Repairer(history, clock=self.clock, wall=lambda: self.wall)
+        self.wall = START / 1000
         end = {each.symbol: each.last + 1 for each in holes}
         self.cursor = Cursor(
             Position(symbol, 0, next_id, tuple(h for h in holes if h.symbol == symbol))
@@ -55,7 +57,7 @@ class Rig:
 
     def turn(self) -> None:
         for repaired in self.repairer.take():
-            assert len(repaired.trades) <= module.PAGE
+            assert sum(not each.is_void for each in repaired.trades) <= module.PAGE
             self.got += self.cursor.admit(repaired.trades, 0)
             if repaired.reason:
                 self.cursor.note(repaired.hole, repaired.reason)
@@ -112,7 +114,9 @@ def test_a_hole_that_cannot_be_filled_is_tried_later_and_later(rig: Callable[...
         filled.until(partial(has_failed, filled, attempt))
         assert len(history.asked) == attempt
         # Just before its time it is left alone.
-        pause = min(module.FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+        pause = module.FIRST_PAUSE * 2**attempt
+        if attempt > QUICK:
+            pause = min(LONGEST_PAUSE * 2 ** (attempt - QUICK - 1), LONGEST_DOUBT)
         filled.clock.now += pause - 0.001
         for _ in range(10):
             filled.turn()
@@ -120,8 +124,8 @@ def test_a_hole_that_cannot_be_filled_is_tried_later_and_later(rig: Callable[...
         assert len(history.asked) == attempt
         filled.clock.now += 0.002
         waits.append(pause)
-    assert waits[:3] == [4, 8, 16]
-    assert waits[-1] == LONGEST_PAUSE
+    assert waits[:5] == [4, 8, 16, 600, 1200]
+    assert waits[-1] == LONGEST_DOUBT
 
 
 def test_after_weeks_of_attempts_there_is_another(rig: Callable[..., Rig]) -> None:
@@ -264,3 +268,109 @@ def test_the_ends_of_streams_are_looked_at_when_nothing_is_to_be_filled(
 
     filled.until(is_told)
     assert sorted(answers) == [("BTCUSDT", 9_999), ("ETHUSDT", 49)]
+
+
+LATE = (START + VOID_AFTER) / 1000 + 200  # seconds; ten minutes after all that is traded here
+DOUBTFUL = {"attempts": 4, "reason": ABSENT}
+
+
+def test_ids_that_nobody_announced_are_void_ten_minutes_later(rig: Callable[..., Rig]) -> None:
+    known = [each for each in trades(range(1, 100)) if each.id not in (50, 51)]
+    filled = rig(FakeHistory(known), hole(50, 51))
+    filled.wall = LATE - 400
+    for attempt in range(1, 5):
+        filled.until(partial(has_failed, filled, attempt))
+        filled.clock.now += 20
+    assert filled.got == []
+    filled.wall = LATE
+    filled.clock.now += LONGEST_PAUSE
+    filled.until(lambda: not filled.cursor.holes())
+    # With the time of the trade before them.
+    assert filled.got == [Trade.void("BTCUSDT", id_, trade(49).time) for id_ in (50, 51)]
+    # A trade that comes later takes its place.
+    assert filled.cursor.admit([trade(50)], 0) == [trade(50)]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [range(1, 50), range(52, 100), (), (*range(1, 50), *range(52 + LONGEST_VOID, 20_000))],
+    ids=["no higher id", "no lower id", "nothing", "too many in a row"],
+)
+def test_nothing_else_is_void(rig: Callable[..., Rig], known: Iterable[int]) -> None:
+    history = FakeHistory(trades(known))
+    last = 51 + LONGEST_VOID if 52 + LONGEST_VOID in known else 51
+    filled = rig(history, hole(50, last, **DOUBTFUL))
+    filled.wall = LATE
+    filled.until(partial(has_failed, filled, 5))
+    assert filled.got == []
+    assert filled.cursor.holes()[0].is_doubtful
+
+
+@pytest.mark.parametrize("since", [START, START + VOID_AFTER])
+def test_a_hole_is_not_void_before_it_is_ten_minutes_old(
+    rig: Callable[..., Rig], since: int
+) -> None:
+    known = [each for each in trades(range(1, 100)) if each.id != 50]
+    filled = rig(FakeHistory(known), hole(50, 50, since=since, **DOUBTFUL))
+    filled.wall = LATE
+    is_void = since == START
+    filled.until(lambda: not filled.cursor.holes() or has_failed(filled, 5))
+    assert bool(filled.got) == is_void
+
+
+def test_neighbours_that_are_void_as_well_are_looked_over(rig: Callable[..., Rig]) -> None:
+    known = [each for each in trades(range(1, 900)) if not 300 <= each.id < 350]
+    # All but one were announced.
+    filled = rig(FakeHistory(known), hole(325, 325, **DOUBTFUL))
+    filled.wall = LATE
+    filled.until(lambda: not filled.cursor.holes())
+    assert filled.got == [Trade.void("BTCUSDT", 325, trade(299).time)]
+
+
+def test_without_a_key_the_reason_says_what_is_lost(rig: Callable[..., Rig]) -> None:
+    class Keyless(FakeHistory):
+        def search(self, *_: object, background: bool) -> Answer:
+            return Answer([], [Span(40, 50, START), Span(52, 60, START)])
+
+    filled = rig(Keyless([]), hole(50, 52, **DOUBTFUL))
+    filled.wall = LATE
+    filled.until(lambda: any(each.attempts == 5 for each in filled.cursor.holes()))
+    assert [each.id for each in filled.got] == [51]
+    assert any("1 of them are trades" in each.reason for each in filled.cursor.holes())
+
+
+def test_real_trades_are_fetched_at_once_while_hundreds_of_ids_are_doubtful(
+    rig: Callable[..., Rig],
+) -> None:
+    """The budget is used up by what is doubtful, as far as that may use it."""
+    order: list[int] = []
+
+    class Busy(FakeHistory):
+        def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
+            order.append(first_id)
+            return super().trades_from(symbol, first_id, limit)
+
+        def search(
+            self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
+        ) -> Answer:
+            assert background
+            order.append(-first_id)
+            if len(order) % 5 == 0:
+                raise Throttled("others come first", 60.0)
+            return Answer.of([])
+
+    doubtful = [hole(10 * n, 10 * n, **DOUBTFUL) for n in range(1, 501)]
+    real = hole(6_000, 6_300, since=START + 1)
+    filled = rig(Busy(trades(range(6_000, 6_301))), *doubtful, real)
+    filled.until(lambda: len(filled.got) == 301)
+    assert filled.got == trades(range(6_000, 6_301))
+    # Whatever was already under way, the real ones came next.
+    assert len(order) <= module.AHEAD + 4
+    asked = len(order)
+    for _ in range(20):
+        filled.turn()
+        time.sleep(0.005)
+    assert len(order) <= asked + 5, "it waits for the budget"
+    filled.clock.now += 61
+    filled.until(lambda: len(order) > asked + 5 or len(order) % 5 == 0)
+    assert len(filled.cursor.holes()) == 500

@@ -1,13 +1,16 @@
 """What a producer's run is bound to."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcloud.errors import UsageError
-from mcloud.producer.open import resume_command
-from mcloud.producer.run import follow_exchange
+from mcloud.feed.open import Choice
+from mcloud.producer.cursor import Position
+from mcloud.producer.open import open_source, resume_command
+from mcloud.producer.run import check_market, follow_exchange
 from mcloud.runs import Run
 
 
@@ -74,3 +77,37 @@ def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
 def test_what_is_left_is_sent_without_mixing_sources(about: dict[str, Any], command: str) -> None:
     """Simulated or recorded trades get no live ones of the same symbol behind them."""
     assert resume_command("my own", about) == command
+
+
+def test_the_route_of_futures_has_moved(tmp_path: Path) -> None:
+    run = Run(tmp_path / "producers" / "live")
+    run.create()
+    follow_exchange(run, "wss://f/market")
+    follow_exchange(run, "wss://f/public")
+    with pytest.raises(UsageError, match="has followed wss://f/public"):
+        follow_exchange(run, "wss://f/market")
+
+
+@pytest.mark.parametrize(
+    ("stored", "market"), [("BTCUSDT", "um"), ("BTCUSDT.um", "spot"), ("BTCUSD_PERP", "cm")]
+)
+def test_a_spool_of_another_market_is_refused_and_never_mixed(
+    tmp_path: Path, stored: str, market: str
+) -> None:
+    run = Run(tmp_path / "producers" / "live")
+    with pytest.raises(UsageError, match=rf"'live' holds {stored},.*another --name"):
+        check_market(run, [Position(stored, 1, 5)], market)
+
+
+def test_a_spool_of_the_same_market_is_continued(tmp_path: Path) -> None:
+    run = Run(tmp_path / "producers" / "live")
+    check_market(run, [Position("BTCUSDT.um", 1, 5), Position("ETHUSDT.um", 1, 5)], "um")
+    check_market(run, [Position("BTCUSDT", 1, 5)], "spot")
+
+
+@pytest.mark.parametrize(
+    ("source", "exchange"), [("binance-futures", "binance-us"), ("binance-us", "binance")]
+)
+def test_a_source_and_an_exchange_that_differ_are_refused(source: str, exchange: str) -> None:
+    with pytest.raises(UsageError, match="are two exchanges"):
+        open_source(Choice(source, exchange=exchange), threading.Event())

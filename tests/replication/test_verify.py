@@ -250,6 +250,35 @@ def test_what_the_exchange_has_not_is_said(aws: MemorySite) -> None:
     assert left.runs == ((25, 29),)
 
 
+def test_voids_are_counted_apart_and_a_trade_after_a_void_is_no_dispute(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    some = TRADES[:200]
+    voids = [Trade.void(SYMBOL, each.id, each.time) for each in some[50:60]]
+    fill([*some[:50], *voids, *some[60:]], aws, gcp)
+    # One of them is a trade after all, and comes to one site first.
+    feed(aws, [some[55]])
+    report = check(aws, gcp)
+    (found,) = report.findings
+    assert (found.kind, found.site, found.elsewhere) == ("different", "gcp", ("aws",))
+    assert found.runs == ((55, 55),)
+    assert [(each.trades, each.voids) for each in report.sites.values()] == [(191, 9), (190, 10)]
+    mend(report, aws, gcp)
+    report = check(aws, gcp)
+    assert report.ok
+    tally = report.to_json()["sites"]["gcp"]
+    assert (tally["trades"], tally["voids"]) == (191, 9)
+
+
+def test_missing_ids_that_the_exchange_proves_void_are_not_missing(aws: MemorySite) -> None:
+    voids = [Trade.void(SYMBOL, id_, TRADES[99].time) for id_ in range(100, 103)]
+    fill([*TRADES[:100], *TRADES[103:200]], aws)
+    report = check(aws)
+    assert kinds(report) == {"incomplete"}
+    mend(report, aws, fetch=history(voids))
+    assert check(aws).ok
+
+
 def test_raw_trades_that_are_in_candles_only(aws: MemorySite, gcp: MemorySite) -> None:
     """A true loss: what a candle holds cannot be taken apart again."""
     fill(TRADES[:800], aws, gcp)

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from mcloud.config import did_you_mean
 from mcloud.errors import UsageError
+from mcloud.market.trade import COIN_M, SPOT, USD_M, check_symbol, in_market, split_market
 
 DEFAULT = "binance"
 
@@ -24,12 +25,19 @@ class Endpoints:
     """In front of ``/stream?streams=…``."""
     rest_url: str
     api: str = "/api/v3"
+    market: str = SPOT
+    """The market of all of its symbols; see ``mcloud.market.trade``."""
     has_history: bool = True
     """Whether ``historicalTrades`` is there, which repair by id needs. Without it only the newest
-    ``page`` trades of a symbol can be fetched: at 30 trades/s the last half minute."""
+    ``recent_page`` trades of a symbol can be fetched: at 30 trades/s the last half minute."""
+    needs_key: bool = False
+    """Whether ``historicalTrades`` is for holders of an API key only."""
     page: int = 1000
-    """Trades in an answer, at most."""
+    """Maximum number of trades in an answer of ``historicalTrades``."""
+    recent_page: int = 1000
+    """Maximum number of trades in an answer of ``trades``."""
     history_weight: int = 25
+    aggregates_weight: int = 4
     recent_weight: int = 25
     info_weight: int = 20
     weight_limit: int = 6000
@@ -46,8 +54,29 @@ class Endpoints:
         return f"{self.api}/trades"
 
     @property
+    def aggregates_path(self) -> str:
+        return f"{self.api}/aggTrades"
+
+    @property
     def info_path(self) -> str:
         return f"{self.api}/exchangeInfo"
+
+    def symbol(self, text: str) -> str:
+        """Return the symbol that a user means by ``BTCUSDT`` or ``BTCUSDT.um`` here.
+
+        Raises:
+            BadTrade: it cannot be a symbol.
+            UsageError: it is one of another market.
+        """
+        name, market = split_market(check_symbol(text))
+        symbol = in_market(name, self.market)
+        if "." in text and market != self.market:
+            others = [each.name for each in KNOWN.values() if each.market == market]
+            raise UsageError(
+                f"{text} is not traded at {self.name}",
+                remedy=f"use --source {others[0]}, or symbols without .{market}",
+            )
+        return symbol
 
 
 _SPOT = Endpoints(DEFAULT, "wss://stream.binance.com:9443", "https://api.binance.com")
@@ -74,25 +103,39 @@ _DATA = replace(
     has_history=False,
 )
 
-# USDⓈ-M futures, with two reservations. `@trade` works but is documented nowhere (aggTrade is), so
-# it may end without notice; and historicalTrades wants an API key (X-MBX-APIKEY), gives 500 trades
-# a page, none older than some months, and neither insurance-fund nor ADL trades, whose ids
-# therefore stay holes. Since 2026-04-23 the streams are under /market.
+# USDⓈ-M futures. Since 2026-04-23 the streams are divided among /public, /market and /private. A
+# stream on the wrong route is accepted and brings nothing: `@trade`, which is documented nowhere,
+# comes on /public. historicalTrades needs an API key (X-MBX-APIKEY) and gives 500 trades a page,
+# none older than some months. It leaves out the ids that the stream marks as no market trades.
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 _FUTURES = Endpoints(
     "binance-futures",
-    "wss://fstream.binance.com/market",
+    "wss://fstream.binance.com/public",
     "https://fapi.binance.com",
     api="/fapi/v1",
+    market=USD_M,
+    needs_key=True,
     page=500,
     history_weight=20,
+    aggregates_weight=20,
     recent_weight=5,
     info_weight=1,
     weight_limit=2400,
     ping_interval=180.0,
 )
 
-KNOWN = {each.name: each for each in (_SPOT, _US, _DATA, _FUTURES)}
+# COIN-M futures, the same in all of this.
+# https://developers.binance.com/docs/derivatives/coin-margined-futures
+_COIN_FUTURES = replace(
+    _FUTURES,
+    name="binance-coin-futures",
+    ws_url="wss://dstream.binance.com/public",
+    rest_url="https://dapi.binance.com",
+    api="/dapi/v1",
+    market=COIN_M,
+)
+
+KNOWN = {each.name: each for each in (_SPOT, _US, _DATA, _FUTURES, _COIN_FUTURES)}
 
 
 def endpoints(name: str = DEFAULT, *, ws_url: str = "", rest_url: str = "") -> Endpoints:

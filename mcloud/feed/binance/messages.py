@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mcloud.feed.feed import BadLine, Report
 from mcloud.feed.json_lines import parse_event
-from mcloud.market.trade import NUMBER, BadTrade, Trade, canonical, positive
+from mcloud.market.trade import NUMBER, BadTrade, Trade, canonical, positive, split_market
 
 EXAMPLES = 5
 """How many bad messages a report names."""
@@ -40,10 +40,13 @@ class Batch(NamedTuple):
 
 
 class Reader:
-    """Reads messages of combined streams, and counts. A message that is none is never fatal."""
+    """Reads messages of combined streams, and counts. A message that is none is never fatal.
+
+    ``symbols`` are of one market; the streams have their names without it.
+    """
 
     def __init__(self, symbols: Collection[str]) -> None:
-        self._wanted = {symbol.encode(): symbol for symbol in symbols}
+        self._wanted = {split_market(symbol)[0].encode(): symbol for symbol in symbols}
         self._trades = self._skipped = self._bad = self._read = 0
         self._examples: list[BadLine] = []
         self._shutdown = False
@@ -62,7 +65,7 @@ class Reader:
 
     def want(self, symbols: Collection[str]) -> None:
         """Read the trades of these symbols as well."""
-        self._wanted |= {symbol.encode(): symbol for symbol in symbols}
+        self._wanted |= {split_market(symbol)[0].encode(): symbol for symbol in symbols}
 
     def read(self, messages: Sequence[bytes]) -> Batch:
         """Take messages in the order received."""
@@ -98,8 +101,8 @@ class Reader:
         kind = event.get("e") if isinstance(event, dict) else None
         if kind == "trade":
             trade = parse_event(event)
-            if trade and trade.symbol.encode() in self._wanted:
-                return trade
+            if symbol := self._wanted.get(trade.symbol.encode()):
+                return trade._replace(symbol=symbol)
         elif "error" in outer or ("code" in outer and "msg" in outer):
             self.refusal = json.dumps(outer)[:200]
             raise BadTrade(f"the server refused: {self.refusal}")

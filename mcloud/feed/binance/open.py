@@ -10,6 +10,9 @@ from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, Choice, parse_names
+from mcloud.market.trade import COIN_M, BadTrade
+
+COIN_SYMBOL = "BTCUSD_PERP"
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,14 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
             raise Unavailable("the producer is stopping")
 
     rest = BinanceRest(where, sleep=pause, api_key=choice.api_key)
-    wanted = choice.symbols or SYMBOL
+    wanted = choice.symbols or (COIN_SYMBOL if where.market == COIN_M else SYMBOL)
     resting: tuple[str, ...] = ()
     listing = rest.listing()
     if wanted.startswith("all:"):
         follow = Wanted(quote_asset=wanted.removeprefix("all:"), shard=shard)
         rest.check_quote_asset(follow.quote_asset, listing)
     else:
-        follow = Wanted(names=parse_symbols(parse_names(wanted)), shard=shard)
+        follow = Wanted(names=_symbols(where, parse_names(wanted)), shard=shard)
         resting = rest.check(follow.names, listing)
     roster = Roster(follow, listing)
     if not roster.symbols:
@@ -54,6 +57,14 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
         where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every
     )
     return Live(where, feed, rest, resting + feed.warnings)
+
+
+def _symbols(where: Endpoints, names: list[str]) -> tuple[str, ...]:
+    """The symbols that a user has named, with the market of the exchange."""
+    try:
+        return parse_symbols([where.symbol(name) for name in names])
+    except BadTrade as error:
+        raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
 
 
 def _parse_shard(shard: str) -> tuple[int, int]:

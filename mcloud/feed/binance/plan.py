@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcloud.errors import UsageError
+from mcloud.market.trade import split_market
 
 MAX_STREAMS = 1024  # a connection
 STREAMS = 200  # by default: so that one connection's loss is small
@@ -73,7 +74,7 @@ def change(before: Sequence[str], after: Sequence[str]) -> list[str]:
 
 
 def _names(symbols: Sequence[str]) -> list[str]:
-    return [f"{symbol.lower()}@trade" for symbol in symbols]
+    return [f"{split_market(symbol)[0].lower()}@trade" for symbol in symbols]
 
 
 def _messages(method: str, names: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,8 +14,9 @@ from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageErr
 from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, Budget
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.binance.listings import TRADING, Listed, Listing
+from mcloud.feed.feed import Answer, Span
 from mcloud.feed.json_lines import to_milliseconds
-from mcloud.market.trade import BadTrade, Trade
+from mcloud.market.trade import BadTrade, Trade, in_market, split_market
 
 # A full minute's window always passes within it; a ban does not, and is the caller's to hear of.
 PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
@@ -23,6 +25,9 @@ PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
 SHORTEST_BAN, LONGEST_BAN = 120.0, 259_200.0
 
 BACKGROUND = 0.25  # of the budget, for what can wait: repair finds the rest of it free
+
+AGGREGATES = 1000  # aggregate trades in an answer, at most
+GUESSES = 8  # requests for aggregates that the search for an id may take
 
 _INVALID_SYMBOL = -1121
 _COUNT = re.compile("[0-9]{1,9}")
@@ -59,6 +64,8 @@ class BinanceRest:
         api_key: str = "",
     ) -> None:
         self.endpoints = endpoints
+        self.has_history = endpoints.has_history and bool(api_key or not endpoints.needs_key)
+        """Whether trades are found by id; else only the newest ones are, see ``search``."""
         self._budget = budget or Budget(endpoints.weight_limit, clock=clock)
         self._clock = clock
         self._wall = wall
@@ -104,14 +111,87 @@ class BinanceRest:
         Without ``historicalTrades`` only the newest trades are looked through.
         """
         page = min(limit, self.endpoints.page)
-        if self.endpoints.has_history:
-            path, weight = self.endpoints.history_path, self.endpoints.history_weight
-            parameters = {"symbol": symbol, "fromId": first_id, "limit": page}
-        else:
-            path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
-            parameters = {"symbol": symbol, "limit": self.endpoints.page}
-        trades = self._trades(path, parameters, weight)
-        return [trade for trade in trades if trade.id >= first_id][:page]
+        if self.has_history:
+            return self._history(symbol, first_id, page)
+        return [trade for trade in self._recent(symbol) if trade.id >= first_id][:page]
+
+    def search(
+        self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool = False
+    ) -> Answer:
+        """Return what the exchange says about the ids of a range, and up to ``margin`` around it.
+
+        Without ``historicalTrades`` the newest trades are looked through, and then the aggregate
+        trades, which name the first and the last id of each aggregate. They show which ids are
+        used, but not the trades.
+
+        In the ``background`` it waits for nothing: Throttled where others have the budget.
+        """
+        if self.has_history:
+            limit = min(last_id - first_id + 1 + 2 * margin, self.endpoints.page)
+            begin = max(0, first_id - margin)
+            trades = self._history(symbol, begin, limit, background)
+            return Answer.of([trade for trade in trades if trade.id >= begin])
+        recent = self._recent(symbol, background)
+        if recent and recent[0].id < first_id:
+            return Answer.of(recent)
+        return Answer(recent, self._aggregates_around(symbol, first_id, background))
+
+    def _history(
+        self, symbol: str, first_id: int, limit: int, background: bool = False
+    ) -> list[Trade]:
+        path, weight = self.endpoints.history_path, self.endpoints.history_weight
+        trades = self._trades(
+            path, symbol, {"fromId": first_id, "limit": limit}, weight, background
+        )
+        return [trade for trade in trades if trade.id >= first_id][:limit]
+
+    def _recent(self, symbol: str, background: bool = False) -> list[Trade]:
+        path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
+        return self._trades(path, symbol, {"limit": self.endpoints.recent_page}, weight, background)
+
+    def _aggregates_around(self, symbol: str, trade_id: int, background: bool) -> list[Span]:
+        """Return consecutive aggregates around a trade id; none where they are not found.
+
+        Aggregates have ids of their own. Where the one with a trade id is can only be guessed from
+        others, better each time.
+        """
+        low, high = (0, 0), (0, 0)
+        first_id, spans = self._aggregates(symbol, None, background)
+        for _ in range(GUESSES):
+            if not spans or spans[0].first < trade_id <= spans[-1].last:
+                return spans
+            if spans[-1].last < trade_id:
+                low = first_id + len(spans) - 1, spans[-1].last
+                if not high[0]:
+                    return spans  # these are the newest
+            else:
+                high = first_id, spans[0].first
+            if high[0] - low[0] <= 1:
+                break
+            share = (trade_id - low[1]) / max(1, high[1] - low[1])
+            guess = low[0] + int(share * (high[0] - low[0])) - AGGREGATES // 2
+            first_id, spans = self._aggregates(symbol, max(0, guess), background)
+        return []
+
+    def _aggregates(
+        self, symbol: str, from_id: int | None, background: bool
+    ) -> tuple[int, list[Span]]:
+        """Return aggregates from an id on, or the newest, and the id of the first of them."""
+        path = self.endpoints.aggregates_path
+        parameters: dict[str, object] = {"symbol": self._name(symbol), "limit": AGGREGATES}
+        if from_id is not None:
+            parameters["fromId"] = from_id
+        rows = self._get(path, parameters, self.endpoints.aggregates_weight, background)
+        try:
+            ids = [row["a"] for row in rows]
+            spans = [Span(row["f"], row["l"], to_milliseconds(row["T"])) for row in rows]
+            begin = ids[0] if ids else 0
+            in_order = all(a.first <= a.last < b.first for a, b in pairwise(spans))
+            if ids != list(range(begin, begin + len(ids))) or not in_order:
+                raise ValueError("they are not consecutive")
+        except (KeyError, TypeError, ValueError):
+            raise self._nonsense(path) from None
+        return begin, spans
 
     def latest_id(self, symbol: str, *, background: bool = False) -> int | None:
         """The id of the newest trade; None where there never was one.
@@ -119,17 +199,33 @@ class BinanceRest:
         In the ``background`` it waits for nothing: Throttled where others have the budget.
         """
         path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
-        trades = self._trades(path, {"symbol": symbol, "limit": 1}, weight, background)
+        trades = self._trades(path, symbol, {"limit": 1}, weight, background)
         return trades[-1].id if trades else None
 
     def _trades(
-        self, path: str, parameters: Mapping[str, object], weight: int, background: bool = False
+        self,
+        path: str,
+        symbol: str,
+        parameters: Mapping[str, object],
+        weight: int,
+        background: bool = False,
     ) -> list[Trade]:
-        rows = self._get(path, parameters, weight, background)
+        named = {"symbol": self._name(symbol), **parameters}
+        rows = self._get(path, named, weight, background)
         if not isinstance(rows, list):
             raise self._nonsense(path)
-        trades = (_parse(str(parameters["symbol"]), row) for row in rows)
+        trades = (_parse(symbol, row) for row in rows)
         return sorted((trade for trade in trades if trade), key=lambda trade: trade.id)
+
+    def _name(self, symbol: str) -> str:
+        """The exchange's own name of a symbol; another market may use the same one."""
+        name, market = split_market(symbol)
+        if market != self.endpoints.market:
+            raise Refused(
+                f"{symbol} is not traded at {self.endpoints.name}",
+                remedy="choose another --exchange, or another name in [exchange]",
+            )
+        return name
 
     def listing(self, *, background: bool = False) -> dict[str, Listed]:
         """Return all symbols of the exchange.
@@ -144,8 +240,11 @@ class BinanceRest:
                 kind = limit["rateLimitType"], limit["interval"], limit["intervalNum"]
                 if kind == ("REQUEST_WEIGHT", "MINUTE", 1):
                     self._budget.learn_limit(int(limit["limit"]))
+            market = self.endpoints.market
             return {
-                each["symbol"]: Listed(str(each.get("quoteAsset")), _status(each))
+                in_market(each["symbol"], market): Listed(
+                    str(each.get("quoteAsset")), _status(each)
+                )
                 for each in info["symbols"]
             }
         except (AttributeError, KeyError, TypeError, ValueError):

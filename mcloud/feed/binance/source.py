@@ -15,7 +15,7 @@ from mcloud.errors import McloudError, Throttled, Unavailable
 from mcloud.feed.binance import plan
 from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.connection import Line, LineState, Timing
-from mcloud.feed.binance.endpoints import Endpoints
+from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.binance.handoff import LIMIT, Handoff
 from mcloud.feed.binance.listings import Changes, Roster, summary
 from mcloud.feed.binance.messages import Reader
@@ -38,6 +38,10 @@ _NO_HISTORY = (
     "{} cannot repair by id: what is missed and older than the newest {} trades of a symbol stays "
     "a hole, unless --rest-url names a server with historicalTrades"
 )
+_NO_KEY = (
+    "without an API key {} repairs only the newest {:,} trades of a symbol; aggregate trades show "
+    "which older ids are void, and the others stay holes: put a key into {}"
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class SourceState:
     """For how long in all."""
     stalls: int
     """Connections that were replaced because REST had trades that they did not bring."""
+    stalled: tuple[str, ...]
+    """Symbols of which REST had a trade, when last asked, that no connection has brought."""
     last_error: str
     """Of the checks for stalls and of subscriptions; the connections have their own."""
     listed: tuple[str, ...] = ()
@@ -75,14 +81,17 @@ class SourceState:
         changed = summary(self.not_trading, self.listed)
         if changed:
             words += f", {changed}"
+        if self.stalled:
+            words += f", stalled: {', '.join(self.stalled)}"
         if self.slowed:
             words += ", not reading: the disk or the sites are behind"
         error = self.last_error or next((each.last_error for each in lines if each.last_error), "")
         return {
             "summary": f"{words}; {error}" if error else words,
-            "error": open_ < len(lines),
+            "error": open_ < len(lines) or bool(self.stalled),
             "reconnects": reconnects,
             "stalls": self.stalls,
+            "stalled": list(self.stalled),
             "ages": self.ages,
             "symbols": list(self.ages),
             "changed": changed,
@@ -125,9 +134,7 @@ class BinanceSource:
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.symbols = parse_symbols(symbols)
-        self.warnings = (
-            () if endpoints.has_history else (_NO_HISTORY.format(endpoints.name, endpoints.page),)
-        )
+        self.warnings = _warnings(endpoints, rest)
         self._rest = rest
         self._roster = roster
         self._list_every = list_every
@@ -175,6 +182,7 @@ class BinanceSource:
             slowed=self._handoff.full,
             slowed_seconds=self._handoff.full_seconds,
             stalls=self._stalls,
+            stalled=tuple(self._paces.stalled()),
             last_error=self._last_error or self._reader.refusal,
             listed=tuple(self._roster.listed) if self._roster else (),
             not_trading=self._roster.not_trading if self._roster else {},
@@ -383,6 +391,14 @@ def _drain(queue: deque[Value]) -> list[Value]:
     while queue:
         drained.append(queue.popleft())
     return drained
+
+
+def _warnings(endpoints: Endpoints, rest: BinanceRest | None) -> tuple[str, ...]:
+    if not endpoints.has_history:
+        return (_NO_HISTORY.format(endpoints.name, endpoints.recent_page),)
+    if rest is not None and not rest.has_history:
+        return (_NO_KEY.format(endpoints.name, endpoints.recent_page, API_KEY),)
+    return ()
 
 
 async def _in_thread(call: Callable[[], Value]) -> Value:

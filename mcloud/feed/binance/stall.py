@@ -46,17 +46,25 @@ class Paces:
         worst = max(overdue, key=overdue.__getitem__, default=None)
         return worst if worst is not None and overdue[worst] > 1 else None
 
+    def stalled(self) -> list[str]:
+        """The symbols of which the exchange had a trade, when last asked, that never came."""
+        return [symbol for symbol, pace in self._paces.items() if pace.stalled]
+
     def is_stalled(self, symbol: str, newest_id: int) -> bool:
         """Whether a trade that the exchange has (its id was asked for a moment ago) never came.
 
-        Of a symbol of which nothing ever came, the first answer is only taken down. What did not
+        Of a symbol of which nothing ever came, the first answer is only taken down, and the next
+        one is due soon. What did not
         come is held against the stream once: it may have been lost with an earlier connection.
         """
         pace = self._paces.get(symbol)
         return pace is not None and pace.misses(newest_id)
 
     def calm(self, symbol: str, now: float) -> None:
-        """The market is quiet: the next suspicion takes twice as long."""
+        """The market is quiet: the next suspicion takes twice as long.
+
+        After the first answer about a symbol of which nothing ever came nothing is known yet.
+        """
         if pace := self._paces.get(symbol):
             pace.calm(now)
 
@@ -76,6 +84,9 @@ class _Pace:
     """The highest that is known to have come, or to be older than what can come."""
     gap: float | None = None
     doublings: int = 0
+    is_compared: bool = True
+    """False after the first answer about a symbol of which nothing has come."""
+    stalled: bool = False
 
     @property
     def limit(self) -> float:
@@ -88,6 +99,7 @@ class _Pace:
             self.gap = gap if self.gap is None else self.gap + _WEIGHT * (gap - self.gap)
         self.last = self.since = now
         self.doublings = 0
+        self.stalled = False
         if self.id is None or id_ > self.id:
             self.id = id_
 
@@ -95,10 +107,16 @@ class _Pace:
         return (now - self.since) / (self.limit * 2.0**self.doublings)
 
     def misses(self, newest_id: int) -> bool:
+        self.is_compared = self.id is not None
         known = newest_id if self.id is None else self.id
         self.id = max(known, newest_id)
-        return newest_id > known
+        self.stalled = newest_id > known
+        return self.stalled
 
     def calm(self, now: float) -> None:
+        if not self.is_compared:
+            self.is_compared = True
+            self.since = now - self.limit + SHORTEST
+            return
         self.since = now
         self.doublings = min(self.doublings + 1, _MOST_DOUBLINGS)

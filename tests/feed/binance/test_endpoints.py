@@ -38,3 +38,37 @@ def test_a_wrong_name_is_put_right() -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="--ws-url is not an address"):
         endpoints(ws_url=url)
+
+
+@pytest.mark.parametrize("name", ["binance-futures", "binance-coin-futures"])
+def test_trades_of_futures_come_by_the_public_route(name: str) -> None:
+    assert endpoints(name).ws_url.endswith("stream.binance.com/public")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "text", "symbol"),
+    [
+        ("binance", "BTCUSDT", "BTCUSDT"),
+        ("binance-futures", "BTCUSDT", "BTCUSDT.um"),
+        ("binance-futures", "BTCUSDT.um", "BTCUSDT.um"),
+        ("binance-coin-futures", "BTCUSD_PERP", "BTCUSD_PERP.cm"),
+    ],
+)
+def test_a_symbol_gets_the_market_of_the_exchange(exchange: str, text: str, symbol: str) -> None:
+    assert endpoints(exchange).symbol(text) == symbol
+
+
+@pytest.mark.parametrize(
+    ("exchange", "text", "other"),
+    [
+        ("binance", "BTCUSDT.um", "binance-futures"),
+        ("binance-us", "BTCUSD_PERP.cm", "binance-coin-futures"),
+        ("binance-futures", "BTCUSD_PERP.cm", "binance-coin-futures"),
+    ],
+)
+def test_a_symbol_of_another_market_is_refused_by_name(
+    exchange: str, text: str, other: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{text} is not traded at {exchange}") as raised:
+        endpoints(exchange).symbol(text)
+    assert f"--source {other}" in raised.value.remedy

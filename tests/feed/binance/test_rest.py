@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -125,7 +125,9 @@ def test_trades_by_id(api: Api) -> None:
 
 def test_a_page_is_the_most_that_is_asked_for(api: Api) -> None:
     assert len(api.rest().trades_from("BTCUSDT", 1, 5000)) == 1000
-    assert len(api.rest("binance-futures").trades_from("BTCUSDT", 1, 5000)) == 500
+    futures = api.rest("binance-futures", api_key="k")
+    assert len(futures.trades_from("BTCUSDT.um", 1, 5000)) == 500
+    assert api.asked[1][2]["symbol"] == "BTCUSDT"
     assert api.asked[1][1] == "/fapi/v1/historicalTrades"
 
 
@@ -428,3 +430,91 @@ def test_a_key_is_not_sent_on_where_an_answer_points_to(api: Api) -> None:
     with pytest.raises(Refused):
         api.rest(api_key=KEY).latest_id("BTCUSDT")
     assert len(api.asked) == 1
+
+
+def aggregates(api: Api, *, per: int, voids: Collection[int], newest: int) -> None:
+    """Have the exchange aggregate ``per`` ids each, without those that are void."""
+    used = [id_ for id_ in range(1, newest + 1) if id_ not in voids]
+    rows: list[dict[str, object]] = []
+    for id_ in used:
+        if rows and rows[-1]["l"] == id_ - 1 and (id_ - 1) % per:
+            rows[-1]["l"] = id_
+        else:
+            rows.append({"a": len(rows) + 1, "f": id_, "l": id_, "T": 1_700_000_000_000 + id_})
+    plain = api.answer
+
+    def answer(target: str) -> Answer:
+        url = urlsplit(target)
+        parameters = {name: values[0] for name, values in parse_qs(url.query).items()}
+        limit = int(parameters.get("limit", 0))
+        if url.path.endswith("/trades"):
+            api.asked.append((api.clock.now, url.path, parameters))
+            return 200, {}, json.dumps([row(id_) for id_ in used[-limit:]]).encode()
+        if not url.path.endswith("/aggTrades"):
+            return plain(target)
+        api.asked.append((api.clock.now, url.path, parameters))
+        begin = int(parameters.get("fromId", len(rows) - limit + 1))
+        return 200, {}, json.dumps([r for r in rows if r["a"] >= begin][:limit]).encode()
+
+    api.answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("first", [5_003, 77_777, 200_000, 399_000])
+def test_without_a_key_aggregates_show_which_ids_are_void(api: Api, first: int) -> None:
+    voids = {5_003, 77_777, 200_000, 200_001, 399_000}
+    aggregates(api, per=4, voids=voids, newest=400_000)
+    rest = api.rest("binance-futures")
+    answer = rest.search("BTCUSDT.um", first, first + 2, 10)
+    found = answer.voids("BTCUSDT.um", first, first + 2, 2**50)
+    assert {each.id for each in found} == voids & set(range(first, first + 3))
+    assert all(each.is_void and each.symbol == "BTCUSDT.um" for each in found)
+    # The others are trades, and those that are not among the newest cannot be had.
+    assert answer.used(first, first + 2) == 3 - len(found)
+    wanted = {each.id for each in answer.trades} & set(range(first, first + 3))
+    assert wanted == ({399_001, 399_002} if first == 399_000 else set())
+    assert len(api.asked) <= 6
+    assert {path for _, path, _ in api.asked} <= {"/fapi/v1/trades", "/fapi/v1/aggTrades"}
+    assert all(parameters["symbol"] == "BTCUSDT" for _, _, parameters in api.asked)
+
+
+def test_with_a_key_an_answer_reaches_around_the_range(api: Api) -> None:
+    answer = api.rest("binance-futures", api_key="k").search("BTCUSDT.um", 500, 501, 10)
+    assert [each.id for each in answer.trades] == list(range(490, 512))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol"),
+    [
+        ("binance", "BTCUSDT.um"),
+        ("binance-futures", "BTCUSDT"),
+        ("binance-futures", "BTCUSD_PERP.cm"),
+        ("binance-coin-futures", "BTCUSDT.um"),
+    ],
+)
+def test_no_exchange_is_asked_for_a_symbol_of_another_market(
+    api: Api, exchange: str, symbol: str
+) -> None:
+    rest = api.rest(exchange, api_key="k")
+    for ask in (
+        lambda: rest.trades_from(symbol, 1, 5),
+        lambda: rest.search(symbol, 1, 5, 0),
+        lambda: rest.latest_id(symbol),
+    ):
+        with pytest.raises(Refused, match=f"{symbol} is not traded at {exchange}"):
+            ask()
+    assert api.asked == []
+
+
+def test_the_symbols_of_futures_carry_their_market(api: Api) -> None:
+    listed = [
+        {"symbol": "BTCUSD_PERP", "quoteAsset": "USD", "contractStatus": "TRADING"},
+        {"symbol": "BTCUSD_250926", "quoteAsset": "USD", "contractStatus": "PENDING_TRADING"},
+    ]
+    rest = api.rest("binance-coin-futures")
+    api.will_answer(200, {"symbols": listed})
+    listing = rest.listing()
+    assert list(listing) == ["BTCUSD_PERP.cm", "BTCUSD_250926.cm"]
+    assert rest.check(list(listing), listing) == (
+        "BTCUSD_250926.cm is not trading now (PENDING_TRADING)",
+    )
+    assert {path for _, path, _ in api.asked} == {"/dapi/v1/exchangeInfo"}

@@ -117,3 +117,26 @@ def test_a_symbol_of_which_no_trade_is_due_cannot_stall() -> None:
     paces.begin(["BTCUSDT"], 2e6)
     assert paces.suspect(2e6 + 59) is None
     assert paces.suspect(2e6 + 61) == "BTCUSDT"
+
+
+def test_a_stall_before_the_first_trade_is_found_soon_after_the_first_answer() -> None:
+    paces = Paces(["BTCUSDT"], 0.0)
+    now = UNKNOWN + 1
+    assert not paces.is_stalled("BTCUSDT", 500)
+    paces.calm("BTCUSDT", now)
+    assert paces.suspect(now + SHORTEST - 1) is None
+    now += SHORTEST + 1
+    assert paces.suspect(now) == "BTCUSDT"
+    assert paces.is_stalled("BTCUSDT", 900)
+    assert paces.stalled() == ["BTCUSDT"]
+    paces.restart(["BTCUSDT"], now)
+    assert paces.stalled() == ["BTCUSDT"], "a new connection alone brings nothing"
+    paces.seen("BTCUSDT", 901, now + 1)
+    assert paces.stalled() == []
+
+
+def test_a_market_without_newer_trades_is_not_stalled_any_more() -> None:
+    paces = trading({"BTCUSDT": 1.0}, 100)
+    assert paces.is_stalled("BTCUSDT", 105)
+    assert not paces.is_stalled("BTCUSDT", 105)
+    assert paces.stalled() == []
