@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcloud.errors import UsageError
 from mcloud.feed.feed import Feed, Report
 from mcloud.feed.open import Choice, open_feed, paced, unknown_source
 from mcloud.market.trade import Trade
@@ -82,6 +83,11 @@ def open_source(choice: Choice, stop: threading.Event) -> Opened:
         Refused: it does not serve us.
     """
     if choice.source == "binance":
+        if choice.market:
+            raise UsageError(
+                "--market names the market of a recording only",
+                remedy="choose a market of the exchange with --exchange",
+            )
         return _open_exchange(choice, stop)
     kind, _, path = choice.source.partition(":")
     if choice.source not in ("simulate", SPOOL) and not (kind == "replay" and path):

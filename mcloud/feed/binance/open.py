@@ -10,6 +10,7 @@ from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, Choice, parse_names
+from mcloud.market.trade import trades_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
 
     rest = BinanceRest(where, sleep=pause, api_key=choice.api_key)
     wanted = choice.symbols or SYMBOL
+    for symbol in parse_names(wanted):
+        if symbol != trades_of(symbol):
+            raise UsageError(
+                f"{symbol} is the aggregate trades of a recording, which are not read live",
+                remedy=f"ask for {trades_of(symbol)}",
+            )
     resting: tuple[str, ...] = ()
     listing = rest.listing()
     if wanted.startswith("all:"):
