@@ -113,10 +113,7 @@ CM = [trade._replace(symbol="BTCUSD_PERP") for trade in TRADES]
 OTHER_SCRIPT = [trade._replace(symbol="币安人生USDT") for trade in TRADES]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".zip"])
-@pytest.mark.parametrize("with_header", [False, True])
 @pytest.mark.parametrize("folder", ["", "futures/um/daily", "futures/cm/monthly"])
-@pytest.mark.parametrize("market", [None, "spot", "um", "cm"])
 @pytest.mark.parametrize("trades", [TRADES, CM, OTHER_SCRIPT])
 @pytest.mark.parametrize(
     ("form", "header", "kind"),
@@ -129,35 +126,33 @@ OTHER_SCRIPT = [trade._replace(symbol="币安人生USDT") for trade in TRADES]
 )
 def test_the_columns_and_the_name_of_a_csv_show_its_market_and_nothing_may_disagree(
     tmp_path: Path,
-    suffix: str,
-    with_header: bool,
     folder: str,
-    market: str | None,
     trades: list[Trade],
     form: Callable[[Trade], str],
     header: str,
     kind: str,
 ) -> None:
     name = trades[0].symbol
-    file = tmp_path / folder / f"{name}-{kind}-2024-08-08{suffix}"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, [header] * with_header + [form(trade) for trade in trades])
+    rows = list(map(form, trades))
     is_future = form in (files.csv_future, files.csv_future_aggregate)
     shown = ("cm" if "_PERP" in name else "um") if is_future else "spot"
-    said = {market, next(iter(re.findall("futures/(.m)", folder)), None)} - {None}
-    if said - {shown}:
-        with pytest.raises(UsageError, match=f"{name}.*{shown}|--market says {market}"):
-            open_replay(file, market=market)
-        return
     symbol = in_market(name, shown) + (".agg" if kind == "aggTrades" else "")
-    replay = open_replay(file, market=market)
-    assert list(replay) == [trade._replace(symbol=symbol) for trade in trades]
-    assert replay.report == Report(trades=3)
-    assert replay.symbols == (symbol,)
-    assert len(replay.warnings) == (kind == "aggTrades")
-    assert list(open_replay(file, [symbol.lower()])) == list(replay)
-    with pytest.raises(UsageError, match=rf"holds {symbol}, which .*; ask for {symbol}"):
-        open_replay(file, ["XRPUSDT"])
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for suffix, lines in ((".csv", rows), (".zip", [header, *rows])):
+        path = write(tmp_path / folder / f"{name}-{kind}-2024-08-08{suffix}", lines)
+        for market in (None, "spot", "um", "cm"):
+            if {market, *re.findall("futures/(.m)", folder)} - {None, shown}:
+                with pytest.raises(UsageError, match=f"{name}.*{shown}|--market says {market}"):
+                    open_replay(path, market=market)
+                continue
+            replay = open_replay(path, market=market)
+            assert list(replay) == [trade._replace(symbol=symbol) for trade in trades]
+            assert replay.report == Report(trades=3)
+            assert replay.symbols == (symbol,)
+            assert len(replay.warnings) == (kind == "aggTrades")
+            assert list(open_replay(path, [symbol.lower()], market)) == list(replay)
+            with pytest.raises(UsageError, match=rf"holds {symbol}, which .*; ask for {symbol}"):
+                open_replay(path, ["XRPUSDT.cm"], market)
 
 
 @pytest.mark.parametrize("form", [files.csv_future, files.csv_future_aggregate])
