@@ -318,6 +318,7 @@ def _target(
     from mcloud.config import did_you_mean
     from mcloud.deadline import gather
     from mcloud.documents import sound
+    from mcloud.market.trade import capitals
     from mcloud.notify.silences import PATIENCE, RULE, SITE, SYMBOL
 
     known = {rule.name: rule for rule in rules(session.config).rules}
@@ -332,8 +333,8 @@ def _target(
     answers = gather({name: site.control.heartbeats for name, site in sites.items()}, PATIENCE)
     beats = [each for each in answers.values() if not isinstance(each, Exception)]
     symbols = {beat.symbol for each in beats for beat in sound(each)}
-    if target.upper() in symbols:
-        return SYMBOL, target.upper()
+    if (symbol := capitals(target)) in symbols:
+        return SYMBOL, symbol
     hint = did_you_mean(target, [*known, *sites, *symbols])
     raise UsageError(
         f"no rule, site or symbol is called {target!r}{hint or '; see `mcloud alerts list`'}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcloud.demo.run import Proof
     from mcloud.failover.report import Report
     from mcloud.feed.feed import Feed
+    from mcloud.feed.feed import Report as Read
     from mcloud.market.trade import Trade
 
 # A day and a few minutes change on the way.
@@ -39,6 +40,13 @@ def demo(
     source: Annotated[
         str, typer.Option(help="simulate, or replay:PATH for a recording.")
     ] = "simulate",
+    market: Annotated[
+        str | None,
+        typer.Option(
+            help="replay: the market of the recording, spot, um or cm. Default: the market that the"
+            " recording shows."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="simulate: trades in all.")] = 12_000,
     seed: Annotated[int, typer.Option(help="The same seed, the same mischief.")] = 1,
     keep: Annotated[
@@ -61,7 +69,7 @@ def demo(
     from mcloud.local.supervisor import Options
 
     begun = time.monotonic()
-    trades, feed = _trades(session, source, count, seed)
+    trades, feed = _trades(session, source, market, count, seed)
     if keep:
         home, ports, owner = session.config.local, _ports(session), None
     else:
@@ -97,7 +105,7 @@ def demo(
                 control.down(home)
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
-    _show(session, proof, outage, costs, time.monotonic() - begun)
+    _show(session, proof, outage, costs, feed.report, time.monotonic() - begun)
     if keep:
         session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
         session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
@@ -107,17 +115,19 @@ def demo(
         raise incomplete(source, feed.report)
 
 
-def _trades(session: Session, source: str, count: int, seed: int) -> "tuple[list[Trade], Feed]":
+def _trades(
+    session: Session, source: str, market: str | None, count: int, seed: int
+) -> "tuple[list[Trade], Feed]":
     from mcloud.cli.produce import report_feed
     from mcloud.feed.feed import incomplete
-    from mcloud.feed.open import open_recording
+    from mcloud.feed.open import Choice, open_feed
     from mcloud.feed.simulate import Simulate
 
     feed: Feed
-    if source == "simulate":
+    if source == "simulate" and not market:
         feed = Simulate(SYMBOLS, seed=seed, start_time=START, count=count)
     else:
-        feed = open_recording(source)
+        feed = open_feed(Choice(source, market=market))
     for warning in feed.warnings:
         session.warn(warning)
     trades = list(feed)
@@ -145,6 +155,7 @@ def _show(
     proof: "Proof",
     outage: "Report",
     costs: "dict[str, RunCost]",
+    read: "Read",
     seconds: float,
 ) -> None:
     from mcloud.cost.words import plain, usd
@@ -154,6 +165,8 @@ def _show(
             {
                 "ok": proof.ok and outage.ok,
                 "trades": proof.trades,
+                "complete": read.complete,
+                **read.to_json(),
                 "expected": {
                     "candles": proof.candles,
                     "digest": proof.digest,

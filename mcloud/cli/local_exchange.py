@@ -56,6 +56,7 @@ def exchange(
     docs/reference/local-exchange.md lists what is served, and what is not.
     """
     from mcloud.cli.produce import report_feed
+    from mcloud.feed.feed import incomplete
     from mcloud.feed.open import Choice, open_feed
     from mcloud.feed.pace import parse_speed
     from mcloud.local.exchange.feeds import SideBySide
@@ -84,7 +85,13 @@ def exchange(
         for feed in feeds:
             report_feed(session, feed.report)
         session.say("all is traded; REST goes on until Ctrl-C")
-        threading.Event().wait()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            for name, feed in zip(source, feeds, strict=True):
+                if not feed.report.complete:
+                    raise incomplete(name, feed.report) from None
+            raise
 
 
 def _show(session: Session, server: "LocalExchange") -> None:

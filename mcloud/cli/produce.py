@@ -74,6 +74,13 @@ def produce(
             " new symbols are subscribed to and delisted ones end.",
         ),
     ] = 180.0,
+    market: Annotated[
+        str | None,
+        typer.Option(
+            help="replay: the market of the recording, spot, um (USD-M futures) or cm (COIN-M"
+            " futures). Default: the market that the recording shows."
+        ),
+    ] = None,
     spool_limit: Annotated[
         int, typer.Option(min=1, help="MiB on the disk, at which reading stops.")
     ] = 1024,
@@ -119,6 +126,7 @@ def produce(
         rest_url=rest_url or given.get("rest_url", ""),
         list_every=list_every,
         api_key=os.environ.get(API_KEY, ""),
+        market=market,
         speed=speed,
         count=count,
         rate=rate,
@@ -301,9 +309,7 @@ def _report(
             {
                 "read": progress.read,
                 "complete": progress.complete and all_read,
-                "bad": report.bad,
-                "skipped": report.skipped,
-                "truncated": report.truncated,
+                **report.to_json(),
                 "sites": {
                     name: {
                         "trades": each.trades,

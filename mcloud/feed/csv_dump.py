@@ -1,11 +1,12 @@
-"""Binance's daily and monthly CSV files of spot trades.
+"""Binance's daily and monthly CSV files of trades and of aggregate trades.
 
-https://github.com/binance/binance-public-data: no header row so far, times in microseconds since
-2025. The files do not say their symbol; their names do.
+https://github.com/binance/binance-public-data: with a header row or without, times in microseconds
+since 2025 in files of the spot market. The files do not say their symbol; their names do.
 """
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from decimal import Decimal
 
 from mcloud.feed.json_lines import to_milliseconds
@@ -13,9 +14,13 @@ from mcloud.market.trade import (
     MAX_ID,
     MAX_TIME,
     NAME,
+    SPOT,
     BadTrade,
     Trade,
+    aggregates_of,
     check_int,
+    in_market,
+    market_of_future,
     parse_number,
     positive,
     to_text,
@@ -27,61 +32,80 @@ _TRUTH = {"true": True, "false": False}
 _SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,2}")
 
 
-def parse_trade(symbol: str, line: str) -> Trade:
-    """Read a row of a ``trades`` file.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A kind of CSV file. Which kind a file is of shows in its columns."""
 
-    Columns: id, price, qty, quote_qty, time, is_buyer_maker, is_best_match.
+    columns: int
+    is_aggregated: bool
+    """Whether the rows are aggregate trades. Their ids are dense as well."""
+    is_future: bool
 
-    Raises:
-        BadTrade: another number of columns, or a wrong field.
-    """
-    id_, price, quantity, _, time, maker, _ = _columns(line, 7)
-    return _trade(symbol, id_, price, quantity, time, maker)
+    def market(self, name: str) -> str:
+        """Return the market of the symbol with this name, one of ``trade.MARKETS``."""
+        return market_of_future(name) if self.is_future else SPOT
+
+    def symbol(self, name: str) -> str:
+        """Return the symbol of the rows, such as ``BTCUSDT.um.agg`` for the name ``BTCUSDT``."""
+        symbol = in_market(name, self.market(name))
+        return aggregates_of(symbol) if self.is_aggregated else symbol
+
+    def parse(self, symbol: str, line: str) -> Trade:
+        """Read a row.
+
+        Raises:
+            BadTrade: another number of columns, or a wrong field.
+        """
+        columns = line.split(",")
+        if len(columns) != self.columns:
+            raise BadTrade(f"{self.columns} columns expected, not {len(columns)}")
+        id_, price, quantity = columns[:3]
+        # An aggregate has its first and its last id there, a trade the product of the two.
+        time, maker = columns[5:7] if self.is_aggregated else columns[4:6]
+        is_maker = _TRUTH.get(maker.lower())
+        if is_maker is None:
+            raise BadTrade(f"is_buyer_maker is not true or false: {maker!r:.60}")
+        return Trade(
+            symbol,
+            check_int("id", _whole("id", id_), MAX_ID),
+            positive(parse_number("price", _plain(price))),
+            parse_number("qty", _plain(quantity)),
+            check_int("time", to_milliseconds(_whole("time", time)), MAX_TIME),
+            is_maker,
+        )
 
 
-def parse_aggregate(symbol: str, line: str) -> Trade:
-    """Read a row of an ``aggTrades`` file; the aggregate's id, dense as well, is the trade's.
+# id, price, qty, quote_qty (base_qty), time, is_buyer_maker; of the spot market is_best_match.
+# With agg_trade_id, price, quantity, first_trade_id, last_trade_id, transact_time for aggregates.
+TRADES = Table(7, is_aggregated=False, is_future=False)
+AGGREGATES = Table(8, is_aggregated=True, is_future=False)
+FUTURE_TRADES = Table(6, is_aggregated=False, is_future=True)
+FUTURE_AGGREGATES = Table(7, is_aggregated=True, is_future=True)
+TABLES = (TRADES, AGGREGATES, FUTURE_TRADES, FUTURE_AGGREGATES)
 
-    Columns: agg id, price, qty, first id, last id, time, is_buyer_maker, is_best_match.
 
-    Raises:
-        BadTrade: another number of columns, or a wrong field.
-    """
-    id_, price, quantity, _, _, time, maker, _ = _columns(line, 8)
-    return _trade(symbol, id_, price, quantity, time, maker)
+def table_of(line: str) -> Table | None:
+    """Return the kind of file that this row is from, or None where it is no row of a file."""
+    for table in TABLES:
+        try:
+            table.parse("", line)
+        except BadTrade:
+            continue
+        return table
+    return None
 
 
 def is_header(line: str) -> bool:
-    """Whether this line names the columns of a ``trades`` or ``aggTrades`` file."""
+    """Return whether this line names the columns of a file."""
     names = line.lower().split(",")
-    return len(names) in (7, 8) and names[1].strip() == "price"
+    return len(names) in {table.columns for table in TABLES} and names[1].strip() == "price"
 
 
-def symbol_in_name(name: str) -> str | None:
-    """The symbol in a file name such as ``BTCUSDT-trades-2024-08-08.csv``, or None."""
-    match = _NAME.match(unicodedata.normalize("NFC", name).upper())
+def name_in(file: str) -> str | None:
+    """Return the exchange's name for the symbol, from a file name such as
+    ``BTCUSDT-trades-2024-08-08.csv``; None where there is none."""
+    match = _NAME.match(unicodedata.normalize("NFC", file).upper())
     return match[1] if match else None
-
-
-def _columns(line: str, expected: int) -> list[str]:
-    columns = line.split(",")
-    if len(columns) != expected:
-        raise BadTrade(f"{expected} columns expected, not {len(columns)}")
-    return columns
-
-
-def _trade(symbol: str, id_: str, price: str, quantity: str, time: str, maker: str) -> Trade:
-    is_maker = _TRUTH.get(maker.lower())
-    if is_maker is None:
-        raise BadTrade(f"is_buyer_maker is not true or false: {maker!r:.60}")
-    return Trade(
-        symbol,
-        check_int("id", _whole("id", id_), MAX_ID),
-        positive(parse_number("price", _plain(price))),
-        parse_number("qty", _plain(quantity)),
-        check_int("time", to_milliseconds(_whole("time", time)), MAX_TIME),
-        is_maker,
-    )
 
 
 def _plain(number: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mcloud.errors import NotInOrder, UsageError
 from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol
@@ -36,11 +36,22 @@ class Report:
     """The first few of the bad lines."""
     truncated: str | None = None
     """Where and why the input ended before its end, if it did."""
+    absent: tuple[str, ...] = ()
+    """Symbols that were asked for, and of several files those, that have no trade."""
 
     @property
     def complete(self) -> bool:
-        """Whether the input held trades, and each of them could be read."""
-        return bool(self.trades) and not self.bad and self.truncated is None
+        """Whether the input held all that was asked for, and each line of it could be read."""
+        return bool(self.trades) and not (self.bad or self.truncated or self.absent)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was not read, as each command with an input reports it."""
+        return {
+            "bad": self.bad,
+            "skipped": self.skipped,
+            "truncated": self.truncated,
+            "absent": [*self.absent],
+        }
 
 
 VOID_AFTER = 600_000  # ms after which a trade that the exchange does not have comes no more
@@ -129,8 +140,10 @@ def incomplete(source: str, report: Report) -> NotInOrder:
         what = f"{source} holds no trade of the symbols asked for"
     elif report.bad:
         what = f"{report.bad:,} lines of {source} are not trades and were left out"
-    else:
+    elif report.truncated:
         what = f"{source} is cut short"
+    else:
+        what = f"{source} holds no trade of {', '.join(report.absent):.200}"
     return NotInOrder(
         f"the input is incomplete: {what}", remedy="check it, or download or record it again"
     )

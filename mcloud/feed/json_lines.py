@@ -4,7 +4,16 @@ import json
 import re
 from typing import Any
 
-from mcloud.market.trade import COIN_M, MAX_TIME, USD_M, BadTrade, Trade, in_market
+from mcloud.market.trade import (
+    MAX_TIME,
+    SPOT,
+    BadTrade,
+    Trade,
+    aggregates_of,
+    in_market,
+    market_of_future,
+    split_market,
+)
 
 MIN_TIME = 1_230_768_000_000
 """2009-01-01 in ms. Nobody traded before; a time below it is in seconds, or is none."""
@@ -13,20 +22,28 @@ MIN_TIME = 1_230_768_000_000
 _STAMP = re.compile(r"""[\[("']?[0-9][0-9TZ:.,;|+\-\])"' \t]*""")
 _LONGEST_STAMP = 64
 
-# COIN-M futures are quoted in US dollars and always say when they are delivered.
-_COIN_M_NAME = re.compile(r".+USD_(?:PERP|[0-9]{6})")
-
 # The messages without an event name "e" that are no trades: the answer to a subscription, the
 # partial book depth and the book ticker.
 # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 _ANSWERS_AND_BOOKS = frozenset({"result", "error", "id", "lastUpdateId", "u"})
 
 
-def parse_message(line: str) -> Trade | None:
+class WrongMarket(ValueError):
+    """A trade of another market than was said, or of none that can be told; the text says which."""
+
+
+def parse_message(line: str, market: str | None = None) -> Trade | None:
     """Return the trade in a combined-stream, single-stream or archive line; None for other events.
+
+    An aggregate trade is a trade of ``BTCUSDT.agg``; see ``mcloud.market.trade``.
+
+    Args:
+        line: the line.
+        market: the market that the streams are of; None where the line itself shows it.
 
     Raises:
         BadTrade: the line is no JSON object, or a trade with a wrong field.
+        WrongMarket: the trade is of another market, or does not show which one.
     """
     message = _load(line)
     data = message.get("data") if "stream" in message else message
@@ -35,12 +52,17 @@ def parse_message(line: str) -> Trade | None:
     if not isinstance(data, dict):
         raise BadTrade("no data in the stream message")
     event = data.get("e")
-    if event != "trade" and (event is not None or _ANSWERS_AND_BOOKS & data.keys()):
+    if event == "trade":
+        return _in_its_market(parse_event(data), data, market)
+    if event == "aggTrade":
+        trade = parse_event({**data, "t": data.get("a")})
+        trade = _in_its_market(trade, data, market)
+        return trade._replace(symbol=aggregates_of(trade.symbol))
+    if event is not None or _ANSWERS_AND_BOOKS & data.keys():
         return None
     trade = parse_event(data)
-    if "X" in data and event == "trade":  # which events of futures alone have
-        market = COIN_M if _COIN_M_NAME.fullmatch(trade.symbol) else USD_M
-        trade = trade._replace(symbol=in_market(trade.symbol, market))
+    if market and market != split_market(trade.symbol)[1]:
+        raise WrongMarket(f"the symbol {trade.symbol} is not of the market {market}")
     return trade
 
 
@@ -59,12 +81,12 @@ def parse_event(event: dict[str, Any]) -> Trade:
 
 
 def is_recording(line: str) -> bool:
-    """Whether this line alone shows that the file is a recording of Binance streams."""
+    """Return whether this line alone shows that the file is a recording of Binance streams."""
     try:
         message = _load(line)
         named = "stream" in message or isinstance(message.get("e"), str)
         return named or parse_message(line) is not None
-    except BadTrade:
+    except ValueError:
         return False
 
 
@@ -81,6 +103,29 @@ def to_milliseconds(time: int) -> int:
     if 0 <= milliseconds < MIN_TIME:
         raise BadTrade(f"the time is before 2009: {time}; it must be in ms or in microseconds")
     return milliseconds
+
+
+def _in_its_market(trade: Trade, event: dict[str, Any], market: str | None) -> Trade:
+    """The trade of an event, under the symbol of its market.
+
+    Only events of futures have ``X`` and ``nq``, only those of the spot market ``M``. Some
+    recorders leave fields out; an aggregate then looks the same from every market.
+    """
+    name = trade.symbol
+    if "." in name:
+        raise BadTrade(f"not a symbol: {name!r:.60}")
+    if "X" in event or "nq" in event:
+        is_future = True
+    elif "M" in event:
+        is_future = False
+    elif market is None and event["e"] == "aggTrade" and "_" not in name:
+        raise WrongMarket(f"an aggregate trade of {name} does not show which market it is of")
+    else:
+        is_future = market not in (None, SPOT) or "_" in name
+    shown = market_of_future(name) if is_future else SPOT
+    if market not in (None, shown):
+        raise WrongMarket(f"the trade of {name} is of the market {shown}, not of {market}")
+    return trade._replace(symbol=in_market(name, shown)) if is_future else trade
 
 
 def _load(line: str) -> dict[str, Any]:

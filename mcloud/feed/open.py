@@ -34,6 +34,8 @@ class Choice:
     api_key: str = field(default="", repr=False)
     list_every: float = 180.0
     """Seconds between two looks at the exchange's list of symbols."""
+    market: str | None = None
+    """Of a recording only: the market that it is of; see ``open_replay``."""
     speed: str = "max"
     count: int | None = None
     rate: float = 30.0
@@ -46,7 +48,9 @@ def open_feed(choice: Choice) -> Feed:
         raise UsageError("--shard shares out the symbols of --source binance only")
     symbols = parse_names(choice.symbols) if choice.symbols else None
     if choice.source != "simulate":
-        return open_recording(choice.source, symbols)
+        return open_recording(choice.source, symbols, choice.market)
+    if choice.market:
+        raise UsageError("--market names the market of a recording only")
     return Simulate(
         symbols or [SYMBOL],
         seed=choice.seed,
@@ -56,7 +60,9 @@ def open_feed(choice: Choice) -> Feed:
     )
 
 
-def open_recording(source: str, symbols: list[str] | None = None) -> Replay | Replays:
+def open_recording(
+    source: str, symbols: list[str] | None = None, market: str | None = None
+) -> Replay | Replays:
     """Open the recordings that ``replay:PATH`` names: a file, a folder of files, or a pattern.
 
     Raises:
@@ -71,11 +77,11 @@ def open_recording(source: str, symbols: list[str] | None = None) -> Replay | Re
     elif not named.exists() and glob.has_magic(path):
         found = [Path(each) for each in glob.glob(str(named), recursive=True)]
     else:
-        return open_replay(named, symbols)
+        return open_replay(named, symbols, market)
     recordings = sorted(each for each in found if _may_be_recording(each))
     if not recordings:
         raise UsageError(f"there is no file to replay in {named}", remedy="check the path")
-    return open_replays(recordings, symbols)
+    return open_replays(recordings, symbols, market)
 
 
 def unknown_source(source: str, *others: str) -> UsageError:

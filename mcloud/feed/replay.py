@@ -1,109 +1,126 @@
 """Trades from a recorded file: ``mcloud produce --source replay:FILE``."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from mcloud.errors import UsageError
 from mcloud.feed import csv_dump, json_lines
+from mcloud.feed.csv_dump import Table
 from mcloud.feed.feed import BadLine, Report, parse_symbols
+from mcloud.feed.json_lines import WrongMarket
 from mcloud.feed.lines import MAX_LINE, Lines
-from mcloud.market.trade import BadTrade, Trade
+from mcloud.market.trade import (
+    AGGREGATES,
+    COIN_M,
+    MARKETS,
+    NAME,
+    SPOT,
+    USD_M,
+    BadTrade,
+    Trade,
+    aggregates_of,
+    split_market,
+    trades_of,
+)
 
 EXAMPLES = 5
 """How many bad lines a report names."""
 
 _SNIFFED_LINES = 100
 
-_AGGREGATES = (
-    "{} holds aggregate trades: trade_count then counts aggregates, and they must not be mixed "
-    "with plain trades of the same symbol, whose ids are others"
-)
+_FUTURES_FOLDERS = {("futures", market): market for market in (USD_M, COIN_M)}
+"""The folders in which Binance publishes files of futures, and in which downloads keep them."""
+
+_WITHOUT_MARKET = re.compile(rf"({NAME})(?=$|\.{AGGREGATES}$)")
 
 
-def open_replay(path: Path, symbols: Collection[str] | None = None) -> "Replay":
-    """Open a recording, whose format is told by its content.
+def open_replay(
+    path: Path, symbols: Collection[str] | None = None, market: str | None = None
+) -> "Replay":
+    """Open a recording, whose format and market are told by its content.
 
-    Read are Binance stream messages and our own archive lines (JSON lines) and Binance's spot CSV
-    files, ``trades`` and ``aggTrades``; plain, gzip or a zip of one file.
+    Read are Binance stream messages and our own archive lines (JSON lines) and Binance's CSV files
+    of all markets, ``trades`` and ``aggTrades``; plain, gzip or a zip of one file. Aggregate trades
+    are trades of ``BTCUSDT.agg``.
 
     Args:
         path: the file.
-        symbols: the symbols to hand out; None for all. Names the symbol of a CSV file whose name
-            does not.
+        symbols: the symbols to hand out, with their markets; None for all. Names the symbol of a
+            CSV file whose name does not.
+        market: one of ``trade.MARKETS``, of which all trades must be; None for whichever it is.
+            Symbols that name no market are of this one.
 
     Raises:
-        UsageError: the file is missing, unreadable, empty or of no known format, or its symbol
-            is unknown or not among ``symbols``.
+        UsageError: the file is missing, unreadable, empty or of no known format, its symbol is
+            unknown or not among ``symbols``, or its first lines hold trades of another market than
+            ``market`` or its folder says, or both trades and aggregate trades of a symbol.
 
     Example:
         replay = open_replay(Path("BTCUSDT-trades-2024-08-08.zip"))
         for trade in replay: ...
         print(replay.report)
     """
-    wanted = None if symbols is None else parse_symbols(symbols)
-    format_ = _sniff(path)
-    if format_.parse_row is None:
-        return Replay(path, json_lines.parse_message, wanted)
-    symbol = _csv_symbol(path, format_.member, wanted)
-    aggregated = format_.parse_row is csv_dump.parse_aggregate
-    return Replay(
-        path,
-        partial(format_.parse_row, symbol),
-        (symbol,),
-        header=format_.header,
-        aggregated=aggregated,
-    )
+    replay = _open(path, symbols, market)
+    replay.peek({})
+    return replay
 
 
-def open_replays(paths: Sequence[Path], symbols: Collection[str] | None = None) -> "Replays":
+def open_replays(
+    paths: Sequence[Path], symbols: Collection[str] | None = None, market: str | None = None
+) -> "Replays":
     """Open several recordings, to be read one after the other in the order given.
 
     Raises:
         UsageError: one of them cannot be opened (see ``open_replay``), or they hold both trades
-            and aggregate trades of one symbol, whose ids have nothing to do with each other.
+            and aggregate trades of one symbol.
     """
-    replays = [open_replay(path, symbols) for path in paths]
-    kinds: dict[str, Replay] = {}
+    replays = [_open(path, symbols, market) for path in paths]
+    met: dict[str, Path] = {}
     for each in replays:
-        for symbol in each.symbols:
-            other = kinds.setdefault(symbol, each)
-            if other.aggregated != each.aggregated:
-                raise UsageError(
-                    f"{other.path} and {each.path} hold trades and aggregate trades of {symbol}",
-                    remedy="replay only one of the two kinds",
-                )
+        each.peek(met)
     return Replays(replays)
 
 
 class Replay:
-    """The trades of a recording, in its own order; see ``mcloud.feed.feed.Feed``."""
+    """The trades of a recording, in its own order; see ``mcloud.feed.feed.Feed``.
+
+    Reading raises UsageError at a trade of another market than was said, and where both trades and
+    aggregate trades of a symbol come, unless both were asked for.
+    """
 
     def __init__(
         self,
         path: Path,
         parse: Callable[[str], Trade | None],
-        symbols: tuple[str, ...] | None,
+        wanted: tuple[str, ...] | None,
         *,
         header: bytes | None = None,
-        aggregated: bool = False,
+        holds: tuple[str, ...] = (),
     ) -> None:
         self.path = path
-        self.aggregated = aggregated
         self._parse = parse
-        self._wanted = symbols
+        self._wanted = wanted
         self._header = header
+        self._holds = holds
+        self._begins_with: tuple[str, ...] = ()
         self._start()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return (_AGGREGATES.format(self.path.name),) if self.aggregated else ()
+        return tuple(
+            f"{self.path.name} holds aggregate trades: they are kept as {symbol}, apart from the "
+            f"trades of {trades_of(symbol)}, and trade_count counts aggregates"
+            for symbol in self._begins_with
+            if symbol != trades_of(symbol)
+        )
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        return tuple(self._seen) if self._wanted is None else self._wanted
+        return self._holds or (tuple(self._seen) if self._wanted is None else self._wanted)
 
     @property
     def report(self) -> Report:
@@ -113,11 +130,22 @@ class Replay:
             bad=self._bad,
             bad_examples=tuple(self._bad_examples),
             truncated=self._lines.truncated,
+            absent=tuple(each for each in self._wanted or () if each not in self._seen),
         )
 
     def __iter__(self) -> Iterator[Trade]:
+        return self.read({})
+
+    def read(self, met: dict[str, Path], lines: int | None = None) -> Iterator[Trade]:
+        """Start anew and return the trades, of all lines or of the first few.
+
+        Args:
+            met: the symbols that the same run has read before, each with a file that holds it; the
+                symbols of this recording are added.
+            lines: how many lines; None for all.
+        """
         self._start()
-        for number, line in self._lines:
+        for number, line in islice(self._lines, lines):
             if not line or line == self._header:
                 continue
             try:
@@ -125,18 +153,45 @@ class Replay:
             except BadTrade as error:
                 self._note_bad(number, str(error))
                 continue
+            except WrongMarket as error:
+                raise UsageError(
+                    f"{self.path} line {number}: {error}",
+                    remedy="name the market of the recording with --market",
+                ) from None
             if trade is None or (self._wanted is not None and trade.symbol not in self._wanted):
                 self._skipped += 1
                 continue
-            self._seen[trade.symbol] = None
+            if trade.symbol not in self._seen:
+                self._meet(trade.symbol, met)
             self._trades += 1
             yield trade
+
+    def peek(self, met: dict[str, Path]) -> None:
+        """Read the first lines, so that what they show to be wrong comes before any trade."""
+        for _ in self.read(met, _SNIFFED_LINES):
+            pass
+        self._begins_with = tuple(self._seen)
+        self._start()
 
     def _start(self) -> None:
         self._lines = Lines(self.path)
         self._seen: dict[str, None] = {}
         self._trades = self._skipped = self._bad = 0
         self._bad_examples: list[BadLine] = []
+
+    def _meet(self, symbol: str, met: dict[str, Path]) -> None:
+        """Take note of a symbol at its first trade."""
+        self._seen[symbol] = None
+        met.setdefault(symbol, self.path)
+        plain = trades_of(symbol)
+        pair = plain, aggregates_of(plain)
+        if all(each in met for each in pair) and not {*pair} <= {*(self._wanted or ())}:
+            first, *other = dict.fromkeys(str(met[each]) for each in pair)
+            files = f"{first} and {other[0]} hold" if other else f"{first} holds"
+            raise UsageError(
+                f"{files} trades and aggregate trades of {plain}",
+                remedy=f"replay only one of the two kinds, with --symbols {pair[0]} or {pair[1]}",
+            )
 
     def _note_bad(self, number: int, reason: str) -> None:
         if self._lines.truncated:
@@ -167,23 +222,60 @@ class Replays:
             replace(bad, file=name) for name, report in named for bad in report.bad_examples
         ]
         cut = [f"{name}: {report.truncated}" for name, report in named if report.truncated]
+        absent, *others = (report.absent for _, report in named)
+        # Of symbols that were asked for, a file need not hold any.
+        empty = [name for name, report in named if not report.trades and not report.absent]
         return Report(
             trades=sum(report.trades for _, report in named),
             skipped=sum(report.skipped for _, report in named),
             bad=sum(report.bad for _, report in named),
             bad_examples=tuple(examples[:EXAMPLES]),
             truncated="; ".join(cut) or None,
+            absent=(*(each for each in absent if all(each in other for other in others)), *empty),
         )
 
     def __iter__(self) -> Iterator[Trade]:
+        met: dict[str, Path] = {}
         for each in self._replays:
-            yield from each
+            yield from each.read(met)
+
+
+def _open(path: Path, symbols: Collection[str] | None, market: str | None) -> Replay:
+    if market is not None and market not in MARKETS:
+        raise UsageError(f"unknown market {market!r:.40}; choose from {', '.join(MARKETS)}")
+    wanted = None if symbols is None else _of_market(parse_symbols(symbols), market)
+    market = _market_of(path, market)
+    format_ = _sniff(path)
+    if format_.table is None:
+        return Replay(path, partial(json_lines.parse_message, market=market), wanted)
+    symbol = _csv_symbol(path, format_.table, format_.member, wanted, market)
+    parse = partial(format_.table.parse, symbol)
+    return Replay(path, parse, wanted, header=format_.header, holds=(symbol,))
+
+
+def _of_market(symbols: tuple[str, ...], market: str | None) -> tuple[str, ...]:
+    """The symbols, of this market where they name none."""
+    if market is None or market == SPOT:
+        return symbols
+    return tuple(_WITHOUT_MARKET.sub(rf"\1.{market}", symbol, count=1) for symbol in symbols)
+
+
+def _market_of(path: Path, market: str | None) -> str | None:
+    """The market that was said, or that the folder of the file shows; None where neither is."""
+    folders = [_FUTURES_FOLDERS.get(pair) for pair in pairwise(path.absolute().parent.parts)]
+    shown = next((each for each in reversed(folders) if each), None)
+    if market and shown and market != shown:
+        raise UsageError(
+            f"{path} lies in a folder futures/{shown}, and --market says {market}",
+            remedy="leave out --market, or move the file",
+        )
+    return market or shown
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    parse_row: Callable[[str, str], Trade] | None
-    """For a CSV file; None for JSON lines."""
+    table: Table | None
+    """The kind of a CSV file; None for JSON lines."""
     header: bytes | None
     member: str | None
 
@@ -204,44 +296,49 @@ def _sniff(path: Path) -> _Format:
             return _Format(None, None, lines.member)
         if csv_dump.is_header(text):
             header = line
-        for parse_row in (csv_dump.parse_trade, csv_dump.parse_aggregate):
-            if _parses(parse_row, text):
-                return _Format(parse_row, header, lines.member)
+        if table := csv_dump.table_of(text):
+            return _Format(table, header, lines.member)
     if lines.truncated:
         raise UsageError(f"{path}: {lines.truncated}", remedy="download or record it again")
     if empty:
         raise UsageError(f"{path} is empty", remedy="name a recording with trades in it")
     raise UsageError(
         f"{path} holds no trades in a format that is known here",
-        remedy="replay a Binance stream recording (JSON lines) or a Binance spot trades or "
-        "aggTrades CSV file",
+        remedy="replay a Binance stream recording (JSON lines) or a Binance trades or aggTrades "
+        "CSV file",
     )
 
 
-def _parses(parse_row: Callable[[str, str], Trade], line: str) -> bool:
-    try:
-        parse_row("", line)
-    except BadTrade:
-        return False
-    return True
-
-
-def _csv_symbol(path: Path, member: str | None, wanted: tuple[str, ...] | None) -> str:
-    named = csv_dump.symbol_in_name(path.name) or csv_dump.symbol_in_name(member or "")
-    if named is None:
+def _csv_symbol(
+    path: Path,
+    table: Table,
+    member: str | None,
+    wanted: tuple[str, ...] | None,
+    market: str | None,
+) -> str:
+    name = csv_dump.name_in(path.name) or csv_dump.name_in(member or "")
+    if name is None:
         if wanted is None or len(wanted) != 1:
             raise UsageError(
                 f"{path} does not say which symbol it holds",
                 remedy="name exactly one with --symbols, or call the file like "
                 "BTCUSDT-trades-2024-08-08.csv",
             )
-        return wanted[0]
-    if wanted is not None and named not in wanted:
+        name, _ = split_market(wanted[0])
+    shown = table.market(name)
+    if market not in (None, shown):
         raise UsageError(
-            f"{path} holds {named}, which is not among the symbols asked for ({', '.join(wanted)})",
-            remedy=f"ask for {named}",
+            f"the columns of {path} show {name} of the market {shown}, not of {market}",
+            remedy="check --market and the folder of the file",
         )
-    return named
+    symbol = table.symbol(name)
+    if wanted is not None and symbol not in wanted:
+        raise UsageError(
+            f"{path} holds {symbol}, which is not among the symbols asked for "
+            f"({', '.join(wanted)})",
+            remedy=f"ask for {symbol}",
+        )
+    return symbol
 
 
 def _decode(line: bytes) -> str:

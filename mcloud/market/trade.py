@@ -3,6 +3,9 @@
 A symbol carries its market, since exchanges use one name in several: ``BTCUSDT`` is traded on the
 spot market, ``BTCUSDT.um`` is the USDⓈ-M and ``BTCUSD_PERP.cm`` the COIN-M future. The names of the
 markets are those of Binance's public data.
+
+Aggregate trades have ids of their own, which mean nothing beside those of the trades. They are a
+stream of their own as well: ``BTCUSDT.agg``, ``BTCUSDT.um.agg``.
 """
 
 import re
@@ -29,9 +32,12 @@ MARKETS = (SPOT, USD_M, COIN_M)
 
 NAME = r"[^\W_a-z]{1,20}(?:_[^\W_a-z]{1,20})?"
 """A symbol as the exchange writes it: also in scripts other than the Latin one, as 币安人生USDT."""
-SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?"
+AGGREGATES = "agg"
+SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?(?:\.{AGGREGATES})?"
 _NUMBER = re.compile(NUMBER)
 _SYMBOL = re.compile(SYMBOL)
+# COIN-M futures are quoted in US dollars and always say when they are delivered.
+_COIN_M_NAME = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
 
 CANARY = "MCLOUDCANARY"
@@ -127,9 +133,27 @@ def in_market(name: str, market: str) -> str:
 
 
 def split_market(symbol: str) -> tuple[str, str]:
-    """Return the name that the exchange uses, and the market; the inverse of ``in_market``."""
-    name, _, market = symbol.partition(".")
+    """Return the name that the exchange uses, and the market; the inverse of ``in_market``.
+
+    Aggregate trades are made on the market of their trades.
+    """
+    name, _, market = trades_of(symbol).partition(".")
     return name, market or SPOT
+
+
+def market_of_future(name: str) -> str:
+    """Return the market of a future, USD_M or COIN_M, which the exchange's name for it shows."""
+    return COIN_M if _COIN_M_NAME.fullmatch(name) else USD_M
+
+
+def aggregates_of(symbol: str) -> str:
+    """Return the symbol of the aggregate trades of a symbol: ``BTCUSDT``: BTCUSDT.agg."""
+    return f"{symbol}.{AGGREGATES}"
+
+
+def trades_of(symbol: str) -> str:
+    """Return the symbol of the trades; the inverse of ``aggregates_of``."""
+    return symbol.removesuffix(f".{AGGREGATES}")
 
 
 def is_reserved(symbol: str) -> bool:

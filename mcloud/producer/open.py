@@ -86,6 +86,11 @@ def open_source(choice: Choice, stop: threading.Event) -> Opened:
         Refused: it does not serve us.
     """
     if choice.source == EXCHANGE or choice.source.startswith(f"{EXCHANGE}-"):
+        if choice.market:
+            raise UsageError(
+                "--market names the market of a recording only",
+                remedy="choose a market of the exchange with --exchange",
+            )
         return _open_exchange(_with_exchange(choice), stop)
     kind, _, path = choice.source.partition(":")
     if choice.source not in ("simulate", SPOOL) and not (kind == "replay" and path):

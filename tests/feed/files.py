@@ -52,6 +52,38 @@ def csv_aggregate(trade: Trade) -> str:
     return f"{trade.id},{price},{quantity},{ids},{trade.time},{trade.buyer_is_maker},True"
 
 
+def csv_future(trade: Trade) -> str:
+    row = f"{trade.id},{_eight(trade.price)},{_eight(trade.quantity)},1.00000000"
+    return f"{row},{trade.time},{str(trade.buyer_is_maker).lower()}"
+
+
+def csv_future_aggregate(trade: Trade) -> str:
+    return csv_aggregate(trade).removesuffix(",True")
+
+
+FUTURE_HEADER = "id,price,qty,quote_qty,time,is_buyer_maker"
+FUTURE_AGGREGATE_HEADER = AGGREGATE_HEADER.removesuffix(",is_best_match")
+
+
+def future(trade: Trade) -> str:
+    """A single-stream message of a future, whose symbol names no market."""
+    event = _event(trade) | {"X": "MARKET"}
+    del event["M"]
+    return json.dumps(event)
+
+
+def aggregate(trade: Trade, **fields: object) -> str:
+    """An ``@aggTrade`` message of the spot market; fields that are None are left out."""
+    event = _event(trade)
+    ids = {"a": event.pop("t"), "f": trade.id * 2, "l": trade.id * 2 + 1}
+    event |= {"e": "aggTrade", **ids, **fields}
+    data = {name: value for name, value in event.items() if value is not None}
+    return json.dumps({"stream": f"{trade.symbol.lower()}@aggTrade", "data": data})
+
+
+ROWS = (csv_trade, csv_aggregate, csv_future, csv_future_aggregate)
+
+
 def write(path: Path, lines: Iterable[str], *, end: str = "\n") -> Path:
     """Write lines, compressed as the name says."""
     data = "".join(line + end for line in lines).encode()
@@ -72,7 +104,7 @@ def prices(places: int = 8) -> st.SearchStrategy[Decimal]:
 
 trades = st.builds(
     Trade,
-    st.sampled_from(["BTCUSDT", "ETHUSDT", "BTCUSDT_250926"]),
+    st.sampled_from(["BTCUSDT", "ETHUSDT", "BTCUSDT_250926", "币安人生USDT"]),
     st.integers(0, MAX_ID),
     prices(),
     prices() | st.just(Decimal(0)),

@@ -1,7 +1,7 @@
 """What ``--source`` names: opened, shared out, or refused in a sentence."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from mcloud.feed.feed import Feed, Report
 from mcloud.feed.open import SYMBOL, Choice, open_feed, open_recording, paced
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
+from mcloud.market.trade import Trade
 from mcloud.producer.open import open_source
 
-from .files import TRADES, csv_aggregate, csv_trade, write
+from .files import TRADES, aggregate, csv_aggregate, csv_trade, write
 
 SYMBOLS = ["ADAUSDT", "BTCUSDT", "ETHBTC", "ETHUSDT", "SOLUSDT"]
 
@@ -124,10 +125,39 @@ def test_a_folder_says_which_file_is_damaged(folder: Path) -> None:
     assert report.truncated.startswith(f"{path.name}: the compressed data is cut short after line")
 
 
-def test_trades_and_aggregates_of_a_symbol_are_not_mixed(folder: Path) -> None:
-    write(folder / "BTCUSDT-aggTrades-2024-08-10.csv", map(csv_aggregate, TRADES))
+@pytest.mark.parametrize("form", [csv_aggregate, aggregate])
+def test_trades_and_aggregates_of_a_symbol_are_not_mixed(
+    folder: Path, form: Callable[[Trade], str]
+) -> None:
+    write(folder / "BTCUSDT-aggTrades-2024-08-10.csv", map(form, TRADES))
     with pytest.raises(UsageError, match=r"hold trades and aggregate trades of BTCUSDT; replay "):
         open_recording(f"replay:{folder}")
+
+
+def test_of_a_folder_each_symbol_and_each_file_has_trades_or_is_named(folder: Path) -> None:
+    write(folder / "hour.jsonl", ['{"e":"depthUpdate","s":"ETHUSDT"}'])
+    recording = open_recording(f"replay:{folder}")
+    assert list(recording) == TRADES
+    assert recording.report == Report(trades=3, skipped=1, absent=("hour.jsonl",))
+    asked = open_recording(f"replay:{folder}", ["BTCUSDT", "ETHUSDT"])
+    assert list(asked) == TRADES
+    assert asked.report == Report(trades=3, skipped=1, absent=("ETHUSDT",))
+    fine = open_recording(f"replay:{folder}", ["BTCUSDT"])
+    assert list(fine) == TRADES
+    assert fine.report.complete
+
+
+def test_a_market_is_said_of_recordings_only(folder: Path) -> None:
+    for source in ("simulate", "binance"):
+        with pytest.raises(UsageError, match="--market names the market of a recording only"):
+            open_source(Choice(source, market="um"), threading.Event())
+    with pytest.raises(UsageError, match="the market spot, not of um"):
+        open_source(Choice(f"replay:{folder}", market="um"), threading.Event())
+
+
+def test_aggregates_are_not_read_live() -> None:
+    with pytest.raises(UsageError, match=r"BTCUSDT.agg is .*; ask for BTCUSDT"):
+        open_live(Choice("binance", "btcusdt.AGG"), threading.Event())
 
 
 @pytest.mark.parametrize("path", ["empty", "empty/*.zip", "*.nothing"])

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from mcloud.errors import UsageError
 from mcloud.feed.binance.messages import Reader
-from mcloud.feed.csv_dump import parse_aggregate, parse_trade, symbol_in_name
+from mcloud.feed.csv_dump import TRADES as SPOT_TRADES
+from mcloud.feed.csv_dump import name_in, table_of
 from mcloud.feed.feed import Feed, Report
 from mcloud.feed.json_lines import MIN_TIME, parse_message
 from mcloud.feed.replay import open_replay
-from mcloud.market.trade import MAX_TIME, BadTrade, Trade
+from mcloud.market.trade import MAX_TIME, BadTrade, Trade, in_market
 
 from . import files
 from .files import TRADES, write
@@ -58,7 +61,6 @@ def test_other_messages_are_skipped_and_are_no_errors(tmp_path: Path) -> None:
         '{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","u":5,"b":[]}}',
         '{"stream":"btcusdt@depth20","data":{"lastUpdateId":160,"bids":[],"asks":[]}}',
         '{"stream":"btcusdt@kline_1m","data":{"e":"kline","s":"BTCUSDT","k":{}}}',
-        '{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT","a":1,"T":2}}',
         '{"stream":"btcusdt@bookTicker","data":{"u":4,"s":"BTCUSDT","b":"1","a":"2"}}',
         '{"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker"}]}',
         '{"e":"serverShutdown","E":1}',
@@ -78,6 +80,10 @@ def test_symbols_not_asked_for_are_left_out(tmp_path: Path) -> None:
     assert one.symbols == ("ETHUSDT",)
     assert list(one) == [ETHER]
     assert one.report == Report(trades=1, skipped=3)
+    more = open_replay(path, ["ETHUSDT", "XRPUSDT", "币安人生USDT"])
+    assert list(more) == [ETHER]
+    assert more.report == Report(trades=1, skipped=3, absent=("XRPUSDT", "币安人生USDT"))
+    assert not more.report.complete
 
 
 def test_each_iteration_starts_anew(tmp_path: Path) -> None:
@@ -103,14 +109,151 @@ def test_daily_csv_in_each_form(
     assert replay.warnings == ()
 
 
-@pytest.mark.parametrize("header", [[], [files.AGGREGATE_HEADER]])
-def test_aggregates_are_trades_with_a_warning(tmp_path: Path, header: list[str]) -> None:
-    rows = header + [files.csv_aggregate(trade) for trade in TRADES]
+CM = [trade._replace(symbol="BTCUSD_PERP") for trade in TRADES]
+OTHER_SCRIPT = [trade._replace(symbol="币安人生USDT") for trade in TRADES]
+
+
+@pytest.mark.parametrize("folder", ["", "futures/um/daily", "futures/cm/monthly"])
+@pytest.mark.parametrize("trades", [TRADES, CM, OTHER_SCRIPT])
+@pytest.mark.parametrize(
+    ("form", "header", "kind"),
+    [
+        (files.csv_trade, files.CSV_HEADER, "trades"),
+        (files.csv_aggregate, files.AGGREGATE_HEADER, "aggTrades"),
+        (files.csv_future, files.FUTURE_HEADER, "trades"),
+        (files.csv_future_aggregate, files.FUTURE_AGGREGATE_HEADER, "aggTrades"),
+    ],
+)
+def test_the_columns_and_the_name_of_a_csv_show_its_market_and_nothing_may_disagree(
+    tmp_path: Path,
+    folder: str,
+    trades: list[Trade],
+    form: Callable[[Trade], str],
+    header: str,
+    kind: str,
+) -> None:
+    name = trades[0].symbol
+    rows = list(map(form, trades))
+    is_future = form in (files.csv_future, files.csv_future_aggregate)
+    shown = ("cm" if "_PERP" in name else "um") if is_future else "spot"
+    symbol = in_market(name, shown) + (".agg" if kind == "aggTrades" else "")
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for suffix, lines in ((".csv", rows), (".zip", [header, *rows])):
+        path = write(tmp_path / folder / f"{name}-{kind}-2024-08-08{suffix}", lines)
+        for market in (None, "spot", "um", "cm"):
+            if {market, *re.findall("futures/(.m)", folder)} - {None, shown}:
+                with pytest.raises(UsageError, match=f"{name}.*{shown}|--market says {market}"):
+                    open_replay(path, market=market)
+                continue
+            replay = open_replay(path, market=market)
+            assert list(replay) == [trade._replace(symbol=symbol) for trade in trades]
+            assert replay.report == Report(trades=3)
+            assert replay.symbols == (symbol,)
+            assert len(replay.warnings) == (kind == "aggTrades")
+            assert list(open_replay(path, [symbol.lower()], market)) == list(replay)
+            with pytest.raises(UsageError, match=rf"holds {symbol}, which .*; ask for {symbol}"):
+                open_replay(path, ["XRPUSDT.cm"], market)
+
+
+@pytest.mark.parametrize("form", [files.csv_future, files.csv_future_aggregate])
+def test_a_csv_without_a_name_takes_the_symbol_that_was_asked_for(
+    tmp_path: Path, form: Callable[[Trade], str]
+) -> None:
+    path = write(tmp_path / "rows.csv", map(form, TRADES))
+    symbol = "BTCUSDT.um.agg" if form is files.csv_future_aggregate else "BTCUSDT.um"
+    expected = [trade._replace(symbol=symbol) for trade in TRADES]
+    assert list(open_replay(path, [symbol])) == expected
+    assert list(open_replay(path, [symbol.replace(".um", "")], "um")) == expected
+    for symbols, market in ((["BTCUSDT"], None), ([symbol.replace(".um", ".cm")], None)):
+        with pytest.raises(UsageError, match=f"ask for {symbol}"):
+            open_replay(path, symbols, market)
+
+
+def test_aggregates_are_a_stream_of_their_own_and_say_so(tmp_path: Path) -> None:
+    rows = [files.csv_aggregate(trade) for trade in TRADES]
     replay = open_replay(write(tmp_path / "BTCUSDT-aggTrades-2024-08-08.csv", rows))
-    assert list(replay) == TRADES
+    assert [trade.symbol for trade in replay] == ["BTCUSDT.agg"] * 3
     (warning,) = replay.warnings
+    assert "kept as BTCUSDT.agg, apart from the trades of BTCUSDT" in warning
     assert "counts aggregates" in warning
-    assert "must not be mixed" in warning
+    assert open_replay(write(tmp_path / "a.jsonl", map(files.aggregate, TRADES))).warnings
+
+
+@pytest.mark.parametrize(
+    ("lines", "market", "expected"),
+    [
+        (map(files.future, TRADES), None, "BTCUSDT.um"),
+        (map(files.future, TRADES), "um", "BTCUSDT.um"),
+        (map(files.future, CM), None, "BTCUSD_PERP.cm"),
+        (map(files.future, OTHER_SCRIPT), None, "币安人生USDT.um"),
+        (map(files.combined, OTHER_SCRIPT), None, "币安人生USDT"),
+        (map(files.aggregate, TRADES), None, "BTCUSDT.agg"),
+        ([files.aggregate(each, M=None) for each in TRADES], "um", "BTCUSDT.um.agg"),
+        ([files.aggregate(each, M=None) for each in TRADES], "spot", "BTCUSDT.agg"),
+        ([files.aggregate(each, M=None, nq="1") for each in TRADES], None, "BTCUSDT.um.agg"),
+        ([files.aggregate(each, M=None) for each in CM], None, "BTCUSD_PERP.cm.agg"),
+        (map(files.archived, TRADES), None, "BTCUSDT"),
+        ([files.archived(each._replace(symbol="BTCUSDT.um")) for each in TRADES], None, ""),
+    ],
+)
+def test_events_show_their_market(
+    tmp_path: Path, lines: Iterable[str], market: str | None, expected: str
+) -> None:
+    replay = open_replay(write(tmp_path / "a.jsonl", lines), market=market)
+    symbol = expected or "BTCUSDT.um"
+    assert list(replay) == [trade._replace(symbol=symbol) for trade in TRADES]
+    assert replay.report == Report(trades=3)
+    assert list(open_replay(replay.path, [symbol], market)) == list(replay)
+
+
+@pytest.mark.parametrize("after", [0, 150])
+@pytest.mark.parametrize(
+    ("line", "market", "folder", "words"),
+    [
+        (files.future(TRADES[0]), "spot", "", "trade of BTCUSDT is of the market um, not of spot"),
+        (files.future(TRADES[0]), "cm", "", "trade of BTCUSDT is of the market um, not of cm"),
+        (files.future(CM[0]), None, "futures/um", "BTCUSD_PERP is of the market cm, not of um"),
+        (files.combined(TRADES[0]), "um", "", "trade of BTCUSDT is of the market spot, not of um"),
+        (files.combined(TRADES[0]), None, "futures/um", "the market spot, not of um"),
+        (files.archived(TRADES[0]), "um", "", "symbol BTCUSDT is not of the market um"),
+        (files.aggregate(TRADES[0], M=None), None, "", "does not show which market it is of"),
+    ],
+)
+def test_what_disagrees_about_a_market_is_named(
+    tmp_path: Path, after: int, line: str, market: str | None, folder: str, words: str
+) -> None:
+    file = tmp_path / folder / "a.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write(file, ['{"e":"depthUpdate"}'] * after + [line])
+    with pytest.raises(UsageError) as raised:
+        list(open_replay(file, market=market))
+    assert words in str(raised.value)
+    assert f"{file} line {after + 1}: " in str(raised.value)
+    assert "--market" in raised.value.remedy
+
+
+def test_spot_and_future_in_one_recording_are_two_symbols(tmp_path: Path) -> None:
+    lines = [*map(files.combined, TRADES), *map(files.future, TRADES)]
+    replay = open_replay(write(tmp_path / "a.jsonl", lines))
+    assert [trade.symbol for trade in replay] == ["BTCUSDT"] * 3 + ["BTCUSDT.um"] * 3
+
+
+@pytest.mark.parametrize("after", [0, 150])
+def test_trades_and_aggregates_of_a_symbol_in_one_recording(tmp_path: Path, after: int) -> None:
+    trades = [TRADES[0]._replace(id=n) for n in range(after + 1)]
+    path = write(tmp_path / "a.jsonl", [*map(files.single, trades), *map(files.aggregate, TRADES)])
+    with pytest.raises(UsageError, match="holds trades and aggregate trades of BTCUSDT; replay"):
+        list(open_replay(path))
+    assert list(open_replay(path, ["BTCUSDT"])) == trades
+    aggregates = [trade._replace(symbol="BTCUSDT.agg") for trade in TRADES]
+    assert list(open_replay(path, ["BTCUSDT.agg"])) == aggregates
+    assert list(open_replay(path, ["BTCUSDT", "BTCUSDT.agg"])) == trades + aggregates
+
+
+def test_there_is_no_such_market(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", map(files.combined, TRADES))
+    with pytest.raises(UsageError, match="unknown market 'usdm'; choose from spot, um, cm"):
+        open_replay(path, market="usdm")
 
 
 def test_a_csv_is_named_by_its_zip_member_or_by_the_one_symbol(tmp_path: Path) -> None:
@@ -128,19 +271,21 @@ def test_a_csv_is_named_by_its_zip_member_or_by_the_one_symbol(tmp_path: Path) -
 
 
 def test_symbols_in_file_names() -> None:
-    assert symbol_in_name("BTCUSDT-aggTrades-2025-01.csv.gz") == "BTCUSDT"
-    assert symbol_in_name("BTCUSDT_250926-trades-2025-01-02.zip") == "BTCUSDT_250926"
-    assert symbol_in_name("BTCUSDT-1m-2025-01.zip") is None
-    assert symbol_in_name("trades.csv") is None
+    assert name_in("BTCUSDT-aggTrades-2025-01.csv.gz") == "BTCUSDT"
+    assert name_in("BTCUSDT_250926-trades-2025-01-02.zip") == "BTCUSDT_250926"
+    assert name_in("BTCUSDT-1m-2025-01.zip") is None
+    assert name_in("trades.csv") is None
 
 
 @given(files.trades)
 def test_every_trade_survives_every_format(trade: Trade) -> None:
     for form in (files.combined, files.single, files.archived):
         assert parse_message(form(trade)) == trade
-    assert parse_aggregate(trade.symbol, files.csv_aggregate(trade)) == trade
-    for lower in (False, True):
-        assert parse_trade(trade.symbol, files.csv_trade(trade, lower=lower)) == trade
+    for row in files.ROWS:
+        table = table_of(row(trade))
+        assert table is not None
+        assert table.parse(trade.symbol, row(trade)) == trade
+    assert SPOT_TRADES.parse(trade.symbol, files.csv_trade(trade, lower=True)) == trade
 
 
 @given(files.trades, st.integers(MIN_TIME * 1000, MAX_TIME * 1000 + 999))
@@ -148,7 +293,7 @@ def test_microseconds_are_cut_to_milliseconds(trade: Trade, time: int) -> None:
     expected = trade._replace(time=time // 1000)
     row = files.csv_trade(trade).split(",")
     row[4] = str(time)
-    assert parse_trade(trade.symbol, ",".join(row)) == expected
+    assert SPOT_TRADES.parse(trade.symbol, ",".join(row)) == expected
     event = json.loads(files.single(trade)) | {"T": time}
     assert parse_message(json.dumps(event)) == expected
 
@@ -177,14 +322,14 @@ def test_time_stamps_of_recorders_in_front_of_messages(tmp_path: Path, stamp: st
 )
 def test_small_numbers_that_a_float_has_written(number: str, value: str) -> None:
     row = f"1,{number},{number},0.1,1723161255342,True,True"
-    trade = parse_trade("BTCUSDT", row)
+    trade = SPOT_TRADES.parse("BTCUSDT", row)
     assert (str(trade.price), str(trade.quantity)) == (value, value)
 
 
 @pytest.mark.parametrize("number", ["1e", "e5", "1e-13", "1e99", "10e-05", "1e5.0", "-1e-5", "NaN"])
 def test_other_numbers_are_refused(number: str) -> None:
     with pytest.raises(BadTrade, match="price is not a plain decimal text"):
-        parse_trade("BTCUSDT", f"1,{number},1,0.1,1723161255342,True,True")
+        SPOT_TRADES.parse("BTCUSDT", f"1,{number},1,0.1,1723161255342,True,True")
 
 
 @pytest.mark.parametrize("source", ["INSURANCE_FUND", "ADL", "NA"])

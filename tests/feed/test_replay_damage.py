@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcloud.errors import UsageError
-from mcloud.feed.csv_dump import parse_aggregate, parse_trade
+from mcloud.feed.csv_dump import table_of
 from mcloud.feed.feed import BadLine, Report
 from mcloud.feed.json_lines import parse_message
 from mcloud.feed.lines import MAX_LINE
@@ -300,21 +300,23 @@ def test_symbols_that_are_none(tmp_path: Path) -> None:
 @example('{"e":"trade","T":' + "9" * 400 + "}")
 @example('{"s":"\\ud800","t":1,"p":"1","q":"1","T":1,"m":true}')
 def test_no_line_raises_anything_but_bad_trade(line: str) -> None:
-    for parse in (parse_message, lambda row: parse_trade("X", row)):
-        with suppress(BadTrade):
-            parse(line)
+    with suppress(BadTrade):
+        parse_message(line)
+    assert table_of(line) is None
 
 
 @given(files.trades, st.data())
 def test_a_row_with_one_character_changed_is_bad_or_a_trade(
     trade: Trade, data: st.DataObject
 ) -> None:
-    for form, parse in ((files.csv_trade, parse_trade), (files.csv_aggregate, parse_aggregate)):
+    for form in files.ROWS:
         row = form(trade)
+        table = table_of(row)
+        assert table is not None
         at = data.draw(st.integers(0, len(row) - 1))
         changed = row[:at] + data.draw(st.characters()) + row[at + 1 :]
         try:
-            read = parse(trade.symbol, changed)
+            read = table.parse(trade.symbol, changed)
         except BadTrade:
             continue
         assert read.price > 0

@@ -11,13 +11,16 @@ from mcloud.market.trade import (
     MAX_TIME,
     BadTrade,
     Trade,
+    aggregates_of,
     canonical,
     capitals,
     check_symbol,
     in_market,
+    market_of_future,
     parse_number,
     split_market,
     to_text,
+    trades_of,
 )
 
 DATA = {
@@ -48,7 +51,7 @@ def test_a_missing_field_is_named(field: str) -> None:
     ("field", "value"),
     [
         *[("s", value) for value in (None, 5, "", "btcusdt", "BTC USDT", "A" * 21, "BTC\n")],
-        *[("s", value) for value in ("é", "E\u0301", "BTC.spot", "BTC.UM", "BTC.")],
+        *[("s", value) for value in ("é", "E\u0301", "BTC.spot", "BTC.UM", "BTC.", "A.agg.um")],
         *[("t", value) for value in (None, "5", -1, 1.0, True, MAX_ID + 1)],
         *[("T", value) for value in (None, "5", -1, 1.0, True, MAX_TIME + 1)],
         *[("m", value) for value in (None, 0, 1, "true")],
@@ -98,6 +101,21 @@ def test_symbols_and_their_markets(typed: str, symbol: str, parts: tuple[str, st
     assert check_symbol(capitals(typed)) == symbol
     assert split_market(symbol) == parts
     assert in_market(*parts) == symbol
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTCUSDT.um", "BTCUSD_PERP.cm", "币安人生USDT"])
+def test_aggregates_are_a_symbol_of_their_own_on_the_market_of_the_trades(symbol: str) -> None:
+    aggregates = aggregates_of(symbol)
+    assert check_symbol(capitals(aggregates.lower())) == aggregates == f"{symbol}.agg"
+    assert trades_of(aggregates) == trades_of(symbol) == symbol
+    assert split_market(aggregates) == split_market(symbol)
+
+
+def test_the_market_of_a_future_shows_in_its_name() -> None:
+    for name in ("BTCUSD_PERP", "ETHUSD_250926"):
+        assert market_of_future(name) == "cm"
+    for name in ("BTCUSDT", "BTCUSDT_250926", "币安人生USDT", "USD_PERP"):
+        assert market_of_future(name) == "um"
 
 
 @pytest.mark.parametrize("mark", ["NA", "INSURANCE_FUND", "ADL"])

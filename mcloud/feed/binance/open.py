@@ -10,7 +10,7 @@ from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, Choice, parse_names
-from mcloud.market.trade import COIN_M, BadTrade
+from mcloud.market.trade import COIN_M, BadTrade, trades_of
 
 COIN_SYMBOL = "BTCUSD_PERP"
 
@@ -42,6 +42,12 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
 
     rest = BinanceRest(where, sleep=pause, api_key=choice.api_key)
     wanted = choice.symbols or (COIN_SYMBOL if where.market == COIN_M else SYMBOL)
+    for symbol in parse_names(wanted):
+        if symbol != trades_of(symbol):
+            raise UsageError(
+                f"{symbol} is the aggregate trades of a recording, which are not read live",
+                remedy=f"ask for {trades_of(symbol)}",
+            )
     resting: tuple[str, ...] = ()
     listing = rest.listing()
     if wanted.startswith("all:"):
