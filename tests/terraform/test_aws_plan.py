@@ -171,13 +171,13 @@ def test_anomaly_function_is_called_once_and_what_it_misses_is_seen(
 PROCESSOR = {
     "archive.S3Archive": ["put"],
     "candles.DynamoCandles": ["update"],
-    "control.DynamoControl": ["beat"],
+    "control.DynamoControl": ["beat", "keep"],
 }
 ANOMALY = {
     "candles.DynamoCandles": ["last", "range"],
     "control.DynamoControl": ["heartbeats", "keep", "add", "kept", "forget"],
 }
-PRODUCER = {"queue.SqsQueue": ["send"], "control.DynamoControl": ["heartbeats"]}
+PRODUCER = {"queue.SqsQueue": ["send"], "control.DynamoControl": ["heartbeats", "get"]}
 REPLICATOR = {
     "archive.S3Archive": ["put", "replace", "remove", "get", "list", "symbols"],
     "candles.DynamoCandles": ["update", "rewrite", "create", "range", "last"],
@@ -246,7 +246,7 @@ def test_processor_may_do_what_it_does_and_no_more(aws_plan: dict[str, Any]) -> 
 def test_the_processor_uses_these_methods() -> None:
     # The table above against the function's own text.
     assert stores_used("ingest.py", "pulse.py") == {
-        *("archive.put", "candles.update", "_control.beat")
+        *("archive.put", "candles.update", "_control.beat", "_control.keep")
     }
 
 
