@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 
 def duration(seconds: float) -> str:
-    """The two units that matter; what is smaller is cut off.
+    """Return a length of time in its two largest units, rounded down.
 
     ``12.3 s``, ``5 min 07 s``, ``2 h 05 min`` or ``3 d 4 h``.
     """

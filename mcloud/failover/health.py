@@ -51,10 +51,10 @@ class Watch:
         self._asker: Asker[tuple[str, str]] = Asker()
         self._due: dict[str, float] = {}
         self._unheard: set[tuple[str, str]] = set()
-        """What is asked seldom, and was not answered the last time."""
+        """Rare questions that were not answered the last time."""
         self._looked: float | None = None
         self._awake_since = -inf
-        """When it looked again, after a pause in which nothing was seen of anything."""
+        """Time of the first look after a pause without any."""
         self._seen: dict[str, dict[str, Seen]] = {name: {} for name in sites}
         self._down_since: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], Any] = {}

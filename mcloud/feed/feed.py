@@ -65,12 +65,12 @@ class Span(NamedTuple):
     last: int
     """Inclusive."""
     time: int
-    """Of the trade, ms since 1970."""
+    """Time of the trade, ms since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an exchange says about the trade ids in some range, in one answer."""
+    """One answer of an exchange about a range of trade ids."""
 
     trades: list[Trade]
     """Ascending; may reach beyond the range."""

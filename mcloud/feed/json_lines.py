@@ -29,7 +29,7 @@ _ANSWERS_AND_BOOKS = frozenset({"result", "error", "id", "lastUpdateId", "u"})
 
 
 class WrongMarket(ValueError):
-    """A trade of another market than was said, or of none that can be told; the text says which."""
+    """A trade does not show its market, or belongs to another one than expected."""
 
 
 def parse_message(line: str, market: str | None = None) -> Trade | None:

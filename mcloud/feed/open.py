@@ -35,7 +35,7 @@ class Choice:
     list_every: float = 180.0
     """Seconds between two looks at the exchange's list of symbols."""
     market: str | None = None
-    """Of a recording only: the market that it is of; see ``open_replay``."""
+    """Market of a recording; see ``open_replay``. None where the recording itself shows it."""
     speed: str = "max"
     count: int | None = None
     rate: float = 30.0

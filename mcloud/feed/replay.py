@@ -41,7 +41,7 @@ _WITHOUT_MARKET = re.compile(rf"({NAME})(?=$|\.{AGGREGATES}$)")
 def open_replay(
     path: Path, symbols: Collection[str] | None = None, market: str | None = None
 ) -> "Replay":
-    """Open a recording, whose format and market are told by its content.
+    """Open a recording. Its content shows its format and market.
 
     Read are Binance stream messages and our own archive lines (JSON lines) and Binance's CSV files
     of all markets, ``trades`` and ``aggTrades``; plain, gzip or a zip of one file. Aggregate trades

@@ -22,7 +22,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Basis:
-    """What the plan of a site was made from. Only on the same basis it does what was reviewed."""
+    """The inputs of a site's plan. A saved plan may be applied only while they are unchanged."""
 
     stack: str
     """The stack's name, as in ``SiteConfig.stack``."""

@@ -45,9 +45,9 @@ class Opened:
     """See ``produce``, as for ``ended``."""
     ended: Callable[[], Collection[str]] = tuple
     news: Callable[[], Collection[str]] = tuple
-    """What was listed and delisted since the last call, in sentences."""
+    """Sentences about listings and delistings since the last call."""
     describe: Callable[[], Mapping[str, Any] | None] = lambda: None
-    """How the connections are just now."""
+    """State of the connections."""
 
     @property
     def live(self) -> bool:

@@ -297,7 +297,7 @@ class _Session:
         self._handoff = handoff
         self._timing = timing
         self._symbols = self._wanted = symbols
-        """What it is subscribed to, and what it should be."""
+        """Current and intended subscriptions."""
         self._changing: asyncio.Task[None] | None = None
         self._is_subscribed = False
         self._next_message = 0.0

@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is different from the list before."""
+    """The differences between two lists of the exchange."""
 
     listed: tuple[str, ...] = ()
     """Symbols to subscribe to."""
@@ -79,7 +79,7 @@ class Roster:
         self.statuses = {
             name: status for name, status in statuses.items() if status == TRADING or wanted.names
         }
-        """Of each symbol that is followed, or was."""
+        """Status of each symbol that is or was followed."""
         self.resting = tuple(name for name, status in statuses.items() if status != TRADING)
         """Symbols that did not trade when the run began."""
         self.listed: list[str] = []
