@@ -85,10 +85,13 @@ class Sender:
         pending = self._spool.pending(self.site)
         with self._changed:
             before = self._delivery
+            # What was held may have gone to another site meanwhile.
+            is_held = bool(self._held) and pending.messages > 0
+            is_for_good = is_held and self._clock() - self._held_since > ANSWER
             return replace(
                 before,
-                error=before.error or self._held_error(),
-                refused=before.refused or self._is_held_for_good(),
+                error=before.error or (self._held_error() if is_held else ""),
+                refused=before.refused or is_for_good,
                 waiting=pending.messages,
                 waiting_trades=pending.trades,
                 breaker=self._breaker.state,
@@ -156,12 +159,7 @@ class Sender:
             self._held |= held
         return [each for each in taken if each.id not in held]
 
-    def _is_held_for_good(self) -> bool:
-        return bool(self._held) and self._clock() - self._held_since > ANSWER
-
     def _held_error(self) -> str:
-        if not self._held:
-            return ""
         return (
             f"{len(self._held):,} messages wait until its function can read version"
             f" {max(self._held.values())} of the message format: run `mcloud deploy {self.site}`"

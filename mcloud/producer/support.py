@@ -21,6 +21,7 @@ OLDEST = 1
 """The version that every function reads."""
 
 AGAIN = 2.0  # seconds between two looks while the function cannot read the newest version
+AWAY = 10.0  # the same after the store did not answer
 RENEWED = 600.0  # the same once it can
 ASKED = 60.0  # seconds between two canaries
 ANSWER = 60.0  # seconds in which a function that was asked says what it reads, if it ever does
@@ -77,7 +78,9 @@ class Support:
         try:
             note = SUPPORT.decode(ENVELOPES, self._site.control.get(SUPPORT.name, ENVELOPES))
         except McloudError:
-            return  # what was known stays; the site's queue tells whether it is there
+            # What was known stays. The call may have taken long, and messages wait behind it.
+            self._look_at = self._clock() + AWAY
+            return
         self._highest = self._usable(note, now) if isinstance(note, EnvelopeSupport) else OLDEST
         if self._highest >= VERSION:
             self._look_at = now + RENEWED

@@ -362,3 +362,17 @@ def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
     eventually(lambda: sender.delivery.error)
     sender.close()
     assert spool.pending("aws").messages == 1
+
+
+def test_what_was_held_and_goes_to_another_site_is_no_trouble_of_the_first(
+    spool: Spool, start: Start
+) -> None:
+    message = Message("BTCUSDT 1 1", {"symbol": "BTCUSDT", "version": "2"})
+    spool.append([Entry(message, "BTCUSDT", 1, 1, 1, 1, frozenset({"aws"}))])
+    sender = start(FakeQueue(), highest=lambda: 1)
+    eventually(lambda: bool(sender.delivery.error))
+    spool.reassign("aws", "gcp")
+    assert (sender.delivery.error, sender.delivery.waiting) == ("", 0)
+    other = FakeQueue()
+    start(other, site="gcp")
+    other.wait_for(lambda: len(other.taken) == 1)
