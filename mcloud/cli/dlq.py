@@ -58,7 +58,7 @@ def list_(
         deliveries = "" if row["deliveries"] is None else str(row["deliveries"])
         trades = str(row["trades"] or "")
         table.add_row(
-            row["id"], "\n".join(row["symbols"]), ids, trades, deliveries, Text(_why(letter))
+            row["id"], "\n".join(row["symbols"]), ids, trades, deliveries, Text(_why(letter, site))
         )
     session.print(table)
     readable = sum(1 for letter in letters if not letter.reason)
@@ -93,7 +93,7 @@ def show(
         ]
         session.print_json({**found.to_json(), "content": body, "body": _plain(found)})
         return
-    print(f"{found.letter.id}: {_why(found)}")
+    print(f"{found.letter.id}: {_why(found, site)}")
     for name, value in sorted(found.letter.attributes.items()):
         print(f"  {name}: {value!r}")
     if found.envelope is None:
@@ -227,8 +227,8 @@ def _letters(count: int) -> str:
     return f"{count:,} dead letter{'s' * (count != 1)}"
 
 
-def _why(letter: "Letter") -> str:
-    refusal = letter.refusal or "the function's log tells why; see `mcloud dlq show`"
+def _why(letter: "Letter", site: str) -> str:
+    refusal = letter.refusal or f"`mcloud dlq show {site} {letter.letter.id}` says why"
     why = letter.reason or f"can be read: {refusal}"
     return f"{why} (was sent again before)" if letter.has_come_back else why
 
