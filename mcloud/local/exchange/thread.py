@@ -79,17 +79,17 @@ class LocalExchange:
 
     @property
     def ws_url(self) -> str:
-        """Where Binance's is ``wss://stream.binance.com:9443``."""
+        """Base URL of the WebSocket streams, like Binance's ``wss://stream.binance.com:9443``."""
         return f"{'wss' if self.certificate else 'ws'}://{HOST}:{self._port}"
 
     @property
     def rest_url(self) -> str:
-        """Where Binance's is ``https://api.binance.com``."""
+        """Base URL of the REST API, like Binance's ``https://api.binance.com``."""
         return f"{'https' if self.certificate else 'http'}://{HOST}:{self._port}"
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Those that exchangeInfo lists."""
+        """Symbols that exchangeInfo lists."""
         return self._call(lambda: self._server.symbols)
 
     def start(self) -> Self:
@@ -148,7 +148,8 @@ class LocalExchange:
         return self._call(lambda: dict(self._server.voids[symbol]))
 
     def state(self) -> dict[str, Any]:
-        """What ``/_mcloud/state`` says: trades made, connections and their streams, faults."""
+        """Return the state, as in ``/_mcloud/state``: trades made, connections and their streams,
+        faults."""
         return self._call(self._server.state)
 
     def wait_finished(self, timeout: float | None = None) -> bool:
