@@ -37,7 +37,7 @@ def deploy(to: AwsResources, thresholds: str, *, scheduled: bool = True) -> None
 
 
 def parts(to: AwsResources) -> list[Part]:
-    """What of it is there."""
+    """Return the parts of the anomaly function, and whether each exists."""
     with translated(WHERE):
         functions = _client(to, "lambda").list_functions()["Functions"]
         schedules = _client(to, "scheduler").list_schedules()["Schedules"]

@@ -1,4 +1,4 @@
-"""What changed in the candle table: its stream (DynamoDB Streams), which keeps 24 hours."""
+"""Changes in the candle table, from its DynamoDB stream, which retains them for 24 hours."""
 
 import threading
 import time

@@ -82,7 +82,7 @@ APIS = (
     *("artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudtrace"),
     *("firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage"),
 )
-"""As in ``terraform/gcp/services.tf``."""
+"""APIs that a site needs, as in ``terraform/gcp/services.tf``."""
 
 SERVICES = {
     "queue": "pubsub",

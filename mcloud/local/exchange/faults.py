@@ -39,10 +39,10 @@ _NEEDS = {
     "rest_gap": ("symbol", "first", "last"),
 }
 REASONS = ("NA", "INSURANCE_FUND", "ADL")
-"""What a ``void`` says of an id: nothing was traded, or not in the order book."""
+"""Reasons that a ``void`` gives for an ID: nothing was traded, or not in the order book."""
 _IMMEDIATE = frozenset({"cut", "repeat", "shutdown"})
 REMEMBERED = 10_000
-"""Trades that ``repeat`` can reach back."""
+"""Maximum number of past trades that ``repeat`` can send again."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Faults:
 
 
 class Wire:
-    """What of the trades is sent, and in which order: after ``stall``, ``drop``, ``reorder``."""
+    """The trades that are sent, and their order, after ``stall``, ``drop`` and ``reorder``."""
 
     def __init__(self, faults: Faults, random: Random) -> None:
         self._faults = faults

@@ -37,7 +37,7 @@ _Topic: Any = types.Topic.pb()
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What Cloud Monitoring may know about one subscription. Ages in seconds, latencies in ms."""
+    """Data on one subscription for Cloud Monitoring. Ages are in seconds, latencies in ms."""
 
     project: str
     subscription: str

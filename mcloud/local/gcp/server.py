@@ -45,7 +45,7 @@ STOP_SECONDS: Final = 0.5  # what a request under way may still take
 
 
 class Product(Protocol):
-    """What the server needs of Pub/Sub, Firestore and Cloud Monitoring."""
+    """Interface that Pub/Sub, Firestore and Cloud Monitoring implement for the server."""
 
     def services(self) -> list[Service]: ...
 
