@@ -77,7 +77,7 @@ def deploy_aws(endpoint_url: str) -> AwsResources:
 
 
 def aws_parts(to: AwsResources) -> list[Part]:
-    """What of the AWS side is there."""
+    """Return the parts of the AWS site, with whether each exists."""
     with aws_errors("the embedded AWS"):
         queues = _aws(to, "sqs").list_queues().get("QueueUrls", [])
         tables = _aws(to, "dynamodb").list_tables()["TableNames"]
@@ -131,7 +131,10 @@ def destroy_aws(to: AwsResources) -> None:
 
 
 def gcp_parts(to: GcpResources) -> list[Part]:
-    """What of the Google side is there; the function is the supervisor's."""
+    """Return the parts of the Google Cloud site, with whether each exists.
+
+    The function is not included, because the supervisor runs it.
+    """
     with gcp_errors("the embedded Google Cloud"):
         publisher = gcp_client.make_publisher(to.pubsub_endpoint)
         subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)

@@ -382,7 +382,7 @@ class _Log:
         """Yield the new complete lines."""
         self._reader.seek(self._position)
         fresh = b""
-        # What is reserved and not written yet reads as zeros.
+        # Reserved space that is not written yet reads as zeros.
         while not fresh.endswith(b"\0") and (piece := self._reader.read(PIECE)):
             fresh += piece[: piece.index(0) + 1] if 0 in piece else piece
         fresh = fresh.removesuffix(b"\0")
@@ -392,7 +392,7 @@ class _Log:
             yield line.decode(errors="replace")
 
     def tail(self) -> str:
-        """All that was said, for a Terraform that failed without saying it in JSON."""
+        """Return all output, for a Terraform that failed without a diagnostic in JSON."""
         self._reader.seek(0)
         return self._reader.read(self._position).decode(errors="replace")
 

@@ -43,10 +43,10 @@ def anomaly_url(function_url: str) -> str:
 
 
 def call(url: str) -> bytes:
-    """Call a function as Cloud Scheduler does; returns its answer.
+    """Call a function as Cloud Scheduler does, and return its answer.
 
     Raises:
-        Unavailable: it fails, or is not there.
+        Unavailable: the function fails or does not exist.
     """
     header = {"X-CloudScheduler": "true"}
     answer = http.ask("POST", url, http.FUNCTION, body=b"", headers=header)

@@ -46,16 +46,16 @@ class Tape:
         return roll.since(first_id, limit) if roll else []
 
     def newest(self, symbol: str, limit: int) -> list[Trade]:
-        """Return the last ``limit`` trades, by ID."""
+        """Return up to ``limit`` of the newest trades, by ID."""
         roll = self._rolls.get(symbol)
         return roll.newest(limit) if roll else []
 
     def between(
         self, symbol: str, start: int | None, end: int | None, limit: int | None
     ) -> list[Trade]:
-        """Up to ``limit`` trades whose time is from ``start`` to ``end``, in ms, by their ids.
+        """Return up to ``limit`` trades whose time is from ``start`` to ``end``, in ms, by ID.
 
-        Without a start they are the last ones up to ``end``.
+        Without ``start``, they are the last trades up to ``end``.
         """
         roll = self._rolls.get(symbol)
         if roll is None or (start is not None and end is not None and end < start):

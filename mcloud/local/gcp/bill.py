@@ -35,7 +35,8 @@ def call(service: str, method: str, request: Any, answer: Any) -> Billed:
 
 
 def message_bytes(message: Any) -> int:
-    """A message as Pub/Sub counts it: data, attributes, ordering key, id, and 20 for its time."""
+    """Return the size of a message as Pub/Sub bills it: data, attributes, ordering key, ID, and 20
+    bytes for its time."""
     attributes = sum(len(k.encode()) + len(v.encode()) for k, v in message.attributes.items())
     return len(message.data) + attributes + len(message.ordering_key) + len(message.message_id) + 20
 
