@@ -45,7 +45,7 @@ def read(home: Path, month: str | None = None) -> dict[str, dict[str, Count]]:
 
 
 def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict[str, Count]]]:
-    """The same by resource: a queue, table, bucket, topic or function; "" where there is none."""
+    """Return the counts by resource: a queue, table, bucket, topic or function, or "" for none."""
     found: dict[str, dict[str, dict[str, Count]]] = {}
     for site in SITES:
         meters: dict[str, dict[str, Count]] = defaultdict(dict)
@@ -62,7 +62,7 @@ def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict
 
 
 def since(home: Path, site: str) -> float | None:
-    """When counting began, in seconds since the epoch; None where nothing has been counted."""
+    """Return the time of the first count, in seconds since the epoch, or None if there is none."""
     return _load(_path(home, site)).since
 
 

@@ -331,7 +331,7 @@ def _from(days: Days, first: str) -> Days:
 
 
 def _asked(call: Callable[[], Any]) -> Any:
-    """Its answer, or as a text why there is none: one refusal leaves the other meters."""
+    """Return the result of a call, or its error as text, so that other meters can be reported."""
     try:
         return call()
     except McloudError as error:

@@ -40,7 +40,7 @@ class Position(NamedTuple):
     began: int
     """New value of ``seen`` at the end of the current pass."""
     as_of: int
-    """See ``ports.Changes``; a look back does not take it back."""
+    """``as_of`` of ``ports.Changes``. A repeated read of older changes does not move it back."""
 
     def to_text(self) -> str:
         return json.dumps(self._asdict(), separators=(",", ":"))
@@ -94,14 +94,14 @@ def advance(
 
 
 class FirestoreChanges:
-    """See ``ports.Candles.changes``.
+    """Changes in a Firestore collection of candles, as in ``ports.Candles.changes``.
 
-    A poll without changes costs one document read, and one more a minute for the time. While
-    candles change, those of the last minute and a half are read once more every half minute, and
-    of them only the changes that were not seen are given again. ``as_of`` is the moment of the
-    read, although a write that took unusually long may still come with the next of these looks.
+    A poll without changes costs one document read, and one more per minute for the time. While
+    candles change, those of the last minute and a half are read again every half minute, and only
+    the changes that were not seen are returned. ``as_of`` is the time of the read, although a write
+    that took unusually long may only be found by the next of these repeated reads.
 
-    Nothing is ever trimmed: Firestore holds the last state of each candle for good.
+    Changes are never trimmed: Firestore keeps the last state of each candle permanently.
     """
 
     def __init__(self, collection: Any, what: str, decode: Callable[[Any], Candle]) -> None:
@@ -109,7 +109,7 @@ class FirestoreChanges:
         self._what = what
         self._decode = decode
         self._clock = (0, float("-inf"))
-        """Firestore's time in µs, and the monotonic clock when it was heard."""
+        """Firestore's time in µs, and the monotonic time at which it was received."""
 
     def tip(self) -> str:
         return begin(self._ask_time()).to_text()

@@ -108,11 +108,11 @@ class Bars:
     def klines(
         self, interval: Interval, first: int | None, last: int | None, limit: int, now: int
     ) -> Iterator[tuple[int, Bar]]:
-        """Up to ``limit`` bars with their starts, oldest first.
+        """Yield up to ``limit`` bars with their starts, oldest first.
 
         Args:
-            first: the earliest start, in ms; without it, the newest bars are taken.
-            last: the latest start, in ms; at the latest that of the bar in which ``now`` lies.
+            first: Earliest start, in ms. Without it, the newest bars are returned.
+            last: Latest start, in ms; at most the start of the bar that contains ``now``.
         """
         if not self._starts:
             return

@@ -1,4 +1,4 @@
-"""What goes wrong at the local exchange, on demand."""
+"""Faults that the local exchange simulates on demand."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -129,7 +129,7 @@ class Faults:
         self._running.clear()
 
     def active(self, kind: str, now: float, symbol: str | None = None) -> list[Fault]:
-        """Those of a kind that go on, for this symbol where they name one."""
+        """Return the active faults of a kind that apply to this symbol."""
         if not self._running:
             return []
         return [each.fault for each in self._matching(kind, now, symbol)]

@@ -87,7 +87,7 @@ class ExchangeServer:
         self._connections: dict[str, Window] = {}
         self._begun = asyncio.Event()
         self.finished = False
-        """True when all trades are made and all clients have what they are to get."""
+        """Whether all trades are made and all clients have received their messages."""
         self.ledger = Ledger()
         self.voids: dict[str, dict[int, str]] = defaultdict(dict)
         """By symbol and id, why there is no such trade: one of ``faults.REASONS``."""

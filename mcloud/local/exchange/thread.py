@@ -109,20 +109,20 @@ class LocalExchange:
         return self
 
     def stop(self) -> None:
-        """Close all connections and stop; what was played can still be read."""
+        """Close all connections and stop. The played trades can still be read."""
         if self._thread.is_alive():
             self._call(self._stop.set)
             self._thread.join()
 
     def begin(self) -> None:
-        """Begin to play, whoever listens."""
+        """Start the playback, even if no client is connected."""
         self._call(self._server.begin)
 
     def fault(self, kind: str, **fields: Any) -> None:
-        """Let something go wrong; see ``faults.KINDS`` for what there is.
+        """Start a fault of one of ``faults.KINDS``.
 
         Raises:
-            UsageError: there is no such fault, or it needs another field.
+            UsageError: the fault does not exist, or it requires another field.
         """
         fault = Fault(kind, **fields)
         self._call(lambda: self._server.fault(fault))
