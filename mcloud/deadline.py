@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 def gather(
     calls: Mapping[Key, Callable[[], Value]], seconds: float
 ) -> dict[Key, Value | Exception]:
-    """The answer of every call, or what it raised; TimeoutError for one that is not back in time.
+    """Return the result of every call, or the exception that it raised; TimeoutError if it is late.
 
     A late call continues in a daemon thread, which does not keep the process alive.
     """

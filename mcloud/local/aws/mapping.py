@@ -59,7 +59,7 @@ def _held_up(poll: Callable[[], bool], outages: Outages) -> Callable[[], bool]:
 
 
 def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
-    """A slow function takes longer; this is a thread of the batch alone."""
+    """Delay the batch if the function is slow. Each batch has a thread of its own."""
 
     def run_slowly(*arguments: Any) -> None:
         outage = outages.on("function")
@@ -71,7 +71,7 @@ def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
 
 
 def _returning(run: Callable[..., None]) -> Callable[..., None]:
-    """Have messages that the function could not process come back soon."""
+    """Return messages that the function could not process to the queue soon."""
 
     def run_and_return(
         mapping: Any, function: Any, event: Any, batch: list[dict[str, Any]], *where: Any
@@ -85,7 +85,7 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
         if _batch.failed:
             return
         with sqs._queues_lock:
-            # Those that were processed are no longer in the queue: to them it makes no difference.
+            # Processed messages are no longer in the queue, so this does not affect them.
             for message, handle in zip(batch, handles, strict=True):
                 if message["receipt_handle"] == handle:
                     rest = min(2.0 ** (message["receive_count"] - 1), LONGEST_RETURN)
@@ -95,7 +95,7 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
 
 
 def _observed(execute: Callable[..., Any], metrics: Metrics, meter: Meter) -> Callable[..., Any]:
-    """Count a call, and set how long the mapping will rest if one for a queue failed."""
+    """Count each call, and set the pause of the mapping if a call for a queue failed."""
     lock = threading.Lock()
     rounds = 0
     failed_at = 0.0
