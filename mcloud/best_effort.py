@@ -26,7 +26,8 @@ RESERVE_NAME = "reserve"
 MARGIN = 16 * 1024**2  # bytes that the spool leaves free; on a small disk a twentieth of it
 
 log = logging.getLogger(__name__)
-"""Gets one warning for each file that cannot be written, and a line when it can be again."""
+"""Logger that gets one warning for each file that cannot be written, and a line once it can be
+again."""
 log.addHandler(logging.NullHandler())
 
 _lock = threading.Lock()
@@ -34,9 +35,9 @@ _refused: dict[str, str] = {}
 
 
 def attempt(path: Path, write: Callable[[], object]) -> bool:
-    """Write a note to ``path``; return False where the disk refuses it.
+    """Write a note to ``path``. Return False if the disk refuses it.
 
-    ``write`` is called once more after the reserve was released, so it must be repeatable.
+    ``write`` is called again after the reserve was released, so it must be repeatable.
     """
     try:
         try:
@@ -63,7 +64,7 @@ def note_refusal(path: Path, error: Exception, what: str = "written") -> None:
 
 
 def note_success(path: Path) -> None:
-    """Record that ``path`` could be written, and log it where it was refused before."""
+    """Record that ``path`` could be written, and log it if it was refused before."""
     with _lock:
         was_refused = _refused.pop(str(path), None)
     if was_refused is not None:
@@ -77,12 +78,12 @@ def refused() -> dict[str, str]:
 
 
 def is_full(error: BaseException) -> bool:
-    """Return True for an error of a disk or a quota that has no room."""
+    """Return whether an error means that a disk or a quota is full."""
     return _errno(error) in (errno.ENOSPC, errno.EDQUOT)
 
 
 def hold_reserve(state: Path) -> None:
-    """Set bytes aside in the state folder, unless that was done, or would fill the disk."""
+    """Create the reserve in the state folder, unless it exists or would fill the disk."""
     path = state / RESERVE_NAME
     with suppress(OSError):
         if path.exists() or shutil.disk_usage(state).free < 4 * RESERVE:
@@ -108,7 +109,7 @@ def margin(folder: Path) -> int:
 
 
 def _release_reserve(path: Path) -> bool:
-    """Delete the reserve of the state folder that a note is in; False where there is none."""
+    """Delete the reserve of the state folder of a note. Return False if there is none."""
     for folder in path.parents:
         with suppress(OSError):
             (folder / RESERVE_NAME).unlink()

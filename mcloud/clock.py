@@ -1,12 +1,12 @@
-"""Which clock is for what, and how not to be misled by one that jumps.
+"""The use of the two clocks, and protection against clocks that jump.
 
-- The wall clock (``time.time``) says when something happened, to people and to other machines. It
-  may be set forward and back, and those of two machines differ. A time that it gave is compared
-  with care: one from the future is no fresh one.
-- The monotonic clock (``time.monotonic``) says how long something takes. It never goes back, but
-  leaps forward where a machine was suspended or moved, and nothing was done meanwhile.
+- The wall clock (``time.time``) gives the time of an event to people and to other machines. It can
+  be set forward or back, and the clocks of two machines differ. Its times are therefore compared
+  with care: a time in the future does not count as recent.
+- The monotonic clock (``time.monotonic``) measures durations. It never goes back, but it jumps
+  forward if a machine was suspended or moved, and no work was done meanwhile.
 
-Whoever decides by time takes its clocks as arguments, so that tests can have them jump.
+Code that decides by time takes its clocks as arguments, so that tests can make them jump.
 """
 
 import time
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 AHEAD = 60.0  # seconds that the clock of another machine may be ahead of ours
-SET = 5.0  # seconds; a smaller difference between two clocks is no jump
+SET = 5.0  # seconds; a smaller difference between two clocks is not a jump
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """Both clocks, for whoever needs both."""
+    """The wall clock and the monotonic clock, for code that needs both."""
 
     wall: Callable[[], float] = time.time
     timer: Callable[[], float] = time.monotonic
@@ -33,10 +33,10 @@ SYSTEM = Clocks()
 
 
 class Limit:
-    """A limit for a wait, by looks at a monotonic clock.
+    """A time limit for a wait, by repeated checks of a monotonic clock.
 
-    One look counts for a quarter of it at most. So a leap of the clock ends no wait: what is waited
-    for has had no chance to come in that time either.
+    One check counts for at most a quarter of the limit. A jump of the clock therefore does not end
+    a wait, since the awaited event could not happen during the jump either.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,7 @@ class Limit:
 
     @property
     def left(self) -> float:
-        """Seconds, 0 where it is over; each call is a look."""
+        """Remaining time in seconds, or 0 if the limit is over. Each access is a check."""
         now = self._clock()
         self._left -= min(max(0.0, now - self._last), self._most)
         self._last = now
@@ -59,7 +59,7 @@ class Limit:
 
 
 class Jumps:
-    """Finds out by how much the wall clock was set between two looks at it."""
+    """Detects by how much the wall clock was set between two checks."""
 
     def __init__(self, wall: Callable[[], float], clock: Callable[[], float]) -> None:
         self._wall = wall
@@ -67,11 +67,12 @@ class Jumps:
         self._last = wall(), clock()
 
     def look(self) -> float:
-        """Return the seconds by which it was set since the last look, negative for back."""
+        """Return the seconds by which the wall clock was set since the last check; negative for
+        back."""
         now = self._wall(), self._clock()
         by_wall, by_clock = (new - old for new, old in zip(now, self._last, strict=True))
         self._last = now
-        # The monotonic clock may have leapt instead: time has passed only if both say so.
+        # The monotonic clock may have jumped instead: time has passed only if both clocks agree.
         passed = by_clock if by_wall < 0 else min(by_wall, by_clock)
         jump = by_wall - passed
         return jump if abs(jump) > SET else 0.0

@@ -64,14 +64,15 @@ class Found:
     """A damaged document, and its repair."""
 
     site: str
-    """Empty for one on this machine."""
+    """Name of the site; empty for a document on this machine."""
     damaged: Damaged
     plan: str
     """The effect of ``repair``, or the reason why there is none."""
     repair: Callable[[], None] | None
-    """None where it has to stay as it is."""
+    """Function that repairs the document; None if it must be left unchanged."""
     is_lost_then: bool = False
-    """True for one that all sites share, where no site that answers has a sound copy."""
+    """Whether the repair loses a document that all sites share, because no site that answers has an
+    intact copy."""
 
     @property
     def where(self) -> str:

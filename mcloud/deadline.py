@@ -15,15 +15,15 @@ Value = TypeVar("Value")
 def gather(
     calls: Mapping[Key, Callable[[], Value]], seconds: float
 ) -> dict[Key, Value | Exception]:
-    """The answer of every call, or what it raised; TimeoutError for one that is not back in time.
+    """Return the result of every call, or the exception that it raised; TimeoutError if it is late.
 
-    A late call goes on in a daemon thread, which keeps no process alive.
+    A late call continues in a daemon thread, which does not keep the process alive.
     """
     return Asker[Key]().gather(calls, seconds)
 
 
 class Asker(Generic[Key]):
-    """Gathers again and again, and piles up no more than ``most`` calls of a key that hang."""
+    """Gathers repeatedly, with at most ``most`` hanging calls of each key."""
 
     def __init__(self, most: int = 8, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -34,7 +34,8 @@ class Asker(Generic[Key]):
     def gather(
         self, calls: Mapping[Key, Callable[[], Value]], seconds: float
     ) -> dict[Key, Value | Exception]:
-        """See ``gather``; a key of which too many calls are still out is not asked, and late."""
+        """Gather as the function ``gather`` does. A key with too many unfinished calls is not
+        called, and counts as late."""
         answers: dict[Key, Value | Exception] = {}
 
         def ask(key: Key, call: Callable[[], Value]) -> None:
@@ -53,7 +54,7 @@ class Asker(Generic[Key]):
         ]
         for thread in threads:
             thread.start()
-        # A leap of the clock makes no answer late: see ``Limit``.
+        # A jump of the clock does not make an answer late: see ``Limit``.
         limit = Limit(seconds, self._clock)
         for thread in threads:
             while thread.is_alive() and (left := limit.left):

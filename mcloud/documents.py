@@ -56,7 +56,7 @@ class Damaged:
     where: str
     """Which document, such as ``the debt gcp`` or the path of a file."""
     is_newer: bool = False
-    """True where a newer version of mcloud wrote it."""
+    """Whether a newer version of mcloud wrote the document."""
     found: Any = field(default=None, compare=False, repr=False)
     """The document as it was found."""
 

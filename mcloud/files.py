@@ -72,7 +72,8 @@ def check_room(folder: Path, least: int) -> None:
 
 
 def refusal(error: Exception) -> McloudError | None:
-    """What to say of an error that is the machine's: a folder, a disk, a limit; else None."""
+    """Return the error for a problem of this machine (a folder, a disk, a limit), or None for other
+    errors."""
     if not isinstance(error, OSError) or not (remedy := _remedy(error)):
         return None
     if remedy == _ELSEWHERE and not error.filename:

@@ -45,7 +45,7 @@ CHUNK = 16 * KIB  # bytes of a body that are read at once
 
 @dataclass(frozen=True)
 class Limit:
-    """What one request may cost."""
+    """Limits of one request."""
 
     most: int
     """Maximum size of the body in bytes, both as sent and after decompression. 0: not read."""
@@ -77,13 +77,13 @@ class NoAnswer(Unavailable):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered, as far as it kept to the limit."""
+    """A server's answer, cut where it exceeds the limit."""
 
     server: str
-    """``https://HOST``; of a URL nothing else is shown, since the rest may be a secret."""
+    """Server, as ``https://HOST``. The rest of the URL is not shown, since it may be a secret."""
     status: int
     headers: Mapping[str, str]
-    """Without regard to upper and lower case."""
+    """Headers, with case-insensitive names."""
     body: bytes
     cut: str
     """Why the body is incomplete, such as ``longer than 65,536 bytes``; empty if it is complete."""
@@ -271,14 +271,14 @@ _TOO_MUCH = "too many bytes around the body"  # headers, sizes of chunks, traile
 
 
 class _Budget:
-    """What is left of the limit of the request that a thread has under way."""
+    """The remaining limit of a thread's current request."""
 
     def __init__(self, limit: Limit) -> None:
         self.broken = ""
-        """Which part of the limit is used up, in words."""
+        """Description of the part of the limit that is used up; empty if none is."""
         self._limit = limit
         self._until = time.monotonic() + limit.seconds
-        # What is decompressed is counted by ``_read``; here what comes over the network.
+        # This counts bytes from the network; ``_read`` counts decompressed bytes.
         self._bytes = HEAD + 2 * limit.most
 
     def seconds(self) -> float:
@@ -510,7 +510,7 @@ def _flaw(error: Exception) -> str:
 
 
 def _moment(text: str) -> float | None:
-    """Of a date as HTTP writes it; None for anything else."""
+    """Return the timestamp of an HTTP date, or None if the text is not one."""
     try:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError, OSError):

@@ -97,5 +97,5 @@ def _holds_packages(folder: str) -> bool:
 
 
 def _is_home(folder: str) -> bool:
-    """True where mcloud itself was loaded from the folder."""
+    """Return whether mcloud itself was loaded from the folder."""
     return os.path.realpath(folder) == os.path.realpath(os.path.dirname(PACKAGE))

@@ -1,6 +1,7 @@
-"""A lock that says who is alive: held by a process for as long as it lives, whatever ends it.
+"""A lock that shows whether a process is running: it is held until the process exits, for any
+reason.
 
-Process ids in files are used again by others; a lock ends with its process.
+A process ID in a file may be reused by another process; a lock is released with its process.
 """
 
 import fcntl
@@ -26,7 +27,7 @@ class Lock:
         self._path = path
 
     def is_held(self) -> bool:
-        """True while a process holds it."""
+        """Return whether a process holds the lock."""
         try:
             with self._path.open() as file:
                 return not lock(file, fcntl.LOCK_SH)
@@ -34,7 +35,8 @@ class Lock:
             return False
 
     def holder(self) -> "psutil.Process | None":
-        """The process that holds it; None where it is not to be seen, as in another container."""
+        """Return the process that holds the lock, or None if it is not visible, for example in
+        another container."""
         import psutil
 
         deadline = time.monotonic() + PATIENCE
@@ -42,12 +44,12 @@ class Lock:
             try:
                 return psutil.Process(int(self._path.read_text()))
             except (ValueError, psutil.NoSuchProcess):
-                time.sleep(0.01)  # it has just taken the lock, or just let go of it
+                time.sleep(0.01)  # the process has just taken or just released the lock
         return None
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold it; False where another process does."""
+        """Hold the lock. Yield False if another process holds it."""
         with _open(self._path) as file:
             if not _take(file):
                 yield False
@@ -60,7 +62,7 @@ def _open(path: Path) -> IO[str]:
     try:
         return path.open("a+")
     except OSError:
-        return path.open()  # one that exists can be locked on a read-only disk
+        return path.open()  # an existing file can be locked on a read-only disk
 
 
 def _note_holder(descriptor: int) -> None:
@@ -69,7 +71,7 @@ def _note_holder(descriptor: int) -> None:
 
 
 def lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file; return False where another process holds the lock.
+    """Lock an open file. Return False if another process holds the lock.
 
     Raises:
         McloudError: the file system cannot lock, as NFS without its lock service.
@@ -87,7 +89,7 @@ def lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def _take(file: IO[str]) -> bool:
-    """Lock a file; for a moment again and again, since ``is_held`` holds it for a moment too."""
+    """Lock a file, with retries for a short time, since ``is_held`` also holds the lock briefly."""
     deadline = time.monotonic() + PATIENCE
     while not lock(file):
         if time.monotonic() > deadline:

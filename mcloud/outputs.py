@@ -1,6 +1,7 @@
-"""What deployments left behind: Terraform's outputs of each site, in ``.mcloud/outputs``.
+"""Terraform's outputs of each deployed site, in ``.mcloud/outputs``.
 
-A flat JSON object of names and addresses, as in ``mcloud.clouds.resources``; nothing secret.
+Each is a flat JSON object of names and endpoints, as in ``mcloud.clouds.resources``, without
+secrets.
 """
 
 import json

@@ -33,7 +33,7 @@ def settle(environment: MutableMapping[str, str]) -> None:
 
 
 def _value(environment: MutableMapping[str, str], name: str) -> str:
-    """As urllib reads it: small letters count, also where they say that there is none."""
+    """Return the value as urllib reads it: the lower-case name has precedence, even if empty."""
     return environment.get(name, environment.get(name.upper(), "")).strip()
 
 

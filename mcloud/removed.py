@@ -1,6 +1,6 @@
-"""What mcloud no longer uses and does not delete: ``.mcloud/removed/<profile>/<site>-<UTC time>``.
+"""Files that mcloud keeps but no longer uses: ``.mcloud/removed/<profile>/<site>-<UTC time>``.
 
-A state that was removed by mistake can be put back from there. mcloud reads none of it.
+A state that was removed by mistake can be restored from there. mcloud does not read these files.
 """
 
 import shutil

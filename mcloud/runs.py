@@ -1,8 +1,8 @@
-"""What runs on this machine for long: what each says of itself, and how it is stopped.
+"""Long-running processes on this machine: their folders, states and logs, and how to stop them.
 
-A run is a folder, such as ``.mcloud/producers/NAME``: its lock, its log, whatever else is its own,
-and ``state.json``, written every second and left behind at the end. One that ended in order, or
-was stopped, says so there: ``ended``.
+A run has a folder, such as ``.mcloud/producers/NAME``, with its lock, its log, its other files and
+``state.json``. The state is written every second and stays after the run. ``ended`` is set in it
+if the run ended in order or was stopped.
 """
 
 import json
@@ -32,9 +32,9 @@ KINDS = {
     "guards": "guard",
     "alerts": "watcher",
 }
-"""Folders, each with what a run in it is called."""
+"""Kinds of runs, by folder."""
 
-ROOM = 2**18  # bytes; less would not even take its last words
+ROOM = 2**18  # bytes; with less free space a run could not even write its last state
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``producer``, ``replicator``, ``guard`` or ``watcher``."""
+        """Kind of run: ``producer``, ``replicator``, ``guard`` or ``watcher``."""
         return KINDS[self.folder.parent.name]
 
     @property
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """The file with what it last said."""
+        """File with the last state."""
         return self.folder / "state.json"
 
     @property
@@ -66,14 +66,15 @@ class Run:
 
     @property
     def needs_disk(self) -> bool:
-        """True where its work itself is on the disk, and not only notes about it."""
+        """Whether the run needs the disk for its work, and not only for its state and log."""
         return self.folder.parent.name not in ("replicators", "guards", "alerts")
 
     def create(self) -> None:
-        """Make its folder.
+        """Create the folder.
 
         Raises:
-            McloudError: the disk refuses that, or has no room, and the run needs it.
+            McloudError: the run needs the disk, and the folder cannot be created or the disk is
+                full.
         """
         if self.needs_disk:
             make_private(self.folder)
@@ -83,12 +84,12 @@ class Run:
         self._hold_reserve()
 
     def read(self) -> dict[str, Any]:
-        """What it last said of itself; empty before that, and where its file is damaged."""
+        """Return the last state; empty if there is none yet or the file is damaged."""
         document = load(self.path)
         return document if isinstance(document, dict) else {}
 
     def state(self) -> dict[str, Any] | Damaged:
-        """What it last said of itself, with what ``run_states`` promises; empty before that."""
+        """Return the last state, checked against ``run_states``; empty if there is none yet."""
         from mcloud.run_states import SHAPES
 
         document = load(self.path)
@@ -100,17 +101,17 @@ class Run:
         return found if isinstance(found, Damaged) else plain(document, str(self.path))
 
     def said(self) -> dict[str, Any]:
-        """What it last said, for lists of runs: ``{"damaged": why}`` where that is damaged."""
+        """Return the last state for lists of runs, or ``{"damaged": why}`` if it is damaged."""
         state = self.state()
         return {"damaged": str(state)} if isinstance(state, Damaged) else state
 
     def left(self, warn: Callable[[str], None]) -> dict[str, Any]:
-        """What the run before left behind; called by the next one before it writes its own.
+        """Return the state of the previous run. A new run calls this before it writes its own.
 
-        A damaged file is set aside, and ``warn`` gets a line about it.
+        A damaged file is set aside, and ``warn`` is called with a message about it.
 
         Raises:
-            McloudError: a newer mcloud wrote it, and this run would write over it.
+            McloudError: a newer mcloud wrote the state, and this run would overwrite it.
         """
         state = self.state()
         if not isinstance(state, Damaged):
@@ -123,7 +124,7 @@ class Run:
         return {}
 
     def write(self, state: dict[str, Any]) -> None:
-        """Replace what it says of itself, and add which notes the disk has refused."""
+        """Replace the state, and add the files that could not be written."""
         path, fresh = self.folder / "state.json", self.folder / "state.tmp"
         refused = {name: why for name, why in best_effort.refused().items() if name != str(path)}
         said = {key: value for key, value in state.items() if key != "unwritten"}
@@ -143,19 +144,20 @@ class Run:
 
     @property
     def is_lost(self) -> bool:
-        """True where its process is gone without a word: it was killed, or its machine went."""
+        """Whether the process stopped without setting ``ended``: it was killed, or its machine
+        went down."""
         state = self.read()
         return bool(state) and not state.get("ended") and not self.lock.is_held()
 
     def note_end(self) -> None:
-        """Have its last word say that it is meant to run no more."""
+        """Set ``ended`` in the last state, so that the run does not count as lost."""
         found, state = self.state(), self.read()
         is_newer = isinstance(found, Damaged) and found.is_newer
         if state and not is_newer:
             self.write({**state, "ended": True})
 
     def logger(self) -> logging.Logger:
-        """Writes to the log, which is rotated."""
+        """Return a logger that writes to the log file, with rotation."""
         logger = logging.getLogger(f"mcloud.{self.kind}.{self.name}")
         handler = _LogFile(
             self.log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True
@@ -169,7 +171,7 @@ class Run:
 
 
 class _LogFile(RotatingFileHandler):
-    """A log that goes on where the disk takes nothing: a line is a note."""
+    """A log file that ignores write errors, because log lines are best effort."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -178,24 +180,28 @@ class _LogFile(RotatingFileHandler):
 
 
 def run_of(folder: Path, name: str) -> Run:
-    """The run called ``name``; UsageError for a name that is none."""
+    """Return the run called ``name``.
+
+    Raises:
+        UsageError: the name is not valid.
+    """
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"not a name: {name!r}; letters, digits, - and _ make one")
     return Run(folder / name)
 
 
 def all_runs(folder: Path) -> list[Run]:
-    """Every run that left something, by name."""
+    """Return every run that has a folder, by name."""
     if not folder.is_dir():
         return []
     return [Run(each) for each in sorted(folder.iterdir()) if each.is_dir()]
 
 
 def runs_called(state: Path, name: str | None, *kinds: str) -> list[Run]:
-    """The runs of some kinds, or those called ``name``, that left something; all kinds by default.
+    """Return the runs of some kinds (default: all) that have a folder, or those called ``name``.
 
     Raises:
-        UsageError: no run can be called so.
+        UsageError: the name is not valid.
     """
     folders = [state / kind for kind in kinds or KINDS]
     if name is None:
@@ -204,16 +210,16 @@ def runs_called(state: Path, name: str | None, *kinds: str) -> list[Run]:
 
 
 def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
-    """Start ``mcloud`` with these arguments in a session of its own; returns its process id.
+    """Start ``mcloud`` with these arguments in a new session, and return its process ID.
 
     Raises:
-        McloudError: it ended within ``patience`` seconds, before it was running.
+        McloudError: the process failed within ``patience`` seconds, before it was running.
     """
     run.create()
     console = run.folder / "console.log"
     if not best_effort.attempt(console, console.touch):
         console = Path(os.devnull)
-    # As with nohup: only `stop` ends it.
+    # As with nohup, closing the terminal does not stop the run; only `stop` does.
     hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with console.open("wb") as output:
         process = processes.start(
@@ -229,7 +235,7 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
             said = console.read_text(errors="replace").strip().splitlines()
             why = said[-1].removeprefix("error: ") if said else "it said nothing"
             raise McloudError(f"the {run.kind} ended at once: {why}")
-        # One that has little to do may have done it by now.
+        # A run with little work may already have finished.
         if process.returncode == 0 or run.read().get("pid") == process.pid:
             break
         time.sleep(0.05)
@@ -237,12 +243,13 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
 
 
 def stop(run: Run, *, now: bool, patience: float) -> bool:
-    """Ask a run to end in order, or end it at once; False where it does not run.
+    """Stop a run in order, or kill it with ``now``. Return False if it is not running.
 
-    One that is gone without a word is noted as ended, so that nobody misses it any more.
+    A run that stopped without setting ``ended`` is marked as ended, so that it is no longer
+    reported as lost.
 
     Raises:
-        McloudError: it still runs after ``patience`` seconds.
+        McloudError: the run is still running after ``patience`` seconds.
     """
     import psutil
 
@@ -266,13 +273,13 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
 
 
 def tail(path: Path, lines: int, *, follow: bool) -> Iterator[str]:
-    """The last lines of a log and, with ``follow``, those that are added, across rotations."""
+    """Yield the last lines of a log and, with ``follow``, new lines, across rotations."""
     with ExitStack() as files:
         file = files.enter_context(path.open("rb"))
         yield from map(_text, deque(file, lines))
         rest = b""
         while follow:
-            # Looked at before reading: what the old file got before it was rotated comes first.
+            # Check before reading, so that the last lines of a rotated file are read first.
             is_rotated = _is_rotated(path, file)
             for line in file:
                 rest += line
@@ -290,7 +297,7 @@ def _is_rotated(path: Path, file: IO[bytes]) -> bool:
     try:
         return path.stat().st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
-        return False  # not yet: the new one is just being made
+        return False  # not yet: the new file is just being created
 
 
 def _text(line: bytes) -> str:

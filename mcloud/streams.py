@@ -11,24 +11,25 @@ STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def settle() -> None:
-    """Make something of what Python was given: closed streams, odd encodings, strict warnings."""
+    """Handle closed streams, unusual encodings and strict warning filters."""
     for number, (name, mode) in enumerate(STREAMS):
         if getattr(sys, name) is None:
             setattr(sys, name, _nowhere(number, mode))
-    # What the encoding of a terminal or a file lacks becomes a question mark, not an error. UTF-8
-    # lacks only the bytes of a file's name that are no UTF-8; these are printed as they are.
+    # A character that the encoding lacks is printed as a question mark, and is not an error. With
+    # UTF-8 these are only the bytes of a file name that is not UTF-8, which are printed unchanged.
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = sys.stdout.encoding == "utf-8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
-    # Warnings are for who writes Python: that a library will support this Python for one more year
-    # say. As errors, which some have them be, they would end a command. Libraries set filters too.
+    # Warnings are for Python developers, for example that a library will support this Python for
+    # one more year. Some users turn them into errors, which would stop a command. Libraries also
+    # set filters.
     os.environ.pop("PYTHONWARNINGS", None)
     warnings.simplefilter("ignore")
     warnings.showwarning = lambda *_, **__: None
 
 
 def leave_terminal() -> None:
-    """Print no more to a terminal that has gone, where every line would be an error."""
+    """Stop printing to a terminal that has been closed, since every line would fail."""
     for number in (1, 2):
         try:
             os.get_terminal_size(number)
@@ -38,7 +39,7 @@ def leave_terminal() -> None:
 
 
 def let_go() -> None:
-    """Drop what a stream does not take: Python would try again at its end, and exit with 120."""
+    """Drop output that a stream does not accept. Python would retry at exit and exit with 120."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
@@ -47,10 +48,10 @@ def let_go() -> None:
 
 
 def _nowhere(number: int, mode: str) -> IO[Any]:
-    """A stream that was closed leads nowhere.
+    """Open the null device in place of a closed stream.
 
-    The next file that is opened, a database say, would else get its number, and what a child or a
-    library prints.
+    Otherwise the next opened file, such as a database, would get the number of the stream, and with
+    it the output of a child process or a library.
     """
     found = os.open(os.devnull, os.O_RDWR)
     if found != number:

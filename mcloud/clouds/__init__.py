@@ -1,13 +1,13 @@
-"""The clouds behind one set of ports; ``open_site`` is the door. No SDK is loaded before it."""
+"""Both clouds behind one set of interfaces. No SDK is imported before ``open_site`` is called."""
 
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 
 
 def open_site(name: str, resources: Resources) -> Site:
-    """Make the site called ``name`` from the resources that a deployment left behind.
+    """Return the site called ``name`` with the resources of its deployment.
 
-    Nothing is contacted until a part of it is used.
+    Nothing is contacted until a part of the site is used.
     """
     if isinstance(resources, AwsResources):
         from mcloud.clouds.aws.site import AwsSite

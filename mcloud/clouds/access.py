@@ -1,7 +1,7 @@
-"""What somebody's credentials come to in a cloud, and what that cloud would refuse.
+"""Checks of the credentials, permissions and quotas in a cloud.
 
-``aws/access.py`` and ``gcp/access.py`` keep the promises of ``Access``. They read, and change
-nothing. Any call may raise Unavailable or Refused, as those of ``ports`` do.
+``aws/access.py`` and ``gcp/access.py`` implement ``Access``. They only read. Any call may raise
+Unavailable or Refused, like the calls of ``ports``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,8 @@ from mcloud.errors import Refused, Unavailable
 OK, WARNING, FAULT, UNKNOWN = "ok", "warning", "fault", "unknown"
 
 COMPONENTS = ("deployer", "operator", "producer", "replicator")
-"""Who needs rights: ``mcloud deploy``, those who look, and what runs on machines of the user."""
+"""Roles that need permissions: ``mcloud deploy``, the people who only read, and the producers and
+replicators that run on the user's machines."""
 
 _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 
@@ -26,53 +27,61 @@ class Finding:
     text: str
     remedy: str = ""
     seconds: float | None = None
-    """That a service took to answer."""
+    """Response time of a service, in seconds."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A site as far as it is known: before its deployment by its settings only."""
+    """A site to check. Before its deployment, only its settings are known."""
 
     stack: str
     region: str
     project: str = ""
-    """Of Google Cloud."""
+    """Google Cloud project."""
     resources: Any = None
-    """What its deployment left behind, as in ``resources``; None where there was none."""
+    """Deployed resources, as in ``clouds.resources``; None before the deployment."""
     variables: Mapping[str, Any] = field(default_factory=dict)
-    """Of its Terraform module."""
+    """Variables of the Terraform module."""
 
 
 class Access(Protocol):
     def identity(self) -> str:
-        """Who the credentials are, in the cloud's own words; Refused where they are no good."""
+        """Return the identity of the credentials, as the cloud names it.
+
+        Raises:
+            Refused: the credentials are not valid.
+        """
         ...
 
     def clock(self) -> tuple[float, float]:
-        """Seconds that this machine's clock is ahead of the cloud's, and how far that may be off.
+        """Return how far this machine's clock is ahead of the cloud's, and the maximum error.
 
-        Needs no credentials.
+        Both are in seconds. The check needs no credentials.
         """
         ...
 
     def reach(self, service: str) -> float:
-        """Seconds until any answer from the region's address of one of ``ports.SERVICES``.
+        """Return the response time, in seconds, of the region's endpoint of one of
+        ``ports.SERVICES``.
 
-        Needs neither credentials nor a deployment.
+        Any answer counts. The check needs neither credentials nor a deployment.
         """
         ...
 
     def permissions(self, component: str) -> Finding:
-        """Whether the credentials may do what one of COMPONENTS does on this site."""
+        """Check whether the credentials have the permissions of one of COMPONENTS on this site."""
         ...
 
     def quotas(self) -> dict[str, Callable[[], Finding]]:
-        """What else the account or project allows, by subject; each is asked when it is called."""
+        """Return the checks of what else the account or project allows, by subject.
+
+        Each check queries the cloud when it is called.
+        """
         ...
 
 
 def open_access(cloud: str, target: Target) -> Access:
-    """The access to ``target``; nothing is contacted until it is used."""
+    """Return the access to ``target``. Nothing is contacted until it is used."""
     if cloud == "aws":
         from mcloud.clouds.aws.access import AwsAccess
 
@@ -85,7 +94,7 @@ def open_access(cloud: str, target: Target) -> Access:
 def verdict(
     denied: Mapping[str, Sequence[str]], unclear: Mapping[str, Sequence[str]], remedy: str
 ) -> Finding:
-    """What to say of rights, listed by what they would be on."""
+    """Return the finding for denied and unclear permissions, each listed by resource."""
     if denied:
         return Finding(FAULT, f"not allowed: {_listed(denied)}", remedy)
     if unclear:
@@ -95,20 +104,21 @@ def verdict(
 
 
 def not_told(error: Refused) -> Finding:
-    """For what is asked to be on the safe side: a refusal leaves it open."""
+    """Return the finding for an optional check that was refused: its result stays unknown."""
     return Finding(UNKNOWN, error.message, error.remedy)
 
 
 def ask_time(url: str) -> tuple[float, float]:
-    """This machine's clock less that of the server at ``url``, and how far that may be off.
+    """Return how far this machine's clock is ahead of the server's at ``url``, and the maximum
+    error, both in seconds.
 
     Raises:
-        Unavailable: it does not answer, or does not say what time it is.
+        Unavailable: the server does not answer, or its answer does not include the time.
     """
     answer = ask(url)
     if answer.time is None:
         raise Unavailable(f"{url} does not say what time it is")
-    # The header is cut to the second, so the moment is on average half of one later.
+    # The header is truncated to whole seconds, so the time is half a second later on average.
     theirs = answer.time + 0.5
     return answer.sent + answer.seconds / 2 - theirs, answer.seconds / 2 + 0.5
 
@@ -117,8 +127,8 @@ def ask(url: str) -> http.Answer:
     """Return any answer of the server at ``url``, without the body.
 
     Raises:
-        Unavailable: none came.
-        Refused: there is no way to ask.
+        Unavailable: the server did not answer.
+        Refused: the request cannot be sent.
     """
     try:
         return http.ask("GET", url, http.REACH)

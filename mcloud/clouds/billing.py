@@ -1,7 +1,7 @@
-"""What a cloud's own bill says so far of a site.
+"""The costs of a site so far, from the cloud's own bill.
 
-``aws/billing.py`` and ``gcp/billing.py`` keep the promise of ``Billing``. Its answers cost money,
-so its callers keep them for hours.
+``aws/billing.py`` and ``gcp/billing.py`` implement ``Billing``. Each request costs money, so the
+callers cache the result for hours.
 """
 
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from mcloud.errors import ConfigError
 @dataclass(frozen=True)
 class BillLine:
     day: str
-    """In the cloud's own zone: ``2026-11-25``."""
+    """Day in the cloud's own time zone, such as ``2026-11-25``."""
     service: str
-    """In the bill's words, such as ``Amazon Simple Queue Service``."""
+    """Name of the service on the bill, such as ``Amazon Simple Queue Service``."""
     usd: Decimal
-    """Before credits."""
+    """Cost before credits, in US dollars."""
     credits: Decimal
-    """Zero or less: free tiers of Google, promotions, commitments."""
+    """Credits, zero or less: Google's free tiers, promotions, commitments."""
     labelled: bool = True
-    """False for what has not the stack's labels, and may be another's."""
+    """Whether the costs have the stack's labels. Without them they may belong to another stack."""
 
 
 @dataclass(frozen=True)
 class Bill:
     source: str
     scope: str
-    """What it covers, such as ``tags application=mcloud, stack=mcloud``."""
+    """Scope of the bill, such as ``tags application=mcloud, stack=mcloud``."""
     lines: tuple[BillLine, ...]
     as_of: float
-    """When it was asked or, where that is known, last written; seconds since 1970."""
+    """Time of the last update of the bill, if known, or of the query, in seconds since 1970."""
     cost: Decimal
-    """Dollars that asking cost, at most."""
+    """Maximum cost of the query, in US dollars."""
 
     @property
     def net(self) -> Decimal:
@@ -44,20 +44,20 @@ class Bill:
 
 class Billing(Protocol):
     def bill(self, first: str, last: str) -> Bill:
-        """What was billed from day ``first`` up to and with ``last``, both in one month.
+        """Return the bill from day ``first`` through ``last``, both in one month.
 
         Raises:
-            Refused: the account offers no such bill, or not to these credentials.
-            Unavailable: it did not answer.
+            Refused: the account has no such bill, or these credentials may not read it.
+            Unavailable: the service did not answer.
         """
         ...
 
 
 def open_billing(resources: Resources, stack: str, table: str | None) -> Billing:
-    """The bill of a stack; ``table`` is Google's export to BigQuery.
+    """Return the billing of a stack; ``table`` is Google's billing export to BigQuery.
 
     Raises:
-        ConfigError: Google's bill is asked for, and no table is given.
+        ConfigError: the stack is on Google Cloud, and no table is given.
     """
     if isinstance(resources, AwsResources):
         from mcloud.clouds.aws.billing import CostExplorer

@@ -8,18 +8,19 @@ SECONDS = 86_400
 GIB = 2**30
 
 Days = Mapping[str, Decimal]
-"""Something by day, such as ``2026-11-25``."""
+"""Amounts by day, such as ``2026-11-25``."""
 
 
 def day_of(at: float) -> str:
-    """The day of a moment, seconds since 1970."""
+    """Return the day of a time in seconds since 1970."""
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 def gib_months(bytes_: Days, end: float) -> dict[str, Decimal]:
-    """Bytes that were there day by day as parts of GiB-months, up to ``end``.
+    """Convert the stored bytes of each day up to ``end`` to GiB-months.
 
-    A day without a figure is as the one before: the clouds tell a day's size up to two days later.
+    A day without a figure counts like the day before, since the clouds report the size of a day up
+    to two days later.
     """
     if not bytes_:
         return {}
@@ -27,7 +28,7 @@ def gib_months(bytes_: Days, end: float) -> dict[str, Decimal]:
     day = min(bytes_)
     size = Decimal(0)
     while (begin := _begin(day)).timestamp() < end:
-        # Of the day that goes on, the part that has passed.
+        # The current day counts only for the part that has passed.
         part = Decimal(min(1.0, (end - begin.timestamp()) / SECONDS))
         size = bytes_.get(day, size)
         found[day] = size * part / GIB / _length(begin)
@@ -36,7 +37,7 @@ def gib_months(bytes_: Days, end: float) -> dict[str, Decimal]:
 
 
 def share_of_month(start: float, end: float) -> Decimal:
-    """The part of the month of ``start`` that lies between both."""
+    """Return the fraction of the month of ``start`` that lies between ``start`` and ``end``."""
     return Decimal(end - start) / (SECONDS * _length(datetime.fromtimestamp(start, UTC)))
 
 
@@ -45,6 +46,6 @@ def _begin(day: str) -> datetime:
 
 
 def _length(moment: datetime) -> int:
-    """Days of its month."""
+    """Return the number of days in the month."""
     first = moment.replace(day=1)
     return ((first + timedelta(days=31)).replace(day=1) - first).days

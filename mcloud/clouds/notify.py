@@ -1,4 +1,4 @@
-"""Topics that carry messages to whoever has subscribed to them."""
+"""Topics that deliver messages to their subscribers."""
 
 import re
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ PUBSUB = re.compile(r"projects/[a-z][a-z0-9.:-]+/topics/[A-Za-z][A-Za-z0-9._~+%-
 
 class Topic(Protocol):
     def publish(self, subject: str, body: str, attributes: Mapping[str, str]) -> str:
-        """Publish one message; returns its id.
+        """Publish one message, and return its ID.
 
-        ``subject`` is for a topic that sends mail: ASCII, one line of 100 characters at most.
+        ``subject`` is for topics that send mail: ASCII, one line of at most 100 characters.
 
         Raises:
-            Unavailable, Refused: as everywhere in ``clouds``.
+            Unavailable, Refused: the message was not published.
         """
         ...
 
 
 def open_topic(name: str, endpoint: str = "") -> Topic:
-    """The topic of a name that matches SNS or PUBSUB; nothing is contacted until it is used.
+    """Return the topic of a name that matches SNS or PUBSUB. Nothing is contacted until it is used.
 
     ``endpoint`` is that of the embedded cloud: a URL for SNS, ``host:port`` for Pub/Sub.
     """

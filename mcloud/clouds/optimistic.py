@@ -1,4 +1,4 @@
-"""What every candle store shares: reading a record, and writing if nobody else did."""
+"""Code that all candle stores share: reading a record, and conditional writes with retries."""
 
 import random
 import time
@@ -18,7 +18,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # seconds
 class Read(NamedTuple, Generic[Version]):
     candle: Candle
     version: Version
-    """What a write has to find unchanged; the store's own value for "there is none"."""
+    """Version that must be unchanged for a write to succeed. The store has its own value for a
+    missing record."""
 
 
 def update(
@@ -29,7 +30,7 @@ def update(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> Folded:
-    """See ``ports.Candles.update``; ``write`` answers False where the version had changed."""
+    """Implement ``ports.Candles.update``; ``write`` returns False if the version has changed."""
     for _ in _attempts(sleep, jitter):
         current = read()
         changed = change(current.candle)
@@ -46,7 +47,7 @@ def rewrite(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> None:
-    """See ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle."""
+    """Implement ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle."""
     for _ in _attempts(sleep, jitter):
         stored, version = read()
         candle = change(stored)
@@ -56,7 +57,7 @@ def rewrite(
 
 
 def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -> StoredCandle:
-    """Return the stored candle in a record; an empty record means that there is none."""
+    """Return the stored candle of a record; an empty record means that there is no candle."""
     if not record:
         return StoredCandle(Candle(symbol, start), record)
     try:
@@ -73,7 +74,7 @@ def _attempts(
     pause = FIRST_PAUSE
     for _ in range(ATTEMPTS):
         yield
-        # Full jitter: several writers of one hot candle must not meet again and again.
+        # Full jitter keeps several writers of one busy candle from colliding repeatedly.
         sleep(jitter(0, pause))
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -86,7 +87,11 @@ def _contention(candle: Candle) -> Contention:
 
 
 def read_record(record: Mapping[str, Any]) -> Candle:
-    """A stored candle; Damaged where somebody else changed it into nonsense."""
+    """Read a candle from its stored record.
+
+    Raises:
+        Damaged: the record is not a valid candle, because something else changed it.
+    """
     try:
         return Candle.from_record(record)
     except ValueError as error:

@@ -1,8 +1,8 @@
 """Spans for any OpenTelemetry collector: OTLP over HTTP, as JSON.
 
-Where the usual variable OTEL_EXPORTER_OTLP_ENDPOINT names one, as that of a collector layer or
-sidecar; OTEL_EXPORTER_OTLP_HEADERS (``name=value,…``) goes with it. By hand, since the SDK would
-take longer to load than a message takes to process. See https://opentelemetry.io/docs/specs/otlp/.
+The usual variable OTEL_EXPORTER_OTLP_ENDPOINT names the collector, such as a layer or sidecar, and
+OTEL_EXPORTER_OTLP_HEADERS (``name=value,…``) its headers. The SDK is not used, since it would take
+longer to load than a message takes to process. See https://opentelemetry.io/docs/specs/otlp/.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Otlp:
 
 
 def document(spans: Sequence[Span], resource: Mapping[str, str]) -> dict[str, Any]:
-    """An ``ExportTraceServiceRequest``."""
+    """Return an ``ExportTraceServiceRequest`` as a JSON document."""
     inner = {span.span_id for span in spans}
     return {
         "resourceSpans": [
@@ -53,7 +53,7 @@ def document(spans: Sequence[Span], resource: Mapping[str, str]) -> dict[str, An
                                 "parentSpanId": span.parent_id,
                                 "name": span.name,
                                 "kind": _INTERNAL if span.parent_id in inner else _CONSUMER,
-                                # 64-bit numbers are texts in protobuf's JSON.
+                                # 64-bit numbers are strings in protobuf's JSON.
                                 "startTimeUnixNano": str(int(span.start * 1e6) * 1000),
                                 "endTimeUnixNano": str(int(span.end * 1e6) * 1000),
                                 "attributes": _attributes(span.attributes),

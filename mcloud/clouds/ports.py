@@ -1,9 +1,9 @@
-"""What any site offers, whichever cloud it is in.
+"""The interfaces that every site implements, in either cloud.
 
-Adapters in ``aws/`` and ``gcp/`` (the same file names in each) keep these promises; the contract
-tests hold every site kind to them. All are synchronous and safe to call from several threads.
-Concurrency belongs to the callers. Any call may raise Unavailable (try again) or Refused (it will
-not work until somebody changes something), both from ``mcloud.errors``.
+The adapters in ``aws/`` and ``gcp/`` (with the same file names in each) implement them, and the
+contract tests check every kind of site against them. All methods are synchronous and safe to call
+from several threads; concurrency is up to the callers. Any call may raise Unavailable (a retry may
+succeed) or Refused (a retry fails until somebody changes something), both from ``mcloud.errors``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,35 +20,35 @@ from mcloud.market.trade import MAX_TIME, SYMBOL
 
 @dataclass(frozen=True)
 class Unsent:
-    """A message that the queue did not take; the others of the call are in."""
+    """A message that the queue did not accept. The other messages of the call are in the queue."""
 
     index: int
-    """Its position in the call's list."""
+    """Position in the list that was sent."""
     reason: str
     permanent: bool
-    """True where the same message will be refused again."""
+    """Whether the queue will refuse the same message again."""
 
 
 @dataclass(frozen=True)
 class Depth:
-    """Messages in a queue. None is unknown, never 0."""
+    """Number of messages in a queue. None means unknown, never 0."""
 
     ready: int | None
     in_flight: int | None
     as_of: float
-    """When it was true, seconds since 1970: Cloud Monitoring lags by minutes."""
+    """Time of the measurement, in seconds since 1970. Cloud Monitoring lags by minutes."""
 
 
 @dataclass(frozen=True)
 class DeadLetter:
     id: str
-    """Of the message, on its site."""
+    """Message ID on its site."""
     receipt: str
-    """Lets its holder delete or release it, for as long as it is hidden from others."""
+    """Handle for deleting or releasing the letter, valid while it is hidden from other readers."""
     body: bytes
     attributes: dict[str, str]
     deliveries: int | None
-    """How often its delivery was tried, where the cloud says."""
+    """Number of delivery attempts; None if the cloud does not report it."""
 
 
 @dataclass(frozen=True)
@@ -59,80 +59,80 @@ class Stored:
     size: int
     """Bytes."""
     md5: str
-    """Of the bytes, as 32 hex digits; empty where the listing does not tell."""
+    """MD5 of the content, as 32 hex digits; empty if the listing does not include it."""
     written: float | None = None
-    """When, seconds since 1970; None where the listing does not tell."""
+    """Write time, in seconds since 1970; None if the listing does not include it."""
 
 
 @dataclass(frozen=True)
 class StoredCandle:
-    """The record that a store keeps under the key of a candle."""
+    """The record stored under the key of a candle."""
 
     candle: Candle | None
-    """An empty one where there is nothing, None where it is damaged."""
+    """The candle; empty if there is no record, None if the record is damaged."""
     record: Mapping[str, Any]
-    """The fields as they are stored, whatever is wrong with them; plain values."""
+    """Stored fields as plain values, even if they are damaged."""
     has_mark: bool = True
-    """False where the store's own field beside the candle is missing: its version, or the time of
-    its last change."""
+    """Whether the record has the field that the store keeps beside the candle: its version, or the
+    time of its last change."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """A page of what changed in a candle store."""
+    """A page of changes in a candle store."""
 
     candles: list[Candle]
-    """The state after each change, in the order of the changes of each candle; a candle that
-    changed several times may be here several times, or only with its last state."""
+    """Candles after each change; the changes of one candle are in order. A candle that changed
+    several times may be listed once for each change, or only in its last state."""
     position: str
-    """Where the next page begins: to be kept once these candles are dealt with."""
+    """Position of the next page. Save it only after these candles are processed."""
     as_of: float
-    """Everything that changed before this moment is seen with this page, seconds since 1970."""
+    """Time, in seconds since 1970, before which no change is left to read after this page."""
     is_last: bool
-    """True where nothing more was waiting."""
+    """Whether no further changes were waiting."""
     damaged: list[str] = field(default_factory=list)
-    """What is wrong with the changed candles that cannot be read: somebody else wrote them."""
+    """Errors of the changed candles that cannot be read because something else wrote them."""
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a site's function did for a symbol since the site was made.
+    """The work of a site's function for one symbol since the site was created.
 
-    Counts are approximate: an instance that dies takes its last few seconds with it, and a write
-    that was repeated after a lost answer counts twice. The candles are what is exact.
+    Counts are approximate: the last few seconds of an instance that crashes are lost, and a write
+    that is repeated after a lost response counts twice. Only the candles are exact.
     """
 
     symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
     last_trade_time: Annotated[int, Between(0, MAX_TIME)]
-    """The newest trade time seen, ms since 1970."""
+    """Newest trade time seen, in ms since 1970."""
     trades: Count
-    """Processed, repeats included."""
+    """Number of processed trades, duplicates included."""
     messages: Count
     at: Time
-    """When it was written, seconds since 1970."""
+    """Write time, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Lag:
-    """How far a replicator has brought one site's data into another, in its own words.
+    """Lag of the replication from one site to another, as the replicator reports it.
 
-    Kept on the target, so that whoever asks it learns how old it may be.
+    The report is stored on the target, so that its readers know how old the data may be.
     """
 
     source: str
-    """A site's name, as ``target``."""
+    """Name of the source site; ``target`` is that of the target site."""
     target: str
     part: str
-    """``all``, or the share of the symbols that this replicator has, such as ``2/4``."""
+    """``all``, or the share of the symbols that this replicator copies, such as ``2/4``."""
     candles_s: Seconds | None
-    """Seconds: what changed at the source longer ago is in the target. None is unknown."""
+    """Age in seconds beyond which every change at the source is in the target. None is unknown."""
     candles: Count
-    """Known to be waiting."""
+    """Number of candles known to be waiting."""
     raw_s: Seconds | None
     raw: Count
-    """Hours of a symbol whose raw trades the target may lack."""
+    """Number of symbol-hours whose raw trades may be missing from the target."""
     at: Time
-    """When it was true, seconds since 1970."""
+    """Time of the report, in seconds since 1970."""
 
     @property
     def key(self) -> str:
@@ -140,27 +140,27 @@ class Lag:
 
 
 RECORD = "the control record"
-"""Name of that document in ``Damaged``."""
+"""Name of the control record in ``Damaged``."""
 HEARTBEAT = "the heartbeat "
-"""Beginning of the name of a heartbeat in ``Damaged``; its symbol follows."""
+"""Prefix of the name of a heartbeat in ``Damaged``, followed by its symbol."""
 
 LAST_EPOCH = 2**53
-"""Highest epoch of a control record. No number of moves gets there, so that a record beyond it was
-edited; a store or a reader with 64-bit floats can hold every epoch up to it."""
+"""Highest epoch of a control record. Stores and readers with 64-bit floats represent every epoch
+up to it exactly. No number of moves reaches it, so a record with a higher epoch was edited."""
 
 
 @dataclass(frozen=True)
 class ControlRecord:
-    """Which site leads. Kept on every site; of several the highest epoch is the one that counts.
+    """The current primary. Every site stores a copy; the one with the highest epoch is valid.
 
-    It governs routing and cost only: candles merge, so correctness never depends on it.
+    The record affects routing and cost only: candles merge, so correctness never depends on it.
     """
 
     epoch: Annotated[int, Between(0, LAST_EPOCH)]
     primary: str
-    """A site's name."""
+    """Name of the primary site."""
     mode: str
-    """``manual``, ``automatic`` or ``drill``: who decided."""
+    """Origin of the decision: ``manual``, ``automatic`` or ``drill``."""
     reason: str
     by: str
     at: Time
@@ -168,94 +168,98 @@ class ControlRecord:
 
     @property
     def rank(self) -> tuple[int, float, str, str]:
-        """The highest counts. Epochs are alike where two wrote on two sites at once; then anything
-        will do that everybody sees in the same way."""
+        """Sort key: the record with the highest rank is valid.
+
+        Two writers on two sites can use the same epoch at the same time. The other fields break
+        the tie, in the same way for every reader.
+        """
         return self.epoch, self.at, self.primary, self.by
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that a metrics service knows. None is unknown, never 0."""
+    """A value from a metrics service. None means unknown, never 0."""
 
     value: float | None
     as_of: float
-    """When it was true or, of a count, until when; seconds since 1970."""
+    """Time of the value or, for a count, the end of its period, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the metrics service of a site knows; a cloud that does not count something has None."""
+    """Figures from the metrics service of a site. None marks what the cloud does not measure."""
 
     queue: Depth | None
-    """None where the queue itself tells (see ``Queue.is_live``), as for the next one."""
+    """Depth of the queue. This field and the next are None if the queue itself reports its depth
+    (see ``Queue.is_live``)."""
     dead_letters: Depth | None
     oldest_age: Figure
-    """Seconds that the oldest message in the queue has been there."""
+    """Age of the oldest message in the queue, in seconds."""
     calls: Figure
-    """Of the function, over ``window`` seconds, as the other counts."""
+    """Calls of the function. All counts are over the last ``window`` seconds."""
     errors: Figure
     throttles: Figure
     p95: Figure
-    """Seconds that 95% of the calls took at most, in the last minute that had some."""
+    """95th percentile of the call duration, in seconds, in the last minute that had calls."""
     writes: Figure
-    """What the candle store's billing counts as writes."""
+    """Writes to the candle store, as its billing counts them."""
     write_throttles: Figure
     window: float
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of the function's log that names the trades that it is about."""
+    """A line of the function's log that names the trades it concerns."""
 
     at: float | None
-    """When it was written, seconds since 1970, where the log says."""
+    """Write time, in seconds since 1970; None if the log does not include it."""
     message: str
     """``stored`` or ``refused a message``."""
     fields: Mapping[str, Any]
-    """The others of the line, as ``mcloud.processor.arrival`` writes them."""
+    """Other fields of the line, as ``mcloud.processor.arrival`` writes them."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """The answer of one cheap read to one service."""
+    """The result of one cheap read from one service."""
 
     service: str
     """``queue``, ``function``, ``candles`` or ``archive``."""
     up: bool
     reason: str
-    """Why it is down, or empty."""
+    """Why the service is down; empty if it is up."""
     latency: float
-    """Seconds."""
+    """Duration of the read, in seconds."""
 
 
 @dataclass(frozen=True)
 class Metered:
-    """What one meter of a site counted over a span of time."""
+    """The usage that one meter of a site counted over a period."""
 
     meter: str
-    """As in ``mcloud.cost.prices``; or one without a price, such as ``messages``."""
+    """Meter in ``mcloud.cost.prices``, or one without a price, such as ``messages``."""
     units: Decimal | None
-    """None is unknown, never 0."""
+    """Number of units. None means unknown, never 0."""
     source: str
-    """Where the figure comes from, or why there is none."""
+    """Source of the figure, or the reason why it is missing."""
     as_of: float
-    """What came later is not in it, seconds since 1970."""
+    """End of the counted usage, in seconds since 1970. Later usage is not included."""
     exact: bool
-    """True for the cloud's own count of what it bills; False for an estimate."""
+    """Whether this is the cloud's own count of what it bills, and not an estimate."""
     days: Mapping[str, Decimal] = field(default_factory=dict)
-    """The units of each day, UTC, such as ``2026-11-25``; empty where only the sum is known."""
+    """Units by UTC day, such as ``2026-11-25``; empty if only the total is known."""
 
 
 class Queue(Protocol):
     is_live: bool
-    """True where the queue itself tells its depth, to the second; elsewhere the metrics service
-    does, minutes late."""
+    """Whether the queue itself reports its current depth. If not, the metrics service does,
+    minutes late."""
 
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         """Send any number of messages in as few requests as the limits allow.
 
-        Returns those that were not accepted; all the others are durable in the queue. Sending one
-        twice is harmless.
+        Return the messages that were not accepted. All others are durable in the queue. Sending a
+        message twice is harmless.
         """
         ...
 
@@ -264,32 +268,33 @@ class Queue(Protocol):
     def dead_letter_depth(self) -> Depth: ...
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Look at up to ``limit`` dead letters and leave them where they are, in no order."""
+        """Return up to ``limit`` dead letters, in no particular order, without taking them."""
         ...
 
     def take_dead_letters(self, limit: int) -> list[DeadLetter]:
-        """Up to ``limit`` dead letters, hidden from others for ``DEAD_LETTER_HOLD`` seconds.
+        """Return up to ``limit`` dead letters and hide them from other readers for
+        ``DEAD_LETTER_HOLD`` seconds.
 
-        Empty where none came within a few seconds.
+        The list is empty if none arrived within a few seconds.
         """
         ...
 
     def delete_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Delete letters that were taken: for good."""
+        """Delete taken letters permanently."""
         ...
 
     def release_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Give letters that were taken back to the queue at once."""
+        """Return taken letters to the queue immediately."""
         ...
 
 
 class Candles(Protocol):
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
-        """Read the candle (an empty one where there is none), change it and write it back.
+        """Read the candle (an empty one if it is missing), change it and write it back.
 
-        The write is conditional on the version that was read and tried again with jitter when
-        another writer was first, so ``change`` may run several times. A change that changes nothing
-        writes nothing.
+        The write is conditional on the version that was read. If another writer was first, it is
+        retried with jitter, so ``change`` may run several times. Nothing is written if ``change``
+        returns the same candle.
 
         Raises:
             Contention: every attempt lost; nothing was written.
@@ -297,10 +302,10 @@ class Candles(Protocol):
         ...
 
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
-        """Write what ``change`` makes of what is stored, also where that is damaged.
+        """Replace the stored candle by the result of ``change``, even if it is damaged.
 
-        The same candle is written only where its mark is missing, and an empty one deletes what is
-        stored. The write is conditional and tried again as in ``update``.
+        An unchanged candle is written only if its mark is missing. An empty candle deletes the
+        record. The write is conditional and retried as in ``update``.
 
         Raises:
             Contention: every attempt lost; nothing was written.
@@ -308,10 +313,10 @@ class Candles(Protocol):
         ...
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
-        """Write candles that the store does not have, in as few requests as it allows.
+        """Write the candles that are missing from the store, in as few requests as it allows.
 
-        Returns those that it had already, which stay as they were. After an error some may have
-        been written; doing it again is harmless.
+        Return the candles that already exist; they are left unchanged. After an error some candles
+        may have been written; repeating the call is harmless.
         """
         ...
 
@@ -322,167 +327,181 @@ class Candles(Protocol):
         end: int,
         unmarked: Callable[[int, str], None] = lambda start, why: None,
     ) -> Iterator[Candle]:
-        """The candles from ``start`` up to but not including ``end`` (ms), by time.
+        """Yield the candles from ``start`` up to but not including ``end`` (ms), by time.
 
-        ``unmarked`` is called with the start of each of them that lacks the store's own field
-        beside the candle (see ``StoredCandle.has_mark``), and with what that means.
+        For each candle without the store's own field beside it (see ``StoredCandle.has_mark``),
+        ``unmarked`` is called with the start of the candle and what the missing field means.
 
-        A reading that is cut goes on where it was, as long as it brings something.
+        An interrupted read resumes where it stopped, as long as it makes progress.
         """
         ...
 
     def last(self, symbol: str) -> Candle | None:
-        """The newest candle."""
+        """Return the newest candle, or None if there is none."""
         ...
 
     def tip(self) -> str:
-        """A position from which on no later change is missed; earlier ones may be seen again."""
+        """Return a position that precedes all later changes. Earlier ones may be read again."""
         ...
 
     def changes(self, position: str) -> Changes:
-        """What changed since a position, at least once each; at most a page, and none is waited
-        for.
+        """Return a page of the changes since a position, without waiting for new ones.
+
+        Each change is returned at least once.
 
         Raises:
-            Trimmed: the store does not remember all changes since then.
+            Trimmed: the store no longer has all changes since that position.
         """
         ...
 
 
 class Archive(Protocol):
     def put(self, item: ArchiveObject) -> bool:
-        """Write an object if its key is free; False where it was there already."""
+        """Write an object. Return False, and write nothing, if its key already exists."""
         ...
 
     def replace(self, item: ArchiveObject) -> None:
-        """Write an object over one whose content is damaged; the bucket keeps the old version."""
+        """Overwrite an object whose content is damaged. The bucket keeps the old version."""
         ...
 
     def remove(self, key: str) -> None:
-        """Delete an object, if it is there; the bucket keeps the old version."""
+        """Delete an object if it exists. The bucket keeps the old version."""
         ...
 
     def get(self, key: str) -> bytes:
-        """Its bytes; Refused where there is no such object."""
+        """Return the content of an object.
+
+        Raises:
+            Refused: the object does not exist.
+        """
         ...
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """All objects under a prefix, by key."""
+        """Yield all objects under a prefix, by key."""
         ...
 
     def symbols(self) -> Iterator[str]:
-        """Every symbol that has raw trades, by name."""
+        """Yield every symbol that has raw trades, by name."""
         ...
 
 
 class Control(Protocol):
     def beat(self, beats: Iterable[Heartbeat]) -> None:
-        """Add these counts to the stored heartbeats; the newest times stay."""
+        """Add these counts to the stored heartbeats, and keep the newest times."""
         ...
 
     def heartbeats(self) -> list[Heartbeat | Damaged]:
-        """The heartbeat of every symbol, by symbol."""
+        """Return the heartbeats of all symbols, by symbol."""
         ...
 
     def note_lag(self, lag: Lag) -> None:
-        """Keep what a replicator says of a pair, in place of what it said before."""
+        """Store a replicator's report on a pair of sites, in place of its previous one."""
         ...
 
     def lags(self) -> list[Lag | Damaged]:
-        """The last word on every pair that has this site as its target, by source and part."""
+        """Return the last report for each pair with this site as target, by source and part."""
         ...
 
     def record(self) -> ControlRecord | Damaged | None:
-        """The control record as this site has it; None before the first."""
+        """Return this site's control record, or None if there is none yet."""
         ...
 
     def write_record(self, record: ControlRecord) -> bool:
-        """Write the record if its epoch is above the stored one; False where it is not.
+        """Write the record if its epoch is above the stored one; otherwise return False.
 
         Raises:
-            errors.Damaged: the stored one cannot be read, and stays as it is.
+            errors.Damaged: the stored record cannot be read, and is left unchanged.
         """
         ...
 
     def forget_record(self) -> None:
-        """Delete the control record, if there is one."""
+        """Delete the control record if it exists."""
         ...
 
     def keep(self, kind: str, key: str, document: Mapping[str, Any]) -> None:
-        """Keep a small JSON document, in place of the one of that kind and key.
+        """Store a small JSON document, in place of any with the same kind and key.
 
-        Kind and key are made of letters, digits, spaces and ``-._:``.
+        Kind and key consist of letters, digits, spaces and ``-._:``.
         """
         ...
 
     def add(self, kind: str, key: str, document: Mapping[str, Any]) -> bool:
-        """Keep a document if there is none of that kind and key; False where there is."""
+        """Store a document. Return False, and store nothing, if its kind and key already exist."""
         ...
 
     def replace(
         self, kind: str, key: str, document: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
-        """Keep a document in place of ``before``, as ``kept`` told it; False where that is there no
-        more, perhaps because a try of this very call that seemed to fail has replaced it.
+        """Replace the document ``before``, as ``kept`` returned it.
 
-        Documents are equal when their values are, however their text is spaced or ordered."""
+        Return False if ``before`` is no longer stored. An attempt of this same call that seemed to
+        fail may have replaced it. Documents are compared by value, so spacing and the order of
+        their text do not matter.
+        """
         ...
 
     def get(self, kind: str, key: str) -> Any:
-        """Return the document of a kind and key as it is now, or None where there is none.
+        """Return the current document of a kind and key, or None if there is none.
 
-        A document that somebody else wrote may be anything: whoever reads it has to check.
+        The caller has to validate it, since others may have written it.
         """
         ...
 
     def kept(self, kind: str, after: str = "", limit: int | None = None) -> dict[str, Any]:
-        """Return the first documents of a kind whose key is above ``after``, in the order of the
-        keys; each is a JSON object, or Damaged where it is none."""
+        """Return the first ``limit`` documents of a kind whose key is above ``after``, by key.
+
+        Each is a JSON object, or Damaged if the stored document is not one.
+        """
         ...
 
     def forget(self, kind: str, key: str) -> None:
-        """Delete a document, if it is there."""
+        """Delete a document if it exists."""
         ...
 
 
 class Metrics(Protocol):
     def figures(self, window: float) -> Figures:
-        """All of them, counts over the last ``window`` seconds, in as few requests as can be.
+        """Return all figures, with counts over the last ``window`` seconds, in as few requests as
+        possible.
 
-        Each costs money and is minutes old: ask once a minute at most.
+        Each request costs money and its figures are minutes old: query once a minute at most.
         """
         ...
 
 
 class Logs(Protocol):
     def find(self, symbol: str, trade_id: int, start: float, end: float) -> list[LogLine]:
-        """What the function wrote from ``start`` to ``end`` about messages whose ids, first to
-        last, take in a trade; by time, and where there are many, no more than the first.
+        """Return the log lines from ``start`` to ``end`` about messages whose range of trade IDs
+        includes a trade, by time. If there are many, only the first are returned.
 
         Raises:
-            Unavailable: also where the search takes longer than ``LOG_SEARCH`` seconds.
+            Unavailable: as for any call, or the search takes longer than ``LOG_SEARCH`` seconds.
         """
         ...
 
 
 class Usage(Protocol):
     def metered(self, start: float, end: float) -> list[Metered]:
-        """What the site's meters counted from ``start`` up to ``end``, both in one month, UTC.
+        """Return the site's usage from ``start`` up to ``end``, both in one month, UTC.
 
-        A meter that cannot be read is there with the reason. ``own_metric_reads`` is what this very
-        call used of the meter ``metric_reads``.
+        A meter that cannot be read is included with the reason. ``own_metric_reads`` is the share
+        of the meter ``metric_reads`` that this call itself used.
         """
         ...
 
 
 class Probe(Protocol):
     def check(self, service: str, timeout: float) -> None:
-        """Read cheaply from one of ``SERVICES``; raises Unavailable or Refused when it is down."""
+        """Check one of ``SERVICES`` with a cheap read.
+
+        Raises:
+            Unavailable, Refused: the service is down.
+        """
         ...
 
 
 class Site(Protocol):
-    """A named place in one cloud and region; its parts are made when first used."""
+    """A named deployment in one cloud and region. Its parts are created on first use."""
 
     name: str
     cloud: str
@@ -506,9 +525,9 @@ class Site(Protocol):
 
 
 DEAD_LETTER_HOLD = 120
-"""Seconds that a taken dead letter stays hidden."""
+"""Number of seconds for which a taken dead letter stays hidden."""
 
 LOG_SEARCH = 15.0
-"""Seconds after which a search of a log is given up."""
+"""Timeout of a log search, in seconds."""
 
 SERVICES = ("queue", "function", "candles", "archive")

@@ -1,7 +1,6 @@
-"""What a deployment leaves behind for a site: names and addresses, nothing secret.
+"""Names and endpoints of a site's deployed resources. They contain no secrets.
 
-They are Terraform's outputs, the answer of ``mcloud outputs`` and the environment of the functions,
-under the same names everywhere.
+Terraform's outputs, ``mcloud outputs`` and the environment of the functions use the same names.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,11 @@ from mcloud.errors import ConfigError
 class _Resources:
     @classmethod
     def from_outputs(cls, outputs: dict[str, Any]) -> Self:
-        """Read outputs; ConfigError names what is missing. What it does not know is left out."""
+        """Read the resources from outputs, and ignore unknown outputs.
+
+        Raises:
+            ConfigError: outputs are missing; the message names them.
+        """
         known = {field.name for field in fields(cls)}
         try:
             return cls(**{key: value for key, value in outputs.items() if key in known})
@@ -23,7 +26,7 @@ class _Resources:
             raise ConfigError(f"the outputs are not complete:{missing}") from None
 
     def to_outputs(self) -> dict[str, str]:
-        """Without what is empty: a real cloud has no endpoints to show."""
+        """Return the non-empty fields. A real cloud, for example, has no endpoints to show."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
@@ -37,7 +40,7 @@ class AwsResources(_Resources):
     raw_bucket: str
     function: str
     endpoint_url: str = ""
-    """Of the embedded AWS; empty is the real one."""
+    """Endpoint of the embedded AWS; empty for the real AWS."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,14 @@ class GcpResources(_Resources):
     raw_bucket: str
     function: str
     pubsub_endpoint: str = ""
-    """``host:port`` of an emulator, as for the next two; empty is the real service."""
+    """``host:port`` of an emulator, like the next two endpoints; empty for the real service."""
     firestore_endpoint: str = ""
     monitoring_endpoint: str = ""
     storage_endpoint: str = ""
-    """``http://host:port``"""
+    """``http://host:port`` of an emulator; empty for the real service."""
     function_url: str = ""
     function_log: str = ""
-    """The file that the embedded function writes to."""
+    """Log file of the embedded function."""
 
 
 Resources = AwsResources | GcpResources

@@ -1,10 +1,10 @@
-"""Spans, and what takes them: X-Ray, Cloud Trace or a collector, by the adapters of each cloud."""
+"""Spans, and the interface that exports them to X-Ray, Cloud Trace or a collector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-TIMEOUT = 2.0  # seconds that an exporter may take
+TIMEOUT = 2.0  # seconds for one export
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,16 @@ class Span:
     span_id: str
     parent_id: str
     start: float
-    """Seconds since 1970, as ``end``."""
+    """Start time, in seconds since 1970, like ``end``."""
     end: float
     attributes: dict[str, str | int] = field(default_factory=dict)
 
 
 class Exporter(Protocol):
     def export(self, spans: Sequence[Span]) -> None:
-        """Hand spans over within ``TIMEOUT``; Unavailable or Refused where that does not work."""
+        """Export spans within ``TIMEOUT``.
+
+        Raises:
+            Unavailable, Refused: the export failed.
+        """
         ...

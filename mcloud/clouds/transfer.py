@@ -1,7 +1,7 @@
-"""Copies of one cloud's bucket into another's that the target's cloud makes by itself.
+"""Copies from one cloud's bucket to another's, made by a transfer service of the target's cloud.
 
-``aws/transfer.py`` and ``gcp/transfer.py`` keep the promises of ``Transfer``. They never overwrite
-and never delete an object. Any call may raise Unavailable or Refused, as those of ``ports`` do.
+``aws/transfer.py`` and ``gcp/transfer.py`` implement ``Transfer``. They never overwrite or delete
+an object. Any call may raise Unavailable or Refused, like the calls of ``ports``.
 """
 
 from collections.abc import Sequence
@@ -13,56 +13,59 @@ from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 RUNNING, DONE, FAILED, GONE = "running", "done", "failed", "gone"
 
 FOLDERS = 1000
-"""That one transfer may name. [Google: ObjectConditions.includePrefixes]"""
+"""Maximum number of folders in one transfer. [Google: ObjectConditions.includePrefixes]"""
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """How far a transfer is."""
+    """Progress of a transfer."""
 
     state: str
-    """``running``, ``done``, ``failed``, or ``gone``: the cloud does not know it any more."""
+    """``running``, ``done``, ``failed``, or ``gone`` if the cloud no longer knows the transfer."""
     objects: int = 0
-    """Copied so far."""
+    """Number of objects copied so far."""
     bytes: int = 0
-    """Of them."""
+    """Number of bytes copied so far."""
     failed: int = 0
-    """Objects that could not be copied."""
+    """Number of objects that could not be copied."""
     error: str = ""
-    """What the cloud says of them, or of a transfer that failed."""
+    """The cloud's error message for these objects, or for a failed transfer."""
 
 
 class Transfer(Protocol):
     service: str
-    """What the cloud calls it."""
+    """The cloud's name for the transfer service."""
 
     def start(self, folders: Sequence[str], token: str) -> str:
-        """Begin a copy of what is under these folders (``raw/…/``, none within another one).
+        """Start to copy the objects in these folders (``raw/…/``, none inside another).
 
-        The answer is the name of the run, for ``look`` and ``end``.
+        Return the name of the run, for ``look`` and ``end``.
 
         Args:
-            token: some letters and digits that no other copy has, for ``find``.
+            token: unique letters and digits by which ``find`` finds the copy.
         """
         ...
 
     def find(self, token: str) -> str:
-        """The name of the run that was begun with a token, or empty where there is none.
+        """Return the name of the run that was started with a token, or an empty string.
 
-        A copy that was made by then, but did not begin to run, does now. Where there is none,
-        whatever else was made for it is removed.
+        A copy that was created but did not start is started now. If there is no copy, anything
+        else that was created for it is removed.
         """
         ...
 
     def look(self, name: str) -> Transferred: ...
 
     def end(self, name: str) -> None:
-        """Remove what ``start`` made, but for the copies; a run that is gone is no error."""
+        """Remove what ``start`` created, except for the copied objects.
+
+        A run that no longer exists is not an error.
+        """
         ...
 
 
 def open_transfer(source: Resources, target: Resources, role: str) -> Transfer | None:
-    """The service that copies from one to the other; None where there is none.
+    """Return the service that copies from one bucket to the other, or None if there is none.
 
     Args:
         role: the ARN of the AWS role under which the service uses the S3 bucket.

@@ -1,4 +1,4 @@
-"""What went wrong, in one sentence, from what Terraform and its providers say."""
+"""Errors with cause and remedy, from the diagnostics of Terraform and its providers."""
 
 import re
 import shlex
@@ -16,26 +16,27 @@ from mcloud.infra.environment import without
 from mcloud.infra.state_errors import AGAIN, one_line
 
 Diagnostic = dict[str, Any]
-"""As ``-json`` has it: ``summary``, ``detail``, and perhaps ``address`` and ``range``."""
+"""Diagnostic in the format of ``-json``: ``summary``, ``detail``, optional ``address`` and
+``range``."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What failed: ``binary`` in ``folder``."""
+    """A failed run of ``binary`` in ``folder``."""
 
     folder: Path
     binary: str
     withheld: tuple[str, ...] = ()
-    """Variables of the shell that mcloud keeps from Terraform, as TF_DATA_DIR."""
+    """Shell variables that mcloud does not pass to Terraform, such as TF_DATA_DIR."""
 
     def command(self, words: str) -> str:
-        """Return a command for a person to type, which runs as mcloud would run it."""
+        """Return a shell command that runs Terraform in the same way as mcloud does."""
         start = (*without(self.withheld), self.binary, f"-chdir={self.folder}")
         return f"`{shlex.join(start)} {words}`"
 
 
 def explain(diagnostics: Sequence[Diagnostic], run: Run) -> McloudError:
-    """The error for a run that failed; the first diagnostic that is known decides."""
+    """Return the error for a failed run, from the first rule that recognises a diagnostic."""
     for known in _KNOWN:
         for each in diagnostics:
             error = known(_text(each), run)
@@ -43,7 +44,7 @@ def explain(diagnostics: Sequence[Diagnostic], run: Run) -> McloudError:
                 return error
     if not diagnostics:
         return McloudError("Terraform failed and did not say why", remedy="run again with -vv")
-    # One that says where is better than one that says that something is wrong.
+    # Prefer a diagnostic that includes a location.
     first = min(diagnostics, key=lambda each: not _where(each))
     more = len(diagnostics) - 1
     message = one_line(_text(first)) + _where(first)
@@ -53,7 +54,7 @@ def explain(diagnostics: Sequence[Diagnostic], run: Run) -> McloudError:
 
 
 def from_text(said: str) -> list[Diagnostic]:
-    """The diagnostics of a command that has no ``-json``."""
+    """Parse the diagnostics of a command that does not support ``-json``."""
     plain = "\n".join(re.sub(r"^[│╷╵] ?", "", line) for line in said.splitlines())
     found = re.split(r"^Error: ", plain, flags=re.MULTILINE)[1:]
     diagnostics = []
@@ -69,7 +70,10 @@ def from_text(said: str) -> list[Diagnostic]:
 
 
 def _refused(text: str, run: Run) -> McloudError | None:
-    """What a cloud refused. The words tell which one: the state may be kept on the other."""
+    """Return the error for a request that a cloud refused.
+
+    The text shows which cloud it was, since the state may be stored in the other one.
+    """
     of_google = re.search(
         "google|gcloud|oauth2|gserviceaccount|default credentials|requested project"
         "|No credentials loaded",
@@ -84,7 +88,10 @@ def _refused(text: str, run: Run) -> McloudError | None:
 
 
 def _rule(pattern: str, message: str, remedy: str) -> Callable[[str, Run], McloudError | None]:
-    """``{0}`` in the message is what the pattern's first group found, or else the whole text."""
+    """Return a function that recognises an error by a pattern.
+
+    ``{0}`` in the message stands for the first group that matched, or else for the whole text.
+    """
 
     def known(text: str, run: Run) -> McloudError | None:
         found = re.search(pattern, text, re.DOTALL)
@@ -106,7 +113,7 @@ _KNOWN: tuple[Callable[[str, Run], McloudError | None], ...] = (
     state_errors.without_bucket,
     state_errors.without_locks,
     _rule(
-        # Terraform before 1.0; since then only the format of the file counts.
+        # Terraform before 1.0. Later versions check only the format of the file.
         r"state snapshot was created by (Terraform v\S+), which is newer than current",
         "the state was written by {0}, and this one is older",
         "update Terraform, or name a newer one in MCLOUD_TERRAFORM",
@@ -160,7 +167,7 @@ def _text(diagnostic: Diagnostic) -> str:
 
 
 def _where(diagnostic: Diagnostic) -> str:
-    """`` (aws_sqs_queue.trades, messaging.tf:12)``"""
+    """Return the location, such as `` (aws_sqs_queue.trades, messaging.tf:12)``, or nothing."""
     places = []
     if diagnostic.get("address"):
         places.append(diagnostic["address"])

@@ -41,13 +41,13 @@ ACK_DEADLINE = 30  # seconds
 
 @dataclass(frozen=True)
 class Part:
-    """A resource of the stack, under the address that it has in ``terraform/``."""
+    """A resource of the stack, with its address in ``terraform/``."""
 
     address: str
     name: str
     there: bool
     stale: bool = False
-    """True for a function that runs other code than ours."""
+    """Whether a function runs code that differs from this mcloud's."""
 
     @property
     def kind(self) -> str:
@@ -77,7 +77,7 @@ def deploy_aws(endpoint_url: str) -> AwsResources:
 
 
 def aws_parts(to: AwsResources) -> list[Part]:
-    """What of the AWS side is there."""
+    """Return the parts of the AWS site, with whether each exists."""
     with aws_errors("the embedded AWS"):
         queues = _aws(to, "sqs").list_queues().get("QueueUrls", [])
         tables = _aws(to, "dynamodb").list_tables()["TableNames"]
@@ -131,7 +131,10 @@ def destroy_aws(to: AwsResources) -> None:
 
 
 def gcp_parts(to: GcpResources) -> list[Part]:
-    """What of the Google side is there; the function is the supervisor's."""
+    """Return the parts of the Google Cloud site, with whether each exists.
+
+    The function is not included, because the supervisor runs it.
+    """
     with gcp_errors("the embedded Google Cloud"):
         publisher = gcp_client.make_publisher(to.pubsub_endpoint)
         subscriber = gcp_client.make_subscriber(to.pubsub_endpoint)
@@ -150,13 +153,13 @@ def gcp_parts(to: GcpResources) -> list[Part]:
             for name, full in (("processor", to.subscription), ("dlq", to.dlq_subscription))
         ),
         Part("google_storage_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
-        # The database itself is always there: this is about what is in it.
+        # The database itself always exists; it is listed only if it contains documents.
         *([Part("google_firestore_database.this", to.database, True)] if documents else []),
     ]
 
 
 def destroy_gcp(to: GcpResources) -> None:
-    """Delete the Google side, with its data; what is not there is passed over."""
+    """Delete the existing resources of the Google Cloud site, with their data."""
     there = {part.address for part in gcp_parts(to) if part.there}
     with gcp_errors("the embedded Google Cloud"):
         publisher = gcp_client.make_publisher(to.pubsub_endpoint)

@@ -20,7 +20,7 @@ WHERE = "the embedded AWS"
 
 
 def deploy(to: AwsResources, thresholds: str, *, scheduled: bool = True) -> None:
-    """Make or complete function and schedule; a schedule that is there stays as it is."""
+    """Create or complete the function and its schedule. An existing schedule is left unchanged."""
     with translated(WHERE):
         arn = _deploy_function(_client(to, "lambda"), to, thresholds)
         scheduler = _client(to, "scheduler")
@@ -37,7 +37,7 @@ def deploy(to: AwsResources, thresholds: str, *, scheduled: bool = True) -> None
 
 
 def parts(to: AwsResources) -> list[Part]:
-    """What of it is there."""
+    """Return the anomaly function and its schedule as parts, with whether each exists."""
     with translated(WHERE):
         functions = _client(to, "lambda").list_functions()["Functions"]
         schedules = _client(to, "scheduler").list_schedules()["Schedules"]
@@ -50,7 +50,7 @@ def parts(to: AwsResources) -> list[Part]:
 
 
 def destroy(to: AwsResources) -> None:
-    """Delete it; what is not there is passed over."""
+    """Delete the function and its schedule, if they exist."""
     there = {part.kind for part in parts(to) if part.there}
     with translated(WHERE):
         if "aws_scheduler_schedule" in there:

@@ -135,7 +135,7 @@ class EmbeddedStack:
             self._hooks.tell(Step(self._site.name, each.address, each.done, took))
 
     def _resources(self) -> Resources:
-        """As the supervisor has it."""
+        """Return the site's resources, from the supervisor's state."""
         state = embedded_clouds(self._config, self._hooks, start=self._start)
         return state.resources()[self._site.name]
 

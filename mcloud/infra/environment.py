@@ -23,7 +23,7 @@ LONGEST_PATH = 64
 
 
 class Treatment(Enum):
-    """What mcloud does with a variable of the shell."""
+    """Treatment of a shell variable by mcloud."""
 
     PASSED = "passed on"
     SET = "set by mcloud"
@@ -36,15 +36,15 @@ PASSED, SET, DROPPED, REFUSED = Treatment
 
 @dataclass(frozen=True)
 class Rule:
-    """How mcloud treats the variables whose names match a pattern."""
+    """Rule for the variables whose names match a pattern."""
 
     pattern: str
-    """A name, or its beginning and ``*``."""
+    """Name of a variable, or a prefix and ``*``."""
     treatment: Treatment
     why: str
-    """A clause for the person who set the variable."""
+    """Reason shown to the user, as a clause."""
     is_path: bool = False
-    """True where the value is a path, which Terraform would resolve in the site's folder."""
+    """Whether the value is a path, which Terraform would resolve in the site's folder."""
 
 
 RULES = (
@@ -83,15 +83,15 @@ RULES = (
 OWN = {
     "TF_IN_AUTOMATION": "1",
     "TF_INPUT": "0",
-    # A workspace may also be selected in the site's folder, by hand.
+    # A workspace may also have been selected by hand in the site's folder.
     "TF_WORKSPACE": "default",
     "CHECKPOINT_DISABLE": "1",
 }
-"""What every Terraform gets, whatever the shell says."""
+"""Variables that mcloud sets for every Terraform run, whatever the shell's values are."""
 
 
 def found(given: Mapping[str, str]) -> Iterator[tuple[str, Rule]]:
-    """Yield the variables of Terraform's own that are set, each with its rule."""
+    """Yield Terraform's own variables that are set, each with its rule."""
     for name in sorted(given):
         for rule in RULES:
             if fnmatchcase(name, rule.pattern):

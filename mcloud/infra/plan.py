@@ -1,6 +1,6 @@
-"""What Terraform would do, read off ``terraform show -json``. Pure.
+"""Planned changes, parsed from the output of ``terraform show -json``. No I/O.
 
-The format: https://developer.hashicorp.com/terraform/internals/json-format
+Format: https://developer.hashicorp.com/terraform/internals/json-format
 """
 
 import json
@@ -19,8 +19,8 @@ _ACTIONS = {
     ("create", "delete"): REPLACE,
 }
 
-# What holds data, by kind: what its loss means, and the attribute that names it. Messages wait in a
-# queue or a subscription; a topic hands them to its subscriptions.
+# Resources that hold data, by kind: the data that is lost with one, and the attribute with its
+# name. Messages wait in a queue or a subscription; a topic passes them to its subscriptions.
 _STORES = {
     "aws_dynamodb_table": ("candles or control records", "name"),
     "aws_s3_bucket": ("raw trades", "bucket"),
@@ -30,42 +30,42 @@ _STORES = {
     "google_pubsub_subscription": ("waiting messages", "name"),
     "google_pubsub_topic": ("waiting messages", "name"),
 }
-# Function sources: built again at will.
+# Function sources, which can be rebuilt at any time.
 _REBUILT = {"google_storage_bucket.source"}
 
-_MANY = 6  # attributes that are shown
-_SHORT = 32  # characters of a value that is shown
+_MANY = 6  # maximum number of attributes shown
+_SHORT = 32  # maximum length of a value shown, in characters
 HIDDEN = "(sensitive)"
 
 
 @dataclass(frozen=True)
 class Change:
     address: str
-    """``aws_sqs_queue.trades``"""
+    """Terraform address, such as ``aws_sqs_queue.trades``."""
     kind: str
     action: str
-    """CREATE, UPDATE, REPLACE or DELETE."""
+    """Action: CREATE, UPDATE, REPLACE or DELETE."""
     name: str = ""
-    """What the cloud calls it, where it is there and holds data."""
+    """The cloud's name for the resource, if it exists and its data would be lost."""
     because: tuple[str, ...] = ()
-    """Attributes that cannot be changed in place; of a replacement."""
+    """Attributes that cannot be changed in place and so cause a replacement."""
     changed: tuple[str, ...] = ()
-    """Attributes that change, short values with what they were and will be."""
+    """Attributes that change; short values are shown before and after the change."""
     holds: str = ""
-    """What is lost with it, where it holds data and would go; empty otherwise."""
+    """Data that would be lost with the resource; empty if none."""
     unfinished: bool = False
-    """True where it was begun and interrupted: it is made anew, and holds no data yet."""
+    """Whether an interrupted run left the resource unfinished. It is replaced and holds no data."""
     protected: bool = False
-    """True where the cloud refuses to delete it as it is."""
+    """Whether the cloud refuses to delete the resource with its current settings."""
 
     @property
     def done(self) -> str:
-        """What is said of it once it is made."""
+        """The word shown once the change is made."""
         return {CREATE: CREATED, REPLACE: CREATED, UPDATE: CHANGED, DELETE: DESTROYED}[self.action]
 
     @property
     def summary(self) -> str:
-        """A line about it."""
+        """One line that describes the change."""
         if self.unfinished:
             return "was not made to its end"
         if self.action == REPLACE and self.because:
@@ -89,22 +89,22 @@ class Change:
 class Plan:
     changes: tuple[Change, ...]
     drift: tuple[Change, ...] = ()
-    """What somebody else changed or deleted since the last apply, and applying puts back."""
+    """Changes and deletions made outside mcloud since the last apply. Applying reverts them."""
     outputs: tuple[str, ...] = ()
     """Names of the outputs that change."""
 
     @property
     def empty(self) -> bool:
-        """True where applying it would change nothing."""
+        """Whether applying the plan would change nothing."""
         return not self.changes and not self.outputs
 
     @property
     def at_risk(self) -> tuple[Change, ...]:
-        """Stores whose data would be gone."""
+        """Changes that would lose data."""
         return tuple(change for change in self.changes if change.holds)
 
     def counts(self) -> dict[str, int]:
-        """How many of each action."""
+        """Return the number of changes by action."""
         actions = [change.action for change in self.changes]
         return {action: actions.count(action) for action in (CREATE, UPDATE, REPLACE, DELETE)}
 
@@ -118,7 +118,7 @@ class Plan:
 
 
 def parse(shown: Mapping[str, Any]) -> Plan:
-    """Read a plan; values that are sensitive are not taken over."""
+    """Parse a plan. Sensitive values are left out."""
     changes = list(_changes(shown.get("resource_changes", ())))
     return Plan(
         changes=tuple(change for change, _ in changes),
@@ -134,7 +134,7 @@ def parse(shown: Mapping[str, Any]) -> Plan:
 def change(
     address: str, kind: str, action: str, name: str, changed: tuple[str, ...] = ()
 ) -> Change:
-    """A change with what is lost by it; ``name`` is the cloud's for the resource."""
+    """Return a change, with the data lost by it; ``name`` is the cloud's name of the resource."""
     what, _ = _STORES.get(kind, ("", ""))
     if action not in (REPLACE, DELETE) or address in _REBUILT:
         what = ""
@@ -142,9 +142,9 @@ def change(
 
 
 def unconfirmed(plan: Plan, stack: str, confirmed: Collection[str]) -> tuple[Change, ...]:
-    """The stores whose loss nobody has agreed to.
+    """Return the changes that would lose data and are not confirmed.
 
-    A store is agreed to by its own name, or with all others of its stack by the stack's.
+    A change is confirmed by the name of its resource, and all changes by the name of the stack.
     """
     if stack in confirmed:
         return ()
@@ -162,7 +162,10 @@ def _changes(entries: Iterable[_Entry]) -> Iterator[tuple[Change, _Entry]]:
 
 
 def _drift(entries: Iterable[_Entry], changes: Iterable[tuple[Change, _Entry]]) -> Iterator[Change]:
-    """Terraform also lists what it only learned, such as an empty list for none."""
+    """Yield the drift that the plan reverts.
+
+    Terraform also lists values that it only learned, such as an empty list in place of none.
+    """
     undone = {change.address: (change, entry["change"]) for change, entry in changes}
     for change, entry in _changes(entries):
         if change.address not in undone:
@@ -206,7 +209,7 @@ def _protected(before: Mapping[str, Any]) -> bool:
 
 
 def _changed(change: _Entry) -> dict[str, str]:
-    """The attributes that change, by name, in words."""
+    """Return a description of each attribute that changes, by name."""
     before, after = change.get("before") or {}, change.get("after") or {}
     unknown = change.get("after_unknown") or {}
     found = {}
@@ -225,7 +228,7 @@ def _changed(change: _Entry) -> dict[str, str]:
 
 
 def _hides(marks: Any, name: str) -> bool:
-    """Whether anything in an attribute is sensitive."""
+    """Return whether an attribute contains anything sensitive."""
     if isinstance(marks, Mapping):
         return _any(marks.get(name, False))
     return bool(marks)
@@ -248,7 +251,7 @@ def _shown(value: Any) -> str:
 
 
 def _path(steps: list[Any]) -> str:
-    """``attribute[0].name``"""
+    """Return a path as text, such as ``attribute[0].name``."""
     text = ""
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)

@@ -1,4 +1,4 @@
-"""What builds a site and takes it down again: Terraform, or the SDKs on the embedded clouds."""
+"""The provisioners that deploy and destroy a site: Terraform, or SDKs on the embedded clouds."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,39 +15,39 @@ from mcloud.infra.saved_plan import SitePlan
 
 EMBEDDED, TERRAFORM = "embedded", "terraform"
 
-# Of what Terraform builds on the embedded AWS, beside what is there from the start.
+# Stack that Terraform deploys on the embedded AWS, beside the one that exists from the start.
 LOCAL_STACK = "mcloud-tf"
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happens to one resource."""
+    """A step of the work on one resource."""
 
     site: str
     address: str
     words: str
-    """``creating``, ``created``, ``failed``, …"""
+    """State of the resource: ``creating``, ``created``, ``failed``, …"""
     seconds: float | None = None
-    """How long it took; None while it goes on."""
+    """Duration in seconds; None while the step is running."""
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a run is watched and stopped; they are called from its thread."""
+    """Callbacks that report a run, and its stop event. They are called from the run's thread."""
 
     stop: Event
-    """Ends the run in good order, which then raises ``Interrupted``."""
+    """Event that stops the run in good order. The run then raises ``Interrupted``."""
     tell: Callable[[Step], None] = lambda step: None
     echo: Callable[[str], None] = lambda line: None
-    """Gets whatever Terraform says."""
+    """Callback for each line of Terraform's output."""
     say: Callable[[str], None] = lambda line: None
-    """Gets the sentences for the person who runs the command."""
+    """Callback for messages to the user."""
     lock_timeout: float = 0.0
-    """Seconds to wait for a lock that somebody else holds."""
+    """Maximum time to wait for a lock that another process holds, in seconds."""
 
 
 class Provisioner(Protocol):
-    """One site; ``apply`` does what the last ``plan`` said, and nothing else."""
+    """A provisioner of one site. ``apply`` makes exactly the changes of the last ``plan``."""
 
     def plan(self, *, destroy: bool = False) -> Plan: ...
 
@@ -56,20 +56,20 @@ class Provisioner(Protocol):
         ...
 
     def load(self, saved: SitePlan, origin: Path) -> Plan:
-        """Take a plan that was saved in a file, in place of ``plan``.
+        """Use a saved plan from a file, in place of ``plan``.
 
         Raises:
-            McloudError: it was made from something else than a plan would be made from now.
+            McloudError: the plan's inputs have changed since it was made.
         """
         ...
 
     def apply(self) -> dict[str, str]:
-        """Returns the site's outputs, which are stored; empty once it is destroyed."""
+        """Apply the plan, store the site's outputs and return them; empty after a destroy."""
         ...
 
 
 def sites(config: Config, provisioner: str | None = None) -> dict[str, SiteConfig]:
-    """The sites that can be provisioned; those of the profile ``local`` are built in."""
+    """Return the sites that can be provisioned. The sites of profile ``local`` are built in."""
     if config.profile != LOCAL:
         return config.sites
     stack = LOCAL_STACK if provisioner == TERRAFORM else "mcloud"
@@ -77,7 +77,11 @@ def sites(config: Config, provisioner: str | None = None) -> dict[str, SiteConfi
 
 
 def check(config: Config, site: SiteConfig, provisioner: str) -> None:
-    """Raise UsageError where a provisioner cannot build the site."""
+    """Check that a provisioner can deploy the site.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if provisioner == EMBEDDED and config.profile != LOCAL:
         raise UsageError(
             f"the provisioner {EMBEDDED!r} is for the profile {LOCAL!r};"
@@ -91,7 +95,7 @@ def check(config: Config, site: SiteConfig, provisioner: str) -> None:
 
 
 def resources_of(config: Config, site: SiteConfig) -> Resources:
-    """The resources of one site that is deployed, whatever there is of the others."""
+    """Return the resources of one deployed site, even if the others are not deployed."""
     if config.profile == LOCAL:
         return resources(config)[site.name]
     values = {key: setting.value for key, setting in known(config, site).items()}
@@ -102,9 +106,9 @@ def resources_of(config: Config, site: SiteConfig) -> Resources:
 def open_provisioner(
     config: Config, site: SiteConfig, provisioner: str, hooks: Hooks, *, start: bool
 ) -> AbstractContextManager[Provisioner]:
-    """The provisioner of a site, which no other mcloud provisions meanwhile.
+    """Return the provisioner of a site, as a context manager that locks the site.
 
-    ``start`` brings the embedded clouds up where they are needed and down.
+    With ``start``, the embedded clouds are started if they are needed and down.
     """
     if provisioner == EMBEDDED:
         from mcloud.infra.embedded_stack import EmbeddedStack

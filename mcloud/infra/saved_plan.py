@@ -25,13 +25,13 @@ class Basis:
     """The inputs of a site's plan. A saved plan may be applied only while they are unchanged."""
 
     stack: str
-    """The stack's name, as in ``SiteConfig.stack``."""
+    """Name of the stack, as in ``SiteConfig.stack``."""
     place: str
-    """Where the state is kept, as in ``Workspace.place``."""
+    """Location of the state, as in ``Workspace.place``."""
     lineage: str
-    """The identity of the state; empty where there was none."""
+    """Identity of the state; empty if there was none."""
     serial: int
-    """The version of the state; 0 where there was none."""
+    """Version of the state; 0 if there was none."""
     terraform: str
     """Product and version, such as ``Terraform 1.11.4``."""
     files: Mapping[str, str]

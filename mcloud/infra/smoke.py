@@ -15,7 +15,7 @@ PAUSE = 1.0  # seconds between reads of a service that is not there yet
 
 
 def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]:
-    """What each service answered: empty where it works, or else why it does not."""
+    """Check each service, and return the reason why it does not work, or an empty string."""
     give_up = time.monotonic() + patience
     reasons = dict.fromkeys(SERVICES, "not asked")
     while True:

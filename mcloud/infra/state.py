@@ -13,25 +13,25 @@ WORKSPACES = "terraform.tfstate.d"
 
 @dataclass(frozen=True)
 class State:
-    """What ``terraform state pull`` prints, as far as it matters here."""
+    """The parts of ``terraform state pull`` that mcloud uses."""
 
     lineage: str
-    """Identifies the state for as long as it lives, wherever it is kept."""
+    """Identity of the state. It never changes, wherever the state is stored."""
     serial: int
-    """Grows with each change of the state."""
+    """Version of the state, which increases with each change."""
     addresses: frozenset[str]
-    """The resources in it that Terraform manages, such as ``aws_sqs_queue.trades[0]``."""
+    """Addresses of the managed resources, such as ``aws_sqs_queue.trades[0]``."""
     outputs: Mapping[str, Any]
-    """The values of those outputs that are not sensitive."""
+    """Values of the outputs that are not sensitive."""
 
 
 @dataclass(frozen=True)
 class Remnant:
-    """A file that tells of resources which the state does not have."""
+    """A file with resources that are missing from the state."""
 
     path: Path
     resources: int | None
-    """How many it holds; None where that cannot be read, as in an encrypted one."""
+    """Number of resources in the file; None if it cannot be read, for example if encrypted."""
 
     def __str__(self) -> str:
         if self.resources is None:
@@ -40,7 +40,7 @@ class Remnant:
 
 
 def parse_state(text: str) -> State | None:
-    """Read what ``terraform state pull`` prints; None where it prints no state."""
+    """Parse the output of ``terraform state pull``. Return None if it contains no state."""
     found = find_object(text, "lineage")
     if found is None or not found["lineage"]:
         return None  # an empty bucket gives a state without an identity

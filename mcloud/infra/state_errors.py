@@ -1,6 +1,6 @@
-"""What went wrong with the state of a site, or with its lock, by what Terraform says.
+"""Errors of a site's state or its lock, recognised in Terraform's messages.
 
-Each function returns the error for one kind of trouble, or None where the text names another.
+Each function returns the error for one kind of problem, or None if the text is about another.
 """
 
 import json
@@ -16,7 +16,7 @@ from mcloud.infra.state import ERRORED, STATE
 if TYPE_CHECKING:
     from mcloud.infra.diagnosis import Run
 
-BACKEND = "backend.tf.json"  # in the folder where the state is kept elsewhere
+BACKEND = "backend.tf.json"  # exists if the state is stored outside the site's folder
 BACKUP = "terraform.tfstate.backup"
 
 AGAIN = "run the same command again: it continues from what is in the state"
@@ -25,7 +25,7 @@ _LOCK = "Error acquiring the state lock"
 
 
 class Locked(McloudError):
-    """Somebody else holds the lock of a state."""
+    """Another process holds the lock of a state."""
 
 
 def unsaved(text: str, run: "Run") -> McloudError | None:
@@ -46,7 +46,10 @@ def unsaved(text: str, run: "Run") -> McloudError | None:
 
 
 def locked(text: str, run: "Run") -> McloudError | None:
-    """A lock that somebody holds. Without its fields, another took or freed it that moment."""
+    """Recognise a lock that another process holds.
+
+    The text lacks the lock's fields if another process took or released it at that moment.
+    """
     if _LOCK not in text:
         return None
     fields = dict(re.findall(r"^\s*(ID|Operation|Who|Created):[ \t]*(.*)$", text, re.MULTILINE))
@@ -71,7 +74,7 @@ def locked(text: str, run: "Run") -> McloudError | None:
 
 
 def damaged(text: str, run: "Run") -> McloudError | None:
-    """A state that is no state. Locking reads it, so that this may come as an error of the lock."""
+    """Recognise a damaged state. Locking reads the state, so the text may be a locking error."""
     if not re.search(
         "Unsupported state file format|Invalid state file format|state file could not be read"
         "|state data in .* corrupt",
@@ -94,7 +97,7 @@ def damaged(text: str, run: "Run") -> McloudError | None:
 
 
 def other_than_its_digest(text: str, run: "Run") -> McloudError | None:
-    """The state in S3 is not the one whose digest is in the lock table."""
+    """Recognise a state in S3 that does not match the digest in the lock table."""
     found = re.search(
         r"state data in S3 does not have the expected content.*?following value:\s*(\w*)",
         text,
@@ -135,7 +138,7 @@ def without_lock_table(text: str, run: "Run") -> McloudError | None:
 
 
 def without_bucket(text: str, run: "Run") -> McloudError | None:
-    """The bucket of a remote state; the modules make all others."""
+    """Recognise a missing bucket of a remote state. The modules create all other buckets."""
     kind, options = _backend_of(run)
     if kind not in ("s3", "gcs") or not re.search(
         r"NoSuchBucket|S3 bucket \S+ does not exist|storage: bucket doesn't exist"
@@ -164,7 +167,7 @@ def without_bucket(text: str, run: "Run") -> McloudError | None:
 
 
 def unwritable(text: str, run: "Run") -> McloudError | None:
-    """A file of a local state that the system keeps us from."""
+    """Recognise a file of a local state that the operating system does not let Terraform open."""
     found = re.search(
         r"(?:open|read) ([^\s:]*\.tfstate[^\s:]*): (permission denied|operation not permitted"
         r"|is a directory|read-only file system)",
@@ -222,7 +225,7 @@ def unlockable(text: str, run: "Run") -> McloudError | None:
 
 
 def _earlier(run: "Run") -> tuple[str, str]:
-    """Where the state is, and how to get an earlier one back."""
+    """Return the location of the state, and the steps that restore an earlier one."""
     state, backup = run.folder / STATE, run.folder / BACKUP
     kind, options = _backend_of(run)
     check = "then look at the next plan"
@@ -259,7 +262,7 @@ def _is_state(path: Path) -> bool:
 
 
 def _backend_of(run: "Run") -> tuple[str, dict[str, Any]]:
-    """The kind of backend and its options; an empty kind where the state is a file here."""
+    """Return the kind of backend and its options. The kind is empty for a local state file."""
     try:
         document = json.loads((run.folder / BACKEND).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -269,7 +272,7 @@ def _backend_of(run: "Run") -> tuple[str, dict[str, Any]]:
 
 
 def _permit(folder: Path, path: Path) -> str:
-    """The command that lets this user write what Terraform opens in its folder."""
+    """Return the advice that gives this user write access to the files in Terraform's folder."""
     shut = [each for each in (folder, path) if each.exists() and not os.access(each, os.W_OK)]
     mine = all(each.stat().st_uid == os.geteuid() for each in shut)
     start = ("chmod", "-R", "u+rwX") if mine else ("sudo", "chown", "-R", str(os.geteuid()))
@@ -277,12 +280,12 @@ def _permit(folder: Path, path: Path) -> str:
 
 
 def _why(text: str) -> str:
-    """What Terraform says of a state or its lock, without its title and its advice."""
+    """Return Terraform's message about a state or its lock, without its title and advice."""
     said = text.partition("Terraform acquires a state lock")[0].replace(_LOCK, "")
     return one_line(said.replace("Error message:", ""))
 
 
 def one_line(text: str) -> str:
-    """Enough to know what it is about; ``-vv`` shows all."""
+    """Return a text as one line, cut to 300 characters; ``-vv`` shows the full text."""
     words = " ".join(text.split())
     return words if len(words) <= 300 else f"{words[:297]}…"

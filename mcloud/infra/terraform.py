@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from mcloud.config import TerraformConfig
 
 MIN_VERSION = (1, 5)
-"""As ``required_version`` in ``terraform/*/versions.tf``."""
+"""Minimum version, as in ``required_version`` in ``terraform/*/versions.tf``."""
 
 POLL = 0.02  # seconds
-RETRY = 2.0  # seconds until a lock that somebody else holds is tried again
-REMIND = 30.0  # seconds until its holder is named again
+RETRY = 2.0  # seconds between attempts to get a lock that another process holds
+REMIND = 30.0  # seconds until the holder of the lock is shown again
 
 # Bytes on disk that a run holds from its beginning for what it has to say. Where the disk is full
 # when Terraform saves its state, it says the state; a stack's is a twentieth of this.
@@ -379,10 +379,10 @@ class _Log:
         self.file.seek(0)
 
     def lines(self) -> Iterator[str]:
-        """What is new, as far as its lines are complete."""
+        """Yield the new complete lines."""
         self._reader.seek(self._position)
         fresh = b""
-        # What is reserved and not written yet reads as zeros.
+        # Reserved space that is not written yet reads as zeros.
         while not fresh.endswith(b"\0") and (piece := self._reader.read(PIECE)):
             fresh += piece[: piece.index(0) + 1] if 0 in piece else piece
         fresh = fresh.removesuffix(b"\0")
@@ -392,7 +392,7 @@ class _Log:
             yield line.decode(errors="replace")
 
     def tail(self) -> str:
-        """All that was said, for a Terraform that failed without saying it in JSON."""
+        """Return all output, for a Terraform that failed without a diagnostic in JSON."""
         self._reader.seek(0)
         return self._reader.read(self._position).decode(errors="replace")
 

@@ -44,10 +44,10 @@ class TerraformStack:
         self._exit = ExitStack()
         self._plan: Plan | None = None
         self._state: State | None = None
-        """As it was when the plan was made."""
+        """State at the time of the plan."""
         self._destroys = False
         self._has_gone = False
-        """True where the state has resources that do not exist any more."""
+        """Whether the state has resources that no longer exist."""
         self._is_unprotected = False
 
     def __enter__(self) -> "TerraformStack":
@@ -94,7 +94,7 @@ class TerraformStack:
         self._check_state(destroy=destroy)
 
     def _basis(self) -> Basis:
-        """What a plan is made from now."""
+        """Return the inputs of a plan made now."""
         product, numbers = version(self._binary)
         return Basis(
             stack=self._site.stack,
@@ -350,7 +350,7 @@ class TerraformStack:
 
     @cached_property
     def _endpoint_url(self) -> str:
-        """Of the embedded AWS; empty for the real one."""
+        """Endpoint of the embedded AWS; empty for the real AWS."""
         if self._config.profile != LOCAL:
             return ""
         from mcloud.infra.embedded_stack import embedded_clouds

@@ -1,7 +1,7 @@
-"""The folder in which Terraform works for a site: the module, its variables, what it calls.
+"""Terraform's working folder for a site: the module, its variables and the files they name.
 
-``.mcloud/terraform/<profile>/<site>``. All in it but the state can be made again at will, always
-the same from the same settings, so that a plan shows a change only where there is one.
+The folder is ``.mcloud/terraform/<profile>/<site>``. Everything in it except the state can be
+recreated at any time. The same settings give the same files, so a plan shows only real changes.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from mcloud.lock import Lock
 from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
 
-# Every service that terraform/aws uses, as the provider calls it.
+# Services that terraform/aws uses, by the provider's names.
 SERVICES = (
     "budgets",
     "cloudwatch",
@@ -41,28 +41,31 @@ SERVICES = (
 )
 
 BUNDLE = "bundle.zip"
-_DATA = ".terraform"  # Terraform's data folder in the site's
+_DATA = ".terraform"  # Terraform's data folder, inside the site's folder
 
 _ENDPOINTS = "endpoints_override.tf.json"
 
-# Files that Terraform or OpenTofu takes for a part of the module or for values of its variables.
+# Files that Terraform or OpenTofu reads as a part of the module or as values of its variables.
 _READ_BY_TERRAFORM = ("*.tf", "*.tf.json", "*.tofu", "*.tofu.json", "*.tfvars", "*.tfvars.json")
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a deployment notes beside a site's state, to recognise it later."""
+    """A note that a deployment writes beside a site's state, to recognise the state later."""
 
     stack: str
-    """The stack's name, as in ``SiteConfig.stack``."""
+    """Name of the stack, as in ``SiteConfig.stack``."""
     lineage: str
-    """The identity of its state, as in ``State.lineage``; moving a state may change it."""
+    """Identity of the state, as in ``State.lineage``. Moving a state may change it."""
     place: str
-    """Where the state was kept, as in ``Workspace.place``."""
+    """Location of the state, as in ``Workspace.place``."""
 
 
 class Workspace:
-    """``endpoint_url`` is that of an embedded AWS, which is then used in place of the real one."""
+    """Terraform's working folder for one site.
+
+    With ``endpoint_url``, Terraform uses the embedded AWS at that address, not the real one.
+    """
 
     def __init__(self, config: Config, site: SiteConfig, endpoint_url: str = "") -> None:
         self.folder = config.state / "terraform" / config.profile / site.name
@@ -75,7 +78,11 @@ class Workspace:
 
     @contextmanager
     def locked(self, wait: LockWait | None = None) -> Iterator[None]:
-        """Keep another mcloud out. Raises Locked where one is in and does not end in time."""
+        """Lock the site against other mcloud processes.
+
+        Raises:
+            Locked: another process holds the lock and does not release it in time.
+        """
         make_private(self.folder)
         lock = Lock(self.folder / "lock")
         while True:
@@ -97,7 +104,7 @@ class Workspace:
         return {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
 
     def write(self) -> None:
-        """Bring the folder up to date."""
+        """Update the folder to the current settings."""
         wanted = self._contents()
         for pattern in _READ_BY_TERRAFORM:
             for path in self.folder.glob(pattern):
@@ -109,7 +116,7 @@ class Workspace:
                 _put(path, content)
 
     def _contents(self) -> dict[str, bytes]:
-        """The module, its variables and what they name, by file name."""
+        """Return the module, its variables and the files they name, by file name."""
         wanted = {
             BUNDLE: build(self._site.cloud),
             "terraform.tfvars.json": _json(self._variables()),
@@ -123,10 +130,10 @@ class Workspace:
         return wanted
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """What Terraform sees of an environment."""
+        """Return the environment variables to pass to Terraform."""
         if not self._endpoint_url:
             return dict(given)
-        # Nothing that could lead it from the embedded AWS to the real one.
+        # Drop everything that could direct Terraform from the embedded AWS to the real one.
         kept = {name: value for name, value in given.items() if not name.startswith("AWS_")}
         return {
             **kept,
@@ -136,7 +143,7 @@ class Workspace:
         }
 
     def is_initialised(self, *using: object) -> bool:
-        """True where ``terraform init`` has seen the providers and the backend as they are now."""
+        """Return whether ``terraform init`` ran with the current providers and backend."""
         try:
             return self._stamp.read_bytes() == self._fingerprint(using).encode()
         except FileNotFoundError:
@@ -147,32 +154,32 @@ class Workspace:
         _put(self._stamp, self._fingerprint(using).encode())
 
     def set_aside(self, outputs: Path) -> Path | None:
-        """Move the folder and the outputs of a site that was destroyed; where they are then."""
+        """Move the folder and the outputs of a destroyed site away, and return the new path."""
         things = {"terraform": self.folder, "outputs.json": outputs}
         return set_aside(self._state, self._profile, self._site.name, things)
 
     @property
     def is_remote(self) -> bool:
-        """True where the state is kept in a bucket."""
+        """Whether the state is stored in a bucket."""
         return bool(self._site.backend)
 
     @property
     def place(self) -> str:
-        """Where the state is kept: the backend, or an empty text for the site's folder."""
+        """Location of the state: the backend, or an empty string for the site's folder."""
         if not self._site.backend:
             return ""
         return _json(_backend(self._profile, self._site)).decode()
 
     def read_deployment(self) -> "Deployment | None":
-        """Return what the last deployment noted; None where there was none, or none is noted."""
+        """Return the note of the last deployment, or None if there is no readable note."""
         try:
             noted = json.loads(self._deployment.read_text(encoding="utf-8"))
             return Deployment(**{each.name: str(noted[each.name]) for each in fields(Deployment)})
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # a note that only ever adds a check
+            return None  # the note only adds a check, so a missing one is not an error
 
     def note_deployment(self, lineage: str) -> None:
-        """Note which stack and which state belong to this site."""
+        """Record which stack and which state belong to this site."""
         noted = Deployment(self._site.stack, lineage, self.place)
         _put(self._deployment, _json(asdict(noted)))
 
@@ -182,7 +189,7 @@ class Workspace:
 
     @property
     def _stamp(self) -> Path:
-        # In the data folder, so that it goes when that goes.
+        # In the data folder, so that it is deleted together with the folder.
         return self.folder / _DATA / "initialised"
 
     def _fingerprint(self, using: tuple[object, ...]) -> str:
@@ -202,7 +209,7 @@ class Workspace:
             **site.variables,
             **own,
             "name": site.stack,
-            "bundle": BUNDLE,  # from where Terraform runs: the same on every machine
+            "bundle": BUNDLE,  # relative to Terraform's folder: the same on every machine
         }
 
 
@@ -217,7 +224,7 @@ def _holder(lock: Lock) -> str:
 def _backend(profile: str, site: SiteConfig) -> dict[str, Any]:
     options = dict(site.backend)
     kind = options.pop("type")
-    # With the profile: others may keep their states in the same bucket.
+    # The profile is included because other profiles may store their states in the same bucket.
     place = f"mcloud/{profile}/{site.stack}/{site.name}"
     defaults: dict[str, dict[str, Any]] = {
         "s3": {
@@ -232,9 +239,9 @@ def _backend(profile: str, site: SiteConfig) -> dict[str, Any]:
 
 
 def _endpoints(url: str) -> dict[str, Any]:
-    """The provider's settings for the embedded AWS, beside the module and not in it."""
+    """Return the provider's settings for the embedded AWS, which are kept out of the module."""
     provider = {
-        # It takes any, and these are no secret.
+        # The embedded AWS accepts any credentials; these are not secret.
         "access_key": "test",
         "secret_key": "test",
         "s3_use_path_style": True,
@@ -243,7 +250,7 @@ def _endpoints(url: str) -> dict[str, Any]:
         "skip_region_validation": True,
         "endpoints": [dict.fromkeys(SERVICES, url)],
     }
-    # No alarms: ministack forgets most of what an alarm is, and every plan would change them all.
+    # No alarms: ministack drops most settings of an alarm, so every plan would change all alarms.
     alarms: dict[str, Any] = {"aws_cloudwatch_metric_alarm": {"this": {"for_each": {}}}}
     return {"provider": {"aws": provider}, "resource": alarms}
 

@@ -43,9 +43,9 @@ class Child:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
-    """Where it runs."""
+    """Working directory of the process."""
     front: int | None = None
-    """The port where its users find it, if another process stands at the door."""
+    """Port that clients connect to, if another process accepts the connections for this one."""
 
     @property
     def address(self) -> str:
@@ -106,7 +106,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def answers(address: str) -> bool:
-    """True where something accepts connections at ``host:port``."""
+    """Return whether something accepts connections at ``host:port``."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=1):

@@ -32,7 +32,8 @@ EXTERNAL = {
 
 
 def options(config: Config, environment: Mapping[str, str]) -> Options:
-    """What the configuration and the usual variables say of the embedded clouds."""
+    """Return the options of the embedded clouds, from the configuration and the usual environment
+    variables."""
     ours = addresses(config.local)
     return Options(
         home=str(config.local),
@@ -167,7 +168,7 @@ def external(environment: Mapping[str, str], ours: Collection[str]) -> dict[str,
 
 
 def addresses(folder: Path) -> set[str]:
-    """Where our own services listen now, or listened last."""
+    """Return the current, or else the last, addresses of mcloud's own services."""
     state = Home(folder).read()
     return {each.address for each in state.services.values() if each.pid} if state else set()
 

@@ -1,8 +1,8 @@
-"""What the embedded clouds were asked to do, counted as the real ones bill it.
+"""Usage of the embedded clouds, counted as the real clouds bill it.
 
-The processes that serve count, each for its site, and write once a second; the counts live and go
-with the data of the clouds. Names are those of ``mcloud.cost.prices``. Requests that an outage
-refused are not among them.
+Each serving process counts for its site and writes the counts once a second. The counts are kept
+and deleted together with the data of the clouds. The names are those of ``mcloud.cost.prices``.
+Requests refused by an outage are not counted.
 """
 
 import json
@@ -45,7 +45,7 @@ def read(home: Path, month: str | None = None) -> dict[str, dict[str, Count]]:
 
 
 def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict[str, Count]]]:
-    """The same by resource: a queue, table, bucket, topic or function; "" where there is none."""
+    """Return the counts by resource: a queue, table, bucket, topic or function, or "" for none."""
     found: dict[str, dict[str, dict[str, Count]]] = {}
     for site in SITES:
         meters: dict[str, dict[str, Count]] = defaultdict(dict)
@@ -62,7 +62,7 @@ def read_split(home: Path, month: str | None = None) -> dict[str, dict[str, dict
 
 
 def since(home: Path, site: str) -> float | None:
-    """When counting began, in seconds since the epoch; None where nothing has been counted."""
+    """Return the time of the first count, in seconds since the epoch, or None if there is none."""
     return _load(_path(home, site)).since
 
 
@@ -91,7 +91,7 @@ class Meter:
             self._changes += 1
 
     def total(self, meter: str) -> dict[str, int]:
-        """What was counted of a meter in all, by resource."""
+        """Return the total count of a meter, by resource."""
         totals: dict[str, int] = defaultdict(int)
         with self._lock:
             for meters in self._months.values():
@@ -100,7 +100,7 @@ class Meter:
         return totals
 
     def save(self) -> None:
-        """Write the counts, if there are new ones; on a full disk they wait for the next time."""
+        """Write the counts if they have changed. On a full disk, the next call tries again."""
         with self._saving:
             with self._lock:
                 if self._changes == self._saved_changes:

@@ -1,9 +1,8 @@
-"""Faults on demand: a site of the embedded clouds, or one service of it, that does not serve.
+"""Simulated outages of a site of the embedded clouds, or of one of its services.
 
-What is out stands in one small file in the clouds' folder. The processes that serve look at it
-with each request, so that whatever begins an outage may end, or be killed, without changing when
-that is over. What it holds up is held up inside them: the site's own function suffers as its users
-do.
+The outages are listed in one small file in the folder of the embedded clouds. The serving processes
+check it on each request, so an outage lasts as planned even if the process that began it stops.
+Requests fail inside the serving processes, so the site's own function is affected like its users.
 """
 
 import json
@@ -24,20 +23,20 @@ from mcloud.lock import Lock
 HOWS = ("refuse", "hang", "slow", "throttle")
 SLOW = 2.0  # seconds that a slow service adds to a call
 THROTTLED = 3
-"""Requests in a row that a throttled service refuses, and then lets through: as many as that hit a
-client in earnest, and fewer than the attempts of one that tries again."""
+"""Number of requests in a row that a throttled service refuses, and then accepts. It is high enough
+to affect a client, and lower than the number of attempts of a client that retries."""
 
 
 @dataclass(frozen=True)
 class Outage:
     site: str
     service: str | None
-    """One of ``SERVICES``; None is the whole site, what is no service of ours included."""
+    """One of ``SERVICES``, or None for the whole site, including services not in ``SERVICES``."""
     how: str
     since: float
-    """Seconds since the epoch, as ``until``."""
+    """Start, in seconds since the epoch."""
     until: float | None
-    """When it ends by itself; None where it has to be ended."""
+    """End, in seconds since the epoch; None if the outage lasts until it is ended."""
 
     def covers(self, service: str | None) -> bool:
         return self.service is None or self.service == service
@@ -54,14 +53,14 @@ def begin(
     seconds: float | None,
     clock: Callable[[], float] = time.time,
 ) -> Outage:
-    """Begin an outage, in place of the one that the same site and service may have already.
+    """Begin an outage. It replaces an existing one of the same site and service.
 
     Args:
         folder: The home folder of the embedded clouds.
-        seconds: How long it lasts; None until ``end``.
+        seconds: Duration of the outage; None means until ``end``.
 
     Raises:
-        LocalError: the folder is not there, or others write to it all the time.
+        LocalError: the folder does not exist, or another process keeps it locked.
     """
     if how not in HOWS or (service is not None and service not in SERVICES):
         raise ValueError(f"no outage {how!r} of {service!r}")
@@ -83,7 +82,7 @@ def end(
     service: str | None = None,
     clock: Callable[[], float] = time.time,
 ) -> list[Outage]:
-    """End the outages of a service, of all that a site has, or all; returns those that it ended."""
+    """End the outages of a service, of a site or of all sites, and return the ended ones."""
     with _locked(folder):
         there = _read(_path(folder), clock())
         ended = [
@@ -94,12 +93,13 @@ def end(
 
 
 def active(folder: Path, clock: Callable[[], float] = time.time) -> list[Outage]:
-    """What is out now, in the order in which it began."""
+    """Return the current outages, in the order in which they began."""
     return _read(_path(folder), clock())
 
 
 class Outages:
-    """What is out on one site, for a process that serves it; cheap enough for every request."""
+    """The outages of one site, for a process that serves it. The check is cheap enough for every
+    request."""
 
     def __init__(self, folder: Path, site: str, clock: Callable[[], float] = time.time) -> None:
         self._path = _path(folder)
@@ -110,9 +110,9 @@ class Outages:
         self._requests: Counter[str | None] = Counter()
 
     def on(self, service: str | None) -> Outage | None:
-        """What is wrong with a service now; None also stands for what is no service of ours.
+        """Return the current outage of a service, or None. Pass None for any other service.
 
-        Of two outages the one of the service alone counts, for it says more.
+        An outage of the service itself has precedence over one of the whole site.
         """
         self._look()
         if not self._outages:
@@ -126,12 +126,13 @@ class Outages:
         return max(found, key=lambda each: each.service is not None, default=None)
 
     def stops(self, service: str) -> bool:
-        """True while a service neither takes nor gives anything."""
+        """Return whether a service currently accepts and returns nothing."""
         outage = self.on(service)
         return outage is not None and outage.how in ("refuse", "hang")
 
     def throttles(self, service: str | None) -> bool:
-        """Whether this request is one too many for a throttled service; by count, not by chance."""
+        """Return whether a throttled service refuses this request. It decides by count, not at
+        random."""
         self._requests[service] += 1
         return (self._requests[service] - 1) // THROTTLED % 2 == 0
 
@@ -141,13 +142,13 @@ class Outages:
         except FileNotFoundError:
             self._stamp, self._outages = None, []
             return
-        # A file that replaces another has an inode of its own, also within one tick of the clock.
+        # A replaced file has a new inode, even if both were written within one tick of the clock.
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._stamp:
             try:
                 outages = _read(self._path, self._clock())
             except LocalError:
-                outages = []  # whoever asks for the outages gets the error
+                outages = []  # `active` raises the error
             self._outages = [each for each in outages if each.site == self._site]
             self._stamp = stamp
 
@@ -176,7 +177,7 @@ def _write(folder: Path, outages: list[Outage]) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time."""
+    """Let one writer at a time change the outages."""
     if not folder.is_dir():
         raise LocalError("there are no embedded clouds here", remedy="run `mcloud local up`")
     with Lock(folder / "outages.lock").held() as mine:

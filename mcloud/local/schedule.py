@@ -1,4 +1,4 @@
-"""What Cloud Scheduler does on the real cloud: calls the anomaly function each minute."""
+"""Calls of the anomaly function every minute, in place of Cloud Scheduler."""
 
 import threading
 import time
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from mcloud import http
 from mcloud.errors import McloudError, Unavailable
 
-ANOMALY = "anomaly"  # see functions.py, which loads more than is wanted here
+ANOMALY = "anomaly"  # as in functions.py, which is not imported because it loads too much
 
 PERIOD = 60.0  # seconds, as in terraform/gcp
 
 
 class Schedule:
-    """Calls in a thread, so that a slow function holds nobody up; one call at a time."""
+    """Calls the function in a thread, so that a slow call blocks nothing; one call at a time."""
 
     def __init__(self, function_url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = anomaly_url(function_url)
@@ -22,7 +22,7 @@ class Schedule:
         self._call: threading.Thread | None = None
 
     def tick(self) -> None:
-        """Call if it is time; to be called often."""
+        """Call the function if it is due. This method has to be called often."""
         now = self._clock()
         if now < self._due or (self._call is not None and self._call.is_alive()):
             return
@@ -38,15 +38,15 @@ class Schedule:
 
 
 def anomaly_url(function_url: str) -> str:
-    """Where the anomaly function listens, beside the processor."""
+    """Return the URL of the anomaly function, which runs beside the processor."""
     return f"{function_url}/{ANOMALY}/"
 
 
 def call(url: str) -> bytes:
-    """Call a function as Cloud Scheduler does; returns its answer.
+    """Call a function as Cloud Scheduler does, and return its answer.
 
     Raises:
-        Unavailable: it fails, or is not there.
+        Unavailable: the function fails or does not exist.
     """
     header = {"X-CloudScheduler": "true"}
     answer = http.ask("POST", url, http.FUNCTION, body=b"", headers=header)

@@ -1,7 +1,7 @@
-"""What the supervisor writes down and everybody else reads: ``.mcloud/local/``.
+"""The state of the embedded clouds in ``.mcloud/local/``, written by the supervisor only.
 
-Whether the embedded clouds are up is told by a lock that the supervisor holds for as long as it
-lives, never by a process id in a file.
+The embedded clouds are up while the supervisor holds a lock, which it does until it exits. A
+process ID in a file is never used for this.
 """
 
 import json
@@ -21,7 +21,7 @@ from mcloud.lock import Lock
 STARTING, READY, RECOVERING, STOPPING, FAILED = (
     "starting",
     "ready",
-    "recovering",  # something died and is being provisioned anew
+    "recovering",  # a service crashed and is being provisioned again
     "stopping",
     "failed",
 )
@@ -30,11 +30,11 @@ STARTING, READY, RECOVERING, STOPPING, FAILED = (
 @dataclass
 class ServiceState:
     address: str
-    """``host:port``"""
+    """Address, as ``host:port``."""
     pid: int | None = None
-    """None where somebody else runs it (see ``--emulators``)."""
+    """Process ID; None if mcloud does not run the service itself (see ``--emulators``)."""
     restarts: int = 0
-    """In a row."""
+    """Number of restarts in a row."""
 
 
 @dataclass
@@ -42,10 +42,10 @@ class State:
     pid: int
     phase: str = STARTING
     doing: str = ""
-    """What is being waited for while starting."""
+    """What the supervisor is waiting for during the start."""
     error: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    """What the supervisor was started with."""
+    """Options that the supervisor was started with."""
     services: dict[str, ServiceState] = field(default_factory=dict)
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
     """Resources by site, as in ``mcloud outputs``."""
@@ -68,12 +68,16 @@ class Home:
         self.logs = folder / "logs"
 
     def create(self) -> None:
-        """McloudError where it cannot be made."""
+        """Create the folders.
+
+        Raises:
+            McloudError: they cannot be created.
+        """
         make_private(self.data, self.logs)
 
     @property
     def kept(self) -> Path:
-        """Marks data that an orderly stop has left for the next start."""
+        """File that marks data kept by an orderly stop for the next start."""
         return self.folder / "kept"
 
     @property
@@ -81,24 +85,28 @@ class Home:
         return Lock(self.folder / "lock")
 
     def is_up(self) -> bool:
-        """True while a supervisor lives, in whatever phase."""
+        """Return whether a supervisor is running, in any phase."""
         return self.lock.is_held()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock; LocalError where another supervisor has it."""
+        """Hold the lock.
+
+        Raises:
+            LocalError: another supervisor holds it.
+        """
         with self.lock.held() as mine:
             if not mine:
                 raise LocalError("the embedded clouds are up already")
             yield
 
     def read(self) -> State | None:
-        """The last state written, also that of a supervisor that died or of another version."""
+        """Return the last state, even of a supervisor that crashed or of another version."""
         found = self.found()
         return None if isinstance(found, Damaged) else found
 
     def found(self) -> State | Damaged | None:
-        """The same, and what is wrong with a damaged file."""
+        """Return the last state, or Damaged with the reason if its file is damaged."""
         path = self.folder / "state.json"
         state = read_file(path, State)
         if isinstance(state, State) and state.phase == READY:
@@ -114,7 +122,11 @@ class Home:
         os.replace(fresh, path)
 
     def require_ready(self) -> State:
-        """The state of embedded clouds that can be used now; LocalError says why they cannot."""
+        """Return the state of the embedded clouds if they can be used now.
+
+        Raises:
+            LocalError: they cannot; the message says why.
+        """
         state = self.found()
         if self.is_up() and isinstance(state, Damaged):
             raise LocalError(

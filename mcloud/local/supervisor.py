@@ -45,13 +45,14 @@ class Options:
     official: bool = False
     keep: bool = False
     owner: int | None = None
-    """Process that these clouds belong to: they end, and their folder goes, when it is gone."""
+    """ID of the process that owns these clouds. When it exits, they stop and their folder is
+    deleted."""
     external: dict[str, str] = field(default_factory=dict)
-    """Services that the user runs: ``aws``, ``pubsub``, ``firestore`` or ``storage`` → address."""
+    """Addresses of services that the user runs: ``aws``, ``pubsub``, ``firestore``, ``storage``."""
     thresholds: str = ""
-    """Of the anomaly functions, as ``Thresholds.to_json`` writes them."""
+    """Thresholds of the anomaly functions, as ``Thresholds.to_json`` writes them."""
     scheduled: bool = True
-    """Whether these are called each minute."""
+    """Whether the anomaly functions are called every minute."""
 
     def encode(self) -> str:
         return json.dumps(asdict(self))

@@ -213,7 +213,10 @@ class AwsAccess:
             return f"{partition}:iam::{account}:role/{role}"
 
     def _arns(self, source: str) -> dict[str, str]:
-        """What NEEDS speaks of, by name; empty for a stream, whose name has to be asked for."""
+        """Return the ARNs of the resources in NEEDS, by name.
+
+        The ARN of a stream is empty, because its name has to be queried.
+        """
         _, partition, _, _, account, _ = source.split(":", 5)
         stack, to = self._target.stack, self._target.resources
 

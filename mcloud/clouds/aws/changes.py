@@ -1,4 +1,4 @@
-"""What changed in the candle table: its stream (DynamoDB Streams), which keeps 24 hours."""
+"""Changes in the candle table, from its DynamoDB stream, which retains them for 24 hours."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ class _Listing(NamedTuple):
     stream: str
     shards: Sequence[Shard]
     at: float
-    """When it was read, on the monotonic clock."""
+    """Monotonic time of the read."""
 
 
 class _Cursor(NamedTuple):
@@ -51,11 +51,13 @@ class _Read(NamedTuple):
 
 
 class DynamoChanges:
-    """See ``ports.Candles.changes``. A poll without changes costs a GetRecords call for each open
-    shard, of which a small table has one to four.
+    """Changes in a DynamoDB table of candles, as in ``ports.Candles.changes``.
 
-    A position holds how far each shard was read. AWS's iterators are kept in memory only, and any
-    of them can be made anew from the position.
+    A poll without changes costs a GetRecords call for each open shard. A small table has one to
+    four of them.
+
+    A position records how far each shard was read. AWS's iterators are kept in memory only, and
+    each can be recreated from the position.
     """
 
     def __init__(

@@ -112,9 +112,10 @@ def translated(what: str) -> Iterator[None]:
 
 
 def moment(value: str | float) -> datetime:
-    """What botocore makes of a time in an answer, which guesses at each anew.
+    """Parse a time in an answer, with the same result as botocore.
 
-    That takes a third of the time of a page of objects: here the two usual ways are just read.
+    botocore guesses the format of each time again, which takes a third of the time of a page of
+    objects. Here the two usual formats are parsed directly.
     """
     from botocore.utils import parse_timestamp
 
@@ -129,7 +130,7 @@ def moment(value: str | float) -> datetime:
 
 
 def from_code(what: str, response: dict[str, Any]) -> McloudError:
-    """The error for an answer of AWS."""
+    """Return the error for an error response of AWS."""
     details = response.get("Error", {})
     code = details.get("Code", "Unknown")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -140,8 +141,8 @@ def from_code(what: str, response: dict[str, Any]) -> McloudError:
 
 
 def passes(code: str) -> bool:
-    """True for an error code of AWS that goes away by itself."""
-    # SQS also answers with the long names of its old protocol: AWS.SimpleQueueService.…
+    """Return whether an error code of AWS stands for a temporary error."""
+    # SQS also returns the long names of its old protocol: AWS.SimpleQueueService.…
     return code.rpartition(".")[2] in _PASSING
 
 

@@ -1,6 +1,6 @@
-"""What the processor wrote, from CloudWatch Logs.
+"""Log lines of the processor, from CloudWatch Logs.
 
-By FilterLogEvents, which costs nothing; a query of Logs Insights is billed by what it reads.
+FilterLogEvents is free; a Logs Insights query is billed by the amount of data it reads.
 """
 
 import json

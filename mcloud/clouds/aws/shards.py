@@ -1,8 +1,8 @@
-"""Which shards of a DynamoDB stream to read, and how far each has been read.
+"""Choice of the shards of a DynamoDB stream to read, and the position in each.
 
-Shards come and go: each is open for some hours, then closed and followed by its children, and stays
-listed for a day. An item's changes lie in one shard and go on in its children, so a parent is read
-to its end before its children begin. Nothing here talks to AWS.
+A shard is open for some hours; then it is closed, its children follow it, and it stays listed for
+a day. The changes of an item are in one shard and continue in its children, so a parent is read to
+its end before its children. This module does not call AWS.
 """
 
 import json
@@ -14,7 +14,7 @@ from mcloud.documents import read_text
 from mcloud.errors import Damaged, Trimmed
 
 State = str | None
-"""The last sequence number that was read of a shard, BEGINNING, or FINISHED."""
+"""Last sequence number read from a shard, or BEGINNING or FINISHED."""
 
 BEGINNING = ""
 FINISHED = None
@@ -23,15 +23,15 @@ FINISHED = None
 class Shard(NamedTuple):
     id: str
     parent: str
-    """Empty where there is none."""
+    """ID of the parent shard; empty if there is none."""
     is_closed: bool
 
 
 class Position(NamedTuple):
     stream: str
-    """Its ARN; a table whose stream is switched off and on again has another one."""
+    """ARN of the stream. It changes when the stream of a table is switched off and on again."""
     as_of: float
-    """What changed before this moment was read, seconds since 1970."""
+    """Time before which all changes have been read, in seconds since 1970."""
     shards: Mapping[str, State]
 
     def to_text(self) -> str:
@@ -39,7 +39,11 @@ class Position(NamedTuple):
 
 
 def parse(text: str) -> Position:
-    """The position that ``to_text`` wrote; errors.Damaged for another text."""
+    """Parse a position that ``to_text`` wrote.
+
+    Raises:
+        errors.Damaged: the text is not such a position.
+    """
     position = read_text(Position, text, "the position")
     if isinstance(position, documents.Damaged):
         raise Damaged(f"not a position in a DynamoDB stream: {position.what}")
@@ -47,18 +51,19 @@ def parse(text: str) -> Position:
 
 
 def begin(listed: Sequence[Shard]) -> dict[str, State]:
-    """Where to begin so that no change from now on is missed.
+    """Return the states to start from so that no later change is missed.
 
-    A closed shard gets no more of them. An open one is read whole: where it ends now, nobody tells.
+    A closed shard gets no more changes. An open one is read from its beginning, because AWS does
+    not report its current end.
     """
     return {shard.id: FINISHED if shard.is_closed else BEGINNING for shard in listed}
 
 
 def follow(known: Mapping[str, State], listed: Sequence[Shard]) -> dict[str, State]:
-    """The state of every listed shard; new ones are read from their beginning.
+    """Return the state of every listed shard; new shards are read from their beginning.
 
     Raises:
-        Trimmed: a shard is gone that was not read to its end.
+        Trimmed: a shard that was not read to its end is no longer listed.
     """
     ids = {shard.id for shard in listed}
     lost = sorted(id_ for id_, state in known.items() if state is not FINISHED and id_ not in ids)
@@ -68,7 +73,7 @@ def follow(known: Mapping[str, State], listed: Sequence[Shard]) -> dict[str, Sta
 
 
 def readable(states: Mapping[str, State], listed: Iterable[Shard]) -> list[str]:
-    """The shards that may be read now, in the order of the list."""
+    """Return the shards that can be read now, in the order of the list."""
     return [
         shard.id
         for shard in listed
@@ -77,6 +82,6 @@ def readable(states: Mapping[str, State], listed: Iterable[Shard]) -> list[str]:
 
 
 def awaits_children(states: Mapping[str, State], listed: Sequence[Shard]) -> bool:
-    """Whether a shard was read to its end and what follows it is not listed yet."""
+    """Return whether a shard was read to its end and its children are not listed yet."""
     parents = {shard.parent for shard in listed}
     return any(states[shard.id] is FINISHED and shard.id not in parents for shard in listed)

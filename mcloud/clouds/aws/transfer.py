@@ -134,11 +134,11 @@ class DataSync:
         return f"mcloud restore {self._target} {token}"
 
     def _remove_locations(self, task: str) -> None:
-        """Those that were made for a task that never was: whoever made them was stopped there."""
+        """Remove the locations of a task that was never created because its creator was stopped."""
         for page in self._client.get_paginator("list_locations").paginate():
             for location in page["Locations"]:
                 arn, uri = location["LocationArn"], location["LocationUri"]
-                # There may be many, and the tags of each are a request.
+                # There may be many locations, and reading the tags of each takes a request.
                 if self._source not in uri and self._target not in uri:
                     continue
                 tags = self._client.list_tags_for_resource(ResourceArn=arn)["Tags"]

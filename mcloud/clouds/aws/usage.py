@@ -1,4 +1,4 @@
-"""What a site used, from CloudWatch by the day and from what its services say of themselves."""
+"""Usage of a site, from CloudWatch's daily metrics and from the services' own APIs."""
 
 import math
 from collections import defaultdict
@@ -14,8 +14,8 @@ from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import McloudError, Refused, Unavailable
 
-CHUNK = 64 * 1024  # bytes that SQS bills as a request
-LATE = 3  # days until S3 has surely told how large a bucket is
+CHUNK = 64 * 1024  # bytes that SQS bills as one request
+LATE = 3  # days until S3 has certainly reported the size of a bucket
 
 # Storage classes by S3's names in CloudWatch.
 _CLASSES = {
@@ -36,7 +36,7 @@ class _Series(NamedTuple):
 
 
 class CloudWatchUsage:
-    """See ``ports.Usage``. One GetMetricData call, and five that cost nothing."""
+    """Usage of a site on AWS. A report makes one GetMetricData call and five free calls."""
 
     def __init__(
         self, cloudwatch: Any, lambda_: Any, dynamodb: Any, logs: Any, to: AwsResources
@@ -113,9 +113,9 @@ class CloudWatchUsage:
         return found
 
     def _read(self, wanted: list[_Series], start: float, end: float) -> dict[_Series, Days]:
-        """The daily figures of each; a day without any has no entry."""
+        """Return the daily figures of each series. A day without figures has no entry."""
         queries = [_query(f"q{number}", series) for number, series in enumerate(wanted)]
-        # Some days earlier: how much there was in the bucket, of which S3 tells that late.
+        # Start some days earlier, because S3 reports the size of a bucket late.
         arguments = {
             "MetricDataQueries": queries,
             "StartTime": datetime.fromtimestamp(start, UTC) - timedelta(days=LATE),
@@ -157,7 +157,7 @@ class CloudWatchUsage:
         source = "CloudWatch AWS/Lambda"
         _, anomaly = _functions(self._to)
         yield _metered("lambda_requests", self._both(seen, "Invocations"), source, end)
-        # Nothing else calls it.
+        # Only the scheduler calls the anomaly function.
         yield _metered(
             *("scheduler_invocations", seen[f"{anomaly} Invocations"]),
             *(f"{source}: the calls of {anomaly}", end),
@@ -181,7 +181,7 @@ class CloudWatchUsage:
         return days
 
     def _memory(self) -> Decimal:
-        # The module gives both functions as much.
+        # The Terraform module gives both functions the same memory.
         with translated("the function"):
             answer = self._lambda.get_function_configuration(FunctionName=self._to.function)
         return Decimal(answer["MemorySize"])
@@ -212,7 +212,7 @@ class CloudWatchUsage:
         return [each for each in answer["logGroups"] if each["logGroupName"] in names]
 
     def _fixed(self, share: Decimal, end: float) -> Iterator[Metered]:
-        """What a stack has, used or not."""
+        """Yield the meters that a stack is billed for, used or not."""
         alarms = _asked(self._alarms)
         if isinstance(alarms, Decimal):
             yield Metered("alarm_months", alarms * share, "DescribeAlarms", end, exact=False)
@@ -256,7 +256,7 @@ def _items(
 def _objects(seen: Mapping[str, Days], start: float, end: float) -> Iterator[Metered]:
     first = day_of(start)
     seen = {name: days if name in _SIZES else _from(days, first) for name, days in seen.items()}
-    # As long as nothing is told of this month, it is as it was at the end of the last one.
+    # Until S3 reports this month, assume the size at the end of the last month.
     is_told = any(_from(seen[name], first) for name in _SIZES)
     for meter in _CLASSES:
         days = _from(seen[meter], first)
@@ -308,7 +308,8 @@ def _query(id_: str, series: _Series) -> dict[str, Any]:
 
 
 def _check(result: Mapping[str, Any]) -> None:
-    """What CloudWatch could not read has no values, and is not 0."""
+    """Raise an error for a metric that CloudWatch could not read: it has no values, but is not
+    0."""
     status = result.get("StatusCode", "Complete")
     if status in ("InternalError", "Forbidden"):
         why = "; ".join(each.get("Value", "") for each in result.get("Messages", ()))
@@ -330,7 +331,7 @@ def _from(days: Days, first: str) -> Days:
 
 
 def _asked(call: Callable[[], Any]) -> Any:
-    """Its answer, or as a text why there is none: one refusal leaves the other meters."""
+    """Return the result of a call, or its error as text, so that other meters can be reported."""
     try:
         return call()
     except McloudError as error:
@@ -342,12 +343,12 @@ def _is(table: Any) -> bool:
 
 
 def _stack(to: AwsResources) -> str:
-    """What the names of all that Terraform made begin with."""
+    """Return the prefix of the names of all resources that Terraform creates."""
     return to.function.removesuffix("-processor")
 
 
 def _functions(to: AwsResources) -> tuple[str, str]:
-    """The processor, and the anomaly function beside it, if there is one."""
+    """Return the names of the processor and the anomaly function. The latter may not exist."""
     return to.function, f"{_stack(to)}-anomaly"
 
 

@@ -82,7 +82,7 @@ APIS = (
     *("artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudtrace"),
     *("firestore", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "storage"),
 )
-"""As in ``terraform/gcp/services.tf``."""
+"""APIs that a site needs, as in ``terraform/gcp/services.tf``."""
 
 SERVICES = {
     "queue": "pubsub",
@@ -210,7 +210,7 @@ class GcpAccess:
 
     @understood("Google Cloud")
     def _held(self, key: str, permissions: Iterable[str]) -> set[str]:
-        """Those of the permissions that the credentials have on what ``key`` means in NEEDS."""
+        """Return the permissions that the credentials have on the resource of ``key`` in NEEDS."""
         to, project = self._target.resources, f"projects/{self._project}"
         body = {"permissions": list(permissions)}
         if key in ("bucket", "raw"):

@@ -1,4 +1,4 @@
-"""What changed in the candle collection, by the time that Firestore writes into every candle."""
+"""Changes in the candle collection, found by the time that Firestore writes into every candle."""
 
 import json
 import time
@@ -26,19 +26,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Position(NamedTuple):
-    """Where the next page begins, and what is known to be complete; times in µs since 1970."""
+    """Position of the next page, and how far the changes are completely read. Times are in µs since
+    1970."""
 
     stamp: int
     name: str
-    """Of the candle with that stamp after which the page begins; empty to begin with the stamp."""
+    """Name of the candle with that stamp after which the page begins; empty to begin with the
+    stamp."""
     settled: int
-    """No candle with an earlier stamp will show up any more that was not read."""
+    """Stamp before which no unread candle can appear any more."""
     seen: int
-    """Every write that was done by then was read."""
+    """Time up to which every completed write has been read."""
     began: int
-    """``seen`` once the present pass has reached its end."""
+    """New value of ``seen`` at the end of the current pass."""
     as_of: int
-    """See ``ports.Changes``; a look back does not take it back."""
+    """``as_of`` of ``ports.Changes``. A repeated read of older changes does not move it back."""
 
     def to_text(self) -> str:
         return json.dumps(self._asdict(), separators=(",", ":"))
@@ -48,11 +50,15 @@ class Row(NamedTuple):
     stamp: int
     name: str
     written: int
-    """When the write was done."""
+    """Time of the write."""
 
 
 def parse(text: str) -> Position:
-    """The position that ``to_text`` wrote; errors.Damaged for another text."""
+    """Parse a position that ``to_text`` wrote.
+
+    Raises:
+        errors.Damaged: the text is not such a position.
+    """
     position = read_text(Position, text, "the position")
     if isinstance(position, documents.Damaged):
         raise Damaged(f"not a position in a Firestore collection: {position.what}")
@@ -60,7 +66,7 @@ def parse(text: str) -> Position:
 
 
 def begin(now: int) -> Position:
-    """The position that misses nothing that is written after ``now``."""
+    """Return a position that misses no write after ``now``."""
     return Position(now - OVERLAP, "", now - OVERLAP, now, now, now)
 
 
@@ -88,14 +94,14 @@ def advance(
 
 
 class FirestoreChanges:
-    """See ``ports.Candles.changes``.
+    """Changes in a Firestore collection of candles, as in ``ports.Candles.changes``.
 
-    A poll without changes costs one document read, and one more a minute for the time. While
-    candles change, those of the last minute and a half are read once more every half minute, and
-    of them only the changes that were not seen are given again. ``as_of`` is the moment of the
-    read, although a write that took unusually long may still come with the next of these looks.
+    A poll without changes costs one document read, and one more per minute for the time. While
+    candles change, those of the last minute and a half are read again every half minute, and only
+    the changes that were not seen are returned. ``as_of`` is the time of the read, although a write
+    that took unusually long may only be found by the next of these repeated reads.
 
-    Nothing is ever trimmed: Firestore holds the last state of each candle for good.
+    Changes are never trimmed: Firestore keeps the last state of each candle permanently.
     """
 
     def __init__(self, collection: Any, what: str, decode: Callable[[Any], Candle]) -> None:
@@ -103,7 +109,7 @@ class FirestoreChanges:
         self._what = what
         self._decode = decode
         self._clock = (0, float("-inf"))
-        """Firestore's time in µs, and the monotonic clock when it was heard."""
+        """Firestore's time in µs, and the monotonic time at which it was received."""
 
     def tip(self) -> str:
         return begin(self._ask_time()).to_text()

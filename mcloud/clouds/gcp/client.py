@@ -41,7 +41,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def retry() -> Any:
-    """How calls are tried again; the clients' own ways go on for up to ten minutes."""
+    """Return the retry policy for calls. The clients' default policies retry for up to ten
+    minutes."""
     with _importing:
         from google.api_core import exceptions
         from google.api_core.retry import Retry, if_exception_type

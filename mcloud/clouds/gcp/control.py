@@ -147,7 +147,10 @@ class FirestoreControl:
             return [(snapshot.id, snapshot.to_dict()) for snapshot in found]
 
     def _try_record(self, record: ControlRecord) -> bool | None:
-        """None where somebody else was first; whose epoch is higher is then to be seen."""
+        """Write the record if its epoch is above the stored one; otherwise return False.
+
+        Return None if another writer was first. The caller then has to compare the epochs again.
+        """
         from google.api_core.exceptions import (
             Aborted,
             AlreadyExists,

@@ -1,6 +1,6 @@
-"""What the processor wrote, from Cloud Logging; embedded, from the file that it writes to.
+"""Log lines of the processor, from Cloud Logging or, on the embedded cloud, from its log file.
 
-By its REST interface, which costs nothing and needs no library of its own. See
+Cloud Logging is read by its REST API, which is free and needs no additional library. See
 https://cloud.google.com/logging/docs/reference/v2/rest/v2/entries/list.
 """
 

@@ -1,4 +1,4 @@
-"""What a site used, from Cloud Monitoring by the day."""
+"""Daily usage of a site, from Cloud Monitoring."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping

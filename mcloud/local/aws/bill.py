@@ -1,4 +1,4 @@
-"""What requests to AWS are billed as."""
+"""Billed units of requests to AWS."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SQS_CHUNK = 64 * 1024
-"""Bytes of payload that one billed request may have: https://aws.amazon.com/sqs/pricing/"""
+"""Maximum payload of one billed request, in bytes: https://aws.amazon.com/sqs/pricing/"""
 READ_UNIT, WRITE_UNIT = 4096, 1024  # bytes: https://aws.amazon.com/dynamodb/pricing/on-demand/
 
 # A quote inside a message is written \", so that this is the request's own member.

@@ -1,4 +1,4 @@
-"""What stands between a client and ministack: it tells services apart, and lets outages bite."""
+"""Layer between clients and ministack that detects the service and applies outages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -71,7 +71,7 @@ class Door:
     def _count(
         self, aws_service: str, scope: Message, headers: dict[str, str], passed: "Passed"
     ) -> None:
-        """What the whole request is billed as; DynamoDB counts inside (see ``metering``)."""
+        """Count the billed units of the whole request. DynamoDB is counted in ``metering``."""
         if passed.status >= 500:
             return
         if aws_service == "sqs":
@@ -101,7 +101,7 @@ class Door:
 
 
 class Passed:
-    """What went through, either way; the bytes only where they are ``kept``."""
+    """Traffic of one request in both directions. The bytes are recorded only with ``kept``."""
 
     def __init__(self, receive: Receive, send: Send, *, kept: bool) -> None:
         self.receive_next = receive

@@ -17,23 +17,25 @@ from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
 
 FIRST_PAUSE, LONG_PAUSE = 1.0, 16.0
-"""Seconds for which a mapping rests after a call that failed, and after the next ones in a row.
+"""Pause of a mapping, in seconds, after a failed call, and after the next ones in a row.
 
-Lambda backs off as well when a function fails again and again, by giving the mapping fewer pollers:
-https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html. Messages that nobody
-receives come no nearer to the dead-letter queue. ministack alone rests for a second, and would have
-used up the deliveries of a good message in the first half minute of an outage of the store.
+Lambda also backs off when a function fails repeatedly, by giving the mapping fewer pollers:
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html. A message that is not
+received does not use up deliveries. ministack itself pauses for one second, which would use up the
+deliveries of a valid message in the first half minute of an outage of the store.
 """
 LONGEST_RETURN = 4.0
-"""Seconds after which a message that the function named in its answer is received again; it begins
-with one, and doubles. On AWS it would be the queue's visibility timeout, which is minutes."""
+"""Maximum delay, in seconds, until a message that the function reported as failed is received
+again. The delay starts at one second and doubles. On AWS it is the queue's visibility timeout,
+which is minutes."""
 
 _batch = threading.local()
-"""In a thread that works on a batch of a queue: ``running``, and whether the call ``failed``."""
+"""State of a thread that processes a batch of a queue: ``running``, and whether the call
+``failed``."""
 
 
 def install(outages: Outages, metrics: Metrics, meter: Meter) -> None:
-    """Have ministack's poller ask us first, and tell us of its calls."""
+    """Patch ministack's poller to check for outages first, and to report its calls."""
     lambda_svc._poll_sqs = _held_up(lambda_svc._poll_sqs, outages)
     lambda_svc._run_sqs_batch = _returning(_slowed(lambda_svc._run_sqs_batch, outages))
     lambda_svc._execute_function = _observed(lambda_svc._execute_function, metrics, meter)
@@ -57,7 +59,7 @@ def _held_up(poll: Callable[[], bool], outages: Outages) -> Callable[[], bool]:
 
 
 def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
-    """A slow function takes longer; this is a thread of the batch alone."""
+    """Delay the batch if the function is slow. Each batch has a thread of its own."""
 
     def run_slowly(*arguments: Any) -> None:
         outage = outages.on("function")
@@ -69,7 +71,7 @@ def _slowed(run: Callable[..., None], outages: Outages) -> Callable[..., None]:
 
 
 def _returning(run: Callable[..., None]) -> Callable[..., None]:
-    """Have messages that the function could not process come back soon."""
+    """Return messages that the function could not process to the queue soon."""
 
     def run_and_return(
         mapping: Any, function: Any, event: Any, batch: list[dict[str, Any]], *where: Any
@@ -83,7 +85,7 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
         if _batch.failed:
             return
         with sqs._queues_lock:
-            # Those that were processed are no longer in the queue: to them it makes no difference.
+            # Processed messages are no longer in the queue, so this does not affect them.
             for message, handle in zip(batch, handles, strict=True):
                 if message["receipt_handle"] == handle:
                     rest = min(2.0 ** (message["receive_count"] - 1), LONGEST_RETURN)
@@ -93,7 +95,7 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
 
 
 def _observed(execute: Callable[..., Any], metrics: Metrics, meter: Meter) -> Callable[..., Any]:
-    """Count a call, and set how long the mapping will rest if one for a queue failed."""
+    """Count each call, and set the pause of the mapping if a call for a queue failed."""
     lock = threading.Lock()
     rounds = 0
     failed_at = 0.0

@@ -20,14 +20,14 @@ from mcloud.infra.embedded import ACCOUNT, REGION
 from mcloud.local.meter import Meter
 
 PERIOD = 2.0  # seconds between two writes of what was called
-SAMPLE = 10.0  # seconds between two looks at the queues; AWS looks once a minute
+SAMPLE = 10.0  # seconds between two samples of the queues; AWS samples once a minute
 
 Scope = tuple[str, str]
 """Account and region."""
 DEFAULT: Scope = (ACCOUNT, REGION)
-"""Where meters are kept: they know nothing of accounts."""
+"""Scope of the metrics from meters, which do not distinguish accounts."""
 
-# Meters and the metrics that tell the same, with the units of the meter that are one.
+# The metric for each meter, and the number of the meter's units in one unit of the metric.
 _CONSUMED = {
     "dynamodb_writes": ("ConsumedWriteCapacityUnits", 1),
     "dynamodb_half_reads": ("ConsumedReadCapacityUnits", 2),
@@ -101,7 +101,7 @@ class Metrics:
                 cloudwatch._evaluate_all_alarms()
 
     def write_consumed(self) -> None:
-        """What tables consumed since the last time, from the meter."""
+        """Write the capacity that tables consumed since the last call, from the meter."""
         now = self._clock()
         for meter, (metric, unit) in _CONSUMED.items():
             total = self._meter.total(meter)
@@ -131,13 +131,13 @@ class Metrics:
 
 
 def scope() -> Scope:
-    """Where ministack is at work now."""
+    """Return the account and region of ministack's current request."""
     return responses.get_account_id(), responses.get_region()
 
 
 @contextmanager
 def within(where: Scope) -> Iterator[None]:
-    """Work there."""
+    """Run the block in this account and region."""
     account = responses._request_account_id.set(where[0])
     region = responses._request_region.set(where[1])
     try:
@@ -159,7 +159,7 @@ def _store(
 
 
 def _ages(messages: list[dict[str, float]], now: float) -> tuple[int, int, float]:
-    """How many messages can be received, how many cannot, and how old the oldest is in seconds."""
+    """Return the numbers of visible and hidden messages, and the age of the oldest in seconds."""
     visible = sum(each["visible_at"] <= now for each in messages)
     oldest = min((each["sent_at"] for each in messages), default=now)
     return visible, len(messages) - visible, max(0.0, now - oldest)

@@ -1,4 +1,4 @@
-"""How AWS says that it cannot now, in the words of each of its protocols."""
+"""AWS's error responses for a temporary failure, in the format of each of its protocols."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def lacking() -> list[str]:
-    """What of ministack's insides is not there where outages, meters and metrics reach for it."""
+    """Return the names in ministack that outages, meters and metrics use but that do not exist."""
     return [
         f"{module.__name__}.{name}"
         for module, names in INSIDES.items()
@@ -72,7 +72,7 @@ def lacking() -> list[str]:
 
 
 def _soon(work: Callable[[], None]) -> None:
-    """Do it in ministack's own thread, which shares its dictionaries with nobody."""
+    """Run the work in ministack's own thread, since no other thread may use its dictionaries."""
     if ministack._MAIN_LOOP is not None:
         ministack._MAIN_LOOP.call_soon_threadsafe(work)
 

@@ -1,8 +1,8 @@
-"""Aggregate trades, derived from single ones.
+"""Aggregate trades, derived from single trades.
 
-At Binance an aggregate is what one taker order filled at one price. Which order a trade belongs
-to is not in the trades, so here consecutive trades (ids without a hole) of one price, one maker
-side and one millisecond make an aggregate. Its ids count from 1 for each symbol.
+At Binance, an aggregate combines the trades that one taker order filled at one price. Trades do not
+name their order, so here an aggregate combines consecutive trades (IDs without a gap) with the same
+price, maker side and millisecond. The IDs of aggregates count from 1 for each symbol.
 """
 
 from array import array
@@ -21,7 +21,7 @@ class Aggregate(NamedTuple):
     price: Decimal
     quantity: Decimal
     first: int
-    """The id of its first trade."""
+    """ID of the first trade."""
     last: int
     time: int
     buyer_is_maker: bool
@@ -36,17 +36,17 @@ class Aggregate(NamedTuple):
 
 
 class Aggregates:
-    """The aggregates of all symbols. The newest of a symbol is open until another one begins."""
+    """The aggregates of all symbols. The newest one of a symbol is open until the next begins."""
 
     def __init__(self) -> None:
         self._open: dict[str, Aggregate] = {}
-        # An aggregate is kept as a trade would be, and the ids of its trades beside it.
+        # An aggregate is stored as a trade, with the IDs of its first and last trades beside it.
         self._closed = Tape()
         self._firsts: dict[str, array[int]] = {}
         self._lasts: dict[str, array[int]] = {}
 
     def add(self, trade: Trade) -> Aggregate | None:
-        """Take a trade; returns the aggregate that it closes."""
+        """Add a trade, and return the aggregate that it closes, if any."""
         current = self._open.get(trade.symbol)
         if current and current.goes_on_with(trade):
             quantity = WIDE.add(current.quantity, trade.quantity)
@@ -67,21 +67,21 @@ class Aggregates:
         return closed
 
     def settle(self) -> list[Aggregate]:
-        """Close those that are open, and return them: time has gone on."""
+        """Close all open aggregates after time has passed, and return them."""
         return [closed for symbol in list(self._open) if (closed := self._close(symbol))]
 
     def since(self, symbol: str, first_id: int, limit: int | None = None) -> list[Aggregate]:
-        """Up to ``limit`` closed ones from this aggregate id on."""
+        """Return up to ``limit`` closed aggregates from this aggregate ID on."""
         return self._read(self._closed.since(symbol, first_id, limit))
 
     def newest(self, symbol: str, limit: int) -> list[Aggregate]:
-        """Up to ``limit`` closed ones before now."""
+        """Return up to ``limit`` of the newest closed aggregates."""
         return self._read(self._closed.newest(symbol, limit))
 
     def between(
         self, symbol: str, start: int | None, end: int | None, limit: int
     ) -> list[Aggregate]:
-        """Up to ``limit`` closed ones whose time is from ``start`` to ``end``, in ms."""
+        """Return up to ``limit`` closed aggregates with a time from ``start`` to ``end``, in ms."""
         return self._read(self._closed.between(symbol, start, end, limit))
 
     def _close(self, symbol: str) -> Aggregate | None:

@@ -20,10 +20,10 @@ _MONDAY = 4 * DAY  # 1970-01-05
 
 
 class Bar(NamedTuple):
-    """What was traded in a span of time."""
+    """The trades of one period, combined into a bar."""
 
     first_id: int
-    """-1 where nothing was."""
+    """ID of the first trade; -1 if there was none."""
     last_id: int
     open: Decimal
     high: Decimal
@@ -46,12 +46,12 @@ NOTHING = Bar(-1, -1, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, 0, _ZERO, _ZERO)
 @dataclass(frozen=True)
 class Interval:
     name: str
-    """As Binance writes it, such as ``1m``."""
+    """Binance's name for the interval, such as ``1m``."""
     width: int
-    """In ms; of a month 0, because months differ."""
+    """Length in ms; 0 for a month, because months differ in length."""
 
     def start(self, time: int) -> int:
-        """The start of the interval that a time lies in, both in ms since 1970."""
+        """Return the start of the interval that contains a time, both in ms since 1970."""
         if not self.width:
             month = datetime.fromtimestamp(time // 1000, UTC)
             return _ms(month.year, month.month)
@@ -59,7 +59,7 @@ class Interval:
         return time - (time - shift) % self.width
 
     def next(self, start: int) -> int:
-        """The start of the interval after the one that starts at ``start``."""
+        """Return the start of the interval after the one that starts at ``start``."""
         if self.width:
             return start + self.width
         month = datetime.fromtimestamp(start // 1000, UTC)
@@ -99,7 +99,7 @@ class Bars:
             self._bars[start] = _merge(bar, _bar(trade))
 
     def within(self, start: int, stop: int) -> Bar:
-        """What was traded from ``start`` to before ``stop``; a flat bar where nothing was."""
+        """Return the bar from ``start`` up to but not including ``stop``; flat without trades."""
         at, to = bisect_left(self._starts, start), bisect_left(self._starts, stop)
         if at == to:
             return _flat(self._bars[self._starts[at - 1]]) if at else NOTHING
@@ -108,11 +108,11 @@ class Bars:
     def klines(
         self, interval: Interval, first: int | None, last: int | None, limit: int, now: int
     ) -> Iterator[tuple[int, Bar]]:
-        """Up to ``limit`` bars with their starts, oldest first.
+        """Yield up to ``limit`` bars with their starts, oldest first.
 
         Args:
-            first: the earliest start, in ms; without it, the newest bars are taken.
-            last: the latest start, in ms; at the latest that of the bar in which ``now`` lies.
+            first: Earliest start, in ms. Without it, the newest bars are returned.
+            last: Latest start, in ms; at most the start of the bar that contains ``now``.
         """
         if not self._starts:
             return

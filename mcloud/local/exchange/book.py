@@ -21,7 +21,7 @@ class Level(NamedTuple):
 
 
 NO_LEVEL = Level(Decimal(0), Decimal(0))
-"""What Binance writes for the best price of an empty side."""
+"""The best price of an empty side, as Binance writes it."""
 
 
 class Book:

@@ -1,4 +1,4 @@
-"""How Binance's streams word what happens: one JSON text an event.
+"""Events in the format of Binance's streams: one JSON text per event.
 
 Spot: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 Futures: https://developers.binance.com/docs/derivatives

@@ -1,4 +1,4 @@
-"""What goes wrong at the local exchange, on demand."""
+"""Faults that the local exchange simulates on demand."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -39,10 +39,10 @@ _NEEDS = {
     "rest_gap": ("symbol", "first", "last"),
 }
 REASONS = ("NA", "INSURANCE_FUND", "ADL")
-"""What a ``void`` says of an id: nothing was traded, or not in the order book."""
+"""Reasons that a ``void`` gives for an ID: nothing was traded, or not in the order book."""
 _IMMEDIATE = frozenset({"cut", "repeat", "shutdown"})
 REMEMBERED = 10_000
-"""Trades that ``repeat`` can reach back."""
+"""Maximum number of past trades that ``repeat`` can send again."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Faults:
         self._running.clear()
 
     def active(self, kind: str, now: float, symbol: str | None = None) -> list[Fault]:
-        """Those of a kind that go on, for this symbol where they name one."""
+        """Return the active faults of a kind that apply to this symbol."""
         if not self._running:
             return []
         return [each.fault for each in self._matching(kind, now, symbol)]
@@ -175,7 +175,7 @@ class Faults:
 
 
 class Wire:
-    """What of the trades is sent, and in which order: after ``stall``, ``drop``, ``reorder``."""
+    """The trades that are sent, and their order, after ``stall``, ``drop`` and ``reorder``."""
 
     def __init__(self, faults: Faults, random: Random) -> None:
         self._faults = faults

@@ -25,13 +25,13 @@ class Day(NamedTuple):
 
 
 class Ledger:
-    """What was traded. Its clock is the time of the newest trade of all symbols."""
+    """All trades so far. The clock of the ledger is the time of the newest trade of any symbol."""
 
     def __init__(self) -> None:
         self.tape = Tape()
         self.aggregates = Aggregates()
         self.now = 0
-        """In ms since 1970."""
+        """Time of the newest trade, in ms since 1970."""
         self._minutes: dict[str, Bars] = defaultdict(lambda: Bars(MINUTE))
         self._books: dict[str, Book] = defaultdict(Book)
 

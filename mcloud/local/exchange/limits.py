@@ -1,4 +1,4 @@
-"""The limits that Binance documents, and the counting that enforces them.
+"""The limits that Binance documents, and the counters that enforce them.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits
@@ -10,41 +10,44 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may do; times are seconds.
+    """Limits for clients of the exchange. All times are in seconds.
 
-    The defaults are Binance's own where it names them. It does not say how many refusals bring a
-    ban, how much it buffers for a slow reader, nor how long before the end of a connection it
-    speaks up.
+    The defaults are Binance's documented values. Binance does not document how many refusals lead
+    to a ban, how much it buffers for a slow reader, or how long before the end of a connection it
+    sends a notice.
     """
 
     streams: int = 1024
-    """On one connection."""
+    """Maximum number of streams on one connection."""
     messages: int = 5
-    """From a client on one connection within a second, pings and pongs included."""
+    """Maximum frames per second that one connection may send, including pings and pongs."""
     connections: int = 300
-    """New ones of one address within ``connections_period``."""
+    """Maximum number of new connections from one address within ``connections_period``."""
     connections_period: float = 300.0
     ping: float = 20.0
-    """Between two pings."""
+    """Time between two pings."""
     pong: float = 60.0
-    """For the answer to a ping."""
+    """Timeout for the answer to a ping."""
     lifetime: float = 86_400.0
-    """Of a connection."""
+    """Maximum duration of a connection."""
     notice: float = 600.0
-    """Before the end of its lifetime, at most half of it: when ``serverShutdown`` is sent."""
+    """Time before the end of a connection at which ``serverShutdown`` is sent; at most half of its
+    lifetime."""
     backlog: int = 10_000
-    """Messages that wait for a slow reader (about 250 bytes each); with more it is cut."""
+    """Maximum number of messages (about 250 bytes each) buffered for a slow reader. The server
+    disconnects a reader that exceeds it."""
     patience: float = 10.0
-    """For a reader that keeps up the play at full speed; then it is cut."""
+    """Maximum time for which a slow reader may delay a playback at full speed. The server then
+    disconnects it."""
     weight: int = 6_000
-    """Of the REST requests of one address to the spot market within ``weight_period``."""
+    """Maximum weight of one address's REST requests to the spot market in ``weight_period``."""
     futures_weight: int = 2_400
-    """As above, to each of the two futures markets."""
+    """Maximum weight, as above, for each of the two futures markets."""
     weight_period: float = 60.0
     refusals: int = 10
-    """Answers 429 in one period; who goes on is banned."""
+    """Number of 429 answers in one period after which the next request leads to a ban."""
     ban: float = 120.0
-    """The first; each further one is twice as long."""
+    """Duration of the first ban. Each further ban is twice as long."""
     longest_ban: float = 259_200.0
 
 
@@ -57,7 +60,7 @@ class Window:
         self._times: deque[float] = deque()
 
     def allows(self, now: float) -> bool:
-        """Count one event; False where it is one too many, which then does not count."""
+        """Count one event. Return False, without counting it, if it exceeds the limit."""
         while self._times and self._times[0] <= now - self._period:
             self._times.popleft()
         if len(self._times) >= self._count:
@@ -68,18 +71,19 @@ class Window:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the REST limits say to a request."""
+    """The result of checking a request against the REST limits."""
 
     used: int
-    """Weight used in this period, this request included."""
+    """Weight used in this period, including this request."""
     status: int = 200
-    """Or 429 for too much, or 418 for a ban."""
+    """HTTP status: 200, 429 if the limit is exceeded, or 418 for a ban."""
     retry_after: float = 0.0
-    """Seconds until a request would pass."""
+    """Time until the limit allows another request, in seconds."""
 
 
 class Budget:
-    """The REST weight of one address. Periods are whole ones of the clock, as Binance's minutes."""
+    """The REST weight used by one address. Periods are aligned to the clock, like Binance's
+    minutes."""
 
     def __init__(self, limits: Limits, weight: int) -> None:
         self._limits = limits
@@ -91,7 +95,7 @@ class Budget:
         self._next_ban = limits.ban
 
     def spend(self, weight: int, now: float) -> Verdict:
-        """Count a request of this weight."""
+        """Count a request of this weight and check it against the limit."""
         limits = self._limits
         period, into = divmod(now, limits.weight_period)
         if period != self._period:

@@ -1,4 +1,4 @@
-"""Binance's three markets, and where each of them is reached.
+"""Binance's three markets, and the paths of their APIs and streams.
 
 A symbol carries its market (see ``mcloud.market.trade``); clients know only its name.
 """
@@ -32,7 +32,7 @@ class Market(Enum):
 
     @property
     def api(self) -> str:
-        """Where its REST API begins."""
+        """Path prefix of the market's REST API."""
         return {Market.SPOT: "/api/v3", Market.USD_M: "/fapi/v1", Market.COIN_M: "/dapi/v1"}[self]
 
     def symbol(self, name: str) -> str:
@@ -41,11 +41,11 @@ class Market(Enum):
 
 
 class Route(Enum):
-    """Where a WebSocket connects; the value is in front of ``/ws`` and ``/stream``.
+    """A WebSocket path; the value precedes ``/ws`` and ``/stream``.
 
-    Futures spread their streams over two routes. A stream that is asked for on the other one is
-    accepted, and nothing is sent. https://developers.binance.com/docs/derivatives, "Important
-    WebSocket Change Notice"; that ``@trade`` is on /public is measured, and documented nowhere.
+    The futures streams are spread over two routes. A subscription on the wrong route is accepted,
+    but nothing is sent. Source: https://developers.binance.com/docs/derivatives, "Important
+    WebSocket Change Notice"; that ``@trade`` is on /public is measured and not documented.
     """
 
     ROOT = ""

@@ -122,7 +122,7 @@ class Publisher:
             )
 
     def _send_days(self, stream: Stream) -> None:
-        """As Binance does, name only the symbols that were traded since the last time."""
+        """Send the symbols that were traded since the last time, and no others, like Binance."""
         days = [self._ledger.day(each) for each in self._traded if not self._is_stalled(each)]
         describe = _TICKERS[stream.kind]
         for name, reader in self._sent.get(stream.topic, ()):

@@ -25,10 +25,10 @@ _COUNTED = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
 
 
 class Wording(NamedTuple):
-    """How a connection wants its events."""
+    """Format of the events on a connection."""
 
     combined: bool
-    """Wrapped in ``{"stream":…,"data":…}``."""
+    """Whether events are wrapped in ``{"stream":…,"data":…}``."""
     microseconds: bool
     route: Route = Route.ROOT
 
@@ -164,7 +164,7 @@ class Reader:
             self.cut()
 
     async def has_all(self) -> None:
-        """Wait until nothing waits, or the client is gone."""
+        """Wait until no message is waiting, or the client has disconnected."""
         await self._idle.wait()
 
     def announce_shutdown(self) -> None:

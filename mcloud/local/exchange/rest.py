@@ -43,13 +43,13 @@ _MINI = (
 @dataclass(frozen=True)
 class Request:
     path: str
-    """With its query."""
+    """Path of the request, with its query."""
     address: str
-    """Of the client; the limits are by address."""
+    """Address of the client. The limits apply to each address."""
     microseconds: bool = False
-    """As the header ``X-MBX-TIME-UNIT: MICROSECOND`` asks for; spot only."""
+    """Whether the header ``X-MBX-TIME-UNIT: MICROSECOND`` is present; spot only."""
     has_key: bool = False
-    """Whether there is a header ``X-MBX-APIKEY``; any key will do."""
+    """Whether the header ``X-MBX-APIKEY`` is present. Any key is accepted."""
 
 
 @dataclass(frozen=True)
@@ -372,7 +372,7 @@ _APIS = re.compile("/(?:api|fapi|dapi|sapi|papi|eapi|futures)/")
 
 
 def _no_such(path: str) -> Answer:
-    """What Binance has and the exchange cannot derive is told apart from what nobody has."""
+    """Return an error that distinguishes Binance's other APIs from unknown paths."""
     if _APIS.match(path):
         message = (
             "This operation is not supported. The local exchange plays trades and cannot derive "

@@ -74,7 +74,7 @@ class ExchangeServer:
         self._trades = chain(head, played)
         self._listed = dict.fromkeys([*symbols, *(trade.symbol for trade in head)])
         self._statuses: dict[str, str] = {}
-        """Of the symbols that are not simply trading; empty for one that is not listed."""
+        """Status of each symbol that is not trading; empty for a symbol that is not listed."""
         self._untraded: Counter[str] = Counter()
         """Trades of the feed that were not made, because their symbol was not trading."""
         self._speed = speed
@@ -87,7 +87,7 @@ class ExchangeServer:
         self._connections: dict[str, Window] = {}
         self._begun = asyncio.Event()
         self.finished = False
-        """True when all trades are made and all clients have what they are to get."""
+        """Whether all trades are made and all clients have received their messages."""
         self.ledger = Ledger()
         self.voids: dict[str, dict[int, str]] = defaultdict(dict)
         """By symbol and id, why there is no such trade: one of ``faults.REASONS``."""
@@ -166,7 +166,7 @@ class ExchangeServer:
         self._flush()
 
     def state(self) -> dict[str, Any]:
-        """How far the play is, for a program."""
+        """Return the progress of the playback as plain data, for programs."""
         return {
             "symbols": {symbol: self.ledger.tape.count(symbol) for symbol in self.symbols},
             "voids": {symbol: len(voids) for symbol, voids in self.voids.items()},
@@ -301,7 +301,7 @@ class ExchangeServer:
         return None
 
     def _control(self, path: str) -> Answer:
-        """What a program says that has no Python object of ours."""
+        """Handle a control request from a program that does not use the Python API."""
         command, _, query = path.removeprefix(CONTROL).partition("?")
         match command:
             case "state":

@@ -1,4 +1,4 @@
-"""Names of streams: which there are, and which of them the exchange can derive from trades."""
+"""Names of Binance's streams, and which of them the exchange can derive from trades."""
 
 import re
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ SERVED = (
     "!bookTicker, !ticker@arr, !miniTicker@arr"
 )
 Topic = tuple[str, str]
-"""A kind of events and a symbol."""
+"""Kind of event and symbol."""
 
 _KLINE = re.compile(r"kline_(\w+)")
 
 
 class BadRequest(ValueError):
-    """What a client asks for is not to be had; the text says why."""
+    """A client's request cannot be served; the message says why."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
@@ -28,27 +28,27 @@ class BadRequest(ValueError):
 @dataclass(frozen=True)
 class Stream:
     name: str
-    """As the client wrote it."""
+    """Name of the stream, as the client wrote it."""
     kind: str
     """``trade``, ``aggTrade``, ``kline``, ``bookTicker``, ``ticker`` or ``miniTicker``."""
     symbol: str = ""
-    """With its market; empty for all symbols of the route."""
+    """Symbol with its market; empty for all symbols of the route."""
     interval: Interval | None = None
-    """Of a kline."""
+    """Interval of a kline; None for other kinds."""
 
     @property
     def topic(self) -> Topic:
-        """What it is about; the same for streams whose names differ in case only."""
+        """Kind and symbol; the same for streams whose names differ only in case."""
         kind = f"kline_{self.interval.name}" if self.interval else self.kind
         return kind, self.symbol
 
 
 @lru_cache(8192)
 def parse_stream(name: str, route: Route) -> Stream:
-    """Read a stream's name, such as ``btcusdt@kline_1m``.
+    """Parse the name of a stream, such as ``btcusdt@kline_1m``.
 
     Raises:
-        BadRequest: it is no name, or a stream that trades say nothing about.
+        BadRequest: the name is not valid, or the stream cannot be derived from trades.
     """
     if name in ("!ticker@arr", "!miniTicker@arr", "!bookTicker"):
         return Stream(name, name[1:].removesuffix("@arr"))

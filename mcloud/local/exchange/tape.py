@@ -1,8 +1,8 @@
-"""What has been traded so far, for the exchange's REST side.
+"""All trades so far, for the REST API of the exchange.
 
-Of each symbol the newest trades are kept as they are and the older ones in envelopes of
-``BLOCK``: 5 or 6 bytes a trade instead of 430, so that a day of one symbol at 30 trades a second
-takes 16 MB. To read a page opens one or two envelopes.
+The newest trades of each symbol are kept as objects, and the older ones in envelopes of ``BLOCK``
+trades. An envelope needs 5 or 6 bytes per trade instead of 430, so a day of one symbol at 30 trades
+per second takes 16 MB. Reading a page opens one or two envelopes.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -24,11 +24,11 @@ class Tape:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Those that have traded, in the order in which they first did."""
+        """Symbols that have traded, in the order of their first trades."""
         return tuple(self._rolls)
 
     def add(self, trade: Trade) -> bool:
-        """Take a trade; returns whether it is new."""
+        """Add a trade, and return whether it is new."""
         roll = self._rolls.get(trade.symbol)
         if roll is None:
             roll = self._rolls[trade.symbol] = _Roll()
@@ -41,21 +41,21 @@ class Tape:
         return roll.count if roll else 0
 
     def since(self, symbol: str, first_id: int, limit: int | None = None) -> list[Trade]:
-        """Up to ``limit`` trades from this id on, in the order of their ids."""
+        """Return up to ``limit`` trades from this ID on, by ID."""
         roll = self._rolls.get(symbol)
         return roll.since(first_id, limit) if roll else []
 
     def newest(self, symbol: str, limit: int) -> list[Trade]:
-        """Up to ``limit`` trades before now, in the order of their ids."""
+        """Return up to ``limit`` of the newest trades, by ID."""
         roll = self._rolls.get(symbol)
         return roll.newest(limit) if roll else []
 
     def between(
         self, symbol: str, start: int | None, end: int | None, limit: int | None
     ) -> list[Trade]:
-        """Up to ``limit`` trades whose time is from ``start`` to ``end``, in ms, by their ids.
+        """Return up to ``limit`` trades whose time is from ``start`` to ``end``, in ms, by ID.
 
-        Without a start they are the last ones up to ``end``.
+        Without ``start``, they are the last trades up to ``end``.
         """
         roll = self._rolls.get(symbol)
         if roll is None or (start is not None and end is not None and end < start):

@@ -79,17 +79,17 @@ class LocalExchange:
 
     @property
     def ws_url(self) -> str:
-        """Where Binance's is ``wss://stream.binance.com:9443``."""
+        """Base URL of the WebSocket streams, like Binance's ``wss://stream.binance.com:9443``."""
         return f"{'wss' if self.certificate else 'ws'}://{HOST}:{self._port}"
 
     @property
     def rest_url(self) -> str:
-        """Where Binance's is ``https://api.binance.com``."""
+        """Base URL of the REST API, like Binance's ``https://api.binance.com``."""
         return f"{'https' if self.certificate else 'http'}://{HOST}:{self._port}"
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Those that exchangeInfo lists."""
+        """Symbols that exchangeInfo lists."""
         return self._call(lambda: self._server.symbols)
 
     def start(self) -> Self:
@@ -109,20 +109,20 @@ class LocalExchange:
         return self
 
     def stop(self) -> None:
-        """Close all connections and stop; what was played can still be read."""
+        """Close all connections and stop. The played trades can still be read."""
         if self._thread.is_alive():
             self._call(self._stop.set)
             self._thread.join()
 
     def begin(self) -> None:
-        """Begin to play, whoever listens."""
+        """Start the playback, even if no client is connected."""
         self._call(self._server.begin)
 
     def fault(self, kind: str, **fields: Any) -> None:
-        """Let something go wrong; see ``faults.KINDS`` for what there is.
+        """Start a fault of one of ``faults.KINDS``.
 
         Raises:
-            UsageError: there is no such fault, or it needs another field.
+            UsageError: the fault does not exist, or it requires another field.
         """
         fault = Fault(kind, **fields)
         self._call(lambda: self._server.fault(fault))
@@ -148,7 +148,8 @@ class LocalExchange:
         return self._call(lambda: dict(self._server.voids[symbol]))
 
     def state(self) -> dict[str, Any]:
-        """What ``/_mcloud/state`` says: trades made, connections and their streams, faults."""
+        """Return the state, as in ``/_mcloud/state``: trades made, connections and their streams,
+        faults."""
         return self._call(self._server.state)
 
     def wait_finished(self, timeout: float | None = None) -> bool:

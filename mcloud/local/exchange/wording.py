@@ -1,4 +1,4 @@
-"""How Binance's REST answers word trades and what is derived from them.
+"""Trades and the data derived from them, in the format of Binance's REST API.
 
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
 https://developers.binance.com/docs/derivatives

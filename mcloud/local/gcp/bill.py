@@ -1,4 +1,4 @@
-"""What requests to Google Cloud are billed as."""
+"""Billed units of requests to Google Cloud."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ INDEX_ENTRIES: Final = 1000
 FIRESTORE: Final = "google.firestore.v1.Firestore"
 TICK: Final = 0.1  # seconds, begun, of an instance's time: https://cloud.google.com/run/pricing
 FUNCTION_VCPU, FUNCTION_MIB = 1, 512
-"""Of an instance, as ``terraform/gcp`` deploys it by itself."""
+"""CPU and memory of a function instance, with the defaults of ``terraform/gcp``."""
 
 
 def call(service: str, method: str, request: Any, answer: Any) -> Billed:
-    """What one answer to a gRPC call costs; a stream has many."""
+    """Yield the billed units of one answer to a gRPC call. A stream has many answers."""
     if service == "google.pubsub.v1.Publisher" and method == "Publish":
         size = sum(map(message_bytes, request.messages))
         yield "pubsub_bytes", _last(request.topic), max(PUBSUB_MINIMUM, size)
@@ -35,13 +35,14 @@ def call(service: str, method: str, request: Any, answer: Any) -> Billed:
 
 
 def message_bytes(message: Any) -> int:
-    """A message as Pub/Sub counts it: data, attributes, ordering key, id, and 20 for its time."""
+    """Return the size of a message as Pub/Sub bills it: data, attributes, ordering key, ID, and 20
+    bytes for its time."""
     attributes = sum(len(k.encode()) + len(v.encode()) for k, v in message.attributes.items())
     return len(message.data) + attributes + len(message.ordering_key) + len(message.message_id) + 20
 
 
 def database(request: Any) -> str:
-    """What a request to Firestore names its database in, whatever else is there as well."""
+    """Return the part of a Firestore request that names its database, and perhaps more."""
     for field in ("database", "parent", "name"):
         if text := getattr(request, field, ""):
             return str(text)

@@ -170,7 +170,7 @@ class _Client(asyncio.Protocol):
             return server
 
     async def _gate(self) -> int | None:
-        """None where the request may pass, or the status that refuses it."""
+        """Return the HTTP status that refuses the request, or None if it may pass."""
         outage = self._outages.on(self._service)
         if outage is None:
             return None

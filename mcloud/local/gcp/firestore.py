@@ -257,7 +257,7 @@ class Firestore:
         return self._databases.setdefault(database, Documents())
 
     def _reader(self, database: str, request: Any) -> tuple[Documents, Transaction | None]:
-        """Where a request reads from, and its transaction if it has one."""
+        """Return the documents that a request reads, and its transaction if it has one."""
         documents = self._documents(database)
         selector = request.WhichOneof("consistency_selector")
         if selector == "read_time":

@@ -240,7 +240,7 @@ def _most_contains(wanted: Filter) -> int:
 
 
 def _disjunctions(wanted: Filter) -> int:
-    """How many ANDs the filter has once it is written as an OR of ANDs."""
+    """Return the number of ANDs in the filter when it is written as an OR of ANDs."""
     if isinstance(wanted, Condition):
         multiplies = wanted.operator in ("IN", "ARRAY_CONTAINS_ANY")
         return len(wanted.operands) if multiplies else 1

@@ -27,7 +27,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 class DocumentPath(NamedTuple):
-    """Where a document is: ``collection`` is its path below ``documents/``."""
+    """Path of a document; ``collection`` is the path of its collection below ``documents/``."""
 
     database: str
     collection: str

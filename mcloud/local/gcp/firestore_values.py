@@ -34,7 +34,7 @@ _NUMERIC_ID = re.compile(r"__id-?[0-9]+__")
 
 
 def sort_key(value: ValueMessage) -> Key:
-    """What orders the value among all values; equal values have equal keys."""
+    """Return the sort key of a value among all values. Equal values have equal keys."""
     kind = value.WhichOneof("value_type")
     if kind == "string_value":
         return (_STRING, value.string_value)

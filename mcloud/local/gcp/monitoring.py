@@ -272,10 +272,11 @@ def _request_latencies(metric: str, seen: Observation, samples: list[_Sample]) -
 
 
 def _deltas(samples: list[_Sample], code_class: str) -> Iterator[tuple[float, float, Histogram]]:
-    """What each interval between two samples added, where it added anything."""
+    """Yield the values added in each interval between two samples, except in empty ones."""
     nothing = Histogram()
     before = samples[0]
-    # What the first sample has, happened since the one before; unless that one is forgotten.
+    # The values of the first sample were added since the one before it, unless older samples have
+    # been dropped.
     if code_class in before.seen.latencies and len(samples) < MAX_SAMPLES:
         yield before.time - SAMPLE_SECONDS, before.time, before.seen.latencies[code_class]
     for sample in samples[1:]:
@@ -410,7 +411,7 @@ def _set_value(value: Any, content: Any, value_type: int) -> None:
 
 
 def _key(series: Any) -> bytes:
-    """What makes two writes the same series."""
+    """Return a key that is equal for two writes to the same series."""
     header = _TimeSeries(metric=series.metric, resource=series.resource)
     return bytes(header.SerializeToString(deterministic=True))
 

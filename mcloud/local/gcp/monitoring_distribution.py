@@ -28,11 +28,11 @@ class Histogram:
         self.squares += value * value
 
     def snapshot(self) -> "Histogram":
-        """A copy that stays as it is."""
+        """Return a copy that later values do not change."""
         return Histogram(list(self.counts), self.total, self.squares)
 
     def since(self, earlier: "Histogram") -> "Histogram":
-        """What came after an earlier snapshot of this histogram."""
+        """Return the values added since an earlier snapshot of this histogram."""
         return Histogram(
             [new - old for new, old in zip(self.counts, earlier.counts, strict=True)],
             self.total - earlier.total,

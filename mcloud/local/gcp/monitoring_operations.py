@@ -44,7 +44,7 @@ class Operations:
         self._began = now  # what is counted later began after this
 
     def series(self, metric: str, project: str, now: float) -> Iterator[Series]:
-        """What was added between two samples, and since the last one."""
+        """Yield the counts added between each two samples, and since the last one."""
         for key, count in self._counts.items():
             if key[:2] != (metric, project):
                 continue

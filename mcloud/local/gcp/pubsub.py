@@ -37,7 +37,7 @@ _Topic: Any = types.Topic.pb()
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What Cloud Monitoring may know about one subscription. Ages in seconds, latencies in ms."""
+    """Data on one subscription for Cloud Monitoring. Ages are in seconds, latencies in ms."""
 
     project: str
     subscription: str
@@ -246,7 +246,8 @@ class PubSub:
         )
 
     async def delete_topic(self, request: Any, _context: Any) -> Any:
-        """Its subscriptions stay, with what they owe and ``_deleted-topic_`` for a topic."""
+        """Delete a topic. Its subscriptions keep their backlog, with ``_deleted-topic_`` as
+        topic."""
         topic = self._topic(request.topic)
         del self._topics[request.topic]
         for subscription in topic.subscriptions.values():

@@ -1,4 +1,4 @@
-"""What one subscription still owes: which messages are free, leased or resting, and until when.
+"""The backlog of one subscription: which messages are free, leased or resting, and until when.
 
 No I/O and no timers: the clock is passed in, and whoever owns a backlog calls ``expire()`` at
 ``next_due()``. A message is in exactly one of three states, so two consumers never hold the same:
@@ -18,7 +18,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a subscription treats a message that was not acknowledged. Times in seconds."""
+    """A subscription's policy for messages that were not acknowledged. Times are in seconds."""
 
     minimum_backoff: float = 0.0
     maximum_backoff: float = 0.0
@@ -85,7 +85,7 @@ class Backlog:
         self._order = itertools.count()
 
     def __len__(self) -> int:
-        """How many messages are not acknowledged."""
+        """Return the number of messages that are not acknowledged."""
         return len(self._owed)
 
     @property

@@ -1,8 +1,8 @@
-"""What Pub/Sub accepts: resource names, the limits of a publish, the settings of a subscription.
+"""Pub/Sub's rules for resource names, publish limits and subscription settings.
 
 Limits are from https://cloud.google.com/pubsub/quotas#resource_limits, names from
-https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names. Where a rule has a wording of
-Google's own, the refusal uses it.
+https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names. Errors use Google's own wording
+if it is known.
 """
 
 import re
@@ -191,7 +191,7 @@ def updated_subscription(settings: Any, changes: Any, mask: FieldMask) -> Any:
 
 
 def policy_of(settings: Any) -> Policy:
-    """What the settings say about messages that were not acknowledged."""
+    """Return a subscription's policy for messages that were not acknowledged."""
     minimum, maximum = 0.0, 0.0
     if settings.HasField("retry_policy"):
         minimum = _seconds(settings.retry_policy.minimum_backoff)

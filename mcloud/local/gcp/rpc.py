@@ -1,7 +1,7 @@
-"""How the embedded services plug into one gRPC server.
+"""Interface by which the embedded services run in one gRPC server.
 
-All of them run on a single asyncio loop, so that a handler which does not await is atomic: state is
-plain dictionaries, without locks.
+All services run on one asyncio loop, so a handler that does not await is atomic. State is therefore
+kept in plain dictionaries, without locks.
 """
 
 from collections.abc import Awaitable, Callable

@@ -38,14 +38,14 @@ from mcloud.local.outage import Outages
 HOST: Final = "127.0.0.1"
 STATE_FILE: Final = "gcp.json"
 STATE_VERSION: Final = 1
-# Above the limits of the services (10 MiB), so that each refuses in its own words.
+# Above the limits of the services (10 MiB), so that each service returns its own error.
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 DOORS: Final = {"storage": "archive", "function": "function"}
-STOP_SECONDS: Final = 0.5  # what a request under way may still take
+STOP_SECONDS: Final = 0.5  # time for requests in progress to finish
 
 
 class Product(Protocol):
-    """What the server needs of Pub/Sub, Firestore and Cloud Monitoring."""
+    """Interface that Pub/Sub, Firestore and Cloud Monitoring implement for the server."""
 
     def services(self) -> list[Service]: ...
 
@@ -55,7 +55,7 @@ class Product(Protocol):
 
 
 class StartError(Exception):
-    """Why the server cannot start, in one line."""
+    """The server cannot start; the message gives the reason in one line."""
 
 
 def main() -> int:
