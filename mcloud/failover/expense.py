@@ -1,4 +1,4 @@
-"""What watching costs: calls counted, at list price.
+"""The cost of watching: the counted calls at list price.
 
 Free of charge are the reads of settings: Lambda's GetFunctionConfiguration, DynamoDB's
 DescribeTable, Pub/Sub's GetSubscription and the Functions API (the pricing pages of ``prices``
@@ -12,7 +12,7 @@ from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
 
 Calls = Mapping[tuple[str, str], int]
-"""By cloud and what was called: a service that was probed, or one of those below."""
+"""Number of calls by cloud and by the probed service or one of the other names in `METERS`."""
 
 CANARY_SIZE = 300  # bytes
 MANY = 10**9  # messages this month: free tiers are used up
@@ -35,11 +35,11 @@ METERS: Mapping[tuple[str, str], str | None] = {
     ("gcp", "kept"): "firestore_reads",
     ("gcp", "candle"): "firestore_reads",
 }
-"""None is free of charge."""
+"""The meter of each call. None if the call is free of charge."""
 
 
 def dollars(calls: Calls) -> Decimal:
-    """What the calls cost at list price, free tiers apart."""
+    """Return the cost of the calls at list price, without free tiers."""
     return sum((count * _price(*call) for call, count in calls.items()), Decimal(0))
 
 
