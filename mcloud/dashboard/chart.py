@@ -1,4 +1,4 @@
-"""A candlestick chart in a terminal: one column a bar, bodies and wicks of box characters."""
+"""A candlestick chart in a terminal: one column per bar, with box characters."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -74,7 +74,7 @@ def _range(bars: Sequence[Bar]) -> tuple[Decimal, Decimal]:
 
 
 def _labels(bars: Sequence[Bar], height: int) -> dict[int, str]:
-    """Prices by row, with the digits that tell neighbours apart."""
+    """Return the prices beside the chart by row, with enough digits to tell neighbours apart."""
     low, high = _range(bars)
     if low == high:
         return {height // 2: to_text(low)}
@@ -85,7 +85,7 @@ def _labels(bars: Sequence[Bar], height: int) -> dict[int, str]:
 
 
 def _cell(bar: Bar, row: int, low: Decimal, high: Decimal, height: int) -> str:
-    """What of a bar lies in a row."""
+    """Return the character of a bar in a row."""
     lower, upper = (_part(bar, 2 * row + half, low, high, height) for half in (0, 1))
     if not bar.trade_count and (lower or upper):
         return WITHOUT_TRADES
@@ -107,7 +107,7 @@ def _is_at(value: Decimal | None, row: int, low: Decimal, high: Decimal, height:
 
 
 def _level(price: Decimal, low: Decimal, high: Decimal, height: int) -> int:
-    """The half row of a price, from the bottom."""
+    """Return the half row of a price, counted from the bottom."""
     span = high - low
     return int((price - low) / span * (2 * height - 1)) if span else height
 

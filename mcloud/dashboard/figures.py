@@ -28,9 +28,9 @@ class Cell:
 
     text: Text
     age: float | None = None
-    """Seconds; None where it is fresh, or says itself how old it is."""
+    """Age in seconds. None if the figure is fresh, or if its text says how old it is."""
     problem: str = ""
-    """Why it is not newer."""
+    """Reason why the figure is not newer."""
 
     @property
     def ago(self) -> str:
@@ -44,7 +44,7 @@ class Row:
 
 
 def rows(snapshot: Snapshot) -> list[Row]:
-    """One row a figure, one cell a site."""
+    """Return one row per figure, with one cell per site."""
     sites, now = list(snapshot.sites.values()), snapshot.at
     return [Row(label, [make(site, now) for site in sites]) for label, make in FIGURES.items()]
 
@@ -186,7 +186,7 @@ FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
     "behind": behind,
     "cost": cost,
 }
-"""By label, in the order in which they are shown."""
+"""The figures by label, in the order in which they are shown."""
 
 
 def _services(names: Sequence[str]) -> str:
@@ -231,7 +231,7 @@ def _unknown(why: str) -> Cell:
 
 
 def _age(at: float, now: float, interval: float) -> float | None:
-    """Seconds, where they are more than the interval of the figure explains."""
+    """Return the age in seconds if the interval of the figure does not explain it, else None."""
     return now - at if now - at > interval + SLACK else None
 
 
@@ -274,7 +274,9 @@ def chart(history: Sequence[tuple[float, int | None]], width: int, height: int =
 
 
 def _eighths(value: int, top: int, height: int) -> int:
-    """How high a bar is: zero is one eighth, so that it is seen, and what is more is higher."""
+    """Return the height of a bar. Zero is one eighth, to be visible, and other values are
+    higher.
+    """
     return max(2, value * 8 * height // top) if value else 1
 
 
