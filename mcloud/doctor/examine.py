@@ -1,4 +1,4 @@
-"""The whole examination. Nothing of it is kept: each is made anew."""
+"""The whole examination. Nothing of it is stored."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ def examine(
     role: str | None,
     producers: Sequence[machine.Producer],
 ) -> list[Check]:
-    """Look at this machine and at the sites of a comma-separated list, or all, at once.
+    """Check this machine and the sites of a comma-separated list, or all, at the same time.
 
     Raises:
         UsageError: there is no such site.
