@@ -21,9 +21,9 @@ from mcloud.notify.event import FIRING, RESOLVED, Event
 
 OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"
 
-GAP = 600.0  # seconds; two looks that are farther apart say nothing of what was between them
-GONE = 86_400.0  # seconds after which what is no longer there is given up
-TOLD_AGAIN = 3600.0  # seconds in which what is resolved is told to whoever has not heard it
+GAP = 600.0  # seconds; nothing is known of the time between checks that are farther apart
+GONE = 86_400.0  # seconds after which the alert of a missing figure is closed
+TOLD_AGAIN = 3600.0  # seconds for which a resolution is offered to channels that lack it
 NAMED = 10  # of what is unknown
 
 

@@ -20,8 +20,8 @@ from mcloud.errors import McloudError
 from mcloud.processor.anomalies import recent
 
 ANOMALIES = 3600.0  # seconds
-PATIENCE = 8.0  # seconds for what is asked in a look
-SOON, COST = 300.0, 3600.0  # seconds until the next look at the cost, for which all meters are read
+PATIENCE = 8.0  # seconds for the requests of a check
+SOON, COST = 300.0, 3600.0  # seconds until the next read of the cost, which needs all meters
 
 
 def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:

@@ -1,4 +1,4 @@
-"""What counts as wrong: the rules that are built in, and ``[alerts]`` of mcloud.toml.
+"""The rules of the alerts: the built-in ones, and those in ``[alerts]`` of mcloud.toml.
 
 [alerts]
 interval = 60                    # seconds between two looks of `mcloud alerts watch`

@@ -20,7 +20,7 @@ from mcloud.notify.notifier import Notifier
 from mcloud.notify.silences import DEADLINE, FIRST, Silences
 
 SPEAK = 5.0  # seconds between two words of a watcher that waits
-CLOSING = 5.0  # seconds for what is under way at the end
+CLOSING = 5.0  # seconds for events in progress at the end
 
 
 def watch(

@@ -74,7 +74,7 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
         ConfigError: a file cannot be read, or holds an unknown key or a value of a wrong type,
             named with its line; or there is no such profile.
     """
-    folder = folder.absolute()  # other processes, which are told of it, run elsewhere
+    folder = folder.absolute()  # other processes that get this path run elsewhere
     document = Document.read(folder / FILE)
     check(document)
     given = variables.read(folder, environment)

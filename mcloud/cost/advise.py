@@ -23,7 +23,7 @@ from mcloud.cost.words import plain
 LEAST = Decimal("0.01")  # dollars a month
 ZERO = Decimal(0)
 
-BATCH = 1000  # trades a message at most, by default
+BATCH = 1000  # default maximum of trades per message
 LINGERS = (2, 5, 10)  # seconds that might be waited for a message to fill
 SMALL = 128 * 1024  # bytes; S3's lifecycle leaves smaller objects where they are
 AGE = 30  # days after which the modules move raw trades to a colder class

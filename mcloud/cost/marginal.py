@@ -14,7 +14,7 @@ SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a de
 # Seconds of a function for one message, its share of a cold start included; measured embedded.
 CALL = Decimal("0.1")
 MEMORY = Decimal("0.25")  # GB
-VCPU = Decimal("0.17")  # what Cloud Functions gives to 256 MB
+VCPU = Decimal("0.17")  # share of a CPU that Cloud Functions gives to 256 MB
 
 
 def message_cost(cloud: str, size: int, sent: int) -> Decimal:

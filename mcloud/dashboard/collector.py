@@ -10,8 +10,8 @@ from mcloud.clock import SET
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
-URGENT = 10.0  # seconds between two tries at what is urgent, whatever its interval
-LONGEST = 60.0  # seconds between two tries at what fails, where its interval is no longer
+URGENT = 10.0  # seconds between two tries of an urgent question, whatever its interval
+LONGEST = 60.0  # maximum seconds between two tries after failures, unless the interval is longer
 
 Value = TypeVar("Value")
 Key = tuple[str, str]

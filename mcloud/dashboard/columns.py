@@ -15,7 +15,7 @@ from mcloud.market.trade import to_text
 LABEL = 14  # columns
 NARROWEST = 31  # columns of a site
 WIDEST = 93
-TEXT = 46  # columns of a figure with its age; what there is more is for charts
+TEXT = 46  # columns of a figure with its age; charts use the rest
 
 CHART = "depths"
 GROUPS = (

@@ -203,7 +203,7 @@ def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
         return _unknown(seen.problem or (seen.why if not seen.known else absent(cloud, "ready")))
-    if depth.in_flight is None:  # told by the metrics, minutes late
+    if depth.in_flight is None:  # from the metrics, minutes late
         text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
         text = Text(f"{depth.ready:,} ready, {depth.in_flight:,} in flight")

@@ -13,7 +13,7 @@ from mcloud.documents import damaged
 from mcloud.runs import all_runs
 
 FRESH = 15.0  # seconds; each of them speaks every few
-MISSED = 5  # looks of a guard whose intervals are longer
+MISSED = 5  # missed checks of a guard with longer intervals
 
 
 @dataclass(frozen=True)

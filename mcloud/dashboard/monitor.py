@@ -19,8 +19,8 @@ from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import wrong
 
-HERE_LEAST, HERE_MOST = 2, 8  # lines of what runs here, with the one above
-TROUBLES = 4  # lines of what is wrong, on a high terminal
+HERE_LEAST, HERE_MOST = 2, 8  # lines about the processes here, including the one above
+TROUBLES = 4  # lines of problems on a high terminal
 
 KEYS = (
     ("q", "quit"),

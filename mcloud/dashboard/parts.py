@@ -19,8 +19,8 @@ from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
 from mcloud.notify import silences
 
-FAST = 5.0  # seconds: what the queue itself tells
-STORE = 20.0  # what the functions and the replicators write into the store
+FAST = 5.0  # seconds, for figures of the queue itself
+STORE = 20.0  # for documents that the functions and the replicators write into the store
 CANDLES = 60.0  # there is a new one every minute
 PROBES = 60.0
 DEBTS = 60.0

@@ -31,7 +31,7 @@ from mcloud.notify.silences import Silence, merged
 from mcloud.notify.silences import Told as Silences
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
-HERE = ""  # the name of this machine where sites have theirs
+HERE = ""  # the name of this machine among the names of the sites
 
 Value = TypeVar("Value")
 History = tuple[tuple[float, int | None], ...]

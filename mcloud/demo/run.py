@@ -28,7 +28,7 @@ Value = TypeVar("Value")
 BATCHES = (97, 250)  # trades a message of each producer: split so that no two of them agree
 PATIENCE = 60.0  # seconds without any change at a site, after which it is judged as it is
 POLL = 0.25  # seconds
-LONGEST = 3600.0  # seconds that a site may go on changing
+LONGEST = 3600.0  # maximum seconds for which a site may keep changing
 READERS = 8  # threads that read the raw archive of a site
 
 ALL_TIME = (0, MAX_TIME)  # ms

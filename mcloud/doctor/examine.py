@@ -31,7 +31,7 @@ def examine(
         try:
             resources = configuration.resources(config)
         except LocalError:
-            resources = {}  # which is what the look at the embedded clouds finds
+            resources = {}  # the check of the embedded clouds reports this
         for name in chosen:
             if name in resources:
                 calls[name] = partial(site.look_at_embedded, name, resources[name])

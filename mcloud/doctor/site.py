@@ -23,7 +23,7 @@ from mcloud.config import Config, SiteConfig
 from mcloud.doctor.check import CREDENTIALS, Check, Look, from_error, take
 from mcloud.errors import ConfigError, McloudError
 
-STAGE = 12.0  # seconds for the credentials, and as many for what is asked with them
+STAGE = 12.0  # seconds for the credentials, and again for the checks that use them
 
 # Signatures are refused if the clock is off by 5 minutes, and tokens at about the same.
 CLOCK_FAULT, CLOCK_WARNING = 240.0, 5.0  # seconds

@@ -123,7 +123,7 @@ def level(sites: Mapping[str, Site]) -> None:
         for key, each in of.items()
         if not isinstance(ENTRIES.decode(key, each), Damaged)
     }
-    newest = set(sorted(everything)[-KEPT:])  # what one of them has forgotten does not come back
+    newest = set(sorted(everything)[-KEPT:])  # deleted entries do not come back from another site
     for name, site in sites.items():
         for key in newest - kept[name].keys():
             site.control.add(KIND, key, everything[key])

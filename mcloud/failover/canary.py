@@ -1,10 +1,10 @@
 """A tiny trade that shows whether a site works, from its queue to its candles.
 
 All canaries of a site are trades of one candle, of the first minute of 1970, with ids that count
-from 1. An id says all that is in the trade: so it does not matter how often one is sent, by whom,
-or whether it comes at all, and their candle has the size of any other, however many there were.
-The raw object of each, some 200 bytes, goes after a day by a rule of the bucket. Nobody else sees
-them: see ``market.trade.is_reserved``.
+from 1. The id determines the whole trade. So it does not matter how often a canary is sent, by
+whom, or whether it arrives, and their candle has a constant size. A rule of the bucket deletes the
+raw object of each, some 200 bytes, after a day. All other readers ignore canaries: see
+``market.trade.is_reserved``.
 """
 
 import threading
@@ -26,9 +26,9 @@ from mcloud.market.trade import CANARY, Trade
 
 Value = TypeVar("Value")
 
-FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two looks whether it is there
+FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two reads of its candle
 SLOWER = 1.5
-ANSWER = 10.0  # seconds for one call; one that hangs must not be what keeps it under way
+ANSWER = 10.0  # seconds for one call, so that a call that hangs does not block the canary
 AGAIN = 60.0  # seconds after which it is sent once more: the first may be a dead letter by now
 
 

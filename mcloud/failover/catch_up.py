@@ -25,10 +25,10 @@ from mcloud.replication.report import Finding, Report
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 
-ROUNDS = 4  # of mending, while trades go on coming
+ROUNDS = 4  # repairs at most, since new trades keep arriving
 PATIENCE = 120.0  # seconds for a queue to empty
 POLL = 0.5
-PAUSE = 2.0  # seconds between two looks at what differs
+PAUSE = 2.0  # seconds between two comparisons
 EVERYTHING = Scope()
 
 

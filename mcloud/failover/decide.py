@@ -1,9 +1,9 @@
 """The decision of a guard: a pure function of the current checks, the earlier ones and the rules.
 
-A site is judged by what stops trades. A queue that takes nothing is an outage. A dead function or
-store behind a queue that takes trades is a backlog: nothing is lost, and it is an outage only once
-what waits is older than ``backlog_limit``. A guard that sees nothing at all suspects itself. Times
-are by a clock that only goes forward; a look that is too old says nothing, neither good nor bad.
+A site is judged by whether it stops trades. A queue that accepts nothing is an outage. A dead
+function or store behind a queue that accepts trades is a backlog: nothing is lost, and it is an
+outage only once the oldest message is older than ``backlog_limit``. A guard without any answer
+suspects itself. Times are by a monotonic clock. A check that is too old is ignored.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # and UNKNOWN
 
 NOTHING, FAIL_OVER, FAIL_BACK, CATCH_UP = "nothing", "fail over", "fail back", "catch up"
 
-CANARY_USUAL = 20.0  # seconds until a canary is there, cold functions included
+CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of the function
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ AFTER = 3.0  # seconds that it goes on after the traffic was moved
 FLAP = 2.5  # seconds
 PATIENCE = 120.0  # seconds for anything to come; only a drill that fails waits as long
 POLL = 0.05
-PAUSE = 0.5  # seconds between two looks at what differs: nobody else is here
+PAUSE = 0.5  # seconds between two comparisons: nobody else uses these clouds
 USUAL = GuardSettings()
 
 

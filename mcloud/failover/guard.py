@@ -51,8 +51,8 @@ from mcloud.failover.switch import (
 from mcloud.notify.event import Event
 
 MOVE = "move"
-HURRY = 60.0  # seconds that a suspicion makes it look more often; an outage may last for days
-AGAIN, PATIENCE = 4.0, 30.0  # seconds between two tries of what failed; twice as long each time
+HURRY = 60.0  # seconds of frequent checks during a suspicion; an outage may last for days
+AGAIN, PATIENCE = 4.0, 30.0  # seconds until the first retry, doubled each time, and maximum
 LAST_WORDS = 5.0  # seconds that a move may take to end
 _SILENT = logging.getLogger("mcloud.failover")
 _SILENT.addHandler(logging.NullHandler())

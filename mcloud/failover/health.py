@@ -23,9 +23,9 @@ from mcloud.failover.decide import DOWN, UNKNOWN, UP, Look, Seen, SiteLook
 from mcloud.failover.record import View
 from mcloud.failover.settings import GuardSettings
 
-FIRST = 8.0  # seconds for the first look: a cold start of a cloud's client takes up to two
+FIRST = 8.0  # seconds for the first check: a cold start of a cloud's client takes up to two
 CANARY_AGAIN = 15.0  # seconds between two canaries through a site that is suspected
-LAG_STALE = 600.0  # seconds after which what a replicator has told says nothing any more
+LAG_STALE = 600.0  # seconds after which a replicator's lag is ignored
 SLOW = ("record", "pause", "debts", "lags", "depth")
 _NOTES: Mapping[str, Kind[Any]] = {"pause": pause.KIND, "debts": debts.KIND}
 

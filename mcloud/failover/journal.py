@@ -25,7 +25,7 @@ class Order:
     id: str
     target: str
     mode: str
-    """As in ``ControlRecord``."""
+    """Mode of the move, as in ``ControlRecord``."""
     reason: str
     by: str
     at: Time

@@ -1,8 +1,8 @@
 """The control record across all sites: the highest epoch is valid, and the next one replaces it.
 
-Two sites have no majority. So whoever writes has to read again what came of it, and where two wrote
-the same epoch on two sites everybody picks the same one of the two and writes it under the next.
-A site that tells an old record, because it was away or lies, is outvoted by the epochs.
+Two sites have no majority, so every writer reads the result again. If two writers wrote the same
+epoch on two sites, every reader picks the same one of the two and writes it in the next epoch. A
+site with an old record, because it was away or is faulty, is outvoted by the epochs.
 """
 
 from collections.abc import Callable, Iterable, Mapping

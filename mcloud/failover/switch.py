@@ -1,13 +1,14 @@
-"""Carries out a move of the traffic, step by step; after an end at any moment it can be taken up.
+"""Carries out a move of the traffic, step by step. An interrupted move can be resumed at any point.
 
-0. recovery    the target, if it was left before, gets what it missed before it leads again
-1. record      the next control record, on every site that answers
-2. debt        what the site that is left may hold alone is noted, on the sites
-3. arrival     a canary comes through the new primary, and the producers of this machine follow
-4. settlement  what is owed to sites that are back is paid, if that is to be waited for
+0. recovery    a target that was left before gets the trades it missed, before it leads again
+1. record      the next control record is written on every site that answers
+2. debt        the trades that only the old site may hold are noted as a debt, on the sites
+3. arrival     a canary arrives through the new primary, and the producers of this machine follow
+4. settlement  debts of sites that are back are paid, if the order says to wait for that
 
-Every step may be done twice. An audit entry is on the disk before a step counts as done, if the
-disk takes it. A disk that does not is a reason to warn, and none to stay at a site that is dead.
+Every step may be repeated. An audit entry is on the disk before a step counts as done, if the disk
+accepts it. A disk that refuses the entry causes a warning, but does not keep the traffic at a dead
+site.
 """
 
 import threading
@@ -247,7 +248,7 @@ class _Run:
             if before and before.primary == order.target:
                 return None
             if order.mode == "automatic" and epoch != order.epoch:
-                return None  # what it was decided on is no more
+                return None  # the basis of the decision no longer exists
             return order.record(before)
 
         done = records.advance(self._sites, make, seconds=DEADLINE)

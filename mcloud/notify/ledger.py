@@ -40,7 +40,7 @@ LEASE = 90.0  # seconds; longer than a notifier tries to get an event through
 AWAY = 60.0  # seconds for which a site that did not answer is not asked again
 TOGETHER = 600.0  # seconds between two watchers that see one thing: their intervals, and metrics
 KEPT = 30 * 86_400.0  # seconds after which a record is forgotten
-CLEANING = 86_400.0  # seconds between two looks for such records
+CLEANING = 86_400.0  # seconds between two deletions of old records
 LONGEST = 300  # characters of a key
 
 _log = logging.getLogger(__name__)

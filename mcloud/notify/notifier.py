@@ -21,13 +21,13 @@ from mcloud.notify.memory import Memory, Told
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
-CLOSE_LOOK = 0.2  # seconds between two looks whether all is sent, at the end
-LONGEST_HOLD = 3600.0  # seconds that a channel waits at most where its server asks for more
+CLOSE_LOOK = 0.2  # seconds between two checks for completion while closing
+LONGEST_HOLD = 3600.0  # maximum seconds of a wait that the server requests
 WAITING = 200  # events of a channel; the oldest are given up
 SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
 TOLD = 50  # failures that are remembered
-LOOK_AGAIN = 15.0  # seconds until what is silenced, or sent by somebody else, is looked at again
-SHARE_AGAIN = 60.0  # seconds between two tries to have the sites keep what was sent
+LOOK_AGAIN = 15.0  # seconds until the next check of an event that is silenced or sent elsewhere
+SHARE_AGAIN = 60.0  # seconds between two attempts to copy a sent event to the sites
 
 
 class Notifier:

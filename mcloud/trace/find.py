@@ -20,10 +20,10 @@ from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
 
 DEADLINE = 30.0  # seconds for a site
-HOURS = 48  # of raw trades looked through, where the time of a trade is not known well
+HOURS = 48  # hours of raw trades to search if the time of a trade is not known well
 BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
-LATELY = 3600.0  # seconds of log, where nothing tells when it came
-WAITING = 24 * 3600.0  # seconds of log after a message was sent, where it is not known when
+LATELY = 3600.0  # seconds of log to search if the time of arrival is unknown
+WAITING = 24 * 3600.0  # seconds of log to search after a message was sent, if its arrival is unknown
 
 
 @dataclass(frozen=True)
