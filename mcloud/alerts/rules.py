@@ -1,21 +1,21 @@
 """The rules of the alerts: the built-in ones, and those in ``[alerts]`` of mcloud.toml.
 
 [alerts]
-interval = 60                    # seconds between two looks of `mcloud alerts watch`
-unknown_for = 900                # seconds after which it is told that nothing is known
+interval = 60                    # seconds between two checks of `mcloud alerts watch`
+unknown_for = 900                # seconds until unknown figures are reported
 
-[alerts.dead-letters]            # change one that is built in
+[alerts.dead-letters]            # change a built-in rule
 severity = "critical"
 channels = ["oncall"]
 
 [alerts.silence]
 enabled = false
 
-[alerts.deep-queue]              # or add one
+[alerts.deep-queue]              # or add a rule
 figure = "sites.*.queue.ready"   # a path in `mcloud status -o json`, see ``figures``
 above = 5000
 clear = 1000                     # over only when it is no longer above this
-for = 120                        # seconds that it has to last
+for = 120                        # seconds for which it has to last
 severity = "warning"
 text = "The function does not keep up."
 """

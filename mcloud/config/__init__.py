@@ -1,11 +1,11 @@
-"""``mcloud.toml``, ``.env`` and the environment: profiles, sites, and where each value is from.
+"""``mcloud.toml``, ``.env`` and the environment: profiles, sites, and the source of each value.
 
     profile = "local"                       # or: mcloud --profile prod
 
     [profiles.prod.sites.aws]
     cloud = "aws"
     region = "us-east-1"
-    name = "mcloud"                         # prefix of what Terraform makes
+    name = "mcloud"                         # prefix of all names from Terraform
     variables = { alert_email = "desk@example.com" }
     backend = { type = "s3", bucket = "my-states" }
 
@@ -19,8 +19,8 @@
     [exchange]
     name = "binance"                        # or ws_url and rest_url of another server
 
-A value is, in this order, that of a flag, the environment, ``.env.gcp`` and ``.env``,
-``mcloud.toml``, Terraform's outputs, the default. The profile ``local`` needs no file: its sites
+The first source that has a value wins: a flag, the environment, ``.env.gcp``, ``.env``,
+``mcloud.toml``, Terraform's outputs, and the default. The profile ``local`` needs no file: its sites
 are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsewhere.
 """
 

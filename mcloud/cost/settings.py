@@ -1,13 +1,13 @@
 """``[cost]`` of mcloud.toml.
 
 [cost]
-budget_usd = 20          # a month, all sites together
+budget_usd = 20          # per month, for all sites together
 free_tier = false        # another project on the account uses it up
 billed = false           # do not ask for the bill; Cost Explorer takes $0.01 for an answer
-billed_hours = 12        # how long such an answer is good for
+billed_hours = 12        # hours for which a bill is reused
 gcp_billing_table = "my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
 
-[cost.budgets]           # or by site
+[cost.budgets]           # or per site
 aws = 15
 """
 

@@ -46,7 +46,7 @@ class SiteUsage:
     metered: tuple[Metered, ...] = ()
     trades: Trades = field(default_factory=lambda: Trades({}, None, "unknown"))
     problem: str = ""
-    """Why nothing is known, or empty."""
+    """Reason why nothing is known, or empty."""
     embedded: bool = False
 
     @property

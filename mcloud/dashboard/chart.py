@@ -35,9 +35,10 @@ def candlesticks(
 ) -> Text:
     """Draw the last bars that fit ``width`` columns on at least two rows.
 
-    Prices on the right, times below. Green closed at or above its open, red below; a bar without
-    trades is a dim dash. No bars: says so, draws no empty axes. ``lines`` have a value a bar, and
-    are dots where no bar is in the way and within the range of the bars.
+    Prices are on the right, times below. A bar is green if it closed at or above its open, and red
+    otherwise. A bar without trades is a dim dash. Without any bars, the chart is a message instead
+    of empty axes. ``lines`` have one value per bar. They are drawn as dots that do not cover bars,
+    within the range of the bars.
     """
     if not bars:
         return Text("no data", style="dim")

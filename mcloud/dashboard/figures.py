@@ -1,6 +1,7 @@
-"""The figures of a snapshot as short texts, each with its age where it is not fresh.
+"""The figures of a snapshot as short texts, each with its age if it is not fresh.
 
-Both screens are made of them: ``mcloud status`` prints them once, ``mcloud monitor`` keeps them up.
+Both screens use them: ``mcloud status`` prints them once, and ``mcloud monitor`` keeps them up to
+date.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -257,9 +258,9 @@ def _lag(lag: Lag, now: float) -> Text:
 
 
 def chart(history: Sequence[tuple[float, int | None]], width: int, height: int = 1) -> list[str]:
-    """The last values as bars of eighths, ``height`` lines, each up to ``width``.
+    """Return the last values as bars of eighths: ``height`` lines of at most ``width`` columns.
 
-    What is unknown leaves a gap, and nothing says so: it draws no zeros.
+    Unknown values leave a gap. Without any known value, the chart is a message: it draws no zeros.
     """
     values = [value for _, value in history][-width:]
     known = [value for value in values if value is not None]

@@ -96,7 +96,9 @@ class _Look:
         return self._beats
 
     def recent(self) -> list[Recent]:
-        """Return the candles of the symbols that traded last, damaged heartbeats included."""
+        """Return the candles of the symbols that traded last, including those with damaged
+        heartbeats.
+        """
         beats = self.beats() if self._beats is None else self._beats
         again = [restored(self._site, each) for each in damaged(beats)]
         return recent(self._site, [*sound(beats), *(each for each in again if each is not None)])

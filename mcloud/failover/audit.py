@@ -36,7 +36,7 @@ class Entry:
     by: str
     why: str
     at: Time
-    """Seconds since 1970."""
+    """Time of the entry, in seconds since 1970."""
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,8 +1,8 @@
-"""The watcher: looks, decides, acts, and can say of every decision what led to it.
+"""The guard: it checks the sites, decides, acts, and can explain every decision.
 
-Several may run at once, on several machines: whoever writes the next epoch first has moved the
-traffic, and the others see it. What takes long, a move or a catch-up, is done in a thread of its
-own, while the looking goes on.
+Several guards may run at once, on several machines. The guard that writes the next epoch first has
+moved the traffic, and the others see that. A move or a catch-up takes long, so it runs in its own
+thread while the checks continue.
 """
 
 import logging

@@ -29,7 +29,7 @@ class Order:
     reason: str
     by: str
     at: Time
-    """Seconds since 1970."""
+    """Time of the order, in seconds since 1970."""
     epoch: Count
     """The epoch before the move; ``leads`` is its primary."""
     leads: str

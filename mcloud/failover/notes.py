@@ -67,10 +67,10 @@ def write(
     change: Callable[[AnyNote | None], AnyNote],
     seconds: float,
 ) -> dict[str, str]:
-    """Replace a document on every site that answers; returns those that did not, and why.
+    """Replace a document on every site that answers. Return the sites that failed, and the reasons.
 
-    Where somebody else writes at the same moment ``change`` is asked again, of what that made of
-    the document, which may have ours in it already: to change it twice is to change it once.
+    After a concurrent write, ``change`` is called again with the result of that write, which may
+    already include this change. So ``change`` must be idempotent.
 
     Raises:
         Unavailable: no site keeps it.

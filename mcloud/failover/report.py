@@ -11,7 +11,7 @@ class SiteResult:
     exact: bool
     """Whether every candle equals plain arithmetic over the trades, with no candle in excess."""
     archived: int
-    """Distinct trades in the raw archive."""
+    """Number of distinct trades in the raw archive."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""``[guard]`` of mcloud.toml."""
+"""The table ``[guard]`` of mcloud.toml."""
 
 from dataclasses import dataclass
 

@@ -1,13 +1,13 @@
 """``[channels.NAME]`` of mcloud.toml: where events go.
 
     [channels.desk]
-    type = "webhook"                     # of Slack, or anything that takes its incoming webhooks
+    type = "webhook"                     # Slack, or any service with compatible webhooks
     url_env = "MCLOUD_WEBHOOK_URL"       # the variable that has the URL, which is a secret
 
     [channels.oncall]
     type = "pagerduty"
     routing_key_env = "MCLOUD_PAGERDUTY_KEY"
-    severity = "critical"                # and above; everything where it is left out
+    severity = "critical"                # and above; by default all
 
     [channels.mail]
     type = "sns"
@@ -16,7 +16,7 @@
     [channels.programs]
     type = "pubsub"
     topic = "projects/my-project/topics/alerts"
-    repeat = 1                           # hours until what still fires is told again
+    repeat = 1                           # hours until a firing alert is sent again
 
 A secret comes from the environment, ``.env.gcp`` or ``.env``, never from the file itself. In the
 profile ``local`` topics are those of the embedded clouds.

@@ -23,7 +23,7 @@ DEADLINE = 30.0  # seconds for a site
 HOURS = 48  # hours of raw trades to search if the time of a trade is not known well
 BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
 LATELY = 3600.0  # seconds of log to search if the time of arrival is unknown
-WAITING = 24 * 3600.0  # seconds of log to search after a message was sent, if its arrival is unknown
+WAITING = 24 * 3600.0  # seconds of log to search after a sending, if the arrival is unknown
 
 
 @dataclass(frozen=True)
