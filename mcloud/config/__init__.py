@@ -20,8 +20,8 @@
     name = "binance"                        # or ws_url and rest_url of another server
 
 The first source that has a value wins: a flag, the environment, ``.env.gcp``, ``.env``,
-``mcloud.toml``, Terraform's outputs, and the default. The profile ``local`` needs no file: its sites
-are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsewhere.
+``mcloud.toml``, Terraform's outputs, and the default. The profile ``local`` needs no file: its
+sites are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsewhere.
 """
 
 import os

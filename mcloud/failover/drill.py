@@ -38,11 +38,11 @@ from mcloud.replication.scope import Scope
 
 RATE = 1000  # trades a second, of both symbols together
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-STEADY = 4.0  # seconds of usual running, at least
-UNMOVED = 15.0  # seconds that an outage lasts which is to move nothing
-AFTER = 3.0  # seconds that it goes on after the traffic was moved
+STEADY = 4.0  # minimum seconds of normal operation
+UNMOVED = 15.0  # seconds of an outage that should not cause a move
+AFTER = 3.0  # seconds that the outage continues after the move
 FLAP = 2.5  # seconds
-PATIENCE = 120.0  # seconds for anything to come; only a drill that fails waits as long
+PATIENCE = 120.0  # maximum seconds of any wait; only a drill that fails reaches it
 POLL = 0.05
 PAUSE = 0.5  # seconds between two comparisons: nobody else uses these clouds
 USUAL = GuardSettings()
@@ -65,10 +65,10 @@ def run(
     """Run a scenario on embedded clouds, whose folder is ``home``. The outage is over at the end.
 
     Args:
-        trades: to be sent, as ``made`` makes them; they have to last for a quarter of a minute.
-        symbols: theirs, and nobody else's on these clouds.
-        speed: at which they are played; 1 is by their own times.
-        after: seconds that the outage goes on after the traffic was moved.
+        trades: trades to send, as from ``made``; they must last for at least 15 seconds.
+        symbols: symbols of the trades, with no other use on these clouds.
+        speed: factor on the speed of the trades; 1 is by their own times.
+        after: seconds that the outage continues after the move.
     """
     report = Report(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()

@@ -271,7 +271,7 @@ class Guard:
                 work(stop)
                 self.problem = ""
                 self._failures[kind] = 0
-            except Exception as error:  # noqa: BLE001 - the looking goes on, whatever it is
+            except Exception as error:  # noqa: BLE001 - the checks continue after any error
                 if stop.is_set():
                     return  # it was given up for something else
                 self.problem = f"{kind}, {what}: {error}"

@@ -173,7 +173,7 @@ class Journal:
             self._unwritten = None
             return
         if before is not None and before.order.id != progress.order.id:
-            # Another process must not take up a move that this one has followed.
+            # Another process must not resume a move that this one has followed.
             best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
         self._unwritten = progress
 

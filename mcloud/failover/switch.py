@@ -165,8 +165,8 @@ def unfinished(use: Tools) -> Order | None:
 def is_effective(use: Tools, record: ControlRecord | None) -> bool:
     """Return whether the unfinished move has written its record.
 
-    Then it is to be ended, however old it is: what is owed to the site that was left goes back to
-    its time. One that has changed nothing is to be decided anew.
+    Such a move must be finished, however old it is: the debt of the old site begins at its time.
+    A move that has changed nothing must be decided again.
     """
     progress = use.journal.read()
     if progress is None or progress.is_over:
