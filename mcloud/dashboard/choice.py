@@ -12,7 +12,7 @@ def pressed(key: str, view: View, sites: int) -> View:
     """Return the view after a key. An unknown key changes nothing.
 
     Args:
-        sites: how many there are.
+        sites: number of sites.
     """
     if key == "p":
         return replace(view, paused=not view.paused)

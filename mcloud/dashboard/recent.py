@@ -9,9 +9,9 @@ from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication.ids import Ids, Run
 
-MINUTES = 3  # before the newest trade that are looked at
-SYMBOLS = 20  # that are looked at: those that traded last
-SETTLED = 60.0  # seconds without a trade after which the newest candle is taken to be whole
+MINUTES = 3  # minutes before the newest trade that are checked
+SYMBOLS = 20  # maximum symbols that are checked: those that traded last
+SETTLED = 60.0  # seconds without a trade after which the newest candle counts as complete
 DAY = 24 * 60 * MINUTE
 
 

@@ -19,8 +19,8 @@ from mcloud.errors import McloudError, UsageError
 
 HOST = "127.0.0.1"
 NAMES = {HOST, "localhost", "[::1]"}
-CONNECTIONS = 64  # that are served at once; a scraper needs one
-TOKEN = 16  # characters that a token has at least
+CONNECTIONS = 64  # maximum connections at once; a scraper needs one
+TOKEN = 16  # minimum characters of a token
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def serving(listen: Listen, text: Callable[[], str]) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     listen: Listen
     text: Callable[[], str]
-    timeout = 10  # seconds: a client that says nothing holds no thread for ever
+    timeout = 10  # seconds: a silent client must not hold a thread forever
 
     def do_GET(self) -> None:
         if not self._may_read():

@@ -11,16 +11,16 @@ BEATS_A_UNIT = 40  # heartbeats of about 100 bytes in a read unit of DynamoDB, 4
 CANDLES_A_SYMBOL = 4  # see `recent.MINUTES`
 # Maximum number of metrics for the cost of the month: see ``ports.Usage``.
 USAGE = {"aws": 30, "gcp": 60}
-SERIES = 7  # of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
+SERIES = 7  # series of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
 
 
 def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
     """Return the units of each meter that one question to a site takes.
 
     Args:
-        part: as in ``parts.parts_of``, or ``cost``; what is not billed has no units.
-        symbols: with a heartbeat on the site.
-        lags: that replicators keep on it.
+        part: a part of ``parts.parts_of``, or ``cost``. Requests without a charge have no units.
+        symbols: number of symbols with a heartbeat on the site.
+        lags: number of lags that replicators store on the site.
     """
     half, one = Decimal("0.5"), Decimal(1)
     if cloud == "aws":

@@ -1,8 +1,8 @@
 """The cost of watching: the counted calls at list price.
 
-Free of charge are the reads of settings: Lambda's GetFunctionConfiguration, DynamoDB's
-DescribeTable, Pub/Sub's GetSubscription and the Functions API (the pricing pages of ``prices``
-name what is billed, and these are not among it). A query of Firestore counts as one read at least.
+Reads of settings are free of charge: Lambda's GetFunctionConfiguration, DynamoDB's DescribeTable,
+Pub/Sub's GetSubscription and the Functions API. The pricing pages of ``prices`` list the billed
+calls, and these are not among them. A query of Firestore counts as at least one read.
 """
 
 from collections.abc import Mapping

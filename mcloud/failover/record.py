@@ -113,8 +113,8 @@ def advance(
         # Do not wait again for sites that did not answer. A damaged record stays.
         unwritten |= {n: told for n, told in view.by_site.items() if n not in view.readable}
         reached = {name: reached[name] for name in view.readable}
-        # Two wrote at once, and one of the two has to win: whoever sees it writes the same. Where
-        # ours was written and has been followed by another, that one was decided later.
+        # After two concurrent writes, one of the two has to win, and every reader writes the same
+        # one. If ours was written and another record followed it, that one was decided later.
         wanted = top if view.is_split else None if ours else make(top)
         if wanted is None:
             if top is None:

@@ -75,8 +75,8 @@ def guard_settings(config: Config) -> GuardSettings:
 def problem_of(settings: GuardSettings) -> str:
     """Return why these settings do not fit together, or an empty string if they do.
 
-    The first is Patroni's rule for its intervals, loop + 2 x retry <= lease, for any number of
-    retries. [Patroni: dynamic configuration]
+    The first check is Patroni's rule for its intervals, loop + 2 x retry <= lease, for any number
+    of retries. [Patroni: dynamic configuration]
     """
     if settings.detection > settings.lease:
         probe = max(settings.timeout, settings.suspect_interval)

@@ -19,7 +19,7 @@
     repeat = 1                           # hours until a firing alert is sent again
 
 A secret comes from the environment, ``.env.gcp`` or ``.env``, never from the file itself. In the
-profile ``local`` topics are those of the embedded clouds.
+profile ``local``, topics are those of the embedded clouds.
 """
 
 import os
