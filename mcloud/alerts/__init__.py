@@ -1,1 +1,1 @@
-"""What must not go unnoticed: rules over the figures of a snapshot, and what becomes of them."""
+"""Alerts: rules over the figures of a snapshot, and the states of their alerts."""

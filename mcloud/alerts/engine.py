@@ -1,9 +1,9 @@
-"""What becomes of alerts: one pure function of the figures, what was before, and the time.
+"""The states of alerts: a pure function of the figures, the earlier state and the time.
 
-A figure is fine, then wrong for long enough, then its alert fires until it is over for long enough.
-What is not known, or too old, moves nothing in either direction: only time in which a figure is
-known to be wrong counts. That much is unknown for long is told by itself. What is no longer there
-at all is closed after a day.
+An alert fires when its figure has been wrong for long enough, and is resolved when the figure has
+been fine for long enough. A figure that is unknown or too old changes nothing: only time in which
+it is known to be wrong counts. A separate event reports a part with figures that have been unknown
+for a while. An alert whose figure no longer exists is closed after a day.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,39 +21,38 @@ from mcloud.notify.event import FIRING, RESOLVED, Event
 
 OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"
 
-GAP = 600.0  # seconds; two looks that are farther apart say nothing of what was between them
-GONE = 86_400.0  # seconds after which what is no longer there is given up
-TOLD_AGAIN = 3600.0  # seconds in which what is resolved is told to whoever has not heard it
+GAP = 600.0  # seconds; nothing is known of the time between checks that are farther apart
+GONE = 86_400.0  # seconds after which the alert of a missing figure is closed
+TOLD_AGAIN = 3600.0  # seconds for which a resolution is offered to channels that lack it
 NAMED = 10  # of what is unknown
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One figure under one rule."""
+    """The alert of one rule for one figure."""
 
     rule: str
     path: str
     names: tuple[str, ...] = ()
-    """What the stars of the rule's pattern stand for."""
+    """Values of the stars in the rule's pattern."""
     firing: bool = False
     since: Time = 0.0
-    """When it began to fire, or ended to."""
+    """Time when it began or stopped to fire."""
     held: Seconds = 0.0
-    """Seconds that the figure is known to be wrong, while it does not fire; or over, while it
-    does."""
+    """Seconds for which the figure is known to be wrong, or to be fine if the alert fires."""
     leaning: Time | None = None
-    """When it was last seen so, if no other look came between."""
+    """Time of the last check that found it so, if the latest check did."""
     value: float | None = None
-    """The last that was known."""
+    """Last known value."""
     at: Time = 0.0
     why: str = ""
-    """What the figure says beside its value."""
+    """Text of the figure beside its value."""
     unknown_since: Time | None = None
     unknown: str = ""
-    """Why."""
+    """Reason why the figure is unknown."""
     severity: str = "warning"
     was_told: bool = False
-    """That it fires, so that its end is to be told as well."""
+    """Whether the alert has fired, so that its end is reported too."""
 
     @property
     def state(self) -> str:
@@ -70,22 +69,22 @@ class Alert:
 
 @dataclass(frozen=True)
 class Blind:
-    """A part of which something has been unknown for long."""
+    """A part with figures that have been unknown for a while."""
 
     key: str
     since: Time
     what: tuple[str, ...]
-    """``rule path: why``"""
+    """The unknown figures as ``rule path: why``."""
     is_over: bool = False
 
 
 @dataclass(frozen=True)
 class State:
     alerts: Mapping[str, Alert] = field(default_factory=dict)
-    """By key."""
+    """Alerts by key."""
     blind: Mapping[str, Blind] = field(default_factory=dict)
     nothing: Mapping[str, str] = field(default_factory=dict)
-    """Why a rule has nothing to look at, by its name."""
+    """Reason why a rule has no figures, by the rule's name."""
 
     @property
     def firing(self) -> list[Alert]:
@@ -96,7 +95,7 @@ class State:
 
 
 def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[State, list[Event]]:
-    """The state after a look, and what has changed with it."""
+    """Return the state after a check, and the events for its changes."""
     before = _not_after(before, now)
     alerts: dict[str, Alert] = {}
     nothing: dict[str, str] = {}
@@ -139,7 +138,9 @@ def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[Sta
 
 
 def standing(rules: Rules, state: State, now: float) -> list[Event]:
-    """Everything that fires, and what was resolved lately: for whoever has not heard it yet."""
+    """Return all firing alerts and recent resolutions, for channels that have not been sent
+    them.
+    """
     by_name = {rule.name: rule for rule in rules.rules}
     events = []
     for alert in state.alerts.values():
@@ -154,7 +155,7 @@ def standing(rules: Rules, state: State, now: float) -> list[Event]:
 
 
 def moved(state: State, seconds: float) -> State:
-    """Return the state after the clock was set, with all its times as long ago as they were."""
+    """Return the state after the clock was set, with every time at the same age as before."""
 
     def shift(at: float | None) -> float | None:
         return max(0.0, at + seconds) if at else at  # 0.0 means never, on any clock
@@ -163,7 +164,9 @@ def moved(state: State, seconds: float) -> State:
 
 
 def _not_after(state: State, now: float) -> State:
-    """Without times from the future, as a clock that was set back while nobody looked leaves."""
+    """Return the state without times from the future, which result from a clock that was set
+    back between two runs.
+    """
     return _with_times(state, lambda at: None if at is None else min(at, now))
 
 
@@ -201,7 +204,7 @@ def _look(rule: Rule, alert: Alert, figure: Figure, now: float) -> Alert:
     leans = rule.is_over(figure.value) if alert.firing else rule.is_wrong(figure.value)
     if not leans:
         return replace(alert, held=0.0, leaning=None)
-    # A clock that was set back, or a pause between two looks, adds nothing.
+    # A clock that was set back, or a pause between two checks, adds nothing.
     passed = 0.0 if alert.leaning is None else now - alert.leaning
     held = alert.held + (passed if 0 <= passed <= GAP else 0.0)
     if held < (rule.recover if alert.firing else rule.last):
@@ -210,7 +213,7 @@ def _look(rule: Rule, alert: Alert, figure: Figure, now: float) -> Alert:
 
 
 def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
-    """Empty for a figure that says something."""
+    """Return why a figure cannot be used, or an empty string if it can."""
     if figure.value is None:
         return figure.why or "no value is given"
     age = now - figure.at
@@ -220,12 +223,12 @@ def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
 
 
 def _gone(alert: Alert, why: str, now: float) -> Alert | None:
-    """What becomes of one whose figure is no longer there; None for nothing.
+    """Return the state of an alert whose figure no longer exists, or None to drop it.
 
-    ``why`` is empty where nobody knows: then it is waited for, for a day.
+    ``why`` is empty if the reason is unknown. The alert then waits for a day.
     """
     if not alert.firing:
-        # One that was resolved stays for a while, so that everybody hears of it.
+        # A resolved alert stays for a while, so that every channel is sent its end.
         is_news = alert.was_told and 0 <= now - alert.since < TOLD_AGAIN
         kept = replace(alert, held=0.0, leaning=None, unknown_since=None)
         return kept if is_news else None
@@ -238,7 +241,9 @@ def _gone(alert: Alert, why: str, now: float) -> Alert | None:
 
 
 def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> dict[str, Blind]:
-    """By the first two names of the path: ``unknown sites.aws``, however much of it is unknown."""
+    """Return the blind parts by the first two names of their paths, such as ``unknown
+    sites.aws``, with one entry for any number of unknown figures.
+    """
     groups: dict[str, list[Alert]] = {}
     for alert in unseen:
         groups.setdefault(".".join(alert.path.split(".")[:2]), []).append(alert)

@@ -1,27 +1,27 @@
 """The figures in the document of ``mcloud status -o json``, each found by its path.
 
-``sites.aws.dead_letters.ready`` is what stands there, with the parts of a list called by their
-names: ``producers.default.waiting``. A ``*`` in a pattern stands for any one name. A figure is as
-old as the ``as_of`` or ``at`` beside it says. What is null, or in a part that says
-``{"unknown": why}``, is unknown, and a path that leads nowhere is not the same. Why a null is one
-says ``unknown_why`` beside it, by its name.
+A path such as ``sites.aws.dead_letters.ready`` names a place in the document. The parts of a list
+go by their names, as in ``producers.default.waiting``. A ``*`` in a pattern stands for any one
+name. The time of a figure is the ``as_of`` or ``at`` beside it. A null is unknown, and so is
+everything in a part with ``{"unknown": why}``. A path that does not exist is a different case. The
+reason for a null is in ``unknown_why`` beside it, under its name.
 
-Some figures are made here, of what the document has:
+Some figures are computed here from the document:
 
-- ``symbols.SYMBOL.silent_s``: seconds since any site's function has processed a trade of it;
-- ``sites.SITE.function.error_rate``: errors by calls;
-- ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of one that runs, and of one
-  that has ended; ``missing``: trades in its holes; ``stalled``: symbols of which the exchange has
-  trades that its stream does not bring;
-- ``symbols.SYMBOL.anomalies``: those of the last hour;
-- ``guards.NAME.lost_s``: seconds since one that was not asked to end has said its last word, or
-  since its last look that did not fail, once that is longer than its intervals explain; else 0.
-  ``pause.for_s``: since the guards were paused;
-- ``budgets.NAME.used``, and ``budgets.total.expected`` by the end of the month: parts of the
-  month's budget, 1 is all of it.
+- ``symbols.SYMBOL.silent_s``: seconds since the function of any site last processed its trades;
+- ``sites.SITE.function.error_rate``: errors divided by calls;
+- ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of a running producer, and of
+  one that has ended; ``missing``: trades in its holes; ``stalled``: symbols with trades on the
+  exchange that its stream does not bring;
+- ``symbols.SYMBOL.anomalies``: anomalies of the last hour;
+- ``guards.NAME.lost_s``: seconds since the last state of a guard that was not stopped, or since its
+  last check that did not fail, if its intervals do not explain them, else 0;
+  ``pause.for_s``: seconds since the guards were paused;
+- ``budgets.NAME.used``, and ``budgets.total.expected`` by the end of the month: fractions of the
+  month's budget, where 1 is all of it.
 
-For the last two the document has what ``status`` does not: ``anomalies``, texts by symbol, newest
-first, and ``cost``, as of ``mcloud cost``.
+For anomalies and budgets, the document has two parts that ``status`` lacks: ``anomalies``, texts by
+symbol, newest first, and ``cost``, as in ``mcloud cost``.
 """
 
 import math
@@ -34,54 +34,56 @@ from mcloud.dashboard.machine import blindness, silence
 from mcloud.failover import pause
 from mcloud.failover.notes import newest
 
-FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older is of something given up
+FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older belongs to something given up
 CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for alone
 
 ALL = "*"
 
 _ASKED = {"holes": "recent", "candles": "recent"}
-"""Parts of a site that have no time of their own, and what in ``asked`` has it."""
+"""Parts of a site without a time of their own, and the part in ``asked`` with their time."""
 
 _OF_FOLDER = ("producers", "replicators", "guards", "alerts", "disk")
-"""Parts of the document that say what runs in this folder, and what it is on."""
+"""Parts of the document about the processes in this folder, and about its disk."""
 
 _EXPLAINED = ("up", "anomalies", "lost_s", "for_s", "writable")
-"""Figures that the ``reason`` beside them is about."""
+"""Figures that the ``reason`` beside them explains."""
 
 
 @dataclass(frozen=True)
 class Figure:
     value: float | None
-    """None is unknown."""
+    """The value. None if unknown."""
     at: float
-    """When it was true, seconds since 1970."""
+    """Time of the value, in seconds since 1970."""
     why: str = ""
-    """Why it is unknown, or what there is to say of the value."""
+    """Reason why the value is unknown, or a remark on the value."""
 
 
 @dataclass(frozen=True)
 class Found:
     path: str
     names: tuple[str, ...]
-    """What the stars of the pattern stand for here."""
+    """Values of the stars in the pattern."""
     figure: Figure | None
-    """None where the path leads nowhere."""
+    """The figure. None if the path does not exist."""
     is_over: bool = False
-    """It is of something that has ended, and says no more."""
+    """Whether the figure is of a process that has ended, and has no more values."""
 
 
 @dataclass(frozen=True)
 class _Part:
     children: dict[str, "_Part | Figure"] = field(default_factory=dict)
     unknown: str = ""
-    """Why the rest of it is not there."""
+    """Reason why the other children are missing."""
     at: float = 0.0
     is_over: bool = False
-    """It has ended, and the rest of it with it."""
+    """Whether the process has ended, and with it the other children."""
 
 
 class Figures:
-    """All that a document has; ``budgets`` are dollars a month by site, ``total`` for all."""
+    """All figures of a document. ``budgets`` are in dollars per month by site, with ``total``
+    for all.
+    """
 
     def __init__(
         self, document: Mapping[str, Any], budgets: Mapping[str, float] | None = None
@@ -94,9 +96,10 @@ class Figures:
         self._budgets = frozenset(budgets or {})
 
     def find(self, pattern: str) -> list[Found]:
-        """Every figure of a pattern; one without a figure for a path that leads nowhere.
+        """Return every figure of a pattern. A path that does not exist has an entry without a
+        figure.
 
-        Empty where there is nothing that the pattern could be about: no producer, no budget set.
+        The result is empty if there is nothing for the pattern, such as no producer or no budget.
         """
         wanted = tuple(pattern.split("."))
         if wanted[0] == "budgets" and wanted[1:2] and wanted[1] not in (ALL, *self._budgets):
@@ -104,12 +107,12 @@ class Figures:
         return list(_find(self._root, wanted, (), ()))
 
     def names(self) -> list[str]:
-        """The paths of all figures."""
+        """Return the paths of all figures."""
         return [".".join(path) for path in _paths(self._root, ())]
 
 
 def is_of_folder(path: str) -> bool:
-    """Return whether a figure is of this folder alone, where another folder has one of its own."""
+    """Return whether a figure belongs to this folder, so that another folder has its own."""
     return path.partition(".")[0] in _OF_FOLDER
 
 
@@ -117,7 +120,7 @@ def _find(
     node: _Part | Figure, wanted: tuple[str, ...], path: tuple[str, ...], names: tuple[str, ...]
 ) -> Iterator[Found]:
     if not wanted:
-        # A whole part is no figure, unless to say that it is unknown.
+        # A whole part is not a figure, except to say that it is unknown.
         figure = node if isinstance(node, Figure) else _unknown(node)
         yield Found(".".join(path), names, figure)
         return
@@ -129,7 +132,7 @@ def _find(
         if not node.children and node.unknown:
             yield Found(here, names, _unknown(node))
         for each, child in node.children.items():
-            # Beside the names there may be plain figures, which the pattern is not about.
+            # Plain figures may stand beside the names. The pattern does not cover them.
             if not rest or isinstance(child, _Part) or child.value is None:
                 yield from _find(child, rest, (*path, each), (*names, each))
     elif name in node.children:
@@ -170,7 +173,7 @@ def _node(value: Any, at: float) -> _Part | Figure:
 
 
 def _text(text: str, at: float) -> Figure:
-    """Decimals are texts in JSON, so that they stay exact."""
+    """Convert a decimal, which is a string in the JSON document so that it stays exact."""
     try:
         value = float(text)
     except ValueError:
@@ -179,7 +182,7 @@ def _text(text: str, at: float) -> Figure:
 
 
 def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _Part | Figure:
-    """What is down, unknown, or not as usual, says why."""
+    """Add the reason to a figure that is down, unknown or unusual."""
     why = beside.get("unknown_why")
     if isinstance(why, Mapping) and name in why and isinstance(node, Figure) and node.value is None:
         return replace(node, why=str(why[name]))
@@ -189,7 +192,7 @@ def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _P
 
 
 def _by_name(items: list[Any]) -> dict[str, Any]:
-    """A list's parts by what they are called: ``name``, ``source`` or ``symbol``, or a number."""
+    """Return a list's parts by ``name``, ``source`` or ``symbol``, or by number."""
     found: dict[str, Any] = {}
     for number, item in enumerate(items):
         name = ""
@@ -208,7 +211,7 @@ def _time(part: Mapping[str, Any], name: str) -> float | None:
 
 
 def _time_of(part: Mapping[str, Any], name: str) -> float | None:
-    """The time of one figure: ``oldest_age_as_of`` of ``oldest_age_s``."""
+    """Return the time of a figure, such as ``oldest_age_as_of`` for ``oldest_age_s``."""
     own = _time(part, f"{name}_as_of") or _time(part, f"{name.removesuffix('_s')}_as_of")
     asked = part.get("asked")
     if own is None and isinstance(asked, Mapping) and name in _ASKED:
@@ -259,7 +262,7 @@ def _rate(function: Mapping[str, Any]) -> float | None:
     count, errors = function["count"], function["errors"]
     if count is None or errors is None:
         return None
-    # A call that fails may be counted before it is counted as a call.
+    # An error may be counted before its call is.
     return min(1.0, errors / max(count, 1)) if errors else 0.0
 
 
@@ -269,7 +272,7 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
     unknown = ""
     for name, site in sites.items():
         beats = site.get("heartbeats", {})
-        # The last that was known of one that does not answer any more says nothing of now.
+        # The last answer of a site that no longer answers does not show the present.
         asked = site.get("asked", {}).get("heartbeats") or {}
         if why := beats.get("unknown") or asked.get("problem"):
             unknown = unknown or f"heartbeats of {name}: {why}"
@@ -282,7 +285,7 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
     for symbol, at in newest.items():
         silent = max(0.0, now - at)
         if silent < FORGOTTEN or symbol in damaged:
-            # One that cannot be asked, or whose heartbeat is damaged, may have had a trade since.
+            # A site that does not answer, or has a damaged heartbeat, may have had a newer trade.
             lacking = unknown or damaged.get(symbol, "")
             why = lacking if silent >= CERTAIN else _from_the_future(at, now)
             found[symbol] = {
@@ -293,7 +296,7 @@ def _symbols(sites: Mapping[str, Any], anomalies: Mapping[str, Any], now: float)
 
 
 def _from_the_future(at: float, now: float) -> str:
-    """Why a time cannot be used; empty for one that can."""
+    """Return why a time cannot be used, or an empty string if it can."""
     if now - at >= -AHEAD:
         return ""
     return f"its time is ahead of this machine's clock by {at - now:.0f} s: one of the two is wrong"
@@ -307,7 +310,7 @@ def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
 
 
 def _running(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-    """What one that has ended said of its work is over."""
+    """Return a process's state, without its figures if it has ended."""
     if "damaged" in state:
         return {"name": state["name"], "unknown": state["damaged"], "at": now}
     return state if state.get("running") else {"name": state["name"], "running": False, "at": now}
@@ -327,12 +330,12 @@ def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         return {**state, **lost, "reason": why}
     if not silent:
         return _running(state, now)
-    # What it said of the sites is over, and that it is gone is not.
+    # Its figures about the sites are over, but its absence is not.
     return {"name": state["name"], **lost, "reason": "its process is gone"}
 
 
 def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """Of the guards, wherever they run, as the sites have it."""
+    """Return the duration of the guards' pause, wherever they run, from the sites' documents."""
     told = [site["guard"] for site in sites.values() if "guard" in site]
     known = [each for each in told if "unknown" not in each]
     if not known:

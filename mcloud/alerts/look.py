@@ -1,4 +1,4 @@
-"""Where the figures come from: the snapshot of ``mcloud status``, and what it does not have."""
+"""Sources of the figures: the snapshot of ``mcloud status``, and the data that it lacks."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,12 +20,12 @@ from mcloud.errors import McloudError
 from mcloud.processor.anomalies import recent
 
 ANOMALIES = 3600.0  # seconds
-PATIENCE = 8.0  # seconds for what is asked in a look
-SOON, COST = 300.0, 3600.0  # seconds until the next look at the cost, for which all meters are read
+PATIENCE = 8.0  # seconds for the requests of a check
+SOON, COST = 300.0, 3600.0  # seconds until the next read of the cost, which needs all meters
 
 
 def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
-    """Ask everything at once.
+    """Read all figures once, at the same time.
 
     Raises:
         ConfigError: something is wrong in ``[cost]``.
@@ -35,8 +35,10 @@ def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
 
 
 def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], Figures]:
-    """Look after look, ``interval`` seconds apart, each part of a site no more often than it
-    changes: what the metrics services tell is billed."""
+    """Return a function that reads the figures, for calls ``interval`` seconds apart. It reads
+    each part of a site no more often than the part changes, since the metrics services bill each
+    request.
+    """
     watch = Watch(sites, partial(machine, config.state), interval=min(interval, FAST))
     cost: dict[str, Any] = {}
     due = float("-inf")
@@ -63,7 +65,7 @@ def _figures(
 
 
 def _budgets(config: Config) -> dict[str, float]:
-    """Dollars a month by site, and ``total``."""
+    """Return the budgets in dollars per month by site, and ``total``."""
     found = money(config)
     total = {} if found.budget is None else {"total": float(found.budget)}
     return {**{site: float(dollars) for site, dollars in found.budgets.items()}, **total}
@@ -88,7 +90,7 @@ def _cost(config: Config, sites: Mapping[str, Site]) -> dict[str, Any]:
 
 
 def _anomalies(sites: Mapping[str, Site]) -> dict[str, Any]:
-    """Those of the last hour by symbol, each once, the newest first."""
+    """Return the anomalies of the last hour by symbol, each once, the newest first."""
     since = time.time() - ANOMALIES
     calls = {
         name: partial(lambda each: recent(each.control, since), site)

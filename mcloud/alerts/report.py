@@ -1,4 +1,4 @@
-"""What ``mcloud alerts list`` tells, as plain values."""
+"""The document of ``mcloud alerts list``, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,10 +18,10 @@ def report(
     now: float,
     silences: Sequence[Silence] = (),
 ) -> dict[str, Any]:
-    """The rules with their figures, and by which of the active ``silences`` they are covered.
+    """Return the rules with their figures, and the active ``silences`` that cover them.
 
-    ``watcher`` is the state of one that runs. Without it there is this one look only, and what is
-    wrong now fires, since nobody can say for how long it has been so.
+    ``watcher`` is the state of a running watcher. Without it there is only the present check, and
+    every wrong figure fires, since nobody knows how long it has been wrong.
     """
     if watcher is None:
         at_once = tuple(replace(rule, last=0.0) for rule in rules.rules)
@@ -64,7 +64,7 @@ def _figure(
     alert: Alert, now: float, is_watched: bool, silence: Silence | None
 ) -> Mapping[str, Any]:
     is_known = alert.value is not None
-    # One look knows of no time before it.
+    # A single check knows no earlier time.
     since = _since(alert) if is_watched else None
     return {
         "path": alert.path,
@@ -82,7 +82,7 @@ def _figure(
 
 
 def _since(alert: Alert) -> float | None:
-    """When the state that it is in began; nobody notes it of what is in order."""
+    """Return the time when the present state began, or None for a figure that is fine."""
     if alert.firing:
         return alert.since
     if alert.unknown_since is not None:

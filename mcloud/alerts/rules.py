@@ -1,21 +1,21 @@
-"""What counts as wrong: the rules that are built in, and ``[alerts]`` of mcloud.toml.
+"""The rules of the alerts: the built-in ones, and those in ``[alerts]`` of mcloud.toml.
 
 [alerts]
-interval = 60                    # seconds between two looks of `mcloud alerts watch`
-unknown_for = 900                # seconds after which it is told that nothing is known
+interval = 60                    # seconds between two checks of `mcloud alerts watch`
+unknown_for = 900                # seconds until unknown figures are reported
 
-[alerts.dead-letters]            # change one that is built in
+[alerts.dead-letters]            # change a built-in rule
 severity = "critical"
 channels = ["oncall"]
 
 [alerts.silence]
 enabled = false
 
-[alerts.deep-queue]              # or add one
+[alerts.deep-queue]              # or add a rule
 figure = "sites.*.queue.ready"   # a path in `mcloud status -o json`, see ``figures``
 above = 5000
 clear = 1000                     # over only when it is no longer above this
-for = 120                        # seconds that it has to last
+for = 120                        # seconds for which it has to last
 severity = "warning"
 text = "The function does not keep up."
 """
@@ -40,29 +40,29 @@ STALE = 600.0  # seconds; Cloud Monitoring alone lags by four minutes
 class Rule:
     name: str
     figure: str
-    """A pattern of ``figures``."""
+    """Pattern of the figures; see ``figures``."""
     text: str
-    """What it means and what to do; ``{0}`` is what the first star stands for."""
+    """Cause and remedy. ``{0}`` is the value of the first star."""
     says: str = "{value}, {limit}"
-    """What is wrong, in a few words, each with its unit."""
+    """The problem in a few words, with units."""
     above: float | None = None
     below: float | None = None
     clear: float | None = None
-    """It is over when the figure is no longer above, or below, this; None is the limit itself."""
+    """Limit at which the alert is over. None is the same limit at which it fires."""
     last: float = 0.0
-    """Seconds that it has to be so before it fires; ``for`` in the file."""
+    """Seconds for which the figure has to be wrong before the alert fires; ``for`` in the file."""
     recover: float = 0.0
-    """Seconds that it has to be over before it is resolved."""
+    """Seconds for which the figure has to be fine before the alert is resolved."""
     severity: str = "warning"
     enabled: bool = True
     channels: tuple[str, ...] | None = None
-    """None is all of them."""
+    """Names of the channels. None is all of them."""
     stale: float = STALE
-    """Seconds after which a figure says nothing any more."""
+    """Age in seconds from which a figure counts as unknown."""
     unknown: str = "tell"
-    """Whether it is told that a figure has been unknown for long, or ``ignore``."""
+    """``tell`` to report a figure that has been unknown for a while, or ``ignore``."""
     origin: str = BUILT_IN
-    """``built in``, or its lines in mcloud.toml."""
+    """``built in``, or the rule's lines in mcloud.toml."""
 
     def is_wrong(self, value: float) -> bool:
         return (self.above is not None and value > self.above) or (
@@ -70,14 +70,16 @@ class Rule:
         )
 
     def is_over(self, value: float) -> bool:
-        """True for a value that ends it; between the limit and ``clear`` it stays as it is."""
+        """Whether a value ends the alert. Between the limit and ``clear``, the alert does not
+        change.
+        """
         if self.clear is None:
             return not self.is_wrong(value)
         return value <= self.clear if self.above is not None else value >= self.clear
 
     @property
     def limit(self) -> str:
-        """``above 300 s for 60 s``"""
+        """Return a text such as ``above 300 s for 60 s``."""
         parts = [
             units.limit(value, word, self.figure)
             for word, value in (("above", self.above), ("below", self.below))
@@ -290,7 +292,7 @@ class Rules:
 
 
 def rules(config: Config) -> Rules:
-    """Those that are built in, as mcloud.toml changes them, and its own.
+    """Return the built-in rules, as changed by mcloud.toml, and the rules of the file.
 
     Raises:
         ConfigError: something is wrong in ``[alerts]``, with its line.
@@ -302,7 +304,7 @@ def rules(config: Config) -> Rules:
     for name, each in table.items():
         if isinstance(each, dict):
             known[name] = _rule(config, name, each, known.get(name))
-    # In the order of the file.
+    # Keep the order of the file.
     order = [*(each.name for each in _BUILT_IN), *table]
     found = {name: known[name] for name in order if name in known}
     return Rules(settings, tuple(found.values()))
@@ -325,7 +327,7 @@ def _rule(config: Config, name: str, table: dict[str, Any], before: Rule | None)
             raise document.error(where, "figure", message)
         before = Rule(name, "", "")
     elif {"above", "below"} & values.keys():
-        # A new limit replaces the one that is built in, and what went with it.
+        # A new limit replaces the built-in one, together with its ``clear``.
         before = replace(before, above=None, below=None, clear=None)
     rule = replace(before, origin=origin, **values)
     _check(config, rule, where, table)
@@ -360,5 +362,5 @@ def _check(config: Config, rule: Rule, where: Where, table: dict[str, Any]) -> N
 
 
 def advice(rule: Rule, names: tuple[str, ...]) -> str:
-    """The rule's text about something."""
+    """Return the rule's text for the given names."""
     return rule.text.format(*names)

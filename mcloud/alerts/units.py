@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 SHARE = "%"
-"""Kept as a part of 1, read as percent."""
+"""A fraction of 1, shown as percent."""
 
 _COUNTED = {
     "ready": "messages",
@@ -50,7 +50,9 @@ _SWITCHES = {
 
 
 def unit(figure: str) -> str:
-    """``messages``, ``s``, ``%`` …; empty where nobody knows, and of what is either so or not."""
+    """Return a unit such as ``messages``, ``s`` or ``%``. It is empty for an unknown figure, and
+    for a figure that is a yes or no.
+    """
     name = figure.rpartition(".")[2]
     if name.endswith("_s"):
         return "s"
@@ -61,7 +63,7 @@ def unit(figure: str) -> str:
 
 
 def said(value: float | None, figure: str) -> str:
-    """``3 messages``, ``12%``, ``down``"""
+    """Return a text such as ``3 messages``, ``12%`` or ``down``."""
     if value is None:
         return "unknown"
     switch = _SWITCHES.get(figure.rpartition(".")[2])
@@ -71,7 +73,9 @@ def said(value: float | None, figure: str) -> str:
 
 
 def limit(value: float, word: str, figure: str) -> str:
-    """``above 300 s``; of what is either so or not, what it must not be: ``down``."""
+    """Return a text such as ``above 300 s``. For a figure that is a yes or no, it is the wrong
+    state, such as ``down``.
+    """
     switch = _SWITCHES.get(figure.rpartition(".")[2])
     if switch and 0 <= value <= 1 and (word, value) not in (("above", 1), ("below", 0)):
         return switch[word == "above"]
@@ -86,6 +90,6 @@ def _with_unit(value: float, figure: str, written: Callable[[float], str]) -> st
 
 
 def _rounded(value: float) -> str:
-    """As it is, without the digits of a fraction that nobody reads."""
+    """Return the value without insignificant digits."""
     is_whole = value == int(value) or abs(value) >= 100
     return f"{value:,.0f}" if is_whole else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Look again and again, and tell what changes."""
+"""Checks the rules again and again, and reports changes."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ from mcloud.notify.notifier import Notifier
 from mcloud.notify.silences import DEADLINE, FIRST, Silences
 
 SPEAK = 5.0  # seconds between two words of a watcher that waits
-CLOSING = 5.0  # seconds for what is under way at the end
+CLOSING = 5.0  # seconds for events in progress at the end
 
 
 def watch(
@@ -41,10 +41,10 @@ def watch(
     """Evaluate the rules every ``rules.settings.interval`` seconds until ``stop``.
 
     Args:
-        before: where an earlier watcher has left off.
-        silences: what is shown as silenced; the notifier holds it back.
-        tell: gets what changes.
-        keep: gets what the watcher says of itself, every few seconds.
+        before: last state of an earlier watcher.
+        silences: silences to show beside alerts; the notifier obeys them.
+        tell: called with each change.
+        keep: called every few seconds with the watcher's own state.
     """
     log = log or logging.getLogger(__name__)
     jumps = Jumps(clock, timer)
@@ -52,13 +52,13 @@ def watch(
     state, told, failures = before, dict[str, str](), list[str]()
     silences = silences or Silences({})
     while True:
-        # At the same time as the look, which may have to wait for the same site.
+        # Read the silences at the same time, since both may have to wait for the same site.
         asking = threading.Thread(target=silences.refresh, name="silences", daemon=True)
         asking.start()
         try:
             figures = look()
         except Exception as error:
-            # Nothing is known then, which says nothing of what was.
+            # A failed check makes the figures unknown, but says nothing about their earlier values.
             is_ours = isinstance(error, McloudError)
             said = str(error) if is_ours else f"{type(error).__name__}: {error}"
             log.warning("no look at the sites: %s", said, exc_info=not is_ours)
@@ -78,7 +78,7 @@ def watch(
             if told.get(name) != why:
                 log.info("%s: %s", name, why)
         told = dict(state.nothing)
-        # All of it every time: each channel knows what it has got through, and what it has not.
+        # Send all of it every time: each channel knows what it has already sent.
         for event in engine.standing(rules, state, now):
             alert = state.alerts.get(event.key)
             notifier.send(event, channels.get(alert.rule) if alert else None)
@@ -97,7 +97,7 @@ def watch(
 def document(
     rules: Rules, state: State, failures: list[str], at: float, silences: Silences
 ) -> dict[str, Any]:
-    """What a watcher says of itself: plain values for ``ps`` and ``monitor``."""
+    """Return the watcher's own state as plain values, for ``ps`` and ``monitor``."""
     titles = {event.key: event.title for event in engine.standing(rules, state, at)}
     return {
         "pid": os.getpid(),
@@ -135,7 +135,7 @@ def _speak(
 
 
 def _pause(seconds: float, stop: threading.Event, speak: Callable[[], None]) -> bool:
-    """Wait, and say now and then that one is there; True where it is to end."""
+    """Wait, and call ``speak`` every few seconds. Return True if the watcher should stop."""
     slices = math.ceil(seconds / SPEAK)
     for _ in range(slices):
         speak()
@@ -145,7 +145,7 @@ def _pause(seconds: float, stop: threading.Event, speak: Callable[[], None]) -> 
 
 
 def _fresh(before: list[str], now: list[str]) -> list[str]:
-    """What was added at the end of a list that forgets its first."""
+    """Return the new items at the end of a list that drops its oldest items."""
     for count in range(min(len(before), len(now)), 0, -1):
         if before[-count:] == now[:count]:
             return now[count:]

@@ -1,11 +1,11 @@
-"""``mcloud.toml``, ``.env`` and the environment: profiles, sites, and where each value is from.
+"""``mcloud.toml``, ``.env`` and the environment: profiles, sites, and the source of each value.
 
     profile = "local"                       # or: mcloud --profile prod
 
     [profiles.prod.sites.aws]
     cloud = "aws"
     region = "us-east-1"
-    name = "mcloud"                         # prefix of what Terraform makes
+    name = "mcloud"                         # prefix of all names from Terraform
     variables = { alert_email = "desk@example.com" }
     backend = { type = "s3", bucket = "my-states" }
 
@@ -19,9 +19,9 @@
     [exchange]
     name = "binance"                        # or ws_url and rest_url of another server
 
-A value is, in this order, that of a flag, the environment, ``.env.gcp`` and ``.env``,
-``mcloud.toml``, Terraform's outputs, the default. The profile ``local`` needs no file: its sites
-are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsewhere.
+The first source that has a value wins: a flag, the environment, ``.env.gcp``, ``.env``,
+``mcloud.toml``, Terraform's outputs, and the default. The profile ``local`` needs no file: its
+sites are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them elsewhere.
 """
 
 import os
@@ -64,17 +64,17 @@ __all__ = [
 FILE = "mcloud.toml"
 
 REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
-"""The region of a site that names none, as in the modules."""
+"""Region of a site without one, as in the modules."""
 
 
 def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> Config:
-    """Read ``mcloud.toml``, ``.env`` and ``.env.gcp`` in ``folder``, as far as they are there.
+    """Read ``mcloud.toml``, ``.env`` and ``.env.gcp`` in ``folder``, if they exist.
 
     Raises:
         ConfigError: a file cannot be read, or holds an unknown key or a value of a wrong type,
             named with its line; or there is no such profile.
     """
-    folder = folder.absolute()  # other processes, which are told of it, run elsewhere
+    folder = folder.absolute()  # other processes that get this path run elsewhere
     document = Document.read(folder / FILE)
     check(document)
     given = variables.read(folder, environment)
@@ -83,7 +83,7 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
     origins = document.origins()
 
     def choose(variable: str, key: str) -> str | None:
-        """What the variable says, or else the file."""
+        """Return the value of the variable, or else that of the file."""
         if variable in given:
             origins[key] = given[variable].origin
             return str(given[variable].value)
@@ -127,12 +127,12 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
 
 
 def current(profile: str | None = None) -> Config:
-    """The configuration of the current folder and this process's environment."""
+    """Return the configuration of the current folder and this process's environment."""
     return load(profile, working_folder(), os.environ)
 
 
 def working_folder() -> Path:
-    """The current folder.
+    """Return the current folder.
 
     Raises:
         McloudError: it was deleted, or a folder above it cannot be entered.
@@ -147,7 +147,9 @@ def working_folder() -> Path:
 
 
 def known(config: Config, site: SiteConfig) -> dict[str, Setting]:
-    """What is known of a site's resources: given, or left by its deployment, or the default."""
+    """Return the known settings of a site's resources: configured, from its deployment, or
+    default.
+    """
     found = {"region": Setting(REGIONS[site.cloud], "default")}
     for key, value in outputs.read(config, site.name).items():
         found[key] = Setting(value, "Terraform outputs")
@@ -158,7 +160,7 @@ def known(config: Config, site: SiteConfig) -> dict[str, Setting]:
 
 
 def resources(config: Config) -> dict[str, Resources]:
-    """The resources of every site of the profile, by name.
+    """Return the resources of every site of the profile, by name.
 
     Raises:
         LocalError: the embedded clouds are not up.
@@ -184,7 +186,7 @@ def resources(config: Config) -> dict[str, Resources]:
 
 
 def select(names: Iterable[str], wanted: str | None) -> list[str]:
-    """The sites of a comma-separated list, or all; UsageError for one that is not there."""
+    """Return the sites of a comma-separated list, or all. Raise UsageError for an unknown site."""
     there = list(names)
     if not wanted:
         return there
@@ -214,7 +216,9 @@ def _site(name: str, table: dict[str, Any]) -> SiteConfig:
 def _apply(
     given: dict[str, Setting], profile: str, sites: dict[str, SiteConfig], origins: dict[str, str]
 ) -> dict[str, str]:
-    """Put variables over the settings of the one site that they can mean; returns the others."""
+    """Apply variables to the settings of a cloud's only site. Return the ignored ones with the
+    reasons.
+    """
     ignored: dict[str, str] = {}
     for cloud, names in variables.OF_SITES.items():
         there = [site for site in sites.values() if site.cloud == cloud]
@@ -242,8 +246,8 @@ def _embedded(config: Config) -> dict[str, Resources]:
     for name, each in found.items():
         stored = outputs.read(config, name)
         if stored:
-            # The addresses are the supervisor's word: without one, a client would turn to the
-            # real cloud.
+            # The addresses must be those of the supervisor: without one, a client would connect to
+            # the real cloud.
             addresses = {
                 field.name: getattr(each, field.name)
                 for field in fields(each)

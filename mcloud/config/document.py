@@ -1,4 +1,4 @@
-"""A TOML file that can name the line of whatever is wrong in it."""
+"""A TOML file that knows the line of every error in it."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ from mcloud.config.words import did_you_mean
 from mcloud.errors import ConfigError
 
 Where = tuple[str, ...]
-"""The names of a table, from the outside in."""
+"""Names of a table, from the outside in."""
 
 _WORDS = {str: "a text", int: "a whole number", dict: "a table"}
 
@@ -26,7 +26,7 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """Read a file; one that is not there is empty.
+        """Read a file. A missing file counts as empty.
 
         Raises:
             ConfigError: it cannot be read, or is no TOML.
@@ -48,7 +48,7 @@ class Document:
         return document
 
     def table(self, parent: dict[str, Any], where: Where, key: str) -> dict[str, Any]:
-        """The table of that name in another; empty where there is none."""
+        """Return the table of that name in another one. It is empty if there is none."""
         self.check_type(parent, where, key, dict)
         table: dict[str, Any] = parent.get(key, {})
         return table
@@ -70,14 +70,16 @@ class Document:
         return ConfigError(f"{self.path}:{self.line(where, key)}: {message}")
 
     def origins(self) -> dict[str, str]:
-        """``mcloud.toml:12`` of everything in the file, by its dotted name."""
+        """Return ``mcloud.toml:12`` for every value in the file, by its dotted name."""
         return {
             ".".join(where): f"{self.path.name}:{self.line(where[:-1], where[-1])}"
             for where in _leaves(self.values, ())
         }
 
     def line(self, where: Where, key: str) -> int:
-        """The line of a key, or of the innermost table around it; tomllib does not tell."""
+        """Return the line of a key, or of the innermost table around it, since tomllib has no
+        line numbers.
+        """
         wanted = (*where, key)
         best, line = 0, 1
         for number, path in self._paths:
@@ -86,7 +88,7 @@ class Document:
         return line
 
     def _check_encoding(self, table: dict[str, Any], where: Where) -> None:
-        """Refuse a name or a value with a byte that is no UTF-8; a comment may have one."""
+        """Refuse a name or a value with a byte that is not UTF-8. Comments may have such bytes."""
         for key, value in table.items():
             if isinstance(value, dict) and text.UNKNOWN not in key:
                 self._check_encoding(value, (*where, key))
@@ -96,7 +98,7 @@ class Document:
 
     @cached_property
     def _paths(self) -> list[tuple[int, Where]]:
-        """The lines that open a table or assign a value, each with its full name."""
+        """Return the lines that open a table or assign a value, each with its full name."""
         found = []
         table: Where = ()
         for number, line in enumerate(self.text.splitlines(), start=1):

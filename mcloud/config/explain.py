@@ -1,4 +1,4 @@
-"""Every setting that counts, with where it comes from."""
+"""All settings in effect, with their sources."""
 
 import re
 from typing import Any
@@ -16,9 +16,9 @@ _TELLTALE = re.compile(r"://[^/\s]*@|hooks\.slack\.com")
 
 
 def explain(config: Config) -> dict[str, Setting]:
-    """The settings of the profile by dotted name, without those that are nowhere given.
+    """Return the settings of the profile by dotted name, without those that have no value.
 
-    What looks like a secret is masked.
+    Values that look like secrets are masked.
     """
     values: dict[str, Any] = {
         "profile": config.profile,

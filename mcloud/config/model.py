@@ -1,4 +1,4 @@
-"""What the configuration comes to."""
+"""The effective configuration, after all sources are merged."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,14 @@ from mcloud.config.document import Document
 class Setting:
     value: Any
     origin: str
-    """``environment AWS_REGION``, ``.env:3``, ``mcloud.toml:12``, ``Terraform outputs``, …"""
+    """Source of the value: ``environment AWS_REGION``, ``.env:3``, ``mcloud.toml:12``,
+    ``Terraform outputs``, …
+    """
 
 
 @dataclass(frozen=True)
 class LocalPorts:
-    """Where the embedded clouds listen, on 127.0.0.1."""
+    """Ports of the embedded clouds on 127.0.0.1."""
 
     aws_port: int = 4566
     gcp_port: int = 8085
@@ -27,46 +29,47 @@ class LocalPorts:
 @dataclass(frozen=True)
 class TerraformConfig:
     binary: str | None = None
-    """Path or name of terraform or tofu; None takes what is on the PATH."""
+    """Path or name of terraform or tofu. None finds one on the PATH."""
     plugin_dir: str | None = None
-    """A local mirror of the providers; None asks the registry."""
+    """Folder with a local mirror of the providers. None uses the registry."""
 
 
 @dataclass(frozen=True)
 class SiteConfig:
     name: str
     cloud: str
-    """``aws`` or ``gcp``"""
+    """``aws`` or ``gcp``."""
     settings: dict[str, str]
-    """What is said of its resources, by the names of ``mcloud.clouds.resources``; the rest comes
-    from its deployment (see ``config.known``)."""
+    """Configured settings of the site's resources, by the names of ``mcloud.clouds.resources``.
+    The others come from its deployment (see ``config.known``).
+    """
     stack: str
-    """Prefix of every name that Terraform gives: its variable ``name``."""
+    """Prefix of all names that Terraform creates: its variable ``name``."""
     variables: dict[str, Any] = field(default_factory=dict)
     """Other variables of the Terraform module."""
     backend: dict[str, Any] = field(default_factory=dict)
-    """Remote state: ``type`` (``s3`` or ``gcs``) and options; empty keeps it on this disk."""
+    """Remote state: ``type`` (``s3`` or ``gcs``) and options. Empty for state on this disk."""
 
 
 @dataclass(frozen=True)
 class Config:
     profile: str
     sites: dict[str, SiteConfig]
-    """Those of the profile; empty for ``local``."""
+    """Sites of the profile. Empty for ``local``."""
     ports: LocalPorts
     exchange: dict[str, str]
-    """``name``, ``ws_url`` and ``rest_url``, as far as they are given."""
+    """The configured ones of ``name``, ``ws_url`` and ``rest_url``."""
     state: Path
-    """Where mcloud keeps what it writes, ``.mcloud``."""
+    """Folder of mcloud's own files, ``.mcloud``."""
     terraform: TerraformConfig = TerraformConfig()
     symbol: str | None = None
-    """TRADING_SYMBOL: what is traded where ``--symbols`` does not say it."""
+    """Default for ``--symbols``, from TRADING_SYMBOL."""
     document: Document = field(default=Document(Path("mcloud.toml"), "", {}), compare=False)
-    """The file itself, for the tables that their users read: see ``settings``."""
+    """The file itself, for the tables that each part of mcloud reads: see ``settings``."""
     origins: dict[str, str] = field(default_factory=dict, compare=False)
-    """Where a value comes from, by its dotted name, such as ``sites.aws.region``."""
+    """Source of each value by its dotted name, such as ``sites.aws.region``."""
     ignored: dict[str, str] = field(default_factory=dict, compare=False)
-    """Variables that are set and have no effect, each with where it is and why."""
+    """Variables that are set without effect, with their source and the reason."""
 
     @property
     def local(self) -> Path:

@@ -1,4 +1,4 @@
-"""What ``mcloud.toml`` may hold."""
+"""The allowed content of ``mcloud.toml``."""
 
 import math
 import re
@@ -19,7 +19,7 @@ KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
 }
 
 TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor", "trace")
-"""Those that belong to one part of mcloud each, which checks what is in them: see ``settings``."""
+"""Tables that belong to one part of mcloud each. That part validates them: see ``settings``."""
 
 _EXCHANGE = {"name", "ws_url", "rest_url"}
 _BACKENDS = ("s3", "gcs")
@@ -66,14 +66,14 @@ _BACKEND_TABLES: dict[str, dict[str, dict[str, _Form]]] = {
     "gcs": {},
 }
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/.+")
-# Of profiles and sites, which are folders too, and parts of lists.
+# Names of profiles and sites, which are also names of folders and parts of lists.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # As in the variables of both modules.
 STACK = re.compile(r"[a-z][a-z0-9-]{2,16}[a-z0-9]")
 
 
 def check(document: Document) -> None:
-    """ConfigError for the first thing that is wrong, with its line."""
+    """Raise ConfigError for the first error, with its line."""
     top = document.values
     known_tables = {"profile", "local", "exchange", "terraform", "profiles", *TABLES}
     document.check_keys(top, (), known_tables)
@@ -105,7 +105,7 @@ def check(document: Document) -> None:
 
 
 def stack_of(site: str, settings: dict[str, Any]) -> str:
-    """The stack's name, given or made from the site's; no two sites share the latter."""
+    """Return the configured name of the stack, or one made from the site's, which is unique."""
     default = "mcloud" if site == settings["cloud"] else f"mcloud-{site}"
     return str(settings.get("name", default))
 
@@ -125,7 +125,7 @@ def _check_sites(document: Document, sites: dict[str, Any], where: Where) -> Non
                 "digits and hyphens, a letter first and no hyphen last, such as "
                 f'name = "mcloud-2" in [{".".join((*where, site))}]',
             )
-        # Names of one AWS account and of one project are shared by its regions.
+        # Names in one AWS account or one project are shared by all regions.
         key = (settings["cloud"], settings.get("project", ""), stack)
         if key in taken:
             raise document.error(

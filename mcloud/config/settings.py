@@ -19,7 +19,7 @@ from mcloud.config.model import Config
 Settings = TypeVar("Settings")
 
 LARGEST = 1e9
-"""In seconds it is 31 years; Python cannot wait for ten times as long."""
+"""Largest number, which is 31 years in seconds. Python cannot wait for ten times as long."""
 
 _WORDS = {
     str: "a text",
@@ -38,10 +38,10 @@ def setting(
     one_of: Sequence[str] = (),
     key: str = "",
 ) -> Any:
-    """A field with its default and what it may be; the bounds themselves are allowed.
+    """Return a field with its default and its allowed values. The bounds themselves are allowed.
 
-    A number is finite, and no larger than ``LARGEST`` unless ``most`` says so. ``key`` is its name
-    in the file, where Python has another use for it, such as ``for``.
+    A number must be finite, and no larger than ``LARGEST`` unless ``most`` says so. ``key`` is the
+    name in the file, if Python reserves that name, such as ``for``.
     """
     bounds = {"least": least, "most": most, "one_of": one_of, "key": key}
     return field(default=default, metadata=bounds)
@@ -59,7 +59,7 @@ def settings(config: Config, name: str, kind: type[Settings]) -> Settings:
 
 
 def read(config: Config, where: Where, table: dict[str, Any], kind: type[Settings]) -> Settings:
-    """The same of a table at hand; ``where`` names it, from the outside in."""
+    """Read a given table as ``settings`` does. ``where`` is its name, from the outside in."""
     document = config.document
     known = {each.metadata.get("key") or each.name: each for each in fields(kind)}  # type: ignore[arg-type]
     document.check_keys(table, where, set(known))
@@ -89,7 +89,7 @@ def _type(hint: Any) -> type:
 
 
 def _problem(value: Any, bounds: Any) -> str:
-    """What it must be instead; empty where it is in order."""
+    """Return the requirement that a value violates, or an empty string."""
     if bounds.get("one_of") and value not in bounds["one_of"]:
         return "one of " + ", ".join(bounds["one_of"])
     if type(value) not in (int, float):

@@ -20,16 +20,16 @@ PATTERNS = {
     "alert_email": (re.compile(r"[^@\s]+@[^@\s]+"), "such as desk@example.com"),
     "budget": (re.compile(r"[1-9][0-9]*"), "whole US dollars a month, such as 100"),
 }
-"""What an answer looks like, as in the variables of the modules."""
+"""Pattern of each answer, as in the variables of the modules, with a description for messages."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Each has the form of its pattern, or is empty where nobody knows it."""
+    """Answers that match their patterns. An empty one is unknown."""
 
     profile: str = "prod"
     sites: tuple[str, ...] = ("aws",)
-    """Of ``aws`` and ``gcp``; the latter takes a project."""
+    """A selection of ``aws`` and ``gcp``. The latter needs a project."""
     aws_region: str = REGIONS["aws"]
     gcp_region: str = REGIONS["gcp"]
     gcp_project: str = ""
@@ -39,7 +39,7 @@ class Answers:
 
 
 def check(answer: str, value: str) -> str:
-    """Return a value that has the form of the answer of that name, or raise UsageError."""
+    """Return the value if it matches the pattern of the answer. Raise UsageError if it does not."""
     pattern, form = PATTERNS[answer]
     if not (pattern.fullmatch(value) and value.isprintable()):
         raise UsageError(f"not {answer.replace('_', ' ')}: {value!r}; {form}")
@@ -49,7 +49,7 @@ def check(answer: str, value: str) -> str:
 
 
 def render(answers: Answers) -> str:
-    """The file. What is not said stands there as it could be, with a mark in front."""
+    """Return the content of the file. Missing settings are included as comments."""
     said = answers
     blocks = {"aws": _aws(said), "gcp": _gcp(said)}
     return _head(said) + "".join(

@@ -1,7 +1,7 @@
-"""Text files that a person wrote, with whatever editor.
+"""Text files that a person wrote, with any editor.
 
-They are UTF-8. A byte-order mark is passed over, and so is a byte in a comment that is no UTF-8, as
-an editor for Latin-1 writes it. Where such a byte is in a value, the value is unknown.
+They are UTF-8. A byte-order mark is ignored, and so is a byte in a comment that is not UTF-8, which
+an editor for Latin-1 may write. A value with such a byte is unknown.
 """
 
 import codecs
@@ -10,7 +10,7 @@ from pathlib import Path
 from mcloud.errors import ConfigError
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for what is no UTF-8."""
+"""Replacement for bytes that are not UTF-8."""
 
 SAVE = "save the file as UTF-8"
 _OTHERS = {
@@ -22,7 +22,7 @@ _OTHERS = {
 
 
 def read(path: Path) -> str:
-    """Return the text of a file, with ``UNKNOWN`` in place of what is no UTF-8.
+    """Return the text of a file, with ``UNKNOWN`` in place of bytes that are not UTF-8.
 
     Raises:
         FileNotFoundError: there is none.
@@ -39,6 +39,6 @@ def read(path: Path) -> str:
             raise ConfigError(f"{path} is {encoding}", remedy=SAVE)
     if b"\0" in content:
         raise ConfigError(f"{path} is no text: it has a zero byte", remedy=SAVE)
-    # As text files are opened: also what Windows and old Macs end a line with.
+    # As for all text files, also accept the line endings of Windows and old Macs.
     text = content.decode("utf-8-sig", errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n")

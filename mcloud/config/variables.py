@@ -1,6 +1,6 @@
 """Environment variables, and ``.env`` and ``.env.gcp`` in the current folder.
 
-The names are those of the bash version that mcloud replaces, and mcloud's own.
+The names are those of the bash version that mcloud replaces, and some of mcloud's own.
 """
 
 import re
@@ -27,7 +27,7 @@ OF_SITES = {
         "STORAGE_BUCKET": "raw_bucket",
     },
 }
-"""What they say of the one site of a cloud."""
+"""Settings that the variables change on the only site of a cloud."""
 
 KNOWN = {
     "MCLOUD_PROFILE",
@@ -45,7 +45,7 @@ FILES = (".env", ".env.gcp")  # the latter wins, as when a shell reads them in t
 def read(
     folder: Path, environment: Mapping[str, str], names: Set[str] = frozenset(KNOWN)
 ) -> dict[str, Setting]:
-    """Those variables that are set and not empty, KNOWN by default.
+    """Return the variables that are set and not empty; KNOWN by default.
 
     Raises:
         ConfigError: a file cannot be read, or has one of them on a line that is no assignment.
@@ -65,9 +65,10 @@ def read(
 def _file(
     path: Path, names: Set[str], before: dict[str, str], environment: Mapping[str, str]
 ) -> Iterator[tuple[str, Setting]]:
-    """The variables of a file, in which ``${NAME}`` is one of ``before`` or of the environment.
+    """Yield the variables of a file. ``${NAME}`` is replaced from ``before`` or the environment.
 
-    What the file has is added to ``before``. As in a shell, nothing in single quotes is replaced.
+    The variables of the file are added to ``before``. As in a shell, nothing is replaced within
+    single quotes.
     """
     from dotenv.parser import parse_stream
     from dotenv.variables import Variable, parse_variables
@@ -76,7 +77,7 @@ def _file(
         said = each.original.string
         line = each.original.line + said[: len(said) - len(said.lstrip())].count("\n")
         is_wanted = each.key in names
-        # The file may serve others too; their lines are theirs to mend.
+        # The file may serve other programs too, whose lines are not checked here.
         if each.error and any(name in said for name in names):
             raise ConfigError(f"{path}:{line}: not of the form NAME=value; mind the quotes")
         if each.key is None or not each.value:

@@ -1,1 +1,1 @@
-"""Money: list prices, and what a message costs next."""
+"""The cost of the pipeline: list prices, reports, forecasts and advice."""

@@ -1,7 +1,7 @@
-"""What would cost less, at the usage that was measured. Pure.
+"""Advice on lower costs at the measured usage. Pure.
 
-Every saving is that of a whole month at the present rate, after free tiers where these count; what
-saves less than a cent is not said.
+Every saving is for a whole month at the present rate, after free tiers if these count. Savings of
+less than a cent are left out.
 """
 
 import math
@@ -23,7 +23,7 @@ from mcloud.cost.words import plain
 LEAST = Decimal("0.01")  # dollars a month
 ZERO = Decimal(0)
 
-BATCH = 1000  # trades a message at most, by default
+BATCH = 1000  # default maximum of trades per message
 LINGERS = (2, 5, 10)  # seconds that might be waited for a message to fill
 SMALL = 128 * 1024  # bytes; S3's lifecycle leaves smaller objects where they are
 AGE = 30  # days after which the modules move raw trades to a colder class
@@ -34,7 +34,7 @@ HOURS = 730  # of a month, as AWS counts it
 STEADY = Decimal("0.5")  # the least of the days' means against the largest, for a commitment
 
 Units = Mapping[str, Decimal]
-"""Of a month, by meter."""
+"""Units of a month, by meter."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Advice:
     site: str
     title: str
     how: str
-    """The command or setting."""
+    """The command or the setting that makes the saving."""
     why: str
     saving: Decimal
-    """Dollars a month."""
+    """Saving in dollars per month."""
     at_most: bool = False
-    """True where the saving depends on what is not known."""
+    """Whether the saving depends on something unknown, so that it is a maximum."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -70,7 +70,7 @@ class _Ground:
     free_tier: bool
 
     def saving(self, less: Units) -> Decimal:
-        """What a month without so many units costs less."""
+        """Return the saving of a month with fewer units."""
         after = {
             meter: max(ZERO, units - less.get(meter, ZERO)) for meter, units in self.units.items()
         }
@@ -106,7 +106,7 @@ def advise(
     profile: str,
     free_tier: bool = True,
 ) -> list[Advice]:
-    """What would save a cent a month or more, the largest saving first."""
+    """Return the advice that saves a cent per month or more, the largest saving first."""
     grounds = [
         _Ground(usage, month, _of_a_month(usage, month, now), free_tier)
         for usage in usages
@@ -123,16 +123,16 @@ def advise(
 
 
 def _of_a_month(usage: SiteUsage, month: Month, now: float) -> Units:
-    """As many as a whole month would count, also where it was not measured from its first day."""
+    """Return the units of a whole month, even if it was not measured from its first day."""
     share = Decimal((month.end - usage.start) / month.seconds)
     units = expected_units(usage, month, now)
     return {meter: each / share for meter, each in units.items()} if share > 0 else units
 
 
 def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
-    """More trades in a message: what one costs hardly depends on its size.
+    """Advise more trades per message, since the cost of a message hardly depends on its size.
 
-    Of the waits that save, the shortest that brings four fifths of what the longest does.
+    The advice is the shortest wait with at least four fifths of the largest saving.
     """
     savings: dict[int, Decimal] = dict.fromkeys(LINGERS, ZERO)
     least: Decimal | None = None
@@ -142,8 +142,8 @@ def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
             continue
         least = each if least is None else min(least, each)
         for linger in LINGERS:
-            # Twice as long makes half as many messages, until they are full; where more than BATCH
-            # are in one already, nothing is to be had.
+            # Twice the wait makes half as many messages, until they are full. If a message has more
+            # than BATCH trades already, there is nothing to save.
             fewer = max(ZERO, messages - max(messages / linger, messages * each / BATCH))
             per_message = message_units(ground.usage.cloud, _size(each))
             savings[linger] += ground.saving({m: u * fewer for m, u in per_message.items()})
@@ -162,12 +162,12 @@ def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
 
 
 def _size(trades: Decimal) -> int:
-    """Bytes of a message: about 8 a trade, compressed."""
+    """Return the bytes of a message: about 8 per trade, compressed."""
     return max(200, int(8 * trades))
 
 
 def _memory(ground: _Ground, profile: str) -> Iterator[Advice]:
-    """A function pays for its memory while it waits for others, which is most of its time."""
+    """Advise less memory: a function pays for it while it waits, which is most of its time."""
     memory = ground.value("function_memory_mb")
     if ground.usage.cloud != "aws" or memory <= SMALLEST_MEMORY:
         return
@@ -200,7 +200,7 @@ def _retention(ground: _Ground, profile: str) -> Iterator[Advice]:
 
 
 def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
-    """Raw trades that are older than a month and still in the dearest class."""
+    """Advise a lifecycle if raw trades older than a month are still in the most expensive class."""
     hot, cold = {
         "aws": ("s3_gib_months", "s3_glacier_ir_gib_months"),
         "gcp": ("gcs_gib_months", "gcs_coldline_gib_months"),
@@ -208,7 +208,7 @@ def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
     metered = ground.found(hot)
     if metered is None or len(metered.days) < 2:
         return
-    # A whole day's share of a month; what was there on its first day is as old as the month.
+    # The share of a whole day in a month. The objects of the first day are as old as the month.
     days = sorted(metered.days)
     old = metered.days[days[0]] * len(ground.month.dates(ground.month.start, ground.month.end))
     grown = max(ZERO, metered.days[days[-2]] - metered.days[days[0]]) / max(1, len(days) - 2)
@@ -217,7 +217,7 @@ def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
     if old <= 0:
         return
     small = bool(objects) and old * 2**30 / objects < SMALL
-    # By the bill of both: what is free in the one class is paid for in the other.
+    # Compare the bills of both classes: units that are free in one are paid for in the other.
     moved = min(old, ground.units[hot])
     colder = {hot: ground.units[hot] - moved, cold: ground.units.get(cold, ZERO) + moved}
     saving = ground.cost(ground.units) - ground.cost({**ground.units, **colder})
@@ -239,7 +239,7 @@ def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
 
 
 def _provisioned(ground: _Ground, profile: str) -> Iterator[Advice]:
-    """Units by the hour are cheaper than by the request where these come evenly."""
+    """Advise provisioned capacity, which is cheaper than requests if these come evenly."""
     if ground.usage.cloud != "aws":
         return
     kinds = {"dynamodb_writes": "dynamodb_wcu_hours", "dynamodb_reads": "dynamodb_rcu_hours"}
@@ -268,14 +268,14 @@ def _provisioned(ground: _Ground, profile: str) -> Iterator[Advice]:
 
 
 def _unevenness(metered: Metered | None) -> Decimal:
-    """The largest day against the mean."""
+    """Return the largest day divided by the mean."""
     days = list(metered.days.values()) if metered else []
     mean = sum(days, ZERO) / len(days) if days else ZERO
     return max(days) / mean if mean else Decimal(1)
 
 
 def _commitment(ground: _Ground, profile: str) -> Iterator[Advice]:
-    """Reserved capacity, for what runs every day of the month."""
+    """Advise reserved capacity for usage that is steady every day of the month."""
     for (cloud, meters), each in COMMITMENTS.items():
         if cloud != ground.usage.cloud:
             continue
@@ -294,14 +294,14 @@ def _commitment(ground: _Ground, profile: str) -> Iterator[Advice]:
 
 
 def _least_day(metered: Metered | None) -> Decimal:
-    """The least of the whole days against their mean; 0 for fewer than a week of them."""
+    """Return the smallest whole day divided by the mean, or 0 for less than a week of days."""
     days = [metered.days[day] for day in sorted(metered.days)[1:-1]] if metered else []
     mean = sum(days, ZERO) / len(days) if days else ZERO
     return min(days) / mean if len(days) >= 7 and mean else ZERO
 
 
 def _cheapest(grounds: Sequence[_Ground]) -> Iterator[Advice]:
-    """Traffic to one site as long as its free tiers last, instead of to all."""
+    """Advise sending to one site while its free tiers last, instead of to all."""
     costs = {}
     for ground in grounds:
         messages, each = ground.units.get(MESSAGES) or ZERO, ground.trades_a_message
@@ -326,6 +326,6 @@ def _cheapest(grounds: Sequence[_Ground]) -> Iterator[Advice]:
 
 
 def _setting(profile: str, site: str, words: str) -> str:
-    # The local profile has no variables: what is learned on it is for another one.
+    # The local profile has no variables: advice from it is for another profile.
     where = "PROFILE" if profile == LOCAL else profile
     return f"[profiles.{where}.sites.{site}.variables] {words}, then mcloud deploy {site}"

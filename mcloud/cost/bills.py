@@ -1,4 +1,6 @@
-"""The clouds' own bills, each asked for at most every few hours: an answer costs money."""
+"""The clouds' own bills. Each is requested once every few hours at most, since a request costs
+money.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,7 +30,7 @@ def bills(
     now: float,
     settings: CostSettings,
 ) -> dict[str, Bill | str]:
-    """The bill of every site, or why there is none."""
+    """Return the bill of every site, or the reason why there is none."""
     if config.profile == LOCAL:
         return dict.fromkeys(resources, "the embedded clouds send no bill")
     if not settings.billed:
@@ -67,14 +69,14 @@ def _bill(
 def remembered(
     path: Path, now: float, ask: Callable[[], Bill], *, hours: float, settled: float
 ) -> Bill:
-    """The bill as it is kept in ``path``, or asked for and kept, where that is too old.
+    """Return the bill that is stored in ``path``. Request and store a new one if that is too old.
 
-    One that was asked for after ``settled`` is kept for good.
+    A bill that was requested after ``settled`` is kept for good.
     """
     kept = _read(path)
     if kept is not None:
         asked, bill = kept
-        # One that was asked for in the future was asked for by a clock that was wrong.
+        # A request from the future was made with a wrong clock.
         if now - asked >= 0 and (now - asked < hours * 3600 or asked > settled):
             return bill
     bill = ask()
@@ -89,7 +91,7 @@ def _keep(path: Path, document: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A bill as it is kept in a file."""
+    """A bill as stored in a file."""
 
     asked: Time
     source: str
@@ -100,12 +102,14 @@ class _Kept:
     @property
     def bill(self) -> Bill:
         lines = tuple(BillLine(*each) for each in self.lines)
-        # What it cost to ask was paid then.
+        # The cost of the request was paid at that time.
         return Bill(self.source, self.scope, lines, self.as_of, Decimal(0))
 
 
 def _read(path: Path) -> tuple[float, Bill] | None:
-    """None also for one that cannot be read: it is asked for again."""
+    """Return the stored bill and its time. Return None if it cannot be read: it is then
+    requested again.
+    """
     kept = read_file(path, _Kept)
     return None if kept is None or isinstance(kept, Damaged) else (kept.asked, kept.bill)
 

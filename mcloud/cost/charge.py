@@ -1,6 +1,7 @@
-"""What usage costs at list price: max(0, use - free tier) x price.
+"""The cost of usage at list price: max(0, use - free tier) x price.
 
-Pure. A free tier belongs to the account: sites of one cloud share it, each by its part of the use.
+Pure. A free tier belongs to the account, so the sites of one cloud share it in proportion to their
+use.
 """
 
 from collections import defaultdict
@@ -17,7 +18,7 @@ class Use:
     meter: str
     units: Decimal
     days: Mapping[str, Decimal] = field(default_factory=dict)
-    """The units by day, as far as that is known."""
+    """Units by day, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,16 @@ class Charge:
     free: Decimal
     """Units that the free tier covers."""
     gross: Decimal
-    """Dollars, as if there were no free tier."""
+    """Cost in dollars without a free tier."""
     net: Decimal
-    """Dollars."""
+    """Cost in dollars."""
 
 
 def charge(uses: Sequence[Use], dates: Sequence[str], *, free_tier: bool = True) -> list[Charge]:
-    """What each use costs, in the order of ``uses``, which are those of one month.
+    """Return the cost of each use, in the order of ``uses``, which must be of one month.
 
-    ``dates`` are the days over which units are taken as spread evenly where their days are not
-    known; it matters to a free tier that is given by the day.
+    Units without a known day are spread evenly over ``dates``. That matters for a free tier per
+    day.
 
     Raises:
         KeyError: a meter without a price.
@@ -58,7 +59,7 @@ def charge(uses: Sequence[Use], dates: Sequence[str], *, free_tier: bool = True)
 
 
 def _free(price: Price, uses: Sequence[Use], total: Decimal, dates: Sequence[str]) -> Decimal:
-    """The units that cost nothing."""
+    """Return the units that cost nothing."""
     if price.free_every != DAY:
         return min(total, price.free)
     by_day: dict[str, Decimal] = defaultdict(Decimal)
@@ -70,6 +71,6 @@ def _free(price: Price, uses: Sequence[Use], total: Decimal, dates: Sequence[str
         return min(total, price.free)
     for day in dates:
         by_day[day] += rest / len(dates)
-    # By what is too much: thirds of a unit do not add up to the last digit.
+    # Subtract the excess: thirds of a unit do not add up to the last digit.
     excess = (units - price.free for units in by_day.values() if units > price.free)
     return max(Decimal(0), total - sum(excess, Decimal(0)))

@@ -1,4 +1,4 @@
-"""What the month has cost so far and costs by the hour now: for whoever asks often."""
+"""The cost of the month so far and the present cost per hour, for frequent readers."""
 
 import json
 import time
@@ -25,7 +25,7 @@ LOOK_BACK = 7200.0  # seconds over which cost by the hour is measured
 SPACING = 60.0  # seconds between two samples that are kept, and the least that makes a rate
 
 Sample = tuple[float, Decimal]
-"""When, and what the month had cost by then."""
+"""A time, and the cost of the month up to it."""
 
 Ask = Callable[[Config, Mapping[str, Site], Month, float], Sequence[SiteUsage]]
 
@@ -33,20 +33,20 @@ Ask = Callable[[Config, Mapping[str, Site], Month, float], Sequence[SiteUsage]]
 @dataclass(frozen=True)
 class CostFigure:
     month_to_date: Decimal | None
-    """Dollars, an estimate at list prices after free tiers; None is unknown."""
+    """Cost in dollars, estimated at list prices after free tiers. None if unknown."""
     per_hour_now: Decimal | None
-    """By the last two hours of looks; None before there are two."""
+    """Cost in dollars per hour over the last two hours of samples. None before there are two."""
     expected: Decimal | None
-    """By the end of the month."""
+    """Expected cost at the end of the month. None if unknown."""
     budget: Decimal | None
-    """Dollars a month, of all sites together; None where none is set."""
+    """Budget of all sites together in dollars per month. None if there is none."""
     as_of: float
     source: str
-    """Also why something is unknown."""
+    """Source of the figures, or the reason why they are unknown."""
     by_site: Mapping[str, Decimal] = field(default_factory=dict)
-    """The month to date; empty is unknown."""
+    """Cost of the month so far by site. Empty if unknown."""
     per_hour_by_site: Mapping[str, Decimal] = field(default_factory=dict)
-    """Without those of which it is not known."""
+    """Cost per hour by site, without sites for which it is unknown."""
 
 
 def current(
@@ -56,7 +56,7 @@ def current(
     clock: Callable[[], float] = time.time,
     ask: Ask = partial(collect, only_meters=True),  # noqa: B008
 ) -> CostFigure:
-    """The cost of all sites; the meters are read every half an hour at most, and remembered.
+    """Return the cost of all sites. The meters are read once every half hour at most, and cached.
 
     Raises:
         ConfigError: something is wrong in ``[cost]``.
@@ -71,7 +71,7 @@ def current(
         usages = ask(config, sites, month, now)
         kept = _look(usages, month, now, kept, settings.settings.free_tier)
         best_effort.attempt(path, partial(_keep, path, {**kept, "sites": sorted(sites)}))
-    # A sample has what each site had cost.
+    # Each sample has the cost of each site.
     by_site = {
         site: per_hour([(at, Decimal(nets[site])) for at, nets in kept["samples"] if site in nets])
         for site in sites
@@ -96,11 +96,11 @@ def _keep(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def per_hour(samples: Sequence[Sample]) -> Decimal | None:
-    """The rate between the first and the last; None where they do not make one."""
+    """Return the rate between the first and the last sample, or None if they do not make one."""
     if len(samples) < 2:
         return None
     (began, first), (ended, last) = samples[0], samples[-1]
-    # Less than before: an estimate was put right in between.
+    # A lower total means that an estimate was corrected in between.
     if ended - began < SPACING or last < first:
         return None
     return (last - first) * 3600 / Decimal(ended - began)
@@ -118,7 +118,7 @@ def _look(
     ]
     problems = [f"{usage.site}: {usage.problem}" for usage in usages if usage.problem]
     if problems:
-        # Without one site the sum would seem to have fallen.
+        # Without one of the sites, the sum would seem to fall.
         source = f"unknown: {'; '.join(problems)}"
         return {"month": month.name, "as_of": now, "source": source} | {
             "net": None,
@@ -162,7 +162,7 @@ class _Kept:
 
 
 def _read(path: Path, month: Month, sites: list[str]) -> dict[str, Any] | None:
-    """None also for that of another month or of other sites, or one that cannot be read."""
+    """Return the cache, or None if it is of another month or other sites, or cannot be read."""
     document = load(path)
     if document is None or isinstance(document, Damaged):
         return None

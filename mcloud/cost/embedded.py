@@ -1,4 +1,6 @@
-"""What the meters of the embedded clouds counted: every request, as a real cloud would bill it."""
+"""Usage from the meters of the embedded clouds, which count every request as a real cloud bills
+it.
+"""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -17,7 +19,7 @@ STORED = {"aws": "s3_gib_months", "gcp": "gcs_gib_months"}
 def read(
     home: Path, sites: Iterable[str], month: Month, now: float
 ) -> dict[str, tuple[float, list[Metered]]]:
-    """From when on it counted in the month, and what, by site."""
+    """Return the start of the count in the month, and the units, by site."""
     counted = meter.read(home, month.name)
     found = {}
     for site in sites:
@@ -30,7 +32,8 @@ def read(
                 Metered(
                     *(name, Decimal(units), SOURCE, end),
                     exact=True,
-                    # It keeps months; where there was one day only, that is the day.
+                    # The meter keeps totals by month. If it counted on one day only, the total
+                    # is that day's.
                     days={first: Decimal(units)} if first == last else {},
                 )
                 for name, units in sorted(counted.get(site, {}).items())
@@ -40,7 +43,9 @@ def read(
 
 
 def stored(site: Site, month: Month, start: float, now: float) -> list[Metered]:
-    """Its raw archive, which no request counts: as if it had been as large since ``start``."""
+    """Return the size of the raw archive, which no request counts, as if constant since
+    ``start``.
+    """
     sizes = [item.size for item in site.archive.list("raw/")]
     share = Decimal(max(0.0, month.until(now) - start)) / Decimal(month.seconds)
     return [

@@ -1,4 +1,4 @@
-"""What the month will have cost at its end, with a range, from what it used so far. Pure."""
+"""A forecast of the month's cost at its end, with a range, from the usage so far. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -33,19 +33,19 @@ class Forecast:
     month: Month
     at: float
     total: Range
-    """Dollars by the end of the month, what was used already included."""
+    """Cost in dollars at the end of the month, including the usage so far."""
     sites: Mapping[str, Range]
     rests_on: str
     runs_out: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """The day on which the free tier of a cloud's meter will be used up, where one will be."""
+    """Day on which the free tier of a cloud's meter will be used up, if it will be."""
     early: bool = False
-    """True where less than an hour was measured, which says next to nothing of a month."""
+    """Whether less than an hour was measured, which says next to nothing of a month."""
     unknown: frozenset[str] = frozenset()
-    """Sites of which no meter could be read; the money of such a one is 0, and in no sum."""
+    """Sites with no readable meter. Their cost is 0, and in no sum."""
 
     @property
     def is_unknown(self) -> bool:
-        """True where nothing is known of any site."""
+        """Whether nothing is known of any site."""
         return bool(self.sites) and self.unknown == self.sites.keys()
 
     @property
@@ -53,7 +53,7 @@ class Forecast:
         return self.total.expected
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``mcloud cost forecast -o json``."""
+        """Return the document of ``mcloud cost forecast -o json``."""
         return {
             "month": self.month.name,
             "at": self.at,
@@ -74,7 +74,7 @@ class Forecast:
 def forecast(
     usages: Sequence[SiteUsage], month: Month, now: float, *, free_tier: bool = True
 ) -> Forecast:
-    """The month's cost at its end; that of a month that is over is what it was."""
+    """Return the month's cost at its end. For a past month, that is its actual cost."""
     until = month.until(now)
     known = [
         (usage, each)
@@ -109,7 +109,9 @@ def forecast(
 
 
 def expected_units(usage: SiteUsage, month: Month, now: float) -> dict[str, Decimal]:
-    """What every meter of a site will have counted by the end of the month, priced or not."""
+    """Return the units of every meter of a site at the end of the month, with or without a
+    price.
+    """
     until = month.until(now)
     return {
         each.meter: _project(usage, each, month, until).expected
@@ -119,7 +121,7 @@ def expected_units(usage: SiteUsage, month: Month, now: float) -> dict[str, Deci
 
 
 def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> Range:
-    """A meter's units by the end of the month."""
+    """Return a meter's units at the end of the month."""
     units = metered.units
     assert units is not None
     left = month.end - until
@@ -135,14 +137,14 @@ def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> 
         return _stored(units, sizes, Decimal(left / DAY_SECONDS))
     if unit.endswith("-month"):
         more = units * Decimal(left) / Decimal(past)
-        # What is stored stays and may grow; alarms and keys are as many as they are.
+        # Stored data stays and may grow. Alarms and keys stay as many as they are.
         return Range(units + more, units + more, units + more * (2 if unit == "GiB-month" else 1))
     if len(whole) >= ENOUGH and metered.days:
         counts = [metered.days.get(day, ZERO) for day in whole]
         mean = sum(counts, ZERO) / len(counts)
         variance = sum(((c - mean) ** 2 for c in counts), ZERO) / (len(counts) - 1)
         days = Decimal(left / DAY_SECONDS)
-        # Of a sum of days to come, around a mean that is itself known by so many days only.
+        # The variance of a sum of future days, plus that of a mean known from few days only.
         spread = SPREADS * (variance * (days + days * days / len(counts))).sqrt()
         more = mean * days
         return Range(max(units, units + more - spread), units + more, units + more + spread)
@@ -151,10 +153,10 @@ def _project(usage: SiteUsage, metered: Metered, month: Month, until: float) -> 
 
 
 def _stored(units: Decimal, sizes: Sequence[Decimal], left: Decimal) -> Range:
-    """Of what is stored, by its whole days so far, for so many days to come.
+    """Return the units of stored data for ``left`` more days, from its whole days so far.
 
-    What is there stays: the last day says more than the mean of all, which had less. It may go on
-    to grow as it did, or twice as fast.
+    Stored data stays: the last day says more than the mean of all days. It may continue to grow as
+    it did, or twice as fast.
     """
     stays = units + sizes[-1] * left
     if len(sizes) == 1:
@@ -165,7 +167,7 @@ def _stored(units: Decimal, sizes: Sequence[Decimal], left: Decimal) -> Range:
 
 
 def _days(metered: Metered, units: Decimal, month: Month, until: float) -> Mapping[str, Decimal]:
-    """The days so far, and what is to come spread evenly over the rest of the month."""
+    """Return the units by day, with the future units spread evenly over the rest of the month."""
     if not metered.days or metered.units is None:
         return {}
     days: dict[str, Decimal] = defaultdict(Decimal, metered.days)
@@ -177,7 +179,7 @@ def _days(metered: Metered, units: Decimal, month: Month, until: float) -> Mappi
 
 
 def _whole_days(usage: SiteUsage, month: Month, until: float) -> list[str]:
-    """The days that were measured from their beginning to their end."""
+    """Return the days that were measured from beginning to end."""
     first = -(-usage.start // DAY_SECONDS) * DAY_SECONDS
     return month.dates(first, until // DAY_SECONDS * DAY_SECONDS)
 

@@ -1,7 +1,7 @@
-"""What the next message costs at a site, from its queue to its stores.
+"""The cost of the next message at a site, from its queue to its stores.
 
-An estimate at list prices: one function call, one candle and one raw object a message. It ranks
-sites; the bill is another matter.
+An estimate at list prices: one function call, one candle and one raw object per message. It ranks
+sites and does not predict the bill.
 """
 
 from decimal import Decimal
@@ -14,13 +14,14 @@ SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a de
 # Seconds of a function for one message, its share of a cold start included; measured embedded.
 CALL = Decimal("0.1")
 MEMORY = Decimal("0.25")  # GB
-VCPU = Decimal("0.17")  # what Cloud Functions gives to 256 MB
+VCPU = Decimal("0.17")  # share of a CPU that Cloud Functions gives to 256 MB
 
 
 def message_cost(cloud: str, size: int, sent: int) -> Decimal:
-    """Dollars for one more message of ``size`` bytes, after ``sent`` like it this month.
+    """Return the cost in dollars of one more message of ``size`` bytes, after ``sent`` like it this
+    month.
 
-    The free tiers are taken to be this pipeline's own.
+    The free tiers are assumed to be for this pipeline alone.
     """
     cost = Decimal(0)
     for meter, units in message_units(cloud, size).items():
@@ -31,7 +32,7 @@ def message_cost(cloud: str, size: int, sent: int) -> Decimal:
 
 
 def message_units(cloud: str, size: int) -> dict[str, Decimal]:
-    """Units of each meter for one message."""
+    """Return the units of each meter for one message."""
     if cloud == "aws":
         chunks = Decimal(-(-size // CHUNK))
         return {

@@ -14,13 +14,13 @@ class Month:
 
     @classmethod
     def of(cls, at: float) -> "Month":
-        """The month of a moment, seconds since 1970."""
+        """Return the month of a moment, given in seconds since 1970."""
         moment = datetime.fromtimestamp(at, UTC)
         return cls(moment.year, moment.month)
 
     @classmethod
     def parse(cls, text: str) -> "Month":
-        """``2026-10``; UsageError for anything else."""
+        """Parse a month such as ``2026-10``. Raise UsageError for anything else."""
         match = re.fullmatch(r"(20[0-9]{2})-(0[1-9]|1[0-2])", text)
         if not match:
             raise UsageError(f"not a month: {text!r}; such as 2026-10")
@@ -36,7 +36,7 @@ class Month:
 
     @property
     def end(self) -> float:
-        """The first moment of the next month."""
+        """First moment of the next month."""
         return self.next.start
 
     @property
@@ -48,22 +48,24 @@ class Month:
         return self.end - self.start
 
     def until(self, now: float) -> float:
-        """The end of what can be known of the month by now; its start where it is still to come."""
+        """Return the end of the known part of the month: ``now``, within the bounds of the
+        month.
+        """
         return max(self.start, min(now, self.end))
 
     def dates(self, start: float, end: float) -> list[str]:
-        """The days of the month that ``start`` up to ``end`` touches, such as ``2026-11-25``."""
+        """Return the days of the month from ``start`` up to ``end``, such as ``2026-11-25``."""
         begin, stop = max(start, self.start), min(end, self.end)
         if begin >= stop:
             return []
         first = _date(begin)
-        # The last moment that still counts: midnight belongs to the day after.
+        # The last moment that counts: midnight belongs to the next day.
         last = _date(stop - 1e-6)
         return [(first + timedelta(n)).isoformat() for n in range((last - first).days + 1)]
 
 
 def day_of(at: float) -> str:
-    """The day of a moment, UTC."""
+    """Return the UTC day of a moment."""
     return _date(at).isoformat()
 
 

@@ -1,4 +1,4 @@
-"""What a reader has to know of the figures of a report: what is missing, doubtful or different."""
+"""Notes on the figures of a report: what is missing, uncertain or different."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -52,7 +52,7 @@ def notes_on(report: "Report") -> list[str]:
 
 
 def _differences(report: "Report", usage: SiteUsage) -> list[str]:
-    """Why the bill and the estimate are not the same."""
+    """Return the reasons for a difference between the bill and the estimate."""
     bill = report.bills.get(usage.site)
     if not isinstance(bill, Bill):
         return []

@@ -1,7 +1,7 @@
-"""List prices, one row a meter, each with its region, date and source.
+"""List prices: one row per meter, with its region, date and source.
 
-They change a few times a year; a price that is wrong here is wrong everywhere and nowhere else.
-Two clouds may have a meter of the same name, such as ``log_bytes``.
+They change a few times per year. All prices of mcloud are here. Two clouds may have a meter of the
+same name, such as ``log_bytes``.
 """
 
 from decimal import Decimal
@@ -16,29 +16,29 @@ class Price(NamedTuple):
     service: str
     """One of SERVICES."""
     unit: str
-    """What the meter counts, such as ``request`` or ``GiB-month``."""
+    """Unit of the meter, such as ``request`` or ``GiB-month``."""
     usd: Decimal
-    """For one ``per``."""
+    """Price in dollars of ``per`` units."""
     per: Decimal
-    """Units of the meter that ``usd`` buys."""
+    """Number of units that ``usd`` buys."""
     free: Decimal
-    """Units every ``free_every`` that cost nothing, shared by everything on the account."""
+    """Free units every ``free_every``, shared by everything on the account."""
     free_every: str
-    """``month`` or ``day``: what a day leaves over is gone the next."""
+    """``month`` or ``day``. The rest of a day's free units is lost at its end."""
     region: str
     date: str
     source: str
     doubt: str
-    """Why the row should be looked up again before money depends on it; empty for most."""
+    """Why the price should be verified before money depends on it. Empty for most rows."""
 
     @property
     def free_a_month(self) -> Decimal:
-        """Of a month of thirty days that are all alike."""
+        """Free units of a month of thirty equal days."""
         return self.free * 30 if self.free_every == DAY else self.free
 
     @property
     def each(self) -> Decimal:
-        """Dollars for one unit past the free tier."""
+        """Price in dollars of one unit beyond the free tier."""
         return self.usd / self.per
 
 
@@ -48,7 +48,7 @@ SERVICES = (
 )
 
 REGIONS = {"aws": "us-east-1", "gcp": "us-central1"}
-"""Of all rows. Elsewhere most prices are the same or up to a third higher."""
+"""Regions of all rows. Elsewhere most prices are the same or up to a third higher."""
 
 GIB, TIB = 2**30, 2**40
 _MILLION = 10**6
@@ -99,7 +99,7 @@ _ROWS = (
         *("aws", "dynamodb_stream_reads", "database", "read", "0.20", _MILLION),
         *(2_500_000, "dynamodb"),
     ),
-    # Provisioned capacity: what on demand is compared with.
+    # Provisioned capacity, for comparison with on-demand requests.
     _price(
         *("aws", "dynamodb_wcu_hours", "database", "WCU-hour", "0.00065", 1, 25 * _HOURS),
         "dynamodb/pricing/provisioned/",
@@ -125,7 +125,7 @@ _ROWS = (
     _price("aws", "alarm_months", "monitoring", "alarm-month", "0.10", 1, 10, "cloudwatch"),
     _price("aws", "metric_months", "monitoring", "metric-month", "0.30", 1, 10, "cloudwatch"),
     _price("aws", "dashboard_months", "monitoring", "dashboard-month", "3", 1, 3, "cloudwatch"),
-    # GetMetricData, by the metric asked for; it is outside the free million of API requests.
+    # GetMetricData, per metric requested. It is not part of the free million of API requests.
     _price("aws", "metric_reads", "monitoring", "metric", "0.01", 1000, 0, "cloudwatch"),
     _price(
         "aws", "xray_traces", "monitoring", "trace", "5", _MILLION, 100_000, "xray", doubt=_UNSEEN
@@ -161,7 +161,7 @@ _ROWS = (
         0,
         "aws-cost-management/aws-cost-explorer/pricing/",
     ),
-    # Of everything published and delivered, and at least 1,000 bytes a request.
+    # For all bytes published and delivered, with a minimum of 1,000 bytes per request.
     _price("gcp", "pubsub_bytes", "messaging", "byte", "40", TIB, 10 * GIB, "pubsub"),
     _price("gcp", "function_requests", "functions", "call", "0.40", _MILLION, 2 * _MILLION, "run"),
     _price("gcp", "function_vcpu_s", "functions", "vCPU-s", "0.000024", 1, 180_000, "run"),
@@ -199,7 +199,7 @@ _ROWS = (
     # Reads.
     _price("gcp", "gcs_class_b", "storage", "request", "0.0004", 1000, 50_000, "storage"),
     _price("gcp", "log_bytes", "logs", "byte", "0.50", GIB, 50 * GIB, "stackdriver"),
-    # What the Monitoring API returns to a reader.
+    # Data that the Monitoring API returns to a reader.
     _price(
         "gcp", "metric_reads", "monitoring", "series", "0.50", _MILLION, _MILLION, "stackdriver"
     ),
@@ -214,7 +214,7 @@ _ROWS = (
 
 
 class Commitment(NamedTuple):
-    """Less for what is promised for a year."""
+    """A discount for a commitment of one year."""
 
     name: str
     share: Decimal

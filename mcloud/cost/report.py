@@ -1,6 +1,6 @@
-"""What a month cost so far: an estimate from metered usage at list prices, line by line.
+"""The cost of a month so far: an estimate from metered usage at list prices, line by line.
 
-Pure, but for the clock that is handed in.
+Pure: the clock is an argument.
 """
 
 from collections import defaultdict
@@ -38,7 +38,9 @@ class Line:
     meter: str
     unit: str
     used: Decimal | None
-    """None is unknown; the money of such a line is 0, and the report says that it is missing."""
+    """Units used. None if unknown: the cost of the line is then 0, and the report says that it
+    is missing.
+    """
     free: Decimal
     gross: Decimal
     net: Decimal
@@ -55,13 +57,13 @@ class Group:
     gross: Decimal
     net: Decimal
     share: Decimal | None
-    """Of all that is paid; None where nothing is."""
+    """Share of the total net cost. None if that is zero."""
     per_million: Decimal | None
-    """Dollars for a million trades of the site; None where these are not known."""
+    """Cost in dollars of a million trades of the site. None if their number is unknown."""
     unknown: tuple[str, ...] = ()
     """Meters that could not be read and are not in the sums."""
     is_unknown: bool = False
-    """True where that is all of them."""
+    """Whether no meter could be read."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Compared:
 
     @property
     def saving(self) -> Decimal | None:
-        """What Google's cloud takes less."""
+        """Saving in dollars with Google's cloud. None if either cost is unknown."""
         if self.aws_net is None or self.gcp_net is None:
             return None
         return self.aws_net - self.gcp_net
@@ -94,7 +96,7 @@ class Report:
     groups: tuple[Group, ...]
     comparison: tuple[Compared, ...]
     bills: Mapping[str, Bill | str] = field(default_factory=dict)
-    """By site, or why there is none."""
+    """Bill of each site, or the reason why there is none."""
     money: Money = field(default_factory=Money)
     forecast: Forecast | None = None
 
@@ -108,11 +110,11 @@ class Report:
 
     @property
     def is_unknown(self) -> bool:
-        """True where nothing is known of any site."""
+        """Whether nothing is known of any site."""
         return bool(self.usages) and all(usage.is_unknown for usage in self.usages)
 
     def known_net_of(self, site: str) -> Decimal | None:
-        """None where no meter of the site could be read."""
+        """Return the net cost of a site, or None if no meter of it could be read."""
         is_unknown = any(usage.is_unknown for usage in self.usages if usage.site == site)
         return None if is_unknown else self.net_of(site)
 
@@ -121,7 +123,7 @@ class Report:
 
     @property
     def over_budget(self) -> list[str]:
-        """The budgets that are used up, or will be: one sentence each."""
+        """Return one sentence for each budget that is used up, or will be."""
         found = []
         checked = [(site, budget, self.net_of(site)) for site, budget in self.money.budgets.items()]
         if self.money.budget is not None:
@@ -141,7 +143,7 @@ class Report:
 
     @property
     def unknown_sites(self) -> list[str]:
-        """The sites whose cost is in no sum, and why."""
+        """Sites whose cost is in no sum, with the reasons."""
         return [
             f"{usage.site}: {usage.problem or 'no meter could be read'}"
             for usage in self.usages
@@ -150,7 +152,7 @@ class Report:
 
     @property
     def own_cost(self) -> Decimal:
-        """Dollars that making this report took, at list price without free tiers."""
+        """Cost in dollars of making this report, at list price without free tiers."""
         reads = sum(
             (
                 (usage.units(OWN_READS) or ZERO) * PRICES[usage.cloud, "metric_reads"].each
@@ -162,11 +164,13 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader has to know of the figures."""
+        """Notes on the figures, for the reader."""
         return notes_on(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The document of ``mcloud cost report -o json``; numbers are texts, null is unknown."""
+        """Return the document of ``mcloud cost report -o json``. Numbers are strings, and null
+        is unknown.
+        """
         return {
             "month": self.month.name,
             "at": self.at,
@@ -224,7 +228,7 @@ def make_report(
     money: Money | None = None,
     forecast: Forecast | None = None,
 ) -> Report:
-    """Price the usage of a month; ``by`` is one of BY."""
+    """Return the report of a month at list prices. ``by`` is one of BY."""
     until = month.until(now)
     lines = price_usage(usages, month, until, free_tier=free_tier)
     return Report(
@@ -246,7 +250,7 @@ def make_report(
 def price_usage(
     usages: Sequence[SiteUsage], month: Month, until: float, *, free_tier: bool
 ) -> list[Line]:
-    """A line for every meter with a price, by site and service."""
+    """Return a line for every meter with a price, by site and service."""
     asked: list[tuple[SiteUsage, Metered]] = [
         (usage, each)
         for usage in usages
@@ -302,7 +306,7 @@ def _grouped(lines: Sequence[Line], usages: Sequence[SiteUsage], by: str) -> lis
 
 
 def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[Group]:
-    """The site's cost, parted as its trades are."""
+    """Split the site's cost in proportion to the trades of each symbol."""
     gross, net = (sum((getattr(x, each) for x in lines), ZERO) for each in ("gross", "net"))
     trades = usage.trades.total
     unknown = tuple(line.meter for line in lines if line.used is None)
@@ -326,14 +330,14 @@ def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[
 
 
 def _compare(lines: Sequence[Line], usages: Sequence[SiteUsage]) -> list[Compared]:
-    """What each service of the pipeline comes to on each cloud."""
+    """Return the cost of each service of the pipeline on each cloud."""
     clouds = {usage.cloud for usage in usages if not usage.is_unknown}
     sums: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for line in lines:
         sums[line.service, line.cloud, "gross"] += line.gross
         sums[line.service, line.cloud, "net"] += line.net
 
-    # What no meter tells is unknown, and not for nothing.
+    # A service with no readable meter has an unknown cost, not a cost of zero.
     named = [(line.service if line.service in COMPARED else "other", line) for line in lines]
     told = {(name, line.cloud) for name, line in named if line.used is not None}
     untold = {(name, line.cloud) for name, line in named} - told

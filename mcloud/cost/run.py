@@ -1,4 +1,4 @@
-"""What a run on the embedded clouds would have cost on the real ones."""
+"""The cost of a run on the embedded clouds, at the prices of the real ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Meters = Mapping[str, Mapping[str, Decimal | int]]
 @dataclass(frozen=True)
 class RunCost:
     gross: Decimal
-    """Dollars at list price, as if every free tier were used up."""
+    """Cost in dollars at list price, as if every free tier were used up."""
     net: Decimal
-    """Dollars if the run had the free tiers of a month for itself."""
+    """Cost in dollars if the run had the free tiers of a month for itself."""
 
 
 def run_cost(meters: Meters, clouds: Mapping[str, str]) -> dict[str, RunCost]:
-    """The cost of a run by site; ``clouds`` says in which cloud each of them is.
+    """Return the cost of a run by site. ``clouds`` has the cloud of each site.
 
     Meters without a price cost nothing.
     """

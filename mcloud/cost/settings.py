@@ -1,13 +1,13 @@
 """``[cost]`` of mcloud.toml.
 
 [cost]
-budget_usd = 20          # a month, all sites together
+budget_usd = 20          # per month, for all sites together
 free_tier = false        # another project on the account uses it up
 billed = false           # do not ask for the bill; Cost Explorer takes $0.01 for an answer
-billed_hours = 12        # how long such an answer is good for
+billed_hours = 12        # hours for which a bill is reused
 gcp_billing_table = "my-project.billing.gcp_billing_export_v1_0123AB_4567CD_89EF01"
 
-[cost.budgets]           # or by site
+[cost.budgets]           # or per site
 aws = 15
 """
 
@@ -32,28 +32,28 @@ class CostSettings:
 
 @dataclass(frozen=True)
 class Money:
-    """The settings, checked."""
+    """The settings, validated."""
 
     settings: CostSettings = CostSettings()
     budgets: Mapping[str, Decimal] = field(default_factory=dict)
-    """Dollars a month by site, of this profile."""
+    """Budgets of the sites of this profile, in dollars per month."""
 
     @property
     def budget(self) -> Decimal | None:
-        """Of all sites together: as given, or the sum of theirs."""
+        """Budget of all sites together: the setting, or the sum of the sites' budgets."""
         if self.settings.budget_usd is not None:
             return Decimal(str(self.settings.budget_usd))
         return sum(self.budgets.values(), Decimal(0)) if self.budgets else None
 
 
 def money(config: Config) -> Money:
-    """Read ``[cost]``; ConfigError with its line for what is wrong in it."""
+    """Read ``[cost]``. Raise ConfigError with the line of an invalid setting."""
     document = config.document
     table = dict(document.values.get("cost", {}))
     document.check_type(table, ("cost",), "budgets", dict)
     budgets = table.pop("budgets", {})
     profiles = document.values.get("profiles", {}).values()
-    # The local profile's are called by their clouds.
+    # The sites of the local profile are named after their clouds.
     known = {*REGIONS, *(site for each in profiles for site in each.get("sites", {}))}
     document.check_keys(budgets, _WHERE, known)
     for site, value in budgets.items():

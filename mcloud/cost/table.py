@@ -15,7 +15,7 @@ COLUMNS = (
 
 
 def as_csv(report: Report) -> str:
-    """A row for every meter; the money of one that is unknown is empty."""
+    """Return a row for every meter. The cost of an unknown meter is empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -33,7 +33,7 @@ def as_csv(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """The groups, the clouds side by side, and what is to be known of it all."""
+    """Return the groups, the comparison of the clouds, and the notes."""
     groups = [(group.site, *group_cells(group)) for group in report.groups]
     compared = [compared_cells(row, report) for row in report.comparison]
     net = "unknown" if report.is_unknown else usd(report.net)
@@ -50,7 +50,7 @@ def as_markdown(report: Report) -> str:
 
 
 def group_cells(group: Group) -> tuple[str, str, str, str, str]:
-    """Name, list price, net, share and dollars for a million trades."""
+    """Return name, list price, net price, share, and dollars per million trades."""
     if group.is_unknown:
         return group.name, "unknown", "unknown", "", "unknown"
     return (
@@ -63,7 +63,7 @@ def group_cells(group: Group) -> tuple[str, str, str, str, str]:
 
 
 def compared_cells(row: Compared, report: Report) -> tuple[str, ...]:
-    """Service, and list price and net of either cloud with what one takes less."""
+    """Return the service, list and net price on both clouds, and the saving."""
     clouds = {usage.cloud for usage in report.usages}
     sums = (
         *((row.aws_gross, {"aws"}), (row.aws_net, {"aws"}), (row.gcp_gross, {"gcp"})),

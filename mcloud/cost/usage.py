@@ -1,4 +1,4 @@
-"""What every site used in a month: from its cloud's metrics, or the meters of the embedded one."""
+"""The usage of every site in a month: from its cloud's metrics, or from the embedded meters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,23 +16,23 @@ from mcloud.documents import sound
 DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
 
 MESSAGES = "messages"
-"""The unpriced meter of messages that reached the function."""
+"""An unpriced meter: messages that reached the function."""
 OWN_READS = "own_metric_reads"
-"""The unpriced meter of what reading the meters took."""
+"""An unpriced meter: the reads that reading the meters took."""
 
 
 @dataclass(frozen=True)
 class Trades:
-    """How many trades a site processed in the month. Never exact: see ``ports.Heartbeat``."""
+    """Number of trades that a site processed in the month. Never exact: see ``ports.Heartbeat``."""
 
     by_symbol: Mapping[str, Decimal]
     messages: Decimal | None
     source: str
-    """Also why there are none."""
+    """Source of the numbers, or the reason why there are none."""
 
     @property
     def total(self) -> Decimal | None:
-        """None where it is not known."""
+        """Number of all trades. None if unknown."""
         return sum(self.by_symbol.values(), Decimal(0)) if self.by_symbol else None
 
 
@@ -42,26 +42,28 @@ class SiteUsage:
     cloud: str
     region: str
     start: float
-    """From when on it was measured, seconds since 1970."""
+    """Start of the measurement, in seconds since 1970."""
     metered: tuple[Metered, ...] = ()
     trades: Trades = field(default_factory=lambda: Trades({}, None, "unknown"))
     problem: str = ""
-    """Why nothing is known, or empty."""
+    """Reason why nothing is known, or empty."""
     embedded: bool = False
 
     @property
     def estimated_region(self) -> bool:
-        """True where the price book has another region than this site."""
+        """Whether the price book has another region than this site."""
         return self.region != REGIONS[self.cloud]
 
     @property
     def is_unknown(self) -> bool:
-        """True where no meter that costs anything could be read, of one or more."""
+        """Whether nothing is known: the site failed, or none of its meters with a price could be
+        read.
+        """
         priced = [each for each in self.metered if (self.cloud, each.meter) in PRICES]
         return bool(self.problem) or (bool(priced) and all(each.units is None for each in priced))
 
     def units(self, meter: str) -> Decimal | None:
-        """What a meter counted; None where it is unknown."""
+        """Return the units of a meter, or None if unknown."""
         found = [each.units for each in self.metered if each.meter == meter]
         known = [units for units in found if units is not None]
         return sum(known, Decimal(0)) if known else None
@@ -76,9 +78,9 @@ def collect(
     deadline: float = DEADLINE,
     only_meters: bool = False,
 ) -> list[SiteUsage]:
-    """Ask all sites at once; one that does not answer is there with the reason.
+    """Read the usage of all sites at once. A site that does not answer is included with the reason.
 
-    With ``only_meters`` no store is asked for trades: for whoever asks often.
+    With ``only_meters`` no store is read for trades, for frequent callers.
     """
     end = month.until(now)
     regions = {name: each.region for name, each in resources(config).items()}
@@ -109,10 +111,10 @@ def collect(
 
 
 def trades_of(beats: object, messages: Decimal | None) -> Trades:
-    """The month's trades out of heartbeats, which count since the site was made.
+    """Return the month's trades from heartbeats, which count since the site was created.
 
-    Where the month's messages are known, they are multiplied by the trades in one; otherwise all
-    that was ever counted is taken, and the source says so.
+    If the month's messages are known, they are multiplied by the mean number of trades in a
+    message. Otherwise the total count is used, and the source says so.
     """
     if isinstance(beats, Exception):
         return Trades({}, messages, f"unknown: {beats}")
@@ -144,14 +146,14 @@ def _site_usage(bare: SiteUsage, answer: object, beats: object) -> SiteUsage:
     usage = replace(usage, trades=trades_of(beats, usage.units(MESSAGES)))
     if not usage.embedded or usage.trades.messages is None:
         return usage
-    # No request tells how many messages it had; all of the site's are of its embedded cloud.
+    # No request shows its number of messages; all of them come from the site's embedded cloud.
     as_of = max(each.as_of for each in usage.metered) if usage.metered else usage.start
     counted = Metered(MESSAGES, usage.trades.messages, "heartbeats", as_of, exact=False)
     return replace(usage, metered=(*usage.metered, counted))
 
 
 def _extra(answer: object) -> list[Metered]:
-    """What is stored is worth knowing, and the rest is no less right without it."""
+    """Return the usage of storage, or nothing if it failed: the rest is valid without it."""
     return answer if isinstance(answer, list) else []
 
 

@@ -6,7 +6,9 @@ from mcloud.market.trade import to_text
 
 
 def usd(amount: Decimal) -> str:
-    """Dollars for a person: cents, and as many digits below them as it takes to see something."""
+    """Return dollars for a person: cents, and as many digits below them as needed to show a
+    value.
+    """
     sign = "-" if amount < 0 else ""
     size = abs(amount)
     if size == 0:
@@ -20,7 +22,7 @@ def usd(amount: Decimal) -> str:
 
 
 def plain(number: Decimal | None, places: int = 9) -> str | None:
-    """A number as a text, rounded to so many places."""
+    """Return a number as a text, rounded to ``places`` digits."""
     return None if number is None else to_text(round(number, places) + Decimal(0))
 
 

@@ -1,1 +1,1 @@
-"""What is going on at every site: collected as a snapshot, drawn by pure functions."""
+"""The state of every site: collected as a snapshot, and drawn by pure functions."""

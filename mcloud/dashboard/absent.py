@@ -1,4 +1,4 @@
-"""Why a metrics service that answered has no value of a figure."""
+"""The reason why a metrics service that answered has no value of a figure."""
 
 _SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
 _NEVER = {
@@ -9,5 +9,5 @@ _NEVER = {
 
 
 def absent(cloud: str, figure: str) -> str:
-    """``figure`` is its name in the document of ``mcloud status -o json``."""
+    """Return the reason. ``figure`` is its name in the document of ``mcloud status -o json``."""
     return _NEVER.get((cloud, figure)) or f"{_SERVICES.get(cloud, cloud)} has no value yet"

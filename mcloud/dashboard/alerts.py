@@ -1,4 +1,4 @@
-"""Alerts as something to look at."""
+"""Views of alerts."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ LIMIT = 22  # columns
 SINGLE = 3  # figures that are in order and have a line each
 
 Document = Mapping[str, Any]
-"""What ``mcloud alerts list -o json`` prints; see ``mcloud.alerts.report``."""
+"""Output of ``mcloud alerts list -o json``; see ``mcloud.alerts.report``."""
 
 _STYLES = {
     "firing": "bold red",
@@ -29,7 +29,7 @@ _STYLES = {
 
 
 def report(document: Document) -> RenderableType:
-    """Every rule and what it looks at; where that is much, what is in order is one line."""
+    """Draw every rule with its figures. Many figures that are in order share one line."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("rule", "of", "state", "value", "limit", "since"):
         table.add_column(heading, no_wrap=heading != "value")
@@ -69,13 +69,15 @@ def report(document: Document) -> RenderableType:
     for silence in document["silences"]:
         said = f"silence {silence['id']}: {target(silence)}, until {utc(silence['end'])}"
         notes.append(Text(f"{said}, by {silence['by']}: {silence['why']}", "yellow"))
-    # One reason is often that of many: a site that does not answer.
+    # Many figures may share one reason, such as a site that does not answer.
     notes += [Text(f"{', '.join(of)}: unknown, {why}") for why, of in unknown.items()]
     return Group(table, Text(), *notes) if notes else table
 
 
 def _lines(rule: Document) -> Iterator[tuple[str, Document]]:
-    """What the lines of a rule are of; for what is in order and much, the worst of it."""
+    """Yield the label and the figure of each line. If many are in order, only the worst of them has
+    a line.
+    """
     fine = [each for each in rule["figures"] if each["state"] == "ok"]
     much = len(fine) > SINGLE
     for each in rule["figures"]:
@@ -91,7 +93,7 @@ def _lines(rule: Document) -> Iterator[tuple[str, Document]]:
 
 
 def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = None) -> Group:
-    """All watchers: (name, does it run, what it last said)."""
+    """Draw all watchers, each given as name, whether it runs, and its last state."""
     now = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("watcher", "state", "pid", "every", "fires", "unknown", "channels"):
@@ -122,7 +124,7 @@ def watchers(states: Sequence[tuple[str, bool, Document]], now: float | None = N
 
 
 def silences(document: Sequence[Document]) -> RenderableType:
-    """Every silence that is active or planned."""
+    """Draw every silence that is active or planned."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("id", "state", "silences", "from", "until", "by", "why"):
         table.add_column(heading, no_wrap=heading in ("id", "state"))
@@ -136,14 +138,14 @@ def silences(document: Sequence[Document]) -> RenderableType:
 
 
 def target(silence: Document) -> str:
-    """``rule dead-letters of aws``"""
+    """Return a silence's target, such as ``rule dead-letters of aws``."""
     return f"{silence['what']} {silence['name']}" + (
         f" of {silence['of']}" if silence["of"] else ""
     )
 
 
 def answers(document: Sequence[Document]) -> RenderableType:
-    """What the channels said to a test."""
+    """Draw the answers of the channels to a test."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("channel", "type", "", "seconds", "answer"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
@@ -155,7 +157,7 @@ def answers(document: Sequence[Document]) -> RenderableType:
 
 
 def _limit(text: str) -> str:
-    """On two lines where one would be too long for a screen of 80 columns."""
+    """Break a limit into two lines if one would be too long for a screen of 80 columns."""
     return text.replace(" for ", "\nfor ") if len(text) > LIMIT else text
 
 

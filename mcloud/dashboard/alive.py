@@ -1,4 +1,4 @@
-"""Whether something runs, as every list of what runs here says it."""
+"""The state of a process, in the same words in every list."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,17 @@ from mcloud.dashboard.machine import silence
 
 
 def unspoken(runs: bool, state: Mapping[str, Any]) -> Text | None:
-    """Why there is nothing to say of a run; None where there is something."""
+    """Return why a run has no state to show, or None if it has one."""
     if "damaged" in state:
         return Text(f"{'running' if runs else 'ended'}, its state.json is damaged", "bold red")
     return None if state else Text("starting" if runs else "never ran")
 
 
 def alive(runs: bool, state: Mapping[str, Any], now: float) -> Text:
-    """``running``, or how long ago it said its last word, and whether that was meant to be it.
+    """Return ``running``, or how long ago the last state was written, and whether the process ended
+    in order.
 
-    On a full disk one that runs cannot say anything new.
+    A process on a full disk cannot write a new state.
     """
     if runs and (silent := silence(runs, state, now)):
         return Text(f"running, silent for {duration(silent)}", "yellow")

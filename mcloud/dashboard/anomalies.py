@@ -1,4 +1,4 @@
-"""Anomalies as something to look at."""
+"""A view of anomalies."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -12,9 +12,9 @@ STYLES = {"price-jump": "red", "volume-spike": "yellow", "drift": "magenta"}
 
 
 def table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
-    """Records of anomalies, each with the ``sites`` that have it; one row each.
+    """Draw records of anomalies with the ``sites`` that have them, one row each.
 
-    On less than ``WIDE`` columns without the figures that the others say as well.
+    Below ``WIDE`` columns, figures that follow from the others are left out.
     """
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     right = ("value", "usual", "change", "score") if width >= WIDE else ("value", "change")

@@ -1,4 +1,4 @@
-"""What is said of all sites together: who leads, who watches, what it costs."""
+"""The lines about all sites together: the primary, the guards and watchers, and the cost."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from mcloud.dashboard.wrong import firing, silenced
 
 
 def leading(snapshot: Snapshot) -> Text:
-    """Which site is the primary, and since when."""
+    """Return the line about the primary, and since when it leads."""
     record = snapshot.leading
     if record is None:
         unknown = [site for site in snapshot.sites.values() if not site.record.known]
@@ -37,7 +37,7 @@ def _record(site: SiteSnapshot) -> str:
 
 
 def watching(snapshot: Snapshot) -> Text:
-    """Who watches over the sites: guards, and the watcher of the alerts."""
+    """Return the line about the guards and the watcher of the alerts."""
     machine = snapshot.machine.value or Machine()
     text = Text("guard ")
     running = [each for each in machine.guards if each.runs]
@@ -52,7 +52,7 @@ def watching(snapshot: Snapshot) -> Text:
 
 
 def canaries(snapshot: Snapshot) -> Text | None:
-    """How long the last canary of each site took, as guards that run here say; or None."""
+    """Return the duration of each site's last canary, from the guards that run here, or None."""
     machine = snapshot.machine.value or Machine()
     told = [
         f"at {name} after {site['canary_s']:.1f} s"
@@ -65,7 +65,7 @@ def canaries(snapshot: Snapshot) -> Text | None:
 
 
 def money(snapshot: Snapshot, room: int = 1000) -> Text:
-    """What all sites cost, an estimate; as much of it as fits."""
+    """Return the estimated cost of all sites, shortened to the room."""
     figure = snapshot.cost.value
     if figure is None:
         return Text(f"cost unknown: {snapshot.cost.problem or 'not asked yet'}", "dim")
@@ -101,14 +101,14 @@ def _guard(guard: Running) -> Text:
 
 
 def _paused(snapshot: Snapshot) -> str:
-    """Why the guards pause, wherever they run, as a site has it; empty where they do not."""
+    """Return who paused the guards, wherever they run, or an empty string."""
     notes = [(site.guards.value or {}).get("pause") for site in snapshot.sites.values()]
     told = max((note for note in notes if note), key=lambda note: note["at"], default=None)
     return f"by {told['by']}" if told and told["paused"] else ""
 
 
 def _silences(snapshot: Snapshot) -> Text:
-    """How many silences are active; a silence never hides itself."""
+    """Return the number of active silences. A silence cannot hide this line."""
     active = snapshot.silenced
     if not active:
         return Text()

@@ -1,4 +1,4 @@
-"""A plan as something to look at."""
+"""A view of a plan."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -7,12 +7,12 @@ from rich.text import Text
 from mcloud.infra.plan import CREATE, DELETE, REPLACE, UPDATE, Change, Plan
 
 _STYLES = {CREATE: "green", UPDATE: "yellow", REPLACE: "bold red", DELETE: "red"}
-# Of what is drifted: somebody has done it already.
+# For drift: somebody has already made these changes.
 _DONE = {UPDATE: "changed", DELETE: "destroyed"}
 
 
 def changes_table(site: str, plan: Plan) -> RenderableType:
-    """A row for each change, then what somebody else has changed meanwhile."""
+    """Draw a row for each change, then the drift."""
     parts: list[RenderableType] = [Text(f"{site}: {sentence(plan)}", style="bold")]
     if plan.changes:
         undone = {change.address for change in plan.drift}
@@ -36,7 +36,7 @@ def changes_table(site: str, plan: Plan) -> RenderableType:
 
 
 def sentence(plan: Plan) -> str:
-    """``3 to create, 1 to change``, or that there is nothing to do."""
+    """Return a summary such as ``3 to create, 1 to change``, or ``no changes``."""
     counts = [f"{count} to {action}" for action, count in plan.counts().items() if count]
     if plan.outputs and not counts:
         counts.append(f"{len(plan.outputs)} outputs to change")

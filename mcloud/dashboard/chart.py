@@ -1,4 +1,4 @@
-"""A candlestick chart in a terminal: one column a bar, bodies and wicks of box characters."""
+"""A candlestick chart in a terminal: one column per bar, with box characters."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -35,9 +35,10 @@ def candlesticks(
 ) -> Text:
     """Draw the last bars that fit ``width`` columns on at least two rows.
 
-    Prices on the right, times below. Green closed at or above its open, red below; a bar without
-    trades is a dim dash. No bars: says so, draws no empty axes. ``lines`` have a value a bar, and
-    are dots where no bar is in the way and within the range of the bars.
+    Prices are on the right, times below. A bar is green if it closed at or above its open, and red
+    otherwise. A bar without trades is a dim dash. Without any bars, the chart is a message instead
+    of empty axes. ``lines`` have one value per bar. They are drawn as dots that do not cover bars,
+    within the range of the bars.
     """
     if not bars:
         return Text("no data", style="dim")
@@ -74,7 +75,7 @@ def _range(bars: Sequence[Bar]) -> tuple[Decimal, Decimal]:
 
 
 def _labels(bars: Sequence[Bar], height: int) -> dict[int, str]:
-    """Prices by row, with the digits that tell neighbours apart."""
+    """Return the prices beside the chart by row, with enough digits to tell neighbours apart."""
     low, high = _range(bars)
     if low == high:
         return {height // 2: to_text(low)}
@@ -85,7 +86,7 @@ def _labels(bars: Sequence[Bar], height: int) -> dict[int, str]:
 
 
 def _cell(bar: Bar, row: int, low: Decimal, high: Decimal, height: int) -> str:
-    """What of a bar lies in a row."""
+    """Return the character of a bar in a row."""
     lower, upper = (_part(bar, 2 * row + half, low, high, height) for half in (0, 1))
     if not bar.trade_count and (lower or upper):
         return WITHOUT_TRADES
@@ -107,7 +108,7 @@ def _is_at(value: Decimal | None, row: int, low: Decimal, high: Decimal, height:
 
 
 def _level(price: Decimal, low: Decimal, high: Decimal, height: int) -> int:
-    """The half row of a price, from the bottom."""
+    """Return the half row of a price, counted from the bottom."""
     span = high - low
     return int((price - low) / span * (2 * height - 1)) if span else height
 

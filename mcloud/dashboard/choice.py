@@ -1,4 +1,4 @@
-"""What a key does to the view of the monitor."""
+"""The effect of a key on the view of the monitor."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ QUIT = ("q", "Q")
 
 
 def pressed(key: str, view: View, sites: int) -> View:
-    """The view after a key; the same for one that means nothing.
+    """Return the view after a key. An unknown key changes nothing.
 
     Args:
-        sites: how many there are.
+        sites: number of sites.
     """
     if key == "p":
         return replace(view, paused=not view.paused)

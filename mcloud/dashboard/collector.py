@@ -1,4 +1,4 @@
-"""Asking many things again and again, each at its own interval, and waiting for none of them."""
+"""Asks many questions repeatedly, each at its own interval, without waiting for any of them."""
 
 import threading
 import time
@@ -10,27 +10,27 @@ from mcloud.clock import SET
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
-URGENT = 10.0  # seconds between two tries at what is urgent, whatever its interval
-LONGEST = 60.0  # seconds between two tries at what fails, where its interval is no longer
+URGENT = 10.0  # seconds between two tries of an urgent question, whatever its interval
+LONGEST = 60.0  # maximum seconds between two tries after failures, unless the interval is longer
 
 Value = TypeVar("Value")
 Key = tuple[str, str]
-"""A site's name, empty for this machine, and a part of it."""
+"""Name of a site, or empty for this machine, and name of a part."""
 
 
 @dataclass(frozen=True)
 class Seen(Generic[Value]):
-    """The last answer to a question, and why there is no newer one."""
+    """The last answer to a question, and the reason why there is no newer one."""
 
     value: Value | None = None
     at: float | None = None
-    """When it was given, seconds since 1970; None before the first."""
+    """Time of the answer, in seconds since 1970. None before the first."""
     took: float = 0.0
-    """Seconds that it took."""
+    """Seconds until the answer came."""
     problem: str = ""
-    """Empty where the last try brought an answer, or none has ended yet."""
+    """Reason why the last try failed. Empty if it succeeded, or if no try has finished yet."""
     waits: float = 0.0
-    """Seconds that there has been no answer to the try under way, where that is the problem."""
+    """Seconds for which the current try has been waiting, if that is the problem."""
 
     @property
     def known(self) -> bool:
@@ -38,26 +38,28 @@ class Seen(Generic[Value]):
 
     @property
     def why(self) -> str:
-        """Why there is no value; empty where there is one."""
+        """Return why there is no value, or an empty string if there is one."""
         return "" if self.known else self.problem or "not asked yet"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One question."""
+    """A question."""
 
     call: Callable[[], Any]
     interval: float
-    """Seconds between two beginnings, at the usual pace."""
+    """Seconds from one start to the next, at the usual pace."""
     hurries: bool = True
-    """False for what costs money or changes by the minute: it can be slowed down, not sped up."""
+    """Whether the interval can be shortened. False for a question that costs money, or whose answer
+    changes by the minute.
+    """
 
 
 class Collector:
-    """Used by one thread, which calls ``tick`` a few times a second.
+    """Asks the questions. Not thread-safe: one thread calls ``tick`` a few times per second.
 
-    A question has one thread at most: while it waits for its answer it is not asked again. One that
-    fails is asked less and less often, and the last answer stays.
+    Each question has at most one thread: it is not asked again while it waits for its answer. A
+    question that fails is asked less and less often, and its last answer stays.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Collector:
         spawn: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.pace = 1.0
-        """How much longer than usual the intervals are."""
+        """Factor on the usual intervals."""
         self._parts = parts
         self._clock = clock
         self._wall = wall
@@ -77,7 +79,7 @@ class Collector:
         self._states = {key: _State() for key in parts}
 
     def tick(self, urgent: Collection[Key] = ()) -> None:
-        """Ask what is due and not under way."""
+        """Ask the questions that are due and not in progress."""
         now = self._clock()
         for key, part in self._parts.items():
             state = self._states[key]
@@ -90,31 +92,31 @@ class Collector:
                 self._spawn(lambda part=part, state=state: self._ask(part, state))  # type: ignore[misc]
 
     def seen(self) -> dict[Key, Seen[Any]]:
-        """What is known by now."""
+        """Return the latest answer to every question."""
         now, wall = self._clock(), self._wall()
         return {key: state.seen_at(now, wall) for key, state in self._states.items()}
 
     def asked(self) -> dict[Key, int]:
-        """How often each was asked."""
+        """Return the number of tries by question."""
         return {key: state.asked for key, state in self._states.items()}
 
     @property
     def is_complete(self) -> bool:
-        """True once every question has been answered, or its answer is late."""
+        """Whether every question has an answer, or its answer is late."""
         return all(each.known or each.problem for each in self.seen().values())
 
     @property
     def answers(self) -> int:
-        """How many there were, failures too."""
+        """Number of answers so far, including failures."""
         return sum(state.answers for state in self._states.values())
 
     def intervals(self) -> dict[Key, float]:
-        """Seconds between two beginnings of each, at the present pace."""
+        """Return the seconds from one start to the next by question, at the present pace."""
         return {key: self._wait(part, 0) for key, part in self._parts.items()}
 
     def _wait(self, part: Part, failures: int) -> float:
         interval = part.interval * (self.pace if part.hurries else max(1.0, self.pace))
-        # The exponent is bounded, or a long absence would make a number too large for a float.
+        # The exponent is bounded, or a long outage would make a number too large for a float.
         return min(interval * 2.0 ** min(failures, 16), max(interval, LONGEST))
 
     def _ask(self, part: Part, state: "_State") -> None:
@@ -129,12 +131,12 @@ class Collector:
 
 
 class _State:
-    """Of a question. Its fields are set one at a time, so that any thread may look."""
+    """State of a question. Its fields are set one at a time, so that any thread may read them."""
 
     def __init__(self) -> None:
         self.seen: Seen[Any] = Seen()
         self.answered_at = float("-inf")
-        """By the collector's clock, as ``begun``."""
+        """Time of the last answer by the collector's clock, as for ``begun``."""
         self.begun = float("-inf")
         self.is_under_way = False
         self.failures = 0
@@ -143,7 +145,7 @@ class _State:
 
     def seen_at(self, now: float, wall: float) -> Seen[Any]:
         seen, at = self.seen, wall - (now - self.answered_at)
-        # As old as it is, although the clock of the wall was set since.
+        # Keep the age right although the wall clock was set since.
         if seen.at is not None and abs(at - seen.at) > SET:
             seen = replace(seen, at=at)
         waited = now - self.begun
@@ -164,7 +166,7 @@ class _State:
 
 
 def ask_once(parts: Mapping[Key, Part], seconds: float) -> dict[Key, Seen[Any]]:
-    """Ask everything at once, one time; back within ``seconds``."""
+    """Ask everything once, at the same time, within ``seconds``."""
 
     def ask(part: Part) -> Seen[Any]:
         begun = time.monotonic()
@@ -182,7 +184,9 @@ def ask_once(parts: Mapping[Key, Part], seconds: float) -> dict[Key, Seen[Any]]:
 
 
 def reason(error: Exception) -> str:
-    """What it says; never empty, since an empty reason would look like none."""
+    """Return the error's text. It is never empty, since an empty reason means that there is
+    none.
+    """
     return str(error) or type(error).__name__
 
 

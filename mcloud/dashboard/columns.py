@@ -1,4 +1,4 @@
-"""One column a site, one row a figure, in exactly the room that there is."""
+"""A table with one column per site and one row per figure, in exactly the given room."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from mcloud.market.trade import to_text
 LABEL = 14  # columns
 NARROWEST = 31  # columns of a site
 WIDEST = 93
-TEXT = 46  # columns of a figure with its age; what there is more is for charts
+TEXT = 46  # columns of a figure with its age; charts use the rest
 
 CHART = "depths"
 GROUPS = (
@@ -24,7 +24,7 @@ GROUPS = (
     ("processed", "last candle", "holes", "writes"),
     ("behind", "cost"),
 )
-# What goes first where there is no room; the rest stays.
+# These rows are left out first if there is no room. The rest stays.
 SPARABLE = (
     *("writes", "p95", "throttles", "processed", CHART, "cost", "behind", "oldest", "calls"),
     *("last candle", "errors", "holes", "dead letters"),
@@ -34,12 +34,12 @@ SYMBOLS = 8  # lines, in place of the one last candle
 
 
 def fitting(width: int) -> int:
-    """How many sites fit side by side."""
+    """Return the number of sites that fit side by side."""
     return max(1, (width - LABEL) // NARROWEST)
 
 
 def columns(shown: Sequence[SiteSnapshot], now: float, width: int, room: int) -> list[Text]:
-    """Up to ``room`` lines, without headings."""
+    """Return up to ``room`` lines, without headings."""
     each = column_width(shown, width)
     some = Snapshot(now, {site.name: site for site in shown})
     table = {row.label: [_row(row.label, row.cells, each)] for row in rows(some)}
@@ -75,7 +75,7 @@ def column_width(shown: Sequence[SiteSnapshot], width: int) -> int:
 
 
 def heading(shown: Sequence[SiteSnapshot], begin: int, count: int, width: int) -> Text:
-    """The sites' names with the keys that focus them, and where there are more which these are."""
+    """Return the sites' names with the keys that focus them, and which of the sites these are."""
     which = f"{begin + 1}" if len(shown) == 1 else f"{begin + 1}-{begin + len(shown)}"
     which = f"{which} of {count}" if len(shown) < count else ""
     line = fit(Text(which, "dim"), LABEL, pad=True)
@@ -95,13 +95,13 @@ def _row(label: str, cells: Sequence[Cell], width: int) -> Text:
 
 
 def _cell(cell: Cell, width: int) -> Text:
-    """The figure on the left, its age on the right."""
+    """Return a cell with the figure on the left and its age on the right."""
     age = Text(brief(cell.age) if cell.age is not None else "", "yellow" if cell.problem else "dim")
     return fit(sides(cell.text, age, min(TEXT, width - 2)), width, pad=True)
 
 
 def _chart(shown: Sequence[SiteSnapshot], width: int, height: int) -> list[Text]:
-    """Depths of the queues, with the highest beside them."""
+    """Return the chart of each queue's depth, with the maximum beside it."""
     lines = [Text(" " * LABEL) for _ in range(height)]
     for site in shown:
         depths = [depth for _, depth in site.history if depth is not None]
@@ -121,7 +121,7 @@ def _services(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
 
 
 def _symbols(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
-    """The newest candle of each symbol."""
+    """Return the newest candle of each symbol."""
     recent = [{each.symbol: each for each in site.recent.value or ()} for site in shown]
     names = sorted(set().union(*recent))
     lines = []

@@ -1,4 +1,4 @@
-"""What the pipeline costs, as something to look at."""
+"""Views of the cost of the pipeline."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -21,7 +21,9 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def report_view(report: Report, *, compare: bool, details: bool) -> RenderableType:
-    """The groups with their bars; every meter, and the clouds side by side, where wanted."""
+    """Draw the groups with their bars, and optionally every meter and the comparison of the
+    clouds.
+    """
     parts: list[RenderableType] = [_title(report), _groups(report)]
     if details:
         parts += [Text(), _lines(report)]
@@ -32,7 +34,7 @@ def report_view(report: Report, *, compare: bool, details: bool) -> RenderableTy
 
 
 def comparison(report: Report) -> Table:
-    """What each service comes to on either cloud."""
+    """Draw the cost of each service on either cloud."""
     table = _table(
         ("service", "left"),
         *((name, "right") for name in ("AWS list", "AWS net", "GCP list", "GCP net", "GCP saves")),
@@ -63,7 +65,7 @@ def advice_view(advice: Sequence[Advice]) -> RenderableType:
 
 
 def bar(part: Decimal, whole: Decimal, width: int = BAR) -> str:
-    """A bar of eighths of a column; something that is not 0 shows."""
+    """Return a bar in eighths of a column. A part above 0 is always visible."""
     eighths = int(part / whole * width * 8) if whole > 0 else 0
     if part > 0:
         eighths = max(1, eighths)
@@ -155,7 +157,7 @@ def _summary(report: Report) -> list[Text]:
 
 
 def _budgets(report: Report) -> list[Text]:
-    """How much of each is used; at least that much where some of the sites are unknown."""
+    """Return the used share of each budget, as a minimum if some sites are unknown."""
     words = []
     budget, ahead = report.money.budget, report.forecast
     if budget is not None and report.is_unknown:
@@ -176,7 +178,7 @@ def _budgets(report: Report) -> list[Text]:
 
 
 def count(units: Decimal) -> str:
-    """So many units, for a person."""
+    """Return a number of units for a person."""
     if units == units.to_integral_value() or units >= 1000:
         return f"{units:,.0f}"
     return f"{units:.3g}" if units >= Decimal("0.0001") else f"{units:.1e}"
@@ -191,7 +193,7 @@ def _range(each: Range | None) -> tuple[str, str, str]:
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, justify in columns:
-        # A number that is cut off is a wrong number: what gives way is the last column.
+        # A number that is cut off is a wrong number, so only the last column may shrink.
         table.add_column(
             name,
             justify="right" if justify == "right" else "left",

@@ -1,4 +1,4 @@
-"""An examination as something to look at."""
+"""A view of an examination."""
 
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
@@ -21,13 +21,13 @@ MARKS = {
 
 
 def report(checks: Sequence[Check]) -> RenderableType:
-    """A table a site, each fault with what mends it, and a line that counts."""
+    """Draw a table per site, each fault with its remedy, and a line of totals."""
     parts: list[RenderableType] = []
     for site, group in groupby(checks, key=lambda check: check.site):
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
         rows = list(group)
         for each, after in zip_longest(rows, rows[1:]):
-            # What one remedy mends is followed by it once.
+            # Rows with the same remedy share one line for it.
             is_last = after is None or after.remedy != each.remedy
             remedy = each.remedy if is_last else ""
             table.add_row(Text(*MARKS[each.state]), each.subject, _finding(each, remedy))

@@ -1,8 +1,8 @@
-"""A snapshot as JSON: the document of ``mcloud status -o json``, which alert rules read too.
+"""A snapshot as JSON: the document of ``mcloud status -o json``, which the alert rules also read.
 
-Paths stay as they are; new ones are added. What is unknown is null, or ``{"unknown": why}`` where a
-whole part is; why a null is one says ``unknown_why`` beside it, by its name. ``asked`` says of
-every part when it was answered and what is wrong with it now.
+Existing paths never change; new ones may be added. An unknown value is null, and an unknown part is
+``{"unknown": why}``. The reason for a null is in ``unknown_why`` beside it, under its name.
+``asked`` has the time of the last answer for every part, and its current problem.
 """
 
 from collections.abc import Callable, Sequence
@@ -180,7 +180,7 @@ def _absent(cloud: str, found: dict[str, Any], names: tuple[str, ...]) -> dict[s
 
 
 def _why(**whys: str) -> dict[str, Any]:
-    """``unknown_why``, where there is something to say."""
+    """Return ``unknown_why``, if there is a reason."""
     said = {name: why for name, why in whys.items() if why}
     return {"unknown_why": said} if said else {}
 

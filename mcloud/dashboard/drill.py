@@ -52,7 +52,7 @@ def rto(seconds: float | None) -> str:
 
 
 def _figures(report: Document) -> Iterator[tuple[str, str, bool]]:
-    """Name, value, whether it is good."""
+    """Yield the name, the value, and whether the value is good."""
     expected = report["expected_to_move"]
     is_as_expected = expected is None or (report["moves"] > 0) == expected
     yield "moves of the traffic", str(report["moves"]), is_as_expected and report["moves"] <= 1

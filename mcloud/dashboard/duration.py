@@ -1,4 +1,4 @@
-"""A length of time, and a moment, as a person reads them."""
+"""Lengths of time and moments as texts for a person."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,9 @@ def duration(seconds: float) -> str:
 
 
 def brief(seconds: float) -> str:
-    """The same in one unit: ``4 s``, ``12 min``, ``3 h`` or ``5 d``; what is smaller is cut off."""
+    """Return a length of time in one unit, rounded down: ``4 s``, ``12 min``, ``3 h`` or ``5
+    d``.
+    """
     sign = "-" if seconds < 0 else ""
     whole = int(abs(seconds))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):

@@ -1,7 +1,8 @@
-"""A snapshot in Prometheus's text format, version 0.0.4: every figure a gauge.
+"""A snapshot in Prometheus's text format, version 0.0.4: every figure is a gauge.
 
-What is unknown is left out: a series that is not there is no zero. A figure that may be old has its
+Unknown figures are left out, since a missing series is not a zero. A figure that may be old has its
 age beside it, in ``mcloud_figure_age_seconds``.
+
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -68,7 +69,7 @@ class Sample(NamedTuple):
 
 
 def exposition(snapshot: Snapshot) -> str:
-    """The answer to a scrape."""
+    """Return the answer to a scrape."""
     lines = []
     samples = [each for each in _samples(snapshot) if each.value is not None]
     for name, help_ in HELP.items():
@@ -202,7 +203,7 @@ def _line(sample: Sample) -> str:
 
 
 def _number(value: float | None) -> str:
-    """The shortest text of the number: ``12``, not ``12.0``, and no exponent for a time."""
+    """Return the shortest text of the number: ``12``, not ``12.0``, and no exponent for a time."""
     number = float(value or 0)
     return str(int(number)) if number.is_integer() else repr(number)
 

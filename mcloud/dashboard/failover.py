@@ -1,4 +1,4 @@
-"""Failovers and guards as something to look at."""
+"""Views of failovers and guards."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
 def listing(
     states: Sequence[tuple[str, bool, Document]], now: float | None = None
 ) -> RenderableType:
-    """All guards: (name, does it run, what it last said)."""
+    """Draw all guards, each given as name, whether it runs, and its last state."""
     now = time.time() if now is None else now
     table = _table("guard", "state", "pid", "primary", "sites", "last decision")
     for name, runs, state in states:
@@ -42,7 +42,7 @@ def listing(
 
 
 def panel(state: Document, now: float | None = None) -> RenderableType:
-    """One guard, live."""
+    """Draw one guard, live."""
     now = time.time() if now is None else now
     table = _table("site", "", "queue", "function", "candles", "archive", "canary", "backlog")
     for name, site in state["sites"].items():
@@ -64,7 +64,7 @@ def panel(state: Document, now: float | None = None) -> RenderableType:
 
 
 def explanation(state: Document, last: int) -> RenderableType:
-    """The last decision with what led to it, and those before it."""
+    """Draw the last decision with its grounds, and the decisions before it."""
     history = list(state["history"])
     if not history:
         return Text("it has decided nothing yet", "dim")
@@ -95,7 +95,7 @@ def leader(state: Document) -> str:
 
 
 def preflight(document: Document) -> RenderableType:
-    """What was looked at before a move, and what would happen."""
+    """Draw the checks before a move, and its expected effects."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for each in document["checks"]:
         table.add_row(Text(*MARKS[each["state"]]), each["check"], Text(each["text"]))
@@ -120,7 +120,7 @@ def preflight(document: Document) -> RenderableType:
 
 
 def outcome(document: Document) -> RenderableType:
-    """What a move came to."""
+    """Draw the result of a move."""
     return Group(*_outcome(document))
 
 
@@ -156,7 +156,7 @@ def _outcome(document: Document) -> Iterator[Text]:
 
 
 def entries(history: Sequence[Document]) -> RenderableType:
-    """The audit log."""
+    """Draw the audit log."""
     table = _table("when", "who", "step", "epoch", "primary", "why")
     for each in history:
         record = each["after"].get("record")

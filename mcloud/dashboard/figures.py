@@ -1,6 +1,7 @@
-"""The figures of a snapshot as short texts, each with its age where it is not fresh.
+"""The figures of a snapshot as short texts, each with its age if it is not fresh.
 
-Both screens are made of them: ``mcloud status`` prints them once, ``mcloud monitor`` keeps them up.
+Both screens use them: ``mcloud status`` prints them once, and ``mcloud monitor`` keeps them up to
+date.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +29,9 @@ class Cell:
 
     text: Text
     age: float | None = None
-    """Seconds; None where it is fresh, or says itself how old it is."""
+    """Age in seconds. None if the figure is fresh, or if its text says how old it is."""
     problem: str = ""
-    """Why it is not newer."""
+    """Reason why the figure is not newer."""
 
     @property
     def ago(self) -> str:
@@ -44,7 +45,7 @@ class Row:
 
 
 def rows(snapshot: Snapshot) -> list[Row]:
-    """One row a figure, one cell a site."""
+    """Return one row per figure, with one cell per site."""
     sites, now = list(snapshot.sites.values()), snapshot.at
     return [Row(label, [make(site, now) for site in sites]) for label, make in FIGURES.items()]
 
@@ -186,7 +187,7 @@ FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
     "behind": behind,
     "cost": cost,
 }
-"""By label, in the order in which they are shown."""
+"""The figures by label, in the order in which they are shown."""
 
 
 def _services(names: Sequence[str]) -> str:
@@ -203,7 +204,7 @@ def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
         return _unknown(seen.problem or (seen.why if not seen.known else absent(cloud, "ready")))
-    if depth.in_flight is None:  # told by the metrics, minutes late
+    if depth.in_flight is None:  # from the metrics, minutes late
         text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
         text = Text(f"{depth.ready:,} ready, {depth.in_flight:,} in flight")
@@ -231,7 +232,7 @@ def _unknown(why: str) -> Cell:
 
 
 def _age(at: float, now: float, interval: float) -> float | None:
-    """Seconds, where they are more than the interval of the figure explains."""
+    """Return the age in seconds if the interval of the figure does not explain it, else None."""
     return now - at if now - at > interval + SLACK else None
 
 
@@ -257,9 +258,9 @@ def _lag(lag: Lag, now: float) -> Text:
 
 
 def chart(history: Sequence[tuple[float, int | None]], width: int, height: int = 1) -> list[str]:
-    """The last values as bars of eighths, ``height`` lines, each up to ``width``.
+    """Return the last values as bars of eighths: ``height`` lines of at most ``width`` columns.
 
-    What is unknown leaves a gap, and nothing says so: it draws no zeros.
+    Unknown values leave a gap. Without any known value, the chart is a message: it draws no zeros.
     """
     values = [value for _, value in history][-width:]
     known = [value for value in values if value is not None]
@@ -274,7 +275,9 @@ def chart(history: Sequence[tuple[float, int | None]], width: int, height: int =
 
 
 def _eighths(value: int, top: int, height: int) -> int:
-    """How high a bar is: zero is one eighth, so that it is seen, and what is more is higher."""
+    """Return the height of a bar. Zero is one eighth, to be visible, and other values are
+    higher.
+    """
     return max(2, value * 8 * height // top) if value else 1
 
 

@@ -1,4 +1,4 @@
-"""One site alone: every figure with its reason, and every symbol."""
+"""A view of one site: every figure with its reason, and every symbol."""
 
 from rich.text import Text
 
@@ -14,7 +14,7 @@ DEPTHS = 60  # that are drawn
 
 
 def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
-    """As many lines as it takes; the chart is the higher the more room there is."""
+    """Return all lines of the view. The chart is higher if there is more room."""
     height = 1 if room < 36 else 4
     lines = [Text.assemble((site.name, "bold"), (f" {site.cloud}", "dim"))]
     lines += [_line(name, service(site.health[name])) for name in SERVICES]
@@ -36,7 +36,7 @@ def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
 
 
 def service(seen: Seen[float]) -> Text:
-    """Whether a service is up, and how fast it answered."""
+    """Return whether a service is up, and its response time."""
     if seen.problem:
         return Text.assemble(("down", "bold red"), f"  {seen.problem}")
     if not seen.known:

@@ -1,4 +1,4 @@
-"""What runs on this machine, a line each."""
+"""The processes on this machine, one line each."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,9 @@ NAME = 14  # columns
 
 
 def here(machine: Machine, now: float, most: int) -> list[Text]:
-    """Producers and replicators, the running ones first; ``most`` lines, of which one may count."""
+    """Return up to ``most`` lines: producers and replicators, running ones first. The last line may
+    be a count of those left out.
+    """
     lines = [_producer(each, now) for each in _shown(machine.producers, now)]
     lines += [_replicator(each, now) for each in _shown(machine.replicators, now)]
     if not lines:
@@ -28,7 +30,7 @@ def here(machine: Machine, now: float, most: int) -> list[Text]:
 
 
 def _shown(runs: tuple[Running, ...], now: float) -> list[Running]:
-    """Those that run, and those that ended lately or left something behind."""
+    """Return the runs that are active, ended recently, or left something behind."""
     ended = [
         each
         for each in runs
@@ -64,7 +66,7 @@ def _producer(producer: Running, now: float) -> Text:
 
 
 def _site(name: str, site: Mapping[str, Any], runs: bool) -> Text:
-    """A site as a producer sees it: its breaker, and what waits for it."""
+    """Return a producer's view of a site: its circuit breaker and the waiting trades."""
     waiting = f" {site['waiting_trades']:,} waiting" if site["waiting_trades"] else ""
     if not runs:
         return Text(f"  {name}{waiting}" if waiting else "", "yellow")

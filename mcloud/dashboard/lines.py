@@ -4,15 +4,19 @@ from rich.text import Text
 
 
 def fit(text: Text, width: int, *, pad: bool = False) -> Text:
-    """At most so wide, ending in … where something is cut off; exactly so wide with ``pad``."""
-    # A copy whose style is one of its spans: what is appended to it keeps its own.
+    """Return a line of at most ``width`` columns, cut off with an ellipsis. ``pad`` makes it
+    exactly that wide.
+    """
+    # Copy the text with its style as a span, so that appended text keeps its own style.
     line = Text().append_text(text)
     line.truncate(max(0, width), overflow="ellipsis", pad=pad)
     return line
 
 
 def sides(left: Text, right: Text, width: int) -> Text:
-    """Exactly so wide, one text on each side; the left one gives way where both are too long."""
+    """Return a line of exactly ``width`` columns with a text on each side. The left text is cut if
+    both are too long.
+    """
     right = fit(right, width)
     room = width - right.cell_len - (1 if right.cell_len else 0)
     line = fit(left, room, pad=True)

@@ -13,21 +13,21 @@ from mcloud.documents import damaged
 from mcloud.runs import all_runs
 
 FRESH = 15.0  # seconds; each of them speaks every few
-MISSED = 5  # looks of a guard whose intervals are longer
+MISSED = 5  # missed checks of a guard with longer intervals
 
 
 @dataclass(frozen=True)
 class Running:
-    """One of them, and what it last said of itself."""
+    """A run of a process, with the last state that it wrote."""
 
     name: str
     runs: bool
     state: Mapping[str, Any]
-    """Empty before it said anything; ``{"damaged": why}`` where that cannot be read."""
+    """The state. Empty if it never wrote one; ``{"damaged": why}`` if the state cannot be read."""
 
     @property
     def damaged(self) -> str:
-        """Why what it said cannot be read; empty where it can."""
+        """Return why the state cannot be read, or an empty string if it can."""
         return str(self.state.get("damaged", ""))
 
     def to_json(self) -> dict[str, Any]:
@@ -43,14 +43,15 @@ class Machine:
     disk: str = ""
     """Why notes such as audit entries and logs are not written here, or soon will not be."""
     damaged: tuple[str, ...] = ()
-    """Files of this machine that cannot be used, but for what the above say of themselves."""
+    """Damaged files of this machine, other than the states of the runs."""
 
 
 def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
-    """Seconds since the last word of one that is to speak, once that is longer than its intervals
-    explain; 0 before, and for one that has ended in order.
+    """Return the seconds since the last state of a process, if its intervals do not explain them.
+    Return 0 otherwise, and for a process that ended in order.
 
-    A last word from the future was said before the clock was set back, and none since.
+    A state from the future was written before the clock was set back, and none has been written
+    since.
     """
     if "at" not in state or (state.get("ended") and not runs):
         return 0.0
@@ -59,8 +60,9 @@ def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
 
 
 def blindness(runs: bool, state: Mapping[str, Any], now: float) -> float:
-    """Seconds for which no look of a guard that runs has said anything of the sites, once that is
-    longer than its intervals explain; else 0."""
+    """Return the seconds for which a running guard has had no news of the sites, if its intervals
+    do not explain them, else 0.
+    """
     if not runs or "at" not in state:
         return 0.0
     blind = float(state.get("blind_s", 0.0))
@@ -70,13 +72,13 @@ def blindness(runs: bool, state: Mapping[str, Any], now: float) -> float:
 
 
 def usual(state: Mapping[str, Any]) -> float:
-    """Seconds that the intervals of a run explain."""
+    """Return the maximum age in seconds that the intervals of a run explain."""
     rules = state.get("settings", {})
     return max(FRESH, MISSED * float(rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
 
 
 def machine(state: Path) -> Machine:
-    """Read what is under a ``.mcloud`` folder."""
+    """Read the state of this machine from a ``.mcloud`` folder."""
     return Machine(
         producers=running(state / "producers"),
         replicators=running(state / "replicators"),
@@ -88,7 +90,7 @@ def machine(state: Path) -> Machine:
 
 
 def disk_problem(state: Path) -> str:
-    """Return what keeps notes from the disk of a ``.mcloud`` folder; empty where nothing does."""
+    """Return what prevents notes on the disk of a ``.mcloud`` folder, or an empty string."""
     if not state.is_dir():
         return ""
     try:
@@ -105,5 +107,5 @@ def disk_problem(state: Path) -> str:
 
 
 def running(folder: Path) -> tuple[Running, ...]:
-    """Every run of a kind, by name."""
+    """Return every run of a kind, by name."""
     return tuple(Running(run.name, run.lock.is_held(), run.said()) for run in all_runs(folder))

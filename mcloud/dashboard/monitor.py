@@ -1,8 +1,8 @@
-"""The live screen: a pure function from a snapshot and what the keys have chosen to its lines.
+"""The live screen: a pure function from a snapshot and the view to lines.
 
-One column a site under a band for all of them; what runs here and what is wrong below. Every line
-has its place, so that nothing jumps when a figure changes: where a terminal is too low for all,
-rows are left out, the least important first.
+A column per site stands under a band for all of them, above the processes on this machine and the
+problems. Every line has a fixed place, so that nothing jumps when a figure changes. If a terminal
+is too low for everything, the least important rows are left out.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from mcloud.dashboard.machine import Machine
 from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
 from mcloud.dashboard.wrong import wrong
 
-HERE_LEAST, HERE_MOST = 2, 8  # lines of what runs here, with the one above
-TROUBLES = 4  # lines of what is wrong, on a high terminal
+HERE_LEAST, HERE_MOST = 2, 8  # lines about the processes here, including the one above
+TROUBLES = 4  # lines of problems on a high terminal
 
 KEYS = (
     ("q", "quit"),
@@ -34,22 +34,22 @@ KEYS = (
 
 @dataclass(frozen=True)
 class View:
-    """What the keys have chosen, and the room there is."""
+    """The choices made with the keys, and the size of the terminal."""
 
     width: int
     height: int
     interval: float
-    """Seconds."""
+    """Interval in seconds."""
     profile: str = ""
     paused: bool = False
     focus: int | None = None
-    """The site that is shown alone, counted from 0."""
+    """Index of the site that is shown alone, counted from 0."""
     page: int = 0
     help: bool = False
 
 
 def screen(snapshot: Snapshot, view: View) -> list[Text]:
-    """Exactly ``view.height`` lines, none wider than ``view.width``."""
+    """Return exactly ``view.height`` lines, none wider than ``view.width``."""
     head = _head(snapshot, view)
     foot = [*_trouble(snapshot, view), _foot(snapshot, view)]
     room = max(0, view.height - len(head) - len(foot))
@@ -67,13 +67,13 @@ def screen(snapshot: Snapshot, view: View) -> list[Text]:
 
 
 def focused(snapshot: Snapshot, view: View) -> SiteSnapshot | None:
-    """The site that is shown alone; None where all are."""
+    """Return the site that is shown alone, or None if all are shown."""
     sites = list(snapshot.sites.values())
     return sites[view.focus] if view.focus is not None and view.focus < len(sites) else None
 
 
 def pages(count: int, width: int) -> int:
-    """How many it takes to show so many sites."""
+    """Return the number of pages for ``count`` sites."""
     return max(1, -(-count // fitting(width)))
 
 
@@ -92,7 +92,7 @@ def _head(snapshot: Snapshot, view: View) -> list[Text]:
 
 
 def _trouble(snapshot: Snapshot, view: View) -> list[Text]:
-    """What is wrong, in as many lines as there always are, so that the rest stays where it is."""
+    """Return the problems in a constant number of lines, so that the rest keeps its place."""
     room = 1 if view.height < 36 else TROUBLES
     lines = wrong(snapshot)
     if not lines:

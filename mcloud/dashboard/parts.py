@@ -1,4 +1,4 @@
-"""What is asked of a site, and how often.
+"""The questions to a site, with their intervals.
 
 At these intervals a dashboard that is left open on two sites costs less than two dollars a month
 at list prices: see ``upkeep``, and the test that counts it.
@@ -19,33 +19,33 @@ from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
 from mcloud.notify import silences
 
-FAST = 5.0  # seconds: what the queue itself tells
-STORE = 20.0  # what the functions and the replicators write into the store
+FAST = 5.0  # seconds, for figures of the queue itself
+STORE = 20.0  # for documents that the functions and the replicators write into the store
 CANDLES = 60.0  # there is a new one every minute
 PROBES = 60.0
 DEBTS = 60.0
 SILENCES = 60.0
-# The metrics services report by the minute, and bill what is asked: CloudWatch fifteen times as
-# much as Cloud Monitoring, which for its part is the only one to know the depth of a queue.
+# The metrics services report by the minute, and bill each request. CloudWatch costs fifteen times
+# as much as Cloud Monitoring, which in turn is the only source for the depth of a queue.
 METRICS = {"aws": 300.0, "gcp": 60.0}
-# What the month has cost takes some thirty metrics of each site; the cost by the hour is measured
-# over two of them, see ``mcloud.cost.current``.
+# The cost of the month takes some thirty metrics of each site. The cost per hour is measured over
+# two of these answers, see ``mcloud.cost.current``.
 COST = 3600.0
 WINDOW = 15 * 60.0  # seconds of function calls that are summed
 
 
 @dataclass(frozen=True)
 class Costing:
-    """How it is learned what all sites cost."""
+    """The source of the cost of all sites."""
 
     ask: Callable[[], CostFigure]
     interval: float = COST
     is_billed: bool = True
-    """False on embedded clouds, whose meters are a file."""
+    """Whether reading costs money. False on embedded clouds, whose meters are a file."""
 
 
 def parts_of(site: Site, patience: float = PATIENCE) -> dict[str, Part]:
-    """Everything that is asked of a site, by name; the probes have those of ``ports.SERVICES``."""
+    """Return all questions to a site by name. The probes are named as in ``ports.SERVICES``."""
     look = _Look(site)
     return {
         service: Part(partial(look.probe, service, patience), PROBES) for service in SERVICES
@@ -64,21 +64,23 @@ def parts_of(site: Site, patience: float = PATIENCE) -> dict[str, Part]:
 
 
 class _Look:
-    """The site's parts are made when first asked, in the thread of the question: that may hang."""
+    """Makes the parts of a site on first use, in the thread of the question, since that may
+    hang.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._beats: list[Heartbeat | Damaged] | None = None
 
     def probe(self, service: str, patience: float) -> float:
-        """Seconds that it took, without the making of its clients."""
+        """Probe a service. Return the duration in seconds, without making the clients."""
         probe = self._site.probe
         begun = time.monotonic()
         probe.check(service, patience)
         return time.monotonic() - begun
 
     def depth(self) -> Depth | None:
-        """None where only the metrics tell: see ``figures``."""
+        """Return the depth, or None if only the metrics have it: see ``figures``."""
         queue = self._site.queue
         return queue.depth() if queue.is_live else None
 
@@ -94,7 +96,9 @@ class _Look:
         return self._beats
 
     def recent(self) -> list[Recent]:
-        """Return the candles of the symbols that traded last, damaged heartbeats included."""
+        """Return the candles of the symbols that traded last, including those with damaged
+        heartbeats.
+        """
         beats = self.beats() if self._beats is None else self._beats
         again = [restored(self._site, each) for each in damaged(beats)]
         return recent(self._site, [*sound(beats), *(each for each in again if each is not None)])

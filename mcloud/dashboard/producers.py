@@ -1,4 +1,4 @@
-"""Producers as something to look at: the live panel of one, the list of all."""
+"""Views of producers: a live panel of one, and a list of all."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from mcloud.producer.sender import Delivery
 HOLES = 5  # that the panel names
 
 State = Mapping[str, Any]
-"""What a producer says of itself; see ``mcloud.producer.account``."""
+"""State of a producer; see ``mcloud.producer.account``."""
 
 
 def panel(state: State) -> RenderableType:
-    """One producer, live."""
+    """Draw one producer, live."""
     head = Text.assemble(
         (f"{state['read']:,}", "bold"),
         f" trades, {state['rate']:,.0f}/s",
@@ -55,7 +55,7 @@ def panel(state: State) -> RenderableType:
 
 
 def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None) -> RenderableType:
-    """All producers: (name, does it run, what it last said)."""
+    """Draw all producers, each given as name, whether it runs, and its last state."""
     now = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("producer", "state", "pid", "source", "trades", "rate", "waiting", "holes"):
@@ -103,7 +103,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
 
 
 def delivered(sites: Mapping[str, Delivery]) -> RenderableType:
-    """What a run has delivered, at its end."""
+    """Draw what a finished run has delivered."""
     table = Table(box=None, pad_edge=False)
     for heading in ("site", "trades", "messages", "unsent"):
         table.add_column(heading, justify="left" if heading == "site" else "right")

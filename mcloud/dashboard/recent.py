@@ -1,4 +1,4 @@
-"""The newest candles of each symbol of a site, and whether trade ids are missing among them."""
+"""The newest candles of each symbol of a site, and the trade ids missing among them."""
 
 import time
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication.ids import Ids, Run
 
-MINUTES = 3  # before the newest trade that are looked at
-SYMBOLS = 20  # that are looked at: those that traded last
-SETTLED = 60.0  # seconds without a trade after which the newest candle is taken to be whole
+MINUTES = 3  # minutes before the newest trade that are checked
+SYMBOLS = 20  # maximum symbols that are checked: those that traded last
+SETTLED = 60.0  # seconds without a trade after which the newest candle counts as complete
 DAY = 24 * 60 * MINUTE
 
 
@@ -19,7 +19,7 @@ DAY = 24 * 60 * MINUTE
 class Recent:
     symbol: str
     last: Candle | None
-    """The newest candle with prices; None where there is none."""
+    """The newest candle with prices, or None."""
     holes: list[Run]
     """Trade ids that are missing in the last few minutes, as (first, last) of each run."""
 
@@ -29,7 +29,7 @@ class Recent:
 
 
 def recent(site: Site, beats: Sequence[Heartbeat]) -> list[Recent]:
-    """The same for each of the symbols that traded last, by name."""
+    """Return the newest candles of each of the symbols that traded last, by name."""
     newest = sorted(beats, key=lambda beat: beat.last_trade_time)[-SYMBOLS:]
     return [_recent(site, beat) for beat in sorted(newest, key=lambda beat: beat.symbol)]
 
@@ -47,5 +47,5 @@ def _recent(site: Site, beat: Heartbeat) -> Recent:
 
 
 def holes(candles: Sequence[Candle]) -> list[Run]:
-    """The runs of ids that are missing in and between candles of one symbol."""
+    """Return the runs of missing ids in and between candles of one symbol."""
     return Ids(run for candle in candles for run in candle.runs).holes()

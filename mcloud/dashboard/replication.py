@@ -1,4 +1,4 @@
-"""Replicators as something to look at: the live panel of one, the list of all."""
+"""Views of replicators: a live panel of one, and a list of all."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from mcloud.dashboard.duration import duration
 EXAMPLES = 5  # of what a pair reports
 
 State = Mapping[str, Any]
-"""What a replicator says of itself; see ``mcloud.replication.replicate.document``."""
+"""State of a replicator; see ``mcloud.replication.replicate.document``."""
 
 
 def panel(state: State) -> RenderableType:
-    """One replicator, live."""
+    """Draw one replicator, live."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("pair", "", "candles", "behind", "raw objects", "behind"):
         table.add_column(heading, justify="left" if heading in ("pair", "") else "right")
@@ -36,7 +36,7 @@ def panel(state: State) -> RenderableType:
 
 
 def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None) -> RenderableType:
-    """All replicators: (name, does it run, what it last said)."""
+    """Draw all replicators, each given as name, whether it runs, and its last state."""
     now = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("replicator", "state", "pid", "pair", "candles", "raw trades", "copied"):
@@ -49,7 +49,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
         how = alive(runs, state, now)
         head: tuple[RenderableType, ...] = (name, how, str(state["pid"]) if runs else "")
         for pair in state["pairs"]:
-            # What one that has ended knew of its lag is not true any more.
+            # The lag in the state of a replicator that has ended is no longer true.
             lags = (
                 behind(pair["candles_s"], pair["candles"], "candles") if runs else "",
                 behind(pair["raw_s"], pair["raw"], "hours") if runs else "",
@@ -62,7 +62,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
 
 
 def copied(pairs: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """What a pass did, once it is over."""
+    """Draw the result of a finished pass."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("pair", "candles", "raw objects", "bytes", "disagreements", "damaged"):
         table.add_column(heading, justify="left" if heading == "pair" else "right")
@@ -97,6 +97,6 @@ def _name(pair: Mapping[str, Any]) -> str:
 
 
 def behind(seconds: float | None, count: int, of: str) -> Text:
-    """A lag, and what is known to wait."""
+    """Return a lag, and the number of items known to wait."""
     words = "unknown" if seconds is None else duration(seconds)
     return Text(f"{words}, {count:,} {of}" if count else words, "dim" if seconds is None else "")

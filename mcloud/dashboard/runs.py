@@ -1,4 +1,4 @@
-"""Everything that runs here for long, one list a kind."""
+"""A list of all long-running processes on this machine, one table per kind."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from mcloud.dashboard import alerts, failover, producers, replication
 
 States = Sequence[tuple[str, bool, Mapping[str, Any]]]
-"""Name, does it run, what it last said."""
+"""Name, whether it runs, and its last state, of each run."""
 
 
 _DRAWN = {
@@ -20,7 +20,7 @@ _DRAWN = {
 
 
 def listing(kinds: Mapping[str, States], now: float | None = None) -> RenderableType:
-    """By kind of run, those that there are."""
+    """Draw a table for each kind that has runs."""
     parts: list[RenderableType] = []
     for kind, states in kinds.items():
         if states:

@@ -1,4 +1,4 @@
-"""An HTTP server for Prometheus: on loopback for anybody, elsewhere with a token or TLS."""
+"""An HTTP server for Prometheus: open on loopback, and elsewhere with a token or TLS."""
 
 import hmac
 import socket
@@ -19,8 +19,8 @@ from mcloud.errors import McloudError, UsageError
 
 HOST = "127.0.0.1"
 NAMES = {HOST, "localhost", "[::1]"}
-CONNECTIONS = 64  # that are served at once; a scraper needs one
-TOKEN = 16  # characters that a token has at least
+CONNECTIONS = 64  # maximum connections at once; a scraper needs one
+TOKEN = 16  # minimum characters of a token
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Tls:
     """Files in PEM format."""
 
     cert: Path
-    """The certificate, with those that lead to its authority."""
+    """The certificate, followed by its chain."""
     key: Path
     client_ca: Path | None = None
-    """Authorities of which a client has to have a certificate; None lets every client in."""
+    """Authorities of which a client needs a certificate. None admits every client."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Listen:
 
     host: str = HOST
     port: int = 0
-    """0 is any that is free."""
+    """Port of the server. 0 takes any free one."""
     token: str | None = None
     """Bearer token that a client must send in the ``Authorization`` header. A secret."""
     tls: Tls | None = None
@@ -56,7 +56,7 @@ class Listen:
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:9464`` or ``[::1]:9464``"""
+        """Return an address such as ``127.0.0.1:9464`` or ``[::1]:9464``."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -84,7 +84,7 @@ def address(text: str, port: int) -> tuple[str, int]:
 
 @contextmanager
 def serving(listen: Listen, text: Callable[[], str]) -> Iterator[str]:
-    """Answer ``GET /metrics`` with ``text()``, in threads of its own; gives the URL.
+    """Answer ``GET /metrics`` with ``text()``, in separate threads. Yield the URL.
 
     Raises:
         UsageError: the address is not loopback, and there is neither a token nor TLS.
@@ -118,7 +118,7 @@ def serving(listen: Listen, text: Callable[[], str]) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     listen: Listen
     text: Callable[[], str]
-    timeout = 10  # seconds: a client that says nothing holds no thread for ever
+    timeout = 10  # seconds: a silent client must not hold a thread forever
 
     def do_GET(self) -> None:
         if not self._may_read():
@@ -137,10 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: a line for every scrape helps nobody."""
+        """Log nothing: a line for every scrape helps nobody."""
 
     def _may_read(self) -> bool:
-        """Answer whoever may not, and return False."""
+        """Return whether the client may read. Send the error answer if it may not."""
         if self.listen.token is not None:
             scheme, _, said = self.headers.get("Authorization", "").partition(" ")
             # In constant time; of texts it takes ASCII only.
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return False
-        # A page of the web may have its own name lead here; it is to read nothing.
+        # The name of a web page may resolve to this address; the page must not read anything.
         host = self.headers.get("Host", HOST)
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.listen.is_loopback and name not in NAMES:
@@ -205,13 +205,13 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or reads nothing, is no fault of ours and has no traceback."""
+        """Ignore clients that disconnect or do not read, instead of printing a traceback."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 def _context(tls: Tls) -> ssl.SSLContext:
-    """Raises McloudError where a file is none of what it should be."""
+    """Return the context for TLS. Raise McloudError for an unusable file."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for path in (tls.cert, tls.key, *([tls.client_ca] if tls.client_ca else [])):
@@ -220,7 +220,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        # A question for a passphrase would wait for a terminal.
+        # A prompt for a passphrase would wait for a terminal.
         context.load_cert_chain(tls.cert, tls.key, password=lambda: b"")
     except ssl.SSLError as error:
         raise UsageError(

@@ -11,6 +11,6 @@ QUICKEST, SLOWEST = 1.0, 3600.0  # seconds
 @dataclass(frozen=True)
 class MonitorSettings:
     interval: float = setting(FAST, least=QUICKEST, most=SLOWEST)
-    """Seconds between two looks at what is quick to change."""
+    """Seconds between two reads of the figures that change quickly."""
     port: int = setting(9464, least=1, most=65535)
-    """Of ``mcloud metrics --serve``, on 127.0.0.1."""
+    """Port of ``mcloud metrics --serve``, on 127.0.0.1."""

@@ -1,4 +1,4 @@
-"""All that is known of the sites and of this machine at one moment, and how old each of it is."""
+"""The state of the sites and of this machine at one moment, with the age of each part."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -31,21 +31,21 @@ from mcloud.notify.silences import Silence, merged
 from mcloud.notify.silences import Told as Silences
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
-HERE = ""  # the name of this machine where sites have theirs
+HERE = ""  # the name of this machine among the names of the sites
 
 Value = TypeVar("Value")
 History = tuple[tuple[float, int | None], ...]
-"""Depths of a queue, each with the time when it was seen; None is unknown."""
+"""Depths of a queue with the time of each. None is unknown."""
 
 
 @dataclass(frozen=True)
 class SiteCost:
-    """What a site costs, an estimate at list prices."""
+    """The estimated cost of a site at list prices."""
 
     month_to_date: Decimal
-    """Dollars."""
+    """Cost of the month so far, in dollars."""
     per_hour: Decimal | None
-    """Dollars, at the present rate; None is unknown."""
+    """Cost in dollars per hour at the present rate. None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,30 @@ class SiteSnapshot:
     name: str
     cloud: str
     health: dict[str, Seen[float]]
-    """By service: the seconds that its probe took. A problem is that it is down."""
+    """Duration of the probe in seconds, by service. A problem means that the service is down."""
     queue: Seen[Depth]
     dead_letters: Seen[Depth]
     figures: Seen[Figures]
     heartbeats: Seen[list[Heartbeat]]
     lags: Seen[list[Lag]]
-    """What replicators that bring data here said last."""
+    """The last lags from replicators that bring data to this site."""
     record: Seen[ControlRecord]
-    """Its value is None before the first, and for one that is damaged."""
+    """The control record. The value is None before the first record, and for a damaged one."""
     guards: Seen[dict[str, Any]]
-    """What guards keep on the site, by name."""
+    """Documents of the guards on the site, by name."""
     debts: Seen[dict[str, Any]]
-    """What sites are owed that were left, by name; see ``mcloud.failover.debts``."""
+    """Debts on the site, by name; see ``mcloud.failover.debts``."""
     recent: Seen[list[Recent]]
     cost: Seen[SiteCost]
     history: History = ()
     damaged: tuple[Damaged, ...] = ()
-    """Documents that cannot be used; what is said above leaves them out."""
+    """Documents that cannot be used. The other fields leave them out."""
     silences: Seen[dict[str, Any]] = field(default_factory=Seen)
     """Documents of ``mcloud.notify.silences``, by id."""
 
     @property
     def up(self) -> bool | None:
-        """None while a service has not answered for the first time."""
+        """Whether all services are up. None while a service has not answered for the first time."""
         healths = [self.health[service] for service in SERVICES]
         if any(each.problem for each in healths):
             return False
@@ -84,7 +84,7 @@ class SiteSnapshot:
 
     @property
     def parts(self) -> dict[str, Seen[Any]]:
-        """Everything that was asked of it but for the probes, by what it tells."""
+        """All questions to the site except the probes, by the name of their subject."""
         return {
             "queue depth": self.queue,
             "dead letters": self.dead_letters,
@@ -100,17 +100,17 @@ class SiteSnapshot:
 
     @property
     def down(self) -> dict[str, list[str]]:
-        """The services that are down, by the reason."""
+        """Services that are down, by reason."""
         return _by_problem(self.health)
 
     @property
     def silent(self) -> dict[str, list[str]]:
-        """What there is no news of, by the reason."""
+        """Parts without news, by reason."""
         return _by_problem(self.parts)
 
     @property
     def last(self) -> Recent | None:
-        """The candles of the symbol that traded last; None where none is known."""
+        """The candles of the symbol that traded last, or None if none is known."""
         beats = {beat.symbol: beat.last_trade_time for beat in self.heartbeats.value or []}
 
         def traded(each: Recent) -> int:
@@ -121,7 +121,7 @@ class SiteSnapshot:
 
     @property
     def damaged_heartbeats(self) -> dict[str, Damaged]:
-        """Heartbeats that cannot be used, by symbol."""
+        """Damaged heartbeats, by symbol."""
         return {
             each.where.removeprefix(HEARTBEAT): each
             for each in self.damaged
@@ -130,14 +130,15 @@ class SiteSnapshot:
 
     @property
     def damaged_count(self) -> int | None:
-        """Documents that cannot be used, at least; None where there are none among those that the
-        site has told, and it has not told all."""
+        """Minimum number of damaged documents. None if there is none so far, and some answers are
+        missing.
+        """
         asked = (self.record, self.guards, self.debts, self.lags, self.heartbeats)
         return len(self.damaged) or (0 if all(each.known for each in asked) else None)
 
     @property
     def missing(self) -> int | None:
-        """Trade ids that the last few minutes of candles lack; None is unknown."""
+        """Number of trade ids missing in the last few minutes of candles. None if unknown."""
         return (
             None if self.recent.value is None else sum(each.missing for each in self.recent.value)
         )
@@ -146,13 +147,13 @@ class SiteSnapshot:
 @dataclass(frozen=True)
 class Snapshot:
     at: float
-    """Seconds since 1970."""
+    """Time of the snapshot, in seconds since 1970."""
     sites: dict[str, SiteSnapshot]
     machine: Seen[Machine] = field(default_factory=Seen)
     cost: Seen[CostFigure] = field(default_factory=Seen)
-    """Of all sites."""
+    """Cost of all sites."""
     upkeep: Decimal | None = None
-    """Dollars a month at list price that looking at all this costs; None where it is seen once."""
+    """Cost of this watching at list price, in dollars per month. None for a single snapshot."""
 
     @property
     def up(self) -> bool:
@@ -160,7 +161,7 @@ class Snapshot:
 
     @property
     def owed(self) -> list[Debt]:
-        """What sites are still owed that were left, as the sites that answer have it."""
+        """Unpaid debts of sites that were left, from the sites that answer."""
         told = [site.debts.value for site in self.sites.values() if site.debts.value]
         found = debts.debts(newest(debts.KIND, told))
         return [debt for debt in found.values() if not debt.paid]
@@ -172,13 +173,13 @@ class Snapshot:
 
     @property
     def silenced(self) -> list[Silence]:
-        """The silences that are active, by their end."""
+        """The active silences, sorted by their end."""
         told = self.silences.silences.values()
         return sorted((s for s in told if s.is_active(self.at)), key=lambda each: each.end)
 
     @property
     def leading(self) -> ControlRecord | None:
-        """The control record that counts: of all that are known the one of the highest epoch."""
+        """The valid control record: the one with the highest epoch among all that are known."""
         records = [site.record.value for site in self.sites.values() if site.record.value]
         return max(records, key=lambda record: record.rank, default=None)
 
@@ -189,7 +190,7 @@ def all_parts(
     costing: Costing | None = None,
     patience: float = PATIENCE,
 ) -> dict[Key, Part]:
-    """Everything that a snapshot is made of."""
+    """Return all questions of a snapshot."""
     parts = {
         (name, part): each
         for name, site in sites.items()
@@ -208,9 +209,9 @@ def collect(
     costing: Costing | None = None,
     deadline: float = DEADLINE,
 ) -> Snapshot:
-    """Ask everything at once, one time; back within ``deadline`` seconds."""
-    # Clients first: making one takes longer than a probe, and is no latency of the service. Only
-    # a part of the time goes into it, so that a site that hangs there leaves some to the others.
+    """Ask everything once, at the same time, within ``deadline`` seconds."""
+    # Make the clients first: that takes longer than a probe, and is not latency of the service. It
+    # gets only a part of the time, so that a site that hangs there leaves some to the others.
     begun = time.monotonic()
     gather({name: partial(_prepare, site) for name, site in sites.items()}, deadline / 2)
     parts = all_parts(sites, machine, costing, deadline)
@@ -219,7 +220,7 @@ def collect(
 
 
 def snapshot_of(sites: Mapping[str, Site], seen: Mapping[Key, Seen[Any]], at: float) -> Snapshot:
-    """Put the answers together."""
+    """Build a snapshot from the answers."""
     return Snapshot(
         at,
         {name: _site(name, site, seen) for name, site in sites.items()},
@@ -229,7 +230,9 @@ def snapshot_of(sites: Mapping[str, Site], seen: Mapping[Key, Seen[Any]], at: fl
 
 
 def _by_problem(seen: Mapping[str, Seen[Any]]) -> dict[str, list[str]]:
-    """Names by problem; those that wait are together, however long each does."""
+    """Return names by problem. Questions that are waiting form one group, whatever their
+    duration.
+    """
     longest = max(seen.values(), key=lambda each: each.waits)
     problems: dict[str, list[str]] = {}
     for name, each in seen.items():
@@ -274,7 +277,7 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
 def _list(
     seen: Seen[list[Value | Damaged]],
 ) -> tuple[Seen[list[Value]], tuple[Damaged, ...]]:
-    """Those of the documents that can be used, and the others."""
+    """Split the documents into usable and damaged ones."""
     if seen.value is None:
         return replace(seen, value=None), ()  # type: ignore[return-value]
     return replace(seen, value=sound(seen.value)), damaged(seen.value)  # type: ignore[return-value]
@@ -291,7 +294,7 @@ def _kept(
 
 
 def _share(cost: Seen[CostFigure], site: str) -> Seen[SiteCost]:
-    """Of all that it costs what this site does."""
+    """Return one site's share of the cost."""
     if cost.value is None:
         return Seen(problem=cost.problem)
     if site not in cost.value.by_site:
@@ -301,12 +304,12 @@ def _share(cost: Seen[CostFigure], site: str) -> Seen[SiteCost]:
 
 
 def _health(seen: Seen[float]) -> Seen[float]:
-    """With the seconds that the probe itself took."""
+    """Return the answer with the duration of the probe itself."""
     return seen if seen.value is None else replace(seen, took=seen.value)
 
 
 def _depth(live: Seen[Depth], figures: Seen[Figures], which: str) -> Seen[Depth]:
-    """What the queue tells of itself or, where it does not, the metrics of it."""
+    """Return the depth from the queue itself, or from the metrics if the queue has none."""
     if live.value is not None or not live.known:
         return live
     depth = None if figures.value is None else getattr(figures.value, which)

@@ -1,4 +1,4 @@
-"""Where a trade was and when, as something to look at."""
+"""A view of the way of a trade: its places and times."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ SKEW = (
 
 
 def view(traced: Document) -> RenderableType:
-    """What ``Traced.to_json`` says: the trade, then a timeline a site."""
+    """Draw the document of ``Traced.to_json``: the trade, then a timeline per site."""
     parts: list[RenderableType] = list(map(Text, _about(traced)))
     for name, site in traced["sites"].items():
         parts += [Text(), Text(name, "bold"), _timeline(site["stages"])]
@@ -69,7 +69,7 @@ def _timeline(stages: list[Document]) -> Table:
 
 
 def after(ms: int | None) -> str:
-    """The time since the stage before: ``+812 ms``, ``-3 ms``, ``+5 min 07 s``."""
+    """Return the time since the stage before: ``+812 ms``, ``-3 ms``, ``+5 min 07 s``."""
     if ms is None:
         return ""
     if abs(ms) < 10_000:

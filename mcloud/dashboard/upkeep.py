@@ -1,4 +1,4 @@
-"""What looking at the sites costs at list price: a function of what is asked and how often."""
+"""The cost of watching the sites at list price, from the questions and their intervals."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -9,18 +9,18 @@ from mcloud.cost.prices import PRICES
 MONTH = 30 * 24 * 3600.0  # seconds
 BEATS_A_UNIT = 40  # heartbeats of about 100 bytes in a read unit of DynamoDB, 4 KiB
 CANDLES_A_SYMBOL = 4  # see `recent.MINUTES`
-# Metrics that tell what the month has cost, at most: see ``ports.Usage``.
+# Maximum number of metrics for the cost of the month: see ``ports.Usage``.
 USAGE = {"aws": 30, "gcp": 60}
-SERIES = 7  # of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
+SERIES = 7  # series of Cloud Monitoring: two backlogs, an age, two classes of calls, p95, writes
 
 
 def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
-    """Units of each meter that one look at a part of a site takes.
+    """Return the units of each meter that one question to a site takes.
 
     Args:
-        part: as in ``parts.parts_of``, or ``cost``; what is not billed has no units.
-        symbols: with a heartbeat on the site.
-        lags: that replicators keep on it.
+        part: a part of ``parts.parts_of``, or ``cost``. Requests without a charge have no units.
+        symbols: number of symbols with a heartbeat on the site.
+        lags: number of lags that replicators store on the site.
     """
     half, one = Decimal("0.5"), Decimal(1)
     if cloud == "aws":
@@ -58,7 +58,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
 
 
 def price(cloud: str, units: Mapping[str, Decimal]) -> Decimal:
-    """Dollars at list price, without free tiers."""
+    """Return the cost in dollars at list price, without free tiers."""
     return sum(
         (
             PRICES[cloud, meter].usd * count / PRICES[cloud, meter].per
@@ -69,7 +69,7 @@ def price(cloud: str, units: Mapping[str, Decimal]) -> Decimal:
 
 
 def a_month(cloud: str, intervals: Mapping[str, float], symbols: int, lags: int) -> Decimal:
-    """Dollars for thirty days of looking at the parts of one site, at these intervals."""
+    """Return the cost in dollars of thirty days of questions to one site, at these intervals."""
     return sum(
         (
             price(cloud, asked(cloud, part, symbols, lags)) * Decimal(MONTH / interval)

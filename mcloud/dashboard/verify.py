@@ -1,4 +1,4 @@
-"""A comparison of sites as something to look at."""
+"""Views of a comparison of sites, and of the plan of a repair."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,9 @@ Document = Mapping[str, Any]
 
 
 def view(report: Document) -> RenderableType:
-    """What ``Report.to_json`` says: a column a site, as in ``mcloud status``; then each finding."""
+    """Draw the document of ``Report.to_json``: a column per site, as in ``mcloud status``, then
+    each finding.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column()
     sites: Mapping[str, Document] = report["sites"]
@@ -55,7 +57,7 @@ def view(report: Document) -> RenderableType:
 
 
 def plan_lines(repair: Document) -> RenderableType:
-    """What a repair would do, a line each."""
+    """Draw the steps of a repair, one line each."""
     plan = repair["plan"]
     lines = [
         f"{words.format(n=plan[name], **plan)}"

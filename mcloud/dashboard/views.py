@@ -1,4 +1,4 @@
-"""A snapshot to look at once."""
+"""A view of one snapshot."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from mcloud.dashboard.wrong import wrong
 
 
 def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> RenderableType:
-    """The figures, what runs here, and what is not in order, as ``advice`` gives it."""
+    """Draw the figures, the processes on this machine, and the problems, worded by ``advice``."""
     machine = snapshot.machine.value or Machine()
     parts: list[RenderableType] = [status_table(snapshot), leading(snapshot), watching(snapshot)]
     if canary := canaries(snapshot):
@@ -38,7 +38,7 @@ def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> Renderable
 
 
 def status_table(snapshot: Snapshot) -> Table:
-    """One column a site, one row a figure."""
+    """Draw one column per site and one row per figure."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", style="dim")
     for name, site in snapshot.sites.items():

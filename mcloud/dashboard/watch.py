@@ -1,4 +1,4 @@
-"""Sites that are looked at again and again: the newest snapshot, with the past that it draws."""
+"""Watches sites continuously: the newest snapshot, with the history for its charts."""
 
 import time
 from collections import deque
@@ -24,7 +24,7 @@ HISTORY = 240  # depths of a queue that are kept
 
 
 class Watch:
-    """Used by one thread, which calls ``tick`` a few times a second."""
+    """Not thread-safe: one thread calls ``tick`` a few times per second."""
 
     def __init__(
         self,
@@ -36,7 +36,9 @@ class Watch:
         wall: Callable[[], float] = time.time,
         **clocks: Any,
     ) -> None:
-        """``interval`` is that of the quickest figures; the others keep their distance from it."""
+        """``interval`` is that of the fastest figures. The other intervals change in proportion,
+        except that those of costly parts never become shorter.
+        """
         self._sites = sites
         self._is_billed = costing is not None and costing.is_billed
         self._wall = wall
@@ -55,13 +57,13 @@ class Watch:
         self._collector.pace = seconds / FAST
 
     def tick(self) -> None:
-        """Ask what is due."""
-        # Where anything does not answer, the probes tell soon whether the site is down.
+        """Ask the questions that are due."""
+        # If a site has a problem, its probes show quickly whether the site is down.
         troubled = {site for (site, _), seen in self._collector.seen().items() if seen.problem}
         self._collector.tick({(site, service) for site in troubled for service in SERVICES})
 
     def snapshot(self) -> Snapshot:
-        """What is known by now."""
+        """Return the snapshot from the latest answers."""
         seen = self._collector.seen()
         snapshot = snapshot_of(self._sites, seen, self._wall())
         sites = {name: self._with_past(site) for name, site in snapshot.sites.items()}
@@ -69,16 +71,18 @@ class Watch:
 
     @property
     def is_complete(self) -> bool:
-        """True once every part has been answered, or is late."""
+        """Whether every part has been answered, or is late."""
         return self._collector.is_complete
 
     @property
     def answers(self) -> int:
-        """How many there were, failures too: where it has not changed nothing else has."""
+        """Number of answers so far, including failures. While it is the same, nothing else has
+        changed.
+        """
         return self._collector.answers
 
     def asked(self) -> dict[Key, int]:
-        """How often each part was asked."""
+        """Return the number of tries by part."""
         return self._collector.asked()
 
     def _with_past(self, site: SiteSnapshot) -> SiteSnapshot:

@@ -1,4 +1,4 @@
-"""What is not as it should be in a snapshot: a line each, and ``mcloud status`` exits 3."""
+"""The problems of a snapshot: one line each. With any of them, ``mcloud status`` exits with 3."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from mcloud.notify.ledger import Unreadable
 
 
 def wrong(snapshot: Snapshot) -> list[str]:
-    """Services that are down, what there is no news of, documents that are damaged, dead letters,
-    holes, what is owed to a site that was left, and what runs here and is in trouble.
+    """Return a line for each service that is down, part without news, damaged document, dead
+    letter, hole, unpaid debt, and process on this machine in trouble.
 
-    Failed calls of a function and a queue that grows are not among them: they mend themselves, or
-    an alert with a duration tells of them.
+    Failed calls of a function and a growing queue are not included: they recover on their own, or
+    an alert with a duration reports them.
     """
     sites = snapshot.sites.values()
     views = (_down, _silent, _broken, _lacking)
@@ -39,14 +39,14 @@ def wrong(snapshot: Snapshot) -> list[str]:
 
 
 def firing(watcher: Running) -> list[str]:
-    """The alerts that fire, in the words of a watcher; none where it does not run."""
+    """Return the alerts that fire, as worded by a watcher; none if the watcher does not run."""
     if not watcher.runs:
         return []
     return [_words(each) for each in watcher.state.get("firing", ())]
 
 
 def silenced(watcher: Running) -> list[str]:
-    """Those of ``firing`` of which nobody is notified."""
+    """Return the firing alerts for which nobody is notified."""
     if not watcher.runs:
         return []
     return [_words(each) for each in watcher.state.get("firing", ()) if each.get("silenced")]
@@ -185,7 +185,7 @@ def _all(services: Sequence[str]) -> str:
 
 
 def _hanging(each: Running, now: float) -> Iterator[str]:
-    """One that runs and says nothing hangs."""
+    """Yield a line for a process that runs but has stopped writing its state."""
     silent = silence(each.runs, each.state, now)
     if each.runs and silent:
         yield f"{each.name} runs, and has said nothing for {silent:.0f} s"

@@ -1,4 +1,4 @@
-"""What the demo would have cost on the real clouds."""
+"""The cost of the demo at the prices of the real clouds."""
 
 import time
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ POLL = 0.25  # seconds
 
 
 def demo_cost(home: Path, clouds: Mapping[str, str]) -> dict[str, RunCost]:
-    """The cost of what the embedded clouds in ``home`` did, by site, once their meters rest."""
+    """Return the cost of the embedded clouds in ``home`` by site, once their meters are at rest."""
     deadline = time.monotonic() + PATIENCE
     counted = meter.read(home)
     changed = time.monotonic()

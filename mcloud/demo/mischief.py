@@ -1,4 +1,4 @@
-"""Everything that queues, networks and operators do to a stream of trades, from one seed."""
+"""Faults that queues, networks and operators add to a stream of trades, from one seed."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ REPEATS = 0.05  # of the trades come again later
 
 
 def two_producers(trades: Sequence[Trade], seed: int) -> tuple[list[Trade], list[Trade]]:
-    """Two overlapping, shuffled, repeating streams that hold every trade between them."""
+    """Return two overlapping, shuffled streams with repeats, which hold every trade between
+    them.
+    """
     random = Random(seed)
     streams: tuple[list[Trade], list[Trade]] = ([], [])
     for trade in trades:
@@ -28,7 +30,9 @@ def two_producers(trades: Sequence[Trade], seed: int) -> tuple[list[Trade], list
 
 
 def poison(trades: Sequence[Trade]) -> list[Message]:
-    """Messages that can never be processed: not ours, from the future, and with a bad number."""
+    """Return messages that can never be processed: a foreign one, a future version, a bad
+    number.
+    """
     sound = {"v": 1, "symbol": trades[0].symbol, "id": [1], "q": ["1"], "T": [0], "m": "0"}
     return [
         Message("this is not an envelope", {"from": "somebody else"}),

@@ -1,7 +1,7 @@
-"""What the candles must be, by plain decimal arithmetic over trades sorted by id.
+"""The expected candles, by plain decimal arithmetic over trades sorted by id.
 
-The judge of the demo and of the tests. It shares no code with ``mcloud.market``: it may look at a
-trade's fields, and that is all. It is slow and simple on purpose.
+The judge of the demo and of the tests. It shares no code with ``mcloud.market`` and only reads the
+fields of trades. It is slow and simple on purpose.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 MINUTE = 60_000  # ms
 
 Row = dict[str, str]
-"""A candle as texts, under the field names of the stores."""
+"""A candle as strings, by the field names of the stores."""
 
 _CONTEXT = Context(prec=200, traps=[Inexact])
 
@@ -36,7 +36,7 @@ class Expected(NamedTuple):
 
     symbol: str
     start: int
-    """ms since 1970"""
+    """Start of the candle, in ms since 1970."""
     open: Decimal
     high: Decimal
     low: Decimal
@@ -49,10 +49,11 @@ class Expected(NamedTuple):
 
 
 def candles(trades: Iterable[TradeLike], interval: int = MINUTE) -> dict[tuple[str, int], Expected]:
-    """Every candle of ``interval`` ms, by symbol and start; trades in any order, with repeats.
+    """Return every candle of ``interval`` ms, by symbol and start. Trades may be in any order, with
+    repeats.
 
-    A trade at price 0 is a void: it counts for nothing, but its id is there. A trade under the same
-    id counts instead of it. A candle of nothing but voids is none.
+    A trade at price 0 is a void: its id counts, but nothing else of it. Another trade with the same
+    id replaces it. A candle with nothing but voids is left out.
     """
     distinct: dict[tuple[str, int], TradeLike] = {}
     for trade in trades:
@@ -70,7 +71,7 @@ def candles(trades: Iterable[TradeLike], interval: int = MINUTE) -> dict[tuple[s
 
 
 def aggregate(symbol: str, start: int, trades: list[TradeLike]) -> Expected:
-    """The candle of these trades, which are in the order of their ids."""
+    """Return the candle of these trades, which must be sorted by id."""
     prices = [trade.price for trade in trades if trade.price]
     volume = quote_volume = Decimal(0)
     for trade in trades:
@@ -92,24 +93,26 @@ def aggregate(symbol: str, start: int, trades: list[TradeLike]) -> Expected:
 
 
 def expected_rows(trades: Iterable[TradeLike]) -> list[Row]:
-    """One row a symbol and minute, in that order, from trades in any order, with repeats."""
+    """Return one row per symbol and minute, in that order, from trades in any order, with
+    repeats.
+    """
     return [_row(candle) for _, candle in sorted(candles(trades).items())]
 
 
 def digest(rows: Iterable[Row]) -> str:
-    """A fingerprint of candles: SHA-256 over their texts, shortened to 16 hex digits."""
+    """Return a fingerprint of candles: SHA-256 over their texts, shortened to 16 hex digits."""
     lines = sorted("|".join(f"{name}={row[name]}" for name in sorted(row)) for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def plain(number: Decimal | int) -> str:
-    """One text for one number."""
+    """Return a text that is the same for equal numbers."""
     text = f"{Decimal(number):f}"
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
 def timestamp(start: int) -> str:
-    """A time in ms as the stores write it."""
+    """Return a time in ms in the format of the stores."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=start)
     return moment.isoformat().replace("+00:00", "Z")
 

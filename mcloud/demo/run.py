@@ -1,4 +1,4 @@
-"""Send, wait, judge."""
+"""The run of the demo: send trades, wait, and judge the result."""
 
 import tempfile
 import threading
@@ -28,7 +28,7 @@ Value = TypeVar("Value")
 BATCHES = (97, 250)  # trades a message of each producer: split so that no two of them agree
 PATIENCE = 60.0  # seconds without any change at a site, after which it is judged as it is
 POLL = 0.25  # seconds
-LONGEST = 3600.0  # seconds that a site may go on changing
+LONGEST = 3600.0  # maximum seconds for which a site may keep changing
 READERS = 8  # threads that read the raw archive of a site
 
 ALL_TIME = (0, MAX_TIME)  # ms
@@ -38,14 +38,14 @@ ALL_TIME = (0, MAX_TIME)  # ms
 class SiteProof:
     candles: int
     exact: bool
-    """Every candle equals the oracle's, none is missing and none too many."""
+    """Whether every candle equals the oracle's, with none missing and none in excess."""
     digest: str
     archived: int
-    """Distinct trade ids in the raw archive."""
+    """Number of distinct trade ids in the raw archive."""
     archive_complete: bool
     dead_letters: int
     only_poison: bool
-    """All of the poison and nothing else is in the dead-letter queue."""
+    """Whether the dead-letter queue has all of the poison and nothing else."""
 
     @property
     def ok(self) -> bool:
@@ -56,7 +56,7 @@ class SiteProof:
 class Proof:
     trades: int
     candles: int
-    """What the oracle expects, as the digest."""
+    """Number of candles that the oracle expects, as for ``digest``."""
     digest: str
     poison: int
     sites: dict[str, SiteProof]
@@ -74,9 +74,9 @@ def run(
     scratch: Path | None = None,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Proof:
-    """Send ``trades`` through two unruly producers to every site, and judge what came out.
+    """Send ``trades`` through two unruly producers to every site, and judge the result.
 
-    The producers' spools are in ``scratch`` meanwhile; in the system's folder if left out.
+    The producers' spools are in ``scratch`` meanwhile, by default in the system's folder.
 
     Raises:
         McloudError: a queue refused messages.
@@ -98,11 +98,11 @@ def run(
 
 
 _OURS = ("fragments", "void_count")
-"""Fields of a record that are not those of a usual candle."""
+"""Fields of a record that a usual candle does not have."""
 
 
 def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:
-    """The stored candles as the oracle writes them."""
+    """Return the stored candles in the format of the oracle."""
     return [
         {name: str(value) for name, value in candle.to_record().items() if name not in _OURS}
         for symbol in symbols
@@ -112,7 +112,7 @@ def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:
 
 
 def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
-    """Distinct trades in the raw archive."""
+    """Return the distinct trades in the raw archive."""
 
     def read(keys: list[str]) -> set[tuple[str, int]]:
         return {(t.symbol, t.id) for key in keys for t in unpack(site.archive.get(key))}
@@ -123,9 +123,9 @@ def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
 
 
 def _at_once(calls: Mapping[Key, Callable[[], Value]]) -> dict[Key, Value]:
-    """Every answer; an error is raised."""
+    """Return every answer, or raise the first error."""
     answers: dict[Key, Value] = {}
-    # Not a pool: interrupted, that would wait for threads that wait for what is still to come.
+    # A thread pool, when interrupted, would wait for threads that wait for messages still to come.
     for key, answer in gather(calls, LONGEST).items():
         if isinstance(answer, Exception):
             raise answer
@@ -167,7 +167,7 @@ def deliver(
     scratch: Path | None = None,
     stop: threading.Event | None = None,
 ) -> Progress:
-    """Produce from trades at hand, by way of a spool that is gone afterwards."""
+    """Produce the given trades through a temporary spool."""
     with (
         tempfile.TemporaryDirectory(prefix="mcloud-spool-", dir=scratch) as folder,
         Spool.open(Path(folder) / "spool.sqlite", list(queues)) as spool,
@@ -182,7 +182,7 @@ def _await(
     poison: int,
     tell: Callable[[str], None],
 ) -> None:
-    """Wait until the site has what is expected, or nothing has changed for long."""
+    """Wait until the site has everything expected, or has not changed for a while."""
     wanted = sum(int(row["trade_count"]) for row in expected)
     seen: tuple[int, int | None] = (-1, None)
     changed = time.monotonic()
@@ -220,7 +220,7 @@ def _judge(
 
 
 def _dead_letters(site: Site, poison: list[bytes]) -> list[DeadLetter]:
-    """What lies in the dead-letter queue; where its depth is not known, given time to arrive."""
+    """Return the messages in the dead-letter queue. They get some time to arrive."""
     deadline = time.monotonic() + PATIENCE
     while True:
         letters = site.queue.dead_letters(limit=100)

@@ -1,1 +1,1 @@
-"""Everything that mcloud needs, looked at all at once: what is wrong, and what mends it."""
+"""Checks of everything that mcloud needs, at the same time, with a remedy for each fault."""

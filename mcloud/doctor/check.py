@@ -1,4 +1,4 @@
-"""What one look comes to, and how many are taken at once."""
+"""The result of a check, and a way to run many checks at once."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mcloud.errors import McloudError, Unavailable
 Look = Callable[[], Finding]
 
 CREDENTIALS = "credentials"
-# Where no answer is what is wrong. Elsewhere it leaves the question open.
+# Checks that fail if there is no answer. For the others, no answer leaves the result open.
 _VITAL = {CREDENTIALS, *SERVICES}
 
 
@@ -19,24 +19,24 @@ _VITAL = {CREDENTIALS, *SERVICES}
 class Check:
     subject: str
     site: str
-    """Empty for this machine."""
+    """Name of the site, or empty for this machine."""
     state: str
     """``ok``, ``warning`` (not needed now), ``fault``, or ``unknown`` (it cannot be checked)."""
     finding: str
     remedy: str = ""
-    """A command or a setting; empty where there is nothing to mend, or no way known."""
+    """A command or a setting. Empty if nothing has to be fixed, or no fix is known."""
     seconds: float | None = None
-    """That a service took to answer."""
+    """Seconds until the service answered."""
 
 
 def take(site: str, looks: Mapping[str, Look], seconds: float) -> list[Check]:
-    """Take all looks at once, by subject; back within ``seconds``, whatever hangs."""
+    """Run all checks at once, by subject, within ``seconds``, even if one of them hangs."""
     answers = gather(looks, seconds)
     return [_check(subject, site, answer) for subject, answer in answers.items()]
 
 
 def from_error(error: Exception, *, vital: bool = True) -> Finding:
-    """What a look that failed found out."""
+    """Return the finding of a check that failed with an error."""
     if isinstance(error, TimeoutError | Unavailable) and not vital:
         return Finding(UNKNOWN, getattr(error, "message", str(error)), getattr(error, "remedy", ""))
     if isinstance(error, McloudError):

@@ -1,4 +1,4 @@
-"""The whole examination. Nothing of it is kept: each is made anew."""
+"""The whole examination. Nothing of it is stored."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ def examine(
     role: str | None,
     producers: Sequence[machine.Producer],
 ) -> list[Check]:
-    """Look at this machine and at the sites of a comma-separated list, or all, at once.
+    """Check this machine and the sites of a comma-separated list, or all, at the same time.
 
     Raises:
         UsageError: there is no such site.
@@ -31,7 +31,7 @@ def examine(
         try:
             resources = configuration.resources(config)
         except LocalError:
-            resources = {}  # which is what the look at the embedded clouds finds
+            resources = {}  # the check of the embedded clouds reports this
         for name in chosen:
             if name in resources:
                 calls[name] = partial(site.look_at_embedded, name, resources[name])

@@ -1,4 +1,4 @@
-"""This machine: its tools and disk, the embedded clouds, the producers, the way to the exchange."""
+"""Checks of this machine: tools, disk, embedded clouds, producers, and access to the exchange."""
 
 import os
 import platform
@@ -22,16 +22,16 @@ from mcloud.errors import McloudError
 DEADLINE = 20.0  # seconds
 ANSWER = 8.0  # seconds that the exchange gets
 
-# A spool takes up to 1 GiB unless told otherwise; below the lower one not even logs have room.
+# A spool takes up to 1 GiB by default. Below the lower limit, not even logs have room.
 ROOM_WARNING, ROOM_FAULT = 2 * 2**30, 64 * 2**20  # bytes
 SILENCE = 30.0  # seconds; a producer writes down its state every second
 
 Producer = tuple[str, bool, Mapping[str, Any]]
-"""Its name, whether it runs, and what it last said of itself; see ``mcloud.producer.account``."""
+"""Name, whether it runs, and its last state; see ``mcloud.producer.account``."""
 
 
 def look_at(config: Config, producers: Sequence[Producer]) -> list[Check]:
-    """Every check that is not about a site."""
+    """Return every check that is not about a site."""
     needs_clouds = config.profile != LOCAL
     looks: dict[str, Look] = {
         "python": lambda: Finding(OK, f"{platform.python_version()} at {sys.executable}"),
@@ -53,7 +53,9 @@ def look_at(config: Config, producers: Sequence[Producer]) -> list[Check]:
 
 
 def _unless(needed: bool, look: Look) -> Finding:
-    """A look at what the local profile can do without: it deploys, replays and simulates alone."""
+    """Weaken a fault to a warning if the local profile can do without: it deploys, replays and
+    simulates alone.
+    """
     try:
         finding = look()
     except McloudError as error:
@@ -191,7 +193,8 @@ def _stream(config: Config) -> Finding:
 
     from mcloud.feed.binance.connection import LARGEST, QUIET
 
-    # As the producer connects: TCP, TLS and the handshake, through the same proxy if there is one.
+    # Connect as the producer does: TCP, TLS and the handshake, through the same proxy if there is
+    # one.
     url = _endpoints(config).ws_url
     begun = time.monotonic()
     try:

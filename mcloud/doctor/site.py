@@ -1,4 +1,4 @@
-"""One site: who we are there, what we may do, what the account allows, and what answers."""
+"""Checks of one site: identity, permissions, quotas, and services."""
 
 import time
 from dataclasses import replace
@@ -23,18 +23,18 @@ from mcloud.config import Config, SiteConfig
 from mcloud.doctor.check import CREDENTIALS, Check, Look, from_error, take
 from mcloud.errors import ConfigError, McloudError
 
-STAGE = 12.0  # seconds for the credentials, and as many for what is asked with them
+STAGE = 12.0  # seconds for the credentials, and again for the checks that use them
 
-# Signatures are refused when they are 5 minutes off, and tokens at about as much.
+# Signatures are refused if the clock is off by 5 minutes, and tokens at about the same.
 CLOCK_FAULT, CLOCK_WARNING = 240.0, 5.0  # seconds
 _NTP = "let the clock be set by NTP, for example `timedatectl set-ntp true`"
 
 
 def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
-    """Every check of a site of a profile on real clouds; back within twice STAGE seconds.
+    """Return every check of a site of a profile on real clouds, within twice STAGE seconds.
 
-    ``role`` is the one of COMPONENTS that the credentials have to be enough for; by default the
-    operator, and before a deployment the deployer.
+    ``role`` is the one of COMPONENTS whose permissions the credentials need. The default is the
+    operator, or the deployer before a deployment.
     """
     deployment, resources = _deployment(config, site)
     checks = [Check("deployment", site.name, deployment.state, deployment.text, deployment.remedy)]
@@ -56,7 +56,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
         first |= {service: partial(_reach, access, service) for service in SERVICES}
     checks += take(site.name, first, STAGE)
     needed = role or ("operator" if resources else "deployer")
-    # A stack that is not there has nothing that the others could need rights on.
+    # Without a stack, there are no resources that the other roles could need permissions for.
     components = COMPONENTS if resources else ("deployer",)
     second: dict[str, Look] = {
         f"may {each}": partial(_may, access, each, needed) for each in components
@@ -72,7 +72,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
 
 
 def look_at_embedded(name: str, resources: Resources) -> list[Check]:
-    """An embedded site: it takes any credentials, and refuses nobody."""
+    """Return the checks of an embedded site, which accepts any credentials and refuses nobody."""
     site = open_site(name, resources)
     access = open_access(site.cloud, Target("mcloud", resources.region, resources=resources))
     clock: dict[str, Look] = {"clock": partial(_clock, access)}
@@ -80,7 +80,9 @@ def look_at_embedded(name: str, resources: Resources) -> list[Check]:
 
 
 def clock_finding(ahead: float, error: float) -> Finding:
-    """What to say of a clock that is ``ahead`` of a cloud's, give or take ``error`` seconds."""
+    """Return the finding for a clock that is ``ahead`` of a cloud's, give or take ``error``
+    seconds.
+    """
     if abs(ahead) <= error:
         return Finding(OK, f"in step with the cloud's, to ± {error:.1f} s")
     off = (
@@ -120,7 +122,8 @@ def _may(access: Access, component: str, needed: str) -> Finding:
 
 
 def _services(site: Site) -> dict[str, Look]:
-    # Made now: loading an SDK takes longer than a probe, and is not the service's time.
+    # Make the client first: loading an SDK takes longer than a probe, and is not the service's
+    # time.
     probe = site.probe
     return {service: partial(_probe, probe, service) for service in SERVICES}
 

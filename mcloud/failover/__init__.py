@@ -1,1 +1,3 @@
-"""Which site leads, who decides it, and what is owed to a site that was away."""
+"""Failover: the primary site, the guards that move the traffic, and the debts of sites that were
+away.
+"""

@@ -1,8 +1,8 @@
-"""Who moved the traffic, when, why, from what to what: appended, never changed.
+"""The audit log of moves: who moved the traffic, when, why, from what to what. Append-only.
 
-On this machine a line of ``audit.jsonl`` is on the disk before the step that it tells of is over,
-unless the disk refuses it: then it is kept in memory, and written with the next entry that the disk
-takes. The sites keep each entry under a key of its own, as far as they answer, and the newest.
+On this machine, a line of ``audit.jsonl`` is on the disk before its step is over. If the disk
+refuses the line, it is kept in memory and written with the next entry that the disk accepts. Each
+site that answers stores every entry under its own key, and keeps the newest ones.
 """
 
 import errno
@@ -22,26 +22,27 @@ from mcloud.documents import Damaged, Kind, Time, decode, parse, sound
 
 DEADLINE = 5.0  # seconds
 KEPT = 1000
-"""Entries on a site: some 150 moves. All are read to level the sites, which takes a second."""
+"""Entries on a site: some 150 moves. Levelling the sites reads all of them, which takes a second.
+"""
 AT_ONCE = 50
-"""Of the oldest that go: as many as come with a move are far fewer."""
+"""Maximum number of old entries deleted at once. A move adds far fewer."""
 
 
 @dataclass(frozen=True)
 class Entry:
     id: str
-    """Of the move that the step is a part of."""
+    """Id of the move that the step belongs to."""
     step: str
     by: str
     why: str
     at: Time
-    """Seconds since 1970."""
+    """Time of the entry, in seconds since 1970."""
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
-        """Of the entry on a site; those of one move and step are one, however often it is tried."""
+        """Key of the entry on a site. All attempts of one step of a move have the same key."""
         return f"{self.id} {self.step}"
 
 
@@ -54,16 +55,16 @@ class Audit:
         self._path = path
         self._sites = sites
         self._unwritten: list[Entry] = []
-        """Entries that the disk has not taken, the oldest first."""
+        """Entries that the disk has not accepted, the oldest first."""
 
     def write(self, entry: Entry) -> None:
-        """Append an entry here, and those that the disk refused before."""
+        """Append an entry to the file, with those that the disk refused before."""
         entries = [*self._unwritten, entry]
         is_written = best_effort.attempt(self._path, lambda: self._append(entries))
         self._unwritten = [] if is_written else entries[-KEPT:]
 
     def share(self, entries: "list[Entry]", sites: "list[str]") -> dict[str, str]:
-        """Have these sites keep the entries; returns those that do not, and why."""
+        """Store the entries on these sites. Return the sites that failed, and the reasons."""
 
         def keep(site: Site) -> None:
             for entry in entries:
@@ -74,11 +75,13 @@ class Audit:
         return {name: str(each) for name, each in answers.items() if isinstance(each, Exception)}
 
     def read(self, last: int) -> list[Entry]:
-        """The last entries of this machine, the oldest first; without lines that are damaged."""
+        """Return the last entries of this machine, the oldest first, without damaged lines."""
         return sound(self.found(last))
 
     def found(self, last: int) -> list[Entry | Damaged]:
-        """The same, and what is wrong with each damaged line."""
+        """Return the last entries of this machine, with the damage of each line that cannot be
+        read.
+        """
         try:
             lines = self._path.read_text(errors="replace").split("\n")
         except FileNotFoundError:
@@ -108,7 +111,7 @@ class Audit:
 
 
 def level(sites: Mapping[str, Site]) -> None:
-    """Have all of the sites keep what each of them does; for one that was away.
+    """Copy the entries that any of the sites has to all of them, for a site that was away.
 
     Raises:
         Unavailable, Refused: one of them does not answer.
@@ -120,7 +123,7 @@ def level(sites: Mapping[str, Site]) -> None:
         for key, each in of.items()
         if not isinstance(ENTRIES.decode(key, each), Damaged)
     }
-    newest = set(sorted(everything)[-KEPT:])  # what one of them has forgotten does not come back
+    newest = set(sorted(everything)[-KEPT:])  # deleted entries do not come back from another site
     for name, site in sites.items():
         for key in newest - kept[name].keys():
             site.control.add(KIND, key, everything[key])
@@ -131,12 +134,12 @@ def _entry(line: str, where: str) -> Entry | Damaged:
 
 
 def _forget_oldest(control: Control) -> None:
-    """Their keys begin with the time."""
+    """Delete the oldest entries of a site. Keys begin with the time."""
     oldest = list(control.kept(KIND, limit=KEPT + AT_ONCE))
     for key in oldest[: max(0, len(oldest) - KEPT)]:
         control.forget(KIND, key)
 
 
 def new_id(at: float) -> str:
-    """Of a move: they sort by time, and two at one moment differ."""
+    """Return the id of a move. Ids sort by time, and two of one moment differ."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))} {os.urandom(3).hex()}"

@@ -1,10 +1,10 @@
 """A tiny trade that shows whether a site works, from its queue to its candles.
 
 All canaries of a site are trades of one candle, of the first minute of 1970, with ids that count
-from 1. An id says all that is in the trade: so it does not matter how often one is sent, by whom,
-or whether it comes at all, and their candle has the size of any other, however many there were.
-The raw object of each, some 200 bytes, goes after a day by a rule of the bucket. Nobody else sees
-them: see ``market.trade.is_reserved``.
+from 1. The id determines the whole trade. So it does not matter how often a canary is sent, by
+whom, or whether it arrives, and their candle has a constant size. A rule of the bucket deletes the
+raw object of each, some 200 bytes, after a day. All other readers ignore canaries: see
+``market.trade.is_reserved``.
 """
 
 import threading
@@ -26,24 +26,26 @@ from mcloud.market.trade import CANARY, Trade
 
 Value = TypeVar("Value")
 
-FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two looks whether it is there
+FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two reads of its candle
 SLOWER = 1.5
-ANSWER = 10.0  # seconds for one call; one that hangs must not be what keeps it under way
+ANSWER = 10.0  # seconds for one call, so that a call that hangs does not block the canary
 AGAIN = 60.0  # seconds after which it is sent once more: the first may be a dead letter by now
 
 
 @dataclass(frozen=True)
 class Flight:
-    """What is known of one canary; times by the clock of whoever sent it."""
+    """The state of one canary. Times are by the clock of the sender."""
 
     began: float
     arrived: float | None = None
-    """When its candle was seen to hold it; None while it is not."""
+    """Time when its candle was seen to contain it. None before that."""
     reason: str = ""
-    """Why it was not sent, or cannot be looked for just now."""
+    """Why it was not sent, or why its candle cannot be read just now."""
     was_sent: bool = False
     is_blind: bool = False
-    """The last look told nothing, for a reason that is no outage, such as a right that is gone."""
+    """Whether the last read failed for a reason that is not an outage, such as a missing
+    permission.
+    """
 
     @property
     def seconds(self) -> float | None:
@@ -55,7 +57,7 @@ class Flight:
 
 
 class Canary:
-    """One flight at a time through one site, in a thread of its own."""
+    """Sends canaries through one site, one at a time, each in its own thread."""
 
     def __init__(
         self,
@@ -64,8 +66,9 @@ class Canary:
         clock: Callable[[], float] = time.monotonic,
         count: Callable[[str], None] = lambda call: None,
     ) -> None:
-        """``count`` hears of every call to the site: ``canary`` for one sent, ``candle`` for a
-        read."""
+        """``count`` is called for every call to the site: with ``canary`` for a message sent, and
+        with ``candle`` for a read.
+        """
         self._site = site
         self._clock = clock
         self._count = count
@@ -75,7 +78,7 @@ class Canary:
         self.flight: Flight | None = None
 
     def start(self) -> None:
-        """Send one, unless the last is still on its way."""
+        """Send a canary, unless the last one is still on its way."""
         if self.flight is None or self.flight.is_over:
             self.flight = Flight(self._clock())
             threading.Thread(target=self.fly, name="canary", daemon=True).start()
@@ -84,7 +87,7 @@ class Canary:
         self._stop.set()
 
     def fly(self, patience: float | None = None) -> Flight:
-        """Send one and look for it until it is there, or for ``patience`` seconds."""
+        """Send a canary and wait until it arrives, or for ``patience`` seconds."""
         flight = self.flight = Flight(self._clock())
         try:
             id_ = self._ask("next", self._next)
@@ -120,14 +123,16 @@ class Canary:
         return flight
 
     def _ask(self, what: str, call: Callable[[], Value]) -> Value:
-        """The answer of a call; TimeoutError where it hangs, which leaves it behind."""
+        """Return the answer of a call. Raise TimeoutError if it hangs; its thread is left
+        behind.
+        """
         answer = self._asker.gather({what: call}, ANSWER)[what]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def _send(self, id_: int) -> str:
-        """Why it was not sent, or empty."""
+        """Send a canary. Return why it was not sent, or an empty string."""
         self._count("canary")
         try:
             unsent = self._site.queue.send([encode([trade(id_)])])
@@ -136,7 +141,9 @@ class Canary:
         return unsent[0].reason if unsent else ""
 
     def _next(self) -> int:
-        """The id after the newest that is there; where that cannot be read, after our own last."""
+        """Return the id after the newest stored one. If that cannot be read, use our own last
+        id.
+        """
         try:
             newest = self._newest()
         except McloudError:
@@ -153,7 +160,7 @@ class Canary:
 
 
 def trade(id_: int) -> Trade:
-    """The canary of that id."""
+    """Return the canary of that id."""
     return Trade(CANARY, id_, Decimal(1), Decimal(1), 0, False)
 
 

@@ -1,8 +1,8 @@
-"""Makes the sites equal again after one of them was left, and proves it.
+"""Makes the sites equal again after one of them was left, and verifies that they are.
 
-What a site still held in its queue goes through its function first. Then the sites are compared
-over the time in question, what one lacks comes from the others, in both directions, and they are
-compared again. Trades that no site has are named: they are what the outage has cost.
+The messages that are still in the site's queue go through its function first. Then the sites are
+compared over the time in question, missing trades are copied in both directions, and the sites are
+compared again. Trades that no site has are reported by id: they are the loss of the outage.
 """
 
 import threading
@@ -25,10 +25,10 @@ from mcloud.replication.report import Finding, Report
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 
-ROUNDS = 4  # of mending, while trades go on coming
+ROUNDS = 4  # repairs at most, since new trades keep arriving
 PATIENCE = 120.0  # seconds for a queue to empty
 POLL = 0.5
-PAUSE = 2.0  # seconds between two looks at what differs
+PAUSE = 2.0  # seconds between two comparisons
 EVERYTHING = Scope()
 
 
@@ -36,15 +36,15 @@ EVERYTHING = Scope()
 class CaughtUp:
     site: str
     ok: bool
-    """True where the sites are proven equal."""
+    """Whether the sites are proven equal."""
     reason: str
-    """Why they are not, or empty."""
+    """Why the sites are not equal, or empty."""
     since: int
-    """From this hour of trades on they were compared, ms since 1970."""
+    """Start of the comparison: an hour of trades, in ms since 1970."""
     candles: int
-    """That some site got, or has more of."""
+    """Number of candles that were added to or completed on some site."""
     objects: int
-    """Raw ones, copied."""
+    """Number of raw objects that were copied."""
     missing: Mapping[str, tuple[tuple[int, int], ...]]
     """Ids that no site has, by symbol."""
     seconds: float
@@ -77,7 +77,7 @@ def catch_up(
     tell: Callable[[str], None] = lambda words: None,
     stop: threading.Event | None = None,
 ) -> CaughtUp:
-    """Pay a debt; nothing is noted anywhere.
+    """Pay a debt. The caller records the result.
 
     Raises:
         Unavailable, Refused: a site cannot be read; it may be tried again.
@@ -88,7 +88,7 @@ def catch_up(
     problem = drain(sites[debt.site], patience, stop)
     window = Window(since(sites, debt), Window().end)
     merged = objects = 0
-    # What comes from now on may well be on one site only: producers send it to the one that leads.
+    # Newer trades may well be on one site only: producers send them to the primary.
     until = newest(sites)
     report = verify(sites, scope, window, pause=pause, tell=tell)
     for _ in range(ROUNDS):
@@ -120,7 +120,10 @@ def catch_up(
 
 
 def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = SYSTEM) -> str:
-    """Wait until a queue is empty and a canary came through it; why it is not so, or empty."""
+    """Wait until a canary has come through the queue and the queue is empty.
+
+    Return the reason why that did not happen, or an empty string.
+    """
     limit = Limit(patience, clocks.timer)
     flight = Canary(site).fly(patience)
     if flight.arrived is None:
@@ -130,7 +133,7 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
             depth = site.queue.depth()
         except McloudError as error:
             return f"{site.name}: its queue does not tell what it holds: {error}"
-        # Where it is not known, as with metrics that lag, the canary has to do.
+        # If the depth is unknown, as with metrics that lag, the canary has to suffice.
         waiting = (depth.ready or 0) + (depth.in_flight or 0)
         if not waiting or not is_recent(depth.as_of, clocks.wall(), patience):
             return ""
@@ -141,7 +144,7 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
 
 
 def since(sites: Mapping[str, Site], debt: Debt) -> int:
-    """The hour of trades from which on the sites may differ, ms since 1970.
+    """Return the hour of trades from which the sites may differ, in ms since 1970.
 
     By the trades as well as by the clock: a recording is of another day. Sites part no later than
     at the newest trade of the one that has got fewer; one that never had a symbol lacks all of it.
@@ -149,7 +152,7 @@ def since(sites: Mapping[str, Site], debt: Debt) -> int:
     symbols = {beat.symbol for site in sites.values() for beat in sound(site.control.heartbeats())}
     parted = (_newest_time(site, symbol) for symbol in symbols for site in sites.values())
     start = min(parted, default=int(debt.since * 1000))
-    # An hour more: trades come out of order.
+    # One hour earlier, since trades arrive out of order.
     return max(0, min(start, int(debt.since * 1000)) // HOUR * HOUR - HOUR)
 
 
@@ -159,7 +162,7 @@ def _newest_time(site: Site, symbol: str) -> int:
 
 
 def newest(sites: Mapping[str, Site]) -> dict[str, int]:
-    """The newest trade id that any of the sites has in a candle, by symbol."""
+    """Return the newest trade id in a candle of any of the sites, by symbol."""
     found: dict[str, int] = {}
     for site in sites.values():
         for beat in sound(site.control.heartbeats()):
@@ -170,7 +173,9 @@ def newest(sites: Mapping[str, Site]) -> dict[str, int]:
 
 
 def differences(report: Report, until: Mapping[str, int]) -> int:
-    """What is between the sites, up to these ids; what none of them has is not."""
+    """Return the number of differences between the sites up to these ids, without trades that no
+    site has.
+    """
     return sum(
         each.kind != "incomplete" and (not each.runs or bool(_known(each, until)))
         for each in report.findings
@@ -178,5 +183,5 @@ def differences(report: Report, until: Mapping[str, int]) -> int:
 
 
 def _known(finding: Finding, until: Mapping[str, int]) -> Ids:
-    """Those of its ids that are not newer than the newest that was known."""
+    """Return the finding's ids that are not newer than the newest known id of its symbol."""
     return Ids(finding.runs).common(Ids([(0, until.get(finding.symbol, 0))]))

@@ -1,7 +1,7 @@
-"""What is owed to a site that was left: trades it holds alone, and trades it never got.
+"""Debts: a site that was left may hold trades that no other site has, and lacks later ones.
 
-A debt is noted on the sites when one is left, and paid when the sites are equal again over the
-time in question: what differs is mended in both directions, and then verified. See ``catch_up``.
+A debt is noted on the sites when a site is left. It is paid when the sites are equal again over the
+time in question: differences are repaired in both directions and then verified. See ``catch_up``.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from mcloud.failover.decide import Debt
 
 @dataclass(frozen=True)
 class DebtNote(notes.Note):
-    """A debt as the sites keep it; the fields are those of ``Debt``."""
+    """A debt as the sites store it. The fields are those of ``Debt``."""
 
     site: str
     epoch: Count
@@ -23,7 +23,7 @@ class DebtNote(notes.Note):
     paid: bool
     may_return: bool
     over: bool
-    """Nothing is to follow from it any more."""
+    """Whether nothing is to follow from the debt any more."""
 
     @property
     def debt(self) -> Debt:
@@ -34,7 +34,7 @@ KIND = Kind("debt", DebtNote)
 
 
 def note(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) -> dict[str, str]:
-    """Note a debt; one that is owed already goes back as far as it did."""
+    """Note a debt. If the site already has an unpaid one, the earlier start is kept."""
 
     def change(before: DebtNote | None) -> DebtNote:
         since = debt.since
@@ -48,9 +48,9 @@ def note(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) ->
 def settle(
     sites: Mapping[str, Site], debt: Debt, *, over: bool, at: float, seconds: float
 ) -> dict[str, str]:
-    """It is paid; ``over`` where nothing is to follow, such as that the site leads again.
+    """Note that a debt is paid; ``over`` if nothing is to follow, since the site leads again, say.
 
-    A site that was left once more meanwhile goes on to owe that.
+    If the site was left again in the meantime, its newer debt stays.
     """
 
     def change(before: DebtNote | None) -> DebtNote:
@@ -62,7 +62,7 @@ def settle(
 
 
 def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
-    """What is not over, by site.
+    """Return the debts that are not over, by site.
 
     Raises:
         Unavailable: no site answers.
@@ -71,7 +71,7 @@ def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
 
 
 def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) -> dict[str, str]:
-    """Note that a debt is never to be paid, since its site no longer exists."""
+    """Note that a debt will never be paid, since its site no longer exists."""
 
     def change(before: DebtNote | None) -> DebtNote:
         return _note(debt, over=True, at=at)
@@ -80,8 +80,8 @@ def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) 
 
 
 def debts(found: Mapping[str, DebtNote]) -> dict[str, Debt]:
-    """The same, out of what ``notes`` read."""
-    # A debt is kept under the name of its site, which is what it is found by.
+    """Return the debts that are not over among the documents that ``notes`` has read."""
+    # A debt is stored under the name of its site, which is the name to look it up by.
     return {key: replace(each.debt, site=key) for key, each in found.items() if not each.over}
 
 

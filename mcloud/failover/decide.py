@@ -1,9 +1,9 @@
-"""What a guard does next: one pure function of what it sees, what it saw before, and its rules.
+"""The decision of a guard: a pure function of the current checks, the earlier ones and the rules.
 
-A site is judged by what stops trades. A queue that takes nothing is an outage. A dead function or
-store behind a queue that takes trades is a backlog: nothing is lost, and it is an outage only once
-what waits is older than ``backlog_limit``. A guard that sees nothing at all suspects itself. Times
-are by a clock that only goes forward; a look that is too old says nothing, neither good nor bad.
+A site is judged by whether it stops trades. A queue that accepts nothing is an outage. A dead
+function or store behind a queue that accepts trades is a backlog: nothing is lost, and it is an
+outage only once the oldest message is older than ``backlog_limit``. A guard without any answer
+suspects itself. Times are by a monotonic clock. A check that is too old is ignored.
 """
 
 from collections.abc import Mapping
@@ -18,92 +18,98 @@ GOOD, DEGRADED, BAD = "good", "degraded", "bad"  # and UNKNOWN
 
 NOTHING, FAIL_OVER, FAIL_BACK, CATCH_UP = "nothing", "fail over", "fail back", "catch up"
 
-CANARY_USUAL = 20.0  # seconds until a canary is there, cold functions included
+CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of the function
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One service, as it was at one look."""
+    """One service as seen by one check."""
 
     state: str
-    """UP, DOWN, or UNKNOWN where the look says nothing of the service, as without credentials."""
+    """UP, DOWN, or UNKNOWN if the check has no news of the service, for example without
+    credentials.
+    """
     at: float
     latency: float | None = None
-    """Seconds."""
+    """Response time in seconds."""
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class SiteLook:
-    """The newest that is known of each thing of a site; what is missing was never seen."""
+    """The latest news of each part of a site. A part that is missing was never seen."""
 
     services: Mapping[str, Seen] = field(default_factory=dict)
     waiting_since: float | None = None
-    """What is in the queue may be as old as that: a canary has been under way, or the function or
-    a store been down since; None where neither is so."""
+    """Earliest time from which messages may be waiting: a canary has been on its way, or the
+    function or a store has been down, since then. None if neither is so.
+    """
     canary: float | None = None
-    """Seconds that the last one took."""
+    """Seconds that the last canary took."""
     lag: float | None = None
-    """Seconds that its replicas were behind when a replicator last reached the sites."""
+    """Seconds that the site's replicas lagged when a replicator last reached the sites."""
     backlog: int | None = None
-    """Messages."""
+    """Messages in the queue."""
 
 
 @dataclass(frozen=True)
 class Debt:
-    """What a site held or lacked when it was left, to be made good before it leads again."""
+    """Trades that a site held or lacked when it was left. They are settled before it leads
+    again.
+    """
 
     site: str
     epoch: int
-    """The one by which it was left."""
+    """The epoch in which the site was left."""
     since: float
-    """Seconds since 1970: from then on the sites took different trades."""
+    """Time from which the sites took different trades, in seconds since 1970."""
     paid: bool = False
     may_return: bool = False
-    """It was left because of an outage, not because somebody wanted it."""
+    """Whether the site was left because of an outage, and not by somebody's choice."""
 
 
 @dataclass(frozen=True)
 class Look:
     sites: Mapping[str, SiteLook]
-    """The first one leads where there is no record."""
+    """The sites. The first one is the primary if there is no record."""
     record: ControlRecord | None = None
     wall: float = 0.0
-    """Seconds since 1970, by a clock that may jump: used once an epoch, for how old it is."""
+    """Seconds since 1970, by a clock that may jump: used once an epoch, for the age of the record.
+    """
     paused: str = ""
-    """By whom and why, where the guards are to do nothing."""
+    """Who paused the guards and why, or empty."""
     debts: Mapping[str, Debt] = field(default_factory=dict)
     moving: str = ""
-    """The move that is under way, if there is one."""
+    """The move in progress, or empty."""
     catching_up: str = ""
-    """The site that is being caught up."""
+    """The site that is being caught up, or empty."""
 
 
 @dataclass(frozen=True)
 class SiteState:
     verdict: str = UNKNOWN
     since: float = 0.0
-    """When the verdict was reached."""
+    """Time of the verdict."""
     bad: int = 0
-    """In a row."""
+    """Number of bad checks in a row."""
     good: int = 0
     counted: float = -inf
-    """When the look was that was counted last."""
+    """Time of the last check that was counted."""
     bad_since: float | None = None
-    """The first bad look of the row."""
+    """Time of the first bad check in the row."""
 
 
 @dataclass(frozen=True)
 class State:
     sites: Mapping[str, SiteState] = field(default_factory=dict)
     epoch: int | None = None
-    """None before the first look."""
+    """Epoch of the record. None before the first check."""
     epoch_since: float = 0.0
-    """When it was first seen, and how old it was by then."""
+    """Time when the epoch was first seen. ``epoch_age`` is its age at that time."""
     epoch_age: float = inf
 
     def age(self, now: float) -> float:
-        """Seconds since the record was written; infinite where there is none."""
+        """Return the age of the record in seconds, or infinity if there is none."""
         return self.epoch_age + max(0.0, now - self.epoch_since)
 
 
@@ -111,17 +117,17 @@ class State:
 class Decision:
     action: str
     site: str
-    """It is about; empty for NOTHING."""
+    """Site of the action, or empty for NOTHING."""
     reason: str
     lines: tuple[str, ...]
-    """What led to it: a line a site, a line a rule."""
+    """The grounds of the decision: a line for each site and each rule."""
     state: State
     is_suspicious: bool = False
-    """Look again soon."""
+    """Whether the next check should follow soon."""
 
 
 def decide(look: Look, state: State, settings: GuardSettings, now: float) -> Decision:
-    """The next action, and why. ``now`` is by the clock of the looks."""
+    """Return the next action and the reason. ``now`` is by the clock of the checks."""
     state = _note_record(look, state, now)
     grades = {name: grade(each, settings, now) for name, each in look.sites.items()}
     is_blind = _is_blind(grades)
@@ -149,7 +155,7 @@ def decide(look: Look, state: State, settings: GuardSettings, now: float) -> Dec
 
 
 def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str]:
-    """GOOD, DEGRADED, BAD or UNKNOWN, and why."""
+    """Return GOOD, DEGRADED, BAD or UNKNOWN, and the reason."""
     queue = look.services.get("queue")
     if queue is None:
         return UNKNOWN, "its queue was not looked at yet"
@@ -179,7 +185,7 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
 
 
 def _is_suspicious(site: SiteState, kind: str) -> bool:
-    """True where the next looks matter: it may be about to go, or about to be back."""
+    """Return whether the site may soon be down, or up again."""
     is_returning = site.verdict == DOWN and site.good > 0
     return site.bad > 0 or kind == DEGRADED or is_returning
 
@@ -195,7 +201,7 @@ def _note_record(look: Look, state: State, now: float) -> State:
 
 
 def _is_blind(grades: Mapping[str, tuple[str, str]]) -> bool:
-    """True where no site answers anything: that is more likely us than all of them."""
+    """Return whether no site answers at all: then the cause is more likely on this side."""
     kinds = {kind for kind, _ in grades.values()}
     return BAD in kinds and not kinds & {GOOD, DEGRADED}
 
@@ -208,9 +214,9 @@ def _count(
     now: float,
     is_blind: bool,
 ) -> SiteState:
-    """Count a look that was not counted yet, and judge."""
+    """Count a check that was not counted yet, and update the verdict."""
     if now - site.counted > settings.stale:
-        # Asleep, or blind, or without a look for long: what was in a row is none any more.
+        # After a suspension, or a long time without news, earlier checks no longer form a row.
         site = replace(site, bad=0, good=0, bad_since=None)
     kind, _ = graded
     at = look.services["queue"].at if "queue" in look.services else -inf
@@ -272,7 +278,7 @@ def _leave(
     settings: GuardSettings,
     now: float,
 ) -> tuple[str, str, str, list[str]]:
-    """The primary is down."""
+    """Return the decision for a primary that is down."""
     why = grades[primary][1] or f"{state.sites[primary].good} of {settings.goods} good probes since"
     what = f"{primary} is down ({why})"
     rules = [_rule(f"{primary} leads for {_age(state.age(now))}", "dwell", settings.dwell)]
@@ -300,7 +306,7 @@ def _leave(
             fit.append(name)
     if not fit:
         return NOTHING, "", f"{what}, and no other site can take over", rules
-    # The one that is known to be behind least.
+    # The site with the smallest known lag.
     best = min(fit, key=lambda name: _or(look.sites[name].lag, inf))
     bad = state.sites[primary].bad
     return FAIL_OVER, best, f"{what}, {bad} probes in a row; {best} is healthy", rules
@@ -313,7 +319,7 @@ def _unfit(
     grades: Mapping[str, tuple[str, str]],
     settings: GuardSettings,
 ) -> str:
-    """Why a site may not lead now; empty where it may."""
+    """Return why a site may not lead now, or an empty string if it may."""
     kind, why = grades[name]
     if state.sites[name].verdict != UP:
         return f"it is not known to be healthy yet ({state.sites[name].good} good probes)"
@@ -335,7 +341,7 @@ def _return(
     settings: GuardSettings,
     now: float,
 ) -> tuple[str, str, str, list[str]]:
-    """The primary is not down, and nothing can be mended just now."""
+    """Return the decision for a primary that is not down, when no debt can be paid just now."""
     usual = f"{primary} leads and is {state.sites[primary].verdict}"
     if grades[primary][0] in (DEGRADED, BAD, UNKNOWN) and grades[primary][1]:
         usual = f"{usual}: {grades[primary][1]}"

@@ -1,9 +1,9 @@
-"""A game day: trades flow, a site is taken out, a guard with its usual settings does what it does.
+"""A game day: trades flow, a site is taken out, and a guard with its usual settings reacts.
 
-Everything is real but the clouds, which are the embedded ones: a producer that follows the record,
-its spool, the queues, the functions and the guard. At the end all trades that were made are held
-against what every site has. ``rehearse`` is the same on real clouds, without an outage: it only
-withdraws the producers' route for a while.
+Everything is real except the clouds, which are the embedded ones: a producer that follows the
+record, its spool, the queues, the functions and the guard. At the end, all trades that were made
+are compared with the data of every site. ``rehearse`` is the same on real clouds, without an
+outage: it only withdraws the producers' route for a while.
 """
 
 import threading
@@ -38,13 +38,13 @@ from mcloud.replication.scope import Scope
 
 RATE = 1000  # trades a second, of both symbols together
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-STEADY = 4.0  # seconds of usual running, at least
-UNMOVED = 15.0  # seconds that an outage lasts which is to move nothing
-AFTER = 3.0  # seconds that it goes on after the traffic was moved
+STEADY = 4.0  # minimum seconds of normal operation
+UNMOVED = 15.0  # seconds of an outage that should not cause a move
+AFTER = 3.0  # seconds that the outage continues after the move
 FLAP = 2.5  # seconds
-PATIENCE = 120.0  # seconds for anything to come; only a drill that fails waits as long
+PATIENCE = 120.0  # maximum seconds of any wait; only a drill that fails reaches it
 POLL = 0.05
-PAUSE = 0.5  # seconds between two looks at what differs: nobody else is here
+PAUSE = 0.5  # seconds between two comparisons: nobody else uses these clouds
 USUAL = GuardSettings()
 
 
@@ -62,13 +62,13 @@ def run(
     after: float = AFTER,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Report:
-    """Rehearse on embedded clouds, whose folder is ``home``; what was out is back at the end.
+    """Run a scenario on embedded clouds, whose folder is ``home``. The outage is over at the end.
 
     Args:
-        trades: to be sent, as ``made`` makes them; they have to last for a quarter of a minute.
-        symbols: theirs, and nobody else's on these clouds.
-        speed: at which they are played; 1 is by their own times.
-        after: seconds that the outage goes on after the traffic was moved.
+        trades: trades to send, as from ``made``; they must last for at least 15 seconds.
+        symbols: symbols of the trades, with no other use on these clouds.
+        speed: factor on the speed of the trades; 1 is by their own times.
+        after: seconds that the outage continues after the move.
     """
     report = Report(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()
@@ -81,7 +81,7 @@ def run(
 
 
 def made(symbols: tuple[str, ...], start_time: int, seed: int = 1) -> Iterable[Trade]:
-    """RATE trades a second, without an end, from ``start_time`` (ms) on."""
+    """Yield RATE trades per second without end, from ``start_time`` (ms) on."""
     return Simulate(symbols, seed=seed, start_time=start_time, rate=RATE / len(symbols))
 
 
@@ -110,7 +110,7 @@ class _Day:
         self._scope = Scope(symbols=frozenset(stream.symbols))
         self._begun = time.monotonic()
         self._calm = threading.Event()
-        """Set when the site is to come and go no more."""
+        """Set when the site should no longer go down and come back."""
         self._stream = stream
         use = Tools(
             Journal(scratch / "drill.json"),
@@ -139,10 +139,10 @@ class _Day:
     # The day
 
     def _lead(self) -> None:
-        """Have the site lead that is to be taken out."""
+        """Make the site that will be taken out the primary."""
 
         def make(before: ControlRecord | None) -> ControlRecord | None:
-            # After an automatic move a guard would do nothing for the time of its cooldown.
+            # After an automatic move, a guard would do nothing during its cooldown.
             if before and before.primary == self._on and before.mode != "automatic":
                 return None
             return ControlRecord(0, self._on, "drill", "a drill", "drill", round(time.time(), 3))
@@ -163,7 +163,7 @@ class _Day:
         self._report.timeline.append((-0.01, f"steady: {rate:,.0f} trades a second to {self._on}"))
 
     def _out(self) -> None:
-        """Take the site out, and watch what comes of it."""
+        """Take the site out, and follow the reaction."""
         scenario, others = self._scenario, [name for name in self._sites if name != self._on]
         had = {name: self._stream.newest(name) for name in others}
         self._tell(f"{scenario.name} of {self._on}")
@@ -182,7 +182,7 @@ class _Day:
         outage.begin(self._home, self._on, self._scenario.service, self._scenario.how, None)
 
     def _flap(self) -> None:
-        """Let the site come back and go again, as often as the scenario wants it."""
+        """Bring the site back and take it out again, as often as the scenario says."""
         for _ in range(1, self._scenario.rounds):
             for words, do in (
                 ("comes back", lambda: outage.end(self._home, self._on)),
@@ -194,7 +194,7 @@ class _Day:
                 self._event(f"{self._on} {words}")
 
     def _follow_the_move(self, had: Mapping[str, int]) -> None:
-        """See how the traffic is moved, if it is."""
+        """Record the move of the traffic, if there is one."""
         limit = PATIENCE if self._scenario.moves else UNMOVED
         limit += 2 * FLAP * (self._scenario.rounds - 1)
         stages: list[tuple[Callable[[], bool], str]] = [
@@ -232,7 +232,7 @@ class _Day:
         self._event(f"{self._on} has caught up, and is verified")
 
     def _judge(self) -> None:
-        """Bring what came since, and hold the sites against the trades."""
+        """Catch the sites up, and compare them with the trades that were made."""
         report, trades = self._report, self._stream.trades
         for name in self._sites:
             if name != self._on:
@@ -299,7 +299,7 @@ class _Day:
 
 
 def _bill(home: Path) -> Decimal:
-    """Dollars at list price for what these clouds were asked to do so far."""
+    """Return the cost in dollars at list price of all calls to these clouds so far."""
     return sum(
         (
             Decimal(count) * PRICES[site, name].each

@@ -1,4 +1,4 @@
-"""What is told of failovers to those who want to know."""
+"""Events about failovers, for the notification channels."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -12,8 +12,9 @@ from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 def changes(
     before: State, decision: Decision, were_down: Collection[str], at: float
 ) -> list[Event]:
-    """Sites that are down now, or up again; ``were_down`` are those of which it was told before
-    anything was seen."""
+    """Return events for the sites that are newly down or up. ``were_down`` are the sites that an
+    earlier run has reported as down.
+    """
     found = []
     for name, site in decision.state.sites.items():
         was = before.sites[name].verdict if name in before.sites else UNKNOWN
@@ -23,7 +24,7 @@ def changes(
             continue
         state = FIRING if site.verdict == DOWN else RESOLVED
         title, text = f"{name} is {site.verdict}", "\n".join(decision.lines)
-        # Both of one severity: a channel that took the first has to hear of the second.
+        # Both have the same severity, so that a channel that got the first also gets the second.
         event = Event(f"site {name}", title, text, "critical", state, at, figure=f"sites.{name}")
         found.append(event)
     return found
@@ -31,7 +32,7 @@ def changes(
 
 def moved(came: Outcome, text: str) -> Event:
     order = came.order
-    # A guard that came second found that the target leads already.
+    # For a guard that came second, the target leads already.
     left = order.leads if came.before == order.target else came.before
     return Event(
         f"failover {order.target}",
@@ -45,7 +46,9 @@ def moved(came: Outcome, text: str) -> Event:
 
 
 def caught_up(came: Mapping[str, Any], debt: Debt, at: float) -> Event:
-    """``came`` is what ``switch.pay`` gave. Several guards may have paid one debt."""
+    """Return the event for a finished catch-up. ``came`` is the result of ``switch.pay``. Several
+    guards may have paid one debt.
+    """
     site = came["site"]
     text = (
         f"{came['candles']} candles and {came['objects']} raw objects were copied; "

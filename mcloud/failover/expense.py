@@ -1,8 +1,8 @@
-"""What watching costs: calls counted, at list price.
+"""The cost of watching: the counted calls at list price.
 
-Free of charge are the reads of settings: Lambda's GetFunctionConfiguration, DynamoDB's
-DescribeTable, Pub/Sub's GetSubscription and the Functions API (the pricing pages of ``prices``
-name what is billed, and these are not among it). A query of Firestore counts as one read at least.
+Reads of settings are free of charge: Lambda's GetFunctionConfiguration, DynamoDB's DescribeTable,
+Pub/Sub's GetSubscription and the Functions API. The pricing pages of ``prices`` list the billed
+calls, and these are not among them. A query of Firestore counts as at least one read.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
 
 Calls = Mapping[tuple[str, str], int]
-"""By cloud and what was called: a service that was probed, or one of those below."""
+"""Number of calls by cloud and by the probed service or one of the other names in `METERS`."""
 
 CANARY_SIZE = 300  # bytes
 MANY = 10**9  # messages this month: free tiers are used up
@@ -35,11 +35,11 @@ METERS: Mapping[tuple[str, str], str | None] = {
     ("gcp", "kept"): "firestore_reads",
     ("gcp", "candle"): "firestore_reads",
 }
-"""None is free of charge."""
+"""The meter of each call. None if the call is free of charge."""
 
 
 def dollars(calls: Calls) -> Decimal:
-    """What the calls cost at list price, free tiers apart."""
+    """Return the cost of the calls at list price, without free tiers."""
     return sum((count * _price(*call) for call, count in calls.items()), Decimal(0))
 
 

@@ -1,8 +1,8 @@
-"""The watcher: looks, decides, acts, and can say of every decision what led to it.
+"""The guard: it checks the sites, decides, acts, and can explain every decision.
 
-Several may run at once, on several machines: whoever writes the next epoch first has moved the
-traffic, and the others see it. What takes long, a move or a catch-up, is done in a thread of its
-own, while the looking goes on.
+Several guards may run at once, on several machines. The guard that writes the next epoch first has
+moved the traffic, and the others see that. A move or a catch-up takes long, so it runs in its own
+thread while the checks continue.
 """
 
 import logging
@@ -51,8 +51,8 @@ from mcloud.failover.switch import (
 from mcloud.notify.event import Event
 
 MOVE = "move"
-HURRY = 60.0  # seconds that a suspicion makes it look more often; an outage may last for days
-AGAIN, PATIENCE = 4.0, 30.0  # seconds between two tries of what failed; twice as long each time
+HURRY = 60.0  # seconds of frequent checks during a suspicion; an outage may last for days
+AGAIN, PATIENCE = 4.0, 30.0  # seconds until the first retry, doubled each time, and maximum
 LAST_WORDS = 5.0  # seconds that a move may take to end
 _SILENT = logging.getLogger("mcloud.failover")
 _SILENT.addHandler(logging.NullHandler())
@@ -80,8 +80,9 @@ class Guard:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``by`` says who this is, in records and in the audit log; ``were_down`` are the sites of
-        which an earlier run has told that they are down, so that it is told when they are up."""
+        """``by`` identifies this guard in records and in the audit log. ``were_down`` are the sites
+        that an earlier run has reported as down, so that this run reports when they are up.
+        """
         self._sites = sites
         self._settings = settings
         self._use = use
@@ -98,20 +99,22 @@ class Guard:
         self._is_suspicious = False
         self._suspicious_since = inf
         self._work: dict[str, _Work] = {}
-        """A move, a catch-up, or both: a site that dies is left at once, whatever goes on."""
+        """A move, a catch-up, or both: a site that dies is left at once, whatever else is in
+        progress.
+        """
         self._not_before: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
-        """In a row, by the kind of work."""
+        """Number of failures in a row, by the kind of work."""
         self.history: deque[Kept] = deque(maxlen=KEPT)
         self.moves: deque[Outcome] = deque(maxlen=KEPT)
         self._looked = self._begun
-        """When a look last said something of the sites, by the clock of the looks."""
+        """Time of the last check that had news of the sites, by the clock of the checks."""
         self._reported: set[str] = set()
         self.problem = ""
-        """What went wrong last, and is tried again."""
+        """The last error; its action is retried."""
 
     def run(self, stop: threading.Event, each: Callable[[], None] = lambda: None) -> None:
-        """Watch until ``stop``; ``each`` is called after every look."""
+        """Watch until ``stop``, and call ``each`` after every check."""
         while not stop.is_set():
             begun = self._clock()
             try:
@@ -129,7 +132,7 @@ class Guard:
         self._watch.close()
 
     def step(self) -> Decision:
-        """Look once, decide, and begin what is to be done."""
+        """Check once, decide, and start the action."""
         if any(not work.thread.is_alive() for work in self._work.values()):
             self._work = {n: work for n, work in self._work.items() if work.thread.is_alive()}
             self._watch.refresh()
@@ -147,7 +150,7 @@ class Guard:
             try:
                 self._level(look)
             except McloudError as error:
-                # A site that went meanwhile is a reason to go on looking.
+                # Keep watching if a site goes away meanwhile.
                 self._log.warning("the sites do not know the same yet: %s", error)
         self._take_up(look)
         before = self._state
@@ -169,7 +172,7 @@ class Guard:
         return decision
 
     def state(self) -> dict[str, Any]:
-        """What it says of itself: plain values, for ``state.json``."""
+        """Return the guard's own state as plain values, for ``state.json``."""
         record = self._look.record
         return {
             "pid": os.getpid(),
@@ -197,22 +200,22 @@ class Guard:
 
     @property
     def is_working(self) -> bool:
-        """True while a move or a catch-up is under way."""
+        """Whether a move or a catch-up is in progress."""
         return any(work.thread.is_alive() for work in self._work.values())
 
     def verdict(self, site: str) -> str:
-        """How it judges a site just now."""
+        """Return the current verdict on a site."""
         state = self._state.sites.get(site)
         return state.verdict if state else UNKNOWN
 
     def age_of_record(self) -> float:
-        """Seconds since the record was written; infinite where there is none."""
+        """Return the age of the record in seconds, or infinity if there is none."""
         return self._state.age(self._clock())
 
     # Doing
 
     def _take_up(self, look: Look) -> None:
-        """Go on with a move that an earlier run, or a try that failed, has left in the middle."""
+        """Resume a move that an earlier run or a failed attempt left unfinished."""
         if MOVE in self._work or look.paused or self._clock() < self._not_before.get(MOVE, -inf):
             return
         order = unfinished(self._use)
@@ -221,7 +224,7 @@ class Guard:
 
     def _resume(self, order: Order, stop: threading.Event) -> None:
         if not is_effective(self._use, records.read(self._sites, DEADLINE).record):
-            # Nothing was changed, and the outage may be over: it is decided anew.
+            # Nothing was changed, and the outage may be over, so decide again.
             self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
             self._use.journal.forget()
             return
@@ -243,7 +246,7 @@ class Guard:
         record = look.record
         primary = record.primary if record else next(iter(look.sites))
         bad_since = self._state.sites[primary].bad_since
-        # It may have gone down right after the last good look.
+        # The site may have gone down right after the last good check.
         since_bad = now - bad_since if bad_since is not None else 0.0
         at = round(self._wall(), 3)
         order = Order(
@@ -268,7 +271,7 @@ class Guard:
                 work(stop)
                 self.problem = ""
                 self._failures[kind] = 0
-            except Exception as error:  # noqa: BLE001 - the looking goes on, whatever it is
+            except Exception as error:  # noqa: BLE001 - the checks continue after any error
                 if stop.is_set():
                     return  # it was given up for something else
                 self.problem = f"{kind}, {what}: {error}"
@@ -283,7 +286,7 @@ class Guard:
         thread.start()
 
     def _move(self, order: Order, sites: Mapping[str, Site], stop: threading.Event) -> None:
-        # What was known of it may be a minute old.
+        # A pause may have begun within the last minute.
         if paused := pause.paused(notes.read(sites, pause.KIND, DEADLINE)):
             self._log.info("does not move to %s: paused %s", order.target, paused)
             return
@@ -325,7 +328,7 @@ class Guard:
         self._reported = found
 
     def _level(self, look: Look) -> None:
-        """Have sites that were away know what the others do."""
+        """Bring sites that were away up to date with the others."""
         view = self._watch.view
         if view.behind or view.is_split:
             there = {name: self._sites[name] for name in view.readable}

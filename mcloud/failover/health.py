@@ -1,8 +1,8 @@
-"""Looks at the sites: often at what tells of an outage first, seldom at what costs more.
+"""Checks of the sites: often where an outage shows first, rarely where a check costs more.
 
-Every look is back in time, whatever hangs. What is billed by the call is called rarely while all is
-well, and more often once something is suspected; see ``settings`` for how often, ``expense`` for
-what that comes to.
+Every check returns in time, even if a call hangs. Calls that are billed are rare while all is well,
+and more frequent during a suspicion. See ``settings`` for the intervals and ``expense`` for the
+cost.
 """
 
 import time
@@ -23,15 +23,15 @@ from mcloud.failover.decide import DOWN, UNKNOWN, UP, Look, Seen, SiteLook
 from mcloud.failover.record import View
 from mcloud.failover.settings import GuardSettings
 
-FIRST = 8.0  # seconds for the first look: a cold start of a cloud's client takes up to two
+FIRST = 8.0  # seconds for the first check: a cold start of a cloud's client takes up to two
 CANARY_AGAIN = 15.0  # seconds between two canaries through a site that is suspected
-LAG_STALE = 600.0  # seconds after which what a replicator has told says nothing any more
+LAG_STALE = 600.0  # seconds after which a replicator's lag is ignored
 SLOW = ("record", "pause", "debts", "lags", "depth")
 _NOTES: Mapping[str, Kind[Any]] = {"pause": pause.KIND, "debts": debts.KIND}
 
 
 class Watch:
-    """Used by one thread."""
+    """Checks the sites again and again. Not thread-safe."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Watch:
         wall: Callable[[], float] = time.time,
         canaries: bool = True,
     ) -> None:
-        """``known`` is the record as whoever looked before has seen it last."""
+        """``known`` is the last record that an earlier watcher has seen."""
         self._sites = sites
         self._settings = settings
         self._clock = clock
@@ -54,17 +54,19 @@ class Watch:
         """Rare questions that were not answered the last time."""
         self._looked: float | None = None
         self._awake_since = -inf
-        """Time of the first look after a pause without any."""
+        """Time of the first check after a pause without checks."""
         self._seen: dict[str, dict[str, Seen]] = {name: {} for name in sites}
         self._down_since: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], Any] = {}
-        """The last answer to each of what is asked seldom."""
+        """The last answer to each rare question."""
         self._lags: dict[str, float | None] = {}
-        """Of each site, as of when the primary was last seen to be up: then nobody tells more."""
+        """Lag of each site at the time when the primary was last seen to be up; it is not measured
+        later.
+        """
         self.calls: Counter[tuple[str, str]] = Counter()
-        """What was called, by cloud; see ``expense``."""
+        """Number of calls by cloud and call; see ``expense``."""
         self.is_fresh = False
-        """True where the last look asked for the record and what else is told on the sites."""
+        """Whether the last check read the record and the other documents on the sites."""
         self.view = View({}, known)
         self._canaries = {
             name: Canary(site, clock=clock, count=partial(self._count, site.cloud))
@@ -73,14 +75,17 @@ class Watch:
         }
 
     def look(self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = "") -> Look:
-        """Look at what is due; back within ``timeout`` seconds, the first time within FIRST."""
+        """Run the checks that are due, within ``timeout`` seconds, and within FIRST the first
+        time.
+        """
         is_first = not self._due
         now = self._clock()
         if self._looked is not None and now - self._looked > self._settings.stale:
             self._awake_since = now
         self._looked = now
         if is_first:
-            # Clients first: making one takes longer than a probe, and is no latency of a service.
+            # Make the clients first: that takes longer than a probe, and is not latency of a
+            # service.
             gather({n: partial(prepare, site) for n, site in self._sites.items()}, FIRST / 2)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         services = self._services(is_suspicious)
@@ -98,7 +103,7 @@ class Watch:
         return self._look(moving, catching_up)
 
     def refresh(self) -> None:
-        """Have the next look ask everything."""
+        """Make the next check read everything."""
         self._due = dict.fromkeys(self._due, -inf)
 
     def flights(self) -> dict[str, Flight]:
@@ -112,7 +117,7 @@ class Watch:
     # What is asked
 
     def _services(self, is_suspicious: bool) -> tuple[str, ...]:
-        # While its queue is dead, what is behind it does not matter.
+        # While the queue is dead, the services behind it do not matter.
         is_behind = any(
             seen["queue"].state == UP and any(each.state == DOWN for each in seen.values())
             for seen in self._seen.values()
@@ -123,7 +128,9 @@ class Watch:
         return SERVICES if self._is_due("services", every) else SERVICES[:1]
 
     def _is_to_be_asked_again(self, name: str, what: str) -> bool:
-        """Or what a site is owed would be unknown for a minute after it is back."""
+        """Return whether to repeat a failed question at once. Otherwise the debts of a site would
+        stay unknown for a minute after it is back.
+        """
         queue = self._seen[name].get("queue")
         return (name, what) in self._unheard and queue is not None and queue.state == UP
 
@@ -136,7 +143,7 @@ class Watch:
         return True
 
     def _probe(self, site: Site, service: str) -> float:
-        """Seconds that it took."""
+        """Probe a service. Return the duration in seconds."""
         self._count(site.cloud, service)
         begun = self._clock()
         site.probe.check(service, self._settings.timeout)
@@ -175,7 +182,7 @@ class Watch:
                 elif seen.state == UP:
                     self._down_since.pop((name, what), None)
             elif isinstance(answer, Exception):
-                # What is refused, and not late, will be refused again.
+                # Only a late or missing answer is worth an early repeat.
                 if isinstance(answer, TimeoutError | Unavailable):
                     self._unheard.add((name, what))
             else:
@@ -194,11 +201,13 @@ class Watch:
         return queue is not None and queue.state == UP
 
     def told(self, what: str) -> dict[str, dict[str, Any]]:
-        """What the sites keep of ``pause`` or ``debts``, as far as they have told it."""
+        """Return the documents of ``pause`` or ``debts`` by site, from the sites that have
+        answered.
+        """
         return {name: answer for (name, each), answer in self._told.items() if each == what}
 
     def damaged(self) -> list[tuple[str, Damaged]]:
-        """The documents of each site that cannot be used, as far as the sites have told them."""
+        """Return the damaged documents of each site, from the sites that have answered."""
         found: list[tuple[str, Damaged]] = []
         for (name, what), answer in self._told.items():
             if what in _NOTES:
@@ -210,7 +219,7 @@ class Watch:
 
     @property
     def is_blind(self) -> bool:
-        """True where the last look at every queue says nothing of it."""
+        """Whether the last check has no news of any queue."""
         return all(
             "queue" not in seen or seen["queue"].state == UNKNOWN for seen in self._seen.values()
         )
@@ -248,7 +257,7 @@ class Watch:
 
 
 def prepare(site: Site) -> None:
-    """Make its clients, which takes longer than to use them."""
+    """Make the clients of a site, which takes longer than a call."""
     for part in ("queue", "candles", "control", "probe"):
         getattr(site, part)
 
@@ -257,13 +266,13 @@ def _seen(answer: Any, now: float) -> Seen:
     if not isinstance(answer, Exception):
         return Seen(UP, now, latency=answer)
     reason = str(answer) or type(answer).__name__
-    # A refusal is about who asks, as with credentials that have run out: it tells of no outage.
+    # A refusal is about the caller, as with expired credentials. It does not show an outage.
     is_outage = isinstance(answer, TimeoutError | Unavailable)
     return Seen(DOWN if is_outage else UNKNOWN, now, reason=reason)
 
 
 def _lag(lags: "list[Lag]", wall: float) -> float | None:
-    """The longest that replicators of late have told of this site, and what came to it since."""
+    """Return the longest recent lag of the site in seconds, plus the time since it was measured."""
     known = [
         lag.candles_s + max(0.0, wall - lag.at)
         for lag in lags

@@ -1,4 +1,4 @@
-"""The decisions of a guard, as they are remembered."""
+"""The history of a guard's decisions."""
 
 from collections import deque
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ KEPT = 100  # decisions
 
 @dataclass(frozen=True)
 class Kept:
-    """A decision; equal ones in a row are one, with a count."""
+    """A decision. Equal decisions in a row are one entry with a count."""
 
     at: Time
-    """Seconds since 1970, as ``until``."""
+    """First time of the decision, in seconds since 1970, as for ``until``."""
     until: Time
     times: Count
     action: str
@@ -24,7 +24,7 @@ class Kept:
 
 
 def remember(history: deque[Kept], decision: Decision, now: float) -> bool:
-    """Add a decision at its end; False where it is the last one again."""
+    """Append a decision to the history. Return False if it repeats the last one."""
     fresh = Kept(now, now, 1, decision.action, decision.site, decision.reason, decision.lines)
     if not history or _what(history[-1]) != _what(fresh):
         history.append(fresh)
@@ -35,6 +35,6 @@ def remember(history: deque[Kept], decision: Decision, now: float) -> bool:
 
 
 def _what(kept: Kept) -> tuple[str, str, str]:
-    """A decision without the figures in its reason, which change at every look."""
+    """Return a decision without the figures in its reason, which change with every check."""
     words = "".join(each for each in kept.reason if not each.isdigit())
     return kept.action, kept.site, words

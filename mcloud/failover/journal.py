@@ -1,7 +1,7 @@
-"""What a move is to do and has done, noted before and after each step: it can be taken up.
+"""The journal of a move: its order and the steps done, so that a move can be resumed.
 
-A disk that refuses the journal does not stop a move. What it could not take is kept in memory, so
-that this process can still take the move up.
+A disk that refuses the journal does not stop a move. The entries are then kept in memory, so that
+this process can still resume the move.
 """
 
 import json
@@ -25,30 +25,30 @@ class Order:
     id: str
     target: str
     mode: str
-    """See ``ControlRecord``."""
+    """Mode of the move, as in ``ControlRecord``."""
     reason: str
     by: str
     at: Time
-    """Seconds since 1970."""
+    """Time of the order, in seconds since 1970."""
     epoch: Count
-    """The one before it, and who leads in that."""
+    """The epoch before the move; ``leads`` is its primary."""
     leads: str
     recover: bool = False
-    """Whether the target, where it is owed a catch-up, gets that before it leads."""
+    """Whether a target with a debt is caught up before it leads."""
     wait: bool = False
-    """Whether what the old site holds is settled at once."""
+    """Whether the debt of the old site is settled at once."""
     forced: tuple[str, ...] = ()
     """Checks that failed and were overridden."""
     lost: Seconds | None = None
-    """Seconds, at most, that the old site had been down by then."""
+    """Maximum number of seconds that the old site had been down at the time of the order."""
 
     def record(self, before: ControlRecord | None) -> ControlRecord:
-        """What it wants to be written."""
+        """Return the control record that follows ``before`` by this order."""
         epoch = before.epoch if before else 0
         return ControlRecord(epoch + 1, self.target, self.mode, self.reason, self.by, self.at)
 
     def is_mine(self, record: ControlRecord) -> bool:
-        """True where the record was written by this move."""
+        """Whether this move wrote the record."""
         return (record.primary, record.by, record.at) == (self.target, self.by, round(self.at, 3))
 
 
@@ -56,7 +56,7 @@ class Order:
 class Progress:
     order: Order
     done: Mapping[str, Any] = field(default_factory=dict)
-    """What came of each step that is over, by its name."""
+    """Result of each finished step, by its name."""
 
     @property
     def is_over(self) -> bool:
@@ -67,7 +67,7 @@ class Progress:
 
 
 def read_journal(path: Path) -> Progress | Damaged | None:
-    """The progress in a journal; None where there is no file."""
+    """Return the progress in a journal, or None if there is no file."""
     document = load(path)
     if document is None or isinstance(document, Damaged):
         return document
@@ -79,7 +79,7 @@ def read_journal(path: Path) -> Progress | Damaged | None:
 
 
 def _is_catch_up(value: Mapping[str, Any]) -> str:
-    """Check the result of a step that may have had nothing to do."""
+    """Return why the result of a step that may have had nothing to do is invalid, or empty."""
     is_one = not value or not isinstance(decode(_CatchUp, value, ""), Damaged)
     return "" if is_one else "a catch-up"
 
@@ -120,7 +120,7 @@ class _Settlement:
 
 @dataclass(frozen=True)
 class _Done:
-    """What later steps read of the results of earlier ones."""
+    """The results of earlier steps that later steps read."""
 
     recovery: Annotated[Mapping[str, Any], _is_catch_up] = field(default_factory=dict)
     record: _Recorded | None = None
@@ -139,27 +139,28 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._unwritten: Progress | None = None
-        """The newest progress, where the disk did not take it."""
+        """The newest progress, if the disk did not accept it."""
 
     def read(self) -> Progress | None:
-        """The move that was begun last, over or not; None where there is none, or where the file
-        is damaged: nothing can be taken up then."""
+        """Return the last move, finished or not. Return None if there is none, or if the file is
+        damaged: no move can be resumed then.
+        """
         if self._unwritten is not None:
             return self._unwritten
         found = self.found()
         return found if isinstance(found, Progress) else None
 
     def found(self) -> Progress | Damaged | None:
-        """The progress in the file, or what is wrong with the file."""
+        """Return the progress in the file, or the damage of the file."""
         return read_journal(self._path)
 
     def forget(self) -> None:
-        """Nothing is to be taken up."""
+        """Forget the move, so that it is not resumed."""
         self._unwritten = None
         best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
 
     def write(self, progress: Progress) -> None:
-        """Note how far a move is, on the disk if that takes it."""
+        """Store the progress of a move, on the disk if that is possible."""
         text = json.dumps({"order": asdict(progress.order), "done": progress.done})
 
         def write() -> None:
@@ -172,12 +173,14 @@ class Journal:
             self._unwritten = None
             return
         if before is not None and before.order.id != progress.order.id:
-            # Another process must not take up a move that this one has followed.
+            # Another process must not resume a move that this one has followed.
             best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
         self._unwritten = progress
 
     def _make_way(self) -> None:
-        """Set a damaged file aside; one of a newer mcloud stays, and the move is kept in memory."""
+        """Set a damaged file aside. Raise if a newer mcloud wrote it; the move is then kept in
+        memory.
+        """
         found = self.found()
         if isinstance(found, Damaged):
             if found.is_newer:

@@ -1,9 +1,9 @@
-"""Small documents that all sites are to agree on: that the guards pause, what a site is owed.
+"""Small documents that all sites should agree on, such as a pause of the guards or a site's debt.
 
-Each carries how often it was written, and of several the one written most often counts. So a site
-that was away brings nothing back that is over: nothing is deleted, a document says that it is over.
-A site replaces only what it was seen to have, so that of two who write at once neither is lost.
-A document that is damaged on a site does not count and is not replaced there.
+Each document counts its writes, and the copy with the most writes is the valid one. So a site that
+was away cannot bring back an old state: nothing is deleted, a document says that it is over. A site
+replaces a document only if it is still the one that was read, so that neither of two concurrent
+writes is lost. A copy that is damaged does not count and is not replaced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,19 +18,19 @@ from mcloud.errors import Contention, McloudError, Unavailable
 
 ATTEMPTS = 12  # lost races after which something else is wrong
 MOST = 2**53
-"""Writes that are counted. Of two notes that were written more often, the later one counts."""
+"""Maximum of the write counter. Of two notes beyond it, the later one counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
     at: Time
-    """When it was written, seconds since 1970."""
+    """Time of the write, in seconds since 1970."""
     written: Annotated[int, Between(0, MOST)] = 0
-    """How often it was written; set by ``write``."""
+    """Number of writes so far; set by ``write``."""
 
     @property
     def rank(self) -> tuple[int, float]:
-        """The highest counts."""
+        """Sort key. The note with the highest one is valid."""
         return self.written, self.at
 
 
@@ -38,7 +38,7 @@ AnyNote = TypeVar("AnyNote", bound=Note)
 
 
 def read(sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float) -> dict[str, AnyNote]:
-    """The documents of a kind, by key, of those sites that answer.
+    """Return the valid documents of a kind, by key, from the sites that answer.
 
     Raises:
         Unavailable: none does.
@@ -48,7 +48,7 @@ def read(sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float) -> dict
 
 
 def newest(kind: Kind[AnyNote], told: Iterable[Mapping[str, object]]) -> dict[str, AnyNote]:
-    """Of what several sites keep of a kind, what counts."""
+    """Return the valid documents of a kind, by key, from the copies of several sites."""
     found: dict[str, AnyNote] = {}
     for documents in told:
         for key, document in documents.items():
@@ -67,10 +67,10 @@ def write(
     change: Callable[[AnyNote | None], AnyNote],
     seconds: float,
 ) -> dict[str, str]:
-    """Replace a document on every site that answers; returns those that did not, and why.
+    """Replace a document on every site that answers. Return the sites that failed, and the reasons.
 
-    Where somebody else writes at the same moment ``change`` is asked again, of what that made of
-    the document, which may have ours in it already: to change it twice is to change it once.
+    After a concurrent write, ``change`` is called again with the result of that write, which may
+    already include this change. So ``change`` must be idempotent.
 
     Raises:
         Unavailable: no site keeps it.
@@ -79,7 +79,7 @@ def write(
     """
     away: dict[str, str] = {}
     for _ in range(ATTEMPTS):
-        # Those that did not answer are not waited for again.
+        # Do not wait again for sites that did not answer.
         told, silent = _ask({n: each for n, each in sites.items() if n not in away}, kind, seconds)
         away |= silent
         bad = {n: each for n, has in told.items() if (each := _damage(kind, key, has))}
@@ -111,8 +111,9 @@ def level(
     told: Mapping[str, Mapping[str, Any]],
     seconds: float,
 ) -> None:
-    """Give what counts to those of the sites that told something older; what fails, or has been
-    replaced meanwhile, is for later."""
+    """Send the valid documents to the sites that returned older ones. Ignore failed writes and
+    documents that have been replaced meanwhile; a later call repeats them.
+    """
     counts = newest(kind, told.values())
     calls = {
         (name, key): _put(sites[name], kind, key, asdict(note), has.get(key))
@@ -139,7 +140,7 @@ def _damage(kind: Kind[AnyNote], key: str, has: Mapping[str, Any]) -> Damaged | 
 def _ask(
     sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What each site keeps of a kind, and why some do not tell."""
+    """Return the documents of a kind on each site, and the reason for each site that fails."""
     calls = {n: partial(site.control.kept, kind.name) for n, site in sites.items()}
     answers = gather(calls, seconds)
     away = {n: str(each) for n, each in answers.items() if isinstance(each, Exception)}
@@ -157,7 +158,7 @@ def _put(
     document: Mapping[str, Any],
     before: Mapping[str, Any] | None,
 ) -> Callable[[], bool]:
-    """A write that is on condition that a site still keeps what it told."""
+    """Return a write that succeeds only if the site still has the document ``before``."""
     if before is None:
         return lambda: site.control.add(kind.name, key, document)
     return lambda: site.control.replace(kind.name, key, document, before)

@@ -1,4 +1,4 @@
-"""Whether the guards, wherever they run, are to do nothing."""
+"""The pause of the guards, wherever they run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +21,15 @@ KIND, KEY = Kind("guard", Pause), "pause"
 def tell(
     sites: Mapping[str, Site], *, paused: bool, by: str, why: str, at: float, seconds: float
 ) -> dict[str, str]:
-    """Have all guards pause, or act again; returns the sites that were not told, and why."""
+    """Pause or resume all guards. Return the sites that could not store it, and the reasons."""
     note = Pause(paused=paused, by=by, why=why, at=at)
     return notes.write(sites, KIND, KEY, lambda before: note, seconds)
 
 
 def paused(found: Mapping[str, Pause]) -> str:
-    """By whom and why the guards pause, out of what ``notes`` read; empty where they do not."""
+    """Return who paused the guards and why, or an empty string if they are not paused. ``found`` is
+    what ``notes`` read.
+    """
     note = found.get(KEY)
     if note is None or not note.paused:
         return ""

@@ -1,4 +1,4 @@
-"""What is looked at before the traffic is moved by hand, and what the move would come to."""
+"""Checks before the traffic is moved by hand, and an estimate of the move's effects."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 CANARY = 20.0  # seconds that a canary may take
 
 CHECKS = ("health", "canary", "lag", "backlog", "quotas", "debt")
-"""What can be overridden, by name."""
+"""Names of the checks that can be overridden."""
 
 Quotas = Mapping[str, Callable[[], Finding]]
 
@@ -32,7 +32,7 @@ class Check:
     name: str
     """One of CHECKS, perhaps with a subject: ``health queue``."""
     state: str
-    """See ``access.Finding``."""
+    """A state as in ``access.Finding``."""
     text: str
 
     @property
@@ -44,18 +44,18 @@ class Check:
 class Preflight:
     target: str
     primary: str
-    """Now."""
+    """The current primary."""
     epoch: int
     checks: tuple[Check, ...]
     away: Mapping[str, str]
-    """Sites that do not answer, and why: they get the record when they are back."""
+    """Sites that do not answer, and the reasons. They get the record when they are back."""
     seconds: float
-    """An estimate of how long trades are on their way for longer than usual."""
+    """Estimated number of seconds for which trades take longer than usual."""
     behind: int | None
-    """An estimate of the messages that the site that is left holds; None is unknown."""
+    """Estimated number of messages in the queue of the old site. None if unknown."""
 
     def failed(self, forced: Sequence[str]) -> list[Check]:
-        """What keeps the traffic from being moved."""
+        """Return the failed checks that prevent the move."""
         return [c for c in self.checks if c.state == FAULT and c.subject not in forced]
 
     def to_json(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Preflight:
 
 
 def parse_forced(text: str | None) -> tuple[str, ...]:
-    """The checks named in ``--force``; UsageError for one that is none."""
+    """Return the checks named in ``--force``. Raise UsageError for an unknown name."""
     names = tuple(text.replace(",", " ").split()) if text else ()
     for name in names:
         if name not in CHECKS:
@@ -87,7 +87,7 @@ def preflight(
     settings: GuardSettings,
     quotas: Quotas,
 ) -> Preflight:
-    """Look at everything at once; back within DEADLINE and CANARY seconds."""
+    """Run all checks at once, within DEADLINE and CANARY seconds."""
     primary = record.primary if record else next(iter(sites))
     site = sites[target]
     calls: dict[str, Callable[[], Any]] = {

@@ -1,8 +1,8 @@
-"""The control record across all sites: the highest epoch counts, and the next one replaces it.
+"""The control record across all sites: the highest epoch is valid, and the next one replaces it.
 
-Two sites have no majority. So whoever writes has to read again what came of it, and where two wrote
-the same epoch on two sites everybody picks the same one of the two and writes it under the next.
-A site that tells an old record, because it was away or lies, is outvoted by the epochs.
+Two sites have no majority, so every writer reads the result again. If two writers wrote the same
+epoch on two sites, every reader picks the same one of the two and writes it in the next epoch. A
+site with an old record, because it was away or is faulty, is outvoted by the epochs.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,23 +18,23 @@ ATTEMPTS = 12  # lost races after which something else is wrong
 DEADLINE = 5.0  # seconds; a cold start of a cloud's client takes up to two
 
 Told = ControlRecord | Damaged | None | Exception
-"""What a site says of the record; None before the first."""
+"""A site's copy of the record. None if the site has none yet."""
 
 
 @dataclass(frozen=True)
 class View:
     by_site: Mapping[str, Told]
     known: ControlRecord | None = None
-    """What whoever looks has seen before, whichever site told it."""
+    """The newest record that the caller has seen before, from whichever site."""
 
     @property
     def record(self) -> ControlRecord | None:
-        """The one that counts."""
+        """The valid record."""
         return max(self._records(), key=lambda record: record.rank, default=None)
 
     @property
     def is_split(self) -> bool:
-        """True where one epoch has two primaries."""
+        """Whether one epoch has two primaries."""
         top = self.record
         return top is not None and any(
             each.epoch == top.epoch and each.primary != top.primary for each in self._records()
@@ -46,12 +46,12 @@ class View:
 
     @property
     def readable(self) -> list[str]:
-        """Sites that answered, and whose record is not damaged."""
+        """Sites that answered with a record that is not damaged, or with none."""
         return [name for name in self.answered if not isinstance(self.by_site[name], Damaged)]
 
     @property
     def behind(self) -> list[str]:
-        """Sites that answered, and tell something older."""
+        """Sites that answered with an older record, or with none."""
         top = self.record
         return [name for name in self.readable if top and _epoch(self.by_site[name]) < top.epoch]
 
@@ -62,21 +62,21 @@ class View:
 
 @dataclass(frozen=True)
 class Advanced:
-    """What came of an attempt to write the next record."""
+    """Result of an attempt to write the next record."""
 
     before: ControlRecord | None
     record: ControlRecord
-    """The one that counts now."""
+    """The valid record now."""
     is_ours: bool
-    """False where it was so already, or somebody else was first."""
+    """Whether this attempt wrote it. False if nothing had to change, or somebody else was first."""
     away: Mapping[str, str]
-    """Sites that do not have it, and why."""
+    """Sites without the record, and the reasons."""
 
 
 def read(
     sites: Mapping[str, Site], seconds: float = DEADLINE, known: ControlRecord | None = None
 ) -> View:
-    """Ask all sites at once; back within ``seconds``."""
+    """Read the record of all sites at once, within ``seconds``."""
     return View(gather({n: partial(_read, site) for n, site in sites.items()}, seconds), known)
 
 
@@ -87,7 +87,7 @@ def advance(
     seconds: float = DEADLINE,
     known: ControlRecord | None = None,
 ) -> Advanced:
-    """Write what ``make`` wants to follow the record that counts, on every site that answers.
+    """Write the record that ``make`` returns for the valid one, on every site that answers.
 
     ``make`` may be asked several times; None accepts the record as it is. Its epoch is set here.
 
@@ -110,11 +110,11 @@ def advance(
         if not view.readable:
             why = "; ".join(f"{name}: {view.by_site[name]}" for name in view.answered)
             raise McloudError(f"no site has a control record that can be replaced: {why}")
-        # Those that did not answer are not waited for again, and a damaged record stays.
+        # Do not wait again for sites that did not answer. A damaged record stays.
         unwritten |= {n: told for n, told in view.by_site.items() if n not in view.readable}
         reached = {name: reached[name] for name in view.readable}
-        # Two wrote at once, and one of the two has to win: whoever sees it writes the same. Where
-        # ours was written and has been followed by another, that one was decided later.
+        # After two concurrent writes, one of the two has to win, and every reader writes the same
+        # one. If ours was written and another record followed it, that one was decided later.
         wanted = top if view.is_split else None if ours else make(top)
         if wanted is None:
             if top is None:
@@ -141,9 +141,10 @@ def advance(
 
 
 def spread(sites: Mapping[str, Site], view: View, seconds: float = DEADLINE) -> View:
-    """Give the record that counts to those that answered with an older one; what they have then.
+    """Send the valid record to the sites that answered with an older one. Return the view
+    afterwards.
 
-    What fails is tried by whoever looks next.
+    The next check repeats what fails.
     """
     top = view.record
     behind = [name for name in view.behind if name in sites]
@@ -151,7 +152,7 @@ def spread(sites: Mapping[str, Site], view: View, seconds: float = DEADLINE) -> 
         return view
     calls = {name: partial(sites[name].control.write_record, top) for name in behind}
     answers = gather(calls, seconds)
-    # One that refuses has a newer one by now, which the next look finds.
+    # A site that refuses has a newer record by now, which the next check finds.
     told = {n: top if answer is True else view.by_site[n] for n, answer in answers.items()}
     return replace(view, by_site={**view.by_site, **told})
 

@@ -1,4 +1,4 @@
-"""A drill on real sites: nothing is broken, the route of the site that leads is withdrawn."""
+"""A drill on real sites: it breaks nothing, it only withdraws the route of the primary."""
 
 import threading
 import time
@@ -21,9 +21,9 @@ def rehearse(
     hold: float,
     tell: Callable[[str], None] = lambda words: None,
 ) -> tuple[Outcome, Outcome]:
-    """Have ``target`` lead for ``hold`` seconds, and then ``leads`` again, also when interrupted.
+    """Let ``target`` lead for ``hold`` seconds, and then ``leads`` again, even if interrupted.
 
-    What the two took apart meanwhile is mended and verified before the latter.
+    Before ``leads`` leads again, the differences between the two are repaired and verified.
     """
     use = replace(use, tell=tell)
     away = None
@@ -33,7 +33,7 @@ def rehearse(
         use.stop.wait(hold)
     finally:
         tell(f"{leads} leads again")
-        # What has ended the drill is not to end the way back.
+        # The end of the drill must not stop the way back.
         use = replace(use, stop=threading.Event())
         back = carry_out(_order(leads, target, by, recover=True), reachable(sites), use)
     return away, back

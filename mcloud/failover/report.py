@@ -1,4 +1,4 @@
-"""What a drill has shown."""
+"""The result of a drill."""
 
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -9,9 +9,9 @@ from typing import Any
 class SiteResult:
     candles: int
     exact: bool
-    """Every candle equals what plain arithmetic over the trades gives, and none is too many."""
+    """Whether every candle equals plain arithmetic over the trades, with no candle in excess."""
     archived: int
-    """Distinct trades in the raw archive."""
+    """Number of distinct trades in the raw archive."""
 
 
 @dataclass
@@ -19,21 +19,22 @@ class Report:
     scenario: str
     about: str
     on: str
-    """The site that was taken out."""
+    """The site with the outage."""
     expected: bool | None
-    """Whether the traffic was to be moved."""
+    """Whether the traffic was expected to move. None if either is fine."""
     timeline: list[tuple[float, str]] = field(default_factory=list)
-    """Seconds since the outage began, and what happened."""
+    """Seconds since the outage began, and the event."""
     moves: int = 0
     rto: float | None = None
-    """Seconds from the begin of the outage to the first trade stored on another site; None where
-    nothing was moved."""
+    """Seconds from the start of the outage to the first trade stored on another site. None if the
+    traffic did not move.
+    """
     trades: int = 0
     missing: int | None = None
-    """Of these, ids that no site has at the end: the RPO."""
+    """Number of these trades that no site has at the end: the RPO."""
     sites: dict[str, SiteResult] = field(default_factory=dict)
     usd: Decimal | None = None
-    """At list price, free tiers apart, of all that the clouds were asked to do."""
+    """Cost of all calls to the clouds at list price, without free tiers."""
     problem: str = ""
     decisions: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""What can be rehearsed, and what a guard is to make of it."""
+"""Outages that can be rehearsed, and the expected reaction of a guard."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from mcloud.errors import UsageError
 class Scenario:
     name: str
     service: str | None
-    """That is out; None is the whole site."""
+    """The service with the outage. None for the whole site."""
     how: str
-    """See ``mcloud.local.outage``."""
+    """Kind of fault, one of those in ``mcloud.local.outage``."""
     moves: bool | None
-    """Whether the traffic is to be moved; None where that depends on how bad it gets."""
+    """Whether the traffic is expected to move. None if that depends on how bad the fault gets."""
     about: str
     rounds: int = 1
-    """How often it goes and comes."""
+    """Number of times the site goes down."""
 
 
 _BACKLOG = "its queue takes trades, so nothing is lost and nothing is moved; the backlog drains"
@@ -41,7 +41,7 @@ SCENARIOS = {
 
 
 def scenario(name: str) -> Scenario:
-    """The one of that name; UsageError where there is none."""
+    """Return the scenario of that name. Raise UsageError if there is none."""
     if name not in SCENARIOS:
         raise UsageError(f"no scenario {name!r}; there is {', '.join(SCENARIOS)}")
     return SCENARIOS[name]

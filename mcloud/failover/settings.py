@@ -1,4 +1,4 @@
-"""``[guard]`` of mcloud.toml."""
+"""The table ``[guard]`` of mcloud.toml."""
 
 from dataclasses import dataclass
 
@@ -8,48 +8,51 @@ from mcloud.errors import ConfigError
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """Seconds, where nothing else is said."""
+    """Settings of a guard, in seconds unless stated otherwise."""
 
     interval: float = setting(2.0, least=0.5, most=300)
-    """Between two probes of every queue."""
+    """Seconds between two probes of every queue."""
     suspect_interval: float = setting(0.5, least=0.1, most=300)
-    """The same, once one of them failed."""
+    """Seconds between two probes of every queue after one of them failed."""
     timeout: float = setting(1.0, least=0.1, most=60)
-    """That a probe may take."""
+    """Maximum duration of a probe."""
     fails: int = setting(3, least=1, most=100)
     """Bad probes in a row after which a site is down."""
     goods: int = setting(10, least=1, most=1000)
-    """Good ones after which it is back."""
+    """Good probes in a row after which a site is up again."""
     lease: float = setting(8.0, least=1, most=3600)
-    """Within which an outage has to be found; what the others come to must fit in."""
+    """Maximum time to detect an outage. The other intervals must fit in."""
     dwell: float = setting(10.0, least=0)
-    """That a site leads at least, before it is moved away from."""
+    """Minimum time that a site leads before a guard moves the traffic away from it."""
     cooldown: float = setting(600.0, least=0)
-    """After an automatic move, within which there is no second one."""
+    """Time after an automatic move in which there is no second one."""
     max_lag: float = setting(300.0, least=0)
-    """That the replicas of a site may be behind, for it to lead."""
+    """Maximum lag of a site's replicas with which the site may lead."""
     require_lag: bool = setting(False)
-    """Whether a site of which no replicator has told a lag may not lead."""
+    """Whether a site with an unknown lag must not lead."""
     backlog_limit: float = setting(120.0, least=1)
-    """Age of what waits in a queue that takes trades, from which on it is an outage all the same:
-    a store or the function behind it is dead."""
+    """Age of the oldest waiting message from which a queue that accepts trades counts as an outage,
+    since a store or the function behind it is dead.
+    """
     services_every: float = setting(120.0, least=1)
-    """Between two probes of function and stores, while all is well."""
+    """Seconds between two probes of the function and the stores, while all is well."""
     look_every: float = setting(60.0, least=1)
-    """The same for the record, the backlog, lags, debts and whether the guards are to pause."""
+    """Seconds between two reads of the record, the backlog, lags, debts and the pause of the
+    guards.
+    """
     canary_every: float = setting(300.0, least=5)
-    """Between two canaries through each site."""
+    """Seconds between two canaries through each site."""
     failback: bool = setting(False)
-    """Whether a site that is back, caught up and verified leads again by itself."""
+    """Whether a site that is up, caught up and verified again becomes primary automatically."""
 
     @property
     def stale(self) -> float:
-        """Seconds after which a look tells nothing any more."""
+        """Age in seconds from which a check is ignored."""
         return 5 * (self.interval + self.timeout)
 
     @property
     def detection(self) -> float:
-        """Seconds that pass at most from the begin of an outage to the last bad probe needed."""
+        """Maximum number of seconds from the start of an outage to the last bad probe needed."""
         return (
             self.interval
             + self.timeout
@@ -58,7 +61,7 @@ class GuardSettings:
 
 
 def guard_settings(config: Config) -> GuardSettings:
-    """Read them.
+    """Read the settings.
 
     Raises:
         ConfigError: one is wrong, or together they cannot work.
@@ -70,10 +73,10 @@ def guard_settings(config: Config) -> GuardSettings:
 
 
 def problem_of(settings: GuardSettings) -> str:
-    """Why these do not fit together; empty where they do.
+    """Return why these settings do not fit together, or an empty string if they do.
 
-    The first is Patroni's rule for its intervals, loop + 2 x retry <= lease, for any number of
-    retries. [Patroni: dynamic configuration]
+    The first check is Patroni's rule for its intervals, loop + 2 x retry <= lease, for any number
+    of retries. [Patroni: dynamic configuration]
     """
     if settings.detection > settings.lease:
         probe = max(settings.timeout, settings.suspect_interval)

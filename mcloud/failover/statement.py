@@ -1,4 +1,4 @@
-"""What a guard says of the sites and of itself: plain values, for its state document."""
+"""A guard's account of the sites and of its own cost: plain values, for its state document."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from mcloud.failover.decide import SiteLook, SiteState
 
 
 def site(look: SiteLook, state: SiteState | None, now: float) -> dict[str, Any]:
-    """``now`` is by the clock of the looks."""
+    """Return the state of a site. ``now`` is by the clock of the checks."""
     return {
         "verdict": state.verdict if state else None,
         "bad": state.bad if state else 0,
@@ -29,7 +29,7 @@ def site(look: SiteLook, state: SiteState | None, now: float) -> dict[str, Any]:
 
 
 def cost(calls: expense.Calls, hours: float) -> dict[str, Any]:
-    """What the looking came to."""
+    """Return the cost of watching."""
     calls = dict(calls)
     known = all(call[1] == "canary" or call in expense.METERS for call in calls)
     spent = expense.dollars(calls) if known else None

@@ -1,4 +1,4 @@
-"""Trades that flow while something is tried: through a producer that follows the record."""
+"""A stream of trades during a drill, through a producer that follows the record."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from mcloud.producer.spool import Spool
 
 
 class Stream:
-    """A producer with a spool of its own, in threads of this process."""
+    """A producer with its own spool, in threads of this process."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Stream:
         self._progress: Progress | None = None
         self._newest: dict[str, int] = {}
         self.trades: list[Trade] = []
-        """All that were sent."""
+        """All trades that were sent."""
         self.begun = time.monotonic()
 
     @property
@@ -49,24 +49,24 @@ class Stream:
         return len(self.trades)
 
     def leads(self) -> str:
-        """Where the producer sends to."""
+        """The site that the producer sends to."""
         return self._progress.route.sites[0] if self._progress else ""
 
     def newest(self, site: str) -> int:
-        """The newest id of the first symbol that a site has in a candle."""
-        # A store that cannot be read just now is asked again.
+        """Return the newest id of the first symbol in a candle of the site."""
+        # Ignore a store that cannot be read just now; the next call reads it again.
         with suppress(McloudError):
             candle = self._sites[site].candles.last(self.symbols[0])
             self._newest[site] = 0 if candle is None else candle.last_id
         return self._newest.get(site, 0)
 
     def check(self) -> None:
-        """Raise what the producer died of."""
+        """Raise the error that ended the producer, if any."""
         if self._error is not None:
             raise self._error
 
     def finish(self, patience: float) -> None:
-        """Make no more, and wait until the queues have all of it."""
+        """Stop making trades, and wait until the queues have all of them."""
         self._enough.set()
         if not self._ended.wait(patience):
             raise McloudError("the producer does not get rid of what it holds")

@@ -1,13 +1,14 @@
-"""Carries out a move of the traffic, step by step; after an end at any moment it can be taken up.
+"""Carries out a move of the traffic, step by step. An interrupted move can be resumed at any point.
 
-0. recovery    the target, if it was left before, gets what it missed before it leads again
-1. record      the next control record, on every site that answers
-2. debt        what the site that is left may hold alone is noted, on the sites
-3. arrival     a canary comes through the new primary, and the producers of this machine follow
-4. settlement  what is owed to sites that are back is paid, if that is to be waited for
+0. recovery    a target that was left before gets the trades it missed, before it leads again
+1. record      the next control record is written on every site that answers
+2. debt        the trades that only the old site may hold are noted as a debt, on the sites
+3. arrival     a canary arrives through the new primary, and the producers of this machine follow
+4. settlement  debts of sites that are back are paid, if the order says to wait for that
 
-Every step may be done twice. An audit entry is on the disk before a step counts as done, if the
-disk takes it. A disk that does not is a reason to warn, and none to stay at a site that is dead.
+Every step may be repeated. An audit entry is on the disk before a step counts as done, if the disk
+accepts it. A disk that refuses the entry causes a warning, but does not keep the traffic at a dead
+site.
 """
 
 import threading
@@ -38,31 +39,35 @@ MARGIN = 60.0  # seconds before a site was seen to be down that count as well
 POLL = 0.05
 
 Routes = Mapping[str, tuple[str, ...]]
-"""Where the running producers of this machine send to that follow the record, by name."""
+"""Sites that each running producer of this machine sends to, by the producer's name. Only producers
+that follow the record are included.
+"""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a move works with."""
+    """The journal, the audit log and the settings of a move."""
 
     journal: Journal
     audit: Audit
     routes: Callable[[], Routes] = dict
     scope: Scope = EVERYTHING
     fetch: Fetch | None = None
-    """The exchange, for trades that no site has."""
+    """The exchange, as the source of trades that no site has."""
     patience: float = ARRIVE
     pause: float = PAUSE
-    """Seconds between two looks at what differs."""
+    """Seconds between two comparisons of the sites."""
     wall: Callable[[], float] = time.time
     tell: Callable[[str], None] = lambda words: None
     reach: Callable[[str], None] = lambda point: None
-    """Called around everything that is done, with its name; see the tests."""
+    """Called before and after each action with its name; the tests use it."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
 def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **others: Any) -> Tools:
-    """Those with files in the usual places; moves of one name take up each other."""
+    """Return the tools with their files in the usual places. Moves of one name resume each
+    other.
+    """
     best_effort.hold_reserve(state)
     journal = Journal(state / "failover" / profile / f"{name}.json")
     return Tools(journal, Audit(state / "audit.jsonl", sites), **others)
@@ -73,29 +78,32 @@ class Outcome:
     order: Order
     record: ControlRecord
     before: str
-    """The primary before."""
+    """The primary before the move."""
     is_moved: bool
-    """False where somebody else has moved the traffic elsewhere meanwhile."""
+    """Whether the target leads. False if somebody else has moved the traffic elsewhere meanwhile.
+    """
     away: Mapping[str, str]
-    """Sites without the record, and why; they get it when they are back."""
+    """Sites without the record, and the reasons. They get it when they are back."""
     arrived: float | None
-    """Seconds from the record until a trade was stored at the new primary; None where none was."""
+    """Seconds from the record until a trade was stored at the new primary. None if none was."""
     follow: Mapping[str, float | None]
-    """Seconds until each producer of this machine sent there; None for one that did not."""
+    """Seconds until each producer of this machine sent to the target. None if it did not."""
     owed: Mapping[str, str]
-    """Sites that are owed a catch-up, and why they have not had it."""
+    """Sites with an unpaid debt, and the reasons."""
     caught_up: tuple[Mapping[str, Any], ...]
-    """See ``catch_up``."""
+    """Results of the catch-ups; see ``catch_up``."""
     problem: str = ""
 
     @property
     def rto(self) -> float | None:
-        """Seconds without a trade stored, at most: measured from the last good look on."""
+        """Return the maximum number of seconds without a stored trade, from the last good check
+        on.
+        """
         return None if self.arrived is None else (self.order.lost or 0.0) + self.arrived
 
     @property
     def missing(self) -> int | None:
-        """Trade ids that no site has: the RPO. None while a site is still owed something."""
+        """Return the number of trade ids that no site has: the RPO. None while a debt is unpaid."""
         if self.owed:
             return None
         return sum(int(each["ids_missing"]) for each in self.caught_up)
@@ -123,7 +131,7 @@ class Outcome:
 
 
 def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
-    """Do what was ordered, or what is left of it.
+    """Carry out a move, or the rest of a move that was interrupted.
 
     ``sites`` are those that answer; the others get the record when they are back.
 
@@ -149,16 +157,16 @@ def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
 
 
 def unfinished(use: Tools) -> Order | None:
-    """The order of a move that was begun and not ended."""
+    """Return the order of a move that was begun and not finished."""
     progress = use.journal.read()
     return None if progress is None or progress.is_over else progress.order
 
 
 def is_effective(use: Tools, record: ControlRecord | None) -> bool:
-    """Whether the move that was begun and not ended has written its record.
+    """Return whether the unfinished move has written its record.
 
-    Then it is to be ended, however old it is: what is owed to the site that was left goes back to
-    its time. One that has changed nothing is to be decided anew.
+    Such a move must be finished, however old it is: the debt of the old site begins at its time.
+    A move that has changed nothing must be decided again.
     """
     progress = use.journal.read()
     if progress is None or progress.is_over:
@@ -168,7 +176,7 @@ def is_effective(use: Tools, record: ControlRecord | None) -> bool:
 
 
 def _close(progress: Progress | None, sites: Mapping[str, Site], use: Tools) -> None:
-    """Before another move takes the journal of one that was cut: what that owes is noted."""
+    """Note the debt of an interrupted move before another move replaces its journal."""
     if progress is None or "debt" in progress.done:
         return
     if is_effective(use, records.read(sites, DEADLINE).record):
@@ -191,7 +199,7 @@ class _Run:
         self.progress = progress
 
     def go(self, steps: Sequence[str]) -> None:
-        """Do those of them that are not done, in this order."""
+        """Do the steps that are not done yet, in this order."""
         use, order = self._use, self._order
         for step in steps:
             if step in self.progress.done:
@@ -240,7 +248,7 @@ class _Run:
             if before and before.primary == order.target:
                 return None
             if order.mode == "automatic" and epoch != order.epoch:
-                return None  # what it was decided on is no more
+                return None  # the basis of the decision no longer exists
             return order.record(before)
 
         done = records.advance(self._sites, make, seconds=DEADLINE)
@@ -262,7 +270,7 @@ class _Run:
         order, now = self._order, self._use.wall()
         known = debts.read(self._sites, DEADLINE)
         left = self.progress.done["record"]["before"]
-        # Where that is not known any more, every other site may be the one that was left.
+        # If the old primary is no longer known, every other site may be the one that was left.
         owed = [left] if left else [name for name in self._sites if name != order.target]
         since = order.at - (order.lost or 0.0) - MARGIN
         for site in owed:
@@ -321,7 +329,7 @@ class _Run:
         return {"owed": left, "caught_up": caught}
 
     def share(self) -> None:
-        """Have the sites keep what was written here; what fails is made good by a guard."""
+        """Send the entries of this move to the sites. A guard repeats what fails."""
         mine = [each for each in self._use.audit.read(200) if each.id == self._order.id]
         self._use.audit.share(mine, list(self._sites))
 
@@ -348,7 +356,7 @@ class _Run:
         return self._elapsed() - float(self.progress.done["record"]["begun"])
 
     def _follow(self) -> dict[str, float | None]:
-        """Wait until the producers send to the target, and only there."""
+        """Wait until the producers send to the target, and to no other site."""
         found: dict[str, float | None] = dict.fromkeys(self._use.routes())
         limit = Limit(FOLLOW)
         while any(seconds is None for seconds in found.values()):
@@ -361,7 +369,7 @@ class _Run:
 
 
 def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
-    """Catch a site up, and note it as paid where the sites are proven equal.
+    """Catch a site up, and note its debt as paid if the sites are proven equal.
 
     Raises:
         Unavailable, Refused: a site cannot be read; the debt stays.
@@ -383,7 +391,7 @@ def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
 
 
 def reachable(sites: Mapping[str, Site], seconds: float = DEADLINE) -> dict[str, Site]:
-    """Those whose control store answers."""
+    """Return the sites whose control store answers."""
     view = records.read(sites, seconds)
     return {name: sites[name] for name in view.answered}
 

@@ -1,1 +1,1 @@
-"""Telling people and machines: events, and the channels that carry them."""
+"""Notifications for people and programs: events, and the channels that deliver them."""

@@ -1,13 +1,13 @@
 """``[channels.NAME]`` of mcloud.toml: where events go.
 
     [channels.desk]
-    type = "webhook"                     # of Slack, or anything that takes its incoming webhooks
+    type = "webhook"                     # Slack, or any service with compatible webhooks
     url_env = "MCLOUD_WEBHOOK_URL"       # the variable that has the URL, which is a secret
 
     [channels.oncall]
     type = "pagerduty"
     routing_key_env = "MCLOUD_PAGERDUTY_KEY"
-    severity = "critical"                # and above; everything where it is left out
+    severity = "critical"                # and above; by default all
 
     [channels.mail]
     type = "sns"
@@ -16,10 +16,10 @@
     [channels.programs]
     type = "pubsub"
     topic = "projects/my-project/topics/alerts"
-    repeat = 1                           # hours until what still fires is told again
+    repeat = 1                           # hours until a firing alert is sent again
 
 A secret comes from the environment, ``.env.gcp`` or ``.env``, never from the file itself. In the
-profile ``local`` topics are those of the embedded clouds.
+profile ``local``, topics are those of the embedded clouds.
 """
 
 import os
@@ -46,12 +46,13 @@ class Channel:
     name: str
     kind: str
     severity: str
-    """The least that it carries."""
+    """Lowest severity that the channel delivers."""
     repeat: float
-    """Seconds after which what still fires is told again."""
+    """Seconds after which a firing alert is sent again."""
     deliver: Callable[[Event], str]
-    """Send an event; returns the answer. Raises McloudError: Unavailable where it may be tried
-    again."""
+    """Sends an event and returns the answer. Raises McloudError; with Unavailable, a retry makes
+    sense.
+    """
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ class _Topic:
 
 
 def channels(config: Config) -> dict[str, Channel]:
-    """The channels, by name.
+    """Return the channels, by name.
 
-    A secret that is missing is no error here: whoever fails over must not be stopped by it.
+    A missing secret is not an error here, since it must not stop a failover.
 
     Raises:
         ConfigError: a table is not in order, with its line.
@@ -177,7 +178,7 @@ def _pubsub(config: Config, where: Where, said: _Topic) -> Callable[[Event], str
 def _topic(
     config: Config, where: Where, said: _Topic, form: Callable[[str], object], example: str
 ) -> Callable[[], Topic]:
-    """What opens it, once; a failure is tried again with the next event."""
+    """Return a function that opens the topic once. After a failure, the next event tries again."""
     name = said.topic
     if name is None or not form(name):
         message = f"[{'.'.join(where)}] needs a topic, such as {example}"
@@ -193,7 +194,7 @@ def _topic(
 
 
 def _endpoint(config: Config, kind: str) -> str:
-    """Of the embedded cloud; empty for the real one."""
+    """Return the endpoint of the embedded cloud, or an empty string for the real one."""
     if config.profile != LOCAL:
         return ""
     from mcloud.clouds.resources import AwsResources

@@ -1,4 +1,4 @@
-"""A test of channels: a real event, that fires and is over at once."""
+"""A test of channels with a real event, which fires and is resolved at once."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ from mcloud.notify.notifier import ATTEMPT
 
 
 def check(channels: Mapping[str, Channel], now: float) -> list[dict[str, Any]]:
-    """Send it through all of them at once; what each answered, in their order."""
+    """Send a test event through all channels at once. Return their answers, in the same order."""
     calls = {name: partial(_send, channel, now) for name, channel in channels.items()}
     answers = gather(calls, 2 * ATTEMPT)
     return [
@@ -24,7 +24,7 @@ def check(channels: Mapping[str, Channel], now: float) -> list[dict[str, Any]]:
 
 
 def _send(channel: Channel, now: float) -> tuple[float, str]:
-    """Seconds that it took, and the answer to the first of the two."""
+    """Send the test. Return the duration of the first request in seconds, and its answer."""
     host = socket.gethostname()
     event = Event(
         key=f"test {host}",
@@ -36,7 +36,7 @@ def _send(channel: Channel, now: float) -> tuple[float, str]:
     )
     begun = time.monotonic()
     answer = channel.deliver(event)
-    # So that no incident is left open.
+    # Resolve the event so that no incident stays open.
     channel.deliver(replace(event, state=RESOLVED))
     return time.monotonic() - begun, answer
 

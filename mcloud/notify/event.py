@@ -1,10 +1,10 @@
-"""What there is to tell."""
+"""Events: the content of notifications."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SEVERITIES = ("info", "warning", "critical")
-"""From the least."""
+"""Severities, lowest first."""
 
 FIRING, RESOLVED, HAPPENED = "firing", "resolved", "happened"
 
@@ -12,32 +12,40 @@ FIRING, RESOLVED, HAPPENED = "firing", "resolved", "happened"
 @dataclass(frozen=True)
 class Event:
     key: str
-    """What it is about: events of one key are one story. ``dead-letters aws``"""
+    """Subject of the event, such as ``dead-letters aws``. Events with the same key belong
+    together.
+    """
     title: str
-    """One line."""
+    """Title in one line."""
     text: str
-    """What is behind it and what to do; may be empty, or several lines."""
+    """Cause and remedy, in any number of lines, or empty."""
     severity: str
     """One of SEVERITIES."""
     state: str
-    """``firing`` until the same key is ``resolved``; ``happened`` is over at once."""
+    """``firing`` until the same key is ``resolved``. ``happened`` is for an event without an
+    end.
+    """
     at: float
-    """Seconds since 1970."""
+    """Time of the event, in seconds since 1970."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Figures by name, for a table."""
     rule: str = ""
-    """Name of the alert rule that it comes from; empty where there is none."""
+    """Name of the alert rule that raised the event, or empty."""
     figure: str = ""
-    """Path of the figure or the part that it is about, such as ``sites.aws.up``; see
-    ``mcloud.alerts.figures``."""
+    """Path of the event's figure or part, such as ``sites.aws.up``; see
+    ``mcloud.alerts.figures``.
+    """
     is_once: bool = False
-    """True for what happened where the key alone names it, whoever tells it and when."""
+    """Whether the key alone identifies a ``happened`` event, whatever its sender and time."""
     is_of_folder: bool = False
-    """True for a figure of this folder, such as the spool of a producer: the event of another
-    folder with the same key is another story."""
+    """Whether the figure belongs to this folder, such as the spool of a producer. An event of
+    another folder with the same key is then a different one.
+    """
 
 
 def is_at_least(severity: str, least: str) -> bool:
-    """An unknown one counts as the most severe: better told than lost."""
+    """Return whether a severity is at least ``least``. An unknown one counts as the most severe,
+    so that no event is lost.
+    """
     rank = SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
     return rank >= SEVERITIES.index(least)

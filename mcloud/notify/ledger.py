@@ -40,7 +40,7 @@ LEASE = 90.0  # seconds; longer than a notifier tries to get an event through
 AWAY = 60.0  # seconds for which a site that did not answer is not asked again
 TOGETHER = 600.0  # seconds between two watchers that see one thing: their intervals, and metrics
 KEPT = 30 * 86_400.0  # seconds after which a record is forgotten
-CLEANING = 86_400.0  # seconds between two looks for such records
+CLEANING = 86_400.0  # seconds between two deletions of old records
 LONGEST = 300  # characters of a key
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ Value = TypeVar("Value")
 
 
 class Unreadable(Enum):
-    """Why a document says nothing."""
+    """Reasons why a document cannot be read."""
 
     DAMAGED = "damaged"
     NEWER = "written by a newer version of mcloud"
@@ -57,20 +57,20 @@ class Unreadable(Enum):
 
 @dataclass(frozen=True)
 class Record:
-    """What a channel was sent about a key, or is being sent just now."""
+    """The last event of a key that a channel was sent, or is being sent just now."""
 
     state: Annotated[str, Matching(f"{FIRING}|{RESOLVED}|{HAPPENED}", "a state of an event")]
     severity: str
     happened: Time
-    """The event's own time, seconds since 1970."""
+    """Time of the event, in seconds since 1970."""
     by: str
-    """The process that sends or has sent it; empty where it gave up."""
+    """The process that sends or has sent the event. Empty if it gave up."""
     claimed: Time
-    """When it began, by its own clock."""
+    """Start of the sending, by the sender's clock."""
     sent: Time | None
-    """When it got through, by its own clock; None before that."""
+    """Time of success, by the sender's clock. None before that."""
     written: Annotated[int, Between(1, 2**53 - 1)]
-    """How often the document was written: of several the highest counts."""
+    """Number of writes of the document. The copy with the most writes is the valid one."""
     version: Annotated[int, Between(VERSION, VERSION)] = VERSION
 
     @classmethod
@@ -82,7 +82,7 @@ RECORDS = Kind(KIND, Record)
 
 
 def read_document(kind: Kind[Value], key: str, document: Any) -> Value | Unreadable:
-    """Decode a document of which only the reason matters why it cannot be used."""
+    """Decode a document, or return the reason why it cannot be used."""
     found = kind.decode(key, document)
     if isinstance(found, Damaged):
         return Unreadable.NEWER if found.is_newer else Unreadable.DAMAGED
@@ -91,12 +91,12 @@ def read_document(kind: Kind[Value], key: str, document: Any) -> Value | Unreada
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to send an event, and where it is written down."""
+    """The right to send an event, with the sites that store it."""
 
     key: str
     record: Record
     sites: tuple[str, ...]
-    """Sites that keep it; empty where none does, and everybody sends."""
+    """Sites that store the claim. Empty if none does, in which case every watcher sends."""
 
 
 class Answer(Enum):
@@ -106,15 +106,17 @@ class Answer(Enum):
 
 @dataclass(frozen=True)
 class _Copy:
-    """What a site has under a key."""
+    """The document of a site under a key."""
 
     document: Any
     record: Record | Unreadable | None
-    """None where it has nothing."""
+    """The record in the document. None if there is no document."""
 
 
 class Ledger:
-    """Thread-safe, and raises nothing: a site that fails is one that does not answer."""
+    """Stores the records on the sites. Thread-safe. It never raises: a failed site counts as
+    away.
+    """
 
     def __init__(
         self,
@@ -127,7 +129,9 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``folder`` names the folder that some events are about, ``by`` this process."""
+        """``folder`` is the name of the folder that some events are about. ``by`` identifies
+        this process.
+        """
         self._sites = sites
         self._folder = folder
         self._by = by
@@ -138,11 +142,13 @@ class Ledger:
         self._asker: Asker[str] = Asker()
         self._lock = threading.Lock()
         self._away: dict[str, float] = {}
-        """Until when a site is not asked."""
+        """Monotonic time until which a site is not contacted, by site."""
         self._claims: dict[str, tuple[str, float, float]] = {}
-        """By key: who claimed it and when, and when this process saw that first."""
+        """By key: the claiming process, the time of its claim, and when this process first saw
+        it.
+        """
         self._lost: dict[str, float] = {}
-        """By key: since when every write has found that somebody else was first."""
+        """By key: time since which every write has lost to another one."""
         self._cleaned = -math.inf
 
     def claim(
@@ -154,12 +160,12 @@ class Ledger:
         *,
         was_silenced: bool = False,
     ) -> Claim | Told | Answer:
-        """Return a claim where this process is to send an event, or what was told already.
+        """Return a claim if this process should send the event, or else the reason not to send it.
 
         Args:
-            repeat: seconds after which what still fires is told again.
-            last: what this folder knows to be told, which lets the event through.
-            was_silenced: True where the event that this one ends was silenced here.
+            repeat: seconds after which a firing alert is sent again.
+            last: the last event sent according to this folder, which lets the new event through.
+            was_silenced: whether the firing event that this one resolves was silenced here.
         """
         key = self._key(channel, event)
         copies = self._read(key)
@@ -194,7 +200,7 @@ class Ledger:
         return Claim(key, record, tuple(kept))
 
     def confirm(self, claim: Claim) -> Told:
-        """Note that what was claimed has got through; returns what is to be remembered here."""
+        """Note that the claimed event was sent. Return the entry for the memory of this folder."""
         now = self._clock()
         record = replace(claim.record, sent=now, written=claim.record.written + 1)
         is_noted = self._replace(claim, record)
@@ -203,13 +209,13 @@ class Ledger:
         return Told(record.state, record.severity, record.happened, now, written)
 
     def give_up(self, claim: Claim) -> None:
-        """Note that what was claimed did not get through, so that somebody else may try."""
+        """Note that the claimed event was not sent, so that another watcher may try."""
         self._replace(claim, replace(claim.record, by="", written=claim.record.written + 1))
 
     def share(self, channel: str, event: Event, last: Told) -> Told:
-        """Have the sites keep what this folder alone knows to be told; returns what is known then.
+        """Copy an event that only this folder knows as sent to the sites. Return the new entry.
 
-        That is so after an upgrade, and where no site could be reached when it was sent.
+        This happens after an upgrade, and if no site was reachable when the event was sent.
         """
         key = self._key(channel, event)
         copies = self._read(key)
@@ -226,7 +232,9 @@ class Ledger:
         return replace(last, written=written if any(self._put(key, record, ours).values()) else 0)
 
     def _key(self, channel: str, event: Event) -> str:
-        """One name is one channel, and one key one story, wherever the watcher runs."""
+        """Return the key of the record. It is the same for a channel's name and an event's key
+        on every watcher.
+        """
         name = " ".join((channel, *([self._folder] if event.is_of_folder else []), event.key))
         text = re.sub("[^A-Za-z0-9 ._-]", lambda found: f":{ord(found[0]):x}:", name)
         if len(text) <= LONGEST:
@@ -234,7 +242,7 @@ class Ledger:
         return f"{text[: LONGEST - 65]} {sha256(text.encode()).hexdigest()}"
 
     def _read(self, key: str) -> dict[str, _Copy]:
-        """What those sites have that answer."""
+        """Return the documents of the sites that answer."""
 
         def get(site: Site) -> _Copy:
             document = site.control.get(KIND, key)
@@ -243,7 +251,9 @@ class Ledger:
         return self._ask({n: partial(get, site) for n, site in self._there().items()})
 
     def _put(self, key: str, record: Record, copies: Mapping[str, _Copy]) -> dict[str, bool]:
-        """Write a record where a site still has what it told; False where it has something else."""
+        """Write a record to each site that still has the document read before. The values are
+        False for sites that have a different one.
+        """
 
         def put(site: Site, copy: _Copy) -> bool:
             document = asdict(record)
@@ -257,9 +267,9 @@ class Ledger:
         return self._ask({n: partial(put, self._sites[n], copy) for n, copy in copies.items()})
 
     def _may_win(self, key: str) -> bool:
-        """Note that somebody else was first; False where that goes on for too long to be true.
+        """Note a lost race. Return False if the races have been lost for too long to be real.
 
-        A document that was edited may be such that no write finds it as it was read.
+        An edited document may be such that no write matches it.
         """
         now = self._monotonic()
         with self._lock:
@@ -270,12 +280,12 @@ class Ledger:
         self._ask({name: lambda: control.keep(KIND, key, asdict(record))})
 
     def _replace(self, claim: Claim, record: Record) -> bool:
-        """Write what became of a claim; False where no site keeps it."""
+        """Write the result of a claim. Return False if no site stores it."""
         copy = _Copy(asdict(claim.record), claim.record)
         return any(self._put(claim.key, record, dict.fromkeys(claim.sites, copy)).values())
 
     def _ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-        """The answers; a site without one is not asked for a while."""
+        """Return the answers. A site without one is not contacted for a while."""
         answers = self._asker.gather(calls, self._deadline)
         failed = {n: each for n, each in answers.items() if isinstance(each, Exception)}
         for name, error in failed.items():
@@ -290,10 +300,10 @@ class Ledger:
             return {n: site for n, site in self._sites.items() if self._away.get(n, now) <= now}
 
     def _is_under_way(self, key: str, record: Record) -> bool:
-        """True while somebody else may still be sending it.
+        """Return whether another process may still be sending the event.
 
-        That is measured from when this process saw the claim first: the clock of the one that
-        made it may be wrong.
+        The time is measured from when this process first saw the claim, since the clock of the
+        claiming process may be wrong.
         """
         if record.by in ("", self._by):
             return False
@@ -306,7 +316,7 @@ class Ledger:
             return now - seen < LEASE
 
     def _forget_old(self) -> None:
-        """Forget records of long ago, once a day."""
+        """Delete old records, once a day."""
         with self._lock:
             now = self._monotonic()
             if now - self._cleaned < CLEANING:
@@ -326,12 +336,12 @@ class Ledger:
 
 def _newest(copies: Mapping[str, _Copy]) -> Record | None:
     records = [each.record for each in copies.values() if isinstance(each.record, Record)]
-    # Of two claims at once, the one that somebody else may be about to carry out.
+    # Of two concurrent claims, choose the one that the other process may be about to carry out.
     return max(records, key=lambda record: (record.written, record.claimed), default=None)
 
 
 def _known(best: Record | None, last: Told | None, now: float) -> Told | None:
-    """What was told last, out of what the sites and this folder know."""
+    """Return the last event that was sent, from the records of the sites and of this folder."""
     if best is None:
         return last
     if last is not None and last.written > best.written:

@@ -1,4 +1,4 @@
-"""What each channel was told last, so that nobody hears one thing twice."""
+"""The last event sent through each channel, so that no event is sent twice."""
 
 import json
 from collections.abc import Mapping
@@ -16,41 +16,43 @@ KEPT = 1000  # keys of a channel; the oldest are forgotten
 
 @dataclass(frozen=True)
 class Told:
-    """What a channel was told last about a key."""
+    """The last event of a key that a channel was sent."""
 
     state: str
     severity: str
     happened: Time
-    """The event's own time, seconds since 1970."""
+    """Time of the event, in seconds since 1970."""
     at: Time
-    """When it was told, by the clock of this machine, seconds since 1970."""
+    """Time when it was sent, by the clock of this machine, in seconds since 1970."""
     written: Count = 0
-    """Number of the record on the sites that says so; 0 while the sites have none. See
-    ``ledger.Record``."""
+    """Number of writes of the record on the sites, or 0 if they have none. See
+    ``ledger.Record``.
+    """
 
 
 def is_news(last: Told | None, event: Event, repeat: float, now: float) -> bool:
-    """Return False for what was told already, until ``repeat`` seconds have passed.
+    """Return whether to send an event. It is False for an event that was sent before, except for a
+    firing event after ``repeat`` seconds.
 
-    What has become more severe is news. What is resolved is news even where nothing says that it
-    was told to fire: a process that started since then may say so.
+    A higher severity is news. A resolution is news even without a record of the firing event: a
+    process that started since then may have sent that.
     """
     if last is None or last.state != event.state:
         return True
     if event.state == HAPPENED:
         return last.happened != event.at and not event.is_once
     if event.state == FIRING:
-        # A clock that was set back must not silence anything for longer.
+        # A clock that was set back must not delay the next sending.
         is_due = not 0 <= now - last.at < repeat
         return is_due or not is_at_least(last.severity, event.severity)
     return False
 
 
 class Memory:
-    """Thread-safe. With a ``path`` it outlives the process.
+    """The last events by channel and key. Thread-safe. With a ``path``, it outlives the process.
 
-    A damaged file counts as empty, and is set aside before it is replaced; one of a newer mcloud is
-    never replaced.
+    A damaged file counts as empty, and is set aside before it is replaced. A file of a newer mcloud
+    is never replaced.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -63,20 +65,22 @@ class Memory:
             self._told = {channel: dict(keys) for channel, keys in found.items()}
 
     def last(self, channel: str, key: str) -> Told | None:
-        """Return what the channel was told last about a key, as far as this folder knows."""
+        """Return the last event of a key that the channel was sent, as far as this folder knows."""
         with self._lock:
             return self._told.get(channel, {}).get(key)
 
     def is_news(self, channel: str, event: Event, repeat: float, now: float) -> bool:
-        """See the function ``is_news``."""
+        """Return whether the channel should send an event, as the function ``is_news`` does."""
         return is_news(self.last(channel, event.key), event, repeat, now)
 
     def note(self, channel: str, event: Event, now: float) -> None:
-        """Remember that the channel has it; without its file only until the process ends."""
+        """Remember that the channel was sent an event. Without a file, this lasts as long as the
+        process.
+        """
         self.keep(channel, event.key, Told(event.state, event.severity, event.at, now))
 
     def keep(self, channel: str, key: str, told: Told) -> None:
-        """Remember what the channel was told about a key, as ``note`` does."""
+        """Remember the last event of a key, as ``note`` does."""
         with self._lock:
             known = self._told.setdefault(channel, {})
             known.pop(key, None)  # to the end: the dict is in the order of the last word
@@ -106,5 +110,5 @@ class Memory:
 
 
 def read_told(path: Path) -> Mapping[str, Mapping[str, Told]] | Damaged | None:
-    """What each channel was told last, by key; None where there is no file."""
+    """Return the last events by channel and key, or None if there is no file."""
     return read_file(path, Mapping[str, Mapping[str, Told]])

@@ -1,4 +1,6 @@
-"""Sends events through all channels, each at its own speed; whoever sends waits for none."""
+"""Sends events through all channels. Each has its own pace, and the caller waits for none of
+them.
+"""
 
 import time
 from collections import deque
@@ -19,17 +21,19 @@ from mcloud.notify.memory import Memory, Told
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
 PATIENCE = 60.0  # seconds after which an event is given up
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts
-CLOSE_LOOK = 0.2  # seconds between two looks whether all is sent, at the end
-LONGEST_HOLD = 3600.0  # seconds that a channel waits at most where its server asks for more
+CLOSE_LOOK = 0.2  # seconds between two checks for completion while closing
+LONGEST_HOLD = 3600.0  # maximum seconds of a wait that the server requests
 WAITING = 200  # events of a channel; the oldest are given up
 SULK, LONGEST_SULK = 60.0, 900.0  # seconds until a failed event that is sent again is tried again
 TOLD = 50  # failures that are remembered
-LOOK_AGAIN = 15.0  # seconds until what is silenced, or sent by somebody else, is looked at again
-SHARE_AGAIN = 60.0  # seconds between two tries to have the sites keep what was sent
+LOOK_AGAIN = 15.0  # seconds until the next check of an event that is silenced or sent elsewhere
+SHARE_AGAIN = 60.0  # seconds between two attempts to copy a sent event to the sites
 
 
 class Notifier:
-    """``send`` returns at once and never raises: a channel that fails holds up nobody."""
+    """Sends events. ``send`` returns at once and never raises, so a failing channel delays
+    nobody.
+    """
 
     def __init__(
         self,
@@ -44,11 +48,11 @@ class Notifier:
         patience: float = PATIENCE,
         random: Random | None = None,
     ) -> None:
-        """``clock`` is the wall's, for what was told when; ``timer`` says how long things take.
+        """``clock`` is the wall clock, for the times of events; ``timer`` measures durations.
 
-        ``ledger`` is what several watchers share; ``folder`` names the folder that is watched.
-        ``holds_back`` says what is silenced: that is sent once it no longer is, unless something
-        newer came of its key.
+        ``ledger`` is shared by several watchers. ``folder`` is the name of the watched folder.
+        ``holds_back`` returns whether an event is silenced. A silenced event is sent after the
+        silence, unless there is a newer event of its key.
         """
         self._timer = timer
         self._folder = folder
@@ -69,7 +73,7 @@ class Notifier:
         }
 
     def send(self, event: Event, channels: Collection[str] | None = None) -> None:
-        """Send it through those channels that carry its severity, all by default."""
+        """Send an event through the given channels (by default, all) that carry its severity."""
         if event.is_of_folder and self._folder:
             event = replace(event, fields={**event.fields, "folder": self._folder})
         for name, line in self._lines.items():
@@ -77,18 +81,18 @@ class Notifier:
                 line.add(event)
 
     def close(self, seconds: float) -> None:
-        """Wait up to that long for what is under way; the rest counts as failed."""
+        """Wait up to ``seconds`` for events in progress. The rest counts as failed."""
         limit = Limit(seconds, self._timer)
         for line in self._lines.values():
             line.close(limit)
 
     def failures(self) -> list[str]:
-        """What did not get through, ``channel: event: why``, the oldest first."""
+        """Return the failures as ``channel: event: why``, the oldest first."""
         return list(self._failures)
 
 
 class _Line:
-    """The events that wait for one channel, and the thread that takes them there."""
+    """The queue of one channel, and the thread that sends its events."""
 
     def __init__(
         self,
@@ -116,15 +120,15 @@ class _Line:
         self._waiting: deque[Event] = deque()
         self._held: list[_Held] = []
         self._was_silenced: set[str] = set()
-        """Keys whose last event that fired is silenced, or was until it was resolved."""
+        """Keys whose last firing event is silenced, or was silenced until its resolution."""
         self._shared: dict[str, float] = {}
-        """By key, when the sites were last asked to keep what was sent."""
+        """Time of the last attempt to copy a sent event to the sites, by key."""
         self._at_work: Event | None = None
         self._closed = False
         self._failed: dict[str, _Failed] = {}
-        """The last of each key."""
+        """The last failure of each key."""
         self._held_until = float("-inf")
-        """Time of the monotonic clock before which the channel's server wants no request."""
+        """Monotonic time before which the channel's server accepts no request."""
         self._thread: Thread | None = None
 
     def add(self, event: Event) -> None:
@@ -162,7 +166,7 @@ class _Line:
             self._changed.notify_all()
 
     def _is_waiting(self, event: Event) -> bool:
-        """True where the last that waits of this key says the same."""
+        """Return whether the last waiting event of the same key is the same event."""
         there = (
             *(each.event for each in self._held),
             *([self._at_work] if self._at_work else []),
@@ -188,14 +192,16 @@ class _Line:
                     self._fail(event, f"{type(error).__name__}: {error}")
 
     def _look_at_silenced(self, key: str) -> None:
-        """Look at once whether what is held back still has to be."""
+        """Check at once whether a silenced event is still silenced."""
         now = self._timer()
         if key in self._was_silenced:
             self._held = [replace(h, until=now) if h.event.key == key else h for h in self._held]
         self._changed.notify_all()
 
     def _take_up(self) -> bool:
-        """Put what is to be looked at again before what waits; False where nothing waits."""
+        """Move events that are due for another check to the front of the queue. Return whether
+        any event waits.
+        """
         now = self._timer()
         due = [each.event for each in self._held if each.until <= now]
         self._held = [each for each in self._held if each.until > now]
@@ -203,7 +209,7 @@ class _Line:
         return bool(self._waiting)
 
     def _until_due(self) -> float | None:
-        """Seconds until something is to be looked at again; None where nothing is."""
+        """Return the seconds until the next check of a held event, or None if none is held."""
         if not self._held:
             return None
         return max(0.0, min(each.until for each in self._held) - self._timer())
@@ -222,7 +228,7 @@ class _Line:
             self._was_silenced.add(event.key)
             self._hold(event)
             return
-        # What its server asked for with an earlier event holds for this one as well.
+        # A wait that the server has requested applies to all events.
         if not self._waits_until(self._held_until):
             return
         if event.state == FIRING:
@@ -247,9 +253,9 @@ class _Line:
             self._deliver(event, answer)
 
     def _is_behind(self, event: Event) -> bool:
-        """True for an event that has to wait for an earlier one of its key.
+        """Return whether an event has to wait for an earlier one of its key.
 
-        One that is silenced is not waited for: the newer one takes its place.
+        An event does not wait for a silenced one, but replaces it.
         """
         with self._changed:
             earlier = [each for each in self._held if each.event.key == event.key]
@@ -264,7 +270,7 @@ class _Line:
             self._held.append(_Held(event, self._timer() + LOOK_AGAIN))
 
     def _share(self, event: Event) -> None:
-        """Have the sites keep what was sent while none of them could be reached."""
+        """Copy an event to the sites that was sent while none of them was reachable."""
         last = self._memory.last(self._channel.name, event.key)
         asked = self._shared.get(event.key)
         now = self._timer()
@@ -295,20 +301,22 @@ class _Line:
                 self._fail(event, str(error) or type(error).__name__)
 
     def _get_through(self, event: Event) -> Exception | None:
-        """Try until it gets through, or there is no sense in it; the last error."""
+        """Try until the event is sent or another try makes no sense. Return the last error."""
         limit, held_in_all = Limit(self._patience, self._timer), 0.0
         pause = FIRST_PAUSE
         while True:
             error = gather({"": partial(self._channel.deliver, event)}, ATTEMPT)[""]
             if not isinstance(error, Exception):
                 return None
-            # Half of it by chance: channels that failed together do not come back together.
+            # Half of the pause is random, so that channels that failed together do not retry
+            # together.
             until = self._timer() + pause * self._random.uniform(0.5, 1.0)
             if isinstance(error, Throttled):
                 held = min(error.retry_after, LONGEST_HOLD)
                 until += held
                 self._held_until = until
-                # A wait that the server asks for is no failure of the event: one try follows it.
+                # A wait that the server has requested is not a failure of the event: one try
+                # follows it.
                 held_in_all += until - self._timer()
                 if held > self._patience:
                     self._failures.append(f"{self._channel.name}: waits for {held:.0f} s: {error}")
@@ -324,7 +332,9 @@ class _Line:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _waits_until(self, moment: float) -> bool:
-        """Wait; False where the notifier was closed, which counted the event as failed."""
+        """Wait until a moment. Return False if the notifier was closed, which counts as a
+        failure.
+        """
         with self._changed:
             return not self._changed.wait_for(
                 lambda: self._closed, max(0.0, moment - self._timer())
@@ -342,21 +352,21 @@ class _Line:
 class _Held:
     event: Event
     until: float
-    """Monotonic seconds at which it is looked at again."""
+    """Monotonic time of the next check."""
 
 
 @dataclass(frozen=True)
 class _Failed:
     said: "Said"
     count: int
-    """In a row."""
+    """Number of failures in a row."""
     until: float
-    """Not tried again before that, by the line's timer."""
+    """Time of the next try, by the line's timer."""
 
 
 Said = tuple[str, str, float]
 
 
 def _said(event: Event) -> Said:
-    """Two events of a key that agree in this are one that was sent twice."""
+    """Return what identifies an event within its key: two events with equal values are one."""
     return event.state, event.severity, event.at

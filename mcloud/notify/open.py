@@ -1,4 +1,4 @@
-"""The notifier that mcloud.toml describes."""
+"""Opens the notifier that mcloud.toml configures."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from mcloud.notify.silences import Silences
 
 
 def open_notifier(config: Config) -> Notifier:
-    """One that sends through all ``[channels.NAME]``; without any it sends nowhere.
+    """Return a notifier for all ``[channels.NAME]``. Without channels it sends nothing.
 
     Raises:
         ConfigError: a channel's table is not in order, with its line. A missing secret or a channel
@@ -35,10 +35,11 @@ def open_shared(
     silences: Silences,
     log: logging.Logger,
 ) -> Notifier:
-    """The same for a watcher: what others have sent it does not send again, and silences count.
+    """Return a notifier for a watcher, which shares the work with other watchers and obeys
+    silences.
 
     Args:
-        memory: a file that keeps what was told, for one who starts again and again.
+        memory: path of a file with the last events sent, which lasts across restarts.
 
     Raises:
         ConfigError: as above.
@@ -56,9 +57,9 @@ def open_shared(
 
 
 def _name_of(state: Path) -> str:
-    """The name of a ``.mcloud`` folder, which no other has; made when it is first needed.
+    """Return the unique name of a ``.mcloud`` folder. Create it when it is first needed.
 
-    On a disk that takes nothing it lasts as long as the process.
+    On a disk that cannot be written, the name lasts as long as the process.
     """
     path = state / "folder"
     known = path.read_text(errors="replace").strip() if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""Which deployment an event comes from: an incident of one is never taken for one of another."""
+"""The deployment that an event comes from, so that incidents of two deployments stay apart."""
 
 import re
 from collections.abc import Mapping
@@ -18,19 +18,20 @@ class Origin:
     """Name of the stack of each site."""
 
     def stack(self, event: Event) -> str:
-        """The stacks of the sites that the event's key names, or of all sites if it names none.
+        """Return the stacks of the sites that the event's key names, or of all sites if it names
+        none.
 
         The key begins with a rule's name, and the names of sites follow: ``dead-letters aws``.
         """
         words = re.split("[ .]", event.key)[1:]
         named = [self.stacks[word] for word in words if word in self.stacks]
-        # SNS takes no empty attribute, and the embedded clouds have no name.
+        # SNS rejects an empty attribute, and the embedded clouds have no name.
         return "+".join(dict.fromkeys(named or sorted(self.stacks.values()))) or "embedded"
 
     def incident(self, event: Event) -> str:
-        """What identifies the incident: profile, stack, and the event's key with its site.
+        """Return the id of the incident: profile, stack, and the event's key with its site.
 
-        What only happened, nothing resolves: each time it is an incident of its own.
+        A ``happened`` event is never resolved, so each one is an incident of its own.
         """
         key = event.key if event.state != HAPPENED else f"{event.key} {event.at:.3f}"
         if event.is_of_folder:
@@ -38,11 +39,11 @@ class Origin:
         whole = f"mcloud {self.profile}/{self.stack(event)} {key}"
         if len(whole) <= LONGEST:
             return whole
-        # Two long keys may differ in their ends only.
+        # Two long keys may differ only at their ends.
         digest = sha256(whole.encode(errors="replace")).hexdigest()[:16]
         return f"{whole[: LONGEST - len(digest) - 1]} {digest}"
 
 
 def origin(config: Config) -> Origin:
-    """The origin of what is sent with this configuration."""
+    """Return the origin of events that are sent with this configuration."""
     return Origin(config.profile, {name: site.stack for name, site in config.sites.items()})

@@ -1,4 +1,4 @@
-"""Events in the form that each kind of channel wants."""
+"""Events in the format of each kind of channel."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +15,13 @@ _GREEN = "#2eb886"
 
 
 def headline(event: Event) -> str:
-    """``[firing] critical: dead letters on aws``"""
+    """Return a line such as ``[firing] critical: dead letters on aws``."""
     severity = "" if event.state == RESOLVED else f" {event.severity}:"
     return f"[{event.state}]{severity} {event.title}"
 
 
 def plain(event: Event, origin: Origin) -> str:
-    """For a mail."""
+    """Return the text of an email."""
     lines = [event.title, *([event.text] if event.text else []), ""]
     lines += [f"{name}: {value}" for name, value in event.fields.items()]
     lines += [f"{event.severity}, {event.state} at {_time(event)}", f"key: {event.key}"]
@@ -30,14 +30,14 @@ def plain(event: Event, origin: Origin) -> str:
 
 
 def subject(event: Event) -> str:
-    """The headline as SNS takes it: one line of ASCII that begins with a letter."""
+    """Return the headline in the format of SNS: one line of ASCII that begins with a letter."""
     text = " ".join(f"{SOURCE} {headline(event)}".split())
     ascii_only = text.encode("ascii", "replace").decode()
     return "".join(each if each.isprintable() else "?" for each in ascii_only)[:SUBJECT]
 
 
 def document(event: Event, origin: Origin) -> dict[str, Any]:
-    """For a program."""
+    """Return the document for a program."""
     return {
         "source": SOURCE,
         "incident": origin.incident(event),
@@ -54,7 +54,7 @@ def document(event: Event, origin: Origin) -> dict[str, Any]:
 
 
 def attributes(event: Event, origin: Origin) -> dict[str, str]:
-    """What a subscription may filter by."""
+    """Return the attributes that a subscription may filter by."""
     return {
         "severity": event.severity,
         "state": event.state,
@@ -66,9 +66,9 @@ def attributes(event: Event, origin: Origin) -> dict[str, str]:
 
 
 def slack(event: Event, origin: Origin) -> dict[str, Any]:
-    """The body for an incoming webhook of Slack, Mattermost, Rocket.Chat, or Discord's ``/slack``.
+    """Return the body for a webhook of Slack, Mattermost, Rocket.Chat, or Discord's ``/slack``.
 
-    ``text`` alone says all that matters; ``attachments`` is what all of them draw as a table.
+    ``text`` alone has all that matters. All of these services draw ``attachments`` as a table.
     https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
     """
     said = f"*{_escaped(headline(event))}*"
@@ -88,9 +88,10 @@ def slack(event: Event, origin: Origin) -> dict[str, Any]:
 
 
 def pagerduty(event: Event, origin: Origin, routing_key: str) -> dict[str, Any]:
-    """An alert of the Events API v2: what fires is triggered, and resolved under the same key.
+    """Return an alert of the Events API v2. A firing event triggers it, and its resolution resolves
+    it.
 
-    What only happened, nothing will resolve: somebody has to look at it and close it.
+    A ``happened`` event is never resolved: somebody has to close its alert.
     https://developer.pagerduty.com/docs/send-alert-event
     """
     return {
@@ -109,7 +110,7 @@ def pagerduty(event: Event, origin: Origin, routing_key: str) -> dict[str, Any]:
 
 
 def pagerduty_change(event: Event, origin: Origin, routing_key: str) -> dict[str, Any]:
-    """A change event: it shows up beside the alerts, and wakes nobody.
+    """Return a change event: it appears beside the alerts, and notifies nobody.
 
     https://developer.pagerduty.com/docs/send-change-event
     """
@@ -125,7 +126,7 @@ def pagerduty_change(event: Event, origin: Origin, routing_key: str) -> dict[str
 
 
 def is_change(event: Event) -> bool:
-    """True for what only happened and is no reason to call anybody."""
+    """Return whether an event has happened at one moment and needs no attention."""
     return event.state == HAPPENED and event.severity == "info"
 
 
@@ -144,5 +145,5 @@ def _time(event: Event) -> str:
 
 
 def _escaped(text: str) -> str:
-    """What Slack would take for a link or a mention stays text."""
+    """Escape characters that Slack would interpret as a link or a mention."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -39,22 +39,24 @@ class Silence:
     """``rule``, ``site`` or ``symbol``."""
     name: Annotated[str, Matching(".+", "a name")]
     of: str
-    """With a rule: only this site, symbol or other part of the figure's path; may be empty."""
+    """Restricts a rule's silence to a site, symbol or other part of the figure's path. May be
+    empty.
+    """
     why: str
     by: str
     at: Time
-    """When it was made, seconds since 1970, as for the next two."""
+    """Time of creation, in seconds since 1970, as for the next two."""
     begin: Time
     end: Time
     over: bool = False
-    """True where somebody has ended it."""
+    """Whether somebody has ended the silence."""
     version: Annotated[int, Between(VERSION, VERSION)] = VERSION
     id: str = ""
-    """The key of the document."""
+    """Key of the document."""
 
     @classmethod
     def read(cls, id_: str, document: Any) -> "Silence | Unreadable":
-        """Read what ``to_document`` gave; never longer than ``MOST``, whatever it says."""
+        """Decode a document of ``to_document``. The silence is never longer than ``MOST``."""
         found = read_document(SILENCES, id_, document)
         if isinstance(found, Unreadable):
             return found
@@ -64,12 +66,12 @@ class Silence:
         return {name: value for name, value in asdict(self).items() if name != "id"}
 
     def to_json(self, now: float) -> dict[str, Any]:
-        """For a program: the whole document, and what it is at a moment."""
+        """Return the silence for a program: the whole document, and its state at a moment."""
         state = "over" if self.over or self.end <= now else "active"
         return {**asdict(self), "state": "planned" if self.is_planned(now) else state}
 
     def in_short(self) -> dict[str, Any]:
-        """For whoever shows an alert that it covers."""
+        """Return the silence in short, for display beside an alert that it covers."""
         return {"id": self.id, "why": self.why, "by": self.by, "until": self.end}
 
     def is_active(self, now: float) -> bool:
@@ -79,9 +81,10 @@ class Silence:
         return not self.over and now < self.begin
 
     def covers(self, rule: str, figure: str) -> bool:
-        """Return whether it is about a rule's figure; ``rule`` is empty for what has none.
+        """Return whether the silence covers a rule's figure. ``rule`` is empty for an event without
+        one.
 
-        Only a silence of the rule itself covers what is of a folder, such as a guard that is lost.
+        A figure of a folder, such as a lost guard, is covered only by a silence of its rule.
         """
         parts = figure.split(".")
         if self.what == RULE:
@@ -98,16 +101,16 @@ SILENCES = Kind(KIND, Silence)
 
 @dataclass(frozen=True)
 class Told:
-    """What sites say of silences."""
+    """The silences on the sites."""
 
     silences: Mapping[str, Silence] = field(default_factory=dict)
-    """By id, those that are over included."""
+    """Silences by id, including those that are over."""
     unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
-    """Documents that are no silence, by id; they silence nothing."""
+    """Damaged documents by id. They silence nothing."""
 
 
 def merged(documents: Iterable[Mapping[str, Any]]) -> Told:
-    """Return what several sites keep; one that was ended anywhere is over."""
+    """Merge the documents of several sites. A silence that is over on any site is over."""
     found: dict[str, Silence] = {}
     unreadable: dict[str, Unreadable] = {}
     for kept in documents:
@@ -121,7 +124,7 @@ def merged(documents: Iterable[Mapping[str, Any]]) -> Told:
 
 
 def read(sites: Mapping[str, Site], seconds: float = PATIENCE) -> tuple[Told, dict[str, str]]:
-    """Return what the sites say that answer, and why the others do not."""
+    """Return the silences of the sites that answer, and the reasons of the others."""
     answers = gather(
         {n: partial(lambda each: each.control.kept(KIND), site) for n, site in sites.items()},
         seconds,
@@ -131,7 +134,9 @@ def read(sites: Mapping[str, Site], seconds: float = PATIENCE) -> tuple[Told, di
 
 
 def keep(sites: Mapping[str, Site], silence: Silence, seconds: float = PATIENCE) -> dict[str, str]:
-    """Have all sites keep a silence as it is now; returns those that do not, and why."""
+    """Store the current state of a silence on all sites. Return the sites that failed, and the
+    reasons.
+    """
 
     def write(site: Site) -> None:
         site.control.keep(KIND, silence.id, silence.to_document())
@@ -140,7 +145,7 @@ def keep(sites: Mapping[str, Site], silence: Silence, seconds: float = PATIENCE)
 
 
 def forget(sites: Mapping[str, Site], ids: Iterable[str]) -> dict[str, str]:
-    """Delete documents on all sites; returns those that did not, and why."""
+    """Delete documents on all sites. Return the sites that failed, and the reasons."""
     chosen = list(ids)
 
     def delete(site: Site) -> None:
@@ -151,16 +156,18 @@ def forget(sites: Mapping[str, Site], ids: Iterable[str]) -> dict[str, str]:
 
 
 def old(told: Told, now: float) -> list[str]:
-    """The ids of silences whose end is so long ago that no site still takes them for active."""
+    """Return the ids of silences that ended so long ago that no site can still consider them
+    active.
+    """
     return [each.id for each in told.silences.values() if each.end + KEPT < now]
 
 
 class Silences:
-    """Those that one watcher honours. Thread-safe, and raises nothing.
+    """The silences that a watcher obeys. Thread-safe. It never raises.
 
-    What it has seen counts until its end, also where no site answers any more. A clock that is set
-    back makes no silence longer: its end is measured by the monotonic clock from when it was seen
-    first, and that leaves it no more than its whole length.
+    A silence that was seen applies until its end, even if no site answers any more. A clock that is
+    set back does not extend a silence: its end is measured by the monotonic clock from when the
+    silence was first seen, and never exceeds its whole length.
     """
 
     def __init__(
@@ -172,7 +179,9 @@ class Silences:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``not_before`` is a time that is known to have passed, such as an earlier run's last."""
+        """``not_before`` is a time that has certainly passed, such as the last one of an earlier
+        run.
+        """
         self._sites = sites
         self._not_before = not_before
         self._deadline = deadline
@@ -182,21 +191,21 @@ class Silences:
         self._lock = threading.Lock()
         self._known: dict[str, Silence] = {}
         self._until: dict[str, float] = {}
-        """By id: the monotonic time at which it is over."""
+        """Monotonic time of the end, by id."""
         self._asked: float | None = None
 
     def refresh(self) -> None:
-        """Ask the sites, and have those that lack something have it."""
+        """Read the silences of the sites, and copy missing ones between them."""
         with self._lock:
             self._refresh()
 
     def covering(self, rule: str, figure: str) -> Silence | None:
-        """The silence that ends last of those that cover a rule's figure now."""
+        """Return the silence that ends last among those that cover a rule's figure now."""
         found = [each for each in self.active() if each.covers(rule, figure)]
         return max(found, key=lambda each: each.end, default=None)
 
     def holds_back(self, event: Event) -> bool:
-        """Return whether nobody is to be notified of an event now."""
+        """Return whether an event must not be sent now."""
         if event.state != FIRING:
             return False
         with self._lock:
@@ -215,7 +224,8 @@ class Silences:
             n: partial(lambda each: each.control.kept(KIND), site)
             for n, site in self._sites.items()
         }
-        # At first the clients are made as well: what is not known yet would be sent.
+        # The first read also makes the clients. It waits longer, since an alert whose silence is
+        # not known yet would be sent.
         patience = self._deadline if self._asked is not None else FIRST * self._deadline
         answers = self._asker.gather(calls, patience)
         there = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
@@ -227,7 +237,8 @@ class Silences:
         for silence in told.values():
             left = silence.end - max(now, silence.at)
             self._until.setdefault(silence.id, begun + left)
-        # One that no site has any more was long over; one on a site that is away still counts.
+        # A silence that no site has any more was over long ago. One on a site that is away still
+        # counts.
         away = self._known if len(there) < len(self._sites) else {}
         self._known = {**away, **told}
         self._until = {id_: until for id_, until in self._until.items() if id_ in self._known}

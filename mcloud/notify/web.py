@@ -1,4 +1,4 @@
-"""Posting JSON to an address that may itself be a secret: no error and no answer tells it."""
+"""Posts JSON to a URL that may be a secret itself: no error and no answer contains it."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ TOKEN = 9  # characters from which a piece of a path is a secret; `services` and
 
 
 def problem_with(url: str) -> str:
-    """Why nothing can be posted there, without the URL itself; empty where it can."""
+    """Return why a URL cannot be used, without the URL itself, or an empty string if it can."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -31,10 +31,10 @@ def is_loopback(url: str) -> bool:
 
 
 def post(url: str, body: dict[str, Any], *secrets: str) -> str:
-    """Post JSON; returns the answer as one line, with none of the secrets in it.
+    """Post JSON. Return the answer as one line, without any of the secrets.
 
-    A server that answers with a success has taken the message, whatever follows: sent again, it
-    would arrive twice.
+    A server that answers with a success has received the message, even if the rest of the answer
+    fails. A second request would deliver it twice.
 
     Raises:
         Throttled: the server says when to try again.
@@ -60,16 +60,16 @@ def post(url: str, body: dict[str, Any], *secrets: str) -> str:
 
 def _shown(text: str, url: str, secrets: tuple[str, ...]) -> str:
     line = "".join(each for each in " ".join(text.split()) if each.isprintable())
-    # Masked before it is cut: what a cut leaves of a secret is no longer found.
+    # Mask before cutting: the rest of a secret that is cut off would not be found.
     return _masked(line, url, secrets)[:SHOWN]
 
 
 def _masked(text: str, url: str, secrets: tuple[str, ...]) -> str:
     parts = urlsplit(url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    # A server may tell the token alone, which is one of these.
+    # A server may repeat only the token, which is one of these.
     tokens = (each for each in re.split("[/?&=;]", path) if len(each) >= TOKEN)
-    # The longest first: a piece of one must not hide the rest of it.
+    # The longest first: masking a part of a secret must not hide the rest of it.
     for secret in sorted((url, path, parts.path, *tokens, *secrets), key=len, reverse=True):
         if len(secret) > 1:
             text = text.replace(secret, MASK)

@@ -1,1 +1,1 @@
-"""Where a trade was and when, put together from what each place knows of it."""
+"""The way of a trade through the pipeline, from the records of each place."""

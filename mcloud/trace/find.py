@@ -1,4 +1,4 @@
-"""Look for a trade everywhere: the producers' records, and each site's candles, archive and log."""
+"""Find a trade in the producers' records, and in each site's candles, archive and log."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +20,10 @@ from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
 
 DEADLINE = 30.0  # seconds for a site
-HOURS = 48  # of raw trades looked through, where the time of a trade is not known well
+HOURS = 48  # hours of raw trades to search if the time of a trade is not known well
 BEFORE, AFTER = 15 * 60.0, 15 * 60.0  # seconds of log, around when a site stored the trade
-LATELY = 3600.0  # seconds of log, where nothing tells when it came
-WAITING = 24 * 3600.0  # seconds of log after a message was sent, where it is not known when
+LATELY = 3600.0  # seconds of log to search if the time of arrival is unknown
+WAITING = 24 * 3600.0  # seconds of log to search after a sending, if the arrival is unknown
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Traced:
     sites: dict[str, Found]
     timelines: dict[str, list[Stage]]
     producers: int
-    """Those whose records were looked through."""
+    """Number of producers whose records were searched."""
 
     @property
     def is_found(self) -> bool:
@@ -43,7 +43,7 @@ class Traced:
 
     @property
     def looked(self) -> list[str]:
-        """Where the trade is not, or may be and could not be looked for, in words."""
+        """Places without the trade, and places that could not be searched, in words."""
         lines = [] if self.records else [f"producers of this folder: no record ({self.producers})"]
         for name, found in self.sites.items():
             notes = {
@@ -56,12 +56,12 @@ class Traced:
 
     @property
     def context(self) -> trace.TraceParent | None:
-        """Of the message with the trade."""
+        """Trace context of the message with the trade."""
         texts = [each.journey.traceparent for each in self.records]
         return next(filter(None, map(trace.parse, texts)), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: times as texts, ``after_ms`` since the known stage before."""
+        """Return plain values: times as texts, and ``after_ms`` since the previous known stage."""
         trade, context = self.trade, self.context
         return {
             "symbol": self.symbol,
@@ -110,7 +110,7 @@ def find(
     *,
     now: Callable[[], float] = time.time,
 ) -> Traced:
-    """Look for a trade; what cannot be asked is said in the answer, and stops nothing else."""
+    """Find a trade. A place that cannot be read is noted in the result, and stops nothing else."""
     records = tuple(
         Record(run.name, journey)
         for run in producers
@@ -155,7 +155,7 @@ def _answer(answer: Found | Exception) -> Found:
 def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Place:
     read = partial(site.candles.range, symbol)
     if record is not None and record.journey.times is not None:
-        # Ids and times ascend together, but for a few milliseconds.
+        # Ids and times ascend together, except for a few milliseconds.
         begin, end = (at // MINUTE * MINUTE for at in sorted(record.journey.times))
         place = search(read(begin - MINUTE, end + 2 * MINUTE), trade_id)
         return place._replace(around=(begin - MINUTE, end + MINUTE))
@@ -163,7 +163,7 @@ def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Pla
 
 
 def _hours(place: Place, now: float) -> Sequence[int]:
-    """The hours whose raw trades may have it."""
+    """Return the hours whose raw trades may include the trade."""
     if place.around is None:
         return ()
     begin, end = place.around
@@ -180,7 +180,7 @@ def _in_archive(
     try:
         listed = chain.from_iterable(site.archive.list(prefix(symbol, hour)) for hour in hours)
         candidates = [each for each in listed if _may_hold(each, trade_id)]
-        # The first that was written is the one by which the trade came.
+        # The object that was written first is the one by which the trade arrived.
         for each in sorted(candidates, key=lambda stored: stored.written or 0.0):
             try:
                 trades = unpack(site.archive.get(each.key))
@@ -211,7 +211,7 @@ def _in_log(
     elif sent is not None:
         begin, end = sent / 1000 - BEFORE, min(now, sent / 1000 + WAITING)
     else:
-        # Nothing tells when it came: just now, perhaps.
+        # The time of arrival is unknown and may be recent.
         begin, end = now - LATELY, now
     try:
         lines = tuple(site.logs.find(symbol, trade_id, begin, end))

@@ -1,4 +1,4 @@
-"""Find the minute of a trade by its id: candles are kept by time, and ids ascend with it."""
+"""Finds the minute of a trade by its id: candles are stored by time, and ids ascend with time."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -7,7 +7,9 @@ from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle
 
 Read = Callable[[int, int], Iterable[Candle]]
-"""``Candles.range`` of a symbol: from, and up to but not including, ms since 1970."""
+"""``Candles.range`` of a symbol: from the first up to the second time, exclusive, in ms since
+1970.
+"""
 
 PROBE = 10 * MINUTE  # ms; read at a time where candles are expected
 WIDER = 8  # times, after an empty probe
@@ -15,16 +17,17 @@ WIDER = 8  # times, after an empty probe
 
 class Place(NamedTuple):
     candle: Candle | None
-    """The one that holds the trade."""
+    """The candle with the trade."""
     around: tuple[int, int | None] | None
-    """Times in ms, from and to, between which it was traded, the latter None where that may be
-    until now; None where the candles do not tell."""
+    """Bounds of the trade's time in ms. The last is None if that may be now; the whole is
+    None if the candles do not show it.
+    """
     note: str = ""
     """Why there is no candle."""
 
 
 def locate(read: Read, newest: Candle | None, trade_id: int) -> Place:
-    """Look for a trade in as few candles as it takes: some dozens, however many there are."""
+    """Find a trade by reading some dozens of candles, however many there are."""
     if newest is None:
         return Place(None, None, "there are no candles of the symbol")
     if trade_id > newest.last_id:
@@ -52,7 +55,7 @@ def locate(read: Read, newest: Candle | None, trade_id: int) -> Place:
 
 
 def search(candles: Iterable[Candle], trade_id: int) -> Place:
-    """The candle of a trade among a few, or between which of them it would be."""
+    """Find the candle of a trade among a few, or the two candles between which it would be."""
     before: Candle | None = None
     for candle in candles:
         if holds(candle, trade_id):
@@ -72,7 +75,7 @@ def holds(candle: Candle, trade_id: int) -> bool:
 
 
 def _first(read: Read, low: int, high: int) -> Candle | None:
-    """The first candle from ``low`` on, read a little at a time."""
+    """Return the first candle from ``low`` on, reading a few at a time."""
     width = PROBE
     while low < high:
         end = min(high, low + width)

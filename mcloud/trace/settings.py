@@ -1,4 +1,4 @@
-"""What ``[trace]`` in mcloud.toml may say."""
+"""The table ``[trace]`` of mcloud.toml."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,6 @@ from mcloud.producer.trail import ONE_IN
 @dataclass(frozen=True)
 class TraceSettings:
     one_in: int = setting(ONE_IN, least=0)
-    """How many messages share one whose spans are recorded; 0: none are."""
+    """Sampling rate: one message in this many has its spans recorded. 0 records none."""
     keep_mib: int = setting(64, least=1)
-    """MiB on the disk, at most, for a producer's record of where its messages were."""
+    """Maximum size in MiB of a producer's record of its messages on the disk."""

@@ -1,4 +1,4 @@
-"""The stages of a trade on one site, with the time and the source of each, or why it is unknown."""
+"""The stages of a trade on one site: the time and the source of each, or why it is unknown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Stage(NamedTuple):
     name: str
     """One of ``STAGES``."""
     at: int | None
-    """ms since 1970; None is unknown."""
+    """Time in ms since 1970. None if unknown."""
     source: str
-    """Who says so; or, where it is unknown, why."""
+    """Source of the time, or the reason why it is unknown."""
 
 
 class Record(NamedTuple):
-    """What a producer of this machine knows of a message."""
+    """A producer's record of a message, on this machine."""
 
     producer: str
     journey: Journey
@@ -41,17 +41,17 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """What one site has of a trade."""
+    """The data of one site about a trade."""
 
     trade: Trade | None = None
     key: str = ""
-    """Of an object of its raw archive that holds the trade."""
+    """Key of an object in the raw archive with the trade."""
     written: float | None = None
-    """When that was written, seconds since 1970."""
+    """Time when the object was written, in seconds since 1970."""
     archive_note: str = ""
-    """Why there is none."""
+    """Why there is no object."""
     candle: str = ""
-    """Timestamp of the candle that holds it."""
+    """Timestamp of the candle with the trade."""
     candle_note: str = ""
     lines: tuple[LogLine, ...] = ()
     log_note: str = ""
@@ -62,7 +62,9 @@ class Found:
 
 
 def pick(records: Sequence[Record], site: str) -> Record | None:
-    """The record of the message by which a trade came to a site, or else of the first with it."""
+    """Return the record of the message that brought the trade to a site, or else of the first
+    message with the trade.
+    """
     sent = [each for each in records if site in each.journey.sent]
     if sent:
         return min(sent, key=lambda each: each.journey.sent[site])
@@ -70,7 +72,9 @@ def pick(records: Sequence[Record], site: str) -> Record | None:
 
 
 def stages(site: str, found: Found, record: Record | None, trade: Trade | None) -> list[Stage]:
-    """All of STAGES, in their order. ``trade`` is that of any site: they hold the same."""
+    """Return all of STAGES, in their order. ``trade`` may be from any site, since they hold the
+    same.
+    """
     journey = record.journey if record else None
     producer = f"producer {record.producer}" if record else ""
     fields = _fields(found)
@@ -92,7 +96,9 @@ def stages(site: str, found: Found, record: Record | None, trade: Trade | None) 
 
 
 def described(timeline: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Plain values, each stage after the known one before it; negative where clocks differ."""
+    """Return plain values, with the time since the previous known stage. It is negative if
+    clocks differ.
+    """
     rows: list[dict[str, Any]] = []
     before: int | None = None
     for name, at, source in timeline:
@@ -106,15 +112,16 @@ def described(timeline: Sequence[Stage]) -> list[dict[str, Any]]:
 
 
 def iso(ms: int) -> str:
-    """A time as people and programs read it, ``2024-08-08T23:54:15.342Z``."""
+    """Return a time as in ``2024-08-08T23:54:15.342Z``."""
     moment = datetime.fromtimestamp(ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
 def _fields(found: Found) -> Mapping[str, Any]:
-    """Of the line that says it is stored: the first since the object was written, if any is.
+    """Return the fields of the first log line about storing the trade since the object was written.
 
-    Earlier ones are about an object that is no longer there, as after a reset of the site.
+    If there is no such line, return those of the first line. Earlier lines are about a deleted
+    object, as after a reset of the site.
     """
     lines = [each.fields for each in found.lines if each.message == "stored"]
     if found.written is not None:
@@ -143,7 +150,7 @@ def _known(name: str, at: int | None, source: str) -> Stage | None:
 
 
 def _whole(fields: Mapping[str, Any], name: str) -> int | None:
-    """Cloud Logging hands whole numbers back as floats."""
+    """Return a field as a whole number. Cloud Logging returns whole numbers as floats."""
     value = fields.get(name)
     return int(value) if isinstance(value, int | float) else None
 
