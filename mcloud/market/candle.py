@@ -145,6 +145,16 @@ class Candle:
         return self.fragments[-1].last_id
 
     @property
+    def first_trade(self) -> int:
+        """The lowest id that is not a void; there is one if ``has_trades``."""
+        return next(each.first_trade for each in self.fragments if each.trade_count)
+
+    @property
+    def last_trade(self) -> int:
+        """The highest id that is not a void; there is one if ``has_trades``."""
+        return next(each.last_trade for each in reversed(self.fragments) if each.trade_count)
+
+    @property
     def runs(self) -> list[tuple[int, int]]:
         """The ids that it holds, voids as well, as (first, last) of each run without a hole."""
         runs: list[tuple[int, int]] = []
@@ -282,9 +292,10 @@ def merge(one: Candle, other: Candle) -> Folded:
 
     Where both have the same block with different content, the one with fewer voids stays, and of
     equally many the smaller one, so that every site decides alike, and the other is reported; so is
-    a fragment that contradicts the wider one around it. A trade replaces a void. Only where both
-    have trades in place of voids of the other, inside one block, is one of them left out, and
-    reported: the raw archives settle it.
+    a fragment that contradicts the wider one around it. A trade replaces a void if it is a
+    fragment of its own, or if all ids of its fragment are voids on the other side. Otherwise it is
+    part of an aggregate, which cannot be taken apart: it is left out and reported, and
+    ``verify --deep --repair`` makes the candle again from the raw archives.
 
     Raises:
         decimal.Inexact: a sum does not fit 38 digits.

@@ -54,10 +54,10 @@ def _bar(start: int, candles: list[Candle]) -> Bar | None:
     return Bar(
         symbol=candles[0].symbol,
         start=start,
-        open=min(traded, key=lambda candle: candle.first_id).open,
+        open=min(traded, key=lambda candle: candle.first_trade).open,
         high=max(candle.high for candle in traded),
         low=min(candle.low for candle in traded),
-        close=max(traded, key=lambda candle: candle.last_id).close,
+        close=max(traded, key=lambda candle: candle.last_trade).close,
         volume=sum((candle.volume for candle in candles), Decimal()),
         quote_volume=sum((candle.quote_volume for candle in candles), Decimal()),
         trade_count=sum(candle.trade_count for candle in candles),

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 # Sums and products that do not fit are refused, never rounded. 38 digits is what a DynamoDB number
@@ -30,7 +31,8 @@ NUMBER = r"[0-9]{1,16}(?:\.[0-9]{1,12})?"
 SPOT, USD_M, COIN_M = "spot", "um", "cm"
 MARKETS = (SPOT, USD_M, COIN_M)
 
-NAME = r"[^\W_a-z]{1,20}(?:_[^\W_a-z]{1,20})?"
+_LETTERS = r"[^\x00-/:-@\[-\x7f\s]{1,20}"  # of ASCII, capitals and digits only
+NAME = rf"{_LETTERS}(?:_{_LETTERS})?"
 """A symbol as the exchange writes it: also in scripts other than the Latin one, as 币安人生USDT."""
 AGGREGATES = "agg"
 SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?(?:\.{AGGREGATES})?"
@@ -39,6 +41,9 @@ _SYMBOL = re.compile(SYMBOL)
 # COIN-M futures are quoted in US dollars and always say when they are delivered.
 _COIN_M_NAME = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
+
+MARKET, VOID_MARKS = "MARKET", ("NA", "INSURANCE_FUND", "ADL")
+"""Values of ``X`` in futures streams: of trades, and of ids that no market traded under."""
 
 CANARY = "MCLOUDCANARY"
 """The symbol of trades that only show whether a site works: no exchange has it, and nobody's data
@@ -89,10 +94,13 @@ class Trade(NamedTuple):
         try:
             symbol, id_, price, quantity = data["s"], data["t"], data["p"], data["q"]
             time, maker = data["T"], data["m"]
-            is_market = data.get("X", "MARKET") == "MARKET"
+            mark = data.get("X", MARKET)
         except (KeyError, TypeError, AttributeError) as error:
             raise BadTrade(f"no field {error} in the trade") from None
-        if not is_market:
+        if mark != MARKET:
+            # A mark that nobody knows may be a trade: its id stays missing, and REST decides.
+            if mark not in VOID_MARKS:
+                raise BadTrade(f"X is neither {MARKET} nor the mark of a void: {mark!r:.60}")
             id_, time = check_int("t", id_, MAX_ID), check_int("T", time, MAX_TIME)
             return cls.void(check_symbol(symbol), id_, time)
         return cls(
@@ -106,9 +114,19 @@ class Trade(NamedTuple):
 
 
 def without_filled_voids(trades: Collection[Trade]) -> list[Trade]:
-    """Return trades of one symbol, in their order, without voids whose id has a trade as well."""
+    """Return trades of one symbol, in their order, with the voids that count.
+
+    An id that has a trade has no void, and of several voids of one id the earliest counts: one that
+    is inferred has the time of the trade before it, one that is announced a time of its own.
+    """
+    if all(trade.price for trade in trades):
+        return list(trades)
     filled = {trade.id for trade in trades if not trade.is_void}
-    return [trade for trade in trades if not trade.is_void or trade.id not in filled]
+    voids: dict[int, Trade] = {}
+    for trade in trades:
+        if trade.is_void and trade.id not in filled:
+            voids[trade.id] = min(trade, voids.get(trade.id, trade), key=attrgetter("time"))
+    return [trade for trade in trades if not trade.is_void or voids.get(trade.id) == trade]
 
 
 def check_symbol(symbol: object) -> str:
@@ -116,7 +134,7 @@ def check_symbol(symbol: object) -> str:
     if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
         raise BadTrade(f"not a symbol: {symbol!r:.60}")
     # Two ways to write one name would make two symbols that look alike.
-    if not symbol.isascii() and symbol != capitals(symbol):
+    if not symbol.isascii() and not (symbol.isprintable() and symbol == capitals(symbol)):
         raise BadTrade(f"not a symbol: {symbol!r:.60}")
     return symbol
 

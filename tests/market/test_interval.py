@@ -1,5 +1,7 @@
 """Longer candles equal the oracle at their own interval."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +53,25 @@ def test_the_fields_of_a_bar_are_those_of_the_oracle() -> None:
 def test_intervals_divide_the_day() -> None:
     assert list(INTERVALS) == ["1m", "5m", "15m", "1h", "1d"]
     assert all(DAY % width == 0 and width % oracle.MINUTE == 0 for width in INTERVALS.values())
+
+
+def test_voids_decide_neither_open_nor_close() -> None:
+    one = Decimal(1)
+
+    def candle(start: int, *trades: Trade) -> Candle:
+        return fold(Candle("BTCUSDT.um", start), trades).candle
+
+    # By id: 7 is a void, then the trades 8 and 9, and 10 is a void; time goes against it.
+    first = candle(
+        0,
+        Trade("BTCUSDT.um", 9, Decimal(3), one, 1, True),
+        Trade.void("BTCUSDT.um", 7, 1),
+    )
+    second = candle(
+        60_000,
+        Trade("BTCUSDT.um", 8, Decimal(2), one, 60_001, True),
+        Trade.void("BTCUSDT.um", 10, 60_001),
+    )
+    (bar,) = derive([first, second], "5m")
+    assert (bar.open, bar.close) == (Decimal(2), Decimal(3))
+    assert (bar.first_id, bar.last_id, bar.trade_count) == (7, 10, 2)

@@ -21,6 +21,7 @@ from mcloud.market.trade import (
     split_market,
     to_text,
     trades_of,
+    without_filled_voids,
 )
 
 DATA = {
@@ -124,3 +125,31 @@ def test_what_no_market_made_is_a_void(mark: str) -> None:
     assert trade == Trade.from_binance(DATA | {"X": mark}) == Trade.void(*trade[:2], trade.time)
     assert trade.is_void
     assert Trade.from_binance(DATA | {"X": "MARKET"}) == Trade.from_binance(DATA)
+
+
+@pytest.mark.parametrize("mark", ["RPI", "", None, 1, ["NA"]])
+def test_an_unknown_mark_is_no_void(mark: object) -> None:
+    with pytest.raises(BadTrade, match="X is neither MARKET"):
+        Trade.from_binance(DATA | {"X": mark})
+
+
+def test_of_several_voids_of_one_id_the_earliest_counts() -> None:
+    early, late = (Trade.void("BTCUSDT.um", 5, time) for time in (10, 20))
+    other = Trade.void("BTCUSDT.um", 6, 20)
+    assert without_filled_voids([late, early, other]) == [early, other]
+    assert without_filled_voids({late, early}) == [early]
+    trade = Trade("BTCUSDT.um", 5, Decimal(1), Decimal(1), 30, True)
+    assert without_filled_voids([late, trade, early]) == [trade]
+
+
+@pytest.mark.parametrize("symbol", ["हिन्दीUSDT", "ไม้USDT", "币安人生USDT", "Ü2USDT.um"])
+def test_names_of_any_script_are_symbols(symbol: str) -> None:
+    assert check_symbol(symbol) == symbol
+
+
+@pytest.mark.parametrize(
+    "symbol", ["A-B", "A/B", "A:B", "A[B", "A\x7f", "A\u00a0B", "A\u200bB", "é"]
+)
+def test_what_is_no_letter_is_no_part_of_a_name(symbol: str) -> None:
+    with pytest.raises(BadTrade):
+        check_symbol(symbol)
