@@ -74,8 +74,14 @@ def open_recording(
     named = Path(path).expanduser()
     if named.is_dir():
         found = [each for each in named.iterdir() if each.is_file()]
+        if nested := sorted(filter(_holds_files, named.iterdir())):
+            raise UsageError(
+                f"{named} has folders of its own, such as {nested[0].name}",
+                remedy=f"name them all: 'replay:{named}/**/*'",
+            )
     elif not named.exists() and glob.has_magic(path):
-        found = [Path(each) for each in glob.glob(str(named), recursive=True)]
+        matches = map(Path, glob.glob(str(named), recursive=True))
+        found = [each for each in matches if each.is_file()]
     else:
         return open_replay(named, symbols, market)
     recordings = sorted(each for each in found if _may_be_recording(each))
@@ -88,6 +94,12 @@ def unknown_source(source: str, *others: str) -> UsageError:
     """The error for a source that does not exist; ``others`` are accepted beside the usual ones."""
     kinds = ", ".join([*others, "simulate", "replay:FILE", "replay:FOLDER", "replay:'PATTERN'"])
     return UsageError(f"unknown source {source!r:.100}; choose from {kinds}")
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether it is a folder that may hold recordings."""
+    is_folder = path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"
+    return is_folder and any(each.is_file() and _may_be_recording(each) for each in path.rglob("*"))
 
 
 def _may_be_recording(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """What ``--source`` names: opened, shared out, or refused in a sentence."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -180,3 +181,15 @@ def test_a_stop_ends_a_long_pause_at_once() -> None:
     assert len(list(islice(trades, 1))) == 1
     stop.set()
     assert list(trades) == []
+
+
+def test_folders_in_a_folder_are_not_left_out_silently(tmp_path: Path) -> None:
+    files = [tmp_path / "a.jsonl", tmp_path / "later" / "b.jsonl"]
+    files[1].parent.mkdir()
+    for number, path in enumerate(files):
+        event = {"s": "BTCUSDT", "t": number, "p": "1", "q": "1", "T": 1_735_776_000_000, "m": True}
+        path.write_text(json.dumps(event) + "\n")
+    with pytest.raises(UsageError, match="folders of its own, such as later") as caught:
+        open_recording(f"replay:{tmp_path}")
+    assert f"'replay:{tmp_path}/**/*'" in caught.value.remedy
+    assert [trade.id for trade in open_recording(f"replay:{tmp_path}/**/*")] == [0, 1]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mcloud.feed.feed import BadLine, Report
 from mcloud.feed.json_lines import parse_event
-from mcloud.market.trade import NUMBER, BadTrade, Trade, canonical, positive, split_market
+from mcloud.market.trade import NUMBER, SPOT, BadTrade, Trade, canonical, positive, split_market
 
 EXAMPLES = 5
 """How many bad messages a report names."""
@@ -46,7 +46,9 @@ class Reader:
     """
 
     def __init__(self, symbols: Collection[str]) -> None:
-        self._wanted = {split_market(symbol)[0].encode(): symbol for symbol in symbols}
+        self._wanted: dict[bytes, str] = {}
+        self._spot: dict[bytes, str] = {}
+        self.want(symbols)
         self._trades = self._skipped = self._bad = self._read = 0
         self._examples: list[BadLine] = []
         self._shutdown = False
@@ -66,13 +68,14 @@ class Reader:
     def want(self, symbols: Collection[str]) -> None:
         """Read the trades of these symbols as well."""
         self._wanted |= {split_market(symbol)[0].encode(): symbol for symbol in symbols}
+        self._spot |= {name: each for name, each in self._wanted.items() if name == each.encode()}
 
     def read(self, messages: Sequence[bytes]) -> Batch:
         """Take messages in the order received."""
         trades: list[Trade] = []
         newest: dict[str, Trade] = {}
         self._shutdown = False
-        wanted = self._wanted
+        wanted = self._spot
         for number, message in enumerate(messages, start=self._read + 1):
             match = _TRADE(message)
             try:
@@ -102,6 +105,10 @@ class Reader:
         if kind == "trade":
             trade = parse_event(event)
             if symbol := self._wanted.get(trade.symbol.encode()):
+                # Only events of futures have X, only those of the spot market have M.
+                is_future = "X" in event
+                if (is_future or "M" in event) and is_future == (split_market(symbol)[1] == SPOT):
+                    raise BadTrade(f"{trade.symbol} of another market: expected {symbol}")
                 return trade._replace(symbol=symbol)
         elif "error" in outer or ("code" in outer and "msg" in outer):
             self.refusal = json.dumps(outer)[:200]

@@ -16,7 +16,15 @@ from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.binance.listings import TRADING, Listed, Listing
 from mcloud.feed.feed import Answer, Span
 from mcloud.feed.json_lines import to_milliseconds
-from mcloud.market.trade import BadTrade, Trade, in_market, split_market
+from mcloud.market.trade import (
+    MAX_ID,
+    MAX_TIME,
+    BadTrade,
+    Trade,
+    check_int,
+    in_market,
+    split_market,
+)
 
 # A full minute's window always passes within it; a ban does not, and is the caller's to hear of.
 PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
@@ -112,8 +120,8 @@ class BinanceRest:
         """
         page = min(limit, self.endpoints.page)
         if self.has_history:
-            return self._history(symbol, first_id, page)
-        return [trade for trade in self._recent(symbol) if trade.id >= first_id][:page]
+            return self._history(symbol, first_id, page).trades
+        return [trade for trade in self._recent(symbol).trades if trade.id >= first_id][:page]
 
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool = False
@@ -129,23 +137,23 @@ class BinanceRest:
         if self.has_history:
             limit = min(last_id - first_id + 1 + 2 * margin, self.endpoints.page)
             begin = max(0, first_id - margin)
-            trades = self._history(symbol, begin, limit, background)
-            return Answer.of([trade for trade in trades if trade.id >= begin])
+            return self._history(symbol, begin, limit, background)
         recent = self._recent(symbol, background)
-        if recent and recent[0].id < first_id:
-            return Answer.of(recent)
-        return Answer(recent, self._aggregates_around(symbol, first_id, background))
+        if recent.spans and recent.spans[0].first < first_id:
+            return recent
+        return Answer(recent.trades, self._aggregates_around(symbol, first_id, background))
 
-    def _history(
-        self, symbol: str, first_id: int, limit: int, background: bool = False
-    ) -> list[Trade]:
+    def _history(self, symbol: str, first_id: int, limit: int, background: bool = False) -> Answer:
         path, weight = self.endpoints.history_path, self.endpoints.history_weight
-        trades = self._trades(
+        answer = self._trades(
             path, symbol, {"fromId": first_id, "limit": limit}, weight, background
         )
-        return [trade for trade in trades if trade.id >= first_id][:limit]
+        return Answer(
+            [trade for trade in answer.trades if trade.id >= first_id][:limit],
+            [span for span in answer.spans if span.first >= first_id][:limit],
+        )
 
-    def _recent(self, symbol: str, background: bool = False) -> list[Trade]:
+    def _recent(self, symbol: str, background: bool = False) -> Answer:
         path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
         return self._trades(path, symbol, {"limit": self.endpoints.recent_page}, weight, background)
 
@@ -199,7 +207,7 @@ class BinanceRest:
         In the ``background`` it waits for nothing: Throttled where others have the budget.
         """
         path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
-        trades = self._trades(path, symbol, {"limit": 1}, weight, background)
+        trades = self._trades(path, symbol, {"limit": 1}, weight, background).trades
         return trades[-1].id if trades else None
 
     def _trades(
@@ -209,13 +217,16 @@ class BinanceRest:
         parameters: Mapping[str, object],
         weight: int,
         background: bool = False,
-    ) -> list[Trade]:
+    ) -> Answer:
         named = {"symbol": self._name(symbol), **parameters}
         rows = self._get(path, named, weight, background)
         if not isinstance(rows, list):
             raise self._nonsense(path)
         trades = (_parse(symbol, row) for row in rows)
-        return sorted((trade for trade in trades if trade), key=lambda trade: trade.id)
+        return Answer(
+            sorted((trade for trade in trades if trade), key=lambda trade: trade.id),
+            sorted(span for span in map(_span, rows) if span),
+        )
 
     def _name(self, symbol: str) -> str:
         """The exchange's own name of a symbol; another market may use the same one."""
@@ -351,6 +362,15 @@ def _status(symbol: Mapping[str, Any]) -> str:
     if status == TRADING and symbol.get("isSpotTradingAllowed", True) is not True:
         return "no spot trading"
     return status
+
+
+def _span(row: Any) -> Span | None:
+    """Return the id of a row. The id of a trade that cannot be read is used: it is not a void."""
+    try:
+        id_, time = check_int("id", row["id"], MAX_ID), to_milliseconds(row["time"])
+        return Span(id_, id_, check_int("time", time, MAX_TIME))
+    except (BadTrade, KeyError, TypeError):
+        return None
 
 
 def _parse(symbol: str, row: Any) -> Trade | None:

@@ -342,8 +342,9 @@ class BinanceSource:
                 listing = await _in_thread(partial(rest.listing, background=True))
             except Throttled:
                 continue  # repairs come first
-            except McloudError as error:
-                self._last_error = f"the list of symbols could not be read: {error}"
+            except Exception as error:  # noqa: BLE001 - a list must never end the streams
+                reason = str(error) or type(error).__name__
+                self._last_error = f"the list of symbols could not be read: {reason}"
                 continue
             self._follow(roster, roster.update(listing))
 

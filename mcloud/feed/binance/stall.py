@@ -54,8 +54,8 @@ class Paces:
         """Whether a trade that the exchange has (its id was asked for a moment ago) never came.
 
         Of a symbol of which nothing ever came, the first answer is only taken down, and the next
-        one is due soon. What did not
-        come is held against the stream once: it may have been lost with an earlier connection.
+        one is due soon. What did not come is held against the stream once: it may have been lost
+        with an earlier connection.
         """
         pace = self._paces.get(symbol)
         return pace is not None and pace.misses(newest_id)

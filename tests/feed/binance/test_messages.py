@@ -60,7 +60,7 @@ def test_others_are_skipped(other: bytes) -> None:
 
 
 def test_a_market_trade_of_the_futures_counts() -> None:
-    assert len(Reader(["BTCUSDT"]).read([message(X="MARKET")]).trades) == 1
+    assert len(Reader(["BTCUSDT.um"]).read([message(X="MARKET")]).trades) == 1
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,16 @@ def test_the_batch_says_what_each_message_alone_would(texts: list[bytes]) -> Non
     trades = together.read(texts).trades
     assert trades == [trade for text in texts for trade in alone.read([text]).trades]
     assert together.report == alone.report
+
+
+def test_an_event_of_another_market_is_no_trade_of_ours() -> None:
+    """As where --ws-url leads to another market than --exchange says."""
+    spot, future = Reader(["BTCUSDT"]), Reader(["BTCUSDT.um"])
+    without_m = {name: value for name, value in TRADE.items() if name != "M"}
+    event = json.dumps({"data": without_m | {"X": "MARKET"}}).encode()
+    assert [trade.symbol for trade in future.read([event]).trades] == ["BTCUSDT.um"]
+    assert [trade.symbol for trade in spot.read([message()]).trades] == ["BTCUSDT"]
+    for reader, other in ((spot, event), (future, message())):
+        assert reader.read([other]).trades == []
+        assert reader.report.bad == 1
+        assert "of another market" in str(reader.report.bad_examples[0])

@@ -16,7 +16,7 @@ from mcloud.feed.binance.budget import Budget
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.listings import Wanted
 from mcloud.feed.binance.rest import LONGEST_BAN, PATIENCE, BinanceRest
-from mcloud.market.trade import Trade
+from mcloud.market.trade import MAX_TIME, Trade
 
 from .clock import Clock
 
@@ -518,3 +518,13 @@ def test_the_symbols_of_futures_carry_their_market(api: Api) -> None:
         "BTCUSD_250926.cm is not trading now (PENDING_TRADING)",
     )
     assert {path for _, path, _ in api.asked} == {"/dapi/v1/exchangeInfo"}
+
+
+def test_the_id_of_a_row_that_cannot_be_read_is_not_void(api: Api) -> None:
+    """The exchange has that trade: its id stays missing, and somebody hears of it."""
+    strange = row(3) | {"price": "1.1234567890123456"}
+    api.will_answer(200, [row(1), strange, row(5)])
+    answer = api.rest().search("BTCUSDT", 2, 4, 1)
+    assert [trade.id for trade in answer.trades] == [1, 5]
+    voids = answer.voids("BTCUSDT", 2, 4, MAX_TIME)
+    assert [void.id for void in voids] == [2, 4]
