@@ -39,7 +39,7 @@ class Letter:
     reason: str
     """Why it can never be processed; empty where it can be read, and something else went wrong."""
     refusal: str = ""
-    """Of one that can be read: what the function's log says of it, see ``explain``."""
+    """Reason in the function's log, for a message that can be read; see ``explain``."""
 
     @property
     def has_come_back(self) -> bool:

@@ -25,7 +25,7 @@ from mcloud.lock import Lock
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import Candle
 from mcloud.market.envelope import MAX_TRADES, Message, encode_all, version_of
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, without_filled_voids
 from mcloud.producer.support import OLDEST, Support
 from mcloud.replication import raw
 from mcloud.replication.candles import merge_into, stream, without
@@ -323,7 +323,8 @@ class Restore:
         trades = {
             each
             for each in raw.undisputed(trades)
-            if each.id not in disputed and theirs.get(each.id, {each}) == {each}
+            if each.id not in disputed
+            and without_filled_voids({*theirs.get(each.id, ()), each}) == [each]
         }
         messages = envelopes(trades)
         newest = max(map(version_of, messages), default=OLDEST)

@@ -333,8 +333,8 @@ class Settlement:
                 if ids.common(Ids([(holding.first_id, holding.last_id)])):
                     content = raw.read(site.archive, stored.key) or ()
                     found.update(each for each in content if each.id in ids)
-        single = raw.ids_of(raw.undisputed(found))
-        disputed = ids.common(raw.ids_of(found)).minus(single)
+        single = set(raw.undisputed(found))
+        disputed = ids.common(raw.ids_of(found)).minus(raw.ids_of(single))
         if disputed:
             first = disputed.runs[0][0]
             runs = Ids([*disputed.runs, *(together or Ids()).runs]).runs
@@ -343,7 +343,7 @@ class Settlement:
                 f"the raw archives hold different trades under {first} as well",
                 remedy=f"settle them at once: `mcloud resolve {symbol} {named}`",
             )
-        return found
+        return single
 
 
 def _is_kept(trade: Trade, choices: Mapping[int, Choice]) -> bool:

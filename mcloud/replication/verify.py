@@ -286,17 +286,26 @@ class Look:
         disputed = Ids((id_, id_) for id_, count in counts.items() if count > 1)
         minutes = by_minute(trades)
         everything = raw.ids_of(trades)
-        suspects = Ids(disputed.runs)
+        suspects, traded = Ids(disputed.runs), Ids()
+        voids: list[tuple[str, int, Ids]] = []
         for name in self._sites:
             for candle in self._stream(name, symbol, Window(hour, hour + HOUR)):
                 known = minutes.get((symbol, candle.start), [])
                 others = everything.minus(raw.ids_of(known))
                 suspects.update(others.common(Ids(candle.runs)))
                 folded = fold(candle, [trade for trade in known if trade.id not in disputed])
+                traded.update(_traded(candle))
+                if filled := Ids(candle.runs).common(_traded(folded.candle)).minus(_traded(candle)):
+                    voids.append((name, candle.start, filled))
                 if folded.disagreements:
                     runs = Ids((each.first_id, each.last_id) for each in folded.disagreements).runs
                     why = str(folded.disagreements[0])
                     self._report(Finding("wrong", symbol, name, candle.start, tuple(runs), why=why))
+        # A trade that the candle of another site has is found where the candles are compared.
+        for name, start, filled in voids:
+            if unknown := filled.minus(traded):
+                why = f"{symbol} {unknown.runs[0][0]}: a void here, a trade in the archive"
+                self._report(Finding("wrong", symbol, name, start, tuple(unknown.runs), why=why))
         if suspects:
             with self._changing:
                 self._suspects[symbol, hour].update(suspects)

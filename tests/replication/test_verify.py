@@ -270,6 +270,56 @@ def test_voids_are_counted_apart_and_a_trade_after_a_void_is_no_dispute(
     assert (tally["trades"], tally["voids"]) == (191, 9)
 
 
+def test_a_void_in_all_candles_whose_trade_is_archived_is_wrong(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    """The trade was archived, and its candle was not written."""
+    some = TRADES[:200]
+    fill([*some[:55], Trade.void(SYMBOL, 55, some[55].time), *some[56:]], aws, gcp)
+    for site in (aws, gcp):
+        for item in pack([some[55]]):
+            site.archive.put(item)
+    report = check(aws, gcp)
+    assert {(each.kind, each.site) for each in report.findings} == {
+        ("wrong", "aws"),
+        ("wrong", "gcp"),
+    }
+    mend(report, aws, gcp)
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), some)
+
+
+def test_late_trades_for_two_voids_of_a_block_one_at_each_site(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    some = TRADES[:64]
+    voids = {id_: Trade.void(SYMBOL, id_, some[id_].time) for id_ in (20, 21)}
+    fill([voids.get(each.id, each) for each in some], aws, gcp)
+    feed(aws, [some[20]])
+    feed(gcp, [some[21]])
+    report = check(aws, gcp)
+    assert not report.ok
+    mend(report, aws, gcp)
+    if not (report := check(aws, gcp)).ok:
+        mend(report, aws, gcp)
+    assert check(aws, gcp).ok
+    check_equal((aws, gcp), some)
+
+
+def test_voids_of_one_id_with_different_times_do_not_disagree(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    """One was announced by the stream, the other was proved by REST."""
+    some = TRADES[:100]
+    fill([*some[:50], Trade.void(SYMBOL, 50, some[50].time), *some[51:]], aws)
+    fill([*some[:50], Trade.void(SYMBOL, 50, some[49].time), *some[51:]], gcp)
+    feed(aws, [Trade.void(SYMBOL, 50, some[49].time)])
+    report = check(aws, gcp)
+    assert {each.kind for each in report.findings} <= {"different", "wrong"}
+    mend(report, aws, gcp)
+    assert check(aws, gcp).ok
+
+
 def test_missing_ids_that_the_exchange_proves_void_are_not_missing(aws: MemorySite) -> None:
     voids = [Trade.void(SYMBOL, id_, TRADES[99].time) for id_ in range(100, 103)]
     fill([*TRADES[:100], *TRADES[103:200]], aws)
