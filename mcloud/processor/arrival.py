@@ -30,7 +30,7 @@ class Arrival(NamedTuple):
     def all_of(
         cls, envelope: Envelope, attributes: Mapping[str, str], queued: int | None
     ) -> list[Self]:
-        """Of one message, an arrival for each symbol."""
+        """Return an arrival for each symbol of a message."""
         parent = parse(attributes.get("traceparent", ""))
         sampled = parent if parent and parent.sampled else None
         return [

@@ -1,7 +1,7 @@
 """The versions of envelopes that a site's function can read, as the function itself notes them.
 
-A function of an older release notes nothing, and reads version 1. So producers know without asking
-whether they may send it a newer version, also while a stack is upgraded or goes back.
+A function of an older release notes nothing, and reads version 1. A function renews its note while
+messages come, so that producers notice within some twenty minutes if an older release replaces it.
 """
 
 from dataclasses import dataclass

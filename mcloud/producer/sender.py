@@ -68,8 +68,10 @@ class Sender:
         self._breaker = Breaker(clock, jitter)
         self._trying = False
         self._highest = highest
-        self._held: dict[int, int] = {}
-        """Messages that its function cannot read yet, taken all the same: their versions, by id."""
+        self._held: set[int] = set()
+        """Messages that its function cannot read yet, taken all the same."""
+        self._needed = 1
+        """The version that it has to read for them."""
         self._held_since = 0.0
         self._unsettled: set[int] = set()
         """Messages that the site has accepted and the spool does not know of yet."""
@@ -85,7 +87,6 @@ class Sender:
         pending = self._spool.pending(self.site)
         with self._changed:
             before = self._delivery
-            # What was held may have gone to another site meanwhile.
             is_held = bool(self._held) and pending.messages > 0
             is_for_good = is_held and self._clock() - self._held_since > ANSWER
             return replace(
@@ -149,31 +150,38 @@ class Sender:
     def _hold_back(self, taken: list[Spooled]) -> list[Spooled]:
         """Keep what the site's function could not read, and would make a dead letter of."""
         versions = {each.id: version_of(each.message) for each in taken}
-        if max(versions.values(), default=1) == 1:
+        newest = max(versions.values(), default=1)
+        if newest == 1 or newest <= (highest := self._highest()):
             return taken
-        highest = self._highest()
-        held = {id_: version for id_, version in versions.items() if version > highest}
+        held = {id_ for id_, version in versions.items() if version > highest}
         with self._changed:
-            if held and not self._held:
+            if not self._held:
                 self._held_since = self._clock()
             self._held |= held
+            self._needed = max(newest, self._needed)
         return [each for each in taken if each.id not in held]
 
     def _held_error(self) -> str:
+        count = len(self._held)
         return (
-            f"{len(self._held):,} messages wait until its function can read version"
-            f" {max(self._held.values())} of the message format: run `mcloud deploy {self.site}`"
+            f"{count:,} {'message waits' if count == 1 else 'messages wait'} until its function can"
+            f" read version {self._needed} of the message format: run `mcloud deploy {self.site}`"
         )
 
     def _let_go(self) -> None:
         """Put back what was held once the function can read it."""
-        if not self._held:
-            return
-        highest = self._highest()
         with self._changed:
-            free = [id_ for id_, version in self._held.items() if version <= highest]
-            for id_ in free:
-                del self._held[id_]
+            some = next(iter(self._held), None)
+        if some is None:
+            return
+        if not self._spool.is_taken(self.site, some):  # it was given to another site meanwhile
+            with self._changed:
+                self._held = {id_ for id_ in self._held if self._spool.is_taken(self.site, id_)}
+            return
+        if self._highest() < self._needed:
+            return
+        with self._changed:
+            free, self._held = self._held, set()
         self._spool.release(self.site, free)
 
     def _settle(self, accepted: list[Spooled]) -> None:

@@ -223,6 +223,11 @@ class Spool:
             self._outbox(site).release(ids)
             self._changed.notify_all()
 
+    def is_taken(self, site: str, id_: int) -> bool:
+        """Return whether a message is still in the hands of the site's sender."""
+        with self._changed:
+            return id_ in self._outbox(site).taken
+
     def unconfigured(self) -> list[str]:
         """Sites that are not given any more and are still owed something."""
         with self._changed:

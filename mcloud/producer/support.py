@@ -12,24 +12,26 @@ from contextlib import suppress
 
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
-from mcloud.errors import McloudError, Refused
+from mcloud.errors import Refused
 from mcloud.failover import canary
 from mcloud.market.envelope import VERSION, encode
+from mcloud.processor.pulse import ANNOUNCEMENT
 from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 
 OLDEST = 1
 """The version that every function reads."""
 
-AGAIN = 2.0  # seconds between two looks while the function cannot read the newest version
-AWAY = 10.0  # the same after the store did not answer
-RENEWED = 600.0  # the same once it can
+AGAIN = 2.0  # seconds between two reads while the function cannot read the newest version
+AWAY = 10.0  # seconds until the next read after one that failed
+RENEWED = 60.0  # seconds between two reads once it can
 ASKED = 60.0  # seconds between two canaries
 ANSWER = 60.0  # seconds in which a function that was asked says what it reads, if it ever does
-STALE = 3600.0  # seconds after which a note says nothing about the function that runs now
+STALE = 2 * ANNOUNCEMENT + 100.0
+"""Seconds after which a note is not trusted: the function should have renewed it twice."""
 
 
 class Support:
-    """What one site's function reads; for any number of threads."""
+    """The envelope versions that one site's function reads. Safe for any number of threads."""
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Support:
         self._look_at = now + AGAIN
         try:
             note = SUPPORT.decode(ENVELOPES, self._site.control.get(SUPPORT.name, ENVELOPES))
-        except McloudError:
+        except Exception:  # noqa: BLE001 - the sender's thread must not end
             # What was known stays. The call may have taken long, and messages wait behind it.
             self._look_at = self._clock() + AWAY
             return
@@ -86,7 +88,7 @@ class Support:
             self._look_at = now + RENEWED
         elif now >= self._ask_at:
             self._ask_at = now + ASKED
-            with suppress(McloudError):
+            with suppress(Exception):  # the same; it is asked again
                 self._site.queue.send([encode([canary.trade(1)])])
 
     def _usable(self, note: EnvelopeSupport, now: float) -> int:
