@@ -33,6 +33,7 @@ COMMANDS = {
     "anomalies": "List price jumps, volume spikes and drifts of prices.",
     "replicate": "Bring what one site has to the others, in every direction.",
     "verify": "Compare the sites and name what is off; exit 3 if anything is.",
+    "compact": "Put the small objects of the raw archive into blocks of 100,000 trade ids.",
     "resolve": "Choose between two contents that `verify` found, on all sites.",
     "restore": "Fill a site with what another one has; resumable.",
     "failover": "Have another site lead; its producers follow within seconds.",

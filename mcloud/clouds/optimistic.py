@@ -31,7 +31,7 @@ def update(
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> Folded:
     """Implement ``ports.Candles.update``; ``write`` returns False if the version has changed."""
-    for _ in _attempts(sleep, jitter):
+    for _ in attempts(sleep, jitter):
         current = read()
         changed = change(current.candle)
         if changed.candle == current.candle or write(changed.candle, current.version):
@@ -48,7 +48,7 @@ def rewrite(
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> None:
     """Implement ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle."""
-    for _ in _attempts(sleep, jitter):
+    for _ in attempts(sleep, jitter):
         stored, version = read()
         candle = change(stored)
         if (candle == stored.candle and stored.has_mark) or write(candle, version):
@@ -68,9 +68,11 @@ def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -
     return StoredCandle(candle if is_its_own else None, record, has_mark)
 
 
-def _attempts(
-    sleep: Callable[[float], None], jitter: Callable[[float, float], float]
+def attempts(
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[float, float], float] = random.uniform,
 ) -> Iterator[None]:
+    """Yield once for each attempt at a conditional write, with pauses in between."""
     pause = FIRST_PAUSE
     for _ in range(ATTEMPTS):
         yield

@@ -62,6 +62,8 @@ class Stored:
     """MD5 of the content, as 32 hex digits; empty if the listing does not include it."""
     written: float | None = None
     """Write time, in seconds since 1970; None if the listing does not include it."""
+    version: str = ""
+    """The store's name for this content of the object, for ``Archive.swap``."""
 
 
 @dataclass(frozen=True)
@@ -362,6 +364,10 @@ class Archive(Protocol):
 
     def replace(self, item: ArchiveObject) -> None:
         """Overwrite an object whose content is damaged. The bucket keeps the old version."""
+        ...
+
+    def swap(self, item: ArchiveObject, version: str) -> bool:
+        """Overwrite an object if it still has this version. Otherwise return False."""
         ...
 
     def remove(self, key: str) -> None:

@@ -23,6 +23,8 @@ ROWS = {
     "misplaced": "misplaced",
     "wrong": "wrong",
     "raw_objects": "raw objects",
+    "raw_blocks": "of them blocks",
+    "raw_pending": "not compacted",
     "unarchived": "unarchived",
     "orphaned": "orphaned",
     "incomplete": "incomplete",
@@ -30,8 +32,18 @@ ROWS = {
     "unmarked": "unmarked",
     "misfiled": "misfiled",
 }
-OPTIONAL = ("trades", "voids", "disputed", "misplaced", "wrong", "unmarked", "misfiled")
-FACTS = ("candles", "trades", "voids", "equal", "raw_objects")
+OPTIONAL = (
+    "raw_blocks",
+    "raw_pending",
+    "trades",
+    "voids",
+    "disputed",
+    "misplaced",
+    "wrong",
+    "unmarked",
+    "misfiled",
+)
+FACTS = ("candles", "trades", "voids", "equal", "raw_objects", "raw_blocks", "raw_pending")
 
 Document = Mapping[str, Any]
 

@@ -16,6 +16,7 @@ from mcloud.demo import mischief
 from mcloud.demo.oracle import Row, digest, expected_rows
 from mcloud.errors import McloudError
 from mcloud.market.archive import prefix, unpack
+from mcloud.market.block import is_index_key
 from mcloud.market.envelope import Message
 from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.pack import BATCH
@@ -117,7 +118,12 @@ def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
     def read(keys: list[str]) -> set[tuple[str, int]]:
         return {(t.symbol, t.id) for key in keys for t in unpack(site.archive.get(key))}
 
-    keys = [item.key for symbol in symbols for item in site.archive.list(prefix(symbol))]
+    keys = [
+        item.key
+        for symbol in symbols
+        for item in site.archive.list(prefix(symbol))
+        if not is_index_key(item.key)
+    ]
     shares = _at_once({n: partial(read, keys[n::READERS]) for n in range(READERS)})
     return set().union(*shares.values())
 

@@ -73,7 +73,7 @@ def pack(trades: Iterable[Trade]) -> list[ArchiveObject]:
         groups.setdefault((trade.symbol, trade.time // HOUR), set()).add(trade)
     objects = []
     for (symbol, hour), group in sorted(groups.items()):
-        ordered = without_filled_voids(sorted(group, key=_order))
+        ordered = without_filled_voids(sorted(group, key=order))
         for begin in range(0, len(ordered), MAX_TRADES):
             objects.append(_object(symbol, hour, ordered[begin : begin + MAX_TRADES]))
     return objects
@@ -85,7 +85,7 @@ def unpack(body: bytes) -> list[Trade]:
     Raises:
         BadArchive: it is damaged, too large, or holds a line that is no trade.
     """
-    return [_trade(line, n) for n, line in enumerate(_inflate(body).splitlines(), start=1)]
+    return [_trade(line, n) for n, line in enumerate(inflate(body).splitlines(), start=1)]
 
 
 def parse_key(key: str) -> Holding | None:
@@ -110,7 +110,7 @@ def is_intact(key: str, body: bytes) -> bool:
     The bytes may differ all the same: builds of zlib compress the same lines differently.
     """
     try:
-        text = _inflate(body)
+        text = inflate(body)
         # The lines by their digest, which is twenty times as fast as reading each. The digest does
         # not cover the rest of the key, but the first and the last line tell that.
         if hashlib.sha256(text).hexdigest()[:_DIGITS] == key.removesuffix(_SUFFIX)[-_DIGITS:]:
@@ -123,7 +123,7 @@ def is_intact(key: str, body: bytes) -> bool:
 def has_repeats(key: str, body: bytes) -> bool:
     """True where an intact object holds more trades than its key has ids: two under one."""
     holding = parse_key(key)
-    return holding is not None and _inflate(body).count(b"\n") > holding.ids
+    return holding is not None and inflate(body).count(b"\n") > holding.ids
 
 
 def strays(key: str, body: bytes) -> list[Trade] | None:
@@ -146,7 +146,7 @@ def strays(key: str, body: bytes) -> list[Trade] | None:
 
 def fingerprint(trade: Trade) -> str:
     """Eight hex digits that tell one content under a trade id from another."""
-    return hashlib.sha256(_line(trade).encode()).hexdigest()[:8]
+    return hashlib.sha256(line(trade).encode()).hexdigest()[:8]
 
 
 def prefix(symbol: str, hour_start: int | None = None) -> str:
@@ -157,7 +157,12 @@ def prefix(symbol: str, hour_start: int | None = None) -> str:
     return f"raw/symbol={symbol}/date={moment:%Y-%m-%d}/hour={moment:%H}/"
 
 
-def _inflate(body: bytes) -> bytes:
+def inflate(body: bytes) -> bytes:
+    """Return the text of an object.
+
+    Raises:
+        BadArchive: the object is damaged or too large.
+    """
     inflater = zlib.decompressobj(_GZIP)
     try:
         text = inflater.decompress(body, MAX_INFLATED)
@@ -193,7 +198,7 @@ def _describes(key: str, lines: Sequence[bytes]) -> bool:
 
 
 def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
-    lines = "".join(_line(trade) for trade in trades).encode()
+    lines = "".join(line(trade) for trade in trades).encode()
     digest = hashlib.sha256(lines).hexdigest()[:_DIGITS]
     first, last = trades[0].id, trades[-1].id
     count = len({trade.id for trade in trades})
@@ -203,7 +208,8 @@ def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
     return ArchiveObject(prefix(symbol, hour * HOUR) + name, packed)
 
 
-def _line(trade: Trade) -> str:
+def line(trade: Trade) -> str:
+    """Return a trade as it stands in the archive."""
     # Written by hand: json.dumps takes four times as long, and none of these can need escaping.
     if trade.is_void:
         fields = f'"s":"{trade.symbol}","t":{trade.id},"p":"0","q":"0","T":{trade.time}'
@@ -215,5 +221,6 @@ def _line(trade: Trade) -> str:
     )
 
 
-def _order(trade: Trade) -> tuple[int, Trade]:
+def order(trade: Trade) -> tuple[int, Trade]:
+    """Sort key of the trades in an object."""
     return trade.id, trade

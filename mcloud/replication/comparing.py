@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import islice
 
 from mcloud.clouds.ports import Site
-from mcloud.market.archive import parse_key, prefix
+from mcloud.market.archive import prefix
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.market.trade import MAX_TIME
-from mcloud.replication import digest
+from mcloud.replication import blocks, digest, raw
 from mcloud.replication.beside import Beside, beside
 from mcloud.replication.delivery import CHUNK, Delivery, flat
 from mcloud.replication.known import states
@@ -135,6 +135,9 @@ class Comparing:
         return beside(self._source, self._target, symbol, begin, damaged)
 
     def _hours(self, symbol: str) -> dict[tuple[str, int], float]:
-        """The hours of which the source has raw trades, from whenever."""
-        held = (parse_key(stored.key) for stored in self._source.archive.list(prefix(symbol)))
-        return {(symbol, holding.hour): 0.0 for holding in held if holding}
+        """Return the hours of which the source has raw trades, from whenever."""
+        # Blocks last: what compaction takes out of the hours meanwhile is then found in a block.
+        archive = self._source.archive
+        hours = {piece.hour for piece in raw.objects(archive, prefix(symbol))}
+        hours |= {piece.hour for piece in raw.parts_of(blocks.listed(archive, symbol))}
+        return {(symbol, hour): 0.0 for hour in hours}

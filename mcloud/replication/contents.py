@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mcloud.clouds.ports import Site
-from mcloud.market.archive import HOUR, fingerprint, parse_key
+from mcloud.market.archive import HOUR, fingerprint
 from mcloud.market.candle import MINUTE, to_timestamp
 from mcloud.market.trade import Trade, to_text, without_filled_voids
 from mcloud.replication import raw
@@ -139,14 +139,12 @@ def _gather_hour(
     unreadable: Callable[[str, str, int], None],
 ) -> None:
     for name, site in sites.items():
-        for stored in raw.holdings(site.archive, symbol, hour):
-            holding = parse_key(stored.key)
-            assert holding is not None
-            if not wanted.common(Ids([(holding.first_id, holding.last_id)])):
+        for piece in raw.holdings(site.archive, symbol, hour):
+            if not wanted.common(piece.range):
                 continue
-            trades = raw.read(site.archive, stored.key)
+            trades = raw.read(site.archive, piece)
             if trades is None:
-                unreadable(name, stored.key, hour)
+                unreadable(name, piece.key, hour)
                 continue
             for trade in trades:
                 if trade.id in wanted:

@@ -59,7 +59,7 @@ class Copying:
         lacking, parts = raw.select(
             self._source, self._target, *hour, lambda: self._placing.misplaced(*hour)
         )
-        copied = self._copier.copy(lacking[:OBJECTS])
+        copied = self._copier.copy([piece.stored for piece in lacking[:OBJECTS]])
         put = [len(item.body) for item in parts if self._target.put(item)]
         del self._not_before[hour]
         self._standing.count(objects=copied.objects + len(put), bytes=copied.bytes + sum(put))

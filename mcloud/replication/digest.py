@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from heapq import merge as merged
 from itertools import groupby, takewhile
+from operator import attrgetter
 from typing import NamedTuple
 
-from mcloud.clouds.ports import Archive, Site, Stored
+from mcloud.clouds.ports import Archive, Site
 from mcloud.documents import sound
-from mcloud.market.archive import HOUR, parse_key, prefix
+from mcloud.market.archive import HOUR, prefix
 from mcloud.market.candle import MINUTE, Candle
+from mcloud.replication import blocks, raw
 from mcloud.replication.candles import END
 from mcloud.replication.ids import Ids
+from mcloud.replication.raw import Piece
 from mcloud.replication.scope import Scope
 
 
@@ -82,21 +86,27 @@ def _digest(candles: Iterable[Candle]) -> Digest:
     return Digest(state.digest(), count, ids, trades, voids, is_odd)
 
 
-def archived(
-    archive: Archive, symbol: str, window: Window, foreign: Callable[[str], None]
-) -> Iterator[tuple[int, list[Stored]]]:
-    """The raw objects by hour, an hour at a time; keys that are none of ours go to ``foreign``."""
+def by_hour(
+    archive: Archive,
+    symbol: str,
+    window: Window = ALL_TIME,
+    foreign: Callable[[str], None] = lambda key: None,
+) -> Iterator[tuple[int, list[Piece]]]:
+    """Yield what the raw archive has of a symbol, an hour at a time.
 
-    def ours() -> Iterator[tuple[int, Stored]]:
-        for stored in archive.list(_folder(symbol, window)):
-            holding = parse_key(stored.key)
-            if holding is None:
-                foreign(stored.key)
-            elif window.start <= holding.hour < window.end:
-                yield holding.hour, stored
+    What compaction puts into a block at this moment can be left out: look twice.
 
-    for hour, group in groupby(ours(), lambda pair: pair[0]):
-        yield hour, [stored for _, stored in group]
+    Args:
+        foreign: called with each key under the symbol's folder that is not part of the archive.
+    """
+    parts = sorted(raw.parts_of(blocks.listed(archive, symbol)), key=_hour_of_piece)
+    objects = raw.objects(archive, _folder(symbol, window), foreign)
+    for hour, group in groupby(merged(objects, parts, key=_hour_of_piece), key=_hour_of_piece):
+        if window.start <= hour < window.end:
+            yield hour, list(group)
+
+
+_hour_of_piece = attrgetter("hour")
 
 
 def symbols(site: Site, scope: Scope) -> set[str]:

@@ -1,14 +1,16 @@
 """Raw archives, compared by the trades that they hold.
 
-Not by names alone: the Lambda function archives a batch of messages, the Cloud Function each
-message, so that two sites with the same trades have them in different objects. A key tells which
-ids are inside; only an object with missing ids in between has to be read to know them.
+Names are not enough: the Lambda function archives a batch of messages, the Cloud Function each
+message, and compaction puts the trades of both into blocks. Two sites with the same trades may have
+them in different objects. The key of an hour's object says which ids it holds, unless some are
+missing in between; what a block holds is known from its index, see ``blocks``.
 """
 
+import hashlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Archive, Stored
@@ -23,32 +25,132 @@ from mcloud.market.archive import (
     prefix,
     unpack,
 )
+from mcloud.market.block import Block, BlockKey, is_index_key, parse_block_key
 from mcloud.market.trade import Trade, without_filled_voids
+from mcloud.replication import blocks
+from mcloud.replication.blocks import Listed
 from mcloud.replication.ids import Ids
-
-KEPT = 64  # objects whose trades are kept in memory
 
 
 class Copied(NamedTuple):
     objects: int
     bytes: int
     damaged: list[str]
-    """Keys of the source whose content is not what they promise; these were not copied."""
+    """Keys of objects of the source that are damaged and were not copied."""
 
 
-def holdings(archive: Archive, symbol: str, hour: int) -> list[Stored]:
-    """The objects of one hour (its start in ms) by key.
+@dataclass(frozen=True)
+class Piece:
+    """The trades of one hour in one object: all of the object, or a part of a block."""
+
+    stored: Stored
+    hour: int
+    """Start of the hour, in ms since 1970."""
+    first_id: int
+    last_id: int
+    ids: Ids | None
+    """None if the object must be read to know them."""
+    block: BlockKey | None = None
+    digest: str = ""
+    """For a part of a block: names its lines."""
+    has_repeats: bool = False
+    """Whether some ids are known to have several trades."""
+    share: float = 1.0
+    """The part of the object's bytes that belongs to this piece."""
+    hours: tuple[int, ...] = ()
+    """For a part of a block: the starts of all hours that the block has trades of."""
+
+    @property
+    def key(self) -> str:
+        return self.stored.key
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the earliest piece of its object."""
+        return not self.hours or self.hour == self.hours[0]
+
+    @property
+    def range(self) -> Ids:
+        """All ids from the first to the last."""
+        return Ids([(self.first_id, self.last_id)])
+
+    @property
+    def content(self) -> Hashable:
+        """Equal for pieces of equal objects, as far as listings show."""
+        return self.key, blocks.tag(self.stored)
+
+
+def pieces(archive: Archive, symbol: str, hours: Iterable[int]) -> list[Piece]:
+    """Return what some hours (their starts in ms) have in the archive, by key.
 
     Objects that somebody else put there are left out.
     """
-    return [each for each in archive.list(prefix(symbol, hour)) if parse_key(each.key)]
+    hours = sorted(set(hours))
+    # The hours first: what compaction takes out of them meanwhile is then found in a block.
+    found = [piece for hour in hours for piece in objects(archive, prefix(symbol, hour))]
+    if settled := {hour for hour in hours if blocks.may_hold(hour)}:
+        listed = blocks.listed(archive, symbol)
+        found += [piece for piece in parts_of(listed) if piece.hour in settled]
+    return found
 
 
-def read(archive: Archive, key: str) -> list[Trade] | None:
-    """The trades in an object; None where they are not what its key promises.
+def holdings(archive: Archive, symbol: str, hour: int) -> list[Piece]:
+    """Return what one hour (its start in ms) has in the archive."""
+    return pieces(archive, symbol, [hour])
 
-    The bytes may differ all the same: builds of zlib compress the same lines differently.
+
+def objects(
+    archive: Archive, folder: str, foreign: Callable[[str], None] = lambda key: None
+) -> Iterator[Piece]:
+    """Yield the objects of hours under a prefix, each as one piece, by key."""
+    for stored in archive.list(folder):
+        holding = parse_key(stored.key)
+        if holding is not None:
+            ids = Ids([(holding.first_id, holding.last_id)]) if holding.is_dense else None
+            yield Piece(stored, holding.hour, holding.first_id, holding.last_id, ids)
+        elif not parse_block_key(stored.key) and not is_index_key(stored.key):
+            foreign(stored.key)
+
+
+def parts_of(listed: Iterable[Listed]) -> Iterator[Piece]:
+    """Yield the pieces of blocks.
+
+    A damaged block is one piece, in an hour of a block beside it.
     """
+    latest = 0
+    for key, stored, entry in listed:
+        if entry is None:
+            yield Piece(stored, latest, key.first_id, key.last_id, None, key)
+            continue
+        lines = sum(held.lines for held in entry.hours.values())
+        hours = tuple(sorted(entry.hours))
+        for hour, held in entry.hours.items():
+            ids = Ids(held.runs)
+            yield Piece(
+                stored,
+                hour,
+                held.runs[0][0],
+                held.runs[-1][1],
+                ids,
+                key,
+                held.digest,
+                held.lines > ids.count,
+                held.lines / lines,
+                hours,
+            )
+        latest = max(latest, *entry.hours)
+
+
+def read(archive: Archive, piece: Piece) -> list[Trade] | None:
+    """Return the trades of a piece, or None if its object is damaged."""
+    if piece.block is not None:
+        block = blocks.read(archive, piece.block, piece.stored)
+        return None if block is None else block.trades(piece.hour)
+    return read_object(archive, piece.key)
+
+
+def read_object(archive: Archive, key: str) -> list[Trade] | None:
+    """Return the trades of an hour's object, or None if they are not what its key says."""
     body = archive.get(key)
     try:
         return unpack(body) if is_intact(key, body) else None
@@ -60,54 +162,52 @@ def ids_of(trades: Iterable[Trade]) -> Ids:
     return Ids((trade.id, trade.id) for trade in trades)
 
 
-def coverage(archive: Archive, stored: Stored) -> Ids:
-    """The ids that a key promises; none where its object must be read for that, and is damaged."""
-    holding = parse_key(stored.key)
-    if holding is None:
-        return Ids()
-    if holding.is_dense:
-        return Ids([(holding.first_id, holding.last_id)])
-    return ids_of(read(archive, stored.key) or ())
+def coverage(archive: Archive, piece: Piece) -> Ids:
+    """Return the ids of a piece; none if its object must be read for that, and is damaged."""
+    return ids_of(read(archive, piece) or ()) if piece.ids is None else piece.ids
 
 
-def covered(archive: Archive, objects: Iterable[Stored]) -> Ids:
-    """The ids that some objects promise together."""
+def covered(archive: Archive, found: Iterable[Piece]) -> Ids:
+    """Return the ids of some pieces together."""
     ids = Ids()
-    for stored in objects:
-        ids.update(coverage(archive, stored))
+    for piece in found:
+        ids.update(coverage(archive, piece))
     return ids
 
 
-def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[Stored]:
-    """The source's objects of an hour that hold ids which the target lacks.
+def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[Piece]:
+    """Return the source's pieces of an hour that hold ids which the target lacks.
 
-    With them come those that must be read for that and are damaged: ``copy`` names them.
+    Pieces that must be read for that and are damaged are included: ``copy`` names them.
     """
     theirs = holdings(source, symbol, hour)
     if not theirs:
         return []
     ours = holdings(target, symbol, hour)
-    names = {stored.key for stored in ours}
-    candidates = [stored for stored in theirs if stored.key not in names]
+    known = {piece.key for piece in ours if piece.block is None}
+    candidates = [piece for piece in theirs if piece.key not in known]
     if not candidates:
         return []
     have = covered(target, ours)
-    ids = ((stored, coverage(source, stored)) for stored in candidates)
-    return [stored for stored, held in ids if not held or held.minus(have)]
+    ids = ((piece, coverage(source, piece)) for piece in candidates)
+    return [piece for piece, held in ids if not held or held.minus(have)]
 
 
 def archived(archive: Archive, symbol: str, hour: int, ids: Ids) -> list[Trade]:
-    """The trades of these ids in an hour, from all objects that can be read; some maybe twice."""
+    """Return the trades of these ids in an hour, from all objects that can be read.
+
+    A trade that several objects hold is returned several times.
+    """
     found: list[Trade] = []
-    for stored in holdings(archive, symbol, hour):
-        if ids.common(_range(stored)):
-            found += (each for each in read(archive, stored.key) or () if each.id in ids)
+    for piece in holdings(archive, symbol, hour):
+        if ids.common(piece.range):
+            found += (each for each in read(archive, piece) or () if each.id in ids)
     return found
 
 
 class Selected(NamedTuple):
-    whole: list[Stored]
-    """The source's objects that hold ids which the target lacks, and contradict nothing."""
+    whole: list[Piece]
+    """Of objects to copy: they hold ids which the target lacks, and contradict nothing."""
     parts: list[ArchiveObject]
     """Made of the others: what the target lacks of them, without what is disputed."""
 
@@ -133,35 +233,32 @@ def select(
     disputed = find_disputed()
     ours = holdings(target, symbol, hour)
     theirs = holdings(source, symbol, hour)
-    both = [(True, each) for each in theirs] + [(False, each) for each in ours]
-    overlapping = _overlapping(wanted, both)
-
-    @lru_cache(KEPT)  # neighbours overlap with the same ones
-    def once(is_theirs: bool, key: str) -> list[Trade] | None:
-        return read(source if is_theirs else target, key)
-
-    whole: list[Stored] = []
+    both = [(source, each) for each in theirs] + [(target, each) for each in ours]
+    whole: list[Piece] = []
     parts: list[ArchiveObject] = []
-    for stored, beside in zip(wanted, overlapping, strict=True):
-        if not beside and not _range(stored).common(disputed):
-            whole.append(stored)
+    for piece, beside in zip(wanted, _overlapping(wanted, both), strict=True):
+        if not beside and _may_be_copied(piece, target, disputed):
+            whole.append(piece)
             continue
-        trades = once(True, stored.key)
+        trades = read(source, piece)
         if trades is None:
-            whole.append(stored)  # whoever copies it names it as damaged
+            whole.append(piece)  # whoever copies it names it as damaged
             continue
         known: dict[int, set[Trade]] = {}
-        for is_theirs, other in beside:
-            for trade in once(is_theirs, other.key) or ():
+        for archive, other in beside:
+            for trade in read(archive, other) or ():
                 known.setdefault(trade.id, set()).add(trade)
         sound = [
             trade
             for trade in trades
             if trade.id not in disputed and known.get(trade.id, {trade}) == {trade}
         ]
-        if len(sound) == len(trades):
-            whole.append(stored)
+        if len(sound) == len(trades) and piece.block is None:
+            whole.append(piece)
         else:
+            if piece.block is not None:
+                # Another hour of the block may have brought it meanwhile.
+                ours = holdings(target, symbol, hour)
             have = covered(target, ours)
             parts += pack(trade for trade in undisputed(sound) if trade.id not in have)
     return Selected(whole, parts)
@@ -178,29 +275,30 @@ def undisputed(trades: Iterable[Trade]) -> list[Trade]:
 
 
 def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
-    """Copy objects, checked on the way; one that is there already is left alone.
+    """Copy objects, and check each on the way; an object that exists already is left unchanged.
 
     Of an object that holds two trades under one id only the other trades are written.
 
     Raises:
-        Refused: one of them, after all others are copied.
-        McloudError: at once, where a site is away.
+        Refused: one object was refused, after all others were copied.
+        McloudError: at once, if a site cannot be reached.
     """
     count = size = 0
     damaged = []
     refused = None
     for stored in objects:
         try:
-            body = source.get(stored.key)
-            if not is_intact(stored.key, body):
+            items = _checked(ArchiveObject(stored.key, source.get(stored.key)))
+            if items is None:
                 damaged.append(stored.key)
                 continue
-            items = [ArchiveObject(stored.key, body)]
-            if has_repeats(stored.key, body):
-                items = pack(undisputed(unpack(body)))
-            for item in items:
+            while items:
+                item = items.pop()
                 if target.put(item):
                     count, size = count + 1, size + len(item.body)
+                elif parse_block_key(item.key) and not _is_there(target, item):
+                    # Compaction made the block meanwhile. It will take these objects in as well.
+                    items += pack(undisputed(unpack(item.body)))
         except Refused as error:
             refused = refused or error
     if refused:
@@ -208,29 +306,57 @@ def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
     return Copied(count, size, damaged)
 
 
-def _range(stored: Stored) -> Ids:
-    """All ids from the first to the last that a key names."""
-    holding = parse_key(stored.key)
-    return Ids() if holding is None else Ids([(holding.first_id, holding.last_id)])
+def _checked(item: ArchiveObject) -> list[ArchiveObject] | None:
+    """Return what to write of an object, or None if it is damaged."""
+    if key := parse_block_key(item.key):
+        try:
+            held = Block(key, item.body).hours.values()
+        except BadArchive:
+            return None
+        repeats = any(each.lines > Ids(each.runs).count for each in held)
+    elif is_intact(item.key, item.body):
+        repeats = has_repeats(item.key, item.body)
+    else:
+        return None
+    return pack(undisputed(unpack(item.body))) if repeats else [item]
+
+
+def _is_there(archive: Archive, item: ArchiveObject) -> bool:
+    md5 = hashlib.md5(item.body, usedforsecurity=False).hexdigest()
+    return any(each.md5 == md5 for each in archive.list(item.key))
+
+
+def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
+    """Return whether an object may be copied as it is, going by its other hours and by disputes."""
+    if piece.block is None:
+        return not piece.range.common(disputed)
+    key = piece.block
+    everything = Ids([(key.first_id, key.last_id)])
+    if everything.common(disputed) or any(target.list(str(key))):
+        return False
+    days = {prefix(key.symbol, hour).partition("hour=")[0] for hour in piece.hours}
+    return not any(
+        everything.common(each.range) for day in sorted(days) for each in objects(target, day)
+    )
 
 
 def _overlapping(
-    objects: Sequence[Stored], others: Sequence[tuple[bool, Stored]]
-) -> list[list[tuple[bool, Stored]]]:
-    """For each object those of the others, apart from itself, whose range of ids it overlaps."""
+    wanted: Sequence[Piece], others: Sequence[tuple[Archive, Piece]]
+) -> list[list[tuple[Archive, Piece]]]:
+    """Return for each piece the other pieces whose range of ids overlaps with its own."""
     ranges = sorted(
-        (run, number) for number, (_, other) in enumerate(others) for run in _range(other).runs
+        (other.first_id, other.last_id, number) for number, (_, other) in enumerate(others)
     )
-    widest = max((last - first for (first, last), _ in ranges), default=0)
+    widest = max((last - first for first, last, _ in ranges), default=0)
     found = []
-    for stored in objects:
-        ((first, last),) = _range(stored).runs
-        begin = bisect_left(ranges, ((first - widest, 0), 0))
+    for piece in wanted:
+        begin = bisect_left(ranges, (piece.first_id - widest, 0, 0))
         beside = []
-        for (other_first, other_last), number in ranges[begin:]:
-            if other_first > last:
+        for first, last, number in ranges[begin:]:
+            if first > piece.last_id:
                 break
-            if other_last >= first and others[number][1].key != stored.key:
-                beside.append(others[number])
+            archive, other = others[number]
+            if last >= piece.first_id and other.content != piece.content:
+                beside.append((archive, other))
         found.append(beside)
     return found

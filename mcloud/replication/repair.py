@@ -7,7 +7,7 @@ moment the rest is found and mended by the next run.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -16,10 +16,11 @@ from typing import Any
 from mcloud.clouds.ports import Candles, Site, Stored, StoredCandle
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
+from mcloud.market.block import BlockKey, pack_block, parse_block_key
 from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, fold, merge, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
-from mcloud.replication import raw
+from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
 from mcloud.replication.candles import merge_into, without
 from mcloud.replication.contents import AT_ONCE, gather
@@ -187,10 +188,10 @@ def _plan_copies(made: Plan, finding: Finding, sites: Mapping[str, Site]) -> Non
         archive = sites[name].archive
         selected = raw.select(archive, target, finding.symbol, finding.start, lambda: disputed)
         useful, parts = [], []
-        for stored in selected.whole:
-            held = raw.coverage(archive, stored)
+        for piece in selected.whole:
+            held = raw.coverage(archive, piece)
             if held.common(left):
-                useful.append(stored)
+                useful.append(piece.stored)
                 left = left.minus(held)
         for item in selected.parts:
             held = raw.ids_of(unpack(item.body))
@@ -372,6 +373,9 @@ class _Work:
 
     def _replace(self, damaged: Finding) -> None:
         """Put the trades that a key promises under it, from wherever they are."""
+        if block := parse_block_key(damaged.key):
+            self._replace_block(damaged, block)
+            return
         holding = parse_key(damaged.key)
         assert holding is not None
         ids = Ids([(holding.first_id, holding.last_id)])
@@ -386,10 +390,31 @@ class _Work:
             remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it",
         )
 
+    def _replace_block(self, damaged: Finding, key: BlockKey) -> None:
+        """Put what other sites have of a block in place of a damaged one.
+
+        What is in no other site's block is missing then, and found and mended as anything else.
+        """
+        archive = self._sites[damaged.site].archive
+        stored = next(each for each in archive.list(damaged.key) if each.key == damaged.key)
+        trades: set[Trade] = set()
+        for site in self._sites.values():
+            for each in site.archive.list(damaged.key):
+                block = blocks.read(site.archive, key, each)
+                trades.update(block.trades() if block else ())
+        if not trades:
+            raise McloudError(
+                "no other site has this block",
+                remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it;"
+                " `mcloud verify --repair` then brings its trades from wherever they are",
+            )
+        if not archive.swap(pack_block(trades), stored.version):
+            raise McloudError("somebody else changed it meanwhile", remedy="run it again")
+
     def _sources(self, damaged: Finding, ids: Ids) -> Iterator[list[Trade]]:
         for site in self._sites.values():
             if any(each.key == damaged.key for each in site.archive.list(damaged.key)):
-                yield raw.read(site.archive, damaged.key) or []
+                yield raw.read_object(site.archive, damaged.key) or []
         yield list(self._archived(damaged.symbol, damaged.start, ids))
         if self._fetch:
             yield self._from_exchange(damaged.symbol, ids)
@@ -397,16 +422,14 @@ class _Work:
     def _archived(self, symbol: str, hour: int, ids: Ids) -> set[Trade]:
         """All that the archives have of these ids in an hour."""
         found: set[Trade] = set()
-        seen: set[str] = set()
+        seen: set[Hashable] = set()
         for site in self._sites.values():
-            for stored in raw.holdings(site.archive, symbol, hour):
-                holding = parse_key(stored.key)
-                assert holding is not None
-                if stored.key in seen or not ids.common(Ids([(holding.first_id, holding.last_id)])):
+            for piece in raw.holdings(site.archive, symbol, hour):
+                if piece.content in seen or not ids.common(piece.range):
                     continue
-                trades = raw.read(site.archive, stored.key)
+                trades = raw.read(site.archive, piece)
                 if trades is not None:
-                    seen.add(stored.key)
+                    seen.add(piece.content)
                     found.update(each for each in trades if each.id in ids)
         return found
 

@@ -71,6 +71,12 @@ class Tally:
     candles: int = 0
     objects: int = 0
     bytes: int = 0
+    blocks: int = 0
+    """Objects that are blocks."""
+    pending: int = 0
+    """Objects whose trades compaction would put into blocks now."""
+    pending_since: int | None = None
+    """Start of the earliest hour with such an object, in ms since 1970."""
     foreign: int = 0
     """Objects in the archive that are none of ours; they are left alone."""
     trades: int = 0
@@ -127,6 +133,11 @@ class Report:
                     "equal": self.equal(name),
                     "raw_objects": tally.objects,
                     "raw_bytes": tally.bytes,
+                    "raw_blocks": tally.blocks,
+                    "raw_pending": tally.pending,
+                    "raw_pending_since": (
+                        None if tally.pending_since is None else to_timestamp(tally.pending_since)
+                    ),
                     "foreign_objects": tally.foreign,
                     **{kind: len(self.of(kind, name)) for kind in KINDS},
                 }

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
 from mcloud.market.archive import HOUR, fingerprint, parse_key
+from mcloud.market.block import parse_block_key
 from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
 from mcloud.market.trade import Trade, to_text
-from mcloud.replication import raw
+from mcloud.replication import blocks, raw
 from mcloud.replication.candles import stream
 from mcloud.replication.contents import AT_ONCE, Contents, gather, minute_of
 from mcloud.replication.digest import ALL_TIME, Window
@@ -93,8 +94,8 @@ def of_candle(sites: Mapping[str, Site], symbol: str, start: int) -> Question:
     for name, site in sites.items():
         for candle in stream(site.candles, symbol, start, start + MINUTE, damaged(name)):
             held[name] = candle
-        for stored in raw.holdings(site.archive, symbol, start // HOUR * HOUR):
-            content = raw.read(site.archive, stored.key) or ()
+        for piece in raw.holdings(site.archive, symbol, start // HOUR * HOUR):
+            content = raw.read(site.archive, piece) or ()
             found.update(each for each in content if minute_of(each) == start)
     trades = raw.undisputed(found)
     made = fold(Candle(symbol, start), trades).candle
@@ -124,14 +125,17 @@ def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
     Raises:
         UsageError: it is not the key of an object of the symbol.
     """
-    holding = parse_key(key)
-    if holding is None or holding.symbol != symbol:
+    block, holding = parse_block_key(key), parse_key(key)
+    if symbol not in (block and block.symbol, holding and holding.symbol):
         raise UsageError(f"{key} is not the key of a raw object of {symbol}")
     lines, damaged = [], []
     for name, site in sites.items():
-        if not any(each.key == key for each in site.archive.list(key)):
+        stored = next((each for each in site.archive.list(key) if each.key == key), None)
+        if stored is None:
             lines.append(f"{name}: no such object")
-        elif raw.read(site.archive, key) is not None:
+        elif (block and blocks.read(site.archive, block, stored)) or (
+            not block and raw.read_object(site.archive, key) is not None
+        ):
             lines.append(f"{name}: intact")
         else:
             lines.append(f"{name}: not what its name says")

@@ -278,7 +278,7 @@ class Restore:
             # The raw trades first: a candle without them is what nobody can make again.
             here, there = self._source.archive, self._target.archive
             selected = raw.select(here, there, symbol, start, lambda: self._of(symbol))
-            copied = copier.copy(selected.whole)
+            copied = copier.copy([piece.stored for piece in selected.whole])
             put = [item for item in selected.parts if there.put(item)]
             with self._changing:
                 self.done.objects += copied.objects + len(put)
@@ -307,12 +307,12 @@ class Restore:
         symbol, start = hour
         archive = self._source.archive
         held = raw.holdings(archive, symbol, start)
-        contents = workers.map(lambda each: raw.read(archive, each.key), held)
+        contents = workers.map(lambda piece: raw.read(archive, piece), held)
         trades: set[Trade] = set()
-        for stored, content in zip(held, contents, strict=True):
+        for piece, content in zip(held, contents, strict=True):
             if content is None:
                 with self._changing:
-                    self.done.damaged.append(stored.key)
+                    self.done.damaged.append(piece.key)
             else:
                 trades.update(content)
         theirs: dict[int, set[Trade]] = {}

@@ -14,9 +14,10 @@ from operator import itemgetter
 from mcloud.clouds.ports import Site, StoredCandle
 from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, strays, unpack
+from mcloud.market.block import BlockKey
 from mcloud.market.candle import MINUTE, Candle, drop, fold, merge, to_timestamp
 from mcloud.market.trade import Trade
-from mcloud.replication import raw
+from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
 from mcloud.replication.candles import stream
 from mcloud.replication.contents import minute_of
@@ -131,8 +132,8 @@ class Settlement:
         trades: set[Trade] = set()
         made = Candle(symbol, start)
         for name, other in self._sites.items():
-            for stored in raw.holdings(other.archive, symbol, start // HOUR * HOUR):
-                content = raw.read(other.archive, stored.key) or ()
+            for piece in raw.holdings(other.archive, symbol, start // HOUR * HOUR):
+                content = raw.read(other.archive, piece) or ()
                 trades.update(each for each in content if minute_of(each) == start)
             if name != site:
                 ignored = stream(other.candles, symbol, start, start + MINUTE, lambda at, why: None)
@@ -178,11 +179,9 @@ class Settlement:
         trades = unpack(item.body)
         ids = raw.ids_of(trades)
         left = set(trades)
-        for stored in raw.holdings(site.archive, holding.symbol, holding.hour):
-            other = parse_key(stored.key)
-            assert other is not None
-            if ids.common(Ids([(other.first_id, other.last_id)])):
-                left -= set(raw.read(site.archive, stored.key) or ())
+        for piece in raw.holdings(site.archive, holding.symbol, holding.hour):
+            if ids.common(piece.range):
+                left -= set(raw.read(site.archive, piece) or ())
         for each in pack(left):
             site.archive.put(each)
 
@@ -196,18 +195,30 @@ class Settlement:
         choices: Mapping[int, Choice],
     ) -> None:
         """Take from the objects of an hour whatever stands there in place of what was chosen."""
-        for stored in raw.holdings(site.archive, symbol, hour):
-            holding = parse_key(stored.key)
-            assert holding is not None
-            if not ids.common(Ids([(holding.first_id, holding.last_id)])):
+        for piece in raw.holdings(site.archive, symbol, hour):
+            if not ids.common(piece.range):
                 continue
-            trades = raw.read(site.archive, stored.key)
+            trades = raw.read(site.archive, piece)
             kept = [each for each in trades or () if _is_kept(each, choices)]
             if trades is None or len(kept) == len(trades):
                 continue
+            if piece.block is not None:
+                self._take_from_block(name, site, piece.block, choices)
+                continue
             for item in pack(kept):
                 site.archive.put(item)
-            self.discard(name, stored.key)
+            self.discard(name, piece.key)
+
+    def _take_from_block(
+        self, name: str, site: Site, key: BlockKey, choices: Mapping[int, Choice]
+    ) -> None:
+        def kept(trades: list[Trade], body: bytes) -> list[Trade]:
+            left = [each for each in trades if _is_kept(each, choices)]
+            if len(left) < len(trades):
+                self._backup.object(name, str(key), body)
+            return left
+
+        blocks.rewrite(site.archive, key, kept)
 
     # Candles
 
@@ -327,11 +338,9 @@ class Settlement:
         """
         found: set[Trade] = set()
         for site in self._sites.values():
-            for stored in raw.holdings(site.archive, symbol, hour):
-                holding = parse_key(stored.key)
-                assert holding is not None
-                if ids.common(Ids([(holding.first_id, holding.last_id)])):
-                    content = raw.read(site.archive, stored.key) or ()
+            for piece in raw.holdings(site.archive, symbol, hour):
+                if ids.common(piece.range):
+                    content = raw.read(site.archive, piece) or ()
                     found.update(each for each in content if each.id in ids)
         single = set(raw.undisputed(found))
         disputed = ids.common(raw.ids_of(found)).minus(raw.ids_of(single))

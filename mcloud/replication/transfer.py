@@ -25,6 +25,7 @@ from mcloud.clouds.transfer import (
 )
 from mcloud.errors import McloudError, Refused, Unavailable, UsageError
 from mcloud.market.archive import prefix
+from mcloud.market.block import block_prefix
 
 POLL = 10.0  # seconds
 PATIENCE = 30  # polls in a row that the service may leave unanswered
@@ -71,15 +72,17 @@ def _is_embedded(site: Resources) -> bool:
 
 
 def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
-    """The folders of the archive that hold these hours of symbols: days, or symbols if many.
+    """Return prefixes of the keys that hold these hours of symbols: days and blocks, or whole
+    symbols if these are too many.
 
     Raises:
         McloudError: even the symbols are too many for one transfer.
     """
     hours = list(hours)
-    days = sorted({prefix(*hour).partition("hour=")[0] for hour in hours})
+    days = {prefix(*hour).partition("hour=")[0] for hour in hours}
+    days |= {block_prefix(symbol) for symbol, _ in hours}
     if len(days) <= FOLDERS:
-        return days
+        return sorted(days)
     symbols = sorted({prefix(symbol) for symbol, _ in hours})
     if len(symbols) > FOLDERS:
         raise McloudError(

@@ -12,7 +12,7 @@ the raw trades, also without ``deep``.
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from heapq import merge as merged
@@ -20,8 +20,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from mcloud.clouds.ports import Site, Stored
-from mcloud.market.archive import HOUR, parse_key, strays
+from mcloud.clouds.ports import Site
+from mcloud.market.archive import HOUR, Holding, parse_key, strays
 from mcloud.market.candle import (
     MINUTE,
     Candle,
@@ -32,11 +32,12 @@ from mcloud.market.candle import (
     to_timestamp,
 )
 from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.replication import digest, raw
+from mcloud.replication import blocks, digest, raw
 from mcloud.replication.candles import stream
 from mcloud.replication.contents import Contents, describe, gather
 from mcloud.replication.digest import ALL_TIME, NOTHING, Digest, Window
 from mcloud.replication.ids import Ids, Run, shared
+from mcloud.replication.raw import Piece
 from mcloud.replication.report import Finding, Report, Tally, confirmed
 from mcloud.replication.scope import Scope
 from mcloud.replication.workers import Workers
@@ -204,7 +205,7 @@ class Look:
     def _walk(self, readers: Workers, symbol: str, window: Window) -> None:
         """Go through the raw archives of all sites side by side, an hour at a time."""
 
-        def listed(name: str) -> Iterator[tuple[int, str, list[Stored]]]:
+        def listed(name: str) -> Iterator[tuple[int, str, list[Piece]]]:
             tally = self.tallies[name]
 
             def foreign(key: str) -> None:
@@ -212,61 +213,74 @@ class Look:
                     tally.foreign += 1
 
             archive = self._sites[name].archive
-            for hour, objects in digest.archived(archive, symbol, window, foreign):
+            for hour, pieces in digest.by_hour(archive, symbol, window, foreign):
+                held = _held(pieces, Ids())
                 with self._changing:
-                    tally.objects += len(objects)
-                    tally.bytes += sum(each.size for each in objects)
-                yield hour, name, objects
+                    tally.objects += held.objects
+                    tally.bytes += held.bytes
+                    tally.blocks += sum(each.block is not None and each.is_first for each in pieces)
+                    if blocks.is_settled(hour):
+                        pending = sum(each.block is None for each in pieces)
+                        tally.pending += pending
+                        if pending and tally.pending_since is None:
+                            tally.pending_since = hour
+                yield hour, name, pieces
 
         everything = merged(*map(listed, self._sites), key=itemgetter(0))
         for hour, group in groupby(everything, key=itemgetter(0)):
-            objects = {name: held for _, name, held in group}
-            self._look_into(readers, symbol, hour, objects, self._deep)
+            pieces = {name: held for _, name, held in group}
+            self._look_into(readers, symbol, hour, pieces, self._deep)
 
     def _look_into(
-        self, readers: Workers, symbol: str, hour: int, held: Mapping[str, list[Stored]], deep: bool
+        self, readers: Workers, symbol: str, hour: int, held: Mapping[str, list[Piece]], deep: bool
     ) -> None:
-        """Tell the ids in an hour's objects; read those of which the listing says too little."""
-        copies: defaultdict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for name, objects in held.items():
-            for each in objects:
+        """Find the ids in an hour's objects; read those of which the listing says too little."""
+        copies: defaultdict[Hashable, list[tuple[str, Piece]]] = defaultdict(list)
+        contents: defaultdict[str, set[Hashable]] = defaultdict(set)
+        for name, pieces in held.items():
+            for piece in pieces:
                 # Without a digest of the bytes each copy is one of its own.
-                copies[each.key][each.md5 or name].append(name)
-        wanted = [
-            (key, names)
-            for key, contents in copies.items()
-            for names in contents.values()
-            if deep or len(contents) > 1 or not _is_dense(key)
-        ]
-        contents = readers.map(lambda job: raw.read(self._sites[job[1][0]].archive, job[0]), wanted)
-        known: dict[str, Ids] = {}
+                content = (piece.key, piece.stored.md5 or name)
+                copies[content].append((name, piece))
+                contents[piece.key].add(content)
+        wanted: list[list[tuple[str, Piece]]] = []
+        found: defaultdict[str, Ids] = defaultdict(Ids)
+        for same in copies.values():
+            piece = same[0][1]
+            # Blocks of one name differ as a rule, and their indexes say in what.
+            differs = len(contents[piece.key]) > 1 and piece.block is None
+            if deep or piece.ids is None or differs:
+                wanted.append(same)
+            else:
+                for name, _ in same:
+                    found[name].update(piece.ids)
+
+        def read(same: list[tuple[str, Piece]]) -> list[Trade] | None:
+            name, piece = same[0]
+            return raw.read(self._sites[name].archive, piece)
+
         trades: set[Trade] = set()
-        for (key, names), content in zip(wanted, contents, strict=True):
-            if content is None:
-                for name in names:
-                    if self._report_unreadable(name, symbol, key, hour):
-                        known.setdefault(key, Ids())
-                continue
-            known[key] = raw.ids_of(content)
-            if deep:
-                trades.update(content)
-        ids = {
-            name: _sum(
-                known[each.key] if each.key in known else _promised(each.key) for each in objects
-            )
-            for name, objects in held.items()
-        }
+        for same, read_trades in zip(wanted, readers.map(read, wanted), strict=True):
+            for name, piece in same:
+                if read_trades is not None:
+                    found[name].update(raw.ids_of(read_trades))
+                elif not self._report_unreadable(name, symbol, piece.key, hour):
+                    found[name].update(piece.ids or Ids())
+            if deep and read_trades is not None:
+                trades.update(read_trades)
         with self._changing:
-            for name, objects in held.items():
-                size = sum(each.size for each in objects)
-                self.raw[symbol, hour][name] = Held(ids[name], len(objects), size)
-            if _contradict(copies):
+            for name, pieces in held.items():
+                self.raw[symbol, hour][name] = _held(pieces, found[name])
+            if _contradict(piece for same in copies.values() for _, piece in same):
                 self._odd.add((symbol, hour))
         if deep:
             self._recompute(symbol, hour, trades)
 
     def _report_unreadable(self, name: str, symbol: str, key: str, hour: int) -> bool:
-        """Report an object that is not what its name says; True where only its folder is wrong."""
+        """Report an object that is not what its name says.
+
+        Return whether only its folder is wrong.
+        """
         found = strays(key, self._sites[name].archive.get(key))
         if found is None:
             why = "the object does not hold what its name says"
@@ -540,23 +554,33 @@ def _without(finding: Finding, ids: Ids) -> list[Finding]:
     return [replace(finding, runs=runs)] if runs else []
 
 
-def _contradict(keys: Iterable[str]) -> bool:
-    """True where two of these raw objects of an hour hold the same ids, and not the same lines."""
-    dense = [holding for key in keys if (holding := parse_key(key)) and holding.is_dense]
-    return len(set(dense)) < len(dense)
+def _held(pieces: Iterable[Piece], ids: Ids) -> Held:
+    pieces = list(pieces)
+    return Held(
+        ids,
+        sum(piece.is_first for piece in pieces),
+        round(sum(piece.stored.size * piece.share for piece in pieces)),
+    )
 
 
-def _is_dense(key: str) -> bool:
-    holding = parse_key(key)
-    return holding is not None and holding.is_dense
+def _contradict(pieces: Iterable[Piece]) -> bool:
+    """Return whether the listing shows that two contents stand under one id in these pieces.
 
-
-def _promised(key: str) -> Ids:
-    """The ids that a key names, without a look at the object."""
-    holding = parse_key(key)
-    if holding is None or not holding.is_dense:
-        return Ids()
-    return Ids([(holding.first_id, holding.last_id)])
+    The pieces are of one hour. Two of them contradict each other if they hold the same ids, but not
+    the same lines.
+    """
+    objects: dict[str, Holding] = {}
+    parts: dict[tuple[Run, ...], set[str]] = {}
+    for piece in pieces:
+        if piece.has_repeats:
+            return True
+        if piece.block is not None and piece.ids is not None:
+            parts.setdefault(tuple(piece.ids.runs), set()).add(piece.digest)
+        elif (holding := parse_key(piece.key)) and holding.is_dense:
+            objects[piece.key] = holding
+    return len(set(objects.values())) < len(objects) or any(
+        len(each) > 1 for each in parts.values()
+    )
 
 
 def _sum(several: Iterable[Ids]) -> Ids:

@@ -4,17 +4,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
-from mcloud.clouds.ports import Site, Stored
+from mcloud.clouds.ports import Site
 from mcloud.deadline import gather
 from mcloud.errors import McloudError
 from mcloud.market import trace
-from mcloud.market.archive import HOUR, BadArchive, parse_key, prefix, unpack
+from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE
 from mcloud.market.trade import MAX_TIME, Trade, to_text
 from mcloud.producer import trail
+from mcloud.replication import raw
+from mcloud.replication.raw import Piece
 from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
 from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
@@ -48,7 +49,7 @@ class Traced:
         for name, found in self.sites.items():
             notes = {
                 "candles": found.candle_note,
-                "raw trades": found.archive_note,
+                "raw trades": "" if found.key else found.archive_note,
                 "the function's log": found.log_note,
             }
             lines += [f"{name}, {place}: {note}" for place, note in notes.items() if note]
@@ -178,26 +179,29 @@ def _in_archive(
         return replace(found, archive_note="not looked for: nothing tells when it was traded")
     note = f"not in what was traded from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
     try:
-        listed = chain.from_iterable(site.archive.list(prefix(symbol, hour)) for hour in hours)
-        candidates = [each for each in listed if _may_hold(each, trade_id)]
+        pieces = raw.pieces(site.archive, symbol, hours)
+        candidates = [each for each in pieces if each.first_id <= trade_id <= each.last_id]
         # The object that was written first is the one by which the trade arrived.
-        for each in sorted(candidates, key=lambda stored: stored.written or 0.0):
-            try:
-                trades = unpack(site.archive.get(each.key))
-            except BadArchive as error:
-                note = f"{each.key} is damaged: {error}"
+        for piece in sorted(candidates, key=_written):
+            trades = raw.read(site.archive, piece)
+            if trades is None:
+                note = f"{piece.key} is damaged"
                 continue
             trade = next((trade for trade in trades if trade.id == trade_id), None)
             if trade is not None:
-                return replace(found, trade=trade, key=each.key, written=each.written)
+                found = replace(found, trade=trade, key=piece.key)
+                if piece.block is None:
+                    return replace(found, written=piece.stored.written)
+                note = "in a block, which does not say when the trade arrived"
+                return replace(found, archive_note=note)
     except McloudError as error:
         note = str(error)
     return replace(found, archive_note=note)
 
 
-def _may_hold(stored: Stored, trade_id: int) -> bool:
-    holding = parse_key(stored.key)
-    return holding is not None and holding.first_id <= trade_id <= holding.last_id
+def _written(piece: Piece) -> tuple[bool, float]:
+    """Sort key: a block was written long after its trades had arrived."""
+    return piece.block is not None, piece.stored.written or 0.0
 
 
 def _in_log(

@@ -27,6 +27,7 @@ from mcloud.documents import Damaged
 from mcloud.errors import Refused
 from mcloud.failover import audit
 from mcloud.market.archive import ArchiveObject, pack, unpack
+from mcloud.market.block import pack_block
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
 from mcloud.market.trade import MAX_TIME, Trade
@@ -303,6 +304,21 @@ class TestArchive:
         assert site.archive.get(item.key) == item.body
         (listed,) = site.archive.list("raw/")
         assert listed.md5 == hashlib.md5(item.body).hexdigest()
+
+    def test_swaps_one_version_for_another_once(self, site: Site) -> None:
+        first, second, third = (pack_block(trades(count)) for count in (5, 6, 7))
+        assert not site.archive.swap(first, "1")
+        assert not list(site.archive.list("raw/"))
+        site.archive.put(first)
+        (listed,) = site.archive.list("raw/")
+        assert site.archive.swap(second, listed.version)
+        assert not site.archive.swap(third, listed.version)
+        assert site.archive.get(second.key) == second.body
+        (again,) = site.archive.list("raw/")
+        assert again.version != listed.version
+        site.archive.remove(second.key)
+        assert not site.archive.swap(third, again.version)
+        assert not list(site.archive.list("raw/"))
 
     def test_removes_an_object_and_nothing_where_there_is_none(self, site: Site) -> None:
         one, other = (pack(trades(5, first=first))[0] for first in (1000, 2000))

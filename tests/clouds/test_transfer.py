@@ -21,7 +21,7 @@ from mcloud.errors import ConfigError, Refused, Unavailable
 from .web import Answer, google_error, serve
 
 ROLE = "arn:aws:iam::123456789012:role/copier"
-FOLDERS = ["raw/symbol=BTCUSDT/date=2024-08-08/", "raw/symbol=ETHUSDT/date=2024-08-09/"]
+FOLDERS = ["raw/symbol=BTCUSDT/date=2024-08-08/", "raw/symbol=ETHUSDT/block"]
 
 # DataSync
 
@@ -67,7 +67,7 @@ THIRD = (
         "Includes": [
             {
                 "FilterType": "SIMPLE_PATTERN",
-                "Value": "/raw/symbol=BTCUSDT/date=2024-08-08|/raw/symbol=ETHUSDT/date=2024-08-09",
+                "Value": "/raw/symbol=BTCUSDT/date=2024-08-08|/raw/symbol=ETHUSDT/block*",
             }
         ],
     },

@@ -1,7 +1,7 @@
 """Symbols of every market and script, side by side, through both embedded sites at once."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ from cli.conftest import Terminal
 from patience import eventually
 
 from mcloud.clouds import open_site
+from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
+from mcloud.market.archive import pack, prefix, unpack
+from mcloud.market.block import is_index_key
 from mcloud.market.trade import Trade, split_market, to_text
 
 START = 1_735_776_000_000  # ms
@@ -90,6 +93,40 @@ def test_every_kind_of_symbol_is_exact_on_both_sites(embedded: State, tmp_path: 
     assert checked.returncode == 0, checked.stdout + checked.stderr
     found = mcloud.run("trace", str(streams[SCRIPT][0].id), "--symbol", SCRIPT)
     assert found.returncode == 0, found.stdout + found.stderr
+    blocks_are_equal_and_say_the_same(mcloud, embedded, streams)
     silenced = mcloud.run("alerts", "silence", SCRIPT.lower(), "--for", "1h", "--why", "a test")
     assert silenced.returncode == 0, silenced.stderr
     assert SCRIPT in mcloud.run("alerts", "silences").stdout
+
+
+def blocks_are_equal_and_say_the_same(
+    mcloud: Terminal, embedded: State, streams: Mapping[str, list[Trade]]
+) -> None:
+    names = ",".join(streams)
+    late = streams[SCRIPT][10]
+    for _ in range(2):
+        done = mcloud.run("compact", "--symbols", names, "-o", "json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
+        held = {name: lines(site, streams) for name, site in sites.items()}
+        assert held["aws"] == held["gcp"]
+        assert {trade for body in held["aws"].values() for trade in body} == {
+            trade for stream in streams.values() for trade in stream
+        }
+        checked = mcloud.run("verify", "--deep", "--symbols", names, "-o", "json")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        for counts in json.loads(checked.stdout)["sites"].values():
+            assert counts["raw_objects"] == counts["raw_blocks"] == len(held["aws"])
+            assert counts["raw_pending"] == 0
+        found = mcloud.run("trace", str(late.id), "--symbol", SCRIPT)
+        assert found.returncode == 0, found.stdout + found.stderr
+        assert "/block=" in found.stdout
+        # A late repeat changes nothing but what it came in.
+        for item in pack([late]):
+            sites["aws"].archive.put(item)
+
+
+def lines(site: Site, symbols: Iterable[str]) -> dict[str, list[Trade]]:
+    """What every object of some symbols holds, by its key."""
+    keys = [each.key for symbol in symbols for each in site.archive.list(prefix(symbol))]
+    return {key: unpack(site.archive.get(key)) for key in keys if not is_index_key(key)}

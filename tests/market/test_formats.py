@@ -1,10 +1,19 @@
 """The page on formats says what is written and read: its examples are test vectors."""
 
+import gzip
 import json
 import re
 from pathlib import Path
 
 from mcloud.market.archive import pack, unpack
+from mcloud.market.block import (
+    Block,
+    BlockEntry,
+    block_of,
+    pack_block,
+    pack_index,
+    unpack_index,
+)
 from mcloud.market.candle import Candle, by_minute, fold
 from mcloud.market.envelope import decode, encode
 from mcloud.market.trade import Trade
@@ -56,3 +65,18 @@ def test_the_key_is_that_of_the_lines() -> None:
     (item,) = pack(trades)
     assert item.key == key.strip()
     assert unpack(item.body) == trades
+
+
+def test_the_block_has_the_lines_of_the_hour_and_its_index_says_so() -> None:
+    lines = examples("lines")[1]
+    trades = [trade for trade in trades_of(lines) if trade.symbol == "BTCUSDT.um"]
+    item = pack_block(trades)
+    assert [item.key] == [key.strip() for key in examples("block-key")]
+    assert unpack(item.body) == trades
+    block = block_of("BTCUSDT.um", 8)
+    (index,) = examples("index")
+    (tag,) = (each["tag"] for each in json.loads(index)["blocks"])
+    written = pack_index({block: BlockEntry(tag, Block(block, item.body).hours)})
+    assert [written.key] == [key.strip() for key in examples("index-key")]
+    assert gzip.decompress(written.body).decode() == index.strip()
+    assert unpack_index(written.key, gzip.compress(index.encode())) == unpack_index(*written)

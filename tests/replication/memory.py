@@ -149,20 +149,36 @@ class MemoryCandles:
         return True
 
 
+def _md5(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
 @dataclass
 class MemoryArchive:
     faults: Faults
     objects: dict[str, bytes] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def put(self, item: ArchiveObject) -> bool:
         self.faults.before("put")
-        is_new = self.objects.setdefault(item.key, item.body) is item.body
+        with self.lock:
+            is_new = item.key not in self.objects
+            self.objects.setdefault(item.key, item.body)
         self.faults.after("put")
         return is_new
 
     def replace(self, item: ArchiveObject) -> None:
         self.faults.before("replace")
         self.objects[item.key] = item.body
+
+    def swap(self, item: ArchiveObject, version: str) -> bool:
+        self.faults.before("swap")
+        with self.lock:
+            if item.key not in self.objects or _md5(self.objects[item.key]) != version:
+                return False
+            self.objects[item.key] = item.body
+        self.faults.after("swap")
+        return True
 
     def remove(self, key: str) -> None:
         self.faults.before("remove")
@@ -178,7 +194,7 @@ class MemoryArchive:
         self.faults.before("list")
         for key, body in sorted(self.objects.items()):
             if key.startswith(prefix):
-                yield Stored(key, len(body), hashlib.md5(body, usedforsecurity=False).hexdigest())
+                yield Stored(key, len(body), _md5(body), version=_md5(body))
 
     def symbols(self) -> Iterator[str]:
         self.faults.before("symbols")

@@ -11,6 +11,7 @@ from mcloud.demo.oracle import Row, expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.replication.compact import Compacted, compact
 from mcloud.replication.copier import Copier
 from mcloud.replication.following import Pauses
 from mcloud.replication.known import Known
@@ -150,6 +151,11 @@ class Rig:
 def feed(site: MemorySite, trades: Sequence[Trade]) -> None:
     """Have the site's function process a message."""
     ingest(trades, site.archive, site.candles)
+
+
+def compacted(site: MemorySite) -> Compacted:
+    """Put what the site has in its archive into blocks."""
+    return compact(cast(Site, site), EVERYTHING)
 
 
 def check_equal(sites: Iterable[MemorySite], trades: Sequence[Trade]) -> None:

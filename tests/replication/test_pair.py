@@ -20,7 +20,7 @@ from mcloud.replication import comparing as module
 from mcloud.replication.following import Pauses
 
 from .memory import MemorySite
-from .rig import Killed, Rig, check_equal, feed, rows
+from .rig import Killed, Rig, check_equal, compacted, feed, rows
 
 A_FEW = trades(range(100, 130))
 
@@ -61,6 +61,7 @@ def partitions(draw: st.DrawFn, sites: int) -> tuple[list[Trade], list[tuple[str
         st.tuples(st.just("kill"), st.just(0), st.integers(0, 12)),
         st.tuples(st.just("away"), pairs, st.integers(0, 5)),
         st.tuples(st.just("forget"), st.integers(0, sites - 1), st.none()),
+        st.tuples(st.just("compact"), st.integers(0, sites - 1), st.none()),
     )
     for happening in draw(st.lists(happenings, max_size=15)):
         events.insert(draw(st.integers(0, len(events))), happening)
@@ -82,6 +83,8 @@ def test_sites_converge_in_any_order_of_events(count: int) -> None:
                 if what == "message":
                     assert isinstance(how, list)
                     feed(sites[which], how)
+                elif what == "compact":
+                    compacted(sites[which])
                 elif what == "forget":
                     candles = sites[which].candles
                     candles.forgotten = len(candles.log)

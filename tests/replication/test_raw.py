@@ -90,7 +90,8 @@ def test_an_object_is_read_only_where_its_key_does_not_say_it_all(
     sparse = store(source, everything[10:20:2])[0]
     read: list[str] = []
     source.faults.before = read.append
-    ids = {each.key: raw.coverage(source, each) for each in source.list("")}
+    pieces = raw.holdings(source, "BTCUSDT", everything[0].time // HOUR * HOUR)
+    ids = {each.key: raw.coverage(source, each) for each in pieces}
     assert ids[dense].runs == [(100, 109)]
     assert ids[sparse].runs == [(n, n) for n in range(110, 120, 2)]
     assert read.count("get") == 1

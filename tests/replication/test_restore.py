@@ -12,6 +12,7 @@ import pytest
 from mcloud.clouds.ports import Site, Unsent
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.archive import HOUR
+from mcloud.market.block import is_index_key
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
 from mcloud.replication.digest import ALL_TIME, Window
@@ -20,7 +21,7 @@ from mcloud.replication.restore import Restore, Restored, envelopes
 from mcloud.replication.scope import Scope
 
 from .memory import MemorySite
-from .rig import Killed, check_equal, feed
+from .rig import Killed, check_equal, compacted, feed
 from .test_verify import HOUR_START, SYMBOL, TRADES, check, fill, made
 
 IDENTITIES = {"aws": "a", "gcp": "b"}
@@ -83,12 +84,17 @@ def all_trades() -> list[Trade]:
     return TRADES + made(200, "ETHUSDT")
 
 
+@pytest.mark.parametrize("count", [101, 2])
 def test_an_empty_site_gets_everything(
-    restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
+    restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite, count: int
 ) -> None:
+    if count == 2:  # a block for each symbol
+        compacted(gcp)
+        for key in list(filter(is_index_key, gcp.archive.objects)):
+            del gcp.archive.objects[key]
     before = dict(gcp.archive.objects), dict(gcp.candles.stored)
     done = run(restore())
-    assert (done.candles, done.objects, done.left) == (205, 101, 0)
+    assert (done.candles, done.objects, done.left) == (205, count, 0)
     assert check(aws, gcp).ok
     check_equal((aws, gcp), all_trades())
     assert aws.archive.objects == gcp.archive.objects

@@ -15,6 +15,7 @@ from mcloud.clouds.transfer import DONE, FAILED, FOLDERS, GONE, RUNNING, Transfe
 from mcloud.errors import McloudError, Refused, Unavailable, UsageError
 from mcloud.infra.embedded import gcp_resources
 from mcloud.market.archive import HOUR
+from mcloud.market.block import block_prefix
 from mcloud.replication import transfer as module
 from mcloud.replication.restore import Restore, Restored
 from mcloud.replication.scope import Scope
@@ -73,13 +74,15 @@ def test_days_are_named_as_long_as_they_are_few() -> None:
     day = 24 * HOUR
     hours = [(name, n * HOUR) for name in ("B", "A") for n in (0, 1, 23, 24)]
     assert folders_of(hours) == [
+        "raw/symbol=A/block",
         "raw/symbol=A/date=1970-01-01/",
         "raw/symbol=A/date=1970-01-02/",
+        "raw/symbol=B/block",
         "raw/symbol=B/date=1970-01-01/",
         "raw/symbol=B/date=1970-01-02/",
     ]
-    assert len(folders_of([("A", n * day) for n in range(FOLDERS)])) == FOLDERS
-    assert folders_of([("A", n * day) for n in range(FOLDERS + 1)]) == ["raw/symbol=A/"]
+    assert len(folders_of([("A", n * day) for n in range(FOLDERS - 1)])) == FOLDERS
+    assert folders_of([("A", n * day) for n in range(FOLDERS)]) == ["raw/symbol=A/"]
     with pytest.raises(McloudError, match="1,000 symbols, and these are 1,001") as refused:
         folders_of([(f"S{n}", 0) for n in range(FOLDERS + 1)])
     assert "--symbols" in refused.value.remedy
@@ -193,7 +196,8 @@ def test_the_service_copies_the_raw_trades_and_the_rest_is_direct(
     done = restore(said.append)
     assert (done.objects, done.candles, done.left, done.notes) == (100, 200, 0, [])
     assert "put" not in copies  # of raw objects
-    assert service.started == [sorted({key.partition("hour=")[0] for key in gcp.archive.objects})]
+    days = {key.partition("hour=")[0] for key in gcp.archive.objects}
+    assert service.started == [sorted({*days, block_prefix("BTCUSDT")})]
     assert "40 raw objects, 4,000 bytes" in said
     assert check(aws, gcp).ok
     check_equal((aws, gcp), TRADES)

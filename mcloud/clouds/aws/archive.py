@@ -9,6 +9,7 @@ from mcloud.clouds.ports import Stored
 from mcloud.market.archive import ArchiveObject, prefix
 
 _SYMBOLS = prefix("").rstrip("/")
+_CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 _MD5 = re.compile("[0-9a-f]{32}")
 
 
@@ -41,6 +42,25 @@ class S3Archive:
                 Bucket=self._bucket, Key=item.key, Body=item.body, ContentType="application/gzip"
             )
 
+    def swap(self, item: ArchiveObject, version: str) -> bool:
+        from botocore.exceptions import ClientError
+
+        with translated(f"S3 {self._bucket}"):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=item.key,
+                    Body=item.body,
+                    ContentType="application/gzip",
+                    IfMatch=version,
+                )
+            except ClientError as error:
+                # The object has another version, is being written, or is gone.
+                if error.response["Error"]["Code"] in _CHANGED:
+                    return False
+                raise
+        return True
+
     def remove(self, key: str) -> None:
         with translated(f"S3 {self._bucket}"):
             self._client.delete_object(Bucket=self._bucket, Key=key)
@@ -58,7 +78,8 @@ class S3Archive:
             for page in pages:
                 for item in page.get("Contents", []):
                     written = item["LastModified"].timestamp()
-                    yield Stored(item["Key"], item["Size"], _md5(item["ETag"]), written)
+                    md5 = _md5(item["ETag"])
+                    yield Stored(item["Key"], item["Size"], md5, written, item["ETag"])
 
     def symbols(self) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

@@ -81,11 +81,11 @@ class DataSync:
                     "VerifyMode": "ONLY_FILES_TRANSFERRED",
                     "ObjectTags": "NONE",  # Cloud Storage has none, and the run would fail at once
                 },
-                # A folder stands for what is in it. [AWS: FilterRule]
+                # A folder includes everything in it. [AWS: FilterRule]
                 Includes=[
                     {
                         "FilterType": "SIMPLE_PATTERN",
-                        "Value": "|".join(f"/{each.rstrip('/')}" for each in folders),
+                        "Value": "|".join(map(_pattern, folders)),
                     }
                 ],
             )["TaskArn"]
@@ -155,3 +155,7 @@ class DataSync:
     @cached_property
     def _client(self) -> Any:
         return make_client("datasync", self._region)
+
+
+def _pattern(prefix: str) -> str:
+    return f"/{prefix.removesuffix('/')}" if prefix.endswith("/") else f"/{prefix}*"

@@ -31,6 +31,16 @@ class GcsArchive:
         with translated(self._what):
             self._upload(item)
 
+    def swap(self, item: ArchiveObject, version: str) -> bool:
+        from google.api_core.exceptions import PreconditionFailed
+
+        with translated(self._what):
+            try:
+                self._upload(item, if_generation_match=int(version))
+            except PreconditionFailed:
+                return False
+        return True
+
     def remove(self, key: str) -> None:
         from google.api_core.exceptions import NotFound
 
@@ -48,7 +58,8 @@ class GcsArchive:
         with translated(self._what):
             for blob in self._bucket.list_blobs(prefix=prefix, timeout=TIMEOUT, retry=_retry()):
                 written = blob.updated.timestamp() if blob.updated else None
-                yield Stored(blob.name, blob.size, _md5(blob.md5_hash), written)
+                version = str(blob.generation)
+                yield Stored(blob.name, blob.size, _md5(blob.md5_hash), written, version)
 
     def symbols(self) -> Iterator[str]:
         with translated(self._what):

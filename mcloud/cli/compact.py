@@ -1,0 +1,75 @@
+"""``mcloud compact``"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcloud.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from mcloud.replication.compact import Compacted
+
+
+def register(app: typer.Typer) -> None:
+    command(app)(compact)
+
+
+def compact(
+    session: Session,
+    sites: Annotated[
+        str | None, typer.Argument(help="Sites, comma-separated. Default: all sites.")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Symbols, comma-separated. Default: all symbols.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count the objects, and change nothing.")
+    ] = False,
+) -> None:
+    """Put the small objects of the raw archive into blocks of 100,000 trade ids.
+
+    Functions archive each message or batch in an object of its own. Compaction makes few large
+    objects of these, which are cheaper to keep and to read, and are equal on all sites that have
+    the same trades. Each block is checked before the objects that it was made of are removed. Hours
+    that ended less than an hour ago are left for the next time.
+
+    You can interrupt it, run it again, and run it beside everything else.
+
+    Examples:
+
+    mcloud compact
+
+    mcloud compact aws --symbols BTCUSDT,ETHUSDT
+
+    mcloud compact --dry-run -o json
+    """
+    from mcloud.cli.progress import waiting
+    from mcloud.replication.compact import compact as compact_site
+    from mcloud.replication.scope import Scope
+
+    scope = Scope.parse("raw", symbols, None)
+    done: dict[str, Compacted] = {}
+    for name, site in session.sites(sites).items():
+        with waiting(session, f"compacting {name}") as tell:
+            done[name] = compact_site(site, scope, dry_run=dry_run, tell=tell)
+    if session.output == "json":
+        session.print_json(
+            {"dry_run": dry_run, "sites": {name: each.to_json() for name, each in done.items()}}
+        )
+    for name, each in done.items():
+        for problem in each.problems:
+            session.warn(f"{name}: {problem}")
+        if session.output != "json":
+            session.print(_line(name, each, dry_run))
+    if any(each.problems for each in done.values()):
+        raise typer.Exit(3)
+
+
+def _line(name: str, done: "Compacted", dry_run: bool) -> str:
+    left = f"; objects too new to compact: {done.pending:,}" if done.pending else ""
+    if not done.objects:
+        return f"{name}: nothing to compact{left}"
+    objects = f"{done.objects:,} ({done.bytes:,} bytes)"
+    if dry_run:
+        return f"{name}: objects to compact: {objects}{left}"
+    return f"{name}: objects compacted: {objects}, blocks written: {done.blocks:,}{left}"

@@ -1,0 +1,363 @@
+"""Compaction: small objects become blocks, and no trade is lost or changed, whatever happens."""
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from market.trade_sets import several_symbols, subsets
+from producer.sources import START, trade
+
+from mcloud.clouds.ports import Site
+from mcloud.market.archive import HOUR, order, pack, parse_key, unpack
+from mcloud.market.block import BLOCK, Block, BlockKey, is_index_key, parse_block_key
+from mcloud.market.trade import Trade, without_filled_voids
+from mcloud.replication import blocks, raw
+from mcloud.replication.compact import Compacted, compact
+from mcloud.replication.ids import Ids
+from mcloud.replication.scope import Scope
+
+from .memory import MemorySite
+from .rig import feed
+from .test_verify import check, kinds, mend
+
+SYMBOL = "BTCUSDT"
+HOUR_START = START // HOUR * HOUR
+EVERYTHING = Scope()
+
+
+def made(ids: Iterable[int], every: int = 60_000) -> list[Trade]:
+    """One trade a minute, by default."""
+    return [trade(n)._replace(time=HOUR_START + every * n) for n in ids]
+
+
+def run(site: MemorySite, **options: Callable[[], float]) -> Compacted:
+    return compact(cast(Site, site), EVERYTHING, **options)
+
+
+def put(site: MemorySite, trades: Iterable[Trade]) -> list[str]:
+    items = pack(trades)
+    for item in items:
+        site.archive.put(item)
+    return [item.key for item in items]
+
+
+def archived(site: MemorySite) -> set[Trade]:
+    """All trades in all objects."""
+    found: set[Trade] = set()
+    for key, body in site.archive.objects.items():
+        if not is_index_key(key):
+            found.update(unpack(body))
+    return found
+
+
+def rightful(trades: Iterable[Trade]) -> list[Trade]:
+    """Without the voids whose trade is there as well."""
+    return without_filled_voids(sorted(set(trades), key=order))
+
+
+def block_keys(site: MemorySite) -> list[BlockKey]:
+    return [key for name in sorted(site.archive.objects) if (key := parse_block_key(name))]
+
+
+def hour_keys(site: MemorySite) -> list[str]:
+    return [name for name in sorted(site.archive.objects) if parse_key(name)]
+
+
+@pytest.fixture
+def aws() -> MemorySite:
+    return MemorySite("aws")
+
+
+@pytest.fixture
+def gcp() -> MemorySite:
+    return MemorySite("gcp")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_sites_with_the_same_trades_get_equal_blocks_in_any_order(data: st.DataObject) -> None:
+    everything = data.draw(several_symbols())
+    sites = [MemorySite("aws"), MemorySite("gcp")]
+    for site in sites:
+        for part in data.draw(st.lists(subsets(everything), max_size=4)):
+            put(site, part)
+            if data.draw(st.booleans()):
+                run(site)
+        put(site, everything)
+        done = run(site)
+        assert done.problems == []
+        assert hour_keys(site) == []
+        assert rightful(archived(site)) == rightful(everything)
+    one, other = (site.archive.objects for site in sites)
+    assert one == other
+    before = dict(one)
+    assert run(sites[0]).blocks == 0
+    assert sites[0].archive.objects == before
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_the_archive_says_the_same_before_and_after(data: st.DataObject) -> None:
+    everything = data.draw(several_symbols())
+    site = MemorySite("aws")
+    for part in data.draw(st.lists(subsets(everything), min_size=1, max_size=4)):
+        put(site, part)
+    hours = {(each.symbol, each.time // HOUR * HOUR) for each in everything}
+
+    def seen() -> dict[tuple[str, int], tuple[Ids, list[Trade]]]:
+        found = {}
+        for symbol, hour in hours:
+            pieces = raw.holdings(site.archive, symbol, hour)
+            ids = raw.covered(site.archive, pieces)
+            found[symbol, hour] = ids, rightful(raw.archived(site.archive, symbol, hour, ids))
+        return found
+
+    before = seen()
+    run(site)
+    after = seen()
+    for place, (ids, trades) in before.items():
+        # A void whose trade is in another hour is gone from its own.
+        gone = Ids((each.id, each.id) for each in trades if each not in archived(site))
+        assert after[place][0] == ids.minus(gone)
+        assert after[place][1] == [each for each in trades if each in archived(site)]
+        assert all(each.is_void for each in trades if each not in archived(site))
+
+
+class Killed(BaseException):
+    """The end of the process."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_at_every_step_loses_nothing(moment: str) -> None:
+    everything = made(range(BLOCK - 100, BLOCK + 100, 3))
+    number = 0
+    while True:
+        site = MemorySite("aws")
+        for begin in range(0, len(everything), 7):
+            put(site, everything[begin : begin + 7])
+        left = [number]
+
+        def step(call: str, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+
+        setattr(site.faults, moment, step)
+        try:
+            run(site)
+        except Killed:
+            assert set(archived(site)) == set(everything)
+            setattr(site.faults, moment, lambda call: None)
+            run(site)
+        else:
+            break
+        finally:
+            setattr(site.faults, moment, lambda call: None)
+        assert hour_keys(site) == []
+        assert rightful(archived(site)) == everything
+        number += 1
+    assert number > 1
+
+
+def test_two_compactions_and_a_function_at_once(aws: MemorySite) -> None:
+    everything = made(range(300))
+    late = made(range(300, 310))
+    for begin in range(0, 300, 10):
+        put(aws, everything[begin : begin + 10])
+    calls: list[str] = []
+
+    def meanwhile(call: str) -> None:
+        calls.append(call)
+        if calls.count(call) == 1 and call in ("put", "swap", "remove", "get", "list"):
+            put(aws, late[len(calls) % 10 :])
+            run(aws)
+
+    aws.faults.before = meanwhile
+    run(aws)
+    aws.faults.before = lambda call: None
+    assert {"put", "swap", "remove"} <= set(calls)
+    run(aws)
+    assert hour_keys(aws) == []
+    kept = set(archived(aws))
+    assert kept >= set(everything)
+    assert kept <= {*everything, *late}
+
+
+def test_a_late_trade_changes_one_object_in_place(aws: MemorySite) -> None:
+    everything = made(range(BLOCK - 50, BLOCK + 50))
+    put(aws, [each for each in everything if each.id != BLOCK + 7])
+    run(aws)
+    before = dict(aws.archive.objects)
+    put(aws, [each for each in everything if each.id == BLOCK + 7])
+    assert run(aws).blocks == 1
+    changed = {key for key, body in aws.archive.objects.items() if before.get(key) != body}
+    indexes = set(filter(is_index_key, changed))
+    assert changed - indexes == {str(BlockKey(SYMBOL, BLOCK))}
+    assert len(indexes) == 1
+    assert aws.archive.objects.keys() == before.keys()
+
+
+def test_hours_that_have_ended_too_short_ago_are_left(aws: MemorySite) -> None:
+    keys = put(aws, made(range(180)))  # three hours
+    after_two = HOUR_START / 1000 + 3 * 3600 + 60
+    done = run(aws, clock=lambda: after_two)
+    assert (done.objects, done.pending) == (2, 1)
+    assert hour_keys(aws) == keys[2:]
+
+
+def test_a_dry_run_counts_and_changes_nothing(aws: MemorySite) -> None:
+    put(aws, made(range(100)))
+    before = dict(aws.archive.objects)
+    done = compact(cast(Site, aws), EVERYTHING, dry_run=True)
+    assert (done.objects, done.blocks) == (2, 0)
+    assert aws.archive.objects == before
+
+
+def test_a_damaged_object_is_named_and_holds_up_no_other(aws: MemorySite) -> None:
+    (bad,) = put(aws, made(range(10)))
+    put(aws, made(range(10, 20)))
+    aws.archive.objects[bad] = b"damaged"
+    done = run(aws)
+    assert done.problems == [f"{bad} does not hold what its name says"]
+    assert hour_keys(aws) == [bad]
+    assert Ids((each.id, each.id) for each in unpack(aws.archive.objects[_only(aws)])) == Ids(
+        [(10, 19)]
+    )
+
+
+def _only(site: MemorySite) -> str:
+    (key,) = block_keys(site)
+    return str(key)
+
+
+def test_a_damaged_block_keeps_its_objects_and_is_mended_from_the_other_site(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    for site in (aws, gcp):
+        feed(site, made(range(100)))
+        run(site)
+    feed(aws, made(range(100, 110)))
+    aws.archive.objects[_only(aws)] = b"damaged"
+    done = run(aws)
+    assert [each.split(":")[0] for each in done.problems] == [_only(aws)]
+    assert len(hour_keys(aws)) == 1
+    report = check(aws, gcp)
+    assert "damaged" in kinds(report)
+    mend(report, aws, gcp)
+    mend(check(aws, gcp), aws, gcp)
+    assert check(aws, gcp).ok
+    for site in (aws, gcp):
+        assert run(site).problems == []
+    assert aws.archive.objects == gcp.archive.objects
+
+
+def test_a_block_of_foreign_lines_is_damaged(aws: MemorySite, gcp: MemorySite) -> None:
+    for site in (aws, gcp):
+        feed(site, made(range(100)))
+        run(site)
+    other = MemorySite("other")
+    put(other, [each._replace(symbol="ETHUSDT") for each in made(range(100))])
+    run(other)
+    (body,) = (body for key, body in other.archive.objects.items() if parse_block_key(key))
+    aws.archive.objects[_only(aws)] = body
+    report = check(aws, gcp)
+    assert {(each.kind, each.site) for each in report.findings} >= {("damaged", "aws")}
+    mend(report, aws, gcp)
+    assert check(aws, gcp).ok
+
+
+def test_two_trades_under_one_id_are_both_kept_and_found(aws: MemorySite, gcp: MemorySite) -> None:
+    everything = made(range(100))
+    false = everything[5]._replace(price=Decimal(7))
+    for site in (aws, gcp):
+        feed(site, everything)
+    put(aws, [false])
+    run(aws)
+    assert set(archived(aws)) == {*everything, false}
+    for deep in (False, True):
+        assert "disputed" in kinds(check(aws, gcp, deep=deep))
+
+
+@pytest.mark.parametrize("compacted", ["aws", "gcp", "both"])
+def test_a_site_gets_what_it_lacks_of_blocks(
+    aws: MemorySite, gcp: MemorySite, compacted: str
+) -> None:
+    everything = made(range(BLOCK - 200, BLOCK + 200))
+    put(aws, everything)
+    put(gcp, everything[100:150])
+    put(gcp, everything[350:])
+    for site in (aws, gcp):
+        if compacted in (site.name, "both"):
+            run(site)
+    for hour in sorted({each.time // HOUR * HOUR for each in everything}):
+        selected = raw.select(aws.archive, gcp.archive, SYMBOL, hour)
+        raw.copy(aws.archive, gcp.archive, [piece.stored for piece in selected.whole])
+        for item in selected.parts:
+            gcp.archive.put(item)
+        assert raw.lacking(aws.archive, gcp.archive, SYMBOL, hour) == []
+    for site in (aws, gcp):
+        run(site)
+    assert aws.archive.objects == gcp.archive.objects
+    assert rightful(archived(gcp)) == everything
+
+
+def test_a_block_is_copied_as_it_is_where_there_is_nothing(
+    aws: MemorySite, gcp: MemorySite
+) -> None:
+    put(aws, made(range(200)))
+    run(aws)
+    selected = raw.select(aws.archive, gcp.archive, SYMBOL, HOUR_START)
+    assert [piece.key for piece in selected.whole] == [_only(aws)]
+    assert selected.parts == []
+    # A compaction at the target makes the block first.
+    put(gcp, made(range(30)))
+    run(gcp)
+    raw.copy(aws.archive, gcp.archive, [piece.stored for piece in selected.whole])
+    assert set(archived(gcp)) == set(made(range(200)))
+
+
+@pytest.fixture
+def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Be a process that has read nothing yet."""
+
+    def again() -> None:
+        for name in ("_blocks", "_entries", "_indexes"):
+            monkeypatch.setattr(blocks, name, blocks._Memory(blocks.REMEMBERED))
+
+    return again
+
+
+def test_a_listing_and_the_index_say_it_all(
+    aws: MemorySite, gcp: MemorySite, forget: Callable[[], None]
+) -> None:
+    for site in (aws, gcp):
+        feed(site, made(range(0, 3 * BLOCK, 997), every=1_000))
+        run(site)
+    forget()
+    read: list[str] = []
+    for site in (aws, gcp):
+        get = site.archive.get
+        site.archive.get = lambda key, get=get: read.append(key) or get(key)  # type: ignore[assignment, misc]
+    assert kinds(check(aws, gcp, deep=False)) == {"incomplete"}
+    assert all(map(is_index_key, read))
+    assert 1 <= len(read) <= 2
+
+
+def test_without_its_index_a_block_is_read(
+    aws: MemorySite, gcp: MemorySite, forget: Callable[[], None]
+) -> None:
+    for site in (aws, gcp):
+        feed(site, made(range(200)))
+        run(site)
+        for key in list(filter(is_index_key, site.archive.objects)):
+            site.archive.objects[key] = b"nonsense"
+    assert check(aws, gcp, deep=False).ok
+    forget()
+    assert check(aws, gcp, deep=False).ok
+    assert run(aws).blocks == 0
+    assert Block(BlockKey(SYMBOL, 0), aws.archive.objects[_only(aws)]).size == 200
+    (index,) = filter(is_index_key, aws.archive.objects)
+    assert aws.archive.objects[index] != b"nonsense"
