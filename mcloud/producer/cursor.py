@@ -5,7 +5,7 @@ hole, which stays named until the trades in it arrive.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ _first = attrgetter("first")
 
 VOIDS = 10_000
 """Number of voids of a symbol, the newest, that a trade under the same id still replaces. At the 14
-a minute of a busy future these are those of twelve hours. They are forgotten when the run ends."""
+a minute of a busy future these are those of twelve hours."""
 
 ABSENT = "the exchange does not have these ids"
 """How the reason of a hole begins that the exchange has answered about, without its trades."""
@@ -63,13 +63,18 @@ class Cursor:
     ours. Not to be used by several threads at once.
     """
 
-    def __init__(self, positions: Iterable[Position] = ()) -> None:
-        """Go on from what ``dump`` returned."""
+    def __init__(
+        self, positions: Iterable[Position] = (), voids: Iterable[tuple[str, int]] = ()
+    ) -> None:
+        """Continue from what ``dump`` returned, and from the voids (symbol and id) noted before."""
         self._start: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._holes: dict[str, list[Hole]] = {}
         self._voids: dict[str, dict[int, None]] = {}
         """Ids of the newest voids, oldest first."""
+        self.void_changes: dict[tuple[str, int], bool] = {}
+        """Symbol and id of each void that was noted (true) or is forgotten (false) since the start,
+        without those that were passed to ``saved``."""
         self.repeats = 0
         """Trades dropped because their ids had been seen."""
         self.early = 0
@@ -78,6 +83,8 @@ class Cursor:
             self._start[symbol] = start
             self._next[symbol] = next_id
             self._holes[symbol] = list(holes)
+        for symbol, id_ in voids:
+            self._voids.setdefault(symbol, {})[id_] = None
 
     def admit(self, trades: Sequence[Trade], now: int) -> list[Trade]:
         """Return the trades whose ids are new, in the order of arrival; the others are dropped.
@@ -139,8 +146,13 @@ class Cursor:
             if each.first <= hole.last and hole.first <= each.last:
                 holes[index] = each._replace(attempts=each.attempts + 1, reason=reason)
 
+    def saved(self, changes: Collection[tuple[str, int]]) -> None:
+        """Take these out of ``void_changes``: a later cursor will know them."""
+        for void in changes:
+            del self.void_changes[void]
+
     def dump(self) -> list[Position]:
-        """All of the state but the two counters, for a cursor that goes on from here."""
+        """All of the state but voids and counters, for a cursor that continues from here."""
         return [
             Position(symbol, start, self._next[symbol], tuple(self._holes.get(symbol, ())))
             for symbol, start in self._start.items()
@@ -167,15 +179,20 @@ class Cursor:
     def _note_void(self, symbol: str, id_: int) -> None:
         voids = self._voids.setdefault(symbol, {})
         voids[id_] = None
+        self.void_changes[symbol, id_] = True
         if len(voids) > VOIDS:
-            del voids[next(iter(voids))]
+            self._forget_void(symbol, next(iter(voids)))
+
+    def _forget_void(self, symbol: str, id_: int) -> None:
+        del self._voids[symbol][id_]
+        self.void_changes[symbol, id_] = False
 
     def _replaces_void(self, trade: Trade) -> bool:
         """Take a trade whose id was void; False for any other that has been seen."""
         voids = self._voids.get(trade.symbol)
         if not voids or trade.is_void or trade.id not in voids:
             return False
-        del voids[trade.id]
+        self._forget_void(trade.symbol, trade.id)
         self.repeats -= 1
         return True
 

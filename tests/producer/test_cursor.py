@@ -224,3 +224,26 @@ def test_only_the_newest_voids_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     cursor = Cursor()
     cursor.admit([trade(1), *(void(id_) for id_ in range(2, 7))], 0)
     assert cursor.admit(trades(range(2, 7)), 0) == trades(range(4, 7))
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_trade_replaces_a_void_of_an_earlier_run(restarts: int) -> None:
+    cursor = Cursor()
+    known: dict[tuple[str, int], bool] = {}
+    cursor.admit([trade(1), void(2), void(3), trade(4)], 0)
+    for _ in range(restarts):
+        known |= cursor.void_changes
+        cursor.saved([*cursor.void_changes])
+        assert cursor.void_changes == {}
+        cursor = Cursor(cursor.dump(), [each for each, is_known in known.items() if is_known])
+    assert cursor.admit(trades([4, 3, 1, 3]), 0) == trades([3])
+    assert cursor.void_changes == {("BTCUSDT", 3): False}
+
+
+def test_a_void_that_is_forgotten_is_a_change_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "VOIDS", 2)
+    cursor = Cursor([Position("BTCUSDT", 0, 9)], [("BTCUSDT", 3), ("BTCUSDT", 5)])
+    cursor.admit([void(9)], 0)
+    assert cursor.void_changes == {("BTCUSDT", 9): True, ("BTCUSDT", 3): False}
