@@ -22,8 +22,13 @@ ABSENT = "the exchange does not have these ids"
 """How the reason of a hole begins that the exchange has answered about, without its trades."""
 
 
+QUICK = 3
+"""Attempts at a hole that follow each other in seconds, for trades that are late. After them, holes
+that lie side by side become one."""
+
+
 class Hole(NamedTuple):
-    """A run of missing ids, as long as it can be: the ids next to it are there."""
+    """A run of missing ids. Next to it are ids that are there, or those of another hole."""
 
     symbol: str
     first: Count
@@ -53,7 +58,7 @@ class Position(NamedTuple):
     start: int
     next_id: int
     holes: tuple[Hole, ...] = ()
-    """Ascending, and apart from each other."""
+    """Ascending."""
 
 
 class Cursor:
@@ -145,6 +150,7 @@ class Cursor:
         for index, each in enumerate(holes):
             if each.first <= hole.last and hole.first <= each.last:
                 holes[index] = each._replace(attempts=each.attempts + 1, reason=reason)
+        self._holes[hole.symbol] = _joined(holes)
 
     def saved(self, changes: Collection[tuple[str, int]]) -> None:
         """Take these out of ``void_changes``: a later cursor will know them."""
@@ -197,12 +203,7 @@ class Cursor:
         return True
 
     def _open(self, hole: Hole) -> None:
-        holes = self._holes.setdefault(hole.symbol, [])
-        # After a resume the newest hole may end just below the id that is expected.
-        if holes and holes[-1].last == hole.first - 1:
-            holes[-1] = holes[-1]._replace(last=hole.last)
-        else:
-            holes.append(hole)
+        append_hole(self._holes.setdefault(hole.symbol, []), hole)
 
     def _fill(self, symbol: str, id_: int) -> bool:
         """Take an id out of the hole it is in; False where it is in none."""
@@ -213,3 +214,36 @@ class Cursor:
         parts = holes[at]._replace(last=id_ - 1), holes[at]._replace(first=id_ + 1)
         holes[at : at + 1] = [part for part in parts if part.missing]
         return True
+
+
+def _joined(holes: Iterable[Hole]) -> list[Hole]:
+    """Join holes that lie side by side once each had its quick attempts, so that they stay few."""
+    joined: list[Hole] = []
+    for hole in holes:
+        last = joined[-1] if joined else None
+        if (
+            last is None
+            or last.last != hole.first - 1
+            or last.is_doubtful != hole.is_doubtful
+            or min(last.attempts, hole.attempts) < QUICK
+        ):
+            joined.append(hole)
+            continue
+        joined[-1] = hole._replace(
+            first=last.first,
+            since=min(last.since, hole.since),
+            attempts=min(last.attempts, hole.attempts),
+        )
+    return joined
+
+
+def append_hole(holes: list[Hole], hole: Hole) -> None:
+    """Append a hole that begins behind all others.
+
+    It continues the last one only if both were noticed at once and not tried: a new loss is no part
+    of an old hole, for which the exchange is seldom asked.
+    """
+    if holes and holes[-1] == hole._replace(first=holes[-1].first, last=hole.first - 1):
+        holes[-1] = holes[-1]._replace(last=hole.last)
+    else:
+        holes.append(hole)

@@ -13,7 +13,7 @@ from mcloud.errors import Unavailable
 from mcloud.market.envelope import VERSION, encode_all
 from mcloud.market.trade import Trade
 from mcloud.producer.anew import Anew
-from mcloud.producer.cursor import Cursor, Hole, Position
+from mcloud.producer.cursor import Cursor, Hole, Position, append_hole
 from mcloud.producer.pack import BATCH, LINGER, Batch, Packer
 from mcloud.producer.repair import History, Repairer
 from mcloud.producer.route import Route
@@ -461,10 +461,7 @@ def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
     holes: list[Hole] = []
     single = [Hole(position.symbol, id_, id_, now) for id_ in ids]
     for hole in sorted([*position.holes, *single], key=attrgetter("first")):
-        if holes and hole.first <= holes[-1].last + 1:
-            holes[-1] = holes[-1]._replace(last=max(hole.last, holes[-1].last))
-        else:
-            holes.append(hole)
+        append_hole(holes, hole)
     return position._replace(holes=tuple(holes))
 
 
