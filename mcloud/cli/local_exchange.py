@@ -21,6 +21,13 @@ def exchange(
     symbols: Annotated[
         str | None, typer.Option(help="Comma-separated; a replay takes all if left out.")
     ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(
+            help="replay: the market of the recordings, spot, um or cm. Default: the market that"
+            " each recording shows."
+        ),
+    ] = None,
     speed: Annotated[
         str, typer.Option(help="max, realtime, or a factor such as 10x.")
     ] = "realtime",
@@ -64,7 +71,10 @@ def exchange(
     from mcloud.local.exchange.thread import LocalExchange
 
     factor = parse_speed(speed)
-    feeds = [open_feed(Choice(each, symbols, count=count, rate=rate, seed=seed)) for each in source]
+    choices = [
+        Choice(each, symbols, market=market, count=count, rate=rate, seed=seed) for each in source
+    ]
+    feeds = [open_feed(choice) for choice in choices]
     for feed in feeds:
         for warning in feed.warnings:
             session.warn(warning)

@@ -156,7 +156,7 @@ class Replay:
             except WrongMarket as error:
                 raise UsageError(
                     f"{self.path} line {number}: {error}",
-                    remedy="name the market of the recording with --market",
+                    remedy="name the market of the recording with --market spot, um or cm",
                 ) from None
             if trade is None or (self._wanted is not None and trade.symbol not in self._wanted):
                 self._skipped += 1
