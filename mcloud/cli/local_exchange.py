@@ -9,6 +9,7 @@ import typer
 from mcloud.cli.session import Session
 
 if TYPE_CHECKING:
+    from mcloud.feed.feed import Report
     from mcloud.local.exchange.thread import LocalExchange
 
 
@@ -20,6 +21,13 @@ def exchange(
     ],
     symbols: Annotated[
         str | None, typer.Option(help="Comma-separated; a replay takes all if left out.")
+    ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(
+            help="replay: the market of the recordings, spot, um or cm. Default: the market that"
+            " each recording shows."
+        ),
     ] = None,
     speed: Annotated[
         str, typer.Option(help="max, realtime, or a factor such as 10x.")
@@ -53,10 +61,12 @@ def exchange(
     tickers and a derived order book to any Binance client. Symbols such as BTCUSDT.um are USDⓈ-M
     futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
 
+    A recording with bad lines, or one that is cut short, is played without them, and the exit code is
+    then 3. With -o json, a second document reports it when all is traded.
+
     docs/reference/local-exchange.md lists what is served, and what is not.
     """
-    from mcloud.cli.produce import report_feed
-    from mcloud.feed.feed import incomplete
+    from mcloud.feed.feed import incomplete, joined
     from mcloud.feed.open import Choice, open_feed
     from mcloud.feed.pace import parse_speed
     from mcloud.local.exchange.feeds import SideBySide
@@ -64,13 +74,23 @@ def exchange(
     from mcloud.local.exchange.thread import LocalExchange
 
     factor = parse_speed(speed)
-    feeds = [open_feed(Choice(each, symbols, count=count, rate=rate, seed=seed)) for each in source]
+    choices = [
+        Choice(each, symbols, market=market, count=count, rate=rate, seed=seed) for each in source
+    ]
+    feeds = [open_feed(choice) for choice in choices]
     for feed in feeds:
         for warning in feed.warnings:
             session.warn(warning)
     listed = [symbol for feed in feeds for symbol in feed.symbols]
+    rounds: list[Report] = []
+
+    def read_so_far() -> "Report":
+        # With --loop, the feeds begin anew after the first round.
+        reports = [feed.report for feed in feeds]
+        return rounds[0] if rounds else joined([*zip(source, reports, strict=True)])
+
     with LocalExchange(
-        SideBySide(feeds),
+        SideBySide(feeds, lambda: rounds.append(read_so_far())),
         speed=factor,
         port=port,
         wait_for=int(wait_for_client),
@@ -81,17 +101,28 @@ def exchange(
         certificate=session.config.state / "exchange.pem" if tls else None,
     ) as server:
         _show(session, server)
-        server.wait_finished()
-        for feed in feeds:
-            report_feed(session, feed.report)
-        session.say("all is traded; REST goes on until Ctrl-C")
         try:
+            server.wait_finished()
+            _show_report(session, read_so_far(), has_ended=True)
+            session.say("all is traded; REST continues until Ctrl-C")
             threading.Event().wait()
         except KeyboardInterrupt:
-            for name, feed in zip(source, feeds, strict=True):
-                if not feed.report.complete:
-                    raise incomplete(name, feed.report) from None
+            report = read_so_far()
+            if loop or not rounds:
+                _show_report(session, report, has_ended=bool(rounds))
+            if report.bad or report.truncated or (rounds and not report.complete):
+                raise incomplete(", ".join(source), report) from None
             raise
+
+
+def _show_report(session: Session, report: "Report", *, has_ended: bool) -> None:
+    from mcloud.cli.produce import report_feed
+
+    report_feed(session, report)
+    if session.output == "json":
+        complete = report.complete and has_ended
+        session.print_json({"complete": complete, "trades": report.trades, **report.to_json()})
+        sys.stdout.flush()
 
 
 def _show(session: Session, server: "LocalExchange") -> None:

@@ -1,12 +1,15 @@
 """What every source of trades offers, and what it has to say about its own input."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from mcloud.errors import NotInOrder, UsageError
 from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol
+
+EXAMPLES = 5
+"""Number of bad lines that a report names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,25 @@ class Report:
             "truncated": self.truncated,
             "absent": [*self.absent],
         }
+
+
+def joined(named: Sequence[tuple[str, Report]]) -> Report:
+    """Return the report of several inputs, each with its name, that are read as one."""
+    examples = [
+        replace(bad, file=bad.file or name) for name, each in named for bad in each.bad_examples
+    ]
+    cut = [f"{name}: {each.truncated}" for name, each in named if each.truncated]
+    absent, *others = (each.absent for _, each in named)
+    # Of symbols that were asked for, an input need not hold any.
+    empty = [name for name, each in named if not each.trades and not each.absent]
+    return Report(
+        trades=sum(each.trades for _, each in named),
+        skipped=sum(each.skipped for _, each in named),
+        bad=sum(each.bad for _, each in named),
+        bad_examples=tuple(examples[:EXAMPLES]),
+        truncated="; ".join(cut) or None,
+        absent=(*(each for each in absent if all(each in other for other in others)), *empty),
+    )
 
 
 VOID_AFTER = 600_000  # ms after which a trade that the exchange does not have comes no more

@@ -108,8 +108,11 @@ def to_milliseconds(time: int) -> int:
 def _in_its_market(trade: Trade, event: dict[str, Any], market: str | None) -> Trade:
     """The trade of an event, under the symbol of its market.
 
-    Only events of futures have ``X`` and ``nq``, only those of the spot market ``M``. Some
-    recorders leave fields out; an aggregate then looks the same from every market.
+    Each event of the spot market has ``M``, and none of futures has it. Trades of futures have
+    ``X`` and aggregate trades of USDⓈ-M futures ``nq``; names with ``_`` are those of futures. Some
+    recorders leave fields out, and what is left then looks the same from every market.
+    https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+    https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
     """
     name = trade.symbol
     if "." in name:
@@ -118,8 +121,9 @@ def _in_its_market(trade: Trade, event: dict[str, Any], market: str | None) -> T
         is_future = True
     elif "M" in event:
         is_future = False
-    elif market is None and event["e"] == "aggTrade" and "_" not in name:
-        raise WrongMarket(f"an aggregate trade of {name} does not show which market it is of")
+    elif market is None and "_" not in name:
+        kind = "a trade" if event["e"] == "trade" else "an aggregate trade"
+        raise WrongMarket(f"{kind} of {name} does not show which market it is of")
     else:
         is_future = market not in (None, SPOT) or "_" in name
     shown = market_of_future(name) if is_future else SPOT

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from mcloud.errors import UsageError
 from mcloud.feed import csv_dump, json_lines
 from mcloud.feed.csv_dump import Table
-from mcloud.feed.feed import BadLine, Report, parse_symbols
+from mcloud.feed.feed import EXAMPLES, BadLine, Report, joined, parse_symbols
 from mcloud.feed.json_lines import WrongMarket
 from mcloud.feed.lines import MAX_LINE, Lines
 from mcloud.market.trade import (
@@ -26,9 +26,6 @@ from mcloud.market.trade import (
     split_market,
     trades_of,
 )
-
-EXAMPLES = 5
-"""How many bad lines a report names."""
 
 _SNIFFED_LINES = 100
 
@@ -156,7 +153,7 @@ class Replay:
             except WrongMarket as error:
                 raise UsageError(
                     f"{self.path} line {number}: {error}",
-                    remedy="name the market of the recording with --market",
+                    remedy="name the market of the recording with --market spot, um or cm",
                 ) from None
             if trade is None or (self._wanted is not None and trade.symbol not in self._wanted):
                 self._skipped += 1
@@ -217,22 +214,7 @@ class Replays:
 
     @property
     def report(self) -> Report:
-        named = [(each.path.name, each.report) for each in self._replays]
-        examples = [
-            replace(bad, file=name) for name, report in named for bad in report.bad_examples
-        ]
-        cut = [f"{name}: {report.truncated}" for name, report in named if report.truncated]
-        absent, *others = (report.absent for _, report in named)
-        # Of symbols that were asked for, a file need not hold any.
-        empty = [name for name, report in named if not report.trades and not report.absent]
-        return Report(
-            trades=sum(report.trades for _, report in named),
-            skipped=sum(report.skipped for _, report in named),
-            bad=sum(report.bad for _, report in named),
-            bad_examples=tuple(examples[:EXAMPLES]),
-            truncated="; ".join(cut) or None,
-            absent=(*(each for each in absent if all(each in other for other in others)), *empty),
-        )
+        return joined([(each.path.name, each.report) for each in self._replays])
 
     def __iter__(self) -> Iterator[Trade]:
         met: dict[str, Path] = {}

@@ -5,7 +5,7 @@ hole, which stays named until the trades in it arrive.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -16,14 +16,19 @@ _first = attrgetter("first")
 
 VOIDS = 10_000
 """Number of voids of a symbol, the newest, that a trade under the same id still replaces. At the 14
-a minute of a busy future these are those of twelve hours. They are forgotten when the run ends."""
+a minute of a busy future these are those of twelve hours."""
 
 ABSENT = "the exchange does not have these ids"
 """How the reason of a hole begins that the exchange has answered about, without its trades."""
 
 
+QUICK = 3
+"""Attempts at a hole that follow each other in seconds, for trades that are late. After them, holes
+that lie side by side become one."""
+
+
 class Hole(NamedTuple):
-    """A run of missing ids, as long as it can be: the ids next to it are there."""
+    """A run of missing ids. Next to it are ids that are there, or those of another hole."""
 
     symbol: str
     first: Count
@@ -53,7 +58,7 @@ class Position(NamedTuple):
     start: int
     next_id: int
     holes: tuple[Hole, ...] = ()
-    """Ascending, and apart from each other."""
+    """Ascending."""
 
 
 class Cursor:
@@ -63,13 +68,18 @@ class Cursor:
     ours. Not to be used by several threads at once.
     """
 
-    def __init__(self, positions: Iterable[Position] = ()) -> None:
-        """Go on from what ``dump`` returned."""
+    def __init__(
+        self, positions: Iterable[Position] = (), voids: Iterable[tuple[str, int]] = ()
+    ) -> None:
+        """Continue from what ``dump`` returned, and from the voids (symbol and id) noted before."""
         self._start: dict[str, int] = {}
         self._next: dict[str, int] = {}
         self._holes: dict[str, list[Hole]] = {}
         self._voids: dict[str, dict[int, None]] = {}
         """Ids of the newest voids, oldest first."""
+        self.void_changes: dict[tuple[str, int], bool] = {}
+        """Symbol and id of each void that was noted (true) or is forgotten (false) since the start,
+        without those that were passed to ``saved``."""
         self.repeats = 0
         """Trades dropped because their ids had been seen."""
         self.early = 0
@@ -78,6 +88,8 @@ class Cursor:
             self._start[symbol] = start
             self._next[symbol] = next_id
             self._holes[symbol] = list(holes)
+        for symbol, id_ in voids:
+            self._voids.setdefault(symbol, {})[id_] = None
 
     def admit(self, trades: Sequence[Trade], now: int) -> list[Trade]:
         """Return the trades whose ids are new, in the order of arrival; the others are dropped.
@@ -138,9 +150,15 @@ class Cursor:
         for index, each in enumerate(holes):
             if each.first <= hole.last and hole.first <= each.last:
                 holes[index] = each._replace(attempts=each.attempts + 1, reason=reason)
+        self._holes[hole.symbol] = _joined(holes)
+
+    def saved(self, changes: Collection[tuple[str, int]]) -> None:
+        """Take these out of ``void_changes``: a later cursor will know them."""
+        for void in changes:
+            del self.void_changes[void]
 
     def dump(self) -> list[Position]:
-        """All of the state but the two counters, for a cursor that goes on from here."""
+        """All of the state but voids and counters, for a cursor that continues from here."""
         return [
             Position(symbol, start, self._next[symbol], tuple(self._holes.get(symbol, ())))
             for symbol, start in self._start.items()
@@ -167,25 +185,25 @@ class Cursor:
     def _note_void(self, symbol: str, id_: int) -> None:
         voids = self._voids.setdefault(symbol, {})
         voids[id_] = None
+        self.void_changes[symbol, id_] = True
         if len(voids) > VOIDS:
-            del voids[next(iter(voids))]
+            self._forget_void(symbol, next(iter(voids)))
+
+    def _forget_void(self, symbol: str, id_: int) -> None:
+        del self._voids[symbol][id_]
+        self.void_changes[symbol, id_] = False
 
     def _replaces_void(self, trade: Trade) -> bool:
         """Take a trade whose id was void; False for any other that has been seen."""
         voids = self._voids.get(trade.symbol)
         if not voids or trade.is_void or trade.id not in voids:
             return False
-        del voids[trade.id]
+        self._forget_void(trade.symbol, trade.id)
         self.repeats -= 1
         return True
 
     def _open(self, hole: Hole) -> None:
-        holes = self._holes.setdefault(hole.symbol, [])
-        # After a resume the newest hole may end just below the id that is expected.
-        if holes and holes[-1].last == hole.first - 1:
-            holes[-1] = holes[-1]._replace(last=hole.last)
-        else:
-            holes.append(hole)
+        append_hole(self._holes.setdefault(hole.symbol, []), hole)
 
     def _fill(self, symbol: str, id_: int) -> bool:
         """Take an id out of the hole it is in; False where it is in none."""
@@ -196,3 +214,36 @@ class Cursor:
         parts = holes[at]._replace(last=id_ - 1), holes[at]._replace(first=id_ + 1)
         holes[at : at + 1] = [part for part in parts if part.missing]
         return True
+
+
+def _joined(holes: Iterable[Hole]) -> list[Hole]:
+    """Join holes that lie side by side once each had its quick attempts, so that they stay few."""
+    joined: list[Hole] = []
+    for hole in holes:
+        last = joined[-1] if joined else None
+        if (
+            last is None
+            or last.last != hole.first - 1
+            or last.is_doubtful != hole.is_doubtful
+            or min(last.attempts, hole.attempts) < QUICK
+        ):
+            joined.append(hole)
+            continue
+        joined[-1] = hole._replace(
+            first=last.first,
+            since=min(last.since, hole.since),
+            attempts=min(last.attempts, hole.attempts),
+        )
+    return joined
+
+
+def append_hole(holes: list[Hole], hole: Hole) -> None:
+    """Append a hole that begins behind all others.
+
+    It continues the last one only if both were noticed at once and not tried: a new loss is no part
+    of an old hole, for which the exchange is seldom asked.
+    """
+    if holes and holes[-1] == hole._replace(first=holes[-1].first, last=hole.first - 1):
+        holes[-1] = holes[-1]._replace(last=hole.last)
+    else:
+        holes.append(hole)

@@ -13,7 +13,7 @@ from mcloud.errors import Unavailable
 from mcloud.market.envelope import VERSION, encode_all
 from mcloud.market.trade import Trade
 from mcloud.producer.anew import Anew
-from mcloud.producer.cursor import Cursor, Hole, Position
+from mcloud.producer.cursor import Cursor, Hole, Position, append_hole
 from mcloud.producer.pack import BATCH, LINGER, Batch, Packer
 from mcloud.producer.repair import History, Repairer
 from mcloud.producer.route import Route
@@ -173,7 +173,7 @@ class Intake:
         self._clocks = clocks
         self._spool = spool
         self._trail = trail
-        self._cursor = Cursor(spool.resume_points()) if live else None
+        self._cursor = Cursor(spool.resume_points(), spool.voids()) if live else None
         self._packer = Packer(clocks.timer, batch=batch, linger=linger)
         self._closed: list[Batch] = []
         self.begun = {position.symbol for position in spool.resume_points()}
@@ -238,9 +238,9 @@ class Intake:
         self._closed += self._packer.due()
         if not self._closed and not self._moved:
             return
-        positions = self._positions(
-            {batch.trades[0].symbol for batch in self._closed} | self._moved
-        )
+        symbols = {batch.trades[0].symbol for batch in self._closed} | self._moved
+        positions = self._positions(symbols)
+        voids = self._void_changes(symbols)
         route, trail = self.route(), self._trail
         one_in = None if trail is None else trail.one_in
         # By the wall's clock, what the packer has by its own.
@@ -251,11 +251,13 @@ class Intake:
             for message in encode_all(trades, one_in=one_in)
         ]
         try:
-            self._spool.append([entry for _, entry in packed], positions)
+            self._spool.append([entry for _, entry in packed], positions, voids)
         except Unavailable as error:
             self.problem = str(error)
             raise
         self.problem = ""
+        if self._cursor is not None:
+            self._cursor.saved(voids)
         self._closed = []
         self._moved = set()
         if trail is not None:
@@ -274,6 +276,17 @@ class Intake:
             for position in self._cursor.dump()
             if position.symbol in symbols
         ]
+
+    def _void_changes(self, symbols: set[str]) -> dict[tuple[str, int], bool]:
+        """Return the voids of these symbols that the spool is to note or to forget.
+
+        Only together with the position: a trade that replaces a void may be in memory still, and
+        after a crash is asked for only where the position has a hole for it.
+        """
+        if self._cursor is None:
+            return {}
+        changes = self._cursor.void_changes
+        return {void: known for void, known in changes.items() if void[0] in symbols}
 
 
 class Reader:
@@ -448,10 +461,7 @@ def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
     holes: list[Hole] = []
     single = [Hole(position.symbol, id_, id_, now) for id_ in ids]
     for hole in sorted([*position.holes, *single], key=attrgetter("first")):
-        if holes and hole.first <= holes[-1].last + 1:
-            holes[-1] = holes[-1]._replace(last=max(hole.last, holes[-1].last))
-        else:
-            holes.append(hole)
+        append_hole(holes, hole)
     return position._replace(holes=tuple(holes))
 
 

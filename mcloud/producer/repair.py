@@ -19,13 +19,12 @@ from typing import Protocol
 from mcloud.errors import McloudError, Refused, Throttled
 from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, Answer
 from mcloud.market.trade import Trade
-from mcloud.producer.cursor import ABSENT, Hole
+from mcloud.producer.cursor import ABSENT, QUICK, Hole
 from mcloud.producer.tail import QUIET, Tails
 
 PAGE = 1000  # trades a request, the most that Binance gives
 AHEAD = 4  # pages fetched and not yet taken
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 600.0  # seconds between two attempts at one hole
-QUICK = 3  # attempts at a doubtful hole with such pauses, for trades that are late
 LONGEST_DOUBT = 6 * 3600.0  # seconds between two attempts at a doubtful hole
 MARGIN, WIDEST_MARGIN = 10, 200  # ids around a doubtful hole: its neighbours may be void as well
 LOOK = 0.2  # seconds

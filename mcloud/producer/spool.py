@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,15 @@ from mcloud.producer.cursor import Position
 from mcloud.producer.outbox import Outbox
 from mcloud.producer.spool_message import Entry, MessageRow, Spooled
 from mcloud.producer.spool_rows import (
+    VOID_SIZE,
     Damaged,
     Rows,
     count_owed,
+    count_voids,
     delivered_everywhere,
     read_message,
     read_positions,
+    read_voids,
     transaction,
 )
 
@@ -89,6 +92,7 @@ class Spool:
         self._full = False
         self._outboxes = self._open_outboxes()
         self._positions = {each.symbol: each for each in read_positions(db)}
+        self._voids = count_voids(db)
         self._next_message = (self._ask("SELECT MAX(id) FROM message") or 0) + 1
         self._watermark_due = clock()
         self._recount()
@@ -151,8 +155,20 @@ class Spool:
         with self._changed:
             return list(self._positions.values())
 
-    def append(self, entries: Sequence[Entry], positions: Iterable[Position] = ()) -> None:
-        """Write messages and positions, both or neither; they are on the disk on return.
+    def voids(self) -> list[tuple[str, int]]:
+        """Return the symbol and the id of each void that ``append`` has noted, ascending."""
+        with self._changed, self._errors():
+            return read_voids(self._db)
+
+    def append(
+        self,
+        entries: Sequence[Entry],
+        positions: Iterable[Position] = (),
+        voids: Mapping[tuple[str, int], bool] | None = None,
+    ) -> None:
+        """Write messages, positions and voids, all or none; they are on the disk on return.
+
+        ``voids`` are the ``Cursor.void_changes`` of the symbols whose positions are given.
 
         Every trade below a position must be in these messages or in earlier ones: after a crash
         the cursor starts at the positions. A full spool takes messages all the same, since what
@@ -174,6 +190,8 @@ class Spool:
                     writing.add_message(row, [outbox.number for outbox in outboxes])
                 for symbol, position in moved.items():
                     writing.move(self._positions.get(symbol), position)
+                more_voids = writing.note_voids(voids or {})
+            self._voids += more_voids
             self._next_message += len(rows)
             for row, entry in zip(rows, entries, strict=True):
                 for site in entry.sites:
@@ -327,7 +345,9 @@ class Spool:
         used = self._ask("PRAGMA page_count") - self._ask("PRAGMA freelist_count")
         self._bytes = used * self._ask("PRAGMA page_size")
         again = ROOM_AGAIN if self._full else 1
-        self._full = self._bytes >= self._limit * again or self._crowds_disk()
+        # Sending makes no room for voids: they must not count, or a full spool could stay full.
+        messages = self._bytes - self._voids * VOID_SIZE
+        self._full = messages >= self._limit * again or self._crowds_disk()
 
     def _crowds_disk(self) -> bool:
         """Return True where the spool should grow no more, or others could write nothing.

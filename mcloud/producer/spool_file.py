@@ -11,7 +11,14 @@ from typing import IO, Any, NamedTuple
 from mcloud.errors import McloudError, Unavailable
 from mcloud.lock import lock as flock
 from mcloud.producer.cursor import Position
-from mcloud.producer.spool_rows import APPLICATION_ID, VERSION, Damaged, check, transaction
+from mcloud.producer.spool_rows import (
+    APPLICATION_ID,
+    VERSION,
+    Damaged,
+    check,
+    create_voids,
+    transaction,
+)
 
 _LOG_LIMIT = 16 * 1024 * 1024  # bytes; what the log shrinks to after a larger transaction
 
@@ -138,6 +145,7 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
                 rows.move(None, position)
     else:
         check(db)
+    create_voids(db)
 
 
 def _ask(db: sqlite3.Connection, pragma: str) -> Any:

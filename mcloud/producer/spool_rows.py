@@ -9,7 +9,7 @@ transaction as the rows. A row that was altered, lost or brought back no longer 
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from mcloud.producer.cursor import Hole, Position
@@ -44,6 +44,15 @@ CREATE TABLE position (
 CREATE TABLE ledger (digest INTEGER NOT NULL);
 INSERT INTO ledger VALUES (0);
 """
+
+_VOIDS = """
+CREATE TABLE IF NOT EXISTS void (symbol TEXT, id INTEGER, PRIMARY KEY (symbol, id)) WITHOUT ROWID
+"""
+"""Earlier versions do not have this table and do not read it. It is not part of the ledger: a row
+too many has one trade sent again, which changes nothing."""
+
+VOID_SIZE = 64
+"""Maximum number of bytes that a row of this table takes, with its part of pages in use."""
 
 
 class Damaged(Exception):
@@ -102,6 +111,16 @@ class Rows:
         if before is not None:
             self._change ^= _digest("position", *_position_row(before))
 
+    def note_voids(self, changes: Mapping[tuple[str, int], bool]) -> int:
+        """Add voids, or delete those whose value is false; return by how many their number grew."""
+        added = [void for void, is_known in changes.items() if is_known]
+        gone = [void for void, is_known in changes.items() if not is_known]
+        before = self._db.total_changes
+        self._db.executemany("INSERT OR IGNORE INTO void VALUES (?, ?)", added)
+        between = self._db.total_changes
+        self._db.executemany("DELETE FROM void WHERE symbol = ? AND id = ?", gone)
+        return 2 * between - before - self._db.total_changes
+
     def write_ledger(self) -> None:
         # SQLite has no exclusive-or.
         self._db.execute(
@@ -145,6 +164,21 @@ def read_positions(db: sqlite3.Connection) -> list[Position]:
         Position(symbol, start, next_id, tuple(Hole(*each) for each in json.loads(holes)))
         for symbol, start, next_id, holes in rows
     ]
+
+
+def create_voids(db: sqlite3.Connection) -> None:
+    """Add the table of voids to a spool that an earlier version began."""
+    db.execute(_VOIDS)
+
+
+def read_voids(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Symbol and id of each void that was noted, ascending."""
+    return db.execute("SELECT symbol, id FROM void ORDER BY symbol, id").fetchall()
+
+
+def count_voids(db: sqlite3.Connection) -> int:
+    count: int = db.execute("SELECT COUNT(*) FROM void").fetchone()[0]
+    return count
 
 
 def count_owed(db: sqlite3.Connection) -> dict[int, tuple[int, int, int]]:

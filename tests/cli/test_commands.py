@@ -495,5 +495,6 @@ def _line(trade: Trade) -> str:
         "q": to_text(trade.quantity),
         "T": trade.time,
         "m": trade.buyer_is_maker,
+        "M": True,
     }
     return json.dumps(fields) + "\n"

@@ -14,7 +14,7 @@ from .conftest import Terminal
 
 RECORDED = (
     '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","t":1,"p":"1.5","q":"2",'
-    '"T":1723161255342,"m":true}}\n'
+    '"T":1723161255342,"m":true,"M":true}}\n'
 )
 
 

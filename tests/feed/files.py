@@ -72,6 +72,15 @@ def future(trade: Trade) -> str:
     return json.dumps(event)
 
 
+def without_market(trade: Trade, *, wrapped: bool = False) -> str:
+    """A message of a recorder that leaves out the fields ``M`` and ``X``."""
+    event = _event(trade)
+    del event["M"]
+    if wrapped:
+        return json.dumps({"stream": f"{trade.symbol.lower()}@trade", "data": event})
+    return json.dumps(event)
+
+
 def aggregate(trade: Trade, **fields: object) -> str:
     """An ``@aggTrade`` message of the spot market; fields that are None are left out."""
     event = _event(trade)

@@ -192,6 +192,9 @@ def test_aggregates_are_a_stream_of_their_own_and_say_so(tmp_path: Path) -> None
         ([files.aggregate(each, M=None) for each in TRADES], "spot", "BTCUSDT.agg"),
         ([files.aggregate(each, M=None, nq="1") for each in TRADES], None, "BTCUSDT.um.agg"),
         ([files.aggregate(each, M=None) for each in CM], None, "BTCUSD_PERP.cm.agg"),
+        ([files.without_market(each) for each in TRADES], "um", "BTCUSDT.um"),
+        ([files.without_market(each, wrapped=True) for each in TRADES], "spot", "BTCUSDT"),
+        ([files.without_market(each) for each in CM], None, "BTCUSD_PERP.cm"),
         (map(files.archived, TRADES), None, "BTCUSDT"),
         ([files.archived(each._replace(symbol="BTCUSDT.um")) for each in TRADES], None, ""),
     ],
@@ -217,6 +220,9 @@ def test_events_show_their_market(
         (files.combined(TRADES[0]), None, "futures/um", "the market spot, not of um"),
         (files.archived(TRADES[0]), "um", "", "symbol BTCUSDT is not of the market um"),
         (files.aggregate(TRADES[0], M=None), None, "", "does not show which market it is of"),
+        (files.without_market(TRADES[0]), None, "", "a trade of BTCUSDT does not show which"),
+        (files.without_market(TRADES[0], wrapped=True), None, "", "does not show which market"),
+        (files.without_market(CM[0]), "spot", "", "BTCUSD_PERP is of the market cm, not of spot"),
     ],
 )
 def test_what_disagrees_about_a_market_is_named(
@@ -229,7 +235,7 @@ def test_what_disagrees_about_a_market_is_named(
         list(open_replay(file, market=market))
     assert words in str(raised.value)
     assert f"{file} line {after + 1}: " in str(raised.value)
-    assert "--market" in raised.value.remedy
+    assert "--market spot, um or cm" in raised.value.remedy
 
 
 def test_spot_and_future_in_one_recording_are_two_symbols(tmp_path: Path) -> None:

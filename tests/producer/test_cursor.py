@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mcloud.market.trade import MAX_ID, Trade
 from mcloud.producer import cursor as module
-from mcloud.producer.cursor import Cursor, Hole, Position
+from mcloud.producer.cursor import ABSENT, QUICK, Cursor, Hole, Position
+from mcloud.producer.produce import _with_holes
 
 Ids = list[tuple[str, int]]
 
@@ -163,11 +164,54 @@ def test_a_symbol_can_start_before_its_first_trade() -> None:
         cursor.resume("BTCUSDT", 60)
 
 
-def test_a_hole_that_ends_where_a_new_one_begins_is_one_hole() -> None:
-    cut_short = Position("BTCUSDT", 1, 10, (Hole("BTCUSDT", 8, 9, 5, attempts=2),))
-    cursor = Cursor([cut_short])
-    cursor.admit(trades([12]), now=9)
-    assert cursor.holes() == [Hole("BTCUSDT", 8, 11, 5, attempts=2)]
+@pytest.mark.parametrize(
+    "old",
+    [
+        Hole("BTCUSDT", 8, 9, 5),
+        Hole("BTCUSDT", 8, 9, 9, attempts=2, reason="no answer"),
+        Hole("BTCUSDT", 8, 9, 5, attempts=40, reason=ABSENT),
+    ],
+)
+@pytest.mark.parametrize("how", ["jump", "expect", "memory"])
+def test_a_new_loss_inherits_nothing_from_the_hole_that_it_lies_beside(old: Hole, how: str) -> None:
+    cursor = Cursor([Position("BTCUSDT", 1, 10, (old,))])
+    if how == "jump":
+        cursor.admit(trades([12]), now=9)
+    elif how == "expect":
+        cursor.expect("BTCUSDT", 11, now=9)
+    new = Hole("BTCUSDT", 10, 11, 9)
+    if how == "memory":  # what a crash would lose
+        position = _with_holes(Position("BTCUSDT", 1, 12, (old,)), [10, 11], 9)
+        assert position.holes == (old, new)
+    else:
+        assert cursor.holes() == [old, new]
+        assert Cursor(cursor.dump()).holes() == [old, new]
+    both = trades([8, 9, 10, 11])
+    assert cursor.admit(both, 10) == both
+    assert cursor.holes() == []
+
+
+def test_losses_that_are_noticed_at_once_and_not_tried_are_one_hole() -> None:
+    cursor = Cursor([Position("BTCUSDT", 1, 10)])
+    cursor.expect("BTCUSDT", 11, now=9)
+    cursor.admit(trades([13]), now=9)
+    assert cursor.holes() == [Hole("BTCUSDT", 10, 12, 9)]
+
+
+def test_holes_side_by_side_are_joined_after_their_quick_attempts() -> None:
+    """A stream that is silent for days, whose trades the exchange does not give, has few holes."""
+    cursor = Cursor([Position("BTCUSDT", 1, 10)])
+    for now in range(100):
+        cursor.expect("BTCUSDT", 10 + now, now)
+        assert cursor.holes()[-1] == Hole("BTCUSDT", 10 + now, 10 + now, now)
+        for _ in range(QUICK):
+            for hole in cursor.holes():
+                cursor.note(hole, ABSENT)
+    assert cursor.holes() == [Hole("BTCUSDT", 10, 109, 0, QUICK, ABSENT)]
+    cursor.expect("BTCUSDT", 110, 100)
+    for _ in range(QUICK):
+        cursor.note(cursor.holes()[-1], "no answer")
+    assert [hole.is_doubtful for hole in cursor.holes()] == [True, False]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=40))
@@ -224,3 +268,26 @@ def test_only_the_newest_voids_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     cursor = Cursor()
     cursor.admit([trade(1), *(void(id_) for id_ in range(2, 7))], 0)
     assert cursor.admit(trades(range(2, 7)), 0) == trades(range(4, 7))
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_trade_replaces_a_void_of_an_earlier_run(restarts: int) -> None:
+    cursor = Cursor()
+    known: dict[tuple[str, int], bool] = {}
+    cursor.admit([trade(1), void(2), void(3), trade(4)], 0)
+    for _ in range(restarts):
+        known |= cursor.void_changes
+        cursor.saved([*cursor.void_changes])
+        assert cursor.void_changes == {}
+        cursor = Cursor(cursor.dump(), [each for each, is_known in known.items() if is_known])
+    assert cursor.admit(trades([4, 3, 1, 3]), 0) == trades([3])
+    assert cursor.void_changes == {("BTCUSDT", 3): False}
+
+
+def test_a_void_that_is_forgotten_is_a_change_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "VOIDS", 2)
+    cursor = Cursor([Position("BTCUSDT", 0, 9)], [("BTCUSDT", 3), ("BTCUSDT", 5)])
+    cursor.admit([void(9)], 0)
+    assert cursor.void_changes == {("BTCUSDT", 9): True, ("BTCUSDT", 3): False}

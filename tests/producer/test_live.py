@@ -238,6 +238,75 @@ def test_after_a_crash_at_any_point_every_id_comes(
     assert ids == set(range(next_id if start is None else start, next_id + 1))
 
 
+voids_and_crashes = st.lists(
+    st.one_of(
+        st.tuples(st.just("live"), st.integers(1, 6)),
+        st.tuples(st.just("late"), st.integers(0, 30)),
+        st.tuples(st.just("other"), st.integers(1, 6)),
+        st.tuples(st.just("commit"), st.just(0)),
+        st.tuples(st.just("crash"), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(voids_and_crashes, st.integers(1, 12), st.sampled_from([0.0, 60.0]))
+def test_after_a_crash_at_any_point_a_late_trade_still_replaces_its_void(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[str, int]],
+    batch: int,
+    linger: float,
+) -> None:
+    path = tmp_path_factory.mktemp("crash") / "0" / "spool"
+    spool = Spool.open(path, ["aws"])
+    intake = Intake(spool, True, lambda: ROUTE, batch, linger)
+    intake.take(trades([0]) + trades([0], "ETHUSDT"))
+    intake.close()
+    intake.commit()
+    next_id, next_other = 1, 1
+    voids: list[Trade] = []  # every second id of a symbol is used up without a trade
+    late: set[int] = set()  # the ids of those whose trades came later
+    for number, (event, count) in enumerate([*events, ("crash", 0)], start=1):
+        if event == "live":
+            ids = range(next_id, next_id + count)
+            came = [Trade.void("BTCUSDT", id_, START) if id_ % 2 else trade(id_) for id_ in ids]
+            voids += [each for each in came if each.is_void]
+            next_id += count
+            intake.take(came)
+        elif event == "other":
+            intake.take(trades(range(next_other, next_other + count), "ETHUSDT"))
+            next_other += count
+        elif event == "late" and voids:
+            id_ = voids[count % len(voids)].id
+            late.add(id_)
+            intake.take([trade(id_)])
+        elif event == "commit":
+            intake.commit()
+        elif event == "crash":
+            path = as_left_by_a_crash(path, path.parents[1] / str(number))
+            spool.close()
+            spool = Spool.open(path, ["aws"])
+            intake = Intake(spool, True, lambda: ROUTE, batch, linger)
+    # What was in memory is missing, and the exchange now has the trade of each id but the voids.
+    intake.take(trades([next_id]))
+    holes = [hole for hole in intake.holes() if hole.symbol == "BTCUSDT"]
+    missing = {id_ for hole in holes for id_ in range(hole.first, hole.last + 1)}
+    intake.take(
+        [
+            Trade.void("BTCUSDT", id_, START) if id_ % 2 and id_ not in late else trade(id_)
+            for id_ in missing
+        ]
+    )
+    # The trades of all voids come now, also those of which a crash took the only copy.
+    intake.take(trades(each.id for each in voids))
+    intake.close()
+    intake.commit()
+    ids = {each.id for each in stored(spool) if each.symbol == "BTCUSDT" and not each.is_void}
+    spool.close()
+    assert ids >= set(range(next_id))
+
+
 PRODUCER = """
 import os, sys
 from pathlib import Path

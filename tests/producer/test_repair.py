@@ -14,8 +14,8 @@ from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, Answer, Span
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 from mcloud.producer import repair as module
-from mcloud.producer.cursor import ABSENT, Cursor, Hole, Position
-from mcloud.producer.repair import LONGEST_DOUBT, LONGEST_PAUSE, QUICK, History, Repairer
+from mcloud.producer.cursor import ABSENT, QUICK, Cursor, Hole, Position
+from mcloud.producer.repair import LONGEST_DOUBT, LONGEST_PAUSE, History, Repairer
 from mcloud.producer.tail import QUIET, SETTLE
 
 from .sources import PATIENCE, START, FakeHistory, hole, trade, trades
@@ -337,6 +337,15 @@ def test_without_a_key_the_reason_says_what_is_lost(rig: Callable[..., Rig]) -> 
     filled.until(lambda: any(each.attempts == 5 for each in filled.cursor.holes()))
     assert [each.id for each in filled.got] == [51]
     assert any("1 of them are trades" in each.reason for each in filled.cursor.holes())
+
+
+def test_a_loss_beside_a_doubtful_hole_is_fetched_at_once(rig: Callable[..., Rig]) -> None:
+    history = FakeHistory([*trades(range(10)), *trades(range(13, 30))])
+    filled = rig(history, hole(10, 12, attempts=QUICK + 5, reason=ABSENT))
+    filled.until(lambda: bool(history.asked))  # its turn; the next one is hours away
+    filled.cursor.expect("BTCUSDT", 15, 0)
+    filled.until(lambda: filled.got == trades(range(13, 16)))
+    assert [each[:3] for each in filled.cursor.holes()] == [("BTCUSDT", 10, 12)]
 
 
 def test_real_trades_are_fetched_at_once_while_hundreds_of_ids_are_doubtful(

@@ -1,10 +1,12 @@
 """The spool in ordinary running: who gets what, how much is left, and when it is full."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,3 +307,41 @@ def test_a_place_that_takes_no_file_is_named_and_nothing_is_set_aside(path: Path
     with pytest.raises(Unavailable, match="cannot be opened"):
         Spool.open(path / "file" / "spool", SITES)
     assert path.is_dir()
+
+
+def test_voids_are_kept_until_they_are_forgotten(path: Path) -> None:
+    pairs = [("BTCUSDT.um", 7), ("BTCUSDT.um", 9), ("ETHUSDT.um", 7)]
+    with Spool.open(path, SITES) as spool:
+        spool.append([], [], dict.fromkeys(pairs, True))
+        assert spool.voids() == pairs
+        spool.append([], [], {pairs[0]: False, pairs[1]: True, ("BTCUSDT.um", 8): False})
+    with Spool.open(path, SITES) as spool:
+        assert spool.voids() == pairs[1:]
+
+
+def test_voids_never_fill_a_spool_since_no_site_makes_room_for_them(path: Path) -> None:
+    voids = {(f"SYMBOL{n % 7}USDT_250926.um", 10**18 + 3 * n): True for n in range(30_000)}
+    with Spool.open(path, SITES, limit_bytes=SMALLEST_LIMIT) as spool:
+        spool.append([], [], voids)
+        assert spool.bytes > SMALLEST_LIMIT
+        assert not spool.is_full
+        fill(spool, range(500), size=5_000)
+        assert spool.is_full
+        drain(spool, "aws"), drain(spool, "gcp")
+        assert not spool.is_full
+    with Spool.open(path, SITES, limit_bytes=SMALLEST_LIMIT) as spool:
+        assert not spool.is_full
+
+
+def test_a_spool_of_an_earlier_version_has_no_voids_and_keeps_new_ones(path: Path) -> None:
+    with Spool.open(path, SITES) as spool:
+        fill(spool, range(3))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE void")
+        db.commit()
+    with Spool.open(path, SITES) as spool:
+        assert (spool.set_aside, spool.voids()) == (None, [])
+        spool.append([], [], {("BTCUSDT", 1): True})
+        assert drain(spool, "aws") == bodies(range(3))
+    with Spool.open(path, SITES) as spool:
+        assert spool.voids() == [("BTCUSDT", 1)]

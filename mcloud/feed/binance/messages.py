@@ -7,12 +7,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from mcloud.feed.feed import BadLine, Report
+from mcloud.feed.feed import EXAMPLES, BadLine, Report
 from mcloud.feed.json_lines import parse_event
 from mcloud.market.trade import NUMBER, SPOT, BadTrade, Trade, canonical, positive, split_market
-
-EXAMPLES = 5
-"""How many bad messages a report names."""
 
 # A spot trade to the byte, as Binance sends it: read so, it takes half the time that JSON takes.
 # Whatever differs goes the long way and is none the worse. "b" and "a" were sent once: order ids.

@@ -1,7 +1,7 @@
 """Feeds put together for the exchange: side by side, or one round after the other."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from operator import attrgetter
 
@@ -9,13 +9,22 @@ from mcloud.market.trade import Trade
 
 
 class SideBySide:
-    """Several feeds as one, in the order of their times."""
+    """Several feeds as one, in the order of their times.
 
-    def __init__(self, feeds: Iterable[Iterable[Trade]]) -> None:
+    Args:
+        feeds: the feeds; each iteration reads them from the beginning.
+        on_end: called after each iteration that has read all of them.
+    """
+
+    def __init__(
+        self, feeds: Iterable[Iterable[Trade]], on_end: Callable[[], None] = lambda: None
+    ) -> None:
         self._feeds = list(feeds)
+        self._on_end = on_end
 
     def __iter__(self) -> Iterator[Trade]:
-        return merge(*self._feeds, key=attrgetter("time"))
+        yield from merge(*self._feeds, key=attrgetter("time"))
+        self._on_end()
 
 
 def repeat(trades: Iterable[Trade]) -> Iterator[Trade]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain, islice, pairwise
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from feed import files
@@ -200,18 +201,62 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
         process.communicate()
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_the_command_reports_what_it_could_not_read(tmp_path: Path, loop: bool) -> None:
+    lines = [files.combined(trade) for trade in TRADES]
+    sound = files.write(tmp_path / "sound.jsonl", lines[:10])
+    damaged = files.write(tmp_path / "damaged.jsonl", [*lines[10:20], "no trade", *lines[20:]])
+    sources = ["--source", f"replay:{sound}", "--source", f"replay:{damaged}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mcloud", "local", "exchange", *sources, "--port", "0"]
+        + ["--speed", "max", "-o", "json", *(["--loop"] if loop else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        addresses = _document(process.stdout)
+        eventually(lambda: get(addresses["rest_url"] + "/_mcloud/state").json()["symbols"])
+        if loop:
+            state = addresses["rest_url"] + "/_mcloud/state"
+            eventually(lambda: get(state).json()["symbols"]["BTCUSDT"] > 3 * len(TRADES))
+            process.send_signal(signal.SIGINT)
+        report = _document(process.stdout)
+        if not loop:
+            process.send_signal(signal.SIGINT)
+        assert report["trades"] == len(TRADES)
+        assert (report["complete"], report["bad"], report["truncated"]) == (False, 1, None)
+        assert process.wait(PATIENCE) == 3
+        _, said = process.communicate()
+        assert "warning: 1 bad lines were left out" in said
+        assert f"replay:{damaged} line 11: not JSON" in said
+        assert "error: the input is incomplete: 1 lines of replay:" in said
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _document(stream: IO[str]) -> dict[str, Any]:
+    lines = [stream.readline()]
+    while lines[-1] not in ("}\n", ""):
+        lines.append(stream.readline())
+    document: dict[str, Any] = json.loads("".join(lines))
+    return document
+
+
 def test_the_command_gives_its_addresses_as_json(tmp_path: Path) -> None:
     recording = files.write(tmp_path / "trades.jsonl", map(files.combined, TRADES))
     command = ["local", "exchange", "--source", f"replay:{recording}", "--port", "0", "-o", "json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcloud", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "mcloud", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout
-        lines: list[bytes] = []
-        while not lines or lines[-1] != b"}\n":
-            lines.append(process.stdout.readline())
-        addresses = json.loads(b"".join(lines))
+        addresses = _document(process.stdout)
         assert addresses["symbols"] == ["BTCUSDT"]
         assert get(addresses["rest_url"] + "/api/v3/ping").json() == {}
         process.terminate()
