@@ -58,7 +58,7 @@ def demo(
     import tempfile
 
     from mcloud.cli.progress import waiting
-    from mcloud.clouds import open_site
+    from mcloud.clouds.factory import open_site
     from mcloud.config import LocalPorts
     from mcloud.demo.cost import demo_cost
     from mcloud.demo.run import run

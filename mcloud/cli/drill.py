@@ -71,7 +71,7 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Re
     from pathlib import Path
 
     from mcloud.cli.progress import waiting
-    from mcloud.clouds import open_site
+    from mcloud.clouds.factory import open_site
     from mcloud.config import LocalPorts
     from mcloud.failover.drill import SYMBOLS, made, run
     from mcloud.failover.settings import guard_settings

@@ -217,7 +217,8 @@ def _tell(session: Session, came: "Outcome") -> None:
 def _quotas(session: Session, site: str) -> "Quotas":
     """What the account may still have to refuse; none of that where the clouds are embedded."""
     from mcloud import config as configuration
-    from mcloud.clouds.access import Target, open_access
+    from mcloud.clouds.access import Target
+    from mcloud.clouds.factory import open_access
 
     config = session.config
     if site not in config.sites:

@@ -316,7 +316,7 @@ class Rollout:
         return found
 
     def _probe(self, name: str) -> dict[str, str]:
-        from mcloud.clouds import open_site
+        from mcloud.clouds.factory import open_site
         from mcloud.infra import smoke
         from mcloud.infra.provisioner import resources_of
 

@@ -71,7 +71,7 @@ class Session:
     def sites(self, wanted: str | None = None) -> dict[str, "Site"]:
         """Open the sites of a comma-separated list, or all; UsageError for an unknown one."""
         from mcloud import config
-        from mcloud.clouds import open_site
+        from mcloud.clouds.factory import open_site
 
         resources = config.resources(self.config)
         names = config.select(resources, wanted)

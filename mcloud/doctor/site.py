@@ -5,18 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from mcloud import config as configuration
-from mcloud.clouds import open_site
-from mcloud.clouds.access import (
-    COMPONENTS,
-    FAULT,
-    OK,
-    UNKNOWN,
-    WARNING,
-    Access,
-    Finding,
-    Target,
-    open_access,
-)
+from mcloud.clouds.access import COMPONENTS, FAULT, OK, UNKNOWN, WARNING, Access, Finding, Target
+from mcloud.clouds.factory import open_access, open_site
 from mcloud.clouds.ports import SERVICES, Probe, Site
 from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig

@@ -27,7 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mcloud.clouds.notify import PUBSUB, SNS, Topic, open_topic
+from mcloud.clouds.factory import open_topic
+from mcloud.clouds.notify import PUBSUB, SNS, Topic
 from mcloud.config import LOCAL, Config, did_you_mean, resources, setting, variables
 from mcloud.config.document import Where
 from mcloud.config.schema import NAME

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import deliver, stored_rows

@@ -12,7 +12,7 @@ import pytest
 from failover.test_guard import rig
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.failover import drill, expense
 from mcloud.failover.audit import Audit

@@ -14,7 +14,7 @@ from statistics import median
 import psutil
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.dashboard.collector import Collector
 from mcloud.dashboard.monitor import View, screen
 from mcloud.dashboard.snapshot import all_parts, snapshot_of

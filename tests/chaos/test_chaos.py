@@ -24,7 +24,7 @@ from cli.conftest import Terminal
 from clouds.test_contract import put_raw
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows

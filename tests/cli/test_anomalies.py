@@ -11,8 +11,8 @@ from urllib.error import HTTPError
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import deliver, stored_rows

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_publisher, make_storage, make_subscriber
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused, Unavailable

@@ -18,7 +18,7 @@ from botocore.exceptions import ConnectionClosedError
 from google.api_core.exceptions import ServiceUnavailable
 
 from mcloud import errors
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
 from mcloud.demo.oracle import expected_rows

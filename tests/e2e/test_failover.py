@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.failover import drill
 from mcloud.failover.scenario import SCENARIOS
 from mcloud.feed.replay import open_replay

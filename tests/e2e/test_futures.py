@@ -10,7 +10,7 @@ import pytest
 from cli.conftest import Terminal
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.local.state import State

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows

@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.demo.run import archived_ids
 from mcloud.failover import debts, record

@@ -11,7 +11,7 @@ import pytest
 import requests
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import client as gcp
 from mcloud.clouds.ports import SERVICES
 from mcloud.demo import run as demo

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore
 from mcloud.clouds.ports import Site
 from mcloud.demo import run as demo

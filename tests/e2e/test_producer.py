@@ -16,7 +16,7 @@ from random import Random
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import Row, expected_rows
 from mcloud.demo.run import archived_ids, stored_rows

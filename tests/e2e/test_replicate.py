@@ -12,7 +12,7 @@ import pytest
 from cli.conftest import Terminal
 from replication.stores import fresh
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources
 from mcloud.demo.oracle import expected_rows

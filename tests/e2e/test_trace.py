@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.demo.run import archived_ids
 from mcloud.local.state import State
 from mcloud.trace.timeline import STAGES

@@ -15,8 +15,8 @@ from replication.stores import fresh
 from test_replicate import Sites
 from test_throttled_aws import Proxy, proxy
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore, make_storage
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cloudevents.http import CloudEvent
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site, Unsent
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import archived_ids, stored_rows

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.demo.run import deliver
 from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control

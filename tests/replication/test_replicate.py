@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources
 from mcloud.demo.oracle import expected_rows

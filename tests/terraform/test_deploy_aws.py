@@ -9,8 +9,8 @@ import pytest
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.resources import AwsResources
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
