@@ -136,11 +136,11 @@ def _make(
 ) -> "Report":
     import time
 
-    from mcloud import config
     from mcloud.cost.bills import bills
     from mcloud.cost.forecast import forecast
     from mcloud.cost.report import make_report
     from mcloud.cost.settings import money
+    from mcloud.sites.resources import site_resources
 
     now = time.time()
     settings = money(session.config)
@@ -152,7 +152,7 @@ def _make(
         by=by,
         free_tier=free_tier,
         bills=(
-            bills(session.config, config.resources(session.config), chosen, now, settings.settings)
+            bills(session.config, site_resources(session.config), chosen, now, settings.settings)
             if billed
             else {}
         ),

@@ -216,16 +216,16 @@ def _tell(session: Session, came: "Outcome") -> None:
 
 def _quotas(session: Session, site: str) -> "Quotas":
     """What the account may still have to refuse; none of that where the clouds are embedded."""
-    from mcloud import config as configuration
     from mcloud.clouds.access import Target
     from mcloud.clouds.factory import open_access
+    from mcloud.sites.resources import known_settings, site_resources
 
     config = session.config
     if site not in config.sites:
         return {}
     mine = config.sites[site]
-    resources = configuration.resources(config)[site]
-    known: dict[str, Any] = {k: v.value for k, v in configuration.known(config, mine).items()}
+    resources = site_resources(config)[site]
+    known: dict[str, Any] = {k: v.value for k, v in known_settings(config, mine).items()}
     if known.get("endpoint_url") or known.get("pubsub_endpoint"):
         return {}
     target = Target(

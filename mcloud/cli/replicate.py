@@ -42,13 +42,14 @@ def replicate(
     from mcloud.replication.replicate import AT_ONCE, FOLLOWING, document, open_pairs
     from mcloud.replication.replicate import replicate as run_pairs
     from mcloud.replication.scope import Scope
+    from mcloud.sites.resources import site_resources
 
     scope = Scope.parse(what, symbols, shard)
     run = runs.run_of(session.config.state / "replicators", name)
     if detach:
         background.detach(session, run)
         return
-    resources = config.resources(session.config)
+    resources = site_resources(session.config)
     sources, targets = (config.select(resources, wanted) for wanted in (from_, to))
     sites = session.sites(",".join({*sources, *targets}))
     stop = threading.Event()

@@ -70,12 +70,9 @@ class Session:
 
     def sites(self, wanted: str | None = None) -> dict[str, "Site"]:
         """Open the sites of a comma-separated list, or all; UsageError for an unknown one."""
-        from mcloud import config
-        from mcloud.clouds.factory import open_site
+        from mcloud.sites.resources import open_sites
 
-        resources = config.resources(self.config)
-        names = config.select(resources, wanted)
-        return {name: open_site(name, resources[name]) for name in names}
+        return open_sites(self.config, wanted)
 
     def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
         """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.

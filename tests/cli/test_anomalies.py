@@ -17,7 +17,7 @@ from mcloud.clouds.ports import Site
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import deliver, stored_rows
 from mcloud.feed.simulate import Simulate
-from mcloud.infra.embedded_anomalies import NAME
+from mcloud.local.anomaly_function import NAME
 from mcloud.local.schedule import anomaly_url, call
 from mcloud.local.state import State
 from mcloud.market.trade import Trade

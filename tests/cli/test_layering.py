@@ -16,7 +16,7 @@ SDK_PLACES = (
     "mcloud/clouds/aws/",
     "mcloud/clouds/gcp/",
     "mcloud/local/",
-    "mcloud/infra/embedded.py",
+    "mcloud/local/deployment.py",
     "functions/",
 )
 

@@ -15,8 +15,8 @@ from mcloud.clouds.resources import AwsResources
 from mcloud.demo.oracle import expected_rows
 from mcloud.demo.run import stored_rows
 from mcloud.feed.replay import open_replay
-from mcloud.infra.provisioner import LOCAL_STACK
 from mcloud.local import control
+from mcloud.sites.provisioning import LOCAL_STACK
 
 from .module import provider_mirror, terraform
 from .test_deploy_gcp import copy_of_mcloud, read_until

@@ -3,10 +3,9 @@
 import re
 from typing import Any
 
-from mcloud import outputs
-from mcloud.config import known
-from mcloud.config.model import Config, Setting
-from mcloud.config.schema import KINDS, LOCAL, TABLES
+from mcloud.config.model import LOCAL, Config, Setting
+from mcloud.config.schema import KINDS, TABLES
+from mcloud.sites.resources import known_settings
 
 MASK = "********"
 
@@ -32,14 +31,16 @@ def explain(config: Config) -> dict[str, Setting]:
         values |= {f"local.{key}": value for key, value in vars(config.ports).items()}
     for name, site in config.sites.items():
         values |= {f"sites.{name}.cloud": site.cloud, f"sites.{name}.name": site.stack}
-        values |= {f"sites.{name}.{key}": each for key, each in known(config, site).items()}
+        values |= {
+            f"sites.{name}.{key}": each for key, each in known_settings(config, site).items()
+        }
         values |= _flat(f"sites.{name}.variables", site.variables)
         values |= _flat(f"sites.{name}.backend", site.backend)
     for table in TABLES:
         values |= _flat(table, config.document.values.get(table, {}))
     if config.profile == LOCAL:
         for name in KINDS:
-            for key, value in outputs.read(config, name).items():
+            for key, value in config.outputs.read(name).items():
                 values[f"sites.{name}.{key}"] = Setting(value, "Terraform outputs")
     return {
         key: _masked(

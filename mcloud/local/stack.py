@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcloud import outputs
 from mcloud.clouds.resources import AwsResources, Resources
 from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import LocalError, UsageError
@@ -18,22 +17,25 @@ from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, Plan, change
 from mcloud.infra.provisioner import Hooks, Step
 from mcloud.infra.saved_plan import SitePlan
 from mcloud.infra.terraform import Interrupted
+from mcloud.local.state import Home, State
 from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
 
 if TYPE_CHECKING:
-    from mcloud.infra.embedded import Part
-    from mcloud.local.state import State
+    from mcloud.local.deployment import Part
 
 PATIENCE = 30.0  # seconds for the function to come back with other code
 
 _starting = threading.Lock()
 
 
-def embedded_clouds(config: Config, hooks: Hooks, *, start: bool) -> "State":
-    """The embedded clouds, up; LocalError where they are down and not to be started."""
+def embedded_clouds(config: Config, hooks: Hooks, *, start: bool) -> State:
+    """Return the state of the embedded clouds, which are started if they are down and may be.
+
+    Raises:
+        LocalError: they are down, and ``start`` is not set.
+    """
     from mcloud.local import control
-    from mcloud.local.state import Home
 
     with _starting:  # sites of one profile share them
         home = Home(config.local)
@@ -65,8 +67,6 @@ class EmbeddedStack:
         """Nothing is held."""
 
     def plan(self, *, destroy: bool = False) -> Plan:
-        from mcloud.local.state import Home
-
         self._destroys = destroy
         home = Home(self._config.local)
         if not home.is_up():
@@ -93,7 +93,7 @@ class EmbeddedStack:
         raise _unsavable()
 
     def apply(self) -> dict[str, str]:
-        from mcloud.infra import embedded, embedded_anomalies
+        from mcloud.local import anomaly_function, deployment
 
         if self._plan.empty and self._destroys:
             return {}
@@ -101,27 +101,27 @@ class EmbeddedStack:
         if self._destroys:
             with self._told():
                 if isinstance(to, AwsResources):
-                    embedded_anomalies.destroy(to)
-                    embedded.destroy_aws(to)
+                    anomaly_function.destroy(to)
+                    deployment.destroy_aws(to)
                 else:
-                    embedded.destroy_gcp(to)
+                    deployment.destroy_gcp(to)
             self._set_outputs_aside()
             return {}
         if not self._plan.empty:
             with self._told():
                 if isinstance(to, AwsResources):
-                    embedded.deploy_aws(to.endpoint_url)
+                    deployment.deploy_aws(to.endpoint_url)
                     thresholds = settings(self._config, "anomalies", Thresholds)
-                    embedded_anomalies.deploy(to, thresholds.to_json())
+                    anomaly_function.deploy(to, thresholds.to_json())
                 else:
-                    embedded.deploy_gcp(to)
+                    deployment.deploy_gcp(to)
                     self._update_function()
         # Whatever Terraform built beside it, this is the site now.
         self._set_outputs_aside()
         return to.to_outputs()
 
     def _set_outputs_aside(self) -> None:
-        noted = outputs.path(self._config, self._site.name)
+        noted = self._config.outputs.path(self._site.name)
         set_aside(
             self._config.state, self._config.profile, self._site.name, {"outputs.json": noted}
         )
@@ -140,20 +140,20 @@ class EmbeddedStack:
         return state.resources()[self._site.name]
 
     def _parts(self) -> "list[Part]":
-        from mcloud.infra import embedded, embedded_anomalies
+        from mcloud.local import anomaly_function, deployment
 
         to = self._resources()
         if isinstance(to, AwsResources):
-            return [*embedded.aws_parts(to), *embedded_anomalies.parts(to)]
-        parts = embedded.gcp_parts(to)
+            return [*deployment.aws_parts(to), *anomaly_function.parts(to)]
+        parts = deployment.gcp_parts(to)
         if self._destroys:
             return parts  # the function's process goes with the embedded clouds
         stale = self._function_is_stale()
-        functions = {"processor": to.function, "anomaly": embedded_anomalies.NAME}
+        functions = {"processor": to.function, "anomaly": anomaly_function.NAME}
         return [
             *parts,
             *(
-                embedded.Part(f"google_cloudfunctions2_function.{key}", name, True, stale)
+                deployment.Part(f"google_cloudfunctions2_function.{key}", name, True, stale)
                 for key, name in functions.items()
             ),
         ]
@@ -168,7 +168,6 @@ class EmbeddedStack:
     def _update_function(self) -> None:
         """Give the function's process our code; the supervisor starts it again."""
         from mcloud.local import children
-        from mcloud.local.state import Home
 
         if not self._function_is_stale():
             return

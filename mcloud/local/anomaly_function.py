@@ -11,7 +11,7 @@ from typing import Any
 from mcloud.clouds.aws.client import make_client, translated
 from mcloud.clouds.resources import AwsResources
 from mcloud.infra.bundle import build
-from mcloud.infra.embedded import ACCOUNT, PREFIX, Part
+from mcloud.local.deployment import ACCOUNT, PREFIX, Part
 
 NAME = f"{PREFIX}-anomaly"
 EVERY = "rate(1 minute)"  # as in terraform/aws
