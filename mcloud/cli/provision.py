@@ -262,7 +262,7 @@ class Rollout:
 
     def show(self, *, to_stdout: bool) -> None:
         """The plans, as tables."""
-        from mcloud.dashboard.changes import changes_table
+        from mcloud.drawing.plan import changes_table
 
         if self._session.quiet and not to_stdout:
             return
@@ -393,7 +393,7 @@ def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:
 
 
 def _sentence(outcome: Outcome) -> str:
-    from mcloud.dashboard.changes import sentence
+    from mcloud.drawing.plan import sentence
 
     planned = len(outcome.plan.changes) if outcome.plan else 0
     if outcome.result in ("failed", "interrupted"):

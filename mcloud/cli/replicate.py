@@ -73,7 +73,7 @@ def replicate(
     if session.output == "json":
         session.print_json(document(_about(run, scope, once), ended))
     else:
-        from mcloud.dashboard.replication import copied
+        from mcloud.drawing.replicate import copied
 
         session.print(copied(document({}, ended)["pairs"]))
     if stop.is_set():
@@ -104,7 +104,7 @@ def _watching(
 
     from rich.live import Live
 
-    from mcloud.dashboard.replication import panel
+    from mcloud.drawing.replicate import panel
     from mcloud.replication.replicate import document
 
     due = 0.0

@@ -77,13 +77,14 @@ class Session:
     def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
         """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.
 
-        Of each: its name, whether it runs, what it last said (see ``Run.said``).
+        Of each: its name, whether it runs, what it last said (see ``run_states.shown_state``).
         """
+        from mcloud.run_states import shown_state
         from mcloud.runs import KINDS, runs_called
 
         return {
             kind: [
-                (run.name, run.lock.is_held(), run.said())
+                (run.name, run.lock.is_held(), shown_state(run))
                 for run in runs_called(self.config.state, name, folder)
             ]
             for folder, kind in KINDS.items()

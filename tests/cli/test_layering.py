@@ -107,7 +107,7 @@ def test_nothing_imports_the_command_line() -> None:
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges() -> None:
-    refuse([e for e in imports() if e.file == "mcloud/demo/oracle.py" and e.top == "mcloud"])
+    refuse([e for e in imports() if e.file == "mcloud/rehearsal/oracle.py" and e.top == "mcloud"])
 
 
 def test_the_layers_are_imported_from_above_only() -> None:

@@ -10,11 +10,11 @@ from cli.conftest import Terminal
 from patience import eventually
 
 from mcloud.clouds.factory import open_site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.trade import Trade, split_market, to_text
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_735_776_000_000  # ms
 HOURS = 2

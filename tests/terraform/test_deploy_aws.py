@@ -12,10 +12,10 @@ from patience import PATIENCE, eventually
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.resources import AwsResources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import stored_rows
 from mcloud.feed.replay import open_replay
 from mcloud.local import control
+from mcloud.rehearsal.demo import stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 from mcloud.sites.provisioning import LOCAL_STACK
 
 from .module import provider_mirror, terraform
