@@ -21,13 +21,14 @@ from mcloud.documents import Damaged, Kind, damaged, decode, set_aside
 from mcloud.failover import debts, pause
 from mcloud.failover.audit import ENTRIES
 from mcloud.failover.journal import read_journal
-from mcloud.failover.notes import newest
+from mcloud.failover.shared_notes import newest
 from mcloud.market.candle import MINUTE
 from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
 from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
 from mcloud.processor.support import SUPPORT
+from mcloud.run_states import state_of
 from mcloud.runs import KINDS, runs_called
 
 DEADLINE = 10.0  # seconds for a site to list its documents
@@ -152,7 +153,7 @@ def files_beside(state: Path) -> Iterator[object]:
 
 
 def _states(state: Path) -> Iterator[object]:
-    return (run.state() for run in runs_called(state, None, *KINDS))
+    return (state_of(run) for run in runs_called(state, None, *KINDS))
 
 
 def _move(path: Path) -> None:

@@ -3,26 +3,20 @@
 A run writes more than this; what is not named here is passed on as it is.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from mcloud.alerts.engine import State
 from mcloud.clouds.ports import ControlRecord
-from mcloud.documents import Count, Seconds, Time
+from mcloud.documents import Count, Damaged, Seconds, Time, decode, load, plain, set_aside
+from mcloud.errors import McloudError
 from mcloud.failover.history import Kept
 from mcloud.producer.cursor import Hole
 from mcloud.producer.sender import Delivery
 from mcloud.replication.progress import Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunState:
-    pid: Count
-    at: Time
-    """When the run wrote it, seconds since 1970."""
-    ended: bool = False
-    unwritten: Mapping[str, str] = field(default_factory=dict)
+from mcloud.runs import Run, RunState
 
 
 @dataclass(frozen=True)
@@ -137,3 +131,39 @@ SHAPES: Mapping[str, type[RunState]] = {
     "watcher": WatcherState,
 }
 """By kind of run, as in ``mcloud.runs.KINDS``."""
+
+
+def state_of(run: Run) -> dict[str, Any] | Damaged:
+    """Return the last state of a run, checked against its shape; empty if there is none yet."""
+    document = load(run.path)
+    if isinstance(document, Damaged):
+        return document
+    if not document:
+        return {}
+    found = decode(SHAPES[run.kind], document, str(run.path))
+    return found if isinstance(found, Damaged) else plain(document, str(run.path))
+
+
+def shown_state(run: Run) -> dict[str, Any]:
+    """Return the last state for lists of runs, or ``{"damaged": why}`` if it is damaged."""
+    state = state_of(run)
+    return {"damaged": str(state)} if isinstance(state, Damaged) else state
+
+
+def previous_state(run: Run, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Return the state of the previous run. A new run calls this before it writes its own.
+
+    A damaged file is set aside, and ``warn`` is called with a message about it.
+
+    Raises:
+        McloudError: a newer mcloud wrote the state, and this run would overwrite it.
+    """
+    state = state_of(run)
+    if not isinstance(state, Damaged):
+        return state
+    if state.is_newer:
+        raise McloudError(
+            str(state), remedy="or give this run another --name, which has a folder of its own"
+        )
+    warn(f"{state.where} is damaged ({state.what}); it is kept as {set_aside(run.path)}")
+    return {}

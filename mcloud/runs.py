@@ -13,15 +13,15 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
 
 from mcloud import best_effort, processes
-from mcloud.documents import Damaged, decode, load, plain, set_aside
+from mcloud.documents import Count, Damaged, Time, decode, load
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
@@ -34,8 +34,20 @@ KINDS = {
 }
 """Kinds of runs, by folder."""
 
+FRESH = 15.0  # seconds; a run writes its state every few seconds
+MISSED = 5  # missed checks of a guard with longer intervals
+
 ROOM = 2**18  # bytes; with less free space a run could not even write its last state
 LOG_BYTES, LOG_FILES = 5_000_000, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    pid: Count
+    at: Time
+    """When the run wrote it, seconds since 1970."""
+    ended: bool = False
+    unwritten: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,41 +100,6 @@ class Run:
         document = load(self.path)
         return document if isinstance(document, dict) else {}
 
-    def state(self) -> dict[str, Any] | Damaged:
-        """Return the last state, checked against ``run_states``; empty if there is none yet."""
-        from mcloud.run_states import SHAPES
-
-        document = load(self.path)
-        if isinstance(document, Damaged):
-            return document
-        if not document:
-            return {}
-        found = decode(SHAPES[self.kind], document, str(self.path))
-        return found if isinstance(found, Damaged) else plain(document, str(self.path))
-
-    def said(self) -> dict[str, Any]:
-        """Return the last state for lists of runs, or ``{"damaged": why}`` if it is damaged."""
-        state = self.state()
-        return {"damaged": str(state)} if isinstance(state, Damaged) else state
-
-    def left(self, warn: Callable[[str], None]) -> dict[str, Any]:
-        """Return the state of the previous run. A new run calls this before it writes its own.
-
-        A damaged file is set aside, and ``warn`` is called with a message about it.
-
-        Raises:
-            McloudError: a newer mcloud wrote the state, and this run would overwrite it.
-        """
-        state = self.state()
-        if not isinstance(state, Damaged):
-            return state
-        if state.is_newer:
-            raise McloudError(
-                str(state), remedy="or give this run another --name, which has a folder of its own"
-            )
-        warn(f"{state.where} is damaged ({state.what}); it is kept as {set_aside(self.path)}")
-        return {}
-
     def write(self, state: dict[str, Any]) -> None:
         """Replace the state, and add the files that could not be written."""
         path, fresh = self.folder / "state.json", self.folder / "state.tmp"
@@ -151,7 +128,8 @@ class Run:
 
     def note_end(self) -> None:
         """Set ``ended`` in the last state, so that the run does not count as lost."""
-        found, state = self.state(), self.read()
+        state = self.read()
+        found = decode(RunState, state, str(self.path))
         is_newer = isinstance(found, Damaged) and found.is_newer
         if state and not is_newer:
             self.write({**state, "ended": True})
@@ -207,6 +185,37 @@ def runs_called(state: Path, name: str | None, *kinds: str) -> list[Run]:
     if name is None:
         return [run for folder in folders for run in all_runs(folder)]
     return [run for run in (run_of(folder, name) for folder in folders) if run.folder.is_dir()]
+
+
+def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
+    """Return the seconds since the last state of a process, if its intervals do not explain them.
+    Return 0 otherwise, and for a process that ended in order.
+
+    A state from the future was written before the clock was set back, and none has been written
+    since.
+    """
+    if "at" not in state or (state.get("ended") and not runs):
+        return 0.0
+    silent = abs(now - float(state["at"]))
+    return silent if silent > usual(state) or not runs else 0.0
+
+
+def blindness(runs: bool, state: Mapping[str, Any], now: float) -> float:
+    """Return the seconds for which a running guard has had no news of the sites, if its intervals
+    do not explain them, else 0.
+    """
+    if not runs or "at" not in state:
+        return 0.0
+    blind = float(state.get("blind_s", 0.0))
+    if blind > 0:
+        blind += max(0.0, now - float(state["at"]))
+    return blind if blind > usual(state) else 0.0
+
+
+def usual(state: Mapping[str, Any]) -> float:
+    """Return the maximum age in seconds that the intervals of a run explain."""
+    rules = state.get("settings", {})
+    return max(FRESH, MISSED * float(rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
 
 
 def detach(run: Run, arguments: Sequence[str], patience: float) -> int:

@@ -130,7 +130,7 @@ def entry(id_: str) -> Entry:
 
 def _write_notes(folder: str) -> None:
     """Write each kind of note, in a process whose disk refuses them."""
-    from mcloud.dashboard.machine import disk_problem
+    from mcloud.observing.machine import disk_problem
 
     state = Path(folder)
     journal, audit = Journal(state / "failover" / "x.json"), Audit(state / "audit.jsonl", {})
@@ -165,7 +165,7 @@ def _write_notes(folder: str) -> None:
 
 
 def _fill_and_write(folder: str) -> None:
-    from mcloud.dashboard.machine import disk_problem
+    from mcloud.observing.machine import disk_problem
 
     state = Path(folder)
     run = Run(state / "guards" / "guard")

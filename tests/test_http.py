@@ -38,7 +38,7 @@ from mcloud.doctor import machine
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import BinanceRest
-from mcloud.infra.embedded import gcp_resources
+from mcloud.local.deployment import gcp_resources
 from mcloud.local.gcp.pubsub_push import Pusher
 from mcloud.local.schedule import call
 from mcloud.notify import web

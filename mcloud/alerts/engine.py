@@ -15,8 +15,8 @@ from mcloud.alerts.figures import Figure, Figures, is_of_folder
 from mcloud.alerts.rules import Rule, Rules, advice
 from mcloud.alerts.units import said
 from mcloud.clock import AHEAD
-from mcloud.dashboard.duration import duration
 from mcloud.documents import Seconds, Time
+from mcloud.durations import duration
 from mcloud.notify.event import FIRING, RESOLVED, Event
 
 OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"

@@ -30,9 +30,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mcloud.clock import AHEAD
-from mcloud.dashboard.machine import blindness, silence
 from mcloud.failover import pause
-from mcloud.failover.notes import newest
+from mcloud.failover.shared_notes import newest
+from mcloud.runs import blindness, silence
 
 FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older belongs to something given up
 CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for alone

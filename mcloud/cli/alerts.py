@@ -36,11 +36,11 @@ def list_(session: Session) -> None:
     """List the rules and what they say now; exit 3 where one fires."""
     import time
 
-    from mcloud.alerts.look import look_once
     from mcloud.alerts.report import report
     from mcloud.alerts.rules import rules
     from mcloud.cli.progress import waiting
     from mcloud.notify import silences as quiet
+    from mcloud.observing.alert_figures import look_once
 
     chosen = rules(session.config)
     sites = session.sites()
@@ -53,7 +53,7 @@ def list_(session: Session) -> None:
     if session.output == "json":
         session.print_json({"watched": watcher is not None, **document})
     else:
-        from mcloud.dashboard.alerts import report as table
+        from mcloud.drawing.alerts import report as table
 
         session.print(table(document))
     if len(away) == len(sites):
@@ -79,12 +79,13 @@ def watch(
     from dataclasses import replace
 
     from mcloud import runs
-    from mcloud.alerts.look import looks
     from mcloud.alerts.rules import rules
     from mcloud.alerts.watch import watch as run_watch
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
     from mcloud.notify.silences import Silences
+    from mcloud.observing.alert_figures import looks
+    from mcloud.run_states import previous_state
 
     run = runs.run_of(session.config.state / "alerts", name)
     chosen = rules(session.config)
@@ -99,7 +100,7 @@ def watch(
     sites = session.sites()
     stop = threading.Event()
     with background.alone(run), background.stopping(stop):
-        before, log = run.left(session.warn), run.logger()
+        before, log = previous_state(run, session.warn), run.logger()
         last = before.get("at")
         quiet = Silences(sites, not_before=last if isinstance(last, float) else 0.0)
         about = {
@@ -158,8 +159,8 @@ def silence(
     import time
 
     from mcloud.cli.failover import who
-    from mcloud.dashboard.alerts import target as words
-    from mcloud.dashboard.duration import utc
+    from mcloud.drawing.alerts import target as words
+    from mcloud.durations import utc
     from mcloud.notify import silences as quiet
 
     if not why.strip():
@@ -201,7 +202,7 @@ def silences(session: Session) -> None:
     elif not found:
         session.say("nothing is silenced")
     else:
-        from mcloud.dashboard.alerts import silences as table
+        from mcloud.drawing.alerts import silences as table
 
         session.print(table(found))
     for id_, problem in told.unreadable.items():
@@ -225,7 +226,7 @@ def unsilence(
     from dataclasses import replace
 
     from mcloud.config import did_you_mean
-    from mcloud.dashboard.alerts import target as words
+    from mcloud.drawing.alerts import target as words
     from mcloud.notify import silences as quiet
     from mcloud.notify.ledger import Unreadable
 
@@ -274,7 +275,7 @@ def send_test(
     if session.output == "json":
         session.print_json(document)
     else:
-        from mcloud.dashboard.alerts import answers
+        from mcloud.drawing.alerts import answers
 
         session.print(answers(document))
     if not all(each["ok"] for each in document):
@@ -286,7 +287,7 @@ def _window(
 ) -> tuple[float, float]:
     """Beginning and end in seconds since 1970; UsageError where they make no sense."""
     from mcloud.cli.candles import moment, span_of
-    from mcloud.dashboard.duration import utc
+    from mcloud.durations import utc
     from mcloud.notify.silences import AHEAD, MOST
 
     if (lasts is None) == (until is None):

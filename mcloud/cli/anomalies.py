@@ -193,7 +193,7 @@ def _show(session: Session, rows: list[dict[str, Any]], nothing: str) -> None:
     elif not rows:
         session.say(nothing)
     else:
-        from mcloud.dashboard.anomalies import WIDE, table
+        from mcloud.drawing.anomalies import WIDE, table
 
         session.print(table(rows, session.console.width))
         if session.console.width < WIDE:

@@ -279,7 +279,7 @@ def _draw(
 ) -> None:
     from rich.table import Table
 
-    from mcloud.dashboard.chart import candlesticks
+    from mcloud.drawing.candles import candlesticks
 
     # The columns that were asked for stand before those that may be left out.
     _, *columns = _columns(marked, ())

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def show(session: Session) -> None:
     """Show the settings of the profile; what looks like a secret is masked."""
-    from mcloud.config.explain import explain
+    from mcloud.sites.explain import explain
 
     config = session.config
     settings = explain(config)

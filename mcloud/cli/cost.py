@@ -70,7 +70,7 @@ def report(
 
         print(as_markdown(made), end="")
     else:
-        from mcloud.dashboard.cost import report_view
+        from mcloud.drawing.cost import report_view
 
         session.print(report_view(made, compare=compare, details=details))
     if check and (made.over_budget or made.unknown_sites):
@@ -86,7 +86,7 @@ def forecast(
     no_free_tier: NO_FREE_TIER = False,
 ) -> None:
     """Estimate what this month will have cost at its end, with a range."""
-    from mcloud.dashboard.cost import forecast_view
+    from mcloud.drawing.cost import forecast_view
 
     made = _make(session, None, "site", no_free_tier=no_free_tier, billed=False)
     assert made.forecast is not None
@@ -123,7 +123,7 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     elif not found:
         session.say("nothing would save a cent a month at the usage so far")
     else:
-        from mcloud.dashboard.cost import advice_view
+        from mcloud.drawing.cost import advice_view
 
         session.print(advice_view(found))
     measured = now - min((usage.start for usage in usages), default=now)
@@ -136,11 +136,11 @@ def _make(
 ) -> "Report":
     import time
 
-    from mcloud import config
     from mcloud.cost.bills import bills
     from mcloud.cost.forecast import forecast
     from mcloud.cost.report import make_report
     from mcloud.cost.settings import money
+    from mcloud.sites.resources import site_resources
 
     now = time.time()
     settings = money(session.config)
@@ -152,7 +152,7 @@ def _make(
         by=by,
         free_tier=free_tier,
         bills=(
-            bills(session.config, config.resources(session.config), chosen, now, settings.settings)
+            bills(session.config, site_resources(session.config), chosen, now, settings.settings)
             if billed
             else {}
         ),

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from mcloud.config import LocalPorts
     from mcloud.cost.run import RunCost
-    from mcloud.demo.run import Proof
-    from mcloud.failover.report import Report
     from mcloud.feed.feed import Feed
     from mcloud.feed.feed import Report as Read
     from mcloud.market.trade import Trade
+    from mcloud.rehearsal.demo import Proof
+    from mcloud.rehearsal.drill_report import Report
 
 # A day and a few minutes change on the way.
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
@@ -58,15 +58,15 @@ def demo(
     import tempfile
 
     from mcloud.cli.progress import waiting
-    from mcloud.clouds import open_site
+    from mcloud.clouds.factory import open_site
     from mcloud.config import LocalPorts
-    from mcloud.demo.cost import demo_cost
-    from mcloud.demo.run import run
-    from mcloud.failover import drill
-    from mcloud.failover.scenario import SCENARIOS
     from mcloud.feed.feed import incomplete
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
+    from mcloud.rehearsal import drill
+    from mcloud.rehearsal.demo import run
+    from mcloud.rehearsal.demo_cost import demo_cost
+    from mcloud.rehearsal.scenarios import SCENARIOS
 
     begun = time.monotonic()
     trades, feed = _trades(session, source, market, count, seed)
@@ -225,7 +225,7 @@ def _show(
 
 def _outage(table: "Table", outage: "Report") -> None:
     """What became of the trades while a site was out."""
-    from mcloud.dashboard.drill import rto
+    from mcloud.drawing.drill import rto
 
     def mark(value: str, good: bool) -> str:
         return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"

@@ -49,7 +49,7 @@ def doctor(
             }
         )
     else:
-        from mcloud.dashboard.doctor import report
+        from mcloud.drawing.doctor import report
 
         session.print(
             report([replace(each, remedy=session.advice(each.remedy)) for each in checks])

@@ -11,8 +11,8 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.failover.report import Report
-    from mcloud.failover.scenario import Scenario
+    from mcloud.rehearsal.drill_report import Report
+    from mcloud.rehearsal.scenarios import Scenario
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +44,7 @@ def drill(
     yes: Annotated[bool, typer.Option("--yes", help="--live: do not ask.")] = False,
 ) -> None:
     """Rehearse an outage; exit 1 if anything is lost or inexact."""
-    from mcloud.failover.scenario import scenario as find
+    from mcloud.rehearsal.scenarios import scenario as find
 
     if live:
         _live(session, on, hold, yes)
@@ -53,11 +53,11 @@ def drill(
     if session.output == "json":
         session.print_json(report.to_json())
     elif session.output == "md":
-        from mcloud.dashboard.drill import markdown
+        from mcloud.drawing.drill import markdown
 
         print(markdown(report.to_json()))
     else:
-        from mcloud.dashboard.drill import view
+        from mcloud.drawing.drill import view
 
         session.print(view(report.to_json()))
     if not report.ok:
@@ -71,12 +71,12 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Re
     from pathlib import Path
 
     from mcloud.cli.progress import waiting
-    from mcloud.clouds import open_site
+    from mcloud.clouds.factory import open_site
     from mcloud.config import LocalPorts
-    from mcloud.failover.drill import SYMBOLS, made, run
     from mcloud.failover.settings import guard_settings
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
+    from mcloud.rehearsal.drill import SYMBOLS, made, run
 
     settings = guard_settings(session.config)
     home = Path(tempfile.mkdtemp(prefix="mcloud-drill-"))
@@ -112,8 +112,8 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     from mcloud.cli.failover import routes, who
     from mcloud.cli.progress import waiting
     from mcloud.failover import record
-    from mcloud.failover.rehearse import rehearse
-    from mcloud.failover.switch import tools
+    from mcloud.failover.execution import tools
+    from mcloud.rehearsal.live_drill import rehearse
 
     sites = session.sites()
     if len(sites) < 2:
@@ -133,7 +133,7 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     if session.output == "json":
         session.print_json({"away": done[0].to_json(), "back": done[1].to_json()})
     else:
-        from mcloud.dashboard.failover import outcome
+        from mcloud.drawing.failover import outcome
 
         for each in done:
             session.print(outcome(each.to_json()))

@@ -11,9 +11,9 @@ from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
+    from mcloud.failover.execution import Outcome, Routes, Tools
     from mcloud.failover.journal import Order
     from mcloud.failover.preflight import Preflight, Quotas
-    from mcloud.failover.switch import Outcome, Routes, Tools
 
 TELLING = 5.0  # seconds that a channel may take
 
@@ -51,8 +51,8 @@ def failover(
 ) -> None:
     """Have another site lead; its producers follow within seconds."""
     from mcloud.cli.ask import agree
+    from mcloud.failover.execution import tools
     from mcloud.failover.preflight import parse_forced
-    from mcloud.failover.switch import tools
 
     if history:
         _history(session)
@@ -95,7 +95,7 @@ def failover(
     if session.output == "json":
         session.print_json({"preflight": before.to_json(), **came.to_json()})
     else:
-        from mcloud.dashboard.failover import outcome
+        from mcloud.drawing.failover import outcome
 
         session.print(outcome(came.to_json()))
     if not came.is_moved or came.problem or (wait and came.owed):
@@ -129,9 +129,10 @@ def _look(
     from mcloud.cli.progress import waiting
     from mcloud.documents import Damaged
     from mcloud.failover import debts, record
+    from mcloud.failover.execution import DEADLINE, is_effective, unfinished
     from mcloud.failover.preflight import preflight
     from mcloud.failover.settings import guard_settings
-    from mcloud.failover.switch import DEADLINE, is_effective, unfinished
+    from mcloud.producer.router import PERIOD
 
     settings = guard_settings(session.config)
     with waiting(session, f"looking at {target}"):
@@ -146,7 +147,8 @@ def _look(
         owed = debts.read(there, DEADLINE) if there else {}
         looked_at = {**there, target: sites[target]}
         before = preflight(
-            looked_at, target, view.record, away, owed, settings, _quotas(session, target)
+            *(looked_at, target, view.record, away, owed, settings),
+            *(_quotas(session, target), PERIOD),
         )
     journal = use.journal.found()
     if isinstance(journal, Damaged):
@@ -193,7 +195,7 @@ def _move(
 
     from mcloud.cli import background
     from mcloud.cli.progress import waiting
-    from mcloud.failover.switch import carry_out
+    from mcloud.failover.execution import carry_out
 
     order = replace(order, wait=wait or order.wait)
     with waiting(session, f"moving to {order.target}") as tell, background.stopping(use.stop):
@@ -216,15 +218,16 @@ def _tell(session: Session, came: "Outcome") -> None:
 
 def _quotas(session: Session, site: str) -> "Quotas":
     """What the account may still have to refuse; none of that where the clouds are embedded."""
-    from mcloud import config as configuration
-    from mcloud.clouds.access import Target, open_access
+    from mcloud.clouds.access import Target
+    from mcloud.clouds.factory import open_access
+    from mcloud.sites.resources import known_settings, site_resources
 
     config = session.config
     if site not in config.sites:
         return {}
     mine = config.sites[site]
-    resources = configuration.resources(config)[site]
-    known: dict[str, Any] = {k: v.value for k, v in configuration.known(config, mine).items()}
+    resources = site_resources(config)[site]
+    known: dict[str, Any] = {k: v.value for k, v in known_settings(config, mine).items()}
     if known.get("endpoint_url") or known.get("pubsub_endpoint"):
         return {}
     target = Target(
@@ -234,7 +237,7 @@ def _quotas(session: Session, site: str) -> "Quotas":
 
 
 def _draw(session: Session, before: "Preflight") -> None:
-    from mcloud.dashboard.failover import preflight
+    from mcloud.drawing.failover import preflight
 
     session.print(preflight(before.to_json()))
 
@@ -246,7 +249,7 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
     from mcloud.cli.ask import agree
     from mcloud.failover import debts
     from mcloud.failover.audit import Audit, Entry, new_id
-    from mcloud.failover.switch import DEADLINE
+    from mcloud.failover.execution import DEADLINE
 
     sites = session.sites()
     owed = debts.read(sites, DEADLINE)
@@ -306,6 +309,6 @@ def _history(session: Session) -> None:
     elif not found:
         session.say("nobody has moved the traffic from here")
     else:
-        from mcloud.dashboard.failover import entries
+        from mcloud.drawing.failover import entries
 
         session.print(entries(found))

@@ -45,13 +45,14 @@ def run(
     from mcloud.clouds.ports import ControlRecord
     from mcloud.documents import Damaged, decode
     from mcloud.failover.decide import DOWN
+    from mcloud.failover.execution import tools
     from mcloud.failover.guard import Guard
     from mcloud.failover.health import Watch
     from mcloud.failover.settings import guard_settings
-    from mcloud.failover.switch import tools
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
     from mcloud.notify.silences import Silences
+    from mcloud.run_states import previous_state
 
     config = session.config
     settings = guard_settings(config)
@@ -65,7 +66,7 @@ def run(
         raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
     stop = threading.Event()
     with background.alone(mine):
-        before = mine.left(session.warn)
+        before = previous_state(mine, session.warn)
         last = decode(ControlRecord, before.get("record"), "the record that it knew")
         watch = Watch(sites, settings, known=None if isinstance(last, Damaged) else last)
         use = tools(
@@ -118,7 +119,7 @@ def explain(
         history = state["history"][-1 - last :]
         session.print_json({"decision": state["decision"], "history": history})
         return
-    from mcloud.dashboard.failover import explanation
+    from mcloud.drawing.failover import explanation
 
     session.print(explanation(state, last))
 
@@ -129,7 +130,7 @@ def status(session: Session, name: NAME = "guard") -> None:
     if session.output == "json":
         session.print_json(state)
         return
-    from mcloud.dashboard.failover import panel
+    from mcloud.drawing.failover import panel
 
     session.print(panel(state))
 
@@ -137,8 +138,8 @@ def status(session: Session, name: NAME = "guard") -> None:
 def _tell_guards(session: Session, what: str, why: str) -> None:
     from mcloud.cli.failover import who
     from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.execution import DEADLINE
     from mcloud.failover.pause import tell
-    from mcloud.failover.switch import DEADLINE
 
     sites = session.sites()
     at, by = time.time(), who()
@@ -170,7 +171,7 @@ def _watching(session: Session, run: "Run", guard: "Guard") -> "Iterator[Callabl
     """Keep the state document and draw the panel after every look."""
     from rich.live import Live
 
-    from mcloud.dashboard.failover import panel
+    from mcloud.drawing.failover import panel
 
     live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
 

@@ -109,7 +109,7 @@ def as_json(outages: "Sequence[Outage]") -> list[dict[str, Any]]:
 
 def lines(outages: "Sequence[Outage]") -> list[str]:
     """What is out, a line each."""
-    from mcloud.dashboard.duration import duration
+    from mcloud.durations import duration
 
     now = time.time()
     said = []

@@ -11,7 +11,7 @@ from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.dashboard.scrape import Listen, Tls
+    from mcloud.observing.scrape import Listen, Tls
 
 TICK = 0.25  # seconds between two looks at what is due
 TOKEN = "MCLOUD_METRICS_TOKEN"
@@ -59,11 +59,11 @@ def metrics(
     from mcloud.cli import background
     from mcloud.cli.status import costing, look
     from mcloud.config.settings import settings
-    from mcloud.dashboard.exposition import exposition
-    from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.scrape import Listen, address, serving
-    from mcloud.dashboard.settings import MonitorSettings
-    from mcloud.dashboard.watch import Watch
+    from mcloud.observing.exposition import exposition
+    from mcloud.observing.machine import machine
+    from mcloud.observing.scrape import Listen, address, serving
+    from mcloud.observing.settings import MonitorSettings
+    from mcloud.observing.watch import Watch
 
     of_server = (listen, token_file, tls_cert, tls_key, client_ca)
     if not serve:
@@ -106,7 +106,7 @@ def metrics(
 def _token(session: Session, file: Path | None) -> str | None:
     """The bearer token, from a file or the variable; UsageError for one that protects nothing."""
     from mcloud.config import variables
-    from mcloud.dashboard.scrape import TOKEN as LEAST
+    from mcloud.observing.scrape import TOKEN as LEAST
 
     if file is not None:
         try:
@@ -129,7 +129,7 @@ def _token(session: Session, file: Path | None) -> str | None:
 
 
 def _tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | None":
-    from mcloud.dashboard.scrape import Tls
+    from mcloud.observing.scrape import Tls
 
     if cert is not None and key is not None:
         return Tls(cert, key, client_ca)

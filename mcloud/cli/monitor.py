@@ -10,8 +10,8 @@ import typer
 from mcloud.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from mcloud.dashboard.snapshot import Snapshot
-    from mcloud.dashboard.watch import Watch
+    from mcloud.observing.snapshot import Snapshot
+    from mcloud.observing.watch import Watch
 
 FRAME = 1.0  # seconds between two drawings where nothing happens: ages count seconds
 TICK = 0.25  # seconds between two looks at what is due
@@ -38,9 +38,9 @@ def monitor(
 
     from mcloud.cli.status import costing, look, show
     from mcloud.config.settings import settings
-    from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.settings import MonitorSettings
-    from mcloud.dashboard.watch import Watch
+    from mcloud.observing.machine import machine
+    from mcloud.observing.settings import MonitorSettings
+    from mcloud.observing.watch import Watch
 
     if once or session.output == "json" or not (session.output == "jsonl" or _is_screen(session)):
         snapshot = look(session, site)
@@ -72,14 +72,14 @@ def _is_screen(session: Session) -> bool:
 def _print_line(snapshot: "Snapshot") -> None:
     import json
 
-    from mcloud.dashboard.document import document
+    from mcloud.observing.document import document
 
     print(json.dumps(document(snapshot)), flush=True)
 
 
 def _every(watch: "Watch") -> "Iterator[Snapshot]":
     """A snapshot at every interval; the first once everything has been answered, or is late."""
-    from mcloud.dashboard.collector import PATIENCE
+    from mcloud.observing.collector import PATIENCE
 
     due = time.monotonic() + PATIENCE
     while not watch.is_complete and time.monotonic() < due:
@@ -96,8 +96,8 @@ def _every(watch: "Watch") -> "Iterator[Snapshot]":
 
 def _live(session: Session, watch: "Watch", sites: int) -> None:
     from mcloud.cli.screen import full_screen
-    from mcloud.dashboard.choice import QUIT, pressed
-    from mcloud.dashboard.monitor import View, screen
+    from mcloud.drawing.choice import QUIT, pressed
+    from mcloud.drawing.monitor import View, screen
 
     with full_screen(session.console) as terminal:
         view = View(*terminal.size, watch.interval, profile=session.config.profile)

@@ -17,8 +17,9 @@ def outputs(
 ) -> None:
     """Show each site's resource names and URLs."""
     from mcloud import config
+    from mcloud.sites.resources import site_resources
 
-    resources = config.resources(session.config)
+    resources = site_resources(session.config)
     names = config.select(resources, site)
     if session.output == "json":
         session.print_json({name: resources[name].to_outputs() for name in names})

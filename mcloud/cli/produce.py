@@ -185,11 +185,12 @@ def _run(
     from mcloud.producer.spool import Spool
     from mcloud.producer.support import Support
     from mcloud.producer.trail import Trail
+    from mcloud.run_states import previous_state
     from mcloud.trace.settings import TraceSettings
 
     log = run.logger()
     about = {**opened.about, "mode": mode, "name": run.name}
-    account = Account(about, run.left(session.warn))
+    account = Account(about, previous_state(run, session.warn))
     begun = time.monotonic()
     limit = spool_limit * MEBIBYTE
     traced = settings(session.config, "trace", TraceSettings)
@@ -264,7 +265,7 @@ def _watching(
     """Log what changes, keep the state document, and draw the panel, once a second each."""
     from rich.live import Live
 
-    from mcloud.dashboard.producers import panel
+    from mcloud.drawing.produce import panel
     from mcloud.producer.journal import changes
 
     before: Progress | None = None
@@ -326,8 +327,8 @@ def _report(
             }
         )
         return
-    from mcloud.dashboard.duration import duration
-    from mcloud.dashboard.producers import delivered
+    from mcloud.drawing.produce import delivered
+    from mcloud.durations import duration
 
     for name, each in progress.sites.items():
         if each.error:

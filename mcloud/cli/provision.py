@@ -104,7 +104,8 @@ class Rollout:
         lock_timeout: str | None = None,
     ) -> None:
         from mcloud.config import LOCAL
-        from mcloud.infra.provisioner import EMBEDDED, TERRAFORM, Hooks, check, sites
+        from mcloud.infra.provisioner import Hooks
+        from mcloud.sites.provisioning import EMBEDDED, TERRAFORM, check, sites
 
         config = session.config
         if provisioner not in (None, EMBEDDED, TERRAFORM):
@@ -136,7 +137,7 @@ class Rollout:
 
     def __enter__(self) -> "Rollout":
         from mcloud.infra.environment import withheld
-        from mcloud.infra.provisioner import TERRAFORM, open_provisioner
+        from mcloud.sites.provisioning import TERRAFORM, open_provisioner
 
         kept = withheld(os.environ) if self._provisioner == TERRAFORM else []
         if kept:
@@ -261,7 +262,7 @@ class Rollout:
 
     def show(self, *, to_stdout: bool) -> None:
         """The plans, as tables."""
-        from mcloud.dashboard.changes import changes_table
+        from mcloud.drawing.plan import changes_table
 
         if self._session.quiet and not to_stdout:
             return
@@ -316,9 +317,9 @@ class Rollout:
         return found
 
     def _probe(self, name: str) -> dict[str, str]:
-        from mcloud.clouds import open_site
+        from mcloud.clouds.factory import open_site
         from mcloud.infra import smoke
-        from mcloud.infra.provisioner import resources_of
+        from mcloud.sites.resources import resources_of
 
         to = resources_of(self._session.config, self.outcomes[name].site)
         return smoke.probe(open_site(name, to), self._stop)
@@ -392,7 +393,7 @@ def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:
 
 
 def _sentence(outcome: Outcome) -> str:
-    from mcloud.dashboard.changes import sentence
+    from mcloud.drawing.plan import sentence
 
     planned = len(outcome.plan.changes) if outcome.plan else 0
     if outcome.result in ("failed", "interrupted"):

@@ -43,7 +43,7 @@ def ps(
     elif not states:
         session.say("no producers; `mcloud produce` starts one")
     else:
-        from mcloud.dashboard.runs import listing
+        from mcloud.drawing.ps import listing
 
         session.print(listing(kinds))
         for n, _, state in states:

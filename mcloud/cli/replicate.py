@@ -42,13 +42,14 @@ def replicate(
     from mcloud.replication.replicate import AT_ONCE, FOLLOWING, document, open_pairs
     from mcloud.replication.replicate import replicate as run_pairs
     from mcloud.replication.scope import Scope
+    from mcloud.sites.resources import site_resources
 
     scope = Scope.parse(what, symbols, shard)
     run = runs.run_of(session.config.state / "replicators", name)
     if detach:
         background.detach(session, run)
         return
-    resources = config.resources(session.config)
+    resources = site_resources(session.config)
     sources, targets = (config.select(resources, wanted) for wanted in (from_, to))
     sites = session.sites(",".join({*sources, *targets}))
     stop = threading.Event()
@@ -72,7 +73,7 @@ def replicate(
     if session.output == "json":
         session.print_json(document(_about(run, scope, once), ended))
     else:
-        from mcloud.dashboard.replication import copied
+        from mcloud.drawing.replicate import copied
 
         session.print(copied(document({}, ended)["pairs"]))
     if stop.is_set():
@@ -103,7 +104,7 @@ def _watching(
 
     from rich.live import Live
 
-    from mcloud.dashboard.replication import panel
+    from mcloud.drawing.replicate import panel
     from mcloud.replication.replicate import document
 
     due = 0.0

@@ -48,12 +48,13 @@ def restore(
     from mcloud.replication.restore import ENGINES, Restore
     from mcloud.replication.scope import Scope
     from mcloud.replication.transfer import choose
+    from mcloud.sites.resources import site_resources
 
     if engine not in ENGINES:
         hint = did_you_mean(engine, ENGINES)
         raise UsageError(f"no engine {engine!r}; there is {', '.join(ENGINES)}{hint}")
     scope, window = Scope.parse("candles,raw", symbols, None), window_of(start, end)
-    resources = config.resources(session.config)
+    resources = site_resources(session.config)
     target, origin = (_one(config.select(resources, name)) for name in (site, source))
     if target == origin:
         raise UsageError(f"{target} cannot be restored from itself")

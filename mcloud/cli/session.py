@@ -70,23 +70,21 @@ class Session:
 
     def sites(self, wanted: str | None = None) -> dict[str, "Site"]:
         """Open the sites of a comma-separated list, or all; UsageError for an unknown one."""
-        from mcloud import config
-        from mcloud.clouds import open_site
+        from mcloud.sites.resources import open_sites
 
-        resources = config.resources(self.config)
-        names = config.select(resources, wanted)
-        return {name: open_site(name, resources[name]) for name in names}
+        return open_sites(self.config, wanted)
 
     def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
         """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.
 
-        Of each: its name, whether it runs, what it last said (see ``Run.said``).
+        Of each: its name, whether it runs, what it last said (see ``run_states.shown_state``).
         """
+        from mcloud.run_states import shown_state
         from mcloud.runs import KINDS, runs_called
 
         return {
             kind: [
-                (run.name, run.lock.is_held(), run.said())
+                (run.name, run.lock.is_held(), shown_state(run))
                 for run in runs_called(self.config.state, name, folder)
             ]
             for folder, kind in KINDS.items()

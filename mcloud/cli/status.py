@@ -9,8 +9,8 @@ from mcloud.cli.session import Session, command
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
-    from mcloud.dashboard.parts import Costing
-    from mcloud.dashboard.snapshot import Snapshot
+    from mcloud.observing.queries import Costing
+    from mcloud.observing.snapshot import Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def status(
     and not proven equal since, an alert that fires, a guard that is gone, and a producer or
     replicator that is cut off from a site, full, or silent.
     """
-    from mcloud.dashboard.wrong import wrong
+    from mcloud.observing.problems import wrong
 
     snapshot = look(session, site)
     show(session, snapshot)
@@ -39,7 +39,7 @@ def costing(session: Session, sites: "dict[str, Site]") -> "Costing":
     """How it is learned what these sites cost."""
     from mcloud.config import LOCAL
     from mcloud.cost.current import current
-    from mcloud.dashboard.parts import COST, Costing
+    from mcloud.observing.queries import COST, Costing
 
     is_local = session.config.profile == LOCAL
     ask = partial(current, session.config, sites)
@@ -49,8 +49,8 @@ def costing(session: Session, sites: "dict[str, Site]") -> "Costing":
 def look(session: Session, site: str | None) -> "Snapshot":
     """Ask everything once."""
     from mcloud.cli.progress import waiting
-    from mcloud.dashboard.machine import machine
-    from mcloud.dashboard.snapshot import collect
+    from mcloud.observing.machine import machine
+    from mcloud.observing.snapshot import collect
 
     sites = session.sites(site)
     with waiting(session, "asking the sites"):
@@ -60,10 +60,10 @@ def look(session: Session, site: str | None) -> "Snapshot":
 def show(session: Session, snapshot: "Snapshot") -> None:
     """Print it, for a person or for a program."""
     if session.output == "json":
-        from mcloud.dashboard.document import document
+        from mcloud.observing.document import document
 
         session.print_json(document(snapshot))
     else:
-        from mcloud.dashboard.views import status as drawn
+        from mcloud.drawing.status import status as drawn
 
         session.print(drawn(snapshot, session.advice))

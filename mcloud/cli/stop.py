@@ -23,6 +23,7 @@ def stop(
     """End what runs here, once it has delivered what it read."""
     from mcloud import runs
     from mcloud.cli.progress import waiting
+    from mcloud.run_states import shown_state
 
     chosen = runs.runs_called(session.config.state, name)
     stopped = []
@@ -33,7 +34,7 @@ def stop(
                 stopped.append(run)
     if name and not (stopped or gone):
         raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
-    left = {run.name: _left(run.said()) for run in stopped}
+    left = {run.name: _left(shown_state(run)) for run in stopped}
     if session.output == "json":
         session.print_json(left)
     for run_name, sites in left.items():

@@ -38,7 +38,7 @@ def trace(
     if session.output == "json":
         session.print_json(traced.to_json())
     elif traced.is_found:
-        from mcloud.dashboard.trace import view
+        from mcloud.drawing.trace import view
 
         session.print(view(traced.to_json()))
     if not traced.is_found:

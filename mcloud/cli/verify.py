@@ -115,7 +115,7 @@ def _mend(
         "done": None,
     }
     if session.output != "json":
-        from mcloud.dashboard.verify import plan_lines
+        from mcloud.drawing.verify import plan_lines
 
         _draw(session, report)
         session.print("")
@@ -162,6 +162,6 @@ def _exchange(session: Session) -> "tuple[Fetch, str, float]":
 
 
 def _draw(session: Session, report: "Report") -> None:
-    from mcloud.dashboard.verify import view
+    from mcloud.drawing.verify import view
 
     session.print(view(report.to_json()))

@@ -80,17 +80,6 @@ class Access(Protocol):
         ...
 
 
-def open_access(cloud: str, target: Target) -> Access:
-    """Return the access to ``target``. Nothing is contacted until it is used."""
-    if cloud == "aws":
-        from mcloud.clouds.aws.access import AwsAccess
-
-        return AwsAccess(target)
-    from mcloud.clouds.gcp.access import GcpAccess
-
-    return GcpAccess(target)
-
-
 def verdict(
     denied: Mapping[str, Sequence[str]], unclear: Mapping[str, Sequence[str]], remedy: str
 ) -> Finding:

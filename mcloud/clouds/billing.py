@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from mcloud.clouds.resources import AwsResources, GcpResources, Resources
-from mcloud.errors import ConfigError
-
 
 @dataclass(frozen=True)
 class BillLine:
@@ -51,24 +48,3 @@ class Billing(Protocol):
             Unavailable: the service did not answer.
         """
         ...
-
-
-def open_billing(resources: Resources, stack: str, table: str | None) -> Billing:
-    """Return the billing of a stack; ``table`` is Google's billing export to BigQuery.
-
-    Raises:
-        ConfigError: the stack is on Google Cloud, and no table is given.
-    """
-    if isinstance(resources, AwsResources):
-        from mcloud.clouds.aws.billing import CostExplorer
-
-        return CostExplorer(resources, stack)
-    assert isinstance(resources, GcpResources)
-    if table is None:
-        raise ConfigError(
-            "no billing export is named",
-            remedy="switch it on in Google's billing console and give gcp_billing_table in [cost]",
-        )
-    from mcloud.clouds.gcp.billing import BillingExport
-
-    return BillingExport(resources.project, stack, table)

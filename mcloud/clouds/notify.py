@@ -18,17 +18,3 @@ class Topic(Protocol):
             Unavailable, Refused: the message was not published.
         """
         ...
-
-
-def open_topic(name: str, endpoint: str = "") -> Topic:
-    """Return the topic of a name that matches SNS or PUBSUB. Nothing is contacted until it is used.
-
-    ``endpoint`` is that of the embedded cloud: a URL for SNS, ``host:port`` for Pub/Sub.
-    """
-    if match := SNS.fullmatch(name):
-        from mcloud.clouds.aws.notify import SnsTopic
-
-        return SnsTopic(name, match["region"], endpoint)
-    from mcloud.clouds.gcp.notify import PubSubTopic
-
-    return PubSubTopic(name, endpoint)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mcloud.clouds.resources import AwsResources, GcpResources, Resources
-
 RUNNING, DONE, FAILED, GONE = "running", "done", "failed", "gone"
 
 FOLDERS = 1000
@@ -62,20 +60,3 @@ class Transfer(Protocol):
         A run that no longer exists is not an error.
         """
         ...
-
-
-def open_transfer(source: Resources, target: Resources, role: str) -> Transfer | None:
-    """Return the service that copies from one bucket to the other, or None if there is none.
-
-    Args:
-        role: the ARN of the AWS role under which the service uses the S3 bucket.
-    """
-    if isinstance(source, AwsResources) and isinstance(target, GcpResources):
-        from mcloud.clouds.gcp.transfer import StorageTransfer
-
-        return StorageTransfer(source.raw_bucket, target.raw_bucket, target.project, role)
-    if isinstance(source, GcpResources) and isinstance(target, AwsResources):
-        from mcloud.clouds.aws.transfer import DataSync
-
-        return DataSync(source.raw_bucket, target.raw_bucket, target.region, role)
-    return None

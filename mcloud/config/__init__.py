@@ -27,16 +27,14 @@ sites are ``aws`` and ``gcp`` on the embedded clouds, and no variable moves them
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from mcloud import outputs
-from mcloud.clouds.resources import Resources
 from mcloud.config import variables
 from mcloud.config.document import Document
-from mcloud.config.model import Config, LocalPorts, Setting, SiteConfig, TerraformConfig
-from mcloud.config.schema import KINDS, LOCAL, check, stack_of
+from mcloud.config.model import LOCAL, Config, LocalPorts, Setting, SiteConfig, TerraformConfig
+from mcloud.config.schema import KINDS, check, stack_of
 from mcloud.config.settings import setting, settings
 from mcloud.config.words import did_you_mean
 from mcloud.errors import ConfigError, McloudError, UsageError
@@ -52,9 +50,7 @@ __all__ = [
     "TerraformConfig",
     "current",
     "did_you_mean",
-    "known",
     "load",
-    "resources",
     "select",
     "setting",
     "settings",
@@ -146,45 +142,6 @@ def working_folder() -> Path:
         ) from error
 
 
-def known(config: Config, site: SiteConfig) -> dict[str, Setting]:
-    """Return the known settings of a site's resources: configured, from its deployment, or
-    default.
-    """
-    found = {"region": Setting(REGIONS[site.cloud], "default")}
-    for key, value in outputs.read(config, site.name).items():
-        found[key] = Setting(value, "Terraform outputs")
-    for key, value in site.settings.items():
-        found[key] = Setting(value, config.origins.get(f"sites.{site.name}.{key}", ""))
-    names = [field.name for field in fields(KINDS[site.cloud])]
-    return {name: found[name] for name in names if name in found}
-
-
-def resources(config: Config) -> dict[str, Resources]:
-    """Return the resources of every site of the profile, by name.
-
-    Raises:
-        LocalError: the embedded clouds are not up.
-        ConfigError: another profile has no sites, or one that is neither deployed nor described.
-    """
-    if config.profile == LOCAL:
-        return _embedded(config)
-    if not config.sites:
-        raise ConfigError(f"the profile {config.profile!r} has no sites")
-    found: dict[str, Resources] = {}
-    for name, site in config.sites.items():
-        values = {key: setting.value for key, setting in known(config, site).items()}
-        kind = KINDS[site.cloud]
-        needed = [field.name for field in fields(kind) if field.default is MISSING]
-        missing = [key for key in needed if not values.get(key)]
-        if missing:
-            raise ConfigError(
-                f"site {name!r} of profile {config.profile!r} is not deployed",
-                remedy=f"run `mcloud deploy {name}`, or give {', '.join(missing)} in {FILE}",
-            )
-        found[name] = kind.from_outputs(values)
-    return found
-
-
 def select(names: Iterable[str], wanted: str | None) -> list[str]:
     """Return the sites of a comma-separated list, or all. Raise UsageError for an unknown site."""
     there = list(names)
@@ -237,24 +194,6 @@ def _apply(
             else:
                 ignored[variable] = f"the profile {profile!r} has no site of {cloud}"
     return ignored
-
-
-def _embedded(config: Config) -> dict[str, Resources]:
-    from mcloud.local.state import Home
-
-    found = Home(config.local).require_ready().resources()
-    for name, each in found.items():
-        stored = outputs.read(config, name)
-        if stored:
-            # The addresses must be those of the supervisor: without one, a client would connect to
-            # the real cloud.
-            addresses = {
-                field.name: getattr(each, field.name)
-                for field in fields(each)
-                if field.default is not MISSING
-            }
-            found[name] = type(each).from_outputs({**stored, **addresses})
-    return found
 
 
 def _path(folder: Path, what: str, text: str) -> str:

@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mcloud.config.document import Document
+from mcloud.outputs import Outputs
+
+LOCAL = "local"
+"""The built-in profile, on the embedded clouds."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,10 @@ class Config:
     def local(self) -> Path:
         """The folder of the embedded clouds."""
         return self.state / "local"
+
+    @property
+    def outputs(self) -> Outputs:
+        """The stored outputs of the profile's sites."""
+        # In the profile local only Terraform writes them, and it is not the default there.
+        options = " --provisioner terraform" if self.profile == LOCAL else ""
+        return Outputs(self.state / "outputs" / self.profile, options)

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config.document import Document, Where
-from mcloud.config.model import LocalPorts, TerraformConfig
+from mcloud.config.model import LOCAL, LocalPorts, TerraformConfig
 from mcloud.config.words import did_you_mean
-
-LOCAL = "local"
 
 KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
     "aws": AwsResources,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import best_effort, files
-from mcloud.clouds.billing import Bill, BillLine, open_billing
+from mcloud.clouds.billing import Bill, BillLine
+from mcloud.clouds.factory import open_billing
 from mcloud.clouds.resources import Resources
 from mcloud.config import LOCAL, Config
 from mcloud.cost.month import Month, day_of

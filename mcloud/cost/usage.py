@@ -6,12 +6,13 @@ from decimal import Decimal
 from functools import partial
 
 from mcloud.clouds.ports import Heartbeat, Metered, Site
-from mcloud.config import LOCAL, Config, resources
+from mcloud.config import LOCAL, Config
 from mcloud.cost import embedded
 from mcloud.cost.month import Month
 from mcloud.cost.prices import PRICES, REGIONS
 from mcloud.deadline import gather
 from mcloud.documents import sound
+from mcloud.sites.resources import site_resources
 
 DEADLINE = 30.0  # seconds; two clients are made and some thirty metrics read
 
@@ -83,7 +84,7 @@ def collect(
     With ``only_meters`` no store is read for trades, for frequent callers.
     """
     end = month.until(now)
-    regions = {name: each.region for name, each in resources(config).items()}
+    regions = {name: each.region for name, each in site_resources(config).items()}
     local = embedded.read(config.local, sites, month, now) if config.profile == LOCAL else {}
     calls: dict[tuple[str, str], Callable[[], object]] = {}
     for name, site in sites.items():

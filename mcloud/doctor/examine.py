@@ -10,6 +10,7 @@ from mcloud.deadline import gather
 from mcloud.doctor import machine, site
 from mcloud.doctor.check import Check, from_error
 from mcloud.errors import LocalError
+from mcloud.sites.resources import site_resources
 
 DEADLINE = 3 * site.STAGE  # seconds; the third is for loading the SDKs
 
@@ -29,7 +30,7 @@ def examine(
     if config.profile == LOCAL:
         chosen = configuration.select(configuration.REGIONS, wanted)
         try:
-            resources = configuration.resources(config)
+            resources = site_resources(config)
         except LocalError:
             resources = {}  # the check of the embedded clouds reports this
         for name in chosen:

@@ -4,24 +4,14 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from mcloud import config as configuration
-from mcloud.clouds import open_site
-from mcloud.clouds.access import (
-    COMPONENTS,
-    FAULT,
-    OK,
-    UNKNOWN,
-    WARNING,
-    Access,
-    Finding,
-    Target,
-    open_access,
-)
+from mcloud.clouds.access import COMPONENTS, FAULT, OK, UNKNOWN, WARNING, Access, Finding, Target
+from mcloud.clouds.factory import open_access, open_site
 from mcloud.clouds.ports import SERVICES, Probe, Site
 from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig
 from mcloud.doctor.check import CREDENTIALS, Check, Look, from_error, take
 from mcloud.errors import ConfigError, McloudError
+from mcloud.sites.resources import known_settings, site_resources
 
 STAGE = 12.0  # seconds for the credentials, and again for the checks that use them
 
@@ -38,7 +28,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
     """
     deployment, resources = _deployment(config, site)
     checks = [Check("deployment", site.name, deployment.state, deployment.text, deployment.remedy)]
-    known = {key: each.value for key, each in configuration.known(config, site).items()}
+    known = {key: each.value for key, each in known_settings(config, site).items()}
     if resources and (known.get("endpoint_url") or known.get("pubsub_endpoint")):
         return checks + look_at_embedded(site.name, resources)
     if site.cloud == "gcp" and not known.get("project"):
@@ -97,7 +87,7 @@ def clock_finding(ahead: float, error: float) -> Finding:
 
 def _deployment(config: Config, site: SiteConfig) -> tuple[Finding, Resources | None]:
     try:
-        found = configuration.resources(replace(config, sites={site.name: site}))[site.name]
+        found = site_resources(replace(config, sites={site.name: site}))[site.name]
     except ConfigError as error:
         return Finding(WARNING, "not deployed", error.remedy), None
     return Finding(OK, f"stack {site.stack} in {found.region}"), found

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcloud.canary import Canary
 from mcloud.clock import SYSTEM, Clocks, Limit, is_recent
 from mcloud.clouds.ports import Site
 from mcloud.documents import sound
 from mcloud.errors import McloudError
-from mcloud.failover.canary import Canary
 from mcloud.failover.decide import Debt
 from mcloud.market.archive import HOUR
 from mcloud.replication.digest import Window

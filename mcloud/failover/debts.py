@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from mcloud.clouds.ports import Site
 from mcloud.documents import Count, Kind, Time
-from mcloud.failover import notes
+from mcloud.failover import shared_notes
 from mcloud.failover.decide import Debt
 
 
 @dataclass(frozen=True)
-class DebtNote(notes.Note):
+class DebtNote(shared_notes.Note):
     """A debt as the sites store it. The fields are those of ``Debt``."""
 
     site: str
@@ -42,7 +42,7 @@ def note(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) ->
             since = min(since, before.since)
         return _note(replace(debt, since=since), over=False, at=at)
 
-    return notes.write(sites, KIND, debt.site, change, seconds)
+    return shared_notes.write(sites, KIND, debt.site, change, seconds)
 
 
 def settle(
@@ -58,7 +58,7 @@ def settle(
             return before
         return _note(replace(debt, paid=True), over=over, at=at)
 
-    return notes.write(sites, KIND, debt.site, change, seconds)
+    return shared_notes.write(sites, KIND, debt.site, change, seconds)
 
 
 def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
@@ -67,7 +67,7 @@ def read(sites: Mapping[str, Site], seconds: float) -> dict[str, Debt]:
     Raises:
         Unavailable: no site answers.
     """
-    return debts(notes.read(sites, KIND, seconds))
+    return debts(shared_notes.read(sites, KIND, seconds))
 
 
 def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) -> dict[str, str]:
@@ -76,7 +76,7 @@ def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) 
     def change(before: DebtNote | None) -> DebtNote:
         return _note(debt, over=True, at=at)
 
-    return notes.write(sites, KIND, debt.site, change, seconds)
+    return shared_notes.write(sites, KIND, debt.site, change, seconds)
 
 
 def debts(found: Mapping[str, DebtNote]) -> dict[str, Debt]:

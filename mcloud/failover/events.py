@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mcloud.failover.decide import DOWN, UNKNOWN, UP, Debt, Decision, State
-from mcloud.failover.switch import Outcome
+from mcloud.failover.execution import Outcome
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
-from mcloud.failover import audit, debts, events, notes, pause, statement
+from mcloud.failover import audit, debts, events, pause, shared_notes, statement
 from mcloud.failover import record as records
 from mcloud.failover.audit import Entry, new_id
 from mcloud.failover.decide import (
@@ -35,11 +35,7 @@ from mcloud.failover.decide import (
     State,
     decide,
 )
-from mcloud.failover.health import Watch
-from mcloud.failover.history import KEPT, Kept, remember
-from mcloud.failover.journal import Order
-from mcloud.failover.settings import GuardSettings
-from mcloud.failover.switch import (
+from mcloud.failover.execution import (
     DEADLINE,
     Outcome,
     Tools,
@@ -48,6 +44,10 @@ from mcloud.failover.switch import (
     pay,
     unfinished,
 )
+from mcloud.failover.health import Watch
+from mcloud.failover.history import KEPT, Kept, remember
+from mcloud.failover.journal import Order
+from mcloud.failover.settings import GuardSettings
 from mcloud.notify.event import Event
 
 MOVE = "move"
@@ -287,7 +287,7 @@ class Guard:
 
     def _move(self, order: Order, sites: Mapping[str, Site], stop: threading.Event) -> None:
         # A pause may have begun within the last minute.
-        if paused := pause.paused(notes.read(sites, pause.KIND, DEADLINE)):
+        if paused := pause.paused(shared_notes.read(sites, pause.KIND, DEADLINE)):
             self._log.info("does not move to %s: paused %s", order.target, paused)
             return
         came = carry_out(order, sites, replace(self._use, stop=stop))
@@ -338,8 +338,8 @@ class Guard:
             else:
                 self._log.info("the record goes to %s", ", ".join(view.behind))
                 self._watch.view = records.spread(there, view, DEADLINE)
-        notes.level(self._sites, pause.KIND, self._told_by_those_up("pause"), DEADLINE)
-        notes.level(self._sites, debts.KIND, self._told_by_those_up("debts"), DEADLINE)
+        shared_notes.level(self._sites, pause.KIND, self._told_by_those_up("pause"), DEADLINE)
+        shared_notes.level(self._sites, debts.KIND, self._told_by_those_up("debts"), DEADLINE)
 
     def _told_by_those_up(self, what: str) -> dict[str, dict[str, Any]]:
         return {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}

@@ -12,13 +12,13 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from mcloud.canary import Canary, Flight
 from mcloud.clock import is_recent
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import Asker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.errors import Unavailable
-from mcloud.failover import debts, notes, pause
-from mcloud.failover.canary import Canary, Flight
+from mcloud.failover import debts, pause, shared_notes
 from mcloud.failover.decide import DOWN, UNKNOWN, UP, Look, Seen, SiteLook
 from mcloud.failover.record import View
 from mcloud.failover.settings import GuardSettings
@@ -229,8 +229,8 @@ class Watch:
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
             wall=self._wall(),
-            paused=pause.paused(notes.newest(pause.KIND, self.told("pause").values())),
-            debts=debts.debts(notes.newest(debts.KIND, self.told("debts").values())),
+            paused=pause.paused(shared_notes.newest(pause.KIND, self.told("pause").values())),
+            debts=debts.debts(shared_notes.newest(debts.KIND, self.told("debts").values())),
             moving=moving,
             catching_up=catching_up,
         )

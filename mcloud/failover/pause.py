@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from mcloud.clouds.ports import Site
 from mcloud.documents import Kind
-from mcloud.failover import notes
+from mcloud.failover import shared_notes
 
 
 @dataclass(frozen=True)
-class Pause(notes.Note):
+class Pause(shared_notes.Note):
     paused: bool
     by: str
     why: str
@@ -23,7 +23,7 @@ def tell(
 ) -> dict[str, str]:
     """Pause or resume all guards. Return the sites that could not store it, and the reasons."""
     note = Pause(paused=paused, by=by, why=why, at=at)
-    return notes.write(sites, KIND, KEY, lambda before: note, seconds)
+    return shared_notes.write(sites, KIND, KEY, lambda before: note, seconds)
 
 
 def paused(found: Mapping[str, Pause]) -> str:

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mcloud.canary import Canary
 from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import gather
 from mcloud.documents import sound
 from mcloud.errors import UsageError
-from mcloud.failover.canary import Canary
 from mcloud.failover.decide import Debt
 from mcloud.failover.health import prepare
 from mcloud.failover.settings import GuardSettings
-from mcloud.producer.router import PERIOD
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
 CANARY = 20.0  # seconds that a canary may take
@@ -86,8 +85,12 @@ def preflight(
     debts: Mapping[str, Debt],
     settings: GuardSettings,
     quotas: Quotas,
+    following: float,
 ) -> Preflight:
-    """Run all checks at once, within DEADLINE and CANARY seconds."""
+    """Run all checks at once, within DEADLINE and CANARY seconds.
+
+    ``following`` is how many seconds producers take to see the new primary.
+    """
     primary = record.primary if record else next(iter(sites))
     site = sites[target]
     calls: dict[str, Callable[[], Any]] = {
@@ -107,7 +110,7 @@ def preflight(
         checks.append(Check("debt", WARNING, text))
     behind = _messages(answers.get("left"))
     took = next((c for c in (answers["canary"],) if not isinstance(c, Exception)), None)
-    seconds = PERIOD + (took.seconds if took and took.seconds else 0.0)
+    seconds = following + (took.seconds if took and took.seconds else 0.0)
     return Preflight(
         target, primary, record.epoch if record else 0, tuple(checks), away, seconds, behind
     )

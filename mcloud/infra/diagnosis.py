@@ -1,10 +1,7 @@
 """Errors with cause and remedy, from the diagnostics of Terraform and its providers."""
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mcloud.clouds.aws import causes as aws
@@ -12,30 +9,14 @@ from mcloud.clouds.causes import explain as explain_refusal
 from mcloud.clouds.gcp import causes as gcp
 from mcloud.errors import McloudError
 from mcloud.infra import state_errors
-from mcloud.infra.environment import without
-from mcloud.infra.state_errors import AGAIN, one_line
+from mcloud.infra.state_errors import AGAIN, FailedRun, one_line
 
 Diagnostic = dict[str, Any]
 """Diagnostic in the format of ``-json``: ``summary``, ``detail``, optional ``address`` and
 ``range``."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A failed run of ``binary`` in ``folder``."""
-
-    folder: Path
-    binary: str
-    withheld: tuple[str, ...] = ()
-    """Shell variables that mcloud does not pass to Terraform, such as TF_DATA_DIR."""
-
-    def command(self, words: str) -> str:
-        """Return a shell command that runs Terraform in the same way as mcloud does."""
-        start = (*without(self.withheld), self.binary, f"-chdir={self.folder}")
-        return f"`{shlex.join(start)} {words}`"
-
-
-def explain(diagnostics: Sequence[Diagnostic], run: Run) -> McloudError:
+def explain(diagnostics: Sequence[Diagnostic], run: FailedRun) -> McloudError:
     """Return the error for a failed run, from the first rule that recognises a diagnostic."""
     for known in _KNOWN:
         for each in diagnostics:
@@ -69,7 +50,7 @@ def from_text(said: str) -> list[Diagnostic]:
     return diagnostics
 
 
-def _refused(text: str, run: Run) -> McloudError | None:
+def _refused(text: str, run: FailedRun) -> McloudError | None:
     """Return the error for a request that a cloud refused.
 
     The text shows which cloud it was, since the state may be stored in the other one.
@@ -87,13 +68,15 @@ def _refused(text: str, run: Run) -> McloudError | None:
     return McloudError(message, remedy=f"{found.remedy}, then {AGAIN}")
 
 
-def _rule(pattern: str, message: str, remedy: str) -> Callable[[str, Run], McloudError | None]:
+def _rule(
+    pattern: str, message: str, remedy: str
+) -> Callable[[str, FailedRun], McloudError | None]:
     """Return a function that recognises an error by a pattern.
 
     ``{0}`` in the message stands for the first group that matched, or else for the whole text.
     """
 
-    def known(text: str, run: Run) -> McloudError | None:
+    def known(text: str, run: FailedRun) -> McloudError | None:
         found = re.search(pattern, text, re.DOTALL)
         if found is None:
             return None
@@ -103,7 +86,7 @@ def _rule(pattern: str, message: str, remedy: str) -> Callable[[str, Run], Mclou
     return known
 
 
-_KNOWN: tuple[Callable[[str, Run], McloudError | None], ...] = (
+_KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
     state_errors.unsaved,
     state_errors.locked,
     state_errors.unwritable,

@@ -7,14 +7,13 @@ import json
 import os
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcloud.errors import McloudError
+from mcloud.infra.environment import without
 from mcloud.infra.state import ERRORED, STATE
-
-if TYPE_CHECKING:
-    from mcloud.infra.diagnosis import Run
 
 BACKEND = "backend.tf.json"  # exists if the state is stored outside the site's folder
 BACKUP = "terraform.tfstate.backup"
@@ -24,11 +23,26 @@ AGAIN = "run the same command again: it continues from what is in the state"
 _LOCK = "Error acquiring the state lock"
 
 
+@dataclass(frozen=True)
+class FailedRun:
+    """A failed run of ``binary`` in ``folder``."""
+
+    folder: Path
+    binary: str
+    withheld: tuple[str, ...] = ()
+    """Shell variables that mcloud does not pass to Terraform, such as TF_DATA_DIR."""
+
+    def command(self, words: str) -> str:
+        """Return a shell command that runs Terraform in the same way as mcloud does."""
+        start = (*without(self.withheld), self.binary, f"-chdir={self.folder}")
+        return f"`{shlex.join(start)} {words}`"
+
+
 class Locked(McloudError):
     """Another process holds the lock of a state."""
 
 
-def unsaved(text: str, run: "Run") -> McloudError | None:
+def unsaved(text: str, run: FailedRun) -> McloudError | None:
     if not re.search("Failed to (save|persist|write) state|Error saving state", text):
         return None
     why = text.strip().rpartition(": ")[2].rstrip(".")
@@ -45,7 +59,7 @@ def unsaved(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def locked(text: str, run: "Run") -> McloudError | None:
+def locked(text: str, run: FailedRun) -> McloudError | None:
     """Recognise a lock that another process holds.
 
     The text lacks the lock's fields if another process took or released it at that moment.
@@ -73,7 +87,7 @@ def locked(text: str, run: "Run") -> McloudError | None:
     return None
 
 
-def damaged(text: str, run: "Run") -> McloudError | None:
+def damaged(text: str, run: FailedRun) -> McloudError | None:
     """Recognise a damaged state. Locking reads the state, so the text may be a locking error."""
     if not re.search(
         "Unsupported state file format|Invalid state file format|state file could not be read"
@@ -96,7 +110,7 @@ def damaged(text: str, run: "Run") -> McloudError | None:
     return McloudError(f"{place} is damaged: {_why(text)}", remedy=restore)
 
 
-def other_than_its_digest(text: str, run: "Run") -> McloudError | None:
+def other_than_its_digest(text: str, run: FailedRun) -> McloudError | None:
     """Recognise a state in S3 that does not match the digest in the lock table."""
     found = re.search(
         r"state data in S3 does not have the expected content.*?following value:\s*(\w*)",
@@ -116,7 +130,7 @@ def other_than_its_digest(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def without_lock_table(text: str, run: "Run") -> McloudError | None:
+def without_lock_table(text: str, run: FailedRun) -> McloudError | None:
     found = re.search(
         r'ResourceNotFoundException.*DynamoDB table "?([\w.-]+)"?|DynamoDB table "?([\w.-]+)"?'
         r".*ResourceNotFoundException",
@@ -137,7 +151,7 @@ def without_lock_table(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def without_bucket(text: str, run: "Run") -> McloudError | None:
+def without_bucket(text: str, run: FailedRun) -> McloudError | None:
     """Recognise a missing bucket of a remote state. The modules create all other buckets."""
     kind, options = _backend_of(run)
     if kind not in ("s3", "gcs") or not re.search(
@@ -166,7 +180,7 @@ def without_bucket(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def unwritable(text: str, run: "Run") -> McloudError | None:
+def unwritable(text: str, run: FailedRun) -> McloudError | None:
     """Recognise a file of a local state that the operating system does not let Terraform open."""
     found = re.search(
         r"(?:open|read) ([^\s:]*\.tfstate[^\s:]*): (permission denied|operation not permitted"
@@ -189,7 +203,7 @@ def unwritable(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def without_locks(text: str, run: "Run") -> McloudError | None:
+def without_locks(text: str, run: FailedRun) -> McloudError | None:
     if _LOCK not in text or not re.search(
         "operation not supported|no locks available|function not implemented", text
     ):
@@ -201,7 +215,7 @@ def without_locks(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def elsewhere(text: str, run: "Run") -> McloudError | None:
+def elsewhere(text: str, run: FailedRun) -> McloudError | None:
     if not re.search(
         "Backend (initialization required|configuration changed|configuration block has changed)"
         "|state migration",
@@ -215,7 +229,7 @@ def elsewhere(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def unlockable(text: str, run: "Run") -> McloudError | None:
+def unlockable(text: str, run: FailedRun) -> McloudError | None:
     if _LOCK not in text:
         return None
     return McloudError(
@@ -224,7 +238,7 @@ def unlockable(text: str, run: "Run") -> McloudError | None:
     )
 
 
-def _earlier(run: "Run") -> tuple[str, str]:
+def _earlier(run: FailedRun) -> tuple[str, str]:
     """Return the location of the state, and the steps that restore an earlier one."""
     state, backup = run.folder / STATE, run.folder / BACKUP
     kind, options = _backend_of(run)
@@ -261,7 +275,7 @@ def _is_state(path: Path) -> bool:
         return False
 
 
-def _backend_of(run: "Run") -> tuple[str, dict[str, Any]]:
+def _backend_of(run: FailedRun) -> tuple[str, dict[str, Any]]:
     """Return the kind of backend and its options. The kind is empty for a local state file."""
     try:
         document = json.loads((run.folder / BACKEND).read_text(encoding="utf-8"))

@@ -29,9 +29,9 @@ from mcloud import processes
 from mcloud.errors import McloudError
 from mcloud.files import write
 from mcloud.infra import environment as surroundings
-from mcloud.infra.diagnosis import Run, explain, from_text
+from mcloud.infra.diagnosis import explain, from_text
 from mcloud.infra.state import ERRORED, STATE, State, find_object, parse_state
-from mcloud.infra.state_errors import BACKEND, Locked
+from mcloud.infra.state_errors import BACKEND, FailedRun, Locked
 
 if TYPE_CHECKING:
     from mcloud.config import TerraformConfig
@@ -164,7 +164,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
     ) -> None:
         super().__init__(working_dir=str(folder), terraform_bin_path=binary)
         self._folder = folder
-        self._failed = Run(folder, binary, tuple(surroundings.withheld(environment)))
+        self._failed = FailedRun(folder, binary, tuple(surroundings.withheld(environment)))
         self._environment = surroundings.reaching_terraform(environment)
         self._environment["TMPDIR"] = surroundings.temporary_folder(environment, folder)
         self._stop = stop

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 from python_terraform import IsFlagged  # type: ignore[import-untyped]
 
-from mcloud import files, outputs
+from mcloud import files
 from mcloud.clouds.resources import AwsResources, GcpResources
-from mcloud.config import LOCAL, Config, SiteConfig
+from mcloud.config import Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
 from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Plan, parse
@@ -36,11 +36,20 @@ _WORDS = {
 class TerraformStack:
     """See ``provisioner.Provisioner``; a context manager that locks the site's folder."""
 
-    def __init__(self, config: Config, site: SiteConfig, hooks: Hooks, *, start: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        site: SiteConfig,
+        hooks: Hooks,
+        open_endpoint: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``open_endpoint`` returns the endpoint of the embedded AWS, or "" for the real one. It is
+        called when the endpoint is first needed.
+        """
         self._config = config
         self._site = site
         self._hooks = hooks
-        self._start = start
+        self._open_endpoint = open_endpoint
         self._exit = ExitStack()
         self._plan: Plan | None = None
         self._state: State | None = None
@@ -132,7 +141,7 @@ class TerraformStack:
         kind = AwsResources if self._site.cloud == "aws" else GcpResources
         values = {**state.outputs, "endpoint_url": self._endpoint_url}
         found = kind.from_outputs(values).to_outputs()
-        outputs.write(self._config, self._site.name, found)
+        self._config.outputs.write(self._site.name, found)
         return found
 
     def _check_place(self) -> None:
@@ -214,7 +223,7 @@ class TerraformStack:
         others = self._terraform.other_workspaces()
         if others and not any(WORKSPACES in str(each.path) for each in found):
             clues.append(f"there are other workspaces ({', '.join(others)})")
-        noted = outputs.path(self._config, self._site.name)
+        noted = self._config.outputs.path(self._site.name)
         if noted.exists():
             clues.append(f"{noted} says that the site is deployed")
         if not clues:
@@ -232,7 +241,7 @@ class TerraformStack:
         )
 
     def _forget_by_hand(self) -> str:
-        noted = outputs.path(self._config, self._site.name)
+        noted = self._config.outputs.path(self._site.name)
         there = [str(path) for path in (self._workspace.folder, noted) if path.exists()]
         return f"move {' and '.join(there)} away"
 
@@ -259,7 +268,7 @@ class TerraformStack:
                 remedy="run the same command again: state, backups and outputs are kept",
             )
         self._remove_plans()  # they can hold secrets, and are of no use
-        aside = self._workspace.set_aside(outputs.path(self._config, site))
+        aside = self._workspace.set_aside(self._config.outputs.path(site))
         self._say(f"the last state, its backups and the outputs are kept in {aside}")
 
     def _deployed(self) -> Mapping[str, Any]:
@@ -268,7 +277,7 @@ class TerraformStack:
         So a deployment writes a damaged file again, and is as careful as with a good one.
         """
         try:
-            return outputs.read(self._config, self._site.name)
+            return self._config.outputs.read(self._site.name)
         except McloudError:
             self._workspace.write()
             self._initialise()
@@ -351,12 +360,7 @@ class TerraformStack:
     @cached_property
     def _endpoint_url(self) -> str:
         """Endpoint of the embedded AWS; empty for the real AWS."""
-        if self._config.profile != LOCAL:
-            return ""
-        from mcloud.infra.embedded_stack import embedded_clouds
-
-        state = embedded_clouds(self._config, self._hooks, start=self._start)
-        return state.outputs["aws"]["endpoint_url"]
+        return self._open_endpoint()
 
 
 def _some(addresses: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from mcloud import processes
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import LocalError
 from mcloud.infra.bundle import build
-from mcloud.infra.embedded import function_environment
+from mcloud.local.deployment import function_environment
 from mcloud.processes import Process
 
 HOST = "127.0.0.1"

@@ -22,8 +22,7 @@ import psutil
 
 from mcloud import processes
 from mcloud.errors import LocalError, McloudError
-from mcloud.infra import embedded, embedded_anomalies
-from mcloud.local import children, outage
+from mcloud.local import anomaly_function, children, deployment, outage
 from mcloud.local.children import Child
 from mcloud.local.schedule import Schedule
 from mcloud.local.state import FAILED, READY, RECOVERING, STOPPING, Home, ServiceState, State
@@ -132,7 +131,7 @@ class Supervisor:
             if "firestore" not in options.external:
                 planned.append(children.official_firestore(firestore_port, data))
         addresses = {child.name: child.front_address for child in planned} | options.external
-        self._gcp = embedded.gcp_resources(
+        self._gcp = deployment.gcp_resources(
             pubsub=addresses.get("pubsub", addresses["gcp"]),
             firestore=addresses.get("firestore", addresses["gcp"]),
             monitoring=addresses["gcp"],
@@ -170,14 +169,14 @@ class Supervisor:
                 raise error
 
     def _provision_aws(self) -> None:
-        resources = embedded.deploy_aws(f"http://{self._address('aws')}")
-        embedded_anomalies.deploy(
+        resources = deployment.deploy_aws(f"http://{self._address('aws')}")
+        anomaly_function.deploy(
             resources, self._options.thresholds, scheduled=self._options.scheduled
         )
         self._state.outputs["aws"] = resources.to_outputs()
 
     def _provision_gcp(self) -> None:
-        embedded.deploy_gcp(self._gcp)
+        deployment.deploy_gcp(self._gcp)
         self._state.outputs["gcp"] = self._gcp.to_outputs()
 
     def _tend(self) -> None:

@@ -47,7 +47,7 @@ MARKET, VOID_MARKS = "MARKET", ("NA", "INSURANCE_FUND", "ADL")
 
 CANARY = "MCLOUDCANARY"
 """The symbol of trades that only show whether a site works: no exchange has it, and nobody's data
-has it either. See ``mcloud.failover.canary``."""
+has it either. See ``mcloud.canary``."""
 
 
 class BadTrade(ValueError):

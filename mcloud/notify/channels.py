@@ -27,8 +27,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mcloud.clouds.notify import PUBSUB, SNS, Topic, open_topic
-from mcloud.config import LOCAL, Config, did_you_mean, resources, setting, variables
+from mcloud.clouds.factory import open_topic
+from mcloud.clouds.notify import PUBSUB, SNS, Topic
+from mcloud.config import LOCAL, Config, did_you_mean, setting, variables
 from mcloud.config.document import Where
 from mcloud.config.schema import NAME
 from mcloud.config.settings import read
@@ -36,6 +37,7 @@ from mcloud.errors import Refused
 from mcloud.notify import payload, web
 from mcloud.notify.event import SEVERITIES, Event
 from mcloud.notify.origin import origin
+from mcloud.sites.resources import site_resources
 
 EVENTS_API = "https://events.pagerduty.com"
 REPEAT = 4.0  # hours
@@ -199,7 +201,7 @@ def _endpoint(config: Config, kind: str) -> str:
         return ""
     from mcloud.clouds.resources import AwsResources
 
-    for each in resources(config).values():
+    for each in site_resources(config).values():
         if isinstance(each, AwsResources) == (kind == "sns"):
             return each.endpoint_url if isinstance(each, AwsResources) else each.pubsub_endpoint
     raise Refused(f"the profile {LOCAL!r} has no cloud for {kind}")

@@ -8,7 +8,7 @@ seconds. Where no site answers, every watcher sends, because twice is better tha
 
 Two sites have no majority. All watchers write their claims in the order of the names of the sites,
 so that the first site both can reach decides between two of them. A site that was away has an older
-record: the record with the most writes counts, as in ``mcloud.failover.notes``. While a site is
+record: the record with the most writes counts, as in ``failover.shared_notes``. While a site is
 away, a record counts as a record of the event at hand only if the two are close in time: the
 missing site may know that the alert was resolved in between.
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from mcloud import canary
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.errors import Refused
-from mcloud.failover import canary
 from mcloud.market.envelope import VERSION, encode
 from mcloud.processor.pulse import ANNOUNCEMENT
 from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport

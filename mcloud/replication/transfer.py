@@ -13,16 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mcloud import files
+from mcloud.clouds.factory import open_transfer
 from mcloud.clouds.resources import AwsResources, Resources
-from mcloud.clouds.transfer import (
-    DONE,
-    FOLDERS,
-    GONE,
-    RUNNING,
-    Transfer,
-    Transferred,
-    open_transfer,
-)
+from mcloud.clouds.transfer import DONE, FOLDERS, GONE, RUNNING, Transfer, Transferred
 from mcloud.errors import McloudError, Refused, Unavailable, UsageError
 from mcloud.market.archive import prefix
 from mcloud.market.block import block_prefix

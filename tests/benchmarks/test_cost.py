@@ -21,7 +21,7 @@ from mcloud.cost.forecast import forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.table import as_csv
 from mcloud.cost.usage import SiteUsage
-from mcloud.dashboard.cost import report_view
+from mcloud.drawing.cost import report_view
 
 pytestmark = pytest.mark.benchmark
 

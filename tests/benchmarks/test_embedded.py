@@ -4,13 +4,13 @@ import time
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import deliver, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import deliver, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 WANTED = 3_000  # trades a second and site
 

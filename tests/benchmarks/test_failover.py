@@ -12,18 +12,19 @@ import pytest
 from failover.test_guard import rig
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.failover import drill, expense
+from mcloud.failover import expense
 from mcloud.failover.audit import Audit
-from mcloud.failover.drill import made
+from mcloud.failover.execution import Tools, carry_out
 from mcloud.failover.journal import Journal, Order
-from mcloud.failover.scenario import SCENARIOS
 from mcloud.failover.settings import GuardSettings
-from mcloud.failover.stream import Stream
-from mcloud.failover.switch import Tools, carry_out
 from mcloud.local import children, control, outage
 from mcloud.local.supervisor import Options
+from mcloud.rehearsal import drill
+from mcloud.rehearsal.drill import made
+from mcloud.rehearsal.drill_stream import Stream
+from mcloud.rehearsal.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.benchmark
 

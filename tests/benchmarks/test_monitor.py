@@ -14,11 +14,11 @@ from statistics import median
 import psutil
 import pytest
 
-from mcloud.clouds import open_site
-from mcloud.dashboard.collector import Collector
-from mcloud.dashboard.monitor import View, screen
-from mcloud.dashboard.snapshot import all_parts, snapshot_of
+from mcloud.clouds.factory import open_site
+from mcloud.drawing.monitor import View, screen
 from mcloud.local.state import State
+from mcloud.observing.collector import Collector
+from mcloud.observing.snapshot import all_parts, snapshot_of
 
 pytestmark = pytest.mark.benchmark
 

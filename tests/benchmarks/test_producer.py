@@ -11,7 +11,7 @@ from statistics import median, quantiles
 import psutil
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import DeadLetter, Depth, Queue, Unsent
 from mcloud.cost.prices import PRICES
 from mcloud.errors import Unavailable

@@ -21,7 +21,7 @@ import pytest
 from google.cloud.firestore_v1.bulk_writer import BulkWriterOptions
 from replication.stores import fresh
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.feed.simulate import Simulate

@@ -14,7 +14,7 @@ from itertools import islice
 import pytest
 from replication.stores import fresh
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.local.state import State
 from mcloud.market.candle import MINUTE, Candle, fold

@@ -24,15 +24,15 @@ from cli.conftest import Terminal
 from clouds.test_contract import put_raw
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control, outage
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import READY, Home, State
 from mcloud.local.supervisor import Options
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 

@@ -11,17 +11,17 @@ from urllib.error import HTTPError
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import deliver, stored_rows
 from mcloud.feed.simulate import Simulate
-from mcloud.infra.embedded_anomalies import NAME
+from mcloud.local.anomaly_function import NAME
 from mcloud.local.schedule import anomaly_url, call
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
 from mcloud.processor.anomalies import recent
+from mcloud.rehearsal.demo import deliver, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 from .conftest import Terminal
 

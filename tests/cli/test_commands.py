@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.resources import AwsResources, GcpResources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import stored_rows
 from mcloud.feed.replay import open_replay
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.interval import INTERVALS
 from mcloud.market.trade import Trade, to_text
+from mcloud.rehearsal.demo import stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 from .conftest import Terminal
 

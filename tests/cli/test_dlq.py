@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.envelope import Message, encode_all
+from mcloud.rehearsal.demo import stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication.deadletters import read
 
 from .conftest import Terminal

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from clouds.test_contract import put_raw
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.failover import debts
 from mcloud.failover.decide import Debt

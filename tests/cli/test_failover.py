@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.local.state import State
 
 from .conftest import Terminal

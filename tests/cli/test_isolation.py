@@ -18,7 +18,7 @@ from replication import folder
 from replication.folder import helpers
 
 from mcloud import isolation, processes
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.feed.simulate import Simulate
 from mcloud.infra.bundle import build

@@ -209,7 +209,7 @@ def test_a_detached_producer_that_cannot_start_says_why(terminal: Terminal) -> N
 
 @pytest.mark.slow
 def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) -> None:
-    from mcloud.clouds import open_site
+    from mcloud.clouds.factory import open_site
     from mcloud.clouds.ports import ControlRecord
 
     sites = {name: open_site(name, each) for name, each in embedded.resources().items()}

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_publisher, make_storage, make_subscriber
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources
-from mcloud.infra.embedded import deploy_table
+from mcloud.local.deployment import deploy_table
 from mcloud.local.state import State
 
 _numbers = itertools.count()

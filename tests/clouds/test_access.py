@@ -15,8 +15,8 @@ from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.gcp import access as gcp
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused, Unavailable
-from mcloud.infra.embedded import gcp_resources
 from mcloud.local.children import free_ports
+from mcloud.local.deployment import gcp_resources
 from mcloud.local.state import State
 
 from .web import Answer, aws_error, google_error, grants, serve

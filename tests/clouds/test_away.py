@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused, Unavailable
-from mcloud.infra.embedded import gcp_resources
 from mcloud.local.children import free_ports
+from mcloud.local.deployment import gcp_resources
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Folded
 from mcloud.market.envelope import Message

@@ -10,7 +10,8 @@ import pytest
 from botocore.stub import Stubber
 
 from mcloud.clouds.aws.billing import CostExplorer
-from mcloud.clouds.billing import BillLine, open_billing
+from mcloud.clouds.billing import BillLine
+from mcloud.clouds.factory import open_billing
 from mcloud.clouds.gcp.billing import BillingExport
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.errors import ConfigError, Refused, Unavailable

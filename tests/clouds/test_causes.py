@@ -14,7 +14,8 @@ from mcloud import http
 from mcloud.clouds.aws import client as aws
 from mcloud.clouds.gcp import client as gcp
 from mcloud.errors import Refused
-from mcloud.infra.diagnosis import Run, explain
+from mcloud.infra.diagnosis import explain
+from mcloud.infra.state_errors import FailedRun
 
 GOOGLE = [
     (  # https://github.com/hashicorp/terraform/issues/29006
@@ -250,7 +251,7 @@ AWS = [
 
 @pytest.mark.parametrize(("said", "text", "remedy"), [*GOOGLE, *AWS])
 def test_through_terraform(said: str, text: str, remedy: str, tmp_path: Path) -> None:
-    error = explain([{"summary": said, "detail": ""}], Run(tmp_path, "terraform"))
+    error = explain([{"summary": said, "detail": ""}], FailedRun(tmp_path, "terraform"))
     assert text in error.message
     assert remedy in error.remedy
     assert error.remedy.endswith(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws import changes as aws_changes
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import changes as gcp_changes
 from mcloud.clouds.ports import Changes, Site
 from mcloud.errors import Damaged, Refused, Trimmed

@@ -18,11 +18,9 @@ from botocore.exceptions import ConnectionClosedError
 from google.api_core.exceptions import ServiceUnavailable
 
 from mcloud import errors
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import candles as gcp_candles
 from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag, Site, StoredCandle
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import stored_rows
 from mcloud.documents import Damaged
 from mcloud.errors import Refused
 from mcloud.failover import audit
@@ -31,6 +29,8 @@ from mcloud.market.block import pack_block
 from mcloud.market.candle import Candle, Folded, by_minute, fold
 from mcloud.market.envelope import Message, decode, encode
 from mcloud.market.trade import MAX_TIME, Trade
+from mcloud.rehearsal.demo import stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_723_161_240_000  # 2024-08-08T23:54:00Z
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws import metrics
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.metrics import METRICS, CloudWatchMetrics
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Figure, Figures, Site
 from mcloud.market.envelope import Message
 

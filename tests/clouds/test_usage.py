@@ -12,8 +12,8 @@ from botocore.validate import ParamValidator
 from google.api_core import exceptions
 from google.cloud.monitoring_v3.types import Aggregation, ListTimeSeriesRequest, TimeSeries
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.usage import CloudWatchUsage
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.usage import LAG, MonitoringUsage
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources, GcpResources

@@ -8,6 +8,7 @@ import pytest
 from mcloud import config
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.errors import ConfigError, LocalError, UsageError
+from mcloud.sites.resources import site_resources
 
 PROD = """\
 profile = "prod"
@@ -272,12 +273,12 @@ def test_resources_are_those_of_the_profile(
     values = {field.name: f"its {field.name}" for field in fields(kind)}
     text = f'[profiles.prod.sites.east]\ncloud = "{cloud}"\n'
     text += "".join(f'{name} = "{value}"\n' for name, value in values.items())
-    assert config.resources(load(tmp_path, text, "prod")) == {"east": kind(**values)}
+    assert site_resources(load(tmp_path, text, "prod")) == {"east": kind(**values)}
 
 
 def test_a_site_that_is_not_deployed_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.resources(load(tmp_path, PROD))
+        site_resources(load(tmp_path, PROD))
     assert str(caught.value) == (
         "site 'aws' of profile 'prod' is not deployed; run `mcloud deploy aws`, or give queue_url, "
         "dlq_url, candles_table, control_table, raw_bucket, function in mcloud.toml"
@@ -286,9 +287,9 @@ def test_a_site_that_is_not_deployed_says_what_is_missing(tmp_path: Path) -> Non
 
 def test_a_profile_without_sites_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the profile 'prod' has no sites"):
-        config.resources(load(tmp_path, "[profiles.prod]\n", "prod"))
+        site_resources(load(tmp_path, "[profiles.prod]\n", "prod"))
 
 
 def test_the_local_profile_needs_the_embedded_clouds(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"are down; run `mcloud local up`"):
-        config.resources(load(tmp_path))
+        site_resources(load(tmp_path))

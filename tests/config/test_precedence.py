@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mcloud import config, outputs
+from mcloud import config
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import variables
-from mcloud.config.explain import MASK, explain
 from mcloud.errors import ConfigError, McloudError
 from mcloud.local.state import READY, Home, State
+from mcloud.sites.explain import MASK, explain
+from mcloud.sites.resources import known_settings, site_resources
 
 from .test_config import PROD, load
 
@@ -28,8 +29,8 @@ cloud = "gcp"
 def deployed(folder: Path, text: str = BOTH, **environment: str) -> config.Config:
     """The profile prod, with both sites deployed."""
     found = load(folder, text, "prod", **environment)
-    outputs.write(found, "aws", AWS)
-    outputs.write(found, "gcp", GCP)
+    found.outputs.write("aws", AWS)
+    found.outputs.write("gcp", GCP)
     return found
 
 
@@ -37,7 +38,7 @@ def test_each_source_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
     def region() -> tuple[str, str]:
         found = config.load("prod", tmp_path, environment)
         each = explain(found)["sites.aws.region"]
-        assert config.known(found, found.sites["aws"])["region"] == each
+        assert known_settings(found, found.sites["aws"])["region"] == each
         return each.value, each.origin
 
     environment: dict[str, str] = {}
@@ -77,7 +78,7 @@ def test_the_profile_too(
 def test_every_variable_of_the_bash_version_counts(tmp_path: Path) -> None:
     names = {**variables.OF_SITES["aws"], **variables.OF_SITES["gcp"]}
     found = deployed(tmp_path, **{name: f"from {name}" for name in names}, TRADING_SYMBOL="ethusdt")
-    resources = config.resources(found)
+    resources = site_resources(found)
     for cloud in ("aws", "gcp"):
         for name, key in variables.OF_SITES[cloud].items():
             assert getattr(resources[cloud], key) == f"from {name}"
@@ -87,13 +88,13 @@ def test_every_variable_of_the_bash_version_counts(tmp_path: Path) -> None:
 
 def test_the_rest_is_what_terraform_said(tmp_path: Path) -> None:
     found = deployed(tmp_path, SQS_QUEUE_URL="https://mine")
-    assert config.resources(found) == {
+    assert site_resources(found) == {
         "aws": AwsResources(**{**AWS, "queue_url": "https://mine"}),
         "gcp": GcpResources(**GCP),
     }
-    outputs.path(found, "gcp").unlink(missing_ok=True)
+    found.outputs.path("gcp").unlink(missing_ok=True)
     with pytest.raises(ConfigError, match="site 'gcp' of profile 'prod' is not deployed"):
-        config.resources(found)
+        site_resources(found)
 
 
 def test_variables_say_nothing_where_several_sites_could_be_meant(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_nothing_moves_the_embedded_clouds_elsewhere(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("".join(f"{name}=prod\n" for name in names))
     found = load(tmp_path, **dict.fromkeys(names, "prod"), TRADING_SYMBOL="ETHUSDT")
     with up(found).locked():
-        assert config.resources(found) == {"aws": AwsResources(**AWS), "gcp": GcpResources(**GCP)}
+        assert site_resources(found) == {"aws": AwsResources(**AWS), "gcp": GcpResources(**GCP)}
     assert found.ignored == dict.fromkeys(names, "the profile 'local' has its own")
     assert found.symbol == "ETHUSDT"
 
@@ -133,15 +134,15 @@ def test_nothing_moves_the_embedded_clouds_elsewhere(tmp_path: Path) -> None:
 def test_what_terraform_made_on_the_embedded_clouds_is_used_there(tmp_path: Path) -> None:
     found = load(tmp_path)
     needed = {k: f"Terraform's {k}" for k in AWS if k != "endpoint_url"}
-    outputs.write(found, "aws", needed)
+    found.outputs.write("aws", needed)
     with up(found).locked():
         mine = AwsResources(**needed, endpoint_url="its endpoint_url")
-        assert config.resources(found) == {"aws": mine, "gcp": GcpResources(**GCP)}
+        assert site_resources(found) == {"aws": mine, "gcp": GcpResources(**GCP)}
         # An address that was true at the time, or would lead to the real cloud, is not believed.
-        outputs.write(found, "aws", {**needed, "endpoint_url": ""})
-        assert config.resources(found)["aws"] == mine
-        outputs.path(found, "aws").unlink(missing_ok=True)
-        assert config.resources(found)["aws"] == AwsResources(**AWS)
+        found.outputs.write("aws", {**needed, "endpoint_url": ""})
+        assert site_resources(found)["aws"] == mine
+        found.outputs.path("aws").unlink(missing_ok=True)
+        assert site_resources(found)["aws"] == AwsResources(**AWS)
 
 
 @pytest.mark.parametrize(
@@ -238,23 +239,23 @@ url = "http://127.0.0.1:1/hooks.slack.com/hush"
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"queue_url": 1}', "\udcff"])
 def test_stored_outputs_that_are_damaged_are_named(tmp_path: Path, text: str) -> None:
     found = deployed(tmp_path)
-    path = outputs.path(found, "aws")
+    path = found.outputs.path("aws")
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(McloudError, match=r"aws\.json cannot be read: .*`mcloud deploy aws`"):
-        config.resources(found)
+        site_resources(found)
 
 
 def test_outputs_are_for_their_owner_only(tmp_path: Path) -> None:
     found = deployed(tmp_path)
-    path = outputs.path(found, "aws")
-    assert outputs.read(found, "aws") == AWS
+    path = found.outputs.path("aws")
+    assert found.outputs.read("aws") == AWS
     assert path.stat().st_mode & 0o777 == 0o600
     for folder in (path.parent, path.parent.parent, found.state):
         assert folder.stat().st_mode & 0o777 == 0o700
-    assert outputs.read(load(tmp_path, profile="local"), "aws") == {}
-    outputs.path(found, "aws").unlink(missing_ok=True)
-    outputs.path(found, "aws").unlink(missing_ok=True)
-    assert outputs.read(found, "aws") == {}
+    assert load(tmp_path, profile="local").outputs.read("aws") == {}
+    found.outputs.path("aws").unlink(missing_ok=True)
+    found.outputs.path("aws").unlink(missing_ok=True)
+    assert found.outputs.read("aws") == {}
     assert [each.name for each in path.parent.iterdir()] == ["gcp.json"]
 
 
@@ -262,4 +263,4 @@ def test_a_state_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = load(tmp_path, MCLOUD_STATE="file")
     with pytest.raises(McloudError, match="file cannot be made: File exists"):
-        outputs.write(found, "aws", AWS)
+        found.outputs.write("aws", AWS)

@@ -13,13 +13,13 @@ import pytest
 from mcloud import config
 from mcloud.alerts.rules import rules
 from mcloud.config import settings
-from mcloud.config.explain import explain
 from mcloud.cost.settings import money
-from mcloud.dashboard.settings import MonitorSettings
 from mcloud.errors import McloudError
 from mcloud.failover.settings import guard_settings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
+from mcloud.observing.settings import MonitorSettings
+from mcloud.sites.explain import explain
 from mcloud.trace.settings import TraceSettings
 
 Table = dict[str, Any]

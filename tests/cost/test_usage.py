@@ -67,7 +67,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
         "aws": AwsResources("eu-west-1", *"qdtcbf"),
         "gcp": GcpResources("p", "us-central1", *"tsdedckbf"),
     }
-    monkeypatch.setattr(usage, "resources", lambda config: resources)
+    monkeypatch.setattr(usage, "site_resources", lambda config: resources)
     return load("prod", tmp_path, {})
 
 
@@ -106,7 +106,7 @@ def test_one_that_hangs_costs_the_deadline_and_no_more(config: Config) -> None:
 def test_the_meters_of_embedded_clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(None, tmp_path, {})
     monkeypatch.setattr(
-        usage, "resources", lambda config: {"aws": AwsResources("us-east-1", *"qdtcbf")}
+        usage, "site_resources", lambda config: {"aws": AwsResources("us-east-1", *"qdtcbf")}
     )
     began = at("2026-11-14T00:00")
     clock = began

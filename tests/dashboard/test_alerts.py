@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from mcloud.dashboard.alerts import answers, report, silences, watchers
+from mcloud.drawing.alerts import answers, report, silences, watchers
 
 
 def text(renderable: RenderableType) -> list[list[str]]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mcloud.dashboard.anomalies import WIDE, table
+from mcloud.drawing.anomalies import WIDE, table
 
 ROWS: list[dict[str, Any]] = [
     {

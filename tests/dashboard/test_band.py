@@ -6,10 +6,10 @@ from typing import Any
 
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.current import CostFigure
-from mcloud.dashboard.band import canaries, leading, money, watching
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
+from mcloud.drawing.band import canaries, leading, money, watching
+from mcloud.observing.collector import Seen
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 from .sites import AT, RECORD
 from .test_figures import SITE

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from mcloud.dashboard.changes import changes_table, sentence
+from mcloud.drawing.plan import changes_table, sentence
 from mcloud.infra.plan import CREATE, DELETE, REPLACE, UPDATE, Change, Plan, change
 
 BUCKET = change("aws_s3_bucket.raw", "aws_s3_bucket", DELETE, "mcloud-raw-1")

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from rich.text import Text
 
-from mcloud.dashboard.chart import candlesticks
+from mcloud.drawing.candles import candlesticks
 from mcloud.market.interval import Bar
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import eventually
 
-from mcloud.dashboard.collector import LONGEST, PATIENCE, Collector, Part, Seen
 from mcloud.errors import Unavailable
+from mcloud.observing.collector import LONGEST, PATIENCE, Collector, Part, Seen
 
 KEY = ("aws", "depth")
 

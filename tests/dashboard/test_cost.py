@@ -11,7 +11,7 @@ from mcloud.cost.advise import advise
 from mcloud.cost.forecast import forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.settings import CostSettings, Money
-from mcloud.dashboard.cost import advice_view, bar, count, forecast_view, report_view
+from mcloud.drawing.cost import advice_view, bar, count, forecast_view, report_view
 
 SITES = (
     usage(

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from mcloud.dashboard.doctor import report
 from mcloud.doctor.check import Check
+from mcloud.drawing.doctor import report
 
 CHECKS = [
     Check("python", "", "ok", "3.11.7"),

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Lag
 from mcloud.cost.current import CostFigure
-from mcloud.dashboard.document import document
-from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.parts import Costing
-from mcloud.dashboard.snapshot import collect
 from mcloud.errors import Unavailable
+from mcloud.observing.document import document
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.queries import Costing
+from mcloud.observing.snapshot import collect
 
 from .sites import AT, FIGURES, FakeSite
 from .test_snapshot import METHODS

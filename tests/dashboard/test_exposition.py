@@ -11,12 +11,12 @@ import pytest
 import requests
 from patience import PATIENCE, eventually
 
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.exposition import CONTENT_TYPE, HELP, exposition
-from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.scrape import Listen, serving
-from mcloud.dashboard.snapshot import Snapshot, collect
 from mcloud.errors import McloudError, Unavailable
+from mcloud.observing.collector import Seen
+from mcloud.observing.exposition import CONTENT_TYPE, HELP, exposition
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.scrape import Listen, serving
+from mcloud.observing.snapshot import Snapshot, collect
 
 from .sites import AT, FakeSite
 from .test_figures import metrics

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
-from mcloud.dashboard import figures
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.figures import FIGURES, Cell, chart
-from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot
+from mcloud.drawing import figures
+from mcloud.drawing.figures import FIGURES, Cell, chart
+from mcloud.observing.collector import Seen
+from mcloud.observing.recent import Recent
+from mcloud.observing.snapshot import SiteCost, SiteSnapshot
 
 from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, RECORD
 from .sites import FIGURES as METRICS

@@ -3,8 +3,8 @@
 import pytest
 from jumps import HOUR, KINDS, Jumping
 
-from mcloud.dashboard.collector import Collector, Part
-from mcloud.dashboard.machine import FRESH, silence
+from mcloud.observing.collector import Collector, Part
+from mcloud.runs import FRESH, silence
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES, Depth, Lag
-from mcloud.dashboard.choice import INTERVALS, pressed
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.monitor import View, pages, screen
-from mcloud.dashboard.recent import Recent
-from mcloud.dashboard.snapshot import SiteCost, SiteSnapshot, Snapshot
+from mcloud.drawing.choice import INTERVALS, pressed
+from mcloud.drawing.monitor import View, pages, screen
+from mcloud.observing.collector import Seen
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.recent import Recent
+from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 
 from .sites import AT, CANDLE, FIGURES
 from .test_band import COST

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from mcloud.dashboard.producers import State, delivered, listing, panel
+from mcloud.drawing.produce import State, delivered, listing, panel
 from mcloud.producer.sender import Delivery
 
 AT = 1_723_161_300.0

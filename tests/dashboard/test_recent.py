@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from mcloud.clouds.ports import Heartbeat
-from mcloud.dashboard.recent import DAY, SYMBOLS, holes, recent
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
+from mcloud.observing.recent import DAY, SYMBOLS, holes, recent
 
 from .sites import FakeSite
 

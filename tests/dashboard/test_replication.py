@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from mcloud.dashboard.replication import State, copied, listing, panel
-from mcloud.dashboard.runs import listing as everything
+from mcloud.drawing.ps import listing as everything
+from mcloud.drawing.replicate import State, copied, listing, panel
 
 AT = 1_723_161_300.0
 PAIR = {

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from mcloud.dashboard.scrape import CONNECTIONS, Listen, Tls, address, serving
 from mcloud.errors import McloudError, UsageError
+from mcloud.observing.scrape import CONNECTIONS, Listen, Tls, address, serving
 
 SECRET = "0123456789abcdef-a-token"
 ANY = "0.0.0.0"

@@ -10,16 +10,16 @@ import pytest
 
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth
 from mcloud.cost.current import CostFigure
-from mcloud.dashboard.band import leading
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.document import document
-from mcloud.dashboard.figures import holes, processed
-from mcloud.dashboard.machine import Machine
-from mcloud.dashboard.parts import Costing
-from mcloud.dashboard.snapshot import SiteCost, collect
-from mcloud.dashboard.watch import HISTORY, Watch
 from mcloud.documents import Damaged
+from mcloud.drawing.band import leading
+from mcloud.drawing.figures import holes, processed
 from mcloud.errors import Refused, Unavailable
+from mcloud.observing.collector import Seen
+from mcloud.observing.document import document
+from mcloud.observing.machine import Machine
+from mcloud.observing.queries import Costing
+from mcloud.observing.snapshot import SiteCost, collect
+from mcloud.observing.watch import HISTORY, Watch
 
 from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
 

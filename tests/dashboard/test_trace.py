@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mcloud.dashboard.trace import SKEW, after, view
+from mcloud.drawing.trace import SKEW, after, view
 
 STAGES = [
     {"stage": "exchange", "time": "2026-11-25T20:53:06.129Z", "after_ms": None, "source": "trade"},

@@ -12,9 +12,9 @@ from mcloud.clouds.gcp.usage import MonitoringUsage
 from mcloud.clouds.ports import SERVICES
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.cost.prices import PRICES
-from mcloud.dashboard import upkeep
-from mcloud.dashboard.parts import COST, FAST, Costing, parts_of
-from mcloud.dashboard.watch import Watch
+from mcloud.observing import upkeep
+from mcloud.observing.queries import COST, FAST, Costing, parts_of
+from mcloud.observing.watch import Watch
 
 from .sites import FakeSite
 

@@ -2,7 +2,7 @@
 
 from rich.console import Console, RenderableType
 
-from mcloud.dashboard.verify import RUNS, SHOWN, plan_lines, view
+from mcloud.drawing.verify import RUNS, SHOWN, plan_lines, view
 from mcloud.replication.digest import ALL_TIME
 from mcloud.replication.report import Finding, Report, Tally
 

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from mcloud.clouds.ports import SERVICES, Depth
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.snapshot import SiteSnapshot, Snapshot
-from mcloud.dashboard.views import status, status_table
+from mcloud.drawing.status import status, status_table
+from mcloud.observing.collector import Seen
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 from .sites import AT
 from .test_figures import SITE, UP

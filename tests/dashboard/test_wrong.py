@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from mcloud.clouds.ports import Depth
-from mcloud.dashboard.machine import Machine, Running, machine, silence
-from mcloud.dashboard.snapshot import collect
-from mcloud.dashboard.wrong import wrong
 from mcloud.errors import Unavailable
-from mcloud.runs import run_of
+from mcloud.observing.machine import Machine, Running, machine
+from mcloud.observing.problems import wrong
+from mcloud.observing.snapshot import collect
+from mcloud.runs import run_of, silence
 
 from .sites import AT, BEATS, FakeSite
 from .test_producers import HOLE, SITE, STATE

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.clouds import open_site
-from mcloud.failover import drill
-from mcloud.failover.scenario import SCENARIOS
+from mcloud.clouds.factory import open_site
 from mcloud.feed.replay import open_replay
 from mcloud.local import children, control, outage
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
+from mcloud.rehearsal import drill
+from mcloud.rehearsal.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

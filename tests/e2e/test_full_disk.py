@@ -11,7 +11,7 @@ from cli.conftest import Terminal
 from patience import eventually
 from small_disk import EMPTY, FULL, READ_ONLY, on_disk
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.failover import record
 from mcloud.local import outage

@@ -10,13 +10,13 @@ import pytest
 from cli.conftest import Terminal
 from patience import eventually
 
-from mcloud.clouds import open_site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
+from mcloud.clouds.factory import open_site
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.candle import MINUTE
 from mcloud.market.trade import Trade, split_market, to_text
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_760_000_040_000  # 2025-10-09T08:54:00Z
 HOURS = 7_200.0  # seconds

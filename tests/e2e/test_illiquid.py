@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
+from mcloud.clouds.factory import open_site
 from mcloud.local.state import State
 from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_696_982_400_000  # ms
 MINUTE = 60_000  # ms

@@ -12,12 +12,12 @@ from google.api_core.exceptions import AlreadyExists, PreconditionFailed, Servic
 from google.cloud.firestore_v1.base_query import FieldFilter
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import client as gcp
 from mcloud.feed.simulate import Simulate
-from mcloud.infra.embedded import deploy_table
 from mcloud.local import meter, outage
+from mcloud.local.deployment import deploy_table
 from mcloud.local.meter import Count
 from mcloud.local.state import State
 from mcloud.market.envelope import encode

@@ -11,22 +11,22 @@ import pytest
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import ControlRecord, Site
-from mcloud.demo.run import archived_ids
 from mcloud.failover import debts, record
 from mcloud.failover.audit import Audit
 from mcloud.failover.decide import CATCH_UP, FAIL_BACK, FAIL_OVER, UP
+from mcloud.failover.execution import Tools, pay
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
 from mcloud.failover.journal import Journal
 from mcloud.failover.settings import GuardSettings
-from mcloud.failover.switch import Tools, pay
 from mcloud.feed.simulate import Simulate
 from mcloud.local import outage
 from mcloud.local.state import State
 from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import archived_ids
 from mcloud.replication.scope import Scope
 
 DEADLINE = 5.0  # seconds for the sites to answer

@@ -11,16 +11,16 @@ import pytest
 import requests
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import client as gcp
 from mcloud.clouds.ports import SERVICES
-from mcloud.demo import run as demo
-from mcloud.demo.oracle import expected_rows
 from mcloud.feed.replay import open_replay
 from mcloud.feed.simulate import Simulate
 from mcloud.local import outage
 from mcloud.local.outage import SLOW, THROTTLED
 from mcloud.local.state import State
+from mcloud.rehearsal import demo as demo
+from mcloud.rehearsal.oracle import expected_rows
 
 Call = Callable[[], object]
 Key = tuple[str, str]

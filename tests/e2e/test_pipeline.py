@@ -16,12 +16,10 @@ import psutil
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore
 from mcloud.clouds.ports import Site
-from mcloud.demo import run as demo
-from mcloud.demo.oracle import Row, expected_rows, plain
 from mcloud.feed.replay import open_replay
 from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control
@@ -29,6 +27,8 @@ from mcloud.local.children import MARK
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
 from mcloud.market.trade import Trade
+from mcloud.rehearsal import demo as demo
+from mcloud.rehearsal.oracle import Row, expected_rows, plain
 
 Reading = Callable[[State, list[str]], list[Row]]
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z

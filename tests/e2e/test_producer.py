@@ -16,14 +16,14 @@ from random import Random
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import Row, expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.replay import open_replay
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import Row, expected_rows
 from mcloud.runs import Run
 
 

@@ -12,14 +12,14 @@ import pytest
 from cli.conftest import Terminal
 from replication.stores import fresh
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 from mcloud.runs import Run, all_runs
 
 PATIENCE = 60.0  # seconds; what takes that long has failed

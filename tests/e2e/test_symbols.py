@@ -9,15 +9,15 @@ import pytest
 from cli.conftest import Terminal
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.archive import pack, prefix, unpack
 from mcloud.market.block import is_index_key
 from mcloud.market.trade import Trade, split_market, to_text
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_735_776_000_000  # ms
 HOURS = 2

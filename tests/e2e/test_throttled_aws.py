@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, deliver, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local.children import answers, free_ports
 from mcloud.local.state import State
 from mcloud.processor.ingest import ingest
+from mcloud.rehearsal.demo import archived_ids, deliver, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_735_775_880_000
 

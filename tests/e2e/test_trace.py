@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
-from mcloud.demo.run import archived_ids
+from mcloud.clouds.factory import open_site
 from mcloud.local.state import State
+from mcloud.rehearsal.demo import archived_ids
 from mcloud.trace.timeline import STAGES
 
 SYMBOL = "TRACEDUSDT"

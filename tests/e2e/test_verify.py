@@ -15,13 +15,11 @@ from replication.stores import fresh
 from test_replicate import Sites
 from test_throttled_aws import Proxy, proxy
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore, make_storage
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, deliver, stored_rows
 from mcloud.errors import Unavailable
 from mcloud.feed.simulate import Simulate
 from mcloud.local import outage
@@ -30,6 +28,8 @@ from mcloud.local.state import State
 from mcloud.market.archive import HOUR, ArchiveObject, prefix, unpack
 from mcloud.market.candle import MINUTE, Candle, Folded, fold, to_timestamp
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import archived_ids, deliver, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication.digest import ALL_TIME
 from mcloud.replication.restore import Restore
 from mcloud.replication.scope import Scope

@@ -15,14 +15,14 @@ import pytest
 from cli.conftest import ROOT, Terminal
 from patience import eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.local import control
 from mcloud.local.state import Home
 from mcloud.market.trade import Trade, to_text
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -5,9 +5,9 @@ from typing import cast
 import pytest
 from patience import eventually
 
+from mcloud.canary import Canary
 from mcloud.clouds.ports import Site
 from mcloud.errors import Refused, Unavailable
-from mcloud.failover.canary import Canary
 from mcloud.failover.health import Watch
 from mcloud.failover.settings import GuardSettings
 

@@ -21,20 +21,21 @@ from mcloud.alerts.figures import Figures
 from mcloud.alerts.rules import Rules
 from mcloud.clouds.ports import LAST_EPOCH, ControlRecord, Heartbeat, Lag, Site
 from mcloud.damage import on_disk, on_sites
-from mcloud.dashboard.document import document
-from mcloud.dashboard.exposition import exposition
-from mcloud.dashboard.machine import machine
-from mcloud.dashboard.monitor import View, screen
-from mcloud.dashboard.runs import listing
-from mcloud.dashboard.snapshot import collect
-from mcloud.dashboard.views import status
-from mcloud.dashboard.wrong import wrong
 from mcloud.documents import Damaged, decode
+from mcloud.drawing.monitor import View, screen
+from mcloud.drawing.ps import listing
+from mcloud.drawing.status import status
 from mcloud.errors import McloudError, Refused
 from mcloud.failover import debts, pause
 from mcloud.failover import record as records
 from mcloud.failover.decide import Debt
 from mcloud.market.envelope import encode
+from mcloud.observing.document import document
+from mcloud.observing.exposition import exposition
+from mcloud.observing.machine import machine
+from mcloud.observing.problems import wrong
+from mcloud.observing.snapshot import collect
+from mcloud.run_states import shown_state
 from mcloud.runs import KINDS, Run
 
 from .sites import LiveSite, made
@@ -115,7 +116,7 @@ def test_what_runs_here_goes_on_and_names_what_is_damaged(data: st.DataObject) -
         exposition(snapshot)
         step(Rules(), Figures(told), State(), told["at"])
         runs = {
-            called: [(run.name, True, run.said()) for run in [Run(home / kind / "one")]]
+            called: [(run.name, True, shown_state(run)) for run in [Run(home / kind / "one")]]
             for kind, called in KINDS.items()
         }
         drawn(listing(runs))

@@ -5,8 +5,8 @@ from dataclasses import replace
 from mcloud.clouds.ports import ControlRecord
 from mcloud.failover import events
 from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision, SiteState, State
+from mcloud.failover.execution import Outcome
 from mcloud.failover.journal import Order
-from mcloud.failover.switch import Outcome
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event
 from mcloud.notify.ledger import Ledger

@@ -11,8 +11,8 @@ from mcloud import best_effort
 from mcloud.clouds.ports import Site
 from mcloud.failover import debts
 from mcloud.failover.audit import Audit
+from mcloud.failover.execution import Tools, carry_out, unfinished
 from mcloud.failover.journal import Journal, Order
-from mcloud.failover.switch import Tools, carry_out, unfinished
 from mcloud.market.envelope import encode
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify

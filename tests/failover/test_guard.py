@@ -10,21 +10,21 @@ from typing import cast
 from patience import eventually
 
 from mcloud.clouds.ports import ControlRecord, Lag, Site
-from mcloud.dashboard.band import canaries
-from mcloud.dashboard.collector import Seen
-from mcloud.dashboard.machine import Machine, Running
-from mcloud.dashboard.snapshot import Snapshot
+from mcloud.drawing.band import canaries
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, expense, pause, record
 from mcloud.failover.audit import Audit
 from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision
+from mcloud.failover.execution import Tools
 from mcloud.failover.guard import Guard
 from mcloud.failover.health import Watch
 from mcloud.failover.journal import Journal, Order, Progress
 from mcloud.failover.settings import GuardSettings
-from mcloud.failover.switch import Tools
 from mcloud.market.envelope import encode
 from mcloud.notify.event import RESOLVED, Event
+from mcloud.observing.collector import Seen
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.snapshot import Snapshot
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
 

@@ -8,10 +8,10 @@ import pytest
 from jumps import HOUR, KINDS, Jumping
 from patience import eventually
 
+from mcloud.canary import Canary
 from mcloud.clouds.ports import Lag
 from mcloud.errors import Unavailable
 from mcloud.failover import debts
-from mcloud.failover.canary import Canary
 from mcloud.failover.decide import UP
 from mcloud.failover.health import Watch
 from mcloud.market.envelope import encode
@@ -122,7 +122,7 @@ def test_what_is_owed_is_asked_for_again_where_a_site_did_not_tell(tmp_path: Pat
 def test_a_call_that_hangs_does_not_keep_a_canary_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mcloud.failover.canary.ANSWER", 0.05)
+    monkeypatch.setattr("mcloud.canary.ANSWER", 0.05)
     site, hangs = LiveSite("aws"), [True]
     usual = site.candles.range
 

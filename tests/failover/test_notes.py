@@ -10,13 +10,13 @@ import pytest
 from mcloud.clouds.ports import Site
 from mcloud.documents import Kind
 from mcloud.errors import Contention, Unavailable
-from mcloud.failover import notes
+from mcloud.failover import shared_notes
 
 from .sites import LiveSite
 
 
 @dataclass(frozen=True)
-class Words(notes.Note):
+class Words(shared_notes.Note):
     words: tuple[str, ...]
 
 
@@ -34,7 +34,7 @@ class Pair:
         def change(before: Words | None) -> Words:
             return Words(words=tuple(sorted({*(before.words if before else ()), word})), at=1.0)
 
-        return notes.write(self.sites, KIND, "x", change, 1.0)
+        return shared_notes.write(self.sites, KIND, "x", change, 1.0)
 
     def words(self) -> list[list[str]]:
         return [list(site.control.kept(KIND.name)["x"]["words"]) for site in (self.aws, self.gcp)]
@@ -106,9 +106,9 @@ def test_levelling_takes_nothing_back() -> None:
     kept: dict[str, dict[str, Any]] = {n: s.control.kept(KIND.name) for n, s in pair.sites.items()}
     kept["aws"] = {}
     del pair.aws.control.documents[KIND.name, "x"]
-    notes.level(pair.sites, KIND, kept, 1.0)
+    shared_notes.level(pair.sites, KIND, kept, 1.0)
     assert pair.words() == [["first"]] * 2
     pair.add("second")
     stale = {"aws": kept["gcp"], "gcp": {"x": {**kept["gcp"]["x"], "written": 9}}}
-    notes.level(pair.sites, KIND, stale, 1.0)
+    shared_notes.level(pair.sites, KIND, stale, 1.0)
     assert pair.words() == [["first", "second"]] * 2

@@ -6,9 +6,9 @@ from typing import cast
 
 from mcloud.clouds.ports import Site
 from mcloud.failover.audit import Audit
+from mcloud.failover.execution import Tools
 from mcloud.failover.journal import Journal
-from mcloud.failover.rehearse import rehearse
-from mcloud.failover.switch import Tools
+from mcloud.rehearsal.live_drill import rehearse
 
 from .sites import LiveSite
 

@@ -8,8 +8,8 @@ import pytest
 from mcloud.clouds.ports import Site
 from mcloud.failover import debts
 from mcloud.failover.audit import Audit
+from mcloud.failover.execution import Tools, carry_out, is_effective, unfinished
 from mcloud.failover.journal import STEPS, Journal, Order
-from mcloud.failover.switch import Tools, carry_out, is_effective, unfinished
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
 from mcloud.replication.scope import Scope

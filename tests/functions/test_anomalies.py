@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Heartbeat, Site
 from mcloud.infra.bundle import shipped
 from mcloud.local.state import State

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from cloudevents.http import CloudEvent
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site, Unsent
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.errors import McloudError
 from mcloud.infra.bundle import shipped
 from mcloud.local.state import State
 from mcloud.market.archive import prefix
 from mcloud.market.envelope import Message, encode
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 START = 1_723_161_240_000
 QUEUED = START + 1_123

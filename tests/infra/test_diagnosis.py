@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.infra.diagnosis import Run, explain, from_text
+from mcloud.infra.diagnosis import explain, from_text
+from mcloud.infra.state_errors import FailedRun
 
 BOXED = """\
 There are some problems with the CLI configuration:
@@ -22,14 +23,14 @@ There are some problems with the CLI configuration:
 """
 
 
-def said(text: str, run: Run, **more: object) -> str:
+def said(text: str, run: FailedRun, **more: object) -> str:
     summary, _, detail = text.partition("\n")
     return str(explain([{"summary": summary, "detail": detail, **more}], run))
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path, "tofu")
+def run(tmp_path: Path) -> FailedRun:
+    return FailedRun(tmp_path, "tofu")
 
 
 def test_text_without_json_has_its_place() -> None:
@@ -39,7 +40,7 @@ def test_text_without_json_has_its_place() -> None:
     assert found["detail"].startswith("An argument named")
 
 
-def test_what_is_not_known_is_told_with_its_place(run: Run) -> None:
+def test_what_is_not_known_is_told_with_its_place(run: FailedRun) -> None:
     broken = {
         "summary": "Invalid reference",
         "detail": "There is\nno such thing.",
@@ -53,11 +54,11 @@ def test_what_is_not_known_is_told_with_its_place(run: Run) -> None:
     )
 
 
-def test_nothing_said_is_said(run: Run) -> None:
+def test_nothing_said_is_said(run: FailedRun) -> None:
     assert str(explain([], run)) == "Terraform failed and did not say why; run again with -vv"
 
 
-def test_a_lock_names_its_holder_and_the_command(run: Run) -> None:
+def test_a_lock_names_its_holder_and_the_command(run: FailedRun) -> None:
     text = (
         "Error acquiring the state lock\nError message: resource temporarily unavailable\n"
         "Lock Info:\n  ID:        0c7f\n  Path:      terraform.tfstate\n"
@@ -72,7 +73,7 @@ def test_a_lock_names_its_holder_and_the_command(run: Run) -> None:
     assert "could not lock the state: Who" in said("Error acquiring the state lock\nWho knows", run)
 
 
-def test_a_state_that_could_not_be_saved(run: Run) -> None:
+def test_a_state_that_could_not_be_saved(run: FailedRun) -> None:
     text = "Failed to save state\nError saving state: writing S3: AccessDenied."
     (run.folder / "errored.tfstate").touch()
     assert said(text, run) == (
@@ -114,20 +115,20 @@ def test_a_state_that_could_not_be_saved(run: Run) -> None:
         ("cannot write: no space left on device", "the disk is full"),
     ],
 )
-def test_what_is_known_has_a_cause_and_a_remedy(text: str, words: str, run: Run) -> None:
+def test_what_is_known_has_a_cause_and_a_remedy(text: str, words: str, run: FailedRun) -> None:
     error = said(text, run)
     assert words in error
     assert "\n" not in error
     assert "{" not in error
 
 
-def test_long_words_are_cut(run: Run) -> None:
+def test_long_words_are_cut(run: FailedRun) -> None:
     assert len(said("x" * 5000, run)) < 400
 
 
 def test_a_command_for_a_person_runs_as_mcloud_runs_it(tmp_path: Path) -> None:
     """With a data folder of the shell's it would copy the state of another site."""
-    run = Run(tmp_path, "tofu", ("TF_CLI_ARGS", "TF_DATA_DIR"))
+    run = FailedRun(tmp_path, "tofu", ("TF_CLI_ARGS", "TF_DATA_DIR"))
     moved = said("Backend configuration changed", run)
     command = f"env -u TF_CLI_ARGS -u TF_DATA_DIR tofu -chdir={tmp_path} init -migrate-state"
     assert f"move it with `{command}`" in moved

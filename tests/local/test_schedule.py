@@ -10,13 +10,13 @@ from typing import ClassVar
 import pytest
 from patience import eventually
 
-from mcloud.clouds import open_site
-from mcloud.demo.run import deliver
+from mcloud.clouds.factory import open_site
 from mcloud.feed.simulate import Simulate
 from mcloud.local import children, control
 from mcloud.local.schedule import PERIOD, Schedule
 from mcloud.local.supervisor import Options
 from mcloud.processor.anomalies import recent
+from mcloud.rehearsal.demo import deliver
 
 
 class Function(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.errors import LocalError
 from mcloud.local import children, control
 from mcloud.local.children import MARK

@@ -5,7 +5,15 @@ As the judge, it shares no code with ``mcloud.market``.
 
 from collections.abc import Iterable
 
-from mcloud.demo.oracle import MINUTE, Expected, TradeLike, aggregate, candles, plain, timestamp
+from mcloud.rehearsal.oracle import (
+    MINUTE,
+    Expected,
+    TradeLike,
+    aggregate,
+    candles,
+    plain,
+    timestamp,
+)
 
 __all__ = ["MINUTE", "Expected", "candles", "fragments", "runs", "timestamp"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.errors import McloudError, Unavailable
 from mcloud.local.state import State

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import cast
 
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import Row, expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import Row, expected_rows
 from mcloud.replication.compact import Compacted, compact
 from mcloud.replication.copier import Copier
 from mcloud.replication.following import Pauses

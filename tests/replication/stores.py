@@ -7,7 +7,7 @@ from dataclasses import replace
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.gcp.client import make_storage
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
-from mcloud.infra.embedded import deploy_table
+from mcloud.local.deployment import deploy_table
 from mcloud.local.state import State
 
 _numbers = itertools.count()

@@ -15,7 +15,7 @@ import pytest
 from patience import eventually
 from producer.sources import trades
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.errors import McloudError, Unavailable
 from mcloud.local.state import State
 from mcloud.market.archive import pack

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.clouds import open_site
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import archived_ids, stored_rows
 from mcloud.errors import McloudError, UsageError
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
+from mcloud.rehearsal.demo import archived_ids, stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication import replicate as module
 from mcloud.replication.following import Pauses
 from mcloud.replication.pair import Pair

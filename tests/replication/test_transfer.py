@@ -13,7 +13,7 @@ from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.clouds.transfer import DONE, FAILED, FOLDERS, GONE, RUNNING, Transferred
 from mcloud.errors import McloudError, Refused, Unavailable, UsageError
-from mcloud.infra.embedded import gcp_resources
+from mcloud.local.deployment import gcp_resources
 from mcloud.market.archive import HOUR
 from mcloud.market.block import block_prefix
 from mcloud.replication import transfer as module

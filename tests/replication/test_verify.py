@@ -14,11 +14,11 @@ from market.trade_sets import several_symbols, subsets
 from producer.sources import START, trade
 
 from mcloud.clouds.ports import Site
-from mcloud.demo.oracle import expected_rows
 from mcloud.errors import Refused
 from mcloud.market.archive import HOUR, pack, parse_key, prefix, unpack
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
+from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication import verify as module
 from mcloud.replication.backup import Backup
 from mcloud.replication.digest import ALL_TIME, Window

@@ -9,14 +9,14 @@ import pytest
 from cli.conftest import Terminal
 from patience import PATIENCE, eventually
 
-from mcloud.clouds import open_site
 from mcloud.clouds.aws.client import make_client
+from mcloud.clouds.factory import open_site
 from mcloud.clouds.resources import AwsResources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import stored_rows
 from mcloud.feed.replay import open_replay
-from mcloud.infra.provisioner import LOCAL_STACK
 from mcloud.local import control
+from mcloud.rehearsal.demo import stored_rows
+from mcloud.rehearsal.oracle import expected_rows
+from mcloud.sites.provisioning import LOCAL_STACK
 
 from .module import provider_mirror, terraform
 from .test_deploy_gcp import copy_of_mcloud, read_until

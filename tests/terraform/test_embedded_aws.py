@@ -10,10 +10,10 @@ import pytest
 
 from mcloud.clouds.aws.site import AwsSite
 from mcloud.clouds.resources import AwsResources
-from mcloud.demo.oracle import expected_rows
-from mcloud.demo.run import stored_rows
 from mcloud.feed.simulate import Simulate
 from mcloud.market.envelope import encode_all
+from mcloud.rehearsal.demo import stored_rows
+from mcloud.rehearsal.oracle import expected_rows
 
 from .module import Module, aws_module
 

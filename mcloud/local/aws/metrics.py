@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ministack.core import responses
 from ministack.services import cloudwatch, sqs
 
-from mcloud.infra.embedded import ACCOUNT, REGION
+from mcloud.local.deployment import ACCOUNT, REGION
 from mcloud.local.meter import Meter
 
 PERIOD = 2.0  # seconds between two writes of what was called

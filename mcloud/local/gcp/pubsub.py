@@ -19,6 +19,7 @@ from google.pubsub_v1.types import pubsub as types
 from mcloud.local.gcp import pubsub_rules as rules
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
+from mcloud.local.gcp.pubsub_push import Pusher
 from mcloud.local.gcp.pubsub_stream import Stream
 from mcloud.local.gcp.pubsub_subscription import Subscription
 from mcloud.local.gcp.rpc import Refusal, Service, invalid
@@ -388,7 +389,9 @@ class PubSub:
             self._topic(settings.dead_letter_policy.dead_letter_topic)
 
     def _add_subscription(self, settings: Any) -> Subscription:
-        subscription = Subscription(settings, self._clock, self._bury, self._is_out, self._pushed)
+        subscription = Subscription(
+            settings, self._clock, self._bury, Pusher, self._is_out, self._pushed
+        )
         self._subscriptions[settings.name] = subscription
         topic = self._topics.get(settings.topic)
         if topic:

@@ -9,15 +9,13 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mcloud import http
 from mcloud.errors import McloudError
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
-
-if TYPE_CHECKING:
-    from mcloud.local.gcp.pubsub_subscription import Subscription
+from mcloud.local.gcp.pubsub_subscription import Subscription
 
 CONCURRENCY: Final = 16
 ACCEPTED: Final = frozenset((102, 200, 201, 202, 204))
@@ -28,7 +26,7 @@ _LEASE_MARGIN: Final = 5.0
 class Pusher:
     """Posts the messages of one subscription to its endpoint, at most ``CONCURRENCY`` at once."""
 
-    def __init__(self, endpoint: str, subscription: "Subscription") -> None:
+    def __init__(self, endpoint: str, subscription: Subscription) -> None:
         self.endpoint = endpoint
         self.consumer = Consumer(self._push_free, max_messages=CONCURRENCY)
         self._subscription = subscription

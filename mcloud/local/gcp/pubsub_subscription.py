@@ -3,15 +3,23 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Backlog, Consumer, Owed
-from mcloud.local.gcp.pubsub_push import Pusher
 from mcloud.local.gcp.pubsub_rules import policy_of
 from mcloud.local.gcp.rpc import Refusal, invalid
+
+
+class Push(Protocol):
+    """Push delivery of a subscription, which ``pubsub_push`` implements."""
+
+    endpoint: str
+    consumer: Consumer
+
+    def close(self) -> None: ...
 
 
 class Subscription:
@@ -21,6 +29,7 @@ class Subscription:
         settings: The raw protobuf ``Subscription``, checked and complete.
         clock: Seconds since the epoch.
         bury: Publishes a message to the dead-letter topic; False if that topic is gone.
+        push: Starts push delivery of a subscription to an endpoint.
         is_out: Whether a service of the site is out (see ``PubSub``, also for ``pushed``).
     """
 
@@ -29,17 +38,19 @@ class Subscription:
         settings: Any,
         clock: Callable[[], float],
         bury: Callable[["Subscription", Owed], bool],
+        push: Callable[[str, "Subscription"], Push],
         is_out: Callable[[str], bool] = lambda service: False,
         pushed: Callable[[str, Any], None] = lambda subscription, message: None,
     ) -> None:
         self.name: str = settings.name
         self.backlog = Backlog(settings.name, clock, lambda owed: bury(self, owed))
         self.consumers: set[Consumer] = set()
-        self.pusher: Pusher | None = None
+        self.pusher: Push | None = None
         self.is_out = is_out
         self.pushed = pushed
         self.latencies: dict[str, Histogram] = {}  # of pushes in ms, by class of response code
         self._clock = clock
+        self._push = push
         self._timer: asyncio.TimerHandle | None = None
         self._closed: Refusal | None = None
         self.configure(settings)
@@ -54,7 +65,7 @@ class Subscription:
             self.consumers.discard(self.pusher.consumer)
             self.pusher = None
         if endpoint and not self.pusher:
-            self.pusher = Pusher(endpoint, self)
+            self.pusher = self._push(endpoint, self)
             self.consumers.add(self.pusher.consumer)
         self.settle()
 

@@ -208,8 +208,10 @@ def test_the_command_reports_what_it_could_not_read(tmp_path: Path, loop: bool) 
     damaged = files.write(tmp_path / "damaged.jsonl", [*lines[10:20], "no trade", *lines[20:]])
     sources = ["--source", f"replay:{sound}", "--source", f"replay:{damaged}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mcloud", "local", "exchange", *sources, "--port", "0"]
-        + ["--speed", "max", "-o", "json", *(["--loop"] if loop else [])],
+        [
+            *(sys.executable, "-m", "mcloud", "local", "exchange", *sources, "--port", "0"),
+            *("--speed", "max", "-o", "json", *(["--loop"] if loop else [])),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,91 @@
+"""Opens the implementations of the interfaces in ``clouds``.
+
+Nothing is contacted, and no SDK is imported, before one of these functions is called.
+"""
+
+from mcloud.clouds.access import Access, Target
+from mcloud.clouds.billing import Billing
+from mcloud.clouds.notify import SNS, Topic
+from mcloud.clouds.ports import Site
+from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.clouds.transfer import Transfer
+from mcloud.errors import ConfigError
+
+
+def open_site(name: str, resources: Resources) -> Site:
+    """Return the site called ``name`` with the resources of its deployment.
+
+    Nothing is contacted until a part of the site is used.
+    """
+    if isinstance(resources, AwsResources):
+        from mcloud.clouds.aws.site import AwsSite
+
+        return AwsSite(name, resources)
+    if isinstance(resources, GcpResources):
+        from mcloud.clouds.gcp.site import GcpSite
+
+        return GcpSite(name, resources)
+    raise TypeError(f"no such resources: {resources!r}")
+
+
+def open_access(cloud: str, target: Target) -> Access:
+    """Return the access to ``target``. Nothing is contacted until it is used."""
+    if cloud == "aws":
+        from mcloud.clouds.aws.access import AwsAccess
+
+        return AwsAccess(target)
+    from mcloud.clouds.gcp.access import GcpAccess
+
+    return GcpAccess(target)
+
+
+def open_billing(resources: Resources, stack: str, table: str | None) -> Billing:
+    """Return the billing of a stack; ``table`` is Google's billing export to BigQuery.
+
+    Raises:
+        ConfigError: the stack is on Google Cloud, and no table is given.
+    """
+    if isinstance(resources, AwsResources):
+        from mcloud.clouds.aws.billing import CostExplorer
+
+        return CostExplorer(resources, stack)
+    assert isinstance(resources, GcpResources)
+    if table is None:
+        raise ConfigError(
+            "no billing export is named",
+            remedy="switch it on in Google's billing console and give gcp_billing_table in [cost]",
+        )
+    from mcloud.clouds.gcp.billing import BillingExport
+
+    return BillingExport(resources.project, stack, table)
+
+
+def open_transfer(source: Resources, target: Resources, role: str) -> Transfer | None:
+    """Return the service that copies from one bucket to the other, or None if there is none.
+
+    Args:
+        role: the ARN of the AWS role under which the service uses the S3 bucket.
+    """
+    if isinstance(source, AwsResources) and isinstance(target, GcpResources):
+        from mcloud.clouds.gcp.transfer import StorageTransfer
+
+        return StorageTransfer(source.raw_bucket, target.raw_bucket, target.project, role)
+    if isinstance(source, GcpResources) and isinstance(target, AwsResources):
+        from mcloud.clouds.aws.transfer import DataSync
+
+        return DataSync(source.raw_bucket, target.raw_bucket, target.region, role)
+    return None
+
+
+def open_topic(name: str, endpoint: str = "") -> Topic:
+    """Return the topic of a name that matches SNS or PUBSUB. Nothing is contacted until it is used.
+
+    ``endpoint`` is that of the embedded cloud: a URL for SNS, ``host:port`` for Pub/Sub.
+    """
+    if match := SNS.fullmatch(name):
+        from mcloud.clouds.aws.notify import SnsTopic
+
+        return SnsTopic(name, match["region"], endpoint)
+    from mcloud.clouds.gcp.notify import PubSubTopic
+
+    return PubSubTopic(name, endpoint)

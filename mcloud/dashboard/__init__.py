@@ -1,1 +1,0 @@
-"""The state of every site: collected as a snapshot, and drawn by pure functions."""

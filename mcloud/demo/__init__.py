@@ -1,1 +1,0 @@
-"""``mcloud demo``: mischief on the way in, the real functions in the middle, a proof at the end."""

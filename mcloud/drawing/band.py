@@ -1,0 +1,129 @@
+"""The lines about all sites together: the primary, the guards and watchers, and the cost."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from mcloud.clouds.ports import RECORD
+from mcloud.cost.words import usd
+from mcloud.durations import brief, utc
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.problems import firing, silenced
+from mcloud.observing.queries import COST
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+
+
+def leading(snapshot: Snapshot) -> Text:
+    """Return the line about the primary, and since when it leads."""
+    record = snapshot.leading
+    if record is None:
+        unknown = [site for site in snapshot.sites.values() if not site.record.known]
+        return Text("primary unknown" if unknown else "no primary yet", "dim")
+    apart = [
+        f"{site.name} has {_record(site)}"
+        for site in snapshot.sites.values()
+        if site.record.known and site.record.value != record
+    ]
+    text = Text.assemble("primary ", (record.primary, "bold"), f", epoch {record.epoch}, ")
+    text.append(f"{record.mode}" + (f": {record.reason}" if record.reason else ""))
+    return text.append(f"; {', '.join(apart)}", "yellow") if apart else text
+
+
+def _record(site: SiteSnapshot) -> str:
+    if site.record.value is not None:
+        return f"epoch {site.record.value.epoch}"
+    is_damaged = any(each.where == RECORD for each in site.damaged)
+    return "a damaged record" if is_damaged else "no record"
+
+
+def watching(snapshot: Snapshot) -> Text:
+    """Return the line about the guards and the watcher of the alerts."""
+    machine = snapshot.machine.value or Machine()
+    text = Text("guard ")
+    running = [each for each in machine.guards if each.runs]
+    if running:
+        text.append_text(Text(", ").join(map(_guard, running)))
+    elif paused := _paused(snapshot):
+        text.append(f"none runs here, paused {paused}", "yellow")
+    else:
+        text.append("none runs here", "dim")
+    text.append("; alerts ").append_text(_alerts(machine.alerts))
+    return text.append_text(_silences(snapshot))
+
+
+def canaries(snapshot: Snapshot) -> Text | None:
+    """Return the duration of each site's last canary, from the guards that run here, or None."""
+    machine = snapshot.machine.value or Machine()
+    told = [
+        f"at {name} after {site['canary_s']:.1f} s"
+        for guard in machine.guards
+        if guard.runs
+        for name, site in guard.state.get("sites", {}).items()
+        if name in snapshot.sites and site["canary_s"] is not None
+    ]
+    return Text(f"canary stored {', '.join(dict.fromkeys(told))}") if told else None
+
+
+def money(snapshot: Snapshot, room: int = 1000) -> Text:
+    """Return the estimated cost of all sites, shortened to the room."""
+    figure = snapshot.cost.value
+    if figure is None:
+        return Text(f"cost unknown: {snapshot.cost.problem or 'not asked yet'}", "dim")
+    if figure.month_to_date is None:
+        return Text(f"cost {figure.source}", "dim")
+    text = Text(f"{usd(figure.month_to_date)} this month")
+    age = snapshot.at - figure.as_of
+    more = [Text(f" ({brief(age)} ago)", "dim")] if age > COST else []
+    if figure.per_hour_now is not None:
+        more.append(Text(f", {usd(figure.per_hour_now)}/h"))
+    if figure.expected is not None:
+        more.append(Text(f", {usd(figure.expected)} expected"))
+    if figure.budget is not None:
+        is_over = (figure.expected or figure.month_to_date) > figure.budget
+        more.append(Text(f", budget {usd(figure.budget)}", "yellow" if is_over else ""))
+    for each in more:
+        if text.cell_len + each.cell_len > room:
+            break
+        text.append_text(each)
+    return text
+
+
+def _guard(guard: Running) -> Text:
+    state = guard.state
+    name = "" if guard.name == "guard" else f"{guard.name} "
+    if state.get("paused"):
+        return Text(f"{name}paused {state['paused']}", "yellow")
+    if state.get("doing"):
+        return Text(f"{name}{', '.join(state['doing'])}", "yellow")
+    if guard.damaged:
+        return Text(f"{name}state.json is damaged", "bold red")
+    return Text(f"{name}watches" if state else f"{name}starts")
+
+
+def _paused(snapshot: Snapshot) -> str:
+    """Return who paused the guards, wherever they run, or an empty string."""
+    notes = [(site.guards.value or {}).get("pause") for site in snapshot.sites.values()]
+    told = max((note for note in notes if note), key=lambda note: note["at"], default=None)
+    return f"by {told['by']}" if told and told["paused"] else ""
+
+
+def _silences(snapshot: Snapshot) -> Text:
+    """Return the number of active silences. A silence cannot hide this line."""
+    active = snapshot.silenced
+    if not active:
+        return Text()
+    count = f"{len(active)} silence{'s' * (len(active) > 1)}"
+    until = f"until {utc(active[-1].end)}"
+    return Text(f"; {count} {until} (`mcloud alerts silences`)", "yellow")
+
+
+def _alerts(watchers: Sequence[Running]) -> Text:
+    running = [each for each in watchers if each.runs]
+    if not running:
+        return Text("no watcher runs here", "dim")
+    fires = [alert for each in running for alert in firing(each)]
+    quiet = sum(len(silenced(each)) for each in running)
+    style = "bold red" if quiet < len(fires) else "yellow"
+    text = Text(", ".join(fires), style) if fires else Text("none fires")
+    unknown = sum(each.state.get("unknown", 0) for each in running)
+    return Text.assemble(text, f", {unknown} unknown") if unknown else text

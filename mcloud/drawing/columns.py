@@ -1,0 +1,137 @@
+"""A table with one column per site and one row per figure, in exactly the given room."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from mcloud.clouds.ports import SERVICES
+from mcloud.drawing.figures import Cell, chart, rows
+from mcloud.drawing.focus import service
+from mcloud.drawing.lines import fit, sides
+from mcloud.durations import brief
+from mcloud.market.trade import to_text
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+
+LABEL = 14  # columns
+NARROWEST = 31  # columns of a site
+WIDEST = 93
+TEXT = 46  # columns of a figure with its age; charts use the rest
+
+CHART = "depths"
+GROUPS = (
+    ("services", "queue depth", CHART, "oldest", "dead letters"),
+    ("calls", "errors", "throttles", "p95"),
+    ("processed", "last candle", "holes", "writes"),
+    ("behind", "cost"),
+)
+# These rows are left out first if there is no room. The rest stays.
+SPARABLE = (
+    *("writes", "p95", "throttles", "processed", CHART, "cost", "behind", "oldest", "calls"),
+    *("last candle", "errors", "holes", "dead letters"),
+)
+CHART_HEIGHTS = (4, 8)  # lines, where there is room for more than one
+SYMBOLS = 8  # lines, in place of the one last candle
+
+
+def fitting(width: int) -> int:
+    """Return the number of sites that fit side by side."""
+    return max(1, (width - LABEL) // NARROWEST)
+
+
+def columns(shown: Sequence[SiteSnapshot], now: float, width: int, room: int) -> list[Text]:
+    """Return up to ``room`` lines, without headings."""
+    each = column_width(shown, width)
+    some = Snapshot(now, {site.name: site for site in shown})
+    table = {row.label: [_row(row.label, row.cells, each)] for row in rows(some)}
+    table[CHART] = _chart(shown, each, 1)
+    kept = {label for group in GROUPS for label in group}
+    for label in SPARABLE:
+        if len(kept) <= room:
+            break
+        kept.discard(label)
+    gaps = len(GROUPS) - 1
+    spare = room - len(kept) - gaps
+    # The order in which a high terminal is filled.
+    for label, block in (
+        (CHART, _chart(shown, each, CHART_HEIGHTS[0])),
+        ("services", [*table["services"], *_services(shown, each)]),
+        ("last candle", _symbols(shown, each)),
+        (CHART, _chart(shown, each, CHART_HEIGHTS[1])),
+    ):
+        more = len(block) - len(table[label])
+        if 0 < more <= spare:
+            table[label] = block
+            spare -= more
+    lines: list[Text] = []
+    for group in GROUPS:
+        block = [line for label in group if label in kept for line in table[label]]
+        lines += [Text()] if lines and block and spare >= 0 else []
+        lines += block
+    return lines
+
+
+def column_width(shown: Sequence[SiteSnapshot], width: int) -> int:
+    return min(WIDEST, (width - LABEL) // max(1, len(shown)))
+
+
+def heading(shown: Sequence[SiteSnapshot], begin: int, count: int, width: int) -> Text:
+    """Return the sites' names with the keys that focus them, and which of the sites these are."""
+    which = f"{begin + 1}" if len(shown) == 1 else f"{begin + 1}-{begin + len(shown)}"
+    which = f"{which} of {count}" if len(shown) < count else ""
+    line = fit(Text(which, "dim"), LABEL, pad=True)
+    for number, site in enumerate(shown, begin + 1):
+        name = Text.assemble((f"{number} ", "dim"), (site.name, "bold"))
+        if site.name != site.cloud:
+            name.append(f" {site.cloud}", "dim")
+        line.append_text(fit(name, column_width(shown, width), pad=True))
+    return line
+
+
+def _row(label: str, cells: Sequence[Cell], width: int) -> Text:
+    line = fit(Text(label, "dim"), LABEL, pad=True)
+    for cell in cells:
+        line.append_text(_cell(cell, width))
+    return line
+
+
+def _cell(cell: Cell, width: int) -> Text:
+    """Return a cell with the figure on the left and its age on the right."""
+    age = Text(brief(cell.age) if cell.age is not None else "", "yellow" if cell.problem else "dim")
+    return fit(sides(cell.text, age, min(TEXT, width - 2)), width, pad=True)
+
+
+def _chart(shown: Sequence[SiteSnapshot], width: int, height: int) -> list[Text]:
+    """Return the chart of each queue's depth, with the maximum beside it."""
+    lines = [Text(" " * LABEL) for _ in range(height)]
+    for site in shown:
+        depths = [depth for _, depth in site.history if depth is not None]
+        drawn = chart(site.history, width - 14, height) if depths else [""] * height
+        for number, line in enumerate(lines):
+            top = f"max {max(depths):,}" if depths and number == 0 else ""
+            cell = sides(Text(drawn[number], "dim"), Text(top, "dim"), width - 2)
+            line.append_text(fit(cell, width, pad=True))
+    return lines
+
+
+def _services(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
+    return [
+        _row(f"  {name}", [Cell(service(site.health[name])) for site in shown], width)
+        for name in SERVICES
+    ]
+
+
+def _symbols(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
+    """Return the newest candle of each symbol."""
+    recent = [{each.symbol: each for each in site.recent.value or ()} for site in shown]
+    names = sorted(set().union(*recent))
+    lines = []
+    for name in names[:SYMBOLS]:
+        cells = []
+        for site in recent:
+            candle = site[name].last if name in site else None
+            said = f"{candle.timestamp[11:16]} {to_text(candle.close)}" if candle else "none"
+            cells.append(Cell(Text(said, "" if candle else "dim")))
+        lines.append(_row(name, cells, width))
+    if len(names) > SYMBOLS:
+        lines[-1] = Text(f"… {len(names) - SYMBOLS + 1} more symbols", "dim")
+    return lines

@@ -1,0 +1,284 @@
+"""The figures of a snapshot as short texts, each with its age if it is not fresh.
+
+Both screens use them: ``mcloud status`` prints them once, and ``mcloud monitor`` keeps them up to
+date.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
+from mcloud.cost.words import usd
+from mcloud.durations import brief, duration
+from mcloud.market.trade import to_text
+from mcloud.observing.absent import absent
+from mcloud.observing.collector import Seen
+from mcloud.observing.queries import CANDLES, COST, FAST, METRICS, PROBES, STORE
+from mcloud.observing.recent import Recent
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+
+SLACK = 10.0  # seconds over the interval of a figure until it counts as old
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of one site."""
+
+    text: Text
+    age: float | None = None
+    """Age in seconds. None if the figure is fresh, or if its text says how old it is."""
+    problem: str = ""
+    """Reason why the figure is not newer."""
+
+    @property
+    def ago(self) -> str:
+        return "" if self.age is None else f"{brief(self.age)} ago"
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    cells: list[Cell]
+
+
+def rows(snapshot: Snapshot) -> list[Row]:
+    """Return one row per figure, with one cell per site."""
+    sites, now = list(snapshot.sites.values()), snapshot.at
+    return [Row(label, [make(site, now) for site in sites]) for label, make in FIGURES.items()]
+
+
+def services(site: SiteSnapshot, now: float) -> Cell:
+    if site.down:
+        said = "; ".join(f"{_services(names)}: {reason}" for reason, names in site.down.items())
+        return Cell(Text.assemble(("down", "bold red"), f"  {said}"))
+    if site.silent:
+        said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in site.silent.items())
+        return Cell(Text.assemble(("no news", "bold yellow"), f"  {said}"))
+    known = [each for each in site.health.values() if each.known]
+    if len(known) < len(site.health):
+        return Cell(Text("asking", "dim"))
+    slowest = max(each.took for each in known)
+    oldest = min(each.at or 0.0 for each in known)
+    text = Text.assemble(("up", "green"), (f"  {slowest * 1000:.0f} ms", "dim"))
+    return Cell(text, _age(oldest, now, PROBES))
+
+
+def queue(site: SiteSnapshot, now: float) -> Cell:
+    return _depth(site.queue, site.cloud, now, FAST)
+
+
+def dead_letters(site: SiteSnapshot, now: float) -> Cell:
+    cell = _depth(site.dead_letters, site.cloud, now, STORE)
+    depth = site.dead_letters.value
+    if depth is not None and depth.ready:
+        cell.text.stylize("yellow")
+    return cell
+
+
+def oldest(site: SiteSnapshot, now: float) -> Cell:
+    return _figure(site, now, lambda seen: seen.oldest_age, lambda value: Text(duration(value)))
+
+
+def calls(site: SiteSnapshot, now: float) -> Cell:
+    return _figure(
+        site,
+        now,
+        lambda seen: seen.calls,
+        lambda value: Text(f"{value:,.0f} in {_window(site)}"),
+    )
+
+
+def errors(site: SiteSnapshot, now: float) -> Cell:
+    return _figure(site, now, lambda seen: seen.errors, _count)
+
+
+def throttles(site: SiteSnapshot, now: float) -> Cell:
+    return _figure(site, now, lambda seen: seen.throttles, _count, "throttles")
+
+
+def p95(site: SiteSnapshot, now: float) -> Cell:
+    return _figure(site, now, lambda seen: seen.p95, lambda value: Text(_seconds(value)))
+
+
+def writes(site: SiteSnapshot, now: float) -> Cell:
+    def shown(value: float) -> Text:
+        text = Text(f"{value:,.0f} in {_window(site)}")
+        seen = site.figures.value
+        if seen is not None and seen.write_throttles.value:
+            text.append(f", {seen.write_throttles.value:,.0f} throttled", "yellow")
+        return text
+
+    return _figure(site, now, lambda seen: seen.writes, shown)
+
+
+def processed(site: SiteSnapshot, now: float) -> Cell:
+    beats = site.heartbeats.value
+    if beats is None:
+        return _unknown(site.heartbeats.why)
+    broken = next(iter(site.damaged_heartbeats.values()), None)
+    if not beats:
+        if broken is not None:
+            return _unknown(str(broken))
+        return Cell(Text("no trades yet", "dim"), problem=site.heartbeats.problem)
+    trades = sum(beat.trades for beat in beats)
+    newest = max(beat.at for beat in beats)
+    text = Text(f"{trades:,} trades" if broken is None else f"at least {trades:,} trades")
+    return Cell(text, _age(newest, now, STORE), site.heartbeats.problem)
+
+
+def candle(site: SiteSnapshot, now: float) -> Cell:
+    def shown(_: list[Recent]) -> Text:
+        last = site.last.last if site.last else None
+        if last is None:
+            return Text("none yet", "dim")
+        return Text(f"{last.symbol} {last.timestamp[11:16]} {to_text(last.close)}")
+
+    return _seen(site.recent, now, CANDLES, shown)
+
+
+def holes(site: SiteSnapshot, now: float) -> Cell:
+    def shown(recent: list[Recent]) -> Text:
+        lacking = [each for each in recent if each.missing]
+        if not lacking:
+            return Text("none" if recent else "no candles", "" if recent else "dim")
+        named = ", ".join(f"{each.symbol} {each.missing:,}" for each in lacking)
+        return Text(f"{named} missing", "yellow")
+
+    return _seen(site.recent, now, CANDLES, shown)
+
+
+def behind(site: SiteSnapshot, now: float) -> Cell:
+    lags = site.lags.value
+    if lags is None:
+        return _unknown(site.lags.why)
+    if not lags:
+        return Cell(Text("no replicator", "dim"), problem=site.lags.problem)
+    oldest = min(lag.at for lag in lags)
+    text = Text(", ").join(_lag(lag, now) for lag in lags)
+    return Cell(text, _age(oldest, now, STORE), site.lags.problem)
+
+
+def cost(site: SiteSnapshot, now: float) -> Cell:
+    seen = site.cost
+    if seen.value is None:
+        return _unknown(seen.why)
+    text = Text(f"{usd(seen.value.month_to_date)} this month")
+    if seen.value.per_hour is not None:
+        text.append(f", {usd(seen.value.per_hour)}/h")
+    return Cell(text, _age(seen.at or 0.0, now, COST), seen.problem)
+
+
+FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
+    "services": services,
+    "queue depth": queue,
+    "oldest": oldest,
+    "dead letters": dead_letters,
+    "calls": calls,
+    "errors": errors,
+    "throttles": throttles,
+    "p95": p95,
+    "writes": writes,
+    "processed": processed,
+    "last candle": candle,
+    "holes": holes,
+    "behind": behind,
+    "cost": cost,
+}
+"""The figures by label, in the order in which they are shown."""
+
+
+def _services(names: Sequence[str]) -> str:
+    return "all" if len(names) == len(SERVICES) else ", ".join(names)
+
+
+def _seen(seen: Seen[Any], now: float, interval: float, shown: Callable[[Any], Text]) -> Cell:
+    if not seen.known:
+        return _unknown(seen.why)
+    return Cell(shown(seen.value), _age(seen.at or 0.0, now, interval), seen.problem)
+
+
+def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
+    depth = seen.value
+    if depth is None or depth.ready is None:
+        return _unknown(seen.problem or (seen.why if not seen.known else absent(cloud, "ready")))
+    if depth.in_flight is None:  # from the metrics, minutes late
+        text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
+    else:
+        text = Text(f"{depth.ready:,} ready, {depth.in_flight:,} in flight")
+    return Cell(text, _age(depth.as_of, now, interval), seen.problem)
+
+
+def _figure(
+    site: SiteSnapshot,
+    now: float,
+    which: Callable[[Figures], Figure],
+    shown: Callable[[float], Text],
+    name: str = "",
+) -> Cell:
+    figures = site.figures
+    if figures.value is None:
+        return _unknown(figures.why)
+    figure = which(figures.value)
+    if figure.value is None:
+        return _unknown(figures.problem or absent(site.cloud, name))
+    return Cell(shown(figure.value), _age(figure.as_of, now, 20.0), figures.problem)
+
+
+def _unknown(why: str) -> Cell:
+    return Cell(Text(f"unknown: {why}", "dim"))
+
+
+def _age(at: float, now: float, interval: float) -> float | None:
+    """Return the age in seconds if the interval of the figure does not explain it, else None."""
+    return now - at if now - at > interval + SLACK else None
+
+
+def _count(value: float) -> Text:
+    return Text(f"{value:,.0f}", "yellow" if value else "")
+
+
+def _window(site: SiteSnapshot) -> str:
+    window = site.figures.value.window if site.figures.value else 0.0
+    return f"{window / 60:.0f} min"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 10 else duration(value)
+
+
+def _lag(lag: Lag, now: float) -> Text:
+    part = "" if lag.part == "all" else f" {lag.part}"
+    candles = "unknown" if lag.candles_s is None else brief(lag.candles_s)
+    raw = "unknown" if lag.raw_s is None else brief(lag.raw_s)
+    is_old = _age(lag.at, now, STORE) is not None
+    return Text(f"{lag.source}{part} {candles}, raw {raw}", "dim" if is_old else "")
+
+
+def chart(history: Sequence[tuple[float, int | None]], width: int, height: int = 1) -> list[str]:
+    """Return the last values as bars of eighths: ``height`` lines of at most ``width`` columns.
+
+    Unknown values leave a gap. Without any known value, the chart is a message: it draws no zeros.
+    """
+    values = [value for _, value in history][-width:]
+    known = [value for value in values if value is not None]
+    if not known:
+        return ["no data"[:width], *[""] * (height - 1)]
+    top = max(known)
+    eighths = [None if value is None else _eighths(value, top, height) for value in values]
+    return [
+        "".join(" " if each is None else BARS[max(0, min(8, each - 8 * row))] for each in eighths)
+        for row in reversed(range(height))
+    ]
+
+
+def _eighths(value: int, top: int, height: int) -> int:
+    """Return the height of a bar. Zero is one eighth, to be visible, and other values are
+    higher.
+    """
+    return max(2, value * 8 * height // top) if value else 1
+
+
+BARS = " ▁▂▃▄▅▆▇█"

@@ -1,0 +1,71 @@
+"""A view of one site: every figure with its reason, and every symbol."""
+
+from rich.text import Text
+
+from mcloud.clouds.ports import SERVICES
+from mcloud.drawing.figures import FIGURES, Cell, chart
+from mcloud.durations import brief
+from mcloud.market.trade import to_text
+from mcloud.observing.collector import Seen
+from mcloud.observing.snapshot import SiteSnapshot
+
+LABEL = 14  # columns
+DEPTHS = 60  # that are drawn
+
+
+def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
+    """Return all lines of the view. The chart is higher if there is more room."""
+    height = 1 if room < 36 else 4
+    lines = [Text.assemble((site.name, "bold"), (f" {site.cloud}", "dim"))]
+    lines += [_line(name, service(site.health[name])) for name in SERVICES]
+    lines += [Text()]
+    for label, make in FIGURES.items():
+        if label != "services":
+            lines.append(_figure(label, make(site, now)))
+        if label == "queue depth" and site.history:
+            lines += [
+                Text(" " * LABEL + each, "dim") for each in chart(site.history, DEPTHS, height)
+            ]
+    lines += [Text(), *_symbols(site, now)]
+    pause = (site.guards.value or {}).get("pause")
+    if pause and pause["paused"]:
+        said = f"paused by {pause['by']}, {brief(max(0.0, now - pause['at']))} ago"
+        why = f": {pause['why']}" if pause["why"] else ""
+        lines.append(_line("guards", Text(f"{said}{why}", "yellow")))
+    return lines
+
+
+def service(seen: Seen[float]) -> Text:
+    """Return whether a service is up, and its response time."""
+    if seen.problem:
+        return Text.assemble(("down", "bold red"), f"  {seen.problem}")
+    if not seen.known:
+        return Text("asking", "dim")
+    return Text.assemble(("up", "green"), (f"  {seen.took * 1000:.0f} ms", "dim"))
+
+
+def _figure(label: str, cell: Cell) -> Text:
+    text = cell.text.copy()
+    if cell.ago:
+        text.append(f"  {cell.ago}", "dim")
+    if cell.problem and cell.problem not in cell.text.plain:
+        text.append(f"  {cell.problem}", "yellow")
+    return _line(label, text)
+
+
+def _symbols(site: SiteSnapshot, now: float) -> list[Text]:
+    recent = {each.symbol: each for each in site.recent.value or []}
+    lines = []
+    for beat in site.heartbeats.value or []:
+        each = recent.get(beat.symbol)
+        text = Text(f"{beat.trades:>14,} trades, {brief(max(0.0, now - beat.at)):>6} ago")
+        if each and each.last:
+            text.append(f"   {each.last.timestamp}  {to_text(each.last.close):>14}")
+        if each and each.missing:
+            text.append(f"   {each.missing:,} missing", "yellow")
+        lines.append(_line(beat.symbol, text))
+    return lines
+
+
+def _line(label: str, text: Text) -> Text:
+    return Text.assemble((f"{label:{LABEL - 1}} ", "dim"), text)

@@ -1,0 +1,410 @@
+"""Carries out a move of the traffic, step by step. An interrupted move can be resumed at any point.
+
+0. recovery    a target that was left before gets the trades it missed, before it leads again
+1. record      the next control record is written on every site that answers
+2. debt        the trades that only the old site may hold are noted as a debt, on the sites
+3. arrival     a canary arrives through the new primary, and the producers of this machine follow
+4. settlement  debts of sites that are back are paid, if the order says to wait for that
+
+Every step may be repeated. An audit entry is on the disk before a step counts as done, if the disk
+accepts it. A disk that refuses the entry causes a warning, but does not keep the traffic at a dead
+site.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcloud import best_effort
+from mcloud.canary import Canary, Flight
+from mcloud.clock import Limit
+from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.errors import McloudError
+from mcloud.failover import debts
+from mcloud.failover import record as records
+from mcloud.failover.audit import Audit, Entry
+from mcloud.failover.catch_up import EVERYTHING, PAUSE, catch_up
+from mcloud.failover.decide import Debt
+from mcloud.failover.journal import STEPS, Journal, Order, Progress
+from mcloud.replication.repair import Fetch
+from mcloud.replication.scope import Scope
+
+DEADLINE = 3.0  # seconds for the sites to answer
+FOLLOW = 15.0  # seconds that producers may take to follow
+ARRIVE = 60.0  # seconds that a canary may take
+MARGIN = 60.0  # seconds before a site was seen to be down that count as well
+POLL = 0.05
+
+Routes = Mapping[str, tuple[str, ...]]
+"""Sites that each running producer of this machine sends to, by the producer's name. Only producers
+that follow the record are included.
+"""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The journal, the audit log and the settings of a move."""
+
+    journal: Journal
+    audit: Audit
+    routes: Callable[[], Routes] = dict
+    scope: Scope = EVERYTHING
+    fetch: Fetch | None = None
+    """The exchange, as the source of trades that no site has."""
+    patience: float = ARRIVE
+    pause: float = PAUSE
+    """Seconds between two comparisons of the sites."""
+    wall: Callable[[], float] = time.time
+    tell: Callable[[str], None] = lambda words: None
+    reach: Callable[[str], None] = lambda point: None
+    """Called before and after each action with its name; the tests use it."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **others: Any) -> Tools:
+    """Return the tools with their files in the usual places. Moves of one name resume each
+    other.
+    """
+    best_effort.hold_reserve(state)
+    journal = Journal(state / "failover" / profile / f"{name}.json")
+    return Tools(journal, Audit(state / "audit.jsonl", sites), **others)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    order: Order
+    record: ControlRecord
+    before: str
+    """The primary before the move."""
+    is_moved: bool
+    """Whether the target leads. False if somebody else has moved the traffic elsewhere meanwhile.
+    """
+    away: Mapping[str, str]
+    """Sites without the record, and the reasons. They get it when they are back."""
+    arrived: float | None
+    """Seconds from the record until a trade was stored at the new primary. None if none was."""
+    follow: Mapping[str, float | None]
+    """Seconds until each producer of this machine sent to the target. None if it did not."""
+    owed: Mapping[str, str]
+    """Sites with an unpaid debt, and the reasons."""
+    caught_up: tuple[Mapping[str, Any], ...]
+    """Results of the catch-ups; see ``catch_up``."""
+    problem: str = ""
+
+    @property
+    def rto(self) -> float | None:
+        """Return the maximum number of seconds without a stored trade, from the last good check
+        on.
+        """
+        return None if self.arrived is None else (self.order.lost or 0.0) + self.arrived
+
+    @property
+    def missing(self) -> int | None:
+        """Return the number of trade ids that no site has: the RPO. None while a debt is unpaid."""
+        if self.owed:
+            return None
+        return sum(int(each["ids_missing"]) for each in self.caught_up)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.order.id,
+            "moved": self.is_moved,
+            "epoch": self.record.epoch,
+            "primary": self.record.primary,
+            "before": self.before,
+            "mode": self.record.mode,
+            "reason": self.record.reason,
+            "by": self.record.by,
+            "forced": list(self.order.forced),
+            "away": dict(self.away),
+            "arrived_s": _rounded(self.arrived),
+            "producers": {name: _rounded(seconds) for name, seconds in self.follow.items()},
+            "rto_s": _rounded(self.rto),
+            "rpo_ids_missing": self.missing,
+            "owed": dict(self.owed),
+            "caught_up": [dict(each) for each in self.caught_up],
+            "problem": self.problem,
+        }
+
+
+def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
+    """Carry out a move, or the rest of a move that was interrupted.
+
+    ``sites`` are those that answer; the others get the record when they are back.
+
+    Raises:
+        Unavailable: no site answers; nothing was changed.
+        Contention: others change the record all the time.
+    """
+    begun = time.monotonic()
+    progress = use.journal.read()
+    is_resumed = progress is not None and progress.order.id == order.id
+    if progress is None or not is_resumed:
+        _close(progress, sites, use)
+        progress = Progress(order)
+        use.reach("begin")
+        use.audit.write(_entry(order, "begin", use, after=asdict(order)))
+        use.journal.write(progress)
+    # A clock that jumps meanwhile does not matter to a move in one go.
+    age = max(0.0, use.wall() - order.at) if is_resumed else 0.0
+    run = _Run(order, sites, use, progress, lambda: age + time.monotonic() - begun)
+    run.go(STEPS)
+    run.share()
+    return run.outcome()
+
+
+def unfinished(use: Tools) -> Order | None:
+    """Return the order of a move that was begun and not finished."""
+    progress = use.journal.read()
+    return None if progress is None or progress.is_over else progress.order
+
+
+def is_effective(use: Tools, record: ControlRecord | None) -> bool:
+    """Return whether the unfinished move has written its record.
+
+    Such a move must be finished, however old it is: the debt of the old site begins at its time.
+    A move that has changed nothing must be decided again.
+    """
+    progress = use.journal.read()
+    if progress is None or progress.is_over:
+        return False
+    is_mine = record is not None and progress.order.is_mine(record)
+    return is_mine or "record" in progress.done
+
+
+def _close(progress: Progress | None, sites: Mapping[str, Site], use: Tools) -> None:
+    """Note the debt of an interrupted move before another move replaces its journal."""
+    if progress is None or "debt" in progress.done:
+        return
+    if is_effective(use, records.read(sites, DEADLINE).record):
+        _Run(progress.order, sites, use, progress, lambda: 0.0).go(STEPS[: STEPS.index("arrival")])
+
+
+class _Run:
+    def __init__(
+        self,
+        order: Order,
+        sites: Mapping[str, Site],
+        use: Tools,
+        progress: Progress,
+        elapsed: Callable[[], float],
+    ) -> None:
+        self._order = order
+        self._sites = sites
+        self._use = use
+        self._elapsed = elapsed
+        self.progress = progress
+
+    def go(self, steps: Sequence[str]) -> None:
+        """Do the steps that are not done yet, in this order."""
+        use, order = self._use, self._order
+        for step in steps:
+            if step in self.progress.done:
+                continue
+            if not self.progress.done.get("record", {"is_moved": True})["is_moved"]:
+                self.note(step, {})  # somebody else was first
+                continue
+            use.reach(f"before {step}")
+            result = getattr(self, step)()
+            use.reach(f"after {step}")
+            use.audit.write(_entry(order, step, use, self.before(), result))
+            use.reach(f"audited {step}")
+            self.note(step, result)
+
+    def note(self, step: str, result: Mapping[str, Any]) -> None:
+        self.progress = self.progress.with_step(step, result)
+        self._use.journal.write(self.progress)
+
+    def before(self) -> dict[str, Any]:
+        record = self.progress.done.get("record", {})
+        return {key: record[key] for key in ("before", "epoch") if key in record}
+
+    def recovery(self) -> dict[str, Any]:
+        target = self._order.target
+        if not self._order.recover:
+            return {}
+        debt = debts.read(self._sites, DEADLINE).get(target)
+        if debt is None or debt.paid:
+            return {}
+        self._use.tell(f"catching {target} up")
+        came = pay(self._sites, debt, self._use)
+        if not came["ok"]:
+            raise McloudError(
+                f"{target} has not caught up, and does not lead before: {came['reason']}",
+                remedy="run it again to go on, or with --force debt to have it lead all the same",
+            )
+        return came
+
+    def record(self) -> dict[str, Any]:
+        order = self._order
+        self._use.tell("writing the control record")
+        begun = self._elapsed()
+
+        def make(before: ControlRecord | None) -> ControlRecord | None:
+            epoch = before.epoch if before else 0
+            if before and before.primary == order.target:
+                return None
+            if order.mode == "automatic" and epoch != order.epoch:
+                return None  # the basis of the decision no longer exists
+            return order.record(before)
+
+        done = records.advance(self._sites, make, seconds=DEADLINE)
+        top = done.record
+        before = done.before.primary if done.before else order.leads
+        if done.before and order.is_mine(done.before):
+            before = ""  # an earlier try wrote it, and its journal does not say so
+        return {
+            "record": asdict(top),
+            "begun": begun,
+            "epoch": top.epoch,
+            "before": before,
+            "is_moved": top.primary == order.target,
+            "is_ours": done.is_ours or order.is_mine(top),
+            "away": dict(done.away),
+        }
+
+    def debt(self) -> dict[str, Any]:
+        order, now = self._order, self._use.wall()
+        known = debts.read(self._sites, DEADLINE)
+        left = self.progress.done["record"]["before"]
+        # If the old primary is no longer known, every other site may be the one that was left.
+        owed = [left] if left else [name for name in self._sites if name != order.target]
+        since = order.at - (order.lost or 0.0) - MARGIN
+        for site in owed:
+            if site != order.target:
+                epoch, is_outage = self.progress.done["record"]["epoch"], order.lost is not None
+                debt = Debt(site, epoch, since, may_return=is_outage)
+                debts.note(self._sites, debt, at=now, seconds=DEADLINE)
+        if order.target in known and known[order.target].paid:
+            paid = known[order.target]
+            debts.settle(self._sites, paid, over=True, at=now, seconds=DEADLINE)
+        return {"owed": sorted(debts.read(self._sites, DEADLINE))}
+
+    def arrival(self) -> dict[str, Any]:
+        use, target = self._use, self._order.target
+        use.tell(f"waiting for a trade to be stored at {target}")
+        flights: list[tuple[Flight, float]] = []
+
+        def fly() -> None:
+            flight = Canary(self._sites[target]).fly(use.patience)
+            flights.append((flight, self._since_record()))
+
+        if target in self._sites:
+            thread = threading.Thread(target=fly, name="canary", daemon=True)
+            thread.start()
+            follow = self._follow()
+            thread.join(use.patience)
+        else:
+            follow = self._follow()
+        if flights and flights[0][0].arrived is not None:
+            return {"arrived": flights[0][1], "follow": follow, "problem": ""}
+        why = flights[0][0].reason if flights else ""
+        problem = f"no canary was stored at {target}: {why or 'none came through in time'}"
+        return {"arrived": None, "follow": follow, "problem": problem}
+
+    def settlement(self) -> dict[str, Any]:
+        use = self._use
+        owed = {n: d for n, d in debts.read(self._sites, DEADLINE).items() if not d.paid}
+        if not self._order.wait:
+            why = "it was not waited for; a guard does it, or the same command with --wait"
+            return {"owed": dict.fromkeys(owed, why), "caught_up": []}
+        left: dict[str, str] = {}
+        caught: list[dict[str, Any]] = []
+        for site, debt in owed.items():
+            why = "it does not answer; a guard does it when it is back, or this command with --wait"
+            if site not in self._sites:
+                left[site] = why
+                continue
+            try:
+                came = pay(self._sites, debt, use)
+            except McloudError as error:
+                left[site] = str(error)
+                continue
+            caught.append(came)
+            if not came["ok"]:
+                left[site] = came["reason"]
+        return {"owed": left, "caught_up": caught}
+
+    def share(self) -> None:
+        """Send the entries of this move to the sites. A guard repeats what fails."""
+        mine = [each for each in self._use.audit.read(200) if each.id == self._order.id]
+        self._use.audit.share(mine, list(self._sites))
+
+    def outcome(self) -> Outcome:
+        done = self.progress.done
+        arrival, settled = done["arrival"], done["settlement"]
+        return Outcome(
+            order=self._order,
+            record=ControlRecord(**done["record"]["record"]),
+            before=done["record"]["before"],
+            is_moved=done["record"]["is_moved"],
+            away=done["record"]["away"],
+            arrived=arrival.get("arrived"),
+            follow=arrival.get("follow", {}),
+            owed=settled.get("owed", {}),
+            caught_up=(
+                *((done["recovery"],) if done["recovery"] else ()),
+                *settled.get("caught_up", ()),
+            ),
+            problem=arrival.get("problem", ""),
+        )
+
+    def _since_record(self) -> float:
+        return self._elapsed() - float(self.progress.done["record"]["begun"])
+
+    def _follow(self) -> dict[str, float | None]:
+        """Wait until the producers send to the target, and to no other site."""
+        found: dict[str, float | None] = dict.fromkeys(self._use.routes())
+        limit = Limit(FOLLOW)
+        while any(seconds is None for seconds in found.values()):
+            for name, sites in self._use.routes().items():
+                if sites == (self._order.target,) and found.get(name) is None:
+                    found[name] = self._since_record()
+            if limit.is_over or self._use.stop.wait(POLL):
+                break
+        return found
+
+
+def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
+    """Catch a site up, and note its debt as paid if the sites are proven equal.
+
+    Raises:
+        Unavailable, Refused: a site cannot be read; the debt stays.
+    """
+    came = catch_up(
+        sites,
+        debt,
+        use.scope,
+        fetch=use.fetch,
+        patience=use.patience,
+        pause=use.pause,
+        tell=use.tell,
+        stop=use.stop,
+    )
+    if came.ok:
+        over = not debt.may_return
+        debts.settle(sites, debt, over=over, at=use.wall(), seconds=DEADLINE)
+    return came.to_json()
+
+
+def reachable(sites: Mapping[str, Site], seconds: float = DEADLINE) -> dict[str, Site]:
+    """Return the sites whose control store answers."""
+    view = records.read(sites, seconds)
+    return {name: sites[name] for name in view.answered}
+
+
+def _entry(
+    order: Order,
+    step: str,
+    use: Tools,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> Entry:
+    return Entry(order.id, step, order.by, order.reason, use.wall(), before or {}, after or {})
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

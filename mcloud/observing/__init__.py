@@ -1,0 +1,1 @@
+"""The state of every site and of this machine: collected, checked for problems, and exported."""

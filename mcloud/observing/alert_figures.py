@@ -1,0 +1,109 @@
+"""Sources of the figures: the snapshot of ``mcloud status``, and the data that it lacks."""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from mcloud.alerts.figures import Figures
+from mcloud.clouds.ports import Site
+from mcloud.config import Config
+from mcloud.cost.current import current
+from mcloud.cost.settings import money
+from mcloud.deadline import gather
+from mcloud.errors import McloudError
+from mcloud.observing.document import document
+from mcloud.observing.machine import machine
+from mcloud.observing.queries import FAST
+from mcloud.observing.snapshot import Snapshot, collect
+from mcloud.observing.watch import Watch
+from mcloud.processor.anomalies import recent
+
+ANOMALIES = 3600.0  # seconds
+PATIENCE = 8.0  # seconds for the requests of a check
+SOON, COST = 300.0, 3600.0  # seconds until the next read of the cost, which needs all meters
+
+
+def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
+    """Read all figures once, at the same time.
+
+    Raises:
+        ConfigError: something is wrong in ``[cost]``.
+    """
+    snapshot = collect(sites, partial(machine, config.state))
+    return _figures(config, sites, snapshot, _cost(config, sites))
+
+
+def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], Figures]:
+    """Return a function that reads the figures, for calls ``interval`` seconds apart. It reads
+    each part of a site no more often than the part changes, since the metrics services bill each
+    request.
+    """
+    watch = Watch(sites, partial(machine, config.state), interval=min(interval, FAST))
+    cost: dict[str, Any] = {}
+    due = float("-inf")
+
+    def look() -> Figures:
+        nonlocal cost, due
+        watch.tick()
+        if time.monotonic() >= due:
+            cost = _cost(config, sites)
+            due = time.monotonic() + (SOON if "unknown" in cost else COST)
+        deadline = time.monotonic() + PATIENCE
+        while watch.answers < sum(watch.asked().values()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return _figures(config, sites, watch.snapshot(), cost)
+
+    return look
+
+
+def _figures(
+    config: Config, sites: Mapping[str, Site], snapshot: Snapshot, cost: Mapping[str, Any]
+) -> Figures:
+    seen = {**document(snapshot), "anomalies": _anomalies(sites), "cost": cost}
+    return Figures(seen, _budgets(config))
+
+
+def _budgets(config: Config) -> dict[str, float]:
+    """Return the budgets in dollars per month by site, and ``total``."""
+    found = money(config)
+    total = {} if found.budget is None else {"total": float(found.budget)}
+    return {**{site: float(dollars) for site, dollars in found.budgets.items()}, **total}
+
+
+def _cost(config: Config, sites: Mapping[str, Site]) -> dict[str, Any]:
+    if not _budgets(config):
+        return {}  # nobody wants to know
+    try:
+        cost = current(config, sites)
+    except McloudError as error:
+        return {"unknown": str(error)}
+    if cost.month_to_date is None or cost.expected is None:
+        return {"unknown": cost.source}
+    return {
+        "month_to_date_usd": float(cost.month_to_date),
+        "expected_usd": float(cost.expected),
+        "by_site": {site: float(dollars) for site, dollars in cost.by_site.items()},
+        "as_of": cost.as_of,
+        "source": cost.source,
+    }
+
+
+def _anomalies(sites: Mapping[str, Site]) -> dict[str, Any]:
+    """Return the anomalies of the last hour by symbol, each once, the newest first."""
+    since = time.time() - ANOMALIES
+    calls = {
+        name: partial(lambda each: recent(each.control, since), site)
+        for name, site in sites.items()
+    }
+    answers = gather(calls, PATIENCE)
+    known = [each for each in answers.values() if not isinstance(each, Exception)]
+    if not known:
+        name, error = next(iter(answers.items()))
+        return {"unknown": f"{name}: {error}"}
+    by_key = {anomaly.key: anomaly for each in known for anomaly in each}
+    found: dict[str, Any] = {}
+    for key in sorted(by_key, reverse=True):
+        anomaly = by_key[key]
+        found.setdefault(anomaly.symbol, []).append(f"{anomaly.kind} at {anomaly.timestamp}")
+    return found

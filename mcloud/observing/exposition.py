@@ -1,0 +1,212 @@
+"""A snapshot in Prometheus's text format, version 0.0.4: every figure is a gauge.
+
+Unknown figures are left out, since a missing series is not a zero. A figure that may be old has its
+age beside it, in ``mcloud_figure_age_seconds``.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from mcloud.clouds.ports import Depth, Figures
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.problems import firing, silenced, wrong
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+HELP = {
+    "wrong": "What is not in order, as `mcloud status` counts it.",
+    "up": "1 where every service of the site answered.",
+    "service_up": "1 where the service answered its probe.",
+    "service_latency_seconds": "How long its probe took.",
+    "queue_messages": "Messages in the queue, ready or in flight.",
+    "queue_oldest_age_seconds": "Age of the oldest message in the queue.",
+    "dead_letters": "Messages that could not be processed.",
+    "function_calls": "Calls of the function in the last minutes (see function_window_seconds).",
+    "function_errors": "Calls that failed, in the same window.",
+    "function_throttles": "Calls that were turned away, in the same window.",
+    "function_window_seconds": "The window of the counts.",
+    "function_p95_seconds": "What 95% of the calls of the last busy minute took at most.",
+    "store_writes": "Writes that the candle store bills, in the window of the function.",
+    "store_write_throttles": "Writes that it turned away, in the same window.",
+    "processed_trades": "Trades that the function processed since the site was made, about.",
+    "last_trade_timestamp_seconds": "Time of the newest trade that the function saw.",
+    "last_candle_timestamp_seconds": "Start of the newest candle.",
+    "last_candle_close": "Its last price.",
+    "missing_trades": "Trade ids that the candles of the last minutes lack.",
+    "replication_lag_seconds": "What changed at the source longer ago is in the target.",
+    "replication_waiting": "Candles, or hours of raw trades, that are known to wait.",
+    "damaged_documents": "Documents of the site that cannot be used.",
+    "primary": "1 for the site that leads.",
+    "epoch": "Of the control record, as the site has it.",
+    "cost_month_to_date_dollars": "What the site cost this month, an estimate at list prices.",
+    "cost_per_hour_dollars": "What the site costs now, by the last looks.",
+    "producer_running": "1 while the producer runs.",
+    "producer_trades_per_second": "What it reads.",
+    "producer_lag_seconds": "From the newest trade's time to now.",
+    "producer_spool_bytes": "What waits on its disk.",
+    "producer_missing_trades": "Trades in the holes that it knows of.",
+    "producer_stalled_symbols": "Symbols whose trades the exchange has and its stream withholds.",
+    "producer_waiting_trades": "Trades that the site has yet to take.",
+    "producer_breaker_closed": "1 where the producer may send to the site.",
+    "replicator_running": "1 while the replicator runs.",
+    "guard_running": "1 while the guard runs.",
+    "alerts_firing": "Alerts that fire; there is none without a watcher.",
+    "alerts_silenced": "Those of them that are silenced: nobody is notified.",
+    "silences": "Silences that are active.",
+    "dashboard_dollars_per_month": "What asking for all this costs at list prices.",
+    "figure_age_seconds": "How old a figure is.",
+}
+
+
+class Sample(NamedTuple):
+    name: str
+    value: float | None
+    labels: dict[str, str]
+
+
+def exposition(snapshot: Snapshot) -> str:
+    """Return the answer to a scrape."""
+    lines = []
+    samples = [each for each in _samples(snapshot) if each.value is not None]
+    for name, help_ in HELP.items():
+        of_it = [each for each in samples if each.name == name]
+        if of_it:
+            lines += [f"# HELP mcloud_{name} {help_}", f"# TYPE mcloud_{name} gauge"]
+            lines += [_line(each) for each in of_it]
+    return "\n".join(lines) + "\n"
+
+
+def _samples(snapshot: Snapshot) -> Iterator[Sample]:
+    yield Sample("wrong", len(wrong(snapshot)), {})
+    leading = snapshot.leading
+    for site in snapshot.sites.values():
+        yield from _site(site)
+        yield from _ages(site, snapshot.at)
+        if leading:
+            yield Sample("primary", site.name == leading.primary, {"site": site.name})
+    if snapshot.machine.value is not None:
+        yield from _machine(snapshot.machine.value)
+    if any(site.silences.known for site in snapshot.sites.values()):
+        yield Sample("silences", len(snapshot.silenced), {})
+    if snapshot.upkeep is not None:
+        yield Sample("dashboard_dollars_per_month", float(snapshot.upkeep), {})
+
+
+def _site(site: SiteSnapshot) -> Iterator[Sample]:
+    here = {"site": site.name}
+    yield Sample("up", site.up, here)
+    for service, seen in site.health.items():
+        of_it = {**here, "service": service}
+        yield Sample(
+            "service_up", None if not (seen.known or seen.problem) else not seen.problem, of_it
+        )
+        yield Sample("service_latency_seconds", None if seen.problem else seen.value, of_it)
+    yield Sample("damaged_documents", site.damaged_count, here)
+    depth = site.queue.value or Depth(None, None, 0.0)
+    yield Sample("queue_messages", depth.ready, {**here, "state": "ready"})
+    yield Sample("queue_messages", depth.in_flight, {**here, "state": "in_flight"})
+    if site.dead_letters.value is not None:
+        yield Sample("dead_letters", site.dead_letters.value.ready, here)
+    if site.figures.value is not None:
+        yield from _figures(site.figures.value, here)
+    for beat in site.heartbeats.value or ():
+        of_it = {**here, "symbol": beat.symbol}
+        yield Sample("processed_trades", beat.trades, of_it)
+        yield Sample("last_trade_timestamp_seconds", beat.last_trade_time / 1000, of_it)
+    for each in site.recent.value or ():
+        of_it = {**here, "symbol": each.symbol}
+        yield Sample("missing_trades", each.missing, of_it)
+        if each.last is not None:
+            start = datetime.fromisoformat(each.last.timestamp).timestamp()
+            yield Sample("last_candle_timestamp_seconds", start, of_it)
+            yield Sample("last_candle_close", float(each.last.close), of_it)
+    for lag in site.lags.value or ():
+        pair = {"source": lag.source, "target": lag.target, "part": lag.part}
+        yield Sample("replication_lag_seconds", lag.candles_s, {**pair, "what": "candles"})
+        yield Sample("replication_lag_seconds", lag.raw_s, {**pair, "what": "raw"})
+        yield Sample("replication_waiting", lag.candles, {**pair, "what": "candles"})
+        yield Sample("replication_waiting", lag.raw, {**pair, "what": "raw"})
+    if site.record.value is not None:
+        yield Sample("epoch", site.record.value.epoch, here)
+    if site.cost.value is not None:
+        per_hour = site.cost.value.per_hour
+        yield Sample("cost_month_to_date_dollars", float(site.cost.value.month_to_date), here)
+        yield Sample("cost_per_hour_dollars", None if per_hour is None else float(per_hour), here)
+
+
+def _figures(figures: Figures, here: dict[str, str]) -> Iterator[Sample]:
+    yield Sample("queue_oldest_age_seconds", figures.oldest_age.value, here)
+    yield Sample("function_calls", figures.calls.value, here)
+    yield Sample("function_errors", figures.errors.value, here)
+    yield Sample("function_throttles", figures.throttles.value, here)
+    yield Sample("function_window_seconds", figures.window, here)
+    yield Sample("function_p95_seconds", figures.p95.value, here)
+    yield Sample("store_writes", figures.writes.value, here)
+    yield Sample("store_write_throttles", figures.write_throttles.value, here)
+
+
+def _ages(site: SiteSnapshot, now: float) -> Iterator[Sample]:
+    ages = {name: seen.at for name, seen in site.parts.items() if seen.at is not None}
+    if site.queue.value is not None:
+        ages["queue depth"] = site.queue.value.as_of
+    if site.dead_letters.value is not None:
+        ages["dead letters"] = site.dead_letters.value.as_of
+    figures = site.figures.value
+    if figures is not None:
+        known = {"oldest": figures.oldest_age, "calls": figures.calls, "p95": figures.p95}
+        ages |= {name: each.as_of for name, each in known.items() if each.value is not None}
+    for name, at in ages.items():
+        yield Sample("figure_age_seconds", max(0.0, now - at), {"site": site.name, "figure": name})
+
+
+def _machine(machine: Machine) -> Iterator[Sample]:
+    for each in machine.producers:
+        yield from _producer(each)
+    for each in machine.replicators:
+        yield Sample("replicator_running", each.runs, {"replicator": each.name})
+    for each in machine.guards:
+        yield Sample("guard_running", each.runs, {"guard": each.name})
+    watchers = [each for each in machine.alerts if each.runs]
+    if watchers:
+        yield Sample("alerts_firing", sum(len(firing(each)) for each in watchers), {})
+        yield Sample("alerts_silenced", sum(len(silenced(each)) for each in watchers), {})
+
+
+def _producer(producer: Running) -> Iterator[Sample]:
+    here, state = {"producer": producer.name}, producer.state
+    yield Sample("producer_running", producer.runs, here)
+    if not state or producer.damaged:
+        return
+    missing = sum(hole["last"] - hole["first"] + 1 for hole in state["holes"])
+    yield Sample("producer_missing_trades", missing, here)
+    if not producer.runs:
+        return
+    yield Sample("producer_stalled_symbols", len(state.get("stalled", ())), here)
+    yield Sample("producer_trades_per_second", state["rate"], here)
+    yield Sample("producer_lag_seconds", state["lag_s"] if state["live"] else None, here)
+    yield Sample("producer_spool_bytes", state["spool_bytes"], here)
+    for name, site in state["sites"].items():
+        of_it = {**here, "site": name}
+        yield Sample("producer_waiting_trades", site["waiting_trades"], of_it)
+        is_closed = site["breaker"] == "closed" and not site["refused"]
+        yield Sample("producer_breaker_closed", is_closed, of_it)
+
+
+def _line(sample: Sample) -> str:
+    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels.items())
+    of_it = f"{{{labels}}}" if labels else ""
+    return f"mcloud_{sample.name}{of_it} {_number(sample.value)}"
+
+
+def _number(value: float | None) -> str:
+    """Return the shortest text of the number: ``12``, not ``12.0``, and no exponent for a time."""
+    number = float(value or 0)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,192 @@
+"""The problems of a snapshot: one line each. With any of them, ``mcloud status`` exits with 3."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mcloud.clouds.ports import SERVICES
+from mcloud.durations import duration, utc
+from mcloud.notify.ledger import Unreadable
+from mcloud.observing.machine import Machine, Running
+from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.runs import blindness, silence
+
+
+def wrong(snapshot: Snapshot) -> list[str]:
+    """Return a line for each service that is down, part without news, damaged document, dead
+    letter, hole, unpaid debt, and process on this machine in trouble.
+
+    Failed calls of a function and a growing queue are not included: they recover on their own, or
+    an alert with a duration reports them.
+    """
+    sites = snapshot.sites.values()
+    views = (_down, _silent, _broken, _lacking)
+    lines = [line for view in views for site in sites for line in view(site)]
+    lines += _owed(snapshot)
+    lines += _damaged(snapshot)
+    machine = snapshot.machine.value or Machine()
+    lines += _unwritten(machine)
+    lines += _broken_here(machine)
+    for each in machine.producers:
+        lines += _producer(each, snapshot.at)
+    for each in machine.replicators:
+        lines += _replicator(each, snapshot.at)
+    for each in machine.guards:
+        lines += _guard(each, snapshot.at)
+    for each in machine.alerts:
+        lines += _hanging(each, snapshot.at)
+        lines += [f"alert: {alert}" for alert in firing(each)]
+    return lines
+
+
+def firing(watcher: Running) -> list[str]:
+    """Return the alerts that fire, as worded by a watcher; none if the watcher does not run."""
+    if not watcher.runs:
+        return []
+    return [_words(each) for each in watcher.state.get("firing", ())]
+
+
+def silenced(watcher: Running) -> list[str]:
+    """Return the firing alerts for which nobody is notified."""
+    if not watcher.runs:
+        return []
+    return [_words(each) for each in watcher.state.get("firing", ()) if each.get("silenced")]
+
+
+def _words(alert: Mapping[str, Any]) -> str:
+    title = str(alert.get("title", alert.get("key", alert)))
+    silence = alert.get("silenced")
+    return f"{title}, silenced until {utc(silence['until'])}" if silence else title
+
+
+def _down(site: SiteSnapshot) -> Iterator[str]:
+    for reason, names in site.down.items():
+        yield f"{site.name}: {_all(names)} down: {reason}"
+
+
+def _silent(site: SiteSnapshot) -> Iterator[str]:
+    if not site.down:
+        for reason, names in site.silent.items():
+            yield f"{site.name}: no news of {', '.join(names)}: {reason}"
+
+
+def _broken(site: SiteSnapshot) -> Iterator[str]:
+    for each in site.damaged:
+        yield f"{site.name}: {each}"
+
+
+def _broken_here(machine: Machine) -> Iterator[str]:
+    for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
+        for each in kind:
+            if each.damaged:
+                yield f"{each.name}: {each.damaged}"
+    yield from machine.damaged
+
+
+def _lacking(site: SiteSnapshot) -> Iterator[str]:
+    dead = site.dead_letters.value
+    if dead is not None and dead.ready:
+        letters = f"{dead.ready:,} dead letter{'s' * (dead.ready != 1)}"
+        yield f"{site.name}: {letters}; see `mcloud dlq list {site.name}`"
+    for recent in site.recent.value or ():
+        if recent.missing:
+            first, last = recent.holes[0][0], recent.holes[-1][1]
+            yield (
+                f"{site.name}: {recent.symbol} lacks {recent.missing:,} trades between {first} and "
+                f"{last}; see `mcloud verify`"
+            )
+
+
+def _owed(snapshot: Snapshot) -> Iterator[str]:
+    leads = snapshot.leading.primary if snapshot.leading else "SITE"
+    for debt in snapshot.owed:
+        since = datetime.fromtimestamp(debt.since, UTC)
+        gone = f"; if {debt.site} no longer exists, run `mcloud failover --forget {debt.site}`"
+        yield (
+            f"{debt.site} was left in epoch {debt.epoch}, and is not proven equal since"
+            f" {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` sees to it, or a guard"
+            + ("" if debt.site in snapshot.sites else gone)
+        )
+
+
+def _unwritten(machine: Machine) -> Iterator[str]:
+    """Yield a line for the notes that the disk refuses; the work continues without them."""
+    if machine.disk:
+        yield (
+            f"{machine.disk}; free some space, or set MCLOUD_STATE to another folder: until then"
+            " audit entries, journals, states and logs may not be written"
+        )
+        return
+    for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
+        for each in kind:
+            for path, why in each.state.get("unwritten", {}).items() if each.runs else ():
+                yield f"{each.name}: {path} is not written: {why}"
+
+
+def _damaged(snapshot: Snapshot) -> Iterator[str]:
+    for id_, why in snapshot.silences.unreadable.items():
+        if why is Unreadable.DAMAGED:
+            remedy = f"`mcloud alerts unsilence {id_}` removes it"
+            yield f"the silence {id_} is damaged, and silences nothing: {remedy}"
+
+
+def _producer(producer: Running, now: float) -> Iterator[str]:
+    yield from _hanging(producer, now)
+    state = producer.state
+    missing = sum(hole["last"] - hole["first"] + 1 for hole in state.get("holes", ()))
+    if missing:
+        yield f"producer {producer.name}: {missing:,} trades are missing; see `mcloud ps`"
+    if not producer.runs:
+        return
+    if stalled := state.get("stalled"):
+        yield (
+            f"producer {producer.name}: the exchange has trades of {', '.join(stalled)} that its"
+            " stream does not bring; see `mcloud ps`"
+        )
+    for name, site in state.get("sites", {}).items():
+        if site["refused"] or site["breaker"] == "open":
+            how = "refuses" if site["refused"] else "does not take"
+            yield f"producer {producer.name}: {name} {how} messages: {site['error']}"
+    if state.get("spool_full"):
+        yield f"producer {producer.name}: its spool is full, nothing is read"
+    if state.get("problem"):
+        yield f"producer {producer.name}: {state['problem']}"
+
+
+def _replicator(replicator: Running, now: float) -> Iterator[str]:
+    yield from _hanging(replicator, now)
+    if replicator.runs:
+        for pair in replicator.state.get("pairs", ()):
+            if pair["error"]:
+                yield f"{pair['source']} to {pair['target']} is not replicated: {pair['error']}"
+
+
+def _guard(guard: Running, now: float) -> Iterator[str]:
+    yield from _hanging(guard, now)
+    called = "guard" if guard.name == "guard" else f"guard {guard.name}"
+    if not guard.runs and (silent := silence(guard.runs, guard.state, now)):
+        yield (
+            f"{called}: its process is gone, its last word was {duration(silent)} ago; start it"
+            f" again, or `mcloud stop {guard.name}`"
+        )
+    if blind := blindness(guard.runs, guard.state, now):
+        yield f"{called} runs, and no look has said anything of the sites for {duration(blind)}"
+    if guard.runs:
+        for name, site in guard.state.get("sites", {}).items():
+            if site["verdict"] == "down":
+                yield f"{called}: {name} is down"
+        if guard.state.get("problem"):
+            yield f"{called}: {guard.state['problem']}"
+
+
+def _all(services: Sequence[str]) -> str:
+    if len(services) == len(SERVICES):
+        return "everything is"
+    return f"{', '.join(services)} {'is' if len(services) == 1 else 'are'}"
+
+
+def _hanging(each: Running, now: float) -> Iterator[str]:
+    """Yield a line for a process that runs but has stopped writing its state."""
+    silent = silence(each.runs, each.state, now)
+    if each.runs and silent:
+        yield f"{each.name} runs, and has said nothing for {silent:.0f} s"

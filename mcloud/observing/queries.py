@@ -1,0 +1,104 @@
+"""The questions to a site, with their intervals.
+
+At these intervals a dashboard that is left open on two sites costs less than two dollars a month
+at list prices: see ``upkeep``, and the test that counts it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mcloud.clouds.ports import SERVICES, Depth, Heartbeat, Site
+from mcloud.cost.current import CostFigure
+from mcloud.damage import restored
+from mcloud.documents import Damaged, damaged, sound
+from mcloud.failover import debts, pause
+from mcloud.notify import silences
+from mcloud.observing.collector import PATIENCE, Part
+from mcloud.observing.recent import Recent, recent
+
+FAST = 5.0  # seconds, for figures of the queue itself
+STORE = 20.0  # for documents that the functions and the replicators write into the store
+CANDLES = 60.0  # there is a new one every minute
+PROBES = 60.0
+DEBTS = 60.0
+SILENCES = 60.0
+# The metrics services report by the minute, and bill each request. CloudWatch costs fifteen times
+# as much as Cloud Monitoring, which in turn is the only source for the depth of a queue.
+METRICS = {"aws": 300.0, "gcp": 60.0}
+# The cost of the month takes some thirty metrics of each site. The cost per hour is measured over
+# two of these answers, see ``mcloud.cost.current``.
+COST = 3600.0
+WINDOW = 15 * 60.0  # seconds of function calls that are summed
+
+
+@dataclass(frozen=True)
+class Costing:
+    """The source of the cost of all sites."""
+
+    ask: Callable[[], CostFigure]
+    interval: float = COST
+    is_billed: bool = True
+    """Whether reading costs money. False on embedded clouds, whose meters are a file."""
+
+
+def parts_of(site: Site, patience: float = PATIENCE) -> dict[str, Part]:
+    """Return all questions to a site by name. The probes are named as in ``ports.SERVICES``."""
+    look = _Look(site)
+    return {
+        service: Part(partial(look.probe, service, patience), PROBES) for service in SERVICES
+    } | {
+        "depth": Part(look.depth, FAST),
+        "dead": Part(look.dead, STORE),
+        "figures": Part(look.figures, METRICS[site.cloud], hurries=False),
+        "beats": Part(look.beats, STORE),
+        "lags": Part(lambda: site.control.lags(), STORE),
+        "record": Part(lambda: site.control.record(), STORE),
+        "guard": Part(lambda: site.control.kept(pause.KIND.name), STORE),
+        "debts": Part(lambda: site.control.kept(debts.KIND.name), DEBTS),
+        "silences": Part(lambda: site.control.kept(silences.KIND), SILENCES),
+        "recent": Part(look.recent, CANDLES),
+    }
+
+
+class _Look:
+    """Makes the parts of a site on first use, in the thread of the question, since that may
+    hang.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._beats: list[Heartbeat | Damaged] | None = None
+
+    def probe(self, service: str, patience: float) -> float:
+        """Probe a service. Return the duration in seconds, without making the clients."""
+        probe = self._site.probe
+        begun = time.monotonic()
+        probe.check(service, patience)
+        return time.monotonic() - begun
+
+    def depth(self) -> Depth | None:
+        """Return the depth, or None if only the metrics have it: see ``figures``."""
+        queue = self._site.queue
+        return queue.depth() if queue.is_live else None
+
+    def dead(self) -> Depth | None:
+        queue = self._site.queue
+        return queue.dead_letter_depth() if queue.is_live else None
+
+    def figures(self) -> Any:
+        return self._site.metrics.figures(WINDOW)
+
+    def beats(self) -> list[Heartbeat | Damaged]:
+        self._beats = self._site.control.heartbeats()
+        return self._beats
+
+    def recent(self) -> list[Recent]:
+        """Return the candles of the symbols that traded last, including those with damaged
+        heartbeats.
+        """
+        beats = self.beats() if self._beats is None else self._beats
+        again = [restored(self._site, each) for each in damaged(beats)]
+        return recent(self._site, [*sound(beats), *(each for each in again if each is not None)])

@@ -1,0 +1,118 @@
+"""Watches sites continuously: the newest snapshot, with the history for its charts."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from mcloud.clouds.ports import SERVICES, Site
+from mcloud.observing import upkeep
+from mcloud.observing.collector import Collector, Key, Seen
+from mcloud.observing.machine import Machine
+from mcloud.observing.queries import FAST, Costing
+from mcloud.observing.snapshot import (
+    HERE,
+    SiteSnapshot,
+    Snapshot,
+    all_parts,
+    snapshot_of,
+)
+
+HISTORY = 240  # depths of a queue that are kept
+
+
+class Watch:
+    """Not thread-safe: one thread calls ``tick`` a few times per second."""
+
+    def __init__(
+        self,
+        sites: Mapping[str, Site],
+        machine: Callable[[], Machine] | None = None,
+        costing: Costing | None = None,
+        *,
+        interval: float = FAST,
+        wall: Callable[[], float] = time.time,
+        **clocks: Any,
+    ) -> None:
+        """``interval`` is that of the fastest figures. The other intervals change in proportion,
+        except that those of costly parts never become shorter.
+        """
+        self._sites = sites
+        self._is_billed = costing is not None and costing.is_billed
+        self._wall = wall
+        self._collector = Collector(all_parts(sites, machine, costing), wall=wall, **clocks)
+        self._histories: dict[str, deque[tuple[float, int | None]]] = {
+            name: deque(maxlen=HISTORY) for name in sites
+        }
+        self.interval = interval
+
+    @property
+    def interval(self) -> float:
+        return self._collector.pace * FAST
+
+    @interval.setter
+    def interval(self, seconds: float) -> None:
+        self._collector.pace = seconds / FAST
+
+    def tick(self) -> None:
+        """Ask the questions that are due."""
+        # If a site has a problem, its probes show quickly whether the site is down.
+        troubled = {site for (site, _), seen in self._collector.seen().items() if seen.problem}
+        self._collector.tick({(site, service) for site in troubled for service in SERVICES})
+
+    def snapshot(self) -> Snapshot:
+        """Return the snapshot from the latest answers."""
+        seen = self._collector.seen()
+        snapshot = snapshot_of(self._sites, seen, self._wall())
+        sites = {name: self._with_past(site) for name, site in snapshot.sites.items()}
+        return replace(snapshot, sites=sites, upkeep=self._upkeep(sites))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every part has been answered, or is late."""
+        return self._collector.is_complete
+
+    @property
+    def answers(self) -> int:
+        """Number of answers so far, including failures. While it is the same, nothing else has
+        changed.
+        """
+        return self._collector.answers
+
+    def asked(self) -> dict[Key, int]:
+        """Return the number of tries by part."""
+        return self._collector.asked()
+
+    def _with_past(self, site: SiteSnapshot) -> SiteSnapshot:
+        history = self._histories[site.name]
+        depth = site.queue.value
+        if depth is not None and (not history or history[-1][0] != depth.as_of):
+            history.append((depth.as_of, depth.ready))
+        return replace(site, history=tuple(history))
+
+    def _upkeep(self, sites: Mapping[str, SiteSnapshot]) -> Decimal:
+        intervals: dict[str, dict[str, float]] = {name: {} for name in sites}
+        for (name, part), interval in self._collector.intervals().items():
+            if name != HERE:
+                intervals[name][part] = interval
+            elif part == "cost" and self._is_billed:
+                for each in intervals.values():
+                    each[part] = interval
+        return sum(
+            (
+                upkeep.a_month(
+                    site.cloud,
+                    intervals[name],
+                    symbols=_count(site.heartbeats),
+                    lags=_count(site.lags),
+                )
+                for name, site in sites.items()
+            ),
+            Decimal(0),
+        )
+
+
+def _count(seen: Seen[list[Any]]) -> int:
+    return len(seen.value or ())

@@ -1,0 +1,235 @@
+"""The run of the demo: send trades, wait, and judge the result."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from mcloud.clouds.ports import DeadLetter, Queue, Site
+from mcloud.deadline import gather
+from mcloud.errors import McloudError
+from mcloud.market.archive import prefix, unpack
+from mcloud.market.block import is_index_key
+from mcloud.market.envelope import Message
+from mcloud.market.trade import MAX_TIME, Trade
+from mcloud.producer.pack import BATCH
+from mcloud.producer.produce import Progress, Reader, produce
+from mcloud.producer.spool import Spool
+from mcloud.rehearsal import mischief
+from mcloud.rehearsal.oracle import Row, digest, expected_rows
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+BATCHES = (97, 250)  # trades a message of each producer: split so that no two of them agree
+PATIENCE = 60.0  # seconds without any change at a site, after which it is judged as it is
+POLL = 0.25  # seconds
+LONGEST = 3600.0  # maximum seconds for which a site may keep changing
+READERS = 8  # threads that read the raw archive of a site
+
+ALL_TIME = (0, MAX_TIME)  # ms
+
+
+@dataclass(frozen=True)
+class SiteProof:
+    candles: int
+    exact: bool
+    """Whether every candle equals the oracle's, with none missing and none in excess."""
+    digest: str
+    archived: int
+    """Number of distinct trade ids in the raw archive."""
+    archive_complete: bool
+    dead_letters: int
+    only_poison: bool
+    """Whether the dead-letter queue has all of the poison and nothing else."""
+
+    @property
+    def ok(self) -> bool:
+        return self.exact and self.archive_complete and self.only_poison
+
+
+@dataclass(frozen=True)
+class Proof:
+    trades: int
+    candles: int
+    """Number of candles that the oracle expects, as for ``digest``."""
+    digest: str
+    poison: int
+    sites: dict[str, SiteProof]
+
+    @property
+    def ok(self) -> bool:
+        return all(site.ok for site in self.sites.values())
+
+
+def run(
+    trades: Sequence[Trade],
+    sites: Mapping[str, Site],
+    *,
+    seed: int,
+    scratch: Path | None = None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Proof:
+    """Send ``trades`` through two unruly producers to every site, and judge the result.
+
+    The producers' spools are in ``scratch`` meanwhile, by default in the system's folder.
+
+    Raises:
+        McloudError: a queue refused messages.
+    """
+    expected = expected_rows(trades)
+    poison = mischief.poison(trades)
+    tell("sending")
+    _send(mischief.two_producers(trades, seed), poison, sites, scratch)
+    symbols = sorted({trade.symbol for trade in trades})
+    ids = {(trade.symbol, trade.id) for trade in trades}
+    bodies = sorted(message.body.encode() for message in poison)
+
+    def judge(name: str) -> SiteProof:
+        _await(sites[name], symbols, expected, len(poison), lambda words: tell(f"{name}: {words}"))
+        return _judge(sites[name], symbols, expected, ids, bodies)
+
+    proofs = _at_once({name: partial(judge, name) for name in sites})
+    return Proof(len(ids), len(expected), digest(expected), len(poison), proofs)
+
+
+_OURS = ("fragments", "void_count")
+"""Fields of a record that a usual candle does not have."""
+
+
+def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:
+    """Return the stored candles in the format of the oracle."""
+    return [
+        {name: str(value) for name, value in candle.to_record().items() if name not in _OURS}
+        for symbol in symbols
+        for candle in site.candles.range(symbol, *ALL_TIME)
+        if candle.has_trades
+    ]
+
+
+def archived_ids(site: Site, symbols: Iterable[str]) -> set[tuple[str, int]]:
+    """Return the distinct trades in the raw archive."""
+
+    def read(keys: list[str]) -> set[tuple[str, int]]:
+        return {(t.symbol, t.id) for key in keys for t in unpack(site.archive.get(key))}
+
+    keys = [
+        item.key
+        for symbol in symbols
+        for item in site.archive.list(prefix(symbol))
+        if not is_index_key(item.key)
+    ]
+    shares = _at_once({n: partial(read, keys[n::READERS]) for n in range(READERS)})
+    return set().union(*shares.values())
+
+
+def _at_once(calls: Mapping[Key, Callable[[], Value]]) -> dict[Key, Value]:
+    """Return every answer, or raise the first error."""
+    answers: dict[Key, Value] = {}
+    # A thread pool, when interrupted, would wait for threads that wait for messages still to come.
+    for key, answer in gather(calls, LONGEST).items():
+        if isinstance(answer, Exception):
+            raise answer
+        answers[key] = answer
+    return answers
+
+
+def _send(
+    streams: Sequence[list[Trade]],
+    poison: list[Message],
+    sites: Mapping[str, Site],
+    scratch: Path | None,
+) -> None:
+    queues = {name: site.queue for name, site in sites.items()}
+    for queue in queues.values():
+        unsent = queue.send(poison)
+        if unsent:
+            raise McloudError(f"a queue refused the poison: {unsent[0].reason}")
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(streams)) as pool:
+        runs = [
+            pool.submit(deliver, stream, queues, batch=batch, scratch=scratch, stop=stop)
+            for stream, batch in zip(streams, BATCHES, strict=True)
+        ]
+        try:
+            for each in runs:
+                for name, delivery in each.result().sites.items():
+                    if delivery.refused:
+                        raise McloudError(f"{name} refused messages: {delivery.error}")
+        finally:
+            stop.set()
+
+
+def deliver(
+    trades: Iterable[Trade],
+    queues: Mapping[str, Queue],
+    *,
+    batch: int = BATCH,
+    scratch: Path | None = None,
+    stop: threading.Event | None = None,
+) -> Progress:
+    """Produce the given trades through a temporary spool."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mcloud-spool-", dir=scratch) as folder,
+        Spool.open(Path(folder) / "spool.sqlite", list(queues)) as spool,
+    ):
+        return produce(Reader(trades), queues, spool, batch=batch, drain=0, stop=stop)
+
+
+def _await(
+    site: Site,
+    symbols: Sequence[str],
+    expected: list[Row],
+    poison: int,
+    tell: Callable[[str], None],
+) -> None:
+    """Wait until the site has everything expected, or has not changed for a while."""
+    wanted = sum(int(row["trade_count"]) for row in expected)
+    seen: tuple[int, int | None] = (-1, None)
+    changed = time.monotonic()
+    while time.monotonic() - changed < PATIENCE:
+        rows = stored_rows(site, symbols)
+        folded = sum(int(row["trade_count"]) for row in rows)
+        dead = site.queue.dead_letter_depth().ready
+        if rows == expected and dead in (poison, None):
+            return
+        if (folded, dead) != seen:
+            seen, changed = (folded, dead), time.monotonic()
+        tell(f"{folded:,} of {wanted:,} trades in candles, {dead} dead letters")
+        time.sleep(POLL)
+
+
+def _judge(
+    site: Site,
+    symbols: Sequence[str],
+    expected: list[Row],
+    ids: set[tuple[str, int]],
+    poison: list[bytes],
+) -> SiteProof:
+    rows = stored_rows(site, symbols)
+    archived = archived_ids(site, symbols)
+    letters = _dead_letters(site, poison)
+    return SiteProof(
+        candles=len(rows),
+        exact=rows == expected,
+        digest=digest(rows),
+        archived=len(archived),
+        archive_complete=archived == ids,
+        dead_letters=len(letters),
+        only_poison=sorted(letter.body for letter in letters) == poison,
+    )
+
+
+def _dead_letters(site: Site, poison: list[bytes]) -> list[DeadLetter]:
+    """Return the messages in the dead-letter queue. They get some time to arrive."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        letters = site.queue.dead_letters(limit=100)
+        if len(letters) >= len(poison) or time.monotonic() > deadline:
+            return letters
+        time.sleep(POLL)

@@ -1,0 +1,55 @@
+"""A drill on real sites: it breaks nothing, it only withdraws the route of the primary."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mcloud.clouds.ports import Site
+from mcloud.failover.audit import new_id
+from mcloud.failover.execution import Outcome, Tools, carry_out, reachable
+from mcloud.failover.journal import Order
+
+
+def rehearse(
+    sites: Mapping[str, Site],
+    leads: str,
+    target: str,
+    use: Tools,
+    *,
+    by: str,
+    hold: float,
+    tell: Callable[[str], None] = lambda words: None,
+) -> tuple[Outcome, Outcome]:
+    """Let ``target`` lead for ``hold`` seconds, and then ``leads`` again, even if interrupted.
+
+    Before ``leads`` leads again, the differences between the two are repaired and verified.
+    """
+    use = replace(use, tell=tell)
+    away = None
+    try:
+        away = carry_out(_order(target, leads, by, recover=False), reachable(sites), use)
+        tell(f"{target} leads for {hold:.0f} s")
+        use.stop.wait(hold)
+    finally:
+        tell(f"{leads} leads again")
+        # The end of the drill must not stop the way back.
+        use = replace(use, stop=threading.Event())
+        back = carry_out(_order(leads, target, by, recover=True), reachable(sites), use)
+    return away, back
+
+
+def _order(target: str, leads: str, by: str, *, recover: bool) -> Order:
+    at = round(time.time(), 3)
+    return Order(
+        id=new_id(at),
+        target=target,
+        mode="drill",
+        reason="a drill" if not recover else "the drill is over",
+        by=by,
+        at=at,
+        epoch=0,
+        leads=leads,
+        recover=recover,
+        wait=recover,
+    )

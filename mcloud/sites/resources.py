@@ -1,0 +1,86 @@
+"""The resources of each site of a profile: configured, from its deployment, or embedded."""
+
+from dataclasses import MISSING, fields
+
+from mcloud.clouds.factory import open_site
+from mcloud.clouds.ports import Site
+from mcloud.clouds.resources import AwsResources, GcpResources, Resources
+from mcloud.config import FILE, LOCAL, REGIONS, Config, Setting, SiteConfig, select
+from mcloud.config.schema import KINDS
+from mcloud.errors import ConfigError
+from mcloud.local.state import Home
+
+
+def open_sites(config: Config, wanted: str | None = None) -> dict[str, Site]:
+    """Open the sites of a comma-separated list, or all sites of the profile.
+
+    Raises:
+        UsageError: a site in the list is unknown.
+        LocalError, ConfigError: see ``site_resources``.
+    """
+    resources = site_resources(config)
+    return {name: open_site(name, resources[name]) for name in select(resources, wanted)}
+
+
+def site_resources(config: Config) -> dict[str, Resources]:
+    """Return the resources of every site of the profile, by name.
+
+    Raises:
+        LocalError: the embedded clouds are not up.
+        ConfigError: another profile has no sites, or one that is neither deployed nor described.
+    """
+    if config.profile == LOCAL:
+        return _embedded(config)
+    if not config.sites:
+        raise ConfigError(f"the profile {config.profile!r} has no sites")
+    found: dict[str, Resources] = {}
+    for name, site in config.sites.items():
+        values = {key: setting.value for key, setting in known_settings(config, site).items()}
+        kind = KINDS[site.cloud]
+        needed = [field.name for field in fields(kind) if field.default is MISSING]
+        missing = [key for key in needed if not values.get(key)]
+        if missing:
+            raise ConfigError(
+                f"site {name!r} of profile {config.profile!r} is not deployed",
+                remedy=f"run `mcloud deploy {name}`, or give {', '.join(missing)} in {FILE}",
+            )
+        found[name] = kind.from_outputs(values)
+    return found
+
+
+def resources_of(config: Config, site: SiteConfig) -> Resources:
+    """Return the resources of one deployed site, even if the others are not deployed."""
+    if config.profile == LOCAL:
+        return site_resources(config)[site.name]
+    values = {key: setting.value for key, setting in known_settings(config, site).items()}
+    kind = AwsResources if site.cloud == "aws" else GcpResources
+    return kind.from_outputs(values)
+
+
+def known_settings(config: Config, site: SiteConfig) -> dict[str, Setting]:
+    """Return the known settings of a site's resources: configured, from its deployment, or
+    default.
+    """
+    found = {"region": Setting(REGIONS[site.cloud], "default")}
+    for key, value in config.outputs.read(site.name).items():
+        found[key] = Setting(value, "Terraform outputs")
+    for key, value in site.settings.items():
+        found[key] = Setting(value, config.origins.get(f"sites.{site.name}.{key}", ""))
+    names = [field.name for field in fields(KINDS[site.cloud])]
+    return {name: found[name] for name in names if name in found}
+
+
+def _embedded(config: Config) -> dict[str, Resources]:
+    found = Home(config.local).require_ready().resources()
+    for name, each in found.items():
+        stored = config.outputs.read(name)
+        if stored:
+            # The addresses must be those of the supervisor: without one, a client would connect to
+            # the real cloud.
+            addresses = {
+                field.name: getattr(each, field.name)
+                for field in fields(each)
+                if field.default is not MISSING
+            }
+            found[name] = type(each).from_outputs({**stored, **addresses})
+    return found
