@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcloud.cli import background
+from mcloud.cli.help import group
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
 
@@ -17,23 +18,34 @@ if TYPE_CHECKING:
     from mcloud.notify.silences import Silence, Told
 
 
+HELP = """List, watch and silence alerts, and test their channels.
+
+Rules are in [alerts] of mcloud.toml, channels in [channels].
+
+Examples:
+mcloud alerts list
+mcloud alerts watch --detach
+mcloud alerts silence aws --for 2h --why "upgrade of the queue"
+"""
+
+
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="Rules over all figures, and the channels that tell what fires.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="alerts")
-    command(group, "list")(list_)
-    command(group)(watch)
-    command(group)(silence)
-    command(group)(silences)
-    command(group)(unsilence)
-    command(group, "test")(send_test)
+    alerts = group(app, "alerts", HELP)
+    command(alerts, "list")(list_)
+    command(alerts)(watch)
+    command(alerts)(silence)
+    command(alerts)(silences)
+    command(alerts)(unsilence)
+    command(alerts, "test")(send_test)
 
 
 def list_(session: Session) -> None:
-    """List the rules and what they say now; exit 3 where one fires."""
+    """List the rules and their current state; exit 3 if one fires.
+
+    Examples:
+    mcloud alerts list
+    mcloud alerts list -o json
+    """
     import time
 
     from mcloud.alerts.report import report
@@ -70,12 +82,25 @@ def list_(session: Session) -> None:
 def watch(
     session: Session,
     interval: Annotated[
-        float | None, typer.Option(min=1, max=300, help="Seconds between two looks.")
+        float | None,
+        typer.Option(
+            min=1,
+            max=300,
+            metavar="SECONDS",
+            help="Seconds between two checks. Default: `interval` in [alerts], or 60.",
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Of this watcher.")] = "alerts",
-    detach: Annotated[bool, typer.Option("--detach", help="Go on without this terminal.")] = False,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of this watcher.")] = "alerts",
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
 ) -> None:
-    """Look again and again, and tell through the channels what fires and what is over."""
+    """Check the rules continuously and notify the channels.
+
+    A channel gets a message when a rule starts to fire and when it stops.
+
+    Examples:
+    mcloud alerts watch
+    mcloud alerts watch --interval 30 --detach
+    """
     from dataclasses import replace
 
     from mcloud import runs
@@ -129,31 +154,47 @@ def silence(
     of: Annotated[
         str | None,
         typer.Argument(
-            help="With a rule: the one site, symbol, producer or guard that is silenced."
+            help="The site, symbol, producer or guard to silence, if the target is a rule."
+            " Default: all of them."
         ),
     ] = None,
     why: Annotated[
-        str, typer.Option(help="Reason. Everybody who lists the silences sees it.")
+        str,
+        typer.Option(
+            metavar="TEXT", help="Reason. It is required, and shown to all who list the silences."
+        ),
     ] = "",
     lasts: Annotated[
-        str | None, typer.Option("--for", help="Length, such as 90m, 2h or 7d. Maximum: 30d.")
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="Length, such as 90m, 2h or 7d. Maximum: 30d."
+        ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(help="End as an ISO time, instead of --for. UTC unless it has a zone."),
+        typer.Option(
+            metavar="TIME",
+            help="End as an ISO time, instead of --for. UTC unless it has a zone.",
+        ),
     ] = None,
     begin: Annotated[
         str | None,
-        typer.Option("--from", help="Start of a planned window, as an ISO time. Default: now."),
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="Start of a planned window, as an ISO time. Default: now.",
+        ),
     ] = None,
 ) -> None:
-    """Notify nobody of a rule, a site or a symbol for a while.
+    """Silence a rule, a site or a symbol for a while.
 
     Every watcher and guard honours it. An alert that still fires at the end is sent then. If an
     alert was sent before, its resolution is sent during the silence too. Producers, guards and
     budgets are silenced by the name of their rule only.
 
-    Example: mcloud alerts silence aws --for 2h --why "upgrade of the queue"
+    Examples:
+    mcloud alerts silence aws --for 2h --why "upgrade of the queue"
+    mcloud alerts silence dead-letters gcp --for 90m --why "known poison"
     """
     import os
     import time
@@ -185,7 +226,12 @@ def silence(
 
 
 def silences(session: Session) -> None:
-    """List the silences that are active or planned."""
+    """List the silences that are active or planned.
+
+    Examples:
+    mcloud alerts silences
+    mcloud alerts silences -o json
+    """
     import time
 
     from mcloud.notify.ledger import Unreadable
@@ -218,10 +264,15 @@ def silences(session: Session) -> None:
 
 def unsilence(
     session: Session,
-    silence: Annotated[str, typer.Argument(help="Its id, from `mcloud alerts silences`.")],
-    why: Annotated[str, typer.Option(help="Reason, for the audit log.")] = "",
+    silence: Annotated[str, typer.Argument(help="Id of the silence (`mcloud alerts silences`).")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the audit log.")] = "",
 ) -> None:
-    """End a silence, or call off one that is planned."""
+    """End an active silence, or cancel a planned one.
+
+    Examples:
+    mcloud alerts unsilence 5f0c2a
+    mcloud alerts unsilence 5f0c2a --why "the upgrade is done"
+    """
     import time
     from dataclasses import replace
 
@@ -251,9 +302,16 @@ def unsilence(
 
 def send_test(
     session: Session,
-    channel: Annotated[str | None, typer.Argument(help="Channel; all if left out.")] = None,
+    channel: Annotated[
+        str | None, typer.Argument(help="Name of a channel. Default: all channels.")
+    ] = None,
 ) -> None:
-    """Send a test through each channel; exit 3 where one fails."""
+    """Send a test message through each channel; exit 3 if one fails.
+
+    Examples:
+    mcloud alerts test
+    mcloud alerts test -o json
+    """
     import time
 
     from mcloud.cli.progress import waiting

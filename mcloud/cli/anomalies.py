@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcloud.cli.help import HelpGroup
 from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
 
@@ -21,30 +22,50 @@ FORMATS = ("text", "json", "csv")
 DAY = 86_400_000  # ms
 PATIENCE = 10.0  # seconds for a site to answer
 
-_THRESHOLDS = "Instead of that of [anomalies]."
+_THRESHOLDS = "Thresholds (default: those of [anomalies] in mcloud.toml)"
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(rich_markup_mode=None)
-    app.add_typer(group, name="anomalies")
-    default(group, formats=FORMATS)(anomalies)
-    command(group, formats=FORMATS)(scan)
+    found = typer.Typer(cls=HelpGroup, rich_markup_mode=None)
+    app.add_typer(found, name="anomalies")
+    default(found, formats=FORMATS)(anomalies)
+    command(found, formats=FORMATS)(scan)
 
 
 def anomalies(
     session: Session,
-    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
+    symbols: Annotated[
+        str | None,
+        typer.Option(metavar="SYMBOLS", help="Comma-separated symbols. Default: all symbols."),
+    ] = None,
     site: Annotated[
-        str | None, typer.Option("--from", help="Sites to ask; all if left out.")
+        str | None,
+        typer.Option(
+            "--from", metavar="SITES", help="Comma-separated sites to read from. Default: all."
+        ),
     ] = None,
     last: Annotated[
-        str, typer.Option(help="As far back from the newest of them: 90m, 24h, 7d.")
+        str,
+        typer.Option(
+            metavar="DURATION", help="Time before the newest anomaly, such as 90m, 24h or 7d."
+        ),
     ] = "24h",
     kind: Annotated[
-        str | None, typer.Option(help="price-jump, volume-spike or drift; all if left out.")
+        str | None,
+        typer.Option(
+            metavar="KIND", help="One of price-jump, volume-spike and drift. Default: all kinds."
+        ),
     ] = None,
 ) -> None:
-    """List price jumps, volume spikes and drifts of prices."""
+    """List price jumps, volume spikes and price drifts.
+
+    The functions of the sites find them. `mcloud anomalies scan` searches stored candles again.
+
+    Examples:
+    mcloud anomalies
+    mcloud anomalies --symbols BTCUSDT --last 7d
+    mcloud anomalies --kind price-jump -o csv
+    """
     from mcloud.cli.candles import span_of, symbol_of
     from mcloud.market.anomaly import KINDS
 
@@ -71,25 +92,86 @@ def anomalies(
 
 def scan(
     session: Session,
-    symbol: Annotated[str, typer.Argument(help="Such as BTCUSDT.")],
+    symbol: Annotated[str, typer.Argument(help="Symbol, such as BTCUSDT.")],
     site: Annotated[
-        str | None, typer.Option("--from", help="Site to read from; the first if left out.")
+        str | None,
+        typer.Option("--from", metavar="SITE", help="Site to read from. Default: the first site."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="First minute, UTC; a day before the newest candle.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="First minute, UTC. Default: a day before the newest candle."
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Up to but not including this minute.")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End, UTC, exclusive. Default: the newest candle."),
+    ] = None,
     window: Annotated[
-        int | None, typer.Option(help=f"Minutes compared with. {_THRESHOLDS}")
+        int | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Traded minutes that each minute is compared with.",
+            rich_help_panel=_THRESHOLDS,
+        ),
     ] = None,
-    jump_score: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
-    jump_least: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
-    volume_score: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
-    volume_least: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
-    drift_score: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
-    drift_least: Annotated[float | None, typer.Option(help=_THRESHOLDS)] = None,
+    jump_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Least score of a price jump, in usual deviations.",
+            rich_help_panel=_THRESHOLDS,
+        ),
+    ] = None,
+    jump_least: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="Least price jump, as a fraction of the price (0.01 is 1%).",
+            rich_help_panel=_THRESHOLDS,
+        ),
+    ] = None,
+    volume_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Least score of a volume spike, in usual deviations.",
+            rich_help_panel=_THRESHOLDS,
+        ),
+    ] = None,
+    volume_least: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Least volume spike, as a multiple of the usual volume.",
+            rich_help_panel=_THRESHOLDS,
+        ),
+    ] = None,
+    drift_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Least score of a drift, in usual deviations.",
+            rich_help_panel=_THRESHOLDS,
+        ),
+    ] = None,
+    drift_least: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="Least drift, as a fraction of the price.",
+            rich_help_panel=_THRESHOLDS,
+        ),
+    ] = None,
 ) -> None:
-    """Look at stored candles now, as the functions do, and keep nothing."""
+    """Search stored candles for anomalies, without storing any.
+
+    The search is the same as that of the functions. Use it to try other thresholds.
+
+    Examples:
+    mcloud anomalies scan BTCUSDT
+    mcloud anomalies scan BTCUSDT --start 2024-08-08 --jump-least 0.005
+    """
     from mcloud.cli.candles import check_known, moment, symbol_of
     from mcloud.market.anomaly import detect, minute
     from mcloud.market.candle import MINUTE

@@ -1,8 +1,9 @@
 """``mcloud``: the root command.
 
-Start-up is quick because a command is loaded only when the command line, or the line that the shell
-wants completed, mentions it; all others are a name and a sentence. Nothing here may load an SDK,
-gRPC, pydantic or rich, and a command's module imports what it needs when it runs.
+Start-up is quick because a command is loaded only if the command line, or the line that the shell
+completes, mentions it. Of all other commands only the name and the first line of the help are
+known. Nothing here may load an SDK, gRPC, pydantic or rich, and the module of a command imports
+what it needs when the command runs.
 """
 
 import os
@@ -13,42 +14,65 @@ from typing import Annotated
 import typer
 
 from mcloud import __version__
-from mcloud.cli.session import Session
+from mcloud.cli.help import HelpGroup
+from mcloud.cli.session import NO_COLOR, PROFILE, QUIET, VERBOSE, Session
 
-COMMANDS = {
-    "demo": "Run it all on embedded clouds, outage and all, and prove it.",
-    "init": "Write mcloud.toml from flags, .env files and answers.",
-    "doctor": "Check all that mcloud needs; exit 3 where something is wrong.",
-    "config": "The settings in effect, and where each comes from.",
-    "plan": "Show what `deploy` would change, and what has drifted.",
-    "deploy": "Build sites, or bring them up to date, and see that they work.",
-    "destroy": "Take sites down with their data, protected or not.",
-    "local": "The embedded clouds: both sites on this machine.",
-    "produce": "Deliver trades to the sites, and lose none of them.",
-    "ps": "List what runs here: what waits, what is missing.",
-    "stop": "End what runs here, once it has delivered what it read.",
-    "logs": "Show the log of what runs here.",
-    "candles": "Read the candles of a symbol.",
-    "trace": "Show where a trade was and when; exit 3 where it is nowhere.",
-    "anomalies": "List price jumps, volume spikes and drifts of prices.",
-    "replicate": "Bring what one site has to the others, in every direction.",
-    "verify": "Compare the sites and name what is off; exit 3 if anything is.",
-    "compact": "Put the small objects of the raw archive into blocks of 100,000 trade ids.",
-    "resolve": "Choose between two contents that `verify` found, on all sites.",
-    "restore": "Fill a site with what another one has; resumable.",
-    "failover": "Have another site lead; its producers follow within seconds.",
-    "guard": "Watch the sites, and fail over when the one that leads is down.",
-    "drill": "Rehearse an outage; exit 1 if anything is lost or inexact.",
-    "dlq": "Dead letters: messages that could not be processed.",
-    "cost": "What it costs, what it will cost, what would cost less.",
-    "status": "Show each site on one screen; exit 3 where something is wrong.",
-    "monitor": "Watch all sites live; keys: q, p, + and -, 1 to 9, ?.",
-    "metrics": "Print all figures in Prometheus's format, or serve them.",
-    "alerts": "Rules over all figures, and the channels that tell what fires.",
-    "documents": "Stored documents that are damaged: list and repair them.",
-    "outputs": "Show each site's resource names and URLs.",
+SECTIONS = {
+    "Getting started": {
+        "demo": "Run the whole system on embedded clouds and prove the result.",
+        "init": "Write mcloud.toml from flags, .env files and answers.",
+        "doctor": "Check everything that mcloud needs; exit 3 on a problem.",
+        "config": "Show the effective settings and where each comes from.",
+        "local": "Run both clouds on this machine (the embedded clouds).",
+    },
+    "Infrastructure": {
+        "plan": "Show what `deploy` would change, and what has drifted.",
+        "deploy": "Create or update sites, and check that they work.",
+        "destroy": "Delete sites with all their data.",
+        "outputs": "Show the resource names and URLs of each site.",
+    },
+    "Producers": {
+        "produce": "Read trades and deliver all of them to the sites.",
+        "ps": "List the producers and other processes of this folder.",
+        "stop": "Stop processes after they have delivered what they read.",
+        "logs": "Show the log of a process.",
+    },
+    "Data": {
+        "candles": "Read the candles of a symbol.",
+        "trace": "Show where a trade went and when; exit 3 if nowhere.",
+        "anomalies": "List price jumps, volume spikes and price drifts.",
+        "replicate": "Copy data between the sites, in every direction.",
+        "verify": "Compare the sites; exit 3 if anything differs or is missing.",
+        "resolve": "Choose between two contents that `verify` found.",
+        "compact": "Put the small objects of the raw archive into large blocks.",
+        "restore": "Fill a site with the data of another site; resumable.",
+        "dlq": "List, show, redrive and drop dead letters.",
+        "documents": "List and repair stored documents that are damaged.",
+    },
+    "Failover": {
+        "failover": "Make another site the primary.",
+        "guard": "Watch the sites, and fail over when the primary is down.",
+        "drill": "Rehearse an outage; exit 1 if anything is lost or inexact.",
+    },
+    "Monitoring and cost": {
+        "status": "Show each site on one screen; exit 3 on a problem.",
+        "monitor": "Show a live dashboard of all sites.",
+        "metrics": "Print all metrics in Prometheus format, or serve them.",
+        "alerts": "List, watch and silence alerts, and test their channels.",
+        "cost": "Report, forecast and reduce the cost of the pipeline.",
+    },
 }
-"""By name, each in the module of that name beside this one, with the first line of its help."""
+"""Commands by section of the help, each with the first line of its own help. The module of the same
+name beside this one defines the command."""
+
+COMMANDS = {name: text for commands in SECTIONS.values() for name, text in commands.items()}
+
+
+class Root(HelpGroup):
+    """The root command. Its help lists the commands by section."""
+
+    def section(self, name: str) -> str:
+        return next(title for title, commands in SECTIONS.items() if name in commands)
 
 
 def main() -> None:
@@ -58,11 +82,12 @@ def main() -> None:
 
 
 def make_app(mentioned: set[str]) -> typer.Typer:
-    """The root command, with those of COMMANDS loaded that are mentioned."""
+    """Return the root command. Only those of COMMANDS that are mentioned are loaded."""
     app = typer.Typer(
         name="mcloud",
+        cls=Root,
         no_args_is_help=True,
-        # Rich help costs a third of a second at every start, and reads no better.
+        # Help that rich draws costs a third of a second at every start, and reads no better.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -85,18 +110,25 @@ def _version(wanted: bool) -> None:
 def root(
     ctx: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more.")
-    ] = 0,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
-    profile: Annotated[
-        str | None, typer.Option("--profile", help="Profile of mcloud.toml.")
-    ] = None,
+    quiet: QUIET = False,
+    verbose: VERBOSE = 0,
+    no_color: NO_COLOR = False,
+    profile: PROFILE = None,
 ) -> None:
-    """Run a market-data pipeline on two clouds at once and keep both right."""
+    """Run a market-data pipeline on two clouds at once and keep both right.
+
+    Run `mcloud COMMAND --help` for the options and examples of a command.
+
+    Examples:
+    mcloud demo
+    mcloud local up
+    mcloud status --profile prod
+    """
     ctx.obj = Session(quiet=quiet, verbose=verbose, color=not no_color, profile=profile)
 
 

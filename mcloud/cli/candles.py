@@ -38,6 +38,8 @@ FILLED = "filled"
 
 UNKNOWN = "–"
 
+_TIME, _COLUMNS = "Time range", "Output"
+
 LOOK_BACK = 3_600_000  # ms that the first query for an earlier candle reaches back
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -50,33 +52,68 @@ def register(app: typer.Typer) -> None:
 def candles(
     session: Session,
     symbol: Annotated[
-        str | None, typer.Argument(help="TRADING_SYMBOL or BTCUSDT if left out.")
+        str | None,
+        typer.Argument(help="Symbol. Default: TRADING_SYMBOL if set, otherwise BTCUSDT."),
     ] = None,
     site: Annotated[
-        str | None, typer.Option("--from", help="Site to read from; the first if left out.")
+        str | None,
+        typer.Option("--from", metavar="SITE", help="Site to read from. Default: the first site."),
     ] = None,
-    interval: Annotated[str, typer.Option(help="1m, 5m, 15m, 1h or 1d.")] = "1m",
+    interval: Annotated[
+        str, typer.Option(metavar="INTERVAL", help="Width of a candle: 1m, 5m, 15m, 1h or 1d.")
+    ] = "1m",
     last: Annotated[
-        str | None, typer.Option(help="As far back from the newest candle: 90m, 2h, 7d.")
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Time before the newest candle, such as 90m, 2h or 7d. Default: 2h.",
+            rich_help_panel=_TIME,
+        ),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="First minute, UTC: 2024-08-08 or 2024-08-08T23:54.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="First minute, UTC, such as 2024-08-08 or 2024-08-08T23:54.",
+            rich_help_panel=_TIME,
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Up to but not including this minute.")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="End, UTC, exclusive. Default: the newest candle.",
+            rich_help_panel=_TIME,
+        ),
+    ] = None,
     with_: Annotated[
         str | None,
-        typer.Option("--with", help="Indicators: sma:20,ema:12,vwap,volatility:30,returns."),
+        typer.Option(
+            "--with",
+            metavar="INDICATORS",
+            help="Indicators to add, comma-separated: sma:N, ema:N, vwap, volatility:N, returns.",
+            rich_help_panel=_COLUMNS,
+        ),
     ] = None,
     fill: Annotated[
         bool,
         typer.Option(
             "--fill",
-            help="Show intervals without trades, where the trade ids prove that none was made.",
+            help="Show intervals without trades if the trade ids prove that none was made.",
+            rich_help_panel=_COLUMNS,
         ),
     ] = False,
-    chart: Annotated[bool, typer.Option(help="Draw a chart, on a terminal.")] = True,
+    chart: Annotated[
+        bool, typer.Option(help="Draw a chart on a terminal.", rich_help_panel=_COLUMNS)
+    ] = True,
 ) -> None:
-    """Read the candles of a symbol."""
+    """Read the candles of a symbol.
+
+    Examples:
+    mcloud candles BTCUSDT --from gcp --interval 5m
+    mcloud candles BTCUSDT --last 7d --interval 1h --with sma:20,vwap
+    mcloud candles BTCUSDT --start 2024-08-08 --end 2024-08-09 -o csv
+    """
     from mcloud.feed.open import SYMBOL
     from mcloud.market.indicators import compute
     from mcloud.market.interval import INTERVALS

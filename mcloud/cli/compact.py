@@ -17,30 +17,29 @@ def register(app: typer.Typer) -> None:
 def compact(
     session: Session,
     sites: Annotated[
-        str | None, typer.Argument(help="Sites, comma-separated. Default: all sites.")
+        str | None,
+        typer.Argument(metavar="SITES", help="Comma-separated sites. Default: all sites."),
     ] = None,
     symbols: Annotated[
-        str | None, typer.Option(help="Symbols, comma-separated. Default: all symbols.")
+        str | None,
+        typer.Option(metavar="SYMBOLS", help="Comma-separated symbols. Default: all symbols."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count the objects, and change nothing.")
     ] = False,
 ) -> None:
-    """Put the small objects of the raw archive into blocks of 100,000 trade ids.
+    """Put the small objects of the raw archive into large blocks.
 
-    Functions archive each message or batch in an object of its own. Compaction makes few large
-    objects of these, which are cheaper to keep and to read, and are equal on all sites that have
-    the same trades. Each block is checked before the objects that it was made of are removed. Hours
-    that ended less than an hour ago are left for the next time.
+    Functions archive each message or batch in an object of its own. Compaction makes blocks of
+    these, with 100,000 trade ids each, which are cheaper to keep and to read, and are equal on all
+    sites that have the same trades. Each block is checked before the objects that it was made of
+    are removed. Hours that ended less than an hour ago are left for the next time.
 
     You can interrupt it, run it again, and run it beside everything else.
 
     Examples:
-
     mcloud compact
-
     mcloud compact aws --symbols BTCUSDT,ETHUSDT
-
     mcloud compact --dry-run -o json
     """
     from mcloud.cli.progress import waiting

@@ -2,21 +2,32 @@
 
 import typer
 
+from mcloud.cli.help import group
 from mcloud.cli.session import Session, command
+
+HELP = """Show the effective settings and where each comes from.
+
+Examples:
+mcloud config show
+mcloud config show --profile prod -o json
+"""
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="The settings in effect, and where each comes from.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="config")
-    command(group)(show)
+    settings = group(app, "config", HELP)
+    command(settings)(show)
 
 
 def show(session: Session) -> None:
-    """Show the settings of the profile; what looks like a secret is masked."""
+    """Show the settings of the profile, with secrets masked.
+
+    A value comes from the first of these that has it: an option, an environment variable, the .env
+    files, mcloud.toml, the outputs of Terraform, and the default.
+
+    Examples:
+    mcloud config show
+    mcloud config show --profile prod -o json
+    """
     from mcloud.sites.explain import explain
 
     config = session.config

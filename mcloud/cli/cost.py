@@ -1,9 +1,10 @@
-"""``mcloud cost``: what it costs, what it will cost, what would cost less."""
+"""``mcloud cost``: report, forecast and reduce the cost of the pipeline."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.help import group
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -13,47 +14,63 @@ if TYPE_CHECKING:
     from mcloud.cost.usage import SiteUsage
 
 MONTH = Annotated[
-    str | None, typer.Option(help="A month, UTC, such as 2026-10; this one if left out.")
+    str | None,
+    typer.Option(metavar="MONTH", help="Month, UTC, such as 2026-10. Default: this month."),
 ]
 NO_FREE_TIER = Annotated[
-    bool, typer.Option("--no-free-tier", help="As if others on the account had used it up.")
+    bool,
+    typer.Option(
+        "--no-free-tier", help="Assume that other uses of the account take the free tiers."
+    ),
 ]
+HELP = """Report, forecast and reduce the cost of the pipeline.
+
+Examples:
+mcloud cost report
+mcloud cost forecast
+mcloud cost advise
+"""
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="What it costs, what it will cost, what would cost less.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="cost")
-    command(group, formats=("text", "json", "csv", "md"))(report)
-    command(group)(forecast)
-    command(group)(advise)
+    cost = group(app, "cost", HELP)
+    command(cost, formats=("text", "json", "csv", "md"))(report)
+    command(cost)(forecast)
+    command(cost)(advise)
 
 
 def report(
     session: Session,
     month: MONTH = None,
-    by: Annotated[str, typer.Option(help="service, site or symbol.")] = "service",
+    by: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Group by service, site or symbol.")
+    ] = "service",
     no_free_tier: NO_FREE_TIER = False,
     details: Annotated[
-        bool, typer.Option("--details", help="Every meter, with its source and age.")
+        bool, typer.Option("--details", help="Show each meter with its source and age.")
     ] = False,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Service by service, one cloud beside the other.")
+        bool, typer.Option("--compare", help="Compare the clouds service by service.")
     ] = False,
     no_billed: Annotated[
-        bool, typer.Option("--no-billed", help="Do not ask for the bills, which may cost $0.01.")
+        bool,
+        typer.Option("--no-billed", help="Do not request the bills. A request can cost $0.01."),
     ] = False,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Exit 3 where a budget is used up or will be, or cannot be told."
+            "--check",
+            help="Exit with 3 if a budget is exceeded, will be, or cannot be checked.",
         ),
     ] = False,
 ) -> None:
-    """Estimate what a month costs, from metered usage at list prices."""
+    """Estimate the cost of a month from metered usage at list prices.
+
+    Examples:
+    mcloud cost report
+    mcloud cost report --by site --compare
+    mcloud cost report --month 2026-10 -o csv
+    """
     from mcloud.cost.report import BY
 
     if by not in BY:
@@ -85,7 +102,12 @@ def forecast(
     session: Session,
     no_free_tier: NO_FREE_TIER = False,
 ) -> None:
-    """Estimate what this month will have cost at its end, with a range."""
+    """Forecast the cost of this month, with a range.
+
+    Examples:
+    mcloud cost forecast
+    mcloud cost forecast --no-free-tier
+    """
     from mcloud.drawing.cost import forecast_view
 
     made = _make(session, None, "site", no_free_tier=no_free_tier, billed=False)
@@ -99,7 +121,12 @@ def forecast(
 
 
 def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
-    """List what would cost less, with the saving and the command or setting."""
+    """List changes that would save money, with the command or setting.
+
+    Examples:
+    mcloud cost advise
+    mcloud cost advise -o json
+    """
     import time
 
     from mcloud.cost.advise import advise

@@ -38,22 +38,42 @@ def register(app: typer.Typer) -> None:
 def demo(
     session: Session,
     source: Annotated[
-        str, typer.Option(help="simulate, or replay:PATH for a recording.")
+        str,
+        typer.Option(metavar="SOURCE", help="Trades: simulate, or replay:PATH for a recording."),
     ] = "simulate",
     market: Annotated[
         str | None,
         typer.Option(
-            help="replay: the market of the recording, spot, um or cm. Default: the market that the"
-            " recording shows."
+            metavar="MARKET",
+            help="Market of a recording: spot, um (USD-M futures) or cm (COIN-M futures)."
+            " Default: the market that the recording shows.",
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="simulate: trades in all.")] = 12_000,
-    seed: Annotated[int, typer.Option(help="The same seed, the same mischief.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, metavar="COUNT", help="Number of simulated trades.")
+    ] = 12_000,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="SEED",
+            help="Seed for the trades and the random faults. The same seed repeats the same run.",
+        ),
+    ] = 1,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave everything running to look around.")
+        bool, typer.Option("--keep", help="Leave the embedded clouds running afterwards.")
     ] = False,
 ) -> None:
-    """Run it all on embedded clouds, outage and all, and prove it."""
+    """Run the whole system on embedded clouds and prove the result.
+
+    The demo starts both clouds on this machine, sends trades through two producers that repeat,
+    reorder and split them, and compares every candle with exact arithmetic. Then it takes a site
+    out while trades flow, and compares again. It exits with 0 only if everything holds.
+
+    Examples:
+    mcloud demo
+    mcloud demo --keep
+    mcloud demo --source replay:trades.jsonl.gz
+    """
     import shutil
     import tempfile
 

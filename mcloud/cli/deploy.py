@@ -33,12 +33,19 @@ def deploy(
     dry_run: DRY_RUN = False,
     plan: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Apply the plan that `plan --out FILE` saved, and no other."
-        ),
+        typer.Option(metavar="FILE", help="Apply the plan that `mcloud plan --out FILE` saved."),
     ] = None,
 ) -> None:
-    """Build sites, or bring them up to date, and see that they work."""
+    """Create or update sites, and check that they work.
+
+    It shows a plan, asks for confirmation and applies that plan. A change that would lose data
+    needs a confirmation of its own.
+
+    Examples:
+    mcloud deploy
+    mcloud deploy aws --dry-run
+    mcloud deploy --plan plan.zip --yes
+    """
     saved = None if plan is None else read_plan(session, plan, site)
     with Rollout(
         session,

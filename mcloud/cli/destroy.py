@@ -19,7 +19,14 @@ def destroy(
     confirm: CONFIRM = None,
     dry_run: DRY_RUN = False,
 ) -> None:
-    """Take sites down with their data, protected or not."""
+    """Delete sites with all their data.
+
+    Data that is protected against deletion is deleted too, after you have confirmed it by name.
+
+    Examples:
+    mcloud destroy aws --dry-run
+    mcloud destroy aws
+    """
     with Rollout(session, site, provisioner, start=False, lock_timeout=lock_timeout) as rollout:
         rollout.plan(destroy=True)
         rollout.show(to_stdout=False)

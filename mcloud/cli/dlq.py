@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.help import group
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError, UsageError
 
@@ -11,28 +12,41 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Queue
     from mcloud.replication.deadletters import Letter
 
-SITE = Annotated[str, typer.Argument(help="Site.")]
+SITE = Annotated[str, typer.Argument(help="Name of the site.")]
 SHOWN = 200  # bytes of a body that cannot be read
 
 
+HELP = """List, show, redrive and drop dead letters.
+
+A dead letter is a message that a site could not process.
+
+Examples:
+mcloud dlq list aws
+mcloud dlq redrive aws --dry-run
+mcloud dlq redrive aws
+"""
+
+
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="Dead letters: messages that could not be processed.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="dlq")
-    command(group, "list")(list_)
+    letters = group(app, "dlq", HELP)
+    command(letters, "list")(list_)
     for function in (show, redrive, drop):
-        command(group)(function)
+        command(letters)(function)
 
 
 def list_(
     session: Session,
     site: SITE,
-    limit: Annotated[int, typer.Option(min=1, help="Letters to look at.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="COUNT", help="Maximum number of dead letters to read.")
+    ] = 100,
 ) -> None:
-    """List dead letters, and why each is one."""
+    """List the dead letters of a site, and why each is one.
+
+    Examples:
+    mcloud dlq list aws
+    mcloud dlq list gcp --limit 1000 -o json
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -67,9 +81,15 @@ def list_(
 
 
 def show(
-    session: Session, site: SITE, letter: Annotated[str, typer.Argument(help="Its id, from list.")]
+    session: Session,
+    site: SITE,
+    letter: Annotated[str, typer.Argument(help="Id of the dead letter (`mcloud dlq list SITE`).")],
 ) -> None:
-    """Show one dead letter."""
+    """Show one dead letter with its content.
+
+    Examples:
+    mcloud dlq show aws 6f1c2f3e-0f57-4a40-9d1d-2f6f0ce2f0aa
+    """
     found = next((each for each in _look(session, site, 1000) if each.letter.id == letter), None)
     if found is None:
         raise McloudError(
@@ -106,14 +126,29 @@ def show(
 def redrive(
     session: Session,
     site: SITE,
-    limit: Annotated[int | None, typer.Option(min=1, help="Send no more than so many.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="COUNT", help="Maximum number of dead letters to send. Default: all."
+        ),
+    ] = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="Also those that cannot be read: they will come back.")
+        bool,
+        typer.Option(
+            "--all", help="Include dead letters that cannot be read. They will come back."
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
-    """Send dead letters to the queue again, after what was wrong is mended."""
+    """Send dead letters to the queue again, once their cause is fixed.
+
+    Examples:
+    mcloud dlq redrive aws --dry-run
+    mcloud dlq redrive aws --limit 10 --yes
+    """
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.replication import deadletters
@@ -161,10 +196,22 @@ def drop(
     session: Session,
     site: SITE,
     confirm: Annotated[
-        int | None, typer.Option(min=0, help="How many there are, instead of typing it.")
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="COUNT",
+            help="Number of dead letters to delete, in place of the confirmation prompt.",
+        ),
     ] = None,
 ) -> None:
-    """Delete all dead letters of a site, once you have typed how many there are."""
+    """Delete all dead letters of a site.
+
+    It asks you to type their number, and first copies them into .mcloud/dropped on this machine.
+
+    Examples:
+    mcloud dlq drop aws
+    mcloud dlq drop aws --confirm 3
+    """
     import time
 
     from mcloud.cli.ask import type_in

@@ -15,17 +15,25 @@ def register(app: typer.Typer) -> None:
 def doctor(
     session: Session,
     site: Annotated[
-        str | None, typer.Argument(help="Sites, comma-separated; all if left out.")
+        str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
     ] = None,
     role: Annotated[
         str | None,
         typer.Option(
-            help="What these credentials must be enough for: deployer, operator, producer or"
-            " replicator; by default operator, and deployer before a deployment."
+            metavar="ROLE",
+            help="Role that the credentials must suffice for: deployer, operator, producer or"
+            " replicator. Default: operator, or deployer before the first deployment.",
         ),
     ] = None,
 ) -> None:
-    """Check all that mcloud needs; exit 3 where something is wrong."""
+    """Check everything that mcloud needs; exit 3 on a problem.
+
+    Each problem is shown with its cause and its remedy.
+
+    Examples:
+    mcloud doctor
+    mcloud doctor aws --role deployer
+    """
     from dataclasses import asdict, replace
 
     from mcloud.cli.progress import waiting

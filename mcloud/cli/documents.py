@@ -1,10 +1,11 @@
-"""``mcloud documents``: what the sites and this machine keep, and cannot be read."""
+"""``mcloud documents``: stored documents of the sites and this machine that cannot be read."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.help import group
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError
 
@@ -12,22 +13,34 @@ if TYPE_CHECKING:
     from mcloud.damage import Found
 
 YES = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
-DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and exit.")]
+DRY_RUN = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
+]
+
+
+HELP = """List and repair stored documents that are damaged.
+
+Documents are the control records, silences, states and notes of the sites and of this machine.
+
+Examples:
+mcloud documents list
+mcloud documents repair --dry-run
+"""
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="Stored documents that are damaged: list and repair them.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="documents")
-    command(group, "list")(list_)
-    command(group)(repair)
+    documents = group(app, "documents", HELP)
+    command(documents, "list")(list_)
+    command(documents)(repair)
 
 
 def list_(session: Session) -> None:
-    """List damaged documents on the sites and this machine; exit 3 where there are some."""
+    """List damaged documents; exit 3 if there are any.
+
+    Examples:
+    mcloud documents list
+    mcloud documents list -o json
+    """
     found, away = _find(session)
     if session.output == "json":
         session.print_json({"documents": [each.to_json() for each in found], "unavailable": away})
@@ -38,10 +51,14 @@ def list_(session: Session) -> None:
 
 
 def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None:
-    """Replace or remove damaged documents; exit 3 where some are left.
+    """Replace or remove damaged documents; exit 3 if any are left.
 
-    Each one is kept as it was found: under .mcloud/damaged, or beside its file. A document that a
-    newer mcloud wrote is left alone.
+    A copy of each is kept under .mcloud/damaged, or beside its file. Documents of a newer version
+    of mcloud stay as they are.
+
+    Examples:
+    mcloud documents repair --dry-run
+    mcloud documents repair --yes
     """
     from mcloud.cli.ask import agree
     from mcloud.cli.failover import who

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mcloud.rehearsal.scenarios import Scenario
 
 
+_LIVE = "Drill on real sites"
+
+
 def register(app: typer.Typer) -> None:
     command(app, formats=("text", "json", "md"))(drill)
 
@@ -24,26 +27,53 @@ def drill(
     scenario: Annotated[
         str,
         typer.Option(
-            help="cloud-outage, region-outage, service-outage:queue (function, candles, archive),"
-            " slow, throttle or flap."
+            metavar="SCENARIO",
+            help="cloud-outage, region-outage, service-outage:SERVICE (queue, function, candles or"
+            " archive), slow, throttle or flap.",
         ),
     ] = "cloud-outage",
     on: Annotated[
-        str | None, typer.Option("--on", help="The site that is taken out; aws if left out.")
+        str | None,
+        typer.Option("--on", metavar="SITE", help="Site to take out. Default: aws."),
     ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="SEED", help="Seed for the trades. The same seed repeats the same trades."
+        ),
+    ] = 1,
     live: Annotated[
         bool,
         typer.Option(
-            "--live", help="On the sites of the profile: only the producers' route is withdrawn."
+            "--live",
+            help="Use the sites of the profile. Only the route of the producers is withdrawn.",
+            rich_help_panel=_LIVE,
         ),
     ] = False,
     hold: Annotated[
-        float, typer.Option("--for", min=1, help="--live: seconds until the route is given back.")
+        float,
+        typer.Option(
+            "--for",
+            min=1,
+            metavar="SECONDS",
+            help="Seconds until the route is restored.",
+            rich_help_panel=_LIVE,
+        ),
     ] = 30.0,
-    seed: Annotated[int, typer.Option(help="The same seed, the same trades.")] = 1,
-    yes: Annotated[bool, typer.Option("--yes", help="--live: do not ask.")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Skip the confirmation prompt.", rich_help_panel=_LIVE),
+    ] = False,
 ) -> None:
-    """Rehearse an outage; exit 1 if anything is lost or inexact."""
+    """Rehearse an outage; exit 1 if anything is lost or inexact.
+
+    By default the drill runs on embedded clouds of its own, and measures RTO and RPO.
+
+    Examples:
+    mcloud drill
+    mcloud drill --scenario service-outage:queue --on gcp
+    mcloud drill --live --for 60
+    """
     from mcloud.rehearsal.scenarios import scenario as find
 
     if live:

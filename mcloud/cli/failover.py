@@ -18,38 +18,62 @@ if TYPE_CHECKING:
 TELLING = 5.0  # seconds that a channel may take
 
 
+_OTHER = "Instead of a failover"
+
+
 def register(app: typer.Typer) -> None:
     command(app)(failover)
 
 
 def failover(
     session: Session,
-    site: Annotated[str | None, typer.Argument(help="The site that is to lead.")] = None,
+    site: Annotated[str | None, typer.Argument(help="Site that becomes the primary.")] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Until the site that is left is settled and verified.")
+        bool,
+        typer.Option("--wait", help="Wait until the former primary is caught up and verified."),
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why; it goes into the record and the log.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Reason, for the control record and the audit log.")
+    ] = "",
     force: Annotated[
         str | None,
         typer.Option(
-            help="Checks to override, comma-separated: health, canary, lag, quotas, debt."
+            metavar="CHECKS",
+            help="Checks to override, comma-separated: health, canary, lag, backlog, quotas, debt.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Run the checks only; exit with 3 if one fails."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history",
+            help="Show who moved the traffic, when and why.",
+            rich_help_panel=_OTHER,
+        ),
+    ] = False,
     forget: Annotated[
         str | None,
         typer.Option(
-            metavar="SITE", help="Forget what is owed to a site that no longer exists, and exit."
+            metavar="SITE",
+            help="Forget the catch-up that is due for a site that no longer exists.",
+            rich_help_panel=_OTHER,
         ),
     ] = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="Show who moved the traffic, when and why.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only look, and say what would happen.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Have another site lead; its producers follow within seconds."""
+    """Make another site the primary.
+
+    It checks the site, and writes the control record on all sites. Producers with `--mode primary`
+    follow within seconds. What the former primary still holds is copied.
+
+    Examples:
+    mcloud failover gcp --dry-run
+    mcloud failover gcp --reason "maintenance of aws" --wait
+    mcloud failover --history
+    """
     from mcloud.cli.ask import agree
     from mcloud.failover.execution import tools
     from mcloud.failover.preflight import parse_forced

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcloud.cli import background
+from mcloud.cli.help import group
 from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError, UsageError
 
@@ -19,27 +20,38 @@ if TYPE_CHECKING:
 
 TELLING = 5.0  # seconds that what is to be told may take at the end
 
-NAME = Annotated[str, typer.Option(help="Of this guard.")]
-WHY = Annotated[str, typer.Option(help="Why; everybody is told.")]
+NAME = Annotated[str, typer.Option(metavar="NAME", help="Name of the guard.")]
+WHY = Annotated[
+    str, typer.Option(metavar="TEXT", help="Reason, shown by all guards and in the audit log.")
+]
+HELP = """Watch the sites, and fail over when the primary is down.
+
+Settings are in [guard] of mcloud.toml.
+
+Examples:
+mcloud guard run --detach
+mcloud guard status
+mcloud guard pause --why "maintenance"
+"""
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="Watch the sites, and fail over when the one that leads is down.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="guard")
+    guard = group(app, "guard", HELP)
     for function in (run, pause, resume, explain, status):
-        command(group)(function)
+        command(guard)(function)
 
 
 def run(
     session: Session,
     name: NAME = "guard",
-    detach: Annotated[bool, typer.Option("--detach", help="Go on without this terminal.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
 ) -> None:
-    """Watch until Ctrl-C; settings are in [guard] of mcloud.toml."""
+    """Watch the sites until Ctrl-C, and fail over when necessary.
+
+    Examples:
+    mcloud guard run
+    mcloud guard run --name second --detach
+    """
     from mcloud import runs
     from mcloud.cli.failover import routes, who
     from mcloud.clouds.ports import ControlRecord
@@ -99,21 +111,39 @@ def run(
 
 
 def pause(session: Session, why: WHY = "") -> None:
-    """Have all guards do nothing, wherever they run, until `resume`."""
+    """Pause all guards, on all machines, until `resume`.
+
+    A guard that is paused keeps watching, and does not fail over.
+
+    Examples:
+    mcloud guard pause --why "maintenance of aws"
+    """
     _tell_guards(session, "pause", why)
 
 
 def resume(session: Session, why: WHY = "") -> None:
-    """Have the guards act again."""
+    """Let the paused guards act again.
+
+    Examples:
+    mcloud guard resume
+    mcloud guard resume --why "the maintenance is done"
+    """
     _tell_guards(session, "resume", why)
 
 
 def explain(
     session: Session,
     name: NAME = "guard",
-    last: Annotated[int, typer.Option(min=0, help="Decisions before the last one.")] = 10,
+    last: Annotated[
+        int, typer.Option(min=0, metavar="COUNT", help="Number of earlier decisions to show.")
+    ] = 10,
 ) -> None:
-    """Show what a guard decided, and what led to it."""
+    """Show what a guard decided and why.
+
+    Examples:
+    mcloud guard explain
+    mcloud guard explain --last 50 -o json
+    """
     state = _state(session, name)
     if session.output == "json":
         history = state["history"][-1 - last :]
@@ -125,7 +155,12 @@ def explain(
 
 
 def status(session: Session, name: NAME = "guard") -> None:
-    """Show how the sites look to a guard."""
+    """Show how a guard sees the sites.
+
+    Examples:
+    mcloud guard status
+    mcloud guard status -o json
+    """
     state = _state(session, name)
     if session.output == "json":
         session.print_json(state)

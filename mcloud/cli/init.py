@@ -37,21 +37,51 @@ def register(app: typer.Typer) -> None:
 def init(
     session: Session,
     sites: Annotated[
-        str | None, typer.Option(help="aws, gcp or aws,gcp; gcp needs a project.")
+        str | None,
+        typer.Option(
+            metavar="SITES",
+            help="aws, gcp or aws,gcp. Default: aws, and gcp if a project is known.",
+        ),
     ] = None,
-    aws_region: Annotated[str | None, typer.Option(help="Such as us-east-1.")] = None,
-    gcp_project: Annotated[str | None, typer.Option(help="Id of the project.")] = None,
-    gcp_region: Annotated[str | None, typer.Option(help="Such as us-central1.")] = None,
+    aws_region: Annotated[
+        str | None, typer.Option(metavar="REGION", help="AWS region. Default: us-east-1.")
+    ] = None,
+    gcp_project: Annotated[
+        str | None, typer.Option(metavar="ID", help="Google Cloud project. Required for gcp.")
+    ] = None,
+    gcp_region: Annotated[
+        str | None,
+        typer.Option(metavar="REGION", help="Google Cloud region. Default: us-central1."),
+    ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Prefix of every name that Terraform makes.")
+        str | None,
+        typer.Option(metavar="PREFIX", help="Prefix of the names of all resources."),
     ] = None,
-    alert_email: Annotated[str | None, typer.Option(help="Gets the alerts.")] = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="USD a month.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a mcloud.toml.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it, write nothing.")] = False,
+    alert_email: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Email address that receives alerts.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, metavar="USD", help="Budget in USD per month.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing mcloud.toml.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("-y", "--yes", help="Use the defaults instead of asking.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the file, and write nothing.")
+    ] = False,
 ) -> None:
-    """Write mcloud.toml from flags, .env files and answers."""
+    """Write mcloud.toml from flags, .env files and answers.
+
+    On a terminal it asks for what no option and no variable says.
+
+    Examples:
+    mcloud init
+    mcloud init --sites aws --aws-region eu-central-1 --yes
+    mcloud init --gcp-project my-project --budget 50 --dry-run
+    """
     import os
     import sys
 

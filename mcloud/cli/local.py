@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcloud.cli.help import group
 from mcloud.cli.local_exchange import exchange
 from mcloud.cli.local_outage import outage
 from mcloud.cli.session import Session, command
@@ -16,30 +17,81 @@ if TYPE_CHECKING:
 LOGS = ("supervisor", "aws", "gcp", "storage", "function", "pubsub", "firestore")
 
 
+_PORTS = "Ports"
+
+HELP = """Run both clouds on this machine (the embedded clouds).
+
+They listen on 127.0.0.1 only. The profile `local`, which is the default, uses them.
+
+Examples:
+mcloud local up
+mcloud local status
+mcloud local down
+"""
+
+
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(
-        help="The embedded clouds: both sites on this machine.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    app.add_typer(group, name="local")
+    local = group(app, "local", HELP)
     for function in (up, down, status, env, logs, outage, reset, exchange):
-        command(group)(function)
+        command(local)(function)
 
 
 def up(
     session: Session,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the data at `down`.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the data when the clouds are stopped.")
+    ] = False,
     emulators: Annotated[
-        str, typer.Option(help="embedded, or official: Google's own Pub/Sub and Firestore.")
+        str,
+        typer.Option(
+            metavar="KIND", help="Pub/Sub and Firestore: embedded, or official for Google's own."
+        ),
     ] = "embedded",
-    ports: Annotated[str, typer.Option(help="fixed, or auto: whichever are free.")] = "fixed",
-    aws_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
-    gcp_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
-    storage_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
-    function_port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    ports: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="How to choose ports: fixed, or auto for any free ports.",
+            rich_help_panel=_PORTS,
+        ),
+    ] = "fixed",
+    aws_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, metavar="PORT", help="Port of AWS.", rich_help_panel=_PORTS),
+    ] = None,
+    gcp_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Port of Pub/Sub, Firestore and Cloud Monitoring.",
+            rich_help_panel=_PORTS,
+        ),
+    ] = None,
+    storage_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, metavar="PORT", help="Port of Cloud Storage.", rich_help_panel=_PORTS
+        ),
+    ] = None,
+    function_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Port of the Cloud Function.",
+            rich_help_panel=_PORTS,
+        ),
+    ] = None,
 ) -> None:
-    """Start the embedded clouds and deploy the stack on both."""
+    """Start the embedded clouds and deploy the stack on both.
+
+    Examples:
+    mcloud local up
+    mcloud local up --keep --ports auto
+    """
     import os
     from dataclasses import asdict, replace
 
@@ -80,9 +132,16 @@ def up(
 
 def down(
     session: Session,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the data for the next `up`.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the data for the next `mcloud local up`.")
+    ] = False,
 ) -> None:
-    """Stop the embedded clouds and forget their data."""
+    """Stop the embedded clouds and delete their data.
+
+    Examples:
+    mcloud local down
+    mcloud local down --keep
+    """
     from mcloud.cli.progress import waiting
     from mcloud.local import control
 
@@ -94,7 +153,12 @@ def down(
 
 
 def status(session: Session) -> None:
-    """Show what runs where; exit 3 where something is not running."""
+    """Show the services and ports; exit 3 if any is not running.
+
+    Examples:
+    mcloud local status
+    mcloud local status -o json
+    """
     from mcloud.local import children
     from mcloud.local.state import READY, Home
 
@@ -118,7 +182,12 @@ def status(session: Session) -> None:
 
 
 def env(session: Session) -> None:
-    """Print the usual variables: eval "$(mcloud local env)"."""
+    """Print environment variables for aws, gcloud and the SDKs.
+
+    Examples:
+    eval "$(mcloud local env)"
+    mcloud local env -o json
+    """
     import shlex
 
     from mcloud.local.control import environment
@@ -135,12 +204,23 @@ def env(session: Session) -> None:
 def logs(
     session: Session,
     service: Annotated[
-        str | None, typer.Argument(help=f"{', '.join(LOGS)}; all if left out.")
+        str | None,
+        typer.Argument(help=f"Service: {', '.join(LOGS)}. Default: all services."),
     ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as they grow.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of each.")] = 20,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep printing new lines.")
+    ] = False,
+    lines: Annotated[
+        int,
+        typer.Option("-n", "--lines", min=0, metavar="COUNT", help="Number of lines of each log."),
+    ] = 20,
 ) -> None:
-    """Show the logs of the embedded clouds, the functions' among them."""
+    """Show the logs of the embedded clouds and the functions.
+
+    Examples:
+    mcloud local logs
+    mcloud local logs function -n 100 -f
+    """
     from mcloud.local.state import Home
 
     if service is not None:
@@ -161,7 +241,11 @@ def logs(
 
 
 def reset(session: Session) -> None:
-    """Forget all data; what was up comes up again, empty."""
+    """Delete all data, and restart the clouds if they were up.
+
+    Examples:
+    mcloud local reset
+    """
     import shutil
     from dataclasses import fields
 

@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from mcloud.local.exchange.thread import LocalExchange
 
 
+_SERVER, _SIMULATION = "Server", "Simulation"
+
+
 def exchange(
     session: Session,
     source: Annotated[
         list[str],
-        typer.Option(help="replay:PATH or simulate; several sources are traded side by side."),
+        typer.Option(
+            metavar="SOURCE",
+            help="Trades: replay:PATH or simulate. Repeat it to play several sources at once.",
+        ),
     ],
     symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated; a replay takes all if left out.")
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS",
+            help="Comma-separated symbols. Default: BTCUSDT, or all symbols of a recording.",
+        ),
     ] = None,
     market: Annotated[
         str | None,
@@ -30,41 +40,82 @@ def exchange(
         ),
     ] = None,
     speed: Annotated[
-        str, typer.Option(help="max, realtime, or a factor such as 10x.")
+        str, typer.Option(metavar="SPEED", help="max, realtime, or a factor such as 10x.")
     ] = "realtime",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 9443,
+    loop: Annotated[
+        bool,
+        typer.Option("--loop", help="Repeat the source, with ids and times that keep growing."),
+    ] = False,
+    wait_for_client: Annotated[
+        bool, typer.Option("--wait-for-client", help="Start when a client has subscribed.")
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Port on 127.0.0.1. 0 selects any free port.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = 9443,
     tls: Annotated[
         bool,
         typer.Option(
             "--tls",
-            help="Serve wss and https, with a certificate made for this run; print its path.",
+            help="Serve wss and https with a certificate made for this run, and print its path.",
+            rich_help_panel=_SERVER,
         ),
     ] = False,
-    loop: Annotated[
-        bool, typer.Option("--loop", help="Go on from the start, with ids and times that go on.")
-    ] = False,
-    wait_for_client: Annotated[
-        bool, typer.Option("--wait-for-client", help="Begin when a client has subscribed.")
-    ] = False,
     lifetime: Annotated[
-        float, typer.Option(min=1, help="Seconds that a connection lasts.")
+        float,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="Seconds after which a connection is closed.",
+            rich_help_panel=_SERVER,
+        ),
     ] = 86_400.0,
-    count: Annotated[int | None, typer.Option(min=1, help="simulate: trades in all.")] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="COUNT",
+            help="Number of trades. Default: no limit.",
+            rich_help_panel=_SIMULATION,
+        ),
+    ] = None,
     rate: Annotated[
-        float, typer.Option(help="simulate: trades a second and symbol, on average.")
+        float,
+        typer.Option(
+            metavar="RATE",
+            help="Average number of trades per second and symbol.",
+            rich_help_panel=_SIMULATION,
+        ),
     ] = 30.0,
-    seed: Annotated[int, typer.Option(help="simulate: the same seed, the same trades.")] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="SEED",
+            help="Seed. The same seed repeats the same trades.",
+            rich_help_panel=_SIMULATION,
+        ),
+    ] = 1,
 ) -> None:
-    """Run a Binance on loopback until Ctrl-C: streams, REST, limits and faults.
+    """Run a Binance on this machine: streams, REST, limits, faults.
 
     It plays the trades of a recording or a simulation, and serves trades, aggregate trades, klines,
-    tickers and a derived order book to any Binance client. Symbols such as BTCUSDT.um are USDⓈ-M
-    futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
+    tickers and a derived order book to any Binance client until Ctrl-C. Symbols such as BTCUSDT.um
+    are USDⓈ-M futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
 
     A recording with bad lines, or one that is cut short, is played without them, and the exit code
     is then 3. With -o json, a second document reports it when all is traded.
 
     docs/reference/local-exchange.md lists what is served, and what is not.
+
+    Examples:
+    mcloud local exchange --source simulate --symbols BTCUSDT,ETHUSDT
+    mcloud local exchange --source replay:trades.jsonl.gz --speed 10x --loop
     """
     from mcloud.feed.feed import incomplete, joined
     from mcloud.feed.open import Choice, open_feed

@@ -20,26 +20,49 @@ SITES = ("aws", "gcp")
 def outage(
     session: Session,
     site: Annotated[
-        str | None, typer.Argument(help="aws or gcp; what is out now, if left out.")
+        str | None, typer.Argument(help="aws or gcp. Without it, the current outages are shown.")
     ] = None,
     service: Annotated[
         str | None,
-        typer.Option(help="queue, function, candles or archive; the whole site if left out."),
+        typer.Option(
+            metavar="SERVICE",
+            help="queue, function, candles or archive. Default: the whole site.",
+        ),
     ] = None,
     how: Annotated[
-        str, typer.Option(help="refuse, hang, slow (2 s more a call) or throttle (half of them).")
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="What happens to requests: refuse, hang, slow (2 s longer) or throttle (three of"
+            " four are refused).",
+        ),
     ] = "refuse",
     lasts: Annotated[
-        str | None, typer.Option("--for", help="How long, such as 30s or 5m; until --end if not.")
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="Length, such as 30s or 5m. Default: until --end."
+        ),
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Stay until it is over; Ctrl-C ends it.")
+        bool,
+        typer.Option("--wait", help="Wait until the outage is over. Ctrl-C ends it."),
     ] = False,
     end: Annotated[
-        bool, typer.Option("--end", help="End it; all of a site, or all, where less is named.")
+        bool,
+        typer.Option(
+            "--end", help="End the outages of the site or service, or all if none is named."
+        ),
     ] = False,
 ) -> None:
-    """Take a site of the embedded clouds out, or one service of it; its data stay."""
+    """Make an embedded site, or one of its services, fail for a while.
+
+    Its data is kept.
+
+    Examples:
+    mcloud local outage aws --for 30s
+    mcloud local outage gcp --service queue --how hang
+    mcloud local outage --end
+    """
     from mcloud.clouds.ports import SERVICES
     from mcloud.config import did_you_mean
     from mcloud.local import outage as faults

@@ -14,11 +14,22 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     session: Session,
-    name: Annotated[str, typer.Argument(help="As in `mcloud ps`.")] = "default",
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of the end.")] = 20,
+    name: Annotated[str, typer.Argument(help="Name of a process (`mcloud ps`).")] = "default",
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep printing new lines.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=0, metavar="COUNT", help="Number of last lines.")
+    ] = 20,
 ) -> None:
-    """Show the log of what runs here."""
+    """Show the log of a process.
+
+    A process is a producer, a replicator, a guard or a watcher of alerts.
+
+    Examples:
+    mcloud logs
+    mcloud logs guard -n 100 -f
+    """
     from mcloud.runs import runs_called, tail
 
     logs = [run.log for run in runs_called(session.config.state, name) if run.log.exists()]

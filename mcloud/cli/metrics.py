@@ -17,43 +17,87 @@ TICK = 0.25  # seconds between two looks at what is due
 TOKEN = "MCLOUD_METRICS_TOKEN"
 
 
+_SERVER = "Server (with --serve)"
+
+
 def register(app: typer.Typer) -> None:
     command(app, formats=("text",))(metrics)
 
 
 def metrics(
     session: Session,
-    site: Annotated[str | None, typer.Argument(help="Sites, comma-separated; all.")] = None,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Answer scrapes until Ctrl-C, on 127.0.0.1.")
-    ] = False,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="With --serve; 9464.")] = None,
+    site: Annotated[
+        str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Answer scrapes until Ctrl-C.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Port on 127.0.0.1. Default: `port` in [monitor], or 9464.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None,
     interval: Annotated[
-        float | None, typer.Option(min=1, max=3600, help="With --serve: seconds between looks; 5.")
+        float | None,
+        typer.Option(
+            min=1,
+            max=3600,
+            metavar="SECONDS",
+            help="Seconds between two reads of the sites. Default: `interval` in [monitor], or 5.",
+            rich_help_panel=_SERVER,
+        ),
     ] = None,
     listen: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS:PORT",
             help=f"Address to serve on. Other than loopback it needs a token ({TOKEN}) or TLS.",
+            rich_help_panel=_SERVER,
         ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help=f"File with the bearer token, instead of the variable {TOKEN}."),
+        typer.Option(
+            metavar="FILE",
+            help=f"File with the bearer token, instead of the variable {TOKEN}.",
+            rich_help_panel=_SERVER,
+        ),
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="TLS certificate, in PEM format.")] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TLS certificate, in PEM format.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None,
     tls_key: Annotated[
-        Path | None, typer.Option(help="Private key of --tls-cert, in PEM format.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Private key of --tls-cert, in PEM format.",
+            rich_help_panel=_SERVER,
+        ),
     ] = None,
     client_ca: Annotated[
         Path | None,
         typer.Option(
-            help="PEM file of the authority that has to have signed a client's certificate."
+            metavar="FILE",
+            help="PEM file of the authority that signs the certificates of clients.",
+            rich_help_panel=_SERVER,
         ),
     ] = None,
 ) -> None:
-    """Print all figures in Prometheus's format, or serve them."""
+    """Print all metrics in Prometheus format, or serve them.
+
+    Examples:
+    mcloud metrics
+    mcloud metrics --serve --port 9464
+    mcloud metrics --serve --listen 0.0.0.0:9464 --token-file token
+    """
     from functools import partial
 
     from mcloud.cli import background

@@ -23,16 +23,30 @@ def register(app: typer.Typer) -> None:
 
 def monitor(
     session: Session,
-    site: Annotated[str | None, typer.Argument(help="Sites, comma-separated; all.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="One look, then end.")] = False,
+    site: Annotated[
+        str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one snapshot and exit.")] = False,
     interval: Annotated[
-        float | None, typer.Option(min=1, max=3600, help="Seconds between two looks; 5.")
+        float | None,
+        typer.Option(
+            min=1,
+            max=3600,
+            metavar="SECONDS",
+            help="Seconds between two reads of the sites. Default: `interval` in [monitor], or 5.",
+        ),
     ] = None,
 ) -> None:
-    """Watch all sites live; keys: q, p, + and -, 1 to 9, ?.
+    """Show a live dashboard of all sites.
 
-    Each figure shows its age where it is not fresh. In a pipe it prints one look; `-o jsonl` writes
-    a line at every interval until the reader goes away.
+    Keys: q quits, p pauses, + and - change the interval, 1 to 9 show a single site, ? lists all
+    keys. A figure that is not fresh shows its age. In a pipe it prints one snapshot; `-o jsonl`
+    writes a line at every interval until the reader goes away.
+
+    Examples:
+    mcloud monitor
+    mcloud monitor aws --interval 10
+    mcloud monitor -o jsonl
     """
     from functools import partial
 

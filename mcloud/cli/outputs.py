@@ -13,9 +13,16 @@ def register(app: typer.Typer) -> None:
 
 def outputs(
     session: Session,
-    site: Annotated[str | None, typer.Argument(help="Site; all if left out.")] = None,
+    site: Annotated[
+        str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
+    ] = None,
 ) -> None:
-    """Show each site's resource names and URLs."""
+    """Show the resource names and URLs of each site.
+
+    Examples:
+    mcloud outputs
+    mcloud outputs aws -o json
+    """
     from mcloud import config
     from mcloud.sites.resources import site_resources
 

@@ -20,14 +20,22 @@ def plan(
     provisioner: PROVISIONER = None,
     lock_timeout: LOCK_TIMEOUT = None,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 3 where there are changes.")
+        bool, typer.Option("--detailed-exitcode", help="Exit with 3 if there are changes.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Save the plan for `deploy --plan FILE`."),
+        typer.Option(
+            "--out", metavar="FILE", help="Save the plan for `mcloud deploy --plan FILE`."
+        ),
     ] = None,
 ) -> None:
-    """Show what `deploy` would change, and what has drifted."""
+    """Show what `deploy` would change, and what has drifted.
+
+    Examples:
+    mcloud plan
+    mcloud plan aws --detailed-exitcode
+    mcloud plan --out plan.zip
+    """
     if out is not None and not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
     with Rollout(session, site, provisioner, start=False, lock_timeout=lock_timeout) as rollout:

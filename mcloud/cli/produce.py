@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 MEBIBYTE = 2**20
 
 
+_SOURCE, _DELIVERY = "Source", "Delivery"
+_RECORDED, _SIMULATED = "Recordings and simulations", "Simulations"
+_PROCESS = "Process"
+
+
 def register(app: typer.Typer) -> None:
     command(app)(produce)
 
@@ -35,71 +40,181 @@ def produce(
     source: Annotated[
         str,
         typer.Option(
-            help="binance or another --exchange, simulate, replay:PATH, which is a file, a folder"
-            " or a quoted pattern of recorded streams or Binance's daily CSV files, or spool, which"
-            " sends what an earlier run left and reads nothing."
+            metavar="SOURCE",
+            help="binance or the name of another exchange; replay:PATH for a recorded file, a"
+            " folder of files or a quoted pattern; simulate; or spool, which only sends what an"
+            " earlier run left.",
+            rich_help_panel=_SOURCE,
         ),
     ] = "binance",
     symbols: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated, a file, or all:USDT; TRADING_SYMBOL or BTCUSDT if left out,"
-            " a replay takes all."
+            metavar="SYMBOLS",
+            help="Comma-separated symbols, a file of symbols, or all:USDT for all symbols quoted in"
+            " USDT. Default: TRADING_SYMBOL if set, otherwise BTCUSDT; all symbols of a"
+            " recording.",
+            rich_help_panel=_SOURCE,
         ),
-    ] = None,
-    to: Annotated[str | None, typer.Option(help="Sites, comma-separated; all if left out.")] = None,
-    mode: Annotated[str, typer.Option(help="both, primary, cheapest or nearest.")] = "both",
-    name: Annotated[
-        str, typer.Option(help="Of this producer; each has a spool of its own.")
-    ] = "default",
-    detach: Annotated[bool, typer.Option("--detach", help="Go on without this terminal.")] = False,
-    shard: Annotated[
-        str | None, typer.Option(help="2/4: the second of four producers that share the symbols.")
     ] = None,
     exchange: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="binance, binance-us, binance-data, binance-futures (USDⓈ-M) or"
-            " binance-coin-futures (COIN-M)."
+            " binance-coin-futures (COIN-M). Default: [exchange] of mcloud.toml, or binance.",
+            rich_help_panel=_SOURCE,
         ),
     ] = None,
-    ws_url: Annotated[str | None, typer.Option(help="WebSocket of another server.")] = None,
-    rest_url: Annotated[str | None, typer.Option(help="REST of another server.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/TOTAL",
+            help="Share of the symbols, such as 2/4: the second of four producers.",
+            rich_help_panel=_SOURCE,
+        ),
+    ] = None,
     list_every: Annotated[
         float,
         typer.Option(
             min=1,
             max=3600,
-            help="Seconds between two requests for the exchange's list of symbols, by which"
-            " new symbols are subscribed to and delisted ones end.",
+            metavar="SECONDS",
+            help="Seconds between two reads of the exchange's list of symbols. New symbols are"
+            " subscribed to, and delisted ones end.",
+            rich_help_panel=_SOURCE,
         ),
     ] = 180.0,
+    ws_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="WebSocket URL of another server of the exchange.",
+            rich_help_panel=_SOURCE,
+        ),
+    ] = None,
+    rest_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="REST URL of another server of the exchange.",
+            rich_help_panel=_SOURCE,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SITES",
+            help="Comma-separated sites to send to. Default: all sites.",
+            rich_help_panel=_DELIVERY,
+        ),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="Sites that get a trade: both (all of them), primary, cheapest or nearest.",
+            rich_help_panel=_DELIVERY,
+        ),
+    ] = "both",
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=20_000,
+            metavar="COUNT",
+            help="Maximum number of trades in a message.",
+            rich_help_panel=_DELIVERY,
+        ),
+    ] = 1000,
+    linger: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=60,
+            metavar="SECONDS",
+            help="Maximum time that a trade waits for others, in seconds.",
+            rich_help_panel=_DELIVERY,
+        ),
+    ] = 1.0,
+    spool_limit: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="MIB",
+            help="Size of the spool on the disk at which reading stops, in MiB.",
+            rich_help_panel=_DELIVERY,
+        ),
+    ] = 1024,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the producer. Each producer has its own spool.",
+            rich_help_panel=_PROCESS,
+        ),
+    ] = "default",
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Run in the background.",
+            rich_help_panel=_PROCESS,
+        ),
+    ] = False,
     market: Annotated[
         str | None,
         typer.Option(
-            help="replay: the market of the recording, spot, um (USD-M futures) or cm (COIN-M"
-            " futures). Default: the market that the recording shows."
+            metavar="MARKET",
+            help="Market of a recording: spot, um (USD-M futures) or cm (COIN-M futures)."
+            " Default: the market that the recording shows.",
+            rich_help_panel=_RECORDED,
         ),
     ] = None,
-    spool_limit: Annotated[
-        int, typer.Option(min=1, help="MiB on the disk, at which reading stops.")
-    ] = 1024,
     speed: Annotated[
-        str, typer.Option(help="replay, simulate: max, realtime, or a factor such as 10x.")
+        str,
+        typer.Option(
+            metavar="SPEED",
+            help="max, realtime, or a factor such as 10x.",
+            rich_help_panel=_RECORDED,
+        ),
     ] = "max",
-    batch: Annotated[
-        int, typer.Option(min=1, max=20_000, help="Trades in a message, at most.")
-    ] = 1000,
-    linger: Annotated[
-        float, typer.Option(min=0, max=60, help="Seconds that a trade waits for others, at most.")
-    ] = 1.0,
-    count: Annotated[int | None, typer.Option(min=1, help="simulate: trades in all.")] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="COUNT",
+            help="Number of trades. Default: no limit.",
+            rich_help_panel=_SIMULATED,
+        ),
+    ] = None,
     rate: Annotated[
-        float, typer.Option(help="simulate: trades a second and symbol, on average.")
+        float,
+        typer.Option(
+            metavar="RATE",
+            help="Average number of trades per second and symbol.",
+            rich_help_panel=_SIMULATED,
+        ),
     ] = 30.0,
-    seed: Annotated[int, typer.Option(help="simulate: the same seed, the same trades.")] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="SEED",
+            help="Seed. The same seed repeats the same trades.",
+            rich_help_panel=_SIMULATED,
+        ),
+    ] = 1,
 ) -> None:
-    """Deliver trades to the sites, and lose none of them."""
+    """Read trades and deliver all of them to the sites.
+
+    Each trade is written to a spool on the disk first, and stays there until its sites have it. The
+    next run sends what a run has left.
+
+    Examples:
+    mcloud produce --symbols BTCUSDT,ETHUSDT --detach
+    mcloud produce --source simulate --count 20000
+    mcloud produce --source 'replay:days/*.zip' --to aws
+    """
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import Choice

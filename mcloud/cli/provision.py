@@ -26,21 +26,24 @@ if TYPE_CHECKING:
 
 LONGEST = 24 * 3600.0  # seconds that a run may take
 
-SITE = Annotated[str | None, typer.Argument(help="Site, or all; all if left out.")]
+SITE = Annotated[
+    str | None, typer.Argument(help="Comma-separated sites, or `all`. Default: all sites.")
+]
 PROVISIONER = Annotated[
     str | None,
     typer.Option(
         "--provisioner",
-        help="embedded (profile local only) or terraform, for the embedded AWS too.",
+        metavar="PROVISIONER",
+        help="embedded or terraform. Default: embedded for the profile local, otherwise terraform.",
     ),
 ]
-YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")]
 CONFIRM = Annotated[
     list[str] | None,
     typer.Option(
         "--confirm",
         metavar="NAME",
-        help="Agree to the loss of a data store, or of all of a stack; again for more.",
+        help="Confirm the loss of a data store, or of a whole stack, by its name. Repeatable.",
     ),
 ]
 LOCK_TIMEOUT = Annotated[
@@ -48,10 +51,12 @@ LOCK_TIMEOUT = Annotated[
     typer.Option(
         "--lock-timeout",
         metavar="TIME",
-        help="How long to wait for a lock that another run holds, such as 30s or 10m.",
+        help="Time to wait for the state lock of another run, such as 30s. Default: no wait.",
     ),
 ]
-DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")]
+DRY_RUN = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
+]
 
 T = TypeVar("T")
 

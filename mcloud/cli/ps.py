@@ -16,18 +16,25 @@ def register(app: typer.Typer) -> None:
 def ps(
     session: Session,
     name: Annotated[
-        str | None, typer.Argument(help="Of what runs here, whatever it is; all if left out.")
+        str | None, typer.Argument(help="Name of a process. Default: all processes.")
     ] = None,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            help="Exit 3 unless it runs, reports, and gets what the exchange has traded; for health"
-            " checks.",
+            help="Exit with 3 unless every process runs, reports, and receives what the exchange"
+            " trades. For health checks.",
         ),
     ] = False,
 ) -> None:
-    """List what runs here: what waits, what is missing."""
+    """List the producers and other processes of this folder.
+
+    For each producer it shows what waits in the spool, and what is missing.
+
+    Examples:
+    mcloud ps
+    mcloud ps default --check
+    """
     import time
 
     kinds = session.runs(name)

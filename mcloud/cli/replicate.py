@@ -24,19 +24,73 @@ def register(app: typer.Typer) -> None:
 def replicate(
     session: Session,
     from_: Annotated[
-        str | None, typer.Option("--from", help="Sites, comma-separated; all if left out.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SITES",
+            help="Comma-separated sites to copy from. Default: all sites.",
+        ),
     ] = None,
-    to: Annotated[str | None, typer.Option(help="Sites, comma-separated; all if left out.")] = None,
-    what: Annotated[str, typer.Option(help="candles, raw or both.")] = "candles,raw",
-    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to copy.")] = False,
-    name: Annotated[str, typer.Option(help="Of this replicator.")] = "replicator",
-    detach: Annotated[bool, typer.Option("--detach", help="Go on without this terminal.")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SITES",
+            help="Comma-separated sites to copy to. Default: all sites.",
+        ),
+    ] = None,
+    what: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="Comma-separated kinds of data: candles and raw.",
+        ),
+    ] = "candles,raw",
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS",
+            help="Comma-separated symbols. Default: all symbols.",
+        ),
+    ] = None,
     shard: Annotated[
-        str | None, typer.Option(help="2/4: the second of four that share the symbols.")
+        str | None,
+        typer.Option(
+            metavar="N/TOTAL",
+            help="Share of the symbols, such as 2/4: the second of four replicators.",
+        ),
     ] = None,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="Exit when nothing is left to copy.",
+        ),
+    ] = False,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the replicator.",
+        ),
+    ] = "replicator",
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Run in the background.",
+        ),
+    ] = False,
 ) -> None:
-    """Bring what one site has to the others, in every direction."""
+    """Copy data between the sites, in every direction.
+
+    It copies what the sites have now, and then what is added, until Ctrl-C. It resumes where an
+    earlier run stopped.
+
+    Examples:
+    mcloud replicate --once
+    mcloud replicate --detach
+    mcloud replicate --from aws --to gcp --what candles
+    """
     from mcloud import config, runs
     from mcloud.replication.copier import spare_cores
     from mcloud.replication.replicate import AT_ONCE, FOLLOWING, document, open_pairs

@@ -31,33 +31,33 @@ def resolve(
     keep: Annotated[
         str | None,
         typer.Option(
-            help="What to keep: the name of a site, the eight digits in front of a content,"
+            metavar="CONTENT",
+            help="Content to keep: the name of a site, the eight digits in front of a content,"
             " `archive` for a candle made from the raw trades, or `nothing`. Without it the"
-            " contents are only shown."
+            " contents are only shown.",
         ),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="First hour to search for ids, UTC. Default: the first.")
+        str | None,
+        typer.Option(metavar="TIME", help="First hour to search for ids, UTC. Default: no limit."),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Search up to this hour.")] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End of the search, UTC, exclusive. Default: no limit."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be kept, and change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
-    """Choose between two contents that `verify` found, on all sites.
+    """Choose between two contents that `verify` found.
 
-    The content that you keep is written to all sites. Everything else that stands in its place is
-    taken away, after a copy of it is written to .mcloud/removed on this machine.
+    The content that you keep is written to all sites. All other contents are removed, after a copy
+    of them is written to .mcloud/removed on this machine.
 
     Examples:
-
     mcloud resolve BTCUSDT 3735684300
-
-    mcloud resolve BTCUSDT 3735684300 --keep 5f0c2a91
-
     mcloud resolve BTCUSDT 3735684300-3735684399 --keep aws
-
     mcloud resolve BTCUSDT 2024-08-08T23:54 --keep archive
     """
     from mcloud.cli.ask import agree

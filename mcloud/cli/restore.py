@@ -18,27 +18,61 @@ def register(app: typer.Typer) -> None:
 
 def restore(
     session: Session,
-    site: Annotated[str, typer.Argument(help="The site to be filled.")],
-    source: Annotated[str, typer.Option("--from", help="The site that has the data.")],
-    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="First hour, UTC: 2024-08-08 or 2024-08-08T23:00.")
+    site: Annotated[str, typer.Argument(help="Site to fill.")],
+    source: Annotated[str, typer.Option("--from", metavar="SITE", help="Site that has the data.")],
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS",
+            help="Comma-separated symbols. Default: all symbols.",
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this hour.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="End, UTC, exclusive. Default: no limit.",
+        ),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
-            help="direct: copy; functions: have the site process the raw trades;"
-            " transfer-service: have the clouds copy these among themselves."
+            metavar="ENGINE",
+            help="direct copies candles and raw trades; functions sends raw trades to the functions"
+            " of the site; transfer-service has the clouds copy the raw trades themselves.",
         ),
     ] = "direct",
     role_arn: Annotated[
-        str | None, typer.Option(help="AWS role that the transfer service takes.")
+        str | None,
+        typer.Option(
+            metavar="ARN",
+            help="AWS role for the transfer service.",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what would be copied, with an estimate of the cost.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
-    """Fill a site with what another one has; resumable."""
+    """Fill a site with the data of another site; resumable.
+
+    It shows what is missing and what the copy costs, and asks for confirmation.
+
+    Examples:
+    mcloud restore gcp --from aws --dry-run
+    mcloud restore gcp --from aws --symbols BTCUSDT --start 2024-08-08
+    """
     from mcloud import config
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting

@@ -1,4 +1,4 @@
-"""What every command has: where it prints, which profile it runs in, how its errors end.
+"""What all commands share: output, the profile, and the handling of errors.
 
 ``command`` gives a function the options that all commands share (``-o``, ``-q``, ``-v``,
 ``--no-color``, ``--profile``) and hands it a ``Session`` as its first argument.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from mcloud import best_effort
+from mcloud.cli.help import COMMON, HelpCommand
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import refusal
 from mcloud.streams import leave_terminal, let_go
@@ -35,6 +36,33 @@ PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
 UNBOUNDED = 10_000  # columns
 LARGEST: Mapping[type, int] = {int: 2**53, float: 10**9}
 """The largest number of an option. Python cannot wait for ten times as many seconds."""
+
+QUIET = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="Show only warnings and errors.", rich_help_panel=COMMON),
+]
+VERBOSE = Annotated[
+    int,
+    typer.Option(
+        *("-v", "--verbose"),
+        count=True,
+        show_default=False,
+        help="Show more detail. -vv also shows tracebacks.",
+        rich_help_panel=COMMON,
+    ),
+]
+NO_COLOR = Annotated[
+    bool, typer.Option("--no-color", help="Disable coloured output.", rich_help_panel=COMMON)
+]
+PROFILE = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Profile of mcloud.toml to use.",
+        rich_help_panel=COMMON,
+    ),
+]
 
 # A command of mcloud in a text, where it names no profile yet.
 _ADVISED = re.compile(r"`(mcloud (?!local|init)(?:(?!--profile)[^`])+)`")
@@ -150,7 +178,8 @@ def command(
     """Register ``function(session, …)`` as a command; ``formats`` are what ``-o`` may be."""
 
     def register(function: Command) -> Command:
-        app.command(name or function.__name__.replace("_", "-"))(_runner(function, formats))
+        registered = app.command(name or function.__name__.replace("_", "-"), cls=HelpCommand)
+        registered(_runner(function, formats))
         return function
 
     return register
@@ -215,29 +244,18 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
 
 
 def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:
+    output = typer.Option(
+        *("-o", "--output"),
+        metavar="FORMAT",
+        help=f"Output format: {', '.join(formats)}.",
+        rich_help_panel=COMMON,
+    )
     options: dict[str, tuple[Any, Any]] = {
-        "output": (
-            Annotated[str, typer.Option("-o", "--output", help=f"{', '.join(formats)}.")],
-            formats[0],
-        ),
-        "quiet": (Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")], False),
-        "verbose": (
-            Annotated[
-                int,
-                typer.Option(
-                    *("-v", "--verbose"),
-                    count=True,
-                    show_default=False,
-                    help="Say more; -vv: tracebacks.",
-                ),
-            ],
-            0,
-        ),
-        "no_color": (Annotated[bool, typer.Option("--no-color", help="No colours.")], False),
-        "profile": (
-            Annotated[str | None, typer.Option("--profile", help="Profile of mcloud.toml.")],
-            None,
-        ),
+        "output": (Annotated[str, output], formats[0]),
+        "quiet": (QUIET, False),
+        "verbose": (VERBOSE, 0),
+        "no_color": (NO_COLOR, False),
+        "profile": (PROFILE, None),
     }
     return {
         name: inspect.Parameter(

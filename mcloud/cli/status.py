@@ -19,13 +19,19 @@ def register(app: typer.Typer) -> None:
 
 def status(
     session: Session,
-    site: Annotated[str | None, typer.Argument(help="Site; all if left out.")] = None,
+    site: Annotated[
+        str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
+    ] = None,
 ) -> None:
-    """Show each site on one screen; exit 3 where something is wrong.
+    """Show each site on one screen; exit 3 on a problem.
 
-    Wrong is: a service that is down, dead letters, trades that are missing, a site that was left
-    and not proven equal since, an alert that fires, a guard that is gone, and a producer or
-    replicator that is cut off from a site, full, or silent.
+    Problems are a service that is down, dead letters, missing trades, a former primary that is not
+    proven equal, an alert that fires, a guard that is gone, and a producer or replicator that is
+    cut off from a site, full, or silent.
+
+    Examples:
+    mcloud status
+    mcloud status aws -o json
     """
     from mcloud.observing.problems import wrong
 

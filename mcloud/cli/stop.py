@@ -15,12 +15,23 @@ def register(app: typer.Typer) -> None:
 def stop(
     session: Session,
     name: Annotated[
-        str | None, typer.Argument(help="Of what runs here, whatever it is; all if left out.")
+        str | None, typer.Argument(help="Name of a process. Default: all processes.")
     ] = None,
-    now: Annotated[bool, typer.Option("--now", help="Do not drain; the spool keeps it.")] = False,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for it.")] = 30.0,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Do not deliver what has been read. It stays in the spool."),
+    ] = False,
+    wait: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Maximum time to wait for each process."),
+    ] = 30.0,
 ) -> None:
-    """End what runs here, once it has delivered what it read."""
+    """Stop processes after they have delivered what they read.
+
+    Examples:
+    mcloud stop
+    mcloud stop default --now
+    """
     from mcloud import runs
     from mcloud.cli.progress import waiting
     from mcloud.run_states import shown_state

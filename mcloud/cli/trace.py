@@ -14,16 +14,28 @@ def register(app: typer.Typer) -> None:
 def trace(
     session: Session,
     trade_id: Annotated[
-        int, typer.Argument(min=0, max=2**63 - 1, help="The exchange's id of the trade.")
+        int, typer.Argument(min=0, max=2**63 - 1, help="Trade id of the exchange.")
     ],
     symbol: Annotated[
-        str | None, typer.Option(help="TRADING_SYMBOL or BTCUSDT if left out.")
+        str | None,
+        typer.Option(
+            metavar="SYMBOL",
+            help="Symbol. Default: TRADING_SYMBOL if set, otherwise BTCUSDT.",
+        ),
     ] = None,
     site: Annotated[
-        str | None, typer.Option("--site", help="Sites to ask, comma-separated; all if left out.")
+        str | None,
+        typer.Option(
+            "--site", metavar="SITES", help="Comma-separated sites to ask. Default: all sites."
+        ),
     ] = None,
 ) -> None:
-    """Show where a trade was and when; exit 3 where it is nowhere."""
+    """Show where a trade went and when; exit 3 if nowhere.
+
+    Examples:
+    mcloud trace 3735684300
+    mcloud trace 1453093221 --symbol ETHUSDT --site aws
+    """
     from mcloud.cli.candles import symbol_of
     from mcloud.cli.progress import waiting
     from mcloud.feed.open import SYMBOL

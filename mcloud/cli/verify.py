@@ -26,26 +26,69 @@ def register(app: typer.Typer) -> None:
 def verify(
     session: Session,
     sites: Annotated[
-        str | None, typer.Argument(help="Sites, comma-separated; all if left out.")
+        str | None, typer.Argument(help="Comma-separated sites. Default: all sites.")
     ] = None,
-    symbols: Annotated[str | None, typer.Option(help="Comma-separated; all if left out.")] = None,
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYMBOLS",
+            help="Comma-separated symbols. Default: all symbols.",
+        ),
+    ] = None,
     start: Annotated[
-        str | None, typer.Option(help="First hour, UTC: 2024-08-08 or 2024-08-08T23:00.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="First hour, UTC, such as 2024-08-08T23:00. Default: no limit.",
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this hour.")] = None,
-    what: Annotated[str, typer.Option(help="candles, raw or both.")] = "candles,raw",
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="End, UTC, exclusive. Default: no limit.",
+        ),
+    ] = None,
+    what: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="Comma-separated kinds of data: candles and raw.",
+        ),
+    ] = "candles,raw",
     deep: Annotated[
-        bool, typer.Option("--deep", help="Make every candle again from the raw trades.")
+        bool,
+        typer.Option(
+            "--deep",
+            help="Recompute each candle from the raw trades, and compare.",
+        ),
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend it: from other sites, raw trades, the exchange.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Repair what is found, from the other sites, the raw trades and the exchange."
+            " It asks first.",
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what --repair would do.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what --repair would do, and change nothing.",
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
-    """Compare the sites and name what is off; exit 3 if anything is."""
+    """Compare the sites; exit 3 if anything differs or is missing.
+
+    It compares candles and raw trades, and finds missing trade ids.
+
+    Examples:
+    mcloud verify
+    mcloud verify --symbols BTCUSDT --start 2024-08-08 --deep
+    mcloud verify --repair --yes
+    """
     from mcloud.replication.scope import Scope
 
     scope = Scope.parse(what, symbols, None)
