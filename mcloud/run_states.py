@@ -15,7 +15,7 @@ from mcloud.errors import McloudError
 from mcloud.failover.history import Kept
 from mcloud.producer.cursor import Hole
 from mcloud.producer.sender import Delivery
-from mcloud.replication.progress import Progress
+from mcloud.replication.progress import PairProgress
 from mcloud.runs import Run, RunState
 
 
@@ -52,7 +52,7 @@ class ProducerState(RunState):
 class ReplicatorState(RunState):
     """See ``mcloud.replication.replicate.document``."""
 
-    pairs: tuple[Progress, ...]
+    pairs: tuple[PairProgress, ...]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from mcloud.local.state import State as LocalState
 from mcloud.notify.memory import Memory, read_told
 from mcloud.processor.anomalies import ANOMALIES, WATCHES
 from mcloud.producer.cursor import Hole, Position
-from mcloud.replication.state import Checkpoint
+from mcloud.replication.pair_state import Checkpoint
 from mcloud.run_states import SHAPES
 
 AT = 1_786_000_000.5

@@ -12,7 +12,7 @@ from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
-    from mcloud.replication.progress import Progress
+    from mcloud.replication.progress import PairProgress
     from mcloud.replication.scope import Scope
     from mcloud.runs import Run
 
@@ -152,7 +152,7 @@ def _about(run: "Run", scope: "Scope", once: bool) -> dict[str, Any]:
 @contextmanager
 def _watching(
     session: Session, run: "Run", about: dict[str, Any]
-) -> "Iterator[Callable[[list[Progress]], None]]":
+) -> "Iterator[Callable[[list[PairProgress]], None]]":
     """Keep the state document and draw the panel, once a second and more often."""
     import time
 
@@ -163,7 +163,7 @@ def _watching(
 
     due = 0.0
 
-    def watch(progress: "list[Progress]") -> None:
+    def watch(progress: "list[PairProgress]") -> None:
         nonlocal due
         state = document(about, progress)
         if live:

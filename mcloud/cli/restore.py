@@ -8,8 +8,8 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.replication.estimate import Estimate
     from mcloud.replication.restore import Restored
+    from mcloud.replication.restore_estimate import RestoreEstimate
 
 
 def register(app: typer.Typer) -> None:
@@ -135,7 +135,7 @@ def _one(names: list[str]) -> str:
     return names[0]
 
 
-def _say(session: Session, estimate: "Estimate", source: str, target: str) -> None:
+def _say(session: Session, estimate: "RestoreEstimate", source: str, target: str) -> None:
     if estimate.is_empty:
         session.say(f"{target} lacks nothing that {source} has")
         return
@@ -153,7 +153,7 @@ def _say(session: Session, estimate: "Estimate", source: str, target: str) -> No
 
 
 def _end(
-    session: Session, unfinished: int, estimate: "Estimate | None", done: "Restored | None"
+    session: Session, unfinished: int, estimate: "RestoreEstimate | None", done: "Restored | None"
 ) -> None:
     if session.output == "json":
         document: dict[str, Any] = {

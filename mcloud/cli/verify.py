@@ -13,10 +13,10 @@ from mcloud.errors import UsageError
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.market.trade import Trade
-    from mcloud.replication.digest import Window
+    from mcloud.replication.hour_digest import HourWindow
     from mcloud.replication.repair import Fetch
-    from mcloud.replication.report import Report
     from mcloud.replication.scope import Scope
+    from mcloud.replication.verify_report import VerifyReport
 
 
 def register(app: typer.Typer) -> None:
@@ -110,22 +110,22 @@ def verify(
         raise typer.Exit(3)
 
 
-def window_of(start: str | None, end: str | None) -> "Window":
+def window_of(start: str | None, end: str | None) -> "HourWindow":
     """The hours that two options name; UsageError where they are none."""
     from mcloud.cli.candles import moment
-    from mcloud.replication.digest import Window
+    from mcloud.replication.hour_digest import HourWindow
 
     begin = moment("--start", start) if start else None
     until = moment("--end", end) if end else None
-    window = Window.around(begin, until)
+    window = HourWindow.around(begin, until)
     if window.end <= window.start:
         raise UsageError("--end is not after --start")
     return window
 
 
 def _look(
-    session: Session, sites: "dict[str, Site]", scope: "Scope", window: "Window", deep: bool
-) -> "Report":
+    session: Session, sites: "dict[str, Site]", scope: "Scope", window: "HourWindow", deep: bool
+) -> "VerifyReport":
     from mcloud.cli.progress import waiting
     from mcloud.replication.verify import verify
 
@@ -136,11 +136,11 @@ def _look(
 def _mend(
     session: Session,
     sites: "dict[str, Site]",
-    report: "Report",
+    report: "VerifyReport",
     scope: "Scope",
     dry_run: bool,
     yes: bool,
-) -> "tuple[dict[str, Any], Report]":
+) -> "tuple[dict[str, Any], VerifyReport]":
     """What was planned and done, and what there is to be found after it."""
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
@@ -204,7 +204,7 @@ def _exchange(session: Session) -> "tuple[Fetch, str, float]":
     return fetch, f"{where.name} ({where.rest_url})", pace
 
 
-def _draw(session: Session, report: "Report") -> None:
+def _draw(session: Session, report: "VerifyReport") -> None:
     from mcloud.drawing.verify import view
 
     session.print(view(report.to_json()))

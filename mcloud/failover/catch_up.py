@@ -18,12 +18,12 @@ from mcloud.documents import sound
 from mcloud.errors import McloudError
 from mcloud.failover.decide import Debt
 from mcloud.market.archive import HOUR
-from mcloud.replication.digest import Window
+from mcloud.replication.hour_digest import HourWindow
 from mcloud.replication.ids import Ids
 from mcloud.replication.repair import Fetch, plan, repair
-from mcloud.replication.report import Finding, Report
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
+from mcloud.replication.verify_report import Finding, VerifyReport
 
 ROUNDS = 4  # repairs at most, since new trades keep arriving
 PATIENCE = 120.0  # seconds for a queue to empty
@@ -86,7 +86,7 @@ def catch_up(
     begun = time.monotonic()
     tell(f"waiting for what {debt.site} holds")
     problem = drain(sites[debt.site], patience, stop)
-    window = Window(since(sites, debt), Window().end)
+    window = HourWindow(since(sites, debt), HourWindow().end)
     merged = objects = 0
     # Newer trades may well be on one site only: producers send them to the primary.
     until = newest(sites)
@@ -172,7 +172,7 @@ def newest(sites: Mapping[str, Site]) -> dict[str, int]:
     return found
 
 
-def differences(report: Report, until: Mapping[str, int]) -> int:
+def differences(report: VerifyReport, until: Mapping[str, int]) -> int:
     """Return the number of differences between the sites up to these ids, without trades that no
     site has.
     """

@@ -14,17 +14,17 @@ from collections.abc import Callable, Mapping
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError
-from mcloud.replication.comparing import Comparing
+from mcloud.replication.candle_writer import CandleWriter
+from mcloud.replication.change_follower import ChangeFollower, Pauses
 from mcloud.replication.copier import Copier
-from mcloud.replication.copying import Copying
-from mcloud.replication.delivery import Delivery
-from mcloud.replication.following import Following, Pauses
-from mcloud.replication.known import Known
-from mcloud.replication.placing import Placing
-from mcloud.replication.progress import Progress, Standing
+from mcloud.replication.dispute_filter import DisputeFilter
+from mcloud.replication.history_comparison import HistoryComparison
+from mcloud.replication.known_states import KnownStates
+from mcloud.replication.pair_state import PairState
+from mcloud.replication.progress import PairProgress, ProgressTracker
+from mcloud.replication.raw_replication import RawReplication
+from mcloud.replication.scheduled_work import ScheduledWork
 from mcloud.replication.scope import Scope
-from mcloud.replication.state import State
-from mcloud.replication.turn import Turn
 from mcloud.replication.workers import Workers
 
 _SILENT = logging.getLogger("mcloud.replication")
@@ -44,10 +44,10 @@ class Pair:
         self,
         source: Site,
         target: Site,
-        state: State,
+        state: PairState,
         scope: Scope,
         *,
-        known: Mapping[str, Known],
+        known: Mapping[str, KnownStates],
         workers: Workers,
         copier: Copier,
         pauses: Pauses,
@@ -62,44 +62,46 @@ class Pair:
         self._log = log or _SILENT
         self._clock = clock
         self._wall = wall
-        self._standing = Standing(
+        self._tracker = ProgressTracker(
             source.name, target.name, scope, log=self._log, clock=clock, wall=wall
         )
-        placing = Placing(source, target, state, known, self._standing, clock)
-        delivery = Delivery(source, target, known, workers, self._standing)
-        comparing = Comparing(
+        dispute_filter = DisputeFilter(source, target, state, known, self._tracker, clock)
+        candle_writer = CandleWriter(source, target, known, workers, self._tracker)
+        comparing = HistoryComparison(
             source,
             target,
             state,
             scope,
-            standing=self._standing,
-            delivery=delivery,
-            placing=placing,
+            tracker=self._tracker,
+            candle_writer=candle_writer,
+            dispute_filter=dispute_filter,
         )
-        self._following = Following(
+        self._following = ChangeFollower(
             source,
             target,
             state,
             scope,
-            standing=self._standing,
-            delivery=delivery,
-            placing=placing,
+            tracker=self._tracker,
+            candle_writer=candle_writer,
+            dispute_filter=dispute_filter,
             compare_all=comparing.begin,
             target_known=known[target.name],
             pauses=pauses,
             clock=clock,
         )
-        copying = Copying(
+        copying = RawReplication(
             source.archive,
             target.archive,
             state,
-            standing=self._standing,
-            placing=placing,
+            tracker=self._tracker,
+            dispute_filter=dispute_filter,
             copier=copier,
             pause=pauses.raw,
             clock=clock,
         )
-        self._turns = [Turn(work, clock, jitter) for work in (self._following, comparing, copying)]
+        self._turns = [
+            ScheduledWork(work, clock, jitter) for work in (self._following, comparing, copying)
+        ]
 
     def step(self) -> float:
         """Do a bounded piece of each work that is due; returns the seconds until the next is.
@@ -113,14 +115,14 @@ class Pair:
             if turn.error != before:
                 self._log.warning("%s: %s", self.name, turn.error or "goes on")
         errors = dict.fromkeys(turn.error for turn in self._turns if turn.error)
-        self._standing.note(error="; ".join(errors))
+        self._tracker.note(error="; ".join(errors))
         return max(0.0, min(turn.due for turn in self._turns) - self._clock())
 
     @property
     def is_idle(self) -> bool:
         """True where nothing is left to do, as far as it has looked."""
-        standing = self._standing
-        is_done = standing.is_compared and self._following.is_quiet and not standing.marks
+        tracker = self._tracker
+        is_done = tracker.is_compared and self._following.is_quiet and not tracker.marks
         return is_done and not self.failures
 
     @property
@@ -136,9 +138,9 @@ class Pair:
         """Be not idle before another look at the changes."""
         self._following.look_again()
 
-    def progress(self) -> Progress:
+    def progress(self) -> PairProgress:
         """What it did, and how far it is at this moment; from any thread."""
-        return self._standing.progress()
+        return self._tracker.progress()
 
     def note_lag(self, part: str) -> None:
         """Tell the target how far it is, for whoever asks it; nothing depends on that."""

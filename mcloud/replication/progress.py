@@ -9,15 +9,15 @@ from typing import Any
 
 from mcloud.clouds.ports import Lag
 from mcloud.documents import Seconds
+from mcloud.replication.pair_state import Checkpoint, Marks
 from mcloud.replication.scope import Scope
-from mcloud.replication.state import Checkpoint, Marks
 
 EXAMPLES = 100  # of disagreements and damaged objects that are kept
 NONE: Marks = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Progress:
+class PairProgress:
     """What a pair did since it was started, and how far it is."""
 
     source: str
@@ -55,7 +55,7 @@ class Progress:
         )
 
 
-class Standing:
+class ProgressTracker:
     """Where a pair stands, and what it did so far.
 
     Args:
@@ -83,7 +83,7 @@ class Standing:
         self._marks: dict[tuple[str, int], float] = {}
         self._offset: float | None = None
         """What to add to ``clock`` for the source's time; None until the source has told it."""
-        self._progress = Progress(source, target)
+        self._progress = PairProgress(source, target)
         self._changing = threading.Lock()
 
     @property
@@ -137,7 +137,7 @@ class Standing:
         for each in new:
             self.log.warning("%s: %s: %s", self.name, name, each)
 
-    def progress(self) -> Progress:
+    def progress(self) -> PairProgress:
         """What the pair did, and how far it is at this moment."""
         with self._changing:
             progress, checkpoint, marks = self._progress, self._checkpoint, dict(self._marks)

@@ -22,12 +22,12 @@ from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
-from mcloud.replication.candles import merge_into, without
-from mcloud.replication.contents import AT_ONCE, gather
+from mcloud.replication.candle_streams import merge_into, without
 from mcloud.replication.copier import Copier
+from mcloud.replication.id_contents import AT_ONCE, gather
 from mcloud.replication.ids import Ids
-from mcloud.replication.report import Finding, Report
-from mcloud.replication.settle import Choice, Settlement
+from mcloud.replication.settle import ChosenContent, Settlement
+from mcloud.replication.verify_report import Finding, VerifyReport
 from mcloud.replication.workers import Workers
 
 THREADS = 8
@@ -38,7 +38,7 @@ Fetch = Callable[[str, int, int], list[Trade]]
 
 
 @dataclass(frozen=True)
-class Copy:
+class PlannedCopy:
     source: str
     target: str
     objects: tuple[Stored, ...]
@@ -51,7 +51,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MissingTrades:
     """Trades that are nowhere but at the exchange, and the sites that lack them."""
 
     symbol: str
@@ -66,11 +66,11 @@ class Wanted:
 
 
 @dataclass
-class Plan:
+class RepairPlan:
     replace: list[Finding] = field(default_factory=list)
     """Damaged objects, to be written anew."""
-    copy: list[Copy] = field(default_factory=list)
-    fetch: list[Wanted] = field(default_factory=list)
+    copy: list[PlannedCopy] = field(default_factory=list)
+    fetch: list[MissingTrades] = field(default_factory=list)
     fold: list[Finding] = field(default_factory=list)
     """Raw trades to be folded into the candles of all sites."""
     merge: list[Finding] = field(default_factory=list)
@@ -139,9 +139,9 @@ class Repaired:
         return asdict(self)
 
 
-def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Plan:
+def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool) -> RepairPlan:
     """What would mend the findings; it only reads."""
-    made = Plan()
+    made = RepairPlan()
     disputed: defaultdict[str, Ids] = defaultdict(Ids)
     for each in report.findings:
         if each.kind in ("disputed", "misplaced"):
@@ -166,7 +166,9 @@ def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Pl
         elif each.kind == "orphaned":
             made.fold.append(each)
         elif each.kind == "incomplete":
-            made.fetch.append(Wanted(each.symbol, Ids(each.runs), tuple(sites), each.start - HOUR))
+            made.fetch.append(
+                MissingTrades(each.symbol, Ids(each.runs), tuple(sites), each.start - HOUR)
+            )
         elif each.kind == "unarchived":
             _plan_copies(made, each, sites)
         elif each.key:
@@ -180,7 +182,7 @@ def plan(report: Report, sites: Mapping[str, Site], *, has_exchange: bool) -> Pl
     return made
 
 
-def _plan_copies(made: Plan, finding: Finding, sites: Mapping[str, Site]) -> None:
+def _plan_copies(made: RepairPlan, finding: Finding, sites: Mapping[str, Site]) -> None:
     left = Ids(finding.runs)
     disputed = made.disputed.get(finding.symbol, Ids())
     target = sites[finding.site].archive
@@ -199,13 +201,13 @@ def _plan_copies(made: Plan, finding: Finding, sites: Mapping[str, Site]) -> Non
                 parts.append(item)
                 left = left.minus(held)
         if useful or parts:
-            made.copy.append(Copy(name, finding.site, tuple(useful), tuple(parts)))
+            made.copy.append(PlannedCopy(name, finding.site, tuple(useful), tuple(parts)))
     if left:
-        made.fetch.append(Wanted(finding.symbol, left, (finding.site,), finding.start))
+        made.fetch.append(MissingTrades(finding.symbol, left, (finding.site,), finding.start))
 
 
 def repair(
-    made: Plan,
+    made: RepairPlan,
     sites: Mapping[str, Site],
     fetch: Fetch | None = None,
     *,
@@ -287,10 +289,10 @@ class _Work:
                 hours.setdefault(each.symbol, {}).setdefault(hour, Ids()).update(Ids(each.runs))
         problems: list[str] = []
         for symbol, places in hours.items():
-            choices: dict[int, Choice] = {}
+            choices: dict[int, ChosenContent] = {}
             for contents in gather(self._sites, symbol, places):
                 if contents.proven is not None:
-                    choices[contents.id] = Choice.of(contents.proven)
+                    choices[contents.id] = ChosenContent.of(contents.proven)
                 if len(choices) == AT_ONCE:
                     problems += self._settlement.settle(symbol, places, choices)
                     choices = {}
@@ -314,7 +316,7 @@ class _Work:
             else:
                 self.done.problems.append(f"{each.site} {each.key}: {problem}")
 
-    def copy(self, copies: Sequence[Copy]) -> None:
+    def copy(self, copies: Sequence[PlannedCopy]) -> None:
         for each in copies:
             copier = Copier(self._sites[each.source], self._sites[each.target], self._workers)
             try:
@@ -327,7 +329,7 @@ class _Work:
             self.done.bytes += copied.bytes + sum(len(item.body) for item in put)
             self.done.problems += [f"{each.source} {key} is damaged" for key in copied.damaged]
 
-    def fetch(self, missing: Sequence[Wanted]) -> None:
+    def fetch(self, missing: Sequence[MissingTrades]) -> None:
         for each in missing:
             try:
                 trades = self._from_exchange(each.symbol, each.ids)
@@ -496,7 +498,7 @@ def _hour(trade: Trade) -> int:
     return trade.time // HOUR * HOUR
 
 
-def _name(wanted: Wanted) -> str:
+def _name(wanted: MissingTrades) -> str:
     return f"{wanted.symbol} {_runs(wanted.ids.runs)}"
 
 

@@ -16,13 +16,13 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import make_private
 from mcloud.lock import Lock
+from mcloud.replication.change_follower import Pauses
 from mcloud.replication.copier import TRANSFERS, Copier
-from mcloud.replication.following import Pauses
-from mcloud.replication.known import Known
+from mcloud.replication.known_states import KnownStates
 from mcloud.replication.pair import Pair
-from mcloud.replication.progress import Progress
+from mcloud.replication.pair_state import PairState
+from mcloud.replication.progress import PairProgress
 from mcloud.replication.scope import Scope
-from mcloud.replication.state import State
 from mcloud.replication.workers import Workers
 
 THREADS = 8  # that carry the calls of a pair, those for raw objects apart
@@ -65,13 +65,13 @@ def open_pairs(
             f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
         )
     best_effort.attempt(folder, lambda: make_private(folder))
-    known = {name: Known() for name in sites}
+    known = {name: KnownStates() for name in sites}
     with ExitStack() as open_:
         pairs = []
         for source, target in names:
             path = folder / file_name(source, target, scope)
             _lock(open_, path.with_suffix(".lock"), f"{source} to {target}")
-            state = State(path, f"{scope}, from {identities[source]} to {identities[target]}")
+            state = PairState(path, f"{scope}, from {identities[source]} to {identities[target]}")
             workers, movers = Workers(THREADS), Workers(TRANSFERS)
             copier = Copier(sites[source], sites[target], movers, processes=processes)
             for each in (workers, movers, copier):
@@ -105,8 +105,8 @@ def replicate(
     once: bool = False,
     part: str = "all",
     stop: threading.Event | None = None,
-    progress: Callable[[list[Progress]], None] = lambda progress: None,
-) -> list[Progress]:
+    progress: Callable[[list[PairProgress]], None] = lambda progress: None,
+) -> list[PairProgress]:
     """Keep the targets up with their sources until ``stop``.
 
     Args:
@@ -168,7 +168,7 @@ def _lock(open_: ExitStack, path: Path, name: str) -> None:
     )
 
 
-def document(about: Mapping[str, Any], progress: Sequence[Progress]) -> dict[str, Any]:
+def document(about: Mapping[str, Any], progress: Sequence[PairProgress]) -> dict[str, Any]:
     """What a replicator says of itself once a second: plain values for ``ps`` and ``status``."""
     return {
         **about,

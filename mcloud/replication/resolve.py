@@ -15,14 +15,14 @@ from mcloud.market.block import parse_block_key
 from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
 from mcloud.market.trade import Trade, to_text
 from mcloud.replication import blocks, raw
-from mcloud.replication.candles import stream
-from mcloud.replication.contents import AT_ONCE, Contents, gather, minute_of
-from mcloud.replication.digest import ALL_TIME, Window
+from mcloud.replication.candle_streams import stream
+from mcloud.replication.hour_digest import ALL_TIME, HourWindow
+from mcloud.replication.id_contents import AT_ONCE, IdContents, gather, minute_of
 from mcloud.replication.ids import Ids
 from mcloud.replication.scope import Scope
-from mcloud.replication.settle import Choice, Settlement
+from mcloud.replication.settle import ChosenContent, Settlement
 from mcloud.replication.verify import AT_ONCE as SYMBOLS
-from mcloud.replication.verify import THREADS, Look
+from mcloud.replication.verify import THREADS, Survey
 from mcloud.replication.workers import Workers
 
 SHOWN = 10  # ids whose contents are shown
@@ -45,7 +45,7 @@ def of_ids(
     sites: Mapping[str, Site],
     symbol: str,
     ids: Ids,
-    window: Window = ALL_TIME,
+    window: HourWindow = ALL_TIME,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Question:
     """Which of the contents under these ids is to stand.
@@ -55,7 +55,7 @@ def of_ids(
     """
     if ids.count > AT_ONCE:
         raise UsageError(f"{ids.count:,} ids are too many; name at most {AT_ONCE:,} at a time")
-    look = Look(sites, Scope(symbols=frozenset({symbol})), window, False, tell)
+    look = Survey(sites, Scope(symbols=frozenset({symbol})), window, False, tell)
     with closing(Workers(THREADS)) as readers, closing(Workers(SYMBOLS)) as walkers:
         look.read_all(readers, walkers)
     hours: dict[int, Ids] = {}
@@ -151,7 +151,7 @@ def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
 
 
 def _by_site(
-    name: str, symbol: str, found: Sequence[Contents]
+    name: str, symbol: str, found: Sequence[IdContents]
 ) -> Callable[[Settlement], list[str]]:
     def keep(settlement: Settlement) -> list[str]:
         choices, problems = {}, []
@@ -170,10 +170,10 @@ def _by_site(
 
 
 def _by_content(
-    digits: str, symbol: str, found: Sequence[Contents]
+    digits: str, symbol: str, found: Sequence[IdContents]
 ) -> Callable[[Settlement], list[str]]:
     choices = {
-        each.id: Choice.of(trade)
+        each.id: ChosenContent.of(trade)
         for each in found
         for trade in each.trades
         if fingerprint(trade) == digits
@@ -181,19 +181,19 @@ def _by_content(
     return lambda settlement: settlement.settle(symbol, _hours(found), choices)
 
 
-def _of_site(name: str, contents: Contents) -> Choice | None:
+def _of_site(name: str, contents: IdContents) -> ChosenContent | None:
     """The one content that a site has, raw or else in a candle; None where it has not one."""
     trades = [trade for trade, sites in contents.trades.items() if name in sites]
     if trades:
-        return Choice.of(trades[0]) if len(trades) == 1 else None
+        return ChosenContent.of(trades[0]) if len(trades) == 1 else None
     minutes = [start for start, sites in contents.minutes.items() if name in sites]
     if len(minutes) != 1:
         return None
     of_minute = [trade for trade in contents.trades if minute_of(trade) == minutes[0]]
-    return Choice(minutes[0], of_minute[0] if len(of_minute) == 1 else None)
+    return ChosenContent(minutes[0], of_minute[0] if len(of_minute) == 1 else None)
 
 
-def _hours(found: Sequence[Contents]) -> dict[int, Ids]:
+def _hours(found: Sequence[IdContents]) -> dict[int, Ids]:
     hours: dict[int, Ids] = {}
     for each in found:
         for hour in each.hours:

@@ -28,16 +28,16 @@ from mcloud.market.envelope import MAX_TRADES, Message, encode_all, version_of
 from mcloud.market.trade import Trade, without_filled_voids
 from mcloud.producer.support import OLDEST, Support
 from mcloud.replication import raw
-from mcloud.replication.candles import merge_into, stream, without
+from mcloud.replication.candle_streams import merge_into, stream, without
 from mcloud.replication.copier import TRANSFERS, Copier
-from mcloud.replication.digest import ALL_TIME, NOTHING, Window, digests
-from mcloud.replication.estimate import BATCH, Estimate, estimate
+from mcloud.replication.hour_digest import ALL_TIME, NOTHING, HourWindow, digests
 from mcloud.replication.ids import Ids
-from mcloud.replication.repair import Plan, repair
-from mcloud.replication.report import Finding
+from mcloud.replication.repair import RepairPlan, repair
+from mcloud.replication.restore_estimate import BATCH, RestoreEstimate, estimate
 from mcloud.replication.scope import Scope
 from mcloud.replication.transfer import HandedOver
-from mcloud.replication.verify import NO_RAW, Hour, Look
+from mcloud.replication.verify import NO_RAW, Hour, Survey
+from mcloud.replication.verify_report import Finding
 from mcloud.replication.workers import Workers
 
 THREADS = 8
@@ -94,7 +94,7 @@ class Restore:
         scope: Scope,
         folder: Path,
         *,
-        window: Window = ALL_TIME,
+        window: HourWindow = ALL_TIME,
         identities: Mapping[str, str],
         engine: str = "direct",
         transfer: Transfer | None = None,
@@ -145,7 +145,7 @@ class Restore:
         """Hours that an earlier run of the same left; 0 where there was none."""
         return len(self._state.left())
 
-    def survey(self, *, is_first: bool = True) -> Estimate:
+    def survey(self, *, is_first: bool = True) -> RestoreEstimate:
         """Compare both sites, by hour, and say what there is to do.
 
         Raises:
@@ -153,7 +153,7 @@ class Restore:
                 for the truth. Later the target may have got new trades a moment before it.
         """
         sites = {self._source.name: self._source, self._target.name: self._target}
-        look = Look(sites, self._scope, self._window, False, self.tell)
+        look = Survey(sites, self._scope, self._window, False, self.tell)
         with closing(Workers(THREADS)) as readers, closing(Workers(THREADS)) as walkers:
             look.read_all(readers, walkers)
             self._disputed = look.doubtful(readers)
@@ -166,7 +166,7 @@ class Restore:
             look, self._source, self._target, self._engine, len(self._damaged), self._disputed
         )
 
-    def run(self, estimate: Estimate | None = None) -> Restored:
+    def run(self, estimate: RestoreEstimate | None = None) -> Restored:
         """Do what the estimate says, or what an earlier run left, and compare again.
 
         Raises:
@@ -214,7 +214,7 @@ class Restore:
     def _of(self, symbol: str) -> Ids:
         return (self._disputed or {}).get(symbol, Ids())
 
-    def _refuse_less(self, look: Look) -> None:
+    def _refuse_less(self, look: Survey) -> None:
         seen = {}
         for site in (self._source, self._target):
             candles = sum(each.get(site.name, NOTHING).ids.count for each in look.candles.values())
@@ -237,7 +237,7 @@ class Restore:
     def _mend_damaged(self) -> None:
         """Write the target's damaged objects anew, from the source."""
         sites = {self._source.name: self._source, self._target.name: self._target}
-        done = repair(Plan(replace=self._damaged), sites)
+        done = repair(RepairPlan(replace=self._damaged), sites)
         self.done.objects += done.replaced
         self.done.damaged += [each for each in done.problems if each not in self.done.damaged]
 
@@ -286,7 +286,7 @@ class Restore:
                 new = (key for key in copied.damaged if key not in self.done.damaged)
                 self.done.damaged += new
         if self._scope.candles:
-            window = Window(start, start + HOUR)
+            window = HourWindow(start, start + HOUR)
             found = [
                 sound
                 for each in stream(self._source.candles, symbol, *window, self._unreadable)
@@ -341,7 +341,7 @@ class Restore:
         symbol, start = hour
         missing, limit = -1, Limit(self._patience)
         while True:
-            window = Window(start, start + HOUR)
+            window = HourWindow(start, start + HOUR)
             found = digests(stream(self._target.candles, symbol, *window, self._unreadable))
             left = wanted.minus(found.get(start, NOTHING).ids).count
             if not left:

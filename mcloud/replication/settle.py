@@ -19,13 +19,13 @@ from mcloud.market.candle import MINUTE, Candle, drop, fold, merge, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
-from mcloud.replication.candles import stream
-from mcloud.replication.contents import minute_of
+from mcloud.replication.candle_streams import stream
+from mcloud.replication.id_contents import minute_of
 from mcloud.replication.ids import Ids
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenContent:
     """The content that is to stand under an id."""
 
     minute: int
@@ -34,7 +34,7 @@ class Choice:
     """None where no raw trade is left, and a candle is all that there is."""
 
     @classmethod
-    def of(cls, trade: Trade) -> "Choice":
+    def of(cls, trade: Trade) -> "ChosenContent":
         return cls(minute_of(trade), trade)
 
 
@@ -71,7 +71,7 @@ class Settlement:
         self._backup = backup
 
     def settle(
-        self, symbol: str, hours: Mapping[int, Ids], choices: Mapping[int, Choice]
+        self, symbol: str, hours: Mapping[int, Ids], choices: Mapping[int, ChosenContent]
     ) -> list[str]:
         """Have these contents stand under their ids, and no others; returns what failed, and why.
 
@@ -192,7 +192,7 @@ class Settlement:
         symbol: str,
         hour: int,
         ids: Ids,
-        choices: Mapping[int, Choice],
+        choices: Mapping[int, ChosenContent],
     ) -> None:
         """Take from the objects of an hour whatever stands there in place of what was chosen."""
         for piece in raw.holdings(site.archive, symbol, hour):
@@ -210,7 +210,7 @@ class Settlement:
             self.discard(name, piece.key)
 
     def _take_from_block(
-        self, name: str, site: Site, key: BlockKey, choices: Mapping[int, Choice]
+        self, name: str, site: Site, key: BlockKey, choices: Mapping[int, ChosenContent]
     ) -> None:
         def kept(trades: list[Trade], body: bytes) -> list[Trade]:
             left = [each for each in trades if _is_kept(each, choices)]
@@ -226,7 +226,7 @@ class Settlement:
         self,
         symbol: str,
         places: Mapping[int, Ids],
-        choices: Mapping[int, Choice],
+        choices: Mapping[int, ChosenContent],
         problems: list[str],
     ) -> tuple[list["_Plan"], set[int]]:
         """Return what becomes of each candle, and the ids for which that cannot be done.
@@ -255,7 +255,7 @@ class Settlement:
         symbol: str,
         hour: int,
         ids: Ids,
-        choices: Mapping[int, Choice],
+        choices: Mapping[int, ChosenContent],
         problems: list[str],
     ) -> list[tuple[int, _Change]]:
         changes: defaultdict[int, _Change] = defaultdict(_Change)
@@ -355,7 +355,7 @@ class Settlement:
         return single
 
 
-def _is_kept(trade: Trade, choices: Mapping[int, Choice]) -> bool:
+def _is_kept(trade: Trade, choices: Mapping[int, ChosenContent]) -> bool:
     choice = choices.get(trade.id)
     if choice is None:
         return True

@@ -32,14 +32,14 @@ from mcloud.market.candle import (
     to_timestamp,
 )
 from mcloud.market.trade import Trade, without_filled_voids
-from mcloud.replication import blocks, digest, raw
-from mcloud.replication.candles import stream
-from mcloud.replication.contents import Contents, describe, gather
-from mcloud.replication.digest import ALL_TIME, NOTHING, Digest, Window
+from mcloud.replication import blocks, hour_digest, raw
+from mcloud.replication.candle_streams import stream
+from mcloud.replication.hour_digest import ALL_TIME, NOTHING, HourDigest, HourWindow
+from mcloud.replication.id_contents import IdContents, describe, gather
 from mcloud.replication.ids import Ids, Run, shared
 from mcloud.replication.raw import Piece
-from mcloud.replication.report import Finding, Report, Tally, confirmed
 from mcloud.replication.scope import Scope
+from mcloud.replication.verify_report import Finding, Tally, VerifyReport, confirmed
 from mcloud.replication.workers import Workers
 
 THREADS = 8
@@ -50,7 +50,7 @@ Hour = tuple[str, int]
 """A symbol and the start of an hour, ms."""
 
 
-class Held(NamedTuple):
+class HeldObjects(NamedTuple):
     """The raw objects of one symbol and hour at a site."""
 
     ids: Ids
@@ -58,18 +58,18 @@ class Held(NamedTuple):
     bytes: int
 
 
-NO_RAW = Held(Ids(), 0, 0)
+NO_RAW = HeldObjects(Ids(), 0, 0)
 
 
 def verify(
     sites: Mapping[str, Site],
     scope: Scope,
-    window: Window = ALL_TIME,
+    window: HourWindow = ALL_TIME,
     *,
     deep: bool = False,
     pause: float = PAUSE,
     tell: Callable[[str], None] = lambda words: None,
-) -> Report:
+) -> VerifyReport:
     """Say what is not as it should be.
 
     Args:
@@ -80,7 +80,7 @@ def verify(
     Raises:
         Unavailable, Refused: a site cannot be read; then nothing is known of it.
     """
-    look = Look(sites, scope, window, deep, tell)
+    look = Survey(sites, scope, window, deep, tell)
     symbols = AT_ONCE if deep else THREADS
     with closing(Workers(THREADS)) as readers, closing(Workers(symbols)) as walkers:
         look.read_all(readers, walkers)
@@ -89,7 +89,7 @@ def verify(
             tell("looking again at what is off")
             time.sleep(pause)
             findings = confirmed(findings, look.again(findings, readers, walkers))
-    return Report(
+    return VerifyReport(
         tuple(sorted(scope.what)),
         window,
         deep,
@@ -99,14 +99,14 @@ def verify(
     )
 
 
-class Look:
+class Survey:
     """What is known of every hour of every symbol, by site."""
 
     def __init__(
         self,
         sites: Mapping[str, Site],
         scope: Scope,
-        window: Window,
+        window: HourWindow,
         deep: bool,
         tell: Callable[[str], None],
     ) -> None:
@@ -115,8 +115,8 @@ class Look:
         self._window = window
         self._deep = deep
         self._tell = tell
-        self.candles: defaultdict[Hour, dict[str, Digest]] = defaultdict(dict)
-        self.raw: defaultdict[Hour, dict[str, Held]] = defaultdict(dict)
+        self.candles: defaultdict[Hour, dict[str, HourDigest]] = defaultdict(dict)
+        self.raw: defaultdict[Hour, dict[str, HeldObjects]] = defaultdict(dict)
         self._edges: defaultdict[str, Ids] = defaultdict(Ids)
         """Ids of candles right outside of the window: those of two minutes may interleave."""
         self.found: list[Finding] = []
@@ -130,7 +130,9 @@ class Look:
         self.tallies = {name: Tally() for name in sites}
 
     def read_all(self, readers: Workers, walkers: Workers) -> None:
-        names = readers.map(lambda site: digest.symbols(site, self._scope), self._sites.values())
+        names = readers.map(
+            lambda site: hour_digest.symbols(site, self._scope), self._sites.values()
+        )
         self.symbols = tuple(sorted(set[str]().union(*names)))
         self._read(readers, walkers, [(symbol, self._window) for symbol in self.symbols])
         if self._scope.candles:
@@ -161,14 +163,16 @@ class Look:
             self._suspects.pop(hour, None)
             self._odd.discard(hour)
         self.found = []
-        self._read(readers, walkers, [(name, Window(at, at + HOUR)) for name, at in sorted(hours)])
+        self._read(
+            readers, walkers, [(name, HourWindow(at, at + HOUR)) for name, at in sorted(hours)]
+        )
         self.tallies = tallies
         return self._judge(readers, hours)
 
     # Reading
 
     def _read(
-        self, readers: Workers, walkers: Workers, parts: Sequence[tuple[str, Window]]
+        self, readers: Workers, walkers: Workers, parts: Sequence[tuple[str, HourWindow]]
     ) -> None:
         if self._scope.candles:
             self._tell("reading candles")
@@ -180,13 +184,13 @@ class Look:
             self._tell("listing raw trades")
             walkers.map(lambda part: self._walk(readers, *part), parts)
 
-    def _digest(self, name: str, symbol: str, window: Window) -> None:
-        found = digest.digests(self._stream(name, symbol, window))
+    def _digest(self, name: str, symbol: str, window: HourWindow) -> None:
+        found = hour_digest.digests(self._stream(name, symbol, window))
         with self._changing:
             for hour, state in found.items():
                 self.candles[symbol, hour][name] = state
 
-    def _stream(self, name: str, symbol: str, window: Window) -> Iterator[Candle]:
+    def _stream(self, name: str, symbol: str, window: HourWindow) -> Iterator[Candle]:
         def reporting(kind: str) -> Callable[[int, str], None]:
             return lambda start, why: self._report(Finding(kind, symbol, name, start, why=why))
 
@@ -198,11 +202,11 @@ class Look:
         edges = [start - MINUTE] * (start > ALL_TIME.start) + [end] * (end < ALL_TIME.end)
         for name in self._sites:
             for edge in edges:
-                for candle in self._stream(name, symbol, Window(edge, edge + MINUTE)):
+                for candle in self._stream(name, symbol, HourWindow(edge, edge + MINUTE)):
                     with self._changing:
                         self._edges[symbol].update(Ids(candle.runs))
 
-    def _walk(self, readers: Workers, symbol: str, window: Window) -> None:
+    def _walk(self, readers: Workers, symbol: str, window: HourWindow) -> None:
         """Go through the raw archives of all sites side by side, an hour at a time."""
 
         def listed(name: str) -> Iterator[tuple[int, str, list[Piece]]]:
@@ -213,7 +217,7 @@ class Look:
                     tally.foreign += 1
 
             archive = self._sites[name].archive
-            for hour, pieces in digest.by_hour(archive, symbol, window, foreign):
+            for hour, pieces in hour_digest.by_hour(archive, symbol, window, foreign):
                 held = _held(pieces, Ids())
                 with self._changing:
                     tally.objects += held.objects
@@ -303,7 +307,7 @@ class Look:
         suspects, traded = Ids(disputed.runs), Ids()
         voids: list[tuple[str, int, Ids]] = []
         for name in self._sites:
-            for candle in self._stream(name, symbol, Window(hour, hour + HOUR)):
+            for candle in self._stream(name, symbol, HourWindow(hour, hour + HOUR)):
                 known = minutes.get((symbol, candle.start), [])
                 others = everything.minus(raw.ids_of(known))
                 suspects.update(others.common(Ids(candle.runs)))
@@ -366,7 +370,7 @@ class Look:
             and not (each.kind == "missing" and (each.symbol, each.start, each.site) in unread)
         ]
 
-    def _differs(self, held: Mapping[str, Digest]) -> bool:
+    def _differs(self, held: Mapping[str, HourDigest]) -> bool:
         return len({held.get(name, NOTHING).state for name in self._sites}) > 1
 
     def _is_odd(self, symbol: str, hour: int) -> bool:
@@ -374,7 +378,7 @@ class Look:
         return (symbol, hour) in self._odd or any(each.is_odd for each in digests)
 
     def _compare(self, symbol: str, hour: int) -> list[Finding]:
-        window = Window(hour, hour + HOUR)
+        window = HourWindow(hour, hour + HOUR)
         states = {
             name: {each.start: each for each in self._stream(name, symbol, window)}
             for name in self._sites
@@ -423,7 +427,7 @@ class Look:
         """The ids that two candles of an hour hold, at one site or at two."""
         minutes: defaultdict[int, Ids] = defaultdict(Ids)
         for name in self._sites:
-            for candle in self._stream(name, symbol, Window(hour, hour + HOUR)):
+            for candle in self._stream(name, symbol, HourWindow(hour, hour + HOUR)):
                 minutes[candle.start].update(Ids(candle.runs))
         return _sum(shared(minutes).values())
 
@@ -433,7 +437,7 @@ class Look:
         def unreadable(name: str, key: str, hour: int) -> None:
             self._report_unreadable(name, symbol, key, hour)
 
-        first: dict[tuple[str, str, int], Contents] = {}
+        first: dict[tuple[str, str, int], IdContents] = {}
         ids: defaultdict[tuple[str, str, int], Ids] = defaultdict(Ids)
         standing: defaultdict[tuple[str, str, int], set[int]] = defaultdict(set)
         for each in gather(self._sites, symbol, hours, unreadable):
@@ -554,9 +558,9 @@ def _without(finding: Finding, ids: Ids) -> list[Finding]:
     return [replace(finding, runs=runs)] if runs else []
 
 
-def _held(pieces: Iterable[Piece], ids: Ids) -> Held:
+def _held(pieces: Iterable[Piece], ids: Ids) -> HeldObjects:
     pieces = list(pieces)
-    return Held(
+    return HeldObjects(
         ids,
         sum(piece.is_first for piece in pieces),
         round(sum(piece.stored.size * piece.share for piece in pieces)),

@@ -19,9 +19,9 @@ from mcloud.clouds.ports import Site
 from mcloud.local.state import State
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
-from mcloud.replication.digest import ALL_TIME
+from mcloud.replication.hour_digest import ALL_TIME
 from mcloud.replication.scope import Scope
-from mcloud.replication.verify import THREADS, Look, verify
+from mcloud.replication.verify import THREADS, Survey, verify
 from mcloud.replication.workers import Workers
 
 from .bulk import as_in_a_command
@@ -87,7 +87,7 @@ def test_two_equal_sites(sites: dict[str, Site]) -> None:
 def test_memory_grows_with_the_hours(sites: dict[str, Site]) -> None:
     """What is kept of an hour at two sites is less than a page, and nothing is kept of a candle."""
     scope = Scope(frozenset({"candles"}), frozenset(SYMBOLS[:4]))
-    look = Look(sites, scope, ALL_TIME, False, lambda words: None)
+    look = Survey(sites, scope, ALL_TIME, False, lambda words: None)
     with closing(Workers(THREADS)) as readers, closing(Workers(1)) as walkers:
         tracemalloc.start()
         try:

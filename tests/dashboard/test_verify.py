@@ -3,8 +3,8 @@
 from rich.console import Console, RenderableType
 
 from mcloud.drawing.verify import RUNS, SHOWN, plan_lines, view
-from mcloud.replication.digest import ALL_TIME
-from mcloud.replication.report import Finding, Report, Tally
+from mcloud.replication.hour_digest import ALL_TIME
+from mcloud.replication.verify_report import Finding, Tally, VerifyReport
 
 START = 1_723_161_600_000
 
@@ -19,7 +19,7 @@ def shown(drawn: RenderableType) -> list[str]:
 def report(*findings: Finding, deep: bool = False, symbols: tuple[str, ...] = ("BTCUSDT",)) -> dict:  # type: ignore[type-arg]
     sites = {"aws": Tally(1_200, 60, 1_000), "gcp": Tally(1_199, 59, 990)}
     what = ("candles", "raw")
-    return Report(what, ALL_TIME, deep, symbols, sites, findings).to_json()
+    return VerifyReport(what, ALL_TIME, deep, symbols, sites, findings).to_json()
 
 
 def test_sites_that_are_equal() -> None:

@@ -30,7 +30,7 @@ from mcloud.market.candle import MINUTE, Candle, Folded, fold, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import archived_ids, deliver, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
-from mcloud.replication.digest import ALL_TIME
+from mcloud.replication.hour_digest import ALL_TIME
 from mcloud.replication.restore import Restore
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify

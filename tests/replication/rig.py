@@ -11,14 +11,14 @@ from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.rehearsal.demo import archived_ids, stored_rows
 from mcloud.rehearsal.oracle import Row, expected_rows
+from mcloud.replication.change_follower import Pauses
 from mcloud.replication.compact import Compacted, compact
 from mcloud.replication.copier import Copier
-from mcloud.replication.following import Pauses
-from mcloud.replication.known import Known
+from mcloud.replication.known_states import KnownStates
 from mcloud.replication.pair import Pair
+from mcloud.replication.pair_state import PairState
 from mcloud.replication.replicate import AT_ONCE, file_name
 from mcloud.replication.scope import Scope
-from mcloud.replication.state import State
 from mcloud.replication.workers import Workers
 
 from .memory import MemorySite
@@ -41,7 +41,7 @@ class Clock:
         return self.now
 
 
-class CrashingState(State):
+class CrashingState(PairState):
     """Ends where a test wants it: before or after what it writes is on the disk."""
 
     def __init__(self, path: Path, scope: str, reach: Callable[[str], None]) -> None:
@@ -86,7 +86,7 @@ class Rig:
     def restart(self) -> None:
         """Forget everything but what is on the disk."""
         self.close()
-        known = {name: Known() for name in self.sites}
+        known = {name: KnownStates() for name in self.sites}
         for source, target in permutations(self.sites, 2):
             # One thread a pair, so that the same test does the same each time.
             workers = Workers(1)

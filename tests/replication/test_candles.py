@@ -7,7 +7,7 @@ from producer.sources import trade
 
 from mcloud.market.candle import MINUTE, Candle, fold, merge
 from mcloud.market.trade import Trade
-from mcloud.replication.candles import merge_into
+from mcloud.replication.candle_streams import merge_into
 
 from .memory import Faults, MemoryCandles
 

@@ -22,13 +22,13 @@ from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
 from mcloud.replication import resolve
 from mcloud.replication.backup import Backup
-from mcloud.replication.contents import fingerprint
+from mcloud.replication.id_contents import fingerprint
 from mcloud.replication.ids import Ids, shared
 from mcloud.replication.repair import Repaired, plan, repair
-from mcloud.replication.report import Report
 from mcloud.replication.restore import Restore
 from mcloud.replication.scope import Scope
 from mcloud.replication.settle import Settlement
+from mcloud.replication.verify_report import VerifyReport
 
 from .memory import MemorySite
 from .rig import Rig, check_equal, compacted, feed
@@ -230,14 +230,14 @@ def false_contents(site: MemorySite) -> set[Trade | tuple[int, int]]:
     return found
 
 
-def mend(world: World, report: Report, folder: Path) -> Repaired:
+def mend(world: World, report: VerifyReport, folder: Path) -> Repaired:
     sites = open_(*world.sites)
     return repair(
         plan(report, sites, has_exchange=True), sites, history(TRADES), backup=Backup(folder)
     )
 
 
-def ids_named(report: Report, *kinds: str) -> set[int]:
+def ids_named(report: VerifyReport, *kinds: str) -> set[int]:
     return {
         id_
         for kind in kinds

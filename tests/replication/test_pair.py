@@ -16,8 +16,8 @@ from mcloud.errors import Refused, Unavailable
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import Candle
 from mcloud.market.trade import Trade
-from mcloud.replication import comparing as module
-from mcloud.replication.following import Pauses
+from mcloud.replication import history_comparison as module
+from mcloud.replication.change_follower import Pauses
 
 from .memory import MemorySite
 from .rig import Killed, Rig, check_equal, compacted, feed, rows

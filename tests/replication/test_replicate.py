@@ -21,9 +21,9 @@ from mcloud.processor.ingest import ingest
 from mcloud.rehearsal.demo import archived_ids, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication import replicate as module
-from mcloud.replication.following import Pauses
+from mcloud.replication.change_follower import Pauses
 from mcloud.replication.pair import Pair
-from mcloud.replication.progress import Progress
+from mcloud.replication.progress import PairProgress
 from mcloud.replication.replicate import AT_ONCE, open_pairs, replicate
 from mcloud.replication.scope import Scope
 
@@ -72,7 +72,7 @@ def check_equal(sites: dict[str, Site], trades: Sequence[Trade]) -> None:
         assert archived_ids(site, symbols) == {(t.symbol, t.id) for t in trades}, site.name
 
 
-def moved(progress: list[Progress]) -> int:
+def moved(progress: list[PairProgress]) -> int:
     assert [each.error for each in progress] == [""] * len(progress)
     return sum(each.moved for each in progress)
 

@@ -15,9 +15,9 @@ from mcloud.market.archive import HOUR
 from mcloud.market.block import is_index_key
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
-from mcloud.replication.digest import ALL_TIME, Window
-from mcloud.replication.estimate import Estimate
+from mcloud.replication.hour_digest import ALL_TIME, HourWindow
 from mcloud.replication.restore import Restore, Restored, envelopes
+from mcloud.replication.restore_estimate import RestoreEstimate
 from mcloud.replication.scope import Scope
 
 from .memory import MemorySite
@@ -203,14 +203,14 @@ def test_another_range_is_another_restoration(
     with job.locked():
         job._state.begin(job.survey().hours)
     assert restore().unfinished() == 5
-    assert restore(window=Window(HOUR_START, HOUR_START + HOUR)).unfinished() == 0
+    assert restore(window=HourWindow(HOUR_START, HOUR_START + HOUR)).unfinished() == 0
     assert restore(scope=Scope(symbols=frozenset({"ETHUSDT"}))).unfinished() == 0
 
 
 def test_a_range_and_a_symbol_are_all_that_is_restored(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
-    window = Window(HOUR_START + HOUR, HOUR_START + 2 * HOUR)
+    window = HourWindow(HOUR_START + HOUR, HOUR_START + 2 * HOUR)
     done = run(restore(window=window, scope=Scope(symbols=frozenset({SYMBOL}))))
     assert (done.hours, done.candles) == (1, 60)
     assert {(symbol, start // HOUR * HOUR) for symbol, start in aws.candles.stored} == {
@@ -335,7 +335,7 @@ def test_messages_hold_every_trade_and_also_those_that_disagree() -> None:
 
 
 def test_an_estimate_says_what_it_takes(restore: Callable[..., Restore], gcp: MemorySite) -> None:
-    estimate: Estimate = restore().survey()
+    estimate: RestoreEstimate = restore().survey()
     size = sum(map(len, gcp.archive.objects.values()))
     by_hand = (
         Decimal("0.03") * 205 / 100_000  # candles read from Firestore

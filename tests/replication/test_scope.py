@@ -5,7 +5,7 @@ from producer.sources import START, trades
 
 from mcloud.errors import UsageError
 from mcloud.market.candle import MINUTE, Candle, fold
-from mcloud.replication.known import Known, states
+from mcloud.replication.known_states import KnownStates, states
 from mcloud.replication.scope import Scope
 
 SYMBOLS = [f"S{number}USDT" for number in range(60)]
@@ -39,7 +39,7 @@ def test_what_cannot_be_meant_is_refused(what: str, symbols: str | None, shard: 
 
 
 def test_a_state_is_known_until_it_grows() -> None:
-    known = Known()
+    known = KnownStates()
     some = fold(CANDLE, trades(range(3))).candle
     more = fold(some, trades(range(3, 5))).candle
     known.add(states([some]))
@@ -50,7 +50,7 @@ def test_a_state_is_known_until_it_grows() -> None:
 
 
 def test_what_is_known_does_not_grow_for_ever() -> None:
-    known = Known(limit=10)
+    known = KnownStates(limit=10)
     for number in range(100):
         known.add({("BTCUSDT", number): b"state"})
     held = [number for number in range(100) if not known.lacking({("BTCUSDT", number): b"state"})]

@@ -8,20 +8,20 @@ import pytest
 
 from mcloud import best_effort
 from mcloud.errors import Unavailable
-from mcloud.replication.state import Checkpoint, State
+from mcloud.replication.pair_state import Checkpoint, PairState
 
 HOUR = 1_723_161_600_000
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "pair.sqlite"
-    state = State(path, "all")
+    state = PairState(path, "all")
     assert (state.checkpoint(), state.marks(), state.compared_until("A")) == (None, {}, 0)
     state.begin("p0")
     state.note_compared("A", 60_000, {("A", HOUR): 0.0})
     state.advance("p1", 7.5, {("A", HOUR): 5.0, ("B", HOUR): 6.0})
     # Killed: nobody closes it.
-    again = State(path, "all")
+    again = PairState(path, "all")
     assert again.checkpoint() == Checkpoint("p1", 7.5, False)
     assert again.compared_until("A") == 60_000
     # The oldest word on an hour stays.
@@ -38,7 +38,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
     path = tmp_path / "pair.sqlite"
-    one, other = State(path, "BTCUSDT"), State(path, "all")
+    one, other = PairState(path, "BTCUSDT"), PairState(path, "all")
     one.begin("p")
     one.advance("p", 1.0, {("BTCUSDT", HOUR): 1.0})
     one.note_compared("BTCUSDT", 5, {})
@@ -49,16 +49,16 @@ def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
 def test_a_damaged_one_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "pair.sqlite"
     path.write_bytes(damage)
-    state = State(path, "all")
+    state = PairState(path, "all")
     assert state.was_damaged
     assert state.checkpoint() is None
     state.begin("p")
     state.close()
-    assert not State(path, "all").was_damaged
+    assert not PairState(path, "all").was_damaged
 
 
 def test_a_file_that_is_closed_is_no_disk_that_refuses(tmp_path: Path) -> None:
-    state = State(tmp_path / "pair.sqlite", "all")
+    state = PairState(tmp_path / "pair.sqlite", "all")
     state.close()
     with pytest.raises(Unavailable, match=r"pair\.sqlite cannot be used: "):
         state.begin("p")
@@ -67,7 +67,7 @@ def test_a_file_that_is_closed_is_no_disk_that_refuses(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
     """The pair goes on in memory, and the file has all of it once the disk takes it again."""
     folder = tmp_path / "none"
-    state = State(folder / "pair.sqlite", "all")
+    state = PairState(folder / "pair.sqlite", "all")
     state.begin("p0")
     state.advance("p1", 7.5, {("A", HOUR): 5.0})
     assert state.checkpoint() == Checkpoint("p1", 7.5, False)
@@ -75,7 +75,7 @@ def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     state.advance("p2", 8.0, {("B", HOUR): 6.0})
     assert str(folder / "pair.sqlite") not in best_effort.refused()
-    again = State(folder / "pair.sqlite", "all")
+    again = PairState(folder / "pair.sqlite", "all")
     assert again.checkpoint() == Checkpoint("p2", 8.0, False)
     assert again.marks() == {("A", HOUR): 5.0, ("B", HOUR): 6.0}
 
@@ -86,7 +86,7 @@ def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
         db.execute("CREATE TABLE checkpoint (everything TEXT)")
         db.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
-    state = State(path, "all")
+    state = PairState(path, "all")
     state.begin("p")
     assert state.checkpoint() == Checkpoint("p", 0, False)
     assert "a newer mcloud wrote" in best_effort.refused()[str(path)]

@@ -21,11 +21,11 @@ from mcloud.market.trade import Trade
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.replication import verify as module
 from mcloud.replication.backup import Backup
-from mcloud.replication.digest import ALL_TIME, Window
+from mcloud.replication.hour_digest import ALL_TIME, HourWindow
 from mcloud.replication.ids import Ids
-from mcloud.replication.repair import Fetch, Plan, Repaired, plan, repair
-from mcloud.replication.report import Report
+from mcloud.replication.repair import Fetch, Repaired, RepairPlan, plan, repair
 from mcloud.replication.scope import Scope
+from mcloud.replication.verify_report import VerifyReport
 
 from .memory import MemorySite
 from .rig import check_equal, feed, rows
@@ -59,18 +59,18 @@ def open_(*sites: MemorySite) -> dict[str, Site]:
 
 
 def check(
-    *sites: MemorySite, deep: bool = True, scope: Scope = EVERYTHING, window: Window = ALL_TIME
-) -> Report:
+    *sites: MemorySite, deep: bool = True, scope: Scope = EVERYTHING, window: HourWindow = ALL_TIME
+) -> VerifyReport:
     return module.verify(open_(*sites), scope, window, deep=deep, pause=0)
 
 
-def mend(report: Report, *sites: MemorySite, fetch: Fetch | None = None) -> Plan:
+def mend(report: VerifyReport, *sites: MemorySite, fetch: Fetch | None = None) -> RepairPlan:
     steps = plan(report, open_(*sites), has_exchange=fetch is not None)
     assert mended(steps, *sites, fetch=fetch).problems == []
     return steps
 
 
-def mended(steps: Plan, *sites: MemorySite, fetch: Fetch | None = None) -> Repaired:
+def mended(steps: RepairPlan, *sites: MemorySite, fetch: Fetch | None = None) -> Repaired:
     with TemporaryDirectory() as folder:
         return repair(steps, open_(*sites), fetch, backup=Backup(Path(folder)))
 
@@ -107,7 +107,7 @@ def without(site: MemorySite, ids: Ids) -> None:
             site.candles.stored[symbol, start] = fold(Candle(symbol, start), kept).candle, version
 
 
-def kinds(report: Report) -> set[str]:
+def kinds(report: VerifyReport) -> set[str]:
     return {each.kind for each in report.findings}
 
 
@@ -357,7 +357,7 @@ def test_trades_of_two_minutes_interleave_by_id(aws: MemorySite) -> None:
         site = MemorySite("aws")
         feed(site, whole)
         assert check(site).ok
-        for window in (Window(HOUR_START, hour), Window(hour, hour + HOUR)):
+        for window in (HourWindow(HOUR_START, hour), HourWindow(hour, hour + HOUR)):
             assert check(site, window=window, scope=Scope(frozenset({"candles"}))).ok
 
 
@@ -365,7 +365,7 @@ def test_only_the_hours_of_the_window_are_looked_at(aws: MemorySite, gcp: Memory
     fill(TRADES, aws)
     hours = [each.start for each in check(aws, gcp).of("unarchived")]
     assert len(hours) == 4
-    second = Window.around(hours[1] + 5, hours[1] + 6)
+    second = HourWindow.around(hours[1] + 5, hours[1] + 6)
     report = check(aws, gcp, window=second)
     assert {each.start // HOUR * HOUR for each in report.findings} == {hours[1]}
     mend(report, aws, gcp)

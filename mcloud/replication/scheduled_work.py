@@ -19,7 +19,7 @@ class Work(Protocol):
         ...
 
 
-class Turn:
+class ScheduledWork:
     """
     Args:
         clock: monotonic seconds.

@@ -9,14 +9,14 @@ from typing import TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.market.candle import Candle
-from mcloud.replication.candles import END, stream
+from mcloud.replication.candle_streams import END, stream
 
 BLOCK = 500  # candles handed over at once
 AHEAD = 4  # blocks
 LOOK = 0.5  # seconds between two looks whether anybody still wants them
 
 Item = TypeVar("Item")
-Beside = Iterator[tuple[Candle, Candle | None]]
+CandlePairs = Iterator[tuple[Candle, Candle | None]]
 
 
 def beside(
@@ -25,7 +25,7 @@ def beside(
     symbol: str,
     start: int,
     damaged: Callable[[str, int, str], None],
-) -> Beside:
+) -> CandlePairs:
     """The source's candles from ``start`` (ms) on, each with the target's, or None.
 
     From now on both are read ahead, while the caller works on what came before. Of a candle that
@@ -46,7 +46,7 @@ def beside(
     return _side_by_side(mine, others)
 
 
-def _side_by_side(mine: Iterator[Candle], others: Iterator[Candle]) -> Beside:
+def _side_by_side(mine: Iterator[Candle], others: Iterator[Candle]) -> CandlePairs:
     other = next(others, None)
     for candle in mine:
         while other is not None and other.start < candle.start:

@@ -15,20 +15,20 @@ from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication import raw
-from mcloud.replication.candles import stream, without
-from mcloud.replication.digest import ALL_TIME
+from mcloud.replication.candle_streams import stream, without
+from mcloud.replication.hour_digest import ALL_TIME
 from mcloud.replication.ids import Ids
-from mcloud.replication.known import Known, Placed
-from mcloud.replication.progress import Standing
+from mcloud.replication.known_states import KnownIds, KnownStates
+from mcloud.replication.pair_state import PairState
+from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scope import Scope
-from mcloud.replication.state import State
-from mcloud.replication.verify import Look
+from mcloud.replication.verify import Survey
 from mcloud.replication.workers import Workers
 
 AGAIN = 600.0  # seconds after which what was disputed is looked at again, when it changes
 
 
-class Placing:
+class DisputeFilter:
     """Used by the one thread of a pair.
 
     Args:
@@ -40,21 +40,21 @@ class Placing:
         self,
         source: Site,
         target: Site,
-        state: State,
-        known: Mapping[str, Known],
-        standing: Standing,
+        state: PairState,
+        known: Mapping[str, KnownStates],
+        tracker: ProgressTracker,
         clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._target = target
         self._state = state
-        self._standing = standing
+        self._tracker = tracker
         self._clock = clock
         self._source_placed = known[source.name].placed
         self._target_placed = known[target.name].placed
         self._held: dict[str, Ids] = {}
         self._disputed: dict[str, Ids] = {}
-        self._seen = Placed()
+        self._seen = KnownIds()
         """Of the source, by this pair."""
         self._looked: dict[str, float] = {}
 
@@ -62,7 +62,7 @@ class Placing:
         """Find what is disputed of a symbol."""
         sites = {site.name: site for site in (self._source, self._target)}
         scope = Scope(frozenset({"candles"}), frozenset({symbol}))
-        look = Look(sites, scope, ALL_TIME, False, lambda words: None)
+        look = Survey(sites, scope, ALL_TIME, False, lambda words: None)
         with closing(Workers(2)) as readers:
             look.read_candles(readers, symbol)
         disputed = Ids(run for ids in look.contradicted(symbol).values() for run in ids.runs)
@@ -76,7 +76,7 @@ class Placing:
             first, last = disputed.runs[0]
             ids = str(first) if first == last else f"{first} to {last}"
             more = disputed.count - (last - first + 1)
-            self._standing.report(
+            self._tracker.report(
                 "disagreements",
                 [
                     f"{symbol}: two contents under {ids}"

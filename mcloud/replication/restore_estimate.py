@@ -9,9 +9,9 @@ from typing import Any
 from mcloud.clouds.ports import Site
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
-from mcloud.replication.digest import NOTHING
+from mcloud.replication.hour_digest import NOTHING
 from mcloud.replication.ids import Ids
-from mcloud.replication.verify import NO_RAW, Hour, Look
+from mcloud.replication.verify import NO_RAW, Hour, Survey
 
 BATCH = 1000  # trades a message, as producers send them
 MESSAGE = 8 * 1024  # bytes of such a message
@@ -31,7 +31,7 @@ _METERS = {
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RestoreEstimate:
     """What is to be done, and what it takes; money at list price, free tiers apart."""
 
     symbols: tuple[str, ...]
@@ -69,13 +69,13 @@ class Estimate:
 
 
 def estimate(
-    look: Look,
+    look: Survey,
     source: Site,
     target: Site,
     engine: str,
     damaged: int,
     disputed: Mapping[str, Ids] = MappingProxyType({}),
-) -> Estimate:
+) -> RestoreEstimate:
     """What the target lacks of the source, going by a look at both; for ``engine`` see Restore.
 
     ``disputed`` are ids of symbols that are not brought.
@@ -112,7 +112,7 @@ def estimate(
         )
     if source.cloud != target.cloud:
         usd += _price(source.cloud, "egress", sent)
-    return Estimate(
+    return RestoreEstimate(
         tuple(look.symbols),
         tuple(hours),
         candles,

@@ -12,13 +12,13 @@ from mcloud.documents import sound
 from mcloud.market.archive import HOUR, prefix
 from mcloud.market.candle import MINUTE, Candle
 from mcloud.replication import blocks, raw
-from mcloud.replication.candles import END
+from mcloud.replication.candle_streams import END
 from mcloud.replication.ids import Ids
 from mcloud.replication.raw import Piece
 from mcloud.replication.scope import Scope
 
 
-class Window(NamedTuple):
+class HourWindow(NamedTuple):
     """A range of time: whole hours, as the raw archive has them; ms since 1970."""
 
     start: int = 0
@@ -26,7 +26,7 @@ class Window(NamedTuple):
     """Not included."""
 
     @classmethod
-    def around(cls, start: int | None, end: int | None) -> "Window":
+    def around(cls, start: int | None, end: int | None) -> "HourWindow":
         """The hours that a range touches; None leaves a side open."""
         return cls(
             0 if start is None else start // HOUR * HOUR,
@@ -34,7 +34,7 @@ class Window(NamedTuple):
         )
 
 
-class Digest(NamedTuple):
+class HourDigest(NamedTuple):
     """The candles of one symbol and hour; two stores with the same have the same."""
 
     state: bytes
@@ -47,11 +47,11 @@ class Digest(NamedTuple):
     of a minute at least two minutes earlier: neighbours may interleave, others may not."""
 
 
-ALL_TIME = Window()
-NOTHING = Digest(b"", 0, Ids())
+ALL_TIME = HourWindow()
+NOTHING = HourDigest(b"", 0, Ids())
 
 
-def digests(candles: Iterable[Candle]) -> dict[int, Digest]:
+def digests(candles: Iterable[Candle]) -> dict[int, HourDigest]:
     """By start of the hour, from the candles of one symbol by time.
 
     It keeps a few hundred bytes an hour, however many candles there are.
@@ -63,7 +63,7 @@ def _hour(candle: Candle) -> int:
     return candle.start // HOUR * HOUR
 
 
-def _digest(candles: Iterable[Candle]) -> Digest:
+def _digest(candles: Iterable[Candle]) -> HourDigest:
     # The ids alone will not do: a number may differ. They decide the fragments, which hold all.
     state, count, ids, is_odd = blake2b(digest_size=16), 0, Ids(), False
     trades = voids = 0
@@ -83,13 +83,13 @@ def _digest(candles: Iterable[Candle]) -> Digest:
         for first, last in runs:
             ids.add(first, last)
         before, highest, latest = highest, max(highest, runs[-1][1]), candle.start
-    return Digest(state.digest(), count, ids, trades, voids, is_odd)
+    return HourDigest(state.digest(), count, ids, trades, voids, is_odd)
 
 
 def by_hour(
     archive: Archive,
     symbol: str,
-    window: Window = ALL_TIME,
+    window: HourWindow = ALL_TIME,
     foreign: Callable[[str], None] = lambda key: None,
 ) -> Iterator[tuple[int, list[Piece]]]:
     """Yield what the raw archive has of a symbol, an hour at a time.
@@ -116,7 +116,7 @@ def symbols(site: Site, scope: Scope) -> set[str]:
     return {name for name in names if scope.has(name)}
 
 
-def _folder(symbol: str, window: Window) -> str:
+def _folder(symbol: str, window: HourWindow) -> str:
     """As much of the keys as all hours of a window share."""
     ends = zip(prefix(symbol, window.start), prefix(symbol, window.end - HOUR), strict=True)
     return "".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], ends))

@@ -13,14 +13,14 @@ from mcloud.market.archive import HOUR, fingerprint
 from mcloud.market.candle import MINUTE, to_timestamp
 from mcloud.market.trade import Trade, to_text, without_filled_voids
 from mcloud.replication import raw
-from mcloud.replication.candles import stream
+from mcloud.replication.candle_streams import stream
 from mcloud.replication.ids import Ids, Run
 
 AT_ONCE = 20_000  # ids whose contents are kept in memory
 
 
 @dataclass
-class Contents:
+class IdContents:
     """All that stands under one id."""
 
     id: int
@@ -91,7 +91,7 @@ def gather(
     symbol: str,
     hours: Mapping[int, Ids],
     unreadable: Callable[[str, str, int], None] = lambda site, key, hour: None,
-) -> Iterator[Contents]:
+) -> Iterator[IdContents]:
     """What stands under these ids, by id, ``AT_ONCE`` ids at a time.
 
     Args:
@@ -101,7 +101,7 @@ def gather(
     """
     everything = Ids(run for ids in hours.values() for run in ids.runs)
     for part in slices(everything, AT_ONCE):
-        found: dict[int, Contents] = {}
+        found: dict[int, IdContents] = {}
         for hour, ids in sorted(hours.items()):
             wanted = ids.common(part)
             if wanted:
@@ -135,7 +135,7 @@ def _gather_hour(
     symbol: str,
     hour: int,
     wanted: Ids,
-    found: dict[int, Contents],
+    found: dict[int, IdContents],
     unreadable: Callable[[str, str, int], None],
 ) -> None:
     for name, site in sites.items():
@@ -148,12 +148,12 @@ def _gather_hour(
                 continue
             for trade in trades:
                 if trade.id in wanted:
-                    contents = found.setdefault(trade.id, Contents(trade.id))
+                    contents = found.setdefault(trade.id, IdContents(trade.id))
                     contents.trades.setdefault(trade, set()).add(name)
         candles = stream(site.candles, symbol, hour, hour + HOUR, lambda start, why: None)
         for candle in candles:
             for id_ in each_of(wanted.common(Ids(candle.runs)).runs):
-                contents = found.setdefault(id_, Contents(id_))
+                contents = found.setdefault(id_, IdContents(id_))
                 contents.minutes.setdefault(candle.start, set()).add(name)
 
 

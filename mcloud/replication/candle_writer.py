@@ -6,16 +6,16 @@ from concurrent.futures import Future
 from mcloud.clouds.ports import Site
 from mcloud.errors import Damaged
 from mcloud.market.candle import Candle
-from mcloud.replication.candles import merge_into
-from mcloud.replication.known import Known, States
-from mcloud.replication.progress import Standing
+from mcloud.replication.candle_streams import merge_into
+from mcloud.replication.known_states import KnownStates, States
+from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.workers import Workers, results
 
 CHUNK = 500  # candles written by one call
 BULK = 25  # candles from which on they are written before they are read: most will be new
 
 
-class Delivery:
+class CandleWriter:
     """
     Args:
         known: what each site is known to hold, by name.
@@ -25,27 +25,27 @@ class Delivery:
         self,
         source: Site,
         target: Site,
-        known: Mapping[str, Known],
+        known: Mapping[str, KnownStates],
         workers: Workers,
-        standing: Standing,
+        tracker: ProgressTracker,
     ) -> None:
         self._source = known[source.name]
         self._target = known[target.name]
         self._name = target.name
         self._candles = target.candles
         self._workers = workers
-        self._standing = standing
+        self._tracker = tracker
 
     def bring(self, candles: Sequence[Candle], held: States) -> None:
         """Have the target hold these states of the source."""
         self._source.add(held)
         unknown = self._target.lacking(held)
         lacking = [each for each in candles if (each.symbol, each.start) in unknown]
-        self._standing.note(candles=len(lacking))
+        self._tracker.note(candles=len(lacking))
         if len(lacking) >= BULK:
             lacking = flat(self.create(lacking))
         self.finish(lacking, held)
-        self._standing.note(candles=0)
+        self._tracker.note(candles=0)
 
     def lacking(self, held: States) -> States:
         """Those of the source's states that the target is not known to hold."""
@@ -68,7 +68,7 @@ class Delivery:
 
     def _create(self, candles: Sequence[Candle]) -> list[Candle]:
         left = self._candles.create(candles)
-        self._standing.count(written=len(candles) - len(left))
+        self._tracker.count(written=len(candles) - len(left))
         return left
 
     def _merge(self, candle: Candle) -> bool:
@@ -76,10 +76,10 @@ class Delivery:
         try:
             merged = merge_into(self._candles, candle)
         except Damaged as error:
-            self._standing.report("damaged", [f"{self._name}: {error}"])
+            self._tracker.report("damaged", [f"{self._name}: {error}"])
             return False
-        self._standing.count(written=int(merged.changed))
-        self._standing.report("disagreements", map(str, merged.disagreements))
+        self._tracker.count(written=int(merged.changed))
+        self._tracker.report("disagreements", map(str, merged.disagreements))
         return True
 
 

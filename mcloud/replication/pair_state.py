@@ -74,7 +74,7 @@ class _Mark(NamedTuple):
     since: Time
 
 
-class State:
+class PairState:
     """Used by one thread of one process; ``scope`` says what is replicated from where to where.
 
     Another scope (other symbols, another table behind the site's name) begins with nothing. A

@@ -28,7 +28,7 @@ def states(candles: Iterable[Candle]) -> States:
     }
 
 
-class Placed:
+class KnownIds:
     """Where the trades are that a site was seen to hold since this process began: some runs of ids
     a symbol, and the ids of the candles that changed last. Used by several threads."""
 
@@ -59,14 +59,14 @@ class Placed:
         return self._minutes.get((candle.symbol, candle.start), Ids())
 
 
-class Known:
+class KnownStates:
     """States that one site holds, or held and has added to: a site forgets no trade.
 
     Used by several threads: the worst that a race does is to forget a state.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self.placed = Placed()
+        self.placed = KnownIds()
         self._limit = limit
         self._recent: dict[tuple[str, int], bytes] = {}
         self._older: dict[tuple[str, int], bytes] = {}

@@ -7,13 +7,13 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import Damaged, Trimmed
 from mcloud.market.archive import HOUR, prefix
 from mcloud.market.candle import Candle
-from mcloud.replication import digest
-from mcloud.replication.delivery import Delivery
-from mcloud.replication.known import Known, states
-from mcloud.replication.placing import Placing
-from mcloud.replication.progress import Standing
+from mcloud.replication import hour_digest
+from mcloud.replication.candle_writer import CandleWriter
+from mcloud.replication.dispute_filter import DisputeFilter
+from mcloud.replication.known_states import KnownStates, states
+from mcloud.replication.pair_state import Checkpoint, Marks, PairState
+from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scope import Scope
-from mcloud.replication.state import Checkpoint, Marks, State
 
 SEEN = 10_000  # candles
 CALM = 30.0  # seconds without a change until the source is looked at less often
@@ -34,7 +34,7 @@ class Pauses:
     """At the raw archives of one hour: a listing costs twelve times as much as a read."""
 
 
-class Following:
+class ChangeFollower:
     """See ``turn.Work``.
 
     Args:
@@ -46,14 +46,14 @@ class Following:
         self,
         source: Site,
         target: Site,
-        state: State,
+        state: PairState,
         scope: Scope,
         *,
-        standing: Standing,
-        delivery: Delivery,
-        placing: Placing,
+        tracker: ProgressTracker,
+        candle_writer: CandleWriter,
+        dispute_filter: DisputeFilter,
         compare_all: Callable[[], Checkpoint],
-        target_known: Known,
+        target_known: KnownStates,
         pauses: Pauses,
         clock: Callable[[], float],
     ) -> None:
@@ -61,9 +61,9 @@ class Following:
         self._target = target
         self._state = state
         self._scope = scope
-        self._standing = standing
-        self._delivery = delivery
-        self._placing = placing
+        self._tracker = tracker
+        self._candle_writer = candle_writer
+        self._dispute_filter = dispute_filter
         self._compare_all = compare_all
         self._target_known = target_known
         self._pauses = pauses
@@ -73,14 +73,14 @@ class Following:
         self._has_more = False
         """True where the last look found more changes than a page holds."""
         self._calm_at = clock()
-        self._seen = Known(SEEN)
+        self._seen = KnownStates(SEEN)
         """What was dealt with: a source may tell of a change again."""
         self.is_quiet = False
         """True where the last look found no change."""
 
     def next_due(self) -> float:
         # The pause between two pages is for the comparison, and ends with it.
-        return 0.0 if self._has_more and self._standing.is_compared else self._look_at
+        return 0.0 if self._has_more and self._tracker.is_compared else self._look_at
 
     def look_again(self) -> None:
         """Be not quiet before another look, which is due now."""
@@ -89,23 +89,23 @@ class Following:
 
     def take(self) -> None:
         """Bring a page of changes."""
-        before = self._standing.checkpoint or self._start()
+        before = self._tracker.checkpoint or self._start()
         asked = self._clock()
         try:
             page = self._source.candles.changes(before.position)
         except (Trimmed, Damaged) as error:  # the latter: the position is not as it was written
             self._warn(f"{error}; all is compared again")
-            self._standing.count(trimmed=1)
+            self._tracker.count(trimmed=1)
             self._compare_all()
             return
         # Of several changes of a candle the last one says it all.
         latest = {(each.symbol, each.start): each for each in page.candles if self._has(each)}
-        self._standing.report("damaged", (f"{self._source.name}: {why}" for why in page.damaged))
+        self._tracker.report("damaged", (f"{self._source.name}: {why}" for why in page.damaged))
         held = self._seen.lacking(states(latest.values()))
-        self._standing.count(seen=len(held))
+        self._tracker.count(seen=len(held))
         if self._scope.candles:
-            sound = [self._placing.sound(latest[key]) for key in held]
-            self._delivery.bring([each for each in sound if each.fragments], held)
+            sound = [self._dispute_filter.sound(latest[key]) for key in held]
+            self._candle_writer.bring([each for each in sound if each.fragments], held)
         marks: dict[tuple[str, int], float] = {}
         if self._scope.raw:
             # By the time of the source: it had them by the time that it was last asked before.
@@ -114,8 +114,8 @@ class Following:
         if marks or page.position != before.position:
             self._state.advance(page.position, page.as_of, marks)
         if page.is_last:
-            self._standing.hear(page.as_of, asked)
-        self._standing.set(replace(before, position=page.position, as_of=page.as_of), marks)
+            self._tracker.hear(page.as_of, asked)
+        self._tracker.set(replace(before, position=page.position, as_of=page.as_of), marks)
         self._seen.add(held)
         self.is_quiet = page.is_last and not held
         if held:
@@ -142,13 +142,13 @@ class Following:
             self._warn("the target is empty; all is compared again")
             self._target_known.forget()
             return self._compare_all()
-        self._standing.log.info("%s: goes on where it was", self._standing.name)
-        self._standing.set(checkpoint, marks)
+        self._tracker.log.info("%s: goes on where it was", self._tracker.name)
+        self._tracker.set(checkpoint, marks)
         return checkpoint
 
     def _is_emptied(self, checkpoint: Checkpoint, marks: Marks) -> bool:
         """True where the target has nothing at all, and the source something that it had."""
-        symbols = sorted(digest.symbols(self._source, self._scope))
+        symbols = sorted(hour_digest.symbols(self._source, self._scope))
         here, there = self._source, self._target
         if self._scope.candles and not any(_has_candles(there, symbol) for symbol in symbols):
             return any(_has_candles(here, symbol) for symbol in symbols)
@@ -162,7 +162,7 @@ class Following:
         return self._scope.has(candle.symbol)
 
     def _warn(self, words: str) -> None:
-        self._standing.log.warning("%s: %s", self._standing.name, words)
+        self._tracker.log.warning("%s: %s", self._tracker.name, words)
 
 
 def _has_candles(site: Site, symbol: str) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mcloud.market.candle import to_timestamp
-from mcloud.replication.digest import ALL_TIME, Window
+from mcloud.replication.hour_digest import ALL_TIME, HourWindow
 from mcloud.replication.ids import Ids, Run
 
 KINDS = {
@@ -86,9 +86,9 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Report:
+class VerifyReport:
     what: tuple[str, ...]
-    window: Window
+    window: HourWindow
     deep: bool
     symbols: tuple[str, ...]
     sites: Mapping[str, Tally]
