@@ -61,8 +61,8 @@ def exchange(
     tickers and a derived order book to any Binance client. Symbols such as BTCUSDT.um are USDⓈ-M
     futures, and symbols such as BTCUSD_PERP.cm COIN-M futures.
 
-    A recording with bad lines, or one that is cut short, is played without them, and the exit code is
-    then 3. With -o json, a second document reports it when all is traded.
+    What cannot be read of a recording is left out, and the exit code is then 3. With -o json, a
+    second document reports it when all is traded.
 
     docs/reference/local-exchange.md lists what is served, and what is not.
     """
