@@ -222,7 +222,7 @@ def _run(
                     ended=opened.ended,
                     route=lambda: router.route,
                     trail=trail,
-                    highest={name: Support(site).highest for name, site in sites.items()},
+                    reads={name: Support(site).reads for name, site in sites.items()},
                     progress=watch,
                     stop=stop,
                     **limits,
