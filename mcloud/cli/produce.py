@@ -66,14 +66,14 @@ def produce(
     ws_url: Annotated[str | None, typer.Option(help="WebSocket of another server.")] = None,
     rest_url: Annotated[str | None, typer.Option(help="REST of another server.")] = None,
     list_every: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=1,
             max=3600,
             help="Seconds between two requests for the exchange's list of symbols, by which"
-            " new symbols are subscribed to and delisted ones end.",
+            " new symbols are subscribed to and delisted ones end. Default: 180.",
         ),
-    ] = 180.0,
+    ] = None,
     market: Annotated[
         str | None,
         typer.Option(

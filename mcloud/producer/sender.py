@@ -14,7 +14,7 @@ from mcloud.market.envelope import VERSION, version_of
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
-from mcloud.producer.support import ANSWER, Reads
+from mcloud.producer.support import FUNCTION_ANSWERS, Reads
 from mcloud.producer.trail import Trail
 
 REQUEST = 10  # messages handed to the queue at once: a full SQS batch
@@ -90,7 +90,7 @@ class Sender:
             is_held = bool(self._held) and pending.messages > 0
             reads = self._reads() if is_held else Reads(VERSION)
             is_held = is_held and reads.is_asked and reads.highest < self._needed
-            is_answered = not reads.problem and self._clock() - self._held_since > ANSWER
+            is_answered = not reads.problem and self._clock() - self._held_since > FUNCTION_ANSWERS
             is_for_good = is_held and (is_answered or reads.is_refused)
             return replace(
                 before,

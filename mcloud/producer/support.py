@@ -26,7 +26,8 @@ AGAIN = 2.0  # seconds between two reads while the function cannot read the newe
 AWAY = 10.0  # seconds until the next read after one that failed
 RENEWED = 60.0  # seconds between two reads once it can
 ASKED = 60.0  # seconds between two canaries
-ANSWER = 60.0  # seconds in which a function that was asked says what it reads, if it ever does
+FUNCTION_ANSWERS = 60.0
+"""Seconds in which a function that was asked says what it reads, if it ever does."""
 STALE = 2 * ANNOUNCEMENT + 100.0
 """Seconds after which a note is not trusted: the function should have renewed it twice."""
 
@@ -113,7 +114,7 @@ class Support:
             Refused: it does not say so, or the control store may not be read.
             Unavailable: the control store does not answer.
         """
-        limit = Limit(ANSWER, self._clock)
+        limit = Limit(FUNCTION_ANSWERS, self._clock)
         while (reads := self.reads()).highest < version:
             if limit.is_over or reads.is_refused:
                 error = Unavailable if reads.problem and not reads.is_refused else Refused

@@ -18,7 +18,7 @@ from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Brea
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Entry
-from mcloud.producer.support import ANSWER, AWAY, Reads, Support
+from mcloud.producer.support import AWAY, FUNCTION_ANSWERS, Reads, Support
 
 from .queues import FakeQueue
 from .sources import PATIENCE
@@ -340,7 +340,7 @@ def test_what_the_function_cannot_read_waits_and_holds_nothing_up(
     assert sorted(m.body.strip() for m in queue.taken) == sorted(bodies(range(1, 300, 2)))
     eventually(lambda: sender.delivery.error.startswith("150 messages wait: the function of"))
     assert not sender.delivery.refused
-    clock.now += ANSWER + 1
+    clock.now += FUNCTION_ANSWERS + 1
     assert sender.delivery.refused
     highest = 2
     eventually(lambda: not sender.delivery.waiting)
@@ -365,7 +365,7 @@ def test_a_site_whose_control_store_hangs_gets_what_every_function_reads(
         spool.append([entry(id_)])
     queue.wait_for(lambda: len(queue.taken) == 18)
     assert sender.delivery.error == ""
-    clock.now += ANSWER + AWAY
+    clock.now += FUNCTION_ANSWERS + AWAY
     eventually(lambda: "has not answered for 10 s" in sender.delivery.error)
     assert not sender.delivery.refused
 
@@ -390,7 +390,7 @@ def test_a_control_store_that_fails_is_named_with_its_own_remedy(
         "1 message waits: the control store of aws does not show which message formats its function"
         f" reads: {error}"
     )
-    clock.now += ANSWER + 1
+    clock.now += FUNCTION_ANSWERS + 1
     assert sender.delivery.refused == refused
 
 
