@@ -28,7 +28,7 @@ Value = TypeVar("Value")
 
 FIRST_LOOK, LONGEST_LOOK = 0.1, 10.0  # seconds between two reads of its candle
 SLOWER = 1.5
-ANSWER = 10.0  # seconds for one call, so that a call that hangs does not block the canary
+CALL_TIMEOUT = 10.0  # seconds for one call, so that a call that hangs does not block the canary
 AGAIN = 60.0  # seconds after which it is sent once more: the first may be a dead letter by now
 
 
@@ -126,7 +126,7 @@ class Canary:
         """Return the answer of a call. Raise TimeoutError if it hangs; its thread is left
         behind.
         """
-        answer = self._asker.gather({what: call}, ANSWER)[what]
+        answer = self._asker.gather({what: call}, CALL_TIMEOUT)[what]
         if isinstance(answer, Exception):
             raise answer
         return answer

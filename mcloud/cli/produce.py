@@ -75,16 +75,16 @@ def produce(
         ),
     ] = None,
     list_every: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=1,
             max=3600,
             metavar="SECONDS",
             help="Seconds between two reads of the exchange's list of symbols. New symbols are"
-            " subscribed to, and delisted ones end.",
+            " subscribed to, and delisted ones end. Default: 180.",
             rich_help_panel=_SOURCE,
         ),
-    ] = 180.0,
+    ] = None,
     ws_url: Annotated[
         str | None,
         typer.Option(
@@ -338,7 +338,7 @@ def _run(
                     ended=opened.ended,
                     route=lambda: router.route,
                     trail=trail,
-                    highest={name: Support(site).highest for name, site in sites.items()},
+                    reads={name: Support(site).reads for name, site in sites.items()},
                     progress=watch,
                     stop=stop,
                     **limits,

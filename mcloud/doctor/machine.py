@@ -20,7 +20,7 @@ from mcloud.doctor.check import Check, Look, from_error, take
 from mcloud.errors import McloudError
 
 DEADLINE = 20.0  # seconds
-ANSWER = 8.0  # seconds that the exchange gets
+EXCHANGE_TIMEOUT = 8.0  # seconds
 
 # A spool takes up to 1 GiB by default. Below the lower limit, not even logs have room.
 ROOM_WARNING, ROOM_FAULT = 2 * 2**30, 64 * 2**20  # bytes
@@ -200,7 +200,7 @@ def _stream(config: Config) -> Finding:
     try:
         with connect(
             f"{url}/stream?streams=btcusdt@trade",
-            open_timeout=ANSWER,
+            open_timeout=EXCHANGE_TIMEOUT,
             close_timeout=0.1,
             max_size=LARGEST,
             logger=QUIET,

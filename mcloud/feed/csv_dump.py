@@ -77,11 +77,11 @@ class Table:
 
 # id, price, qty, quote_qty (base_qty), time, is_buyer_maker; of the spot market is_best_match.
 # With agg_trade_id, price, quantity, first_trade_id, last_trade_id, transact_time for aggregates.
-TRADES = Table(7, is_aggregated=False, is_future=False)
-AGGREGATES = Table(8, is_aggregated=True, is_future=False)
+SPOT_TRADES = Table(7, is_aggregated=False, is_future=False)
+SPOT_AGGREGATES = Table(8, is_aggregated=True, is_future=False)
 FUTURE_TRADES = Table(6, is_aggregated=False, is_future=True)
 FUTURE_AGGREGATES = Table(7, is_aggregated=True, is_future=True)
-TABLES = (TRADES, AGGREGATES, FUTURE_TRADES, FUTURE_AGGREGATES)
+TABLES = (SPOT_TRADES, SPOT_AGGREGATES, FUTURE_TRADES, FUTURE_AGGREGATES)
 
 
 def table_of(line: str) -> Table | None:

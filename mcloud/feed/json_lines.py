@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from mcloud.market.trade import (
@@ -66,7 +67,7 @@ def parse_message(line: str, market: str | None = None) -> Trade | None:
     return trade
 
 
-def parse_event(event: dict[str, Any]) -> Trade:
+def parse_event(event: Mapping[str, Any]) -> Trade:
     """Return the trade, or the void, in a trade event or an archive line.
 
     Every source decodes trades here.
@@ -75,8 +76,8 @@ def parse_event(event: dict[str, Any]) -> Trade:
         BadTrade: a field is wrong.
     """
     time = event.get("T")
-    if type(time) is int:
-        event["T"] = to_milliseconds(time)
+    if type(time) is int and (milliseconds := to_milliseconds(time)) != time:
+        event = {**event, "T": milliseconds}
     return Trade.from_binance(event)
 
 

@@ -32,8 +32,8 @@ class Choice:
     ws_url: str = ""
     rest_url: str = ""
     api_key: str = field(default="", repr=False)
-    list_every: float = 180.0
-    """Seconds between two looks at the exchange's list of symbols."""
+    list_every: float | None = None
+    """Seconds between two requests for the exchange's list of symbols; None for the usual."""
     market: str | None = None
     """Market of a recording; see ``open_replay``. None where the recording itself shows it."""
     speed: str = "max"

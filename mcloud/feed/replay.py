@@ -14,7 +14,7 @@ from mcloud.feed.feed import EXAMPLES, BadLine, Report, joined, parse_symbols
 from mcloud.feed.json_lines import WrongMarket
 from mcloud.feed.lines import MAX_LINE, Lines
 from mcloud.market.trade import (
-    AGGREGATES,
+    AGGREGATE_SUFFIX,
     COIN_M,
     MARKETS,
     NAME,
@@ -32,7 +32,7 @@ _SNIFFED_LINES = 100
 _FUTURES_FOLDERS = {("futures", market): market for market in (USD_M, COIN_M)}
 """The folders in which Binance publishes files of futures, and in which downloads keep them."""
 
-_WITHOUT_MARKET = re.compile(rf"({NAME})(?=$|\.{AGGREGATES}$)")
+_WITHOUT_MARKET = re.compile(rf"({NAME})(?=$|\.{AGGREGATE_SUFFIX}$)")
 
 
 def open_replay(

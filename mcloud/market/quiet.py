@@ -16,7 +16,7 @@ from mcloud.market.interval import INTERVALS, Bar, derive
 from mcloud.market.trade import MAX_TIME
 
 
-class Hole(NamedTuple):
+class CandleHole(NamedTuple):
     """A run of missing trade ids; the ids next to it are there."""
 
     first_id: int
@@ -55,7 +55,7 @@ class Step(NamedTuple):
 class Timeline(NamedTuple):
     steps: list[Step]
     """By time. Intervals that may lack all their trades have no step."""
-    holes: list[Hole]
+    holes: list[CandleHole]
     """Those whose trades may belong to the timeline's intervals, by id."""
 
 
@@ -125,18 +125,18 @@ def timeline(
     return Timeline(steps, [each for each in holes if each.start < end and each.end >= start])
 
 
-def find_holes(candles: Sequence[Candle]) -> list[Hole]:
+def find_holes(candles: Sequence[Candle]) -> list[CandleHole]:
     """Return the ids that are missing between the lowest and the highest of the candles' ids.
 
     All candles count together: an id that one of them lacks may be in another, because trades do
     not always have times in the order of their ids.
     """
     runs = sorted((*run, candle.start) for candle in candles for run in candle.runs)
-    holes: list[Hole] = []
+    holes: list[CandleHole] = []
     highest, minute = (runs[0][0] - 1, runs[0][2]) if runs else (-1, 0)
     for first, last, start in runs:
         if first > highest + 1:
-            holes.append(Hole(highest + 1, first - 1, min(minute, start), max(minute, start)))
+            holes.append(CandleHole(highest + 1, first - 1, min(minute, start), max(minute, start)))
         if last > highest:
             highest, minute = last, start
     return holes

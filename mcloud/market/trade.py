@@ -10,7 +10,7 @@ stream of their own as well: ``BTCUSDT.agg``, ``BTCUSDT.um.agg``.
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -34,8 +34,8 @@ MARKETS = (SPOT, USD_M, COIN_M)
 _LETTERS = r"[^\x00-/:-@\[-\x7f\s]{1,20}"  # of ASCII, capitals and digits only
 NAME = rf"{_LETTERS}(?:_{_LETTERS})?"
 """A symbol as the exchange writes it: also in scripts other than the Latin one, as 币安人生USDT."""
-AGGREGATES = "agg"
-SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?(?:\.{AGGREGATES})?"
+AGGREGATE_SUFFIX = "agg"
+SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?(?:\.{AGGREGATE_SUFFIX})?"
 _NUMBER = re.compile(NUMBER)
 _SYMBOL = re.compile(SYMBOL)
 # COIN-M futures are quoted in US dollars and always say when they are delivered.
@@ -81,7 +81,7 @@ class Trade(NamedTuple):
         return not self.price
 
     @classmethod
-    def from_binance(cls, data: dict[str, Any]) -> "Trade":
+    def from_binance(cls, data: Mapping[str, Any]) -> "Trade":
         """Read Binance's own field names (``s t p q T m``), as in streams and archives.
 
         Futures streams mark with ``X`` an id that is no trade (``NA``), and trades of the insurance
@@ -166,12 +166,12 @@ def market_of_future(name: str) -> str:
 
 def aggregates_of(symbol: str) -> str:
     """Return the symbol of the aggregate trades of a symbol: ``BTCUSDT``: BTCUSDT.agg."""
-    return f"{symbol}.{AGGREGATES}"
+    return f"{symbol}.{AGGREGATE_SUFFIX}"
 
 
 def trades_of(symbol: str) -> str:
     """Return the symbol of the trades; the inverse of ``aggregates_of``."""
-    return symbol.removesuffix(f".{AGGREGATES}")
+    return symbol.removesuffix(f".{AGGREGATE_SUFFIX}")
 
 
 def is_reserved(symbol: str) -> bool:

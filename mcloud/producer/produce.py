@@ -20,6 +20,7 @@ from mcloud.producer.route import Route
 from mcloud.producer.sender import Delivery, Sender
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Entry
+from mcloud.producer.support import Reads
 from mcloud.producer.trail import Trail
 
 TICK = 0.1  # seconds between two looks at the clock, and two reports of progress
@@ -73,7 +74,7 @@ def produce(
     ended: Callable[[], Collection[str]] = tuple,
     route: Callable[[], Route] | None = None,
     trail: Trail | None = None,
-    highest: Mapping[str, Callable[[], int]] | None = None,
+    reads: Mapping[str, Callable[[], Reads]] | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
     drain: float = DRAIN,
@@ -97,8 +98,7 @@ def produce(
             their last trades, and not about them again.
         route: which sites get the next batch; all if left out.
         trail: where each message was and when is noted there; its messages are traced.
-        highest: for each site, the newest version of envelopes that its function reads; the newest
-            that there is if left out.
+        reads: for each site, which versions of envelopes its function reads; all if left out.
         stop: ends the reading; what was read is still delivered, for up to ``drain`` seconds.
 
     Errors of the source are raised after what was read has been delivered.
@@ -106,12 +106,12 @@ def produce(
     stop = stop or threading.Event()
     everywhere = Route(tuple(queues), "every site")
     intake = Intake(spool, live, route or (lambda: everywhere), batch, linger, trail, clocks)
-    reads = highest or dict.fromkeys(queues, _newest)
+    reads = reads or dict.fromkeys(queues, _all_versions)
     senders = {
         name: Sender(
             *(name, each, spool),
             trail=trail,
-            highest=reads[name],
+            reads=reads[name],
             clock=clocks.timer,
             wall=clocks.wall,
         )
@@ -153,8 +153,8 @@ def produce(
     return run.report()
 
 
-def _newest() -> int:
-    return VERSION
+def _all_versions() -> Reads:
+    return Reads(VERSION)
 
 
 class Intake:

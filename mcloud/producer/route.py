@@ -31,6 +31,8 @@ class Observation:
 
     records: Mapping[str, ControlRecord] = field(default_factory=dict)
     """The control record by the site that told it, old ones of silent sites among them."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """By site, why its control record cannot be used: it may not be read, or is damaged."""
     latencies: Mapping[str, float] = field(default_factory=dict)
     """Seconds for a publish, of the sites that answer; see ``Latencies``."""
     costs: Mapping[str, Decimal] = field(default_factory=dict)
@@ -69,7 +71,9 @@ def choose(
 
 def _primary(sites: Sequence[str], seen: Observation) -> Route:
     if not seen.records:
-        return Route((sites[0],), f"no control record is known; {sites[0]} is the first site")
+        why = "; ".join(f"{site}: {refusal}" for site, refusal in seen.refusals.items())
+        reason = f"no control record is known; {sites[0]} is the first site"
+        return Route((sites[0],), f"{reason} ({why})" if why else reason)
     record = max(seen.records.values(), key=lambda record: record.rank)
     if record.primary not in sites:
         return Route(

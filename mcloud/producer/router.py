@@ -10,7 +10,7 @@ from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.cost.marginal import message_cost
 from mcloud.deadline import Asker
 from mcloud.documents import Damaged
-from mcloud.errors import McloudError
+from mcloud.errors import McloudError, Refused
 from mcloud.producer.route import Latencies, Observation, Route, choose
 from mcloud.producer.spool import Spool
 
@@ -77,7 +77,12 @@ class Router:
             for name, answer in answers.items():
                 if isinstance(answer, ControlRecord):
                     self._records[name] = answer
-            return Observation(records=dict(self._records))
+            refusals = {
+                name: str(answer)
+                for name, answer in answers.items()
+                if isinstance(answer, Refused | Damaged)
+            }
+            return Observation(records=dict(self._records), refusals=refusals)
         if self._mode == "nearest":
             times = self._asker.gather(
                 {name: partial(_latency, site) for name, site in self._sites.items()}, DEADLINE

@@ -14,7 +14,7 @@ from mcloud.market.envelope import VERSION, version_of
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
-from mcloud.producer.support import ANSWER
+from mcloud.producer.support import FUNCTION_ANSWERS, Reads
 from mcloud.producer.trail import Trail
 
 REQUEST = 10  # messages handed to the queue at once: a full SQS batch
@@ -52,13 +52,13 @@ class Sender:
         spool: Spool,
         *,
         trail: Trail | None = None,
-        highest: Callable[[], int] = lambda: VERSION,
+        reads: Callable[[], Reads] = lambda: Reads(VERSION),
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """``highest`` tells which version of envelopes the site's function reads."""
+        """``reads`` returns, at once, which versions of envelopes the site's function reads."""
         self.site = site
         self._queue = queue
         self._spool = spool
@@ -67,7 +67,7 @@ class Sender:
         self._wall = wall
         self._breaker = Breaker(clock, jitter)
         self._trying = False
-        self._highest = highest
+        self._reads = reads
         self._held: set[int] = set()
         """Messages that its function cannot read yet, taken all the same."""
         self._needed = 1
@@ -88,10 +88,13 @@ class Sender:
         with self._changed:
             before = self._delivery
             is_held = bool(self._held) and pending.messages > 0
-            is_for_good = is_held and self._clock() - self._held_since > ANSWER
+            reads = self._reads() if is_held else Reads(VERSION)
+            is_held = is_held and reads.is_asked and reads.highest < self._needed
+            is_answered = not reads.problem and self._clock() - self._held_since > FUNCTION_ANSWERS
+            is_for_good = is_held and (is_answered or reads.is_refused)
             return replace(
                 before,
-                error=before.error or (self._held_error() if is_held else ""),
+                error=before.error or (self._held_error(reads) if is_held else ""),
                 refused=before.refused or is_for_good,
                 waiting=pending.messages,
                 waiting_trades=pending.trades,
@@ -151,7 +154,7 @@ class Sender:
         """Keep what the site's function could not read, and would make a dead letter of."""
         versions = {each.id: version_of(each.message) for each in taken}
         newest = max(versions.values(), default=1)
-        if newest == 1 or newest <= (highest := self._highest()):
+        if newest == 1 or newest <= (highest := self._reads().highest):
             return taken
         held = {id_ for id_, version in versions.items() if version > highest}
         with self._changed:
@@ -161,12 +164,10 @@ class Sender:
             self._needed = max(newest, self._needed)
         return [each for each in taken if each.id not in held]
 
-    def _held_error(self) -> str:
+    def _held_error(self, reads: Reads) -> str:
         count = len(self._held)
-        return (
-            f"{count:,} {'message waits' if count == 1 else 'messages wait'} until its function can"
-            f" read version {self._needed} of the message format: run `mcloud deploy {self.site}`"
-        )
+        waiting = f"{count:,} {'message waits' if count == 1 else 'messages wait'}"
+        return f"{waiting}: {reads.why_not(self._needed, self.site)}"
 
     def _let_go(self) -> None:
         """Put back what was held once the function can read it."""
@@ -178,7 +179,7 @@ class Sender:
             with self._changed:
                 self._held = {id_ for id_ in self._held if self._spool.is_taken(self.site, id_)}
             return
-        if self._highest() < self._needed:
+        if self._reads().highest < self._needed:
             return
         with self._changed:
             free, self._held = self._held, set()

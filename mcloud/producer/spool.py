@@ -260,13 +260,18 @@ class Spool:
         if to_site not in self._sites or from_site == to_site:
             raise ValueError(f"{to_site} cannot take over from {from_site}")
         with self._changed:
-            self._clear(self._outbox(from_site), heir=self._outbox(to_site))
-
-    def drop_site(self, site: str) -> None:
-        """Give up what is pending for a site: it will never get that from here."""
-        with self._changed:
-            self._clear(self._outbox(site), heir=None)
-            self._give_back()
+            outbox, heir = self._outbox(from_site), self._outbox(to_site)
+            with self._transaction(durable=True) as writing:
+                query = "SELECT id, digest FROM owed JOIN message ON message = id WHERE site = ?"
+                for id_, digest in self._db.execute(query, (outbox.number,)).fetchall():
+                    writing.owe(heir.number, id_)
+                    writing.settle(outbox.number, id_, digest)
+            outbox.taken.clear()
+            # What it has inherited is older than what it has taken.
+            heir.position = 0
+            with self._errors():
+                self._recount()
+            self._after_change()
 
     def pending(self, site: str) -> Pending:
         with self._changed, self._errors():
@@ -311,21 +316,6 @@ class Spool:
         if site not in self._outboxes:
             raise ValueError(f"no site {site!r} in this spool")
         return self._outboxes[site]
-
-    def _clear(self, outbox: Outbox, heir: Outbox | None) -> None:
-        with self._transaction(durable=True) as writing:
-            query = "SELECT id, digest FROM owed JOIN message ON message = id WHERE site = ?"
-            for id_, digest in self._db.execute(query, (outbox.number,)).fetchall():
-                if heir is not None:
-                    writing.owe(heir.number, id_)
-                writing.settle(outbox.number, id_, digest)
-        outbox.taken.clear()
-        if heir is not None:
-            # What it has inherited is older than what it has taken.
-            heir.position = 0
-        with self._errors():
-            self._recount()
-        self._after_change()
 
     def _recount(self) -> None:
         counts = count_owed(self._db)

@@ -119,7 +119,9 @@ def test_a_stack_is_upgraded_while_a_producer_runs(mcloud: Terminal, before: Pat
             eventually(lambda site=site: stored_rows(site, [PLAIN]) == expected, pause=0.5)  # type: ignore[misc]
             assert stored_rows(site, [NEWER]) == []
         shown = json.loads(mcloud.run("ps", "-o", "json").stdout)
-        assert "wait until its function can read version 2" in json.dumps(shown)
+        assert "cannot read version 2 of the message format: run `mcloud deploy" in json.dumps(
+            shown
+        )
         for name in sites:
             deployed = mcloud.run("deploy", name, "--yes")
             assert deployed.returncode == 0, deployed.stderr

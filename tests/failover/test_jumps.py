@@ -122,7 +122,7 @@ def test_what_is_owed_is_asked_for_again_where_a_site_did_not_tell(tmp_path: Pat
 def test_a_call_that_hangs_does_not_keep_a_canary_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mcloud.canary.ANSWER", 0.05)
+    monkeypatch.setattr("mcloud.canary.CALL_TIMEOUT", 0.05)
     site, hangs = LiveSite("aws"), [True]
     usual = site.candles.range
 

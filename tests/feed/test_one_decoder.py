@@ -10,6 +10,7 @@ import pytest
 from mcloud.feed.binance.messages import Reader
 from mcloud.feed.binance.rest import _parse
 from mcloud.feed.feed import Answer
+from mcloud.feed.json_lines import parse_event
 from mcloud.feed.replay import open_replay
 from mcloud.market.archive import pack, unpack
 from mcloud.market.candle import Candle, fold
@@ -79,3 +80,11 @@ def test_a_trade_that_comes_later_is_kept_instead_of_the_void() -> None:
     )
     for trades in ([void, trade], [trade, void]):
         assert fold(Candle("A.um", START, ()), trades).candle.volume == 1
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_an_event_is_left_as_it_came(unit: int) -> None:
+    given = {**event("BTCUSDT", 1, "2", "3", "MARKET"), "T": START * unit}
+    before = dict(given)
+    assert parse_event(given).time == START
+    assert given == before

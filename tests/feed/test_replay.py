@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from mcloud.errors import UsageError
 from mcloud.feed.binance.messages import Reader
-from mcloud.feed.csv_dump import TRADES as SPOT_TRADES
-from mcloud.feed.csv_dump import name_in, table_of
+from mcloud.feed.csv_dump import SPOT_TRADES, name_in, table_of
 from mcloud.feed.feed import Feed, Report
 from mcloud.feed.json_lines import MIN_TIME, parse_message
 from mcloud.feed.replay import open_replay

@@ -1,17 +1,20 @@
 """Symbols that are listed, halted and delisted while a producer runs: nothing of them is lost."""
 
+import inspect
 import threading
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from patience import PATIENCE, eventually
 
+from mcloud.cli.produce import produce as produce_command
 from mcloud.feed.binance import stall
 from mcloud.feed.binance.connection import Timing
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.listings import Roster, Wanted
 from mcloud.feed.binance.rest import BinanceRest
-from mcloud.feed.binance.source import BinanceSource
+from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
@@ -143,3 +146,8 @@ def test_listed_halted_and_delisted_symbols_are_followed(
 
 def streams(exchange: LocalExchange) -> list[str]:
     return [stream for each in exchange.state()["connections"] for stream in each]
+
+
+def test_the_help_names_how_often_the_list_is_read() -> None:
+    (option,) = get_args(inspect.signature(produce_command).parameters["list_every"].annotation)[1:]
+    assert option.help.endswith(f"Default: {LIST_EVERY:.0f}.")

@@ -32,6 +32,10 @@ def test_primary_without_a_record_is_the_first_site_and_says_so() -> None:
     route = choose("primary", SITES, Observation())
     assert route.sites == ("aws",)
     assert "no control record" in route.reason
+    refused = Observation(refusals={"gcp": "a permission is missing; have it granted"})
+    route = choose("primary", SITES, refused)
+    assert route.sites == ("aws",)
+    assert route.reason.endswith("first site (gcp: a permission is missing; have it granted)")
 
 
 def test_a_primary_that_is_not_served_is_named() -> None:

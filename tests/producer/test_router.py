@@ -12,7 +12,8 @@ import pytest
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import ControlRecord, Site
-from mcloud.errors import McloudError, Unavailable
+from mcloud.documents import Damaged
+from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.local.state import State
 from mcloud.producer import router as module
 from mcloud.producer.produce import produce
@@ -81,6 +82,16 @@ def test_both_is_every_site_and_asks_none(make: Callable[..., Router]) -> None:
     assert make("primary", aws).route == Route(("aws",), "the only site")
     time.sleep(0.05)
     assert (aws.looks, gcp.looks) == (1, 0)
+
+
+@pytest.mark.parametrize("answer", [Refused("no", remedy="grant it"), Damaged("no", "the record")])
+def test_a_control_record_that_cannot_be_used_is_named(
+    make: Callable[..., Router], answer: object
+) -> None:
+    router = make("primary", FakeSite("aws", Unavailable("gone")), FakeSite("gcp", answer))
+    assert router.route == Route(
+        ("aws",), f"no control record is known; aws is the first site (gcp: {answer})"
+    )
 
 
 def test_the_primary_follows_the_record(make: Callable[..., Router]) -> None:

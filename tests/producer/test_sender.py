@@ -3,20 +3,22 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from mcloud.clouds.ports import Unsent
+from mcloud.clouds.ports import Site, Unsent
 from mcloud.errors import Contention, Refused, Throttled, Unavailable
 from mcloud.market.envelope import Message
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Entry
-from mcloud.producer.support import ANSWER
+from mcloud.producer.support import AWAY, FUNCTION_ANSWERS, Reads, Support
 
 from .queues import FakeQueue
 from .sources import PATIENCE
@@ -53,14 +55,14 @@ class Start:
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = lambda low, high: 0.0,
-        highest: Callable[[], int] = lambda: 2,
+        reads: Callable[[], Reads] = lambda: Reads(2),
     ) -> Sender:
         sender = Sender(
             *(site, queue, self._spool),
             threads=threads,
             clock=clock,
             jitter=jitter,
-            highest=highest,
+            reads=reads,
         )
         self._senders.append(sender)
         return sender
@@ -331,21 +333,14 @@ def test_what_the_function_cannot_read_waits_and_holds_nothing_up(
     highest = 1
     clock = Clock()
     queue = FakeQueue()
-    newer = [
-        Entry(
-            Message(f"BTCUSDT {id_} {id_}", {"symbol": "BTCUSDT", "version": "2"}),
-            *("BTCUSDT", id_, id_, 1, id_, frozenset(SITES)),
-        )
-        for id_ in range(0, 300, 2)
-    ]
-    spool.append(newer)
+    spool.append([newer(id_) for id_ in range(0, 300, 2)])
     spool.append([entry(id_) for id_ in range(1, 300, 2)])
-    sender = start(queue, clock=clock, highest=lambda: highest)
+    sender = start(queue, clock=clock, reads=lambda: Reads(highest))
     eventually(lambda: sender.delivery.waiting == 150)
     assert sorted(m.body.strip() for m in queue.taken) == sorted(bodies(range(1, 300, 2)))
-    eventually(lambda: sender.delivery.error.startswith("150 messages wait until its function"))
+    eventually(lambda: sender.delivery.error.startswith("150 messages wait: the function of"))
     assert not sender.delivery.refused
-    clock.now += ANSWER + 1
+    clock.now += FUNCTION_ANSWERS + 1
     assert sender.delivery.refused
     highest = 2
     eventually(lambda: not sender.delivery.waiting)
@@ -353,12 +348,63 @@ def test_what_the_function_cannot_read_waits_and_holds_nothing_up(
     assert (sender.delivery.error, sender.delivery.refused) == ("", False)
 
 
+def test_a_site_whose_control_store_hangs_gets_what_every_function_reads(
+    spool: Spool, start: Start, release: threading.Event
+) -> None:
+    class Hanging:
+        def get(self, kind: str, key: str) -> Any:
+            release.wait()
+
+    queue, clock = FakeQueue(), Clock()
+    site = SimpleNamespace(name="aws", control=Hanging(), queue=queue)
+    support = Support(cast(Site, site), clock=clock)
+    spool.append([newer(0), newer(1), entry(2)])
+    sender = start(queue, clock=clock, reads=support.reads)
+    for id_ in range(3, 20):
+        queue.wait_for(lambda: len(queue.taken) == id_ - 2)  # noqa: B023
+        spool.append([entry(id_)])
+    queue.wait_for(lambda: len(queue.taken) == 18)
+    assert sender.delivery.error == ""
+    clock.now += FUNCTION_ANSWERS + AWAY
+    eventually(lambda: "has not answered for 10 s" in sender.delivery.error)
+    assert not sender.delivery.refused
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"), [(Refused("no", remedy="grant it"), True), (Unavailable("away"), False)]
+)
+def test_a_control_store_that_fails_is_named_with_its_own_remedy(
+    spool: Spool, start: Start, error: Exception, refused: bool
+) -> None:
+    class Failing:
+        def get(self, kind: str, key: str) -> Any:
+            raise error
+
+    queue, clock = FakeQueue(), Clock()
+    site = SimpleNamespace(name="aws", control=Failing(), queue=queue)
+    support = Support(cast(Site, site), clock=clock)
+    spool.append([newer(1)])
+    sender = start(queue, clock=clock, reads=support.reads)
+    eventually(lambda: bool(sender.delivery.error))
+    assert sender.delivery.error == (
+        "1 message waits: the control store of aws does not show which message formats its function"
+        f" reads: {error}"
+    )
+    clock.now += FUNCTION_ANSWERS + 1
+    assert sender.delivery.refused == refused
+
+
+def newer(id_: int, *, sites: Iterable[str] = SITES) -> Entry:
+    """An entry that only newer functions can read."""
+    message = Message(f"BTCUSDT {id_} {id_}", {"symbol": "BTCUSDT", "version": "2"})
+    return Entry(message, "BTCUSDT", id_, id_, 1, id_, frozenset(sites))
+
+
 def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
     spool: Spool, start: Start
 ) -> None:
-    message = Message("BTCUSDT 1 1", {"symbol": "BTCUSDT", "version": "2"})
-    spool.append([Entry(message, "BTCUSDT", 1, 1, 1, 1, frozenset(SITES))])
-    sender = start(FakeQueue(), highest=lambda: 1)
+    spool.append([newer(1)])
+    sender = start(FakeQueue(), reads=lambda: Reads(1))
     eventually(lambda: sender.delivery.error)
     sender.close()
     assert spool.pending("aws").messages == 1
@@ -367,9 +413,8 @@ def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
 def test_what_was_held_and_goes_to_another_site_is_no_trouble_of_the_first(
     spool: Spool, start: Start
 ) -> None:
-    message = Message("BTCUSDT 1 1", {"symbol": "BTCUSDT", "version": "2"})
-    spool.append([Entry(message, "BTCUSDT", 1, 1, 1, 1, frozenset({"aws"}))])
-    sender = start(FakeQueue(), highest=lambda: 1)
+    spool.append([newer(1, sites={"aws"})])
+    sender = start(FakeQueue(), reads=lambda: Reads(1))
     eventually(lambda: bool(sender.delivery.error))
     spool.reassign("aws", "gcp")
     assert (sender.delivery.error, sender.delivery.waiting) == ("", 0)

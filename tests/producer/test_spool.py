@@ -170,23 +170,6 @@ def test_a_site_inherits_nothing_twice(path: Path) -> None:
         assert drain(spool, "gcp") == []
 
 
-def test_a_site_can_be_given_up(path: Path) -> None:
-    with Spool.open(path, SITES) as spool:
-        fill(spool, range(3), size=MIB)
-        (taken,) = spool.take("gcp", 1)
-        drain(spool, "aws")
-        held = spool.bytes
-        spool.drop_site("gcp")
-        assert spool.pending("gcp") == Pending(0, 0, 0, None)
-        assert spool.bytes <= held - 3 * MIB
-        spool.settle("gcp", [taken.id])
-        fill(spool, [3])
-        assert drain(spool, "gcp") == bodies([3])
-    with Spool.open(path, SITES) as spool:
-        assert spool.set_aside is None
-        assert spool.pending("aws").messages == 1
-
-
 def test_a_full_spool_says_so_takes_more_and_has_room_again_below_nine_tenths(path: Path) -> None:
     with Spool.open(path, ["aws"], limit_bytes=SMALLEST_LIMIT) as spool:
         size = 20_000

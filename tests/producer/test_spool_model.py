@@ -118,12 +118,6 @@ class SpoolMachine(RuleBasedStateMachine):
             line.owed = sorted({*line.owed, *self.lines[site].owed})
             self.lines[site] = Line()
 
-    @rule(site=sites)
-    def drop(self, site: str) -> None:
-        if site in self.known:
-            self.spool.drop_site(site)
-            self.lines[site] = Line()
-
     @rule(configured=groups)
     def reopen(self, configured: set[str]) -> None:
         self.spool.close()

@@ -10,7 +10,7 @@ from mcloud.errors import Refused, Unavailable
 from mcloud.market.envelope import VERSION, version_of
 from mcloud.processor.support import ENVELOPES, SUPPORT
 from mcloud.producer import support
-from mcloud.producer.support import AGAIN, ASKED, RENEWED, STALE, Support
+from mcloud.producer.support import AGAIN, ASKED, AWAY, RENEWED, STALE, Reads, Support
 
 from .queues import FakeQueue
 
@@ -22,14 +22,14 @@ class Store:
 
     def __init__(self) -> None:
         self.note: Any = None
-        self.away = False
+        self.error: Exception | None = None
         self.reads = 0
 
     def get(self, kind: str, key: str) -> Any:
         assert (kind, key) == (SUPPORT.name, ENVELOPES)
         self.reads += 1
-        if self.away:
-            raise Unavailable("the store is down")
+        if self.error:
+            raise self.error
         return self.note
 
 
@@ -39,12 +39,15 @@ class World:
         self.store, self.queue = Store(), FakeQueue()
         site = SimpleNamespace(name="aws", control=self.store, queue=self.queue)
         self.support = Support(
-            cast(Site, site), clock=lambda: self.now, wall=lambda: NOW + self.now - 100
+            cast(Site, site),
+            clock=lambda: self.now,
+            wall=lambda: NOW + self.now - 100,
+            start=lambda look: look(),
         )
 
     def after(self, seconds: float) -> int:
         self.now += seconds
-        return self.support.highest()
+        return self.support.reads().highest
 
     def noted(self, highest: int = VERSION, age: float = 0.0) -> None:
         self.store.note = {"highest": highest, "at": NOW + self.now - 100 - age}
@@ -106,8 +109,9 @@ def test_what_was_known_stays_while_the_store_is_away() -> None:
     world = World()
     world.noted()
     assert world.after(0) == VERSION
-    world.store.away = True
+    world.store.error = Unavailable("the store is down")
     assert world.after(RENEWED) == VERSION
+    assert world.support.reads() == Reads(VERSION, problem="the store is down")
 
 
 def test_whoever_needs_a_version_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +137,30 @@ def test_no_error_ends_the_thread_that_asks() -> None:
 
     world.store.get = broken  # type: ignore[method-assign]
     assert world.after(RENEWED) == VERSION
+
+
+def test_a_store_that_may_not_be_read_is_no_old_function() -> None:
+    world = World()
+    world.store.error = Refused("a permission is missing", remedy="have it granted")
+    with pytest.raises(Refused, match=r"control store of aws .*: a permission is missing; have"):
+        world.support.require(2)
+    assert "deploy" not in world.support.reads().why_not(2, "aws")
+    assert world.queue.taken == []
+    world.store.error = None
+    world.noted()
+    assert world.after(AWAY) == VERSION
+    assert world.support.reads() == Reads(VERSION)
+
+
+def test_nobody_waits_for_a_store_that_hangs() -> None:
+    world = World()
+    started: list[object] = []
+    world.support._start = started.append
+    assert world.support.reads() == Reads(1, is_asked=False)
+    world.now += AWAY
+    silent = world.support.reads()
+    assert (silent.highest, silent.is_asked, silent.is_refused) == (1, True, False)
+    assert "has not answered for 10 s" in silent.why_not(2, "aws")
+    world.now += 10 * AWAY
+    world.support.reads()
+    assert len(started) == 1  # one call at a time

@@ -7,7 +7,7 @@ from mcloud.errors import Unavailable, UsageError
 from mcloud.feed.binance.endpoints import DEFAULT, Endpoints, endpoints
 from mcloud.feed.binance.listings import Roster, Wanted
 from mcloud.feed.binance.rest import BinanceRest
-from mcloud.feed.binance.source import BinanceSource
+from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
 from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, Choice, parse_names
 from mcloud.market.trade import COIN_M, BadTrade, trades_of
@@ -60,7 +60,7 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
     if not roster.symbols:
         raise UsageError("no symbol falls to this shard; there are more shards than symbols")
     feed = BinanceSource(
-        where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every
+        where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every or LIST_EVERY
     )
     return Live(where, feed, rest, resting + feed.warnings)
 

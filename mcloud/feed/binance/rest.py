@@ -34,7 +34,7 @@ SHORTEST_BAN, LONGEST_BAN = 120.0, 259_200.0
 
 BACKGROUND = 0.25  # of the budget, for what can wait: repair finds the rest of it free
 
-AGGREGATES = 1000  # aggregate trades in an answer, at most
+AGGREGATES_PAGE = 1000  # maximum number of aggregate trades in an answer
 GUESSES = 8  # requests for aggregates that the search for an id may take
 
 _INVALID_SYMBOL = -1121
@@ -177,7 +177,7 @@ class BinanceRest:
             if high[0] - low[0] <= 1:
                 break
             share = (trade_id - low[1]) / max(1, high[1] - low[1])
-            guess = low[0] + int(share * (high[0] - low[0])) - AGGREGATES // 2
+            guess = low[0] + int(share * (high[0] - low[0])) - AGGREGATES_PAGE // 2
             first_id, spans = self._aggregates(symbol, max(0, guess), background)
         return []
 
@@ -186,7 +186,7 @@ class BinanceRest:
     ) -> tuple[int, list[Span]]:
         """Return aggregates from an id on, or the newest, and the id of the first of them."""
         path = self.endpoints.aggregates_path
-        parameters: dict[str, object] = {"symbol": self._name(symbol), "limit": AGGREGATES}
+        parameters: dict[str, object] = {"symbol": self._name(symbol), "limit": AGGREGATES_PAGE}
         if from_id is not None:
             parameters["fromId"] = from_id
         rows = self._get(path, parameters, self.endpoints.aggregates_weight, background)

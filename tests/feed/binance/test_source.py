@@ -308,7 +308,7 @@ def test_a_rude_answer_to_the_handshake_is_one_attempt_that_failed(
         for name, url in urls.items():
             config: Any = SimpleNamespace(exchange={"ws_url": url.replace("http:", "ws:")})
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(machine, "ANSWER", 0.3)
+                patch.setattr(machine, "EXCHANGE_TIMEOUT", 0.3)
                 found[name] = machine._stream(config).state
         assert found == dict.fromkeys(RUDE, FAULT)
         left = {each for each in threading.enumerate() if each.name != "rude"} - before

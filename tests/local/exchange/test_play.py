@@ -206,12 +206,10 @@ def test_the_command_reports_what_it_could_not_read(tmp_path: Path, loop: bool) 
     lines = [files.combined(trade) for trade in TRADES]
     sound = files.write(tmp_path / "sound.jsonl", lines[:10])
     damaged = files.write(tmp_path / "damaged.jsonl", [*lines[10:20], "no trade", *lines[20:]])
-    sources = ["--source", f"replay:{sound}", "--source", f"replay:{damaged}"]
+    sources = ("--source", f"replay:{sound}", "--source", f"replay:{damaged}")
+    options = ("--port", "0", "--speed", "max", "-o", "json", *(["--loop"] if loop else []))
     process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mcloud", "local", "exchange", *sources, "--port", "0"),
-            *("--speed", "max", "-o", "json", *(["--loop"] if loop else [])),
-        ],
+        [sys.executable, "-m", "mcloud", "local", "exchange", *sources, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
