@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.market.candle import Candle
     from mcloud.market.indicators import Indicator
-    from mcloud.market.quiet import Hole, Step, Timeline
+    from mcloud.market.quiet import CandleHole, Timeline, TimelineStep
 
 COLUMNS = (
     "symbol",
@@ -98,7 +98,7 @@ def candles(
     width = INTERVALS[interval]
     bounds = _bounds(opened, symbol, begin, until, span, width)
     rows: list[_Row] = []
-    holes: list[Hole] = []
+    holes: list[CandleHole] = []
     if bounds:
         steps, holes = _read(opened, symbol, bounds, interval, indicators, fill)
         values = {str(each): compute(steps, width, each) for each in indicators}
@@ -122,7 +122,7 @@ def candles(
 
 
 class _Row(NamedTuple):
-    step: "Step"
+    step: "TimelineStep"
     values: "Mapping[str, Decimal | None]"
     """By the text of the indicator; None is unknown."""
 
@@ -242,7 +242,7 @@ def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
     return found
 
 
-def _missing(symbol: str, site: str, holes: "Sequence[Hole]") -> str:
+def _missing(symbol: str, site: str, holes: "Sequence[CandleHole]") -> str:
     """Say in one line which trades are missing."""
     count = sum(hole.missing for hole in holes)
     trades = "1 trade is" if count == 1 else f"{count:,} trades are"

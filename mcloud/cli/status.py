@@ -27,11 +27,11 @@ def status(
     and not proven equal since, an alert that fires, a guard that is gone, and a producer or
     replicator that is cut off from a site, full, or silent.
     """
-    from mcloud.observing.problems import wrong
+    from mcloud.observing.problems import problems
 
     snapshot = look(session, site)
     show(session, snapshot)
-    if wrong(snapshot):
+    if problems(snapshot):
         raise typer.Exit(3)
 
 

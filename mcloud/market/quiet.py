@@ -16,7 +16,7 @@ from mcloud.market.interval import INTERVALS, Bar, derive
 from mcloud.market.trade import MAX_TIME
 
 
-class Hole(NamedTuple):
+class CandleHole(NamedTuple):
     """A run of missing trade ids; the ids next to it are there."""
 
     first_id: int
@@ -37,7 +37,7 @@ class Hole(NamedTuple):
         return f"{ids} between the minutes {to_timestamp(self.start)} and {to_timestamp(self.end)}"
 
 
-class Step(NamedTuple):
+class TimelineStep(NamedTuple):
     """One interval of a timeline."""
 
     bar: Bar
@@ -53,9 +53,9 @@ class Step(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    steps: list[Step]
+    steps: list[TimelineStep]
     """By time. Intervals that may lack all their trades have no step."""
-    holes: list[Hole]
+    holes: list[CandleHole]
     """Those whose trades may belong to the timeline's intervals, by id."""
 
 
@@ -86,7 +86,7 @@ def timeline(
             priced[number] = max(id_, priced.get(number, id_))
     first_ids = [hole.first_id for hole in holes]
     earliest = [*accumulate((hole.start // width for hole in reversed(holes)), min)][::-1]
-    steps: list[Step] = []
+    steps: list[TimelineStep] = []
     last: Bar | None = None
     follows = True
     at, reach, after, doubt = 0, -1, start, MAX_TIME
@@ -104,18 +104,18 @@ def timeline(
             follows = False
         elif last is not None:
             for each in silence:
-                steps.append(Step(_flat(last, each), follows, True))
+                steps.append(TimelineStep(_flat(last, each), follows, True))
                 follows = True
         after, bar = known + width, bars.get(known)
         if known < start:
             follows = True
         elif known < end and bar is not None:
-            steps.append(Step(bar, follows, number not in torn))
+            steps.append(TimelineStep(bar, follows, number not in torn))
             follows = True
         elif number in edges or doubt < number:
             follows = False
         elif known < min(end, with_ids[-1]) and last is not None and number > reach:
-            steps.append(Step(_flat(last, known), follows, True))
+            steps.append(TimelineStep(_flat(last, known), follows, True))
             follows = True
         if bar is not None:
             last = bar
@@ -125,18 +125,18 @@ def timeline(
     return Timeline(steps, [each for each in holes if each.start < end and each.end >= start])
 
 
-def find_holes(candles: Sequence[Candle]) -> list[Hole]:
+def find_holes(candles: Sequence[Candle]) -> list[CandleHole]:
     """Return the ids that are missing between the lowest and the highest of the candles' ids.
 
     All candles count together: an id that one of them lacks may be in another, because trades do
     not always have times in the order of their ids.
     """
     runs = sorted((*run, candle.start) for candle in candles for run in candle.runs)
-    holes: list[Hole] = []
+    holes: list[CandleHole] = []
     highest, minute = (runs[0][0] - 1, runs[0][2]) if runs else (-1, 0)
     for first, last, start in runs:
         if first > highest + 1:
-            holes.append(Hole(highest + 1, first - 1, min(minute, start), max(minute, start)))
+            holes.append(CandleHole(highest + 1, first - 1, min(minute, start), max(minute, start)))
         if last > highest:
             highest, minute = last, start
     return holes

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mcloud.market.candle import Candle, by_minute, fold
 from mcloud.market.interval import INTERVALS, Bar, derive
-from mcloud.market.quiet import Hole, find_holes, timeline
+from mcloud.market.quiet import CandleHole, find_holes, timeline
 from mcloud.market.trade import Trade
 
 MINUTE = 60_000
@@ -151,7 +151,7 @@ def test_a_minute_beside_a_hole_is_not_filled() -> None:
     assert minutes == [0, 1, 2, 3, 8]
     assert [step.filled for step in found.steps] == [False, True, True, False, False]
     assert [step.follows for step in found.steps] == [True, True, True, True, False]
-    assert found.holes == [Hole(3, 3, START + 3 * MINUTE, START + 8 * MINUTE)]
+    assert found.holes == [CandleHole(3, 3, START + 3 * MINUTE, START + 8 * MINUTE)]
 
 
 def test_an_id_that_its_neighbour_has_is_not_missing() -> None:
@@ -185,14 +185,14 @@ def test_the_candles_next_to_the_bounds_prove_their_edges() -> None:
 @pytest.mark.parametrize(
     ("hole", "text"),
     [
-        (Hole(7, 7, START, START), "7 in the minute 2024-08-08T00:00:00Z"),
+        (CandleHole(7, 7, START, START), "7 in the minute 2024-08-08T00:00:00Z"),
         (
-            Hole(7, 9, START, START + MINUTE),
+            CandleHole(7, 9, START, START + MINUTE),
             "7 to 9 between the minutes 2024-08-08T00:00:00Z and 2024-08-08T00:01:00Z",
         ),
     ],
 )
-def test_a_hole_says_where_it_is(hole: Hole, text: str) -> None:
+def test_a_hole_says_where_it_is(hole: CandleHole, text: str) -> None:
     assert str(hole) == text
 
 

@@ -15,7 +15,7 @@ from mcloud.market.envelope import Message
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 from mcloud.producer.support import ANSWER
 
 from .queues import FakeQueue
@@ -332,7 +332,7 @@ def test_what_the_function_cannot_read_waits_and_holds_nothing_up(
     clock = Clock()
     queue = FakeQueue()
     newer = [
-        Entry(
+        SpoolEntry(
             Message(f"BTCUSDT {id_} {id_}", {"symbol": "BTCUSDT", "version": "2"}),
             *("BTCUSDT", id_, id_, 1, id_, frozenset(SITES)),
         )
@@ -357,7 +357,7 @@ def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(
     spool: Spool, start: Start
 ) -> None:
     message = Message("BTCUSDT 1 1", {"symbol": "BTCUSDT", "version": "2"})
-    spool.append([Entry(message, "BTCUSDT", 1, 1, 1, 1, frozenset(SITES))])
+    spool.append([SpoolEntry(message, "BTCUSDT", 1, 1, 1, 1, frozenset(SITES))])
     sender = start(FakeQueue(), highest=lambda: 1)
     eventually(lambda: sender.delivery.error)
     sender.close()
@@ -368,7 +368,7 @@ def test_what_was_held_and_goes_to_another_site_is_no_trouble_of_the_first(
     spool: Spool, start: Start
 ) -> None:
     message = Message("BTCUSDT 1 1", {"symbol": "BTCUSDT", "version": "2"})
-    spool.append([Entry(message, "BTCUSDT", 1, 1, 1, 1, frozenset({"aws"}))])
+    spool.append([SpoolEntry(message, "BTCUSDT", 1, 1, 1, 1, frozenset({"aws"}))])
     sender = start(FakeQueue(), highest=lambda: 1)
     eventually(lambda: bool(sender.delivery.error))
     spool.reassign("aws", "gcp")
