@@ -46,8 +46,9 @@ def moved(came: MoveOutcome, text: str) -> Event:
 
 
 def caught_up(came: Mapping[str, Any], debt: Debt, at: float) -> Event:
-    """Return the event for a finished catch-up. ``came`` is the result of ``switch.pay``. Several
-    guards may have paid one debt.
+    """Return the event for a finished catch-up. ``came`` is the result of ``execution.pay``.
+
+    Several guards may have paid one debt.
     """
     site = came["site"]
     text = (

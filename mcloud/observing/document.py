@@ -40,7 +40,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "at": snapshot.at,
         "up": snapshot.up,
-        "problems": problems(snapshot),
+        "wrong": problems(snapshot),
         "primary": leading.primary if leading else None,
         "epoch": leading.epoch if leading else None,
         "control": asdict(leading) if leading else None,

@@ -18,7 +18,7 @@ from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 HELP = {
-    "problems": "What is not in order, as `mcloud status` counts it.",
+    "wrong": "What is not in order, as `mcloud status` counts it.",
     "up": "1 where every service of the site answered.",
     "service_up": "1 where the service answered its probe.",
     "service_latency_seconds": "How long its probe took.",
@@ -81,7 +81,7 @@ def exposition(snapshot: Snapshot) -> str:
 
 
 def _samples(snapshot: Snapshot) -> Iterator[Sample]:
-    yield Sample("problems", len(problems(snapshot)), {})
+    yield Sample("wrong", len(problems(snapshot)), {})
     leading = snapshot.leading
     for site in snapshot.sites.values():
         yield from _site(site)

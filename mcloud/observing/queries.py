@@ -16,7 +16,7 @@ from mcloud.damage import restored
 from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
 from mcloud.notify import silences
-from mcloud.observing.collector import PATIENCE, Query
+from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
 
 FAST = 5.0  # seconds, for figures of the queue itself
@@ -44,22 +44,22 @@ class Costing:
     """Whether reading costs money. False on embedded clouds, whose meters are a file."""
 
 
-def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, Query]:
+def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
     """Return all questions to a site by name. The probes are named as in ``ports.SERVICES``."""
     look = _Look(site)
     return {
-        service: Query(partial(look.probe, service, patience), PROBES) for service in SERVICES
+        service: TimedQuery(partial(look.probe, service, patience), PROBES) for service in SERVICES
     } | {
-        "depth": Query(look.depth, FAST),
-        "dead": Query(look.dead, STORE),
-        "figures": Query(look.figures, METRICS[site.cloud], hurries=False),
-        "beats": Query(look.beats, STORE),
-        "lags": Query(lambda: site.control.lags(), STORE),
-        "record": Query(lambda: site.control.record(), STORE),
-        "guard": Query(lambda: site.control.kept(pause.KIND.name), STORE),
-        "debts": Query(lambda: site.control.kept(debts.KIND.name), DEBTS),
-        "silences": Query(lambda: site.control.kept(silences.KIND), SILENCES),
-        "recent": Query(look.recent, CANDLES),
+        "depth": TimedQuery(look.depth, FAST),
+        "dead": TimedQuery(look.dead, STORE),
+        "figures": TimedQuery(look.figures, METRICS[site.cloud], hurries=False),
+        "beats": TimedQuery(look.beats, STORE),
+        "lags": TimedQuery(lambda: site.control.lags(), STORE),
+        "record": TimedQuery(lambda: site.control.record(), STORE),
+        "guard": TimedQuery(lambda: site.control.kept(pause.KIND.name), STORE),
+        "debts": TimedQuery(lambda: site.control.kept(debts.KIND.name), DEBTS),
+        "silences": TimedQuery(lambda: site.control.kept(silences.KIND), SILENCES),
+        "recent": TimedQuery(look.recent, CANDLES),
     }
 
 

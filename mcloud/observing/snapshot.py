@@ -25,7 +25,7 @@ from mcloud.failover.decide import Debt
 from mcloud.failover.shared_notes import newest
 from mcloud.notify.silences import Silence, merged
 from mcloud.notify.silences import SilencesTold as Silences
-from mcloud.observing.collector import PATIENCE, Key, Query, Seen, ask_once
+from mcloud.observing.collector import PATIENCE, Key, Seen, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing, queries_of
 from mcloud.observing.recent import Recent
@@ -189,7 +189,7 @@ def all_queries(
     machine: Callable[[], Machine] | None = None,
     costing: Costing | None = None,
     patience: float = PATIENCE,
-) -> dict[Key, Query]:
+) -> dict[Key, TimedQuery]:
     """Return all questions of a snapshot."""
     parts = {
         (name, part): each
@@ -197,9 +197,9 @@ def all_queries(
         for part, each in queries_of(site, patience).items()
     }
     if machine is not None:
-        parts[HERE, "machine"] = Query(machine, 1.0, hurries=False)
+        parts[HERE, "machine"] = TimedQuery(machine, 1.0, hurries=False)
     if costing is not None:
-        parts[HERE, "cost"] = Query(costing.ask, costing.interval, hurries=False)
+        parts[HERE, "cost"] = TimedQuery(costing.ask, costing.interval, hurries=False)
     return parts
 
 

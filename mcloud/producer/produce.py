@@ -54,7 +54,7 @@ class ProducerProgress:
     spool_full: bool
     """True while nothing is read, because the sites are too far behind."""
     problem: str
-    """What keeps trades from the disk just now, or empty; see also ``anew``."""
+    """What keeps trades from the disk just now, or empty; see also ``id_reset``."""
 
     @property
     def complete(self) -> bool:

@@ -5,7 +5,7 @@ the exchange has used the ids up without a trade. Ten minutes later such ids are
 answer has a lower and a higher id. Doubtful holes use only what others leave of the budget, and
 back off for hours: a lost trade is fetched at once, even while there are hundreds of them.
 
-When there is nothing to fill, it asks about the ends of the streams; see ``tail``.
+When there is nothing to fill, it asks about the ends of the streams; see ``newest_ids``.
 """
 
 import queue
