@@ -61,7 +61,7 @@ _SHARED: tuple[Kind[Any], ...] = (pause.KIND, debts.KIND, ENTRIES)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDamage:
     """A damaged document, and its repair."""
 
     site: str
@@ -101,7 +101,7 @@ class _Documents:
     """By kind and key."""
 
 
-def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[Found], dict[str, str]]:
+def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[FoundDamage], dict[str, str]]:
     """The damaged documents of all sites that answer, and why the others do not.
 
     Args:
@@ -110,7 +110,7 @@ def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[Found], dict[
     answers = gather({name: partial(_read, site) for name, site in sites.items()}, DEADLINE)
     told = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
     away = {n: str(each) for n, each in answers.items() if isinstance(each, Exception)}
-    found: list[Found] = []
+    found: list[FoundDamage] = []
     for name, documents in told.items():
         save = partial(_save, state / FOLDER, name)
         found += _record(sites[name], documents, told, save)
@@ -120,7 +120,7 @@ def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[Found], dict[
     return [_judged(each, away) for each in found], away
 
 
-def _judged(found: Found, away: Mapping[str, str]) -> Found:
+def _judged(found: FoundDamage, away: Mapping[str, str]) -> FoundDamage:
     """Leave alone what this mcloud must not repair, or cannot repair yet."""
     if found.damaged.is_newer:
         return replace(found, repair=None, plan="none: upgrade this mcloud")
@@ -130,10 +130,10 @@ def _judged(found: Found, away: Mapping[str, str]) -> Found:
     return found
 
 
-def on_disk(state: Path) -> list[Found]:
+def on_disk(state: Path) -> list[FoundDamage]:
     """The damaged files under a ``.mcloud`` folder that are read by more than one run."""
     found = [
-        Found(
+        FoundDamage(
             "",
             each,
             f"rename it to {Path(each.where).name}.damaged-DATE; mcloud continues without it",
@@ -170,7 +170,7 @@ def _read(site: Site) -> _Documents:
 
 def _record(
     site: Site, mine: _Documents, told: Mapping[str, _Documents], save: Callable[[Damaged], None]
-) -> list[Found]:
+) -> list[FoundDamage]:
     broken = mine.record
     if not isinstance(broken, Damaged):
         return []
@@ -186,7 +186,7 @@ def _record(
         if good is not None:
             site.control.write_record(good)
 
-    return [Found(site.name, broken, plan, repair, is_lost_then=good is None)]
+    return [FoundDamage(site.name, broken, plan, repair, is_lost_then=good is None)]
 
 
 def _of_kind(
@@ -195,7 +195,7 @@ def _of_kind(
     mine: _Documents,
     told: Mapping[str, _Documents],
     save: Callable[[Damaged], None],
-) -> list[Found]:
+) -> list[FoundDamage]:
     found = []
     for key, document in mine.kept[kind.name].items():
         broken = kind.decode(key, document)
@@ -206,7 +206,7 @@ def _of_kind(
             if good is not None:
                 plan = "replace it with what counts on the other sites"
             is_lost = good is None and kind in _SHARED
-            found.append(Found(site.name, broken, plan, repair, is_lost))
+            found.append(FoundDamage(site.name, broken, plan, repair, is_lost))
     return found
 
 
@@ -246,7 +246,7 @@ def restored(site: Site, broken: Damaged) -> Heartbeat | None:
     symbol = broken.where.removeprefix(HEARTBEAT)
     try:
         last = site.candles.last(symbol)
-    except errors.Damaged:
+    except errors.DamagedData:
         return None
     if last is None:
         return None
@@ -262,7 +262,7 @@ def restored(site: Site, broken: Damaged) -> Heartbeat | None:
 
 def _heartbeat(
     site: Site, broken: Damaged, good: Heartbeat | None, save: Callable[[Damaged], None]
-) -> Found:
+) -> FoundDamage:
     def repair() -> None:
         save(broken)
         site.control.forget("heartbeat", broken.where.removeprefix(HEARTBEAT))
@@ -272,7 +272,7 @@ def _heartbeat(
     plan = "delete it; the function writes one with the next trade, and its counts begin at 0"
     if good is not None:
         plan = "replace it with its sound fields and the newest candle; lost counts begin at 0"
-    return Found(site.name, broken, plan, repair)
+    return FoundDamage(site.name, broken, plan, repair)
 
 
 def _save(folder: Path, site: str, broken: Damaged) -> None:

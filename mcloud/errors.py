@@ -56,7 +56,7 @@ class Refused(McloudError):
     pass
 
 
-class Damaged(Refused):
+class DamagedData(Refused):
     pass
 
 

@@ -1,7 +1,7 @@
 """HTTP requests whose answers are bounded, in bytes and in time, whatever the server does.
 
 Every HTTP answer that mcloud reads itself is read here; the clouds' own SDKs read theirs. A
-``Limit`` bounds a request as a whole: the name look-up, the connection, the TLS handshake, the
+``HttpLimit`` bounds a request as a whole: the name look-up, the connection, the TLS handshake, the
 headers and the body share one deadline, so that a server that sends a byte a second is cut off when
 a silent one is. Redirects are not followed, since they would take a request to a place that nobody
 has named.
@@ -44,7 +44,7 @@ CHUNK = 16 * KIB  # bytes of a body that are read at once
 
 
 @dataclass(frozen=True)
-class Limit:
+class HttpLimit:
     """Limits of one request."""
 
     most: int
@@ -53,16 +53,16 @@ class Limit:
     """Maximum duration of the request, from the name look-up to the last byte of the body."""
 
 
-WEBHOOK = Limit(64 * KIB, 8.0)  # less than one attempt of the notifier
-EXCHANGE = Limit(4 * KIB * KIB, 10.0)  # 1,000 trades take 200 KB; see budget.IN_FLIGHT
-EXCHANGE_INFO = Limit(64 * KIB * KIB, 30.0)  # all symbols of an exchange take up to 20 MB
-REACH = Limit(0, 5.0)  # whether a server answers at all, and what time it says
-SPANS = Limit(64 * KIB, 2.0)
-GOOGLE = Limit(32 * KIB * KIB, 10.0)
-QUERY = Limit(32 * KIB * KIB, 35.0)  # BigQuery sends at most 10 MB a page, and waits for 30 s
-TOKEN = Limit(KIB * KIB, 10.0)
-METADATA = Limit(KIB * KIB, 20.0)  # google.auth asks up to three times, for 3 s each
-FUNCTION = Limit(64 * KIB, 60.0)  # as Cloud Scheduler waits
+WEBHOOK = HttpLimit(64 * KIB, 8.0)  # less than one attempt of the notifier
+EXCHANGE = HttpLimit(4 * KIB * KIB, 10.0)  # 1,000 trades take 200 KB; see budget.IN_FLIGHT
+EXCHANGE_INFO = HttpLimit(64 * KIB * KIB, 30.0)  # all symbols of an exchange take up to 20 MB
+REACH = HttpLimit(0, 5.0)  # whether a server answers at all, and what time it says
+SPANS = HttpLimit(64 * KIB, 2.0)
+GOOGLE = HttpLimit(32 * KIB * KIB, 10.0)
+QUERY = HttpLimit(32 * KIB * KIB, 35.0)  # BigQuery sends at most 10 MB a page, and waits for 30 s
+TOKEN = HttpLimit(KIB * KIB, 10.0)
+METADATA = HttpLimit(KIB * KIB, 20.0)  # google.auth asks up to three times, for 3 s each
+FUNCTION = HttpLimit(64 * KIB, 60.0)  # as Cloud Scheduler waits
 
 SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
 
@@ -76,7 +76,7 @@ class NoAnswer(Unavailable):
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """A server's answer, cut where it exceeds the limit."""
 
     server: str
@@ -149,21 +149,21 @@ class Answer:
 def ask(
     method: str,
     url: str,
-    limit: Limit,
+    limit: HttpLimit,
     *,
     body: bytes | None = None,
     document: object = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Send one request over a connection of its own; see ``Client.ask``."""
-    client = Client()
+) -> HttpAnswer:
+    """Send one request over a connection of its own; see ``HttpClient.ask``."""
+    client = HttpClient()
     try:
         return client.ask(method, url, limit, body=body, document=document, headers=headers)
     finally:
         client.close()
 
 
-class Client:
+class HttpClient:
     """Sends requests, and keeps up to ``keep`` connections to each server open. Thread-safe."""
 
     def __init__(self, keep: int = 4) -> None:
@@ -175,13 +175,13 @@ class Client:
         self,
         method: str,
         url: str,
-        limit: Limit,
+        limit: HttpLimit,
         *,
         body: bytes | None = None,
         document: object = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request; returns the answer, whatever its status and even if its body is cut.
 
         Args:
@@ -233,7 +233,7 @@ class Client:
                 if cut or not limit.most or response.status < 200:
                     response.close()  # what is still to come is nobody's answer
                 response.release_conn()
-        return Answer(server, response.status, response.headers, content, cut, sent, seconds)
+        return HttpAnswer(server, response.status, response.headers, content, cut, sent, seconds)
 
     def close(self) -> None:
         for pool in self._pools.values():
@@ -273,7 +273,7 @@ _TOO_MUCH = "too many bytes around the body"  # headers, sizes of chunks, traile
 class _Budget:
     """The remaining limit of a thread's current request."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: HttpLimit) -> None:
         self.broken = ""
         """Description of the part of the limit that is used up; empty if none is."""
         self._limit = limit
@@ -304,7 +304,7 @@ _budget: ContextVar[_Budget | None] = ContextVar("_budget", default=None)
 
 
 @contextmanager
-def _bounded(limit: Limit) -> Iterator[_Budget]:
+def _bounded(limit: HttpLimit) -> Iterator[_Budget]:
     budget = _Budget(limit)
     token = _budget.set(budget)
     try:
@@ -462,7 +462,7 @@ def _trust(bundle: str) -> ssl.SSLContext:
 _AS_IT_IS = ("", "identity")
 
 
-def _read(response: Any, limit: Limit, budget: _Budget) -> tuple[bytes, str]:
+def _read(response: Any, limit: HttpLimit, budget: _Budget) -> tuple[bytes, str]:
     """The body, and why it is cut."""
     most = limit.most
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()

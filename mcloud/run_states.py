@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from mcloud.alerts.engine import State
+from mcloud.alerts.engine import AlertStates
 from mcloud.clouds.ports import ControlRecord
 from mcloud.documents import Count, Damaged, Seconds, Time, decode, load, plain, set_aside
 from mcloud.errors import McloudError
 from mcloud.failover.history import Kept
 from mcloud.producer.cursor import Hole
-from mcloud.producer.sender import Delivery
+from mcloud.producer.sender import SiteDelivery
 from mcloud.replication.progress import PairProgress
 from mcloud.runs import Run, RunState
 
 
 @dataclass(frozen=True)
-class Route:
+class RouteState:
     sites: tuple[str, ...]
     reason: str
 
 
 @dataclass(frozen=True)
 class ProducerState(RunState):
-    """See ``mcloud.producer.account``."""
+    """See ``mcloud.producer.reported_state``."""
 
     source: str
     live: bool
@@ -36,8 +36,8 @@ class ProducerState(RunState):
     repeats: Count
     rate: Seconds
     lag_s: Seconds | None
-    route: Route
-    sites: Mapping[str, Delivery]
+    route: RouteState
+    sites: Mapping[str, SiteDelivery]
     holes: tuple[Hole, ...]
     spool_bytes: Count
     spool_full: bool
@@ -121,7 +121,7 @@ class WatcherState(RunState):
     firing: tuple[Firing, ...]
     unknown: Count
     failures: tuple[str, ...]
-    state: State
+    state: AlertStates
 
 
 SHAPES: Mapping[str, type[RunState]] = {

@@ -12,8 +12,8 @@ from small_disk import EMPTY, FULL, READ_ONLY, call
 
 from mcloud import best_effort, files
 from mcloud.errors import McloudError
-from mcloud.failover.audit import Audit, Entry
-from mcloud.failover.journal import Journal, Order, Progress
+from mcloud.failover.audit import Audit, AuditEntry
+from mcloud.failover.journal import Journal, MoveOrder, MoveProgress
 from mcloud.notify.event import FIRING, Event
 from mcloud.notify.memory import Memory
 from mcloud.runs import Run
@@ -85,16 +85,16 @@ def test_an_older_move_is_not_taken_up_in_place_of_one_that_could_not_be_noted(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "move.json"
-    Journal(path).write(Progress(order("old")))
+    Journal(path).write(MoveProgress(order("old")))
     path.chmod(0o600)
     journal = Journal(path)
     (tmp_path / f".move.json.{os.getpid()}").mkdir()  # in the way of the next write
-    journal.write(Progress(order("new")))
-    assert journal.read() == Progress(order("new"))
+    journal.write(MoveProgress(order("new")))
+    assert journal.read() == MoveProgress(order("new"))
     assert Journal(path).read() is None  # another process knows of neither
     (tmp_path / f".move.json.{os.getpid()}").rmdir()
-    journal.write(Progress(order("new"), {"debt": {"owed": []}}))
-    assert Journal(path).read() == Progress(order("new"), {"debt": {"owed": []}})
+    journal.write(MoveProgress(order("new"), {"debt": {"owed": []}}))
+    assert Journal(path).read() == MoveProgress(order("new"), {"debt": {"owed": []}})
 
 
 @pytest.mark.parametrize("how", [FULL, READ_ONLY])
@@ -120,12 +120,12 @@ def test_what_was_reserved_takes_the_notes_of_a_full_disk(tmp_path: Path) -> Non
     assert "is full: " in told["disk"]
 
 
-def order(id_: str) -> Order:
-    return Order(id_, "gcp", "manual", "a test", "me", 1.0, 0, "aws")
+def order(id_: str) -> MoveOrder:
+    return MoveOrder(id_, "gcp", "manual", "a test", "me", 1.0, 0, "aws")
 
 
-def entry(id_: str) -> Entry:
-    return Entry(id_, "begin", "me", "a test", 1.0)
+def entry(id_: str) -> AuditEntry:
+    return AuditEntry(id_, "begin", "me", "a test", 1.0)
 
 
 def _write_notes(folder: str) -> None:
@@ -142,7 +142,7 @@ def _write_notes(folder: str) -> None:
         logger.info("a line %s", "x" * 10_000)
     run.write({"at": 1.0})
     run.note_end()
-    journal.write(Progress(order("a")))
+    journal.write(MoveProgress(order("a")))
     for id_ in "ab":
         audit.write(entry(id_))
     memory.note("desk", event, 1.0)

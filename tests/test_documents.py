@@ -19,8 +19,8 @@ from mcloud.clouds.ports import ControlRecord, Heartbeat, Lag
 from mcloud.documents import Damaged, decode, load, parse, plain, read_file, set_aside
 from mcloud.errors import McloudError
 from mcloud.failover import debts, pause
-from mcloud.failover.audit import ENTRIES, Entry
-from mcloud.failover.journal import Journal, Order, Progress, read_journal
+from mcloud.failover.audit import ENTRIES, AuditEntry
+from mcloud.failover.journal import Journal, MoveOrder, MoveProgress, read_journal
 from mcloud.local.outage import Outage
 from mcloud.local.state import READY, Home, ServiceState
 from mcloud.local.state import State as LocalState
@@ -32,7 +32,7 @@ from mcloud.run_states import SHAPES
 
 AT = 1_786_000_000.5
 RECORD = ControlRecord(7, "aws", "manual", "why", "me", AT)
-ORDER = Order("id", "gcp", "manual", "why", "me", AT, 6, "aws", forced=("lag",), lost=1.5)
+ORDER = MoveOrder("id", "gcp", "manual", "why", "me", AT, 6, "aws", forced=("lag",), lost=1.5)
 RECORDED = {
     "record": asdict(RECORD),
     "begun": 0.1,
@@ -94,7 +94,7 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
             "written": 1,
         },
     ),
-    "audit": (ENTRIES.shape, asdict(Entry("id", "move", "me", "why", AT, {}, {"record": {}}))),
+    "audit": (ENTRIES.shape, asdict(AuditEntry("id", "move", "me", "why", AT, {}, {"record": {}}))),
     "anomaly": (ANOMALIES.shape, ANOMALY),
     "anomaly-watch": (WATCHES.shape, {"until": "2024-08-08T23:54:00Z"}),
     "producer": (SHAPES["producer"], PRODUCER),
@@ -215,8 +215,8 @@ def test_a_journal_is_read_whole_or_not_at_all(data: st.DataObject, tmp_path_fac
     path = tmp_path_factory.mktemp("journal") / "manual.json"
     path.write_bytes(data.draw(texts(JOURNAL)))
     found = read_journal(path)
-    assert isinstance(found, Progress | Damaged)
-    if isinstance(found, Progress) and "record" in found.done:
+    assert isinstance(found, MoveProgress | Damaged)
+    if isinstance(found, MoveProgress) and "record" in found.done:
         assert {"record", "before", "is_moved", "away", "begun"} <= found.done["record"].keys()
 
 
@@ -225,8 +225,8 @@ def test_a_damaged_journal_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     path.write_text('{"order": {')
     journal = Journal(path)
     assert journal.read() is None
-    journal.write(Progress(ORDER))
-    assert journal.read() == Progress(ORDER)
+    journal.write(MoveProgress(ORDER))
+    assert journal.read() == MoveProgress(ORDER)
     (aside,) = tmp_path.glob("manual.json.damaged-*")
     assert aside.read_text() == '{"order": {'
 
@@ -235,8 +235,8 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "manual.json"
     path.write_text('{"version": 2}')
     journal = Journal(path)
-    journal.write(Progress(ORDER))
-    assert journal.read() == Progress(ORDER)  # in memory: the move goes on
+    journal.write(MoveProgress(ORDER))
+    assert journal.read() == MoveProgress(ORDER)  # in memory: the move goes on
     assert path.read_text() == '{"version": 2}'
 
 

@@ -27,7 +27,7 @@ from mcloud import http
 from mcloud.clouds.access import Target, ask_time
 from mcloud.clouds.gcp.access import GcpAccess
 from mcloud.clouds.gcp.billing import BillingExport
-from mcloud.clouds.gcp.client import Session, translated
+from mcloud.clouds.gcp.client import GcpSession, translated
 from mcloud.clouds.gcp.logs import CloudLogging
 from mcloud.clouds.gcp.probe import _check_function
 from mcloud.clouds.gcp.spans import CloudTrace
@@ -46,7 +46,7 @@ from mcloud.notify import web
 Call = Callable[[str], object]
 
 MOST = 64 * http.KIB
-LIMITS = [name for name, value in vars(http).items() if isinstance(value, http.Limit)]
+LIMITS = [name for name, value in vars(http).items() if isinstance(value, http.HttpLimit)]
 """All kinds of answers."""
 
 
@@ -61,7 +61,7 @@ def google_credentials(url: str) -> Any:
 
 def token(url: str) -> None:
     with translated("Google"):
-        Session(google_credentials(url)).refresh()
+        GcpSession(google_credentials(url)).refresh()
 
 
 def metadata(url: str) -> None:
@@ -69,7 +69,7 @@ def metadata(url: str) -> None:
 
     from mcloud.clouds.gcp.client import _Tokens
 
-    tokens: Any = _Tokens(http.Client(), time.monotonic() + http.TOKEN.seconds)
+    tokens: Any = _Tokens(http.HttpClient(), time.monotonic() + http.TOKEN.seconds)
     with translated("Google"):
         _metadata.get(tokens, "instance", root=f"{url}/")
 
@@ -152,8 +152,8 @@ def rude_servers() -> Iterator[dict[str, str]]:
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each kind: little time, so that an endless answer is soon cut."""
     for name in LIMITS:
-        limit: http.Limit = getattr(http, name)
-        monkeypatch.setattr(http, name, http.Limit(min(limit.most, MOST), 0.3))
+        limit: http.HttpLimit = getattr(http, name)
+        monkeypatch.setattr(http, name, http.HttpLimit(min(limit.most, MOST), 0.3))
 
 
 @pytest.fixture
@@ -205,11 +205,11 @@ def test_no_server_hurts_a_client(
     assert {name for name in left if name != "rude"} == set(), "a thread was left behind"
 
 
-QUICK = http.Limit(MOST, 0.3)
-AMPLE = http.Limit(MOST, PATIENCE)
+QUICK = http.HttpLimit(MOST, 0.3)
+AMPLE = http.HttpLimit(MOST, PATIENCE)
 
 
-def limit_for(behaviour: str) -> http.Limit:
+def limit_for(behaviour: str) -> http.HttpLimit:
     """Time is short only where it is what ends the request: a slow machine changes no outcome."""
     return QUICK if behaviour in rude.TIMED else AMPLE
 
@@ -293,7 +293,7 @@ def test_an_answer_of_one_request_is_never_taken_for_that_of_another() -> None:
         rude.whole(b"{}") + rude.whole(b'{"of": "another"}'),
     ):
         with rude.serve(rude.once(data)) as url:
-            client = http.Client()
+            client = http.HttpClient()
             first = client.ask("GET", url, AMPLE)
             try:
                 second = client.ask("GET", url, AMPLE)
@@ -336,13 +336,13 @@ def test_a_date_to_retry_after_is_one_of_the_servers_clock(ahead: int, wait: int
         format_datetime(datetime.fromtimestamp(int(at), UTC), usegmt=True)
         for at in (now, now + wait)
     )
-    answer = http.Answer("", 503, {"Date": date, "Retry-After": until}, b"", "", 0, 0)
+    answer = http.HttpAnswer("", 503, {"Date": date, "Retry-After": until}, b"", "", 0, 0)
     assert answer.retry_after == pytest.approx(max(0, wait), abs=1)
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=40))
 def test_no_header_breaks_the_reading_of_it(said: str) -> None:
-    answer = http.Answer("", 503, {"Date": said, "Retry-After": said}, b"", "", 0, 0)
+    answer = http.HttpAnswer("", 503, {"Date": said, "Retry-After": said}, b"", "", 0, 0)
     assert answer.retry_after is None or answer.retry_after >= 0
     assert answer.time is None or isinstance(answer.time, float)
 

@@ -13,14 +13,14 @@ from mcloud.clouds.aws.candles import DynamoCandles
 from mcloud.clouds.aws.client import make_client, translated
 from mcloud.clouds.aws.control import DynamoControl
 from mcloud.market.anomaly import Anomaly, Thresholds
-from mcloud.processor.anomalies import Watch, headline
+from mcloud.processor.anomalies import AnomalyWatch, headline
 
 
 @cache
-def watch() -> Watch:
+def watch() -> AnomalyWatch:
     """What an instance remembers from one call to the next."""
     dynamodb = client("dynamodb")
-    return Watch(
+    return AnomalyWatch(
         DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
         DynamoControl(dynamodb, os.environ["CONTROL_TABLE"]),
         Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", "")),

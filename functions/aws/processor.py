@@ -39,7 +39,7 @@ LAST_SECONDS = 10.0
 """Before its end, in which a function begins nothing: as long as a request that hangs may take."""
 
 
-class Site(NamedTuple):
+class LambdaSite(NamedTuple):
     archive: S3Archive
     candles: DynamoCandles
     pulse: Pulse
@@ -70,11 +70,11 @@ class Delivered(NamedTuple):
 
 
 @cache
-def site() -> Site:
+def site() -> LambdaSite:
     """The stores, made once an instance."""
     region, endpoint = os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", "")
     dynamodb = make_client("dynamodb", region, endpoint)
-    return Site(
+    return LambdaSite(
         S3Archive(make_client("s3", region, endpoint), os.environ["RAW_BUCKET"]),
         DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
         Pulse(

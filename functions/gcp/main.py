@@ -30,7 +30,7 @@ from mcloud.clouds.spans import Exporter
 from mcloud.errors import McloudError
 from mcloud.market.anomaly import Thresholds
 from mcloud.market.envelope import Malformed, decode
-from mcloud.processor.anomalies import Watch
+from mcloud.processor.anomalies import AnomalyWatch
 from mcloud.processor.arrival import Arrival, fields
 from mcloud.processor.ingest import ingest
 from mcloud.processor.log import log
@@ -38,7 +38,7 @@ from mcloud.processor.pulse import INTERVAL, Pulse
 from mcloud.processor.spans import Recorder
 
 
-class Site(NamedTuple):
+class CloudFunctionSite(NamedTuple):
     archive: GcsArchive
     candles: FirestoreCandles
     pulse: Pulse
@@ -48,18 +48,18 @@ class Site(NamedTuple):
 _making = threading.Lock()
 
 
-def site() -> Site:
+def site() -> CloudFunctionSite:
     """The stores, made once an instance, also when its first calls come at once."""
     with _making:
         return make_site()
 
 
 @cache
-def make_site() -> Site:
+def make_site() -> CloudFunctionSite:
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
     storage = make_storage(project, os.environ.get("STORAGE_EMULATOR_HOST", ""))
     candles, control = make_stores()
-    return Site(
+    return CloudFunctionSite(
         GcsArchive(storage, os.environ["RAW_BUCKET"]),
         candles,
         Pulse(control, interval=float(os.environ.get("HEARTBEAT_SECONDS", INTERVAL))),
@@ -150,9 +150,11 @@ _looking = threading.Lock()
 
 
 @cache
-def watch() -> Watch:
+def watch() -> AnomalyWatch:
     """What an instance remembers from one look to the next."""
-    return Watch(*make_stores(), Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", "")))
+    return AnomalyWatch(
+        *make_stores(), Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", ""))
+    )
 
 
 @functions_framework.http  # type: ignore[untyped-decorator]

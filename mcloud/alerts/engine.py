@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.alerts.figures import Figure, Figures, is_of_folder
-from mcloud.alerts.rules import Rule, Rules, advice
+from mcloud.alerts.figures import AlertFigure, AlertFigures, is_of_folder
+from mcloud.alerts.rules import AlertRule, Rules, advice
 from mcloud.alerts.units import said
 from mcloud.clock import AHEAD
 from mcloud.documents import Seconds, Time
@@ -79,7 +79,7 @@ class Blind:
 
 
 @dataclass(frozen=True)
-class State:
+class AlertStates:
     alerts: Mapping[str, Alert] = field(default_factory=dict)
     """Alerts by key."""
     blind: Mapping[str, Blind] = field(default_factory=dict)
@@ -94,7 +94,9 @@ class State:
         return asdict(self)
 
 
-def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[State, list[Event]]:
+def step(
+    rules: Rules, figures: AlertFigures, before: AlertStates, now: float
+) -> tuple[AlertStates, list[Event]]:
     """Return the state after a check, and the events for its changes."""
     before = _not_after(before, now)
     alerts: dict[str, Alert] = {}
@@ -112,7 +114,7 @@ def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[Sta
             fresh = Alert(rule.name, each.path, each.names)
             last = before.alerts.get(fresh.key, fresh)
             last = replace(last, path=each.path, severity=rule.severity)
-            figure = each.figure or Figure(None, now, "no such figure")
+            figure = each.figure or AlertFigure(None, now, "no such figure")
             alerts[fresh.key] = _look(rule, last, figure, now)
     for key, alert in before.alerts.items():
         if key not in alerts:
@@ -127,7 +129,7 @@ def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[Sta
         and not (alert.rule in by_name and by_name[alert.rule].unknown == "ignore")
     ]
     blind = _blind(unseen, before.blind, now)
-    state = State(alerts, blind, nothing)
+    state = AlertStates(alerts, blind, nothing)
     known = {(each.key, each.state, each.at) for each in standing(rules, before, now)}
     changed = [
         event
@@ -137,7 +139,7 @@ def step(rules: Rules, figures: Figures, before: State, now: float) -> tuple[Sta
     return state, changed
 
 
-def standing(rules: Rules, state: State, now: float) -> list[Event]:
+def standing(rules: Rules, state: AlertStates, now: float) -> list[Event]:
     """Return all firing alerts and recent resolutions, for channels that have not been sent
     them.
     """
@@ -154,7 +156,7 @@ def standing(rules: Rules, state: State, now: float) -> list[Event]:
     return events
 
 
-def moved(state: State, seconds: float) -> State:
+def moved(state: AlertStates, seconds: float) -> AlertStates:
     """Return the state after the clock was set, with every time at the same age as before."""
 
     def shift(at: float | None) -> float | None:
@@ -163,14 +165,14 @@ def moved(state: State, seconds: float) -> State:
     return _with_times(state, shift)
 
 
-def _not_after(state: State, now: float) -> State:
+def _not_after(state: AlertStates, now: float) -> AlertStates:
     """Return the state without times from the future, which result from a clock that was set
     back between two runs.
     """
     return _with_times(state, lambda at: None if at is None else min(at, now))
 
 
-def _with_times(state: State, change: Callable[[float | None], float | None]) -> State:
+def _with_times(state: AlertStates, change: Callable[[float | None], float | None]) -> AlertStates:
     alerts = {
         key: replace(
             alert,
@@ -187,13 +189,13 @@ def _with_times(state: State, change: Callable[[float | None], float | None]) ->
     return replace(state, alerts=alerts, blind=blind)
 
 
-def _why_nothing(rule: Rule, leads_nowhere: bool) -> str:
+def _why_nothing(rule: AlertRule, leads_nowhere: bool) -> str:
     if leads_nowhere:
         return f"unknown: no such figure, {rule.figure}"
     return f"nothing there to look at: {rule.figure}"
 
 
-def _look(rule: Rule, alert: Alert, figure: Figure, now: float) -> Alert:
+def _look(rule: AlertRule, alert: Alert, figure: AlertFigure, now: float) -> Alert:
     why = _why_unknown(rule, figure, now)
     if figure.value is None or why:
         since = now if alert.unknown_since is None else min(alert.unknown_since, now)
@@ -212,7 +214,7 @@ def _look(rule: Rule, alert: Alert, figure: Figure, now: float) -> Alert:
     return replace(alert, firing=not alert.firing, since=now, held=0.0, leaning=None, was_told=True)
 
 
-def _why_unknown(rule: Rule, figure: Figure, now: float) -> str:
+def _why_unknown(rule: AlertRule, figure: AlertFigure, now: float) -> str:
     """Return why a figure cannot be used, or an empty string if it can."""
     if figure.value is None:
         return figure.why or "no value is given"
@@ -264,7 +266,7 @@ def _blind(unseen: Iterable[Alert], before: Mapping[str, Blind], now: float) -> 
     return found
 
 
-def _firing(alert: Alert, rule: Rule | None) -> Event:
+def _firing(alert: Alert, rule: AlertRule | None) -> Event:
     return Event(
         key=alert.key,
         title=f"{alert.key}: {_words(alert, rule)}",
@@ -279,7 +281,7 @@ def _firing(alert: Alert, rule: Rule | None) -> Event:
     )
 
 
-def _resolved(alert: Alert, rule: Rule | None) -> Event:
+def _resolved(alert: Alert, rule: AlertRule | None) -> Event:
     return Event(
         key=alert.key,
         title=f"{alert.key}: {alert.unknown or f'over, it is {said(alert.value, alert.path)}'}",
@@ -294,14 +296,14 @@ def _resolved(alert: Alert, rule: Rule | None) -> Event:
     )
 
 
-def _words(alert: Alert, rule: Rule | None) -> str:
+def _words(alert: Alert, rule: AlertRule | None) -> str:
     value = said(alert.value, alert.path)
     if rule is None or alert.value is None:
         return value
     return rule.says.format(value=value, limit=rule.limit)
 
 
-def _fields(alert: Alert, rule: Rule | None) -> dict[str, str]:
+def _fields(alert: Alert, rule: AlertRule | None) -> dict[str, str]:
     return {
         "figure": alert.path,
         "value": said(alert.value, alert.path),
@@ -329,6 +331,6 @@ def _blindness(blind: Blind) -> Event:
     )
 
 
-def _text(alert: Alert, rule: Rule | None) -> str:
+def _text(alert: Alert, rule: AlertRule | None) -> str:
     words = [alert.why, advice(rule, alert.names) if rule else ""]
     return "\n".join(each for each in words if each)

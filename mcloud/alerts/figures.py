@@ -50,7 +50,7 @@ _EXPLAINED = ("up", "anomalies", "lost_s", "for_s", "writable")
 
 
 @dataclass(frozen=True)
-class Figure:
+class AlertFigure:
     value: float | None
     """The value. None if unknown."""
     at: float
@@ -60,11 +60,11 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFigure:
     path: str
     names: tuple[str, ...]
     """Values of the stars in the pattern."""
-    figure: Figure | None
+    figure: AlertFigure | None
     """The figure. None if the path does not exist."""
     is_over: bool = False
     """Whether the figure is of a process that has ended, and has no more values."""
@@ -72,7 +72,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Part:
-    children: dict[str, "_Part | Figure"] = field(default_factory=dict)
+    children: dict[str, "_Part | AlertFigure"] = field(default_factory=dict)
     unknown: str = ""
     """Reason why the other children are missing."""
     at: float = 0.0
@@ -80,7 +80,7 @@ class _Part:
     """Whether the process has ended, and with it the other children."""
 
 
-class Figures:
+class AlertFigures:
     """All figures of a document. ``budgets`` are in dollars per month by site, with ``total``
     for all.
     """
@@ -95,7 +95,7 @@ class Figures:
         self._root = node
         self._budgets = frozenset(budgets or {})
 
-    def find(self, pattern: str) -> list[Found]:
+    def find(self, pattern: str) -> list[FoundFigure]:
         """Return every figure of a pattern. A path that does not exist has an entry without a
         figure.
 
@@ -117,20 +117,23 @@ def is_of_folder(path: str) -> bool:
 
 
 def _find(
-    node: _Part | Figure, wanted: tuple[str, ...], path: tuple[str, ...], names: tuple[str, ...]
-) -> Iterator[Found]:
+    node: _Part | AlertFigure,
+    wanted: tuple[str, ...],
+    path: tuple[str, ...],
+    names: tuple[str, ...],
+) -> Iterator[FoundFigure]:
     if not wanted:
         # A whole part is not a figure, except to say that it is unknown.
-        figure = node if isinstance(node, Figure) else _unknown(node)
-        yield Found(".".join(path), names, figure)
+        figure = node if isinstance(node, AlertFigure) else _unknown(node)
+        yield FoundFigure(".".join(path), names, figure)
         return
     name, rest = wanted[0], wanted[1:]
     here = ".".join((*path, *wanted))
-    if isinstance(node, Figure):
-        yield Found(here, names, node if node.value is None else None)
+    if isinstance(node, AlertFigure):
+        yield FoundFigure(here, names, node if node.value is None else None)
     elif name == ALL:
         if not node.children and node.unknown:
-            yield Found(here, names, _unknown(node))
+            yield FoundFigure(here, names, _unknown(node))
         for each, child in node.children.items():
             # Plain figures may stand beside the names. The pattern does not cover them.
             if not rest or isinstance(child, _Part) or child.value is None:
@@ -138,22 +141,22 @@ def _find(
     elif name in node.children:
         yield from _find(node.children[name], rest, (*path, name), names)
     else:
-        yield Found(here, names, _unknown(node), node.is_over)
+        yield FoundFigure(here, names, _unknown(node), node.is_over)
 
 
-def _unknown(part: _Part) -> Figure | None:
-    return Figure(None, part.at, part.unknown) if part.unknown else None
+def _unknown(part: _Part) -> AlertFigure | None:
+    return AlertFigure(None, part.at, part.unknown) if part.unknown else None
 
 
-def _paths(node: _Part | Figure, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if isinstance(node, Figure):
+def _paths(node: _Part | AlertFigure, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(node, AlertFigure):
         yield path
         return
     for name, child in node.children.items():
         yield from _paths(child, (*path, name))
 
 
-def _node(value: Any, at: float) -> _Part | Figure:
+def _node(value: Any, at: float) -> _Part | AlertFigure:
     if isinstance(value, list):
         value = _by_name(value)
     if isinstance(value, Mapping):
@@ -166,27 +169,36 @@ def _node(value: Any, at: float) -> _Part | Figure:
         is_over = value.get("running") is False
         return _Part(children, str(value.get("unknown") or ""), own, is_over)
     if value is None:
-        return Figure(None, at, "no value is given")
+        return AlertFigure(None, at, "no value is given")
     if isinstance(value, bool | int | float) and math.isfinite(value):
-        return Figure(float(value), at)
+        return AlertFigure(float(value), at)
     return _text(str(value), at)
 
 
-def _text(text: str, at: float) -> Figure:
+def _text(text: str, at: float) -> AlertFigure:
     """Convert a decimal, which is a string in the JSON document so that it stays exact."""
     try:
         value = float(text)
     except ValueError:
-        return Figure(None, at, f"not a number: {text[:40]!r}")
-    return Figure(value, at) if math.isfinite(value) else Figure(None, at, f"it is {text}")
+        return AlertFigure(None, at, f"not a number: {text[:40]!r}")
+    return (
+        AlertFigure(value, at) if math.isfinite(value) else AlertFigure(None, at, f"it is {text}")
+    )
 
 
-def _with_note(node: _Part | Figure, name: str, beside: Mapping[str, Any]) -> _Part | Figure:
+def _with_note(
+    node: _Part | AlertFigure, name: str, beside: Mapping[str, Any]
+) -> _Part | AlertFigure:
     """Add the reason to a figure that is down, unknown or unusual."""
     why = beside.get("unknown_why")
-    if isinstance(why, Mapping) and name in why and isinstance(node, Figure) and node.value is None:
+    if (
+        isinstance(why, Mapping)
+        and name in why
+        and isinstance(node, AlertFigure)
+        and node.value is None
+    ):
         return replace(node, why=str(why[name]))
-    if name in _EXPLAINED and isinstance(node, Figure) and beside.get("reason"):
+    if name in _EXPLAINED and isinstance(node, AlertFigure) and beside.get("reason"):
         return replace(node, why=str(beside["reason"]))
     return node
 

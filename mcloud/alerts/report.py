@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mcloud.alerts.engine import Alert, State, step
-from mcloud.alerts.figures import Figures
+from mcloud.alerts.engine import Alert, AlertStates, step
+from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import Rules
 from mcloud.alerts.units import said, unit
 from mcloud.notify.silences import Silence
@@ -13,8 +13,8 @@ from mcloud.notify.silences import Silence
 
 def report(
     rules: Rules,
-    figures: Figures,
-    watcher: State | None,
+    figures: AlertFigures,
+    watcher: AlertStates | None,
     now: float,
     silences: Sequence[Silence] = (),
 ) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def report(
     """
     if watcher is None:
         at_once = tuple(replace(rule, last=0.0) for rule in rules.rules)
-        state, _ = step(replace(rules, rules=at_once), figures, State(), now)
+        state, _ = step(replace(rules, rules=at_once), figures, AlertStates(), now)
     else:
         state, _ = step(rules, figures, watcher, now)
     return {

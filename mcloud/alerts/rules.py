@@ -37,7 +37,7 @@ STALE = 600.0  # seconds; Cloud Monitoring alone lags by four minutes
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlertRule:
     name: str
     figure: str
     """Pattern of the figures; see ``figures``."""
@@ -90,7 +90,7 @@ class Rule:
 
 
 _BUILT_IN = (
-    Rule(
+    AlertRule(
         "service-down",
         "sites.*.up",
         "See `mcloud status {0}` and `mcloud doctor {0}`.",
@@ -99,13 +99,13 @@ _BUILT_IN = (
         last=60,
         severity="critical",
     ),
-    Rule(
+    AlertRule(
         "dead-letters",
         "sites.*.dead_letters.ready",
         "Messages that could not be processed: `mcloud dlq list {0}` says why.",
         above=0,
     ),
-    Rule(
+    AlertRule(
         "message-age",
         "sites.*.queue.oldest_age_s",
         "The oldest message waits too long: the function does not keep up, or is down.",
@@ -114,7 +114,7 @@ _BUILT_IN = (
         last=60,
         severity="critical",
     ),
-    Rule(
+    AlertRule(
         "function-errors",
         "sites.*.function.error_rate",
         "The function fails; what it was given comes back, and is dead-lettered in the end.",
@@ -124,7 +124,7 @@ _BUILT_IN = (
         clear=0.01,
         last=60,
     ),
-    Rule(
+    AlertRule(
         "function-throttles",
         "sites.*.function.throttles",
         "The function is not allowed to run as often as the queue wants it.",
@@ -132,7 +132,7 @@ _BUILT_IN = (
         above=0,
         last=60,
     ),
-    Rule(
+    AlertRule(
         "replication-lag",
         "sites.*.replication.*.candles_s",
         "Candles of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
@@ -141,7 +141,7 @@ _BUILT_IN = (
         clear=60,
         last=120,
     ),
-    Rule(
+    AlertRule(
         "raw-lag",
         "sites.*.replication.*.raw_s",
         "Raw trades of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
@@ -149,21 +149,21 @@ _BUILT_IN = (
         above=7200,
         last=120,
     ),
-    Rule(
+    AlertRule(
         "holes",
         "sites.*.holes",
         "Trade ids are missing from the candles of {0}: `mcloud verify --repair` mends it.",
         above=0,
         last=300,
     ),
-    Rule(
+    AlertRule(
         "unfilled-holes",
         "producers.*.missing",
         "Trades that the producer never got; it tries again: see `mcloud ps {0}`.",
         above=0,
         last=300,
     ),
-    Rule(
+    AlertRule(
         "stalled-streams",
         "producers.*.stalled",
         "The exchange has trades of these symbols that its stream does not bring: `mcloud ps {0}`"
@@ -171,7 +171,7 @@ _BUILT_IN = (
         above=0,
         severity="critical",
     ),
-    Rule(
+    AlertRule(
         "spool-waiting",
         "producers.*.waiting",
         "A site does not take them, or not fast enough: see `mcloud ps {0}`.",
@@ -179,7 +179,7 @@ _BUILT_IN = (
         clear=10_000,
         last=120,
     ),
-    Rule(
+    AlertRule(
         "spool-full",
         "producers.*.spool_full",
         "Nothing is read any more: see `mcloud ps {0}`, and mend the site that it waits for.",
@@ -187,14 +187,14 @@ _BUILT_IN = (
         above=0,
         severity="critical",
     ),
-    Rule(
+    AlertRule(
         "left-behind",
         "producers.*.left_behind",
         "The producer has ended and its spool still has trades: the next run sends them first.",
         above=0,
         last=60,
     ),
-    Rule(
+    AlertRule(
         "disk-full",
         "disk.writable",
         "Free some space, or move the state with MCLOUD_STATE. Failovers and copies go on, without "
@@ -203,7 +203,7 @@ _BUILT_IN = (
         below=1,
         last=60,
     ),
-    Rule(
+    AlertRule(
         "guard-lost",
         "guards.*.lost_s",
         "Nobody fails over, unless another guard runs: see `mcloud logs {0}`, and start it again; "
@@ -212,14 +212,14 @@ _BUILT_IN = (
         above=0,
         last=60,
     ),
-    Rule(
+    AlertRule(
         "guard-paused",
         "pause.for_s",
         "No guard does anything until `mcloud guard resume`.",
         says="for {value} s",
         above=3600,
     ),
-    Rule(
+    AlertRule(
         "damaged-documents",
         "sites.*.damaged.count",
         "mcloud ignores documents that it cannot read on {0}: `mcloud documents list` names them.",
@@ -227,7 +227,7 @@ _BUILT_IN = (
         above=0,
         last=60,
     ),
-    Rule(
+    AlertRule(
         "silence",
         "symbols.*.silent_s",
         "No site has processed a trade of {0} lately: see `mcloud ps`.",
@@ -235,7 +235,7 @@ _BUILT_IN = (
         above=600,
         clear=60,
     ),
-    Rule(
+    AlertRule(
         "budget",
         "budgets.*.used",
         "See `mcloud cost report` and `mcloud cost advise`.",
@@ -243,7 +243,7 @@ _BUILT_IN = (
         above=0.8,
         stale=86_400,  # a bill lags by a day
     ),
-    Rule(
+    AlertRule(
         "budget-forecast",
         "budgets.total.expected",
         "More than the budget by the end of the month: see `mcloud cost forecast`.",
@@ -252,7 +252,7 @@ _BUILT_IN = (
         last=3600,  # by the first few minutes of a run it is much too much
         stale=86_400,
     ),
-    Rule(
+    AlertRule(
         "anomalies",
         "symbols.*.anomalies",
         "`mcloud anomalies --symbols {0}` names them.",
@@ -288,7 +288,7 @@ class _Table:
 @dataclass(frozen=True)
 class Rules:
     settings: AlertSettings = AlertSettings()
-    rules: tuple[Rule, ...] = field(default=_BUILT_IN)
+    rules: tuple[AlertRule, ...] = field(default=_BUILT_IN)
 
 
 def rules(config: Config) -> Rules:
@@ -310,7 +310,7 @@ def rules(config: Config) -> Rules:
     return Rules(settings, tuple(found.values()))
 
 
-def _rule(config: Config, name: str, table: dict[str, Any], before: Rule | None) -> Rule:
+def _rule(config: Config, name: str, table: dict[str, Any], before: AlertRule | None) -> AlertRule:
     document, where = config.document, ("alerts", name)
     if not NAME.fullmatch(name):
         message = f"not a name: {name!r}; letters, digits, - and _ make one"
@@ -325,7 +325,7 @@ def _rule(config: Config, name: str, table: dict[str, Any], before: Rule | None)
             hint = did_you_mean(name, [each.name for each in _BUILT_IN])
             message = f"[alerts.{name}] is a new rule and needs its figure{hint}"
             raise document.error(where, "figure", message)
-        before = Rule(name, "", "")
+        before = AlertRule(name, "", "")
     elif {"above", "below"} & values.keys():
         # A new limit replaces the built-in one, together with its ``clear``.
         before = replace(before, above=None, below=None, clear=None)
@@ -334,7 +334,7 @@ def _rule(config: Config, name: str, table: dict[str, Any], before: Rule | None)
     return rule
 
 
-def _check(config: Config, rule: Rule, where: Where, table: dict[str, Any]) -> None:
+def _check(config: Config, rule: AlertRule, where: Where, table: dict[str, Any]) -> None:
     document, name = config.document, ".".join(where)
     if rule.above is None and rule.below is None:
         raise document.error(where, "above", f"[{name}] needs a limit: above or below")
@@ -361,6 +361,6 @@ def _check(config: Config, rule: Rule, where: Where, table: dict[str, Any]) -> N
         raise document.error(where, "text", message) from error
 
 
-def advice(rule: Rule, names: tuple[str, ...]) -> str:
+def advice(rule: AlertRule, names: tuple[str, ...]) -> str:
     """Return the rule's text for the given names."""
     return rule.text.format(*names)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from mcloud.alerts import engine
-from mcloud.alerts.engine import Alert, State
-from mcloud.alerts.figures import Figures
+from mcloud.alerts.engine import Alert, AlertStates
+from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import Rules
 from mcloud.clock import Jumps
 from mcloud.errors import McloudError
@@ -25,9 +25,9 @@ CLOSING = 5.0  # seconds for events in progress at the end
 
 def watch(
     rules: Rules,
-    look: Callable[[], Figures],
+    look: Callable[[], AlertFigures],
     notifier: Notifier,
-    before: State,
+    before: AlertStates,
     *,
     stop: threading.Event,
     silences: Silences | None = None,
@@ -37,7 +37,7 @@ def watch(
     log: logging.Logger | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
-) -> State:
+) -> AlertStates:
     """Evaluate the rules every ``rules.settings.interval`` seconds until ``stop``.
 
     Args:
@@ -62,7 +62,7 @@ def watch(
             is_ours = isinstance(error, McloudError)
             said = str(error) if is_ours else f"{type(error).__name__}: {error}"
             log.warning("no look at the sites: %s", said, exc_info=not is_ours)
-            figures = Figures({"at": clock()})
+            figures = AlertFigures({"at": clock()})
         asking.join(FIRST * DEADLINE)
         if jump := jumps.look():
             log.warning("the clock of this machine was set by %+.0f s", jump)
@@ -95,7 +95,7 @@ def watch(
 
 
 def document(
-    rules: Rules, state: State, failures: list[str], at: float, silences: Silences
+    rules: Rules, state: AlertStates, failures: list[str], at: float, silences: Silences
 ) -> dict[str, Any]:
     """Return the watcher's own state as plain values, for ``ps`` and ``monitor``."""
     titles = {event.key: event.title for event in engine.standing(rules, state, at)}

@@ -11,11 +11,11 @@ from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from mcloud.alerts.engine import State
+    from mcloud.alerts.engine import AlertStates
     from mcloud.clouds.ports import Site
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
-    from mcloud.notify.silences import Silence, Told
+    from mcloud.notify.silences import Silence, SilencesTold
 
 
 HELP = """List, watch and silence alerts, and test their channels.
@@ -400,7 +400,7 @@ def _target(
     )
 
 
-def _told_silences(session: Session, sites: "dict[str, Site]") -> "Told":
+def _told_silences(session: Session, sites: "dict[str, Site]") -> "SilencesTold":
     """Return the silences that the sites keep.
 
     Raises:
@@ -428,7 +428,7 @@ def _keep_silence(
     """Keep a silence on the sites, and who did that in the audit log."""
     from mcloud.cli.failover import who
     from mcloud.errors import Unavailable
-    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.audit import Audit, AuditEntry, new_id
     from mcloud.notify import silences as quiet
 
     away = quiet.keep(sites, made)
@@ -438,13 +438,13 @@ def _keep_silence(
         session.warn(f"{name} does not have it, and has by the next watcher that sees it: {reason}")
     told, _ = quiet.read({name: site for name, site in sites.items() if name not in away})
     quiet.forget(sites, quiet.old(told, now))
-    entry = Entry(new_id(now), step, who(), why or made.why, now, {}, made.to_json(now))
+    entry = AuditEntry(new_id(now), step, who(), why or made.why, now, {}, made.to_json(now))
     audit = Audit(session.config.state / "audit.jsonl", sites)
     audit.write(entry)
     audit.share([entry], [name for name in sites if name not in away])
 
 
-def _watching(session: Session) -> "State | None":
+def _watching(session: Session) -> "AlertStates | None":
     """The state of a watcher of this profile that runs."""
     for _, runs, state in session.runs()["watcher"]:
         if runs and state.get("profile") == session.config.profile:
@@ -452,14 +452,14 @@ def _watching(session: Session) -> "State | None":
     return None
 
 
-def _state_of(session: Session, document: dict[str, Any]) -> "State":
-    from mcloud.alerts.engine import State
+def _state_of(session: Session, document: dict[str, Any]) -> "AlertStates":
+    from mcloud.alerts.engine import AlertStates
     from mcloud.documents import Damaged, decode
 
     if document.get("profile") != session.config.profile:
-        return State()
-    state = decode(State, document["state"], "the state of the alerts")
-    return State() if isinstance(state, Damaged) else state
+        return AlertStates()
+    state = decode(AlertStates, document["state"], "the state of the alerts")
+    return AlertStates() if isinstance(state, Damaged) else state
 
 
 def _tell(session: Session, event: "Event") -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
     from mcloud.market.candle import Candle
     from mcloud.market.indicators import Indicator
-    from mcloud.market.quiet import CandleHole, Step, Timeline
+    from mcloud.market.quiet import CandleHole, Timeline, TimelineStep
 
 COLUMNS = (
     "symbol",
@@ -159,7 +159,7 @@ def candles(
 
 
 class _Row(NamedTuple):
-    step: "Step"
+    step: "TimelineStep"
     values: "Mapping[str, Decimal | None]"
     """By the text of the indicator; None is unknown."""
 

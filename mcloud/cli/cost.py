@@ -10,7 +10,7 @@ from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.cost.month import Month
-    from mcloud.cost.report import Report
+    from mcloud.cost.report import CostReport
     from mcloud.cost.usage import SiteUsage
 
 MONTH = Annotated[
@@ -160,7 +160,7 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
 
 def _make(
     session: Session, month: str | None, by: str, *, no_free_tier: bool, billed: bool
-) -> "Report":
+) -> "CostReport":
     import time
 
     from mcloud.cost.bills import bills

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from mcloud.config import LocalPorts
     from mcloud.cost.run import RunCost
     from mcloud.feed.feed import Feed
-    from mcloud.feed.feed import Report as Read
+    from mcloud.feed.feed import FeedReport as Read
     from mcloud.market.trade import Trade
     from mcloud.rehearsal.demo import Proof
-    from mcloud.rehearsal.drill_report import Report
+    from mcloud.rehearsal.drill_report import DrillReport
 
 # A day and a few minutes change on the way.
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
@@ -140,14 +140,14 @@ def _trades(
 ) -> "tuple[list[Trade], Feed]":
     from mcloud.cli.produce import report_feed
     from mcloud.feed.feed import incomplete
-    from mcloud.feed.open import Choice, open_feed
+    from mcloud.feed.open import FeedChoice, open_feed
     from mcloud.feed.simulate import Simulate
 
     feed: Feed
     if source == "simulate" and not market:
         feed = Simulate(SYMBOLS, seed=seed, start_time=START, count=count)
     else:
-        feed = open_feed(Choice(source, market=market))
+        feed = open_feed(FeedChoice(source, market=market))
     for warning in feed.warnings:
         session.warn(warning)
     trades = list(feed)
@@ -173,7 +173,7 @@ def _ports(session: Session) -> "LocalPorts":
 def _show(
     session: Session,
     proof: "Proof",
-    outage: "Report",
+    outage: "DrillReport",
     costs: "dict[str, RunCost]",
     read: "Read",
     seconds: float,
@@ -243,7 +243,7 @@ def _show(
     session.say(f"{verdict}; {seconds:.0f} s")
 
 
-def _outage(table: "Table", outage: "Report") -> None:
+def _outage(table: "Table", outage: "DrillReport") -> None:
     """What became of the trades while a site was out."""
     from mcloud.drawing.drill import rto
 

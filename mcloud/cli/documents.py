@@ -10,7 +10,7 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
-    from mcloud.damage import Found
+    from mcloud.damage import FoundDamage
 
 YES = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
 DRY_RUN = Annotated[
@@ -62,7 +62,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
     """
     from mcloud.cli.ask import agree
     from mcloud.cli.failover import who
-    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.audit import Audit, AuditEntry, new_id
 
     found, away = _find(session)
     chosen = [each for each in found if each.repair]
@@ -80,7 +80,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
     audit = Audit(session.config.state / "audit.jsonl", session.sites())
     done, failed = [], []
     for each in chosen:
-        entry = Entry(
+        entry = AuditEntry(
             new_id(at),
             "repair document",
             by,
@@ -114,7 +114,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
         raise typer.Exit(3)
 
 
-def _find(session: Session) -> "tuple[list[Found], dict[str, str]]":
+def _find(session: Session) -> "tuple[list[FoundDamage], dict[str, str]]":
     from mcloud.cli.progress import waiting
     from mcloud.damage import on_disk, on_sites
 
@@ -125,7 +125,7 @@ def _find(session: Session) -> "tuple[list[Found], dict[str, str]]":
     return [*found, *on_disk(session.config.state)], away
 
 
-def _draw(session: Session, found: "list[Found]") -> None:
+def _draw(session: Session, found: "list[FoundDamage]") -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -11,7 +11,7 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
-    from mcloud.rehearsal.drill_report import Report
+    from mcloud.rehearsal.drill_report import DrillReport
     from mcloud.rehearsal.scenarios import Scenario
 
 
@@ -94,7 +94,7 @@ def drill(
         raise typer.Exit(1)
 
 
-def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Report":
+def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "DrillReport":
     """On embedded clouds of its own, which are gone afterwards."""
     import shutil
     import tempfile

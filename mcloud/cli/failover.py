@@ -11,8 +11,8 @@ from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
-    from mcloud.failover.execution import Outcome, Routes, Tools
-    from mcloud.failover.journal import Order
+    from mcloud.failover.execution import MoveOutcome, Routes, Tools
+    from mcloud.failover.journal import MoveOrder
     from mcloud.failover.preflight import Preflight, Quotas
 
 TELLING = 5.0  # seconds that a channel may take
@@ -148,7 +148,7 @@ def _look(
     target: str,
     use: "Tools",
     forced: tuple[str, ...],
-) -> "tuple[Preflight, dict[str, Site], Order | None]":
+) -> "tuple[Preflight, dict[str, Site], MoveOrder | None]":
     """What was looked at, the sites that answer, and the move that was begun and not ended."""
     from mcloud.cli.progress import waiting
     from mcloud.documents import Damaged
@@ -191,13 +191,13 @@ def _look(
     return before, there, order
 
 
-def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]) -> "Order":
+def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]) -> "MoveOrder":
     from mcloud.failover.audit import new_id
-    from mcloud.failover.journal import Order
+    from mcloud.failover.journal import MoveOrder
 
     at = round(time.time(), 3)
     overridden = {c.subject for c in before.failed(())} & set(forced)
-    return Order(
+    return MoveOrder(
         id=new_id(at),
         target=before.target,
         mode="manual",
@@ -213,8 +213,8 @@ def _order(before: "Preflight", reason: str, wait: bool, forced: tuple[str, ...]
 
 
 def _move(
-    session: Session, there: "dict[str, Site]", use: "Tools", order: "Order", wait: bool
-) -> "Outcome":
+    session: Session, there: "dict[str, Site]", use: "Tools", order: "MoveOrder", wait: bool
+) -> "MoveOutcome":
     from dataclasses import replace
 
     from mcloud.cli import background
@@ -226,7 +226,7 @@ def _move(
         return carry_out(order, there, replace(use, tell=tell))
 
 
-def _tell(session: Session, came: "Outcome") -> None:
+def _tell(session: Session, came: "MoveOutcome") -> None:
     """Tell those who want to know; a channel that fails is named, and holds nothing up."""
     from mcloud.failover.events import moved
     from mcloud.notify.open import open_notifier
@@ -272,7 +272,7 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
 
     from mcloud.cli.ask import agree
     from mcloud.failover import debts
-    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.audit import Audit, AuditEntry, new_id
     from mcloud.failover.execution import DEADLINE
 
     sites = session.sites()
@@ -306,7 +306,9 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
     agree(session, f"forget what is owed to {site}?", yes=yes)
     at, by = round(time.time(), 3), who()
     before = {"epoch": debt.epoch, "since": debt.since, "paid": debt.paid}
-    entry = Entry(new_id(at), "forget debt", by, reason or f"{site} no longer exists", at, before)
+    entry = AuditEntry(
+        new_id(at), "forget debt", by, reason or f"{site} no longer exists", at, before
+    )
     audit = Audit(session.config.state / "audit.jsonl", sites)
     audit.write(entry)
     away = debts.forget(sites, debt, at=at, seconds=DEADLINE)

@@ -59,7 +59,7 @@ def run(
     from mcloud.failover.decide import DOWN
     from mcloud.failover.execution import tools
     from mcloud.failover.guard import Guard
-    from mcloud.failover.health import Watch
+    from mcloud.failover.health import HealthWatch
     from mcloud.failover.settings import guard_settings
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
@@ -80,7 +80,7 @@ def run(
     with background.alone(mine):
         before = previous_state(mine, session.warn)
         last = decode(ControlRecord, before.get("record"), "the record that it knew")
-        watch = Watch(sites, settings, known=None if isinstance(last, Damaged) else last)
+        watch = HealthWatch(sites, settings, known=None if isinstance(last, Damaged) else last)
         use = tools(
             config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
         )
@@ -172,14 +172,14 @@ def status(session: Session, name: NAME = "guard") -> None:
 
 def _tell_guards(session: Session, what: str, why: str) -> None:
     from mcloud.cli.failover import who
-    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.audit import Audit, AuditEntry, new_id
     from mcloud.failover.execution import DEADLINE
     from mcloud.failover.pause import tell
 
     sites = session.sites()
     at, by = time.time(), who()
     away = tell(sites, paused=what == "pause", by=by, why=why, at=at, seconds=DEADLINE)
-    entry = Entry(new_id(at), f"guard {what}", by, why, at)
+    entry = AuditEntry(new_id(at), f"guard {what}", by, why, at)
     audit = Audit(session.config.state / "audit.jsonl", sites)
     audit.write(entry)
     audit.share([entry], [name for name in sites if name not in away])

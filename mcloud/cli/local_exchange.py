@@ -9,7 +9,7 @@ import typer
 from mcloud.cli.session import Session
 
 if TYPE_CHECKING:
-    from mcloud.feed.feed import Report
+    from mcloud.feed.feed import FeedReport
     from mcloud.local.exchange.thread import LocalExchange
 
 
@@ -118,7 +118,7 @@ def exchange(
     mcloud local exchange --source replay:trades.jsonl.gz --speed 10x --loop
     """
     from mcloud.feed.feed import incomplete, joined
-    from mcloud.feed.open import Choice, open_feed
+    from mcloud.feed.open import FeedChoice, open_feed
     from mcloud.feed.pace import parse_speed
     from mcloud.local.exchange.feeds import SideBySide
     from mcloud.local.exchange.limits import Limits
@@ -126,16 +126,17 @@ def exchange(
 
     factor = parse_speed(speed)
     choices = [
-        Choice(each, symbols, market=market, count=count, rate=rate, seed=seed) for each in source
+        FeedChoice(each, symbols, market=market, count=count, rate=rate, seed=seed)
+        for each in source
     ]
     feeds = [open_feed(choice) for choice in choices]
     for feed in feeds:
         for warning in feed.warnings:
             session.warn(warning)
     listed = [symbol for feed in feeds for symbol in feed.symbols]
-    rounds: list[Report] = []
+    rounds: list[FeedReport] = []
 
-    def read_so_far() -> "Report":
+    def read_so_far() -> "FeedReport":
         # With --loop, the feeds begin anew after the first round.
         reports = [feed.report for feed in feeds]
         return rounds[0] if rounds else joined([*zip(source, reports, strict=True)])
@@ -166,7 +167,7 @@ def exchange(
             raise
 
 
-def _show_report(session: Session, report: "Report", *, has_ended: bool) -> None:
+def _show_report(session: Session, report: "FeedReport", *, has_ended: bool) -> None:
     from mcloud.cli.produce import report_feed
 
     report_feed(session, report)

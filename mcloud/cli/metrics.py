@@ -107,7 +107,7 @@ def metrics(
     from mcloud.observing.machine import machine
     from mcloud.observing.scrape import Listen, address, serving
     from mcloud.observing.settings import MonitorSettings
-    from mcloud.observing.watch import Watch
+    from mcloud.observing.watch import SnapshotWatch
 
     of_server = (listen, token_file, tls_cert, tls_key, client_ca)
     if not serve:
@@ -127,7 +127,7 @@ def metrics(
         where.host, where.port, _token(session, token_file), _tls(tls_cert, tls_key, client_ca)
     )
     sites = session.sites(site)
-    watch = Watch(
+    watch = SnapshotWatch(
         sites,
         partial(machine, session.config.state),
         costing(session, sites),

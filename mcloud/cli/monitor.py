@@ -11,7 +11,7 @@ from mcloud.cli.session import Session, command
 
 if TYPE_CHECKING:
     from mcloud.observing.snapshot import Snapshot
-    from mcloud.observing.watch import Watch
+    from mcloud.observing.watch import SnapshotWatch
 
 FRAME = 1.0  # seconds between two drawings where nothing happens: ages count seconds
 TICK = 0.25  # seconds between two looks at what is due
@@ -54,7 +54,7 @@ def monitor(
     from mcloud.config.settings import settings
     from mcloud.observing.machine import machine
     from mcloud.observing.settings import MonitorSettings
-    from mcloud.observing.watch import Watch
+    from mcloud.observing.watch import SnapshotWatch
 
     if once or session.output == "json" or not (session.output == "jsonl" or _is_screen(session)):
         snapshot = look(session, site)
@@ -65,7 +65,7 @@ def monitor(
         return
     usual = settings(session.config, "monitor", MonitorSettings).interval
     sites = session.sites(site)
-    watch = Watch(
+    watch = SnapshotWatch(
         sites,
         partial(machine, session.config.state),
         costing(session, sites),
@@ -91,7 +91,7 @@ def _print_line(snapshot: "Snapshot") -> None:
     print(json.dumps(document(snapshot)), flush=True)
 
 
-def _every(watch: "Watch") -> "Iterator[Snapshot]":
+def _every(watch: "SnapshotWatch") -> "Iterator[Snapshot]":
     """A snapshot at every interval; the first once everything has been answered, or is late."""
     from mcloud.observing.collector import PATIENCE
 
@@ -108,14 +108,14 @@ def _every(watch: "Watch") -> "Iterator[Snapshot]":
             time.sleep(min(left, TICK))
 
 
-def _live(session: Session, watch: "Watch", sites: int) -> None:
+def _live(session: Session, watch: "SnapshotWatch", sites: int) -> None:
     from mcloud.cli.screen import full_screen
     from mcloud.drawing.choice import QUIT, pressed
-    from mcloud.drawing.monitor import View, screen
+    from mcloud.drawing.monitor import MonitorView, screen
 
     with full_screen(session.console) as terminal:
-        view = View(*terminal.size, watch.interval, profile=session.config.profile)
-        shown: tuple[View, int] | None = None
+        view = MonitorView(*terminal.size, watch.interval, profile=session.config.profile)
+        shown: tuple[MonitorView, int] | None = None
         due = 0.0
         while True:
             if not view.paused:

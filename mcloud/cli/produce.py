@@ -16,10 +16,10 @@ from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
-    from mcloud.feed.feed import Report
-    from mcloud.producer.account import Account
-    from mcloud.producer.open import Opened
-    from mcloud.producer.produce import Progress
+    from mcloud.feed.feed import FeedReport
+    from mcloud.producer.produce import ProducerProgress
+    from mcloud.producer.reported_state import ReportedState
+    from mcloud.producer.source import OpenedSource
     from mcloud.producer.spool import Spool
     from mcloud.runs import Run
 
@@ -217,10 +217,10 @@ def produce(
     """
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
-    from mcloud.feed.open import Choice
-    from mcloud.producer.open import open_source, resume_command
+    from mcloud.feed.open import FeedChoice
     from mcloud.producer.route import MODES
-    from mcloud.producer.run import follow_exchange
+    from mcloud.producer.run_folder import follow_exchange
+    from mcloud.producer.source import open_source, resume_command
     from mcloud.runs import run_of
 
     if mode not in MODES:
@@ -232,7 +232,7 @@ def produce(
     # Faults of the command line come before anything is opened, made or sent.
     stop = threading.Event()
     given = session.config.exchange
-    choice = Choice(
+    choice = FeedChoice(
         source,
         symbols or (None if source.startswith("replay:") else session.config.symbol),
         shard=shard,
@@ -272,7 +272,7 @@ def produce(
         raise incomplete(source, report)
 
 
-def report_feed(session: Session, report: "Report") -> None:
+def report_feed(session: Session, report: "FeedReport") -> None:
     """Say what a feed had to leave out."""
     if report.truncated:
         session.warn(report.truncated)
@@ -285,33 +285,33 @@ def report_feed(session: Session, report: "Report") -> None:
 def _run(
     session: Session,
     run: "Run",
-    opened: "Opened",
+    opened: "OpenedSource",
     sites: "Mapping[str, Site]",
     mode: str,
     spool_limit: int,
     limits: Mapping[str, Any],
     stop: threading.Event,
-) -> "tuple[Progress, float]":
+) -> "tuple[ProducerProgress, float]":
     from mcloud.config import settings
-    from mcloud.producer.account import Account
+    from mcloud.producer.message_log import MessageLog
     from mcloud.producer.produce import produce as run_producer
+    from mcloud.producer.reported_state import ReportedState
     from mcloud.producer.router import Router, move
-    from mcloud.producer.run import check_market, spool_of
+    from mcloud.producer.run_folder import check_market, spool_of
     from mcloud.producer.spool import Spool
     from mcloud.producer.support import Support
-    from mcloud.producer.trail import Trail
     from mcloud.run_states import previous_state
     from mcloud.trace.settings import TraceSettings
 
     log = run.logger()
     about = {**opened.about, "mode": mode, "name": run.name}
-    account = Account(about, previous_state(run, session.warn))
+    account = ReportedState(about, previous_state(run, session.warn))
     begun = time.monotonic()
     limit = spool_limit * MEBIBYTE
     traced = settings(session.config, "trace", TraceSettings)
     with (
         Spool.open(spool_of(run), list(sites), limit_bytes=limit) as spool,
-        Trail(run.folder, one_in=traced.one_in, limit=traced.keep_mib * MEBIBYTE) as trail,
+        MessageLog(run.folder, one_in=traced.one_in, limit=traced.keep_mib * MEBIBYTE) as trail,
     ):
         if opened.live:
             check_market(run, spool.resume_points(), opened.about["market"])
@@ -352,12 +352,12 @@ def _run(
     return progress, time.monotonic() - begun
 
 
-def _about(opened: "Opened") -> str:
+def _about(opened: "OpenedSource") -> str:
     """What is read, in a line of the log: `binance, BTCUSDT, ETHUSDT`."""
     return ", ".join([opened.about["source"], *opened.about["symbols"]])
 
 
-def _waiting(progress: "Progress") -> str:
+def _waiting(progress: "ProducerProgress") -> str:
     """Messages that are left, by site: `aws 0, gcp 12`."""
     return ", ".join(f"{name} {site.waiting:,}" for name, site in progress.sites.items())
 
@@ -375,19 +375,19 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
 
 @contextmanager
 def _watching(
-    session: Session, run: "Run", opened: "Opened", account: "Account", log: Any
-) -> "Iterator[Callable[[Progress], None]]":
+    session: Session, run: "Run", opened: "OpenedSource", account: "ReportedState", log: Any
+) -> "Iterator[Callable[[ProducerProgress], None]]":
     """Log what changes, keep the state document, and draw the panel, once a second each."""
     from rich.live import Live
 
     from mcloud.drawing.produce import panel
-    from mcloud.producer.journal import changes
+    from mcloud.producer.log_lines import changes
 
-    before: Progress | None = None
+    before: ProducerProgress | None = None
     due = 0.0
     live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
 
-    def watch(progress: "Progress") -> None:
+    def watch(progress: "ProducerProgress") -> None:
         nonlocal before, due
         now = time.monotonic()
         if now < due:
@@ -414,8 +414,8 @@ def _watching(
 
 def _report(
     session: Session,
-    progress: "Progress",
-    report: "Report",
+    progress: "ProducerProgress",
+    report: "FeedReport",
     all_read: bool,
     seconds: float,
     source: "Mapping[str, Any]",

@@ -20,8 +20,8 @@ from mcloud.files import refusal
 
 if TYPE_CHECKING:
     from mcloud.config import SiteConfig
-    from mcloud.infra.plan import Plan
-    from mcloud.infra.provisioner import Provisioner, Step
+    from mcloud.infra.plan import StackPlan
+    from mcloud.infra.provisioner import Provisioner, ProvisioningStep
     from mcloud.infra.saved_plan import SavedPlan
 
 LONGEST = 24 * 3600.0  # seconds that a run may take
@@ -62,11 +62,11 @@ T = TypeVar("T")
 
 
 @dataclass
-class Outcome:
+class SiteOutcome:
     """What became of a site."""
 
     site: "SiteConfig"
-    plan: "Plan | None" = None
+    plan: "StackPlan | None" = None
     result: str = "failed"
     made: set[str] = field(default_factory=set)
     """Addresses of the changes that were made, of those planned."""
@@ -77,7 +77,7 @@ class Outcome:
     services: dict[str, str] = field(default_factory=dict)
     """What the smoke probe found, by service: empty where it works."""
 
-    def note(self, step: "Step") -> None:
+    def note(self, step: "ProvisioningStep") -> None:
         """A step may be no change of its own: the first half of a replacement, say."""
         self.begun.add(step.address)
         for change in self.plan.changes if self.plan else ():
@@ -138,7 +138,7 @@ class Rollout:
         chosen = _chosen(config.profile, list(known), wanted)
         for name in chosen:
             check(config, known[name], self._provisioner)
-        self.outcomes = {name: Outcome(known[name]) for name in chosen}
+        self.outcomes = {name: SiteOutcome(known[name]) for name in chosen}
 
     def __enter__(self) -> "Rollout":
         from mcloud.infra.environment import withheld
@@ -353,7 +353,7 @@ class Rollout:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _tell(self, step: "Step") -> None:
+    def _tell(self, step: "ProvisioningStep") -> None:
         self.outcomes[step.site].note(step)
         if self._live is not None and step.seconds is None:
             self._live(f"{step.site}: {step.words} {step.address}")
@@ -397,7 +397,7 @@ def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:
     return config.select(known, None if wanted == "all" else wanted)
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: SiteOutcome) -> str:
     from mcloud.drawing.plan import sentence
 
     planned = len(outcome.plan.changes) if outcome.plan else 0
@@ -418,7 +418,7 @@ def _sentence(outcome: Outcome) -> str:
     return words
 
 
-def next_step(outcomes: Mapping[str, Outcome]) -> str:
+def next_step(outcomes: Mapping[str, SiteOutcome]) -> str:
     """What to do once some sites are deployed."""
     up = [
         name for name, each in outcomes.items() if each.services and not any(each.services.values())

@@ -170,10 +170,10 @@ def _note(
     import time
 
     from mcloud.cli.failover import who
-    from mcloud.failover.audit import Audit, Entry, new_id
+    from mcloud.failover.audit import Audit, AuditEntry, new_id
 
     at = time.time()
-    entry = Entry(
+    entry = AuditEntry(
         new_id(at),
         "resolve",
         who(),

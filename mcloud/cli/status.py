@@ -33,11 +33,11 @@ def status(
     mcloud status
     mcloud status aws -o json
     """
-    from mcloud.observing.problems import wrong
+    from mcloud.observing.problems import problems
 
     snapshot = look(session, site)
     show(session, snapshot)
-    if wrong(snapshot):
+    if problems(snapshot):
         raise typer.Exit(3)
 
 

@@ -21,7 +21,7 @@ _NETWORK = "check the network, any proxy, and `region` in mcloud.toml"
 
 
 @dataclass(frozen=True)
-class Finding:
+class AccessFinding:
     state: str
     """``ok``, ``warning``, ``fault`` or ``unknown``"""
     text: str
@@ -68,11 +68,11 @@ class Access(Protocol):
         """
         ...
 
-    def permissions(self, component: str) -> Finding:
+    def permissions(self, component: str) -> AccessFinding:
         """Check whether the credentials have the permissions of one of COMPONENTS on this site."""
         ...
 
-    def quotas(self) -> dict[str, Callable[[], Finding]]:
+    def quotas(self) -> dict[str, Callable[[], AccessFinding]]:
         """Return the checks of what else the account or project allows, by subject.
 
         Each check queries the cloud when it is called.
@@ -82,19 +82,19 @@ class Access(Protocol):
 
 def verdict(
     denied: Mapping[str, Sequence[str]], unclear: Mapping[str, Sequence[str]], remedy: str
-) -> Finding:
+) -> AccessFinding:
     """Return the finding for denied and unclear permissions, each listed by resource."""
     if denied:
-        return Finding(FAULT, f"not allowed: {_listed(denied)}", remedy)
+        return AccessFinding(FAULT, f"not allowed: {_listed(denied)}", remedy)
     if unclear:
         words = "not allowed, unless under a condition that cannot be tested"
-        return Finding(UNKNOWN, f"{words}: {_listed(unclear)}")
-    return Finding(OK, "allowed")
+        return AccessFinding(UNKNOWN, f"{words}: {_listed(unclear)}")
+    return AccessFinding(OK, "allowed")
 
 
-def not_told(error: Refused) -> Finding:
+def not_told(error: Refused) -> AccessFinding:
     """Return the finding for an optional check that was refused: its result stays unknown."""
-    return Finding(UNKNOWN, error.message, error.remedy)
+    return AccessFinding(UNKNOWN, error.message, error.remedy)
 
 
 def ask_time(url: str) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def ask_time(url: str) -> tuple[float, float]:
     return answer.sent + answer.seconds / 2 - theirs, answer.seconds / 2 + 0.5
 
 
-def ask(url: str) -> http.Answer:
+def ask(url: str) -> http.HttpAnswer:
     """Return any answer of the server at ``url``, without the body.
 
     Raises:

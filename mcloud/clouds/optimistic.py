@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mcloud.clouds.ports import StoredCandle
-from mcloud.errors import Contention, Damaged
+from mcloud.errors import Contention, DamagedData
 from mcloud.market.candle import Candle, Folded
 
 Version = TypeVar("Version")
@@ -62,7 +62,7 @@ def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -
         return StoredCandle(Candle(symbol, start), record)
     try:
         candle = read_record(record)
-    except Damaged:
+    except DamagedData:
         return StoredCandle(None, record, has_mark)
     is_its_own = (candle.symbol, candle.start) == (symbol, start)
     return StoredCandle(candle if is_its_own else None, record, has_mark)
@@ -98,4 +98,4 @@ def read_record(record: Mapping[str, Any]) -> Candle:
         return Candle.from_record(record)
     except ValueError as error:
         where = f"{record.get('symbol')} {record.get('timestamp')}"
-        raise Damaged(f"the stored candle {where} is damaged: {error}") from None
+        raise DamagedData(f"the stored candle {where} is damaged: {error}") from None

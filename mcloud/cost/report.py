@@ -28,7 +28,7 @@ ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """One meter of one site."""
 
     site: str
@@ -84,14 +84,14 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Report:
+class CostReport:
     month: Month
     at: float
     until: float
     free_tier: bool
     by: str
     usages: tuple[SiteUsage, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[CostLine, ...]
     groups: tuple[Group, ...]
     comparison: tuple[Compared, ...]
     bills: Mapping[str, Bill | str] = field(default_factory=dict)
@@ -226,11 +226,11 @@ def make_report(
     bills: Mapping[str, Bill | str] | None = None,
     money: Money | None = None,
     forecast: Forecast | None = None,
-) -> Report:
+) -> CostReport:
     """Return the report of a month at list prices. ``by`` is one of BY."""
     until = month.until(now)
     lines = price_usage(usages, month, until, free_tier=free_tier)
-    return Report(
+    return CostReport(
         month=month,
         at=now,
         until=until,
@@ -248,7 +248,7 @@ def make_report(
 
 def price_usage(
     usages: Sequence[SiteUsage], month: Month, until: float, *, free_tier: bool
-) -> list[Line]:
+) -> list[CostLine]:
     """Return a line for every meter with a price, by site and service."""
     asked: list[tuple[SiteUsage, Metered]] = [
         (usage, each)
@@ -266,7 +266,7 @@ def price_usage(
     for (usage, metered), each in zip(asked, charges, strict=True):
         price = PRICES[usage.cloud, metered.meter]
         lines.append(
-            Line(
+            CostLine(
                 *(usage.site, usage.cloud, price.service, metered.meter, price.unit),
                 *(metered.units, each.free, each.gross, each.net),
                 *(metered.source, metered.as_of, metered.exact, price.doubt),
@@ -276,7 +276,7 @@ def price_usage(
     return sorted(lines, key=lambda x: (sites.index(x.site), SERVICES.index(x.service), x.meter))
 
 
-def _grouped(lines: Sequence[Line], usages: Sequence[SiteUsage], by: str) -> list[Group]:
+def _grouped(lines: Sequence[CostLine], usages: Sequence[SiteUsage], by: str) -> list[Group]:
     total = sum((line.net for line in lines), ZERO)
     found = []
     for usage in usages:
@@ -304,7 +304,7 @@ def _grouped(lines: Sequence[Line], usages: Sequence[SiteUsage], by: str) -> lis
     return found
 
 
-def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[Group]:
+def _by_symbol(usage: SiteUsage, lines: Sequence[CostLine], total: Decimal) -> list[Group]:
     """Split the site's cost in proportion to the trades of each symbol."""
     gross, net = (sum((getattr(x, each) for x in lines), ZERO) for each in ("gross", "net"))
     trades = usage.trades.total
@@ -328,7 +328,7 @@ def _by_symbol(usage: SiteUsage, lines: Sequence[Line], total: Decimal) -> list[
     ]
 
 
-def _compare(lines: Sequence[Line], usages: Sequence[SiteUsage]) -> list[Compared]:
+def _compare(lines: Sequence[CostLine], usages: Sequence[SiteUsage]) -> list[Compared]:
     """Return the cost of each service of the pipeline on each cloud."""
     clouds = {usage.cloud for usage in usages if not usage.is_unknown}
     sums: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
@@ -375,7 +375,7 @@ def _group_json(group: Group) -> dict[str, Any]:
     }
 
 
-def _line_json(line: Line) -> dict[str, Any]:
+def _line_json(line: CostLine) -> dict[str, Any]:
     price = PRICES[line.cloud, line.meter]
     return {
         "site": line.site,
@@ -397,7 +397,7 @@ def _line_json(line: Line) -> dict[str, Any]:
     }
 
 
-def _site_json(report: Report, usage: SiteUsage) -> dict[str, Any]:
+def _site_json(report: CostReport, usage: SiteUsage) -> dict[str, Any]:
     bill = report.bills.get(usage.site, "not asked for")
     return {
         "cloud": usage.cloud,
@@ -431,7 +431,7 @@ def _site_json(report: Report, usage: SiteUsage) -> dict[str, Any]:
     }
 
 
-def notes_on(report: Report) -> list[str]:
+def notes_on(report: CostReport) -> list[str]:
     """Return notes on the figures of a report: what is missing, uncertain or different."""
     notes = [
         "an estimate: metered usage at list prices of "
@@ -468,7 +468,7 @@ def notes_on(report: Report) -> list[str]:
     return notes
 
 
-def _differences(report: Report, usage: SiteUsage) -> list[str]:
+def _differences(report: CostReport, usage: SiteUsage) -> list[str]:
     """Return the reasons for a difference between the bill and the estimate."""
     bill = report.bills.get(usage.site)
     if not isinstance(bill, Bill):
@@ -491,6 +491,6 @@ def _differences(report: Report, usage: SiteUsage) -> list[str]:
     return [f"{usage.site}: the estimate is {usd(abs(gap))} {side} the bill: {'; '.join(reasons)}"]
 
 
-def _prices_date(lines: Sequence[Line]) -> str:
+def _prices_date(lines: Sequence[CostLine]) -> str:
     dates = {PRICES[line.cloud, line.meter].date for line in lines}
     return min(dates, default=next(iter(PRICES.values())).date)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import StringIO
 
-from mcloud.cost.report import Compared, Group, Report
+from mcloud.cost.report import Compared, CostReport, Group
 from mcloud.cost.words import plain, usd
 
 COLUMNS = (
@@ -14,7 +14,7 @@ COLUMNS = (
 )
 
 
-def as_csv(report: Report) -> str:
+def as_csv(report: CostReport) -> str:
     """Return a row for every meter. The cost of an unknown meter is empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -32,7 +32,7 @@ def as_csv(report: Report) -> str:
     return text.getvalue()
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: CostReport) -> str:
     """Return the groups, the comparison of the clouds, and the notes."""
     groups = [(group.site, *group_cells(group)) for group in report.groups]
     compared = [compared_cells(row, report) for row in report.comparison]
@@ -62,7 +62,7 @@ def group_cells(group: Group) -> tuple[str, str, str, str, str]:
     )
 
 
-def compared_cells(row: Compared, report: Report) -> tuple[str, ...]:
+def compared_cells(row: Compared, report: CostReport) -> tuple[str, ...]:
     """Return the service, list and net price on both clouds, and the saving."""
     clouds = {usage.cloud for usage in report.usages}
     sums = (

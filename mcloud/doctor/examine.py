@@ -8,7 +8,7 @@ from mcloud.clouds.access import FAULT
 from mcloud.config import LOCAL, Config
 from mcloud.deadline import gather
 from mcloud.doctor import machine, site
-from mcloud.doctor.check import Check, from_error
+from mcloud.doctor.check import DoctorCheck, from_error
 from mcloud.errors import LocalError
 from mcloud.sites.resources import site_resources
 
@@ -20,13 +20,15 @@ def examine(
     wanted: str | None,
     role: str | None,
     producers: Sequence[machine.Producer],
-) -> list[Check]:
+) -> list[DoctorCheck]:
     """Check this machine and the sites of a comma-separated list, or all, at the same time.
 
     Raises:
         UsageError: there is no such site.
     """
-    calls: dict[str, Callable[[], list[Check]]] = {"": partial(machine.look_at, config, producers)}
+    calls: dict[str, Callable[[], list[DoctorCheck]]] = {
+        "": partial(machine.look_at, config, producers)
+    }
     if config.profile == LOCAL:
         chosen = configuration.select(configuration.REGIONS, wanted)
         try:
@@ -39,13 +41,13 @@ def examine(
     else:
         for name in configuration.select(config.sites, wanted):
             calls[name] = partial(site.look_at, config, config.sites[name], role)
-    checks: list[Check] = []
+    checks: list[DoctorCheck] = []
     for name, answer in gather(calls, DEADLINE).items():
         if isinstance(answer, Exception):
             finding = from_error(answer)
-            answer = [Check("site", name, FAULT, finding.text, finding.remedy)]
+            answer = [DoctorCheck("site", name, FAULT, finding.text, finding.remedy)]
         checks += answer
     if config.profile != LOCAL and not config.sites:
         remedy = f"describe one in mcloud.toml: [profiles.{config.profile}.sites.aws]"
-        checks.append(Check("sites", "", FAULT, "the profile has no sites", remedy))
+        checks.append(DoctorCheck("sites", "", FAULT, "the profile has no sites", remedy))
     return checks

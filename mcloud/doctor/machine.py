@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import processes
-from mcloud.clouds.access import FAULT, OK, WARNING, Finding
+from mcloud.clouds.access import FAULT, OK, WARNING, AccessFinding
 from mcloud.config import LOCAL, Config
-from mcloud.doctor.check import Check, Look, from_error, take
+from mcloud.doctor.check import DoctorCheck, Look, from_error, take
 from mcloud.errors import McloudError
 
 DEADLINE = 20.0  # seconds
@@ -27,14 +27,14 @@ ROOM_WARNING, ROOM_FAULT = 2 * 2**30, 64 * 2**20  # bytes
 SILENCE = 30.0  # seconds; a producer writes down its state every second
 
 Producer = tuple[str, bool, Mapping[str, Any]]
-"""Name, whether it runs, and its last state; see ``mcloud.producer.account``."""
+"""Name, whether it runs, and its last state; see ``mcloud.producer.reported_state``."""
 
 
-def look_at(config: Config, producers: Sequence[Producer]) -> list[Check]:
+def look_at(config: Config, producers: Sequence[Producer]) -> list[DoctorCheck]:
     """Return every check that is not about a site."""
     needs_clouds = config.profile != LOCAL
     looks: dict[str, Look] = {
-        "python": lambda: Finding(OK, f"{platform.python_version()} at {sys.executable}"),
+        "python": lambda: AccessFinding(OK, f"{platform.python_version()} at {sys.executable}"),
         "terraform": partial(_unless, needs_clouds, partial(_terraform, config)),
         "terraform's shell": partial(_unless, needs_clouds, _shell),
         "state folder": partial(_state_folder, config.state),
@@ -52,7 +52,7 @@ def look_at(config: Config, producers: Sequence[Producer]) -> list[Check]:
     return take("", looks, DEADLINE)
 
 
-def _unless(needed: bool, look: Look) -> Finding:
+def _unless(needed: bool, look: Look) -> AccessFinding:
     """Weaken a fault to a warning if the local profile can do without: it deploys, replays and
     simulates alone.
     """
@@ -65,7 +65,7 @@ def _unless(needed: bool, look: Look) -> Finding:
     return replace(finding, state=WARNING, text=f"{finding.text} (not needed by profile {LOCAL!r})")
 
 
-def _terraform(config: Config) -> Finding:
+def _terraform(config: Config) -> AccessFinding:
     from mcloud.infra import terraform
 
     binary = terraform.find_binary(config.terraform)
@@ -73,15 +73,15 @@ def _terraform(config: Config) -> Finding:
     product, numbers = terraform.version(binary)
     mirror = config.terraform.plugin_dir
     if mirror and not Path(mirror).is_dir():
-        return Finding(
+        return AccessFinding(
             FAULT,
             f"there is no folder {mirror} of providers",
             "correct TF_PLUGIN_DIR, or `plugin_dir` in [terraform] of mcloud.toml",
         )
-    return Finding(OK, f"{product} {'.'.join(map(str, numbers))} at {binary}")
+    return AccessFinding(OK, f"{product} {'.'.join(map(str, numbers))} at {binary}")
 
 
-def _shell() -> Finding:
+def _shell() -> AccessFinding:
     """Report how mcloud treats the Terraform variables of the shell, without their values."""
     from mcloud.infra.environment import DROPPED, PASSED, REFUSED, RULES, SET, found
 
@@ -93,7 +93,7 @@ def _shell() -> Finding:
             f" would be {treatment.value}"
             for treatment in told
         ]
-        return Finding(OK, f"no variable of Terraform is set; {'; '.join(rules)}")
+        return AccessFinding(OK, f"no variable of Terraform is set; {'; '.join(rules)}")
     parts = [
         f"{name} is {rule.treatment.value}: {rule.why}"
         for treatment in told
@@ -107,20 +107,24 @@ def _shell() -> Finding:
     text = "; ".join(parts)
     unwanted = [name for name, rule in variables if rule.treatment in told]
     if not unwanted:
-        return Finding(OK, text)
+        return AccessFinding(OK, text)
     is_refused = any(rule.treatment is REFUSED for _, rule in variables)
-    return Finding(FAULT if is_refused else WARNING, text, f"run `unset {' '.join(unwanted)}`")
+    return AccessFinding(
+        FAULT if is_refused else WARNING, text, f"run `unset {' '.join(unwanted)}`"
+    )
 
 
-def _tool(name: str) -> Finding:
+def _tool(name: str) -> AccessFinding:
     code, printed = processes.ask((name, "--version"), DEADLINE)
     said = printed.strip().partition("\n")[0]
     if code:
-        return Finding(WARNING, f"does not run: {said}", f"install {name} anew; mcloud needs none")
-    return Finding(OK, said.partition(" Python")[0])
+        return AccessFinding(
+            WARNING, f"does not run: {said}", f"install {name} anew; mcloud needs none"
+        )
+    return AccessFinding(OK, said.partition(" Python")[0])
 
 
-def _state_folder(state: Path) -> Finding:
+def _state_folder(state: Path) -> AccessFinding:
     there = next(each for each in (state, *state.parents) if each.exists())
     try:
         if there != state:
@@ -135,23 +139,23 @@ def _state_folder(state: Path) -> Finding:
     free = shutil.disk_usage(there).free
     room = f"{free / 2**30:.1f} GiB free"
     if free < ROOM_FAULT:
-        return Finding(FAULT, f"{room} for {state}", "free some space on its disk")
+        return AccessFinding(FAULT, f"{room} for {state}", "free some space on its disk")
     if not writable:
-        return Finding(
+        return AccessFinding(
             FAULT,
             f"{there} cannot be written to",
             f"run `chmod u+rwx {shlex.quote(str(there))}`, or set MCLOUD_STATE",
         )
     if free < ROOM_WARNING:
-        return Finding(WARNING, f"{room} for {state}: spools may fill it", "free some space")
+        return AccessFinding(WARNING, f"{room} for {state}: spools may fill it", "free some space")
     if there == state and state.stat().st_mode & 0o077:
-        return Finding(
+        return AccessFinding(
             WARNING, f"others may look into {state}", f"run `chmod 700 {shlex.quote(str(state))}`"
         )
-    return Finding(OK, f"{state}, {room}")
+    return AccessFinding(OK, f"{state}, {room}")
 
 
-def _embedded(config: Config) -> Finding:
+def _embedded(config: Config) -> AccessFinding:
     from mcloud.local import children
     from mcloud.local.state import Home
 
@@ -161,19 +165,19 @@ def _embedded(config: Config) -> Finding:
     state = home.require_ready()
     silent = [name for name, each in state.services.items() if not children.answers(each.address)]
     if silent:
-        return Finding(
+        return AccessFinding(
             FAULT, f"no answer from {', '.join(silent)}", f"see `mcloud local logs {silent[0]}`"
         )
     if state.lost:
-        return Finding(
+        return AccessFinding(
             WARNING,
             f"up; {', '.join(state.lost)} died and came back without data",
             "run `mcloud local reset` to begin anew",
         )
-    return Finding(OK, "up")
+    return AccessFinding(OK, "up")
 
 
-def _exchange(config: Config) -> Finding:
+def _exchange(config: Config) -> AccessFinding:
     from mcloud import http
 
     where = _endpoints(config)
@@ -184,10 +188,10 @@ def _exchange(config: Config) -> Finding:
         return _away(url, error.reason)
     if answer.status != 200 or answer.cut:
         return _away(url, answer.cut or f"HTTP {answer.status}")
-    return Finding(OK, f"{where.name} at {url}", seconds=answer.seconds)
+    return AccessFinding(OK, f"{where.name} at {url}", seconds=answer.seconds)
 
 
-def _stream(config: Config) -> Finding:
+def _stream(config: Config) -> AccessFinding:
     from websockets.exceptions import InvalidHandshake, InvalidProxy
     from websockets.sync.client import connect
 
@@ -208,7 +212,7 @@ def _stream(config: Config) -> Finding:
             seconds = time.monotonic() - begun
     except (OSError, ImportError, ValueError, InvalidHandshake, InvalidProxy) as error:
         return _away(url, str(error))
-    return Finding(OK, url, seconds=seconds)
+    return AccessFinding(OK, url, seconds=seconds)
 
 
 def _endpoints(config: Config) -> Any:
@@ -222,23 +226,23 @@ def _endpoints(config: Config) -> Any:
     )
 
 
-def _away(url: str, why: str) -> Finding:
-    return Finding(
+def _away(url: str, why: str) -> AccessFinding:
+    return AccessFinding(
         FAULT,
         f"{url}: {why}",
         'check the network and any proxy, or try [exchange] name = "binance-data" in mcloud.toml',
     )
 
 
-def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> Finding:
+def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> AccessFinding:
     name = folder.name
     if not state:
-        return Finding(OK, "starting" if runs else "never ran")
+        return AccessFinding(OK, "starting" if runs else "never ran")
     if "damaged" in state:
-        return Finding(FAULT, state["damaged"])
+        return AccessFinding(FAULT, state["damaged"])
     silent = abs(time.time() - state["at"])  # from the future: before the clock was set back
     if runs and silent > SILENCE:
-        return Finding(
+        return AccessFinding(
             FAULT,
             f"it runs (pid {state['pid']}) and has said nothing for {silent:.0f} s",
             f"see `mcloud logs {name}`; `mcloud stop {name} --now` ends it, and its spool stays",
@@ -246,23 +250,25 @@ def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> Finding:
     waiting = {n: each["waiting_trades"] for n, each in state["sites"].items()}
     owed = ", ".join(f"{count:,} trades wait for {n}" for n, count in waiting.items() if count)
     if runs and state["spool_full"]:
-        return Finding(
+        return AccessFinding(
             FAULT,
             f"its spool is full, and it reads nothing; {owed}",
             "mend that site; the spool drains by itself, and what was missed is fetched again",
         )
     refused = [f"{n}: {each['error']}" for n, each in state["sites"].items() if each["refused"]]
     if runs and (refused or state["problem"]):
-        return Finding(FAULT, "; ".join([*refused, state["problem"]]), f"see `mcloud logs {name}`")
+        return AccessFinding(
+            FAULT, "; ".join([*refused, state["problem"]]), f"see `mcloud logs {name}`"
+        )
     aside = sorted(path.name for path in folder.glob("*.corrupt-*") if path.name[-1].isdecimal())
     if aside:
-        return Finding(
+        return AccessFinding(
             WARNING,
             f"a damaged spool lies aside: {', '.join(aside)}",
             f"remove it from {folder} once `mcloud ps` shows no holes",
         )
     if owed and not runs:
-        from mcloud.producer.open import resume_command
+        from mcloud.producer.source import resume_command
 
-        return Finding(WARNING, f"ended; {owed}", f"run `{resume_command(name, state)}`")
-    return Finding(OK, owed or "its spool is empty")
+        return AccessFinding(WARNING, f"ended; {owed}", f"run `{resume_command(name, state)}`")
+    return AccessFinding(OK, owed or "its spool is empty")

@@ -4,12 +4,21 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from mcloud.clouds.access import COMPONENTS, FAULT, OK, UNKNOWN, WARNING, Access, Finding, Target
+from mcloud.clouds.access import (
+    COMPONENTS,
+    FAULT,
+    OK,
+    UNKNOWN,
+    WARNING,
+    Access,
+    AccessFinding,
+    Target,
+)
 from mcloud.clouds.factory import open_access, open_site
 from mcloud.clouds.ports import SERVICES, Probe, Site
 from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig
-from mcloud.doctor.check import CREDENTIALS, Check, Look, from_error, take
+from mcloud.doctor.check import CREDENTIALS, DoctorCheck, Look, from_error, take
 from mcloud.errors import ConfigError, McloudError
 from mcloud.sites.resources import known_settings, site_resources
 
@@ -20,26 +29,28 @@ CLOCK_FAULT, CLOCK_WARNING = 240.0, 5.0  # seconds
 _NTP = "let the clock be set by NTP, for example `timedatectl set-ntp true`"
 
 
-def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
+def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCheck]:
     """Return every check of a site of a profile on real clouds, within twice STAGE seconds.
 
     ``role`` is the one of COMPONENTS whose permissions the credentials need. The default is the
     operator, or the deployer before a deployment.
     """
     deployment, resources = _deployment(config, site)
-    checks = [Check("deployment", site.name, deployment.state, deployment.text, deployment.remedy)]
+    checks = [
+        DoctorCheck("deployment", site.name, deployment.state, deployment.text, deployment.remedy)
+    ]
     known = {key: each.value for key, each in known_settings(config, site).items()}
     if resources and (known.get("endpoint_url") or known.get("pubsub_endpoint")):
         return checks + look_at_embedded(site.name, resources)
     if site.cloud == "gcp" and not known.get("project"):
         remedy = f'give project = "…" in [profiles.{config.profile}.sites.{site.name}]'
-        return [*checks, Check("project", site.name, FAULT, "no project is named", remedy)]
+        return [*checks, DoctorCheck("project", site.name, FAULT, "no project is named", remedy)]
     access = open_access(
         site.cloud,
         Target(site.stack, known["region"], known.get("project", ""), resources, site.variables),
     )
     first: dict[str, Look] = {
-        CREDENTIALS: lambda: Finding(OK, access.identity()),
+        CREDENTIALS: lambda: AccessFinding(OK, access.identity()),
         "clock": partial(_clock, access),
     }
     if resources is None:
@@ -55,13 +66,13 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[Check]:
     if any(each.subject == CREDENTIALS and each.state != OK for each in checks):
         subjects = [*second, *(SERVICES if resources else ())]
         unasked = "not asked: it takes credentials"
-        return checks + [Check(subject, site.name, UNKNOWN, unasked) for subject in subjects]
+        return checks + [DoctorCheck(subject, site.name, UNKNOWN, unasked) for subject in subjects]
     if resources:
         second |= _services(open_site(site.name, resources))
     return checks + take(site.name, second, STAGE)
 
 
-def look_at_embedded(name: str, resources: Resources) -> list[Check]:
+def look_at_embedded(name: str, resources: Resources) -> list[DoctorCheck]:
     """Return the checks of an embedded site, which accepts any credentials and refuses nobody."""
     site = open_site(name, resources)
     access = open_access(site.cloud, Target("mcloud", resources.region, resources=resources))
@@ -69,39 +80,39 @@ def look_at_embedded(name: str, resources: Resources) -> list[Check]:
     return take(name, clock | _services(site), STAGE)
 
 
-def clock_finding(ahead: float, error: float) -> Finding:
+def clock_finding(ahead: float, error: float) -> AccessFinding:
     """Return the finding for a clock that is ``ahead`` of a cloud's, give or take ``error``
     seconds.
     """
     if abs(ahead) <= error:
-        return Finding(OK, f"in step with the cloud's, to ± {error:.1f} s")
+        return AccessFinding(OK, f"in step with the cloud's, to ± {error:.1f} s")
     off = (
         f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the cloud's (± {error:.1f} s)"
     )
     if abs(ahead) > CLOCK_FAULT:
-        return Finding(FAULT, f"{off}: it refuses what we sign", _NTP)
+        return AccessFinding(FAULT, f"{off}: it refuses what we sign", _NTP)
     if abs(ahead) > CLOCK_WARNING:
-        return Finding(WARNING, f"{off}: ages and lags are wrong by that", _NTP)
-    return Finding(OK, off)
+        return AccessFinding(WARNING, f"{off}: ages and lags are wrong by that", _NTP)
+    return AccessFinding(OK, off)
 
 
-def _deployment(config: Config, site: SiteConfig) -> tuple[Finding, Resources | None]:
+def _deployment(config: Config, site: SiteConfig) -> tuple[AccessFinding, Resources | None]:
     try:
         found = site_resources(replace(config, sites={site.name: site}))[site.name]
     except ConfigError as error:
-        return Finding(WARNING, "not deployed", error.remedy), None
-    return Finding(OK, f"stack {site.stack} in {found.region}"), found
+        return AccessFinding(WARNING, "not deployed", error.remedy), None
+    return AccessFinding(OK, f"stack {site.stack} in {found.region}"), found
 
 
-def _clock(access: Access) -> Finding:
+def _clock(access: Access) -> AccessFinding:
     return clock_finding(*access.clock())
 
 
-def _reach(access: Access, service: str) -> Finding:
-    return Finding(OK, "its region's address answers", seconds=access.reach(service))
+def _reach(access: Access, service: str) -> AccessFinding:
+    return AccessFinding(OK, "its region's address answers", seconds=access.reach(service))
 
 
-def _may(access: Access, component: str, needed: str) -> Finding:
+def _may(access: Access, component: str, needed: str) -> AccessFinding:
     try:
         finding = access.permissions(component)
     except McloudError as error:
@@ -118,7 +129,7 @@ def _services(site: Site) -> dict[str, Look]:
     return {service: partial(_probe, probe, service) for service in SERVICES}
 
 
-def _probe(probe: Probe, service: str) -> Finding:
+def _probe(probe: Probe, service: str) -> AccessFinding:
     begun = time.monotonic()
     probe.check(service, STAGE)
-    return Finding(OK, "up", seconds=time.monotonic() - begun)
+    return AccessFinding(OK, "up", seconds=time.monotonic() - begun)

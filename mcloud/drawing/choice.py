@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from mcloud.drawing.monitor import View, pages
+from mcloud.drawing.monitor import MonitorView, pages
 
 INTERVALS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)  # seconds
 QUIT = ("q", "Q")
 
 
-def pressed(key: str, view: View, sites: int) -> View:
+def pressed(key: str, view: MonitorView, sites: int) -> MonitorView:
     """Return the view after a key. An unknown key changes nothing.
 
     Args:

@@ -11,7 +11,7 @@ from rich.text import Text
 from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
 from mcloud.cost.forecast import Forecast, Range
-from mcloud.cost.report import Report
+from mcloud.cost.report import CostReport
 from mcloud.cost.table import compared_cells, group_cells
 from mcloud.cost.words import percent, usd
 from mcloud.durations import duration
@@ -20,7 +20,7 @@ BAR = 12  # columns
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def report_view(report: Report, *, compare: bool, details: bool) -> RenderableType:
+def report_view(report: CostReport, *, compare: bool, details: bool) -> RenderableType:
     """Draw the groups with their bars, and optionally every meter and the comparison of the
     clouds.
     """
@@ -33,7 +33,7 @@ def report_view(report: Report, *, compare: bool, details: bool) -> RenderableTy
     return Stack(*parts)
 
 
-def comparison(report: Report) -> Table:
+def comparison(report: CostReport) -> Table:
     """Draw the cost of each service on either cloud."""
     table = _table(
         ("service", "left"),
@@ -73,7 +73,7 @@ def bar(part: Decimal, whole: Decimal, width: int = BAR) -> str:
     return "█" * full + (EIGHTHS[rest] if rest else "")
 
 
-def _title(report: Report) -> Text:
+def _title(report: CostReport) -> Text:
     tier = "after free tiers" if report.free_tier else "without free tiers"
     if report.is_unknown:
         return Text(f"{report.month.name}: unknown", "bold")
@@ -84,7 +84,7 @@ def _title(report: Report) -> Text:
     )
 
 
-def _groups(report: Report) -> Table:
+def _groups(report: CostReport) -> Table:
     table = _table(
         ("site", "left"),
         (report.by, "left"),
@@ -102,7 +102,7 @@ def _groups(report: Report) -> Table:
     return table
 
 
-def _lines(report: Report) -> Table:
+def _lines(report: CostReport) -> Table:
     table = _table(
         ("site", "left"),
         ("meter", "left"),
@@ -126,7 +126,7 @@ def _lines(report: Report) -> Table:
     return table
 
 
-def _summary(report: Report) -> list[Text]:
+def _summary(report: CostReport) -> list[Text]:
     words = []
     for usage in report.usages:
         trades = usage.trades.total
@@ -156,7 +156,7 @@ def _summary(report: Report) -> list[Text]:
     return words
 
 
-def _budgets(report: Report) -> list[Text]:
+def _budgets(report: CostReport) -> list[Text]:
     """Return the used share of each budget, as a minimum if some sites are unknown."""
     words = []
     budget, ahead = report.money.budget, report.forecast

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING
-from mcloud.doctor.check import Check
+from mcloud.doctor.check import DoctorCheck
 
 LONGEST = 240  # characters of a finding: three lines of a small terminal
 
@@ -20,7 +20,7 @@ MARKS = {
 }
 
 
-def report(checks: Sequence[Check]) -> RenderableType:
+def report(checks: Sequence[DoctorCheck]) -> RenderableType:
     """Draw a table per site, each fault with its remedy, and a line of totals."""
     parts: list[RenderableType] = []
     for site, group in groupby(checks, key=lambda check: check.site):
@@ -35,7 +35,7 @@ def report(checks: Sequence[Check]) -> RenderableType:
     return Group(*parts, summary(checks))
 
 
-def summary(checks: Sequence[Check]) -> Text:
+def summary(checks: Sequence[DoctorCheck]) -> Text:
     counts = {state: sum(check.state == state for check in checks) for state in MARKS}
     words = [
         f"{counts[state]} {name if counts[state] == 1 else plural}"
@@ -49,7 +49,7 @@ def summary(checks: Sequence[Check]) -> Text:
     return Text(f"{', '.join(words) or 'nothing is wrong'}; {counts[OK]} in order")
 
 
-def _finding(check: Check, remedy: str) -> Text:
+def _finding(check: DoctorCheck, remedy: str) -> Text:
     words = check.finding
     text = Text(words if len(words) <= LONGEST else f"{words[:LONGEST]}… (all with -o json)")
     if check.seconds is not None:

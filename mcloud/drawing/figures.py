@@ -39,15 +39,17 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class FigureRow:
     label: str
     cells: list[Cell]
 
 
-def rows(snapshot: Snapshot) -> list[Row]:
+def rows(snapshot: Snapshot) -> list[FigureRow]:
     """Return one row per figure, with one cell per site."""
     sites, now = list(snapshot.sites.values()), snapshot.at
-    return [Row(label, [make(site, now) for site in sites]) for label, make in FIGURES.items()]
+    return [
+        FigureRow(label, [make(site, now) for site in sites]) for label, make in FIGURES.items()
+    ]
 
 
 def services(site: SiteSnapshot, now: float) -> Cell:

@@ -16,7 +16,7 @@ from mcloud.drawing.focus import details
 from mcloud.drawing.lines import fit, sides
 from mcloud.drawing.machine import here
 from mcloud.observing.machine import Machine
-from mcloud.observing.problems import wrong
+from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 HERE_LEAST, HERE_MOST = 2, 8  # lines about the processes here, including the one above
@@ -33,7 +33,7 @@ KEYS = (
 
 
 @dataclass(frozen=True)
-class View:
+class MonitorView:
     """The choices made with the keys, and the size of the terminal."""
 
     width: int
@@ -48,7 +48,7 @@ class View:
     help: bool = False
 
 
-def screen(snapshot: Snapshot, view: View) -> list[Text]:
+def screen(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     """Return exactly ``view.height`` lines, none wider than ``view.width``."""
     head = _head(snapshot, view)
     foot = [*_trouble(snapshot, view), _foot(snapshot, view)]
@@ -66,7 +66,7 @@ def screen(snapshot: Snapshot, view: View) -> list[Text]:
     return [fit(line, view.width) for line in [*head, *body, *foot][: view.height]]
 
 
-def focused(snapshot: Snapshot, view: View) -> SiteSnapshot | None:
+def focused(snapshot: Snapshot, view: MonitorView) -> SiteSnapshot | None:
     """Return the site that is shown alone, or None if all are shown."""
     sites = list(snapshot.sites.values())
     return sites[view.focus] if view.focus is not None and view.focus < len(sites) else None
@@ -77,7 +77,7 @@ def pages(count: int, width: int) -> int:
     return max(1, -(-count // fitting(width)))
 
 
-def _head(snapshot: Snapshot, view: View) -> list[Text]:
+def _head(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     now = datetime.fromtimestamp(snapshot.at, UTC)
     how = Text("PAUSED", "bold yellow") if view.paused else Text(f"every {view.interval:g} s")
     left = Text.assemble(("mcloud", "bold"), f"  {view.profile}")
@@ -91,10 +91,10 @@ def _head(snapshot: Snapshot, view: View) -> list[Text]:
     return [*lines, Text()] if view.height >= 24 else lines
 
 
-def _trouble(snapshot: Snapshot, view: View) -> list[Text]:
+def _trouble(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     """Return the problems in a constant number of lines, so that the rest keeps its place."""
     room = 1 if view.height < 36 else TROUBLES
-    lines = wrong(snapshot)
+    lines = problems(snapshot)
     if not lines:
         is_asking = any(site.up is None for site in snapshot.sites.values())
         said = "asking the sites" if is_asking else "nothing is wrong"
@@ -106,7 +106,7 @@ def _trouble(snapshot: Snapshot, view: View) -> list[Text]:
     return [Text()] * (room - len(shown)) + shown
 
 
-def _foot(snapshot: Snapshot, view: View) -> Text:
+def _foot(snapshot: Snapshot, view: MonitorView) -> Text:
     keys = Text()
     for key, does in (("q", "quit"), ("p", "pause"), ("+ -", "interval"), ("1-9", "focus")):
         keys.append(f"{key} ", "bold").append(f"{does}  ", "dim")
@@ -129,7 +129,7 @@ def _help() -> list[Text]:
     return [*lines, Text(), *(Text(f"  {line}", "dim") for line in said)]
 
 
-def _overview(snapshot: Snapshot, view: View, room: int) -> list[Text]:
+def _overview(snapshot: Snapshot, view: MonitorView, room: int) -> list[Text]:
     count = len(snapshot.sites)
     begin = view.page % pages(count, view.width) * fitting(view.width)
     shown = list(snapshot.sites.values())[begin : begin + fitting(view.width)]

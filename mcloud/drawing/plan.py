@@ -4,14 +4,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mcloud.infra.plan import CREATE, DELETE, REPLACE, UPDATE, Change, Plan
+from mcloud.infra.plan import CREATE, DELETE, REPLACE, UPDATE, Change, StackPlan
 
 _STYLES = {CREATE: "green", UPDATE: "yellow", REPLACE: "bold red", DELETE: "red"}
 # For drift: somebody has already made these changes.
 _DONE = {UPDATE: "changed", DELETE: "destroyed"}
 
 
-def changes_table(site: str, plan: Plan) -> RenderableType:
+def changes_table(site: str, plan: StackPlan) -> RenderableType:
     """Draw a row for each change, then the drift."""
     parts: list[RenderableType] = [Text(f"{site}: {sentence(plan)}", style="bold")]
     if plan.changes:
@@ -35,7 +35,7 @@ def changes_table(site: str, plan: Plan) -> RenderableType:
     return Group(*parts)
 
 
-def sentence(plan: Plan) -> str:
+def sentence(plan: StackPlan) -> str:
     """Return a summary such as ``3 to create, 1 to change``, or ``no changes``."""
     counts = [f"{count} to {action}" for action, count in plan.counts().items() if count]
     if plan.outputs and not counts:

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from mcloud.drawing.run_status import alive, unspoken
 from mcloud.durations import duration
-from mcloud.producer.sender import Delivery
+from mcloud.producer.sender import SiteDelivery
 
 HOLES = 5  # that the panel names
 
 State = Mapping[str, Any]
-"""State of a producer; see ``mcloud.producer.account``."""
+"""State of a producer; see ``mcloud.producer.reported_state``."""
 
 
 def panel(state: State) -> RenderableType:
@@ -102,7 +102,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
     return Group(*parts)
 
 
-def delivered(sites: Mapping[str, Delivery]) -> RenderableType:
+def delivered(sites: Mapping[str, SiteDelivery]) -> RenderableType:
     """Draw what a finished run has delivered."""
     table = Table(box=None, pad_edge=False)
     for heading in ("site", "trades", "messages", "unsent"):

@@ -11,7 +11,7 @@ from mcloud.drawing.figures import Cell, rows
 from mcloud.drawing.ps import listing
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine, Running
-from mcloud.observing.problems import wrong
+from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import Snapshot
 
 
@@ -31,7 +31,7 @@ def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> Renderable
     }
     if any(kinds.values()):
         parts += ["", listing(kinds, snapshot.at)]
-    lines = wrong(snapshot)
+    lines = problems(snapshot)
     if lines:
         parts += ["", *(Text(advice(line), "yellow") for line in lines)]
     return Group(*parts)

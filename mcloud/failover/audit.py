@@ -29,7 +29,7 @@ AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditEntry:
     id: str
     """Id of the move that the step belongs to."""
     step: str
@@ -46,7 +46,7 @@ class Entry:
         return f"{self.id} {self.step}"
 
 
-ENTRIES = Kind("audit", Entry)
+ENTRIES = Kind("audit", AuditEntry)
 KIND = ENTRIES.name
 
 
@@ -54,16 +54,16 @@ class Audit:
     def __init__(self, path: Path, sites: Mapping[str, Site]) -> None:
         self._path = path
         self._sites = sites
-        self._unwritten: list[Entry] = []
+        self._unwritten: list[AuditEntry] = []
         """Entries that the disk has not accepted, the oldest first."""
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AuditEntry) -> None:
         """Append an entry to the file, with those that the disk refused before."""
         entries = [*self._unwritten, entry]
         is_written = best_effort.attempt(self._path, lambda: self._append(entries))
         self._unwritten = [] if is_written else entries[-KEPT:]
 
-    def share(self, entries: "list[Entry]", sites: "list[str]") -> dict[str, str]:
+    def share(self, entries: "list[AuditEntry]", sites: "list[str]") -> dict[str, str]:
         """Store the entries on these sites. Return the sites that failed, and the reasons."""
 
         def keep(site: Site) -> None:
@@ -74,11 +74,11 @@ class Audit:
         answers = gather({name: partial(keep, self._sites[name]) for name in sites}, DEADLINE)
         return {name: str(each) for name, each in answers.items() if isinstance(each, Exception)}
 
-    def read(self, last: int) -> list[Entry]:
+    def read(self, last: int) -> list[AuditEntry]:
         """Return the last entries of this machine, the oldest first, without damaged lines."""
         return sound(self.found(last))
 
-    def found(self, last: int) -> list[Entry | Damaged]:
+    def found(self, last: int) -> list[AuditEntry | Damaged]:
         """Return the last entries of this machine, with the damage of each line that cannot be
         read.
         """
@@ -93,7 +93,7 @@ class Audit:
         entries = [_entry(line, f"{self._path}:{number}") for number, line in numbered]
         return [*entries, *self._unwritten][-last:]
 
-    def _append(self, entries: list[Entry]) -> None:
+    def _append(self, entries: list[AuditEntry]) -> None:
         files.make_private(self._path.parent)
         lines = "".join(json.dumps(asdict(each), sort_keys=True) + "\n" for each in entries)
         target = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -129,8 +129,8 @@ def level(sites: Mapping[str, Site]) -> None:
             site.control.add(KIND, key, everything[key])
 
 
-def _entry(line: str, where: str) -> Entry | Damaged:
-    return decode(Entry, parse(line, where), where)
+def _entry(line: str, where: str) -> AuditEntry | Damaged:
+    return decode(AuditEntry, parse(line, where), where)
 
 
 def _forget_oldest(control: Control) -> None:

@@ -80,7 +80,7 @@ def forget(sites: Mapping[str, Site], debt: Debt, *, at: float, seconds: float) 
 
 
 def debts(found: Mapping[str, DebtNote]) -> dict[str, Debt]:
-    """Return the debts that are not over among the documents that ``notes`` has read."""
+    """Return the debts that are not over among the documents that ``shared_notes`` read."""
     # A debt is stored under the name of its site, which is the name to look it up by.
     return {key: replace(each.debt, site=key) for key, each in found.items() if not each.over}
 

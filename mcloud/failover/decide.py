@@ -22,7 +22,7 @@ CANARY_USUAL = 20.0  # seconds until a canary arrives, including cold starts of 
 
 
 @dataclass(frozen=True)
-class Seen:
+class ServiceCheck:
     """One service as seen by one check."""
 
     state: str
@@ -39,7 +39,7 @@ class Seen:
 class SiteLook:
     """The latest news of each part of a site. A part that is missing was never seen."""
 
-    services: Mapping[str, Seen] = field(default_factory=dict)
+    services: Mapping[str, ServiceCheck] = field(default_factory=dict)
     waiting_since: float | None = None
     """Earliest time from which messages may be waiting: a canary has been on its way, or the
     function or a store has been down, since then. None if neither is so.
@@ -69,7 +69,7 @@ class Debt:
 
 
 @dataclass(frozen=True)
-class Look:
+class GuardLook:
     sites: Mapping[str, SiteLook]
     """The sites. The first one is the primary if there is no record."""
     record: ControlRecord | None = None
@@ -100,7 +100,7 @@ class SiteState:
 
 
 @dataclass(frozen=True)
-class State:
+class DecisionState:
     sites: Mapping[str, SiteState] = field(default_factory=dict)
     epoch: int | None = None
     """Epoch of the record. None before the first check."""
@@ -121,12 +121,12 @@ class Decision:
     reason: str
     lines: tuple[str, ...]
     """The grounds of the decision: a line for each site and each rule."""
-    state: State
+    state: DecisionState
     is_suspicious: bool = False
     """Whether the next check should follow soon."""
 
 
-def decide(look: Look, state: State, settings: GuardSettings, now: float) -> Decision:
+def decide(look: GuardLook, state: DecisionState, settings: GuardSettings, now: float) -> Decision:
     """Return the next action and the reason. ``now`` is by the clock of the checks."""
     state = _note_record(look, state, now)
     grades = {name: grade(each, settings, now) for name, each in look.sites.items()}
@@ -190,7 +190,7 @@ def _is_suspicious(site: SiteState, kind: str) -> bool:
     return site.bad > 0 or kind == DEGRADED or is_returning
 
 
-def _note_record(look: Look, state: State, now: float) -> State:
+def _note_record(look: GuardLook, state: DecisionState, now: float) -> DecisionState:
     epoch = look.record.epoch if look.record else 0
     if epoch == state.epoch:
         return state
@@ -239,8 +239,8 @@ def _count(
 
 
 def _choose(
-    look: Look,
-    state: State,
+    look: GuardLook,
+    state: DecisionState,
     grades: Mapping[str, tuple[str, str]],
     primary: str,
     settings: GuardSettings,
@@ -271,8 +271,8 @@ def _choose(
 
 
 def _leave(
-    look: Look,
-    state: State,
+    look: GuardLook,
+    state: DecisionState,
     grades: Mapping[str, tuple[str, str]],
     primary: str,
     settings: GuardSettings,
@@ -314,8 +314,8 @@ def _leave(
 
 def _unfit(
     name: str,
-    look: Look,
-    state: State,
+    look: GuardLook,
+    state: DecisionState,
     grades: Mapping[str, tuple[str, str]],
     settings: GuardSettings,
 ) -> str:
@@ -334,8 +334,8 @@ def _unfit(
 
 
 def _return(
-    look: Look,
-    state: State,
+    look: GuardLook,
+    state: DecisionState,
     grades: Mapping[str, tuple[str, str]],
     primary: str,
     settings: GuardSettings,

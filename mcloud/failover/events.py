@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mcloud.failover.decide import DOWN, UNKNOWN, UP, Debt, Decision, State
-from mcloud.failover.execution import Outcome
+from mcloud.failover.decide import DOWN, UNKNOWN, UP, Debt, Decision, DecisionState
+from mcloud.failover.execution import MoveOutcome
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 
 
 def changes(
-    before: State, decision: Decision, were_down: Collection[str], at: float
+    before: DecisionState, decision: Decision, were_down: Collection[str], at: float
 ) -> list[Event]:
     """Return events for the sites that are newly down or up. ``were_down`` are the sites that an
     earlier run has reported as down.
@@ -30,7 +30,7 @@ def changes(
     return found
 
 
-def moved(came: Outcome, text: str) -> Event:
+def moved(came: MoveOutcome, text: str) -> Event:
     order = came.order
     # For a guard that came second, the target leads already.
     left = order.leads if came.before == order.target else came.before
@@ -46,8 +46,9 @@ def moved(came: Outcome, text: str) -> Event:
 
 
 def caught_up(came: Mapping[str, Any], debt: Debt, at: float) -> Event:
-    """Return the event for a finished catch-up. ``came`` is the result of ``switch.pay``. Several
-    guards may have paid one debt.
+    """Return the event for a finished catch-up. ``came`` is the result of ``execution.pay``.
+
+    Several guards may have paid one debt.
     """
     site = came["site"]
     text = (

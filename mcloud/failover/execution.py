@@ -25,10 +25,10 @@ from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.errors import McloudError
 from mcloud.failover import debts
 from mcloud.failover import record as records
-from mcloud.failover.audit import Audit, Entry
+from mcloud.failover.audit import Audit, AuditEntry
 from mcloud.failover.catch_up import EVERYTHING, PAUSE, catch_up
 from mcloud.failover.decide import Debt
-from mcloud.failover.journal import STEPS, Journal, Order, Progress
+from mcloud.failover.journal import STEPS, Journal, MoveOrder, MoveProgress
 from mcloud.replication.repair import Fetch
 from mcloud.replication.scope import Scope
 
@@ -74,8 +74,8 @@ def tools(state: Path, profile: str, name: str, sites: Mapping[str, Site], **oth
 
 
 @dataclass(frozen=True)
-class Outcome:
-    order: Order
+class MoveOutcome:
+    order: MoveOrder
     record: ControlRecord
     before: str
     """The primary before the move."""
@@ -130,7 +130,7 @@ class Outcome:
         }
 
 
-def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
+def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOutcome:
     """Carry out a move, or the rest of a move that was interrupted.
 
     ``sites`` are those that answer; the others get the record when they are back.
@@ -144,7 +144,7 @@ def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
     is_resumed = progress is not None and progress.order.id == order.id
     if progress is None or not is_resumed:
         _close(progress, sites, use)
-        progress = Progress(order)
+        progress = MoveProgress(order)
         use.reach("begin")
         use.audit.write(_entry(order, "begin", use, after=asdict(order)))
         use.journal.write(progress)
@@ -156,7 +156,7 @@ def carry_out(order: Order, sites: Mapping[str, Site], use: Tools) -> Outcome:
     return run.outcome()
 
 
-def unfinished(use: Tools) -> Order | None:
+def unfinished(use: Tools) -> MoveOrder | None:
     """Return the order of a move that was begun and not finished."""
     progress = use.journal.read()
     return None if progress is None or progress.is_over else progress.order
@@ -175,7 +175,7 @@ def is_effective(use: Tools, record: ControlRecord | None) -> bool:
     return is_mine or "record" in progress.done
 
 
-def _close(progress: Progress | None, sites: Mapping[str, Site], use: Tools) -> None:
+def _close(progress: MoveProgress | None, sites: Mapping[str, Site], use: Tools) -> None:
     """Note the debt of an interrupted move before another move replaces its journal."""
     if progress is None or "debt" in progress.done:
         return
@@ -186,10 +186,10 @@ def _close(progress: Progress | None, sites: Mapping[str, Site], use: Tools) -> 
 class _Run:
     def __init__(
         self,
-        order: Order,
+        order: MoveOrder,
         sites: Mapping[str, Site],
         use: Tools,
-        progress: Progress,
+        progress: MoveProgress,
         elapsed: Callable[[], float],
     ) -> None:
         self._order = order
@@ -333,10 +333,10 @@ class _Run:
         mine = [each for each in self._use.audit.read(200) if each.id == self._order.id]
         self._use.audit.share(mine, list(self._sites))
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> MoveOutcome:
         done = self.progress.done
         arrival, settled = done["arrival"], done["settlement"]
-        return Outcome(
+        return MoveOutcome(
             order=self._order,
             record=ControlRecord(**done["record"]["record"]),
             before=done["record"]["before"],
@@ -397,13 +397,13 @@ def reachable(sites: Mapping[str, Site], seconds: float = DEADLINE) -> dict[str,
 
 
 def _entry(
-    order: Order,
+    order: MoveOrder,
     step: str,
     use: Tools,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
-) -> Entry:
-    return Entry(order.id, step, order.by, order.reason, use.wall(), before or {}, after or {})
+) -> AuditEntry:
+    return AuditEntry(order.id, step, order.by, order.reason, use.wall(), before or {}, after or {})
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -21,7 +21,7 @@ from mcloud.documents import Damaged
 from mcloud.errors import McloudError
 from mcloud.failover import audit, debts, events, pause, shared_notes, statement
 from mcloud.failover import record as records
-from mcloud.failover.audit import Entry, new_id
+from mcloud.failover.audit import AuditEntry, new_id
 from mcloud.failover.decide import (
     CATCH_UP,
     DOWN,
@@ -31,22 +31,22 @@ from mcloud.failover.decide import (
     UP,
     Debt,
     Decision,
-    Look,
-    State,
+    DecisionState,
+    GuardLook,
     decide,
 )
 from mcloud.failover.execution import (
     DEADLINE,
-    Outcome,
+    MoveOutcome,
     Tools,
     carry_out,
     is_effective,
     pay,
     unfinished,
 )
-from mcloud.failover.health import Watch
+from mcloud.failover.health import HealthWatch
 from mcloud.failover.history import KEPT, Kept, remember
-from mcloud.failover.journal import Order
+from mcloud.failover.journal import MoveOrder
 from mcloud.failover.settings import GuardSettings
 from mcloud.notify.event import Event
 
@@ -73,7 +73,7 @@ class Guard:
         use: Tools,
         *,
         by: str,
-        watch: Watch,
+        watch: HealthWatch,
         were_down: Collection[str] = (),
         notify: Callable[[Event], None] = lambda event: None,
         log: logging.Logger | None = None,
@@ -93,8 +93,8 @@ class Guard:
         self._log = log or _SILENT
         self._clock = clock
         self._wall = wall
-        self._state = State()
-        self._look = Look({})
+        self._state = DecisionState()
+        self._look = GuardLook({})
         self._begun = clock()
         self._is_suspicious = False
         self._suspicious_since = inf
@@ -106,7 +106,7 @@ class Guard:
         self._failures: Counter[str] = Counter()
         """Number of failures in a row, by the kind of work."""
         self.history: deque[Kept] = deque(maxlen=KEPT)
-        self.moves: deque[Outcome] = deque(maxlen=KEPT)
+        self.moves: deque[MoveOutcome] = deque(maxlen=KEPT)
         self._looked = self._begun
         """Time of the last check that had news of the sites, by the clock of the checks."""
         self._reported: set[str] = set()
@@ -214,7 +214,7 @@ class Guard:
 
     # Doing
 
-    def _take_up(self, look: Look) -> None:
+    def _take_up(self, look: GuardLook) -> None:
         """Resume a move that an earlier run or a failed attempt left unfinished."""
         if MOVE in self._work or look.paused or self._clock() < self._not_before.get(MOVE, -inf):
             return
@@ -222,7 +222,7 @@ class Guard:
         if order is not None:
             self._begin(MOVE, f"moving to {order.target}", partial(self._resume, order))
 
-    def _resume(self, order: Order, stop: threading.Event) -> None:
+    def _resume(self, order: MoveOrder, stop: threading.Event) -> None:
         if not is_effective(self._use, records.read(self._sites, DEADLINE).record):
             # Nothing was changed, and the outage may be over, so decide again.
             self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
@@ -231,7 +231,7 @@ class Guard:
         self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
         self._move(order, self._sites, stop)
 
-    def _act(self, decision: Decision, look: Look) -> None:
+    def _act(self, decision: Decision, look: GuardLook) -> None:
         site = decision.site
         kind = CATCH_UP if decision.action == CATCH_UP else MOVE
         if kind in self._work or self._clock() < self._not_before.get(kind, -inf):
@@ -249,7 +249,7 @@ class Guard:
         # The site may have gone down right after the last good check.
         since_bad = now - bad_since if bad_since is not None else 0.0
         at = round(self._wall(), 3)
-        order = Order(
+        order = MoveOrder(
             id=new_id(at),
             target=site,
             mode="automatic",
@@ -285,7 +285,7 @@ class Guard:
         self._work[kind] = _Work(what, thread, stop)
         thread.start()
 
-    def _move(self, order: Order, sites: Mapping[str, Site], stop: threading.Event) -> None:
+    def _move(self, order: MoveOrder, sites: Mapping[str, Site], stop: threading.Event) -> None:
         # A pause may have begun within the last minute.
         if paused := pause.paused(shared_notes.read(sites, pause.KIND, DEADLINE)):
             self._log.info("does not move to %s: paused %s", order.target, paused)
@@ -309,7 +309,7 @@ class Guard:
         at = self._wall()
         what = {key: came[key] for key in ("ok", "reason", "candles", "objects", "ids_missing")}
         why = f"{debt.site} was left in epoch {debt.epoch}"
-        entry = Entry(new_id(at), "catch up", self._by, why, at, {}, what)
+        entry = AuditEntry(new_id(at), "catch up", self._by, why, at, {}, what)
         self._use.audit.write(entry)
         self._use.audit.share([entry], list(self._sites))
         audit.level(self._sites)
@@ -327,7 +327,7 @@ class Guard:
             self._log.warning("ignores what it cannot read: %s", line)
         self._reported = found
 
-    def _level(self, look: Look) -> None:
+    def _level(self, look: GuardLook) -> None:
         """Bring sites that were away up to date with the others."""
         view = self._watch.view
         if view.behind or view.is_split:

@@ -19,8 +19,8 @@ from mcloud.deadline import Asker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.errors import Unavailable
 from mcloud.failover import debts, pause, shared_notes
-from mcloud.failover.decide import DOWN, UNKNOWN, UP, Look, Seen, SiteLook
-from mcloud.failover.record import View
+from mcloud.failover.decide import DOWN, UNKNOWN, UP, GuardLook, ServiceCheck, SiteLook
+from mcloud.failover.record import RecordView
 from mcloud.failover.settings import GuardSettings
 
 FIRST = 8.0  # seconds for the first check: a cold start of a cloud's client takes up to two
@@ -30,7 +30,7 @@ SLOW = ("record", "pause", "debts", "lags", "depth")
 _NOTES: Mapping[str, Kind[Any]] = {"pause": pause.KIND, "debts": debts.KIND}
 
 
-class Watch:
+class HealthWatch:
     """Checks the sites again and again. Not thread-safe."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Watch:
         self._looked: float | None = None
         self._awake_since = -inf
         """Time of the first check after a pause without checks."""
-        self._seen: dict[str, dict[str, Seen]] = {name: {} for name in sites}
+        self._seen: dict[str, dict[str, ServiceCheck]] = {name: {} for name in sites}
         self._down_since: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str], Any] = {}
         """The last answer to each rare question."""
@@ -67,14 +67,16 @@ class Watch:
         """Number of calls by cloud and call; see ``expense``."""
         self.is_fresh = False
         """Whether the last check read the record and the other documents on the sites."""
-        self.view = View({}, known)
+        self.view = RecordView({}, known)
         self._canaries = {
             name: Canary(site, clock=clock, count=partial(self._count, site.cloud))
             for name, site in sites.items()
             if canaries
         }
 
-    def look(self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = "") -> Look:
+    def look(
+        self, *, is_suspicious: bool = False, moving: str = "", catching_up: str = ""
+    ) -> GuardLook:
         """Run the checks that are due, within ``timeout`` seconds, and within FIRST the first
         time.
         """
@@ -192,7 +194,7 @@ class Watch:
                     self._lags[name] = _lag(sound(answer), self._wall())
         told = {name: a for (name, what), a in answers.items() if what == "record"}
         if told:
-            self.view = View({**self.view.by_site, **told}, self.view.record)
+            self.view = RecordView({**self.view.by_site, **told}, self.view.record)
 
     def _leader_is_up(self) -> bool:
         record = self.view.record
@@ -224,8 +226,8 @@ class Watch:
             "queue" not in seen or seen["queue"].state == UNKNOWN for seen in self._seen.values()
         )
 
-    def _look(self, moving: str, catching_up: str) -> Look:
-        return Look(
+    def _look(self, moving: str, catching_up: str) -> GuardLook:
+        return GuardLook(
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
             wall=self._wall(),
@@ -262,13 +264,13 @@ def prepare(site: Site) -> None:
         getattr(site, part)
 
 
-def _seen(answer: Any, now: float) -> Seen:
+def _seen(answer: Any, now: float) -> ServiceCheck:
     if not isinstance(answer, Exception):
-        return Seen(UP, now, latency=answer)
+        return ServiceCheck(UP, now, latency=answer)
     reason = str(answer) or type(answer).__name__
     # A refusal is about the caller, as with expired credentials. It does not show an outage.
     is_outage = isinstance(answer, TimeoutError | Unavailable)
-    return Seen(DOWN if is_outage else UNKNOWN, now, reason=reason)
+    return ServiceCheck(DOWN if is_outage else UNKNOWN, now, reason=reason)
 
 
 def _lag(lags: "list[Lag]", wall: float) -> float | None:

@@ -19,7 +19,7 @@ STEPS = ("recovery", "record", "debt", "arrival", "settlement")
 
 
 @dataclass(frozen=True)
-class Order:
+class MoveOrder:
     """A move of the traffic."""
 
     id: str
@@ -53,8 +53,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Progress:
-    order: Order
+class MoveProgress:
+    order: MoveOrder
     done: Mapping[str, Any] = field(default_factory=dict)
     """Result of each finished step, by its name."""
 
@@ -62,11 +62,11 @@ class Progress:
     def is_over(self) -> bool:
         return all(step in self.done for step in STEPS)
 
-    def with_step(self, step: str, result: Mapping[str, Any]) -> "Progress":
+    def with_step(self, step: str, result: Mapping[str, Any]) -> "MoveProgress":
         return replace(self, done={**self.done, step: dict(result)})
 
 
-def read_journal(path: Path) -> Progress | Damaged | None:
+def read_journal(path: Path) -> MoveProgress | Damaged | None:
     """Return the progress in a journal, or None if there is no file."""
     document = load(path)
     if document is None or isinstance(document, Damaged):
@@ -75,7 +75,7 @@ def read_journal(path: Path) -> Progress | Damaged | None:
     if isinstance(steps, dict):
         document["done"] = {step: each for step, each in steps.items() if each is not None}
     found = decode(_File, document, str(path))
-    return found if isinstance(found, Damaged) else Progress(found.order, document["done"])
+    return found if isinstance(found, Damaged) else MoveProgress(found.order, document["done"])
 
 
 def _is_catch_up(value: Mapping[str, Any]) -> str:
@@ -131,26 +131,26 @@ class _Done:
 
 @dataclass(frozen=True)
 class _File:
-    order: Order
+    order: MoveOrder
     done: _Done
 
 
 class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._unwritten: Progress | None = None
+        self._unwritten: MoveProgress | None = None
         """The newest progress, if the disk did not accept it."""
 
-    def read(self) -> Progress | None:
+    def read(self) -> MoveProgress | None:
         """Return the last move, finished or not. Return None if there is none, or if the file is
         damaged: no move can be resumed then.
         """
         if self._unwritten is not None:
             return self._unwritten
         found = self.found()
-        return found if isinstance(found, Progress) else None
+        return found if isinstance(found, MoveProgress) else None
 
-    def found(self) -> Progress | Damaged | None:
+    def found(self) -> MoveProgress | Damaged | None:
         """Return the progress in the file, or the damage of the file."""
         return read_journal(self._path)
 
@@ -159,7 +159,7 @@ class Journal:
         self._unwritten = None
         best_effort.attempt(self._path, lambda: self._path.unlink(missing_ok=True))
 
-    def write(self, progress: Progress) -> None:
+    def write(self, progress: MoveProgress) -> None:
         """Store the progress of a move, on the disk if that is possible."""
         text = json.dumps({"order": asdict(progress.order), "done": progress.done})
 

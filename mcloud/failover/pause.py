@@ -28,7 +28,7 @@ def tell(
 
 def paused(found: Mapping[str, Pause]) -> str:
     """Return who paused the guards and why, or an empty string if they are not paused. ``found`` is
-    what ``notes`` read.
+    what ``shared_notes`` read.
     """
     note = found.get(KEY)
     if note is None or not note.paused:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mcloud.canary import Canary
 from mcloud.clock import AHEAD
-from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import gather
 from mcloud.documents import sound
@@ -23,15 +23,15 @@ CANARY = 20.0  # seconds that a canary may take
 CHECKS = ("health", "canary", "lag", "backlog", "quotas", "debt")
 """Names of the checks that can be overridden."""
 
-Quotas = Mapping[str, Callable[[], Finding]]
+Quotas = Mapping[str, Callable[[], AccessFinding]]
 
 
 @dataclass(frozen=True)
-class Check:
+class PreflightCheck:
     name: str
     """One of CHECKS, perhaps with a subject: ``health queue``."""
     state: str
-    """A state as in ``access.Finding``."""
+    """A state as in ``access.AccessFinding``."""
     text: str
 
     @property
@@ -45,7 +45,7 @@ class Preflight:
     primary: str
     """The current primary."""
     epoch: int
-    checks: tuple[Check, ...]
+    checks: tuple[PreflightCheck, ...]
     away: Mapping[str, str]
     """Sites that do not answer, and the reasons. They get the record when they are back."""
     seconds: float
@@ -53,7 +53,7 @@ class Preflight:
     behind: int | None
     """Estimated number of messages in the queue of the old site. None if unknown."""
 
-    def failed(self, forced: Sequence[str]) -> list[Check]:
+    def failed(self, forced: Sequence[str]) -> list[PreflightCheck]:
         """Return the failed checks that prevent the move."""
         return [c for c in self.checks if c.state == FAULT and c.subject not in forced]
 
@@ -107,7 +107,7 @@ def preflight(
     checks = [_check(name, answers[name], settings) for name in calls if name != "left"]
     if target in debts and not debts[target].paid:
         text = "it was left, and gets what it missed before it leads; --force debt leaves that out"
-        checks.append(Check("debt", WARNING, text))
+        checks.append(PreflightCheck("debt", WARNING, text))
     behind = _messages(answers.get("left"))
     took = next((c for c in (answers["canary"],) if not isinstance(c, Exception)), None)
     seconds = following + (took.seconds if took and took.seconds else 0.0)
@@ -128,30 +128,30 @@ def _messages(answer: Any) -> int | None:
     return answer.ready + (answer.in_flight or 0)
 
 
-def _check(name: str, answer: Any, settings: GuardSettings) -> Check:
+def _check(name: str, answer: Any, settings: GuardSettings) -> PreflightCheck:
     subject = name.partition(" ")[0]
     if isinstance(answer, Exception):
         return _unanswered(name, subject, answer)
     if subject == "health":
-        return Check(name, OK, f"answers in {answer * 1000:.0f} ms")
+        return PreflightCheck(name, OK, f"answers in {answer * 1000:.0f} ms")
     if subject == "canary":
         if answer.arrived is None:
             why = answer.reason or f"it is not there after {CANARY:g} s"
-            return Check(name, FAULT, f"no trade comes through: {why}")
-        return Check(name, OK, f"a trade is stored after {answer.seconds:.1f} s")
+            return PreflightCheck(name, FAULT, f"no trade comes through: {why}")
+        return PreflightCheck(name, OK, f"a trade is stored after {answer.seconds:.1f} s")
     if subject == "lag":
         return _lag(answer, settings)
     if subject == "backlog":
         return _backlog(answer)
-    return Check(name, answer.state, answer.text)
+    return PreflightCheck(name, answer.state, answer.text)
 
 
-def _unanswered(name: str, subject: str, answer: Exception) -> Check:
+def _unanswered(name: str, subject: str, answer: Exception) -> PreflightCheck:
     text = str(answer) or type(answer).__name__
-    return Check(name, FAULT if subject in ("health", "canary") else UNKNOWN, text)
+    return PreflightCheck(name, FAULT if subject in ("health", "canary") else UNKNOWN, text)
 
 
-def _lag(lags: Sequence[Lag], settings: GuardSettings) -> Check:
+def _lag(lags: Sequence[Lag], settings: GuardSettings) -> PreflightCheck:
     now = time.time()
     known = [
         lag.candles_s + max(0.0, now - lag.at)
@@ -160,15 +160,17 @@ def _lag(lags: Sequence[Lag], settings: GuardSettings) -> Check:
     ]
     if not known:
         text = "no replicator has told how far its replicas are behind"
-        return Check("lag", WARNING, text)
+        return PreflightCheck("lag", WARNING, text)
     if max(known) > settings.max_lag:
         text = f"its replicas may be {max(known):.0f} s behind, max_lag is {settings.max_lag:g} s"
-        return Check("lag", FAULT, text)
-    return Check("lag", OK, f"its replicas are at most {max(known):.0f} s behind")
+        return PreflightCheck("lag", FAULT, text)
+    return PreflightCheck("lag", OK, f"its replicas are at most {max(known):.0f} s behind")
 
 
-def _backlog(depth: Depth) -> Check:
+def _backlog(depth: Depth) -> PreflightCheck:
     if depth.ready is None:
-        return Check("backlog", UNKNOWN, "its queue does not tell what it holds just now")
+        return PreflightCheck("backlog", UNKNOWN, "its queue does not tell what it holds just now")
     age = time.time() - depth.as_of
-    return Check("backlog", OK, f"{depth.ready:,} messages wait in its queue, {age:.0f} s ago")
+    return PreflightCheck(
+        "backlog", OK, f"{depth.ready:,} messages wait in its queue, {age:.0f} s ago"
+    )

@@ -22,7 +22,7 @@ Told = ControlRecord | Damaged | None | Exception
 
 
 @dataclass(frozen=True)
-class View:
+class RecordView:
     by_site: Mapping[str, Told]
     known: ControlRecord | None = None
     """The newest record that the caller has seen before, from whichever site."""
@@ -75,9 +75,11 @@ class Advanced:
 
 def read(
     sites: Mapping[str, Site], seconds: float = DEADLINE, known: ControlRecord | None = None
-) -> View:
+) -> RecordView:
     """Read the record of all sites at once, within ``seconds``."""
-    return View(gather({n: partial(_read, site) for n, site in sites.items()}, seconds), known)
+    return RecordView(
+        gather({n: partial(_read, site) for n, site in sites.items()}, seconds), known
+    )
 
 
 def advance(
@@ -140,7 +142,7 @@ def advance(
     raise Contention(f"the control record changed under each of {ATTEMPTS} attempts")
 
 
-def spread(sites: Mapping[str, Site], view: View, seconds: float = DEADLINE) -> View:
+def spread(sites: Mapping[str, Site], view: RecordView, seconds: float = DEADLINE) -> RecordView:
     """Send the valid record to the sites that answered with an older one. Return the view
     afterwards.
 
@@ -157,7 +159,7 @@ def spread(sites: Mapping[str, Site], view: View, seconds: float = DEADLINE) -> 
     return replace(view, by_site={**view.by_site, **told})
 
 
-def _away(sites: Mapping[str, Site], view: View, top: ControlRecord) -> dict[str, str]:
+def _away(sites: Mapping[str, Site], view: RecordView, top: ControlRecord) -> dict[str, str]:
     away = {}
     for name in sites:
         told = view.by_site.get(name)

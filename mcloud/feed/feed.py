@@ -27,7 +27,7 @@ class BadLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class FeedReport:
     """What a feed has read so far."""
 
     trades: int = 0
@@ -57,7 +57,7 @@ class Report:
         }
 
 
-def joined(named: Sequence[tuple[str, Report]]) -> Report:
+def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:
     """Return the report of several inputs, each with its name, that are read as one."""
     examples = [
         replace(bad, file=bad.file or name) for name, each in named for bad in each.bad_examples
@@ -66,7 +66,7 @@ def joined(named: Sequence[tuple[str, Report]]) -> Report:
     absent, *others = (each.absent for _, each in named)
     # Of symbols that were asked for, an input need not hold any.
     empty = [name for name, each in named if not each.trades and not each.absent]
-    return Report(
+    return FeedReport(
         trades=sum(each.trades for _, each in named),
         skipped=sum(each.skipped for _, each in named),
         bad=sum(each.bad for _, each in named),
@@ -80,7 +80,7 @@ VOID_AFTER = 600_000  # ms after which a trade that the exchange does not have c
 LONGEST_VOID = 10_000  # ids; where more are missing in a row, trades have been lost
 
 
-class Span(NamedTuple):
+class IdSpan(NamedTuple):
     """Trade ids that an exchange has used for trades: one, or the ids of an aggregate."""
 
     first: int
@@ -91,18 +91,18 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HistoryAnswer:
     """One answer of an exchange about a range of trade ids."""
 
     trades: list[Trade]
     """Ascending; may reach beyond the range."""
-    spans: list[Span]
+    spans: list[IdSpan]
     """The ids that are used, ascending. No trade has an id between two of them."""
 
     @classmethod
-    def of(cls, trades: list[Trade]) -> "Answer":
+    def of(cls, trades: list[Trade]) -> "HistoryAnswer":
         """Return the answer that consists of consecutive trades."""
-        return cls(trades, [Span(each.id, each.id, each.time) for each in trades])
+        return cls(trades, [IdSpan(each.id, each.id, each.time) for each in trades])
 
     def voids(self, symbol: str, first: int, last: int, until: int) -> list[Trade]:
         """Return a void for each id of a range that the exchange has used up without a trade.
@@ -136,7 +136,7 @@ class Feed(Protocol):
         """What the user should know before the first trade, one sentence each."""
 
     @property
-    def report(self) -> Report:
+    def report(self) -> FeedReport:
         """The state of the newest iteration, at any time."""
 
     def __iter__(self) -> Iterator[Trade]: ...
@@ -156,7 +156,7 @@ def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
         raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
 
 
-def incomplete(source: str, report: Report) -> NotInOrder:
+def incomplete(source: str, report: FeedReport) -> NotInOrder:
     """Say what of an input was not read: bad lines, its end, or all of it."""
     if not report.trades:
         what = f"{source} holds no trade of the symbols asked for"

@@ -19,7 +19,7 @@ SYMBOL = "BTCUSDT"
 
 
 @dataclass(frozen=True)
-class Choice:
+class FeedChoice:
     """What to read, in the words of the command line."""
 
     source: str
@@ -42,7 +42,7 @@ class Choice:
     seed: int = 1
 
 
-def open_feed(choice: Choice) -> Feed:
+def open_feed(choice: FeedChoice) -> Feed:
     """The recording or the simulation of a choice; UsageError where there is none such."""
     if choice.shard:
         raise UsageError("--shard shares out the symbols of --source binance only")

@@ -10,7 +10,7 @@ from pathlib import Path
 from mcloud.errors import UsageError
 from mcloud.feed import csv_dump, json_lines
 from mcloud.feed.csv_dump import Table
-from mcloud.feed.feed import EXAMPLES, BadLine, Report, joined, parse_symbols
+from mcloud.feed.feed import EXAMPLES, BadLine, FeedReport, joined, parse_symbols
 from mcloud.feed.json_lines import WrongMarket
 from mcloud.feed.lines import MAX_LINE, Lines
 from mcloud.market.trade import (
@@ -120,8 +120,8 @@ class Replay:
         return self._holds or (tuple(self._seen) if self._wanted is None else self._wanted)
 
     @property
-    def report(self) -> Report:
-        return Report(
+    def report(self) -> FeedReport:
+        return FeedReport(
             trades=self._trades,
             skipped=self._skipped,
             bad=self._bad,
@@ -213,7 +213,7 @@ class Replays:
         return tuple(warning for each in self._replays for warning in each.warnings)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> FeedReport:
         return joined([(each.path.name, each.report) for each in self._replays])
 
     def __iter__(self) -> Iterator[Trade]:

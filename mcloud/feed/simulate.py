@@ -13,7 +13,7 @@ from operator import attrgetter
 from random import Random
 
 from mcloud.errors import UsageError
-from mcloud.feed.feed import Report, parse_symbols
+from mcloud.feed.feed import FeedReport, parse_symbols
 from mcloud.market.trade import MAX_TIME, Trade, canonical
 
 MAX_RATE = 1000.0
@@ -97,8 +97,8 @@ class Simulate:
             self._end_time = min(self._end_time, start_time + int(duration * 1000))
 
     @property
-    def report(self) -> Report:
-        return Report(trades=self._trades)
+    def report(self) -> FeedReport:
+        return FeedReport(trades=self._trades)
 
     def __iter__(self) -> Iterator[Trade]:
         streams = [self._stream(symbol) for symbol in self.symbols]

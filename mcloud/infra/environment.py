@@ -35,7 +35,7 @@ PASSED, SET, DROPPED, REFUSED = Treatment
 
 
 @dataclass(frozen=True)
-class Rule:
+class VariableRule:
     """Rule for the variables whose names match a pattern."""
 
     pattern: str
@@ -48,35 +48,41 @@ class Rule:
 
 
 RULES = (
-    Rule(
+    VariableRule(
         "TF_WORKSPACE",
         REFUSED,
         "it selects another state, and mcloud keeps one state for each profile and site",
     ),
-    Rule("TF_DATA_DIR", DROPPED, "sites that share a data folder mix up their states"),
-    Rule("TF_VAR_*", DROPPED, "the variables of a site are set in mcloud.toml"),
-    Rule("TF_CLI_ARGS", DROPPED, "an extra argument can choose another state or a part of a plan"),
-    Rule(
+    VariableRule("TF_DATA_DIR", DROPPED, "sites that share a data folder mix up their states"),
+    VariableRule("TF_VAR_*", DROPPED, "the variables of a site are set in mcloud.toml"),
+    VariableRule(
+        "TF_CLI_ARGS", DROPPED, "an extra argument can choose another state or a part of a plan"
+    ),
+    VariableRule(
         "TF_CLI_ARGS_*", DROPPED, "an extra argument can choose another state or a part of a plan"
     ),
-    Rule("TF_INPUT", SET, "mcloud never lets Terraform ask"),
-    Rule("TF_IN_AUTOMATION", SET, "mcloud prints the next steps itself"),
-    Rule("TF_LOG", PASSED, "it makes Terraform log more"),
-    Rule("TF_LOG_PATH", PASSED, "it names Terraform's log file", is_path=True),
-    Rule("TF_LOG_*", PASSED, "it makes Terraform log more"),
-    Rule("TF_CLI_CONFIG_FILE", PASSED, "it configures the command line", is_path=True),
-    Rule("TF_PLUGIN_CACHE_DIR", PASSED, "it is a cache of providers", is_path=True),
-    Rule("TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE", PASSED, "it belongs to that cache"),
-    Rule("TF_PLUGIN_DIR", PASSED, "it names a mirror of the providers for `terraform init`"),
-    Rule("TF_REGISTRY_*", PASSED, "it sets time limits of the registry"),
-    Rule("TF_PROVIDER_DOWNLOAD_RETRY", PASSED, "it sets time limits of the registry"),
-    Rule("TF_TOKEN_*", PASSED, "it holds credentials for a registry"),
-    Rule("TF_REATTACH_PROVIDERS", PASSED, "it names a provider that is being debugged"),
-    Rule("TF_STATE_PERSIST_INTERVAL", PASSED, "it sets how often a remote state is saved"),
-    Rule("TF_ENCRYPTION", PASSED, "OpenTofu reads an encrypted state with it"),
-    Rule("TF_APPEND_USER_AGENT", PASSED, "it marks the requests to the cloud"),
-    Rule("TF_AWS_*", PASSED, "it configures the AWS provider, as AWS_* does"),
-    Rule("TF_*", DROPPED, "mcloud does not know it"),
+    VariableRule("TF_INPUT", SET, "mcloud never lets Terraform ask"),
+    VariableRule("TF_IN_AUTOMATION", SET, "mcloud prints the next steps itself"),
+    VariableRule("TF_LOG", PASSED, "it makes Terraform log more"),
+    VariableRule("TF_LOG_PATH", PASSED, "it names Terraform's log file", is_path=True),
+    VariableRule("TF_LOG_*", PASSED, "it makes Terraform log more"),
+    VariableRule("TF_CLI_CONFIG_FILE", PASSED, "it configures the command line", is_path=True),
+    VariableRule("TF_PLUGIN_CACHE_DIR", PASSED, "it is a cache of providers", is_path=True),
+    VariableRule(
+        "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE", PASSED, "it belongs to that cache"
+    ),
+    VariableRule(
+        "TF_PLUGIN_DIR", PASSED, "it names a mirror of the providers for `terraform init`"
+    ),
+    VariableRule("TF_REGISTRY_*", PASSED, "it sets time limits of the registry"),
+    VariableRule("TF_PROVIDER_DOWNLOAD_RETRY", PASSED, "it sets time limits of the registry"),
+    VariableRule("TF_TOKEN_*", PASSED, "it holds credentials for a registry"),
+    VariableRule("TF_REATTACH_PROVIDERS", PASSED, "it names a provider that is being debugged"),
+    VariableRule("TF_STATE_PERSIST_INTERVAL", PASSED, "it sets how often a remote state is saved"),
+    VariableRule("TF_ENCRYPTION", PASSED, "OpenTofu reads an encrypted state with it"),
+    VariableRule("TF_APPEND_USER_AGENT", PASSED, "it marks the requests to the cloud"),
+    VariableRule("TF_AWS_*", PASSED, "it configures the AWS provider, as AWS_* does"),
+    VariableRule("TF_*", DROPPED, "mcloud does not know it"),
 )
 """The first rule that matches a name decides. Other variables, as AWS_*, are passed on."""
 
@@ -90,7 +96,7 @@ OWN = {
 """Variables that mcloud sets for every Terraform run, whatever the shell's values are."""
 
 
-def found(given: Mapping[str, str]) -> Iterator[tuple[str, Rule]]:
+def found(given: Mapping[str, str]) -> Iterator[tuple[str, VariableRule]]:
     """Yield Terraform's own variables that are set, each with its rule."""
     for name in sorted(given):
         for rule in RULES:

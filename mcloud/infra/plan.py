@@ -86,7 +86,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StackPlan:
     changes: tuple[Change, ...]
     drift: tuple[Change, ...] = ()
     """Changes and deletions made outside mcloud since the last apply. Applying reverts them."""
@@ -117,10 +117,10 @@ class Plan:
         }
 
 
-def parse(shown: Mapping[str, Any]) -> Plan:
+def parse(shown: Mapping[str, Any]) -> StackPlan:
     """Parse a plan. Sensitive values are left out."""
     changes = list(_changes(shown.get("resource_changes", ())))
-    return Plan(
+    return StackPlan(
         changes=tuple(change for change, _ in changes),
         drift=tuple(_drift(shown.get("resource_drift", ()), changes)),
         outputs=tuple(
@@ -141,7 +141,7 @@ def change(
     return Change(address, kind, action, name=name if what else "", changed=changed, holds=what)
 
 
-def unconfirmed(plan: Plan, stack: str, confirmed: Collection[str]) -> tuple[Change, ...]:
+def unconfirmed(plan: StackPlan, stack: str, confirmed: Collection[str]) -> tuple[Change, ...]:
     """Return the changes that would lose data and are not confirmed.
 
     A change is confirmed by the name of its resource, and all changes by the name of the stack.

@@ -6,12 +6,12 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from mcloud.infra.plan import Plan
+from mcloud.infra.plan import StackPlan
 from mcloud.infra.saved_plan import SitePlan
 
 
 @dataclass(frozen=True)
-class Step:
+class ProvisioningStep:
     """A step of the work on one resource."""
 
     site: str
@@ -28,7 +28,7 @@ class Hooks:
 
     stop: Event
     """Event that stops the run in good order. The run then raises ``Interrupted``."""
-    tell: Callable[[Step], None] = lambda step: None
+    tell: Callable[[ProvisioningStep], None] = lambda step: None
     echo: Callable[[str], None] = lambda line: None
     """Callback for each line of Terraform's output."""
     say: Callable[[str], None] = lambda line: None
@@ -40,13 +40,13 @@ class Hooks:
 class Provisioner(Protocol):
     """A provisioner of one site. ``apply`` makes exactly the changes of the last ``plan``."""
 
-    def plan(self, *, destroy: bool = False) -> Plan: ...
+    def plan(self, *, destroy: bool = False) -> StackPlan: ...
 
     def save(self) -> SitePlan:
         """Return the last plan, for another run to ``load``."""
         ...
 
-    def load(self, saved: SitePlan, origin: Path) -> Plan:
+    def load(self, saved: SitePlan, origin: Path) -> StackPlan:
         """Use a saved plan from a file, in place of ``plan``.
 
         Raises:

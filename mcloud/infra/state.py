@@ -12,7 +12,7 @@ WORKSPACES = "terraform.tfstate.d"
 
 
 @dataclass(frozen=True)
-class State:
+class TerraformState:
     """The parts of ``terraform state pull`` that mcloud uses."""
 
     lineage: str
@@ -39,12 +39,12 @@ class Remnant:
         return f"{self.path} holds {self.resources}"
 
 
-def parse_state(text: str) -> State | None:
+def parse_state(text: str) -> TerraformState | None:
     """Parse the output of ``terraform state pull``. Return None if it contains no state."""
     found = find_object(text, "lineage")
     if found is None or not found["lineage"]:
         return None  # an empty bucket gives a state without an identity
-    return State(
+    return TerraformState(
         lineage=str(found["lineage"]),
         serial=int(found.get("serial", 0)),
         addresses=frozenset(_addresses(found)),

@@ -30,7 +30,7 @@ from mcloud.errors import McloudError
 from mcloud.files import write
 from mcloud.infra import environment as surroundings
 from mcloud.infra.diagnosis import explain, from_text
-from mcloud.infra.state import ERRORED, STATE, State, find_object, parse_state
+from mcloud.infra.state import ERRORED, STATE, TerraformState, find_object, parse_state
 from mcloud.infra.state_errors import BACKEND, FailedRun, Locked
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         command = self.generate_cmd_string("apply", plan, json=IsFlagged, input=False)
         self._patiently(lambda: self._follow(command, told))
 
-    def pull(self) -> State | None:
+    def pull(self) -> TerraformState | None:
         """Return the state as it is now, also after a stop; None where there is none."""
         code, out, err = self.cmd("state pull", even_stopped=True)
         if code:

@@ -15,10 +15,10 @@ from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
-from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Plan, parse
-from mcloud.infra.provisioner import Hooks, Step
+from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, StackPlan, parse
+from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import Basis, SitePlan, stale
-from mcloud.infra.state import ERRORED, STATE, WORKSPACES, State, remnants
+from mcloud.infra.state import ERRORED, STATE, WORKSPACES, TerraformState, remnants
 from mcloud.infra.terraform import LockWait, Terraform, check_version, find_binary, version
 from mcloud.infra.workspace import Deployment, Workspace
 
@@ -51,8 +51,8 @@ class TerraformStack:
         self._hooks = hooks
         self._open_endpoint = open_endpoint
         self._exit = ExitStack()
-        self._plan: Plan | None = None
-        self._state: State | None = None
+        self._plan: StackPlan | None = None
+        self._state: TerraformState | None = None
         """State at the time of the plan."""
         self._destroys = False
         self._has_gone = False
@@ -70,7 +70,7 @@ class TerraformStack:
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
-    def plan(self, *, destroy: bool = False) -> Plan:
+    def plan(self, *, destroy: bool = False) -> StackPlan:
         self._prepare(destroy=destroy)
         plan = self._planned(PLAN, destroy=destroy)
         if destroy:
@@ -82,7 +82,7 @@ class TerraformStack:
         assert self._plan is not None, "nothing is planned"
         return SitePlan(self._basis(), self._path(PLAN).read_bytes())
 
-    def load(self, saved: SitePlan, origin: Path) -> Plan:
+    def load(self, saved: SitePlan, origin: Path) -> StackPlan:
         self._prepare(destroy=False)
         why = saved.basis.differs(self._basis())
         if why:
@@ -181,7 +181,7 @@ class TerraformStack:
         if state is None or (destroy and not state.addresses):
             self._check_nothing_is_left()
 
-    def _differs(self, state: State, noted: Deployment) -> str:
+    def _differs(self, state: TerraformState, noted: Deployment) -> str:
         """Say why a state cannot be the one of the last deployment; empty where it may be."""
         if noted.place == self._workspace.place:
             if state.lineage == noted.lineage:
@@ -193,7 +193,7 @@ class TerraformStack:
                 return f"{name} in it is {state.outputs[name]}, not {value}"
         return ""
 
-    def _check_destroys(self, plan: Plan) -> None:
+    def _check_destroys(self, plan: StackPlan) -> None:
         """Raise McloudError where a plan to destroy has nothing in common with the state."""
         known = self._state.addresses if self._state is not None else frozenset()
         found = {change.address for change in plan.changes if change.action == DELETE}
@@ -292,7 +292,7 @@ class TerraformStack:
             self._terraform.init(self._config.terraform.plugin_dir)
             self._workspace.note_initialised(*using)
 
-    def _unprotect(self, plan: Plan) -> None:
+    def _unprotect(self, plan: StackPlan) -> None:
         """Let go of what the cloud would refuse to delete, and plan again."""
         protected = [change.address for change in plan.changes if change.protected]
         if not protected:
@@ -317,7 +317,7 @@ class TerraformStack:
                 remedy="run the same command again; nothing was destroyed",
             )
 
-    def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> Plan:
+    def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> StackPlan:
         # Made beforehand, because Terraform would let others read it, and it may hold secrets.
         self._path(to).touch(0o600)
         flags = {"destroy": IsFlagged} if destroy else {}
@@ -333,7 +333,7 @@ class TerraformStack:
         if words:
             address = hook["resource"]["addr"]
             seconds = hook.get("elapsed_seconds")
-            self._hooks.tell(Step(self._site.name, address, words, seconds))
+            self._hooks.tell(ProvisioningStep(self._site.name, address, words, seconds))
 
     def _say(self, words: str) -> None:
         self._hooks.say(f"{self._site.name}: {words}")

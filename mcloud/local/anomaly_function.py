@@ -11,7 +11,7 @@ from typing import Any
 from mcloud.clouds.aws.client import make_client, translated
 from mcloud.clouds.resources import AwsResources
 from mcloud.infra.bundle import build
-from mcloud.local.deployment import ACCOUNT, PREFIX, Part
+from mcloud.local.deployment import ACCOUNT, PREFIX, StackPart
 
 NAME = f"{PREFIX}-anomaly"
 EVERY = "rate(1 minute)"  # as in terraform/aws
@@ -36,7 +36,7 @@ def deploy(to: AwsResources, thresholds: str, *, scheduled: bool = True) -> None
             return
 
 
-def parts(to: AwsResources) -> list[Part]:
+def parts(to: AwsResources) -> list[StackPart]:
     """Return the anomaly function and its schedule as parts, with whether each exists."""
     with translated(WHERE):
         functions = _client(to, "lambda").list_functions()["Functions"]
@@ -44,8 +44,10 @@ def parts(to: AwsResources) -> list[Part]:
     code = {each["FunctionName"]: each["CodeSha256"] for each in functions}.get(NAME)
     ours = base64.b64encode(hashlib.sha256(build("aws")).digest()).decode()
     return [
-        Part("aws_lambda_function.anomaly", NAME, code is not None, code not in (None, ours)),
-        Part("aws_scheduler_schedule.anomaly", NAME, NAME in {each["Name"] for each in schedules}),
+        StackPart("aws_lambda_function.anomaly", NAME, code is not None, code not in (None, ours)),
+        StackPart(
+            "aws_scheduler_schedule.anomaly", NAME, NAME in {each["Name"] for each in schedules}
+        ),
     ]
 
 

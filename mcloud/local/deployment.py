@@ -40,7 +40,7 @@ ACK_DEADLINE = 30  # seconds
 
 
 @dataclass(frozen=True)
-class Part:
+class StackPart:
     """A resource of the stack, with its address in ``terraform/``."""
 
     address: str
@@ -76,7 +76,7 @@ def deploy_aws(endpoint_url: str) -> AwsResources:
     return to
 
 
-def aws_parts(to: AwsResources) -> list[Part]:
+def aws_parts(to: AwsResources) -> list[StackPart]:
     """Return the parts of the AWS site, with whether each exists."""
     with aws_errors("the embedded AWS"):
         queues = _aws(to, "sqs").list_queues().get("QueueUrls", [])
@@ -91,15 +91,15 @@ def aws_parts(to: AwsResources) -> list[Part]:
     code = functions.get(to.function)
     return [
         *(
-            Part(f"aws_sqs_queue.{name}", url.rpartition("/")[2], url in queues)
+            StackPart(f"aws_sqs_queue.{name}", url.rpartition("/")[2], url in queues)
             for name, url in (("trades", to.queue_url), ("dlq", to.dlq_url))
         ),
         *(
-            Part(f"aws_dynamodb_table.{name}", table, table in tables)
+            StackPart(f"aws_dynamodb_table.{name}", table, table in tables)
             for name, table in (("candles", to.candles_table), ("control", to.control_table))
         ),
-        Part("aws_s3_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
-        Part(
+        StackPart("aws_s3_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
+        StackPart(
             "aws_lambda_function.processor", to.function, code is not None, code not in (None, ours)
         ),
     ]
@@ -130,7 +130,7 @@ def destroy_aws(to: AwsResources) -> None:
             s3.delete_bucket(Bucket=to.raw_bucket)
 
 
-def gcp_parts(to: GcpResources) -> list[Part]:
+def gcp_parts(to: GcpResources) -> list[StackPart]:
     """Return the parts of the Google Cloud site, with whether each exists.
 
     The function is not included, because the supervisor runs it.
@@ -146,15 +146,15 @@ def gcp_parts(to: GcpResources) -> list[Part]:
         buckets = {each.name for each in _storage(to).list_buckets()}
         documents = any(True for each in _collections(to) for _ in each.limit(1).stream())
     return [
-        Part("google_pubsub_topic.trades", to.topic, to.topic in topics),
-        Part("google_pubsub_topic.dlq", to.dlq_topic, to.dlq_topic in topics),
+        StackPart("google_pubsub_topic.trades", to.topic, to.topic in topics),
+        StackPart("google_pubsub_topic.dlq", to.dlq_topic, to.dlq_topic in topics),
         *(
-            Part(f"google_pubsub_subscription.{name}", full, full in subscriptions)
+            StackPart(f"google_pubsub_subscription.{name}", full, full in subscriptions)
             for name, full in (("processor", to.subscription), ("dlq", to.dlq_subscription))
         ),
-        Part("google_storage_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
+        StackPart("google_storage_bucket.raw", to.raw_bucket, to.raw_bucket in buckets),
         # The database itself always exists; it is listed only if it contains documents.
-        *([Part("google_firestore_database.this", to.database, True)] if documents else []),
+        *([StackPart("google_firestore_database.this", to.database, True)] if documents else []),
     ]
 
 

@@ -13,8 +13,8 @@ from mcloud.clouds.resources import AwsResources, Resources
 from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import LocalError, UsageError
 from mcloud.infra.bundle import contents
-from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, Plan, change
-from mcloud.infra.provisioner import Hooks, Step
+from mcloud.infra.plan import CREATE, DELETE, UPDATE, Change, StackPlan, change
+from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import SitePlan
 from mcloud.infra.terraform import Interrupted
 from mcloud.local.state import Home, State
@@ -22,7 +22,7 @@ from mcloud.market.anomaly import Thresholds
 from mcloud.removed import set_aside
 
 if TYPE_CHECKING:
-    from mcloud.local.deployment import Part
+    from mcloud.local.deployment import StackPart
 
 PATIENCE = 30.0  # seconds for the function to come back with other code
 
@@ -58,7 +58,7 @@ class EmbeddedStack:
         self._hooks = hooks
         self._start = start
         self._destroys = False
-        self._plan = Plan(())
+        self._plan = StackPlan(())
 
     def __enter__(self) -> "EmbeddedStack":
         return self
@@ -66,7 +66,7 @@ class EmbeddedStack:
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""
 
-    def plan(self, *, destroy: bool = False) -> Plan:
+    def plan(self, *, destroy: bool = False) -> StackPlan:
         self._destroys = destroy
         home = Home(self._config.local)
         if not home.is_up():
@@ -75,7 +75,7 @@ class EmbeddedStack:
                     "the embedded clouds are down, and their data is kept",
                     remedy="run `mcloud local up` first, or `mcloud local down` to forget it",
                 )
-            self._plan = Plan(() if destroy else (_ALL,))
+            self._plan = StackPlan(() if destroy else (_ALL,))
             return self._plan
         parts = self._parts()
         if destroy:
@@ -83,13 +83,13 @@ class EmbeddedStack:
         else:
             todo = [(part, CREATE) for part in parts if not part.there]
             todo += [(part, UPDATE) for part in parts if part.there and part.stale]
-        self._plan = Plan(tuple(_change(part, action) for part, action in todo))
+        self._plan = StackPlan(tuple(_change(part, action) for part, action in todo))
         return self._plan
 
     def save(self) -> SitePlan:
         raise _unsavable()
 
-    def load(self, saved: SitePlan, origin: Path) -> Plan:
+    def load(self, saved: SitePlan, origin: Path) -> StackPlan:
         raise _unsavable()
 
     def apply(self) -> dict[str, str]:
@@ -132,14 +132,14 @@ class EmbeddedStack:
         yield
         for each in self._plan.changes:
             took = time.monotonic() - begun
-            self._hooks.tell(Step(self._site.name, each.address, each.done, took))
+            self._hooks.tell(ProvisioningStep(self._site.name, each.address, each.done, took))
 
     def _resources(self) -> Resources:
         """Return the site's resources, from the supervisor's state."""
         state = embedded_clouds(self._config, self._hooks, start=self._start)
         return state.resources()[self._site.name]
 
-    def _parts(self) -> "list[Part]":
+    def _parts(self) -> "list[StackPart]":
         from mcloud.local import anomaly_function, deployment
 
         to = self._resources()
@@ -153,7 +153,7 @@ class EmbeddedStack:
         return [
             *parts,
             *(
-                deployment.Part(f"google_cloudfunctions2_function.{key}", name, True, stale)
+                deployment.StackPart(f"google_cloudfunctions2_function.{key}", name, True, stale)
                 for key, name in functions.items()
             ),
         ]
@@ -193,7 +193,7 @@ class EmbeddedStack:
 _ALL = Change("the embedded clouds", "", CREATE, changed=("with both sites",))
 
 
-def _change(part: "Part", action: str) -> Change:
+def _change(part: "StackPart", action: str) -> Change:
     changed = ("code",) if action == UPDATE else ()
     return change(part.address, part.kind, action, part.name, changed)
 

@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import NamedTuple
 
 from mcloud.market.interval import Bar
-from mcloud.market.quiet import Step
+from mcloud.market.quiet import TimelineStep
 from mcloud.market.trade import to_text
 
 LONGEST = 1000  # intervals that a window may have
@@ -86,7 +86,7 @@ def reach(indicator: Indicator, start: int, width: int) -> int:
     return max(0, start - back[indicator.name] * width)
 
 
-def compute(steps: Sequence[Step], width: int, indicator: Indicator) -> Values:
+def compute(steps: Sequence[TimelineStep], width: int, indicator: Indicator) -> Values:
     """Return the indicator's value at each step of a timeline of intervals of ``width`` ms.
 
     ``sma:N``: the mean of the last N closes.

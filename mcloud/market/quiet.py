@@ -37,7 +37,7 @@ class CandleHole(NamedTuple):
         return f"{ids} between the minutes {to_timestamp(self.start)} and {to_timestamp(self.end)}"
 
 
-class Step(NamedTuple):
+class TimelineStep(NamedTuple):
     """One interval of a timeline."""
 
     bar: Bar
@@ -53,7 +53,7 @@ class Step(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    steps: list[Step]
+    steps: list[TimelineStep]
     """By time. Intervals that may lack all their trades have no step."""
     holes: list[CandleHole]
     """Those whose trades may belong to the timeline's intervals, by id."""
@@ -86,7 +86,7 @@ def timeline(
             priced[number] = max(id_, priced.get(number, id_))
     first_ids = [hole.first_id for hole in holes]
     earliest = [*accumulate((hole.start // width for hole in reversed(holes)), min)][::-1]
-    steps: list[Step] = []
+    steps: list[TimelineStep] = []
     last: Bar | None = None
     follows = True
     at, reach, after, doubt = 0, -1, start, MAX_TIME
@@ -104,18 +104,18 @@ def timeline(
             follows = False
         elif last is not None:
             for each in silence:
-                steps.append(Step(_flat(last, each), follows, True))
+                steps.append(TimelineStep(_flat(last, each), follows, True))
                 follows = True
         after, bar = known + width, bars.get(known)
         if known < start:
             follows = True
         elif known < end and bar is not None:
-            steps.append(Step(bar, follows, number not in torn))
+            steps.append(TimelineStep(bar, follows, number not in torn))
             follows = True
         elif number in edges or doubt < number:
             follows = False
         elif known < min(end, with_ids[-1]) and last is not None and number > reach:
-            steps.append(Step(_flat(last, known), follows, True))
+            steps.append(TimelineStep(_flat(last, known), follows, True))
             follows = True
         if bar is not None:
             last = bar

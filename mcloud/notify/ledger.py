@@ -56,7 +56,7 @@ class Unreadable(Enum):
 
 
 @dataclass(frozen=True)
-class Record:
+class LedgerRecord:
     """The last event of a key that a channel was sent, or is being sent just now."""
 
     state: Annotated[str, Matching(f"{FIRING}|{RESOLVED}|{HAPPENED}", "a state of an event")]
@@ -74,11 +74,11 @@ class Record:
     version: Annotated[int, Between(VERSION, VERSION)] = VERSION
 
     @classmethod
-    def read(cls, document: Any) -> "Record | Unreadable":
+    def read(cls, document: Any) -> "LedgerRecord | Unreadable":
         return read_document(RECORDS, "", document)
 
 
-RECORDS = Kind(KIND, Record)
+RECORDS = Kind(KIND, LedgerRecord)
 
 
 def read_document(kind: Kind[Value], key: str, document: Any) -> Value | Unreadable:
@@ -94,12 +94,12 @@ class Claim:
     """The right to send an event, with the sites that store it."""
 
     key: str
-    record: Record
+    record: LedgerRecord
     sites: tuple[str, ...]
     """Sites that store the claim. Empty if none does, in which case every watcher sends."""
 
 
-class Answer(Enum):
+class ChannelAnswer(Enum):
     BUSY = "somebody else is sending it: ask again"
     NOTHING = "it is resolved, and nobody was told that it fired"
 
@@ -109,11 +109,11 @@ class _Copy:
     """The document of a site under a key."""
 
     document: Any
-    record: Record | Unreadable | None
+    record: LedgerRecord | Unreadable | None
     """The record in the document. None if there is no document."""
 
 
-class Ledger:
+class EventLedger:
     """Stores the records on the sites. Thread-safe. It never raises: a failed site counts as
     away.
     """
@@ -159,7 +159,7 @@ class Ledger:
         last: Told | None,
         *,
         was_silenced: bool = False,
-    ) -> Claim | Told | Answer:
+    ) -> Claim | Told | ChannelAnswer:
         """Return a claim if this process should send the event, or else the reason not to send it.
 
         Args:
@@ -171,7 +171,7 @@ class Ledger:
         copies = self._read(key)
         best, now = _newest(copies), self._clock()
         if best is not None and best.sent is None and self._is_under_way(key, best):
-            return Answer.BUSY
+            return ChannelAnswer.BUSY
         known = _known(best, last, now)
         is_complete = len(copies) == len(self._sites) and not any(
             isinstance(each.record, Unreadable) for each in copies.values()
@@ -182,9 +182,9 @@ class Ledger:
                 return known
         is_unheard = event.state == RESOLVED and best is None and last is None
         if is_unheard and (is_complete or was_silenced):
-            return Answer.NOTHING
+            return ChannelAnswer.NOTHING
         written = max(best.written if best else 0, last.written if last else 0) + 1
-        record = Record(event.state, event.severity, event.at, self._by, now, None, written)
+        record = LedgerRecord(event.state, event.severity, event.at, self._by, now, None, written)
         kept: list[str] = []
         for name in sorted(copies):
             if copies[name].record is Unreadable.NEWER:
@@ -192,7 +192,7 @@ class Ledger:
             took = self._put(key, record, {name: copies[name]})
             if took.get(name) is False:
                 if self._may_win(key):
-                    return Answer.BUSY
+                    return ChannelAnswer.BUSY
                 self._overwrite(key, record, name)
             kept += took
         with self._lock:
@@ -225,7 +225,7 @@ class Ledger:
         if not copies or (best is not None and best.sent is None and self._is_under_way(key, best)):
             return last
         written = (best.written if best else 0) + 1
-        record = Record(
+        record = LedgerRecord(
             last.state, last.severity, last.happened, self._by, last.at, last.at, written
         )
         ours = {n: c for n, c in copies.items() if c.record is not Unreadable.NEWER}
@@ -246,11 +246,11 @@ class Ledger:
 
         def get(site: Site) -> _Copy:
             document = site.control.get(KIND, key)
-            return _Copy(document, None if document is None else Record.read(document))
+            return _Copy(document, None if document is None else LedgerRecord.read(document))
 
         return self._ask({n: partial(get, site) for n, site in self._there().items()})
 
-    def _put(self, key: str, record: Record, copies: Mapping[str, _Copy]) -> dict[str, bool]:
+    def _put(self, key: str, record: LedgerRecord, copies: Mapping[str, _Copy]) -> dict[str, bool]:
         """Write a record to each site that still has the document read before. The values are
         False for sites that have a different one.
         """
@@ -275,11 +275,11 @@ class Ledger:
         with self._lock:
             return now - self._lost.setdefault(key, now) < LEASE
 
-    def _overwrite(self, key: str, record: Record, name: str) -> None:
+    def _overwrite(self, key: str, record: LedgerRecord, name: str) -> None:
         control = self._sites[name].control
         self._ask({name: lambda: control.keep(KIND, key, asdict(record))})
 
-    def _replace(self, claim: Claim, record: Record) -> bool:
+    def _replace(self, claim: Claim, record: LedgerRecord) -> bool:
         """Write the result of a claim. Return False if no site stores it."""
         copy = _Copy(asdict(claim.record), claim.record)
         return any(self._put(claim.key, record, dict.fromkeys(claim.sites, copy)).values())
@@ -299,7 +299,7 @@ class Ledger:
             now = self._monotonic()
             return {n: site for n, site in self._sites.items() if self._away.get(n, now) <= now}
 
-    def _is_under_way(self, key: str, record: Record) -> bool:
+    def _is_under_way(self, key: str, record: LedgerRecord) -> bool:
         """Return whether another process may still be sending the event.
 
         The time is measured from when this process first saw the claim, since the clock of the
@@ -327,20 +327,20 @@ class Ledger:
 
         def clean(site: Site) -> None:
             for key, document in site.control.kept(KIND).items():
-                record = Record.read(document)
-                if isinstance(record, Record) and (record.sent or record.claimed) < until:
+                record = LedgerRecord.read(document)
+                if isinstance(record, LedgerRecord) and (record.sent or record.claimed) < until:
                     site.control.forget(KIND, key)
 
         self._ask({n: partial(clean, site) for n, site in self._there().items()})
 
 
-def _newest(copies: Mapping[str, _Copy]) -> Record | None:
-    records = [each.record for each in copies.values() if isinstance(each.record, Record)]
+def _newest(copies: Mapping[str, _Copy]) -> LedgerRecord | None:
+    records = [each.record for each in copies.values() if isinstance(each.record, LedgerRecord)]
     # Of two concurrent claims, choose the one that the other process may be about to carry out.
     return max(records, key=lambda record: (record.written, record.claimed), default=None)
 
 
-def _known(best: Record | None, last: Told | None, now: float) -> Told | None:
+def _known(best: LedgerRecord | None, last: Told | None, now: float) -> Told | None:
     """Return the last event that was sent, from the records of the sites and of this folder."""
     if best is None:
         return last

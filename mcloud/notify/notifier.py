@@ -15,7 +15,7 @@ from mcloud.deadline import gather
 from mcloud.errors import Throttled, Unavailable
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event, is_at_least
-from mcloud.notify.ledger import Answer, Claim, Ledger
+from mcloud.notify.ledger import ChannelAnswer, Claim, EventLedger
 from mcloud.notify.memory import Memory, Told
 
 ATTEMPT = 10.0  # seconds for one attempt, whatever hangs in it
@@ -40,7 +40,7 @@ class Notifier:
         channels: Mapping[str, Channel],
         memory: Memory | None = None,
         *,
-        ledger: Ledger | None = None,
+        ledger: EventLedger | None = None,
         folder: str = "",
         holds_back: Callable[[Event], bool] = lambda event: False,
         clock: Callable[[], float] = time.time,
@@ -100,7 +100,7 @@ class _Line:
         memory: Memory,
         failures: "deque[str]",
         *,
-        ledger: Ledger | None,
+        ledger: EventLedger | None,
         holds_back: Callable[[Event], bool],
         clock: Callable[[], float],
         timer: Callable[[], float],
@@ -243,7 +243,7 @@ class _Line:
         answer = self._ledger.claim(
             self._channel.name, event, self._channel.repeat, last, was_silenced=was_silenced
         )
-        if answer is Answer.BUSY:
+        if answer is ChannelAnswer.BUSY:
             self._hold(event)
             return
         self._was_silenced.discard(event.key)

@@ -12,7 +12,7 @@ from mcloud.clouds.ports import Site
 from mcloud.config import Config
 from mcloud.errors import McloudError
 from mcloud.notify.channels import channels
-from mcloud.notify.ledger import Ledger
+from mcloud.notify.ledger import EventLedger
 from mcloud.notify.memory import Memory
 from mcloud.notify.notifier import Notifier
 from mcloud.notify.silences import Silences
@@ -46,7 +46,7 @@ def open_shared(
     """
     folder = _name_of(config.state)
     by = f"{folder} {os.getpid()} {os.urandom(3).hex()}"
-    ledger = Ledger(sites, folder, by, log=log)
+    ledger = EventLedger(sites, folder, by, log=log)
     return Notifier(
         channels(config),
         Memory(memory),

@@ -100,7 +100,7 @@ SILENCES = Kind(KIND, Silence)
 
 
 @dataclass(frozen=True)
-class Told:
+class SilencesTold:
     """The silences on the sites."""
 
     silences: Mapping[str, Silence] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Told:
     """Damaged documents by id. They silence nothing."""
 
 
-def merged(documents: Iterable[Mapping[str, Any]]) -> Told:
+def merged(documents: Iterable[Mapping[str, Any]]) -> SilencesTold:
     """Merge the documents of several sites. A silence that is over on any site is over."""
     found: dict[str, Silence] = {}
     unreadable: dict[str, Unreadable] = {}
@@ -120,10 +120,12 @@ def merged(documents: Iterable[Mapping[str, Any]]) -> Told:
                 unreadable[id_] = silence
             elif id_ not in found or silence.over:
                 found[id_] = silence
-    return Told(found, {id_: why for id_, why in unreadable.items() if id_ not in found})
+    return SilencesTold(found, {id_: why for id_, why in unreadable.items() if id_ not in found})
 
 
-def read(sites: Mapping[str, Site], seconds: float = PATIENCE) -> tuple[Told, dict[str, str]]:
+def read(
+    sites: Mapping[str, Site], seconds: float = PATIENCE
+) -> tuple[SilencesTold, dict[str, str]]:
     """Return the silences of the sites that answer, and the reasons of the others."""
     answers = gather(
         {n: partial(lambda each: each.control.kept(KIND), site) for n, site in sites.items()},
@@ -155,7 +157,7 @@ def forget(sites: Mapping[str, Site], ids: Iterable[str]) -> dict[str, str]:
     return _failed(gather({n: partial(delete, site) for n, site in sites.items()}, PATIENCE))
 
 
-def old(told: Told, now: float) -> list[str]:
+def old(told: SilencesTold, now: float) -> list[str]:
     """Return the ids of silences that ended so long ago that no site can still consider them
     active.
     """

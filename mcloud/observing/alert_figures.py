@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from mcloud.alerts.figures import Figures
+from mcloud.alerts.figures import AlertFigures
 from mcloud.clouds.ports import Site
 from mcloud.config import Config
 from mcloud.cost.current import current
@@ -16,7 +16,7 @@ from mcloud.observing.document import document
 from mcloud.observing.machine import machine
 from mcloud.observing.queries import FAST
 from mcloud.observing.snapshot import Snapshot, collect
-from mcloud.observing.watch import Watch
+from mcloud.observing.watch import SnapshotWatch
 from mcloud.processor.anomalies import recent
 
 ANOMALIES = 3600.0  # seconds
@@ -24,7 +24,7 @@ PATIENCE = 8.0  # seconds for the requests of a check
 SOON, COST = 300.0, 3600.0  # seconds until the next read of the cost, which needs all meters
 
 
-def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
+def look_once(config: Config, sites: Mapping[str, Site]) -> AlertFigures:
     """Read all figures once, at the same time.
 
     Raises:
@@ -34,16 +34,16 @@ def look_once(config: Config, sites: Mapping[str, Site]) -> Figures:
     return _figures(config, sites, snapshot, _cost(config, sites))
 
 
-def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], Figures]:
+def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callable[[], AlertFigures]:
     """Return a function that reads the figures, for calls ``interval`` seconds apart. It reads
     each part of a site no more often than the part changes, since the metrics services bill each
     request.
     """
-    watch = Watch(sites, partial(machine, config.state), interval=min(interval, FAST))
+    watch = SnapshotWatch(sites, partial(machine, config.state), interval=min(interval, FAST))
     cost: dict[str, Any] = {}
     due = float("-inf")
 
-    def look() -> Figures:
+    def look() -> AlertFigures:
         nonlocal cost, due
         watch.tick()
         if time.monotonic() >= due:
@@ -59,9 +59,9 @@ def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callabl
 
 def _figures(
     config: Config, sites: Mapping[str, Site], snapshot: Snapshot, cost: Mapping[str, Any]
-) -> Figures:
+) -> AlertFigures:
     seen = {**document(snapshot), "anomalies": _anomalies(sites), "cost": cost}
-    return Figures(seen, _budgets(config))
+    return AlertFigures(seen, _budgets(config))
 
 
 def _budgets(config: Config) -> dict[str, float]:

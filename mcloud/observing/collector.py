@@ -43,7 +43,7 @@ class Seen(Generic[Value]):
 
 
 @dataclass(frozen=True)
-class Part:
+class TimedQuery:
     """A question."""
 
     call: Callable[[], Any]
@@ -64,7 +64,7 @@ class Collector:
 
     def __init__(
         self,
-        parts: Mapping[Key, Part],
+        parts: Mapping[Key, TimedQuery],
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -114,12 +114,12 @@ class Collector:
         """Return the seconds from one start to the next by question, at the present pace."""
         return {key: self._wait(part, 0) for key, part in self._parts.items()}
 
-    def _wait(self, part: Part, failures: int) -> float:
+    def _wait(self, part: TimedQuery, failures: int) -> float:
         interval = part.interval * (self.pace if part.hurries else max(1.0, self.pace))
         # The exponent is bounded, or a long outage would make a number too large for a float.
         return min(interval * 2.0 ** min(failures, 16), max(interval, LONGEST))
 
-    def _ask(self, part: Part, state: "_State") -> None:
+    def _ask(self, part: TimedQuery, state: "_State") -> None:
         begun = self._clock()
         try:
             value = part.call()
@@ -165,10 +165,10 @@ class _State:
         self.is_under_way = False
 
 
-def ask_once(parts: Mapping[Key, Part], seconds: float) -> dict[Key, Seen[Any]]:
+def ask_once(parts: Mapping[Key, TimedQuery], seconds: float) -> dict[Key, Seen[Any]]:
     """Ask everything once, at the same time, within ``seconds``."""
 
-    def ask(part: Part) -> Seen[Any]:
+    def ask(part: TimedQuery) -> Seen[Any]:
         begun = time.monotonic()
         value = part.call()
         return Seen(value, time.time(), time.monotonic() - begun)

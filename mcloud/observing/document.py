@@ -27,7 +27,7 @@ from mcloud.market.trade import to_text
 from mcloud.observing.absent import absent
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
-from mcloud.observing.problems import wrong
+from mcloud.observing.problems import problems
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 
@@ -40,7 +40,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "at": snapshot.at,
         "up": snapshot.up,
-        "wrong": wrong(snapshot),
+        "wrong": problems(snapshot),
         "primary": leading.primary if leading else None,
         "epoch": leading.epoch if leading else None,
         "control": asdict(leading) if leading else None,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mcloud.clouds.ports import Depth, Figures
 from mcloud.observing.machine import Machine, Running
-from mcloud.observing.problems import firing, silenced, wrong
+from mcloud.observing.problems import firing, problems, silenced
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,7 +81,7 @@ def exposition(snapshot: Snapshot) -> str:
 
 
 def _samples(snapshot: Snapshot) -> Iterator[Sample]:
-    yield Sample("wrong", len(wrong(snapshot)), {})
+    yield Sample("wrong", len(problems(snapshot)), {})
     leading = snapshot.leading
     for site in snapshot.sites.values():
         yield from _site(site)

@@ -12,7 +12,7 @@ from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 from mcloud.runs import blindness, silence
 
 
-def wrong(snapshot: Snapshot) -> list[str]:
+def problems(snapshot: Snapshot) -> list[str]:
     """Return a line for each service that is down, part without news, damaged document, dead
     letter, hole, unpaid debt, and process on this machine in trouble.
 

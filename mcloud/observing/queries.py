@@ -16,7 +16,7 @@ from mcloud.damage import restored
 from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
 from mcloud.notify import silences
-from mcloud.observing.collector import PATIENCE, Part
+from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
 
 FAST = 5.0  # seconds, for figures of the queue itself
@@ -44,22 +44,22 @@ class Costing:
     """Whether reading costs money. False on embedded clouds, whose meters are a file."""
 
 
-def parts_of(site: Site, patience: float = PATIENCE) -> dict[str, Part]:
+def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
     """Return all questions to a site by name. The probes are named as in ``ports.SERVICES``."""
     look = _Look(site)
     return {
-        service: Part(partial(look.probe, service, patience), PROBES) for service in SERVICES
+        service: TimedQuery(partial(look.probe, service, patience), PROBES) for service in SERVICES
     } | {
-        "depth": Part(look.depth, FAST),
-        "dead": Part(look.dead, STORE),
-        "figures": Part(look.figures, METRICS[site.cloud], hurries=False),
-        "beats": Part(look.beats, STORE),
-        "lags": Part(lambda: site.control.lags(), STORE),
-        "record": Part(lambda: site.control.record(), STORE),
-        "guard": Part(lambda: site.control.kept(pause.KIND.name), STORE),
-        "debts": Part(lambda: site.control.kept(debts.KIND.name), DEBTS),
-        "silences": Part(lambda: site.control.kept(silences.KIND), SILENCES),
-        "recent": Part(look.recent, CANDLES),
+        "depth": TimedQuery(look.depth, FAST),
+        "dead": TimedQuery(look.dead, STORE),
+        "figures": TimedQuery(look.figures, METRICS[site.cloud], hurries=False),
+        "beats": TimedQuery(look.beats, STORE),
+        "lags": TimedQuery(lambda: site.control.lags(), STORE),
+        "record": TimedQuery(lambda: site.control.record(), STORE),
+        "guard": TimedQuery(lambda: site.control.kept(pause.KIND.name), STORE),
+        "debts": TimedQuery(lambda: site.control.kept(debts.KIND.name), DEBTS),
+        "silences": TimedQuery(lambda: site.control.kept(silences.KIND), SILENCES),
+        "recent": TimedQuery(look.recent, CANDLES),
     }
 
 

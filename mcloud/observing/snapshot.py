@@ -24,10 +24,10 @@ from mcloud.failover import debts, pause
 from mcloud.failover.decide import Debt
 from mcloud.failover.shared_notes import newest
 from mcloud.notify.silences import Silence, merged
-from mcloud.notify.silences import Told as Silences
-from mcloud.observing.collector import PATIENCE, Key, Part, Seen, ask_once
+from mcloud.notify.silences import SilencesTold as Silences
+from mcloud.observing.collector import PATIENCE, Key, Seen, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
-from mcloud.observing.queries import Costing, parts_of
+from mcloud.observing.queries import Costing, queries_of
 from mcloud.observing.recent import Recent
 
 DEADLINE = 8.0  # seconds; a cold start of a cloud's client takes up to two
@@ -184,22 +184,22 @@ class Snapshot:
         return max(records, key=lambda record: record.rank, default=None)
 
 
-def all_parts(
+def all_queries(
     sites: Mapping[str, Site],
     machine: Callable[[], Machine] | None = None,
     costing: Costing | None = None,
     patience: float = PATIENCE,
-) -> dict[Key, Part]:
+) -> dict[Key, TimedQuery]:
     """Return all questions of a snapshot."""
     parts = {
         (name, part): each
         for name, site in sites.items()
-        for part, each in parts_of(site, patience).items()
+        for part, each in queries_of(site, patience).items()
     }
     if machine is not None:
-        parts[HERE, "machine"] = Part(machine, 1.0, hurries=False)
+        parts[HERE, "machine"] = TimedQuery(machine, 1.0, hurries=False)
     if costing is not None:
-        parts[HERE, "cost"] = Part(costing.ask, costing.interval, hurries=False)
+        parts[HERE, "cost"] = TimedQuery(costing.ask, costing.interval, hurries=False)
     return parts
 
 
@@ -214,7 +214,7 @@ def collect(
     # gets only a part of the time, so that a site that hangs there leaves some to the others.
     begun = time.monotonic()
     gather({name: partial(_prepare, site) for name, site in sites.items()}, deadline / 2)
-    parts = all_parts(sites, machine, costing, deadline)
+    parts = all_queries(sites, machine, costing, deadline)
     seen = ask_once(parts, begun + deadline - time.monotonic())
     return snapshot_of(sites, seen, time.time())
 

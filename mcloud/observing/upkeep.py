@@ -18,7 +18,8 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
     """Return the units of each meter that one question to a site takes.
 
     Args:
-        part: a part of ``parts.parts_of``, or ``cost``. Requests without a charge have no units.
+        part: a query of ``queries.queries_of``, or ``cost``. Requests without a charge have no
+            units.
         symbols: number of symbols with a heartbeat on the site.
         lags: number of lags that replicators store on the site.
     """

@@ -16,14 +16,14 @@ from mcloud.observing.snapshot import (
     HERE,
     SiteSnapshot,
     Snapshot,
-    all_parts,
+    all_queries,
     snapshot_of,
 )
 
 HISTORY = 240  # depths of a queue that are kept
 
 
-class Watch:
+class SnapshotWatch:
     """Not thread-safe: one thread calls ``tick`` a few times per second."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Watch:
         self._sites = sites
         self._is_billed = costing is not None and costing.is_billed
         self._wall = wall
-        self._collector = Collector(all_parts(sites, machine, costing), wall=wall, **clocks)
+        self._collector = Collector(all_queries(sites, machine, costing), wall=wall, **clocks)
         self._histories: dict[str, deque[tuple[float, int | None]]] = {
             name: deque(maxlen=HISTORY) for name in sites
         }

@@ -26,7 +26,7 @@ Timestamp = Annotated[str, Parsed(parse_timestamp, "a minute such as 2024-08-08T
 
 
 @dataclass(frozen=True)
-class Record:
+class AnomalyRecord:
     """An anomaly as it is stored; the fields are those of ``Anomaly``."""
 
     symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
@@ -50,8 +50,8 @@ class Watched:
     """The symbol's minutes before this were looked at."""
 
 
-ANOMALIES = Kind("anomaly", Record)
-UNTOLD_ANOMALIES = Kind("anomaly-untold", Record)
+ANOMALIES = Kind("anomaly", AnomalyRecord)
+UNTOLD_ANOMALIES = Kind("anomaly-untold", AnomalyRecord)
 WATCHES = Kind("anomaly-watch", Watched)
 KIND, WATCH, UNTOLD = ANOMALIES.name, WATCHES.name, UNTOLD_ANOMALIES.name
 """Of the documents: anomalies, up to where each symbol was looked at, and what is to be told."""
@@ -82,7 +82,7 @@ class _Symbol:
     """The documents of the last minutes, as they are in the store."""
 
 
-class Watch:
+class AnomalyWatch:
     """The looks of one instance at one site. The symbols are those that its processor has had."""
 
     def __init__(
@@ -232,7 +232,7 @@ def recent(control: Control, since: float) -> list[Anomaly]:
     return [each.anomaly for each in sound(stored(control, since))]
 
 
-def stored(control: Control, since: float) -> list[Record | Damaged]:
+def stored(control: Control, since: float) -> list[AnomalyRecord | Damaged]:
     """Return the same as documents, damaged ones included."""
     # A key begins with the minute, and a space follows it: this comes before all of that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))

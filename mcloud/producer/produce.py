@@ -12,16 +12,16 @@ from mcloud.clouds.ports import Queue
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import VERSION, encode_all
 from mcloud.market.trade import Trade
-from mcloud.producer.anew import Anew
 from mcloud.producer.cursor import Cursor, Hole, Position, append_hole
+from mcloud.producer.id_reset import IdReset
+from mcloud.producer.message_log import MessageLog
 from mcloud.producer.pack import BATCH, LINGER, Batch, Packer
 from mcloud.producer.repair import History, Repairer
 from mcloud.producer.route import Route
-from mcloud.producer.sender import Delivery, Sender
+from mcloud.producer.sender import Sender, SiteDelivery
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 from mcloud.producer.support import Reads
-from mcloud.producer.trail import Trail
 
 TICK = 0.1  # seconds between two looks at the clock, and two reports of progress
 RETRY = 1.0  # seconds until a disk that takes nothing is tried again
@@ -41,13 +41,13 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProducerProgress:
     read: int
     """Trades taken from the source, repeats not counted."""
     repeats: int
     last_time: int
     """Trade time of the newest of them, ms; 0 before the first."""
-    sites: dict[str, Delivery]
+    sites: dict[str, SiteDelivery]
     route: Route
     holes: tuple[Hole, ...]
     """Ids that are missing, oldest first."""
@@ -55,7 +55,7 @@ class Progress:
     spool_full: bool
     """True while nothing is read, because the sites are too far behind."""
     problem: str
-    """What keeps trades from the disk just now, or empty; see also ``anew``."""
+    """What keeps trades from the disk just now, or empty; see also ``id_reset``."""
 
     @property
     def complete(self) -> bool:
@@ -73,15 +73,15 @@ def produce(
     opened: Callable[[], Collection[str]] = tuple,
     ended: Callable[[], Collection[str]] = tuple,
     route: Callable[[], Route] | None = None,
-    trail: Trail | None = None,
+    trail: MessageLog | None = None,
     reads: Mapping[str, Callable[[], Reads]] | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
     drain: float = DRAIN,
-    progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[ProducerProgress], None] = lambda progress: None,
     stop: threading.Event | None = None,
     clocks: Clocks = SYSTEM,
-) -> Progress:
+) -> ProducerProgress:
     """Send what ``source`` gives to the sites; returns when it has ended and all is accepted.
 
     Trades are in the spool, on the disk, before any site gets them, and stay there until all its
@@ -167,7 +167,7 @@ class Intake:
         route: Callable[[], Route],
         batch: int,
         linger: float,
-        trail: Trail | None = None,
+        trail: MessageLog | None = None,
         clocks: Clocks = SYSTEM,
     ) -> None:
         self._clocks = clocks
@@ -178,7 +178,7 @@ class Intake:
         self._closed: list[Batch] = []
         self.begun = {position.symbol for position in spool.resume_points()}
         """Symbols that have a position."""
-        self.anew = Anew()
+        self.anew = IdReset()
         self._moved: set[str] = set()
         """Symbols whose position is to be written even without trades."""
         self.route = route
@@ -246,7 +246,7 @@ class Intake:
         # By the wall's clock, what the packer has by its own.
         ahead = self._clocks.wall() - self._clocks.timer()
         packed = [
-            (trades, Entry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
+            (trades, SpoolEntry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
             for trades, opened in self._closed
             for message in encode_all(trades, one_in=one_in)
         ]
@@ -289,7 +289,7 @@ class Intake:
         return {void: known for void, known in changes.items() if void[0] in symbols}
 
 
-class Reader:
+class FeedReader:
     """A feed that ends, as a source: read in a thread of its own, so that a feed that waits does
     not hold up a batch."""
 
@@ -353,7 +353,7 @@ class _Run:
         intake: Intake,
         senders: Mapping[str, Sender],
         spool: Spool,
-        progress: Callable[[Progress], None],
+        progress: Callable[[ProducerProgress], None],
         stop: threading.Event,
         clocks: Clocks,
     ) -> None:
@@ -394,9 +394,9 @@ class _Run:
             time.sleep(TICK / 4)
         self._tell(self.report())
 
-    def report(self) -> Progress:
+    def report(self) -> ProducerProgress:
         intake = self._intake
-        return Progress(
+        return ProducerProgress(
             read=intake.read,
             repeats=intake.repeats,
             last_time=intake.last_time,

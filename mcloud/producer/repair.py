@@ -5,7 +5,7 @@ the exchange has used the ids up without a trade. Ten minutes later such ids are
 answer has a lower and a higher id. Doubtful holes use only what others leave of the budget, and
 back off for hours: a lost trade is fetched at once, even while there are hundreds of them.
 
-When there is nothing to fill, it asks about the ends of the streams; see ``tail``.
+When there is nothing to fill, it asks about the ends of the streams; see ``newest_ids``.
 """
 
 import queue
@@ -17,10 +17,10 @@ from operator import attrgetter
 from typing import Protocol
 
 from mcloud.errors import McloudError, Refused, Throttled
-from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, Answer
+from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, HistoryAnswer
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import ABSENT, QUICK, Hole
-from mcloud.producer.tail import QUIET, Tails
+from mcloud.producer.newest_ids import QUIET, NewestIds
 
 PAGE = 1000  # trades a request, the most that Binance gives
 AHEAD = 4  # pages fetched and not yet taken
@@ -37,7 +37,7 @@ class History(Protocol):
 
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
-    ) -> Answer:
+    ) -> HistoryAnswer:
         """What there is to know of the ids of a range, and up to ``margin`` around it."""
         ...
 
@@ -47,7 +47,7 @@ class History(Protocol):
 
 
 @dataclass(frozen=True)
-class Repaired:
+class RepairedHoles:
     hole: Hole
     trades: list[Trade]
     """Of the hole, voids among them; empty where it could not be filled."""
@@ -68,7 +68,7 @@ class Repairer:
         self._history = history
         self._clock = clock
         self._wall = wall
-        self.tails = Tails(clock)
+        self.tails = NewestIds(clock)
         self._holes: list[Hole] = []
         self._fetched: dict[tuple[str, int], int] = {}
         """By symbol and last id of a hole: the next id to ask for."""
@@ -78,7 +78,7 @@ class Repairer:
         """Until when no doubtful hole is looked into, since others need the budget."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._results: queue.Queue[Repaired] = queue.Queue(AHEAD)
+        self._results: queue.Queue[RepairedHoles] = queue.Queue(AHEAD)
         threading.Thread(target=self._run, name="repair", daemon=True).start()
 
     def look_at(self, holes: list[Hole]) -> None:
@@ -93,7 +93,7 @@ class Repairer:
         with self._lock:
             self._tried = {}
 
-    def take(self) -> list[Repaired]:
+    def take(self) -> list[RepairedHoles]:
         """What came since the last call, at most one page: live trades go in between."""
         try:
             return [self._results.get_nowait()]
@@ -162,18 +162,18 @@ class Repairer:
             # What keeps the exchange from answering, the source and the holes tell.
             self.tails.put_off(symbol, getattr(error, "retry_after", QUIET))
 
-    def _fetch(self, hole: Hole) -> Repaired:
+    def _fetch(self, hole: Hole) -> RepairedHoles:
         limit = min(PAGE, hole.missing)
         try:
             trades = self._history.trades_from(hole.symbol, hole.first, limit)
         except McloudError as error:
-            return Repaired(hole, [], str(error))
+            return RepairedHoles(hole, [], str(error))
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
-            return Repaired(hole, [], f"{type(error).__name__}: {error}")
+            return RepairedHoles(hole, [], f"{type(error).__name__}: {error}")
         wanted = [trade for trade in trades if hole.first <= trade.id <= hole.last]
-        return Repaired(hole, wanted, "" if wanted else ABSENT)
+        return RepairedHoles(hole, wanted, "" if wanted else ABSENT)
 
-    def _search(self, hole: Hole) -> Repaired | None:
+    def _search(self, hole: Hole) -> RepairedHoles | None:
         """Look for late trades, and for ids that are void; None where others need the budget."""
         margin = min(MARGIN * 2 ** min(hole.attempts, 10), WIDEST_MARGIN)
         try:
@@ -185,7 +185,9 @@ class Repairer:
             return None
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
             # It stays doubtful: that the exchange does not answer now proves nothing.
-            return Repaired(hole, [], f"{ABSENT}; the last time: {error or type(error).__name__}")
+            return RepairedHoles(
+                hole, [], f"{ABSENT}; the last time: {error or type(error).__name__}"
+            )
         with self._lock:
             # The answer may be about others as well.
             holes = [hole, *(each for each in self._holes if each.symbol == hole.symbol)]
@@ -200,7 +202,7 @@ class Repairer:
         }
         is_filled = any(hole.first <= each.id <= hole.last for each in found)
         reason = "" if is_filled else _why(answer, hole)
-        return Repaired(hole, sorted(found, key=attrgetter("id")), reason)
+        return RepairedHoles(hole, sorted(found, key=attrgetter("id")), reason)
 
 
 def _pause(hole: Hole) -> float:
@@ -211,7 +213,7 @@ def _pause(hole: Hole) -> float:
     return min(FIRST_PAUSE * 2.0 ** min(hole.attempts, 30), LONGEST_PAUSE)
 
 
-def _why(answer: Answer, hole: Hole) -> str:
+def _why(answer: HistoryAnswer, hole: Hole) -> str:
     """Why a doubtful hole is still one."""
     if used := answer.used(hole.first, hole.last):
         return (

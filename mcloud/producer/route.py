@@ -26,7 +26,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Observation:
+class RouteObservation:
     """What is known of the sites; whoever is missing from a mapping is unknown."""
 
     records: Mapping[str, ControlRecord] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Latencies:
 
 
 def choose(
-    mode: str, sites: Sequence[str], seen: Observation, current: Route | None = None
+    mode: str, sites: Sequence[str], seen: RouteObservation, current: Route | None = None
 ) -> Route:
     """Route by ``mode`` (one of MODES) among ``sites``, the first of which is the default."""
     if mode == "both" or len(sites) == 1:
@@ -69,7 +69,7 @@ def choose(
     return _best(sites, seen.costs, CHEAPER, current, "{} costs ${:.2f} a million messages", 10**6)
 
 
-def _primary(sites: Sequence[str], seen: Observation) -> Route:
+def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
     if not seen.records:
         why = "; ".join(f"{site}: {refusal}" for site, refusal in seen.refusals.items())
         reason = f"no control record is known; {sites[0]} is the first site"

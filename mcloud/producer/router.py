@@ -11,7 +11,7 @@ from mcloud.cost.marginal import message_cost
 from mcloud.deadline import Asker
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError, Refused
-from mcloud.producer.route import Latencies, Observation, Route, choose
+from mcloud.producer.route import Latencies, Route, RouteObservation, choose
 from mcloud.producer.spool import Spool
 
 PERIOD = 2.0  # seconds between two looks at the sites
@@ -66,7 +66,7 @@ class Router:
                     with suppress(McloudError):
                         self._follow(self.route)
 
-    def _observe(self) -> Observation:
+    def _observe(self) -> RouteObservation:
         if self._mode == "primary":
             answers = self._asker.gather(
                 {name: partial(_record, site) for name, site in self._sites.items()},
@@ -82,21 +82,21 @@ class Router:
                 for name, answer in answers.items()
                 if isinstance(answer, Refused | Damaged)
             }
-            return Observation(records=dict(self._records), refusals=refusals)
+            return RouteObservation(records=dict(self._records), refusals=refusals)
         if self._mode == "nearest":
             times = self._asker.gather(
                 {name: partial(_latency, site) for name, site in self._sites.items()}, DEADLINE
             )
             self._latencies.note({n: each for n, each in times.items() if isinstance(each, float)})
-            return Observation(latencies=self._latencies.usual())
+            return RouteObservation(latencies=self._latencies.usual())
         if self._mode == "cheapest":
-            return Observation(
+            return RouteObservation(
                 costs={
                     name: message_cost(site.cloud, USUAL_SIZE, self._sent(name))
                     for name, site in self._sites.items()
                 }
             )
-        return Observation()
+        return RouteObservation()
 
 
 def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:

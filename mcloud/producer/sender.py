@@ -12,10 +12,10 @@ from mcloud.documents import Seconds
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.envelope import VERSION, version_of
 from mcloud.producer.breaker import CLOSED, Breaker
+from mcloud.producer.message_log import MessageLog
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
 from mcloud.producer.support import FUNCTION_ANSWERS, Reads
-from mcloud.producer.trail import Trail
 
 REQUEST = 10  # messages handed to the queue at once: a full SQS batch
 LOOK = 0.5  # seconds between two looks whether there is something to send, or an end
@@ -24,7 +24,7 @@ NEWEST = 0.2  # weight of the newest request in the average latency
 
 
 @dataclass(frozen=True)
-class Delivery:
+class SiteDelivery:
     """How far a site is."""
 
     messages: int = 0
@@ -51,7 +51,7 @@ class Sender:
         queue: Queue,
         spool: Spool,
         *,
-        trail: Trail | None = None,
+        trail: MessageLog | None = None,
         reads: Callable[[], Reads] = lambda: Reads(VERSION),
         threads: int = 2,
         clock: Callable[[], float] = time.monotonic,
@@ -77,13 +77,13 @@ class Sender:
         """Messages that the site has accepted and the spool does not know of yet."""
         self._closed = False
         self._changed = threading.Condition()
-        self._delivery = Delivery()
+        self._delivery = SiteDelivery()
         for _ in range(threads):
             # Daemons: a call that hangs must not keep the process alive after its deadline.
             threading.Thread(target=self._run, name=f"send-{site}", daemon=True).start()
 
     @property
-    def delivery(self) -> Delivery:
+    def delivery(self) -> SiteDelivery:
         pending = self._spool.pending(self.site)
         with self._changed:
             before = self._delivery

@@ -24,10 +24,10 @@ from mcloud.errors import McloudError, Unavailable
 from mcloud.producer import spool_file, watermark
 from mcloud.producer.cursor import Position
 from mcloud.producer.outbox import Outbox
-from mcloud.producer.spool_message import Entry, MessageRow, Spooled
+from mcloud.producer.spool_message import MessageRow, Spooled, SpoolEntry
 from mcloud.producer.spool_rows import (
     VOID_SIZE,
-    Damaged,
+    DamagedSpool,
     Rows,
     count_owed,
     count_voids,
@@ -162,7 +162,7 @@ class Spool:
 
     def append(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[SpoolEntry],
         positions: Iterable[Position] = (),
         voids: Mapping[tuple[str, int], bool] | None = None,
     ) -> None:
@@ -396,9 +396,9 @@ class Spool:
             raise ValueError("the spool is closed")
         try:
             yield
-        except (sqlite3.Error, Damaged) as caught:
+        except (sqlite3.Error, DamagedSpool) as caught:
             error = spool_file.translated(self._path, caught)
-            if isinstance(error, Damaged):
+            if isinstance(error, DamagedSpool):
                 raise McloudError(
                     f"the spool {self._path} was damaged while it was open: {error}",
                     remedy="start again: it is then set aside, and the trades are fetched again",

@@ -14,7 +14,7 @@ from mcloud.producer.cursor import Position
 from mcloud.producer.spool_rows import (
     APPLICATION_ID,
     VERSION,
-    Damaged,
+    DamagedSpool,
     check,
     create_voids,
     transaction,
@@ -45,7 +45,7 @@ def lock(path: Path) -> IO[str]:
     return file
 
 
-class Opened(NamedTuple):
+class OpenedSpool(NamedTuple):
     db: sqlite3.Connection
     set_aside: Path | None
     """Where a damaged file was put."""
@@ -53,7 +53,7 @@ class Opened(NamedTuple):
     """What was wrong with it."""
 
 
-def connect(path: Path, begin_at: Iterable[Position]) -> Opened:
+def connect(path: Path, begin_at: Iterable[Position]) -> OpenedSpool:
     """Open a spool after checking all of it, or begin one with these positions.
 
     A file that is not sound or not a spool is set aside, and a new one begun.
@@ -65,11 +65,11 @@ def connect(path: Path, begin_at: Iterable[Position]) -> Opened:
     db = _connect(path)
     try:
         _prepare(db, begin_at)
-        return Opened(db, None, "")
-    except (sqlite3.Error, Damaged) as caught:
+        return OpenedSpool(db, None, "")
+    except (sqlite3.Error, DamagedSpool) as caught:
         error = translated(path, caught)
         with closing(db):
-            if not isinstance(error, Damaged):
+            if not isinstance(error, DamagedSpool):
                 raise error from caught
             # Before it is closed, which would delete the log.
             aside = _set_aside(path)
@@ -80,14 +80,14 @@ def connect(path: Path, begin_at: Iterable[Position]) -> Opened:
     return fresh._replace(set_aside=aside, damage=str(error))
 
 
-def translated(path: Path, error: sqlite3.Error | Damaged) -> Damaged | Unavailable:
+def translated(path: Path, error: sqlite3.Error | DamagedSpool) -> DamagedSpool | Unavailable:
     """Tell damage from trouble that passes: a full disk, a permission, an I/O error."""
-    if isinstance(error, Damaged):
+    if isinstance(error, DamagedSpool):
         return error
     # What Python's module itself raises, such as for text that is not UTF-8, has no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
-        return Damaged(str(error))
+        return DamagedSpool(str(error))
     if code == sqlite3.SQLITE_FULL:
         return Unavailable(
             f"no room for the spool {path} ({error})", remedy="free some space on its disk"
@@ -129,7 +129,7 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
     application, version = _ask(db, "application_id"), _ask(db, "user_version")
     is_new = application == 0 and _ask(db, "schema_version") == 0
     if application != APPLICATION_ID and not is_new:
-        raise Damaged("it is not a spool of mcloud")
+        raise DamagedSpool("it is not a spool of mcloud")
     if version > VERSION:
         raise McloudError(
             f"the spool was written by a newer mcloud: its version is {version}, and this one reads"

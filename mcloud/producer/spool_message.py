@@ -10,7 +10,7 @@ from mcloud.market.envelope import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SpoolEntry:
     """A message to write, and who shall get it."""
 
     message: Message
@@ -63,7 +63,7 @@ class MessageRow(NamedTuple):
     body: bytes
 
     @classmethod
-    def of(cls, id_: int, entry: Entry) -> Self:
+    def of(cls, id_: int, entry: SpoolEntry) -> Self:
         return cls(
             id_,
             entry.symbol,

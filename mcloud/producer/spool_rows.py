@@ -55,7 +55,7 @@ VOID_SIZE = 64
 """Maximum number of bytes that a row of this table takes, with its part of pages in use."""
 
 
-class Damaged(Exception):
+class DamagedSpool(Exception):
     """The file is not a spool that can be trusted; the text says why."""
 
 
@@ -154,7 +154,7 @@ def read_message(db: sqlite3.Connection, id_: int) -> MessageRow:
     """Raises Damaged where it is not as it was written."""
     row = db.execute("SELECT * FROM message WHERE id = ?", (id_,)).fetchone()
     if row is None:
-        raise Damaged(f"message {id_} is missing")
+        raise DamagedSpool(f"message {id_} is missing")
     return _message(row)
 
 
@@ -202,12 +202,12 @@ def check(db: sqlite3.Connection) -> None:
     # The quick check does not hold the index against its table.
     (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
-        raise Damaged(verdict)
+        raise DamagedSpool(verdict)
     total = 0
     for digest in _digests(db):
         total ^= digest
     if db.execute("SELECT digest FROM ledger").fetchall() != [(total,)]:
-        raise Damaged("its rows do not add up")
+        raise DamagedSpool("its rows do not add up")
 
 
 def _digests(db: sqlite3.Connection) -> Iterator[int]:
@@ -222,7 +222,7 @@ def _message(row: Sequence[object]) -> MessageRow:
     *head, digest, attributes, body = row
     message = MessageRow._make((*head, attributes, body))
     if not isinstance(body, bytes) or message.digest != digest:
-        raise Damaged(f"message {message.id} is not as it was written")
+        raise DamagedSpool(f"message {message.id} is not as it was written")
     return message
 
 

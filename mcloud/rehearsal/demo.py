@@ -18,7 +18,7 @@ from mcloud.market.block import is_index_key
 from mcloud.market.envelope import Message
 from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.pack import BATCH
-from mcloud.producer.produce import Progress, Reader, produce
+from mcloud.producer.produce import FeedReader, ProducerProgress, produce
 from mcloud.producer.spool import Spool
 from mcloud.rehearsal import mischief
 from mcloud.rehearsal.oracle import Row, digest, expected_rows
@@ -172,13 +172,13 @@ def deliver(
     batch: int = BATCH,
     scratch: Path | None = None,
     stop: threading.Event | None = None,
-) -> Progress:
+) -> ProducerProgress:
     """Produce the given trades through a temporary spool."""
     with (
         tempfile.TemporaryDirectory(prefix="mcloud-spool-", dir=scratch) as folder,
         Spool.open(Path(folder) / "spool.sqlite", list(queues)) as spool,
     ):
-        return produce(Reader(trades), queues, spool, batch=batch, drain=0, stop=stop)
+        return produce(FeedReader(trades), queues, spool, batch=batch, drain=0, stop=stop)
 
 
 def _await(

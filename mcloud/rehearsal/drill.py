@@ -23,15 +23,15 @@ from mcloud.failover.catch_up import catch_up, drain
 from mcloud.failover.decide import DOWN, UP, Debt
 from mcloud.failover.execution import DEADLINE, Tools
 from mcloud.failover.guard import Guard
-from mcloud.failover.health import Watch
+from mcloud.failover.health import HealthWatch
 from mcloud.failover.journal import Journal
 from mcloud.failover.settings import GuardSettings
 from mcloud.feed.simulate import Simulate
 from mcloud.local import meter, outage
 from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import archived_ids, stored_rows
-from mcloud.rehearsal.drill_report import Report, SiteResult
-from mcloud.rehearsal.drill_stream import Stream
+from mcloud.rehearsal.drill_report import DrillReport, SiteResult
+from mcloud.rehearsal.drill_stream import DrillStream
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.rehearsal.scenarios import Scenario
 from mcloud.replication.scope import Scope
@@ -61,7 +61,7 @@ def run(
     settings: GuardSettings = USUAL,
     after: float = AFTER,
     tell: Callable[[str], None] = lambda words: None,
-) -> Report:
+) -> DrillReport:
     """Run a scenario on embedded clouds, whose folder is ``home``. The outage is over at the end.
 
     Args:
@@ -70,10 +70,10 @@ def run(
         speed: factor on the speed of the trades; 1 is by their own times.
         after: seconds that the outage continues after the move.
     """
-    report = Report(scenario.name, scenario.about, on, scenario.moves)
+    report = DrillReport(scenario.name, scenario.about, on, scenario.moves)
     begun = time.monotonic()
     before = _bill(home)
-    stream = Stream(sites, symbols, scratch, trades, speed)
+    stream = DrillStream(sites, symbols, scratch, trades, speed)
     _Day(scenario, on, home, sites, scratch, stream, settings, after, tell, report).go()
     report.usd = max(Decimal(0), _bill(home) - before)
     report.seconds = time.monotonic() - begun
@@ -93,11 +93,11 @@ class _Day:
         home: Path,
         sites: Mapping[str, Site],
         scratch: Path,
-        stream: Stream,
+        stream: DrillStream,
         settings: GuardSettings,
         after: float,
         tell: Callable[[str], None],
-        report: Report,
+        report: DrillReport,
     ) -> None:
         self._scenario = scenario
         self._on = on
@@ -118,7 +118,7 @@ class _Day:
             scope=self._scope,
             pause=PAUSE,
         )
-        watch = Watch(sites, settings)
+        watch = HealthWatch(sites, settings)
         self._guard = Guard(sites, settings, use, by="the guard of a drill", watch=watch)
 
     def go(self) -> None:

@@ -15,7 +15,7 @@ class SiteResult:
 
 
 @dataclass
-class Report:
+class DrillReport:
     scenario: str
     about: str
     on: str

@@ -11,12 +11,12 @@ from mcloud.errors import McloudError
 from mcloud.failover.execution import DEADLINE
 from mcloud.feed.pace import pace
 from mcloud.market.trade import Trade
-from mcloud.producer.produce import Progress, Reader, produce
+from mcloud.producer.produce import FeedReader, ProducerProgress, produce
 from mcloud.producer.router import Router, move
 from mcloud.producer.spool import Spool
 
 
-class Stream:
+class DrillStream:
     """A producer with its own spool, in threads of this process."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Stream:
         self._cut = threading.Event()
         self._ended = threading.Event()
         self._error: Exception | None = None
-        self._progress: Progress | None = None
+        self._progress: ProducerProgress | None = None
         self._newest: dict[str, int] = {}
         self.trades: list[Trade] = []
         """All trades that were sent."""
@@ -100,7 +100,7 @@ class Stream:
             )
             try:
                 produce(
-                    Reader(self._made()),
+                    FeedReader(self._made()),
                     {name: site.queue for name, site in self._sites.items()},
                     spool,
                     route=lambda: router.route,
@@ -119,5 +119,5 @@ class Stream:
             self.trades.append(trade)
             yield trade
 
-    def _note(self, progress: Progress) -> None:
+    def _note(self, progress: ProducerProgress) -> None:
         self._progress = progress

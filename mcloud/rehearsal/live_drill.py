@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from mcloud.clouds.ports import Site
 from mcloud.failover.audit import new_id
-from mcloud.failover.execution import Outcome, Tools, carry_out, reachable
-from mcloud.failover.journal import Order
+from mcloud.failover.execution import MoveOutcome, Tools, carry_out, reachable
+from mcloud.failover.journal import MoveOrder
 
 
 def rehearse(
@@ -20,7 +20,7 @@ def rehearse(
     by: str,
     hold: float,
     tell: Callable[[str], None] = lambda words: None,
-) -> tuple[Outcome, Outcome]:
+) -> tuple[MoveOutcome, MoveOutcome]:
     """Let ``target`` lead for ``hold`` seconds, and then ``leads`` again, even if interrupted.
 
     Before ``leads`` leads again, the differences between the two are repaired and verified.
@@ -39,9 +39,9 @@ def rehearse(
     return away, back
 
 
-def _order(target: str, leads: str, by: str, *, recover: bool) -> Order:
+def _order(target: str, leads: str, by: str, *, recover: bool) -> MoveOrder:
     at = round(time.time(), 3)
-    return Order(
+    return MoveOrder(
         id=new_id(at),
         target=target,
         mode="drill",

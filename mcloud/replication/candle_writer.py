@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 from mcloud.clouds.ports import Site
-from mcloud.errors import Damaged
+from mcloud.errors import DamagedData
 from mcloud.market.candle import Candle
 from mcloud.replication.candle_streams import merge_into
 from mcloud.replication.known_states import KnownStates, States
@@ -75,7 +75,7 @@ class CandleWriter:
         """False where the target's candle is damaged: it is left out, and the others go on."""
         try:
             merged = merge_into(self._candles, candle)
-        except Damaged as error:
+        except DamagedData as error:
             self._tracker.report("damaged", [f"{self._name}: {error}"])
             return False
         self._tracker.count(written=int(merged.changed))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mcloud.clouds.ports import Site
-from mcloud.errors import Damaged, Trimmed
+from mcloud.errors import DamagedData, Trimmed
 from mcloud.market.archive import HOUR, prefix
 from mcloud.market.candle import Candle
 from mcloud.replication import hour_digest
@@ -93,7 +93,7 @@ class ChangeFollower:
         asked = self._clock()
         try:
             page = self._source.candles.changes(before.position)
-        except (Trimmed, Damaged) as error:  # the latter: the position is not as it was written
+        except (Trimmed, DamagedData) as error:  # the latter: the position is not as it was written
             self._warn(f"{error}; all is compared again")
             self._tracker.count(trimmed=1)
             self._compare_all()
@@ -168,7 +168,7 @@ class ChangeFollower:
 def _has_candles(site: Site, symbol: str) -> bool:
     try:
         return site.candles.last(symbol) is not None
-    except Damaged:  # which is something as well
+    except DamagedData:  # which is something as well
         return True
 
 

@@ -13,12 +13,12 @@ from mcloud.market import trace
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE
 from mcloud.market.trade import MAX_TIME, Trade, to_text
-from mcloud.producer import trail
+from mcloud.producer import message_log
 from mcloud.replication import raw
 from mcloud.replication.raw import Piece
 from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
-from mcloud.trace.timeline import Found, Record, Stage, described, iso, pick, stages
+from mcloud.trace.timeline import SiteFindings, SourceRecord, Stage, described, iso, pick, stages
 
 DEADLINE = 30.0  # seconds for a site
 HOURS = 48  # hours of raw trades to search if the time of a trade is not known well
@@ -32,8 +32,8 @@ class Traced:
     symbol: str
     trade_id: int
     trade: Trade | None
-    records: tuple[Record, ...]
-    sites: dict[str, Found]
+    records: tuple[SourceRecord, ...]
+    sites: dict[str, SiteFindings]
     timelines: dict[str, list[Stage]]
     producers: int
     """Number of producers whose records were searched."""
@@ -113,9 +113,9 @@ def find(
 ) -> Traced:
     """Find a trade. A place that cannot be read is noted in the result, and stops nothing else."""
     records = tuple(
-        Record(run.name, journey)
+        SourceRecord(run.name, journey)
         for run in producers
-        for journey in trail.find(run.folder, symbol, trade_id)
+        for journey in message_log.find(run.folder, symbol, trade_id)
     )
     asked = {
         name: partial(_ask, site, symbol, trade_id, records, now()) for name, site in sites.items()
@@ -133,27 +133,29 @@ def find(
     )
 
 
-def _ask(site: Site, symbol: str, trade_id: int, records: Sequence[Record], now: float) -> Found:
+def _ask(
+    site: Site, symbol: str, trade_id: int, records: Sequence[SourceRecord], now: float
+) -> SiteFindings:
     record = pick(records, site.name)
     try:
         place = _place(site, symbol, trade_id, record)
     except McloudError as error:
         place = Place(None, record and record.journey.times, str(error))
     candle = place.candle.timestamp if place.candle else ""
-    found = Found(candle=candle, candle_note=place.note)
+    found = SiteFindings(candle=candle, candle_note=place.note)
     found = _in_archive(site, symbol, trade_id, _hours(place, now), found)
     return _in_log(site, symbol, trade_id, record, found, now)
 
 
-def _answer(answer: Found | Exception) -> Found:
-    if isinstance(answer, Found):
+def _answer(answer: SiteFindings | Exception) -> SiteFindings:
+    if isinstance(answer, SiteFindings):
         return answer
     if not isinstance(answer, McloudError | TimeoutError):
         raise answer
-    return Found(archive_note=str(answer), candle_note=str(answer), log_note=str(answer))
+    return SiteFindings(archive_note=str(answer), candle_note=str(answer), log_note=str(answer))
 
 
-def _place(site: Site, symbol: str, trade_id: int, record: Record | None) -> Place:
+def _place(site: Site, symbol: str, trade_id: int, record: SourceRecord | None) -> Place:
     read = partial(site.candles.range, symbol)
     if record is not None and record.journey.times is not None:
         # Ids and times ascend together, except for a few milliseconds.
@@ -173,8 +175,8 @@ def _hours(place: Place, now: float) -> Sequence[int]:
 
 
 def _in_archive(
-    site: Site, symbol: str, trade_id: int, hours: Sequence[int], found: Found
-) -> Found:
+    site: Site, symbol: str, trade_id: int, hours: Sequence[int], found: SiteFindings
+) -> SiteFindings:
     if not hours:
         return replace(found, archive_note="not looked for: nothing tells when it was traded")
     note = f"not in what was traded from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
@@ -205,8 +207,13 @@ def _written(piece: Piece) -> tuple[bool, float]:
 
 
 def _in_log(
-    site: Site, symbol: str, trade_id: int, record: Record | None, found: Found, now: float
-) -> Found:
+    site: Site,
+    symbol: str,
+    trade_id: int,
+    record: SourceRecord | None,
+    found: SiteFindings,
+    now: float,
+) -> SiteFindings:
     sent = record.journey.sent.get(site.name) if record else None
     if found.written is not None:
         begin, end = found.written - BEFORE, found.written + AFTER

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mcloud.config import setting
-from mcloud.producer.trail import ONE_IN
+from mcloud.producer.message_log import ONE_IN
 
 
 @dataclass(frozen=True)

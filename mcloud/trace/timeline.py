@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mcloud.clouds.ports import LogLine
 from mcloud.market.trade import Trade
-from mcloud.producer.trail import Journey
+from mcloud.producer.message_log import Journey
 
 EXCHANGE, RECEIVED, SPOOLED, SENT, PROCESSED, ARCHIVED, STORED = STAGES = (
     "exchange",
@@ -32,7 +32,7 @@ class Stage(NamedTuple):
     """Source of the time, or the reason why it is unknown."""
 
 
-class Record(NamedTuple):
+class SourceRecord(NamedTuple):
     """A producer's record of a message, on this machine."""
 
     producer: str
@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class SiteFindings:
     """The data of one site about a trade."""
 
     trade: Trade | None = None
@@ -61,7 +61,7 @@ class Found:
         return bool(self.key or self.candle or self.lines)
 
 
-def pick(records: Sequence[Record], site: str) -> Record | None:
+def pick(records: Sequence[SourceRecord], site: str) -> SourceRecord | None:
     """Return the record of the message that brought the trade to a site, or else of the first
     message with the trade.
     """
@@ -71,7 +71,9 @@ def pick(records: Sequence[Record], site: str) -> Record | None:
     return records[0] if records else None
 
 
-def stages(site: str, found: Found, record: Record | None, trade: Trade | None) -> list[Stage]:
+def stages(
+    site: str, found: SiteFindings, record: SourceRecord | None, trade: Trade | None
+) -> list[Stage]:
     """Return all of STAGES, in their order. ``trade`` may be from any site, since they hold the
     same.
     """
@@ -117,7 +119,7 @@ def iso(ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
-def _fields(found: Found) -> Mapping[str, Any]:
+def _fields(found: SiteFindings) -> Mapping[str, Any]:
     """Return the fields of the first log line about storing the trade since the object was written.
 
     If there is no such line, return those of the first line. Earlier lines are about a deleted
@@ -130,13 +132,13 @@ def _fields(found: Found) -> Mapping[str, Any]:
     return lines[0] if lines else {}
 
 
-def _exchange(found: Found, trade: Trade | None) -> Stage:
+def _exchange(found: SiteFindings, trade: Trade | None) -> Stage:
     if trade is None:
         return Stage(EXCHANGE, None, "no raw archive has the trade")
     return Stage(EXCHANGE, trade.time, "trade" if found.trade else "trade, from another site")
 
 
-def _here(name: str, at: int | None, record: Record | None, which: str = "") -> Stage:
+def _here(name: str, at: int | None, record: SourceRecord | None, which: str = "") -> Stage:
     if record is None:
         return Stage(name, None, NOBODY)
     producer = f"producer {record.producer}"
@@ -172,14 +174,14 @@ def _not_sent(journey: Journey | None, producer: str) -> str:
     return f"{producer} has it in its spool, or sent it and has no record of that"
 
 
-def _no_line(found: Found) -> str:
+def _no_line(found: SiteFindings) -> str:
     refused = next((each for each in found.lines if each.message != "stored"), None)
     if refused is not None:
         return f"the function refused its message: {refused.fields.get('reason', 'no reason')}"
     return found.log_note
 
 
-def _not_stored(found: Found) -> str:
+def _not_stored(found: SiteFindings) -> str:
     if found.candle:
         return f"in the candle {found.candle}, since when no log says"
     return found.candle_note

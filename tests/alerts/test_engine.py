@@ -8,30 +8,30 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.alerts.engine import GAP, GONE, TOLD_AGAIN, State, standing, step
-from mcloud.alerts.figures import Figures
-from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.alerts.engine import GAP, GONE, TOLD_AGAIN, AlertStates, standing, step
+from mcloud.alerts.figures import AlertFigures
+from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
 from mcloud.documents import Damaged, decode
 from mcloud.notify.event import Event
 
 from .documents import NOW, document, producer
 
-RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=60, recover=30)
+RULE = AlertRule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=60, recover=30)
 
 
-def rules(*each: Rule, unknown_for: float = 900) -> Rules:
+def rules(*each: AlertRule, unknown_for: float = 900) -> Rules:
     return Rules(AlertSettings(unknown_for=unknown_for), each or (RULE,))
 
 
-def look(value: Any, at: float, site: str = "aws") -> Figures:
-    return Figures(document(at, **{site: {"depth": value}}))
+def look(value: Any, at: float, site: str = "aws") -> AlertFigures:
+    return AlertFigures(document(at, **{site: {"depth": value}}))
 
 
 class Run:
     """Looks, one after the other; the state goes through JSON in between, as across restarts."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules, self.now, self.state = rules, NOW, State()
+        self.rules, self.now, self.state = rules, NOW, AlertStates()
         self.events: list[Event] = []
 
     def see(self, value: Any, after: float = 10) -> list[tuple[str, str]]:
@@ -39,8 +39,8 @@ class Run:
         self.now += after
         return self.take(look(value, self.now))
 
-    def take(self, figures: Figures) -> list[tuple[str, str]]:
-        before = decode(State, json.loads(json.dumps(self.state.to_json())), "it")
+    def take(self, figures: AlertFigures) -> list[tuple[str, str]]:
+        before = decode(AlertStates, json.loads(json.dumps(self.state.to_json())), "it")
         assert before == self.state
         self.state, events = step(self.rules, figures, before, self.now)
         self.events += events
@@ -99,10 +99,10 @@ def test_what_is_unknown_moves_nothing() -> None:
 def test_a_figure_that_is_too_old_is_unknown() -> None:
     run = Run(rules(replace(RULE, last=0, stale=60)))
     run.now += 10
-    old = Figures(document(run.now, aws={"depth": 11, "as_of": run.now - 61}))
+    old = AlertFigures(document(run.now, aws={"depth": 11, "as_of": run.now - 61}))
     assert run.take(old) == []
     assert run.state.alerts["depth aws"].unknown == "it is 1 min 01 s old"
-    fresh = Figures(document(run.now, aws={"depth": 11, "as_of": run.now - 60}))
+    fresh = AlertFigures(document(run.now, aws={"depth": 11, "as_of": run.now - 60}))
     assert run.take(fresh) == FIRES
 
 
@@ -144,16 +144,16 @@ def test_some_figures_may_be_unknown() -> None:
 
 def test_a_figure_that_some_have_is_missed_where_it_is_not() -> None:
     run = Run(rules(unknown_for=0))
-    figures = Figures(document(run.now, aws={"depth": 1}, gcp={"other": 1}))
+    figures = AlertFigures(document(run.now, aws={"depth": 1}, gcp={"other": 1}))
     assert run.take(figures) == [("unknown sites.gcp", "firing")]
     assert run.state.alerts["depth gcp"].unknown == "no such figure"
 
 
 def test_a_rule_without_any_figure_says_so() -> None:
     run = Run(rules(unknown_for=0))
-    assert run.take(Figures(document(run.now, aws={"other": 1}))) == []
+    assert run.take(AlertFigures(document(run.now, aws={"other": 1}))) == []
     assert run.state.nothing == {"depth": "unknown: no such figure, sites.*.depth"}
-    assert run.take(Figures(document(run.now))) == []
+    assert run.take(AlertFigures(document(run.now))) == []
     assert run.state.nothing == {"depth": "nothing there to look at: sites.*.depth"}
     assert run.see(1) == []
     assert run.state.nothing == {}
@@ -162,7 +162,7 @@ def test_a_rule_without_any_figure_says_so() -> None:
 def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
     run = Run(rules(replace(RULE, last=0), unknown_for=1e9))
     assert run.see(11) == FIRES
-    gone = Figures(document(run.now, gcp={"depth": 0}))
+    gone = AlertFigures(document(run.now, gcp={"depth": 0}))
     assert run.take(gone) == []
     assert run.is_firing
     run.now += GONE - 1
@@ -176,13 +176,17 @@ def test_what_is_no_longer_there_is_given_up_after_a_day() -> None:
 
 
 def test_what_has_ended_is_over() -> None:
-    rule = Rule("slow", "producers.*.rate", "", below=10)
+    rule = AlertRule("slow", "producers.*.rate", "", below=10)
     run = Run(rules(rule, unknown_for=0))
     state = producer("a", rate=5.0)
-    assert run.take(Figures(document(run.now) | {"producers": [state]})) == [("slow a", "firing")]
+    assert run.take(AlertFigures(document(run.now) | {"producers": [state]})) == [
+        ("slow a", "firing")
+    ]
     ended = [producer("a", running=False, rate=5.0), producer("b", running=False)]
     run.now += 10
-    assert run.take(Figures(document(run.now) | {"producers": ended})) == [("slow a", "resolved")]
+    assert run.take(AlertFigures(document(run.now) | {"producers": ended})) == [
+        ("slow a", "resolved")
+    ]
     assert run.events[-1].title == "slow a: it has ended"
     assert run.state.blind == {}
     assert run.state.nothing == {"slow": "nothing there to look at: producers.*.rate"}
@@ -191,7 +195,7 @@ def test_what_has_ended_is_over() -> None:
 def test_what_was_fine_and_is_gone_is_forgotten() -> None:
     run = Run(rules())
     run.see(1)
-    assert run.take(Figures(document(run.now, gcp={"depth": 1}))) == []
+    assert run.take(AlertFigures(document(run.now, gcp={"depth": 1}))) == []
     assert list(run.state.alerts) == ["depth gcp"]
 
 
@@ -222,7 +226,7 @@ def test_what_stands_is_told_again_and_what_is_over_for_a_while() -> None:
 
 def test_a_state_of_something_else_is_damaged() -> None:
     for other in ({"alerts": 1}, {"alerts": {"k": {}}, "blind": {}}, {"blind": {"b": {"key": 1}}}):
-        assert isinstance(decode(State, other, "it"), Damaged)
+        assert isinstance(decode(AlertStates, other, "it"), Damaged)
 
 
 LOOKS = st.lists(
@@ -234,7 +238,7 @@ LOOKS = st.lists(
 )
 
 
-def _firing_after(looks: Sequence[tuple[float, float | None]], rule: Rule) -> list[bool]:
+def _firing_after(looks: Sequence[tuple[float, float | None]], rule: AlertRule) -> list[bool]:
     """Another way to say it: by the runs of looks that an end or a beginning needs."""
     firing, held, last = False, 0.0, None
     found = []
@@ -275,6 +279,6 @@ def test_one_site_says_nothing_of_another(looks: list[tuple[float, float | None]
         alone.see(value, pause)
         both.now += pause
         other = 1000.0 if number % 3 else None
-        both.take(Figures(document(both.now, aws={"depth": value}, gcp={"depth": other})))
+        both.take(AlertFigures(document(both.now, aws={"depth": value}, gcp={"depth": other})))
     assert alone.state.alerts.get("depth aws") == both.state.alerts.get("depth aws")
     assert alone.events == [event for event in both.events if event.key == "depth aws"]

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from mcloud.alerts.figures import FORGOTTEN, Figure, Figures
+from mcloud.alerts.figures import FORGOTTEN, AlertFigure, AlertFigures
 
 from .documents import NOW, beat, document, lag, producer
 
 
-def values(figures: Figures, pattern: str) -> dict[str, float | str | None]:
+def values(figures: AlertFigures, pattern: str) -> dict[str, float | str | None]:
     """By path: a value, why it is unknown, or that there is none."""
     return {
         each.path: "none"
@@ -21,14 +21,14 @@ def values(figures: Figures, pattern: str) -> dict[str, float | str | None]:
     }
 
 
-def one(figures: Figures, path: str) -> Figure:
+def one(figures: AlertFigures, path: str) -> AlertFigure:
     (found,) = figures.find(path)
     assert found.figure is not None
     return found.figure
 
 
 def test_a_star_is_any_name() -> None:
-    figures = Figures(
+    figures = AlertFigures(
         document(aws={"queue": {"ready": 3}}, gcp={"queue": {"ready": 4}}) | {"epoch": 5}
     )
     assert values(figures, "sites.*.queue.ready") == {
@@ -45,7 +45,7 @@ def test_a_star_is_any_name() -> None:
 def test_a_figure_is_as_old_as_what_stands_beside_it() -> None:
     queue = {"ready": 1, "as_of": NOW - 60, "oldest_age_s": 9, "oldest_age_as_of": NOW - 240}
     beats = {"BTCUSDT": beat(NOW - 5)}
-    figures = Figures(
+    figures = AlertFigures(
         document(
             aws={
                 "queue": queue,
@@ -65,7 +65,7 @@ def test_a_figure_is_as_old_as_what_stands_beside_it() -> None:
 
 
 def test_what_is_unknown_is_not_what_leads_nowhere() -> None:
-    figures = Figures(
+    figures = AlertFigures(
         document(
             aws={"queue": {"unknown": "no answer", "oldest_age_s": None}, "last_candle": None},
             gcp={"queue": {"ready": None}, "name": "text", "close": "61000.50", "x": "NaN"},
@@ -95,10 +95,10 @@ def test_what_is_unknown_is_not_what_leads_nowhere() -> None:
 
 
 def test_there_may_be_nothing_that_a_pattern_is_about() -> None:
-    figures = Figures(document() | {"producers": []})
+    figures = AlertFigures(document() | {"producers": []})
     assert figures.find("producers.*.waiting") == []
     assert values(figures, "sites.*.queue.ready") == {}
-    unknown = Figures(document(aws={"heartbeats": {"unknown": "away"}}))
+    unknown = AlertFigures(document(aws={"heartbeats": {"unknown": "away"}}))
     assert values(unknown, "sites.*.heartbeats.*.trades") == {
         "sites.aws.heartbeats.*.trades": "away"
     }
@@ -106,7 +106,9 @@ def test_there_may_be_nothing_that_a_pattern_is_about() -> None:
 
 def test_parts_of_a_list_go_by_their_names() -> None:
     lags = [lag("gcp", 1), lag("gcp", 2, part="1/2"), lag("gcp", 3), {"v": 4}]
-    figures = Figures(document(aws={"replication": [*lags[:3], lag("x", None)], "list": lags[3:]}))
+    figures = AlertFigures(
+        document(aws={"replication": [*lags[:3], lag("x", None)], "list": lags[3:]})
+    )
     assert values(figures, "sites.*.replication.*.candles_s") == {
         "sites.aws.replication.gcp.candles_s": 1,
         "sites.aws.replication.gcp+1/2.candles_s": 2,
@@ -120,7 +122,7 @@ def test_why_a_figure_is_null_stands_beside_it() -> None:
     why = {"count": "no calls yet", "throttles": "nobody counts them"}
     function = {"count": None, "errors": 1, "throttles": None, "p95_s": None, "unknown_why": why}
     aws = {"function": function, "holes": None, "unknown_why": {"holes": "away"}}
-    figures = Figures(document(aws=aws))
+    figures = AlertFigures(document(aws=aws))
     assert values(figures, "sites.*.function.throttles") == {
         "sites.aws.function.throttles": "nobody counts them"
     }
@@ -133,7 +135,7 @@ def test_why_a_figure_is_null_stands_beside_it() -> None:
 
 
 def test_a_lag_of_long_ago_is_nobodys() -> None:
-    figures = Figures(document(aws={"replication": [lag("gcp", 1, NOW - FORGOTTEN)]}))
+    figures = AlertFigures(document(aws={"replication": [lag("gcp", 1, NOW - FORGOTTEN)]}))
     assert figures.find("sites.*.replication.*.candles_s") == []
 
 
@@ -141,13 +143,15 @@ def test_what_is_down_says_why() -> None:
     services = {"queue": {"up": False, "reason": "no answer within 8 s", "latency_s": None}}
     services["candles"] = {"up": False, "reason": "HTTP 503", "latency_s": None}
     services["archive"] = {"up": True, "reason": "", "latency_s": 0.1}
-    figures = Figures(document(aws={"up": False, "services": services}))
-    assert one(figures, "sites.aws.services.queue.up") == Figure(0, NOW, "no answer within 8 s")
+    figures = AlertFigures(document(aws={"up": False, "services": services}))
+    assert one(figures, "sites.aws.services.queue.up") == AlertFigure(
+        0, NOW, "no answer within 8 s"
+    )
     assert one(figures, "sites.aws.up").why == "queue: no answer within 8 s\ncandles: HTTP 503"
 
 
 def test_a_symbol_is_silent_where_no_site_has_a_trade_of_it() -> None:
-    figures = Figures(
+    figures = AlertFigures(
         document(
             aws={"heartbeats": {"BTC": beat(NOW - 500), "OLD": beat(NOW - FORGOTTEN)}},
             gcp={"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW - 900)}},
@@ -161,7 +165,7 @@ def test_a_symbol_is_silent_where_no_site_has_a_trade_of_it() -> None:
 
 def test_a_site_that_cannot_be_asked_may_have_had_a_trade() -> None:
     away = {"heartbeats": {"unknown": "away"}}
-    figures = Figures(
+    figures = AlertFigures(
         document(
             aws={"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW - 900)}},
             gcp=away,
@@ -172,12 +176,12 @@ def test_a_site_that_cannot_be_asked_may_have_had_a_trade() -> None:
         "symbols.ETH.silent_s": "heartbeats of gcp: away",
     }
     damaged = {"heartbeats": {"ETH": {"unknown": "damaged"}, "XRP": {"unknown": "damaged"}}}
-    figures = Figures(document(aws={"heartbeats": {"ETH": beat(NOW - 900)}}, gcp=damaged))
+    figures = AlertFigures(document(aws={"heartbeats": {"ETH": beat(NOW - 900)}}, gcp=damaged))
     assert values(figures, "symbols.*.silent_s") == {
         "symbols.ETH.silent_s": "heartbeats of gcp: damaged",
         "symbols.XRP.silent_s": "heartbeats of gcp: damaged",
     }
-    assert values(Figures(document(gcp=away)), "symbols.*.silent_s") == {
+    assert values(AlertFigures(document(gcp=away)), "symbols.*.silent_s") == {
         "symbols.*.silent_s": "heartbeats of gcp: away"
     }
 
@@ -188,12 +192,14 @@ def test_a_site_that_cannot_be_asked_may_have_had_a_trade() -> None:
 )
 def test_error_rate(count: int | None, errors: int | None, rate: float | None) -> None:
     function = {"count": count, "errors": errors, "as_of": NOW - 30}
-    figure = one(Figures(document(aws={"function": function})), "sites.aws.function.error_rate")
+    figure = one(
+        AlertFigures(document(aws={"function": function})), "sites.aws.function.error_rate"
+    )
     assert (figure.value, figure.at) == (rate, NOW - 30)
 
 
 def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
-    figures = Figures(
+    figures = AlertFigures(
         document()
         | {"producers": [producer("a"), producer("b", running=False, at=1.0, spool_full=True)]}
     )
@@ -212,13 +218,13 @@ def test_a_producer_that_has_ended_leaves_what_it_left() -> None:
     (full,) = figures.find("producers.b.spool_full")
     assert (full.figure, full.is_over) == (None, True)
     assert one(figures, "producers.b.left_behind").at == NOW
-    never = Figures(document() | {"producers": [{"name": "c", "running": True}]})
+    never = AlertFigures(document() | {"producers": [{"name": "c", "running": True}]})
     assert values(never, "producers.*.waiting") == {"producers.c.waiting": 0}
 
 
 def test_what_was_known_of_a_site_that_is_away_says_nothing_of_now() -> None:
     away = {"at": NOW - 500, "problem": "away"}
-    figures = Figures(
+    figures = AlertFigures(
         document(aws={"heartbeats": {"BTC": beat(NOW - 505)}, "asked": {"heartbeats": away}})
     )
     assert values(figures, "symbols.*.silent_s") == {
@@ -228,13 +234,13 @@ def test_what_was_known_of_a_site_that_is_away_says_nothing_of_now() -> None:
 
 def test_anomalies_of_a_symbol() -> None:
     site = {"heartbeats": {"BTC": beat(NOW - 20), "ETH": beat(NOW)}}
-    figures = Figures(document(aws=site) | {"anomalies": {"BTC": ["newest", "older"]}})
+    figures = AlertFigures(document(aws=site) | {"anomalies": {"BTC": ["newest", "older"]}})
     assert values(figures, "symbols.*.anomalies") == {
         "symbols.BTC.anomalies": 2,
         "symbols.ETH.anomalies": 0,
     }
     assert one(figures, "symbols.BTC.anomalies").why == "newest"
-    away = Figures(document(aws=site) | {"anomalies": {"unknown": "away"}})
+    away = AlertFigures(document(aws=site) | {"anomalies": {"unknown": "away"}})
     assert values(away, "symbols.*.anomalies") == {
         "symbols.BTC.anomalies": "away",
         "symbols.ETH.anomalies": "away",
@@ -249,7 +255,7 @@ def test_budgets() -> None:
         "as_of": NOW - 99,
         "source": "an estimate",
     }
-    figures = Figures(document() | {"cost": cost}, {"aws": 10, "gcp": 10, "total": 16})
+    figures = AlertFigures(document() | {"cost": cost}, {"aws": 10, "gcp": 10, "total": 16})
     assert values(figures, "budgets.*.used") == {
         "budgets.aws.used": 0.5,
         "budgets.gcp.used": "an estimate",
@@ -261,17 +267,17 @@ def test_budgets() -> None:
         {"unknown": "away"},
         {"month_to_date_usd": None, "expected_usd": None, "as_of": NOW, "source": "away"},
     ):
-        figures = Figures(document() | {"cost": unknown}, {"total": 1})
+        figures = AlertFigures(document() | {"cost": unknown}, {"total": 1})
         assert values(figures, "budgets.*.used") == {"budgets.total.used": "away"}
-    without = Figures(document() | {"cost": cost})
+    without = AlertFigures(document() | {"cost": cost})
     assert without.find("budgets.*.used") == without.find("budgets.total.expected") == []
-    by_site = Figures(document() | {"cost": cost}, {"aws": 5})
+    by_site = AlertFigures(document() | {"cost": cost}, {"aws": 5})
     assert by_site.find("budgets.total.expected") == []
-    assert Figures(document() | {"cost": None}).find("budgets.*.used") == []
+    assert AlertFigures(document() | {"cost": None}).find("budgets.*.used") == []
 
 
 def test_every_name_is_found_again() -> None:
-    figures = Figures(
+    figures = AlertFigures(
         document(aws={"queue": {"ready": 1, "as_of": NOW}, "replication": [lag("gcp", 1)]})
         | {"producers": [producer()], "epoch": None}
     )
@@ -296,16 +302,16 @@ def guard(running: bool = True, **state: Any) -> dict[str, Any]:
     ],
 )
 def test_a_guard_that_is_lost(guard: dict[str, Any], lost: float, why: str) -> None:
-    figures = Figures(document() | {"guards": [guard]})
+    figures = AlertFigures(document() | {"guards": [guard]})
     figure = one(figures, "guards.guard.lost_s")
     # However old its last word: that it is lost is known now.
-    assert figure == Figure(lost, NOW, why)
+    assert figure == AlertFigure(lost, NOW, why)
     # What it said of the sites is of then.
     assert values(figures, "guards.*.sites.aws.bad") == {"guards.guard.sites.aws.bad": "none"}
 
 
 def test_a_guard_that_was_asked_to_end_is_over() -> None:
-    figures = Figures(document() | {"guards": [guard(running=False, ended=True)]})
+    figures = AlertFigures(document() | {"guards": [guard(running=False, ended=True)]})
     assert [each.is_over for each in figures.find("guards.*.lost_s")] == [True]
 
 
@@ -315,18 +321,20 @@ def test_how_long_the_guards_pause() -> None:
         return {"guard": {"pause": {**known, "written": written}}}
 
     away = {"guard": {"unknown": "no answer"}}
-    figures = Figures(document(aws=note(True, 2), gcp=note(False, 1)))
-    assert one(figures, "pause.for_s") == Figure(7200, NOW, "paused by ann: works")
-    assert values(Figures(document(aws=note(True, 2), gcp=note(False, 3))), "pause.for_s") == {
+    figures = AlertFigures(document(aws=note(True, 2), gcp=note(False, 1)))
+    assert one(figures, "pause.for_s") == AlertFigure(7200, NOW, "paused by ann: works")
+    assert values(AlertFigures(document(aws=note(True, 2), gcp=note(False, 3))), "pause.for_s") == {
         "pause.for_s": 0
     }
-    assert values(Figures(document(aws={"guard": {}}, gcp=away)), "pause.*") == {"pause.for_s": 0}
-    assert values(Figures(document(aws=away)), "pause.*") == {"pause.for_s": "no answer"}
+    assert values(AlertFigures(document(aws={"guard": {}}, gcp=away)), "pause.*") == {
+        "pause.for_s": 0
+    }
+    assert values(AlertFigures(document(aws=away)), "pause.*") == {"pause.for_s": "no answer"}
 
 
 def test_streams_that_stall_are_counted_while_the_producer_runs() -> None:
     stalled = {"stalled": ["BTCUSDT.um", "ETHUSDT.um"]}
-    figures = Figures(
+    figures = AlertFigures(
         document()
         | {"producers": [producer("a", **stalled), producer("b", running=False, **stalled)]}
     )

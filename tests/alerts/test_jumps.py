@@ -8,9 +8,9 @@ import pytest
 from jumps import HOUR, KINDS, Jumping
 from notify.events import Sink
 
-from mcloud.alerts.engine import State, moved, step
-from mcloud.alerts.figures import Figures
-from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.alerts.engine import AlertStates, moved, step
+from mcloud.alerts.figures import AlertFigures
+from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
 from mcloud.alerts.watch import watch
 from mcloud.documents import decode
 from mcloud.notify.event import Event
@@ -18,7 +18,7 @@ from mcloud.notify.notifier import Notifier
 
 from .documents import beat, document
 
-RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=30, recover=20)
+RULE = AlertRule("depth", "sites.*.depth", "Look at {0}.", above=10, clear=5, last=30, recover=20)
 RULES = Rules(AlertSettings(interval=10), (RULE,))
 VALUES = [1] * 3 + [11] * 8 + [0] * 6
 
@@ -34,7 +34,7 @@ class Watched:
             RULES,
             self._look,
             notifier,
-            State(),
+            AlertStates(),
             stop=self,  # type: ignore[arg-type]
             tell=self._tell,
             clock=self.clock.wall,
@@ -48,11 +48,11 @@ class Watched:
     def _tell(self, event: Event) -> None:
         self.told.append((self._look_number, event.state))
 
-    def _look(self) -> Figures:
+    def _look(self) -> AlertFigures:
         self._look_number += 1
         if self._look_number == self._at:
             self.clock.jump(self._kind)
-        return Figures(document(self.clock.wall(), aws={"depth": VALUES[self._look_number]}))
+        return AlertFigures(document(self.clock.wall(), aws={"depth": VALUES[self._look_number]}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,26 +73,26 @@ def test_a_watcher_tells_each_thing_once_and_in_its_window(kind: str) -> None:
 @pytest.mark.parametrize("seconds", [-5 * HOUR, 5 * HOUR, -1_800_000_000.0])
 @pytest.mark.parametrize("values", [[1], [11] * 5, [11] * 5 + [0] * 5, [None]])
 def test_a_state_is_readable_after_the_clock_was_set(seconds: float, values: list[int]) -> None:
-    clock, state = Jumping(), State()
+    clock, state = Jumping(), AlertStates()
     for value in values:
         clock.pass_(10)
-        figures = Figures(document(clock.wall(), aws={"depth": value}))
+        figures = AlertFigures(document(clock.wall(), aws={"depth": value}))
         state, _ = step(RULES, figures, state, clock.wall())
     state = moved(state, seconds)
     text = json.dumps(state.to_json())
-    assert decode(State, json.loads(text), "a state") == state
+    assert decode(AlertStates, json.loads(text), "a state") == state
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
     """It would else be open there for good."""
     clock = Jumping()
-    state = State()
+    state = AlertStates()
 
     def look(value: int) -> list[Event]:
         nonlocal state
         clock.pass_(10)
-        figures = Figures(document(clock.wall(), aws={"depth": value}))
+        figures = AlertFigures(document(clock.wall(), aws={"depth": value}))
         state, events = step(RULES, figures, state, clock.wall())
         return events
 
@@ -110,8 +110,8 @@ def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
 def test_a_figure_from_the_future_is_unknown_and_said_to_be() -> None:
     clock = Jumping()
     ahead = document(clock.wall(), aws={"depth": {"ready": 3, "as_of": clock.wall() + 7200}})
-    rules = Rules(AlertSettings(), (Rule("d", "sites.*.depth.ready", "x", above=1),))
-    state, _ = step(rules, Figures(ahead), State(), clock.wall())
+    rules = Rules(AlertSettings(), (AlertRule("d", "sites.*.depth.ready", "x", above=1),))
+    state, _ = step(rules, AlertFigures(ahead), AlertStates(), clock.wall())
     (alert,) = state.alerts.values()
     assert alert.state == "unknown"
     assert "from the future by 2 h" in alert.unknown
@@ -123,7 +123,7 @@ def test_a_heartbeat_ahead_of_the_clock_does_not_stand_for_trades(
 ) -> None:
     now = Jumping().wall()
     site: dict[str, Any] = {"heartbeats": {"BTCUSDT": beat(now + ahead)}}
-    (found,) = Figures(document(now, aws=site)).find("symbols.*.silent_s")
+    (found,) = AlertFigures(document(now, aws=site)).find("symbols.*.silent_s")
     assert found.figure is not None
     assert (found.figure.value is not None) == known
     if not known:

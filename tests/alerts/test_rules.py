@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcloud.alerts.rules import AlertSettings, Rule, Rules, advice, rules
+from mcloud.alerts.rules import AlertRule, AlertSettings, Rules, advice, rules
 from mcloud.config import load
 from mcloud.errors import ConfigError
 
@@ -15,7 +15,7 @@ def read(folder: Path, text: str) -> Rules:
     return rules(load(None, folder, {}))
 
 
-def by_name(found: Rules) -> dict[str, Rule]:
+def by_name(found: Rules) -> dict[str, AlertRule]:
     return {rule.name: rule for rule in found.rules}
 
 
@@ -84,7 +84,7 @@ stale = 60
 unknown = "ignore"
 text = "The function of {0} does not keep up."
 """
-    assert read(tmp_path, text).rules[-1] == Rule(
+    assert read(tmp_path, text).rules[-1] == AlertRule(
         "deep-queue",
         "sites.*.queue.ready",
         "The function of {0} does not keep up.",
@@ -130,12 +130,12 @@ def test_what_is_wrong_is_named_with_its_line(
 
 
 def test_limits() -> None:
-    rule = Rule("x", "a", "", above=10, clear=5)
+    rule = AlertRule("x", "a", "", above=10, clear=5)
     assert [rule.is_wrong(value) for value in (4, 5, 7, 10, 11)] == [False] * 4 + [True]
     assert [rule.is_over(value) for value in (4, 5, 7, 10, 11)] == [True] * 2 + [False] * 3
-    rule = Rule("x", "a", "", below=5, clear=10)
+    rule = AlertRule("x", "a", "", below=5, clear=10)
     assert [rule.is_wrong(value) for value in (4, 5, 7, 10)] == [True] + [False] * 3
     assert [rule.is_over(value) for value in (4, 5, 7, 10)] == [False] * 3 + [True]
-    rule = Rule("x", "a", "", above=10, below=5, last=60)
+    rule = AlertRule("x", "a", "", above=10, below=5, last=60)
     assert [rule.is_wrong(value) for value in (4, 5, 10, 11)] == [True, False, False, True]
     assert rule.limit == "above 10 or below 5 for 60 s"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcloud.alerts.rules import Rule, Rules
+from mcloud.alerts.rules import AlertRule, Rules
 from mcloud.alerts.units import said, unit
 
 
@@ -45,7 +45,7 @@ def test_a_value_has_its_unit(figure: str, value: float | None, text: str) -> No
     ],
 )
 def test_a_limit_has_it_too(figure: str, limit: dict[str, float], text: str) -> None:
-    assert Rule("x", figure, "", **limit).limit == text  # type: ignore[arg-type]
+    assert AlertRule("x", figure, "", **limit).limit == text  # type: ignore[arg-type]
 
 
 def test_every_rule_that_is_built_in_knows_its_unit() -> None:

@@ -8,10 +8,10 @@ import pytest
 from notify.events import Sink
 from patience import eventually
 
-from mcloud.alerts.engine import State, step
-from mcloud.alerts.figures import Figures
+from mcloud.alerts.engine import AlertStates, step
+from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.report import report
-from mcloud.alerts.rules import AlertSettings, Rule, Rules
+from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
 from mcloud.alerts.watch import watch
 from mcloud.documents import decode
 from mcloud.errors import Refused, Unavailable
@@ -20,20 +20,22 @@ from mcloud.notify.notifier import SULK, Notifier
 
 from .documents import NOW, document
 
-RULE = Rule("depth", "sites.*.depth", "Look at {0}.", above=10)
+RULE = AlertRule("depth", "sites.*.depth", "Look at {0}.", above=10)
 RULES = Rules(AlertSettings(interval=10), (RULE,))
 
 
 class Watched:
     """A watcher over some values, one a look; its clock runs by the interval."""
 
-    def __init__(self, *values: Any, rules: Rules = RULES, before: State | None = None) -> None:
+    def __init__(
+        self, *values: Any, rules: Rules = RULES, before: AlertStates | None = None
+    ) -> None:
         self.now, self.told, self.kept = NOW, list[Event](), list[dict[str, Any]]()
         self._values: Iterator[Any] = iter(values)
         self._left = len(values)
-        self._rules, self._before = rules, before or State()
+        self._rules, self._before = rules, before or AlertStates()
 
-    def run(self, notifier: Notifier) -> State:
+    def run(self, notifier: Notifier) -> AlertStates:
         return watch(
             self._rules,
             self._look,
@@ -52,12 +54,12 @@ class Watched:
         self.now += seconds
         return self._left == 0
 
-    def _look(self) -> Figures:
+    def _look(self) -> AlertFigures:
         self._left -= 1
         value = next(self._values)
         if isinstance(value, Exception):
             raise value
-        return Figures(document(self.now, aws={"depth": value}))
+        return AlertFigures(document(self.now, aws={"depth": value}))
 
 
 def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
@@ -89,7 +91,7 @@ def test_one_that_starts_again_goes_on() -> None:
     sink = Sink()
     first = Watched(11, 11)
     state = first.run(Notifier(sink.channel()))
-    assert decode(State, first.kept[-1]["state"], "it") == state
+    assert decode(AlertStates, first.kept[-1]["state"], "it") == state
     second = Watched(11, 0, before=state)
     second.run(Notifier(sink.channel()))
     assert [event.state for event in second.told] == ["resolved"]
@@ -145,7 +147,7 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
             replace(RULE, name="off", enabled=False),
         ),
     )
-    figures = Figures(document(NOW, aws={"depth": 11, "as_of": NOW - 5}, gcp={"depth": None}))
+    figures = AlertFigures(document(NOW, aws={"depth": 11, "as_of": NOW - 5}, gcp={"depth": None}))
     said = report(rules, figures, None, NOW)
     assert said["firing"] == 1
     depth, other, off = said["rules"]
@@ -158,9 +160,9 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
     assert depth["figures"][1]["unknown"] == "no value is given"
     assert (other["why"], other["figures"]) == ("unknown: no such figure, nothing", [])
     assert (off["enabled"], off["figures"]) == (False, [])
-    watched = report(rules, figures, State(), NOW)
+    watched = report(rules, figures, AlertStates(), NOW)
     assert watched["firing"] == 0
     assert watched["rules"][0]["figures"][0]["state"] == "pending"
     assert {each["since"] for each in depth["figures"]} == {None}  # one look knows no earlier one
-    later = report(rules, figures, step(rules, figures, State(), NOW - 30)[0], NOW)
+    later = report(rules, figures, step(rules, figures, AlertStates(), NOW - 30)[0], NOW)
     assert [each["for_s"] for each in later["rules"][0]["figures"]] == [30, 30]

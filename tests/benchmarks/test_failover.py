@@ -17,13 +17,13 @@ from mcloud.clouds.ports import Site
 from mcloud.failover import expense
 from mcloud.failover.audit import Audit
 from mcloud.failover.execution import Tools, carry_out
-from mcloud.failover.journal import Journal, Order
+from mcloud.failover.journal import Journal, MoveOrder
 from mcloud.failover.settings import GuardSettings
 from mcloud.local import children, control, outage
 from mcloud.local.supervisor import Options
 from mcloud.rehearsal import drill
 from mcloud.rehearsal.drill import made
-from mcloud.rehearsal.drill_stream import Stream
+from mcloud.rehearsal.drill_stream import DrillStream
 from mcloud.rehearsal.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.benchmark
@@ -76,7 +76,7 @@ def test_from_an_outage_to_the_first_trade_on_the_other_site(
 
 @pytest.mark.timeout(600)
 def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path: Path) -> None:
-    stream = Stream(clouds.sites, BOTH, tmp_path, made(BOTH, START), mode="both")
+    stream = DrillStream(clouds.sites, BOTH, tmp_path, made(BOTH, START), mode="both")
     with stream.running():
         eventually(lambda: stream.newest("gcp") > 0)
         usual = _longest_gap(stream, 8.0)
@@ -95,7 +95,7 @@ def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path:
 
 @pytest.mark.timeout(600)
 def test_a_move_by_hand_of_a_healthy_pair(clouds: Clouds, tmp_path: Path) -> None:
-    stream = Stream(clouds.sites, HAND, tmp_path, made(HAND, START))
+    stream = DrillStream(clouds.sites, HAND, tmp_path, made(HAND, START))
     use = Tools(
         Journal(tmp_path / "move.json"),
         Audit(tmp_path / "audit.jsonl", clouds.sites),
@@ -107,7 +107,7 @@ def test_a_move_by_hand_of_a_healthy_pair(clouds: Clouds, tmp_path: Path) -> Non
         target = next(name for name in clouds.sites if name != leads)
         eventually(lambda: stream.newest(leads) > 0)
         at = round(time.time(), 3)
-        order = Order("bench", target, "manual", "a benchmark", "bench", at, 0, leads)
+        order = MoveOrder("bench", target, "manual", "a benchmark", "bench", at, 0, leads)
         begun = time.monotonic()
         came = carry_out(order, clouds.sites, use)
         seconds = time.monotonic() - begun
@@ -129,7 +129,7 @@ def test_what_two_sites_cost_to_watch(tmp_path: Path) -> None:
     assert expense.dollars(calls) < 1
 
 
-def _longest_gap(stream: Stream, seconds: float) -> float:
+def _longest_gap(stream: DrillStream, seconds: float) -> float:
     """The longest time in which the newest trade at gcp stayed the same."""
     ends, longest = time.monotonic() + seconds, 0.0
     newest, since = stream.newest("gcp"), time.monotonic()

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from mcloud.clouds.factory import open_site
-from mcloud.drawing.monitor import View, screen
+from mcloud.drawing.monitor import MonitorView, screen
 from mcloud.local.state import State
 from mcloud.observing.collector import Collector
-from mcloud.observing.snapshot import all_parts, snapshot_of
+from mcloud.observing.snapshot import all_queries, snapshot_of
 
 pytestmark = pytest.mark.benchmark
 
@@ -33,7 +33,7 @@ def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
     sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
     seconds = []
     for _ in range(ROUNDS + 2):
-        collector = Collector(all_parts(sites))
+        collector = Collector(all_queries(sites))
         begun = time.perf_counter()
         collector.tick()
         while not collector.is_complete:
@@ -51,7 +51,7 @@ def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
 def test_drawing_a_screen(embedded: State) -> None:
     from dashboard.test_monitor import AWS, GCP, snapshot
 
-    seen, view = snapshot(AWS, GCP), View(200, 60, 5.0)
+    seen, view = snapshot(AWS, GCP), MonitorView(200, 60, 5.0)
     begun = time.process_time()
     for _ in range(100):
         screen(seen, view)

@@ -24,7 +24,7 @@ from mcloud.market.archive import pack
 from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
 from mcloud.producer.pack import BATCH, LINGER
-from mcloud.producer.produce import Intake, Reader, produce
+from mcloud.producer.produce import FeedReader, Intake, produce
 from mcloud.producer.route import Route
 from mcloud.producer.spool import Spool
 
@@ -90,7 +90,7 @@ def test_full_spool_to_both_sites(embedded: State, tmp_path: Path) -> None:
         intake.close()
         intake.commit()
         begun = time.perf_counter()
-        done = produce(Reader([]), {n: s.queue for n, s in sites.items()}, spool)
+        done = produce(FeedReader([]), {n: s.queue for n, s in sites.items()}, spool)
         rate = len(trades) / (time.perf_counter() - begun)
     assert done.complete
     print(f"\nfull spool to both sites: {rate / WANTED:.1f} times {WANTED:,} trades/s")
@@ -112,7 +112,7 @@ def test_publish_latency_at_the_recorded_pace(tmp_path: Path) -> None:
         for n in range(PACE * 20)
     ]
     with Spool.open(tmp_path / "spool", ["one"]) as spool:
-        produce(Reader(arriving(even)), {"one": queue}, spool)
+        produce(FeedReader(arriving(even)), {"one": queue}, spool)
     waits = [
         at - came[trade.id]
         for at, message in queue.arrived
@@ -140,7 +140,7 @@ def test_memory_while_a_site_is_away(tmp_path: Path) -> None:
     ender.start()
     paced = pace(trades, 1.0, clock=time.monotonic, sleep=stop.wait)
     with Spool.open(tmp_path / "spool", list(queues)) as spool:
-        done = produce(Reader(paced), queues, spool, progress=watch, stop=stop, drain=0)
+        done = produce(FeedReader(paced), queues, spool, progress=watch, stop=stop, drain=0)
     ender.cancel()
     growth = (max(seen) - seen[0]) / 2**20
     print(f"\n{AWAY:.0f} s without a site at 1,000 trades/s: memory grows by {growth:.1f} MiB")
@@ -163,7 +163,7 @@ def test_dollars_for_a_million_trades(tmp_path: Path) -> None:
     ]
     paced = pace(trades, 1.0, clock=time.monotonic, sleep=time.sleep)
     with Spool.open(tmp_path / "spool", ["aws"]) as spool:
-        produce(Reader(paced), {"aws": queue}, spool)
+        produce(FeedReader(paced), {"aws": queue}, spool)
     batches: dict[int, list[Trade]] = {}
     for at, message in queue.arrived:
         batch = batches.setdefault(int((at - queue.arrived[0][0]) // WINDOW), [])

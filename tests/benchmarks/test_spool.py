@@ -13,7 +13,7 @@ from mcloud.market.envelope import Message, encode
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Cursor
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 
 SOCKET = 37_000  # messages/s; what the bare websockets client receives on one core
 TO_SITES = 5_000  # trades/s to both embedded sites
@@ -50,7 +50,7 @@ def test_append(trades: list[Trade], tmp_path: Path) -> None:
             for begin in range(0, len(messages), GROUP):
                 spool.append(
                     [
-                        Entry.of(message, received_at=0, sites=SITES)
+                        SpoolEntry.of(message, received_at=0, sites=SITES)
                         for message in messages[begin : begin + GROUP]
                     ]
                 )
@@ -72,7 +72,7 @@ def test_drain(trades: list[Trade], tmp_path: Path) -> None:
     rates = []
     with Spool.open(tmp_path / "spool", SITES) as spool:
         for _ in range(5):
-            spool.append([Entry.of(each, received_at=0, sites=SITES) for each in messages])
+            spool.append([SpoolEntry.of(each, received_at=0, sites=SITES) for each in messages])
             begun = time.perf_counter()
             for site in SITES:
                 while taken := spool.take(site, 10):
@@ -89,7 +89,7 @@ def test_open(trades: list[Trade], tmp_path: Path) -> None:
     path = tmp_path / "spool"
     with Spool.open(path, SITES) as spool:
         for _ in range(40):
-            spool.append([Entry.of(each, received_at=0, sites=SITES) for each in messages])
+            spool.append([SpoolEntry.of(each, received_at=0, sites=SITES) for each in messages])
         size = spool.bytes
     ours = best(lambda: Spool.open(path, SITES).close(), rounds=3)
     with closing(sqlite3.connect(path)) as db:

@@ -9,10 +9,10 @@ import pytest
 from mcloud.feed.simulate import Simulate
 from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
-from mcloud.producer.produce import Reader, produce
+from mcloud.producer.message_log import LIMIT, MessageLog, find
+from mcloud.producer.produce import FeedReader, produce
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
-from mcloud.producer.trail import LIMIT, Trail, find
+from mcloud.producer.spool_message import SpoolEntry
 
 from .test_producer import CountingQueue
 
@@ -49,9 +49,11 @@ def run(folder: Path, trades: list[Trade], batch: int, *, tracing: bool) -> tupl
     """Seconds of CPU, all threads, and by the wall's clock."""
     folder.mkdir()
     queues = {"aws": CountingQueue(), "gcp": CountingQueue()}
-    with Spool.open(folder / "spool", list(queues)) as spool, Trail(folder) as trail:
+    with Spool.open(folder / "spool", list(queues)) as spool, MessageLog(folder) as trail:
         begun = time.process_time(), time.perf_counter()
-        done = produce(Reader(trades), queues, spool, trail=trail if tracing else None, batch=batch)
+        done = produce(
+            FeedReader(trades), queues, spool, trail=trail if tracing else None, batch=batch
+        )
         taken = time.process_time() - begun[0], time.perf_counter() - begun[1]
     assert done.complete
     assert bool(find(folder, "BTCUSDT", trades[0].id)) is tracing
@@ -61,9 +63,9 @@ def run(folder: Path, trades: list[Trade], batch: int, *, tracing: bool) -> tupl
 def test_a_full_record_is_searched(tmp_path: Path) -> None:
     trades = list(Simulate(["BTCUSDT"], seed=3, start_time=START, count=30))
     message = encode(trades, one_in=1)
-    entry = Entry.of(message, received_at=START, sites=["aws"])
+    entry = SpoolEntry.of(message, received_at=START, sites=["aws"])
     size = 0
-    with Trail(tmp_path) as trail:
+    with MessageLog(tmp_path) as trail:
         for number in range(10**6):
             trail.spooled([(trades, entry)], START)
             for site in ("aws", "gcp"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding, Target, ask_time
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding, Target, ask_time
 from mcloud.clouds.aws import access as aws
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.gcp import access as gcp
@@ -356,7 +356,7 @@ def test_a_project_that_is_not_ours(
 
 def quota(
     subject: str, a_google: Callable[..., gcp.GcpAccess], answer: Answer, *, deployed: bool = True
-) -> Finding:
+) -> AccessFinding:
     return a_google(lambda *_: answer, deployed=deployed).quotas()[subject]()
 
 

@@ -292,6 +292,6 @@ def test_what_a_service_lacks_is_named_only_where_a_permission_is_missing() -> N
     assert "gcloud services enable" in disabled.remedy
 
 
-def answered(status: int, said: str) -> http.Answer:
+def answered(status: int, said: str) -> http.HttpAnswer:
     body = json.dumps({"error": {"code": status, "message": said}}).encode()
-    return http.Answer("https://google", status, {}, body, "", 0, 0)
+    return http.HttpAnswer("https://google", status, {}, body, "", 0, 0)

@@ -10,7 +10,7 @@ from mcloud.clouds.aws import changes as aws_changes
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import changes as gcp_changes
 from mcloud.clouds.ports import Changes, Site
-from mcloud.errors import Damaged, Refused, Trimmed
+from mcloud.errors import DamagedData, Refused, Trimmed
 from mcloud.market.candle import Candle, fold, merge, to_timestamp
 
 from .test_contract import START, store, trades
@@ -173,7 +173,7 @@ def test_what_somebody_else_wrote_under_a_candles_name_stays(site: Site) -> None
     _write_foreign(site)
     before = _raw(site)
     batch = trades(10)
-    with pytest.raises(Damaged, match=r"BTCUSDT.2024-08-08T23:54:00Z is damaged"):
+    with pytest.raises(DamagedData, match=r"BTCUSDT.2024-08-08T23:54:00Z is damaged"):
         store(site, batch)
     candle = fold(Candle("BTCUSDT", START), batch).candle
     assert site.candles.create([candle]) == [candle]

@@ -422,7 +422,7 @@ class TestControl:
             assert isinstance(found, Damaged)
             assert found.where == "the control record"
             assert found.what.startswith(what)
-            with pytest.raises(errors.Damaged, match="the control record"):
+            with pytest.raises(errors.DamagedData, match="the control record"):
                 site.control.write_record(replace(record, epoch=2**53))
             assert site.control.record() == found
         site.control.forget_record()
@@ -526,7 +526,9 @@ class TestControl:
         monkeypatch.setattr(audit, "AT_ONCE", 3)
         monkeypatch.setattr(audit, "DEADLINE", 60.0)
         log = audit.Audit(tmp_path / "audit.jsonl", {"x": site})
-        entries = [audit.Entry(f"2026-01-0{day} abc", "move", "me", "", day) for day in range(1, 8)]
+        entries = [
+            audit.AuditEntry(f"2026-01-0{day} abc", "move", "me", "", day) for day in range(1, 8)
+        ]
         assert log.share(entries[:3], ["x"]) == {}
         assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[:3]]
         assert log.share(entries[3:], ["x"]) == log.share(entries[6:], ["x"]) == {}
@@ -541,7 +543,7 @@ class TestControl:
         )
         audit.level({"x": site, "y": behind})
         assert list(site.control.kept(audit.KIND)) == list(other)[3:]
-        log.share([audit.Entry("2026-01-08 abc", "move", "me", "", 8)], ["x"])
+        log.share([audit.AuditEntry("2026-01-08 abc", "move", "me", "", 8)], ["x"])
         audit.level({"x": site, "y": behind})
         assert list(site.control.kept(audit.KIND)) == list(other)[4:]
 

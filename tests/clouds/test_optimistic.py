@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mcloud.clouds.optimistic import ATTEMPTS, Read, read_record, update
-from mcloud.errors import Contention, Damaged, Refused
+from mcloud.errors import Contention, DamagedData, Refused
 from mcloud.market.candle import Candle, Folded, fold
 from mcloud.market.trade import Trade
 
@@ -126,5 +126,5 @@ def test_a_damaged_record_is_refused_by_name() -> None:
 @pytest.mark.parametrize("value", [None, 7, True, 1.5, b"7", ["7"], {"S": "7"}])
 def test_a_field_of_another_type_is_damage(field: str, value: object) -> None:
     record: dict[str, Any] = fold(Candle("BTCUSDT", START), [trade(1)]).candle.to_record()
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedData):
         read_record({**record, field: value})

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcloud.clouds.gcp.changes import OVERLAP, SECOND, Position, Row, advance, begin, parse
+from mcloud.clouds.gcp.changes import (
+    OVERLAP,
+    SECOND,
+    ChangeRow,
+    QueryPosition,
+    advance,
+    begin,
+    parse,
+)
 from mcloud.errors import Refused
 
 PAGE = 3
@@ -19,13 +27,13 @@ class Collection:
     """Documents of which each write is stamped when it begins and visible when it is done."""
 
     now: int = 1_000_000 * SECOND
-    rows: dict[str, Row] = field(default_factory=dict)
-    doing: list[Row] = field(default_factory=list)
+    rows: dict[str, ChangeRow] = field(default_factory=dict)
+    doing: list[ChangeRow] = field(default_factory=list)
     """Writes that have begun; ``written`` says when each will be done."""
 
     def write(self, name: str, takes: int) -> None:
         # Stamps have milliseconds.
-        self.doing.append(Row(self.now // 1000 * 1000, name, self.now + takes))
+        self.doing.append(ChangeRow(self.now // 1000 * 1000, name, self.now + takes))
 
     def wait(self, time: int) -> None:
         self.now += time
@@ -34,7 +42,7 @@ class Collection:
                 self.rows[row.name] = row
         self.doing = [row for row in self.doing if row.written > self.now]
 
-    def page(self, position: Position) -> list[Row]:
+    def page(self, position: QueryPosition) -> list[ChangeRow]:
         ordered = sorted(self.rows.values())
         keys = [(row.stamp, row.name) for row in ordered]
         first = (
@@ -45,7 +53,9 @@ class Collection:
         return ordered[first : first + PAGE]
 
 
-def poll(rows: Collection, position: Position, seen: dict[str, int]) -> tuple[Position, bool, int]:
+def poll(
+    rows: Collection, position: QueryPosition, seen: dict[str, int]
+) -> tuple[QueryPosition, bool, int]:
     """One page; also how many documents were given."""
     page = rows.page(position)
     new = [row for row in page if row.written >= position.seen]
@@ -56,7 +66,7 @@ def poll(rows: Collection, position: Position, seen: dict[str, int]) -> tuple[Po
     return after, is_last, len(new)
 
 
-def drain(rows: Collection, position: Position, seen: dict[str, int]) -> Position:
+def drain(rows: Collection, position: QueryPosition, seen: dict[str, int]) -> QueryPosition:
     while True:
         position, is_last, _ = poll(rows, position, seen)
         if is_last:
@@ -151,7 +161,7 @@ def test_an_hour_of_silence_costs_no_second_look() -> None:
 
 
 def test_a_position_comes_back_from_its_text() -> None:
-    position = Position(1, "BTCUSDT_2024-08-08T23:54:00Z", 2, 3, 4, 5)
+    position = QueryPosition(1, "BTCUSDT_2024-08-08T23:54:00Z", 2, 3, 4, 5)
     assert parse(position.to_text()) == position
     with pytest.raises(Refused, match="not a position"):
         parse('{"stream": "arn:aws:…"}')

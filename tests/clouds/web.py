@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from google.auth.credentials import AnonymousCredentials
 
-from mcloud.clouds.gcp.client import Session
+from mcloud.clouds.gcp.client import GcpSession
 
 Answer = tuple[int, Any]
 """Status, and a body: text, or something to be sent as JSON."""
@@ -63,9 +63,9 @@ def serve(
         server.server_close()
 
 
-def anonymous() -> Session:
+def anonymous() -> GcpSession:
     """One that signs nothing."""
-    return Session(AnonymousCredentials())
+    return GcpSession(AnonymousCredentials())
 
 
 def google_error(status: int, message: str, reason: str = "") -> Answer:

@@ -7,7 +7,7 @@ import pytest
 
 from mcloud.clouds.billing import Bill, BillLine
 from mcloud.cost.forecast import forecast
-from mcloud.cost.report import BY, Report, make_report
+from mcloud.cost.report import BY, CostReport, make_report
 from mcloud.cost.settings import CostSettings, Money
 from mcloud.cost.table import as_markdown
 from mcloud.cost.usage import SiteUsage
@@ -39,7 +39,7 @@ GCP = usage(
 )
 
 
-def made(*usages: SiteUsage, **options: object) -> Report:
+def made(*usages: SiteUsage, **options: object) -> CostReport:
     return make_report(usages or (AWS, GCP), MONTH, NOW, **options)  # type: ignore[arg-type]
 
 

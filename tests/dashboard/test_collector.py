@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from patience import eventually
 
 from mcloud.errors import Unavailable
-from mcloud.observing.collector import LONGEST, PATIENCE, Collector, Part, Seen
+from mcloud.observing.collector import LONGEST, PATIENCE, Collector, Seen, TimedQuery
 
 KEY = ("aws", "depth")
 
@@ -24,7 +24,7 @@ class Rig:
         self.waiting: list[Callable[[], None]] = []
         self.answer: Any = 0
         self.collector = Collector(
-            {KEY: Part(self._call, interval, hurries)},
+            {KEY: TimedQuery(self._call, interval, hurries)},
             clock=lambda: self.now,
             wall=lambda: self.now + 1e9,
             spawn=self.waiting.append,
@@ -181,8 +181,8 @@ def test_never_two_at_a_time_and_never_before_it_is_due(
 def test_a_hung_part_holds_one_thread_and_none_of_the_others() -> None:
     release = threading.Event()
     before = threading.active_count()
-    others = {("gcp", str(number)): Part(lambda: 1, 0.001) for number in range(5)}
-    collector = Collector({KEY: Part(lambda: release.wait(60), 0.001), **others})
+    others = {("gcp", str(number)): TimedQuery(lambda: 1, 0.001) for number in range(5)}
+    collector = Collector({KEY: TimedQuery(lambda: release.wait(60), 0.001), **others})
 
     def tick() -> bool:
         collector.tick()

@@ -4,19 +4,21 @@ import io
 
 from rich.console import Console
 
-from mcloud.doctor.check import Check
+from mcloud.doctor.check import DoctorCheck
 from mcloud.drawing.doctor import report
 
 CHECKS = [
-    Check("python", "", "ok", "3.11.7"),
-    Check("exchange", "", "warning", "https://api.binance.com: it is away", "check the network"),
-    Check("credentials", "aws", "fault", "AWS STS: ExpiredToken", "sign in again"),
-    Check("may operator", "aws", "unknown", "not asked: it takes credentials"),
-    Check("queue", "gcp", "ok", "up", seconds=0.0123),
+    DoctorCheck("python", "", "ok", "3.11.7"),
+    DoctorCheck(
+        "exchange", "", "warning", "https://api.binance.com: it is away", "check the network"
+    ),
+    DoctorCheck("credentials", "aws", "fault", "AWS STS: ExpiredToken", "sign in again"),
+    DoctorCheck("may operator", "aws", "unknown", "not asked: it takes credentials"),
+    DoctorCheck("queue", "gcp", "ok", "up", seconds=0.0123),
 ]
 
 
-def drawn(checks: list[Check], width: int) -> list[str]:
+def drawn(checks: list[DoctorCheck], width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
     console.print(report(checks))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -43,7 +45,7 @@ def test_every_site_with_cause_and_remedy() -> None:
 
 
 def test_what_mends_several_is_said_once() -> None:
-    away = [Check(each, "aws", "fault", "away", "mend it") for each in ("queue", "candles")]
+    away = [DoctorCheck(each, "aws", "fault", "away", "mend it") for each in ("queue", "candles")]
     assert drawn(away, 80)[1:4] == [
         "FAULT  queue    away",
         "FAULT  candles  away",
@@ -52,13 +54,13 @@ def test_what_mends_several_is_said_once() -> None:
 
 
 def test_a_page_of_rights_is_cut_and_says_so() -> None:
-    lines = drawn([Check("may deployer", "aws", "fault", "a right, " * 200)], 80)
+    lines = drawn([DoctorCheck("may deployer", "aws", "fault", "a right, " * 200)], 80)
     assert len(lines) < 10
     assert "(all with -o json)" in " ".join(lines)
 
 
 def test_brackets_are_no_markup() -> None:
-    lines = drawn([Check("x", "", "fault", "[red]a[/]", "give [exchange] a name")], 80)
+    lines = drawn([DoctorCheck("x", "", "fault", "[red]a[/]", "give [exchange] a name")], 80)
     assert "FAULT  x  [red]a[/]" in lines
     assert "          → give [exchange] a name" in lines
 
@@ -68,6 +70,6 @@ def test_nothing_wrong_says_so() -> None:
 
 
 def test_long_words_stay_in_their_column() -> None:
-    lines = drawn([Check("exchange", "", "fault", "a cause " * 20, "a remedy " * 20)], 60)
+    lines = drawn([DoctorCheck("exchange", "", "fault", "a cause " * 20, "a remedy " * 20)], 60)
     assert all(len(line) <= 60 for line in lines)
     assert sum("remedy" in line for line in lines) > 1

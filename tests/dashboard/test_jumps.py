@@ -3,7 +3,7 @@
 import pytest
 from jumps import HOUR, KINDS, Jumping
 
-from mcloud.observing.collector import Collector, Part
+from mcloud.observing.collector import Collector, TimedQuery
 from mcloud.runs import FRESH, silence
 
 
@@ -15,7 +15,7 @@ def test_a_figure_is_as_old_as_it_is_after_a_jump(kind: str, age: float) -> None
     assert kind in KINDS
     clocks, key = Jumping(), ("aws", "depth")
     collector = Collector(
-        {key: Part(lambda: 3, 1e9)},
+        {key: TimedQuery(lambda: 3, 1e9)},
         clock=clocks.timer,
         wall=clocks.wall,
         spawn=lambda call: call(),
@@ -33,7 +33,7 @@ def test_a_figure_is_as_old_as_it_is_after_a_jump(kind: str, age: float) -> None
 def test_what_is_due_is_asked_after_a_jump(kind: str) -> None:
     clocks, key, asked = Jumping(), ("aws", "depth"), list[int]()
     collector = Collector(
-        {key: Part(lambda: asked.append(1), 20.0)},
+        {key: TimedQuery(lambda: asked.append(1), 20.0)},
         clock=clocks.timer,
         wall=clocks.wall,
         spawn=lambda call: call(),

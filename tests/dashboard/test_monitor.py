@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES, Depth, Lag
 from mcloud.drawing.choice import INTERVALS, pressed
-from mcloud.drawing.monitor import View, pages, screen
+from mcloud.drawing.monitor import MonitorView, pages, screen
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine, Running
 from mcloud.observing.recent import Recent
@@ -85,8 +85,8 @@ def snapshot(*sites: SiteSnapshot) -> Snapshot:
     )
 
 
-def view(width: int, height: int, **change: Any) -> View:
-    return View(width, height, 5.0, "local", **change)
+def view(width: int, height: int, **change: Any) -> MonitorView:
+    return MonitorView(width, height, 5.0, "local", **change)
 
 
 def plain(lines: list[Text]) -> list[str]:
@@ -104,9 +104,9 @@ def test_it_looks_like_its_picture(width: int, height: int) -> None:
     assert drawn == picture.read_text().splitlines()
 
 
-def views() -> st.SearchStrategy[View]:
+def views() -> st.SearchStrategy[MonitorView]:
     return st.builds(
-        View,
+        MonitorView,
         width=st.integers(1, 240),
         height=st.integers(1, 80),
         interval=st.sampled_from(INTERVALS),
@@ -119,7 +119,7 @@ def views() -> st.SearchStrategy[View]:
 
 
 @given(views(), st.integers(0, 12))
-def test_it_fills_the_terminal_exactly_and_never_more(view: View, count: int) -> None:
+def test_it_fills_the_terminal_exactly_and_never_more(view: MonitorView, count: int) -> None:
     sites = [replace((AWS, GCP, WEST)[n % 3], name=f"site-{n}") for n in range(count)]
     lines = screen(snapshot(*sites), view)
     assert len(lines) == view.height
@@ -127,7 +127,7 @@ def test_it_fills_the_terminal_exactly_and_never_more(view: View, count: int) ->
 
 
 @given(views())
-def test_a_figure_that_changes_moves_no_other(view: View) -> None:
+def test_a_figure_that_changes_moves_no_other(view: MonitorView) -> None:
     """The labels stand where they stood, whatever the sites say."""
     sound = screen(snapshot(AWS, replace(AWS, name="gcp")), replace(view, focus=None))
     trouble = screen(snapshot(GCP, replace(GCP, name="gcp")), replace(view, focus=None))
@@ -219,7 +219,7 @@ def test_the_page_of_help_is_whole_at_80_columns() -> None:
     narrow, wide = (
         [
             line.plain.rstrip()
-            for line in screen(Snapshot(AT, {}), View(width, 40, 5.0, help=True))[2:20]
+            for line in screen(Snapshot(AT, {}), MonitorView(width, 40, 5.0, help=True))[2:20]
         ]
         for width in (80, 200)
     )
@@ -230,9 +230,9 @@ def test_the_page_of_help_is_whole_at_80_columns() -> None:
 
 
 class TestKeys:
-    VIEW = View(80, 24, 5.0)
+    VIEW = MonitorView(80, 24, 5.0)
 
-    def after(self, keys: str, sites: int = 3, **change: Any) -> View:
+    def after(self, keys: str, sites: int = 3, **change: Any) -> MonitorView:
         seen = replace(self.VIEW, **change)
         for key in keys.split():
             seen = pressed(key, seen, sites)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from mcloud.drawing.produce import State, delivered, listing, panel
-from mcloud.producer.sender import Delivery
+from mcloud.producer.sender import SiteDelivery
 
 AT = 1_723_161_300.0
 SITE = {
@@ -87,7 +87,7 @@ def test_the_lag_of_old_trades_is_no_row_of_digits() -> None:
 
 
 def test_a_run_that_has_ended() -> None:
-    sites = {"aws": Delivery(messages=12, trades=12_345), "gcp": Delivery(waiting=1_000)}
+    sites = {"aws": SiteDelivery(messages=12, trades=12_345), "gcp": SiteDelivery(waiting=1_000)}
     assert draw(delivered(sites)) == [
         "site  trades  messages  unsent",
         "aws   12,345        12       0",

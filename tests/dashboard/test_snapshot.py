@@ -19,7 +19,7 @@ from mcloud.observing.document import document
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing
 from mcloud.observing.snapshot import SiteCost, collect
-from mcloud.observing.watch import HISTORY, Watch
+from mcloud.observing.watch import HISTORY, SnapshotWatch
 
 from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
 
@@ -225,8 +225,8 @@ class TestWatch:
         watch.tick()
         assert watch.snapshot().sites["aws"].history == history
 
-    def watch(self, fake: FakeSite, now: list[float]) -> Watch:
-        return Watch(
+    def watch(self, fake: FakeSite, now: list[float]) -> SnapshotWatch:
+        return SnapshotWatch(
             {"aws": fake},
             wall=lambda: now[0],
             clock=lambda: now[0],

@@ -13,8 +13,8 @@ from mcloud.clouds.ports import SERVICES
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.cost.prices import PRICES
 from mcloud.observing import upkeep
-from mcloud.observing.queries import COST, FAST, Costing, parts_of
-from mcloud.observing.watch import Watch
+from mcloud.observing.queries import COST, FAST, Costing, queries_of
+from mcloud.observing.watch import SnapshotWatch
 
 from .sites import FakeSite
 
@@ -35,14 +35,14 @@ def test_the_price_of_one_look_is_units_times_list_price() -> None:
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_every_part_is_known_and_every_meter_has_a_price(cloud: str) -> None:
     free = {"aws": {"function", "candles"}, "gcp": {"queue", "function", "depth", "dead"}}[cloud]
-    for part in (*parts_of(FakeSite(cloud)), "cost"):  # type: ignore[arg-type]
+    for part in (*queries_of(FakeSite(cloud)), "cost"):  # type: ignore[arg-type]
         units = upkeep.asked(cloud, part, 2, 1)
         assert (units == {}) == (part in free), part
         assert all((cloud, meter) in PRICES for meter in units)
-    assert set(SERVICES) <= set(parts_of(FakeSite(cloud)))  # type: ignore[arg-type]
+    assert set(SERVICES) <= set(queries_of(FakeSite(cloud)))  # type: ignore[arg-type]
 
 
-def watched(hours: float, interval: float = FAST) -> tuple[Watch, Counter[tuple[str, str]]]:
+def watched(hours: float, interval: float = FAST) -> tuple[SnapshotWatch, Counter[tuple[str, str]]]:
     """Two sites looked at for so long, on a clock of its own; the calls that reached each site."""
     now = 0.0
     calls: Counter[tuple[str, str]] = Counter()
@@ -53,7 +53,7 @@ def watched(hours: float, interval: float = FAST) -> tuple[Watch, Counter[tuple[
             return super()._answer(method, *arguments)
 
     sites: Any = {"aws": Counted("aws"), "gcp": Counted("gcp")}
-    watch = Watch(
+    watch = SnapshotWatch(
         sites,
         None,
         Costing(lambda: None),  # type: ignore[arg-type,return-value]
@@ -111,7 +111,7 @@ def test_a_slower_dashboard_costs_less_and_a_faster_one_asks_no_more_of_the_metr
 def test_on_embedded_clouds_the_meters_are_a_file_and_cost_nothing() -> None:
     def told(costing: Costing | None) -> Decimal:
         sites: Any = {"aws": FakeSite()}
-        upkeep_ = Watch(sites, None, costing).snapshot().upkeep
+        upkeep_ = SnapshotWatch(sites, None, costing).snapshot().upkeep
         assert upkeep_ is not None
         return upkeep_
 

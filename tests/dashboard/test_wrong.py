@@ -8,7 +8,7 @@ import pytest
 from mcloud.clouds.ports import Depth
 from mcloud.errors import Unavailable
 from mcloud.observing.machine import Machine, Running, machine
-from mcloud.observing.problems import wrong
+from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import collect
 from mcloud.runs import run_of, silence
 
@@ -19,7 +19,7 @@ from .test_recent import candle
 
 def lines(site: FakeSite, **runs: list[Running]) -> list[str]:
     here = Machine(**{kind: tuple(each) for kind, each in runs.items()})  # type: ignore[arg-type]
-    return wrong(collect({"aws": site}, lambda: here))
+    return problems(collect({"aws": site}, lambda: here))
 
 
 def producer(**state: Any) -> list[Running]:
@@ -111,7 +111,7 @@ def test_notes_that_the_disk_does_not_take() -> None:
         "guard: /x/audit.jsonl is not written: No space left on device"
     ]
     here = Machine(guards=tuple(guard), disk="the disk of /x is full")
-    (line,) = wrong(collect({"aws": FakeSite()}, lambda: here))
+    (line,) = problems(collect({"aws": FakeSite()}, lambda: here))
     assert line.startswith("the disk of /x is full; free some space, or set MCLOUD_STATE")
 
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, Finding
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
 from mcloud.doctor.check import take
 from mcloud.doctor.site import clock_finding
 from mcloud.errors import Refused, Unavailable
@@ -11,11 +11,11 @@ from mcloud.errors import Refused, Unavailable
 def test_one_that_hangs_or_fails_hides_no_other() -> None:
     released = threading.Event()
 
-    def hang() -> Finding:
+    def hang() -> AccessFinding:
         released.wait(60)
-        return Finding(OK, "late")
+        return AccessFinding(OK, "late")
 
-    def raising(error: Exception) -> Finding:
+    def raising(error: Exception) -> AccessFinding:
         raise error
 
     checks = take(
@@ -26,7 +26,7 @@ def test_one_that_hangs_or_fails_hides_no_other() -> None:
             "candles": lambda: raising(Unavailable("it is away")),
             "credentials": lambda: raising(Refused("expired", remedy="sign in")),
             "billing": lambda: raising(KeyError("bug")),
-            "archive": lambda: Finding(OK, "up", seconds=0.1),
+            "archive": lambda: AccessFinding(OK, "up", seconds=0.1),
         },
         2,
     )

@@ -7,7 +7,7 @@ import pytest
 
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING
 from mcloud.config import Config, load
-from mcloud.doctor.check import Check
+from mcloud.doctor.check import DoctorCheck
 from mcloud.doctor.machine import Producer, look_at
 from mcloud.feed.simulate import Simulate
 from mcloud.local.children import free_ports
@@ -24,7 +24,7 @@ def at(folder: Path, profile: str, exchange: str = "", **environment: str) -> Co
     return load(profile, folder, environment)
 
 
-def looked(config: Config, *producers: Producer) -> dict[str, Check]:
+def looked(config: Config, *producers: Producer) -> dict[str, DoctorCheck]:
     checks = look_at(config, producers)
     assert {check.site for check in checks} == {""}
     return {check.subject: check for check in checks}

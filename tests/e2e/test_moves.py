@@ -18,7 +18,7 @@ from mcloud.failover.audit import Audit
 from mcloud.failover.decide import CATCH_UP, FAIL_BACK, FAIL_OVER, UP
 from mcloud.failover.execution import Tools, pay
 from mcloud.failover.guard import Guard
-from mcloud.failover.health import Watch
+from mcloud.failover.health import HealthWatch
 from mcloud.failover.journal import Journal
 from mcloud.failover.settings import GuardSettings
 from mcloud.feed.simulate import Simulate
@@ -150,7 +150,7 @@ def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold
     # A probe may take longer on a loaded machine; how long things last are the usual settings.
     rules = GuardSettings(timeout=2, lease=10, look_every=1, services_every=1, failback=True)
     clock = Clock()
-    watch = Watch(sites, rules, clock=clock, wall=clock.wall)
+    watch = HealthWatch(sites, rules, clock=clock, wall=clock.wall)
     use = _tools(sites, tmp_path, "BACKUSDT")
     guard = Guard(sites, rules, use, by="a guard", watch=watch, clock=clock, wall=clock.wall)
 

@@ -51,7 +51,7 @@ class Control(MemoryControl):
         self.faults.before("write_record")
         with self._lock:
             if isinstance(self.stored, Damaged):
-                raise errors.Damaged(str(self.stored))
+                raise errors.DamagedData(str(self.stored))
             if self.stored is not None and self.stored.epoch >= record.epoch:
                 return False
             self.stored = record

@@ -8,7 +8,7 @@ from patience import eventually
 from mcloud.canary import Canary
 from mcloud.clouds.ports import Site
 from mcloud.errors import Refused, Unavailable
-from mcloud.failover.health import Watch
+from mcloud.failover.health import HealthWatch
 from mcloud.failover.settings import GuardSettings
 
 from .sites import LiveSite
@@ -22,7 +22,7 @@ def test_a_candle_that_may_not_be_read_is_no_backlog(
     monkeypatch: pytest.MonkeyPatch, error: Exception, is_waiting: bool
 ) -> None:
     site, reads = LiveSite("aws"), list[int]()
-    watch = Watch({"aws": cast(Site, site)}, GuardSettings())
+    watch = HealthWatch({"aws": cast(Site, site)}, GuardSettings())
     usual = site.candles.range
 
     def fails_later(*asked: object) -> object:

@@ -16,13 +16,13 @@ from rich.console import Console
 from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 from test_documents import EXAMPLES, JOURNAL, TOLD
 
-from mcloud.alerts.engine import State, step
-from mcloud.alerts.figures import Figures
+from mcloud.alerts.engine import AlertStates, step
+from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import Rules
 from mcloud.clouds.ports import LAST_EPOCH, ControlRecord, Heartbeat, Lag, Site
 from mcloud.damage import on_disk, on_sites
 from mcloud.documents import Damaged, decode
-from mcloud.drawing.monitor import View, screen
+from mcloud.drawing.monitor import MonitorView, screen
 from mcloud.drawing.ps import listing
 from mcloud.drawing.status import status
 from mcloud.errors import McloudError, Refused
@@ -33,7 +33,7 @@ from mcloud.market.envelope import encode
 from mcloud.observing.document import document
 from mcloud.observing.exposition import exposition
 from mcloud.observing.machine import machine
-from mcloud.observing.problems import wrong
+from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import collect
 from mcloud.run_states import shown_state
 from mcloud.runs import KINDS, Run
@@ -77,17 +77,17 @@ def test_what_is_seen_of_a_site_goes_on_and_names_what_is_damaged(data: st.DataO
     snapshot = collect({"aws": cast(Site, site), "gcp": cast(Site, FakeSite("gcp"))})
     told = document(snapshot)
     assert json.loads(json.dumps(told, allow_nan=False)) == json.loads(json.dumps(told))
-    lines = wrong(snapshot)
+    lines = problems(snapshot)
     broken = snapshot.sites["aws"].damaged
     for each in broken:
         assert f"aws: {each}" in lines
     assert told["sites"]["aws"]["damaged"]["count"] == len(broken)
     assert not snapshot.sites["gcp"].damaged
     drawn(status(snapshot))
-    screen(snapshot, View(120, 40, 5.0))
+    screen(snapshot, MonitorView(120, 40, 5.0))
     assert f'mcloud_damaged_documents{{site="aws"}} {len(broken)}' in exposition(snapshot)
-    state, _ = step(Rules(), Figures(told), State(), told["at"])
-    state, _ = step(Rules(), Figures({**told, "at": told["at"] + 60}), state, told["at"] + 60)
+    state, _ = step(Rules(), AlertFigures(told), AlertStates(), told["at"])
+    state, _ = step(Rules(), AlertFigures({**told, "at": told["at"] + 60}), state, told["at"] + 60)
     fires = {alert.key for alert in state.firing}
     assert ("damaged-documents aws" in fires) == bool(broken)
 
@@ -106,15 +106,15 @@ def test_what_runs_here_goes_on_and_names_what_is_damaged(data: st.DataObject) -
         journal.parent.mkdir(parents=True)
         journal.write_bytes(data.draw(texts(JOURNAL)))
         snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(home))
-        lines = "\n".join(wrong(snapshot))
+        lines = "\n".join(problems(snapshot))
         for found in on_disk(home):
             assert str(found.damaged) in lines
         told = document(snapshot)
         json.dumps(told, allow_nan=False)
         drawn(status(snapshot))
-        screen(snapshot, View(120, 40, 5.0))
+        screen(snapshot, MonitorView(120, 40, 5.0))
         exposition(snapshot)
-        step(Rules(), Figures(told), State(), told["at"])
+        step(Rules(), AlertFigures(told), AlertStates(), told["at"])
         runs = {
             called: [(run.name, True, shown_state(run)) for run in [Run(home / kind / "one")]]
             for kind, called in KINDS.items()
@@ -303,11 +303,11 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
             with run.lock.held():
                 snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(tmp_path))
             told = document(snapshot)
-            state, _ = step(Rules(), Figures(told), State(), told["at"])
+            state, _ = step(Rules(), AlertFigures(told), AlertStates(), told["at"])
             told["at"] += 60
             told["guards"][0]["at"] += 60  # it goes on speaking
-            state, _ = step(Rules(), Figures(told), state, told["at"])
-            lines = [line for line in wrong(snapshot) if "no look has said anything" in line]
+            state, _ = step(Rules(), AlertFigures(told), state, told["at"])
+            lines = [line for line in problems(snapshot) if "no look has said anything" in line]
             names = [alert.why for alert in state.firing if alert.rule == "guard-lost"]
             assert len(lines) == len(names)
             return names

@@ -18,10 +18,10 @@ from mcloud.failover.decide import (
     UP,
     Debt,
     Decision,
-    Look,
-    Seen,
+    DecisionState,
+    GuardLook,
+    ServiceCheck,
     SiteLook,
-    State,
     decide,
 )
 from mcloud.failover.settings import GuardSettings, problem_of
@@ -36,8 +36,8 @@ class Story:
         self.rules = rules
         self.now = 1000.0
         self.wall = 2e9
-        self.state = State()
-        self.look = Look({"aws": SiteLook(), "gcp": SiteLook()})
+        self.state = DecisionState()
+        self.look = GuardLook({"aws": SiteLook(), "gcp": SiteLook()})
         self.last: Decision
 
     def see(self, times: int = 1, step: float = 2.0, **queues: str) -> Decision:
@@ -47,7 +47,7 @@ class Story:
             self.wall += step
             sites = dict(self.look.sites)
             for name, state in queues.items():
-                seen = Seen(state, self.now, 0.01, "" if state == UP else "a test")
+                seen = ServiceCheck(state, self.now, 0.01, "" if state == UP else "a test")
                 sites[name] = replace(sites[name], services={"queue": seen})
             self.look = replace(self.look, sites=sites, wall=self.wall)
             self.last = decide(self.look, self.state, self.rules, self.now)
@@ -202,14 +202,14 @@ def test_a_guard_that_was_just_started_takes_the_age_of_the_record_from_it(
 def test_a_dead_store_is_a_backlog_until_it_is_too_old() -> None:
     story = healthy()
     since = story.now + 2
-    down = {"candles": Seen(DOWN, since, reason="a test")}
+    down = {"candles": ServiceCheck(DOWN, since, reason="a test")}
 
     def look(seconds: int) -> Decision:
         for _ in range(seconds // 2):
             story.now += 2
-            services = {"queue": Seen(UP, story.now, 0.01), **down}
+            services = {"queue": ServiceCheck(UP, story.now, 0.01), **down}
             story.site("aws", services=services, waiting_since=since)
-            up = {"queue": Seen(UP, story.now, 0.01)}
+            up = {"queue": ServiceCheck(UP, story.now, 0.01)}
             story.site("gcp", services=up)
             story.last = decide(story.look, story.state, RULES, story.now)
             story.state = story.last.state

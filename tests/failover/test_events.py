@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from mcloud.clouds.ports import ControlRecord
 from mcloud.failover import events
-from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision, SiteState, State
-from mcloud.failover.execution import Outcome
-from mcloud.failover.journal import Order
+from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision, DecisionState, SiteState
+from mcloud.failover.execution import MoveOutcome
+from mcloud.failover.journal import MoveOrder
 from mcloud.notify.channels import Channel
 from mcloud.notify.event import FIRING, RESOLVED, Event
-from mcloud.notify.ledger import Ledger
+from mcloud.notify.ledger import EventLedger
 from mcloud.notify.notifier import Notifier
 
 from .sites import LiveSite
@@ -24,9 +24,9 @@ def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
         return "ok"
 
     notifier = Notifier({"oncall": Channel("oncall", "pagerduty", "critical", 3600.0, deliver)})
-    before = State()
+    before = DecisionState()
     for at, verdict in enumerate((UP, DOWN, UP)):
-        after = State({"aws": SiteState(verdict)})
+        after = DecisionState({"aws": SiteState(verdict)})
         for event in events.changes(before, Decision(NOTHING, "", "", (), after), (), float(at)):
             notifier.send(event)
         before = after
@@ -40,9 +40,9 @@ def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
 
 def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
     """Each of them has wanted to move, and has paid what was owed; both say so."""
-    order = Order("id", "gcp", "automatic", "aws is down", "guard a", 10.0, 0, "aws", lost=1.0)
+    order = MoveOrder("id", "gcp", "automatic", "aws is down", "guard a", 10.0, 0, "aws", lost=1.0)
     record = ControlRecord(1, "gcp", "automatic", "aws is down", "guard a", 10.0)
-    first = Outcome(order, record, "aws", True, {}, 1.0, {}, {}, ())
+    first = MoveOutcome(order, record, "aws", True, {}, 1.0, {}, {}, ())
     another = replace(order, id="other", by="guard b", at=11.0)
     second = replace(first, order=another, before="gcp")
     debt = Debt("aws", 1, 5.0, may_return=True)
@@ -56,7 +56,7 @@ def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
 
     for by, outcome, at in (("a", first, 20.0), ("b", second, 25.0)):
         channel = {"desk": Channel("desk", "webhook", "info", 3600.0, deliver)}
-        notifier = Notifier(channel, ledger=Ledger(sites, by, by))  # type: ignore[arg-type]
+        notifier = Notifier(channel, ledger=EventLedger(sites, by, by))  # type: ignore[arg-type]
         notifier.send(events.moved(outcome, ""))
         notifier.send(events.caught_up(came, debt, at))
         notifier.close(30)

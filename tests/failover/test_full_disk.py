@@ -12,7 +12,7 @@ from mcloud.clouds.ports import Site
 from mcloud.failover import debts
 from mcloud.failover.audit import Audit
 from mcloud.failover.execution import Tools, carry_out, unfinished
-from mcloud.failover.journal import Journal, Order
+from mcloud.failover.journal import Journal, MoveOrder
 from mcloud.market.envelope import encode
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
@@ -68,7 +68,7 @@ def _person(folder: str) -> None:
     sites = {"aws": cast(Site, aws), "gcp": cast(Site, gcp)}
     journal, audit = Journal(Path(folder) / "move.json"), Audit(Path(folder) / "a.jsonl", sites)
     use = Tools(journal, audit, patience=5.0, pause=0.0)
-    order = Order("a move", "gcp", "manual", "a test", "me", 1.5e9, 0, "aws")
+    order = MoveOrder("a move", "gcp", "manual", "a test", "me", 1.5e9, 0, "aws")
     came = carry_out(order, sites, use)
     told = {
         "moved": came.is_moved,

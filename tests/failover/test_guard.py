@@ -17,8 +17,8 @@ from mcloud.failover.audit import Audit
 from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision
 from mcloud.failover.execution import Tools
 from mcloud.failover.guard import Guard
-from mcloud.failover.health import Watch
-from mcloud.failover.journal import Journal, Order, Progress
+from mcloud.failover.health import HealthWatch
+from mcloud.failover.journal import Journal, MoveOrder, MoveProgress
 from mcloud.failover.settings import GuardSettings
 from mcloud.market.envelope import encode
 from mcloud.notify.event import RESOLVED, Event
@@ -56,7 +56,7 @@ class Rig:
         self.clock = Clock()
         self.told: list[Event] = []
         self.watches = [
-            Watch(self.sites, rules, clock=self.clock, wall=self._wall) for _ in range(guards)
+            HealthWatch(self.sites, rules, clock=self.clock, wall=self._wall) for _ in range(guards)
         ]
         self.guards = [
             Guard(
@@ -87,7 +87,7 @@ class Rig:
             # A canary is looked for by the clock of the machine, which is not that of the test.
             eventually(lambda: all(self._has_landed(watch) for watch in self.watches))
 
-    def _has_landed(self, watch: Watch) -> bool:
+    def _has_landed(self, watch: HealthWatch) -> bool:
         sites = {"aws": self.aws, "gcp": self.gcp}
         flights = watch.flights().items()
         return all(flight.is_over or sites[name].dead for name, flight in flights)
@@ -208,8 +208,8 @@ def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
 def test_an_order_that_changed_nothing_is_not_carried_out_by_a_later_run(tmp_path: Path) -> None:
     """Its outage may long be over."""
     with rig(tmp_path) as it:
-        order = Order("a move", "gcp", "automatic", "it was down", "guard 0", 1e9, 0, "aws")
-        Journal(tmp_path / "0.json").write(Progress(order))
+        order = MoveOrder("a move", "gcp", "automatic", "it was down", "guard 0", 1e9, 0, "aws")
+        Journal(tmp_path / "0.json").write(MoveProgress(order))
         it.step()
         it.settle()
         it.step(4)

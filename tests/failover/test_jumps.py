@@ -13,7 +13,7 @@ from mcloud.clouds.ports import Lag
 from mcloud.errors import Unavailable
 from mcloud.failover import debts
 from mcloud.failover.decide import UP
-from mcloud.failover.health import Watch
+from mcloud.failover.health import HealthWatch
 from mcloud.market.envelope import encode
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import verify
@@ -146,6 +146,6 @@ def test_a_lag_from_the_future_says_nothing(tmp_path: Path, age: float, known: b
     clocks = Jumping()
     site.control.note_lag(Lag("gcp", "aws", "all", 4.0, 0, None, 0, clocks.wall() - age))
     sites = {"aws": site, "gcp": LiveSite("gcp")}
-    watch = Watch(sites, RULES, clock=clocks.timer, wall=clocks.wall, canaries=False)  # type: ignore[arg-type]
+    watch = HealthWatch(sites, RULES, clock=clocks.timer, wall=clocks.wall, canaries=False)  # type: ignore[arg-type]
     look = watch.look()
     assert (look.sites["aws"].lag is not None) == known

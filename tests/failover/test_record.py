@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcloud.clouds.ports import ControlRecord, Site
 from mcloud.errors import Unavailable
-from mcloud.failover.record import View, advance, read, spread
+from mcloud.failover.record import RecordView, advance, read, spread
 
 from .sites import LiveSite
 
@@ -79,8 +79,8 @@ def test_no_site_at_all_is_an_error_that_changes_nothing() -> None:
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from("ab"), st.integers(0, 3)), max_size=4))
 def test_everybody_picks_the_same_of_many(told: list[tuple[int, str, int]]) -> None:
     records = [record(epoch, primary, at=at) for epoch, primary, at in told]
-    one = View(dict(enumerate(records)))  # type: ignore[arg-type]
-    other = View(dict(enumerate(reversed(records))))  # type: ignore[arg-type]
+    one = RecordView(dict(enumerate(records)))  # type: ignore[arg-type]
+    other = RecordView(dict(enumerate(reversed(records))))  # type: ignore[arg-type]
     assert one.record == other.record
     assert one.is_split == other.is_split
 

@@ -9,7 +9,7 @@ from mcloud.clouds.ports import Site
 from mcloud.failover import debts
 from mcloud.failover.audit import Audit
 from mcloud.failover.execution import Tools, carry_out, is_effective, unfinished
-from mcloud.failover.journal import STEPS, Journal, Order
+from mcloud.failover.journal import STEPS, Journal, MoveOrder
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
 from mcloud.replication.scope import Scope
@@ -53,7 +53,7 @@ class Rig:
         site.queue.send([encode(trades)])
 
 
-def order(target: str = "gcp", **values: object) -> Order:
+def order(target: str = "gcp", **values: object) -> MoveOrder:
     known = {
         "id": "a move",
         "mode": "manual",
@@ -63,7 +63,7 @@ def order(target: str = "gcp", **values: object) -> Order:
         "epoch": 0,
         "leads": "aws" if target == "gcp" else "gcp",
     }
-    return Order(target=target, **{**known, **values})  # type: ignore[arg-type]
+    return MoveOrder(target=target, **{**known, **values})  # type: ignore[arg-type]
 
 
 @pytest.fixture

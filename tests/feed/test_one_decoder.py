@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mcloud.feed.binance.messages import Reader
+from mcloud.feed.binance.messages import MessageReader
 from mcloud.feed.binance.rest import _parse
-from mcloud.feed.feed import Answer
+from mcloud.feed.feed import HistoryAnswer
 from mcloud.feed.json_lines import parse_event
 from mcloud.feed.replay import open_replay
 from mcloud.market.archive import pack, unpack
@@ -48,7 +48,7 @@ def test_every_source_gives_the_same_trades_and_voids(
     symbol = in_market(name, market)
     events = [event(name, *each) for each in ROWS]
     messages = [json.dumps({"stream": f"{name.lower()}@trade", "data": each}) for each in events]
-    live = Reader([symbol]).read([each.encode() for each in messages]).trades
+    live = MessageReader([symbol]).read([each.encode() for each in messages]).trades
     path = tmp_path / "recording.jsonl"
     path.write_text("\n".join(messages))
     assert list(open_replay(path)) == live
@@ -65,7 +65,7 @@ def test_every_source_gives_the_same_trades_and_voids(
     ]
     traded = [trade for row in rows if (trade := _parse(symbol, row))]
     assert traded == [each for each in live if not each.is_void]
-    voids = Answer.of(traded).voids(symbol, 101, 105, START + 1_000_000)
+    voids = HistoryAnswer.of(traded).voids(symbol, 101, 105, START + 1_000_000)
     assert [each.id for each in voids] == [each.id for each in live if each.is_void]
     for trades in (live, [*traded, *voids]):
         candle = fold(Candle(symbol, START, ()), trades).candle

@@ -10,12 +10,12 @@ import pytest
 
 from mcloud.errors import ConfigError, UsageError
 from mcloud.feed.binance.open import Live, open_live
-from mcloud.feed.feed import Feed, Report
-from mcloud.feed.open import SYMBOL, Choice, open_feed, open_recording, paced
+from mcloud.feed.feed import Feed, FeedReport
+from mcloud.feed.open import SYMBOL, FeedChoice, open_feed, open_recording, paced
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
-from mcloud.producer.open import open_source
+from mcloud.producer.source import open_source
 
 from .files import TRADES, aggregate, csv_aggregate, csv_trade, write
 
@@ -31,7 +31,7 @@ def exchange() -> Iterator[LocalExchange]:
 
 def live(exchange: LocalExchange, symbols: str | None = None, shard: str | None = None) -> Live:
     urls = {"ws_url": exchange.ws_url, "rest_url": exchange.rest_url}
-    return open_live(Choice("binance", symbols, shard=shard, **urls), threading.Event())
+    return open_live(FeedChoice("binance", symbols, shard=shard, **urls), threading.Event())
 
 
 def test_symbols_are_those_that_were_asked_for_or_all_of_a_quote(exchange: LocalExchange) -> None:
@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_refused(
 
 
 def test_a_key_is_in_no_text_and_not_sent_in_the_clear() -> None:
-    choice = Choice("binance", rest_url="http://example.com", api_key="k3y-of-mine")
+    choice = FeedChoice("binance", rest_url="http://example.com", api_key="k3y-of-mine")
     assert "k3y" not in repr(choice)
     with pytest.raises(ConfigError, match=r"would be sent to http://example\.com unencrypted"):
         open_live(choice, threading.Event())
@@ -78,19 +78,19 @@ def test_a_key_is_in_no_text_and_not_sent_in_the_clear() -> None:
 
 def test_a_simulation_has_the_usual_symbol_unless_told(tmp_path: Path) -> None:
     (tmp_path / "symbols").write_text("btcusdt ETHUSDT\nadausdt\n")
-    assert open_feed(Choice("simulate")).symbols == (SYMBOL,)
-    named = open_feed(Choice("simulate", str(tmp_path / "symbols")))
+    assert open_feed(FeedChoice("simulate")).symbols == (SYMBOL,)
+    named = open_feed(FeedChoice("simulate", str(tmp_path / "symbols")))
     assert named.symbols == ("BTCUSDT", "ETHUSDT", "ADAUSDT")
 
 
 @pytest.mark.parametrize("source", ["mars", "replay", "replay:", "simulate:5", ""])
 def test_there_is_no_such_source(source: str) -> None:
     with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
-        open_feed(Choice(source))
+        open_feed(FeedChoice(source))
     with pytest.raises(UsageError, match=r"unknown source .*; choose from simulate, replay:FILE"):
         open_recording(source)
     with pytest.raises(UsageError, match=r"unknown source .*; choose from binance, spool, sim"):
-        open_source(Choice(source), threading.Event())
+        open_source(FeedChoice(source), threading.Event())
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_and_a_pattern_are_sources(folder: Path, pattern: str) -> None:
     recording = open_recording(f"replay:{folder.parent}/{pattern}")
     assert list(recording) == list(recording) == TRADES
-    assert recording.report == Report(trades=3)
+    assert recording.report == FeedReport(trades=3)
     assert recording.symbols == ("BTCUSDT",)
     assert recording.warnings == ()
 
@@ -139,10 +139,10 @@ def test_of_a_folder_each_symbol_and_each_file_has_trades_or_is_named(folder: Pa
     write(folder / "hour.jsonl", ['{"e":"depthUpdate","s":"ETHUSDT"}'])
     recording = open_recording(f"replay:{folder}")
     assert list(recording) == TRADES
-    assert recording.report == Report(trades=3, skipped=1, absent=("hour.jsonl",))
+    assert recording.report == FeedReport(trades=3, skipped=1, absent=("hour.jsonl",))
     asked = open_recording(f"replay:{folder}", ["BTCUSDT", "ETHUSDT"])
     assert list(asked) == TRADES
-    assert asked.report == Report(trades=3, skipped=1, absent=("ETHUSDT",))
+    assert asked.report == FeedReport(trades=3, skipped=1, absent=("ETHUSDT",))
     fine = open_recording(f"replay:{folder}", ["BTCUSDT"])
     assert list(fine) == TRADES
     assert fine.report.complete
@@ -151,14 +151,14 @@ def test_of_a_folder_each_symbol_and_each_file_has_trades_or_is_named(folder: Pa
 def test_a_market_is_said_of_recordings_only(folder: Path) -> None:
     for source in ("simulate", "binance"):
         with pytest.raises(UsageError, match="--market names the market of a recording only"):
-            open_source(Choice(source, market="um"), threading.Event())
+            open_source(FeedChoice(source, market="um"), threading.Event())
     with pytest.raises(UsageError, match="the market spot, not of um"):
-        open_source(Choice(f"replay:{folder}", market="um"), threading.Event())
+        open_source(FeedChoice(f"replay:{folder}", market="um"), threading.Event())
 
 
 def test_aggregates_are_not_read_live() -> None:
     with pytest.raises(UsageError, match=r"BTCUSDT.agg is .*; ask for BTCUSDT"):
-        open_live(Choice("binance", "btcusdt.AGG"), threading.Event())
+        open_live(FeedChoice("binance", "btcusdt.AGG"), threading.Event())
 
 
 @pytest.mark.parametrize("path", ["empty", "empty/*.zip", "*.nothing"])
@@ -171,7 +171,7 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path, path: str) -> None
 
 def test_only_an_exchange_is_shared_out() -> None:
     with pytest.raises(UsageError, match="--shard shares out"):
-        open_feed(Choice("simulate", shard="1/2"))
+        open_feed(FeedChoice("simulate", shard="1/2"))
 
 
 def test_a_stop_ends_a_long_pause_at_once() -> None:

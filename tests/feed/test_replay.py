@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.errors import UsageError
-from mcloud.feed.binance.messages import Reader
+from mcloud.feed.binance.messages import MessageReader
 from mcloud.feed.csv_dump import SPOT_TRADES, name_in, table_of
-from mcloud.feed.feed import Feed, Report
+from mcloud.feed.feed import Feed, FeedReport
 from mcloud.feed.json_lines import MIN_TIME, parse_message
 from mcloud.feed.replay import open_replay
 from mcloud.market.trade import MAX_TIME, BadTrade, Trade, in_market
@@ -33,7 +33,7 @@ def test_json_lines_are_read_in_each_form(tmp_path: Path, suffix: str, form: obj
     path = write(tmp_path / f"recording{suffix}", map(form, TRADES))
     replay: Feed = open_replay(path)
     assert list(replay) == TRADES
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
     assert replay.symbols == ("BTCUSDT",)
     assert replay.warnings == ()
 
@@ -51,7 +51,7 @@ def test_line_ends_byte_order_mark_and_missing_last_newline(tmp_path: Path, end:
     path.write_bytes(text.encode())
     replay = open_replay(path)
     assert list(replay) == TRADES
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
 
 
 def test_other_messages_are_skipped_and_are_no_errors(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_other_messages_are_skipped_and_are_no_errors(tmp_path: Path) -> None:
     path = write(tmp_path / "mixed.jsonl", [*others, *map(files.combined, TRADES), *others])
     replay = open_replay(path)
     assert list(replay) == TRADES
-    assert replay.report == Report(trades=3, skipped=2 * len(others))
+    assert replay.report == FeedReport(trades=3, skipped=2 * len(others))
 
 
 def test_symbols_not_asked_for_are_left_out(tmp_path: Path) -> None:
@@ -78,19 +78,19 @@ def test_symbols_not_asked_for_are_left_out(tmp_path: Path) -> None:
     one = open_replay(path, ["ethusdt"])
     assert one.symbols == ("ETHUSDT",)
     assert list(one) == [ETHER]
-    assert one.report == Report(trades=1, skipped=3)
+    assert one.report == FeedReport(trades=1, skipped=3)
     more = open_replay(path, ["ETHUSDT", "XRPUSDT", "币安人生USDT"])
     assert list(more) == [ETHER]
-    assert more.report == Report(trades=1, skipped=3, absent=("XRPUSDT", "币安人生USDT"))
+    assert more.report == FeedReport(trades=1, skipped=3, absent=("XRPUSDT", "币安人生USDT"))
     assert not more.report.complete
 
 
 def test_each_iteration_starts_anew(tmp_path: Path) -> None:
     replay = open_replay(write(tmp_path / "a.jsonl", map(files.combined, TRADES)))
     assert next(iter(replay)) == TRADES[0]
-    assert replay.report == Report(trades=1)
+    assert replay.report == FeedReport(trades=1)
     assert list(replay) == list(replay) == TRADES
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-trades-2024-08-08", "btcusdt-trades-2024-08"])
@@ -103,7 +103,7 @@ def test_daily_csv_in_each_form(
     rows = [files.csv_trade(trade, microseconds=microseconds) for trade in TRADES]
     replay = open_replay(write(tmp_path / f"{name}{suffix}", header + rows))
     assert list(replay) == TRADES
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
     assert replay.symbols == ("BTCUSDT",)
     assert replay.warnings == ()
 
@@ -146,7 +146,7 @@ def test_the_columns_and_the_name_of_a_csv_show_its_market_and_nothing_may_disag
                 continue
             replay = open_replay(path, market=market)
             assert list(replay) == [trade._replace(symbol=symbol) for trade in trades]
-            assert replay.report == Report(trades=3)
+            assert replay.report == FeedReport(trades=3)
             assert replay.symbols == (symbol,)
             assert len(replay.warnings) == (kind == "aggTrades")
             assert list(open_replay(path, [symbol.lower()], market)) == list(replay)
@@ -204,7 +204,7 @@ def test_events_show_their_market(
     replay = open_replay(write(tmp_path / "a.jsonl", lines), market=market)
     symbol = expected or "BTCUSDT.um"
     assert list(replay) == [trade._replace(symbol=symbol) for trade in TRADES]
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
     assert list(open_replay(replay.path, [symbol], market)) == list(replay)
 
 
@@ -318,7 +318,7 @@ def test_time_stamps_of_recorders_in_front_of_messages(tmp_path: Path, stamp: st
     path = write(tmp_path / "a.txt", (stamp + files.combined(trade) for trade in TRADES))
     replay = open_replay(path)
     assert list(replay) == TRADES
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
 
 
 @pytest.mark.parametrize(
@@ -344,8 +344,8 @@ def test_trades_of_no_market_are_voids_as_live_ones_are(tmp_path: Path, source: 
     replay = open_replay(write(tmp_path / "a.jsonl", map(json.dumps, events)))
     voids = [Trade.void("BTCUSDT.um", trade.id, trade.time) for trade in TRADES[1:]]
     assert list(replay) == [TRADES[0]._replace(symbol="BTCUSDT.um"), *voids]
-    assert replay.report == Report(trades=3)
-    reader = Reader(["BTCUSDT.um"])
+    assert replay.report == FeedReport(trades=3)
+    reader = MessageReader(["BTCUSDT.um"])
     assert reader.read([json.dumps(event).encode() for event in events]).trades == list(replay)
 
 
@@ -361,7 +361,7 @@ def test_real_recordings(
 ) -> None:
     replay = open_replay(recordings / name)
     trades = list(replay)
-    assert replay.report == Report(trades=number)
+    assert replay.report == FeedReport(trades=number)
     assert {trade.symbol for trade in trades} == {symbol}
     assert [trade.id for trade in trades] == list(range(first, last + 1))
     assert all(a.time <= b.time for a, b in pairwise(trades))

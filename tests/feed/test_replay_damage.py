@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mcloud.errors import UsageError
 from mcloud.feed.csv_dump import table_of
-from mcloud.feed.feed import BadLine, Report
+from mcloud.feed.feed import BadLine, FeedReport
 from mcloud.feed.json_lines import parse_message
 from mcloud.feed.lines import MAX_LINE
 from mcloud.feed.replay import EXAMPLES, open_replay
@@ -97,7 +97,7 @@ def test_the_first_few_bad_lines_are_named_and_all_are_counted(tmp_path: Path) -
     replay = open_replay(write(tmp_path / "a.jsonl", lines))
     assert list(replay) == TRADES[:1]
     named = tuple(BadLine(line, "not JSON") for line in range(2, 2 + EXAMPLES))
-    assert replay.report == Report(trades=1, bad=20, bad_examples=named)
+    assert replay.report == FeedReport(trades=1, bad=20, bad_examples=named)
 
 
 def test_bad_lines_before_the_first_good_one(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_truncated_gzip_keeps_what_was_readable(tmp_path: Path, share: float) 
     # The compressed size grows evenly with the lines, so nearly this share must come through.
     assert len(read) > len(trades) * (share - 0.05)
     assert read == trades[: len(read)]
-    assert replay.report == Report(
+    assert replay.report == FeedReport(
         trades=len(read),
         truncated=f"the compressed data is cut short after line {len(read)}",
     )
@@ -258,7 +258,7 @@ def test_companions_of_a_recording_in_a_zip_are_no_recordings(tmp_path: Path) ->
         archive.writestr(".DS_Store", b"\0")
     replay = open_replay(path)
     assert list(replay) == TRADES
-    assert replay.report == Report(trades=3)
+    assert replay.report == FeedReport(trades=3)
 
 
 def test_a_gzip_with_nothing_readable(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby, islice, pairwise
 import pytest
 
 from mcloud.errors import UsageError
-from mcloud.feed.feed import Feed, Report
+from mcloud.feed.feed import Feed, FeedReport
 from mcloud.feed.simulate import Simulate
 from mcloud.market.trade import Trade, canonical
 
@@ -125,7 +125,7 @@ def test_count_duration_and_report() -> None:
     typed: Feed = feed
     assert typed.symbols == ("ETHUSDT", "BTCUSDT")
     assert len(list(feed)) == 100
-    assert feed.report == Report(trades=100)
+    assert feed.report == FeedReport(trades=100)
     assert len(list(islice(Simulate(["BTCUSDT"], seed=1, start_time=START), 2000))) == 2000
     ending = Simulate(["BTCUSDT"], seed=1, start_time=START, count=10**9, duration=1.5)
     assert all(START <= trade.time < START + 1500 for trade in ending)

@@ -11,7 +11,7 @@ from mcloud.infra.plan import (
     DELETE,
     REPLACE,
     UPDATE,
-    Plan,
+    StackPlan,
     change,
     parse,
     unconfirmed,
@@ -43,7 +43,7 @@ def test_first_deployment() -> None:
 
 def test_nothing_to_do() -> None:
     plan = parse(sample("none"))
-    assert plan == Plan(())
+    assert plan == StackPlan(())
     assert plan.empty
 
 
@@ -179,7 +179,7 @@ def test_outputs_alone_are_worth_an_apply() -> None:
     ],
 )
 def test_each_store_is_agreed_to_by_name(confirmed: tuple[str, ...], left: list[str]) -> None:
-    plan = Plan(
+    plan = StackPlan(
         (
             change("aws_s3_bucket.raw", "aws_s3_bucket", DELETE, "raw"),
             change("aws_sqs_queue.trades", "aws_sqs_queue", REPLACE, "queue"),

@@ -22,7 +22,7 @@ from mcloud.market.indicators import (
     signed_text,
 )
 from mcloud.market.interval import Bar
-from mcloud.market.quiet import Step, timeline
+from mcloud.market.quiet import TimelineStep, timeline
 from mcloud.market.trade import Trade
 
 MINUTE = 60_000
@@ -37,21 +37,21 @@ def bar(minute: int, close: str, volume: str = "1") -> Bar:
     return Bar("X", start, price, price, price, price, quantity, price * quantity, 1, 7, 7)
 
 
-def whole(bars: list[Bar]) -> list[Step]:
+def whole(bars: list[Bar]) -> list[TimelineStep]:
     """The bars as a timeline in which nothing is missing."""
-    return [Step(each, True, True) for each in bars]
+    return [TimelineStep(each, True, True) for each in bars]
 
 
 def values(text: str, bars: list[Bar], width: int = MINUTE) -> list[str | None]:
     return shown(text, whole(bars), width)
 
 
-def shown(text: str, steps: list[Step], width: int = MINUTE) -> list[str | None]:
+def shown(text: str, steps: list[TimelineStep], width: int = MINUTE) -> list[str | None]:
     (indicator,) = parse(text)
     return [None if v is None else signed_text(v) for v in compute(steps, width, indicator)]
 
 
-def steps_of(*trades: tuple[int, int, str]) -> list[Step]:
+def steps_of(*trades: tuple[int, int, str]) -> list[TimelineStep]:
     """The timeline of trades of quantity 1, given as (minute, id, price)."""
     candles: dict[int, Candle] = {}
     for minute, id_, price in trades:
@@ -199,9 +199,9 @@ closes = st.integers(1, 10**14).map(lambda units: Decimal(units).scaleb(-8))
 
 
 @st.composite
-def series(draw: st.DrawFn) -> list[Step]:
+def series(draw: st.DrawFn) -> list[TimelineStep]:
     """Steps with holes inside and between them, near midnight."""
-    steps: list[Step] = []
+    steps: list[TimelineStep] = []
     minute = 0
     for _ in range(draw(st.integers(0, 20))):
         close, high = draw(closes), draw(closes)
@@ -214,14 +214,14 @@ def series(draw: st.DrawFn) -> list[Step]:
         minute += 1 if follows else draw(st.sampled_from([1, 3]))
         prices = high, max(close, high), min(close, high), close
         bar = Bar("X", START + minute * MINUTE, *prices, volume, quote, count, 0, 0)
-        steps.append(Step(bar, follows, complete))
+        steps.append(TimelineStep(bar, follows, complete))
     return steps
 
 
 Minutes = list[tuple[Fraction, Fraction, Fraction]]  # close, quote volume, volume
 
 
-def behind(steps: list[Step], index: int) -> Minutes:
+def behind(steps: list[TimelineStep], index: int) -> Minutes:
     """The minutes up to a step, back to the last hole, oldest first; none where it lacks ids."""
     minutes: Minutes = []
     for bar, follows, complete in reversed(steps[: index + 1]):
@@ -243,7 +243,7 @@ def vwap(minutes: Minutes) -> Decimal | None:
 
 
 @given(series(), st.integers(1, 8))
-def test_averages_equal_the_judge(steps: list[Step], length: int) -> None:
+def test_averages_equal_the_judge(steps: list[TimelineStep], length: int) -> None:
     sma = compute(steps, MINUTE, Indicator("sma", length))
     rolling = compute(steps, MINUTE, Indicator("vwap", length))
     session = compute(steps, MINUTE, Indicator("vwap"))
@@ -266,7 +266,7 @@ def test_averages_equal_the_judge(steps: list[Step], length: int) -> None:
 
 
 @given(series(), st.integers(2, 6))
-def test_returns_and_volatility_equal_the_judge(steps: list[Step], length: int) -> None:
+def test_returns_and_volatility_equal_the_judge(steps: list[TimelineStep], length: int) -> None:
     returns = compute(steps, MINUTE, Indicator("returns"))
     volatility = compute(steps, MINUTE, Indicator("volatility", length))
     for index in range(len(steps)):
@@ -284,7 +284,9 @@ def test_returns_and_volatility_equal_the_judge(steps: list[Step], length: int) 
 
 
 @given(series(), st.integers(1, 8), st.data())
-def test_what_is_within_reach_decides(steps: list[Step], length: int, data: st.DataObject) -> None:
+def test_what_is_within_reach_decides(
+    steps: list[TimelineStep], length: int, data: st.DataObject
+) -> None:
     """Reading no further back than ``reach`` says gives the same value at the first row shown."""
     if not steps:
         return

@@ -22,10 +22,10 @@ from mcloud.notify.ledger import (
     KIND,
     LEASE,
     TOGETHER,
-    Answer,
+    ChannelAnswer,
     Claim,
-    Ledger,
-    Record,
+    EventLedger,
+    LedgerRecord,
     Unreadable,
 )
 from mcloud.notify.memory import Memory, Told
@@ -53,9 +53,9 @@ def two() -> dict[str, LiveSite]:
     return {name: LiveSite(name) for name in ("aws", "gcp")}
 
 
-def ledger(sites: Any, by: str, clock: Clock | None = None, folder: str = "here") -> Ledger:
+def ledger(sites: Any, by: str, clock: Clock | None = None, folder: str = "here") -> EventLedger:
     clock = clock or Clock()
-    return Ledger(
+    return EventLedger(
         sites,
         folder,
         by,
@@ -317,7 +317,7 @@ class TestSitesThatWereApart:
         sites["aws"].faults.before = before
         answers.append(seeing.claim("desk", FIRING, HOUR, None))
         assert isinstance(answers[0], Claim)
-        assert answers[1] is Answer.BUSY
+        assert answers[1] is ChannelAnswer.BUSY
 
 
 @pytest.mark.parametrize("skew", [-90.0, -2.0, 2.0, 90.0, 86_400.0])
@@ -400,8 +400,8 @@ def test_a_document_that_no_write_finds_as_it_was_read_hides_nothing() -> None:
     clock.forward(LEASE)
     watcher.send(RESOLVED)
     assert sink.taken == [FIRING, RESOLVED]
-    read = Record.read(sites["gcp"].control.documents[KIND, "desk dead-letters aws"])
-    assert isinstance(read, Record)
+    read = LedgerRecord.read(sites["gcp"].control.documents[KIND, "desk dead-letters aws"])
+    assert isinstance(read, LedgerRecord)
     assert read.state == "resolved"
 
 
@@ -428,22 +428,22 @@ VALUES = st.one_of(
 
 
 @given(
-    changes=st.dictionaries(st.sampled_from(sorted(Record.__dataclass_fields__)), VALUES),
-    dropped=st.sets(st.sampled_from(sorted(Record.__dataclass_fields__))),
+    changes=st.dictionaries(st.sampled_from(sorted(LedgerRecord.__dataclass_fields__)), VALUES),
+    dropped=st.sets(st.sampled_from(sorted(LedgerRecord.__dataclass_fields__))),
     added=st.dictionaries(st.text(max_size=5), VALUES, max_size=1),
 )
 def test_reading_never_raises(changes: Any, dropped: set[str], added: Any) -> None:
-    record = Record("firing", "critical", 1.0, "a", 2.0, None, 3)
+    record = LedgerRecord("firing", "critical", 1.0, "a", 2.0, None, 3)
     whole = asdict(record)
-    assert Record.read(whole) == record
+    assert LedgerRecord.read(whole) == record
     document = {k: v for k, v in {**whole, **changes, **added}.items() if k not in dropped}
-    read = Record.read(document)
-    assert isinstance(read, Record | Unreadable)
+    read = LedgerRecord.read(document)
+    assert isinstance(read, LedgerRecord | Unreadable)
     # Whatever it is, an alert is sent at least by one of two who wait for nobody.
     sites = two()
     sites["aws"].control.documents[KIND, "desk dead-letters aws"] = document
     answer = ledger(sites, "a").claim("desk", FIRING, HOUR, None)
-    assert isinstance(answer, Claim | Told | Answer)
+    assert isinstance(answer, Claim | Told | ChannelAnswer)
 
 
 @pytest.mark.parametrize("key", ["lag aws+2/4", "ü", "a:b", "a" * 2000, "x\ny", "", "."])

@@ -255,7 +255,7 @@ def test_a_rude_server_holds_up_no_other_channel(
     behaviour: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.1 if behaviour in rude.TIMED else PATIENCE
-    monkeypatch.setattr("mcloud.http.WEBHOOK", http.Limit(64 * http.KIB, seconds))
+    monkeypatch.setattr("mcloud.http.WEBHOOK", http.HttpLimit(64 * http.KIB, seconds))
     before = set(threading.enumerate())
     fine = Sink()
     with rude.serve(rude.ALL[behaviour]) as url:

@@ -22,7 +22,7 @@ from mcloud.processor.anomalies import (
     OVERLAP,
     UNTOLD,
     WATCH,
-    Watch,
+    AnomalyWatch,
     headline,
     recent,
 )
@@ -112,8 +112,8 @@ DEFAULTS = Thresholds()
 LATER = START / 1000 + 1e8
 
 
-def watch(store: Store, thresholds: Thresholds = DEFAULTS, now: float = LATER) -> Watch:
-    return Watch(cast(Candles, store), cast(Control, store), thresholds, lambda: now)
+def watch(store: Store, thresholds: Thresholds = DEFAULTS, now: float = LATER) -> AnomalyWatch:
+    return AnomalyWatch(cast(Candles, store), cast(Control, store), thresholds, lambda: now)
 
 
 def steady(count: int) -> list[str]:

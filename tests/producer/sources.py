@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
-from mcloud.feed.feed import Answer
+from mcloud.feed.feed import HistoryAnswer
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import Hole
-from mcloud.producer.produce import Progress
+from mcloud.producer.produce import ProducerProgress
 from mcloud.producer.route import Route
 
 PATIENCE = 60.0  # seconds; what waits that long has failed
@@ -40,7 +40,7 @@ def hole(
     return Hole(symbol, first, last, since, attempts, reason)
 
 
-def progress(**changes: object) -> Progress:
+def progress(**changes: object) -> ProducerProgress:
     """A sound run of which nothing is to be said, but for the changes."""
     values: dict[str, object] = {
         "read": 0,
@@ -53,7 +53,7 @@ def progress(**changes: object) -> Progress:
         "spool_full": False,
         "problem": "",
     }
-    return Progress(**values | changes)  # type: ignore[arg-type]
+    return ProducerProgress(**values | changes)  # type: ignore[arg-type]
 
 
 class Script:
@@ -100,10 +100,10 @@ class FakeHistory:
 
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
-    ) -> Answer:
+    ) -> HistoryAnswer:
         assert background
         count = last_id - first_id + 1 + 2 * margin
-        return Answer.of(self.trades_from(symbol, max(0, first_id - margin), count))
+        return HistoryAnswer.of(self.trades_from(symbol, max(0, first_id - margin), count))
 
     def latest_id(self, symbol: str, *, background: bool) -> int | None:
         assert background

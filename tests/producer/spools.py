@@ -8,7 +8,7 @@ from pathlib import Path
 from mcloud.market.envelope import Message
 from mcloud.producer.cursor import Position
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 
 SITES = ("aws", "gcp")
 
@@ -20,11 +20,11 @@ def entry(
     symbol: str = "BTCUSDT",
     sites: Iterable[str] = SITES,
     size: int = 0,
-) -> Entry:
+) -> SpoolEntry:
     """Trades from ``first`` to ``last``; what its body says is its ids, and ``size`` bytes more."""
     last = first if last is None else last
     message = Message(f"{symbol} {first} {last} " + "x" * size, {"symbol": symbol})
-    return Entry(message, symbol, first, last, last - first + 1, first, frozenset(sites))
+    return SpoolEntry(message, symbol, first, last, last - first + 1, first, frozenset(sites))
 
 
 def position(next_id: int, symbol: str = "BTCUSDT") -> Position:

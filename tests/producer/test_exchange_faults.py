@@ -22,8 +22,8 @@ from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.faults import KINDS
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import in_market, split_market
-from mcloud.producer import repair, tail
-from mcloud.producer.produce import Progress, produce
+from mcloud.producer import newest_ids, repair
+from mcloud.producer.produce import ProducerProgress, produce
 from mcloud.producer.spool import Spool
 
 from .queues import FakeQueue
@@ -75,8 +75,8 @@ class HastyRest(BinanceRest):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "LOOK", 0.005)
-    monkeypatch.setattr(tail, "SETTLE", 0.1)
-    monkeypatch.setattr(tail, "QUIET", 0.5)
+    monkeypatch.setattr(newest_ids, "SETTLE", 0.1)
+    monkeypatch.setattr(newest_ids, "QUIET", 0.5)
     monkeypatch.setattr(stall, "SHORTEST", 0.5)
     monkeypatch.setattr(repair, "VOID_AFTER", VOID_AFTER)
     monkeypatch.setattr(repair, "FIRST_PAUSE", 0.02)
@@ -119,7 +119,7 @@ def test_what_was_traded_is_delivered_exactly(
         timing = Timing(overlap=0.05, quiet=0.5, first_backoff=0.02, longest_backoff=0.05)
         source = BinanceSource(here, symbols, rest=rest, timing=timing, check_every=0.1, grace=0.1)
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: ProducerProgress) -> None:
             nonlocal harmed
             assert time.monotonic() < deadline, progress
             if not harmed and progress.read >= EARLY:

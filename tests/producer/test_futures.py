@@ -14,8 +14,8 @@ from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import USD_M
-from mcloud.producer import repair, tail
-from mcloud.producer.produce import Progress, produce
+from mcloud.producer import newest_ids, repair
+from mcloud.producer.produce import ProducerProgress, produce
 from mcloud.producer.spool import Spool
 
 from .queues import FakeQueue
@@ -31,8 +31,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(repair, "LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(repair, "VOID_AFTER", 0)
-    monkeypatch.setattr(tail, "SETTLE", 0.1)
-    monkeypatch.setattr(tail, "QUIET", 0.5)
+    monkeypatch.setattr(newest_ids, "SETTLE", 0.1)
+    monkeypatch.setattr(newest_ids, "QUIET", 0.5)
 
 
 @pytest.mark.parametrize("api_key", ["", "k"])
@@ -51,7 +51,7 @@ def test_void_ids_are_delivered_as_such_whether_they_were_announced_or_lost(
         rest = BinanceRest(here, api_key=api_key)
         source = BinanceSource(here, [symbol], rest=rest, timing=TIMING)
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: ProducerProgress) -> None:
             nonlocal dropped
             assert time.monotonic() < deadline, progress
             if not dropped and progress.read >= 200:

@@ -11,9 +11,9 @@ from patience import eventually
 
 from mcloud.clock import Clocks
 from mcloud.errors import Unavailable
-from mcloud.producer import repair, tail
+from mcloud.producer import newest_ids, repair
 from mcloud.producer.breaker import LONGEST_PAUSE, OPEN, Breaker
-from mcloud.producer.produce import Progress, produce
+from mcloud.producer.produce import ProducerProgress, produce
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool
 
@@ -31,13 +31,15 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "LOOK", 0.002)
-    monkeypatch.setattr(tail, "SETTLE", 0.0)
+    monkeypatch.setattr(newest_ids, "SETTLE", 0.0)
 
 
 CHUNKS = ([1, 2, 6], [7, 20], [21, 22], [2_500], [2_501])
 
 
-def run(spool: Spool, history: FakeHistory, clocks: Jumping, *jumps: tuple[int, str]) -> Progress:
+def run(
+    spool: Spool, history: FakeHistory, clocks: Jumping, *jumps: tuple[int, str]
+) -> ProducerProgress:
     """A run over the chunks, some of which come after a jump, that ends right after the last."""
 
     def jump(kind: str) -> Callable[[], bool]:

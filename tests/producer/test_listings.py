@@ -12,13 +12,13 @@ from mcloud.cli.produce import produce as produce_command
 from mcloud.feed.binance import stall
 from mcloud.feed.binance.connection import Timing
 from mcloud.feed.binance.endpoints import endpoints
-from mcloud.feed.binance.listings import Roster, Wanted
+from mcloud.feed.binance.listings import Roster, WantedListing
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
-from mcloud.producer import repair, tail
+from mcloud.producer import newest_ids, repair
 from mcloud.producer.produce import produce
 from mcloud.producer.spool import Spool
 
@@ -35,7 +35,7 @@ class Following:
     def __init__(self, exchange: LocalExchange, folder: Path) -> None:
         where = endpoints(ws_url=exchange.ws_url, rest_url=exchange.rest_url)
         rest = BinanceRest(where)
-        roster = Roster(Wanted(quote_asset="USDT"), rest.listing())
+        roster = Roster(WantedListing(quote_asset="USDT"), rest.listing())
         self.source = BinanceSource(
             where,
             roster.symbols,
@@ -89,7 +89,7 @@ class Following:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "LOOK", 0.005)
-    monkeypatch.setattr(tail, "SETTLE", 0.1)
+    monkeypatch.setattr(newest_ids, "SETTLE", 0.1)
 
 
 def test_listed_halted_and_delisted_symbols_are_followed(

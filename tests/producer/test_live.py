@@ -22,10 +22,10 @@ from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.envelope import decode
 from mcloud.market.trade import Trade
-from mcloud.producer import repair, tail
-from mcloud.producer.anew import LONG
+from mcloud.producer import newest_ids, repair
 from mcloud.producer.cursor import Cursor
-from mcloud.producer.produce import Intake, Progress, produce
+from mcloud.producer.id_reset import LONG
+from mcloud.producer.produce import Intake, ProducerProgress, produce
 from mcloud.producer.route import Route
 from mcloud.producer.spool import Spool
 
@@ -45,7 +45,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "LOOK", 0.005)
-    monkeypatch.setattr(tail, "SETTLE", 0.1)
+    monkeypatch.setattr(newest_ids, "SETTLE", 0.1)
 
 
 def test_repeats_are_dropped_and_counted(spool: Spool) -> None:
@@ -96,7 +96,7 @@ def test_a_hole_is_filled_from_the_history_beside_the_live_trades(spool: Spool) 
 def test_a_hole_that_cannot_be_filled_has_its_reason(spool: Spool) -> None:
     queue = FakeQueue()
     history = FakeHistory(trades(range(1, 3)), *[Unavailable("no answer")] * 50)
-    told: list[Progress] = []
+    told: list[ProducerProgress] = []
 
     def is_tried() -> bool:
         return bool(told and told[-1].holes and told[-1].holes[0].attempts)
@@ -141,7 +141,7 @@ def test_a_start_fetches_what_was_traded_meanwhile_though_nothing_follows(spool:
 
 def test_a_lost_end_that_cannot_be_had_is_named_and_remembered(spool: Spool) -> None:
     history = FakeHistory(trades(range(1, 6)), *[Unavailable("no answer")] * 999)
-    told: list[Progress] = []
+    told: list[ProducerProgress] = []
 
     def is_named() -> bool:
         return bool(told and told[-1].holes and told[-1].holes[0].attempts)
@@ -164,7 +164,7 @@ def test_what_only_comes_late_by_the_stream_was_not_lost(spool: Spool) -> None:
     """REST may be ahead: what it has is expected, and taken from whoever brings it first."""
     queue = FakeQueue()
     history = FakeHistory(trades(range(1, 9)), *[Unavailable("no answer")] * 999)
-    told: list[Progress] = []
+    told: list[ProducerProgress] = []
     source = Script(
         trades([1]), lambda: bool(told and told[-1].holes), trades([4, 2, 3]), trades(range(5, 10))
     )
@@ -392,7 +392,7 @@ def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
         rest = BinanceRest(here)
         source = BinanceSource(here, ["BTCUSDT", "ETHUSDT"], rest=rest, timing=timing)
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: ProducerProgress) -> None:
             nonlocal cuts
             line = source.state.connections[0]
             # Not at the ends: what nothing follows, nobody misses.
@@ -424,7 +424,7 @@ def test_the_end_of_a_market_is_delivered_though_nothing_follows_it(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last trades are made while nobody is connected, or are not sent to one that is."""
-    monkeypatch.setattr(tail, "QUIET", 1.0)
+    monkeypatch.setattr(newest_ids, "QUIET", 1.0)
     symbols = ["BTCUSDT", "ETHUSDT"]
     early = list(Simulate(symbols, seed=4, start_time=START, rate=200, duration=1))
     ends = {s: max(t.id for t in early if t.symbol == s) for s in symbols}
@@ -443,7 +443,7 @@ def test_the_end_of_a_market_is_delivered_though_nothing_follows_it(
         source = BinanceSource(here, symbols, rest=rest, timing=timing)
         deadline = time.monotonic() + PATIENCE
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: ProducerProgress) -> None:
             nonlocal harmed
             assert time.monotonic() < deadline, progress
             if not harmed and progress.read >= len(early):

@@ -14,7 +14,7 @@ from mcloud.feed.simulate import Simulate
 from mcloud.market.envelope import decode
 from mcloud.market.trade import Trade
 from mcloud.producer import produce as module
-from mcloud.producer.produce import Progress, Reader, produce
+from mcloud.producer.produce import FeedReader, ProducerProgress, produce
 from mcloud.producer.route import Route
 from mcloud.producer.spool import Spool
 
@@ -40,15 +40,15 @@ def stream(count: int) -> list[Trade]:
 
 def run(
     path: Path, given: Iterable[Trade], queues: Mapping[str, Queue], **options: Any
-) -> Progress:
+) -> ProducerProgress:
     with Spool.open(path, list(queues)) as spool:
-        return produce(Reader(given), queues, spool, **options)
+        return produce(FeedReader(given), queues, spool, **options)
 
 
 def test_every_trade_reaches_every_queue(path: Path) -> None:
     given = stream(5_000)
     queues = {"aws": FakeQueue(), "gcp": FakeQueue(*[Unavailable("down")] * 2)}
-    told: list[Progress] = []
+    told: list[ProducerProgress] = []
     done = run(path, given, queues, batch=300, progress=told.append)
     assert done.complete
     assert (done.read, done.last_time) == (5_000, max(each.time for each in given))
@@ -99,7 +99,7 @@ def test_a_trade_is_on_the_disk_before_a_queue_sees_it(path: Path) -> None:
                 return super().send(messages)
 
         queue = Looking()
-        assert produce(Reader(stream(3_000)), {"aws": queue}, spool, batch=100).complete
+        assert produce(FeedReader(stream(3_000)), {"aws": queue}, spool, batch=100).complete
     assert all(seen)
     assert queue.trades == sorted(stream(3_000))
 
@@ -144,7 +144,7 @@ def test_a_feed_that_breaks_is_raised_after_what_it_gave_is_delivered(path: Path
         raise McloudError("the file ended in the middle")
 
     queues = {"aws": FakeQueue(), "gcp": FakeQueue(Unavailable("down"))}
-    told: list[Progress] = []
+    told: list[ProducerProgress] = []
     with pytest.raises(McloudError, match="ended in the middle"):
         run(path, feed(), queues, progress=told.append)
     assert all(queue.trades == sorted(given) for queue in queues.values())
@@ -191,7 +191,7 @@ def test_a_site_that_stays_away_is_given_up_some_time_after_stop(path: Path) -> 
     stop = threading.Event()
     away, good = FakeQueue(Unavailable("gone"), for_ever=True), FakeQueue()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ProducerProgress) -> None:
         if away.calls:
             stop.set()
 
@@ -213,9 +213,9 @@ def test_a_full_spool_stops_the_reading_and_goes_on_later(
     limit = 2**20
     behind, good = FakeQueue(lambda: release.wait(PATIENCE), for_ever=True), FakeQueue()
     chunks = [trades(range(first, first + 100)) for first in range(0, 8_000, 100)]
-    full: list[Progress] = []
+    full: list[ProducerProgress] = []
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ProducerProgress) -> None:
         if progress.spool_full:
             full.append(progress)
             if len(full) == 5:
@@ -237,7 +237,7 @@ def test_a_full_spool_still_takes_what_was_read(path: Path, release: threading.E
     behind = FakeQueue(lambda: release.wait(PATIENCE), for_ever=True)
     late = trade(1, "ETHUSDT")
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ProducerProgress) -> None:
         if progress.spool_full:
             stored = spool._db.execute("SELECT COUNT(*) FROM message WHERE symbol = 'ETHUSDT'")
             if stored.fetchone() == (1,):
@@ -254,10 +254,10 @@ def test_a_disk_without_room_is_waited_for_and_said(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RETRY", 0.01)
-    told: list[Progress] = []
+    told: list[ProducerProgress] = []
     queue = FakeQueue()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ProducerProgress) -> None:
         told.append(progress)
         if progress.problem and len(told) > 3:
             pages(spool, 100_000)
@@ -275,7 +275,7 @@ def test_a_disk_without_room_is_waited_for_and_said(
 def test_stopped_without_room_it_says_what_is_wrong(path: Path) -> None:
     stop = threading.Event()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ProducerProgress) -> None:
         if progress.problem:
             stop.set()
 
@@ -327,7 +327,7 @@ def test_a_report_that_fails_ends_the_run_and_the_reading(path: Path) -> None:
         finally:
             ended.set()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: ProducerProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

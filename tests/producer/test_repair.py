@@ -10,13 +10,13 @@ import pytest
 from mcloud.errors import Refused, Throttled, Unavailable
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import BinanceRest
-from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, Answer, Span
+from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, HistoryAnswer, IdSpan
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.market.trade import Trade
 from mcloud.producer import repair as module
 from mcloud.producer.cursor import ABSENT, QUICK, Cursor, Hole, Position
+from mcloud.producer.newest_ids import QUIET, SETTLE
 from mcloud.producer.repair import LONGEST_DOUBT, LONGEST_PAUSE, History, Repairer
-from mcloud.producer.tail import QUIET, SETTLE
 
 from .sources import PATIENCE, START, FakeHistory, hole, trade, trades
 
@@ -329,8 +329,8 @@ def test_neighbours_that_are_void_as_well_are_looked_over(rig: Callable[..., Rig
 
 def test_without_a_key_the_reason_says_what_is_lost(rig: Callable[..., Rig]) -> None:
     class Keyless(FakeHistory):
-        def search(self, *_: object, background: bool) -> Answer:
-            return Answer([], [Span(40, 50, START), Span(52, 60, START)])
+        def search(self, *_: object, background: bool) -> HistoryAnswer:
+            return HistoryAnswer([], [IdSpan(40, 50, START), IdSpan(52, 60, START)])
 
     filled = rig(Keyless([]), hole(50, 52, **DOUBTFUL))
     filled.wall = LATE
@@ -361,12 +361,12 @@ def test_real_trades_are_fetched_at_once_while_hundreds_of_ids_are_doubtful(
 
         def search(
             self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
-        ) -> Answer:
+        ) -> HistoryAnswer:
             assert background
             order.append(-first_id)
             if len(order) % 5 == 0:
                 raise Throttled("others come first", 60.0)
-            return Answer.of([])
+            return HistoryAnswer.of([])
 
     doubtful = [hole(10 * n, 10 * n, **DOUBTFUL) for n in range(1, 501)]
     real = hole(6_000, 6_300, since=START + 1)

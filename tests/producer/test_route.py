@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
-from mcloud.producer.route import LOOKS, MODES, Latencies, Observation, Route, choose
+from mcloud.producer.route import LOOKS, MODES, Latencies, Route, RouteObservation, choose
 
 SITES = ("aws", "gcp")
 
@@ -20,43 +20,45 @@ def record(epoch: int, primary: str) -> ControlRecord:
 
 
 def test_both_sends_everywhere() -> None:
-    assert choose("both", SITES, Observation()).sites == SITES
+    assert choose("both", SITES, RouteObservation()).sites == SITES
 
 
 def test_primary_follows_the_highest_epoch_whoever_tells_it() -> None:
-    seen = Observation(records={"aws": record(3, "aws"), "gcp": record(4, "gcp")})
+    seen = RouteObservation(records={"aws": record(3, "aws"), "gcp": record(4, "gcp")})
     assert choose("primary", SITES, seen) == Route(("gcp",), "primary of epoch 4: because")
 
 
 def test_primary_without_a_record_is_the_first_site_and_says_so() -> None:
-    route = choose("primary", SITES, Observation())
+    route = choose("primary", SITES, RouteObservation())
     assert route.sites == ("aws",)
     assert "no control record" in route.reason
-    refused = Observation(refusals={"gcp": "a permission is missing; have it granted"})
+    refused = RouteObservation(refusals={"gcp": "a permission is missing; have it granted"})
     route = choose("primary", SITES, refused)
     assert route.sites == ("aws",)
     assert route.reason.endswith("first site (gcp: a permission is missing; have it granted)")
 
 
 def test_a_primary_that_is_not_served_is_named() -> None:
-    route = choose("primary", SITES, Observation(records={"aws": record(1, "gcp-east")}))
+    route = choose("primary", SITES, RouteObservation(records={"aws": record(1, "gcp-east")}))
     assert route.sites == ("aws",)
     assert "gcp-east" in route.reason
 
 
 def test_nearest_changes_only_for_a_clear_gain() -> None:
-    current = choose("nearest", SITES, Observation(latencies={"aws": 0.1, "gcp": 0.2}))
+    current = choose("nearest", SITES, RouteObservation(latencies={"aws": 0.1, "gcp": 0.2}))
     assert current.sites == ("aws",)
-    near = Observation(latencies={"aws": 0.1, "gcp": 0.08})
+    near = RouteObservation(latencies={"aws": 0.1, "gcp": 0.08})
     assert choose("nearest", SITES, near, current) == current
-    clear = Observation(latencies={"aws": 0.1, "gcp": 0.06})
+    clear = RouteObservation(latencies={"aws": 0.1, "gcp": 0.06})
     assert choose("nearest", SITES, clear, current).sites == ("gcp",)
 
 
 def test_nearest_leaves_a_site_that_does_not_answer() -> None:
     current = Route(("aws",), "it was near")
-    assert choose("nearest", SITES, Observation(latencies={"gcp": 9.0}), current).sites == ("gcp",)
-    assert choose("nearest", SITES, Observation(), current) == current
+    assert choose("nearest", SITES, RouteObservation(latencies={"gcp": 9.0}), current).sites == (
+        "gcp",
+    )
+    assert choose("nearest", SITES, RouteObservation(), current) == current
 
 
 def nearest(looks: Iterable[Mapping[str, float]]) -> list[str]:
@@ -64,7 +66,7 @@ def nearest(looks: Iterable[Mapping[str, float]]) -> list[str]:
     latencies, route, chosen = Latencies(SITES), None, []
     for look in looks:
         latencies.note(look)
-        route = choose("nearest", SITES, Observation(latencies=latencies.usual()), route)
+        route = choose("nearest", SITES, RouteObservation(latencies=latencies.usual()), route)
         chosen.append(route.sites[0])
     return chosen
 
@@ -104,7 +106,7 @@ def test_nearest_follows_what_lasts(
 
 
 def test_cheapest_takes_the_cheaper() -> None:
-    seen = Observation(costs={"aws": Decimal("0.00002"), "gcp": Decimal("0.000001")})
+    seen = RouteObservation(costs={"aws": Decimal("0.00002"), "gcp": Decimal("0.000001")})
     assert choose("cheapest", SITES, seen).sites == ("gcp",)
 
 
@@ -117,11 +119,11 @@ def test_cheapest_takes_the_cheaper() -> None:
 def test_any_observation_gives_a_route_to_known_sites(
     mode: str, latencies: dict[str, float], costs: dict[str, Decimal], current: Route | None
 ) -> None:
-    route = choose(mode, SITES, Observation(latencies=latencies, costs=costs), current)
+    route = choose(mode, SITES, RouteObservation(latencies=latencies, costs=costs), current)
     assert route.sites
     assert set(route.sites) <= set(SITES)
     # Asked again with nothing new, it stays.
-    assert choose(mode, SITES, Observation(latencies=latencies, costs=costs), route) == route
+    assert choose(mode, SITES, RouteObservation(latencies=latencies, costs=costs), route) == route
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])

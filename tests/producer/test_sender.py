@@ -17,7 +17,7 @@ from mcloud.market.envelope import Message
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
 from mcloud.producer.sender import Sender
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 from mcloud.producer.support import AWAY, FUNCTION_ANSWERS, Reads, Support
 
 from .queues import FakeQueue
@@ -394,10 +394,10 @@ def test_a_control_store_that_fails_is_named_with_its_own_remedy(
     assert sender.delivery.refused == refused
 
 
-def newer(id_: int, *, sites: Iterable[str] = SITES) -> Entry:
+def newer(id_: int, *, sites: Iterable[str] = SITES) -> SpoolEntry:
     """An entry that only newer functions can read."""
     message = Message(f"BTCUSDT {id_} {id_}", {"symbol": "BTCUSDT", "version": "2"})
-    return Entry(message, "BTCUSDT", id_, id_, 1, id_, frozenset(sites))
+    return SpoolEntry(message, "BTCUSDT", id_, id_, 1, id_, frozenset(sites))
 
 
 def test_what_waits_for_the_function_is_in_the_spool_of_the_next_run(

@@ -17,7 +17,7 @@ from mcloud.feed.simulate import Simulate
 from mcloud.market.envelope import Message, decode, encode
 from mcloud.producer.cursor import Cursor, Hole, Position
 from mcloud.producer.spool import SMALLEST_LIMIT, Pending, Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 
 from .spools import SITES, bodies, drain, entry, environment, fill, position
 
@@ -55,7 +55,7 @@ def test_a_message_comes_back_as_it_was(path: Path) -> None:
     trades = list(Simulate(["BTCUSDT"], seed=1, start_time=1_735_775_880_000, count=100))
     made = encode(trades)
     message = replace(made, attributes={**made.attributes, "traceparent": "00-ü"})
-    given = Entry.of(message, received_at=1_735_775_881_000, sites=["gcp"])
+    given = SpoolEntry.of(message, received_at=1_735_775_881_000, sites=["gcp"])
     assert (given.first_id, given.last_id, given.count) == (trades[0].id, trades[-1].id, 100)
     with Spool.open(path, SITES) as spool:
         spool.append([given])

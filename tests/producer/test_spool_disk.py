@@ -9,7 +9,7 @@ from small_disk import EMPTY, call
 from mcloud import best_effort
 from mcloud.market.envelope import Message
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 
 MIB = 1024**2
 
@@ -30,7 +30,7 @@ def test_a_small_one_goes_on_where_others_fill_the_disk(tmp_path: Path) -> None:
     assert told == {"full": False, "room": True}
 
 
-def _entry(id_: int) -> Entry:
+def _entry(id_: int) -> SpoolEntry:
     attributes = {
         "symbol": "BTCUSDT",
         "first_id": str(id_),
@@ -38,7 +38,7 @@ def _entry(id_: int) -> Entry:
         "count": "1",
     }
     body = f"{id_:06}" * 8_000
-    return Entry.of(Message(body, attributes), received_at=1, sites=["aws"])
+    return SpoolEntry.of(Message(body, attributes), received_at=1, sites=["aws"])
 
 
 def _grow(folder: str) -> None:

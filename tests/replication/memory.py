@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mcloud.clouds import optimistic
 from mcloud.clouds.ports import Changes, Heartbeat, Lag, Stored, StoredCandle
-from mcloud.errors import Damaged, Refused, Trimmed
+from mcloud.errors import DamagedData, Refused, Trimmed
 from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Candle, Folded
 
@@ -135,7 +135,7 @@ class MemoryCandles:
 
     def _check(self, candle: Candle) -> None:
         if (candle.symbol, candle.start) in self.damaged:
-            raise Damaged(f"the stored candle {candle.symbol} {candle.timestamp} is damaged")
+            raise DamagedData(f"the stored candle {candle.symbol} {candle.timestamp} is damaged")
 
     def _write(self, candle: Candle, version: int) -> bool:
         self.faults.before("write")

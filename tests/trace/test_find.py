@@ -16,8 +16,8 @@ from mcloud.market.candle import by_minute, fold
 from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
-from mcloud.producer.spool_message import Entry
-from mcloud.producer.trail import Trail
+from mcloud.producer.message_log import MessageLog
+from mcloud.producer.spool_message import SpoolEntry
 from mcloud.runs import Run
 from mcloud.trace import find as module
 from mcloud.trace.find import Traced, find
@@ -63,8 +63,8 @@ def note(folder: Path, trades: list[Trade], sent: dict[str, int]) -> Run:
     run = Run(folder / "producers" / "default")
     run.create()
     message = encode(trades, one_in=1)
-    with Trail(run.folder) as trail:
-        trail.spooled([(trades, Entry.of(message, received_at=START, sites=["a"]))], START + 1)
+    with MessageLog(run.folder) as trail:
+        trail.spooled([(trades, SpoolEntry.of(message, received_at=START, sites=["a"]))], START + 1)
         for name, at in sent.items():
             trail.sent(name, [message], at)
     return run

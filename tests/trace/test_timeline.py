@@ -5,19 +5,19 @@ from typing import Any
 
 from mcloud.clouds.ports import LogLine
 from mcloud.market.trade import Trade
-from mcloud.producer.trail import Journey
-from mcloud.trace.timeline import STAGES, Found, Record, described, iso, pick, stages
+from mcloud.producer.message_log import Journey
+from mcloud.trace.timeline import STAGES, SiteFindings, SourceRecord, described, iso, pick, stages
 
 TRADE = Trade("BTCUSDT", 5, Decimal(7), Decimal(1), 1_000, True)
 TIMES = {"queued": 1_250, "began": 1_300.0, "archived": 1_310, "stored": 1_320}
 LINE = LogLine(1.5, "stored", {"messages": 1, **TIMES})
-EVERYTHING = Found(
+EVERYTHING = SiteFindings(
     trade=TRADE, key="raw/x", written=1.309, candle="2024-08-08T23:54:00Z", lines=(LINE,)
 )
 
 
-def record(sent: dict[str, int], name: str = "default", **more: Any) -> Record:
-    return Record(name, Journey(1, 9, received=1_100, spooled=1_200, sent=sent, **more))
+def record(sent: dict[str, int], name: str = "default", **more: Any) -> SourceRecord:
+    return SourceRecord(name, Journey(1, 9, received=1_100, spooled=1_200, sent=sent, **more))
 
 
 def times(*arguments: Any) -> dict[str, int | None]:
@@ -49,12 +49,14 @@ def test_without_a_producer_here_the_queue_says_when_it_came() -> None:
     }
     assert why("sent", "aws", EVERYTHING, None, TRADE) == "the queue's stamp"
     several = LogLine(1.5, "stored", {**LINE.fields, "messages": 5})
-    found = Found(lines=(several,))
+    found = SiteFindings(lines=(several,))
     assert why("sent", "aws", found, None, None) == "the queue's stamp, the last of 5 messages"
 
 
 def test_without_a_log_the_object_has_a_date() -> None:
-    found = Found(trade=TRADE, key="raw/x", written=1.309, candle="C", log_note="no permission")
+    found = SiteFindings(
+        trade=TRADE, key="raw/x", written=1.309, candle="C", log_note="no permission"
+    )
     known = times("aws", found, record({"aws": 1_240}), TRADE)
     assert (known["processed"], known["archived"], known["stored"]) == (None, 1_309, None)
     assert why("processed", "aws", found, None, TRADE) == "no permission"
@@ -65,15 +67,19 @@ def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() 
     def line(at: int) -> LogLine:
         return LogLine(at / 1000, "stored", {"began": at - 9, "archived": at, "stored": at + 9})
 
-    found = Found(written=100.0, key="raw/x", lines=(line(50_000), line(100_400), line(130_000)))
+    found = SiteFindings(
+        written=100.0, key="raw/x", lines=(line(50_000), line(100_400), line(130_000))
+    )
     assert times("aws", found, None, TRADE)["archived"] == 100_400
     # Brought by a replicator since: what the function says of it is all there is.
-    found = Found(written=200.0, key="raw/x", lines=(line(50_000),))
+    found = SiteFindings(written=200.0, key="raw/x", lines=(line(50_000),))
     assert times("aws", found, None, TRADE)["stored"] == 50_009
 
 
 def test_a_trade_on_its_way() -> None:
-    nothing = Found(candle_note="above the newest", archive_note="not in 23:00", log_note="no line")
+    nothing = SiteFindings(
+        candle_note="above the newest", archive_note="not in 23:00", log_note="no line"
+    )
     waiting = record({})
     assert times("aws", nothing, waiting, None)["spooled"] == 1_200
     assert "in its spool" in why("sent", "aws", nothing, waiting, None)
@@ -86,7 +92,7 @@ def test_a_trade_on_its_way() -> None:
 
 def test_a_refusal_is_said() -> None:
     refused = LogLine(None, "refused a message", {"reason": "volumes beyond 38 digits"})
-    said = why("processed", "aws", Found(lines=(refused,)), None, None)
+    said = why("processed", "aws", SiteFindings(lines=(refused,)), None, None)
     assert said == "the function refused its message: volumes beyond 38 digits"
 
 

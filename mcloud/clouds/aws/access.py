@@ -9,7 +9,7 @@ from mcloud.clouds.access import (
     OK,
     UNKNOWN,
     WARNING,
-    Finding,
+    AccessFinding,
     Target,
     ask,
     ask_time,
@@ -109,18 +109,18 @@ class AwsAccess:
     def reach(self, service: str) -> float:
         return ask(self._client(SERVICES[service]).meta.endpoint_url).seconds
 
-    def permissions(self, component: str) -> Finding:
+    def permissions(self, component: str) -> AccessFinding:
         iam = self._client("iam")
         caller = self._caller()["Arn"]
         if caller.endswith(":root"):
-            return Finding(
+            return AccessFinding(
                 WARNING,
                 "the root user of the account may do everything, and should do nothing",
                 "use a role: `aws configure sso`, or set AWS_PROFILE",
             )
         source = self._policy_source(iam, caller)
         if source is None:
-            return Finding(UNKNOWN, f"IAM cannot be asked about {caller}")
+            return AccessFinding(UNKNOWN, f"IAM cannot be asked about {caller}")
         names = self._arns(source)
         denied: dict[str, list[str]] = {}
         unclear: dict[str, list[str]] = {}
@@ -145,11 +145,11 @@ class AwsAccess:
         assume = "" if component == "deployer" else f"assume the role {role}, or "
         return verdict(denied, unclear, f"{assume}have them granted to {source}")
 
-    def quotas(self) -> dict[str, Callable[[], Finding]]:
+    def quotas(self) -> dict[str, Callable[[], AccessFinding]]:
         before = {} if self._target.resources else {"region": self._region}
         return {**before, "concurrency": self._concurrency}
 
-    def _region(self) -> Finding:
+    def _region(self) -> AccessFinding:
         import boto3
 
         region, session = self._target.region, boto3.session.Session()
@@ -161,14 +161,14 @@ class AwsAccess:
         }
         lacking = [service for service, regions in known.items() if region not in regions]
         if lacking:
-            return Finding(
+            return AccessFinding(
                 UNKNOWN,
                 f"{region} has no {', '.join(lacking)}, as far as this botocore knows",
                 "correct `region` in mcloud.toml, or update boto3 if the region is new",
             )
-        return Finding(OK, f"{region} has every service")
+        return AccessFinding(OK, f"{region} has every service")
 
-    def _concurrency(self) -> Finding:
+    def _concurrency(self) -> AccessFinding:
         try:
             with translated("Lambda"):
                 limit = self._client("lambda").get_account_settings()["AccountLimit"]
@@ -181,19 +181,19 @@ class AwsAccess:
         reserve = variables.get("reserve_concurrency", True)
         # Once the site is deployed, its own reservation is no longer among the free ones.
         if reserve and self._target.resources is None and free - wanted < UNRESERVED:
-            return Finding(
+            return AccessFinding(
                 FAULT,
                 f"{has}: Lambda keeps {UNRESERVED} for others and refuses to reserve {wanted}",
                 "give the site `variables = { reserve_concurrency = false }` in mcloud.toml, or ask"
                 " AWS for more: Service Quotas, Lambda, Concurrent executions",
             )
         if total < wanted:
-            return Finding(
+            return AccessFinding(
                 WARNING,
                 f"{has}, and the processor wants {wanted}",
                 "ask AWS for more: Service Quotas, Lambda, Concurrent executions",
             )
-        return Finding(OK, has)
+        return AccessFinding(OK, has)
 
     def _caller(self) -> Any:
         with translated("AWS STS"):

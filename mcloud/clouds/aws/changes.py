@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mcloud.clouds.aws import shards
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.aws.shards import BEGINNING, FINISHED, Position, Shard, State
+from mcloud.clouds.aws.shards import BEGINNING, FINISHED, Shard, ShardPosition, State
 from mcloud.clouds.ports import Changes
 from mcloud.errors import Refused, Trimmed
 from mcloud.market.candle import Candle
@@ -78,7 +78,7 @@ class DynamoChanges:
 
     def tip(self) -> str:
         listing, now = self._list()
-        return Position(listing.stream, now, shards.begin(listing.shards)).to_text()
+        return ShardPosition(listing.stream, now, shards.begin(listing.shards)).to_text()
 
     def changes(self, position: str) -> Changes:
         before = shards.parse(position)
@@ -102,14 +102,14 @@ class DynamoChanges:
             raise Trimmed(f"{self._what}: the position is older than what DynamoDB keeps")
         as_of = max(before.as_of, min(behind or nows or [before.as_of]))
         candles, damaged = self._candles(images)
-        after = Position(before.stream, as_of, states)
+        after = ShardPosition(before.stream, as_of, states)
         return Changes(candles, after.to_text(), as_of, is_last=not behind, damaged=damaged)
 
     @cached_property
     def _streams(self) -> Any:
         return self._make_streams()
 
-    def _known(self, position: Position) -> tuple[_Listing, bool]:
+    def _known(self, position: ShardPosition) -> tuple[_Listing, bool]:
         """The list of shards, and whether it was read just now."""
         listing = self._listing
         is_new = listing is None or not self._is_good(listing, position)
@@ -119,7 +119,7 @@ class DynamoChanges:
             raise Trimmed(f"{self._what}: the table has another stream now, {listing.stream}")
         return listing, is_new
 
-    def _is_good(self, listing: _Listing, position: Position) -> bool:
+    def _is_good(self, listing: _Listing, position: ShardPosition) -> bool:
         age = time.monotonic() - listing.at
         if age >= REFRESH or not position.shards.keys() <= {shard.id for shard in listing.shards}:
             return False

@@ -93,7 +93,7 @@ class DynamoControl:
     def write_record(self, record: ControlRecord) -> bool:
         stored = self.record()
         if isinstance(stored, Damaged):
-            raise errors.Damaged(f"DynamoDB {self._table}: {stored}")
+            raise errors.DamagedData(f"DynamoDB {self._table}: {stored}")
         with translated(f"DynamoDB {self._table}"):
             try:
                 self._client.put_item(

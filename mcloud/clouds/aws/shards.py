@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mcloud import documents
 from mcloud.documents import read_text
-from mcloud.errors import Damaged, Trimmed
+from mcloud.errors import DamagedData, Trimmed
 
 State = str | None
 """Last sequence number read from a shard, or BEGINNING or FINISHED."""
@@ -27,7 +27,7 @@ class Shard(NamedTuple):
     is_closed: bool
 
 
-class Position(NamedTuple):
+class ShardPosition(NamedTuple):
     stream: str
     """ARN of the stream. It changes when the stream of a table is switched off and on again."""
     as_of: float
@@ -38,15 +38,15 @@ class Position(NamedTuple):
         return json.dumps(self._asdict(), separators=(",", ":"))
 
 
-def parse(text: str) -> Position:
+def parse(text: str) -> ShardPosition:
     """Parse a position that ``to_text`` wrote.
 
     Raises:
         errors.Damaged: the text is not such a position.
     """
-    position = read_text(Position, text, "the position")
+    position = read_text(ShardPosition, text, "the position")
     if isinstance(position, documents.Damaged):
-        raise Damaged(f"not a position in a DynamoDB stream: {position.what}")
+        raise DamagedData(f"not a position in a DynamoDB stream: {position.what}")
     return position
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from mcloud.clouds.access import (
     FAULT,
     OK,
-    Finding,
+    AccessFinding,
     Target,
     ask,
     ask_time,
@@ -15,7 +15,7 @@ from mcloud.clouds.access import (
     verdict,
 )
 from mcloud.clouds.gcp.client import (
-    Session,
+    GcpSession,
     make_session,
     refused,
     translated,
@@ -123,7 +123,7 @@ class GcpAccess:
     def reach(self, service: str) -> float:
         return ask(self._root(SERVICES[service])).seconds
 
-    def permissions(self, component: str) -> Finding:
+    def permissions(self, component: str) -> AccessFinding:
         denied: dict[str, list[str]] = {}
         unclear: dict[str, list[str]] = {}
         for key, wanted in NEEDS[component].items():
@@ -140,26 +140,26 @@ class GcpAccess:
         run = "" if component == "deployer" else f"run `{login}={account}`, or "
         return verdict(denied, unclear, f"{run}have them granted on {self._project}")
 
-    def quotas(self) -> dict[str, Callable[[], Finding]]:
+    def quotas(self) -> dict[str, Callable[[], AccessFinding]]:
         last = {"database": self._database} if self._target.resources else {"region": self._region}
         return {"billing": self._billing, "APIs": self._apis, **last}
 
     @understood("Google Cloud")
-    def _billing(self) -> Finding:
+    def _billing(self) -> AccessFinding:
         try:
             info = self._get("cloudbilling", f"v1/projects/{self._project}/billingInfo")
         except Refused as error:
             return not_told(error)
         if info.get("billingEnabled"):
-            return Finding(OK, "enabled")
-        return Finding(
+            return AccessFinding(OK, "enabled")
+        return AccessFinding(
             FAULT,
             f"the project {self._project} has no billing account: Google refuses what costs money",
             f"run `gcloud billing projects link {self._project} --billing-account=ACCOUNT`",
         )
 
     @understood("Google Cloud")
-    def _apis(self) -> Finding:
+    def _apis(self) -> AccessFinding:
         names = [f"projects/{self._project}/services/{api}.googleapis.com" for api in APIS]
         try:
             answer = self._get(
@@ -172,13 +172,13 @@ class GcpAccess:
         # Terraform switches on what is missing, by way of one of them.
         needed = off if self._target.resources else [each for each in off if "resource" in each]
         if needed:
-            return Finding(FAULT, f"switched off: {', '.join(needed)}", self._enable(needed))
+            return AccessFinding(FAULT, f"switched off: {', '.join(needed)}", self._enable(needed))
         if off:
-            return Finding(OK, f"`mcloud deploy` switches on {len(off)} of {len(states)}")
-        return Finding(OK, f"all {len(states)} are on")
+            return AccessFinding(OK, f"`mcloud deploy` switches on {len(off)} of {len(states)}")
+        return AccessFinding(OK, f"all {len(states)} are on")
 
     @understood("Google Cloud")
-    def _database(self) -> Finding:
+    def _database(self) -> AccessFinding:
         name = self._target.resources.database
         try:
             found = self._get("firestore", f"v1/projects/{self._project}/databases/{name}")
@@ -186,27 +186,27 @@ class GcpAccess:
             return not_told(error)
         kind = found.get("type")
         if kind != "FIRESTORE_NATIVE":
-            return Finding(
+            return AccessFinding(
                 FAULT,
                 f"the Firestore database {name} is {kind}, not FIRESTORE_NATIVE",
                 "name another `database` in the site's variables in mcloud.toml",
             )
-        return Finding(OK, f"{name} in {found.get('locationId')}")
+        return AccessFinding(OK, f"{name} in {found.get('locationId')}")
 
     @understood("Google Cloud")
-    def _region(self) -> Finding:
+    def _region(self) -> AccessFinding:
         try:
             answer = self._get("cloudfunctions", f"v2/projects/{self._project}/locations")
         except Refused as error:
             return not_told(error)
         regions = sorted(each["locationId"] for each in answer.get("locations", ()))
         if self._target.region not in regions:
-            return Finding(
+            return AccessFinding(
                 FAULT,
                 f"Cloud Functions are not in {self._target.region}",
                 f"choose a `region` in mcloud.toml: {', '.join(regions)}",
             )
-        return Finding(OK, f"{self._target.region} has Cloud Functions")
+        return AccessFinding(OK, f"{self._target.region} has Cloud Functions")
 
     @understood("Google Cloud")
     def _held(self, key: str, permissions: Iterable[str]) -> set[str]:
@@ -262,6 +262,6 @@ class GcpAccess:
         return self._target.project
 
     @cached_property
-    def _session(self) -> Session:
+    def _session(self) -> GcpSession:
         with translated("Google"):
             return make_session()

@@ -12,7 +12,7 @@ from typing import Any
 from mcloud import http
 from mcloud.clouds.billing import Bill, BillLine
 from mcloud.clouds.gcp.client import (
-    Session,
+    GcpSession,
     make_session,
     refused,
     translated,
@@ -57,7 +57,7 @@ class BillingExport:
         project: str,
         stack: str,
         table: str,
-        session: Session | None = None,
+        session: GcpSession | None = None,
         address: str = ADDRESS,
     ) -> None:
         if not _TABLE.fullmatch(table):
@@ -146,7 +146,7 @@ class BillingExport:
                 raise Unavailable(f"{self._table}: the query took longer than {TIMEOUT:.0f} s")
             answer = self._more(session, answer)
 
-    def _more(self, session: Session, answer: dict[str, Any]) -> dict[str, Any]:
+    def _more(self, session: GcpSession, answer: dict[str, Any]) -> dict[str, Any]:
         """The next page, or the answer to a query that has taken its time."""
         job = answer["jobReference"]
         parameters = {"timeoutMs": int(TIMEOUT * 1000), "location": job.get("location", "")}
@@ -156,7 +156,7 @@ class BillingExport:
         return _answer(session.ask("GET", url, http.QUERY, query=parameters))
 
 
-def _answer(answer: http.Answer) -> dict[str, Any]:
+def _answer(answer: http.HttpAnswer) -> dict[str, Any]:
     if answer.ok:
         return answer.document()
     raise refused(

@@ -7,7 +7,7 @@ from mcloud.clouds import optimistic
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes, StoredCandle
-from mcloud.errors import Damaged, Unavailable
+from mcloud.errors import DamagedData, Unavailable
 from mcloud.market.candle import MINUTE, Candle, Folded, to_timestamp
 
 BATCH = 500  # writes a request
@@ -158,7 +158,7 @@ class FirestoreCandles:
             return optimistic.Read(Candle(symbol, start), None)
         candle = _decode(snapshot)
         if (candle.symbol, candle.start) != (symbol, start):
-            raise Damaged(
+            raise DamagedData(
                 f"the stored candle {snapshot.id} is damaged: it says {candle.symbol}"
                 f" {candle.timestamp}"
             )

@@ -10,7 +10,7 @@ from mcloud import documents
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
 from mcloud.clouds.ports import Changes
 from mcloud.documents import read_text
-from mcloud.errors import Damaged, Refused
+from mcloud.errors import DamagedData, Refused
 from mcloud.market.candle import Candle
 
 STAMP = "updated"
@@ -25,7 +25,7 @@ CLOCK_GOOD_FOR = 60.0  # seconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Position(NamedTuple):
+class QueryPosition(NamedTuple):
     """Position of the next page, and how far the changes are completely read. Times are in µs since
     1970."""
 
@@ -46,33 +46,33 @@ class Position(NamedTuple):
         return json.dumps(self._asdict(), separators=(",", ":"))
 
 
-class Row(NamedTuple):
+class ChangeRow(NamedTuple):
     stamp: int
     name: str
     written: int
     """Time of the write."""
 
 
-def parse(text: str) -> Position:
+def parse(text: str) -> QueryPosition:
     """Parse a position that ``to_text`` wrote.
 
     Raises:
         errors.Damaged: the text is not such a position.
     """
-    position = read_text(Position, text, "the position")
+    position = read_text(QueryPosition, text, "the position")
     if isinstance(position, documents.Damaged):
-        raise Damaged(f"not a position in a Firestore collection: {position.what}")
+        raise DamagedData(f"not a position in a Firestore collection: {position.what}")
     return position
 
 
-def begin(now: int) -> Position:
+def begin(now: int) -> QueryPosition:
     """Return a position that misses no write after ``now``."""
-    return Position(now - OVERLAP, "", now - OVERLAP, now, now, now)
+    return QueryPosition(now - OVERLAP, "", now - OVERLAP, now, now, now)
 
 
 def advance(
-    position: Position, rows: Sequence[Row], now: int, *, is_end: bool
-) -> tuple[Position, bool]:
+    position: QueryPosition, rows: Sequence[ChangeRow], now: int, *, is_end: bool
+) -> tuple[QueryPosition, bool]:
     """The position after a page, and whether nothing more waits.
 
     Args:
@@ -89,8 +89,8 @@ def advance(
     seen = began if is_end else position.seen
     as_of = max(position.as_of, now if is_end else stamp)
     if is_end and stamp > settled and now - OVERLAP - settled >= SWEEP:
-        return Position(settled, "", settled, seen, began, as_of), False
-    return Position(stamp, name, settled, seen, began, as_of), is_end
+        return QueryPosition(settled, "", settled, seen, began, as_of), False
+    return QueryPosition(stamp, name, settled, seen, began, as_of), is_end
 
 
 class FirestoreChanges:
@@ -121,7 +121,10 @@ class FirestoreChanges:
             found = list(self._query(before).stream(timeout=TIMEOUT, retry=retry()))
         if found:
             now = self._heard(found[0].read_time)
-        rows = [Row(_micros(each.get(STAMP)), each.id, _micros(each.update_time)) for each in found]
+        rows = [
+            ChangeRow(_micros(each.get(STAMP)), each.id, _micros(each.update_time))
+            for each in found
+        ]
         after, is_last = advance(before, rows, now, is_end=len(found) < PAGE)
         candles, damaged = [], []
         for row, snapshot in zip(rows, found, strict=True):
@@ -132,7 +135,7 @@ class FirestoreChanges:
                     damaged.append(str(error))
         return Changes(candles, after.to_text(), after.as_of / SECOND, is_last, damaged)
 
-    def _query(self, position: Position) -> Any:
+    def _query(self, position: QueryPosition) -> Any:
         from google.cloud.firestore_v1.base_query import FieldFilter
 
         # Served by the index that Firestore keeps of every field, which goes on by name. The filter

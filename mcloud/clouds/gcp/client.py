@@ -127,22 +127,22 @@ def make_storage(project: str, endpoint: str = "") -> Any:
     return client
 
 
-class Session:
+class GcpSession:
     """Asks Google's REST interfaces, and signs the requests with some credentials."""
 
     def __init__(self, credentials: Any) -> None:
         self.credentials = credentials
-        self._client = http.Client()
+        self._client = http.HttpClient()
 
     def ask(
         self,
         method: str,
         url: str,
-        limit: http.Limit | None = None,
+        limit: http.HttpLimit | None = None,
         *,
         document: object = None,
         query: Mapping[str, object] | None = None,
-    ) -> http.Answer:
+    ) -> http.HttpAnswer:
         """See ``http.Client.ask``. The tokens that the request needs come within its limit,
         which is ``http.GOOGLE`` by default."""
         limit = limit or http.GOOGLE
@@ -166,10 +166,10 @@ class Session:
         tokens: "_Tokens",
         method: str,
         url: str,
-        limit: http.Limit,
+        limit: http.HttpLimit,
         document: object,
         query: Mapping[str, object] | None,
-    ) -> http.Answer:
+    ) -> http.HttpAnswer:
         headers: dict[str, str] = {}
         with _token_understood():
             self.credentials.before_request(tokens, method, url, headers)
@@ -181,7 +181,7 @@ class _Tokens:
     """Sends the requests of google.auth to token and metadata servers, within a limit; see
     ``google.auth.transport.Request``."""
 
-    def __init__(self, client: http.Client, deadline: float) -> None:
+    def __init__(self, client: http.HttpClient, deadline: float) -> None:
         self._client = client
         self._deadline = deadline
 
@@ -250,15 +250,15 @@ def _token_understood() -> Iterator[None]:
         raise Unavailable("the answer of the token server has not the documented form") from error
 
 
-def make_session(scope: str = "cloud-platform") -> Session:
+def make_session(scope: str = "cloud-platform") -> GcpSession:
     """For what is asked by REST, with the usual credentials."""
     with _importing:
         import google.auth
 
     with translated("Google Cloud"):
-        tokens: Any = _Tokens(http.Client(), time.monotonic() + http.METADATA.seconds)
+        tokens: Any = _Tokens(http.HttpClient(), time.monotonic() + http.METADATA.seconds)
         scopes = [f"https://www.googleapis.com/auth/{scope}"]
-        return Session(google.auth.default(scopes, request=tokens)[0])
+        return GcpSession(google.auth.default(scopes, request=tokens)[0])
 
 
 @contextmanager
@@ -307,7 +307,7 @@ def understood(what: str) -> Iterator[None]:
 
 def refused(
     what: str,
-    answer: http.Answer,
+    answer: http.HttpAnswer,
     *,
     lacks: str = "",
     missing: str = "",
@@ -326,7 +326,7 @@ def refused(
     return Refused(message, remedy=_remedy(said, lacks, missing, known))
 
 
-def _told(answer: http.Answer) -> tuple[str, str]:
+def _told(answer: http.HttpAnswer) -> tuple[str, str]:
     """The first line of what Google says in an answer, and all of it."""
     try:
         error = answer.document()["error"]

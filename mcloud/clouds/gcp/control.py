@@ -163,7 +163,7 @@ class FirestoreControl:
             snapshot = document.get(timeout=TIMEOUT, retry=retry())
             stored = _record(snapshot)
             if isinstance(stored, Damaged):
-                raise errors.Damaged(f"{self._what}: {stored}")
+                raise errors.DamagedData(f"{self._what}: {stored}")
             if stored is not None and stored.epoch >= record.epoch:
                 return False
             fields = {"kind": "control", **asdict(record)}

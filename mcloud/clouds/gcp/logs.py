@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcloud.clouds.gcp.client import Session, refused, translated, understood
+from mcloud.clouds.gcp.client import GcpSession, refused, translated, understood
 from mcloud.clouds.ports import LOG_SEARCH, LogLine
 from mcloud.errors import Unavailable
 
@@ -20,7 +20,7 @@ ENOUGH = 20  # lines
 
 
 class CloudLogging:
-    def __init__(self, session: Session, project: str, function: str, url: str = URL) -> None:
+    def __init__(self, session: GcpSession, project: str, function: str, url: str = URL) -> None:
         self._session = session
         self._project = project
         self._function = function

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mcloud import http
-from mcloud.clouds.gcp.client import Session, make_session, refused, translated
+from mcloud.clouds.gcp.client import GcpSession, make_session, refused, translated
 from mcloud.clouds.spans import Span
 
 URL = "https://cloudtrace.googleapis.com"
 
 
 class CloudTrace:
-    def __init__(self, project: str, session: Session | None = None, url: str = URL) -> None:
+    def __init__(self, project: str, session: GcpSession | None = None, url: str = URL) -> None:
         self._project = project
         self._session = session
         self._url = f"{url}/v2/projects/{project}/traces:batchWrite"

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from mcloud.clouds.gcp.client import (
-    Session,
+    GcpSession,
     make_session,
     refused,
     translated,
@@ -139,7 +139,7 @@ class StorageTransfer:
         raise error
 
     @cached_property
-    def _session(self) -> Session:
+    def _session(self) -> GcpSession:
         with translated(self.service):
             return make_session()
 

@@ -12,7 +12,7 @@ IN_FLIGHT = 10.0
 MARGIN = 0.1  # of the limit, left for other programs behind the same address
 
 
-class Budget:
+class WeightBudget:
     """Two accounts, for any number of threads: a sliding window over what was granted here, and
     what the exchange said it counted, with what was granted since.
 

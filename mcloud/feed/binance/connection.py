@@ -15,7 +15,7 @@ from websockets.protocol import Event
 from mcloud.errors import Refused
 from mcloud.feed.binance import plan
 from mcloud.feed.binance.backoff import Backoff
-from mcloud.feed.binance.budget import Budget
+from mcloud.feed.binance.budget import WeightBudget
 from mcloud.feed.binance.handoff import Handoff
 from mcloud.feed.binance.plan import MESSAGE_INTERVAL
 
@@ -70,7 +70,7 @@ class LineState:
     """Why the last attempt failed, or the last connection ended early. It stays, for the record."""
 
 
-class Line:
+class ConnectionLine:
     """Keeps the streams of some symbols alive until it is cancelled.
 
     Args:
@@ -87,7 +87,7 @@ class Line:
         take: Take,
         opened: Callable[[tuple[str, ...]], None],
         handoff: Handoff,
-        openings: Budget,
+        openings: WeightBudget,
         timing: Timing,
         jitter: Callable[[float, float], float],
         may_be_refused: bool = True,

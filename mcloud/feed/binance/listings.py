@@ -22,7 +22,7 @@ Listing = Mapping[str, Listed]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedListing:
     """The symbols of one producer: some by name, or all of a quote asset."""
 
     names: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Changes:
+class ListingChanges:
     """The differences between two lists of the exchange."""
 
     listed: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Roster:
     that two lists in a row lack is unsubscribed from: a list may be incomplete once.
     """
 
-    def __init__(self, wanted: Wanted, listing: Listing) -> None:
+    def __init__(self, wanted: WantedListing, listing: Listing) -> None:
         self._wanted = wanted
         statuses = wanted.statuses(listing)
         self.statuses = {
@@ -96,7 +96,7 @@ class Roster:
         """The statuses of the symbols that were followed and do not trade now."""
         return {name: status for name, status in self.statuses.items() if status != TRADING}
 
-    def update(self, listing: Listing) -> Changes:
+    def update(self, listing: Listing) -> ListingChanges:
         """Compare with a new list."""
         now = self._wanted.statuses(listing)
         now |= dict.fromkeys(self.statuses.keys() - now.keys(), DELISTED)
@@ -121,7 +121,7 @@ class Roster:
             elif before != status:
                 ended.append(name)
                 news.append(f"{name} {_ended(status)}; its last trades are fetched")
-        return Changes(*map(tuple, (listed, resumed, ended, dropped, news)))
+        return ListingChanges(*map(tuple, (listed, resumed, ended, dropped, news)))
 
 
 def summary(not_trading: Mapping[str, str], listed: Collection[str], most: int = 3) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from mcloud.feed.feed import EXAMPLES, BadLine, Report
+from mcloud.feed.feed import EXAMPLES, BadLine, FeedReport
 from mcloud.feed.json_lines import parse_event
 from mcloud.market.trade import NUMBER, SPOT, BadTrade, Trade, canonical, positive, split_market
 
@@ -25,7 +25,7 @@ _TRADE = re.compile(
 _REMEMBERED = 8192
 
 
-class Batch(NamedTuple):
+class MessageBatch(NamedTuple):
     """What a few messages held."""
 
     trades: list[Trade]
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     """The server announced that it is about to close."""
 
 
-class Reader:
+class MessageReader:
     """Reads messages of combined streams, and counts. A message that is none is never fatal.
 
     ``symbols`` are of one market; the streams have their names without it.
@@ -53,9 +53,9 @@ class Reader:
         """The server's last answer to a subscription that was not a yes."""
 
     @property
-    def report(self) -> Report:
+    def report(self) -> FeedReport:
         """The number of a bad line is that of its message, over all connections."""
-        return Report(
+        return FeedReport(
             trades=self._trades,
             skipped=self._skipped,
             bad=self._bad,
@@ -67,7 +67,7 @@ class Reader:
         self._wanted |= {split_market(symbol)[0].encode(): symbol for symbol in symbols}
         self._spot |= {name: each for name, each in self._wanted.items() if name == each.encode()}
 
-    def read(self, messages: Sequence[bytes]) -> Batch:
+    def read(self, messages: Sequence[bytes]) -> MessageBatch:
         """Take messages in the order received."""
         trades: list[Trade] = []
         newest: dict[str, Trade] = {}
@@ -91,7 +91,7 @@ class Reader:
             newest[trade.symbol] = trade
         self._read += len(messages)
         self._trades += len(trades)
-        return Batch(trades, newest, self._shutdown)
+        return MessageBatch(trades, newest, self._shutdown)
 
     def _take_other(self, message: bytes) -> Trade | None:
         """A trade in another form, or None for what is sound and no trade of ours."""

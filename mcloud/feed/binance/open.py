@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from mcloud.errors import Unavailable, UsageError
 from mcloud.feed.binance.endpoints import DEFAULT, Endpoints, endpoints
-from mcloud.feed.binance.listings import Roster, Wanted
+from mcloud.feed.binance.listings import Roster, WantedListing
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
 from mcloud.feed.feed import parse_symbols
-from mcloud.feed.open import SYMBOL, Choice, parse_names
+from mcloud.feed.open import SYMBOL, FeedChoice, parse_names
 from mcloud.market.trade import COIN_M, BadTrade, trades_of
 
 COIN_SYMBOL = "BTCUSD_PERP"
@@ -25,7 +25,7 @@ class Live:
     warnings: tuple[str, ...]
 
 
-def open_live(choice: Choice, stop: threading.Event) -> Live:
+def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
     """The exchange of a choice; ``stop`` ends its waits.
 
     Raises:
@@ -51,10 +51,10 @@ def open_live(choice: Choice, stop: threading.Event) -> Live:
     resting: tuple[str, ...] = ()
     listing = rest.listing()
     if wanted.startswith("all:"):
-        follow = Wanted(quote_asset=wanted.removeprefix("all:"), shard=shard)
+        follow = WantedListing(quote_asset=wanted.removeprefix("all:"), shard=shard)
         rest.check_quote_asset(follow.quote_asset, listing)
     else:
-        follow = Wanted(names=_symbols(where, parse_names(wanted)), shard=shard)
+        follow = WantedListing(names=_symbols(where, parse_names(wanted)), shard=shard)
         resting = rest.check(follow.names, listing)
     roster = Roster(follow, listing)
     if not roster.symbols:

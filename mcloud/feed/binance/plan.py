@@ -28,7 +28,7 @@ NAMES = 100  # a message
 
 
 @dataclass(frozen=True)
-class Subscription:
+class StreamSubscription:
     """What gets one connection its trades."""
 
     url: str
@@ -50,7 +50,7 @@ def spread(symbols: Sequence[str], streams: int = STREAMS) -> list[tuple[str, ..
     return [tuple(symbols[start::connections]) for start in range(connections)]
 
 
-def subscribe(ws_url: str, symbols: Sequence[str]) -> Subscription:
+def subscribe(ws_url: str, symbols: Sequence[str]) -> StreamSubscription:
     """The combined stream of the symbols' trades: by URL what it may hold, then by message."""
     names = _names(symbols)
     url = f"{ws_url}/stream?streams={names[0]}"
@@ -60,7 +60,7 @@ def subscribe(ws_url: str, symbols: Sequence[str]) -> Subscription:
             break
         url += f"/{name}"
         by_url += 1
-    return Subscription(url, tuple(_messages("SUBSCRIBE", names[by_url:])))
+    return StreamSubscription(url, tuple(_messages("SUBSCRIBE", names[by_url:])))
 
 
 def change(before: Sequence[str], after: Sequence[str]) -> list[str]:

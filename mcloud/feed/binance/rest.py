@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from mcloud import http
 from mcloud.config import did_you_mean
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
-from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, Budget
+from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, WeightBudget
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.binance.listings import TRADING, Listed, Listing
-from mcloud.feed.feed import Answer, Span
+from mcloud.feed.feed import HistoryAnswer, IdSpan
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import (
     MAX_ID,
@@ -64,21 +64,21 @@ class BinanceRest:
         self,
         endpoints: Endpoints,
         *,
-        budget: Budget | None = None,
+        budget: WeightBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
-        client: http.Client | None = None,
+        client: http.HttpClient | None = None,
         api_key: str = "",
     ) -> None:
         self.endpoints = endpoints
         self.has_history = endpoints.has_history and bool(api_key or not endpoints.needs_key)
         """Whether trades are found by id; else only the newest ones are, see ``search``."""
-        self._budget = budget or Budget(endpoints.weight_limit, clock=clock)
+        self._budget = budget or WeightBudget(endpoints.weight_limit, clock=clock)
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
-        self._client = client or http.Client()
+        self._client = client or http.HttpClient()
         key = _key_header(api_key, endpoints.rest_url) if api_key else {}
         # What lists all symbols is ten times smaller so.
         self._headers = {"Accept-Encoding": "gzip", **key}
@@ -125,7 +125,7 @@ class BinanceRest:
 
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool = False
-    ) -> Answer:
+    ) -> HistoryAnswer:
         """Return what the exchange says about the ids of a range, and up to ``margin`` around it.
 
         Without ``historicalTrades`` the newest trades are looked through, and then the aggregate
@@ -141,23 +141,25 @@ class BinanceRest:
         recent = self._recent(symbol, background)
         if recent.spans and recent.spans[0].first < first_id:
             return recent
-        return Answer(recent.trades, self._aggregates_around(symbol, first_id, background))
+        return HistoryAnswer(recent.trades, self._aggregates_around(symbol, first_id, background))
 
-    def _history(self, symbol: str, first_id: int, limit: int, background: bool = False) -> Answer:
+    def _history(
+        self, symbol: str, first_id: int, limit: int, background: bool = False
+    ) -> HistoryAnswer:
         path, weight = self.endpoints.history_path, self.endpoints.history_weight
         answer = self._trades(
             path, symbol, {"fromId": first_id, "limit": limit}, weight, background
         )
-        return Answer(
+        return HistoryAnswer(
             [trade for trade in answer.trades if trade.id >= first_id][:limit],
             [span for span in answer.spans if span.first >= first_id][:limit],
         )
 
-    def _recent(self, symbol: str, background: bool = False) -> Answer:
+    def _recent(self, symbol: str, background: bool = False) -> HistoryAnswer:
         path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
         return self._trades(path, symbol, {"limit": self.endpoints.recent_page}, weight, background)
 
-    def _aggregates_around(self, symbol: str, trade_id: int, background: bool) -> list[Span]:
+    def _aggregates_around(self, symbol: str, trade_id: int, background: bool) -> list[IdSpan]:
         """Return consecutive aggregates around a trade id; none where they are not found.
 
         Aggregates have ids of their own. Where the one with a trade id is can only be guessed from
@@ -183,7 +185,7 @@ class BinanceRest:
 
     def _aggregates(
         self, symbol: str, from_id: int | None, background: bool
-    ) -> tuple[int, list[Span]]:
+    ) -> tuple[int, list[IdSpan]]:
         """Return aggregates from an id on, or the newest, and the id of the first of them."""
         path = self.endpoints.aggregates_path
         parameters: dict[str, object] = {"symbol": self._name(symbol), "limit": AGGREGATES_PAGE}
@@ -192,7 +194,7 @@ class BinanceRest:
         rows = self._get(path, parameters, self.endpoints.aggregates_weight, background)
         try:
             ids = [row["a"] for row in rows]
-            spans = [Span(row["f"], row["l"], to_milliseconds(row["T"])) for row in rows]
+            spans = [IdSpan(row["f"], row["l"], to_milliseconds(row["T"])) for row in rows]
             begin = ids[0] if ids else 0
             in_order = all(a.first <= a.last < b.first for a, b in pairwise(spans))
             if ids != list(range(begin, begin + len(ids))) or not in_order:
@@ -217,13 +219,13 @@ class BinanceRest:
         parameters: Mapping[str, object],
         weight: int,
         background: bool = False,
-    ) -> Answer:
+    ) -> HistoryAnswer:
         named = {"symbol": self._name(symbol), **parameters}
         rows = self._get(path, named, weight, background)
         if not isinstance(rows, list):
             raise self._nonsense(path)
         trades = (_parse(symbol, row) for row in rows)
-        return Answer(
+        return HistoryAnswer(
             sorted((trade for trade in trades if trade), key=lambda trade: trade.id),
             sorted(span for span in map(_span, rows) if span),
         )
@@ -289,7 +291,7 @@ class BinanceRest:
                 raise Throttled(f"{self.endpoints.name} takes no request now", wait)
             self._sleep(wait)
 
-    def _request(self, path: str, parameters: Mapping[str, object]) -> http.Answer:
+    def _request(self, path: str, parameters: Mapping[str, object]) -> http.HttpAnswer:
         url = self.endpoints.rest_url
         limit = http.EXCHANGE_INFO if path == self.endpoints.info_path else http.EXCHANGE
         try:
@@ -302,7 +304,7 @@ class BinanceRest:
                 remedy="run `mcloud doctor` to check the network",
             ) from None
 
-    def _pause(self, answer: http.Answer) -> float:
+    def _pause(self, answer: http.HttpAnswer) -> float:
         """Seconds that a 429 or 418 asks for, as far as the exchange ever asks for them."""
         seconds = SHORTEST_BAN if answer.status == 418 else MINUTE
         if answer.retry_after is not None:
@@ -314,7 +316,7 @@ class BinanceRest:
         return min(max(1.0, seconds), LONGEST_BAN)
 
     def _error(
-        self, path: str, parameters: Mapping[str, object], answer: http.Answer
+        self, path: str, parameters: Mapping[str, object], answer: http.HttpAnswer
     ) -> Unavailable | Refused:
         status, name = answer.status, self.endpoints.name
         code, words = _error_body(answer)
@@ -364,11 +366,11 @@ def _status(symbol: Mapping[str, Any]) -> str:
     return status
 
 
-def _span(row: Any) -> Span | None:
+def _span(row: Any) -> IdSpan | None:
     """Return the id of a row. The id of a trade that cannot be read is used: it is not a void."""
     try:
         id_, time = check_int("id", row["id"], MAX_ID), to_milliseconds(row["time"])
-        return Span(id_, id_, check_int("time", time, MAX_TIME))
+        return IdSpan(id_, id_, check_int("time", time, MAX_TIME))
     except (BadTrade, KeyError, TypeError):
         return None
 
@@ -390,7 +392,7 @@ def _parse(symbol: str, row: Any) -> Trade | None:
         return None
 
 
-def _error_body(answer: http.Answer) -> tuple[int | None, str]:
+def _error_body(answer: http.HttpAnswer) -> tuple[int | None, str]:
     """Code and message of ``{"code":-1121,"msg":"Invalid symbol."}``."""
     try:
         error = answer.document()

@@ -13,15 +13,15 @@ from typing import Any, TypeVar, cast
 
 from mcloud.errors import McloudError, Throttled, Unavailable
 from mcloud.feed.binance import plan
-from mcloud.feed.binance.budget import Budget
-from mcloud.feed.binance.connection import Line, LineState, Timing
+from mcloud.feed.binance.budget import WeightBudget
+from mcloud.feed.binance.connection import ConnectionLine, LineState, Timing
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
 from mcloud.feed.binance.handoff import LIMIT, Handoff
-from mcloud.feed.binance.listings import Changes, Roster, summary
-from mcloud.feed.binance.messages import Reader
+from mcloud.feed.binance.listings import ListingChanges, Roster, summary
+from mcloud.feed.binance.messages import MessageReader
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.stall import Paces
-from mcloud.feed.feed import Report, parse_symbols
+from mcloud.feed.feed import FeedReport, parse_symbols
 from mcloud.market.trade import Trade
 
 Value = TypeVar("Value")
@@ -143,7 +143,7 @@ class BinanceSource:
         self._jitter = jitter
         self._check_every = check_every
         self._grace = grace
-        self._reader = Reader(self.symbols)
+        self._reader = MessageReader(self.symbols)
         self._handoff = Handoff(limit)
         self._paces = Paces(self.symbols, time.monotonic())
         self._opened: deque[str] = deque()
@@ -154,14 +154,14 @@ class BinanceSource:
         self._stalls = 0
         self._last_error = ""
         self._timing = timing or Timing(silence=3 * endpoints.ping_interval)
-        self._openings = Budget(
+        self._openings = WeightBudget(
             plan.CONNECTIONS,
             clock=time.monotonic,
             window=plan.CONNECTIONS_WINDOW,
             margin=plan.CONNECTIONS_MARGIN,
         )
         self._lines = tuple(self._line(group) for group in plan.spread(self.symbols, streams))
-        self._running: dict[Line, asyncio.Task[None]] = {}
+        self._running: dict[ConnectionLine, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] | None = None
         self._stopped = threading.Event()
         self._wake: Callable[[], object] = lambda: None
@@ -169,7 +169,7 @@ class BinanceSource:
         self._thread = threading.Thread(target=self._run, name="binance", daemon=True)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> FeedReport:
         return self._reader.report
 
     @property
@@ -261,8 +261,8 @@ class BinanceSource:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _line(self, symbols: tuple[str, ...], *, may_be_refused: bool = True) -> Line:
-        return Line(
+    def _line(self, symbols: tuple[str, ...], *, may_be_refused: bool = True) -> ConnectionLine:
+        return ConnectionLine(
             symbols,
             self._endpoints.ws_url,
             take=self._take,
@@ -274,7 +274,7 @@ class BinanceSource:
             may_be_refused=may_be_refused,
         )
 
-    def _start(self, line: Line) -> None:
+    def _start(self, line: ConnectionLine) -> None:
         self._running[line] = self._spawn(line.run())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -348,7 +348,7 @@ class BinanceSource:
                 continue
             self._follow(roster, roster.update(listing))
 
-    def _follow(self, roster: Roster, changes: Changes) -> None:
+    def _follow(self, roster: Roster, changes: ListingChanges) -> None:
         now = time.monotonic()
         self.symbols = roster.symbols
         self._reader.want(changes.listed)

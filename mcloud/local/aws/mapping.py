@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import lambda_svc, sqs
 
-from mcloud.local.aws.metrics import Metrics
+from mcloud.local.aws.metrics import EmbeddedMetrics
 from mcloud.local.meter import Meter
 from mcloud.local.outage import SLOW, Outages
 
@@ -34,7 +34,7 @@ _batch = threading.local()
 ``failed``."""
 
 
-def install(outages: Outages, metrics: Metrics, meter: Meter) -> None:
+def install(outages: Outages, metrics: EmbeddedMetrics, meter: Meter) -> None:
     """Patch ministack's poller to check for outages first, and to report its calls."""
     lambda_svc._poll_sqs = _held_up(lambda_svc._poll_sqs, outages)
     lambda_svc._run_sqs_batch = _returning(_slowed(lambda_svc._run_sqs_batch, outages))
@@ -94,7 +94,9 @@ def _returning(run: Callable[..., None]) -> Callable[..., None]:
     return run_and_return
 
 
-def _observed(execute: Callable[..., Any], metrics: Metrics, meter: Meter) -> Callable[..., Any]:
+def _observed(
+    execute: Callable[..., Any], metrics: EmbeddedMetrics, meter: Meter
+) -> Callable[..., Any]:
     """Count each call, and set the pause of the mapping if a call for a queue failed."""
     lock = threading.Lock()
     rounds = 0

@@ -44,7 +44,7 @@ class _Calls:
     durations: list[float] = field(default_factory=list)  # ms
 
 
-class Metrics:
+class EmbeddedMetrics:
     def __init__(self, meter: Meter, clock: Callable[[], float] = time.time) -> None:
         self._meter = meter
         self._clock = clock

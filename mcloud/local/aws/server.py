@@ -18,7 +18,7 @@ from ministack.services import cloudwatch, dynamodb, dynamodb_streams, lambda_sv
 
 from mcloud.local.aws import mapping, metering
 from mcloud.local.aws.door import Door
-from mcloud.local.aws.metrics import Metrics
+from mcloud.local.aws.metrics import EmbeddedMetrics
 from mcloud.local.meter import Meter
 from mcloud.local.outage import Outages
 
@@ -49,7 +49,7 @@ def main() -> None:
         )
     sys.argv[1:] = []  # it reads them as well
     outages, meter = Outages(home, "aws"), Meter(home, "aws")
-    metrics = Metrics(meter)
+    metrics = EmbeddedMetrics(meter)
     mapping.install(outages, metrics, meter)
     metering.install(meter)
     for chore in (partial(metrics.pump_forever, _soon), meter.save_forever):

@@ -19,7 +19,7 @@ SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000  # ms
 _MONDAY = 4 * DAY  # 1970-01-05
 
 
-class Bar(NamedTuple):
+class MinuteBar(NamedTuple):
     """The trades of one period, combined into a bar."""
 
     first_id: int
@@ -39,7 +39,7 @@ class Bar(NamedTuple):
 
 
 _ZERO = Decimal(0)
-NOTHING = Bar(-1, -1, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, 0, _ZERO, _ZERO)
+NOTHING = MinuteBar(-1, -1, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, 0, _ZERO, _ZERO)
 """The bar of a symbol that has never traded."""
 
 
@@ -82,7 +82,7 @@ class Bars:
     def __init__(self, width: int) -> None:
         self._width = width
         self._starts: list[int] = []
-        self._bars: dict[int, Bar] = {}
+        self._bars: dict[int, MinuteBar] = {}
 
     @property
     def newest(self) -> int | None:
@@ -98,7 +98,7 @@ class Bars:
         else:
             self._bars[start] = _merge(bar, _bar(trade))
 
-    def within(self, start: int, stop: int) -> Bar:
+    def within(self, start: int, stop: int) -> MinuteBar:
         """Return the bar from ``start`` up to but not including ``stop``; flat without trades."""
         at, to = bisect_left(self._starts, start), bisect_left(self._starts, stop)
         if at == to:
@@ -107,7 +107,7 @@ class Bars:
 
     def klines(
         self, interval: Interval, first: int | None, last: int | None, limit: int, now: int
-    ) -> Iterator[tuple[int, Bar]]:
+    ) -> Iterator[tuple[int, MinuteBar]]:
         """Yield up to ``limit`` bars with their starts, oldest first.
 
         Args:
@@ -133,16 +133,16 @@ class Bars:
             limit -= 1
 
 
-def _bar(trade: Trade) -> Bar:
+def _bar(trade: Trade) -> MinuteBar:
     price, volume, value = trade.price, trade.quantity, turnover(trade)
     bought = (_ZERO, _ZERO) if trade.buyer_is_maker else (volume, value)
-    return Bar(trade.id, trade.id, price, price, price, price, volume, value, 1, *bought)
+    return MinuteBar(trade.id, trade.id, price, price, price, price, volume, value, 1, *bought)
 
 
-def _merge(one: Bar, other: Bar) -> Bar:
+def _merge(one: MinuteBar, other: MinuteBar) -> MinuteBar:
     early = one if one.first_id < other.first_id else other
     last = one if one.last_id > other.last_id else other
-    return Bar(
+    return MinuteBar(
         early.first_id,
         last.last_id,
         early.open,
@@ -157,7 +157,7 @@ def _merge(one: Bar, other: Bar) -> Bar:
     )
 
 
-def _flat(before: Bar) -> Bar:
+def _flat(before: MinuteBar) -> MinuteBar:
     price = before.close
     return NOTHING._replace(open=price, high=price, low=price, close=price)
 

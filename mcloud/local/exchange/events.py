@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from mcloud.local.exchange.aggregates import Aggregate
-from mcloud.local.exchange.bars import Bar, Interval
+from mcloud.local.exchange.bars import Interval, MinuteBar
 from mcloud.local.exchange.book import Book
 from mcloud.local.exchange.ledger import Day
 from mcloud.local.exchange.markets import Market, name_of, pair_of
@@ -64,7 +64,7 @@ def kline_event(
     symbol: str,
     interval: Interval,
     start: int,
-    bar: Bar,
+    bar: MinuteBar,
     *,
     closed: bool,
     now: int,

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from mcloud.local.exchange.aggregates import Aggregate, Aggregates
-from mcloud.local.exchange.bars import DAY, MINUTE, SECOND, Bar, Bars, Interval
+from mcloud.local.exchange.bars import DAY, MINUTE, SECOND, Bars, Interval, MinuteBar
 from mcloud.local.exchange.book import Book
 from mcloud.local.exchange.tape import Tape
 from mcloud.market.trade import Trade
@@ -18,13 +18,13 @@ class Day(NamedTuple):
     start: int
     """In ms since 1970, as ``end``."""
     end: int
-    bar: Bar
+    bar: MinuteBar
     close_before: Decimal
     last_quantity: Decimal
     book: Book
 
 
-class Ledger:
+class TradeLedger:
     """All trades so far. The clock of the ledger is the time of the newest trade of any symbol."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Ledger:
         last: int | None,
         limit: int,
         now: int | None = None,
-    ) -> list[tuple[int, Bar]]:
+    ) -> list[tuple[int, MinuteBar]]:
         """See ``Bars.klines``."""
         now = self.now if now is None else now
         bars = self._minutes[symbol]

@@ -51,7 +51,7 @@ class Limits:
     longest_ban: float = 259_200.0
 
 
-class Window:
+class RateWindow:
     """Counts events in a sliding window."""
 
     def __init__(self, count: int, period: float) -> None:
@@ -81,7 +81,7 @@ class Verdict:
     """Time until the limit allows another request, in seconds."""
 
 
-class Budget:
+class AddressBudget:
     """The REST weight used by one address. Periods are aligned to the clock, like Binance's
     minutes."""
 

@@ -40,7 +40,7 @@ class Market(Enum):
         return in_market(name, self.value)
 
 
-class Route(Enum):
+class MarketRoute(Enum):
     """A WebSocket path; the value precedes ``/ws`` and ``/stream``.
 
     The futures streams are spread over two routes. A subscription on the wrong route is accepted,
@@ -54,14 +54,14 @@ class Route(Enum):
 
     def carries(self, kind: str) -> bool:
         """Return whether streams of this kind, such as ``aggTrade``, are sent here."""
-        if self is Route.ROOT:
+        if self is MarketRoute.ROOT:
             return True
-        return (self is Route.PUBLIC) == (kind in ("trade", "bookTicker"))
+        return (self is MarketRoute.PUBLIC) == (kind in ("trade", "bookTicker"))
 
     @property
     def markets(self) -> tuple[Market, ...]:
         """The markets whose symbols are in the streams of all symbols, such as ``!ticker@arr``."""
-        return (Market.SPOT,) if self is Route.ROOT else (Market.USD_M, Market.COIN_M)
+        return (Market.SPOT,) if self is MarketRoute.ROOT else (Market.USD_M, Market.COIN_M)
 
     def symbol(self, name: str) -> str:
         """Return the symbol that a name, in any case, stands for here.

@@ -15,10 +15,10 @@ from mcloud.local.exchange.events import (
     trade_event,
 )
 from mcloud.local.exchange.faults import Faults
-from mcloud.local.exchange.ledger import Ledger
+from mcloud.local.exchange.ledger import TradeLedger
 from mcloud.local.exchange.markets import Market
-from mcloud.local.exchange.reader import Reader, Wording
-from mcloud.local.exchange.streams import Stream, Topic
+from mcloud.local.exchange.reader import RecordingReader, Wording
+from mcloud.local.exchange.streams import ExchangeStream, Topic
 from mcloud.market.trade import Trade
 
 CLOCKED = ("kline", "ticker", "miniTicker")
@@ -37,7 +37,7 @@ class Publisher:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TradeLedger,
         faults: Faults,
         voids: Mapping[str, Mapping[int, str]],
         clock: Callable[[], float],
@@ -46,15 +46,15 @@ class Publisher:
         self._faults = faults
         self._voids = voids
         self._clock = clock
-        self._sent: dict[Topic, list[tuple[str, Reader]]] = {}
-        self._clocked: list[Stream] = []
+        self._sent: dict[Topic, list[tuple[str, RecordingReader]]] = {}
+        self._clocked: list[ExchangeStream] = []
         self._traded: set[str] = set()  # since the clocked streams had their last events
         self._bars: dict[Topic, int] = {}  # starts of the bars that klines are at
 
-    def index(self, readers: Iterable[Reader]) -> None:
+    def index(self, readers: Iterable[RecordingReader]) -> None:
         """Take the connections as they are now, with the streams that they have."""
-        sent: dict[Topic, list[tuple[str, Reader]]] = defaultdict(list)
-        clocked: dict[Topic, Stream] = {}
+        sent: dict[Topic, list[tuple[str, RecordingReader]]] = defaultdict(list)
+        clocked: dict[Topic, ExchangeStream] = {}
         for reader in readers:
             for stream in reader.sent:
                 sent[stream.topic].append((stream.name, reader))
@@ -96,7 +96,7 @@ class Publisher:
                 self._send_days(stream)
         self._traded.clear()
 
-    def _send_klines(self, stream: Stream, time: int) -> None:
+    def _send_klines(self, stream: ExchangeStream, time: int) -> None:
         symbol, interval, ledger = stream.symbol, stream.interval, self._ledger
         assert interval
         newest = ledger.newest(symbol)
@@ -114,14 +114,14 @@ class Publisher:
                 self._publish(stream.topic, partial(said, closed=closed, now=ledger.now))
         self._bars[stream.topic] = current
 
-    def _send_day(self, stream: Stream) -> None:
+    def _send_day(self, stream: ExchangeStream) -> None:
         if stream.symbol in self._traded and not self._is_stalled(stream.symbol):
             day, describe = self._ledger.day(stream.symbol), _TICKERS[stream.kind]
             self._publish(
                 stream.topic, lambda microseconds: dump(describe(day, microseconds=microseconds))
             )
 
-    def _send_days(self, stream: Stream) -> None:
+    def _send_days(self, stream: ExchangeStream) -> None:
         """Send the symbols that were traded since the last time, and no others, like Binance."""
         days = [self._ledger.day(each) for each in self._traded if not self._is_stalled(each)]
         describe = _TICKERS[stream.kind]

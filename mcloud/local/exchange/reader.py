@@ -16,9 +16,9 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
 from mcloud.local.exchange.faults import Faults
-from mcloud.local.exchange.limits import Limits, Window
-from mcloud.local.exchange.markets import Route
-from mcloud.local.exchange.streams import BadRequest, Stream, parse_stream
+from mcloud.local.exchange.limits import Limits, RateWindow
+from mcloud.local.exchange.markets import MarketRoute
+from mcloud.local.exchange.streams import BadRequest, ExchangeStream, parse_stream
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _COUNTED = (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
@@ -30,7 +30,7 @@ class Wording(NamedTuple):
     combined: bool
     """Whether events are wrapped in ``{"stream":…,"data":…}``."""
     microseconds: bool
-    route: Route = Route.ROOT
+    route: MarketRoute = MarketRoute.ROOT
 
 
 def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
@@ -48,9 +48,9 @@ def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
     if unit not in ("MILLISECOND", "MICROSECOND"):
         raise BadRequest("Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
     root, *names = unquote(path).removeprefix("/").split("/")
-    route = Route.ROOT
-    if root in (Route.PUBLIC.value, Route.MARKET.value) and names:
-        route = Route(root)
+    route = MarketRoute.ROOT
+    if root in (MarketRoute.PUBLIC.value, MarketRoute.MARKET.value) and names:
+        route = MarketRoute(root)
         root, *names = names
     if root == "stream":
         names = query.get("streams", [""])[0].split("/")
@@ -63,7 +63,7 @@ def parse_path(path: str, most: int) -> tuple[list[str], Wording]:
     for name in streams:
         parse_stream(name, route)
     # Futures have no microseconds.
-    microseconds = unit == "MICROSECOND" and route is Route.ROOT
+    microseconds = unit == "MICROSECOND" and route is MarketRoute.ROOT
     return streams, Wording(root == "stream", microseconds, route)
 
 
@@ -78,7 +78,7 @@ class Connection(ServerConnection):
         super().process_event(event)
 
 
-class Reader:
+class RecordingReader:
     """A client, from its handshake to its end.
 
     Args:
@@ -104,7 +104,7 @@ class Reader:
         self._on_change = on_change
         self._wall_clock = wall_clock
         self._loop = asyncio.get_running_loop()
-        self._window = Window(limits.messages, 1.0)
+        self._window = RateWindow(limits.messages, 1.0)
         self._closing: asyncio.Task[None] | None = None
         self._outbox: deque[str] = deque()
         self._filled = asyncio.Event()
@@ -119,7 +119,7 @@ class Reader:
         return list(self._streams)
 
     @property
-    def sent(self) -> list[Stream]:
+    def sent(self) -> list[ExchangeStream]:
         """Those of its streams that its route carries."""
         route = self.wording.route
         streams = [parse_stream(name, route) for name in self._streams]

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 from mcloud.local.exchange.aggregates import Aggregate
 from mcloud.local.exchange.bars import INTERVALS
 from mcloud.local.exchange.faults import Faults, hides
-from mcloud.local.exchange.ledger import Ledger
-from mcloud.local.exchange.limits import Budget, Limits, Verdict
+from mcloud.local.exchange.ledger import TradeLedger
+from mcloud.local.exchange.limits import AddressBudget, Limits, Verdict
 from mcloud.local.exchange.markets import Market
 from mcloud.local.exchange.wording import (
     describe_day,
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RestAnswer:
     status: int
     content: Any
     """To be sent as JSON."""
@@ -70,7 +70,7 @@ class Rest:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TradeLedger,
         faults: Faults,
         limits: Limits,
         *,
@@ -82,9 +82,9 @@ class Rest:
         self._limits = limits
         self._symbols = symbols
         self._clock = clock
-        self._budgets: dict[tuple[Market, str], Budget] = {}
+        self._budgets: dict[tuple[Market, str], AddressBudget] = {}
 
-    def answer(self, request: Request, now: float) -> Answer:
+    def answer(self, request: Request, now: float) -> RestAnswer:
         """Answer one request; ``now`` is the time of the faults' clock."""
         path, _, query = request.path.partition("?")
         endpoint = ENDPOINTS.get(path)
@@ -94,20 +94,22 @@ class Rest:
         limit = self._limit(market)
         if failure := self._fail(limit, now):
             return failure
-        budget = self._budgets.setdefault((market, request.address), Budget(self._limits, limit))
+        budget = self._budgets.setdefault(
+            (market, request.address), AddressBudget(self._limits, limit)
+        )
         verdict = budget.spend(endpoint.weigh(dict(parse_qsl(query))), self._clock())
         if verdict.status != 200:
             return self._refuse(verdict, limit)
         if endpoint.wants_key and not request.has_key:
             error = {"code": -2014, "msg": "API-key format invalid."}
-            return Answer(401, error, _used(verdict))
+            return RestAnswer(401, error, _used(verdict))
         microseconds = request.microseconds and market is Market.SPOT
         try:
             parameters = _parse(query, endpoint.parameters)
             content = endpoint.answer(self, _Asked(market, parameters, microseconds, now))
-            return Answer(200, content, _used(verdict))
+            return RestAnswer(200, content, _used(verdict))
         except _BadRequest as bad:
-            return Answer(400, {"code": bad.code, "msg": str(bad)}, _used(verdict))
+            return RestAnswer(400, {"code": bad.code, "msg": str(bad)}, _used(verdict))
 
     def ping(self, asked: "_Asked") -> Any:
         return {}
@@ -242,17 +244,17 @@ class Rest:
             raise _BadRequest(-1121, "Invalid symbol.")
         return symbol
 
-    def _fail(self, limit: int, now: float) -> Answer | None:
+    def _fail(self, limit: int, now: float) -> RestAnswer | None:
         if fault := self._faults.take("rest_error", now):
             message = "An unknown error occurred while processing the request."
-            return Answer(fault.status or 500, {"code": -1000, "msg": message})
+            return RestAnswer(fault.status or 500, {"code": -1000, "msg": message})
         for kind, status in (("rest_418", 418), ("rest_429", 429)):
             if fault := self._faults.take(kind, now):
                 pause = self._limits.weight_period if fault.seconds is None else fault.seconds
                 return self._refuse(Verdict(limit + 1, status, pause), limit)
         return None
 
-    def _refuse(self, verdict: Verdict, limit: int) -> Answer:
+    def _refuse(self, verdict: Verdict, limit: int) -> RestAnswer:
         advice = "Please use WebSocket Streams for live updates to avoid"
         if verdict.status == 418:
             until = int((self._clock() + verdict.retry_after) * 1000)
@@ -261,7 +263,7 @@ class Rest:
             allowed = f"current limit is {limit} request weight per 1 MINUTE"
             message = f"Too much request weight used; {allowed}. {advice} polling the API."
         headers = {**_used(verdict), "Retry-After": str(ceil(verdict.retry_after))}
-        return Answer(verdict.status, {"code": -1003, "msg": message}, headers)
+        return RestAnswer(verdict.status, {"code": -1003, "msg": message}, headers)
 
 
 @dataclass(frozen=True)
@@ -371,15 +373,15 @@ ENDPOINTS["/fapi/v2/ticker/price"] = ENDPOINTS["/fapi/v1/ticker/price"]
 _APIS = re.compile("/(?:api|fapi|dapi|sapi|papi|eapi|futures)/")
 
 
-def _no_such(path: str) -> Answer:
+def _no_such(path: str) -> RestAnswer:
     """Return an error that distinguishes Binance's other APIs from unknown paths."""
     if _APIS.match(path):
         message = (
             "This operation is not supported. The local exchange plays trades and cannot derive "
             f"{path:.60} from them."
         )
-        return Answer(400, {"code": -1020, "msg": message})
-    return Answer(404, {"code": -1000, "msg": f"There is no {path:.60} here."})
+        return RestAnswer(400, {"code": -1020, "msg": message})
+    return RestAnswer(404, {"code": -1000, "msg": f"There is no {path:.60} here."})
 
 
 _SYMBOL = r"(?:[^\Wa-z]|[-.]){1,50}"

@@ -28,11 +28,11 @@ from mcloud.feed.pace import pace
 from mcloud.local.exchange.bars import SECOND
 from mcloud.local.exchange.faults import Fault, Faults, Wire, parse_fault
 from mcloud.local.exchange.feeds import repeat
-from mcloud.local.exchange.ledger import Ledger
-from mcloud.local.exchange.limits import Limits, Window
+from mcloud.local.exchange.ledger import TradeLedger
+from mcloud.local.exchange.limits import Limits, RateWindow
 from mcloud.local.exchange.publisher import Publisher
-from mcloud.local.exchange.reader import Connection, Reader, parse_path
-from mcloud.local.exchange.rest import Answer, Request, Rest
+from mcloud.local.exchange.reader import Connection, RecordingReader, parse_path
+from mcloud.local.exchange.rest import Request, Rest, RestAnswer
 from mcloud.local.exchange.streams import BadRequest
 from mcloud.market.trade import Trade
 
@@ -82,13 +82,13 @@ class ExchangeServer:
         self._limits = limits
         self._faults = Faults()
         self._wire = Wire(self._faults, Random(seed))
-        self._readers: dict[Reader, None] = {}
+        self._readers: dict[RecordingReader, None] = {}
         self._second = 0
-        self._connections: dict[str, Window] = {}
+        self._connections: dict[str, RateWindow] = {}
         self._begun = asyncio.Event()
         self.finished = False
         """Whether all trades are made and all clients have received their messages."""
-        self.ledger = Ledger()
+        self.ledger = TradeLedger()
         self.voids: dict[str, dict[int, str]] = defaultdict(dict)
         """By symbol and id, why there is no such trade: one of ``faults.REASONS``."""
         self._tls = tls
@@ -245,7 +245,7 @@ class ExchangeServer:
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, Connection)
-        reader = Reader(
+        reader = RecordingReader(
             connection,
             self._limits,
             self._faults,
@@ -290,45 +290,47 @@ class ExchangeServer:
             return connection.respond(HTTPStatus(fault.status or 503), "Refused.\n")
         limits = self._limits
         window = self._connections.setdefault(
-            address, Window(limits.connections, limits.connections_period)
+            address, RateWindow(limits.connections, limits.connections_period)
         )
         if not window.allows(now):
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections.\n")
         try:
             parse_path(path, limits.streams)
         except BadRequest as bad:
-            return _respond(Answer(400, {"error": {"code": bad.code, "msg": str(bad)}, "id": None}))
+            return _respond(
+                RestAnswer(400, {"error": {"code": bad.code, "msg": str(bad)}, "id": None})
+            )
         return None
 
-    def _control(self, path: str) -> Answer:
+    def _control(self, path: str) -> RestAnswer:
         """Handle a control request from a program that does not use the Python API."""
         command, _, query = path.removeprefix(CONTROL).partition("?")
         match command:
             case "state":
-                return Answer(200, self.state())
+                return RestAnswer(200, self.state())
             case "begin":
                 self.begin()
-                return Answer(200, self.state())
+                return RestAnswer(200, self.state())
             case "lift":
                 self.lift()
-                return Answer(200, self.state())
+                return RestAnswer(200, self.state())
             case "status":
                 wanted = dict(parse_qsl(query, keep_blank_values=True))
                 if wanted.keys() != {"symbol", "status"}:
-                    return Answer(400, {"error": "status needs symbol and status"})
+                    return RestAnswer(400, {"error": "status needs symbol and status"})
                 self.set_status(wanted["symbol"], wanted["status"])
-                return Answer(200, self.state())
+                return RestAnswer(200, self.state())
             case "fault":
                 try:
                     fault = parse_fault(dict(parse_qsl(query)))
                 except UsageError as error:
-                    return Answer(400, {"error": str(error)})
+                    return RestAnswer(400, {"error": str(error)})
                 self.fault(fault)
-                return Answer(200, {k: v for k, v in asdict(fault).items() if v is not None})
-        return Answer(404, {"error": "there is state, begin, lift, status and fault"})
+                return RestAnswer(200, {k: v for k, v in asdict(fault).items() if v is not None})
+        return RestAnswer(404, {"error": "there is state, begin, lift, status and fault"})
 
 
-def _respond(answer: Answer) -> Response:
+def _respond(answer: RestAnswer) -> Response:
     body = json.dumps(answer.content, separators=(",", ":")).encode()
     headers = Headers(
         {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mcloud.local.exchange.bars import INTERVALS, Interval
-from mcloud.local.exchange.markets import Route
+from mcloud.local.exchange.markets import MarketRoute
 
 SERVED = (
     "<symbol>@trade, @aggTrade, @kline_<interval>, @bookTicker, @ticker, @miniTicker; "
@@ -26,7 +26,7 @@ class BadRequest(ValueError):
 
 
 @dataclass(frozen=True)
-class Stream:
+class ExchangeStream:
     name: str
     """Name of the stream, as the client wrote it."""
     kind: str
@@ -44,22 +44,22 @@ class Stream:
 
 
 @lru_cache(8192)
-def parse_stream(name: str, route: Route) -> Stream:
+def parse_stream(name: str, route: MarketRoute) -> ExchangeStream:
     """Parse the name of a stream, such as ``btcusdt@kline_1m``.
 
     Raises:
         BadRequest: the name is not valid, or the stream cannot be derived from trades.
     """
     if name in ("!ticker@arr", "!miniTicker@arr", "!bookTicker"):
-        return Stream(name, name[1:].removesuffix("@arr"))
+        return ExchangeStream(name, name[1:].removesuffix("@arr"))
     symbol, at, kind = name.partition("@")
     if not symbol or not at:
         raise BadRequest("Invalid request: invalid stream")
     symbol = route.symbol(symbol)
     if kind in ("trade", "aggTrade", "bookTicker", "ticker", "miniTicker"):
-        return Stream(name, kind, symbol)
+        return ExchangeStream(name, kind, symbol)
     if (kline := _KLINE.fullmatch(kind)) and kline[1] in INTERVALS:
-        return Stream(name, "kline", symbol, INTERVALS[kline[1]])
+        return ExchangeStream(name, "kline", symbol, INTERVALS[kline[1]])
     raise BadRequest(
         f"Invalid request: the local exchange plays trades and cannot derive the stream "
         f"{name:.60} from them; it serves {SERVED}"

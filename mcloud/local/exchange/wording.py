@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from mcloud.local.exchange.aggregates import Aggregate
-from mcloud.local.exchange.bars import Bar, Interval
+from mcloud.local.exchange.bars import Interval, MinuteBar
 from mcloud.local.exchange.book import Book, Level
 from mcloud.local.exchange.ledger import Day
 from mcloud.local.exchange.markets import (
@@ -61,7 +61,7 @@ def rest_aggregate(aggregate: Aggregate, *, microseconds: bool = False) -> dict[
 
 
 def rest_kline(
-    symbol: str, interval: Interval, start: int, bar: Bar, *, microseconds: bool = False
+    symbol: str, interval: Interval, start: int, bar: MinuteBar, *, microseconds: bool = False
 ) -> list[Any]:
     """An element of ``klines``."""
     factor, market = 1000 if microseconds else 1, Market.of(symbol)

@@ -34,7 +34,7 @@ from mcloud.local.gcp.firestore_query import (
     run_query,
 )
 from mcloud.local.gcp.firestore_transactions import Transaction, Transactions
-from mcloud.local.gcp.firestore_writes import Batch, written_name
+from mcloud.local.gcp.firestore_writes import WriteBatch, written_name
 from mcloud.local.gcp.rpc import Refusal, Service
 
 # https://cloud.google.com/firestore/quotas#writes_and_transactions
@@ -217,7 +217,7 @@ class Firestore:
             elif request.writes:
                 raise invalid("Cannot modify entities in a read-only transaction.")
         now = self._tick()
-        batch = Batch(documents, database, now)
+        batch = WriteBatch(documents, database, now)
         try:
             results = [batch.apply(write) for write in request.writes]
         finally:
@@ -238,7 +238,7 @@ class Firestore:
         names = [written_name(write) for write in request.writes]
         if len(set(names)) < len(names):
             raise invalid("the same document cannot be written more than once in a single request")
-        batch = Batch(self._documents(database), database, self._tick())
+        batch = WriteBatch(self._documents(database), database, self._tick())
         response = protos.BatchWriteResponse()
         for write in request.writes:
             result, status = protos.WriteResult(), Status()

@@ -27,7 +27,7 @@ _HIGHEST: Key = (99,)
 
 
 @dataclass(frozen=True)
-class Order:
+class SortOrder:
     """One field that results are ordered by."""
 
     path: FieldPath
@@ -35,7 +35,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Cursor:
+class QueryCursor:
     """A position among the results: a prefix of their keys, and on which side of equals it lies."""
 
     keys: tuple[Key, ...]
@@ -50,9 +50,9 @@ class Query:
     collection_id: str
     descendants: bool
     where: filters.Filter
-    orders: tuple[Order, ...]
-    start: Cursor | None
-    end: Cursor | None
+    orders: tuple[SortOrder, ...]
+    start: QueryCursor | None
+    end: QueryCursor | None
     offset: int
     limit: int | None
     mask: tuple[FieldPath, ...] | None
@@ -159,12 +159,12 @@ def aggregate(found: list[DocumentMessage], aggregations: Any) -> dict[str, Any]
     return results
 
 
-def _parse_order(message: Any) -> Order:
+def _parse_order(message: Any) -> SortOrder:
     descending = message.direction == StructuredQuery.Direction.DESCENDING
-    return Order(field_path(message.field.field_path), descending)
+    return SortOrder(field_path(message.field.field_path), descending)
 
 
-def _check_orders(orders: list[Order]) -> None:
+def _check_orders(orders: list[SortOrder]) -> None:
     paths = [order.path for order in orders]
     for path in paths:
         if paths.count(path) > 1:
@@ -173,7 +173,7 @@ def _check_orders(orders: list[Order]) -> None:
         raise invalid("order by clause cannot contain more fields after the key")
 
 
-def _check_scan(collection: str, where: filters.Filter, orders: tuple[Order, ...]) -> None:
+def _check_scan(collection: str, where: filters.Filter, orders: tuple[SortOrder, ...]) -> None:
     """Refuse what neither the real service without an index nor Google's emulator can scan."""
     fields = {order.path for order in orders}
     fields.update(condition.path for condition in filters.conditions(where))
@@ -185,7 +185,7 @@ def _check_scan(collection: str, where: filters.Filter, orders: tuple[Order, ...
         raise invalid("A query over all collections can filter and order by __name__ only.")
 
 
-def _with_implied(explicit: list[Order], where: filters.Filter) -> tuple[Order, ...]:
+def _with_implied(explicit: list[SortOrder], where: filters.Filter) -> tuple[SortOrder, ...]:
     """The orders that the service adds: google/firestore/v1/query.proto, order_by."""
     paths = [order.path for order in explicit]
     if DOCUMENT_NAME in paths:
@@ -194,17 +194,17 @@ def _with_implied(explicit: list[Order], where: filters.Filter) -> tuple[Order, 
     implied = [path for path in filters.inequality_paths(where) if path not in paths]
     if DOCUMENT_NAME in implied:
         implied.remove(DOCUMENT_NAME)
-    return (*explicit, *(Order(path, descending) for path in [*implied, DOCUMENT_NAME]))
+    return (*explicit, *(SortOrder(path, descending) for path in [*implied, DOCUMENT_NAME]))
 
 
-def _parse_cursor(message: Any, orders: list[Order]) -> Cursor:
+def _parse_cursor(message: Any, orders: list[SortOrder]) -> QueryCursor:
     if len(message.values) > len(orders):
         raise invalid("Cursor has too many values.")
     keys = tuple(values.sort_key(value) for value in message.values)
     for key, order in zip(keys, orders, strict=False):
         if order.path == DOCUMENT_NAME and not values.is_name_key(key):
             raise invalid("A cursor's value for __name__ must be a reference.")
-    return Cursor(keys, message.before)
+    return QueryCursor(keys, message.before)
 
 
 def _index_gives_order(query: Query) -> bool:
@@ -249,7 +249,7 @@ def _bounds(query: Query) -> tuple[Key, Key]:
     return low, high
 
 
-def _sort_key(order: Order) -> Callable[[DocumentMessage], Any]:
+def _sort_key(order: SortOrder) -> Callable[[DocumentMessage], Any]:
     return lambda document: values.key_at(document, order.path)
 
 
@@ -269,7 +269,7 @@ def _within(document: DocumentMessage, query: Query) -> bool:
     return query.end is None or _side(keys, query.end, query.orders) < 0
 
 
-def _side(keys: list[Key], cursor: Cursor, orders: tuple[Order, ...]) -> int:
+def _side(keys: list[Key], cursor: QueryCursor, orders: tuple[SortOrder, ...]) -> int:
     """-1 where the keys come before the position, 1 where they come after it."""
     for key, mark, order in zip(keys, cursor.keys, orders, strict=False):
         if key != mark:

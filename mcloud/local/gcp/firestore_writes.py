@@ -23,7 +23,7 @@ MAX_TRANSFORMS = 500
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 
-class Batch:
+class WriteBatch:
     """Writes that take effect together.
 
     Each ``apply`` sees the ones before it; the database sees none until ``install``. ``now`` is the

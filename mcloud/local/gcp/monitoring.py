@@ -34,7 +34,7 @@ from mcloud.local.gcp.monitoring_align import (
 )
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.monitoring_operations import METRICS, Operations
-from mcloud.local.gcp.pubsub import Observation
+from mcloud.local.gcp.pubsub import SubscriptionObservation
 from mcloud.local.gcp.rpc import Refusal, Service, invalid, not_offered
 
 SAMPLE_SECONDS: Final = 10.0
@@ -67,7 +67,7 @@ class _Sample:
     """One look at a subscription; latencies count up from the start of the process."""
 
     time: float
-    seen: Observation
+    seen: SubscriptionObservation
 
 
 class Monitoring:
@@ -79,7 +79,7 @@ class Monitoring:
     """
 
     def __init__(
-        self, observe: Callable[[], list[Observation]], clock: Callable[[], float]
+        self, observe: Callable[[], list[SubscriptionObservation]], clock: Callable[[], float]
     ) -> None:
         self._observe = observe
         self._clock = clock
@@ -228,7 +228,9 @@ class Monitoring:
                 del self._custom[key]
 
 
-def _frozen(seen: Observation, before: Observation | None) -> Observation:
+def _frozen(
+    seen: SubscriptionObservation, before: SubscriptionObservation | None
+) -> SubscriptionObservation:
     """A copy with the latencies as they are now; shared with the last sample where unchanged."""
     earlier = before.latencies if before else {}
     latencies = {}
@@ -238,22 +240,30 @@ def _frozen(seen: Observation, before: Observation | None) -> Observation:
     return replace(seen, latencies=latencies)
 
 
-def _undelivered(metric: str, seen: Observation, samples: list[_Sample]) -> Iterator[Series]:
+def _undelivered(
+    metric: str, seen: SubscriptionObservation, samples: list[_Sample]
+) -> Iterator[Series]:
     points = [Point(one.time, one.time, one.seen.undelivered) for one in samples]
     yield _subscription_series(metric, seen, "1", points)
 
 
-def _oldest_age(metric: str, seen: Observation, samples: list[_Sample]) -> Iterator[Series]:
+def _oldest_age(
+    metric: str, seen: SubscriptionObservation, samples: list[_Sample]
+) -> Iterator[Series]:
     points = [Point(one.time, one.time, int(one.seen.oldest_age)) for one in samples]
     yield _subscription_series(metric, seen, "s", points)
 
 
-def _subscription_series(metric: str, seen: Observation, unit: str, points: list[Point]) -> Series:
+def _subscription_series(
+    metric: str, seen: SubscriptionObservation, unit: str, points: list[Point]
+) -> Series:
     labels = {"project_id": seen.project, "subscription_id": seen.subscription}
     return Series(metric, {}, "pubsub_subscription", labels, GAUGE, INT64, unit, points)
 
 
-def _request_count(metric: str, seen: Observation, samples: list[_Sample]) -> Iterator[Series]:
+def _request_count(
+    metric: str, seen: SubscriptionObservation, samples: list[_Sample]
+) -> Iterator[Series]:
     for code_class in seen.latencies:
         points = [
             Point(start, end, histogram.count)
@@ -262,7 +272,9 @@ def _request_count(metric: str, seen: Observation, samples: list[_Sample]) -> It
         yield _function_series(metric, seen, code_class, INT64, "1", points)
 
 
-def _request_latencies(metric: str, seen: Observation, samples: list[_Sample]) -> Iterator[Series]:
+def _request_latencies(
+    metric: str, seen: SubscriptionObservation, samples: list[_Sample]
+) -> Iterator[Series]:
     for code_class in seen.latencies:
         points = [
             Point(start, end, histogram.to_distribution())
@@ -288,7 +300,12 @@ def _deltas(samples: list[_Sample], code_class: str) -> Iterator[tuple[float, fl
 
 
 def _function_series(
-    metric: str, seen: Observation, code_class: str, value_type: int, unit: str, points: list[Point]
+    metric: str,
+    seen: SubscriptionObservation,
+    code_class: str,
+    value_type: int,
+    unit: str,
+    points: list[Point],
 ) -> Series:
     labels = {"project_id": seen.project, "service_name": seen.function}
     return Series(
@@ -303,7 +320,9 @@ def _function_series(
     )
 
 
-_BUILT_IN: Final[dict[str, Callable[[str, Observation, list[_Sample]], Iterable[Series]]]] = {
+_BUILT_IN: Final[
+    dict[str, Callable[[str, SubscriptionObservation, list[_Sample]], Iterable[Series]]]
+] = {
     "pubsub.googleapis.com/subscription/num_undelivered_messages": _undelivered,
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age": _oldest_age,
     "run.googleapis.com/request_count": _request_count,

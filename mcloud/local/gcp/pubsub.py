@@ -20,7 +20,7 @@ from mcloud.local.gcp import pubsub_rules as rules
 from mcloud.local.gcp.monitoring_distribution import Histogram
 from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
 from mcloud.local.gcp.pubsub_push import Pusher
-from mcloud.local.gcp.pubsub_stream import Stream
+from mcloud.local.gcp.pubsub_stream import PullStream
 from mcloud.local.gcp.pubsub_subscription import Subscription
 from mcloud.local.gcp.rpc import Refusal, Service, invalid
 
@@ -37,7 +37,7 @@ _Topic: Any = types.Topic.pb()
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class SubscriptionObservation:
     """Data on one subscription for Cloud Monitoring. Ages are in seconds, latencies in ms."""
 
     project: str
@@ -162,7 +162,7 @@ class PubSub:
             before = now
             await asyncio.sleep(LOOK)
 
-    def observe(self) -> list[Observation]:
+    def observe(self) -> list[SubscriptionObservation]:
         """The state of every subscription, for Cloud Monitoring."""
         now = self._clock()
         observed = []
@@ -170,7 +170,7 @@ class PubSub:
             _, project, _, short = name.split("/")
             oldest = subscription.backlog.oldest()
             observed.append(
-                Observation(
+                SubscriptionObservation(
                     project=project,
                     subscription=short,
                     function=subscription.settings.labels.get("function", short),
@@ -340,7 +340,7 @@ class PubSub:
         subscription = self._subscription(first.subscription)
         subscription.check_pullable()
         rules.check_ack_deadline(first.stream_ack_deadline_seconds)
-        stream = Stream(subscription, first)
+        stream = PullStream(subscription, first)
         reader = asyncio.create_task(stream.read(requests))
         reader.add_done_callback(lambda _: stream.woken.set())
         subscription.consumers.add(stream.consumer)

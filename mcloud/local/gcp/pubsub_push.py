@@ -31,7 +31,7 @@ class Pusher:
         self.consumer = Consumer(self._push_free, max_messages=CONCURRENCY)
         self._subscription = subscription
         self._is_closed = False
-        self._http = http.Client(keep=CONCURRENCY)
+        self._http = http.HttpClient(keep=CONCURRENCY)
         self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="push")
         self._pushes: set[asyncio.Task[None]] = set()
 

@@ -9,7 +9,7 @@ from mcloud.local.gcp.pubsub_subscription import Subscription
 from mcloud.local.gcp.rpc import invalid
 
 
-class Stream:
+class PullStream:
     """The limits of one stream, its deadline, and the acknowledgements that come in on it."""
 
     def __init__(self, subscription: Subscription, first: Any) -> None:

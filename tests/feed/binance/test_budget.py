@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, Budget
+from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, WeightBudget
 
 from .clock import Clock
 
@@ -21,7 +21,7 @@ def test_no_minute_sees_more_than_the_limit_less_the_margin(
 ) -> None:
     """The exchange counts by the minute of its own clock, and hears of a request later than we."""
     clock = Clock(offset)
-    budget = Budget(LIMIT, clock=clock)
+    budget = WeightBudget(LIMIT, clock=clock)
     sent: list[tuple[float, int]] = []
     for number, (weight, pause) in enumerate(asked):
         while wait := budget.ask(weight):
@@ -37,7 +37,7 @@ def test_no_minute_sees_more_than_the_limit_less_the_margin(
 def test_what_others_use_counts(asked: list[tuple[int, int]]) -> None:
     """Another program behind the same address uses some, as every answer tells."""
     clock = Clock()
-    budget = Budget(LIMIT, clock=clock)
+    budget = WeightBudget(LIMIT, clock=clock)
     ours: list[tuple[float, int]] = []
     theirs: list[tuple[float, int]] = []
 
@@ -57,7 +57,7 @@ def test_what_others_use_counts(asked: list[tuple[int, int]]) -> None:
 
 def test_waits_no_longer_than_needed() -> None:
     clock = Clock()
-    budget = Budget(LIMIT, clock=clock)
+    budget = WeightBudget(LIMIT, clock=clock)
     for _ in range(3):
         assert budget.ask(30) == 0
         clock.now += 10
@@ -70,7 +70,7 @@ def test_waits_no_longer_than_needed() -> None:
 
 def test_a_block_holds_everything() -> None:
     clock = Clock()
-    budget = Budget(LIMIT, clock=clock)
+    budget = WeightBudget(LIMIT, clock=clock)
     budget.block(30)
     budget.block(10)
     assert budget.ask(1) == 30
@@ -79,7 +79,7 @@ def test_a_block_holds_everything() -> None:
 
 
 def test_the_limit_is_learned() -> None:
-    budget = Budget(LIMIT, clock=Clock())
+    budget = WeightBudget(LIMIT, clock=Clock())
     budget.learn_limit(10 * LIMIT)
     assert budget.ask(500) == 0
     budget.learn_limit(LIMIT)
@@ -88,7 +88,7 @@ def test_the_limit_is_learned() -> None:
 
 def test_a_weight_above_the_limit_goes_alone_rather_than_never() -> None:
     clock = Clock()
-    budget = Budget(LIMIT, clock=clock)
+    budget = WeightBudget(LIMIT, clock=clock)
     assert budget.ask(1) == 0
     clock.sleep(budget.ask(200))
     assert budget.ask(200) == 0
@@ -96,7 +96,7 @@ def test_a_weight_above_the_limit_goes_alone_rather_than_never() -> None:
 
 
 def test_threads_together_stay_below() -> None:
-    budget = Budget(LIMIT, clock=lambda: 0.0)
+    budget = WeightBudget(LIMIT, clock=lambda: 0.0)
     granted: list[int] = []
 
     def ask() -> None:
@@ -117,7 +117,7 @@ def test_who_has_a_share_leaves_the_rest_to_the_others(
     asked: list[tuple[bool, int, float]],
 ) -> None:
     clock = Clock()
-    budget = Budget(LIMIT, clock=clock)
+    budget = WeightBudget(LIMIT, clock=clock)
     taken: list[tuple[float, int]] = []
 
     def used() -> int:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.feed.binance.listings import DELISTED, TRADING, Listed, Roster, Wanted, summary
+from mcloud.feed.binance.listings import DELISTED, TRADING, Listed, Roster, WantedListing, summary
 from mcloud.feed.binance.plan import change
 
 NAMES = ["AUSDT", "BUSDT", "CUSDT", "DUSDT", "EBTC"]
-USDT = Wanted(quote_asset="USDT")
+USDT = WantedListing(quote_asset="USDT")
 
 
 def listing(**statuses: str) -> dict[str, Listed]:
@@ -63,7 +63,7 @@ def test_what_did_not_trade_at_the_start_is_followed_only_by_name() -> None:
     halted = listing(AUSDT=TRADING, BUSDT="BREAK")
     roster = Roster(USDT, halted)
     assert (roster.symbols, roster.resting) == (("AUSDT",), ("BUSDT",))
-    roster = Roster(Wanted(names=("BUSDT",)), halted)
+    roster = Roster(WantedListing(names=("BUSDT",)), halted)
     assert (roster.symbols, roster.resting) == (("BUSDT",), ("BUSDT",))
     assert roster.update(listing(AUSDT=TRADING, BUSDT=TRADING)).resumed == ("BUSDT",)
     assert roster.symbols == ("BUSDT",)
@@ -73,7 +73,8 @@ def test_what_did_not_trade_at_the_start_is_followed_only_by_name() -> None:
 def test_shards_share_out_whatever_is_listed(lists: list[dict[str, Listed]], of: int) -> None:
     """Every symbol that trades is followed by exactly one shard, at every moment."""
     rosters = [
-        Roster(Wanted(quote_asset="USDT", shard=(number, of)), lists[0]) for number in range(of)
+        Roster(WantedListing(quote_asset="USDT", shard=(number, of)), lists[0])
+        for number in range(of)
     ]
     for each in lists[1:]:
         for roster in rosters:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.feed.binance.messages import EXAMPLES, Reader
+from mcloud.feed.binance.messages import EXAMPLES, MessageReader
 
 TRADE = {
     "e": "trade",
@@ -32,7 +32,7 @@ def message(**changes: object) -> bytes:
 def test_the_recording_is_read_whole(recordings: Path) -> None:
     with gzip.open(recordings / "spot-btcusdt-trades-20240808.jsonl.gz") as file:
         lines = file.read().splitlines()
-    reader = Reader(["BTCUSDT"])
+    reader = MessageReader(["BTCUSDT"])
     ids = []
     for begin in range(0, len(lines), 64):
         batch = reader.read(lines[begin : begin + 64])
@@ -52,7 +52,7 @@ def test_the_recording_is_read_whole(recordings: Path) -> None:
     ],
 )
 def test_others_are_skipped(other: bytes) -> None:
-    reader = Reader(["BTCUSDT"])
+    reader = MessageReader(["BTCUSDT"])
     batch = reader.read([other, message()])
     assert [trade.id for trade in batch.trades] == [7]
     assert not batch.shutdown
@@ -60,7 +60,7 @@ def test_others_are_skipped(other: bytes) -> None:
 
 
 def test_a_market_trade_of_the_futures_counts() -> None:
-    assert len(Reader(["BTCUSDT.um"]).read([message(X="MARKET")]).trades) == 1
+    assert len(MessageReader(["BTCUSDT.um"]).read([message(X="MARKET")]).trades) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_market_trade_of_the_futures_counts() -> None:
     ],
 )
 def test_the_end_is_announced(announcement: bytes) -> None:
-    reader = Reader(["BTCUSDT"])
+    reader = MessageReader(["BTCUSDT"])
     batch = reader.read([message(), announcement, message(t=8)])
     assert batch.shutdown
     assert [trade.id for trade in batch.trades] == [7, 8]
@@ -84,7 +84,7 @@ def test_the_end_is_announced(announcement: bytes) -> None:
     [b'{"error":{"code":2,"msg":"Invalid"},"id":1}', b'{"code":3,"msg":"Invalid JSON"}'],
 )
 def test_a_refused_subscription_is_told(answer: bytes) -> None:
-    reader = Reader(["BTCUSDT"])
+    reader = MessageReader(["BTCUSDT"])
     reader.read([answer])
     assert "Invalid" in reader.refusal
     assert "refused" in reader.report.bad_examples[0].reason
@@ -102,7 +102,7 @@ GARBAGE = [
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: repr(garbage)[:30])
 def test_garbage_is_counted_and_named_and_costs_no_trade(garbage: bytes) -> None:
-    reader = Reader(["BTCUSDT"])
+    reader = MessageReader(["BTCUSDT"])
     batch = reader.read([message(t=1), garbage, message(t=2)])
     assert [trade.id for trade in batch.trades] == [1, 2]
     assert (reader.report.bad, reader.report.skipped) == (1, 0)
@@ -111,7 +111,7 @@ def test_garbage_is_counted_and_named_and_costs_no_trade(garbage: bytes) -> None
 
 
 def test_only_the_first_few_are_named() -> None:
-    reader = Reader(["BTCUSDT"])
+    reader = MessageReader(["BTCUSDT"])
     reader.read([b"nonsense"] * 100)
     assert reader.report.bad == 100
     assert [each.line for each in reader.report.bad_examples] == list(range(1, EXAMPLES + 1))
@@ -128,7 +128,7 @@ DIGITS = st.from_regex(r"[0-9.]{1,20}", fullmatch=True)
     m=st.one_of(st.booleans(), st.none()),
 )
 def test_the_short_way_and_the_long_way_agree(**changes: object) -> None:
-    short, long = Reader(["BTCUSDT"]), Reader(["BTCUSDT"])
+    short, long = MessageReader(["BTCUSDT"]), MessageReader(["BTCUSDT"])
     text = message(**changes)
     assert short.read([text]).trades == long.read([text.replace(b":", b": ")]).trades
     assert (short.report.trades, short.report.bad) == (long.report.trades, long.report.bad)
@@ -136,7 +136,7 @@ def test_the_short_way_and_the_long_way_agree(**changes: object) -> None:
 
 @given(st.lists(st.one_of(st.binary(), st.integers(0, 9).map(lambda t: message(t=t)))))
 def test_the_batch_says_what_each_message_alone_would(texts: list[bytes]) -> None:
-    together, alone = Reader(["BTCUSDT"]), Reader(["BTCUSDT"])
+    together, alone = MessageReader(["BTCUSDT"]), MessageReader(["BTCUSDT"])
     trades = together.read(texts).trades
     assert trades == [trade for text in texts for trade in alone.read([text]).trades]
     assert together.report == alone.report
@@ -144,7 +144,7 @@ def test_the_batch_says_what_each_message_alone_would(texts: list[bytes]) -> Non
 
 def test_an_event_of_another_market_is_no_trade_of_ours() -> None:
     """As where --ws-url leads to another market than --exchange says."""
-    spot, future = Reader(["BTCUSDT"]), Reader(["BTCUSDT.um"])
+    spot, future = MessageReader(["BTCUSDT"]), MessageReader(["BTCUSDT.um"])
     without_m = {name: value for name, value in TRADE.items() if name != "M"}
     event = json.dumps({"data": without_m | {"X": "MARKET"}}).encode()
     assert [trade.symbol for trade in future.read([event]).trades] == ["BTCUSDT.um"]

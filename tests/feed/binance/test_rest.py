@@ -12,9 +12,9 @@ import pytest
 
 from mcloud import http
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
-from mcloud.feed.binance.budget import Budget
+from mcloud.feed.binance.budget import WeightBudget
 from mcloud.feed.binance.endpoints import endpoints
-from mcloud.feed.binance.listings import Wanted
+from mcloud.feed.binance.listings import WantedListing
 from mcloud.feed.binance.rest import LONGEST_BAN, PATIENCE, BinanceRest
 from mcloud.market.trade import MAX_TIME, Trade
 
@@ -61,14 +61,14 @@ class Api:
         )
 
 
-class _Redirected(http.Client):
+class _Redirected(http.HttpClient):
     """What would go to an exchange goes to the server on loopback."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
 
-    def ask(self, method: str, url: str, limit: http.Limit, **options: Any) -> http.Answer:
+    def ask(self, method: str, url: str, limit: http.HttpLimit, **options: Any) -> http.HttpAnswer:
         return super().ask(method, self._url + urlsplit(url).path, limit, **options)
 
 
@@ -176,7 +176,7 @@ def test_all_symbols_of_a_quote_asset(api: Api) -> None:
     api.will_answer(200, INFO)
     rest = api.rest()
     listing = rest.listing()
-    assert Wanted(quote_asset="USDT").statuses(listing) == {
+    assert WantedListing(quote_asset="USDT").statuses(listing) == {
         "BTCUSDT": "TRADING",
         "ETHUSDT": "TRADING",
         "LUNAUSDT": "BREAK",
@@ -199,7 +199,7 @@ def test_symbols_are_checked(api: Api) -> None:
 
 def test_the_list_of_symbols_waits_for_nothing_in_the_background(api: Api) -> None:
     """It has its real weight, and leaves what others have begun to use to them."""
-    budget = Budget(100, clock=api.clock)
+    budget = WeightBudget(100, clock=api.clock)
     rest = api.rest(budget=budget)
     api.will_answer(200, INFO | {"rateLimits": []})
     assert rest.listing(background=True)
@@ -213,7 +213,7 @@ def test_the_list_of_symbols_waits_for_nothing_in_the_background(api: Api) -> No
 
 
 def test_the_limit_is_learned_from_the_exchange(api: Api) -> None:
-    budget = Budget(6000, clock=api.clock)
+    budget = WeightBudget(6000, clock=api.clock)
     rest = api.rest(budget=budget)
     api.will_answer(200, INFO)
     rest.listing()
@@ -222,7 +222,7 @@ def test_the_limit_is_learned_from_the_exchange(api: Api) -> None:
 
 
 def test_the_budget_is_waited_for(api: Api) -> None:
-    rest = api.rest(budget=Budget(100, clock=api.clock))
+    rest = api.rest(budget=WeightBudget(100, clock=api.clock))
     for _ in range(7):
         rest.trades_from("BTCUSDT", 1, 1)
     times = [when for when, _, _ in api.asked]
@@ -373,7 +373,7 @@ def test_a_proxy_that_is_none_is_said_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:
     """It has a share of the budget, and the whole of the rest is there for repair."""
-    budget = Budget(1_000, clock=api.clock, margin=0)
+    budget = WeightBudget(1_000, clock=api.clock, margin=0)
     rest = api.rest(budget=budget)
     for _ in range(10):
         assert rest.latest_id("BTCUSDT", background=True) == 10_000

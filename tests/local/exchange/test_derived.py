@@ -11,7 +11,7 @@ from mcloud.local.exchange import tape
 from mcloud.local.exchange.aggregates import Aggregate, Aggregates
 from mcloud.local.exchange.bars import INTERVALS, MINUTE
 from mcloud.local.exchange.book import NO_LEVEL, Book
-from mcloud.local.exchange.ledger import Ledger
+from mcloud.local.exchange.ledger import TradeLedger
 from mcloud.market.trade import Trade
 
 START = 1_723_161_255_000
@@ -89,7 +89,7 @@ def test_aggregates(trades: list[Trade], limit: int, at: int) -> None:
 
 @given(markets(), st.randoms())
 def test_a_repeated_trade_changes_nothing_that_is_derived(trades: list[Trade], random) -> None:
-    once, twice = Ledger(), Ledger()
+    once, twice = TradeLedger(), TradeLedger()
     for trade in trades:
         once.add(trade)
         twice.add(trade)
@@ -106,7 +106,7 @@ def test_a_repeated_trade_changes_nothing_that_is_derived(trades: list[Trade], r
 
 @given(markets(), st.sampled_from(["1s", "1m", "3m", "1h", "1d", "3d", "1w", "1M"]))
 def test_klines(trades: list[Trade], name: str) -> None:
-    ledger, interval = Ledger(), INTERVALS[name]
+    ledger, interval = TradeLedger(), INTERVALS[name]
     for trade in trades:
         ledger.add(trade)
     first = interval.start(trades[0].time)
@@ -173,7 +173,7 @@ def test_a_book_shows_where_makers_were_met_and_never_crosses(trades: list[Trade
 
 @given(markets())
 def test_a_day_is_24_hours_to_the_minute(trades: list[Trade]) -> None:
-    ledger = Ledger()
+    ledger = TradeLedger()
     assert ledger.day("BTCUSDT").bar.trades == 0
     early = Trade("BTCUSDT", 0, Decimal(7), Decimal(9), START - 2 * 86_400_000, True)
     for trade in (early, *trades):

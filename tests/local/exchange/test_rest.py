@@ -5,9 +5,9 @@ import pytest
 from patience import PATIENCE
 
 from mcloud.local.exchange.faults import Fault, Faults
-from mcloud.local.exchange.ledger import Ledger
+from mcloud.local.exchange.ledger import TradeLedger
 from mcloud.local.exchange.limits import Limits
-from mcloud.local.exchange.rest import Answer, Request, Rest
+from mcloud.local.exchange.rest import Request, Rest, RestAnswer
 from mcloud.local.exchange.thread import LocalExchange
 from mcloud.local.exchange.wording import decimal, symbol_info
 
@@ -22,7 +22,7 @@ class Exchange:
 
     def __init__(self, **limits: Any) -> None:
         self.faults = Faults()
-        self.ledger = Ledger()
+        self.ledger = TradeLedger()
         for trade in make_trades(2_500):
             self.ledger.add(trade)
         self.rest = Rest(
@@ -33,7 +33,7 @@ class Exchange:
             clock=lambda: NOW,
         )
 
-    def get(self, path: str, *, address: str = CLIENT, microseconds: bool = False) -> Answer:
+    def get(self, path: str, *, address: str = CLIENT, microseconds: bool = False) -> RestAnswer:
         return self.rest.answer(Request(f"/api/v3/{path}", address, microseconds), now=0.0)
 
     def ids(self, path: str) -> list[int]:

@@ -16,7 +16,7 @@ from google.cloud.monitoring_v3.types import TimeSeries
 from mcloud.local.gcp import monitoring as product
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.monitoring_distribution import Histogram
-from mcloud.local.gcp.pubsub import Observation
+from mcloud.local.gcp.pubsub import SubscriptionObservation
 
 from .serving import Serving
 
@@ -81,11 +81,11 @@ class Server:
             ],
         }
 
-    def _observe(self) -> list[Observation]:
+    def _observe(self) -> list[SubscriptionObservation]:
         return [
-            Observation("p", "sub", "process", self.undelivered, 12.5, self.latencies),
-            Observation("p", "quiet", "quiet", 0, 0.0, {}),
-            Observation("another", "sub", "process", 99, 99.0, {}),
+            SubscriptionObservation("p", "sub", "process", self.undelivered, 12.5, self.latencies),
+            SubscriptionObservation("p", "quiet", "quiet", 0, 0.0, {}),
+            SubscriptionObservation("another", "sub", "process", 99, 99.0, {}),
         ]
 
 

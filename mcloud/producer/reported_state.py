@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mcloud.producer.produce import Progress
+from mcloud.producer.produce import ProducerProgress
 
 RATE = 0.3  # weight of the newest second in the rate
 
 
-class Account:
+class ReportedState:
     """Turns progress into a state document; keeps the rate and the month's count of messages."""
 
     def __init__(
@@ -38,7 +38,9 @@ class Account:
         """Messages that the site accepted from this producer in this calendar month, UTC."""
         return self._sent.get(site, 0)
 
-    def state(self, progress: Progress, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def state(
+        self, progress: ProducerProgress, source: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The document; call it about once a second."""
         now = self._wall()
         self._measure(progress)
@@ -67,7 +69,7 @@ class Account:
             "sent": {name: self.sent_this_month(name) for name in progress.sites},
         }
 
-    def _measure(self, progress: Progress) -> None:
+    def _measure(self, progress: ProducerProgress) -> None:
         then, read = self._seen
         now = self._clock()
         if now > then:

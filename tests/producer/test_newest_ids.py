@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.producer.tail import LONGEST_QUIET, QUIET, SETTLE, Tails
+from mcloud.producer.newest_ids import LONGEST_QUIET, QUIET, SETTLE, NewestIds
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 def test_nobody_is_asked_about_while_trades_come() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     assert tails.next() is None
     for _ in range(100):
         tails.seen(["BTCUSDT"])
@@ -27,7 +27,7 @@ def test_nobody_is_asked_about_while_trades_come() -> None:
 
 def test_a_new_stream_is_asked_about_soon_unless_it_brings_something() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     tails.opened(["BTCUSDT", "ETHUSDT"])
     assert tails.next() is None
     tails.seen(["BTCUSDT"])
@@ -41,7 +41,7 @@ def test_a_new_stream_is_asked_about_soon_unless_it_brings_something() -> None:
 
 def test_an_answer_counts_once_the_stream_had_the_time_to_bring_it() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     tails.note("BTCUSDT", 7)
     clock.now += SETTLE / 2
     tails.note("ETHUSDT", 9)
@@ -57,7 +57,7 @@ def test_an_answer_counts_once_the_stream_had_the_time_to_bring_it() -> None:
 
 def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     tails.seen(["BTCUSDT"])
     waits = []
     for _ in range(7):
@@ -74,7 +74,7 @@ def test_a_quiet_market_is_asked_about_ever_less_often() -> None:
 
 def test_what_was_not_answered_is_asked_again_later() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     tails.opened(["BTCUSDT", "ETHUSDT"])
     clock.now += SETTLE
     tails.put_off("BTCUSDT", 5.0)
@@ -87,7 +87,7 @@ def test_what_was_not_answered_is_asked_again_later() -> None:
 
 def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     tails.seen(["BTCUSDT"])
     tails.ended(["BTCUSDT"])
     clock.now += SETTLE
@@ -115,7 +115,7 @@ def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again()
 
 def test_a_symbol_that_has_ended_and_is_not_served_is_given_up() -> None:
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     tails.ended(["BTCUSDT"])
     asked = 0
     for _ in range(100):
@@ -140,7 +140,7 @@ def test_a_symbol_that_has_ended_and_is_not_served_is_given_up() -> None:
 def test_no_symbol_is_forgotten(events: list[tuple[str, str, float]]) -> None:
     """Asked one at a time, every symbol that was ever known has its turn."""
     clock = Clock()
-    tails = Tails(clock)
+    tails = NewestIds(clock)
     for what, each, pause in events:
         (tails.seen if what == "seen" else tails.opened)([each])
         clock.now += pause

@@ -4,20 +4,20 @@ import logging
 
 from mcloud.market.candle import to_timestamp
 from mcloud.producer.cursor import Hole
-from mcloud.producer.produce import Progress
-from mcloud.producer.sender import Delivery
+from mcloud.producer.produce import ProducerProgress
+from mcloud.producer.sender import SiteDelivery
 
 Line = tuple[int, str]
 """A level of ``logging``, and a sentence."""
 
 
-def changes(before: Progress | None, now: Progress) -> list[Line]:
+def changes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line]:
     """The events between two reports; against None, how the run begins."""
     lines: list[Line] = []
     if before is None or before.route != now.route:
         lines.append((logging.INFO, f"sends to {', '.join(now.route.sites)}: {now.route.reason}"))
     for name, site in now.sites.items():
-        was = before.sites[name] if before else Delivery()
+        was = before.sites[name] if before else SiteDelivery()
         if was.breaker != site.breaker:
             level = logging.INFO if site.breaker == "closed" else logging.WARNING
             lines.append((level, f"{name}: breaker {was.breaker} → {site.breaker}"))
@@ -35,7 +35,7 @@ def changes(before: Progress | None, now: Progress) -> list[Line]:
     return lines
 
 
-def _holes(before: Progress | None, now: Progress) -> list[Line]:
+def _holes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line]:
     """A hole shrinks, splits and grows: what overlaps an earlier one is what has become of it."""
     earlier = dict.fromkeys(before.holes) if before else {}
     present = dict.fromkeys(now.holes)

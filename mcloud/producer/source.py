@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mcloud.errors import UsageError
-from mcloud.feed.feed import Feed, Report
-from mcloud.feed.open import Choice, open_feed, paced, unknown_source
+from mcloud.feed.feed import Feed, FeedReport
+from mcloud.feed.open import FeedChoice, open_feed, paced, unknown_source
 from mcloud.market.trade import Trade
-from mcloud.producer.produce import Reader, Source
+from mcloud.producer.produce import FeedReader, Source
 from mcloud.producer.repair import History
 
 EXCHANGE = "binance"
@@ -25,14 +25,14 @@ class Nothing:
 
     symbols: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    report = Report()
+    report = FeedReport()
 
     def __iter__(self) -> Iterator[Trade]:
         return iter(())
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSource:
     """A source, ready to run."""
 
     feed: Feed
@@ -77,7 +77,7 @@ def resume_command(name: str, about: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def open_source(choice: Choice, stop: threading.Event) -> Opened:
+def open_source(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
     """What a choice names; ``stop`` ends its pauses.
 
     Raises:
@@ -97,10 +97,10 @@ def open_source(choice: Choice, stop: threading.Event) -> Opened:
         raise unknown_source(choice.source, EXCHANGE, SPOOL)
     feed = Nothing() if choice.source == SPOOL else open_feed(choice)
     about = {"source": choice.source, "symbols": list(feed.symbols), "live": False}
-    return Opened(feed, Reader(paced(feed, choice.speed, stop)), about, feed.warnings)
+    return OpenedSource(feed, FeedReader(paced(feed, choice.speed, stop)), about, feed.warnings)
 
 
-def _with_exchange(choice: Choice) -> Choice:
+def _with_exchange(choice: FeedChoice) -> FeedChoice:
     """A choice that names its exchange once: ``binance-futures`` may be the source as well."""
     if choice.source == EXCHANGE:
         return choice
@@ -112,7 +112,7 @@ def _with_exchange(choice: Choice) -> Choice:
     return replace(choice, exchange=choice.source)
 
 
-def _open_exchange(choice: Choice, stop: threading.Event) -> Opened:
+def _open_exchange(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
     # Its libraries take a while to load, and a recording needs none of them.
     from mcloud.feed.binance.open import open_live
 
@@ -127,7 +127,7 @@ def _open_exchange(choice: Choice, stop: threading.Event) -> Opened:
     }
     if choice.symbols and choice.symbols.startswith("all:"):
         about |= {"follows": choice.symbols, "shard": choice.shard or ""}
-    return Opened(
+    return OpenedSource(
         feed,
         feed,
         about,

@@ -12,7 +12,7 @@ SETTLE = 2.0  # seconds that a trade may come later by the stream than REST has 
 QUIET, LONGEST_QUIET = 30.0, 600.0  # seconds without a trade until the exchange is asked, and again
 
 
-class Tails:
+class NewestIds:
     """Whom to ask about, and what was answered. For any number of threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -4,9 +4,9 @@ from logging import ERROR, INFO, WARNING
 
 from mcloud.producer.breaker import HALF_OPEN, OPEN
 from mcloud.producer.cursor import Hole
-from mcloud.producer.journal import changes
+from mcloud.producer.log_lines import changes
 from mcloud.producer.route import Route
-from mcloud.producer.sender import Delivery
+from mcloud.producer.sender import SiteDelivery
 
 from .sources import hole, progress
 
@@ -16,7 +16,7 @@ def lines(before: tuple[Hole, ...], now: tuple[Hole, ...]) -> list[tuple[int, st
 
 
 def test_a_run_begins_with_its_route_and_what_is_missing() -> None:
-    begun = progress(holes=(hole(5, 7),), sites={"aws": Delivery()})
+    begun = progress(holes=(hole(5, 7),), sites={"aws": SiteDelivery()})
     assert changes(None, begun) == [
         (INFO, "sends to aws: the only site"),
         (WARNING, "hole: BTCUSDT 5 to 7, 3 trades, since 2024-08-08T23:54:15Z"),
@@ -36,10 +36,14 @@ def test_a_route_is_told_with_its_reason() -> None:
 
 
 def test_a_site_that_fails_is_told_once_and_when_it_is_back() -> None:
-    sound = progress(sites={"aws": Delivery(), "gcp": Delivery()})
-    failing = progress(sites={"aws": Delivery(error="SQS is down"), "gcp": Delivery()})
-    away = progress(sites={"aws": Delivery(breaker=OPEN, error="SQS is down"), "gcp": Delivery()})
-    tried = progress(sites={"aws": Delivery(breaker=HALF_OPEN, error="gone"), "gcp": Delivery()})
+    sound = progress(sites={"aws": SiteDelivery(), "gcp": SiteDelivery()})
+    failing = progress(sites={"aws": SiteDelivery(error="SQS is down"), "gcp": SiteDelivery()})
+    away = progress(
+        sites={"aws": SiteDelivery(breaker=OPEN, error="SQS is down"), "gcp": SiteDelivery()}
+    )
+    tried = progress(
+        sites={"aws": SiteDelivery(breaker=HALF_OPEN, error="gone"), "gcp": SiteDelivery()}
+    )
     assert changes(sound, failing) == [(WARNING, "aws: SQS is down")]
     assert changes(failing, away) == [(WARNING, "aws: breaker closed → open")]
     assert changes(away, tried) == [
@@ -47,7 +51,9 @@ def test_a_site_that_fails_is_told_once_and_when_it_is_back() -> None:
         (WARNING, "aws: gone"),
     ]
     assert changes(tried, sound) == [(INFO, "aws: breaker half-open → closed")]
-    refused = progress(sites={"aws": Delivery(error="no access", refused=True), "gcp": Delivery()})
+    refused = progress(
+        sites={"aws": SiteDelivery(error="no access", refused=True), "gcp": SiteDelivery()}
+    )
     assert changes(sound, refused) == [(ERROR, "aws: no access")]
 
 

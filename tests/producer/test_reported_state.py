@@ -4,9 +4,9 @@ import json
 import os
 from typing import Any
 
-from mcloud.producer.account import Account
-from mcloud.producer.produce import Progress
-from mcloud.producer.sender import Delivery
+from mcloud.producer.produce import ProducerProgress
+from mcloud.producer.reported_state import ReportedState
+from mcloud.producer.sender import SiteDelivery
 
 from .sources import hole, progress
 
@@ -26,20 +26,22 @@ class Times:
         return AT + self.passed
 
 
-def make(times: Times, last: dict[str, Any] | None = None) -> Account:
+def make(times: Times, last: dict[str, Any] | None = None) -> ReportedState:
     about = {"name": "default", "source": "binance", "live": True}
-    return Account(about, last or {}, clock=times.clock, wall=times.wall)
+    return ReportedState(about, last or {}, clock=times.clock, wall=times.wall)
 
 
-def sent(messages: int) -> Progress:
-    return progress(sites={"aws": Delivery(messages=messages), "gcp": Delivery(messages=1)})
+def sent(messages: int) -> ProducerProgress:
+    return progress(sites={"aws": SiteDelivery(messages=messages), "gcp": SiteDelivery(messages=1)})
 
 
 def test_the_document() -> None:
     times = Times()
     account = make(times)
     times.passed = 1.0
-    site = Delivery(messages=3, trades=30, waiting=1, waiting_trades=10, latency=0.02, error="slow")
+    site = SiteDelivery(
+        messages=3, trades=30, waiting=1, waiting_trades=10, latency=0.02, error="slow"
+    )
     now = progress(
         read=40,
         repeats=2,

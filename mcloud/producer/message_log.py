@@ -23,7 +23,7 @@ from mcloud import best_effort
 from mcloud.documents import Between, Count, Damaged, read_text
 from mcloud.market.envelope import Message
 from mcloud.market.trade import MAX_TIME, Trade
-from mcloud.producer.spool_message import Entry
+from mcloud.producer.spool_message import SpoolEntry
 
 ONE_IN = 100  # of the messages are sampled: X-Ray takes $5 a million traces
 LIMIT = 64 * 1024**2  # bytes, of both files; about 180,000 messages to two sites
@@ -68,7 +68,7 @@ class _Sent(NamedTuple):
     sent: Moment
 
 
-class Trail:
+class MessageLog:
     """Written by any thread of one producer."""
 
     def __init__(self, folder: Path, *, one_in: int = ONE_IN, limit: int = LIMIT) -> None:
@@ -82,7 +82,7 @@ class Trail:
         self._file = _CLOSED
         self._size = 0
 
-    def spooled(self, packed: Iterable[tuple[Sequence[Trade], Entry]], at: int) -> None:
+    def spooled(self, packed: Iterable[tuple[Sequence[Trade], SpoolEntry]], at: int) -> None:
         """Note that messages, each made of these trades or some of them, are in the spool."""
         self._write("".join(_spooled(trades, entry, at) for trades, entry in packed))
 
@@ -156,7 +156,7 @@ def _entry(line: bytes, folder: Path) -> _Sent | _Spooled | Damaged:
     return read_text(_Spooled, line, str(folder))
 
 
-def _spooled(trades: Sequence[Trade], entry: Entry, at: int) -> str:
+def _spooled(trades: Sequence[Trade], entry: SpoolEntry, at: int) -> str:
     # Written by hand, as all lines are: json.dumps takes several times as long.
     attributes = entry.message.attributes
     return (

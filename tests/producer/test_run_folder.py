@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from mcloud.errors import UsageError
-from mcloud.feed.open import Choice
+from mcloud.feed.open import FeedChoice
 from mcloud.producer.cursor import Position
-from mcloud.producer.open import open_source, resume_command
-from mcloud.producer.run import check_market, follow_exchange
+from mcloud.producer.run_folder import check_market, follow_exchange
+from mcloud.producer.source import open_source, resume_command
 from mcloud.runs import Run
 
 
@@ -110,4 +110,4 @@ def test_a_spool_of_the_same_market_is_continued(tmp_path: Path) -> None:
 )
 def test_a_source_and_an_exchange_that_differ_are_refused(source: str, exchange: str) -> None:
     with pytest.raises(UsageError, match="are two exchanges"):
-        open_source(Choice(source, exchange=exchange), threading.Event())
+        open_source(FeedChoice(source, exchange=exchange), threading.Event())

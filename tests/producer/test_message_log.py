@@ -11,10 +11,10 @@ import pytest
 from mcloud.errors import Unavailable
 from mcloud.market.envelope import decode, encode
 from mcloud.market.trade import Trade
-from mcloud.producer.produce import Reader, produce
+from mcloud.producer.message_log import Journey, MessageLog, find
+from mcloud.producer.produce import FeedReader, produce
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import Entry
-from mcloud.producer.trail import Journey, Trail, find
+from mcloud.producer.spool_message import SpoolEntry
 
 from .queues import FakeQueue
 
@@ -28,11 +28,13 @@ def trades(first: int, last: int, symbol: str = "BTCUSDT") -> list[Trade]:
     ]
 
 
-def entry(of: list[Trade]) -> Entry:
-    return Entry.of(encode(of, one_in=1), received_at=START + 5, sites=["aws", "gcp"])
+def entry(of: list[Trade]) -> SpoolEntry:
+    return SpoolEntry.of(encode(of, one_in=1), received_at=START + 5, sites=["aws", "gcp"])
 
 
-def note(trail: Trail, of: list[Trade], at: int, sites: Iterable[str] = ("aws",)) -> Entry:
+def note(
+    trail: MessageLog, of: list[Trade], at: int, sites: Iterable[str] = ("aws",)
+) -> SpoolEntry:
     made = entry(of)
     trail.spooled([(of, made)], at)
     for number, site in enumerate(sites, start=1):
@@ -41,7 +43,7 @@ def note(trail: Trail, of: list[Trade], at: int, sites: Iterable[str] = ("aws",)
 
 
 def test_a_trade_is_found_with_all_that_was_noted(tmp_path: Path) -> None:
-    with Trail(tmp_path) as trail:
+    with MessageLog(tmp_path) as trail:
         note(trail, trades(1, 9), START + 10)
         made = note(trail, trades(10, 19), START + 20, ["gcp", "aws"])
         note(trail, trades(10, 19, "ETHUSDT"), START + 30)
@@ -64,13 +66,13 @@ def test_a_trade_is_found_with_all_that_was_noted(tmp_path: Path) -> None:
 def test_what_was_spooled_before_there_was_a_record_is_there_as_far_as_it_goes(
     tmp_path: Path,
 ) -> None:
-    with Trail(tmp_path) as trail:
+    with MessageLog(tmp_path) as trail:
         trail.sent("aws", [entry(trades(1, 9)).message], START)
     assert find(tmp_path, "BTCUSDT", 5) == [Journey(1, 9, sent={"aws": START})]
 
 
 def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
-    with Trail(tmp_path) as trail:
+    with MessageLog(tmp_path) as trail:
         note(trail, trades(1, 9), START)
         note(trail, trades(1, 9), START)
     path = tmp_path / "trail.jsonl"
@@ -82,7 +84,7 @@ def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [1_500, 3_262, 20_000])
 def test_it_is_never_larger_than_its_limit_and_keeps_the_newest(tmp_path: Path, limit: int) -> None:
     for run in range(12):
-        with Trail(tmp_path, limit=limit) as trail:
+        with MessageLog(tmp_path, limit=limit) as trail:
             for number in range(run * 7, run * 7 + 7):
                 note(trail, trades(number * 10, number * 10 + 9), START)
                 assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= limit
@@ -94,8 +96,8 @@ def test_it_is_never_larger_than_its_limit_and_keeps_the_newest(tmp_path: Path, 
 def test_a_disk_that_takes_nothing_stops_no_trade(tmp_path: Path) -> None:
     nowhere = tmp_path / "gone"
     queue = FakeQueue()
-    with Spool.open(tmp_path / "spool", ["aws"]) as spool, Trail(nowhere) as trail:
-        done = produce(Reader(trades(1, 500)), {"aws": queue}, spool, trail=trail, batch=100)
+    with Spool.open(tmp_path / "spool", ["aws"]) as spool, MessageLog(nowhere) as trail:
+        done = produce(FeedReader(trades(1, 500)), {"aws": queue}, spool, trail=trail, batch=100)
         assert done.complete
         assert len(queue.trades) == 500
         assert trail.problem.endswith("cannot be written: No such file or directory")
@@ -106,7 +108,7 @@ def test_a_disk_that_takes_nothing_stops_no_trade(tmp_path: Path) -> None:
 
 
 def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
-    with Trail(tmp_path, limit=400_000) as trail:
+    with MessageLog(tmp_path, limit=400_000) as trail:
         threads = [
             Thread(target=lambda n=n: [note(trail, trades(n, n), START) for _ in range(50)])
             for n in range(8)
@@ -123,8 +125,8 @@ def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
 def test_a_run_notes_what_it_does_and_its_messages_carry_the_trace(tmp_path: Path) -> None:
     queues = {"aws": FakeQueue(), "gcp": FakeQueue(*[Unavailable("down")] * 2)}
     given = trades(1, 950)
-    with Spool.open(tmp_path / "spool", list(queues)) as spool, Trail(tmp_path) as trail:
-        produce(Reader(given), queues, spool, trail=trail, batch=100)
+    with Spool.open(tmp_path / "spool", list(queues)) as spool, MessageLog(tmp_path) as trail:
+        produce(FeedReader(given), queues, spool, trail=trail, batch=100)
     for id_ in (1, 500, 950):
         (journey,) = find(tmp_path, "BTCUSDT", id_)
         assert journey.received is not None
@@ -146,11 +148,11 @@ def test_what_is_sent_again_by_the_next_run_keeps_its_trace(tmp_path: Path) -> N
     path = tmp_path / "spool"
     stop = Event()
     stop.set()
-    with Spool.open(path, ["aws"]) as spool, Trail(tmp_path) as trail:
-        produce(Reader(trades(1, 50)), {"aws": away}, spool, trail=trail, stop=stop, drain=0)
+    with Spool.open(path, ["aws"]) as spool, MessageLog(tmp_path) as trail:
+        produce(FeedReader(trades(1, 50)), {"aws": away}, spool, trail=trail, stop=stop, drain=0)
     left = find(tmp_path, "BTCUSDT", 1)
-    with Spool.open(path, ["aws"]) as spool, Trail(tmp_path) as trail:
-        produce(Reader([]), {"aws": back}, spool, trail=trail)
+    with Spool.open(path, ["aws"]) as spool, MessageLog(tmp_path) as trail:
+        produce(FeedReader([]), {"aws": back}, spool, trail=trail)
     if left:  # the stop may have come before the first trade
         assert left[0].sent == {}
         (after,) = find(tmp_path, "BTCUSDT", 1)
@@ -159,6 +161,6 @@ def test_what_is_sent_again_by_the_next_run_keeps_its_trace(tmp_path: Path) -> N
 
 
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    with Trail(tmp_path) as trail:
+    with MessageLog(tmp_path) as trail:
         note(trail, trades(1, 1), START)
     assert os.stat(tmp_path / "trail.jsonl").st_mode & 0o077 == 0

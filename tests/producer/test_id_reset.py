@@ -1,7 +1,7 @@
 """Telling an exchange that counts anew from one that sends a trade again."""
 
 from mcloud.market.trade import Trade
-from mcloud.producer.anew import LONG, Anew
+from mcloud.producer.id_reset import LONG, IdReset
 
 from .sources import START, trade, trades
 
@@ -11,14 +11,14 @@ def at(time: int, id_: int = 5, symbol: str = "BTCUSDT") -> Trade:
 
 
 def test_trades_that_are_taken_are_no_problem() -> None:
-    anew = Anew()
+    anew = IdReset()
     for id_ in range(10):
         anew.look([at(id_ * LONG, id_)], [at(id_ * LONG, id_)])
     assert anew.problem == ""
 
 
 def test_repeats_of_what_was_taken_are_none_however_long_they_last() -> None:
-    anew = Anew()
+    anew = IdReset()
     taken = [at(n * LONG, n) for n in range(10)]
     anew.look(taken, taken)
     for each in taken:
@@ -27,7 +27,7 @@ def test_repeats_of_what_was_taken_are_none_however_long_they_last() -> None:
 
 
 def test_newer_trades_that_are_dropped_for_long_are_one_and_of_their_symbol_only() -> None:
-    anew = Anew()
+    anew = IdReset()
     anew.look(both := [at(0, 1000), at(0, 7, "ETHUSDT")], both)
     anew.look([at(1), at(LONG, symbol="ETHUSDT")], [])
     assert anew.problem == ""
@@ -39,14 +39,14 @@ def test_newer_trades_that_are_dropped_for_long_are_one_and_of_their_symbol_only
 
 
 def test_after_a_restart_nothing_is_known_and_it_is_told_all_the_same() -> None:
-    anew = Anew()
+    anew = IdReset()
     anew.look([at(0)], [])
     anew.look([at(LONG, 6)], [])
     assert "BTCUSDT" in anew.problem
 
 
 def test_a_trade_that_is_taken_ends_it() -> None:
-    anew = Anew()
+    anew = IdReset()
     anew.look([at(0)], [])
     anew.look([at(LONG, 6)], [])
     anew.look([at(LONG + 1, 2000)], [at(LONG + 1, 2000)])

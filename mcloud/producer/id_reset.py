@@ -12,7 +12,7 @@ from mcloud.market.trade import Trade
 LONG = 60_000  # ms of trade time; repeats come within seconds
 
 
-class Anew:
+class IdReset:
     """Judges what a cursor dropped: a repeat is no newer than the newest trade that was new."""
 
     def __init__(self) -> None:
