@@ -133,8 +133,8 @@ def settings() -> str:
         lines += [
             f"## [profiles.PROFILE.sites.SITE] with cloud = {cloud}",
             "",
-            "`cloud` and, for Google Cloud, `project` are needed. `name` is the prefix of every name"
-            " in the stack. The others come from the deployment; set them for a site that mcloud"
+            "`cloud` and, for Google Cloud, `project` are needed. `name` is the prefix of every"
+            " name in the stack. The others come from the deployment; set them for a site that mcloud"
             " did not deploy.",
             "",
             "| setting | description |",
