@@ -266,23 +266,39 @@ _BUILT_IN = (
 @dataclass(frozen=True)
 class AlertSettings:
     interval: float = setting(60.0, least=1, most=300)
+    """Seconds between two checks of ``mcloud alerts watch``."""
     unknown_for: float = setting(900.0, least=0)
+    """Seconds after which unknown figures are reported."""
 
 
 @dataclass(frozen=True)
-class _Table:
+class RuleTable:
+    """A table ``[alerts.RULE]``. Without a value, a built-in rule keeps its own."""
+
     figure: str | None = setting(None)
+    """Path in ``mcloud status -o json``; ``*`` stands for any name. A new rule needs it."""
     above: float | None = setting(None, most=FAR)
+    """Limit above which the alert fires."""
     below: float | None = setting(None, most=FAR)
+    """Limit below which the alert fires."""
     clear: float | None = setting(None, most=FAR)
+    """Value at which the alert is over. Default: the limit."""
     last: float | None = setting(None, least=0, key="for")
+    """Seconds for which the figure has to be wrong before the alert fires. Default: 0."""
     recover: float | None = setting(None, least=0)
+    """Seconds for which the figure has to be fine before the alert is over. Default: 0."""
     severity: str | None = setting(None, one_of=SEVERITIES)
+    """Severity of the alert. Default: warning."""
     enabled: bool | None = setting(None)
+    """Whether the rule is used. Default: true."""
     channels: tuple[str, ...] | None = setting(None)
+    """Names of the channels that are notified. Default: all."""
     stale: float | None = setting(None, least=1)
+    """Age in seconds from which a figure counts as unknown. Default: 600."""
     unknown: str | None = setting(None, one_of=("tell", "ignore"))
+    """Whether a figure that has been unknown for a while is reported. Default: tell."""
     text: str | None = setting(None)
+    """Cause and remedy. ``{0}`` is the name that the first star of the figure stands for."""
 
 
 @dataclass(frozen=True)
@@ -317,7 +333,7 @@ def _rule(config: Config, name: str, table: dict[str, Any], before: AlertRule | 
         raise document.error(("alerts",), name, message)
     if name in {each.name for each in fields(AlertSettings)}:
         raise document.error(("alerts",), name, f"alerts.{name} is a number of seconds, not a rule")
-    said = read(config, where, table, _Table)
+    said = read(config, where, table, RuleTable)
     values = {key: value for key, value in vars(said).items() if value is not None}
     origin = f"{document.path.name}:{document.line(('alerts',), name)}"
     if before is None:

@@ -33,12 +33,19 @@ class _Resources:
 @dataclass(frozen=True)
 class AwsResources(_Resources):
     region: str
+    """AWS region."""
     queue_url: str
+    """URL of the SQS queue for trades."""
     dlq_url: str
+    """URL of the SQS dead-letter queue."""
     candles_table: str
+    """DynamoDB table of the candles."""
     control_table: str
+    """DynamoDB table of the control store."""
     raw_bucket: str
+    """S3 bucket of the raw trades."""
     function: str
+    """Name of the Lambda function that processes trades."""
     endpoint_url: str = ""
     """Endpoint of the embedded AWS; empty for the real AWS."""
 
@@ -46,23 +53,37 @@ class AwsResources(_Resources):
 @dataclass(frozen=True)
 class GcpResources(_Resources):
     project: str
+    """Project id."""
     region: str
+    """Region of Google Cloud."""
     topic: str
+    """Pub/Sub topic for trades."""
     subscription: str
+    """Pub/Sub subscription of the function."""
     dlq_topic: str
+    """Pub/Sub topic for dead letters."""
     dlq_subscription: str
+    """Pub/Sub subscription that holds the dead letters."""
     database: str
+    """Firestore database."""
     candles_collection: str
+    """Firestore collection of the candles."""
     control_collection: str
+    """Firestore collection of the control store."""
     raw_bucket: str
+    """Cloud Storage bucket of the raw trades."""
     function: str
+    """Name of the Cloud Function that processes trades."""
     pubsub_endpoint: str = ""
     """``host:port`` of an emulator, like the next two endpoints; empty for the real service."""
     firestore_endpoint: str = ""
+    """``host:port`` of the embedded Firestore."""
     monitoring_endpoint: str = ""
+    """``host:port`` of the embedded Cloud Monitoring."""
     storage_endpoint: str = ""
     """``http://host:port`` of an emulator; empty for the real service."""
     function_url: str = ""
+    """URL of the embedded function."""
     function_log: str = ""
     """Log file of the embedded function."""
 

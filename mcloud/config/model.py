@@ -25,9 +25,13 @@ class LocalPorts:
     """Ports of the embedded clouds on 127.0.0.1."""
 
     aws_port: int = 4566
+    """Port of the embedded AWS."""
     gcp_port: int = 8085
+    """Port of the embedded Pub/Sub, Firestore and Cloud Monitoring."""
     storage_port: int = 4443
+    """Port of the embedded Cloud Storage."""
     function_port: int = 8088
+    """Port of the embedded Cloud Functions."""
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,15 @@ _WHERE = ("cost", "budgets")
 @dataclass(frozen=True)
 class CostSettings:
     free_tier: bool = setting(True)
+    """Whether to subtract the free tiers. False if another project on the account uses them up."""
     budget_usd: float | None = setting(None, least=0.01)
+    """Budget of all sites together, in dollars per month."""
     billed: bool = setting(True)
+    """Whether to ask for the bill. Cost Explorer takes $0.01 for an answer."""
     billed_hours: float = setting(6.0, least=1)
+    """Hours for which a bill is reused."""
     gcp_billing_table: str | None = setting(None)
+    """Table of Google's billing export to BigQuery, as ``PROJECT.DATASET.TABLE``."""
 
 
 @dataclass(frozen=True)

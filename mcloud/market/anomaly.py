@@ -56,16 +56,19 @@ class Thresholds:
     """
 
     window: int = _threshold(60, 10, 720)
-    """Minutes that are compared with."""
+    """Minutes of history to compare with."""
     jump_score: float = _threshold(8.0, 1, 1000)
+    """Usual deviations from which a price jump is an anomaly."""
     jump_least: float = _threshold(0.01, 0.0001, 1)
-    """Of the price: 0.01 is a hundredth."""
+    """Smallest price jump, as a fraction of the price."""
     volume_score: float = _threshold(5.0, 1, 1000)
+    """Usual deviations from which a volume spike is an anomaly."""
     volume_least: float = _threshold(10.0, 1.5, 1e6)
-    """Times the usual volume."""
+    """Smallest volume spike, as a multiple of the usual volume."""
     drift_score: float = _threshold(4.0, 1, 1000)
+    """Usual deviations from which a drift is an anomaly."""
     drift_least: float = _threshold(0.02, 0.0001, 1)
-    """Of the price."""
+    """Smallest drift, as a fraction of the price."""
 
     @classmethod
     def from_json(cls, text: str) -> "Thresholds":

@@ -58,29 +58,43 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class _Webhook:
+class Webhook:
     type: str
+    """``webhook``."""
     url_env: str | None = setting(None)
+    """Name of the variable that has the URL, which is a secret."""
     url: str | None = setting(None)
+    """URL on loopback."""
     severity: str = setting("info", one_of=SEVERITIES)
+    """Lowest severity that the channel delivers."""
     repeat: float = setting(REPEAT, least=0.01)
+    """Hours after which a firing alert is sent again."""
 
 
 @dataclass(frozen=True)
-class _PagerDuty:
+class PagerDuty:
     type: str
+    """``pagerduty``."""
     routing_key_env: str | None = setting(None)
+    """Name of the variable that has the routing key, which is a secret."""
     url: str = setting(EVENTS_API)
+    """URL of the Events API."""
     severity: str = setting("info", one_of=SEVERITIES)
+    """Lowest severity that the channel delivers."""
     repeat: float = setting(REPEAT, least=0.01)
+    """Hours after which a firing alert is sent again."""
 
 
 @dataclass(frozen=True)
-class _Topic:
+class CloudTopic:
     type: str
+    """``sns`` or ``pubsub``."""
     topic: str | None = setting(None)
+    """ARN of an SNS topic, or ``projects/PROJECT/topics/TOPIC``."""
     severity: str = setting("info", one_of=SEVERITIES)
+    """Lowest severity that the channel delivers."""
     repeat: float = setting(REPEAT, least=0.01)
+    """Hours after which a firing alert is sent again."""
 
 
 def channels(config: Config) -> dict[str, Channel]:
@@ -114,7 +128,7 @@ def _channel(config: Config, name: str) -> Channel:
     return Channel(name, kind, said.severity, said.repeat * 3600, make(config, where, said))
 
 
-def _webhook(config: Config, where: Where, said: _Webhook) -> Callable[[Event], str]:
+def _webhook(config: Config, where: Where, said: Webhook) -> Callable[[Event], str]:
     table, ours = ".".join(where), origin(config)
     if (said.url is None) == (said.url_env is None):
         message = f"[{table}] needs url_env, the name of the variable that has its URL"
@@ -137,7 +151,7 @@ def _webhook(config: Config, where: Where, said: _Webhook) -> Callable[[Event], 
     return deliver
 
 
-def _pagerduty(config: Config, where: Where, said: _PagerDuty) -> Callable[[Event], str]:
+def _pagerduty(config: Config, where: Where, said: PagerDuty) -> Callable[[Event], str]:
     table, ours = ".".join(where), origin(config)
     variable = said.routing_key_env
     if variable is None:
@@ -157,7 +171,7 @@ def _pagerduty(config: Config, where: Where, said: _PagerDuty) -> Callable[[Even
     return deliver
 
 
-def _sns(config: Config, where: Where, said: _Topic) -> Callable[[Event], str]:
+def _sns(config: Config, where: Where, said: CloudTopic) -> Callable[[Event], str]:
     topic = _topic(config, where, said, SNS.fullmatch, "arn:aws:sns:us-east-1:123456789012:alerts")
     ours = origin(config)
     return lambda event: topic().publish(
@@ -165,7 +179,7 @@ def _sns(config: Config, where: Where, said: _Topic) -> Callable[[Event], str]:
     )
 
 
-def _pubsub(config: Config, where: Where, said: _Topic) -> Callable[[Event], str]:
+def _pubsub(config: Config, where: Where, said: CloudTopic) -> Callable[[Event], str]:
     import json
 
     topic = _topic(config, where, said, PUBSUB.fullmatch, "projects/my-project/topics/alerts")
@@ -178,7 +192,7 @@ def _pubsub(config: Config, where: Where, said: _Topic) -> Callable[[Event], str
 
 
 def _topic(
-    config: Config, where: Where, said: _Topic, form: Callable[[str], object], example: str
+    config: Config, where: Where, said: CloudTopic, form: Callable[[str], object], example: str
 ) -> Callable[[], Topic]:
     """Return a function that opens the topic once. After a failure, the next event tries again."""
     name = said.topic
@@ -216,8 +230,8 @@ def _secret(config: Config, variable: str) -> str:
 
 
 _KINDS: dict[str, tuple[Any, Callable[[Config, Where, Any], Callable[[Event], str]]]] = {
-    "webhook": (_Webhook, _webhook),
-    "sns": (_Topic, _sns),
-    "pubsub": (_Topic, _pubsub),
-    "pagerduty": (_PagerDuty, _pagerduty),
+    "webhook": (Webhook, _webhook),
+    "sns": (CloudTopic, _sns),
+    "pubsub": (CloudTopic, _pubsub),
+    "pagerduty": (PagerDuty, _pagerduty),
 }

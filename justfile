@@ -1,0 +1,36 @@
+# The usual tasks; `just` lists them. Install it with `pip install rust-just`.
+
+[private]
+default:
+    @just --list
+
+# Lint and check the types.
+check:
+    ruff check .
+    ruff format --check .
+    mypy --strict mcloud functions
+
+# Run the tests, with any arguments of pytest.
+test *arguments:
+    pytest {{ arguments }}
+
+# Build the documentation, with a check of its links.
+docs:
+    zensical build --clean --strict
+
+# Show the documentation at http://localhost:8000 while you write it.
+serve:
+    zensical serve
+
+# Write the generated parts of the reference pages again.
+reference:
+    MCLOUD_UPDATE=1 pytest -n 0 tests/docs/test_reference.py
+
+# Renew the lock file. `just lock --upgrade` takes newer versions.
+lock *arguments:
+    uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
+        --output-file requirements-dev.txt --custom-compile-command "just lock" {{ arguments }}
+
+# Run what CI runs, in a fresh environment.
+ci:
+    .ci/run

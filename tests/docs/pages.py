@@ -1,0 +1,72 @@
+"""The pages of the documentation: README.md and docs/**/*.md, with their links and code blocks."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+
+_BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`]+)`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    kind: str
+    """The words after the fence, such as ``bash`` or ``json message``."""
+    text: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def pages() -> list[Path]:
+    return [README, *sorted(DOCS.rglob("*.md"))]
+
+
+def blocks(*kinds: str) -> list[Block]:
+    """The code blocks of all pages whose kind begins with one of the given words."""
+    return [
+        Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+        for page in pages()
+        for text in [page.read_text("utf-8")]
+        for found in _BLOCK.finditer(text)
+        if found[1].split(" ")[0] in kinds
+    ]
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its code blocks and comments, with its line numbers intact."""
+
+    def blank(found: re.Match[str]) -> str:
+        return "\n" * found[0].count("\n")
+
+    return _COMMENT.sub(blank, _BLOCK.sub(blank, page.read_text("utf-8")))
+
+
+def inline_code(page: Path) -> Iterator[str]:
+    for found in _INLINE.finditer(prose(page)):
+        yield " ".join(found[1].split())
+
+
+def links(page: Path) -> Iterator[str]:
+    for found in _LINK.finditer(_INLINE.sub("", prose(page))):
+        yield found[1]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings, as GitHub and Python-Markdown make them for plain words."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {_anchor(heading) for heading in headings}
+
+
+def _anchor(heading: str) -> str:
+    words = re.sub(r"[^\w\s-]", "", heading.replace("`", "").strip().lower())
+    return re.sub(r"\s", "-", words)
