@@ -83,6 +83,11 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.invoker.member
+
+  # A function that is made anew has no grants.
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.processor.id]
+  }
 }
 
 # Projects from before April 2021 do not have it of themselves.
@@ -170,6 +175,11 @@ resource "google_cloudfunctions2_function_iam_member" "replicator_looks" {
   location       = var.region
   role           = "roles/cloudfunctions.viewer"
   member         = google_service_account.replicator.member
+
+  # A function that is made anew has no grants.
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.processor.id]
+  }
 }
 
 resource "google_pubsub_subscription_iam_member" "replicator_dead_letters" {
@@ -264,6 +274,11 @@ resource "google_cloudfunctions2_function_iam_member" "operator" {
   location       = var.region
   role           = "roles/cloudfunctions.viewer"
   member         = google_service_account.operator.member
+
+  # A function that is made anew has no grants.
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.processor.id]
+  }
 }
 
 resource "google_service_account_iam_member" "trusted" {
@@ -377,4 +392,9 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.scheduler[0].member
+
+  # A function that is made anew has no grants.
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.anomaly[0].id]
+  }
 }

@@ -13,4 +13,8 @@ provider "google" {
   project        = var.project
   region         = var.region
   default_labels = local.labels
+
+  # Some APIs, such as that of budgets, ask for the project whose quota a request uses.
+  user_project_override = true
+  billing_project       = var.project
 }

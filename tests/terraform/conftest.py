@@ -102,11 +102,17 @@ def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def gcp_state(
+def applied_gcp(
     tmp_path_factory: pytest.TempPathFactory, gcp_everything: dict[str, object]
-) -> list[dict[str, Any]]:
+) -> Module:
     """Everything that the Google module can make, with its defaults, applied to nothing."""
     module = gcp_module(tmp_path_factory.mktemp("terraform") / "gcp-state")
     module.set(**gcp_everything)
     module.apply()
-    return module.state()
+    return module
+
+
+@pytest.fixture(scope="session")
+def gcp_state(applied_gcp: Module) -> list[dict[str, Any]]:
+    """The resources of ``applied_gcp``."""
+    return applied_gcp.state()

@@ -54,9 +54,9 @@ class Module:
         """Apply with the variables as they are."""
         self.run("apply", "-input=false", "-no-color", "-auto-approve")
 
-    def changes(self) -> dict[str, list[str]]:
+    def changes(self, *options: str) -> dict[str, list[str]]:
         """What another plan would do, by address, with the variables as they are."""
-        self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan")
+        self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan", *options)
         plan = json.loads(self.run("show", "-json", "plan.tfplan"))
         actions = {
             change["address"]: change["change"]["actions"] for change in plan["resource_changes"]

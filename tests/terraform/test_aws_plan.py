@@ -179,7 +179,7 @@ ANOMALY = {
 }
 PRODUCER = {"queue.SqsQueue": ["send"], "control.DynamoControl": ["heartbeats", "get"]}
 REPLICATOR = {
-    "archive.S3Archive": ["put", "replace", "remove", "get", "list", "symbols"],
+    "archive.S3Archive": ["put", "replace", "swap", "remove", "get", "list", "symbols"],
     "candles.DynamoCandles": ["update", "rewrite", "create", "range", "last"],
     "changes.DynamoChanges": ["tip", "changes"],
     # A guard runs as the replicator.

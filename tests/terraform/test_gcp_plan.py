@@ -332,3 +332,46 @@ def watched(policy: dict[str, Any]) -> dict[str, Any]:
     (found,) = condition["condition_threshold"] or condition["condition_prometheus_query_language"]
     kept: dict[str, Any] = found
     return kept
+
+
+@pytest.mark.parametrize(
+    ("function", "grants"),
+    [
+        (
+            "google_cloudfunctions2_function.processor",
+            {
+                "google_cloud_run_v2_service_iam_member.invoker",
+                "google_cloudfunctions2_function_iam_member.operator",
+                "google_cloudfunctions2_function_iam_member.replicator_looks",
+            },
+        ),
+        (
+            "google_cloudfunctions2_function.anomaly[0]",
+            {"google_cloud_run_v2_service_iam_member.scheduler[0]"},
+        ),
+    ],
+)
+def test_a_function_that_is_replaced_gets_its_grants_again(
+    applied_gcp: Module, function: str, grants: set[str]
+) -> None:
+    changes = applied_gcp.changes(f"-replace={function}")
+    replaced = {address for address, actions in changes.items() if "create" in actions}
+    assert replaced == {function, *grants}
+
+
+def test_the_dashboard_leaves_out_what_the_service_leaves_out(
+    gcp_state: list[dict[str, Any]],
+) -> None:
+    """Cloud Monitoring answers without positions of 0, and each plan would show a change."""
+    dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
+    tiles = dashboard["mosaicLayout"]["tiles"]
+    places = {(tile.get("xPos", 0), tile.get("yPos", 0)) for tile in tiles}
+    assert len(places) == len(tiles) > 4
+    assert all(0 not in tile.values() for tile in tiles)
+
+
+def test_requests_name_the_project_whose_quota_they_use(gcp_plan: dict[str, Any]) -> None:
+    """The API of budgets refuses requests of user accounts that do not."""
+    settings = gcp_plan["configuration"]["provider_config"]["google"]["expressions"]
+    assert settings["user_project_override"] == {"constant_value": True}
+    assert settings["billing_project"] == {"references": ["var.project"]}
