@@ -59,7 +59,8 @@ locals {
       lines = [
         { label = "calls", filter = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
         { label = "errors", filter = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
-        { label = "throttled", filter = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code = \"429\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+        { label = "refused", filter = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/push_request_count\" AND metric.labels.response_class = \"remote_server_4xx\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+        { label = "unreachable", filter = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/push_request_count\" AND metric.labels.response_class = \"unreachable\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
       ]
     },
     {

@@ -32,9 +32,17 @@ locals {
       aligner     = "ALIGN_DELTA"
       above       = 0
     }
+    # What Cloud Run refuses for lack of an instance is in none of its own metrics, so Pub/Sub is asked:
+    # https://cloud.google.com/monitoring/api/metrics_gcp_p_z#gcp-pubsub
     function-throttles = {
-      description = "The processor is not allowed to run as often as the subscription wants it."
-      filter      = "${local.of_processor} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code = \"429\""
+      description = "The processor refuses messages: it has no free instance, or Pub/Sub may not call it."
+      filter      = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/push_request_count\" AND metric.labels.response_class = \"remote_server_4xx\""
+      aligner     = "ALIGN_DELTA"
+      above       = 0
+    }
+    function-unreachable = {
+      description = "Pub/Sub cannot reach the processor."
+      filter      = "${local.of_trades} AND metric.type = \"pubsub.googleapis.com/subscription/push_request_count\" AND metric.labels.response_class = \"unreachable\""
       aligner     = "ALIGN_DELTA"
       above       = 0
     }
@@ -189,6 +197,9 @@ resource "google_monitoring_notification_channel" "email" {
   type         = "email"
   labels       = { email_address = var.alert_email }
   user_labels  = local.labels
+  # Without it the channel of an address that is taken away could not be deleted: the policies that name
+  # it are changed later.
+  force_delete = true
 
   depends_on = [google_project_service.this]
 }

@@ -147,7 +147,7 @@ variable "min_instances" {
 variable "deliveries" {
   description = "How often a message is tried before it goes to the dead-letter topic."
   type        = number
-  default     = 5
+  default     = 20
 
   validation {
     condition     = var.deliveries >= 5 && var.deliveries <= 100

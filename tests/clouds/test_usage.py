@@ -322,7 +322,8 @@ def test_gcp_by_hand() -> None:
             'subscription/byte_cost" AND resource.labels.subscription_id = "processor"': [
                 ({}, "2026-11-01", 5_000)
             ],
-            "push_request_count": [({}, "2026-11-01", 5)],
+            "ack_message_count": [({}, "2026-11-01", 5)],
+            "push_request_count": [({}, "2026-11-01", 9)],
             'run.googleapis.com/request_count" AND resource.labels.service_name = "mcloud-proc': [
                 ({}, "2026-11-02", 30)
             ],

@@ -1,10 +1,10 @@
 """A stand-in for Google's Terraform provider, for machines that cannot download it.
 
-It serves the argument and attribute names of hashicorp/google 6.50.0 (``google-6.50.0.json``, from
-the PyPI package cdktf-cdktf-provider-google 16.12.1) over Terraform's plugin protocol 6, and keeps
-what is applied in Terraform's own state: nothing is made anywhere. So Terraform itself finds
-unknown and missing arguments, wrong types, bad references, cycles, outputs and variables. What only
-Google's code checks (ranges, name patterns, conflicting arguments) is not looked at.
+It serves the schema of hashicorp/google 7.45.0 (``google-7.45.0.json``, from ``terraform providers
+schema -json``, reduced to what the module uses) over Terraform's plugin protocol 6, and keeps what
+is applied in Terraform's own state: nothing is made anywhere. So Terraform itself finds unknown and
+missing arguments, wrong types, bad references, cycles, outputs and variables. What only Google's
+code checks (ranges, name patterns, conflicting arguments) is not looked at.
 
 ``google_stub.py -- COMMAND [ARGUMENT …]`` runs COMMAND so that every terraform in it uses the
 stand-in. Needs the PyPI packages tf (for its protocol classes) and msgpack.
@@ -29,23 +29,9 @@ from tf.gen import (  # type: ignore[import-not-found,import-untyped,unused-igno
     tfplugin_pb2_grpc as rpc,
 )
 
-SCHEMA = json.loads((Path(__file__).parent / "google-6.50.0.json").read_text())
+SCHEMA = json.loads((Path(__file__).parent / "google-7.45.0.json").read_text())
 SOURCE = "registry.terraform.io/hashicorp/google"
 UNKNOWN = msgpack.ExtType(0, b"\0")
-PROVIDER: dict[str, Any] = {
-    "project": {"type": "string"},
-    "region": {"type": "string"},
-    "zone": {"type": "string"},
-    "credentials": {"type": "string"},
-    "access_token": {"type": "string"},
-    "impersonate_service_account": {"type": "string"},
-    "billing_project": {"type": "string"},
-    "request_timeout": {"type": "string"},
-    "user_project_override": {"type": "bool"},
-    "default_labels": {"type": ["map", "string"]},
-}
-# Arguments of a resource that the real provider fills in when the module leaves them out.
-FILLED_IN = {"id", "project"}
 
 Spec = Mapping[str, Any]
 
@@ -89,14 +75,14 @@ class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
     def GetProviderSchema(self, request: Any, context: Any) -> Any:
         def schemas(kind: str) -> dict[str, Any]:
             return {
-                name: pb.Schema(version=0, block=block(spec, top=True))
+                name: pb.Schema(version=0, block=block(spec["block"]))
                 for name, spec in SCHEMA[kind].items()
             }
 
         return pb.GetProviderSchema.Response(
-            provider=pb.Schema(version=0, block=block(PROVIDER)),
-            resource_schemas=schemas("resources"),
-            data_source_schemas=schemas("data"),
+            provider=pb.Schema(version=0, block=block(SCHEMA["provider_block"]["block"])),
+            resource_schemas=schemas("resource_schemas"),
+            data_source_schemas=schemas("data_source_schemas"),
         )
 
     def ValidateProviderConfig(self, request: Any, context: Any) -> Any:
@@ -121,7 +107,9 @@ class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
 
     def ReadDataSource(self, request: Any, context: Any) -> Any:
         name = request.type_name
-        state = settle(SCHEMA["data"][name], unpack(request.config), name, known=True, top=True)
+        state = settle(
+            SCHEMA["data_source_schemas"][name]["block"], unpack(request.config), name, known=True
+        )
         return pb.ReadDataSource.Response(state=pack(state))
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
@@ -129,7 +117,7 @@ class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
         if proposed is None or unpack(request.prior_state) is not None:
             return pb.PlanResourceChange.Response(planned_state=request.proposed_new_state)
         name = request.type_name
-        planned = settle(SCHEMA["resources"][name], proposed, name, known=False, top=True)
+        planned = settle(SCHEMA["resource_schemas"][name]["block"], proposed, name, known=False)
         return pb.PlanResourceChange.Response(planned_state=pack(planned))
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:
@@ -138,62 +126,62 @@ class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
             return pb.ApplyResourceChange.Response(new_state=request.planned_state)
         names = [planned.get("name"), planned.get("account_id"), request.type_name]
         label = next(name for name in names if isinstance(name, str))
-        spec = SCHEMA["resources"][request.type_name]
+        spec = SCHEMA["resource_schemas"][request.type_name]["block"]
         return pb.ApplyResourceChange.Response(
-            new_state=pack(settle(spec, planned, label, known=True, top=True))
+            new_state=pack(settle(spec, planned, label, known=True))
         )
 
     def StopProvider(self, request: Any, context: Any) -> Any:
         return pb.StopProvider.Response()
 
 
-def block(spec: Spec, *, top: bool = False) -> Any:
+def block(spec: Spec) -> Any:
     """A recorded block's schema in the protocol's words."""
-    attributes, blocks = [], []
     nesting = pb.Schema.NestedBlock.NestingMode
-    for name, item in sorted(spec.items()):
-        if "block" in item:
-            single = name == "timeouts"
-            blocks.append(
-                pb.Schema.NestedBlock(
-                    type_name=name,
-                    block=block(item["block"]),
-                    nesting=nesting.SINGLE if single else nesting.LIST,
-                    min_items=1 if item["required"] and not single else 0,
-                )
-            )
-            continue
-        required, answered = bool(item.get("required")), bool(item.get("computed"))
-        attributes.append(
+    return pb.Schema.Block(
+        attributes=[
             pb.Schema.Attribute(
                 name=name,
-                type=json.dumps(type_of(item)).encode(),
-                required=required,
-                optional=not required and not answered,
-                computed=not required and (answered or (top and name in FILLED_IN)),
+                type=json.dumps(item["type"]).encode(),
+                **{each: True for each in FLAGS if item.get(each)},
             )
-        )
-    return pb.Schema.Block(attributes=attributes, block_types=blocks)
+            for name, item in sorted(spec.get("attributes", {}).items())
+        ],
+        block_types=[
+            pb.Schema.NestedBlock(
+                type_name=name,
+                block=block(item["block"]),
+                nesting=nesting.Value(item["nesting_mode"].upper()),
+                min_items=item.get("min_items", 0),
+                max_items=item.get("max_items", 0),
+            )
+            for name, item in sorted(spec.get("block_types", {}).items())
+        ],
+    )
+
+
+FLAGS = ("required", "optional", "computed", "sensitive")
 
 
 def settle(
-    spec: Spec, value: Mapping[str, Any] | None, label: str, *, known: bool, top: bool = False
+    spec: Spec, value: Mapping[str, Any] | None, label: str, *, known: bool
 ) -> dict[str, Any]:
     """Leave what only the cloud knows open (a plan), or make it up (after it)."""
     out = dict(value or {})
-    for name, item in spec.items():
+    for name, item in spec.get("attributes", {}).items():
         now = out.get(name)
-        if name == "timeouts" and "block" in item:
-            out.setdefault(name, None)
-        elif "block" in item:
-            inner = f"{label}-{name}"
-            out[name] = [settle(item["block"], one, inner, known=known) for one in now or []]
-        elif (item.get("computed") or (top and name in FILLED_IN)) and (
-            now is None or isinstance(now, msgpack.ExtType)
-        ):
-            out[name] = invent(name, type_of(item), label) if known else UNKNOWN
+        if item.get("computed") and (now is None or isinstance(now, msgpack.ExtType)):
+            out[name] = invent(name, item["type"], label) if known else UNKNOWN
         else:
             out.setdefault(name, None)
+    for name, item in spec.get("block_types", {}).items():
+        if item["nesting_mode"] == "single":
+            out.setdefault(name, None)
+        else:
+            inner = f"{label}-{name}"
+            out[name] = [
+                settle(item["block"], each, inner, known=known) for each in out.get(name) or []
+            ]
     return out
 
 
@@ -210,11 +198,6 @@ def invent(name: str, kind: Any, label: str) -> Any:
     if name in ("uri", "url", "self_link"):
         return f"https://{label}.stub"
     return f"{label}-{name}"
-
-
-def type_of(item: Spec) -> Any:
-    """A recorded attribute's type in Terraform's JSON notation."""
-    return ["list", ["object", item["object"]]] if "object" in item else item.get("type", "string")
 
 
 def unpack(dynamic: Any) -> Any:

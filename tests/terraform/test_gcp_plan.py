@@ -22,7 +22,7 @@ def test_messages_that_fail_are_dead_lettered(gcp_state: list[dict[str, Any]]) -
     subscription = only(gcp_state, "google_pubsub_subscription", "processor")
     dlq_topic = only(gcp_state, "google_pubsub_topic", "dlq")
     (policy,) = subscription["dead_letter_policy"]
-    assert policy == {"dead_letter_topic": dlq_topic["id"], "max_delivery_attempts": 5}
+    assert policy == {"dead_letter_topic": dlq_topic["id"], "max_delivery_attempts": 20}
     # A topic without a subscription keeps nothing.
     dlq = only(gcp_state, "google_pubsub_subscription", "dlq")
     assert dlq["topic"] == dlq_topic["id"]
@@ -166,7 +166,8 @@ def test_indexes(gcp_state: list[dict[str, Any]]) -> None:
     ]
     exempt = [each["values"] for each in gcp_state if each["type"] == "google_firestore_field"]
     assert {each["field"] for each in exempt} == {
-        *("fragments", "open", "high", "low", "close", "volume", "quote_volume")
+        *("fragments", "open", "high", "low", "close", "volume", "quote_volume"),
+        *("first_id", "last_id", "trade_count", "void_count"),
     }
     for each in exempt:
         assert each["index_config"] == [{"indexes": []}]
@@ -273,7 +274,7 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     drawn = json.dumps(dashboard)
     policies = [each for each in of_rules(gcp_state) if each["display_name"] != "mcloud-silence"]
-    assert len(policies) == 5
+    assert len(policies) == 6
     for policy in policies:
         assert json.dumps(watched(policy)["filter"])[1:-1] in drawn
         assert policy["notification_channels"] != []
@@ -303,6 +304,7 @@ def test_alerts_are_those_of_the_rules(
         "mcloud-function-errors": 0,
         "mcloud-anomaly-errors": 0,
         "mcloud-function-throttles": 0,
+        "mcloud-function-unreachable": 0,
     }
     assert {each["comparison"] for each in policies.values()} == {"COMPARISON_GT"}
     (budget,) = values(gcp_state, "google_billing_budget")

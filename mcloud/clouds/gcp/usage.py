@@ -97,7 +97,6 @@ class MonitoringUsage:
                 for number, name in enumerate((to.subscription, to.dlq_subscription))
             },
             "messages": _Query("pubsub.googleapis.com/subscription/ack_message_count", mine),
-            "pushes": _Query("pubsub.googleapis.com/subscription/push_request_count", mine),
             **{
                 f"{meter} {number}": _Query(metric, f'resource.labels.service_name = "{name}"')
                 for meter, metric in _OF_FUNCTIONS.items()
@@ -192,8 +191,9 @@ class _Made:
         source = "Cloud Monitoring"
         bytes_ = [name for name in self._answers if name.startswith(("published", "delivered"))]
         yield self._sum("pubsub_bytes", tuple(bytes_), f"{source}, byte_cost")
-        # A push is acknowledged by its answer, and is not among the acknowledgements.
-        yield self._sum("messages", ("messages", "pushes"), source)
+        # A push that succeeds counts as an acknowledgement. The number of pushes would count each
+        # attempt.
+        yield self._sum("messages", ("messages",), source)
         for meter in _OF_FUNCTIONS:
             # The processor's, and those of the anomaly function beside it.
             exact = meter not in ("function_seconds", "log_bytes")
