@@ -219,9 +219,10 @@ def produce(
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
     from mcloud.producer.route import MODES
-    from mcloud.producer.run_folder import follow_exchange
+    from mcloud.producer.run_folder import check_venue, follow_exchange
     from mcloud.producer.source import open_source, resume_command
     from mcloud.runs import run_of
+    from mcloud.sites.resources import site_resources
 
     if mode not in MODES:
         raise UsageError(f"no mode {mode!r}; there is {', '.join(MODES)}")
@@ -254,6 +255,10 @@ def produce(
     with background.alone(run):
         if opened.live:
             follow_exchange(run, opened.about["exchange"])
+            resources = site_resources(session.config)
+            queues = {site: resources[site].queue for site in sites}
+            venues = session.config.state / "venues"
+            check_venue(venues, queues, opened.venue, opened.about["market"])
         limits = {"batch": batch, "linger": linger}
         progress, seconds = _run(session, run, opened, sites, mode, spool_limit, limits, stop)
     report = opened.feed.report
@@ -297,7 +302,7 @@ def _run(
     from mcloud.producer.produce import produce as run_producer
     from mcloud.producer.reported_state import ReportedState
     from mcloud.producer.router import Router, move
-    from mcloud.producer.run_folder import check_market, spool_of
+    from mcloud.producer.run_folder import check_market, check_spool, spool_of
     from mcloud.producer.spool import Spool
     from mcloud.producer.support import Support
     from mcloud.run_states import previous_state
@@ -313,6 +318,7 @@ def _run(
         Spool.open(spool_of(run), list(sites), limit_bytes=limit) as spool,
         MessageLog(run.folder, one_in=traced.one_in, limit=traced.keep_mib * MEBIBYTE) as trail,
     ):
+        check_spool(run, spool)
         if opened.live:
             check_market(run, spool.resume_points(), opened.about["market"])
         _warn_of_spool(session, spool)

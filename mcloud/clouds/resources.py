@@ -49,6 +49,11 @@ class AwsResources(_Resources):
     endpoint_url: str = ""
     """Endpoint of the embedded AWS; empty for the real AWS."""
 
+    @property
+    def queue(self) -> str:
+        """Name of the queue, different from that of any other queue."""
+        return self.queue_url
+
 
 @dataclass(frozen=True)
 class GcpResources(_Resources):
@@ -86,6 +91,11 @@ class GcpResources(_Resources):
     """URL of the embedded function."""
     function_log: str = ""
     """Log file of the embedded function."""
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue, different from that of any other queue."""
+        return f"{self.pubsub_endpoint}/projects/{self.project}/topics/{self.topic}".lstrip("/")
 
 
 Resources = AwsResources | GcpResources

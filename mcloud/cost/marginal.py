@@ -6,6 +6,7 @@ sites and does not predict the bill.
 
 from decimal import Decimal
 
+from mcloud.cost.calls import units
 from mcloud.cost.prices import PRICES
 
 CHUNK = 64 * 1024  # bytes that SQS bills as a request
@@ -24,10 +25,10 @@ def message_cost(cloud: str, size: int, sent: int) -> Decimal:
     The free tiers are assumed to be for this pipeline alone.
     """
     cost = Decimal(0)
-    for meter, units in message_units(cloud, size).items():
+    for meter, count in message_units(cloud, size).items():
         price = PRICES[cloud, meter]
-        if units * sent >= price.free_a_month:
-            cost += units * price.each
+        if count * sent >= price.free_a_month:
+            cost += count * price.each
     return cost
 
 
@@ -39,16 +40,14 @@ def message_units(cloud: str, size: int) -> dict[str, Decimal]:
             "sqs_requests": 3 * chunks,  # sent, received, deleted
             "lambda_requests": Decimal(1),
             "lambda_gb_s": CALL * MEMORY,
-            "dynamodb_writes": Decimal(2),  # a candle is between 1 and 2 KB
-            "dynamodb_reads": Decimal(1),
-            "s3_puts": Decimal(1),
+            **units(cloud, "update_candle"),
+            **units(cloud, "write_object"),
         }
     return {
         "pubsub_bytes": Decimal(2 * max(size, SMALLEST)),
         "function_requests": Decimal(1),
         "function_vcpu_s": CALL * VCPU,
         "function_gib_s": CALL * MEMORY,
-        "firestore_writes": Decimal(1),
-        "firestore_reads": Decimal(1),
-        "gcs_class_a": Decimal(1),
+        **units(cloud, "update_candle"),
+        **units(cloud, "write_object"),
     }

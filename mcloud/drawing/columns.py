@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES
@@ -13,6 +14,7 @@ from mcloud.market.trade import to_text
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 LABEL = 14  # columns
+LONGER = 12  # columns by which a symbol may be longer, of those of the first site
 NARROWEST = 31  # columns of a site
 WIDEST = 93
 TEXT = 46  # columns of a figure with its age; charts use the rest
@@ -87,10 +89,11 @@ def heading(shown: Sequence[SiteSnapshot], begin: int, count: int, width: int) -
     return line
 
 
-def _row(label: str, cells: Sequence[Cell], width: int) -> Text:
-    line = fit(Text(label, "dim"), LABEL, pad=True)
-    for cell in cells:
-        line.append_text(_cell(cell, width))
+def _row(label: str, cells: Sequence[Cell], width: int, longer: int = 0) -> Text:
+    """Return a row. Its label takes ``longer`` columns from the first cell."""
+    line = fit(Text(label, "dim"), LABEL + longer, pad=True)
+    for number, cell in enumerate(cells):
+        line.append_text(_cell(cell, width if number else width - longer))
     return line
 
 
@@ -124,6 +127,8 @@ def _symbols(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
     """Return the newest candle of each symbol."""
     recent = [{each.symbol: each for each in site.recent.value or ()} for site in shown]
     names = sorted(set().union(*recent))
+    longest = max((cell_len(name) for name in names[:SYMBOLS]), default=0)
+    longer = min(max(0, longest + 1 - LABEL), LONGER)
     lines = []
     for name in names[:SYMBOLS]:
         cells = []
@@ -131,7 +136,7 @@ def _symbols(shown: Sequence[SiteSnapshot], width: int) -> list[Text]:
             candle = site[name].last if name in site else None
             said = f"{candle.timestamp[11:16]} {to_text(candle.close)}" if candle else "none"
             cells.append(Cell(Text(said, "" if candle else "dim")))
-        lines.append(_row(name, cells, width))
+        lines.append(_row(name, cells, width, longer))
     if len(names) > SYMBOLS:
         lines[-1] = Text(f"… {len(names) - SYMBOLS + 1} more symbols", "dim")
     return lines

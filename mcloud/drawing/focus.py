@@ -1,9 +1,11 @@
 """A view of one site: every figure with its reason, and every symbol."""
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES
 from mcloud.drawing.figures import FIGURES, Cell, chart
+from mcloud.drawing.lines import fit
 from mcloud.durations import brief
 from mcloud.market.trade import to_text
 from mcloud.observing.collector import Seen
@@ -55,17 +57,19 @@ def _figure(label: str, cell: Cell) -> Text:
 
 def _symbols(site: SiteSnapshot, now: float) -> list[Text]:
     recent = {each.symbol: each for each in site.recent.value or []}
+    names = [beat.symbol for beat in site.heartbeats.value or []]
+    width = max(LABEL, *(cell_len(name) + 1 for name in names), 0)
     lines = []
     for beat in site.heartbeats.value or []:
         each = recent.get(beat.symbol)
-        text = Text(f"{beat.trades:>14,} trades, {brief(max(0.0, now - beat.at)):>6} ago")
+        text = Text(f"{beat.trades:>10,} trades, {brief(max(0.0, now - beat.at)):>6} ago")
         if each and each.last:
-            text.append(f"   {each.last.timestamp}  {to_text(each.last.close):>14}")
+            text.append(f"  {each.last.timestamp[:16]} {to_text(each.last.close):>12}")
         if each and each.missing:
             text.append(f"   {each.missing:,} missing", "yellow")
-        lines.append(_line(beat.symbol, text))
+        lines.append(_line(beat.symbol, text, width))
     return lines
 
 
-def _line(label: str, text: Text) -> Text:
-    return Text.assemble((f"{label:{LABEL - 1}} ", "dim"), text)
+def _line(label: str, text: Text, width: int = LABEL) -> Text:
+    return fit(Text(label, "dim"), width, pad=True).append_text(text)

@@ -59,7 +59,12 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
     now = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("producer", "state", "pid", "source", "trades", "rate", "waiting", "holes"):
-        table.add_column(heading, justify="right" if heading in ("trades", "rate") else "left")
+        # A source that is cut short may be another one: binance, and binance-futures.
+        table.add_column(
+            heading,
+            justify="right" if heading in ("trades", "rate") else "left",
+            overflow="fold" if heading in ("producer", "source") else "ellipsis",
+        )
     for name, runs, state in states:
         if (why := unspoken(runs, state)) is not None:
             table.add_row(name, why)

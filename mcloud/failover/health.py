@@ -1,7 +1,7 @@
 """Checks of the sites: often where an outage shows first, rarely where a check costs more.
 
 Every check returns in time, even if a call hangs. Calls that are billed are rare while all is well,
-and more frequent during a suspicion. See ``settings`` for the intervals and ``expense`` for the
+and more frequent during a suspicion. See ``settings`` for the intervals and ``statement`` for the
 cost.
 """
 
@@ -64,7 +64,7 @@ class HealthWatch:
         later.
         """
         self.calls: Counter[tuple[str, str]] = Counter()
-        """Number of calls by cloud and call; see ``expense``."""
+        """Number of calls by cloud and call; see ``statement``."""
         self.is_fresh = False
         """Whether the last check read the record and the other documents on the sites."""
         self.view = RecordView({}, known)

@@ -1,12 +1,14 @@
 """What a producer's run has besides its lock, its log and its state."""
 
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mcloud import files
 from mcloud.errors import UsageError
-from mcloud.market.trade import in_market, split_market
+from mcloud.market.trade import SPOT, in_market, split_market
 from mcloud.producer.cursor import Position
+from mcloud.producer.spool import Spool
 from mcloud.runs import Run
 
 
@@ -31,6 +33,60 @@ def follow_exchange(run: Run, url: str) -> None:
             f"the producer {run.name!r} has followed {before}, and its trade ids mean nothing"
             f" at {url}",
             remedy="give this one another --name",
+        )
+
+
+def check_venue(folder: Path, queues: Mapping[str, str], venue: str, market: str) -> None:
+    """Make sure that the producers of this machine feed each queue from one venue.
+
+    Venues have the same symbols and count trades of their own, which would be mixed. What a queue
+    was fed from first is noted in ``folder``.
+
+    Args:
+        queues: by name of the site, the name of its queue.
+
+    Raises:
+        UsageError: a queue was fed from another venue.
+    """
+    for site, queue in queues.items():
+        note = folder / f"{site}-{market}-{zlib.crc32(queue.encode()):08x}"
+        before = note.read_text(errors="replace") if note.exists() else ""
+        if before and before != venue:
+            raise UsageError(
+                f"{site} has been fed from {before}, and {venue} has other trades under the same"
+                f" {market} symbols",
+                remedy=f"give {venue} sites of its own; if no trade of {before} is stored there any"
+                f" more, remove {note}",
+            )
+        if not before:
+            files.make_private(folder)
+            files.write(note, venue)
+
+
+def check_spool(run: Run, spool: Spool) -> None:
+    """Make sure that a run's spool holds no futures under the names of the spot market.
+
+    Earlier versions stored trades of futures under the names that symbols have on the spot market.
+    Sent in that way, they would become part of the candles of the spot market.
+
+    Raises:
+        UsageError: there are such trades.
+    """
+    path = run.folder / "exchange"
+    followed = path.read_text(errors="replace") if path.exists() else ""
+    if not followed.endswith(("/market", "/public")):  # only futures are on such routes
+        return
+    known = {each.symbol for each in spool.resume_points()}
+    mixed = sorted(
+        symbol for symbol in spool.pending_symbols() & known if split_market(symbol)[1] == SPOT
+    )
+    if mixed:
+        raise UsageError(
+            f"the spool of the producer {run.name!r} holds trades of futures ({followed}) that an"
+            f" earlier version stored as {', '.join(mixed):.200}, which are symbols of the spot"
+            " market",
+            remedy="give this producer another --name, with which it begins anew; the trades stay"
+            f" in {run.folder}",
         )
 
 

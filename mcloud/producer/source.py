@@ -46,6 +46,8 @@ class OpenedSource:
     ended: Callable[[], Collection[str]] = tuple
     news: Callable[[], Collection[str]] = tuple
     """Sentences about listings and delistings since the last call."""
+    venue: str = ""
+    """The exchange on which live trades are made."""
     describe: Callable[[], Mapping[str, Any] | None] = lambda: None
     """State of the connections."""
 
@@ -136,5 +138,6 @@ def _open_exchange(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
         opened=feed.opened,
         ended=feed.ended,
         news=feed.news,
+        venue=live.endpoints.venue,
         describe=lambda: feed.state.describe(),
     )

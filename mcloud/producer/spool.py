@@ -273,6 +273,11 @@ class Spool:
                 self._recount()
             self._after_change()
 
+    def pending_symbols(self) -> set[str]:
+        """Return the symbols of the messages that some site has not accepted yet."""
+        with self._changed, self._errors():
+            return {symbol for (symbol,) in self._db.execute("SELECT DISTINCT symbol FROM message")}
+
     def pending(self, site: str) -> Pending:
         with self._changed, self._errors():
             outbox = self._outbox(site)

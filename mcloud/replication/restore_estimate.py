@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mcloud.clouds.ports import Site
+from mcloud.cost.calls import CANDLE, price, units
 from mcloud.cost.marginal import message_cost
 from mcloud.cost.prices import PRICES
 from mcloud.replication.hour_digest import NOTHING
@@ -15,19 +16,7 @@ from mcloud.replication.verify import NO_RAW, Hour, Survey
 
 BATCH = 1000  # trades a message, as producers send them
 MESSAGE = 8 * 1024  # bytes of such a message
-CANDLE = 1200  # bytes on their way, measured
 MANY = 10**9  # messages this month: free tiers are used up
-
-_METERS = {
-    ("aws", "read_candle"): ("dynamodb_reads", 1),
-    ("aws", "write_candle"): ("dynamodb_writes", 2),  # units: a candle is between 1 and 2 KB
-    ("aws", "read_object"): ("s3_gets", 1),
-    ("aws", "write_object"): ("s3_puts", 1),
-    ("gcp", "read_candle"): ("firestore_reads", 1),
-    ("gcp", "write_candle"): ("firestore_writes", 1),
-    ("gcp", "read_object"): ("gcs_class_b", 1),
-    ("gcp", "write_object"): ("gcs_class_a", 1),
-}
 
 
 @dataclass(frozen=True)
@@ -106,12 +95,12 @@ def estimate(
         writes, sent = candles + objects, size + candles * CANDLE
         usd = (
             reads
-            + _price(source.cloud, "read_candle", candles)
+            + _price(source.cloud, "candle", candles)
             + _price(target.cloud, "write_candle", candles)
             + _price(target.cloud, "write_object", objects)
         )
     if source.cloud != target.cloud:
-        usd += _price(source.cloud, "egress", sent)
+        usd += sent * PRICES[source.cloud, "egress_bytes"].each
     return RestoreEstimate(
         tuple(look.symbols),
         tuple(hours),
@@ -125,7 +114,5 @@ def estimate(
     )
 
 
-def _price(cloud: str, what: str, count: int) -> Decimal:
-    meter, units = _METERS.get((cloud, what), (f"{what}_bytes", 1))
-    price = PRICES[cloud, meter]
-    return count * units * price.usd / price.per
+def _price(cloud: str, call: str, count: int) -> Decimal:
+    return price(cloud, units(cloud, call, count)) if count else Decimal(0)

@@ -14,7 +14,7 @@ from patience import eventually
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
-from mcloud.failover import expense
+from mcloud.failover import statement
 from mcloud.failover.audit import Audit
 from mcloud.failover.execution import Tools, carry_out
 from mcloud.failover.journal import Journal, MoveOrder
@@ -124,9 +124,9 @@ def test_what_two_sites_cost_to_watch(tmp_path: Path) -> None:
         calls = {call: count * 2 * 24 * 30 for call, count in it.watches[0].calls.items()}
     print()
     for call, count in sorted(calls.items()):
-        print(f"{' '.join(call):16} {count:>10,} a month  ${expense.dollars({call: count}):.4f}")
-    print(f"{'in all':16} {'':>10}          ${expense.dollars(calls):.4f}")
-    assert expense.dollars(calls) < 1
+        print(f"{' '.join(call):16} {count:>10,} a month  ${statement.dollars({call: count}):.4f}")
+    print(f"{'in all':16} {'':>10}          ${statement.dollars(calls):.4f}")
+    assert statement.dollars(calls) < 1
 
 
 def _longest_gap(stream: DrillStream, seconds: float) -> float:

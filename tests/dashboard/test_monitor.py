@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.text import Text
 
 from mcloud.clouds.ports import SERVICES, Depth, Lag
@@ -19,7 +20,7 @@ from mcloud.observing.machine import Machine, Running
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 
-from .sites import AT, CANDLE, FIGURES
+from .sites import AT, BEATS, CANDLE, FIGURES
 from .test_band import COST
 from .test_figures import SITE
 from .test_producers import SITE as ACKED
@@ -137,6 +138,28 @@ def test_a_figure_that_changes_moves_no_other(view: MonitorView) -> None:
         assert labels[0] == labels[1]
 
 
+SYMBOLS = ("BTCUSDT", "BTCUSDT_250926.um", "BTCUSDT_251226.um", "币安人生USDT", "币安人生USDT.um")
+
+
+@pytest.mark.parametrize("focus", [None, 0])
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_symbols_of_any_market_and_script_are_whole_and_in_line(
+    focus: int | None, width: int
+) -> None:
+    site = replace(
+        AWS,
+        recent=Seen([Recent(symbol, CANDLE, [(5, 6)]) for symbol in SYMBOLS], AT),
+        heartbeats=Seen([replace(BEATS[0], symbol=symbol) for symbol in SYMBOLS], AT),
+    )
+    drawn = screen(snapshot(site, replace(site, name="gcp")), view(width, 60, focus=focus))
+    starts = set()
+    for symbol in SYMBOLS:
+        (line,) = [each for each in drawn if each.plain.startswith(f"{symbol} ")]
+        price = line.plain.index("61837.5")
+        starts.add(cell_len(line.plain[:price]))
+    assert len(starts) == 1
+
+
 def test_low_terminals_leave_out_the_least_important() -> None:
     def shown(height: int) -> set[str]:
         return {line[:14].strip() for line in plain(screen(snapshot(AWS, GCP), view(80, height)))}
@@ -166,7 +189,7 @@ def test_one_site_alone_says_all_with_its_reasons() -> None:
     drawn = plain(screen(snapshot(AWS, GCP), view(100, 50, focus=1)))
     text = "\n".join(drawn)
     assert f"queue depth   1,234 waiting  2 min ago  {LATE}" in drawn
-    assert "BTCUSDT                9,757 trades,    0 s ago   2024-08-08T23:54:00Z" in text
+    assert "BTCUSDT            9,757 trades,    0 s ago  2024-08-08T23:54      61837.5" in text
     assert "2 missing" in text
     assert "1 aws" not in text
     assert "guards" not in text

@@ -38,6 +38,7 @@ STATE: State = {
     "problem": "",
     "source_state": {"summary": "1 of 1 connections", "error": False},
 }
+SOURCES = ("binance", "binance-futures", "binance-coin-futures")
 HOLE = {"symbol": "BTCUSDT", "first": 5, "last": 1_204, "since": 0, "attempts": 0, "reason": ""}
 
 
@@ -128,6 +129,17 @@ def test_trouble_stands_out(change: dict[str, Any], code: str) -> None:
 def test_markup_in_an_error_is_shown_as_it_is() -> None:
     state = {**STATE, "sites": {"aws": {**SITE, "error": "[/red] gone [bold]"}}}
     assert draw(panel(state))[2].endswith("[/red] gone [bold]")
+
+
+def test_a_narrow_terminal_cuts_no_source_short() -> None:
+    states = [(name, True, {**STATE, "source": name}) for name in SOURCES]
+    console = Console(file=io.StringIO(), width=64)
+    console.print(listing(states, AT))
+    drawn = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert not any("…" in line for line in drawn)
+    begin = drawn[0].index("source")
+    said = "".join(line[begin : begin + 9].strip() for line in drawn[1:])
+    assert said == "".join(SOURCES)
 
 
 def test_a_list_of_all() -> None:

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcloud.alerts.rules import AlertSettings
 from mcloud.clouds.aws.metrics import METRICS
 from mcloud.clouds.aws.usage import CloudWatchUsage
 from mcloud.clouds.gcp.usage import MonitoringUsage
 from mcloud.clouds.ports import SERVICES
 from mcloud.clouds.resources import AwsResources, GcpResources
+from mcloud.cost.calls import price, units
 from mcloud.cost.prices import PRICES
 from mcloud.observing import upkeep
 from mcloud.observing.queries import COST, FAST, Costing, queries_of
@@ -24,25 +27,30 @@ HOUR = 3600.0
 def test_the_price_of_one_look_is_units_times_list_price() -> None:
     # 7 metrics at $0.01 a thousand; a query of two symbols and one of candles each.
     assert METRICS == 7
-    assert upkeep.price("aws", upkeep.asked("aws", "figures", 2, 0)) == Decimal("0.00007")
+    assert price("aws", upkeep.asked("aws", "figures", 2, 0)) == Decimal("0.00007")
     assert upkeep.asked("aws", "recent", 2, 0) == {"dynamodb_reads": 2}
     assert upkeep.asked("aws", "beats", 41, 0) == {"dynamodb_reads": 1}
     assert upkeep.asked("gcp", "beats", 3, 0) == {"firestore_reads": 3}
     assert upkeep.asked("gcp", "beats", 0, 0) == {"firestore_reads": 1}
-    assert upkeep.price("gcp", {"firestore_reads": Decimal(100_000)}) == Decimal("0.03")
+    assert price("gcp", {"firestore_reads": Decimal(100_000)}) == Decimal("0.03")
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_every_part_is_known_and_every_meter_has_a_price(cloud: str) -> None:
     free = {"aws": {"function", "candles"}, "gcp": {"queue", "function", "depth", "dead"}}[cloud]
     for part in (*queries_of(FakeSite(cloud)), "cost"):  # type: ignore[arg-type]
-        units = upkeep.asked(cloud, part, 2, 1)
-        assert (units == {}) == (part in free), part
-        assert all((cloud, meter) in PRICES for meter in units)
+        asked = upkeep.asked(cloud, part, 2, 1)
+        assert (asked == {}) == (part in free), part
+        assert all((cloud, meter) in PRICES for meter in asked)
     assert set(SERVICES) <= set(queries_of(FakeSite(cloud)))  # type: ignore[arg-type]
 
 
-def watched(hours: float, interval: float = FAST) -> tuple[SnapshotWatch, Counter[tuple[str, str]]]:
+NO_BILL: Any = Costing(lambda: None)  # type: ignore[arg-type,return-value]
+
+
+def watched(
+    hours: float, interval: float = FAST, step: float = 1.0, costing: Costing | None = NO_BILL
+) -> tuple[SnapshotWatch, Counter[tuple[str, str]]]:
     """Two sites looked at for so long, on a clock of its own; the calls that reached each site."""
     now = 0.0
     calls: Counter[tuple[str, str]] = Counter()
@@ -56,7 +64,7 @@ def watched(hours: float, interval: float = FAST) -> tuple[SnapshotWatch, Counte
     watch = SnapshotWatch(
         sites,
         None,
-        Costing(lambda: None),  # type: ignore[arg-type,return-value]
+        costing,
         interval=interval,
         wall=lambda: now,
         clock=lambda: now,
@@ -64,7 +72,7 @@ def watched(hours: float, interval: float = FAST) -> tuple[SnapshotWatch, Counte
     )
     while now < hours * HOUR:
         watch.tick()
-        now += 1
+        now += step
     return watch, calls
 
 
@@ -73,13 +81,14 @@ def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
     hours = COST / 600
     watch, calls = watched(hours)
     spent = sum(
-        upkeep.price(cloud, upkeep.asked(cloud, part, symbols=2, lags=0)) * count
+        price(cloud, upkeep.asked(cloud, part, symbols=2, lags=0)) * count
         for (site, part), count in watch.asked().items()
         for cloud in ([site] if site else ["aws", "gcp"])
     )
     a_month = spent * Decimal(720 / hours)
-    print(f"\nan open dashboard on two sites: ${a_month:.2f} a month at list price")
     assert a_month < 2
+    said = f"on two sites and two symbols costs ${a_month:.2f} a month at list prices"
+    assert said in text_of("monitor")
     # What it says of itself is what it asks; the first look of each part is at once.
     told = watch.snapshot().upkeep
     assert told is not None
@@ -93,6 +102,30 @@ def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
     assert calls["gcp", "check"] == 4 * seconds / 60
     assert calls["gcp", "range"] == 2 * seconds / 60
     assert watch.asked()["", "cost"] == seconds / COST
+
+
+def test_the_guide_says_what_a_watcher_of_alerts_costs() -> None:
+    """Of its questions, the fast ones are asked once a check."""
+    checks, interval = 600, AlertSettings().interval
+    watch, _ = watched(checks * interval / HOUR, step=interval, costing=None)
+    spent = sum(
+        price(site, upkeep.asked(site, part, symbols=2, lags=0)) * count
+        for (site, part), count in watch.asked().items()
+    )
+    # Each check also reads the anomalies and the silences of both sites.
+    spent += 2 * checks * sum(price(cloud, units(cloud, "kept")) for cloud in ("aws", "gcp"))
+    month = Decimal(upkeep.MONTH)
+    a_month = spent * month / Decimal(checks * interval)
+    budget = sum(price(cloud, upkeep.asked(cloud, "cost", 2, 0)) for cloud in ("aws", "gcp"))
+    cents = 100 * budget * month / Decimal(COST)
+    said = f"about ${a_month:.2f} a month at list price, and {cents:.0f} cents more with a budget"
+    assert said in text_of("alerts")
+
+
+def text_of(page: str) -> str:
+    """The text of a page of the guide, on one line."""
+    guide = Path(__file__).resolve().parents[2] / "docs" / "guide"
+    return " ".join((guide / f"{page}.md").read_text().split())
 
 
 def test_a_slower_dashboard_costs_less_and_a_faster_one_asks_no_more_of_the_metrics() -> None:

@@ -2,8 +2,11 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,16 @@ from patience import PATIENCE, eventually
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp import client as gcp
+from mcloud.clouds.resources import AwsResources
+from mcloud.cost import calls
 from mcloud.feed.simulate import Simulate
 from mcloud.local import meter, outage
 from mcloud.local.deployment import deploy_table
 from mcloud.local.meter import Count
 from mcloud.local.state import State
+from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.envelope import encode
+from mcloud.market.trade import Trade
 
 NAME = f"meters-{os.getpid()}"
 
@@ -333,3 +340,57 @@ def _once(service: str, to: dict[str, str]) -> Any:
         aws_secret_access_key="test",
         config=Config(retries={"total_max_attempts": 1}),
     )
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_what_calls_cost_by_the_table_is_what_is_billed(
+    embedded: State, home: Path, cloud: str
+) -> None:
+    """Each call is made several times on stores of its own, and compared with ``cost.calls``."""
+    candles, control = f"candles-{NAME}", f"control-{NAME}"
+    resources = embedded.resources()[cloud]
+    if isinstance(resources, AwsResources):
+        to = replace(resources, candles_table=candles, control_table=control)
+        dynamodb = make_client("dynamodb", to.region, to.endpoint_url)
+        deploy_table(dynamodb, candles, "symbol", "timestamp", streamed=True)
+        deploy_table(dynamodb, control, "kind", "key", streamed=False)
+        site = open_site(cloud, to)
+    else:
+        names = {"candles_collection": candles, "control_collection": control}
+        site = open_site(cloud, replace(resources, **names))
+    new = [fold(Candle("BTCUSDT", n * MINUTE), apart(n * MINUTE, 38)).candle for n in range(4)]
+    expected: Counter[str] = Counter()
+
+    def bill(call: str, count: int = 1, times: int = 1) -> None:
+        for meter_, units in calls.units(cloud, call, count).items():
+            expected[meter_] += units * times
+
+    assert site.candles.create(new) == []
+    bill("write_candle", times=4)
+    assert len(list(site.candles.range("BTCUSDT", 0, 9 * MINUTE))) == 4
+    bill("candle", 4)
+    assert list(site.candles.range("ETHUSDT", 0, 9 * MINUTE)) == []
+    bill("candle", 0)
+    site.candles.update("BTCUSDT", 0, lambda candle: fold(candle, apart(30_000, 1)))
+    bill("update_candle")
+    settles(home, cloud, candles, dict(expected))
+    expected.clear()
+
+    for n in range(3):
+        assert site.control.add("kind", f"{n}", {"said": "x" * 60})
+    for _ in range(2):
+        assert len(site.control.kept("kind")) == 3
+    assert site.control.kept("other") == {}
+    bill("kept", 3, times=2)
+    bill("kept", 0)
+    assert site.control.record() is None
+    bill("record")
+    reads = {meter_: units for meter_, units in expected.items() if meter_.endswith("_reads")}
+    eventually(lambda: reads.items() <= counted(home, cloud, control).items(), pause=0.1)
+
+
+def apart(start: int, count: int) -> list[Trade]:
+    """Trades of a minute without neighbours, which make a candle of the usual size."""
+    price, quantity = Decimal("61837.63"), Decimal("0.02345")
+    ids = range(start, start + 2 * count, 2)
+    return [Trade("BTCUSDT", 10**9 + id_, price, quantity, start, True) for id_ in ids]

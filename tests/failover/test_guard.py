@@ -12,7 +12,7 @@ from patience import eventually
 from mcloud.clouds.ports import ControlRecord, Lag, Site
 from mcloud.drawing.band import canaries
 from mcloud.errors import Unavailable
-from mcloud.failover import debts, expense, pause, record
+from mcloud.failover import debts, pause, record, statement
 from mcloud.failover.audit import Audit
 from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision
 from mcloud.failover.execution import Tools
@@ -346,5 +346,8 @@ def test_a_month_of_looking_costs_less_than_a_dollar(tmp_path: Path) -> None:
         watch = it.watches[0]
         for _ in range(900):
             it.step()
-        a_month = expense.dollars(watch.calls) * 2 * 24 * 30
+        a_month = statement.dollars(watch.calls) * 2 * 24 * 30
         assert Decimal("0.3") < a_month < 1, dict(watch.calls)
+        guide = (Path(__file__).resolve().parents[2] / "docs/guide/failover.md").read_text()
+        said = f"at the default intervals costs ${a_month:.2f} a month at list price"
+        assert said in " ".join(guide.split())

@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 
 from mcloud.errors import UsageError
+from mcloud.feed.binance.endpoints import KNOWN, endpoints
 from mcloud.feed.open import FeedChoice
 from mcloud.producer.cursor import Position
-from mcloud.producer.run_folder import check_market, follow_exchange
+from mcloud.producer.run_folder import (
+    check_market,
+    check_spool,
+    check_venue,
+    follow_exchange,
+    spool_of,
+)
 from mcloud.producer.source import open_source, resume_command
+from mcloud.producer.spool import Spool
 from mcloud.runs import Run
+
+from .spools import SITES, drain, entry
 
 
 def test_a_run_follows_one_exchange(tmp_path: Path) -> None:
@@ -111,3 +121,56 @@ def test_a_spool_of_the_same_market_is_continued(tmp_path: Path) -> None:
 def test_a_source_and_an_exchange_that_differ_are_refused(source: str, exchange: str) -> None:
     with pytest.raises(UsageError, match="are two exchanges"):
         open_source(FeedChoice(source, exchange=exchange), threading.Event())
+
+
+def test_a_queue_is_fed_from_one_venue(tmp_path: Path) -> None:
+    folder = tmp_path / "venues"
+    queues = {"aws": "https://sqs/1", "gcp": "projects/p/topics/t"}
+    for _ in range(2):
+        check_venue(folder, queues, "binance", "spot")
+    with pytest.raises(
+        UsageError, match=r"gcp has been fed from binance, and binance-us"
+    ) as raised:
+        check_venue(folder, {"gcp": queues["gcp"]}, "binance-us", "spot")
+    # Another market has other symbols, and another queue is another stack.
+    check_venue(folder, queues, "binance-us", "um")
+    check_venue(folder, {"aws": "https://sqs/2"}, "binance-us", "spot")
+    note = Path(raised.value.remedy.rpartition("remove ")[2])
+    note.unlink()
+    check_venue(folder, {"gcp": queues["gcp"]}, "binance-us", "spot")
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_endpoints_that_serve_the_same_trades_are_one_venue(name: str) -> None:
+    assert (endpoints(name).venue == "binance") == (name != "binance-us")
+
+
+@pytest.mark.parametrize("route", ["wss://fstream.binance.com/market", "ws://127.0.0.1:1/public"])
+def test_futures_of_an_earlier_version_are_not_sent_as_spot_trades(
+    tmp_path: Path, route: str
+) -> None:
+    run = Run(tmp_path / "producers" / "old")
+    run.create()
+    follow_exchange(run, route)
+    with Spool.open(spool_of(run), SITES) as spool:
+        # Of a recording that was replayed under this name, nothing has a position.
+        spool.append([entry(1, symbol="ADAUSDT"), entry(1, symbol="BTCUSDT.um")])
+        check_spool(run, spool)
+        symbols = ("BTCUSDT", "ETHUSDT")
+        positions = [Position(each, 1, 2) for each in symbols]
+        spool.append([entry(1, symbol=each) for each in symbols], positions)
+        with pytest.raises(UsageError, match=r"'old' .* as BTCUSDT, ETHUSDT, which are symbols of"):
+            check_spool(run, spool)
+        for site in SITES:
+            drain(spool, site)
+        check_spool(run, spool)
+
+
+def test_what_a_spot_producer_left_is_sent(tmp_path: Path) -> None:
+    run = Run(tmp_path / "producers" / "spot")
+    run.create()
+    with Spool.open(spool_of(run), SITES) as spool:
+        spool.append([entry(1)], [Position("BTCUSDT", 1, 2)])
+        check_spool(run, spool)
+        follow_exchange(run, "wss://stream.binance.com:9443")
+        check_spool(run, spool)

@@ -44,6 +44,8 @@ class Endpoints:
     """A minute and IP address; what ``exchangeInfo`` says replaces it."""
     ping_interval: float = 20.0
     """Seconds between two pings of the server."""
+    venue: str = DEFAULT
+    """The exchange on which the trades are made. Venues use one symbol for different trades."""
 
     @property
     def history_path(self) -> str:
@@ -88,6 +90,7 @@ _US = replace(
     name="binance-us",
     ws_url="wss://stream.binance.us:9443",
     rest_url="https://api.binance.us",
+    venue="binance-us",
     weight_limit=1200,
     ping_interval=180.0,
 )

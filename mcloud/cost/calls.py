@@ -1,0 +1,85 @@
+"""What calls to a site cost: the billed units of each, and their list price.
+
+Everything that makes such calls, or estimates them, uses this table. Calls that read settings are
+free of charge: Lambda's GetFunctionConfiguration, DynamoDB's DescribeTable, Pub/Sub's
+GetSubscription and the Functions API. The pricing pages of ``prices`` list the billed calls, and
+these are not among them. The embedded clouds bill by their own rules, and a test compares the two.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from mcloud.cost.prices import PRICES
+
+CANDLE = 1200  # bytes of a stored candle, measured
+_DOCUMENT = 100  # bytes of a heartbeat or another document of the control store
+_READ = 4096  # bytes of a read unit of DynamoDB
+_HALF, _ONE = Decimal("0.5"), Decimal(1)
+
+
+class Charge(NamedTuple):
+    """Units of one meter that a call takes."""
+
+    meter: str
+    units: Decimal = _ONE
+    per: int = 1
+    """Number of things that the call reads or writes for these units. A part counts as whole."""
+
+
+# An eventually consistent read of DynamoDB, as each query is, takes half a unit for each 4 KiB. A
+# consistent one takes a unit. A query of Firestore that finds nothing is one read.
+CALLS: Mapping[tuple[str, str], tuple[Charge, ...]] = {
+    # Probes of services; see ``ports.SERVICES``.
+    ("aws", "queue"): (Charge("sqs_requests"),),
+    ("gcp", "queue"): (),
+    ("aws", "function"): (),
+    ("gcp", "function"): (),
+    ("aws", "candles"): (),
+    ("gcp", "candles"): (Charge("firestore_reads"),),
+    ("aws", "archive"): (Charge("s3_gets"),),
+    ("gcp", "archive"): (Charge("gcs_class_a"),),
+    # The depth of a queue.
+    ("aws", "depth"): (Charge("sqs_requests"),),
+    ("gcp", "depth"): (Charge("metric_reads"),),
+    # Figures of the metrics service: metrics of CloudWatch, series of Cloud Monitoring.
+    ("aws", "figures"): (Charge("metric_reads"),),
+    ("gcp", "figures"): (Charge("metric_reads"),),
+    # The control record, all documents of one kind, and all heartbeats or lags.
+    ("aws", "record"): (Charge("dynamodb_reads"),),
+    ("gcp", "record"): (Charge("firestore_reads"),),
+    ("aws", "kept"): (Charge("dynamodb_reads", _HALF, _READ // _DOCUMENT),),
+    ("gcp", "kept"): (Charge("firestore_reads"),),
+    # Successive candles of a symbol, an update of one, and a new one.
+    ("aws", "candle"): (Charge("dynamodb_reads", _HALF, _READ // CANDLE),),
+    ("gcp", "candle"): (Charge("firestore_reads"),),
+    ("aws", "update_candle"): (Charge("dynamodb_reads"), Charge("dynamodb_writes", 2 * _ONE)),
+    ("gcp", "update_candle"): (Charge("firestore_reads"), Charge("firestore_writes")),
+    ("aws", "write_candle"): (Charge("dynamodb_writes", 2 * _ONE),),  # a unit is 1 KiB
+    ("gcp", "write_candle"): (Charge("firestore_writes"),),
+    # An object of the raw archive.
+    ("aws", "read_object"): (Charge("s3_gets"),),
+    ("gcp", "read_object"): (Charge("gcs_class_b"),),
+    ("aws", "write_object"): (Charge("s3_puts"),),
+    ("gcp", "write_object"): (Charge("gcs_class_a"),),
+}
+"""By cloud and call. A call without charges is free."""
+
+
+def units(cloud: str, call: str, count: int = 1) -> dict[str, Decimal]:
+    """Return the units of each meter that a call takes.
+
+    Args:
+        call: one of those in ``CALLS``.
+        count: number of things that it reads or writes. A read that finds nothing costs as much as
+            one that finds something.
+    """
+    return {
+        charge.meter: charge.units * -(-max(1, count) // charge.per)
+        for charge in CALLS[cloud, call]
+    }
+
+
+def price(cloud: str, units: Mapping[str, Decimal]) -> Decimal:
+    """Return the cost of units in dollars at list price, without free tiers."""
+    return sum((PRICES[cloud, meter].each * each for meter, each in units.items()), Decimal(0))
