@@ -5,7 +5,7 @@ default:
     @just --list
 
 # Lint and check the types.
-check:
+lint:
     ruff check .
     ruff format --check .
     mypy --strict mcloud functions
@@ -28,9 +28,9 @@ reference:
 
 # Renew the lock file. `just lock --upgrade` takes newer versions.
 lock *arguments:
-    uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
-        --output-file requirements-dev.txt --custom-compile-command "just lock" {{ arguments }}
+    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+        --output-file requirements-dev.txt {{ arguments }}
 
-# Run what CI runs, in a fresh environment.
+# Run all checks of CI, in a fresh environment.
 ci:
     .ci/run

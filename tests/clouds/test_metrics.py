@@ -15,10 +15,16 @@ from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Figure, Figures, Site
 from mcloud.market.envelope import Message
 
+from .conftest import EMBEDDED
+
 WINDOW = 900.0
 NOW = 1_723_161_300.0  # a whole minute
 
+# Real metrics are minutes late.
+embedded_only = pytest.mark.parametrize("site", EMBEDDED, indirect=True)
 
+
+@embedded_only
 def test_what_is_not_there_is_unknown_and_never_zero(site: Site) -> None:
     to = replace(site.resources, function="there-is-none-such")  # type: ignore[attr-defined]
     seen = open_site(site.name, to).metrics.figures(WINDOW)
@@ -29,6 +35,7 @@ def test_what_is_not_there_is_unknown_and_never_zero(site: Site) -> None:
     assert (seen.queue is None) == (seen.dead_letters is None) == site.queue.is_live
 
 
+@embedded_only
 def test_a_backlog_and_its_age_come_from_where_the_cloud_has_them(
     site: Site, request: pytest.FixtureRequest
 ) -> None:

@@ -16,7 +16,7 @@ from .sites import LiveSite
 
 
 def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
-    """As `[channels.oncall]` in docs/guide/alerts.md: an incident that nothing resolves stays open."""
+    """As `[channels.oncall]` of the guide: an incident that nothing resolves stays open."""
     told: list[Event] = []
 
     def deliver(event: Event) -> str:
