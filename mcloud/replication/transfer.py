@@ -1,8 +1,8 @@
-"""The raw copy of a restoration, handed to the target's cloud, which makes it by itself.
+"""Have a service of the target's cloud copy the raw trades of a restoration.
 
-What the cloud leaves undone, and the candles, are left to the direct engine. The name of the run is
-kept in a file, so that whoever comes after an interruption waits for the same run. Before the run
-has a name, that is a token that the service was given with it.
+The direct engine copies the candles and whatever the service leaves out. The name of the transfer
+is kept in a file, so that the next run after an interruption waits for the same transfer. While the
+name is not known yet, the file holds the token with which the transfer was started.
 """
 
 import re
@@ -21,19 +21,20 @@ from mcloud.market.archive import prefix
 from mcloud.market.block import block_prefix
 
 POLL = 10.0  # seconds
-PATIENCE = 30  # polls in a row that the service may leave unanswered
+PATIENCE = 30  # maximum number of consecutive polls that may fail
 
-_OVER = "over"  # in place of a name
-_BEGUN = "begun with "  # in front of a token, where the name is not known yet
+_OVER = "over"  # in place of a name: the transfer has ended
+_BEGUN = "begun with "  # before a token: the name is not known yet
 _DIRECT = "use `--engine direct`"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
 
 
 def choose(source: Resources, target: Resources, role: str | None) -> Transfer:
-    """The service that copies from one site's bucket to the other's.
+    """Return the service that copies from the bucket of one site to that of the other.
 
     Raises:
-        McloudError: there is none for such a pair, or something that it needs is missing.
+        McloudError: no service copies between these sites.
+        UsageError: the role is missing or invalid.
     """
     for each in (source, target):
         if _is_embedded(each):
@@ -54,7 +55,7 @@ def choose(source: Resources, target: Resources, role: str | None) -> Transfer:
             f"--role-arn {role!r} is not the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"
         )
     found = open_transfer(source, target, role)
-    assert found is not None  # two clouds, and not the same
+    assert found is not None  # the sites are in two different clouds
     return found
 
 
@@ -65,11 +66,12 @@ def _is_embedded(site: Resources) -> bool:
 
 
 def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
-    """Return prefixes of the keys that hold these hours of symbols: days and blocks, or whole
-    symbols if these are too many.
+    """Return key prefixes that contain these hours of symbols.
+
+    The prefixes are those of days and blocks, or of whole symbols if these are too many.
 
     Raises:
-        McloudError: even the symbols are too many for one transfer.
+        McloudError: there are too many symbols for one transfer.
     """
     hours = list(hours)
     days = {prefix(*hour).partition("hour=")[0] for hour in hours}
@@ -86,7 +88,7 @@ def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
 
 
 class HandedOver:
-    """One run of ``transfer``, known by the file ``path``."""
+    """One run of a transfer service, whose name is kept in the file ``path``."""
 
     def __init__(
         self,
@@ -99,20 +101,20 @@ class HandedOver:
         self._make_token = make_token
 
     def run(self, hours: Sequence[tuple[str, int]], tell: Callable[[str], None]) -> Transferred:
-        """Have the raw trades of these hours copied, or wait for the run that was begun.
+        """Copy the raw trades of these hours, or wait for the transfer that was already started.
 
-        The answer's ``error`` is what could not be removed afterwards.
+        The ``error`` of the result describes resources that could not be removed afterwards.
 
         Raises:
-            Unavailable: the service is away; the next call goes on with the same run.
-            McloudError: the transfer failed; the next call begins anew.
+            Unavailable: the service is unavailable; the next call waits for the same transfer.
+            McloudError: the transfer failed; the next call starts a new one.
         """
         name = self._name()
         if name == _OVER:
             return Transferred(DONE)
         found = self._wait(name, tell) if name else Transferred(GONE)
         if found.state == GONE:
-            if not hours:  # no folders would mean all of them
+            if not hours:  # the service would copy everything without a list of folders
                 return Transferred(DONE)
             token = self._make_token()
             files.write(self._path, _BEGUN + token)
@@ -132,14 +134,14 @@ class HandedOver:
         return replace(found, error=left)
 
     def forget(self) -> None:
-        """Let the next call of ``run`` begin anew."""
+        """Forget the transfer, so that the next call of ``run`` starts a new one."""
         name = self._name()
         if name and name != _OVER:
             self._remove(name)
         self._path.unlink(missing_ok=True)
 
     def _remove(self, name: str) -> str:
-        """Have the service forget a run; the answer is what it says against it."""
+        """Remove a transfer from the service. Return the error, or an empty string."""
         try:
             self._transfer.end(name)
         except (Refused, Unavailable) as error:
@@ -167,7 +169,7 @@ class HandedOver:
             time.sleep(POLL)
 
     def _name(self) -> str:
-        """The name of the run that was begun, ``_OVER``, or empty where there is none."""
+        """Return the name of the transfer that was started, ``_OVER``, or "" if there is none."""
         try:
             name = self._path.read_text(errors="replace")
         except FileNotFoundError:
