@@ -160,7 +160,9 @@ def rewrite(
         item = pack_block(changed)
         if archive.swap(item, stored.version) if stored else archive.put(item):
             return True
-    raise Contention(f"{key} changed under every attempt to write it", remedy="try again later")
+    raise Contention(
+        f"another process changed {key} during every attempt to write it", remedy="try again later"
+    )
 
 
 def _entry(

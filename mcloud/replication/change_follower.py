@@ -96,7 +96,7 @@ class ChangeFollower:
         try:
             page = self._source.candles.changes(before.position)
         except (Trimmed, DamagedData) as error:  # DamagedData: the stored position is not valid
-            self._warn(f"{error}; all is compared again")
+            self._warn(f"{error}; comparing everything again")
             self._tracker.count(trimmed=1)
             self._compare_all()
             return
@@ -135,16 +135,16 @@ class ChangeFollower:
 
     def _start(self) -> Checkpoint:
         if self._state.was_damaged:
-            self._warn("its state was damaged; all is compared again")
+            self._warn("the state file was damaged; comparing everything again")
         checkpoint = self._state.checkpoint()
         if checkpoint is None:
             return self._compare_all()
         marks = self._state.marks()
         if self._is_emptied(checkpoint, marks):
-            self._warn("the target is empty; all is compared again")
+            self._warn("the target is empty; comparing everything again")
             self._target_known.forget()
             return self._compare_all()
-        self._tracker.log.info("%s: goes on where it was", self._tracker.name)
+        self._tracker.log.info("%s: continuing from the saved position", self._tracker.name)
         self._tracker.set(checkpoint, marks)
         return checkpoint
 

@@ -111,7 +111,7 @@ class _Symbol:
                 self._done.objects += len(part)
                 self._done.bytes += sum(piece.stored.size for piece in part)
             else:
-                self._tell(f"{self._symbol}: {self._done.objects:,} objects in blocks")
+                self._tell(f"{self._symbol}: {self._done.objects:,} objects compacted")
                 self._move(part)
         if not dry_run:
             self._index()
@@ -168,7 +168,9 @@ class _Symbol:
             self._done.problems.append(f"{piece.key}: {error}")
             return None
         if trades is None:
-            self._done.problems.append(f"{piece.key} does not hold what its name says")
+            self._done.problems.append(
+                f"{piece.key} is damaged: its content does not match its name"
+            )
         return trades
 
     def _fill(self, key: BlockKey, trades: set[Trade]) -> None:

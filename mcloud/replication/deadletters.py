@@ -108,10 +108,10 @@ def _refusal(letter: Letter, logs: Logs, now: float) -> str:
     if lines and lines[-1].message == REFUSED:
         return f"the function refused it: {lines[-1].fields.get('reason', 'no reason is given')}"
     if lines:
-        return "the function has stored its trades, and did not get to say so to the queue"
+        return "the function stored its trades, but could not acknowledge the message"
     return (
-        "the function's log does not name it: each try ran out of time or memory, or the function"
-        " was away"
+        "the function's log does not mention it: every attempt ran out of time or memory, or the"
+        " function was unavailable"
     )
 
 
@@ -184,8 +184,8 @@ def drop(queue: Queue, count: int, path: Path) -> int:
             except OSError as error:
                 queue.release_dead_letters(taken)
                 raise McloudError(
-                    f"{path} cannot be written: {error}; {dropped} letters are in it and deleted, "
-                    "the others are where they were"
+                    f"{path} cannot be written: {error.strerror}; {dropped} letters are saved in it"
+                    " and deleted, the others are still dead letters"
                 ) from error
             queue.delete_dead_letters(taken)
             dropped += len(taken)
@@ -202,7 +202,7 @@ def _send(
         try:
             messages.append(Message(letter.body.decode("ascii"), _attributes(letter, run)))
         except UnicodeDecodeError:
-            done.refused[letter.id] = "its body is no text that a queue takes; drop it"
+            done.refused[letter.id] = "its body is not ASCII text, so no queue accepts it; drop it"
             continue
         sendable.append(letter)
     refused = {each.index: each.reason for each in queue.send(messages)} if messages else {}

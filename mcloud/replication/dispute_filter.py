@@ -74,14 +74,14 @@ class DisputeFilter:
         self._looked[symbol] = self._clock()
         if disputed:
             first, last = disputed.runs[0]
-            ids = str(first) if first == last else f"{first} to {last}"
+            ids = f"id {first}" if first == last else f"ids {first} to {last}"
             more = disputed.count - (last - first + 1)
             self._tracker.report(
                 "disagreements",
                 [
-                    f"{symbol}: two contents under {ids}"
+                    f"{symbol}: two contents for {ids}"
                     + (f" and {more:,} more ids" if more else "")
-                    + ", which are not replicated; see `mcloud verify --deep`"
+                    + "; they are not replicated; run `mcloud verify --deep` for details"
                 ],
             )
 

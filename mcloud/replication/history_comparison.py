@@ -58,7 +58,7 @@ class HistoryComparison:
         position = self._source.candles.tip()
         self._state.begin(position)
         self._tracker.log.info(
-            "%s: compares everything, and follows what changes", self._tracker.name
+            "%s: comparing everything, and following changes", self._tracker.name
         )
         self._symbols_left, self._streams = None, {}
         checkpoint = Checkpoint(position, 0.0, False)
@@ -84,7 +84,7 @@ class HistoryComparison:
         checkpoint = self._tracker.checkpoint
         assert checkpoint is not None
         self._state.finish_comparison()
-        self._tracker.log.info("%s: all that was there before is compared", self._tracker.name)
+        self._tracker.log.info("%s: all earlier data is compared", self._tracker.name)
         self._tracker.set(replace(checkpoint, is_compared=True))
 
     def _compare(self, symbol: str) -> None:

@@ -114,7 +114,7 @@ class Pair:
             before = turn.error
             turn.take()
             if turn.error != before:
-                self._log.warning("%s: %s", self.name, turn.error or "goes on")
+                self._log.warning("%s: %s", self.name, turn.error or "working again")
         errors = dict.fromkeys(turn.error for turn in self._turns if turn.error)
         self._tracker.note(error="; ".join(errors))
         return max(0.0, min(turn.due for turn in self._turns) - self._clock())
@@ -150,4 +150,4 @@ class Pair:
         try:
             self._target.control.note_lag(self.progress().lag(part, self._wall()))
         except McloudError as error:
-            self._log.info("%s: the lag is not noted: %s", self.name, error)
+            self._log.info("%s: the lag cannot be recorded at the target: %s", self.name, error)

@@ -276,9 +276,9 @@ def _connect(path: "Path | str") -> sqlite3.Connection:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise McloudError(
-                f"a newer mcloud wrote {path}: its version is {version}, and this one reads up to"
-                f" {VERSION}",
-                remedy="upgrade this mcloud, or delete the file to compare the sites anew",
+                f"{path} was written by a newer mcloud: its version is {version}, and this mcloud"
+                f" reads versions up to {VERSION}",
+                remedy="upgrade this mcloud, or delete the file to compare the sites again",
             )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")

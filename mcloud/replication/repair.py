@@ -163,7 +163,7 @@ def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool)
         elif each.kind == "disputed" and each.hours:
             made.beyond.append(
                 f"{each.symbol} {_runs(each.runs)}: nothing proves which of two contents is right;"
-                f" `mcloud resolve {each.symbol} {each.runs[0][0]}` shows both, and lets you choose"
+                f" run `mcloud resolve {each.symbol} {each.runs[0][0]}` to see both and choose"
             )
         elif each.kind in ("disputed", "wrong"):
             made.remake.append(each)
@@ -185,7 +185,7 @@ def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool)
             made.rebuild.append(each)
     if not has_exchange:
         for wanted in made.fetch:
-            made.beyond.append(f"{_name(wanted)} can only come from the exchange")
+            made.beyond.append(f"{_name(wanted)} can only be fetched from the exchange")
         made.fetch = []
     return made
 
@@ -235,19 +235,19 @@ def repair(
         steps: list[tuple[str, Callable[[Any], None], Sequence[Any]]] = [
             ("moving objects to their folders", work.move, made.move),
             ("replacing damaged objects", work.replace, made.replace),
-            ("making damaged candles again", work.rebuild, made.rebuild),
+            ("rebuilding damaged candles", work.rebuild, made.rebuild),
             ("writing candles again", work.write_again, made.write_again),
-            ("taking trades out of wrong candles", work.settle, made.settle),
+            ("removing trades from wrong candles", work.settle, made.settle),
             ("copying raw trades", work.copy, made.copy),
-            ("asking the exchange", work.fetch, made.fetch),
+            ("fetching trades from the exchange", work.fetch, made.fetch),
             ("folding raw trades", work.fold, made.fold),
             ("merging candles", work.merge, made.merge),
-            ("making candles again", work.remake, made.remake),
+            ("rebuilding candles from raw trades", work.remake, made.remake),
         ]
         taking = (work.move, work.rebuild, work.settle, work.remake)
         for words, step, items in steps:
             if items and backup is None and step in taking:
-                work.done.problems.append(f"{words} is left to `mcloud verify --repair`")
+                work.done.problems.append(f"{words} was skipped; run `mcloud verify --repair`")
             elif items:
                 tell(words)
                 step(items)
@@ -344,7 +344,7 @@ class _Work:
             try:
                 trades = self._from_exchange(each.symbol, each.ids)
                 if any(trade.time < each.since for trade in trades):
-                    raise McloudError("the exchange has other trades under these ids")
+                    raise McloudError("the exchange has different trades with these ids")
                 for name in each.sites if trades else ():
                     ingest(trades, self._sites[name].archive, self._sites[name].candles)
             except McloudError as error:
@@ -398,8 +398,9 @@ class _Work:
                     self._sites[damaged.site].archive.replace(item)
                     return
         raise McloudError(
-            "nobody has the trades that it should hold",
-            remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it",
+            "the trades of this object cannot be found anywhere",
+            remedy=f"run `mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` to remove"
+            " the object",
         )
 
     def _replace_block(self, damaged: Finding, key: BlockKey) -> None:
@@ -418,11 +419,13 @@ class _Work:
         if not trades:
             raise McloudError(
                 "no other site has this block",
-                remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it;"
-                " `mcloud verify --repair` then brings its trades from wherever they are",
+                remedy=f"run `mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` to"
+                " remove it, and then `mcloud verify --repair` to restore its trades",
             )
         if not archive.swap(pack_block(trades), stored.version):
-            raise McloudError("somebody else changed it meanwhile", remedy="run it again")
+            raise McloudError(
+                "another process changed the block in the meantime", remedy="run the command again"
+            )
 
     def _sources(self, damaged: Finding, ids: Ids) -> Iterator[list[Trade]]:
         for site in self._sites.values():

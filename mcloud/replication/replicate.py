@@ -62,7 +62,8 @@ def open_pairs(
     names = [(source, target) for source in sources for target in targets if source != target]
     if not names:
         raise UsageError(
-            f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
+            f"nothing to replicate from {', '.join(sources)} to {', '.join(targets)};"
+            " choose two different sites"
         )
     best_effort.attempt(folder, lambda: make_private(folder))
     known = {name: KnownStates() for name in sites}
@@ -164,8 +165,8 @@ def _lock(open_: ExitStack, path: Path, name: str) -> None:
         return
     holder = lock.holder()
     raise McloudError(
-        f"{name} is being replicated already (pid {holder.pid if holder else 'unknown'})",
-        remedy="see `mcloud ps`; end that one, or leave this pair out with --from and --to",
+        f"{name} is already being replicated (pid {holder.pid if holder else 'unknown'})",
+        remedy="stop that replicator (see `mcloud ps`), or exclude this pair with --from and --to",
     )
 
 

@@ -56,7 +56,7 @@ def of_ids(
         UsageError: there are more than ``AT_ONCE`` ids.
     """
     if ids.count > AT_ONCE:
-        raise UsageError(f"{ids.count:,} ids are too many; name at most {AT_ONCE:,} at a time")
+        raise UsageError(f"{ids.count:,} ids are too many; give at most {AT_ONCE:,} at a time")
     look = Survey(sites, Scope(symbols=frozenset({symbol})), window, False, tell)
     with closing(Workers(THREADS)) as readers, closing(Workers(SYMBOLS)) as walkers:
         look.read_all(readers, walkers)
@@ -143,7 +143,7 @@ def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
         ):
             lines.append(f"{name}: intact")
         else:
-            lines.append(f"{name}: not what its name says")
+            lines.append(f"{name}: damaged, since its content does not match its name")
             damaged.append(name)
 
     def discard(settlement: Settlement) -> list[str]:
@@ -164,7 +164,7 @@ def _by_site(
             choice = _of_site(name, each)
             if choice is None:
                 problems.append(
-                    f"{name} does not hold exactly one content of {symbol} {each.id}; choose one"
+                    f"{name} has no content or several contents of {symbol} {each.id}; choose one"
                     f" with `mcloud resolve {symbol} {each.id}`"
                 )
             else:

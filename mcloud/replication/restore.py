@@ -144,7 +144,7 @@ class Restore:
                 holder = self._lock.holder()
                 pid = holder.pid if holder else "unknown"
                 raise McloudError(
-                    f"{self._target.name} is being restored from {self._source.name} already"
+                    f"{self._target.name} is already being restored from {self._source.name}"
                     f" (pid {pid})"
                 )
             yield
@@ -211,8 +211,8 @@ class Restore:
             self._handed.forget()
         for symbol, ids in (self._disputed or {}).items():
             self.done.notes.append(
-                f"{ids.count:,} trades of {symbol} have two contents, and were not brought: see"
-                f" `mcloud verify --deep`; the first is {ids.runs[0][0]}"
+                f"{ids.count:,} trade ids of {symbol} have two contents and were not copied, the"
+                f" first is {ids.runs[0][0]}; run `mcloud verify --deep` for details"
             )
         return self.done
 
@@ -234,13 +234,14 @@ class Restore:
         here, there = seen[self._source.name], seen[self._target.name]
         if any(mine < theirs for mine, theirs in zip(here, there, strict=True)):
             words = [
-                f"{name} has {candles:,} trades in candles and {archived:,} raw"
+                f"{name} has {candles:,} trades in candles and {archived:,} raw trades"
                 for name, (candles, archived) in seen.items()
             ]
             raise McloudError(
-                f"{self._source.name} has less than {self._target.name}: {', '.join(words)}",
-                remedy="name the emptied site first; or give a range of time where it has more;"
-                " `mcloud replicate --once` brings each what the other has",
+                f"{self._source.name} has less data than {self._target.name}: {', '.join(words)}",
+                remedy="give the site that lost data first, or a time range in which"
+                f" {self._source.name} has more; or run `mcloud replicate --once` to copy in both"
+                " directions",
             )
 
     # Work
@@ -343,7 +344,9 @@ class Restore:
             self._support.require(newest)
         unsent = self._target.queue.send(messages)
         if unsent:
-            raise Unavailable(f"the queue of {self._target.name}: {unsent[0].reason}")
+            raise Unavailable(
+                f"the queue of {self._target.name} refused a message: {unsent[0].reason}"
+            )
         with self._changing:
             self.done.messages += len(messages)
         self._await(hour, raw.ids_of(trades))
@@ -364,7 +367,7 @@ class Restore:
                     f"the functions of {self._target.name} have not processed {left:,} trades of"
                     f" {symbol} for {self._patience:g} s",
                     remedy=f"see `mcloud dlq list {self._target.name}` and the function's log;"
-                    " run it again to go on",
+                    " then run the command again to continue",
                 )
             time.sleep(POLL)
 

@@ -27,13 +27,13 @@ class Scope:
         """
         wanted = frozenset(what.replace(",", " ").split())
         if not wanted or wanted - set(WHAT):
-            raise UsageError(f"cannot replicate {what!r}; there is {', '.join(WHAT)}")
+            raise UsageError(f"cannot replicate {what!r}; choose from {', '.join(WHAT)}")
         names = frozenset(map(capitals, symbols.replace(",", " ").split())) if symbols else None
         if symbols and not names:
-            raise UsageError(f"no symbol is named in {symbols!r}")
+            raise UsageError(f"no symbol in {symbols!r}; separate symbols with commas")
         number, _, of = (shard or "1/1").partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UsageError(f"not a shard: {shard!r}; such as 2/4, the second of four")
+            raise UsageError(f"invalid shard {shard!r}; use for example 2/4, the second of four")
         return cls(wanted, names, (int(number) - 1, int(of)))
 
     @property

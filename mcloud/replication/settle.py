@@ -150,8 +150,9 @@ class Settlement:
         made = merge(fold(Candle(symbol, start), known).candle, made).candle
         if not made.fragments:
             raise McloudError(
-                "no other site has this candle, and no archive its trades",
-                remedy=f"`mcloud resolve {symbol} {to_timestamp(start)} --keep nothing` deletes it",
+                "no other site has this candle, and no archive has its trades",
+                remedy=f"run `mcloud resolve {symbol} {to_timestamp(start)} --keep nothing` to"
+                " delete it",
             )
         self._overwrite(site, made)
 
@@ -161,7 +162,7 @@ class Settlement:
         body = archive.get(key)
         trades = strays(key, body)
         if trades is None:
-            raise McloudError("it is not what it was any more")
+            raise McloudError("another process changed the object in the meantime")
         for item in pack(trades):
             self._archive(self._sites[site], item)
         self.discard(site, key)
@@ -357,8 +358,8 @@ class Settlement:
             runs = Ids([*disputed.runs, *(together or Ids()).runs]).runs
             named = f"{runs[0][0]}-{runs[-1][1]}" if together else f"{first}"
             raise McloudError(
-                f"the raw archives hold different trades under {first} as well",
-                remedy=f"settle them at once: `mcloud resolve {symbol} {named}`",
+                f"the raw archives also hold different trades with the id {first}",
+                remedy=f"resolve these ids together with `mcloud resolve {symbol} {named}`",
             )
         return single
 
@@ -381,7 +382,7 @@ def _lacking(ids: Ids, symbol: str, start: int) -> McloudError:
     named = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:4])
     more = f" and {len(runs) - 4:,} more runs" if len(runs) > 4 else ""
     return McloudError(
-        f"the raw archives lack some of its trades: {named}{more}",
-        remedy=f"`mcloud resolve {symbol} {to_timestamp(start)}` shows what is left of it, and lets"
-        " you choose",
+        f"the raw archives lack some of the candle's trades: {named}{more}",
+        remedy=f"run `mcloud resolve {symbol} {to_timestamp(start)}` to see the contents that are"
+        " left and choose one",
     )

@@ -41,18 +41,18 @@ def choose(source: Resources, target: Resources, role: str | None) -> Transfer:
             raise McloudError("embedded clouds have no transfer service", remedy=_DIRECT)
     if type(source) is type(target):
         raise McloudError(
-            "the transfer services are for S3 to Cloud Storage and back, and both sites are in one"
-            " cloud",
+            "the transfer services only copy between S3 and Cloud Storage, and both sites are in"
+            " the same cloud",
             remedy=_DIRECT,
         )
     if role is None:
         raise UsageError(
-            "the engine transfer-service needs --role-arn: the AWS role under which the service"
-            " uses the S3 bucket"
+            "the engine transfer-service needs --role-arn, the AWS role with which the service"
+            " accesses the S3 bucket"
         )
     if not _ROLE.fullmatch(role):
         raise UsageError(
-            f"--role-arn {role!r} is not the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"
+            f"invalid --role-arn {role!r}; use the form arn:aws:iam::ACCOUNT:role/NAME"
         )
     found = open_transfer(source, target, role)
     assert found is not None  # the sites are in two different clouds
@@ -81,8 +81,8 @@ def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
     symbols = sorted({prefix(symbol) for symbol, _ in hours})
     if len(symbols) > FOLDERS:
         raise McloudError(
-            f"a transfer takes {FOLDERS:,} symbols, and these are {len(symbols):,}",
-            remedy="name some of them with --symbols",
+            f"a transfer can copy at most {FOLDERS:,} symbols, and {len(symbols):,} are selected",
+            remedy="select fewer symbols with --symbols",
         )
     return symbols
 
@@ -127,8 +127,8 @@ class HandedOver:
             raise McloudError(
                 f"{self._transfer.service}: the transfer {name} is {found.state} after"
                 f" {found.objects:,} objects, {found.failed:,} were not copied:"
-                f" {found.error or 'it does not say why'}" + (f"; {left}" if left else ""),
-                remedy=f"mend that and run it again; or {_DIRECT}",
+                f" {found.error or 'no reason is given'}" + (f"; {left}" if left else ""),
+                remedy=f"fix the cause and run the command again, or {_DIRECT}",
             )
         files.write(self._path, _OVER)
         return replace(found, error=left)
@@ -145,7 +145,7 @@ class HandedOver:
         try:
             self._transfer.end(name)
         except (Refused, Unavailable) as error:
-            return f"what was made for {name} is still there: {error.message}"
+            return f"the resources of the transfer {name} cannot be removed: {error.message}"
         return ""
 
     def _wait(self, name: str, tell: Callable[[str], None]) -> Transferred:
@@ -157,9 +157,10 @@ class HandedOver:
                 silent += 1
                 if silent >= PATIENCE:
                     raise Unavailable(
-                        error.message, remedy="the transfer goes on: run it again to wait for it"
+                        error.message,
+                        remedy="the transfer continues; run the command again to wait for it",
                     ) from error
-                tell(f"{self._transfer.service} does not answer; the transfer goes on")
+                tell(f"{self._transfer.service} does not answer; the transfer continues")
             else:
                 silent = 0
                 failed = f", {found.failed:,} failed" if found.failed else ""

@@ -86,7 +86,7 @@ def verify(
         look.read_all(readers, walkers)
         findings = look.findings(readers)
         if findings:
-            tell("looking again at what is off")
+            tell("checking the findings again")
             time.sleep(pause)
             findings = confirmed(findings, look.again(findings, readers, walkers))
     return VerifyReport(
@@ -284,7 +284,7 @@ class Survey:
         """Report a damaged or misfiled object. Return whether only its folder is wrong."""
         found = strays(key, self._sites[name].archive.get(key))
         if found is None:
-            why = "the object does not hold what its name says"
+            why = "the content of the object does not match its name"
             self._report(Finding("damaged", symbol, name, hour, key=key, why=why))
             return False
         first = found[0]
@@ -480,7 +480,7 @@ class Survey:
             if lacks:
                 there = tuple(other for other, ids in archived.items() if ids.common(lacks))
                 lost = lacks.minus(in_raw).count
-                why = f"{lost:,} of them are in no archive" if lost else ""
+                why = f"no archive has {lost:,} of them" if lost else ""
                 yield Finding(
                     "unarchived", symbol, name, hour, tuple(lacks.runs), elsewhere=there, why=why
                 )

@@ -9,17 +9,17 @@ from mcloud.replication.hour_digest import ALL_TIME, HourWindow
 from mcloud.replication.ids import Ids, Run
 
 KINDS = {
-    "missing": "a candle that the site lacks and another one has",
-    "different": "a candle with fewer trades than another site has of that minute",
-    "disputed": "two contents under the same trade ids, and nothing proves which is right",
+    "missing": "a candle that the site lacks and another site has",
+    "different": "a candle with fewer trades than another site has for that minute",
+    "disputed": "trade ids with two contents, and nothing proves which is right",
     "misplaced": "a candle with trades that belong to another minute, as the raw trades prove",
-    "wrong": "a candle that is not what its raw trades say",
+    "wrong": "a candle that contradicts its raw trades",
     "orphaned": "raw trades that are in no candle",
     "unarchived": "trades that the site's raw archive lacks",
     "incomplete": "trades that no site has, neither raw nor in a candle",
-    "damaged": "what cannot be read, or is not what its name says",
-    "unmarked": "a candle without the version or the time that its store keeps beside it",
-    "misfiled": "a raw object in the folder of another hour or symbol than its trades are of",
+    "damaged": "a candle or raw object that cannot be read or does not match its name",
+    "unmarked": "a candle without the version or the time that its store keeps with it",
+    "misfiled": "a raw object in the folder of another hour or symbol than that of its trades",
 }
 
 

@@ -221,7 +221,7 @@ def test_a_damaged_object_is_named_and_holds_up_no_other(aws: MemorySite) -> Non
     put(aws, made(range(10, 20)))
     aws.archive.objects[bad] = b"damaged"
     done = run(aws)
-    assert done.problems == [f"{bad} does not hold what its name says"]
+    assert done.problems == [f"{bad} is damaged: its content does not match its name"]
     assert hour_keys(aws) == [bad]
     assert Ids((each.id, each.id) for each in unpack(aws.archive.objects[_only(aws)])) == Ids(
         [(10, 19)]

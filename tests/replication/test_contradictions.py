@@ -383,7 +383,7 @@ def test_ids_that_share_a_fragment_are_settled_together_or_not_at_all(tmp_path: 
     before = state()
     keep = resolve.of_ids(sites, SYMBOL, Ids([(one, one)])).options[fingerprint(TRUTH[one])]
     problems = keep(Settlement(sites, Backup(tmp_path)))
-    assert f"hold different trades under {other} as well" in problems[0]
+    assert f"also hold different trades with the id {other}" in problems[0]
     assert f"`mcloud resolve {SYMBOL} {one}-{other}`" in problems[0]
     assert state() == before
     assert ids_named(check(*world.sites), "disputed") == {one, other}

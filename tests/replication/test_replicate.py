@@ -193,7 +193,7 @@ def test_a_pair_has_one_replicator_here(embedded: State, opened: Opener) -> None
     sites = open_all(embedded, "aws", "gcp")
     with (
         opened(sites),
-        pytest.raises(McloudError, match="aws to gcp is being replicated already \\(pid "),
+        pytest.raises(McloudError, match="aws to gcp is already being replicated \\(pid "),
         opened(sites),
     ):
         pass
@@ -207,7 +207,7 @@ def test_a_pair_has_one_replicator_here(embedded: State, opened: Opener) -> None
 
 def test_one_site_is_no_pair(embedded: State, opened: Opener) -> None:
     with (
-        pytest.raises(UsageError, match="from aws to aws there is no pair of two sites"),
+        pytest.raises(UsageError, match="nothing to replicate from aws to aws"),
         opened(open_all(embedded, "aws")),
     ):
         pass

@@ -223,7 +223,10 @@ def test_an_emptied_side_is_not_the_truth(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     before = dict(gcp.archive.objects), dict(gcp.candles.stored)
-    words = "aws has less than gcp: aws has 0 trades in candles and 0 raw, gcp has 8,200 trades"
+    words = (
+        "aws has less data than gcp: aws has 0 trades in candles and 0 raw trades, gcp has 8,200"
+        " trades"
+    )
     with pytest.raises(McloudError, match=re.escape(words)):
         restore(aws, gcp).survey()
     fill(TRADES, aws)

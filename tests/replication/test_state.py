@@ -89,6 +89,6 @@ def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
     state = PairState(path, "all")
     state.begin("p")
     assert state.checkpoint() == Checkpoint("p", 0, False)
-    assert "a newer mcloud wrote" in best_effort.refused()[str(path)]
+    assert "was written by a newer mcloud" in best_effort.refused()[str(path)]
     state.close()
     assert path.read_bytes() == before

@@ -83,7 +83,7 @@ def test_days_are_named_as_long_as_they_are_few() -> None:
     ]
     assert len(folders_of([("A", n * day) for n in range(FOLDERS - 1)])) == FOLDERS
     assert folders_of([("A", n * day) for n in range(FOLDERS)]) == ["raw/symbol=A/"]
-    with pytest.raises(McloudError, match="1,000 symbols, and these are 1,001") as refused:
+    with pytest.raises(McloudError, match="1,000 symbols, and 1,001 are selected") as refused:
         folders_of([(f"S{n}", 0) for n in range(FOLDERS + 1)])
     assert "--symbols" in refused.value.remedy
 
@@ -331,7 +331,7 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(
     service.before = away
     said: list[str] = []
     restore(said.append)
-    assert "the service does not answer; the transfer goes on" in said
+    assert "the service does not answer; the transfer continues" in said
     assert check(aws, gcp).ok
 
 
@@ -342,7 +342,7 @@ def test_a_service_that_stays_away_is_left_to_the_next_run(
         raise Unavailable("away")
 
     service.before = away
-    with pytest.raises(Unavailable, match="away; the transfer goes on: run it again"):
+    with pytest.raises(Unavailable, match="away; the transfer continues; run the command again"):
         restore()
     service.before = lambda: None
     restore()
@@ -366,7 +366,9 @@ def test_what_the_service_keeps_is_told(
         raise Refused(f"may not delete {name}")
 
     monkeypatch.setattr(service, "end", refuse)
-    assert restore().notes == ["what was made for run/1 is still there: may not delete run/1"]
+    assert restore().notes == [
+        "the resources of the transfer run/1 cannot be removed: may not delete run/1"
+    ]
 
 
 def test_another_restoration_begins_another_run(

@@ -340,7 +340,7 @@ def test_raw_trades_that_are_in_candles_only(aws: MemorySite, gcp: MemorySite) -
         ("unarchived", "aws", ()),
         ("unarchived", "gcp", ()),
     ]
-    assert report.findings[0].why == "80 of them are in no archive"
+    assert report.findings[0].why == "no archive has 80 of them"
     mend(report, aws, gcp, fetch=history(TRADES))
     assert check(aws, gcp).ok
     check_equal((aws, gcp), TRADES[:800])
@@ -475,9 +475,9 @@ def test_a_false_candle_whose_raw_trades_are_gone_is_left_and_told(aws: MemorySi
     assert key not in aws.archive.objects
     done = mended(plan(wrong, open_(aws), has_exchange=False), aws)
     assert done.problems == [
-        f"aws {SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of its trades: 10-31;"
-        f" `mcloud resolve {SYMBOL} 2024-08-08T23:00:00Z` shows what is left of it, and lets you"
-        " choose"
+        f"aws {SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of the candle's"
+        f" trades: 10-31; run `mcloud resolve {SYMBOL} 2024-08-08T23:00:00Z` to see the contents"
+        " that are left and choose one"
     ]
     assert aws.candles.stored == before
 
@@ -503,8 +503,8 @@ def test_different_trades_under_one_id_are_reported_and_left(aws: MemorySite) ->
     steps = plan(report, open_(aws), has_exchange=False)
     assert steps.is_empty
     assert steps.beyond == [
-        f"{SYMBOL} 7: nothing proves which of two contents is right; `mcloud resolve {SYMBOL} 7`"
-        " shows both, and lets you choose"
+        f"{SYMBOL} 7: nothing proves which of two contents is right; run `mcloud resolve"
+        f" {SYMBOL} 7` to see both and choose"
     ]
 
 
@@ -552,7 +552,7 @@ def test_what_was_on_its_way_is_not_off(aws: MemorySite, gcp: MemorySite) -> Non
     fill(TRADES[:160], gcp)
 
     def arrive(words: str) -> None:
-        if words.startswith("looking again"):
+        if words.startswith("checking"):
             fill(TRADES[:320], gcp)
             fill(TRADES[:480], aws)
 
