@@ -1,4 +1,4 @@
-"""What ``--source`` names: opened, shared out, or refused in a sentence."""
+"""Sources of ``--source`` are opened, divided into shards, or refused with a clear message."""
 
 import json
 import threading
@@ -95,7 +95,7 @@ def test_there_is_no_such_source(source: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two days of one symbol, their checksums, and a file of no kind that has trades."""
+    """A folder with two days of one symbol, their checksums, and a file of another kind."""
     days = tmp_path / "days"
     days.mkdir()
     for day, part in (("08", TRADES[:1]), ("09", TRADES[1:])):

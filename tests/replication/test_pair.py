@@ -49,7 +49,7 @@ def rig_of(*sites: MemorySite, **choices: object) -> Iterator[Rig]:
 def partitions(draw: st.DrawFn, sites: int) -> tuple[list[Trade], list[tuple[str, int, object]]]:
     """Draw trades and events.
 
-        The events are messages with some of the trades to a site. In between, replicators run, are
+    The events are messages with some of the trades to a site. In between, replicators run, are
     killed, find a site unavailable or find their position trimmed.
     """
     everything = draw(several_symbols().filter(bool))
