@@ -1,1 +1,1 @@
-"""Keep sites equal, prove that they are, and bring back what one lost."""
+"""Keep sites equal, prove that they are equal, and restore data that a site lost."""

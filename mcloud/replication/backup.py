@@ -1,7 +1,7 @@
-"""What is taken away from a site, kept in a file on this machine before it is taken.
+"""A local backup of everything that mcloud removes from a site, written before the removal.
 
-One JSON line for each thing: ``{"site", "key", "body"}`` for a raw object, its bytes in base64, and
-``{"site", "candle"}`` for a candle, with the fields that were stored.
+The file holds one JSON line for each item: ``{"site", "key", "body"}`` for a raw object, with its
+bytes in base64, and ``{"site", "candle"}`` for a candle, with its stored fields.
 """
 
 import base64
@@ -18,10 +18,10 @@ from mcloud.errors import McloudError
 
 
 class Backup:
-    """A file that is made with its first line; used by several threads.
+    """A backup file, which the first line creates. Several threads can write to it.
 
     Args:
-        folder: where the file is made, named by the time.
+        folder: folder of the file. The file is named after the time.
     """
 
     def __init__(self, folder: Path, clock: float | None = None) -> None:
@@ -32,16 +32,16 @@ class Backup:
         self._changing = threading.Lock()
 
     def object(self, site: str, key: str, body: bytes) -> None:
-        """Keep a raw object.
+        """Write a raw object to the file.
 
         Raises:
-            McloudError: it cannot be written; then nothing may be taken away.
+            McloudError: the file cannot be written; the caller must not remove anything.
         """
         text = base64.b64encode(body).decode("ascii")
         self._write({"site": site, "key": key, "body": text})
 
     def candle(self, site: str, record: Mapping[str, Any]) -> None:
-        """Keep the stored fields of a candle; raises as ``object`` does."""
+        """Write the stored fields of a candle to the file. Raises the same errors as ``object``."""
         self._write({"site": site, "candle": dict(record)})
 
     def _write(self, line: Mapping[str, Any]) -> None:

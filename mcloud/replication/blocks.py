@@ -1,8 +1,8 @@
-"""The blocks of a site's raw archive: what they hold, and the trades in them.
+"""The blocks of a site's raw archive: their ids and hours, and the trades in them.
 
-A listing names the blocks of a symbol, and the indexes beside them tell what most of them hold.
-Only a block that no index describes is read for that. What was read is remembered by its content,
-so that equal blocks of two sites are read once, and the hours of one block one after the other.
+A listing names the blocks of a symbol, and the indexes beside them describe most of the blocks.
+Only a block that no index describes has to be read. A block that was read is remembered by its
+content, so that equal blocks of two sites are read once, and so is a block with several hours.
 """
 
 import hashlib
@@ -32,18 +32,20 @@ from mcloud.market.trade import Trade
 SETTLED = HOUR
 """Time after the end of an hour, in ms, before which its trades are never put into a block.
 
-A message can wait in a queue for longer than that. Its trades then come into an object of their
-own, and into the block with the next compaction."""
+A message can wait in a queue for longer than that. Its trades are then stored in an object of
+their own, and the next compaction adds them to the block."""
 
 REMEMBERED = 16 * 1024 * 1024
-"""Bytes of compressed blocks whose lines are kept in memory, as about ten times as many bytes."""
+"""Maximum size of the compressed blocks in memory, in bytes.
+
+Their lines take about ten times as much memory."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class Listed(NamedTuple):
-    """A block that is stored, and what it holds."""
+    """A stored block and the description of its content."""
 
     key: BlockKey
     stored: Stored
@@ -52,7 +54,7 @@ class Listed(NamedTuple):
 
 
 class _Memory(Generic[Key, Value]):
-    """Values that were used last, as long as their sizes together stay under a limit."""
+    """A cache of the most recently used values, with a limit on the sum of their sizes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -85,7 +87,7 @@ _indexes = _Memory[Hashable, dict[BlockKey, BlockEntry]](100)
 def may_hold(hour: int, now: Callable[[], float] = time.time) -> bool:
     """Return whether blocks may hold trades of an hour (its start in ms).
 
-    It answers yes some time before compaction takes them, since clocks differ.
+    The answer becomes true half an hour before compaction takes them, since clocks differ.
     """
     return now() * 1000 >= hour + HOUR + SETTLED / 2
 
@@ -96,12 +98,12 @@ def is_settled(hour: int, now: Callable[[], float] = time.time) -> bool:
 
 
 def tag(stored: Stored) -> str:
-    """Return what names the content of an object, see ``BlockEntry.tag``."""
+    """Return a name for the content of an object; see ``BlockEntry.tag``."""
     return stored.md5 or stored.version
 
 
 def listed(archive: Archive, symbol: str) -> list[Listed]:
-    """Return the blocks of a symbol, by id."""
+    """Return the blocks of a symbol, ordered by id."""
     blocks: list[tuple[BlockKey, Stored]] = []
     known: dict[BlockKey, BlockEntry] = {}
     for stored in archive.list(block_prefix(symbol)):
@@ -134,15 +136,15 @@ def read(archive: Archive, key: BlockKey, stored: Stored) -> Block | None:
 def rewrite(
     archive: Archive, key: BlockKey, change: Callable[[list[Trade], bytes], list[Trade]]
 ) -> bool:
-    """Replace the trades of a block, in place; return whether it changed.
+    """Replace the trades of a block, in place, and return whether the block changed.
 
     Args:
-        change: returns the trades that the block is to hold. It is given those that the block holds
-            (none if there is no such block) and its body, and is called again if somebody else
-            changes the block meanwhile.
+        change: returns the trades that the block should hold. Its arguments are the trades that the
+            block holds now (none if there is no such block) and the body of the block. It is called
+            again if another process changes the block in the meantime.
 
     Raises:
-        Contention: somebody else changed it each time.
+        Contention: another process changed the block during every attempt.
         BadArchive: the block is damaged.
     """
     for _ in optimistic.attempts():
@@ -158,7 +160,9 @@ def rewrite(
         item = pack_block(changed)
         if archive.swap(item, stored.version) if stored else archive.put(item):
             return True
-    raise Contention(f"{key} changed under every attempt to write it", remedy="try again later")
+    raise Contention(
+        f"another process changed {key} during every attempt to write it", remedy="try again later"
+    )
 
 
 def _entry(
@@ -173,7 +177,7 @@ def _entry(
         block = read(archive, key, stored)
         if block is None:
             return None
-        if _blocks.get(content) is not block:  # it is newer than the listing
+        if _blocks.get(content) is not block:  # the block is newer than the listing
             return BlockEntry("", block.hours)
         entry = BlockEntry(tag(stored), block.hours)
     return _entries.keep(content, entry)
@@ -188,5 +192,5 @@ def _index(archive: Archive, stored: Stored) -> dict[BlockKey, BlockEntry]:
 
 
 def _content(archive: Archive, stored: Stored) -> Hashable:
-    # An MD5 means the same content at every site, a version only at its own.
+    # An MD5 identifies content across sites. A version is valid at its own site only.
     return stored.key, stored.md5 or (stored.version, stored.size, id(archive))

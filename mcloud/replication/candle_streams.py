@@ -1,4 +1,4 @@
-"""Candles out of a store, whatever is in the way, and into it, whatever is there."""
+"""Read candles from a store past damaged ones, and merge candles into a store."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,21 +17,21 @@ END = MAX_TIME // HOUR * HOUR  # ms; later than any candle
 
 class Merged(NamedTuple):
     changed: bool
-    """True where the target got trades that it did not have."""
+    """Whether the target received trades that it did not have."""
     disagreements: tuple[Disagreement, ...]
 
 
 def merge_into(target: Candles, candle: Candle) -> Merged:
-    """Have the target hold what the candle holds; where it does already, nothing is written.
+    """Merge a candle into the target's candle. If the target has it already, nothing is written.
 
     Raises:
-        Contention: other writers were first at every attempt; nothing was written.
+        Contention: other writers came first at every attempt; nothing was written.
     """
     before = candle
 
     def change(stored: Candle) -> Folded:
         nonlocal before
-        before = stored  # of the attempt that counts, which is the last
+        before = stored  # the last attempt is the one that counts
         return merge(stored, candle)
 
     after = target.update(candle.symbol, candle.start, change)
@@ -39,10 +39,10 @@ def merge_into(target: Candles, candle: Candle) -> Merged:
 
 
 def without(candle: Candle, disputed: Ids, archived: Callable[[Ids], Iterable[Trade]]) -> Candle:
-    """A candle without disputed ids; it may be empty.
+    """Return a candle without disputed ids. The result may be empty.
 
-    What else is in the fragments with these is made again from ``archived``, the raw trades of some
-    ids, as far as there are any.
+    A fragment with a disputed id is dropped. Its other ids are folded again from their raw trades,
+    as far as ``archived`` (which returns the raw trades of the given ids) has them.
     """
     kept = drop(candle, disputed.runs)
     lost = Ids(candle.runs).minus(Ids(kept.runs)).minus(disputed)
@@ -63,10 +63,10 @@ def stream(
     damaged: Callable[[int, str], None],
     unmarked: Callable[[int, str], None] = lambda start, why: None,
 ) -> Iterator[Candle]:
-    """The candles of a range (ms, whole minutes) by time, to the end of it.
+    """Yield the candles of a range (whole minutes, in ms) ordered by time, up to its end.
 
-    Of a candle that cannot be read the minute and the reason go to ``damaged``, and the others
-    follow. For ``unmarked`` see ``ports.Candles.range``.
+    If a candle cannot be read, ``damaged`` is called with its minute and the reason, and the other
+    candles follow. For ``unmarked`` see ``ports.Candles.range``.
     """
     while start < end:
         try:
@@ -82,8 +82,8 @@ def stream(
 
 
 def _first_damaged(candles: Candles, symbol: str, start: int, end: int) -> int:
-    """The minute of the candle that cannot be read, which is the first one from ``start`` on."""
-    # No candle is here. Where this is refused too, it is not about a candle.
+    """Return the minute of the first candle from ``start`` on that cannot be read."""
+    # This range has no candle. If reading it is refused too, the cause is not a candle.
     deque(candles.range(symbol, END - MINUTE, END), maxlen=0)
     while end - start > MINUTE:
         middle = start + (end - start) // MINUTE // 2 * MINUTE

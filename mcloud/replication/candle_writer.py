@@ -1,4 +1,4 @@
-"""Candles of one site into another, which is asked no more than it has to be."""
+"""Write the candles of one site to another with as few requests as possible."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -12,13 +12,14 @@ from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.workers import Workers, results
 
 CHUNK = 500  # candles written by one call
-BULK = 25  # candles from which on they are written before they are read: most will be new
+BULK = 25  # from this number of candles on, write before reading: most of them will be new
 
 
 class CandleWriter:
-    """
+    """Writes the candles of a source to a target.
+
     Args:
-        known: what each site is known to hold, by name.
+        known: candle states that each site is known to hold, by name of the site.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class CandleWriter:
         self._tracker = tracker
 
     def bring(self, candles: Sequence[Candle], held: States) -> None:
-        """Have the target hold these states of the source."""
+        """Write those candles of the source to the target that it is not known to hold."""
         self._source.add(held)
         unknown = self._target.lacking(held)
         lacking = [each for each in candles if (each.symbol, each.start) in unknown]
@@ -48,19 +49,19 @@ class CandleWriter:
         self._tracker.note(candles=0)
 
     def lacking(self, held: States) -> States:
-        """Those of the source's states that the target is not known to hold."""
+        """Return those of the source's states that the target is not known to hold."""
         self._source.add(held)
         return self._target.lacking(held)
 
     def create(self, candles: Sequence[Candle]) -> "list[Future[list[Candle]]]":
-        """Write those that the target does not have; the others come back."""
+        """Write the candles that the target does not have; the futures return the others."""
         return [
             self._workers.submit(self._create, candles[begin : begin + CHUNK])
             for begin in range(0, len(candles), CHUNK)
         ]
 
     def finish(self, candles: Iterable[Candle], held: States) -> None:
-        """Merge these; with them the target holds all of these states."""
+        """Merge candles into the target, and note that it now holds the states ``held``."""
         candles = list(candles)
         merged = self._workers.map(self._merge, candles)
         left = {(c.symbol, c.start) for c, is_in in zip(candles, merged, strict=True) if not is_in}
@@ -72,7 +73,7 @@ class CandleWriter:
         return left
 
     def _merge(self, candle: Candle) -> bool:
-        """False where the target's candle is damaged: it is left out, and the others go on."""
+        """Return False if the target's candle is damaged. It is reported and skipped."""
         try:
             merged = merge_into(self._candles, candle)
         except DamagedData as error:
@@ -84,5 +85,5 @@ class CandleWriter:
 
 
 def flat(pending: "Iterable[Future[list[Candle]]]") -> list[Candle]:
-    """What came back of all of them, once they are through."""
+    """Wait for all futures and return the candles that they returned."""
     return [candle for left in results(pending) for candle in left]

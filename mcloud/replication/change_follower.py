@@ -1,4 +1,4 @@
-"""A pair's first work: what changes at the source comes to the target."""
+"""The first work of a pair: bring the changes of the source to the target."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,30 +16,32 @@ from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scope import Scope
 
 SEEN = 10_000  # candles
-CALM = 30.0  # seconds without a change until the source is looked at less often
-FIRST_PAUSE = 0.5  # seconds, when nothing changes
-PACE = 5.0  # seconds between two pages of changes while everything is compared, or more:
-SHARE = 0.05  # of the time for them
+CALM = 30.0  # seconds without a change after which the source is polled less often
+FIRST_PAUSE = 0.5  # seconds between polls when nothing changes
+PACE = 5.0  # minimum seconds between two pages of changes during the comparison
+SHARE = 0.05  # maximum share of the time for changes during the comparison
 
 
 @dataclass(frozen=True)
 class Pauses:
-    """Seconds between two looks."""
+    """Seconds between two polls."""
 
     busy: float = 0.5
-    """At what changed, after something did; DynamoDB allows five a second and shard."""
+    """Between two reads of the changes, after a change. DynamoDB allows five reads per second and
+    shard."""
     idle: float = 5.0
-    """The same, when nothing has for long."""
+    """Between two reads of the changes, when nothing has changed for a while."""
     raw: float = 10.0
-    """At the raw archives of one hour: a listing costs twelve times as much as a read."""
+    """Between two listings of one hour's raw archive. A listing costs twelve times a read."""
 
 
 class ChangeFollower:
-    """See ``turn.Work``.
+    """Reads the changes of the source and writes them to the target; a ``scheduled_work.Work``.
 
     Args:
-        compare_all: begins anew: the source is followed from now on, and what was before compared.
-        target_known: what the target is known to hold.
+        compare_all: starts again: from now on the source is followed, and everything before is
+            compared.
+        target_known: candle states that the target is known to hold.
     """
 
     def __init__(
@@ -71,34 +73,34 @@ class ChangeFollower:
         self._pause = pauses.busy
         self._look_at = clock()
         self._has_more = False
-        """True where the last look found more changes than a page holds."""
+        """Whether the last poll found more changes than one page holds."""
         self._calm_at = clock()
         self._seen = KnownStates(SEEN)
-        """What was dealt with: a source may tell of a change again."""
+        """Changes that are done. A source may report a change again."""
         self.is_quiet = False
-        """True where the last look found no change."""
+        """Whether the last poll found no change."""
 
     def next_due(self) -> float:
-        # The pause between two pages is for the comparison, and ends with it.
+        # The pause between two pages leaves time for the comparison, and ends with it.
         return 0.0 if self._has_more and self._tracker.is_compared else self._look_at
 
     def look_again(self) -> None:
-        """Be not quiet before another look, which is due now."""
+        """Make another poll due now; ``is_quiet`` is False until it is done."""
         self.is_quiet = False
         self._look_at = self._clock()
 
     def take(self) -> None:
-        """Bring a page of changes."""
+        """Bring one page of changes to the target."""
         before = self._tracker.checkpoint or self._start()
         asked = self._clock()
         try:
             page = self._source.candles.changes(before.position)
-        except (Trimmed, DamagedData) as error:  # the latter: the position is not as it was written
-            self._warn(f"{error}; all is compared again")
+        except (Trimmed, DamagedData) as error:  # DamagedData: the stored position is not valid
+            self._warn(f"{error}; comparing everything again")
             self._tracker.count(trimmed=1)
             self._compare_all()
             return
-        # Of several changes of a candle the last one says it all.
+        # The last of several changes of a candle contains the others.
         latest = {(each.symbol, each.start): each for each in page.candles if self._has(each)}
         self._tracker.report("damaged", (f"{self._source.name}: {why}" for why in page.damaged))
         held = self._seen.lacking(states(latest.values()))
@@ -108,7 +110,7 @@ class ChangeFollower:
             self._candle_writer.bring([each for each in sound if each.fragments], held)
         marks: dict[tuple[str, int], float] = {}
         if self._scope.raw:
-            # By the time of the source: it had them by the time that it was last asked before.
+            # By the clock of the source: the changes came after the poll before this one.
             since = before.as_of or page.as_of
             marks = {(symbol, start // HOUR * HOUR): since for symbol, start in held}
         if marks or page.position != before.position:
@@ -126,28 +128,28 @@ class ChangeFollower:
             self._pause = min(max(self._pause * 2, FIRST_PAUSE), self._pauses.idle)
         self._has_more = not page.is_last
         if self._has_more:
-            # What is compared as well may come a little later.
+            # The comparison needs time as well, so these changes may come a little later.
             took = self._clock() - asked
             self._pause = 0.0 if before.is_compared else max(PACE, took / SHARE)
         self._look_at = self._clock() + self._pause
 
     def _start(self) -> Checkpoint:
         if self._state.was_damaged:
-            self._warn("its state was damaged; all is compared again")
+            self._warn("the state file was damaged; comparing everything again")
         checkpoint = self._state.checkpoint()
         if checkpoint is None:
             return self._compare_all()
         marks = self._state.marks()
         if self._is_emptied(checkpoint, marks):
-            self._warn("the target is empty; all is compared again")
+            self._warn("the target is empty; comparing everything again")
             self._target_known.forget()
             return self._compare_all()
-        self._tracker.log.info("%s: goes on where it was", self._tracker.name)
+        self._tracker.log.info("%s: continuing from the saved position", self._tracker.name)
         self._tracker.set(checkpoint, marks)
         return checkpoint
 
     def _is_emptied(self, checkpoint: Checkpoint, marks: Marks) -> bool:
-        """True where the target has nothing at all, and the source something that it had."""
+        """Return whether the target is empty, although the source has data that it had."""
         symbols = sorted(hour_digest.symbols(self._source, self._scope))
         here, there = self._source, self._target
         if self._scope.candles and not any(_has_candles(there, symbol) for symbol in symbols):
@@ -168,7 +170,7 @@ class ChangeFollower:
 def _has_candles(site: Site, symbol: str) -> bool:
     try:
         return site.candles.last(symbol) is not None
-    except DamagedData:  # which is something as well
+    except DamagedData:  # a damaged candle is a candle too
         return True
 
 

@@ -1,9 +1,9 @@
-"""Compaction: the objects that functions wrote for each message become blocks.
+"""Compaction: turn the objects that functions write for each message into blocks.
 
 A block is written and checked before the objects that it was made of are removed. It is replaced
-only if nobody else changed it meanwhile, so that several compactions can run at once, beside
-functions, replicators and repairs. An end at any moment leaves every trade where it was or in both
-places, and the next compaction goes on.
+only if no other process changed it in the meantime. Several compactions can therefore run at once,
+beside functions, replicators and repairs. If a compaction is interrupted, every trade is in its old
+place or in both places, and the next compaction continues.
 """
 
 import time
@@ -35,7 +35,7 @@ from mcloud.replication.workers import Workers
 
 THREADS = 16
 AT_ONCE = 2_000
-"""Objects that are read before the blocks which they fill are written."""
+"""Number of objects that are read before their blocks are written."""
 
 
 @dataclass
@@ -44,17 +44,17 @@ class Compacted:
 
     symbols: int = 0
     blocks: int = 0
-    """Blocks that were written."""
+    """Number of blocks written."""
     objects: int = 0
-    """Objects that are in blocks now, and were removed."""
+    """Number of objects that were put into blocks and removed."""
     bytes: int = 0
-    """Their size."""
+    """Size of these objects."""
     trades: int = 0
-    """Their trades; those of several objects are counted several times."""
+    """Number of trades in these objects. A trade in several objects is counted several times."""
     pending: int = 0
-    """Objects that are left for a later compaction, since their hour ended too short ago."""
+    """Number of objects left for a later compaction, since their hour ended too recently."""
     problems: list[str] = field(default_factory=list)
-    """Objects that cannot be put into a block, and why; they stay where they are."""
+    """Objects that cannot be put into a block, with the reasons. They stay where they are."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,12 +71,12 @@ def compact(
     """Put the trades of a site's archive into blocks.
 
     Args:
-        dry_run: count the objects, and change nothing.
-        tell: called with a few words about the progress.
-        clock: seconds since 1970.
+        dry_run: count the objects and change nothing.
+        tell: called with a short progress message.
+        clock: returns the time in seconds since 1970.
 
     Raises:
-        Unavailable: the archive cannot be reached; the next compaction goes on.
+        Unavailable: the archive cannot be reached; the next compaction continues.
     """
     done = Compacted()
     with closing(Workers(THREADS)) as workers:
@@ -87,7 +87,7 @@ def compact(
 
 
 class _Symbol:
-    """The archive of one symbol."""
+    """Compacts the archive of one symbol."""
 
     def __init__(
         self,
@@ -111,13 +111,13 @@ class _Symbol:
                 self._done.objects += len(part)
                 self._done.bytes += sum(piece.stored.size for piece in part)
             else:
-                self._tell(f"{self._symbol}: {self._done.objects:,} objects in blocks")
+                self._tell(f"{self._symbol}: {self._done.objects:,} objects compacted")
                 self._move(part)
         if not dry_run:
             self._index()
 
     def _parts(self) -> Iterator[list[Piece]]:
-        """Yield the objects to compact, some whole hours at a time."""
+        """Yield the objects to compact, in groups of whole hours."""
         part: list[Piece] = []
         found = raw.objects(self._archive, prefix(self._symbol))
         for hour, group in groupby(found, key=lambda piece: piece.hour):
@@ -159,16 +159,18 @@ class _Symbol:
         self._done.trades += sum(len(content) for _, content in moved)
 
     def _read(self, piece: Piece) -> list[Trade] | None:
-        """Return the trades of an object; None if it stays where it is."""
+        """Return the trades of an object, or None if it cannot be compacted."""
         try:
             trades = raw.read(self._archive, piece)
         except Refused as error:
             if not any(each.key == piece.key for each in self._archive.list(piece.key)):
-                return None  # another compaction has moved it
+                return None  # another compaction has already moved it
             self._done.problems.append(f"{piece.key}: {error}")
             return None
         if trades is None:
-            self._done.problems.append(f"{piece.key} does not hold what its name says")
+            self._done.problems.append(
+                f"{piece.key} is damaged: its content does not match its name"
+            )
         return trades
 
     def _fill(self, key: BlockKey, trades: set[Trade]) -> None:
@@ -177,12 +179,12 @@ class _Symbol:
         def together(held: list[Trade], body: bytes) -> list[Trade]:
             return without_filled_voids(sorted({*held, *trades}, key=order))
 
-        # A second look at what is stored now: it changes nothing if the block is as it should be.
+        # The last call only checks the stored block: it changes nothing if the block is correct.
         while blocks.rewrite(self._archive, key, together):
             self._done.blocks += 1
 
     def _index(self) -> None:
-        """Write the indexes of which an entry is missing or outdated."""
+        """Write each index that has a missing or outdated entry."""
         stored = [
             each
             for each in self._archive.list(f"{block_prefix(self._symbol)}-index=")

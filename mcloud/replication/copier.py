@@ -1,7 +1,7 @@
-"""Copies raw objects with many threads, and where there are many objects with other cores too.
+"""Copy raw objects with many threads and, if there are many objects, with several processes.
 
-A copy takes 2.5 ms of Python, and Python does one thing at a time in a process, however many
-threads it has. To start another process takes as long as to copy some hundred objects.
+A copy takes 2.5 ms of Python, and the threads of a process run Python code one at a time. Starting
+another process takes as long as copying a few hundred objects.
 """
 
 import os
@@ -20,24 +20,24 @@ from mcloud.processes import Process
 from mcloud.replication import raw
 from mcloud.replication.workers import Workers
 
-TRANSFERS = 32  # objects under way: a cloud is tens of milliseconds away
+TRANSFERS = 32  # objects copied at the same time: a request takes tens of milliseconds
 BATCH = 8  # objects that a thread copies one after the other
-ALONE = 500  # objects, after which other processes are started
-MOST = 3  # of these: a machine has more to do than this
+ALONE = 500  # objects to copy before other processes are started
+MOST = 3  # maximum number of other processes: the machine has other work too
 
 
 def spare_cores() -> int:
-    """How many other processes this machine can keep busy."""
+    """Return the number of other processes that this machine has cores for."""
     return min((os.cpu_count() or 1) - 1, MOST)
 
 
 class Copier:
-    """From one site to another.
+    """Copies raw objects from one site to another.
 
     Args:
-        workers: threads for it, ``TRANSFERS`` where they have nothing else to do.
-        processes: other ones that help, once ``alone`` objects have been copied. Each opens the
-            sites anew.
+        workers: threads for the copies; use ``TRANSFERS`` threads if they have no other work.
+        processes: number of other processes to start after ``alone`` objects. Each of them opens
+            its own connections to the sites.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Copier:
         self._alone = alone
         self._wanted = processes
         self._lines: SimpleQueue[Connection] = SimpleQueue()
-        """To threads of other processes that have nothing to do."""
+        """Connections to the idle threads of other processes."""
         self._processes: list[Process] = []
         self._is_closed = False
         self._changing = threading.Lock()
 
     def copy(self, objects: Sequence[Stored]) -> raw.Copied:
-        """Copy them as ``raw.copy`` does, many at once."""
+        """Copy many objects at once; otherwise the same as ``raw.copy``."""
         with self._changing:
             helpers = self._wanted if self._alone <= 0 else 0
             self._wanted -= helpers
@@ -77,7 +77,7 @@ class Copier:
         )
 
     def close(self) -> None:
-        """End the other processes, whatever they do: it is done again by whoever goes on."""
+        """Kill the other processes. The next run repeats the copies that this interrupts."""
         with self._changing:
             self._is_closed = True
             for process in self._processes:
@@ -93,7 +93,7 @@ class Copier:
             line.send(objects)
             answer: raw.Copied | McloudError = line.recv()
         except (EOFError, OSError):
-            # Its process is gone, whatever ended it: nobody gets this line again.
+            # The process has ended, so this connection is not used again.
             line.close()
             return raw.copy(self._source.archive, self._target.archive, objects)
         self._lines.put(line)
@@ -102,7 +102,7 @@ class Copier:
         return answer
 
     def _get_help(self) -> None:
-        # A Ctrl-C is for this process to answer. The other one inherits that from this thread.
+        # Only this process handles Ctrl-C. The new process inherits the mask of this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pipes = [Pipe() for _ in range(TRANSFERS // 2)]
         theirs = [there.fileno() for _, there in pipes]
@@ -115,8 +115,8 @@ class Copier:
         for _, there in pipes:
             there.close()
         first = pipes[0][0]
-        with suppress(EOFError, OSError):  # where it ended at once, the work continues without it
-            # Before the sites, since it takes their modules from the same folders as this process.
+        with suppress(EOFError, OSError):  # if the process ended at once, work continues without it
+            # The path comes before the sites, since unpickling them imports modules from it.
             first.send(sys.path)
             first.send((self._source, self._target))
             first.recv()
@@ -125,16 +125,16 @@ class Copier:
 
 
 def _serve(lines: Sequence[Connection]) -> None:
-    """Be another process of a Copier, until that is gone."""
+    """Copy objects for the Copier of another process until its connections are closed."""
     try:
         sys.path[:] = lines[0].recv()
         source, target = lines[0].recv()
     except EOFError:
-        return  # the copier was closed meanwhile
+        return  # the copier was closed in the meantime
     try:
-        archives = source.archive, target.archive  # once, before several threads ask for them
+        archives = source.archive, target.archive  # opened once, before several threads use them
     except McloudError:
-        return  # what is wrong with them the process says that it helps, which opens them as well
+        return  # the main process opens them as well, and reports the error
     lines[0].send("ready")
 
     def answer(line: Connection) -> None:
@@ -143,7 +143,7 @@ def _serve(lines: Sequence[Connection]) -> None:
                 objects = line.recv()
                 try:
                     line.send(raw.copy(*archives, objects))
-                except Exception as error:  # noqa: BLE001 - the one that waits has to hear of it
+                except Exception as error:  # noqa: BLE001 - raised in the process that waits
                     is_ours = isinstance(error, McloudError)
                     line.send(error if is_ours else McloudError(f"{type(error).__name__}: {error}"))
 

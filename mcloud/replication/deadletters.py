@@ -1,4 +1,4 @@
-"""Dead letters: what could not be processed, why, and what becomes of it."""
+"""Read dead letters, explain why they failed, and redrive or drop them."""
 
 import base64
 import errno
@@ -19,31 +19,31 @@ from mcloud.market.envelope import Envelope, Malformed, Message, decode
 
 BATCH = 100  # letters taken at a time
 
-EXPLAINED = 20  # letters that the log is searched for
-AT_ONCE = 5  # searches
-LOGGED = 4 * 86_400.0  # seconds of the log that are searched; a letter dies within hours
-REFUSED = "refused a message"  # as the functions write it
+EXPLAINED = 20  # maximum number of letters to search the log for
+AT_ONCE = 5  # searches at the same time
+LOGGED = 4 * 86_400.0  # seconds of the log to search; a message becomes a dead letter within hours
+REFUSED = "refused a message"  # the message that the functions log
 
-# Which run of `redrive` sent a message: a letter that has it has come back.
+# Attribute with the `redrive` run that sent a message. A letter that has it has come back.
 MARK = "redriven"
-# What Pub/Sub adds to a letter; it is not the message's own.
+# Prefix of the attributes that Pub/Sub adds to a letter.
 _FOREIGN = "CloudPubSub"
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A dead letter, and what its body says."""
+    """A dead letter and its decoded body."""
 
     letter: DeadLetter
     envelope: Envelope | None
     reason: str
-    """Why it can never be processed; empty where it can be read, and something else went wrong."""
+    """Reason why the message can never be processed; empty if the message can be read."""
     refusal: str = ""
-    """Reason in the function's log, for a message that can be read; see ``explain``."""
+    """Reason from the function's log, for a message that can be read; see ``explain``."""
 
     @property
     def has_come_back(self) -> bool:
-        """True where it was sent to the queue again before."""
+        """Whether the message was redriven before."""
         return MARK in self.letter.attributes
 
     def to_json(self) -> dict[str, Any]:
@@ -68,17 +68,17 @@ class Letter:
 @dataclass
 class Redriven:
     sent: list[str] = field(default_factory=list)
-    """Ids of the letters that are in the queue again."""
+    """Ids of the letters that were sent to the queue."""
     unreadable: list[str] = field(default_factory=list)
-    """Left where they were, since they would only come back."""
+    """Ids of the letters that were not sent, since they would only fail again."""
     came_back: list[str] = field(default_factory=list)
-    """Sent by this very run, and dead again."""
+    """Ids of the letters that this run sent and that became dead letters again."""
     refused: dict[str, str] = field(default_factory=dict)
-    """By id: why the queue did not take it; it stays a dead letter."""
+    """Reasons why the queue refused letters, by id. These stay dead letters."""
 
 
 def read(letter: DeadLetter) -> Letter:
-    """Tell whether a letter can be processed, in the words of the function that refused it."""
+    """Decode a letter. If it cannot be decoded, its reason is the error of the function."""
     try:
         return Letter(letter, decode(letter.body, letter.attributes), "")
     except Malformed as error:
@@ -86,9 +86,10 @@ def read(letter: DeadLetter) -> Letter:
 
 
 def explain(letters: Sequence[Letter], logs: Logs, *, now: float) -> list[Letter]:
-    """Add to letters that can be read what the function's log of the last days says of them.
+    """Add the reasons from the function's log of the last days to letters that can be read.
 
-    At most ``EXPLAINED`` are looked for, side by side. The others stay as they are.
+    The log is searched for the first ``EXPLAINED`` of them, several at a time. The other letters
+    are returned unchanged.
     """
     readable = [each for each in letters if each.envelope is not None][:EXPLAINED]
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
@@ -107,10 +108,10 @@ def _refusal(letter: Letter, logs: Logs, now: float) -> str:
     if lines and lines[-1].message == REFUSED:
         return f"the function refused it: {lines[-1].fields.get('reason', 'no reason is given')}"
     if lines:
-        return "the function has stored its trades, and did not get to say so to the queue"
+        return "the function stored its trades, but could not acknowledge the message"
     return (
-        "the function's log does not name it: each try ran out of time or memory, or the function"
-        " was away"
+        "the function's log does not mention it: every attempt ran out of time or memory, or the"
+        " function was unavailable"
     )
 
 
@@ -123,13 +124,13 @@ def redrive(
 ) -> Redriven:
     """Send dead letters to the queue again.
 
-    A letter is deleted after the queue took its message. A crash in between leaves both: the letter
-    shows up again after its hold, and its trades, sent twice, change nothing.
+    A letter is deleted after the queue has accepted its message. A crash in between leaves both:
+    the letter becomes visible again later, and sending its trades twice changes nothing.
 
     Args:
-        limit: send no more than so many.
-        unreadable: also those that cannot be processed as they are.
-        tell: called with the number sent so far.
+        limit: maximum number of letters to send.
+        unreadable: also send letters that cannot be processed as they are.
+        tell: called with the number of letters sent so far.
     """
     run = uuid.uuid4().hex[:8]
     done = Redriven()
@@ -155,7 +156,7 @@ def redrive(
             held = [letter for letter in held if letter.receipt not in gone]
             tell(len(done.sent))
     finally:
-        # Those that stay were hidden all the while, so that none was taken twice.
+        # The letters that stay were hidden until now, so that none was taken twice.
         queue.release_dead_letters(held)
     return done
 
@@ -163,12 +164,12 @@ def redrive(
 def drop(queue: Queue, count: int, path: Path) -> int:
     """Delete up to ``count`` dead letters, after writing them to ``path`` as JSON lines.
 
-    Returns how many there were. What the file holds is on the disk before anything is deleted.
+    Return the number of deleted letters. The file is synced to disk before letters are deleted.
     """
     dropped = 0
     make_private(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    # Unbuffered: what a full disk refused must not be tried again when the file is closed.
+    # Unbuffered, so that closing the file does not repeat a write that a full disk refused.
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         while dropped < count:
             taken = queue.take_dead_letters(min(BATCH, count - dropped))
@@ -177,14 +178,14 @@ def drop(queue: Queue, count: int, path: Path) -> int:
             try:
                 for letter in taken:
                     line = f"{json.dumps(_saved(letter))}\n".encode()
-                    if file.write(line) < len(line):  # the last bytes of a full disk
+                    if file.write(line) < len(line):  # the disk became full within the line
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
             except OSError as error:
                 queue.release_dead_letters(taken)
                 raise McloudError(
-                    f"{path} cannot be written: {error}; {dropped} letters are in it and deleted, "
-                    "the others are where they were"
+                    f"{path} cannot be written: {error.strerror}; {dropped} letters are saved in it"
+                    " and deleted, the others are still dead letters"
                 ) from error
             queue.delete_dead_letters(taken)
             dropped += len(taken)
@@ -194,14 +195,14 @@ def drop(queue: Queue, count: int, path: Path) -> int:
 def _send(
     queue: Queue, letters: Sequence[DeadLetter], run: str, done: Redriven
 ) -> list[DeadLetter]:
-    """Send, and say which are in the queue now."""
+    """Send letters, and return those that the queue accepted."""
     messages = []
     sendable = []
     for letter in letters:
         try:
             messages.append(Message(letter.body.decode("ascii"), _attributes(letter, run)))
         except UnicodeDecodeError:
-            done.refused[letter.id] = "its body is no text that a queue takes; drop it"
+            done.refused[letter.id] = "its body is not ASCII text, so no queue accepts it; drop it"
             continue
         sendable.append(letter)
     refused = {each.index: each.reason for each in queue.send(messages)} if messages else {}

@@ -1,10 +1,10 @@
-"""Sees to it that a pair brings no trade to a second minute: an id stands in one place only.
+"""Keep a pair from copying a trade into a second minute: each id belongs in one candle only.
 
-A pair knows the ids that either site holds in candles, and which of them are disputed: a few runs
-of ids a symbol, whatever the number of trades. A candle that changes brings new ids, which nobody
-holds. Where one brings ids that are held already, and the target does not have them in this very
-candle, the candles of both sites are looked at as ``verify`` looks at them, which decides. That is
-rare; otherwise it happens once for each symbol, when everything is compared.
+A pair knows the ids that either site holds in candles, and which of them are disputed. These are a
+few runs of ids per symbol, whatever the number of trades. Usually a changed candle has new ids that
+neither site holds. If it has ids that a site holds already, and the target does not hold them in
+this candle, the candles of both sites are surveyed as by ``verify`` to find what is disputed. This
+is rare; otherwise it happens once for each symbol, when everything is compared.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,15 +25,15 @@ from mcloud.replication.scope import Scope
 from mcloud.replication.verify import Survey
 from mcloud.replication.workers import Workers
 
-AGAIN = 600.0  # seconds after which what was disputed is looked at again, when it changes
+AGAIN = 600.0  # seconds after which a disputed id that changes is checked again
 
 
 class DisputeFilter:
-    """Used by the one thread of a pair.
+    """Removes disputed ids from what a pair copies. Only the thread of the pair uses it.
 
     Args:
-        known: what each site is known to hold, by name.
-        clock: monotonic seconds.
+        known: candle states that each site is known to hold, by name of the site.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class DisputeFilter:
         self._held: dict[str, Ids] = {}
         self._disputed: dict[str, Ids] = {}
         self._seen = KnownIds()
-        """Of the source, by this pair."""
+        """Ids of the source's candles that this pair has handled."""
         self._looked: dict[str, float] = {}
 
     def look(self, symbol: str) -> None:
-        """Find what is disputed of a symbol."""
+        """Survey the candles of a symbol at both sites, and remember its disputed ids."""
         sites = {site.name: site for site in (self._source, self._target)}
         scope = Scope(frozenset({"candles"}), frozenset({symbol}))
         look = Survey(sites, scope, ALL_TIME, False, lambda words: None)
@@ -74,24 +74,24 @@ class DisputeFilter:
         self._looked[symbol] = self._clock()
         if disputed:
             first, last = disputed.runs[0]
-            ids = str(first) if first == last else f"{first} to {last}"
+            ids = f"id {first}" if first == last else f"ids {first} to {last}"
             more = disputed.count - (last - first + 1)
             self._tracker.report(
                 "disagreements",
                 [
-                    f"{symbol}: two contents under {ids}"
+                    f"{symbol}: two contents for {ids}"
                     + (f" and {more:,} more ids" if more else "")
-                    + ", which are not replicated; see `mcloud verify --deep`"
+                    + "; they are not replicated; run `mcloud verify --deep` for details"
                 ],
             )
 
     def disputed(self, symbol: str) -> Ids:
-        """The ids of which nothing is to be brought."""
+        """Return the ids of a symbol that must not be copied."""
         self._known(symbol)
         return self._disputed[symbol]
 
     def sound(self, candle: Candle) -> Candle:
-        """What is to be brought of a candle that changed at the source; it may be empty."""
+        """Return a changed candle of the source without disputed ids. It may be empty."""
         symbol = candle.symbol
         ids = Ids(candle.runs)
         fresh = ids.minus(self._seen.minute(candle))
@@ -114,14 +114,16 @@ class DisputeFilter:
         return self.cleared(candle)
 
     def cleared(self, candle: Candle) -> Candle:
-        """What is to be brought of a candle whose symbol was looked at just now."""
+        """Return a candle without disputed ids, for a symbol that was just surveyed."""
         hour = candle.start // HOUR * HOUR
         archived = partial(raw.archived, self._source.archive, candle.symbol, hour)
         return without(candle, self.disputed(candle.symbol), archived)
 
     def misplaced(self, symbol: str, hour: int) -> Ids:
-        """What is not to be brought of the raw trades of an hour: it is disputed, or a candle of
-        another hour has it."""
+        """Return the ids whose raw trades of an hour must not be copied.
+
+        These are disputed, or a candle of another hour holds them.
+        """
         held = self._known(symbol)
         here = Ids()
         for site in (self._source, self._target):

@@ -1,4 +1,4 @@
-"""A pair's second work: what was there before it followed is compared, a slice at a time."""
+"""The second work of a pair: compare the candles from before it began to follow, in slices."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -19,13 +19,13 @@ from mcloud.replication.scheduled_work import NEVER
 from mcloud.replication.scope import Scope
 from mcloud.replication.side_by_side import CandlePairs, beside
 
-SLICE = 5_000  # candles compared between two looks at what changed
+SLICE = 5_000  # candles compared between two polls for changes
 AHEAD = 3  # symbols that are read while one is written
-END = MAX_TIME  # ms; to_timestamp can write it
+END = MAX_TIME  # ms; the highest time that to_timestamp can write
 
 
 class HistoryComparison:
-    """See ``turn.Work``."""
+    """Copies what the target lacks of the source's older candles; a ``scheduled_work.Work``."""
 
     def __init__(
         self,
@@ -46,16 +46,19 @@ class HistoryComparison:
         self._candle_writer = candle_writer
         self._dispute_filter = dispute_filter
         self._symbols_left: list[str] | None = None
-        """Symbols to compare, the next one last; None before they are known."""
+        """Symbols to compare; the next one is the last. None if they are not known yet."""
         self._streams: dict[str, CandlePairs] = {}
-        """What is being read, by symbol; each from where the state says on."""
+        """Candles that are being read, by symbol. Each stream starts where the state says."""
 
     def begin(self) -> Checkpoint:
-        """Follow from now on, and compare what was before: in this order nothing falls between."""
+        """Start a comparison of everything, and return the checkpoint to follow from.
+
+        The position is read before the comparison starts, so that no change is missed in between.
+        """
         position = self._source.candles.tip()
         self._state.begin(position)
         self._tracker.log.info(
-            "%s: compares everything, and follows what changes", self._tracker.name
+            "%s: comparing everything, and following changes", self._tracker.name
         )
         self._symbols_left, self._streams = None, {}
         checkpoint = Checkpoint(position, 0.0, False)
@@ -67,7 +70,7 @@ class HistoryComparison:
         return 0.0 if has_work else NEVER
 
     def take(self) -> None:
-        """Compare a slice of what was there before."""
+        """Compare one slice of the older candles."""
         if self._symbols_left is None:
             self._symbols_left = sorted(
                 hour_digest.symbols(self._source, self._scope), reverse=True
@@ -81,26 +84,26 @@ class HistoryComparison:
         checkpoint = self._tracker.checkpoint
         assert checkpoint is not None
         self._state.finish_comparison()
-        self._tracker.log.info("%s: all that was there before is compared", self._tracker.name)
+        self._tracker.log.info("%s: all earlier data is compared", self._tracker.name)
         self._tracker.set(replace(checkpoint, is_compared=True))
 
     def _compare(self, symbol: str) -> None:
-        # After an error it begins again where the state says.
+        # After an error the comparison starts again where the state says.
         streams, self._streams = self._streams, {}
         stream = streams.pop(symbol, None) or self._read(symbol)
         for following in self._following():
-            # Is read already while this one is written.
+            # Read ahead while this symbol is written.
             streams[following] = streams.get(following) or self._read(following)
         rows = islice(stream, SLICE if self._scope.candles else 0)
         held: dict[tuple[str, int], bytes] = {}
         merge: list[Candle] = []
         pending: list[Future[list[Candle]]] = []
-        # While one chunk is written the next one is read.
+        # The next chunk is read while one is written.
         while chunk := list(islice(rows, CHUNK)):
             until = chunk[-1][0].start + MINUTE
             fresh = states(candle for candle, _ in chunk)
             held |= fresh
-            # Some came as changes since the target was read.
+            # Some candles have arrived as changes since the target was read.
             lacking = self._candle_writer.lacking(fresh)
             unlike = [
                 (self._dispute_filter.cleared(candle), there)
@@ -125,7 +128,7 @@ class HistoryComparison:
         self._streams = streams
 
     def _following(self) -> Sequence[str]:
-        """The symbols that come after this one, the last of them next."""
+        """Return the symbols to compare after this one; the next one is the last."""
         assert self._symbols_left is not None
         return self._symbols_left[-1 - AHEAD : -1] if self._scope.candles else ()
 
@@ -134,13 +137,16 @@ class HistoryComparison:
             self._tracker.report("damaged", [f"{site}: {why}"])
 
         begin = self._state.compared_until(symbol)
-        # What is disputed has to be known before the first candle is brought.
+        # The disputed ids must be known before the first candle is copied.
         self._dispute_filter.look(symbol)
         return beside(self._source, self._target, symbol, begin, damaged)
 
     def _hours(self, symbol: str) -> dict[tuple[str, int], float]:
-        """Return the hours of which the source has raw trades, from whenever."""
-        # Blocks last: what compaction takes out of the hours meanwhile is then found in a block.
+        """Return a mark for each hour of which the source has raw trades.
+
+        The time of each mark is 0: these trades may be of any age.
+        """
+        # Blocks come last, so that trades which compaction moves in the meantime are found there.
         archive = self._source.archive
         hours = {piece.hour for piece in raw.objects(archive, prefix(symbol))}
         hours |= {piece.hour for piece in raw.parts_of(blocks.listed(archive, symbol))}

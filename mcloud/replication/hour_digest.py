@@ -1,4 +1,4 @@
-"""What sites say of an hour of candles in a few bytes, so that equal ones need no second look."""
+"""Digests of an hour of candles. Hours with equal digests need not be compared further."""
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
@@ -19,15 +19,15 @@ from mcloud.replication.scope import Scope
 
 
 class HourWindow(NamedTuple):
-    """A range of time: whole hours, as the raw archive has them; ms since 1970."""
+    """A range of whole hours, in ms since 1970. The raw archive is divided into hours."""
 
     start: int = 0
     end: int = END
-    """Not included."""
+    """End of the range, exclusive."""
 
     @classmethod
     def around(cls, start: int | None, end: int | None) -> "HourWindow":
-        """The hours that a range touches; None leaves a side open."""
+        """Return the window of the hours that a range touches. None leaves a side open."""
         return cls(
             0 if start is None else start // HOUR * HOUR,
             END if end is None else min(END, -(-end // HOUR) * HOUR),
@@ -35,7 +35,7 @@ class HourWindow(NamedTuple):
 
 
 class HourDigest(NamedTuple):
-    """The candles of one symbol and hour; two stores with the same have the same."""
+    """Digest of the candles of one symbol and hour. Equal candles have equal digests."""
 
     state: bytes
     candles: int
@@ -43,8 +43,8 @@ class HourDigest(NamedTuple):
     trades: int = 0
     voids: int = 0
     is_odd: bool = False
-    """True where two of the candles hold one id, or a candle holds an id that comes before those
-    of a minute at least two minutes earlier: neighbours may interleave, others may not."""
+    """Whether two of the candles hold the same id, or a candle holds an id that is lower than one
+    of a candle at least two minutes earlier. The ids of neighbouring candles may interleave."""
 
 
 ALL_TIME = HourWindow()
@@ -52,9 +52,9 @@ NOTHING = HourDigest(b"", 0, Ids())
 
 
 def digests(candles: Iterable[Candle]) -> dict[int, HourDigest]:
-    """By start of the hour, from the candles of one symbol by time.
+    """Return the digests of one symbol's candles by start of the hour (in ms).
 
-    It keeps a few hundred bytes an hour, however many candles there are.
+    The candles must be ordered by time. The result takes a few hundred bytes per hour.
     """
     return {hour: _digest(group) for hour, group in groupby(candles, _hour)}
 
@@ -64,11 +64,11 @@ def _hour(candle: Candle) -> int:
 
 
 def _digest(candles: Iterable[Candle]) -> HourDigest:
-    # The ids alone will not do: a number may differ. They decide the fragments, which hold all.
+    # Ids alone are not enough, since the numbers may differ. The fragments contain both.
     state, count, ids, is_odd = blake2b(digest_size=16), 0, Ids(), False
     trades = voids = 0
+    # ``highest`` is the highest id so far; ``before`` leaves the preceding minute out.
     before, highest, latest = -1, -1, 0
-    # The highest id of all candles, and of those that end at least a minute before this one.
     for candle in candles:
         count += 1
         trades += candle.trade_count
@@ -92,12 +92,12 @@ def by_hour(
     window: HourWindow = ALL_TIME,
     foreign: Callable[[str], None] = lambda key: None,
 ) -> Iterator[tuple[int, list[Piece]]]:
-    """Yield what the raw archive has of a symbol, an hour at a time.
+    """Yield the pieces of a symbol in the raw archive, by hour (its start in ms).
 
-    What compaction puts into a block at this moment can be left out: look twice.
+    Trades that compaction moves into a block at this moment may be missing, so check twice.
 
     Args:
-        foreign: called with each key under the symbol's folder that is not part of the archive.
+        foreign: called with each key in the symbol's folder that is not part of the archive.
     """
     parts = sorted(raw.parts_of(blocks.listed(archive, symbol)), key=_hour_of_piece)
     objects = raw.objects(archive, _folder(symbol, window), foreign)
@@ -110,13 +110,13 @@ _hour_of_piece = attrgetter("hour")
 
 
 def symbols(site: Site, scope: Scope) -> set[str]:
-    """What a site has anything of, as far as it is asked for, and what is asked for by name."""
+    """Return the symbols in the scope that a site has data of or that the scope names."""
     beats = sound(site.control.heartbeats())
     names = {*site.archive.symbols(), *(beat.symbol for beat in beats), *(scope.symbols or ())}
     return {name for name in names if scope.has(name)}
 
 
 def _folder(symbol: str, window: HourWindow) -> str:
-    """As much of the keys as all hours of a window share."""
+    """Return the longest key prefix that all hours of a window share."""
     ends = zip(prefix(symbol, window.start), prefix(symbol, window.end - HOUR), strict=True)
     return "".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], ends))

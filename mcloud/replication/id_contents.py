@@ -1,8 +1,8 @@
-"""What stands under a trade id: the raw trades and the minutes of the candles, site by site.
+"""The contents of a trade id: the raw trades and the candles that have it, site by site.
 
-An id means one trade. Where two contents stand under one, the archive decides if it has only one
-of them: a raw trade is written once and never changed, and a candle is made from it. Otherwise a
-person has to choose, see ``mcloud resolve``.
+An id belongs to one trade. If an id has two contents, the archive decides if it has only one of
+them: a raw trade is written once and never changed, and candles are made from raw trades. Otherwise
+a person has to choose; see ``mcloud resolve``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,31 +16,31 @@ from mcloud.replication import raw
 from mcloud.replication.candle_streams import stream
 from mcloud.replication.ids import Ids, Run
 
-AT_ONCE = 20_000  # ids whose contents are kept in memory
+AT_ONCE = 20_000  # maximum number of ids whose contents are kept in memory
 
 
 @dataclass
 class IdContents:
-    """All that stands under one id."""
+    """All contents of one id."""
 
     id: int
     trades: dict[Trade, set[str]] = field(default_factory=dict)
-    """Raw trades, each with the sites that have it; voids as well."""
+    """Raw trades and voids, each with the sites that have it."""
     minutes: dict[int, set[str]] = field(default_factory=dict)
-    """Starts of the candles that hold the id (ms), each with the sites where they do."""
+    """Starts of the candles that hold the id (in ms), each with the sites that have the candle."""
 
     @property
     def proven(self) -> Trade | None:
-        """The trade that the archives prove, which is the only one that they have.
+        """The trade of this id if the archives have exactly one, and otherwise None.
 
-        A void beside a trade proves nothing: the trade came after it.
+        A void beside a trade does not count, since the trade replaced it.
         """
         rightful = without_filled_voids(self.trades)
         return rightful[0] if len(rightful) == 1 else None
 
     @property
     def misplaced(self) -> dict[int, set[str]]:
-        """Candles, as in ``minutes``, that the proven trade does not belong to."""
+        """The candles of ``minutes`` that the proven trade does not belong to."""
         if self.proven is None:
             return {}
         own = minute_of(self.proven)
@@ -48,21 +48,21 @@ class IdContents:
 
     @property
     def is_disputed(self) -> bool:
-        """True where there are two contents, and nothing proves which is right."""
+        """Whether there are two contents, and nothing proves which is right."""
         return self.proven is None and max(len(self.trades), len(self.minutes)) > 1
 
     @property
     def earliest(self) -> int:
-        """Start of the first minute that has a content, ms."""
+        """Start of the first minute that has a content, in ms."""
         return min([*map(minute_of, self.trades), *self.minutes])
 
     @property
     def hours(self) -> set[int]:
-        """Starts of the hours that have one of the contents, ms."""
+        """Starts of the hours that have one of the contents, in ms."""
         return {time // HOUR * HOUR for time in (*self.minutes, *map(minute_of, self.trades))}
 
     def described(self) -> list[str]:
-        """One line for each content, by time."""
+        """Return one line for each content: first the raw trades, then other candles, by time."""
         lines = []
         own = {minute_of(trade) for trade in self.trades}
         for trade, sites in sorted(self.trades.items(), key=lambda pair: pair[0].time):
@@ -76,7 +76,7 @@ class IdContents:
 
 
 def describe(trade: Trade) -> str:
-    """Such as ``0.0004 at 61841.13, 2024-08-08T23:54:00.123Z``."""
+    """Describe a trade: ``0.0004 at 61841.13, taken by the buyer, 2024-08-08T23:54:00.123Z``."""
     moment = f"{to_timestamp(trade.time)[:-1]}.{trade.time % 1000:03d}Z"
     side = "seller" if trade.buyer_is_maker else "buyer"
     return f"{to_text(trade.quantity)} at {to_text(trade.price)}, taken by the {side}, {moment}"
@@ -92,12 +92,12 @@ def gather(
     hours: Mapping[int, Ids],
     unreadable: Callable[[str, str, int], None] = lambda site, key, hour: None,
 ) -> Iterator[IdContents]:
-    """What stands under these ids, by id, ``AT_ONCE`` ids at a time.
+    """Yield the contents of these ids in order; ``AT_ONCE`` ids are in memory at a time.
 
     Args:
-        hours: where to look for which ids, by start of the hour.
-        unreadable: called with site, key and hour of each raw object that is not what its name
-            says; it proves nothing.
+        hours: ids to look for in each hour, by start of the hour (in ms).
+        unreadable: called with site, key and hour of each damaged raw object. Damaged objects prove
+            nothing.
     """
     everything = Ids(run for ids in hours.values() for run in ids.runs)
     for part in slices(everything, AT_ONCE):
@@ -110,7 +110,7 @@ def gather(
 
 
 def slices(ids: Ids, size: int) -> Iterator[Ids]:
-    """The ids in parts of ``size`` ids, in order."""
+    """Yield the ids in order, in parts of ``size`` ids."""
     part, count = Ids(), 0
     for first, last in ids.runs:
         while first <= last:

@@ -1,4 +1,4 @@
-"""Sets of trade ids, kept as runs: they grow with their holes, not with their ids."""
+"""Sets of trade ids, stored as runs: their size depends on the holes, not on the ids."""
 
 import heapq
 from bisect import bisect_left, bisect_right
@@ -7,10 +7,12 @@ from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Run = tuple[int, int]
-"""First and last id of some without a hole."""
+"""First and last id of a range without holes, both inclusive."""
 
 
 class Ids:
+    """A set of trade ids."""
+
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
@@ -19,7 +21,7 @@ class Ids:
 
     @property
     def runs(self) -> list[Run]:
-        """Disjoint, not even adjacent, ascending."""
+        """The runs of the set in ascending order. They are disjoint and not adjacent."""
         return list(zip(self._firsts, self._lasts, strict=True))
 
     @property
@@ -42,12 +44,12 @@ class Ids:
             self.add(first, last)
 
     def covers(self, first: int, last: int) -> bool:
-        """True where it has every id from ``first`` to ``last``."""
+        """Return whether the set has every id from ``first`` to ``last``."""
         at = bisect_right(self._firsts, first) - 1
         return at >= 0 and last <= self._lasts[at]
 
     def minus(self, other: "Ids") -> "Ids":
-        """The ids that are not in ``other``."""
+        """Return the ids that are not in ``other``."""
         rest = Ids()
         for first, last in self.runs:
             at = bisect_left(other._lasts, first)
@@ -61,11 +63,11 @@ class Ids:
         return rest
 
     def common(self, other: "Ids") -> "Ids":
-        """The ids that both have."""
+        """Return the ids that are in both sets."""
         return self.minus(self.minus(other))
 
     def holes(self) -> list[Run]:
-        """The runs of ids that are missing between the first and the last."""
+        """Return the runs of ids that are missing between the first and the last id."""
         return [
             (last + 1, first - 1)
             for last, first in zip(self._lasts[:-1], self._firsts[1:], strict=True)
@@ -87,9 +89,9 @@ class Ids:
 
 
 def shared(sets: Mapping[Key, Ids]) -> dict[Key, Ids]:
-    """Return the ids of each set that another one has as well; sets without any are left out.
+    """Return the ids of each set that another set has as well. Sets without any are left out.
 
-    All runs are gone through once, by id: it takes memory for the runs, not for the ids.
+    This makes one pass over all runs in order; memory depends on the runs, not on the ids.
     """
     runs = sorted(
         (first, last, number)
@@ -97,7 +99,7 @@ def shared(sets: Mapping[Key, Ids]) -> dict[Key, Ids]:
         for first, last in ids.runs
     )
     found: dict[int, Ids] = {}
-    reaching: list[tuple[int, int]] = []  # the last id and the set of each run that is not over
+    reaching: list[tuple[int, int]] = []  # last id and set number of each run that has not ended
     for first, last, number in runs:
         while reaching and reaching[0][0] < first:
             heapq.heappop(reaching)

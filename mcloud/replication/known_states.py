@@ -1,7 +1,8 @@
-"""What sites are known to hold, so that they are not asked to write it again.
+"""The candle states that sites are known to hold, so that they are not written again.
 
-What a replicator writes to a site comes back as a change of that site, and in mode ``both`` every
-site folds the same trades by itself. Each of these would cost a read for nothing.
+A candle that a replicator writes to a site comes back as a change of that site, and in mode
+``both`` every site folds the same trades by itself. Without this memory, each of these would cost a
+needless read.
 """
 
 import hashlib
@@ -13,10 +14,10 @@ from mcloud.market.candle import Candle
 from mcloud.replication.ids import Ids
 
 MINUTES = 10_000  # candles whose ids are remembered
-LIMIT = 100_000  # candles in each of two generations, some 200 bytes each
+LIMIT = 100_000  # candles in each of two generations, about 200 bytes each
 
 States = Mapping[tuple[str, int], bytes]
-"""A digest of the state of a candle, by symbol and start."""
+"""Digests of the states of candles, by symbol and start of the minute (in ms)."""
 
 
 def states(candles: Iterable[Candle]) -> States:
@@ -29,8 +30,11 @@ def states(candles: Iterable[Candle]) -> States:
 
 
 class KnownIds:
-    """Where the trades are that a site was seen to hold since this process began: some runs of ids
-    a symbol, and the ids of the candles that changed last. Used by several threads."""
+    """The ids that a site was seen to hold since this process began.
+
+    These are a few runs of ids per symbol, and the ids of the candles that changed last. Several
+    threads can use it.
+    """
 
     def __init__(self, limit: int = MINUTES) -> None:
         self._limit = limit
@@ -39,7 +43,7 @@ class KnownIds:
         self._changing = threading.Lock()
 
     def note(self, candle: Candle) -> None:
-        """The site holds this candle."""
+        """Remember that the site holds this candle."""
         ids, key = Ids(candle.runs), (candle.symbol, candle.start)
         with self._changing:
             self._ids.setdefault(candle.symbol, Ids()).update(ids)
@@ -49,20 +53,21 @@ class KnownIds:
                 self._minutes.popitem(last=False)
 
     def elsewhere(self, candle: Candle, ids: Ids) -> Ids:
-        """Those of some ids of a candle that the site holds, but not in this candle."""
+        """Return those of ``ids`` that the site holds in a candle other than this one."""
         with self._changing:
             held = ids.common(self._ids.get(candle.symbol, Ids()))
             return held.minus(self.minute(candle))
 
     def minute(self, candle: Candle) -> Ids:
-        """The ids of the site's candle of the same minute, as far as they are remembered."""
+        """Return the ids of the site's candle of the same minute, as far as they are known."""
         return self._minutes.get((candle.symbol, candle.start), Ids())
 
 
 class KnownStates:
-    """States that one site holds, or held and has added to: a site forgets no trade.
+    """Candle states that one site holds, or held before it added trades to them.
 
-    Used by several threads: the worst that a race does is to forget a state.
+    A site does not lose trades, so that an older state is as good as held. Several threads can use
+    it: a race can make it forget a state, and nothing worse.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -77,7 +82,7 @@ class KnownStates:
             self._older, self._recent = self._recent, {}
 
     def lacking(self, wanted: States) -> States:
-        """Those that the site may not hold."""
+        """Return the states that the site is not known to hold."""
         return {
             key: state
             for key, state in wanted.items()
@@ -85,5 +90,5 @@ class KnownStates:
         }
 
     def forget(self) -> None:
-        """The site lost something after all."""
+        """Forget all states, since the site has lost data."""
         self._recent, self._older = {}, {}

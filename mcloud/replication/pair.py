@@ -1,10 +1,10 @@
-"""One ordered pair of sites: what the source has comes to the target, and how far that is.
+"""One ordered pair of sites: replicates from the source to the target, and reports the progress.
 
-A pair follows the source's changes from a position on, and meanwhile compares everything that was
-there before. The raw trades come after the candles that tell of them: a function archives first, so
-a changed candle marks its hour, and the archives of a marked hour are compared.
+A pair follows the changes of the source from a position on. At the same time it compares everything
+from before that position. Raw trades follow their candles: a function archives trades before it
+updates candles, so a changed candle marks its hour, and the archives of marked hours are compared.
 
-Nothing is deleted anywhere: a source that lost its data takes nothing away from the target.
+Nothing is deleted anywhere: if a source loses its data, the target keeps its own.
 """
 
 import logging
@@ -32,12 +32,13 @@ _SILENT.addHandler(logging.NullHandler())
 
 
 class Pair:
-    """Used by one thread, but for ``progress``.
+    """Replicates one site to another. Only one thread may use it, except for ``progress``.
 
     Args:
-        known: what each site is known to hold, by name; shared by all pairs.
-        wall: see ``progress.Standing``.
-        jitter: a number between the two given.
+        known: candle states that each site is known to hold, by name; shared by all pairs.
+        clock: returns monotonic seconds.
+        wall: returns seconds since 1970; see ``ProgressTracker``.
+        jitter: returns a random number between its two arguments.
     """
 
     def __init__(
@@ -104,49 +105,49 @@ class Pair:
         ]
 
     def step(self) -> float:
-        """Do a bounded piece of each work that is due; returns the seconds until the next is.
+        """Do a bounded piece of each work that is due, and return the seconds until more is due.
 
-        What fails is tried again later, with more and more patience, and holds up nothing else.
-        After an end of the process at any moment the next one repeats what was not finished.
+        Work that fails is retried later, with growing pauses, and does not hold up other work. If
+        the process ends at any moment, the next one repeats whatever was not finished.
         """
         for turn in self._turns:
             before = turn.error
             turn.take()
             if turn.error != before:
-                self._log.warning("%s: %s", self.name, turn.error or "goes on")
+                self._log.warning("%s: %s", self.name, turn.error or "working again")
         errors = dict.fromkeys(turn.error for turn in self._turns if turn.error)
         self._tracker.note(error="; ".join(errors))
         return max(0.0, min(turn.due for turn in self._turns) - self._clock())
 
     @property
     def is_idle(self) -> bool:
-        """True where nothing is left to do, as far as it has looked."""
+        """Whether nothing is left to do, as of the last poll."""
         tracker = self._tracker
         is_done = tracker.is_compared and self._following.is_quiet and not tracker.marks
         return is_done and not self.failures
 
     @property
     def failures(self) -> int:
-        """How often in a row it could not do what it should."""
+        """Number of consecutive failures of the work that fails most."""
         return max(turn.failures for turn in self._turns)
 
     def close(self) -> None:
-        """Let go of the state; a step after that fails."""
+        """Close the state file. Later steps fail."""
         self._state.close()
 
     def look_again(self) -> None:
-        """Be not idle before another look at the changes."""
+        """Poll for changes again before the pair counts as idle."""
         self._following.look_again()
 
     def progress(self) -> PairProgress:
-        """What it did, and how far it is at this moment; from any thread."""
+        """Return what the pair has done, and its lag at this moment. Any thread may call it."""
         return self._tracker.progress()
 
     def note_lag(self, part: str) -> None:
-        """Tell the target how far it is, for whoever asks it; nothing depends on that."""
+        """Record the current lag at the target, for status displays. A failure is only logged."""
         if self.failures:
             return
         try:
             self._target.control.note_lag(self.progress().lag(part, self._wall()))
         except McloudError as error:
-            self._log.info("%s: the lag is not noted: %s", self.name, error)
+            self._log.info("%s: the lag cannot be recorded at the target: %s", self.name, error)

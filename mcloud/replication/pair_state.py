@@ -1,9 +1,9 @@
-"""What a pair remembers across its ends, however it ends: SQLite, one file a pair.
+"""The persistent state of a pair: one SQLite file for each pair.
 
-It is written after the target has the data. So a kill at any moment repeats work, which changes
-nothing, and skips none. What is lost with a damaged file is a comparison of the sites, no data. For
-the same reason a disk that refuses it stops nothing: the pair then works with a copy in memory,
-which goes back to the file with the first change that the disk takes.
+The state is written after the target has the data. If the process is killed, work is repeated,
+which changes nothing, and no work is skipped. If the file is damaged, the sites are compared again,
+and no data is lost. For the same reason, the pair keeps working if the disk refuses a write: it
+then uses a copy in memory, and writes it to the file as soon as the disk accepts a change.
 """
 
 import errno
@@ -32,7 +32,7 @@ _REFUSALS = {
     sqlite3.SQLITE_CANTOPEN: errno.EACCES,
     sqlite3.SQLITE_PERM: errno.EACCES,
 }
-"""What SQLite says where a disk refuses a write."""
+"""Operating system errors for the SQLite errors that mean that a disk refuses a write."""
 
 _SCHEMA = """
 BEGIN;
@@ -54,18 +54,20 @@ COMMIT;
 
 
 Marks = Mapping[tuple[str, int], float]
-"""Hours whose raw trades the target may lack, by symbol and start (ms): when the source began to
-have them, in seconds since 1970 by its own clock; 0 where that may be any time ago."""
+"""Hours whose raw trades the target may lack, by symbol and start (in ms).
+
+The value is the time since which the source has had them, in seconds since 1970 by the clock of the
+source, or 0 if they may be of any age."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     position: str
-    """In the source's changes: the target has the candles of everything before it."""
+    """Position in the source's changes. The target has the candles of all changes before it."""
     as_of: Time
-    """Everything that changed before it is in the target; seconds since 1970, by the source."""
+    """Time before which all changes are in the target, in seconds since 1970 by the source."""
     is_compared: bool
-    """True where the target also has what the source had before the first position."""
+    """Whether the target also has the data from before the first position."""
 
 
 class _Mark(NamedTuple):
@@ -75,10 +77,13 @@ class _Mark(NamedTuple):
 
 
 class PairState:
-    """Used by one thread of one process; ``scope`` says what is replicated from where to where.
+    """The state of one pair. Only one thread of one process may use it.
 
-    Another scope (other symbols, another table behind the site's name) begins with nothing. A
-    file that a newer mcloud wrote stays as it is, and nothing outlives this process then.
+    Args:
+        path: the SQLite file. A file of a newer version of mcloud is left unchanged, and the state
+            is then kept in memory only.
+        scope: what is replicated, from where to where. Another scope (other symbols, another table
+            behind the name of a site) has its own state, which starts empty.
     """
 
     def __init__(self, path: Path, scope: str) -> None:
@@ -94,7 +99,7 @@ class PairState:
         self._db.close()
 
     def checkpoint(self) -> Checkpoint | None:
-        """Where to go on; None where the pair has never begun."""
+        """Return the checkpoint to continue from, or None if the pair has never begun."""
         row = self._row("SELECT position, as_of, compared FROM checkpoint WHERE scope = ?")
         if row is None:
             return None
@@ -107,7 +112,7 @@ class PairState:
         return found
 
     def begin(self, position: str) -> None:
-        """Follow from here, and compare everything that was before."""
+        """Start to follow from a position, with everything before it to be compared."""
 
         def change(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
@@ -116,7 +121,7 @@ class PairState:
         self._change(change)
 
     def advance(self, position: str, as_of: float, marks: Marks) -> None:
-        """The target has the candles of a page; the raw trades of these hours are yet to come."""
+        """Note that the target has the candles of a page, and mark hours to copy raw trades of."""
 
         def change(db: sqlite3.Connection) -> None:
             self._mark(db, marks)
@@ -128,12 +133,12 @@ class PairState:
         self._change(change)
 
     def compared_until(self, symbol: str) -> int:
-        """Candles of the symbol before this are compared, ms."""
+        """Return the time (in ms) before which the symbol's candles are compared."""
         row = self._row("SELECT until FROM compared WHERE scope = ? AND symbol = ?", symbol)
         return 0 if row is None else int(row[0])
 
     def note_compared(self, symbol: str, until: int, marks: Marks) -> None:
-        """The target has the source's candles of a symbol before ``until`` (ms)."""
+        """Note that the target has the source's candles of a symbol before ``until`` (in ms)."""
 
         def change(db: sqlite3.Connection) -> None:
             self._mark(db, marks)
@@ -150,7 +155,7 @@ class PairState:
         self._change(change)
 
     def ids(self, symbol: str) -> tuple[Ids | None, Ids]:
-        """The ids of a symbol that a site holds, and those that are disputed; None before any."""
+        """Return the ids of a symbol that a site holds (None if unknown) and the disputed ids."""
         with self._translated():
             rows = self._db.execute(
                 "SELECT kind, first, last FROM ids WHERE scope = ? AND symbol = ?",
@@ -163,7 +168,7 @@ class PairState:
         return of["held"] or None, of["disputed"]
 
     def keep_ids(self, symbol: str, held: Ids, disputed: Ids) -> None:
-        """Remember what ``ids`` answers."""
+        """Store the ids that ``ids`` returns."""
 
         def change(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM ids WHERE scope = ? AND symbol = ?", (self._scope, symbol))
@@ -187,7 +192,7 @@ class PairState:
         return {(each.symbol, each.hour): each.since for each in sound(found)}
 
     def clear(self, symbol: str, hour: int) -> None:
-        """The target has all raw trades that the source had of an hour when it was marked."""
+        """Remove the mark of an hour, since the target has its raw trades."""
 
         def change(db: sqlite3.Connection) -> None:
             db.execute(
@@ -223,7 +228,7 @@ class PairState:
                 self.was_damaged = True
 
     def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
-        """Make a change in the file or, where the disk refuses that, in a copy in memory."""
+        """Make a change in the file or, if the disk refuses it, in a copy in memory."""
         if self._is_in_memory:
             self._transact(change)
             if best_effort.attempt(self._path, self._return_to_file):
@@ -258,7 +263,7 @@ class PairState:
         try:
             yield
         except sqlite3.Error as error:
-            # What Python's module itself raises has no code.
+            # Errors that Python's own module raises have no code.
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if number := _REFUSALS.get(code):
                 raise OSError(number, os.strerror(number), str(self._path)) from error
@@ -271,9 +276,9 @@ def _connect(path: "Path | str") -> sqlite3.Connection:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise McloudError(
-                f"a newer mcloud wrote {path}: its version is {version}, and this one reads up to"
-                f" {VERSION}",
-                remedy="upgrade this mcloud, or delete the file to compare the sites anew",
+                f"{path} was written by a newer mcloud: its version is {version}, and this mcloud"
+                f" reads versions up to {VERSION}",
+                remedy="upgrade this mcloud, or delete the file to compare the sites again",
             )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")

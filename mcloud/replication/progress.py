@@ -1,4 +1,4 @@
-"""How far a pair of sites is: told by the one thread that works on it, asked by any."""
+"""Progress of a pair of sites, which the pair's thread updates and any thread can read."""
 
 import logging
 import threading
@@ -12,38 +12,38 @@ from mcloud.documents import Seconds
 from mcloud.replication.pair_state import Checkpoint, Marks
 from mcloud.replication.scope import Scope
 
-EXAMPLES = 100  # of disagreements and damaged objects that are kept
+EXAMPLES = 100  # maximum number of disagreements, and of damaged objects, that are kept
 NONE: Marks = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class PairProgress:
-    """What a pair did since it was started, and how far it is."""
+    """The work that a pair has done since it was started, and its lag."""
 
     source: str
     target: str
     phase: str = "starting"
     """``starting``, ``comparing`` or ``following``."""
     seen: int = 0
-    """Candles that had changed, or were compared."""
+    """Number of candles that had changed or were compared."""
     written: int = 0
-    """Candles that the target has by it, or has more of."""
+    """Number of candles that were created or extended at the target."""
     objects: int = 0
-    """Raw objects that were copied."""
+    """Number of raw objects copied."""
     bytes: int = 0
     candles_s: Seconds | None = None
-    """See ``ports.Lag``, as for the next three."""
+    """Lag of the candles, in seconds. For this and the next three fields see ``ports.Lag``."""
     candles: int = 0
     raw_s: Seconds | None = None
     raw: int = 0
     trimmed: int = 0
-    """How often the source no longer knew what had changed, and all was compared again."""
+    """Number of times that the source no longer had the changes, so that all was compared again."""
     disagreements: tuple[str, ...] = ()
-    """Two trades under one id; the first few."""
+    """Ids with two trades; at most ``EXAMPLES`` entries."""
     damaged: tuple[str, ...] = ()
-    """Candles and raw objects that are not what they should be, and are left out; the first few."""
+    """Damaged candles and raw objects, which are skipped; at most ``EXAMPLES`` entries."""
     error: str = ""
-    """What it cannot do just now, and tries again."""
+    """Errors of the work that fails now and is being retried."""
 
     @property
     def moved(self) -> int:
@@ -56,12 +56,12 @@ class PairProgress:
 
 
 class ProgressTracker:
-    """Where a pair stands, and what it did so far.
+    """Tracks the position and the progress of a pair.
 
     Args:
-        clock: monotonic seconds.
-        wall: seconds since 1970, by a clock that may be wrong: it only guesses a lag until the
-            source has told its own time.
+        clock: returns monotonic seconds.
+        wall: returns seconds since 1970 by a clock that may be wrong. It is used to estimate the
+            lag only until the time of the source is known.
     """
 
     def __init__(
@@ -82,38 +82,38 @@ class ProgressTracker:
         self._checkpoint: Checkpoint | None = None
         self._marks: dict[tuple[str, int], float] = {}
         self._offset: float | None = None
-        """What to add to ``clock`` for the source's time; None until the source has told it."""
+        """Difference between the source's time and ``clock``; None until it is known."""
         self._progress = PairProgress(source, target)
         self._changing = threading.Lock()
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """None before the pair has begun."""
+        """The current checkpoint, or None if the pair has not begun."""
         return self._checkpoint
 
     @property
     def is_compared(self) -> bool:
-        """True where the target has what the source had before the first position."""
+        """Whether the target has the data from before the first position."""
         return self._checkpoint is not None and self._checkpoint.is_compared
 
     @property
     def marks(self) -> Mapping[tuple[str, int], float]:
-        """Hours whose raw trades the target may lack; see ``state.Marks``."""
+        """Hours whose raw trades the target may lack; see ``pair_state.Marks``."""
         return self._marks
 
     def set(self, checkpoint: Checkpoint, marks: Marks = NONE) -> None:
-        """The pair is there now, and these hours are marked as well."""
+        """Set the current checkpoint, and mark more hours."""
         with self._changing:
             self._checkpoint = checkpoint
             self._marks = {**marks, **self._marks}
 
     def clear(self, hour: tuple[str, int]) -> None:
-        """Take the mark from an hour."""
+        """Remove the mark of an hour."""
         with self._changing:
             del self._marks[hour]
 
     def hear(self, now: float, asked: float) -> None:
-        """It was ``now`` at the source when ``clock`` said ``asked``."""
+        """Note that it was ``now`` at the source when ``clock`` returned ``asked``."""
         self._offset = now - asked
 
     def note(self, **values: Any) -> None:
@@ -128,7 +128,7 @@ class ProgressTracker:
             self._progress = replace(self._progress, **sums)
 
     def report(self, name: str, found: Iterable[str]) -> None:
-        """Log and keep what nobody has reported yet: ``disagreements`` or what is ``damaged``."""
+        """Log and keep new entries of the field ``name``: ``disagreements`` or ``damaged``."""
         with self._changing:
             known = getattr(self._progress, name)
             new = [each for each in found if each not in known][: EXAMPLES - len(known)]
@@ -138,13 +138,13 @@ class ProgressTracker:
             self.log.warning("%s: %s: %s", self.name, name, each)
 
     def progress(self) -> PairProgress:
-        """What the pair did, and how far it is at this moment."""
+        """Return what the pair has done, and its lag at this moment."""
         with self._changing:
             progress, checkpoint, marks = self._progress, self._checkpoint, dict(self._marks)
         if checkpoint is None:
             return progress
         now = self._wall() if self._offset is None else self._clock() + self._offset
-        # What is not compared yet may be of any age.
+        # Data that is not compared yet may be of any age.
         is_known = checkpoint.is_compared and checkpoint.as_of > 0
         candles_s = max(0.0, now - checkpoint.as_of) if is_known else None
         raw_s = candles_s

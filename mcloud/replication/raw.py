@@ -1,9 +1,9 @@
-"""Raw archives, compared by the trades that they hold.
+"""Compare and copy raw archives by the trades that they hold.
 
-Names are not enough: the Lambda function archives a batch of messages, the Cloud Function each
-message, and compaction puts the trades of both into blocks. Two sites with the same trades may have
-them in different objects. The key of an hour's object says which ids it holds, unless some are
-missing in between; what a block holds is known from its index, see ``blocks``.
+Comparing names is not enough: the Lambda function archives a batch of messages, the Cloud Function
+archives each message, and compaction puts the trades of both into blocks. Two sites can therefore
+have the same trades in different objects. The key of an object in the folder of an hour tells which
+ids it holds, unless ids are missing in between. The index of a block tells its ids; see ``blocks``.
 """
 
 import hashlib
@@ -36,12 +36,12 @@ class Copied(NamedTuple):
     objects: int
     bytes: int
     damaged: list[str]
-    """Keys of objects of the source that are damaged and were not copied."""
+    """Keys of damaged objects of the source, which were not copied."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """The trades of one hour in one object: all of the object, or a part of a block."""
+    """The trades of one hour in one object: either the whole object, or a part of a block."""
 
     stored: Stored
     hour: int
@@ -49,16 +49,16 @@ class Piece:
     first_id: int
     last_id: int
     ids: Ids | None
-    """None if the object must be read to know them."""
+    """Ids of the trades, or None if the object must be read to know them."""
     block: BlockKey | None = None
     digest: str = ""
-    """For a part of a block: names its lines."""
+    """Digest of the lines, for a part of a block."""
     has_repeats: bool = False
     """Whether some ids are known to have several trades."""
     share: float = 1.0
-    """The part of the object's bytes that belongs to this piece."""
+    """Share of the object's bytes that belongs to this piece."""
     hours: tuple[int, ...] = ()
-    """For a part of a block: the starts of all hours that the block has trades of."""
+    """Starts of all hours that the block has trades of, for a part of a block."""
 
     @property
     def key(self) -> str:
@@ -71,22 +71,22 @@ class Piece:
 
     @property
     def range(self) -> Ids:
-        """All ids from the first to the last."""
+        """All ids from the first to the last, including any that are missing in between."""
         return Ids([(self.first_id, self.last_id)])
 
     @property
     def content(self) -> Hashable:
-        """Equal for pieces of equal objects, as far as listings show."""
+        """Identity of the object's content, equal for equal objects as far as listings show it."""
         return self.key, blocks.tag(self.stored)
 
 
 def pieces(archive: Archive, symbol: str, hours: Iterable[int]) -> list[Piece]:
-    """Return what some hours (their starts in ms) have in the archive, by key.
+    """Return the pieces of some hours (their starts in ms): objects by key, then parts of blocks.
 
-    Objects that somebody else put there are left out.
+    Objects that mcloud did not write are left out.
     """
     hours = sorted(set(hours))
-    # The hours first: what compaction takes out of them meanwhile is then found in a block.
+    # Hours come first, so that trades which compaction moves in the meantime are found in a block.
     found = [piece for hour in hours for piece in objects(archive, prefix(symbol, hour))]
     if settled := {hour for hour in hours if blocks.may_hold(hour)}:
         listed = blocks.listed(archive, symbol)
@@ -95,14 +95,14 @@ def pieces(archive: Archive, symbol: str, hours: Iterable[int]) -> list[Piece]:
 
 
 def holdings(archive: Archive, symbol: str, hour: int) -> list[Piece]:
-    """Return what one hour (its start in ms) has in the archive."""
+    """Return the pieces of one hour (its start in ms)."""
     return pieces(archive, symbol, [hour])
 
 
 def objects(
     archive: Archive, folder: str, foreign: Callable[[str], None] = lambda key: None
 ) -> Iterator[Piece]:
-    """Yield the objects of hours under a prefix, each as one piece, by key."""
+    """Yield the objects in the folders of hours under a prefix, each as one piece, by key."""
     for stored in archive.list(folder):
         holding = parse_key(stored.key)
         if holding is not None:
@@ -115,7 +115,7 @@ def objects(
 def parts_of(listed: Iterable[Listed]) -> Iterator[Piece]:
     """Yield the pieces of blocks.
 
-    A damaged block is one piece, in an hour of a block beside it.
+    A damaged block is one piece, which is placed in the last hour of the blocks before it.
     """
     latest = 0
     for key, stored, entry in listed:
@@ -150,7 +150,7 @@ def read(archive: Archive, piece: Piece) -> list[Trade] | None:
 
 
 def read_object(archive: Archive, key: str) -> list[Trade] | None:
-    """Return the trades of an hour's object, or None if they are not what its key says."""
+    """Return the trades of an object that is no block, or None if it is damaged."""
     body = archive.get(key)
     try:
         return unpack(body) if is_intact(key, body) else None
@@ -163,7 +163,7 @@ def ids_of(trades: Iterable[Trade]) -> Ids:
 
 
 def coverage(archive: Archive, piece: Piece) -> Ids:
-    """Return the ids of a piece; none if its object must be read for that, and is damaged."""
+    """Return the ids of a piece. They are empty if the object must be read and is damaged."""
     return ids_of(read(archive, piece) or ()) if piece.ids is None else piece.ids
 
 
@@ -178,7 +178,7 @@ def covered(archive: Archive, found: Iterable[Piece]) -> Ids:
 def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[Piece]:
     """Return the source's pieces of an hour that hold ids which the target lacks.
 
-    Pieces that must be read for that and are damaged are included: ``copy`` names them.
+    Pieces of damaged objects are included if they have to be read; ``copy`` reports them.
     """
     theirs = holdings(source, symbol, hour)
     if not theirs:
@@ -194,9 +194,9 @@ def lacking(source: Archive, target: Archive, symbol: str, hour: int) -> list[Pi
 
 
 def archived(archive: Archive, symbol: str, hour: int, ids: Ids) -> list[Trade]:
-    """Return the trades of these ids in an hour, from all objects that can be read.
+    """Return the trades with these ids in an hour, from all objects that can be read.
 
-    A trade that several objects hold is returned several times.
+    A trade in several objects is returned several times.
     """
     found: list[Trade] = []
     for piece in holdings(archive, symbol, hour):
@@ -207,9 +207,11 @@ def archived(archive: Archive, symbol: str, hour: int, ids: Ids) -> list[Trade]:
 
 class Selected(NamedTuple):
     whole: list[Piece]
-    """Of objects to copy: they hold ids which the target lacks, and contradict nothing."""
+    """Pieces whose objects can be copied: the target lacks some of their ids, and nothing
+    contradicts them."""
     parts: list[ArchiveObject]
-    """Made of the others: what the target lacks of them, without what is disputed."""
+    """New objects, made of the trades in other objects that the target lacks and that are not
+    disputed."""
 
 
 def select(
@@ -219,13 +221,13 @@ def select(
     hour: int,
     find_disputed: Callable[[], Ids] = Ids,
 ) -> Selected:
-    """What to bring to the target of an hour of the source, so that no id gets a second content.
+    """Select the raw trades of an hour to copy so that no id gets a second content at the target.
 
-    Only objects that overlap with others by id have to be read for that.
+    Only objects whose ids overlap with those of others have to be read for that.
 
     Args:
-        find_disputed: tells ids that have two contents somewhere; of these nothing is brought. It
-            is called where the target lacks anything.
+        find_disputed: returns the ids that have two contents anywhere. These are not copied. It is
+            called only if the target lacks anything.
     """
     wanted = lacking(source, target, symbol, hour)
     if not wanted:
@@ -242,7 +244,7 @@ def select(
             continue
         trades = read(source, piece)
         if trades is None:
-            whole.append(piece)  # whoever copies it names it as damaged
+            whole.append(piece)  # the copy reports it as damaged
             continue
         known: dict[int, set[Trade]] = {}
         for archive, other in beside:
@@ -257,7 +259,7 @@ def select(
             whole.append(piece)
         else:
             if piece.block is not None:
-                # Another hour of the block may have brought it meanwhile.
+                # Another hour of the block may have been copied in the meantime.
                 ours = holdings(target, symbol, hour)
             have = covered(target, ours)
             parts += pack(trade for trade in undisputed(sound) if trade.id not in have)
@@ -265,9 +267,9 @@ def select(
 
 
 def undisputed(trades: Iterable[Trade]) -> list[Trade]:
-    """The trades whose id no other one of them has with another content.
+    """Return the trades whose id has only one content among them.
 
-    A trade and a void do not disagree: the trade is right.
+    A trade and a void with the same id do not disagree: the trade is kept.
     """
     distinct = without_filled_voids(set(trades))
     counts = Counter(trade.id for trade in distinct)
@@ -275,9 +277,9 @@ def undisputed(trades: Iterable[Trade]) -> list[Trade]:
 
 
 def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
-    """Copy objects, and check each on the way; an object that exists already is left unchanged.
+    """Copy and check objects. An object that already exists at the target is left unchanged.
 
-    Of an object that holds two trades under one id only the other trades are written.
+    If an object has ids with two trades, only its other trades are written.
 
     Raises:
         Refused: one object was refused, after all others were copied.
@@ -297,7 +299,7 @@ def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
                 if target.put(item):
                     count, size = count + 1, size + len(item.body)
                 elif parse_block_key(item.key) and not _is_there(target, item):
-                    # Compaction made the block meanwhile. It will take these objects in as well.
+                    # Compaction has made the block in the meantime. It will add these objects too.
                     items += pack(undisputed(unpack(item.body)))
         except Refused as error:
             refused = refused or error
@@ -307,7 +309,7 @@ def copy(source: Archive, target: Archive, objects: Iterable[Stored]) -> Copied:
 
 
 def _checked(item: ArchiveObject) -> list[ArchiveObject] | None:
-    """Return what to write of an object, or None if it is damaged."""
+    """Return the objects to write in place of one, or None if it is damaged."""
     if key := parse_block_key(item.key):
         try:
             held = Block(key, item.body).hours.values()
@@ -327,7 +329,10 @@ def _is_there(archive: Archive, item: ArchiveObject) -> bool:
 
 
 def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
-    """Return whether an object may be copied as it is, going by its other hours and by disputes."""
+    """Return whether an object may be copied as it is: nothing else has its ids or disputes them.
+
+    For a block, this takes into account all of its hours.
+    """
     if piece.block is None:
         return not piece.range.common(disputed)
     key = piece.block
@@ -343,7 +348,7 @@ def _may_be_copied(piece: Piece, target: Archive, disputed: Ids) -> bool:
 def _overlapping(
     wanted: Sequence[Piece], others: Sequence[tuple[Archive, Piece]]
 ) -> list[list[tuple[Archive, Piece]]]:
-    """Return for each piece the other pieces whose range of ids overlaps with its own."""
+    """Return, for each piece, the other pieces whose range of ids overlaps with its own."""
     ranges = sorted(
         (other.first_id, other.last_id, number) for number, (_, other) in enumerate(others)
     )

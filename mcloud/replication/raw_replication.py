@@ -1,4 +1,4 @@
-"""A pair's third work: raw trades that the target lacks are copied, an hour at a time."""
+"""The third work of a pair: copy the raw trades that the target lacks, an hour at a time."""
 
 from collections.abc import Callable
 
@@ -10,15 +10,15 @@ from mcloud.replication.pair_state import PairState
 from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scheduled_work import NEVER
 
-SETBACK = 1.0  # seconds that an hour waits in which something was refused
-OBJECTS = 500  # raw objects copied between two looks at what changed
+SETBACK = 1.0  # minimum seconds before an hour that failed is tried again
+OBJECTS = 500  # raw objects copied between two polls for changes
 
 
 class RawReplication:
-    """See ``turn.Work``.
+    """Copies the raw trades of marked hours to the target; a ``scheduled_work.Work``.
 
     Args:
-        pause: seconds between two looks at the archives of one hour.
+        pause: seconds between two listings of the archives of one hour.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class RawReplication:
         self._pause = pause
         self._clock = clock
         self._not_before: dict[tuple[str, int], float] = {}
-        """When to look at an hour again, by symbol and start."""
+        """Earliest time of the next attempt for an hour, by symbol and start."""
 
     def next_due(self) -> float:
         return min(map(self._due, self._tracker.marks), default=NEVER)
 
     def take(self) -> None:
-        """Copy what the target lacks of one marked hour."""
+        """Copy the raw trades that the target lacks of one marked hour."""
         now = self._clock()
         marks = self._tracker.marks
         due = [hour for hour in marks if self._due(hour) <= now]
-        # Those that change just now before those that were there before.
+        # Hours that change now come before hours from the comparison.
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
-        # Should this fail, the other hours come first.
+        # If this hour fails, the other hours come first.
         self._not_before[hour] = now + max(self._pause, SETBACK)
         lacking, parts = raw.select(
             self._source, self._target, *hour, lambda: self._dispute_filter.misplaced(*hour)

@@ -1,9 +1,9 @@
-"""Mends what ``verify`` found: from other sites, from the raw trades, from the exchange by id.
+"""Repair the findings of ``verify`` from other sites, from the raw trades and from the exchange.
 
-Every step adds what is missing or puts right what is proven wrong. Nothing is taken away but a
-trade that a candle of another minute holds, and an object in a wrong folder; both are backed up.
-What is disputed is brought to no other site: a person has to choose first. After an end at any
-moment the rest is found and mended by the next run.
+Every step adds missing data or corrects data that is proven wrong. Only two things are removed, and
+both are backed up first: trades in a candle of the wrong minute, and objects in the wrong folder.
+Disputed trades are not copied to other sites: a person has to choose first. If a repair is
+interrupted, the next run finds and repairs the rest.
 """
 
 from collections import defaultdict
@@ -31,19 +31,21 @@ from mcloud.replication.verify_report import Finding, VerifyReport
 from mcloud.replication.workers import Workers
 
 THREADS = 8
-PAGE = 1000  # trades that an exchange gives in one answer
+PAGE = 1000  # maximum number of trades in one response of an exchange
 
 Fetch = Callable[[str, int, int], list[Trade]]
-"""The trades of a symbol with ids from one on, so many at most, from the exchange."""
+"""Fetches trades from the exchange, by symbol, first id and maximum number of trades."""
 
 
 @dataclass(frozen=True)
 class PlannedCopy:
+    """Raw trades to copy from one site to another."""
+
     source: str
     target: str
     objects: tuple[Stored, ...]
     parts: tuple[ArchiveObject, ...] = ()
-    """Made of objects of the source that cannot be copied as they are."""
+    """New objects, made from objects of the source that cannot be copied as they are."""
 
     @property
     def bytes(self) -> int:
@@ -52,13 +54,13 @@ class PlannedCopy:
 
 @dataclass(frozen=True)
 class MissingTrades:
-    """Trades that are nowhere but at the exchange, and the sites that lack them."""
+    """Trades that no site has, to be fetched from the exchange, and the sites that lack them."""
 
     symbol: str
     ids: Ids
     sites: tuple[str, ...]
     since: int
-    """They are not older than this, ms."""
+    """Lower bound for the times of the trades, in ms since 1970."""
 
     @property
     def requests(self) -> int:
@@ -67,28 +69,30 @@ class MissingTrades:
 
 @dataclass
 class RepairPlan:
+    """The steps that repair the findings of a report."""
+
     replace: list[Finding] = field(default_factory=list)
-    """Damaged objects, to be written anew."""
+    """Damaged objects to be replaced."""
     copy: list[PlannedCopy] = field(default_factory=list)
     fetch: list[MissingTrades] = field(default_factory=list)
     fold: list[Finding] = field(default_factory=list)
     """Raw trades to be folded into the candles of all sites."""
     merge: list[Finding] = field(default_factory=list)
-    """Candles to get what other sites have of them."""
+    """Candles to be merged with those of other sites."""
     move: list[Finding] = field(default_factory=list)
-    """Objects in wrong folders."""
+    """Objects in wrong folders, to be moved."""
     rebuild: list[Finding] = field(default_factory=list)
-    """Damaged candles."""
+    """Damaged candles to be made again."""
     write_again: list[Finding] = field(default_factory=list)
-    """Candles that are written as they are, with the mark that they lack."""
+    """Candles without a version or time in the store, to be written again unchanged."""
     settle: list[Finding] = field(default_factory=list)
     """Candles with trades that belong to another minute."""
     remake: list[Finding] = field(default_factory=list)
-    """Candles of which a part is to be made again from the raw trades."""
+    """Candles in which some fragments are to be made again from the raw trades."""
     disputed: dict[str, Ids] = field(default_factory=dict)
-    """By symbol, the ids of two contents: of these nothing is brought to another site."""
+    """Ids with two contents, by symbol. They are not copied to another site."""
     beyond: list[str] = field(default_factory=list)
-    """What this cannot mend, and who can."""
+    """Findings that this plan cannot repair, with what can repair them."""
 
     @property
     def is_empty(self) -> bool:
@@ -119,20 +123,24 @@ class RepairPlan:
 
 @dataclass
 class Repaired:
-    """What was done."""
+    """The outcome of a repair."""
 
     merged: int = 0
-    """Candles that a site got, or has more of."""
+    """Number of candles that were created or extended."""
     rewritten: int = 0
+    """Number of candles that were corrected or written again."""
     copied: int = 0
-    """Raw objects."""
+    """Number of raw objects copied."""
     bytes: int = 0
+    """Size of the raw objects copied."""
     replaced: int = 0
+    """Number of damaged objects replaced."""
     moved: int = 0
+    """Number of objects moved to their folder."""
     folded: int = 0
-    """Trades."""
+    """Number of trades folded into candles."""
     fetched: int = 0
-    """Trades."""
+    """Number of trades fetched from the exchange."""
     problems: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -140,7 +148,7 @@ class Repaired:
 
 
 def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool) -> RepairPlan:
-    """What would mend the findings; it only reads."""
+    """Return a plan that repairs the findings. It only reads from the sites."""
     made = RepairPlan()
     disputed: defaultdict[str, Ids] = defaultdict(Ids)
     for each in report.findings:
@@ -155,7 +163,7 @@ def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool)
         elif each.kind == "disputed" and each.hours:
             made.beyond.append(
                 f"{each.symbol} {_runs(each.runs)}: nothing proves which of two contents is right;"
-                f" `mcloud resolve {each.symbol} {each.runs[0][0]}` shows both, and lets you choose"
+                f" run `mcloud resolve {each.symbol} {each.runs[0][0]}` to see both and choose"
             )
         elif each.kind in ("disputed", "wrong"):
             made.remake.append(each)
@@ -177,7 +185,7 @@ def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool)
             made.rebuild.append(each)
     if not has_exchange:
         for wanted in made.fetch:
-            made.beyond.append(f"{_name(wanted)} can only come from the exchange")
+            made.beyond.append(f"{_name(wanted)} can only be fetched from the exchange")
         made.fetch = []
     return made
 
@@ -214,10 +222,12 @@ def repair(
     backup: Backup | None = None,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Repaired:
-    """Do what was planned; what fails is told and holds up nothing else.
+    """Carry out a plan. A step that fails is reported and does not stop the others.
 
-    What is taken away or written over is kept in ``backup`` first. Without one, which is how it is
-    done where nobody agreed to it, only what is missing is added.
+    Args:
+        backup: receives everything that is removed or overwritten. Without a backup, for callers
+            that nobody has allowed to remove data, only missing data is added.
+        tell: called with a short progress message.
     """
     with closing(Workers(THREADS)) as workers:
         settlement = Settlement(sites, backup) if backup else None
@@ -225,19 +235,19 @@ def repair(
         steps: list[tuple[str, Callable[[Any], None], Sequence[Any]]] = [
             ("moving objects to their folders", work.move, made.move),
             ("replacing damaged objects", work.replace, made.replace),
-            ("making damaged candles again", work.rebuild, made.rebuild),
+            ("rebuilding damaged candles", work.rebuild, made.rebuild),
             ("writing candles again", work.write_again, made.write_again),
-            ("taking trades out of wrong candles", work.settle, made.settle),
+            ("removing trades from wrong candles", work.settle, made.settle),
             ("copying raw trades", work.copy, made.copy),
-            ("asking the exchange", work.fetch, made.fetch),
+            ("fetching trades from the exchange", work.fetch, made.fetch),
             ("folding raw trades", work.fold, made.fold),
             ("merging candles", work.merge, made.merge),
-            ("making candles again", work.remake, made.remake),
+            ("rebuilding candles from raw trades", work.remake, made.remake),
         ]
         taking = (work.move, work.rebuild, work.settle, work.remake)
         for words, step, items in steps:
             if items and backup is None and step in taking:
-                work.done.problems.append(f"{words} is left to `mcloud verify --repair`")
+                work.done.problems.append(f"{words} was skipped; run `mcloud verify --repair`")
             elif items:
                 tell(words)
                 step(items)
@@ -262,7 +272,7 @@ class _Work:
 
     @property
     def _settlement(self) -> Settlement:
-        assert self._may_take is not None  # steps that need it are not taken without
+        assert self._may_take is not None  # without it, the steps that need it are skipped
         return self._may_take
 
     def move(self, misfiled: Sequence[Finding]) -> None:
@@ -282,7 +292,7 @@ class _Work:
         self._rewritten(candles, self._tried(self._remake, candles))
 
     def settle(self, misplaced: Sequence[Finding]) -> None:
-        """Have every site hold the proven trades in their minutes, and in no others."""
+        """Move the proven trades to the candles of their minutes, at every site."""
         hours: dict[str, dict[int, Ids]] = {}
         for each in misplaced:
             for hour in (*each.hours, each.start // HOUR * HOUR):
@@ -334,7 +344,7 @@ class _Work:
             try:
                 trades = self._from_exchange(each.symbol, each.ids)
                 if any(trade.time < each.since for trade in trades):
-                    raise McloudError("the exchange has other trades under these ids")
+                    raise McloudError("the exchange has different trades with these ids")
                 for name in each.sites if trades else ():
                     ingest(trades, self._sites[name].archive, self._sites[name].candles)
             except McloudError as error:
@@ -362,7 +372,7 @@ class _Work:
                 self.done.problems.append(f"{where}: {problem}")
 
     def _tried(self, call: Callable[[Any], None], items: Iterable[Any]) -> list[str]:
-        """Why each call failed, or an empty text."""
+        """Call ``call`` for each item, and return the error of each call, or an empty string."""
 
         def one(item: Any) -> str:
             try:
@@ -374,7 +384,7 @@ class _Work:
         return self._workers.map(one, items)
 
     def _replace(self, damaged: Finding) -> None:
-        """Put the trades that a key promises under it, from wherever they are."""
+        """Replace a damaged object by its trades from other objects, sites or the exchange."""
         if block := parse_block_key(damaged.key):
             self._replace_block(damaged, block)
             return
@@ -388,14 +398,16 @@ class _Work:
                     self._sites[damaged.site].archive.replace(item)
                     return
         raise McloudError(
-            "nobody has the trades that it should hold",
-            remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it",
+            "the trades of this object cannot be found anywhere",
+            remedy=f"run `mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` to remove"
+            " the object",
         )
 
     def _replace_block(self, damaged: Finding, key: BlockKey) -> None:
-        """Put what other sites have of a block in place of a damaged one.
+        """Replace a damaged block by the blocks of other sites.
 
-        What is in no other site's block is missing then, and found and mended as anything else.
+        Trades that no other site's block has are then missing. They are found and repaired later,
+        like other missing trades.
         """
         archive = self._sites[damaged.site].archive
         stored = next(each for each in archive.list(damaged.key) if each.key == damaged.key)
@@ -407,11 +419,13 @@ class _Work:
         if not trades:
             raise McloudError(
                 "no other site has this block",
-                remedy=f"`mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` removes it;"
-                " `mcloud verify --repair` then brings its trades from wherever they are",
+                remedy=f"run `mcloud resolve {damaged.symbol} {damaged.key} --keep nothing` to"
+                " remove it, and then `mcloud verify --repair` to restore its trades",
             )
         if not archive.swap(pack_block(trades), stored.version):
-            raise McloudError("somebody else changed it meanwhile", remedy="run it again")
+            raise McloudError(
+                "another process changed the block in the meantime", remedy="run the command again"
+            )
 
     def _sources(self, damaged: Finding, ids: Ids) -> Iterator[list[Trade]]:
         for site in self._sites.values():
@@ -422,7 +436,7 @@ class _Work:
             yield self._from_exchange(damaged.symbol, ids)
 
     def _archived(self, symbol: str, hour: int, ids: Ids) -> set[Trade]:
-        """All that the archives have of these ids in an hour."""
+        """Return all trades with these ids in an hour from all archives."""
         found: set[Trade] = set()
         seen: set[Hashable] = set()
         for site in self._sites.values():

@@ -1,4 +1,4 @@
-"""All ordered pairs of some sites, each on its own: one that hangs holds up no other."""
+"""Run all ordered pairs of some sites independently: a pair that hangs does not block others."""
 
 import logging
 import os
@@ -25,11 +25,11 @@ from mcloud.replication.progress import PairProgress
 from mcloud.replication.scope import Scope
 from mcloud.replication.workers import Workers
 
-THREADS = 8  # that carry the calls of a pair, those for raw objects apart
-TICK = 0.25  # seconds between two reports of progress
-LAST_WORDS = 1.0  # seconds that a pair may take to end
-ATTEMPTS = 5  # at a site that is away, where there is to be one pass only
-NOTE = 10.0  # seconds between two notes of the lag on the target
+THREADS = 8  # threads for the requests of a pair, without those for raw objects
+TICK = 0.25  # seconds between two progress reports
+LAST_WORDS = 1.0  # seconds that a pair may take to stop
+ATTEMPTS = 5  # failures in a row before a single pass gives up
+NOTE = 10.0  # seconds between two records of the lag at the target
 FOLLOWING = Pauses()
 AT_ONCE = Pauses(busy=0.0, idle=0.5, raw=0.0)
 
@@ -47,22 +47,23 @@ def open_pairs(
     processes: int = 0,
     log: logging.Logger | None = None,
 ) -> Iterator[list[Pair]]:
-    """Every pair from a source to another target, locked on this machine.
+    """Open every pair of a source and another target, and lock them on this machine.
 
     Args:
-        folder: where their states are.
-        identities: what is behind a site's name, such as its tables: where that is something else
-            than it was, everything is compared again.
-        processes: see ``copier.Copier``; of each pair.
+        folder: folder of the state files.
+        identities: resources behind the name of each site, such as its tables. If they have
+            changed, everything is compared again.
+        processes: number of other processes for each pair; see ``copier.Copier``.
 
     Raises:
-        UsageError: there is no such pair.
+        UsageError: the sources and targets have no pair of two different sites.
         McloudError: a pair is being replicated already.
     """
     names = [(source, target) for source in sources for target in targets if source != target]
     if not names:
         raise UsageError(
-            f"from {', '.join(sources)} to {', '.join(targets)} there is no pair of two sites"
+            f"nothing to replicate from {', '.join(sources)} to {', '.join(targets)};"
+            " choose two different sites"
         )
     best_effort.attempt(folder, lambda: make_private(folder))
     known = {name: KnownStates() for name in sites}
@@ -93,7 +94,7 @@ def open_pairs(
 
 
 def file_name(source: str, target: str, scope: Scope) -> str:
-    """One file a pair and share of the symbols, whatever the sites are called."""
+    """Return the name of a pair's state file. It is unique for the sites and the shard."""
     number, of = scope.shard
     part = "" if of == 1 else f"+{number + 1}-of-{of}"
     return f"{quote(source, safe='')}+{quote(target, safe='')}{part}.sqlite"
@@ -107,11 +108,12 @@ def replicate(
     stop: threading.Event | None = None,
     progress: Callable[[list[PairProgress]], None] = lambda progress: None,
 ) -> list[PairProgress]:
-    """Keep the targets up with their sources until ``stop``.
+    """Replicate from the sources to the targets until ``stop`` is set.
 
     Args:
-        once: end when a pass of all pairs has moved nothing, or a site stays away.
-        part: see ``ports.Lag``.
+        once: return when a pass over all pairs has copied nothing, or a site stays unavailable.
+        part: the share of the symbols; see ``ports.Lag``.
+        progress: called with the progress of all pairs, every ``TICK`` seconds.
     """
     stop = stop or threading.Event()
     while True:
@@ -128,7 +130,7 @@ def replicate(
             thread.start()
         while any(thread.is_alive() for thread in threads) and not stop.wait(TICK):
             progress([pair.progress() for pair in pairs])
-        # A call that hangs is not waited for: what it does is done again.
+        # Do not wait for a call that hangs: the next run repeats it.
         deadline = time.monotonic() + LAST_WORDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()) if stop.is_set() else None)
@@ -158,18 +160,18 @@ def _lock(open_: ExitStack, path: Path, name: str) -> None:
         if open_.enter_context(lock.held()):
             return
     except OSError as error:
-        # Two that replicate one pair do the same twice, which changes nothing.
+        # Without a lock, two replicators may copy the same data twice, which is harmless.
         best_effort.note_refusal(path, error)
         return
     holder = lock.holder()
     raise McloudError(
-        f"{name} is being replicated already (pid {holder.pid if holder else 'unknown'})",
-        remedy="see `mcloud ps`; end that one, or leave this pair out with --from and --to",
+        f"{name} is already being replicated (pid {holder.pid if holder else 'unknown'})",
+        remedy="stop that replicator (see `mcloud ps`), or exclude this pair with --from and --to",
     )
 
 
 def document(about: Mapping[str, Any], progress: Sequence[PairProgress]) -> dict[str, Any]:
-    """What a replicator says of itself once a second: plain values for ``ps`` and ``status``."""
+    """Return the state document of a replicator, which ``ps`` and ``status`` read."""
     return {
         **about,
         "pid": os.getpid(),

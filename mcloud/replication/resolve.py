@@ -1,7 +1,7 @@
-"""What nothing proves, put to a person: what stands where, and what each choice would do.
+"""Contradictions that a person has to resolve: the contents at each site, and the choices.
 
-``mcloud verify`` names such things: two contents under one trade id, a candle that the raw trades
-neither confirm nor replace, a damaged object whose trades nobody has.
+``mcloud verify`` reports them: two contents under one trade id, a candle that the raw trades
+neither confirm nor replace, or a damaged object whose trades no site has.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,20 +25,22 @@ from mcloud.replication.verify import AT_ONCE as SYMBOLS
 from mcloud.replication.verify import THREADS, Survey
 from mcloud.replication.workers import Workers
 
-SHOWN = 10  # ids whose contents are shown
+SHOWN = 10  # maximum number of ids whose contents are shown
 NOTHING = "nothing"
 ARCHIVE = "archive"
 
 
 @dataclass(frozen=True)
 class Question:
+    """A contradiction and the ways to resolve it."""
+
     subject: str
     lines: tuple[str, ...]
-    """What stands where, for a person."""
+    """Description of the contents at each site, for a person."""
     options: Mapping[str, Callable[[Settlement], list[str]]]
-    """What may be kept, and what does it; that returns what failed, and why."""
+    """Contents that can be kept, each with the function that keeps it and returns errors."""
     is_open: bool
-    """False where nothing contradicts anything."""
+    """Whether there is a contradiction to resolve."""
 
 
 def of_ids(
@@ -48,13 +50,13 @@ def of_ids(
     window: HourWindow = ALL_TIME,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Question:
-    """Which of the contents under these ids is to stand.
+    """Return the question which of the contents of these ids to keep.
 
     Raises:
-        UsageError: these are more than ``AT_ONCE`` ids.
+        UsageError: there are more than ``AT_ONCE`` ids.
     """
     if ids.count > AT_ONCE:
-        raise UsageError(f"{ids.count:,} ids are too many; name at most {AT_ONCE:,} at a time")
+        raise UsageError(f"{ids.count:,} ids are too many; give at most {AT_ONCE:,} at a time")
     look = Survey(sites, Scope(symbols=frozenset({symbol})), window, False, tell)
     with closing(Workers(THREADS)) as readers, closing(Workers(SYMBOLS)) as walkers:
         look.read_all(readers, walkers)
@@ -83,7 +85,10 @@ def of_ids(
 
 
 def of_candle(sites: Mapping[str, Site], symbol: str, start: int) -> Question:
-    """Which state of a candle is to stand at all sites; ``start`` of its minute in ms."""
+    """Return the question which state of a candle all sites should have.
+
+    ``start`` is the start of its minute, in ms since 1970.
+    """
     lines: list[str] = []
     held: dict[str, Candle] = {}
 
@@ -120,10 +125,10 @@ def of_candle(sites: Mapping[str, Site], symbol: str, start: int) -> Question:
 
 
 def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
-    """Whether a damaged raw object is to be taken away, where it is damaged.
+    """Return the question whether to remove a raw object from the sites where it is damaged.
 
     Raises:
-        UsageError: it is not the key of an object of the symbol.
+        UsageError: this is not the key of an object of the symbol.
     """
     block, holding = parse_block_key(key), parse_key(key)
     if symbol not in (block and block.symbol, holding and holding.symbol):
@@ -138,7 +143,7 @@ def of_object(sites: Mapping[str, Site], symbol: str, key: str) -> Question:
         ):
             lines.append(f"{name}: intact")
         else:
-            lines.append(f"{name}: not what its name says")
+            lines.append(f"{name}: damaged, since its content does not match its name")
             damaged.append(name)
 
     def discard(settlement: Settlement) -> list[str]:
@@ -159,7 +164,7 @@ def _by_site(
             choice = _of_site(name, each)
             if choice is None:
                 problems.append(
-                    f"{name} does not hold exactly one content of {symbol} {each.id}; choose one"
+                    f"{name} has no content or several contents of {symbol} {each.id}; choose one"
                     f" with `mcloud resolve {symbol} {each.id}`"
                 )
             else:
@@ -182,7 +187,10 @@ def _by_content(
 
 
 def _of_site(name: str, contents: IdContents) -> ChosenContent | None:
-    """The one content that a site has, raw or else in a candle; None where it has not one."""
+    """Return the content that a site has in its archive, or else in a candle.
+
+    Return None if the site has none or several.
+    """
     trades = [trade for trade, sites in contents.trades.items() if name in sites]
     if trades:
         return ChosenContent.of(trades[0]) if len(trades) == 1 else None

@@ -1,7 +1,7 @@
-"""Fills a site from another one: candles and raw trades, an hour of a symbol at a time.
+"""Restore a site from another one: candles and raw trades, by symbol and hour.
 
-It only ever adds. An end at any moment leaves whole candles and objects, and the next run goes on
-with the hours that were not finished; at the end both sites are compared anew.
+A restoration only adds data. If it is interrupted, all written candles and objects are complete,
+and the next run continues with the unfinished hours. At the end both sites are compared again.
 """
 
 import json
@@ -41,7 +41,7 @@ from mcloud.replication.verify_report import Finding
 from mcloud.replication.workers import Workers
 
 THREADS = 8
-PATIENCE = 120.0  # seconds without a new trade in a candle, after which functions are given up
+PATIENCE = 120.0  # seconds to wait for the functions to store another trade in a candle
 POLL = 0.5  # seconds
 
 ENGINES = ("direct", "functions", "transfer-service")
@@ -49,19 +49,21 @@ ENGINES = ("direct", "functions", "transfer-service")
 
 @dataclass
 class Restored:
+    """The outcome of a restoration."""
+
     hours: int = 0
     candles: int = 0
-    """That the target got, or has more of."""
+    """Number of candles that were created or extended at the target."""
     objects: int = 0
     bytes: int = 0
     messages: int = 0
-    """Sent to the target's queue."""
+    """Number of messages sent to the target's queue."""
     damaged: list[str] = field(default_factory=list)
-    """Objects of the source that are not what their name says: they were not copied."""
+    """Damaged objects and candles, which were not copied."""
     left: int = 0
-    """Hours in which the target still lacks something."""
+    """Number of hours in which the target still lacks data."""
     notes: list[str] = field(default_factory=list)
-    """What else somebody should look at."""
+    """Other problems that need attention."""
 
     @property
     def written(self) -> int:
@@ -72,19 +74,21 @@ class Restored:
 
 
 class Restore:
-    """One restoration, under ``locked``.
+    """One restoration of a site. Call its methods within ``locked``.
 
     Args:
-        folder: where the state is kept, that of the profile.
-        identities: what is behind the sites' names; where that changes, it begins anew.
-        engine: ``direct``, or ``functions``: the target's own functions process the raw trades.
-        transfer: where given, a service of the target's cloud copies raw trades before the engine.
-        workers: threads that work on hours.
-        processes: see ``copier.Copier``.
+        folder: the profile's folder, for the state files.
+        identities: resources behind the name of each site. If they change, the restoration starts
+            again.
+        engine: ``direct``, or ``functions`` to have the target's functions process the raw trades.
+        transfer: service of the target's cloud that copies raw trades before the engine runs.
+        workers: number of threads that work on hours.
+        processes: number of other processes; see ``copier.Copier``.
         patience: seconds that the functions may take without any progress.
+        tell: called with a short progress message.
 
     Raises:
-        McloudError: the sites are the same; ``survey`` also where the source has less.
+        McloudError: the sites are the same.
     """
 
     def __init__(
@@ -123,34 +127,41 @@ class Restore:
         self._handed = transfer and HandedOver(transfer, folder / f"transfer+{pair}")
         self._damaged: list[Finding] = []
         self._disputed: dict[str, Ids] | None = None
-        """By symbol, ids of two contents: of these nothing is brought. None before a look."""
+        """Ids with two contents, by symbol, which are not copied. None before a survey."""
         self.done = Restored()
         self._changing = threading.Lock()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one that restores this pair on this machine."""
+        """Hold the lock of this pair, so that only one process on this machine restores it.
+
+        Raises:
+            McloudError: another process holds the lock.
+        """
         files.make_private(self._folder)
         with self._lock.held() as is_mine:
             if not is_mine:
                 holder = self._lock.holder()
                 pid = holder.pid if holder else "unknown"
                 raise McloudError(
-                    f"{self._target.name} is being restored from {self._source.name} already"
+                    f"{self._target.name} is already being restored from {self._source.name}"
                     f" (pid {pid})"
                 )
             yield
 
     def unfinished(self) -> int:
-        """Hours that an earlier run of the same left; 0 where there was none."""
+        """Return the number of hours that an earlier run of the same restoration left."""
         return len(self._state.left())
 
     def survey(self, *, is_first: bool = True) -> RestoreEstimate:
-        """Compare both sites, by hour, and say what there is to do.
+        """Compare both sites by hour, and estimate the work.
+
+        Args:
+            is_first: refuse a source that has less than the target. Later surveys do not check
+                this, since new trades may reach the target before the source.
 
         Raises:
-            McloudError: at first, if the source has less than the target: it is not to be taken
-                for the truth. Later the target may have got new trades a moment before it.
+            McloudError: ``is_first`` is set, and the source has less than the target.
         """
         sites = {self._source.name: self._source, self._target.name: self._target}
         look = Survey(sites, self._scope, self._window, False, self.tell)
@@ -167,15 +178,15 @@ class Restore:
         )
 
     def run(self, estimate: RestoreEstimate | None = None) -> Restored:
-        """Do what the estimate says, or what an earlier run left, and compare again.
+        """Restore the hours of the estimate, or those that an earlier run left, and compare again.
 
         Raises:
-            Unavailable: a site is away, or its functions do not process what they are sent; the
-                next run goes on.
+            Unavailable: a site is unavailable, or its functions do not process the messages. The
+                next run continues.
         """
         if self._handed and estimate is not None:
-            self._handed.forget()  # what was begun for another one
-        if self._disputed is None:  # what an earlier run planned says nothing of it
+            self._handed.forget()  # a transfer for another estimate
+        if self._disputed is None:  # the plan of an earlier run does not have the disputed ids
             self.survey(is_first=False)
         self._state.begin(self._state.left() if estimate is None else estimate.hours)
         engine = "functions" if self._engine == "functions" else "direct"
@@ -191,7 +202,7 @@ class Restore:
             estimate = self.survey(is_first=False)
             self.done.left = len(estimate.hours)
             self._state.begin(estimate.hours)
-            # What is left to the functions is in no raw trades: nothing for them.
+            # The functions have processed all raw trades. The rest is only in candles.
             engine = "direct"
             if estimate.is_empty or self.done.written == before:
                 break
@@ -200,15 +211,15 @@ class Restore:
             self._handed.forget()
         for symbol, ids in (self._disputed or {}).items():
             self.done.notes.append(
-                f"{ids.count:,} trades of {symbol} have two contents, and were not brought: see"
-                f" `mcloud verify --deep`; the first is {ids.runs[0][0]}"
+                f"{ids.count:,} trade ids of {symbol} have two contents and were not copied, the"
+                f" first is {ids.runs[0][0]}; run `mcloud verify --deep` for details"
             )
         return self.done
 
-    # What there is to do
+    # Planning
 
     def _undisputed(self, hours: Sequence[Hour]) -> list[Hour]:
-        """The hours of symbols without disputed ids: a cloud copies the objects as they are."""
+        """Return the hours of symbols without disputed ids, since a cloud copies whole objects."""
         return [hour for hour in hours if not self._of(hour[0])]
 
     def _of(self, symbol: str) -> Ids:
@@ -223,19 +234,20 @@ class Restore:
         here, there = seen[self._source.name], seen[self._target.name]
         if any(mine < theirs for mine, theirs in zip(here, there, strict=True)):
             words = [
-                f"{name} has {candles:,} trades in candles and {archived:,} raw"
+                f"{name} has {candles:,} trades in candles and {archived:,} raw trades"
                 for name, (candles, archived) in seen.items()
             ]
             raise McloudError(
-                f"{self._source.name} has less than {self._target.name}: {', '.join(words)}",
-                remedy="name the emptied site first; or give a range of time where it has more;"
-                " `mcloud replicate --once` brings each what the other has",
+                f"{self._source.name} has less data than {self._target.name}: {', '.join(words)}",
+                remedy="give the site that lost data first, or a time range in which"
+                f" {self._source.name} has more; or run `mcloud replicate --once` to copy in both"
+                " directions",
             )
 
-    # Doing it
+    # Work
 
     def _mend_damaged(self) -> None:
-        """Write the target's damaged objects anew, from the source."""
+        """Replace the target's damaged objects from the source."""
         sites = {self._source.name: self._source, self._target.name: self._target}
         done = repair(RepairPlan(replace=self._damaged), sites)
         self.done.objects += done.replaced
@@ -261,7 +273,7 @@ class Restore:
                 try:
                     step(hour)
                 except BaseException:
-                    # The others would wait for the same site, one after the other.
+                    # Otherwise the other hours would wait for the same site, one after the other.
                     failed.set()
                     raise
                 with self._changing:
@@ -275,7 +287,7 @@ class Restore:
     def _copy_hour(self, copier: Copier, hour: Hour) -> None:
         symbol, start = hour
         if self._scope.raw:
-            # The raw trades first: a candle without them is what nobody can make again.
+            # Raw trades come first: without them, nobody can make a candle again.
             here, there = self._source.archive, self._target.archive
             selected = raw.select(here, there, symbol, start, lambda: self._of(symbol))
             copied = copier.copy([piece.stored for piece in selected.whole])
@@ -303,7 +315,7 @@ class Restore:
         return without(candle, self._of(candle.symbol), archived)
 
     def _send_hour(self, workers: Workers, hour: Hour) -> None:
-        """Have the target's functions do the work, and wait until they have."""
+        """Send the trades of an hour to the target's functions, and wait for their candles."""
         symbol, start = hour
         archive = self._source.archive
         held = raw.holdings(archive, symbol, start)
@@ -332,7 +344,9 @@ class Restore:
             self._support.require(newest)
         unsent = self._target.queue.send(messages)
         if unsent:
-            raise Unavailable(f"the queue of {self._target.name}: {unsent[0].reason}")
+            raise Unavailable(
+                f"the queue of {self._target.name} refused a message: {unsent[0].reason}"
+            )
         with self._changing:
             self.done.messages += len(messages)
         self._await(hour, raw.ids_of(trades))
@@ -353,7 +367,7 @@ class Restore:
                     f"the functions of {self._target.name} have not processed {left:,} trades of"
                     f" {symbol} for {self._patience:g} s",
                     remedy=f"see `mcloud dlq list {self._target.name}` and the function's log;"
-                    " run it again to go on",
+                    " then run the command again to continue",
                 )
             time.sleep(POLL)
 
@@ -364,7 +378,7 @@ class Restore:
 
 
 def envelopes(trades: set[Trade]) -> list[Message]:
-    """Messages as producers send them; trades that disagree under one id part into several."""
+    """Return messages as producers send them. Trades with the same id go to different messages."""
     left = sorted(trades, key=lambda trade: trade.id)
     messages: list[Message] = []
     while left:
@@ -379,14 +393,17 @@ def envelopes(trades: set[Trade]) -> list[Message]:
 
 
 class _State:
-    """The hours to do, and those that are done, a line each; a line that is cut says nothing."""
+    """The state file: a header, the planned hours, and one line for each finished hour.
+
+    A truncated line is ignored.
+    """
 
     def __init__(self, path: Path, what: Sequence[object]) -> None:
         self._path = path
         self._header = json.dumps(["restore", *what])
 
     def left(self) -> list[Hour]:
-        """What is still to be done; nothing where nothing like this was begun."""
+        """Return the unfinished hours; none if no such restoration was begun."""
         try:
             header, planned, *done = self._path.read_text().splitlines() or ["", ""]
         except (OSError, ValueError):
@@ -408,7 +425,7 @@ class _State:
         best_effort.attempt(self._path, lambda: files.write(self._path, text))
 
     def note(self, hour: Hour) -> None:
-        """The target has it; without the note, a later run copies the hour again."""
+        """Note that an hour is finished. Without the note, a later run copies the hour again."""
 
         def append() -> None:
             with self._path.open("a") as file:

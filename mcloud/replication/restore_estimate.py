@@ -1,4 +1,4 @@
-"""What it takes to fill a site: how much there is to do, requests, and money."""
+"""Estimate a restoration: the amount of data, the requests and the cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,30 +14,31 @@ from mcloud.replication.hour_digest import NOTHING
 from mcloud.replication.ids import Ids
 from mcloud.replication.verify import NO_RAW, Hour, Survey
 
-BATCH = 1000  # trades a message, as producers send them
+BATCH = 1000  # trades per message, as producers send them
 MESSAGE = 8 * 1024  # bytes of such a message
-MANY = 10**9  # messages this month: free tiers are used up
+MANY = 10**9  # messages this month, so that free tiers are used up
 
 
 @dataclass(frozen=True)
 class RestoreEstimate:
-    """What is to be done, and what it takes; money at list price, free tiers apart."""
+    """Amount of data to restore, requests and cost. Prices are list prices without free tiers."""
 
     symbols: tuple[str, ...]
     hours: tuple[Hour, ...]
-    """Those in which the target lacks something, by symbol and start."""
+    """Hours in which the target lacks data, by symbol and start (in ms)."""
     candles: int
-    """In these hours, at the source."""
+    """Number of candles of the source in those of these hours whose candles the target lacks."""
     trades: int
+    """Number of trades of the source in these hours."""
     objects: int
-    """Raw ones, in these hours, at the source."""
+    """Number of raw objects of the source in those of these hours whose raw trades it lacks."""
     bytes: int
-    """Of them."""
+    """Size of these objects."""
     requests: Mapping[str, int]
-    """To the source, the target."""
+    """Number of requests, by name of the site."""
     usd: Decimal
     damaged: int
-    """Objects of the target that are not what their name says, to be written anew."""
+    """Number of damaged objects of the target, which are replaced."""
 
     @property
     def is_empty(self) -> bool:
@@ -65,9 +66,13 @@ def estimate(
     damaged: int,
     disputed: Mapping[str, Ids] = MappingProxyType({}),
 ) -> RestoreEstimate:
-    """What the target lacks of the source, going by a look at both; for ``engine`` see Restore.
+    """Estimate the work to bring what the target lacks from the source.
 
-    ``disputed`` are ids of symbols that are not brought.
+    Args:
+        look: the survey of both sites.
+        engine: see ``restore.Restore``.
+        damaged: number of damaged objects of the target.
+        disputed: ids that are not copied, by symbol.
     """
     hours = []
     candles = trades = objects = size = 0

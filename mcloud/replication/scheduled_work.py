@@ -1,4 +1,4 @@
-"""One of the things that a pair of sites does, and its patience with a site that is away."""
+"""Schedule the work of a pair of sites, with growing pauses while a site is unavailable."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,20 +10,23 @@ NEVER = float("inf")
 
 
 class Work(Protocol):
+    """One kind of work of a pair, which is done in bounded pieces."""
+
     def next_due(self) -> float:
-        """When there is something to do, by the pair's clock; NEVER where there is nothing."""
+        """Return the time, by the pair's clock, when work is due; NEVER if there is none."""
         ...
 
     def take(self) -> None:
-        """Do a bounded piece of it."""
+        """Do a bounded piece of the work."""
         ...
 
 
 class ScheduledWork:
-    """
+    """Runs a work when it is due, and retries it after growing pauses if it fails.
+
     Args:
-        clock: monotonic seconds.
-        jitter: a number between the two given.
+        clock: returns monotonic seconds.
+        jitter: returns a random number between its two arguments.
     """
 
     def __init__(
@@ -41,16 +44,16 @@ class ScheduledWork:
 
     @property
     def due(self) -> float:
-        """By ``clock``."""
+        """Time by ``clock`` of the next piece of work or retry."""
         return max(self._work.next_due(), self._not_before)
 
     def take(self) -> None:
-        """Do it, if it is due."""
+        """Do a piece of the work if it is due."""
         if self.due > self._clock():
             return
         try:
             self._work.take()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other pairs go on
+        except Exception as error:  # noqa: BLE001 - no error may stop the other work and pairs
             self.failures += 1
             longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 32))
             self._not_before = self._clock() + self._jitter(longest / 2, longest)

@@ -1,4 +1,4 @@
-"""What a replicator carries: candles, raw trades or both, of all symbols or some."""
+"""The scope of a replication: candles, raw trades or both, of all symbols or some."""
 
 import zlib
 from dataclasses import dataclass
@@ -13,22 +13,27 @@ WHAT = ("candles", "raw")
 class Scope:
     what: frozenset[str] = frozenset(WHAT)
     symbols: frozenset[str] | None = None
-    """None is all."""
+    """Symbols in the scope; None stands for all."""
     shard: tuple[int, int] = (0, 1)
-    """Which, from 0, and of how many: told apart by a hash of the symbol, as producers do."""
+    """Number of the shard, from 0, and number of shards. A hash of the symbol assigns symbols to
+    shards, as in producers."""
 
     @classmethod
     def parse(cls, what: str, symbols: str | None, shard: str | None) -> "Scope":
-        """Read the options of a command line; UsageError for what they cannot be."""
+        """Parse the options of a command line.
+
+        Raises:
+            UsageError: an option is invalid.
+        """
         wanted = frozenset(what.replace(",", " ").split())
         if not wanted or wanted - set(WHAT):
-            raise UsageError(f"cannot replicate {what!r}; there is {', '.join(WHAT)}")
+            raise UsageError(f"cannot replicate {what!r}; choose from {', '.join(WHAT)}")
         names = frozenset(map(capitals, symbols.replace(",", " ").split())) if symbols else None
         if symbols and not names:
-            raise UsageError(f"no symbol is named in {symbols!r}")
+            raise UsageError(f"no symbol in {symbols!r}; separate symbols with commas")
         number, _, of = (shard or "1/1").partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UsageError(f"not a shard: {shard!r}; such as 2/4, the second of four")
+            raise UsageError(f"invalid shard {shard!r}; use for example 2/4, the second of four")
         return cls(wanted, names, (int(number) - 1, int(of)))
 
     @property
@@ -41,7 +46,7 @@ class Scope:
 
     @property
     def part(self) -> str:
-        """The share in words: ``all``, or such as ``2/4``."""
+        """The shard as text: ``all``, or for example ``2/4``."""
         number, of = self.shard
         return "all" if of == 1 else f"{number + 1}/{of}"
 

@@ -1,7 +1,7 @@
-"""Has all sites hold one content under a trade id: the one that is proven, or that somebody chose.
+"""Give all sites the same content for a trade id: the proven one, or the one that somebody chose.
 
-The chosen trade is written everywhere before another content is taken away, and what is taken away
-is backed up first. An end at any moment leaves work that the next run does; doing it again changes
+The chosen trade is written to all sites before another content is removed, and whatever is removed
+is backed up first. If a run is interrupted, the next run does the rest. Repeating work changes
 nothing.
 """
 
@@ -26,12 +26,12 @@ from mcloud.replication.ids import Ids
 
 @dataclass(frozen=True)
 class ChosenContent:
-    """The content that is to stand under an id."""
+    """The content to keep for an id."""
 
     minute: int
-    """Start of the minute that the trade is of, ms."""
+    """Start of the minute of the trade, in ms since 1970."""
     trade: Trade | None
-    """None where no raw trade is left, and a candle is all that there is."""
+    """The trade, or None if no raw trade is left and only a candle has the id."""
 
     @classmethod
     def of(cls, trade: Trade) -> "ChosenContent":
@@ -40,10 +40,10 @@ class ChosenContent:
 
 @dataclass
 class _Change:
-    """What is to become of one candle of a site."""
+    """A change of one candle of a site."""
 
     trades: dict[int, Trade] = field(default_factory=dict)
-    """Trades of the minute, by id, whose fragments are made again from them."""
+    """Trades of the minute, by id, from which fragments are made again."""
     foreign: Ids = field(default_factory=Ids)
     """Ids that belong to another minute."""
 
@@ -55,17 +55,23 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A change of one candle that can be carried out."""
+    """A change of one candle for which all trades are available."""
 
     site: str
     start: int
-    """Start of the minute, ms."""
+    """Start of the minute, in ms since 1970."""
     change: _Change
     known: Mapping[int, Trade]
-    """The trades that its fragments are made of again, by id."""
+    """Trades from which fragments are made again, by id."""
 
 
 class Settlement:
+    """Replaces contents of trade ids in the candles and archives of all sites.
+
+    Args:
+        backup: receives everything that is removed or overwritten.
+    """
+
     def __init__(self, sites: Mapping[str, Site], backup: Backup) -> None:
         self._sites = sites
         self._backup = backup
@@ -73,12 +79,13 @@ class Settlement:
     def settle(
         self, symbol: str, hours: Mapping[int, Ids], choices: Mapping[int, ChosenContent]
     ) -> list[str]:
-        """Have these contents stand under their ids, and no others; returns what failed, and why.
+        """Keep the chosen contents of ids, and remove all others. Return the errors.
 
-        Nothing is changed for an id of which a candle cannot be made again.
+        Nothing is changed for an id if one of its candles cannot be made again.
 
         Args:
-            hours: which of the ids stand in which hour, by its start, in whatever content.
+            hours: ids that have any content in an hour, by start of the hour (in ms).
+            choices: contents to keep, by id.
         """
         choices = dict(choices)
         places = {hour: Ids(ids.runs) for hour, ids in hours.items()}
@@ -100,17 +107,17 @@ class Settlement:
             except McloudError as error:
                 problems.append(f"{plan.site} {symbol} {to_timestamp(plan.start)}: {error}")
                 complete = False
-        if complete:  # until then what is taken away may still be wanted for a candle
+        if complete:  # otherwise a candle may still need the trades that this removes
             for name, site in self._sites.items():
                 for hour, ids in sorted(places.items()):
                     self._take_others(name, site, symbol, hour, ids, choices)
         return problems
 
     def remake(self, site: str, symbol: str, start: int, runs: Iterable[tuple[int, int]]) -> None:
-        """Make the fragments of a candle with these ids again from the raw trades.
+        """Make those fragments of a candle again that hold these ids, from the raw trades.
 
         Raises:
-            McloudError: the archives lack some of them, or hold two trades under one id.
+            McloudError: the archives lack some of the trades, or hold two trades with one id.
         """
         wanted = Ids(runs)
         trades = self._archived(symbol, start // HOUR * HOUR, wanted)
@@ -124,10 +131,10 @@ class Settlement:
         )
 
     def rebuild(self, site: str, symbol: str, start: int, disputed: Ids) -> None:
-        """Make a damaged candle again, from the raw trades and from what other sites have of it.
+        """Make a damaged candle again from the raw trades and from the candles of other sites.
 
         Raises:
-            McloudError: nobody has anything of it.
+            McloudError: no site has any data of this candle.
         """
         trades: set[Trade] = set()
         made = Candle(symbol, start)
@@ -143,37 +150,38 @@ class Settlement:
         made = merge(fold(Candle(symbol, start), known).candle, made).candle
         if not made.fragments:
             raise McloudError(
-                "no other site has this candle, and no archive its trades",
-                remedy=f"`mcloud resolve {symbol} {to_timestamp(start)} --keep nothing` deletes it",
+                "no other site has this candle, and no archive has its trades",
+                remedy=f"run `mcloud resolve {symbol} {to_timestamp(start)} --keep nothing` to"
+                " delete it",
             )
         self._overwrite(site, made)
 
     def move(self, site: str, key: str) -> None:
-        """Put an object that lies in the folder of another hour or symbol where it belongs."""
+        """Move an object from the folder of another hour or symbol to the right folder."""
         archive = self._sites[site].archive
         body = archive.get(key)
         trades = strays(key, body)
         if trades is None:
-            raise McloudError("it is not what it was any more")
+            raise McloudError("another process changed the object in the meantime")
         for item in pack(trades):
             self._archive(self._sites[site], item)
         self.discard(site, key)
 
     def discard(self, site: str, key: str) -> None:
-        """Take an object away."""
+        """Back up and remove an object."""
         archive = self._sites[site].archive
         self._backup.object(site, key, archive.get(key))
         archive.remove(key)
 
     def keep_candle(self, chosen: Candle) -> None:
-        """Have all sites store this candle, or none of that minute where it is empty."""
+        """Store a candle at all sites. If it is empty, remove the candle of its minute instead."""
         for name in self._sites:
             self._overwrite(name, chosen)
 
     # Archives
 
     def _archive(self, site: Site, item: ArchiveObject) -> None:
-        """Write an object unless other objects of the site hold its trades."""
+        """Write the trades of an object that no other object of the site holds."""
         holding = parse_key(item.key)
         assert holding is not None
         trades = unpack(item.body)
@@ -194,7 +202,7 @@ class Settlement:
         ids: Ids,
         choices: Mapping[int, ChosenContent],
     ) -> None:
-        """Take from the objects of an hour whatever stands there in place of what was chosen."""
+        """Remove contents that were not chosen from the objects of an hour."""
         for piece in raw.holdings(site.archive, symbol, hour):
             if not ids.common(piece.range):
                 continue
@@ -229,9 +237,9 @@ class Settlement:
         choices: Mapping[int, ChosenContent],
         problems: list[str],
     ) -> tuple[list["_Plan"], set[int]]:
-        """Return what becomes of each candle, and the ids for which that cannot be done.
+        """Return the planned changes of candles, and the ids for which a change is impossible.
 
-        ``problems`` gets the reasons.
+        The reasons are added to ``problems``.
         """
         plans: list[_Plan] = []
         failing: set[int] = set()
@@ -276,10 +284,10 @@ class Settlement:
         return sorted(changes.items(), key=itemgetter(0))
 
     def _known(self, name: str, symbol: str, start: int, change: _Change) -> dict[int, Trade]:
-        """Return the trades by which the candle of a site can be made again, by id.
+        """Return the trades that are needed to make the candle of a site again, by id.
 
         Raises:
-            McloudError: the archives lack some of them, or hold two under one id.
+            McloudError: the archives lack some of the trades, or hold two trades with one id.
         """
         beside, chosen = Ids(), change.chosen
         for candle in self._sites[name].candles.range(symbol, start, start + MINUTE):
@@ -328,13 +336,14 @@ class Settlement:
     def _archived(
         self, symbol: str, hour: int, ids: Ids, together: Ids | None = None
     ) -> set[Trade]:
-        """The raw trades of these ids in an hour, of all sites.
+        """Return the raw trades with these ids in an hour, from all sites.
 
         Args:
-            together: ids that can only be settled together with the ones that are disputed.
+            together: ids that can only be settled together with these. The error message names
+                them.
 
         Raises:
-            McloudError: two of them have one id.
+            McloudError: two of the trades have the same id.
         """
         found: set[Trade] = set()
         for site in self._sites.values():
@@ -349,8 +358,8 @@ class Settlement:
             runs = Ids([*disputed.runs, *(together or Ids()).runs]).runs
             named = f"{runs[0][0]}-{runs[-1][1]}" if together else f"{first}"
             raise McloudError(
-                f"the raw archives hold different trades under {first} as well",
-                remedy=f"settle them at once: `mcloud resolve {symbol} {named}`",
+                f"the raw archives also hold different trades with the id {first}",
+                remedy=f"resolve these ids together with `mcloud resolve {symbol} {named}`",
             )
         return single
 
@@ -363,7 +372,7 @@ def _is_kept(trade: Trade, choices: Mapping[int, ChosenContent]) -> bool:
 
 
 def _beside(candle: Candle, chosen: Ids) -> Ids:
-    """The other ids in the fragments that hold some of these: they have to be made again."""
+    """Return the other ids in the fragments that hold chosen ids. These must be made again."""
     kept = Ids(drop(candle, chosen.runs).runs)
     return Ids(candle.runs).minus(kept).minus(chosen)
 
@@ -373,7 +382,7 @@ def _lacking(ids: Ids, symbol: str, start: int) -> McloudError:
     named = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:4])
     more = f" and {len(runs) - 4:,} more runs" if len(runs) > 4 else ""
     return McloudError(
-        f"the raw archives lack some of its trades: {named}{more}",
-        remedy=f"`mcloud resolve {symbol} {to_timestamp(start)}` shows what is left of it, and lets"
-        " you choose",
+        f"the raw archives lack some of the candle's trades: {named}{more}",
+        remedy=f"run `mcloud resolve {symbol} {to_timestamp(start)}` to see the contents that are"
+        " left and choose one",
     )

@@ -1,4 +1,4 @@
-"""The candles of two sites, read side by side."""
+"""Read the candles of two sites in parallel, minute by minute."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from mcloud.market.candle import Candle
 from mcloud.replication.candle_streams import END, stream
 
 BLOCK = 500  # candles handed over at once
-AHEAD = 4  # blocks
-LOOK = 0.5  # seconds between two looks whether anybody still wants them
+AHEAD = 4  # blocks that are read ahead
+LOOK = 0.5  # seconds between two checks whether the candles are still wanted
 
 Item = TypeVar("Item")
 CandlePairs = Iterator[tuple[Candle, Candle | None]]
@@ -26,10 +26,10 @@ def beside(
     start: int,
     damaged: Callable[[str, int, str], None],
 ) -> CandlePairs:
-    """The source's candles from ``start`` (ms) on, each with the target's, or None.
+    """Yield the source's candles from ``start`` (in ms) on, each with the target's candle or None.
 
-    From now on both are read ahead, while the caller works on what came before. Of a candle that
-    cannot be read the site, the minute and the reason go to ``damaged``, and it is left out.
+    Both sites are read ahead from now on, while the caller works on earlier candles. A candle that
+    cannot be read is left out, and ``damaged`` is called with the site, the minute and the reason.
     """
     mine, others = (
         ahead(
@@ -55,9 +55,9 @@ def _side_by_side(mine: Iterator[Candle], others: Iterator[Candle]) -> CandlePai
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, read from now on by a thread of its own.
+    """Return an iterator over the same items, which a thread reads ahead from now on.
 
-    It ends with the items, or when nobody has this iterator any more.
+    The thread ends after the last item, or when the iterator is no longer referenced.
     """
     blocks: Queue[list[Item] | BaseException] = Queue(AHEAD)
     is_closed = threading.Event()
@@ -88,7 +88,7 @@ def _handed(
     blocks: "Queue[list[Item] | BaseException]", is_closed: threading.Event
 ) -> Iterator[Item]:
     try:
-        # Nothing yet: only what has begun is told that it is not wanted any more.
+        # A generator runs its ``finally`` only if it has started, so the caller starts it here.
         yield None  # type: ignore[misc]
         while block := blocks.get():
             if isinstance(block, BaseException):

@@ -1,8 +1,8 @@
-"""The raw copy of a restoration, handed to the target's cloud, which makes it by itself.
+"""Have a service of the target's cloud copy the raw trades of a restoration.
 
-What the cloud leaves undone, and the candles, are left to the direct engine. The name of the run is
-kept in a file, so that whoever comes after an interruption waits for the same run. Before the run
-has a name, that is a token that the service was given with it.
+The direct engine copies the candles and whatever the service leaves out. The name of the transfer
+is kept in a file, so that the next run after an interruption waits for the same transfer. While the
+name is not known yet, the file holds the token with which the transfer was started.
 """
 
 import re
@@ -21,40 +21,41 @@ from mcloud.market.archive import prefix
 from mcloud.market.block import block_prefix
 
 POLL = 10.0  # seconds
-PATIENCE = 30  # polls in a row that the service may leave unanswered
+PATIENCE = 30  # maximum number of consecutive polls that may fail
 
-_OVER = "over"  # in place of a name
-_BEGUN = "begun with "  # in front of a token, where the name is not known yet
+_OVER = "over"  # in place of a name: the transfer has ended
+_BEGUN = "begun with "  # before a token: the name is not known yet
 _DIRECT = "use `--engine direct`"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
 
 
 def choose(source: Resources, target: Resources, role: str | None) -> Transfer:
-    """The service that copies from one site's bucket to the other's.
+    """Return the service that copies from the bucket of one site to that of the other.
 
     Raises:
-        McloudError: there is none for such a pair, or something that it needs is missing.
+        McloudError: no service copies between these sites.
+        UsageError: the role is missing or invalid.
     """
     for each in (source, target):
         if _is_embedded(each):
             raise McloudError("embedded clouds have no transfer service", remedy=_DIRECT)
     if type(source) is type(target):
         raise McloudError(
-            "the transfer services are for S3 to Cloud Storage and back, and both sites are in one"
-            " cloud",
+            "the transfer services only copy between S3 and Cloud Storage, and both sites are in"
+            " the same cloud",
             remedy=_DIRECT,
         )
     if role is None:
         raise UsageError(
-            "the engine transfer-service needs --role-arn: the AWS role under which the service"
-            " uses the S3 bucket"
+            "the engine transfer-service needs --role-arn, the AWS role with which the service"
+            " accesses the S3 bucket"
         )
     if not _ROLE.fullmatch(role):
         raise UsageError(
-            f"--role-arn {role!r} is not the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"
+            f"invalid --role-arn {role!r}; use the form arn:aws:iam::ACCOUNT:role/NAME"
         )
     found = open_transfer(source, target, role)
-    assert found is not None  # two clouds, and not the same
+    assert found is not None  # the sites are in two different clouds
     return found
 
 
@@ -65,11 +66,12 @@ def _is_embedded(site: Resources) -> bool:
 
 
 def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
-    """Return prefixes of the keys that hold these hours of symbols: days and blocks, or whole
-    symbols if these are too many.
+    """Return key prefixes that contain these hours of symbols.
+
+    The prefixes are those of days and blocks, or of whole symbols if these are too many.
 
     Raises:
-        McloudError: even the symbols are too many for one transfer.
+        McloudError: there are too many symbols for one transfer.
     """
     hours = list(hours)
     days = {prefix(*hour).partition("hour=")[0] for hour in hours}
@@ -79,14 +81,14 @@ def folders_of(hours: Iterable[tuple[str, int]]) -> list[str]:
     symbols = sorted({prefix(symbol) for symbol, _ in hours})
     if len(symbols) > FOLDERS:
         raise McloudError(
-            f"a transfer takes {FOLDERS:,} symbols, and these are {len(symbols):,}",
-            remedy="name some of them with --symbols",
+            f"a transfer can copy at most {FOLDERS:,} symbols, and {len(symbols):,} are selected",
+            remedy="select fewer symbols with --symbols",
         )
     return symbols
 
 
 class HandedOver:
-    """One run of ``transfer``, known by the file ``path``."""
+    """One run of a transfer service, whose name is kept in the file ``path``."""
 
     def __init__(
         self,
@@ -99,20 +101,20 @@ class HandedOver:
         self._make_token = make_token
 
     def run(self, hours: Sequence[tuple[str, int]], tell: Callable[[str], None]) -> Transferred:
-        """Have the raw trades of these hours copied, or wait for the run that was begun.
+        """Copy the raw trades of these hours, or wait for the transfer that was already started.
 
-        The answer's ``error`` is what could not be removed afterwards.
+        The ``error`` of the result describes resources that could not be removed afterwards.
 
         Raises:
-            Unavailable: the service is away; the next call goes on with the same run.
-            McloudError: the transfer failed; the next call begins anew.
+            Unavailable: the service is unavailable; the next call waits for the same transfer.
+            McloudError: the transfer failed; the next call starts a new one.
         """
         name = self._name()
         if name == _OVER:
             return Transferred(DONE)
         found = self._wait(name, tell) if name else Transferred(GONE)
         if found.state == GONE:
-            if not hours:  # no folders would mean all of them
+            if not hours:  # the service would copy everything without a list of folders
                 return Transferred(DONE)
             token = self._make_token()
             files.write(self._path, _BEGUN + token)
@@ -125,25 +127,25 @@ class HandedOver:
             raise McloudError(
                 f"{self._transfer.service}: the transfer {name} is {found.state} after"
                 f" {found.objects:,} objects, {found.failed:,} were not copied:"
-                f" {found.error or 'it does not say why'}" + (f"; {left}" if left else ""),
-                remedy=f"mend that and run it again; or {_DIRECT}",
+                f" {found.error or 'no reason is given'}" + (f"; {left}" if left else ""),
+                remedy=f"fix the cause and run the command again, or {_DIRECT}",
             )
         files.write(self._path, _OVER)
         return replace(found, error=left)
 
     def forget(self) -> None:
-        """Let the next call of ``run`` begin anew."""
+        """Forget the transfer, so that the next call of ``run`` starts a new one."""
         name = self._name()
         if name and name != _OVER:
             self._remove(name)
         self._path.unlink(missing_ok=True)
 
     def _remove(self, name: str) -> str:
-        """Have the service forget a run; the answer is what it says against it."""
+        """Remove a transfer from the service. Return the error, or an empty string."""
         try:
             self._transfer.end(name)
         except (Refused, Unavailable) as error:
-            return f"what was made for {name} is still there: {error.message}"
+            return f"the resources of the transfer {name} cannot be removed: {error.message}"
         return ""
 
     def _wait(self, name: str, tell: Callable[[str], None]) -> Transferred:
@@ -155,9 +157,10 @@ class HandedOver:
                 silent += 1
                 if silent >= PATIENCE:
                     raise Unavailable(
-                        error.message, remedy="the transfer goes on: run it again to wait for it"
+                        error.message,
+                        remedy="the transfer continues; run the command again to wait for it",
                     ) from error
-                tell(f"{self._transfer.service} does not answer; the transfer goes on")
+                tell(f"{self._transfer.service} does not answer; the transfer continues")
             else:
                 silent = 0
                 failed = f", {found.failed:,} failed" if found.failed else ""
@@ -167,7 +170,7 @@ class HandedOver:
             time.sleep(POLL)
 
     def _name(self) -> str:
-        """The name of the run that was begun, ``_OVER``, or empty where there is none."""
+        """Return the name of the transfer that was started, ``_OVER``, or "" if there is none."""
         try:
             name = self._path.read_text(errors="replace")
         except FileNotFoundError:

@@ -1,12 +1,12 @@
-"""Compares sites with each other, and each site's candles with the raw trades.
+"""Compare sites with each other, and each site's candles with the raw trades.
 
-First every site says of each hour in a few bytes what candles it has, and its listing which raw
-trades. Only hours that differ are read again, candle by candle. What is off at the first look and
-not at a second one, a moment later, was on its way and is not reported.
+First a digest is made of each hour of candles at every site, and the raw archives are listed. Only
+hours that differ are read again, candle by candle. A difference that a second survey a moment later
+does not confirm was data still in transit, and is not reported.
 
-A trade id means one trade, which is of one minute. Ids that stand in two hours, in two minutes of
-an hour, or in two raw objects of equal ids and different digests are looked into one by one, with
-the raw trades, also without ``deep``.
+A trade id belongs to one trade, and a trade to one minute. Some ids are therefore checked one by
+one with their raw trades, even without ``deep``: ids in two hours, in two minutes of an hour, or in
+two raw objects with equal ids and different digests.
 """
 
 import threading
@@ -43,11 +43,11 @@ from mcloud.replication.verify_report import Finding, Tally, VerifyReport, confi
 from mcloud.replication.workers import Workers
 
 THREADS = 8
-AT_ONCE = 2  # symbols whose raw trades are gone through: an hour of a busy one takes 100 MB
-PAUSE = 3.0  # seconds before the second look
+AT_ONCE = 2  # symbols whose raw trades are read at once: an hour of a busy symbol takes 100 MB
+PAUSE = 3.0  # seconds before the second survey
 
 Hour = tuple[str, int]
-"""A symbol and the start of an hour, ms."""
+"""A symbol and the start of an hour, in ms since 1970."""
 
 
 class HeldObjects(NamedTuple):
@@ -70,15 +70,15 @@ def verify(
     pause: float = PAUSE,
     tell: Callable[[str], None] = lambda words: None,
 ) -> VerifyReport:
-    """Say what is not as it should be.
+    """Compare sites, and report the differences and errors.
 
     Args:
         deep: also read all raw trades, and make every candle again from them.
-        pause: seconds between two looks at what is off.
-        tell: hears a few words about what goes on.
+        pause: seconds before the survey that confirms the findings.
+        tell: called with a short progress message.
 
     Raises:
-        Unavailable, Refused: a site cannot be read; then nothing is known of it.
+        Unavailable, Refused: a site cannot be read, so that there is no report.
     """
     look = Survey(sites, scope, window, deep, tell)
     symbols = AT_ONCE if deep else THREADS
@@ -86,7 +86,7 @@ def verify(
         look.read_all(readers, walkers)
         findings = look.findings(readers)
         if findings:
-            tell("looking again at what is off")
+            tell("checking the findings again")
             time.sleep(pause)
             findings = confirmed(findings, look.again(findings, readers, walkers))
     return VerifyReport(
@@ -100,7 +100,7 @@ def verify(
 
 
 class Survey:
-    """What is known of every hour of every symbol, by site."""
+    """The candles and raw trades of every symbol and hour, by site, and what is wrong with them."""
 
     def __init__(
         self,
@@ -118,11 +118,11 @@ class Survey:
         self.candles: defaultdict[Hour, dict[str, HourDigest]] = defaultdict(dict)
         self.raw: defaultdict[Hour, dict[str, HeldObjects]] = defaultdict(dict)
         self._edges: defaultdict[str, Ids] = defaultdict(Ids)
-        """Ids of candles right outside of the window: those of two minutes may interleave."""
+        """Ids of the candles next to the window, since the ids of two minutes may interleave."""
         self.found: list[Finding] = []
-        """What is seen where it is read."""
+        """Findings that were made while reading."""
         self._suspects: defaultdict[Hour, Ids] = defaultdict(Ids)
-        """Ids that may stand in another minute as well, or with another content."""
+        """Ids that may also be in another minute, or have another content."""
         self._odd: set[Hour] = set()
         """Hours whose listing shows that their raw objects contradict each other."""
         self._changing = threading.Lock()
@@ -144,7 +144,7 @@ class Survey:
                 self.tallies[name].voids += state.voids
 
     def read_candles(self, readers: Workers, symbol: str) -> None:
-        """Read no more than the candles of one symbol."""
+        """Read only the candles of one symbol."""
         self.symbols = (symbol,)
         readers.map(lambda name: self._digest(name, symbol, self._window), self._sites)
 
@@ -154,7 +154,7 @@ class Survey:
     def again(
         self, findings: Sequence[Finding], readers: Workers, walkers: Workers
     ) -> list[Finding]:
-        """The same for the hours that these are of, and what was known of them is forgotten."""
+        """Read the hours of these findings again, and return the new findings."""
         hours = {(each.symbol, each.start // HOUR * HOUR) for each in findings}
         tallies, self.tallies = self.tallies, {name: Tally() for name in self._sites}
         for hour in hours:
@@ -207,7 +207,7 @@ class Survey:
                         self._edges[symbol].update(Ids(candle.runs))
 
     def _walk(self, readers: Workers, symbol: str, window: HourWindow) -> None:
-        """Go through the raw archives of all sites side by side, an hour at a time."""
+        """Survey the raw archives of all sites in parallel, an hour at a time."""
 
         def listed(name: str) -> Iterator[tuple[int, str, list[Piece]]]:
             tally = self.tallies[name]
@@ -238,12 +238,12 @@ class Survey:
     def _look_into(
         self, readers: Workers, symbol: str, hour: int, held: Mapping[str, list[Piece]], deep: bool
     ) -> None:
-        """Find the ids in an hour's objects; read those of which the listing says too little."""
+        """Find the ids in the objects of an hour, and read objects whose listing is not enough."""
         copies: defaultdict[Hashable, list[tuple[str, Piece]]] = defaultdict(list)
         contents: defaultdict[str, set[Hashable]] = defaultdict(set)
         for name, pieces in held.items():
             for piece in pieces:
-                # Without a digest of the bytes each copy is one of its own.
+                # Without an MD5, copies at different sites cannot be known to be equal.
                 content = (piece.key, piece.stored.md5 or name)
                 copies[content].append((name, piece))
                 contents[piece.key].add(content)
@@ -251,7 +251,7 @@ class Survey:
         found: defaultdict[str, Ids] = defaultdict(Ids)
         for same in copies.values():
             piece = same[0][1]
-            # Blocks of one name differ as a rule, and their indexes say in what.
+            # Blocks with the same name usually differ, and their indexes show in which ids.
             differs = len(contents[piece.key]) > 1 and piece.block is None
             if deep or piece.ids is None or differs:
                 wanted.append(same)
@@ -281,13 +281,10 @@ class Survey:
             self._recompute(symbol, hour, trades)
 
     def _report_unreadable(self, name: str, symbol: str, key: str, hour: int) -> bool:
-        """Report an object that is not what its name says.
-
-        Return whether only its folder is wrong.
-        """
+        """Report a damaged or misfiled object. Return whether only its folder is wrong."""
         found = strays(key, self._sites[name].archive.get(key))
         if found is None:
-            why = "the object does not hold what its name says"
+            why = "the content of the object does not match its name"
             self._report(Finding("damaged", symbol, name, hour, key=key, why=why))
             return False
         first = found[0]
@@ -298,7 +295,7 @@ class Survey:
         return True
 
     def _recompute(self, symbol: str, hour: int, archived: Collection[Trade]) -> None:
-        """Hold every candle of an hour against the raw trades of all sites."""
+        """Compare every candle of an hour with the raw trades of all sites."""
         trades = without_filled_voids(archived)
         counts = Counter(trade.id for trade in trades)
         disputed = Ids((id_, id_) for id_, count in counts.items() if count > 1)
@@ -319,7 +316,7 @@ class Survey:
                     runs = Ids((each.first_id, each.last_id) for each in folded.disagreements).runs
                     why = str(folded.disagreements[0])
                     self._report(Finding("wrong", symbol, name, candle.start, tuple(runs), why=why))
-        # A trade that the candle of another site has is found where the candles are compared.
+        # If the candle of another site has the trade, the comparison of candles finds it.
         for name, start, filled in voids:
             if unknown := filled.minus(traded):
                 why = f"{symbol} {unknown.runs[0][0]}: a void here, a trade in the archive"
@@ -354,7 +351,7 @@ class Survey:
             findings += [each for hour in hours for each in self._hold_against(*hour)]
         for symbol in symbols:
             findings += self._incomplete(symbol)
-        # What contradicts itself is no case of something that one site has and another lacks.
+        # A contradiction is not reported as data that one site has and another one lacks.
         doubtful = {symbol: _sum(of.values()) for symbol, of in contradicted.items()}
         findings = [
             kept for each in findings for kept in _without(each, doubtful.get(each.symbol, Ids()))
@@ -386,15 +383,17 @@ class Survey:
         return list(compare(symbol, states))
 
     def _look_deeply(self, readers: Workers, symbol: str, hour: int) -> None:
-        """Read all raw objects of an hour, as ``deep`` does of every hour."""
+        """Read all raw objects of an hour, as ``deep`` does for every hour."""
         held = {
             name: raw.holdings(site.archive, symbol, hour) for name, site in self._sites.items()
         }
         self._look_into(readers, symbol, hour, held, deep=True)
 
     def doubtful(self, readers: Workers) -> dict[str, Ids]:
-        """By symbol, the ids that stand in two places or with two contents, as far as keys, candles
-        and the raw trades of hours that look wrong show."""
+        """Return the ids that are in two places or have two contents, by symbol.
+
+        They are found from keys, from candles and from the raw trades of hours that look wrong.
+        """
         for hour in sorted({*self.candles, *self.raw}):
             if self._scope.raw and self._is_odd(*hour):
                 self._look_deeply(readers, *hour)
@@ -402,7 +401,7 @@ class Survey:
         return {name: ids for name, ids in found.items() if ids}
 
     def contradicted(self, symbol: str) -> dict[int, Ids]:
-        """The ids of a symbol that stand in two places, or with two contents, by hour."""
+        """Return the ids of a symbol that are in two places or have two contents, by hour."""
         hours: dict[int, Ids] = {}
         for (name, hour), digests in self.candles.items():
             if name == symbol:
@@ -424,7 +423,7 @@ class Survey:
         return found
 
     def _in_two_minutes(self, symbol: str, hour: int) -> Ids:
-        """The ids that two candles of an hour hold, at one site or at two."""
+        """Return the ids that two candles of an hour hold, at one site or at two sites."""
         minutes: defaultdict[int, Ids] = defaultdict(Ids)
         for name in self._sites:
             for candle in self._stream(name, symbol, HourWindow(hour, hour + HOUR)):
@@ -432,7 +431,7 @@ class Survey:
         return _sum(shared(minutes).values())
 
     def _judge_contents(self, symbol: str, hours: Mapping[int, Ids]) -> None:
-        """Report which of these ids are disputed, and which candles are proven wrong by them."""
+        """Report which of these ids are disputed, and which candles they prove wrong."""
 
         def unreadable(name: str, key: str, hour: int) -> None:
             self._report_unreadable(name, symbol, key, hour)
@@ -471,7 +470,7 @@ class Survey:
             )
 
     def _hold_against(self, symbol: str, hour: int) -> Iterator[Finding]:
-        """Hold the archives of an hour against each other and against the candles."""
+        """Compare the archives of an hour with each other and with the candles."""
         archived = {name: held.ids for name, held in self.raw.get((symbol, hour), {}).items()}
         in_raw = _sum(archived.values())
         in_candles = _sum(each.ids for each in self.candles.get((symbol, hour), {}).values())
@@ -481,7 +480,7 @@ class Survey:
             if lacks:
                 there = tuple(other for other, ids in archived.items() if ids.common(lacks))
                 lost = lacks.minus(in_raw).count
-                why = f"{lost:,} of them are in no archive" if lost else ""
+                why = f"no archive has {lost:,} of them" if lost else ""
                 yield Finding(
                     "unarchived", symbol, name, hour, tuple(lacks.runs), elsewhere=there, why=why
                 )
@@ -491,7 +490,10 @@ class Survey:
             yield Finding("orphaned", symbol, "", hour, tuple(orphans.runs), elsewhere=there)
 
     def _incomplete(self, symbol: str) -> Iterator[Finding]:
-        """Name the holes in all that all sites have: never in less, as minutes may interleave."""
+        """Report the holes in the union of all ids at all sites.
+
+        The union is needed since the ids of neighbouring minutes may interleave.
+        """
         hours: dict[int, Ids] = {}
         for (name, hour), held in self.candles.items():
             if name == symbol:
@@ -509,7 +511,7 @@ class Survey:
 
 
 def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator[Finding]:
-    """Compare candles of the sites, by site and start."""
+    """Compare the candles of one symbol, which are given by site and start (in ms)."""
     for start in sorted(set[int]().union(*states.values())):
         held = {name: of[start] for name, of in states.items() if start in of}
         ids = {name: Ids(candle.runs) for name, candle in held.items()}
@@ -521,7 +523,7 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
         traded = {name: _traded(candle) for name, candle in held.items()}
         for name in states:
             lacks = Ids(whole.runs).minus(ids.get(name, Ids()))
-            # Where another site has a trade, a void is not enough.
+            # If another site has a trade, a void is not enough.
             lacks.update(_traded(whole).minus(traded.get(name, Ids())))
             if lacks:
                 there = tuple(
@@ -541,18 +543,21 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
 
 
 def _traded(candle: Candle) -> Ids:
-    """The ids in a candle that are not void."""
+    """Return the ids in a candle that are not void."""
     return Ids(candle.runs).minus(
         Ids((id_, id_) for each in candle.fragments for id_ in each.voids)
     )
 
 
 def _without(finding: Finding, ids: Ids) -> list[Finding]:
-    """A finding without these ids, which have findings of their own; none where nothing is left."""
+    """Return a finding without these ids, which have findings of their own.
+
+    The list is empty if no ids are left.
+    """
     held = Ids(finding.runs)
     if not held.common(ids):
         return [finding]
-    if finding.kind == "disputed":  # of blocks of ids, and these are among them
+    if finding.kind == "disputed":  # it names whole blocks, and some of these ids are in them
         return []
     runs = tuple(held.minus(ids).runs)
     return [replace(finding, runs=runs)] if runs else []
@@ -568,7 +573,7 @@ def _held(pieces: Iterable[Piece], ids: Ids) -> HeldObjects:
 
 
 def _contradict(pieces: Iterable[Piece]) -> bool:
-    """Return whether the listing shows that two contents stand under one id in these pieces.
+    """Return whether the listing shows that an id has two contents in these pieces.
 
     The pieces are of one hour. Two of them contradict each other if they hold the same ids, but not
     the same lines.

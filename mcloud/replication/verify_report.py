@@ -1,4 +1,4 @@
-"""What a comparison of sites found; plain values, the same for a person and for a program."""
+"""The report of a comparison of sites."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,40 +9,42 @@ from mcloud.replication.hour_digest import ALL_TIME, HourWindow
 from mcloud.replication.ids import Ids, Run
 
 KINDS = {
-    "missing": "a candle that the site lacks and another one has",
-    "different": "a candle with fewer trades than another site has of that minute",
-    "disputed": "two contents under the same trade ids, and nothing proves which is right",
+    "missing": "a candle that the site lacks and another site has",
+    "different": "a candle with fewer trades than another site has for that minute",
+    "disputed": "trade ids with two contents, and nothing proves which is right",
     "misplaced": "a candle with trades that belong to another minute, as the raw trades prove",
-    "wrong": "a candle that is not what its raw trades say",
+    "wrong": "a candle that contradicts its raw trades",
     "orphaned": "raw trades that are in no candle",
     "unarchived": "trades that the site's raw archive lacks",
     "incomplete": "trades that no site has, neither raw nor in a candle",
-    "damaged": "what cannot be read, or is not what its name says",
-    "unmarked": "a candle without the version or the time that its store keeps beside it",
-    "misfiled": "a raw object in the folder of another hour or symbol than its trades are of",
+    "damaged": "a candle or raw object that cannot be read or does not match its name",
+    "unmarked": "a candle without the version or the time that its store keeps with it",
+    "misfiled": "a raw object in the folder of another hour or symbol than that of its trades",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
+    """A difference or an error that a comparison found."""
+
     kind: str
-    """Of KINDS."""
+    """One of ``KINDS``."""
     symbol: str
     site: str = ""
-    """Where it is; empty where it is about all sites."""
+    """Name of the site; empty if the finding concerns all sites."""
     start: int = 0
-    """Of the minute, for a candle; else of the hour; ms since 1970."""
+    """Start of the minute for a candle, otherwise of the hour, in ms since 1970."""
     runs: tuple[Run, ...] = ()
-    """The trade ids that it is about."""
+    """Trade ids that the finding is about."""
     key: str = ""
-    """Of a raw object."""
+    """Key of the raw object, if the finding is about one."""
     elsewhere: tuple[str, ...] = ()
-    """The sites that have what is missing here."""
+    """Names of the sites that have the data that is missing here."""
     why: str = ""
     contents: tuple[str, ...] = ()
-    """What stands under the first of the ids, one line for each content, where there are two."""
+    """Contents of the first id, one line for each; empty if there is no contradiction."""
     hours: tuple[int, ...] = ()
-    """Starts of the hours in which the ids of two contents stand, ms."""
+    """Starts of the hours that hold ids with two contents, in ms since 1970."""
 
     @property
     def trades(self) -> int:
@@ -66,27 +68,29 @@ class Finding:
 
 @dataclass
 class Tally:
-    """What a site has in the window."""
+    """Number and size of what a site has in the window."""
 
     candles: int = 0
     objects: int = 0
     bytes: int = 0
     blocks: int = 0
-    """Objects that are blocks."""
+    """Number of objects that are blocks."""
     pending: int = 0
-    """Objects whose trades compaction would put into blocks now."""
+    """Number of objects whose trades compaction would put into blocks now."""
     pending_since: int | None = None
     """Start of the earliest hour with such an object, in ms since 1970."""
     foreign: int = 0
-    """Objects in the archive that are none of ours; they are left alone."""
+    """Number of objects in the archive that mcloud did not write. They are left unchanged."""
     trades: int = 0
-    """In the candles."""
+    """Number of trades in the candles."""
     voids: int = 0
-    """Ids in the candles that the exchange has used up without a trade."""
+    """Number of voids in the candles."""
 
 
 @dataclass(frozen=True)
 class VerifyReport:
+    """The result of ``mcloud verify``."""
+
     what: tuple[str, ...]
     window: HourWindow
     deep: bool
@@ -99,7 +103,7 @@ class VerifyReport:
         return not self.findings
 
     def of(self, kind: str, site: str | None = None) -> list[Finding]:
-        """The findings of a kind: all, or those that concern a site."""
+        """Return the findings of a kind. If a site is given, return only those that concern it."""
         return [
             each
             for each in self.findings
@@ -107,7 +111,7 @@ class VerifyReport:
         ]
 
     def equal(self, site: str) -> int:
-        """The site's candles that are as they should be."""
+        """Return the number of the site's candles that are correct."""
         kinds = ("different", "disputed", "misplaced", "wrong")
         off = {
             (each.symbol, each.start)
@@ -148,7 +152,7 @@ class VerifyReport:
 
 
 def confirmed(first: Iterable[Finding], second: Iterable[Finding]) -> list[Finding]:
-    """What was off at both of two looks: the rest was on its way."""
+    """Return the findings of both of two surveys. Other findings were data still in transit."""
     again = {_identity(each): Ids(each.runs) for each in second}
     found = []
     for each in first:

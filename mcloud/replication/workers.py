@@ -1,4 +1,4 @@
-"""A few threads that carry calls to the sites side by side."""
+"""A pool of threads for concurrent requests to the sites."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Daemons, unlike those of ``ThreadPoolExecutor``: a call that hangs holds up no exit."""
+    """A pool of daemon threads. Unlike ``ThreadPoolExecutor``, a hanging call blocks no exit."""
 
     def __init__(self, count: int) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -35,11 +35,11 @@ class Workers:
         return future
 
     def map(self, call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Every result, once all calls are through; raises what the first of them raised."""
+        """Wait for all calls, and return their results or raise the error of the first failure."""
         return results([self.submit(call, item) for item in items])
 
     def close(self) -> None:
-        """End the threads once they have done what was given to them."""
+        """End the threads after they have finished all submitted calls."""
         for _ in range(self._count):
             self._jobs.put(None)
 
@@ -49,7 +49,7 @@ class Workers:
 
 
 def results(futures: Iterable["Future[Any]"]) -> list[Any]:
-    """Wait for all of them, whatever one raises; then raise what the first that failed raised."""
+    """Wait for all futures, even if one fails, and then raise the error of the first failure."""
     futures = list(futures)
     for future in futures:
         future.exception()

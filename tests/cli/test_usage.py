@@ -53,10 +53,13 @@ RECORDED = (
         (["produce", "--source", "replay:"], "unknown source 'replay:'"),
         (["produce", "--mode", "al"], "no mode 'al'; there is both, primary, cheapest, nearest"),
         (["produce", "--name", "a b"], "not a name: 'a b'; letters, digits, - and _ make one"),
-        (["produce", "--shard", "5/4"], "not a shard: '5/4'; such as 2/4, the second of four"),
-        (["produce", "--shard", "0/4"], "not a shard: '0/4'"),
-        (["produce", "--shard", "two"], "not a shard: 'two'"),
-        (["produce", "--shard", "²/4"], "not a shard: '²/4'"),
+        (
+            ["produce", "--shard", "5/4"],
+            "invalid shard '5/4'; use for example 2/4, the second of four",
+        ),
+        (["produce", "--shard", "0/4"], "invalid shard '0/4'"),
+        (["produce", "--shard", "two"], "invalid shard 'two'"),
+        (["produce", "--shard", "²/4"], "invalid shard '²/4'"),
         (
             ["produce", "--source", "simulate", "--shard", "1/2"],
             "--shard shares out the symbols of --source binance only",

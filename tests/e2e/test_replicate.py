@@ -113,8 +113,8 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
     other = terminal.run("replicate", "--name", "other", "--from", "aws")
     assert (other.returncode, other.stderr) == (
         1,
-        f"error: aws to gcp is being replicated already (pid {pid}); see `mcloud ps`; "
-        "end that one, or leave this pair out with --from and --to\n",
+        f"error: aws to gcp is already being replicated (pid {pid}); "
+        "stop that replicator (see `mcloud ps`), or exclude this pair with --from and --to\n",
     )
     status = json.loads(terminal.run("status", "-o", "json").stdout)
     assert [each["name"] for each in status["replicators"] if each["running"]] == ["replicator"]
@@ -122,7 +122,7 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
     assert terminal.run("stop", "replicator").stderr == "replicator has ended\n"
     assert terminal.run("ps", "replicator", "--check").returncode == 3
     log = terminal.run("logs", "replicator").stdout
-    assert " INFO aws to gcp: all that was there before is compared" in log
+    assert " INFO aws to gcp: all earlier data is compared" in log
 
 
 @pytest.mark.slow
@@ -143,11 +143,14 @@ def test_an_interrupt_ends_it_in_order(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--what", "candle"), "error: cannot replicate 'candle'; there is candles, raw\n"),
-        (("--shard", "3/2"), "error: not a shard: '3/2'; such as 2/4, the second of four\n"),
+        (("--what", "candle"), "error: cannot replicate 'candle'; choose from candles, raw\n"),
+        (
+            ("--shard", "3/2"),
+            "error: invalid shard '3/2'; use for example 2/4, the second of four\n",
+        ),
         (
             ("--from", "aws", "--to", "aws"),
-            "error: from aws to aws there is no pair of two sites\n",
+            "error: nothing to replicate from aws to aws; choose two different sites\n",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -223,7 +223,7 @@ def test_an_emptied_site_is_restored_though_interrupted_six_times(
 def test_an_emptied_site_is_not_the_truth(terminal: Terminal, sites: Sites) -> None:
     fill(sites.sites["gcp"], TRADES[:600])
     refused = run(terminal, 1, "restore", "gcp", "--from", "aws", "--yes")
-    assert "aws has less than gcp" in refused.stderr
+    assert "aws has less data than gcp" in refused.stderr
     assert "refused" not in run(terminal, 2, "restore", "gcp", "--from", "gcp").stderr
     planned = run(terminal, 0, "restore", "aws", "--from", "gcp", "--dry-run", "-o", "json")
     assert json.loads(planned.stdout)["estimate"]["trades"] == 600

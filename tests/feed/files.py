@@ -1,4 +1,4 @@
-"""The files that Binance and its users make, written from trades."""
+"""Recordings in the formats of Binance and its users, written from trades."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ AGGREGATE_HEADER = (
 
 
 def combined(trade: Trade) -> str:
-    """A combined-stream message; Binance writes eight decimals."""
+    """Return a combined-stream message. Binance writes eight decimals."""
     return json.dumps({"stream": f"{trade.symbol.lower()}@trade", "data": _event(trade)})
 
 
@@ -66,14 +66,14 @@ FUTURE_AGGREGATE_HEADER = AGGREGATE_HEADER.removesuffix(",is_best_match")
 
 
 def future(trade: Trade) -> str:
-    """A single-stream message of a future, whose symbol names no market."""
+    """Return a single-stream message of a future, whose symbol names no market."""
     event = _event(trade) | {"X": "MARKET"}
     del event["M"]
     return json.dumps(event)
 
 
 def without_market(trade: Trade, *, wrapped: bool = False) -> str:
-    """A message of a recorder that leaves out the fields ``M`` and ``X``."""
+    """Return a message of a recorder that leaves out the fields ``M`` and ``X``."""
     event = _event(trade)
     del event["M"]
     if wrapped:
@@ -82,7 +82,7 @@ def without_market(trade: Trade, *, wrapped: bool = False) -> str:
 
 
 def aggregate(trade: Trade, **fields: object) -> str:
-    """An ``@aggTrade`` message of the spot market; fields that are None are left out."""
+    """Return an ``@aggTrade`` message of the spot market. Fields that are None are left out."""
     event = _event(trade)
     ids = {"a": event.pop("t"), "f": trade.id * 2, "l": trade.id * 2 + 1}
     event |= {"e": "aggTrade", **ids, **fields}
@@ -94,7 +94,7 @@ ROWS = (csv_trade, csv_aggregate, csv_future, csv_future_aggregate)
 
 
 def write(path: Path, lines: Iterable[str], *, end: str = "\n") -> Path:
-    """Write lines, compressed as the name says."""
+    """Write lines, compressed according to the suffix of the name."""
     data = "".join(line + end for line in lines).encode()
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,4 +1,4 @@
-"""The same events are the same trades and voids, whichever way they come."""
+"""The same events give the same trades and voids in every format."""
 
 import json
 from decimal import Decimal
@@ -57,7 +57,7 @@ def test_every_source_gives_the_same_trades_and_voids(
     assert [each for item in pack(live) for each in unpack(item.body)] == live
     path.write_bytes(pack(live)[0].body)
     assert list(open_replay(path)) == live
-    # REST leaves out what no market traded, and the ids between its trades are void.
+    # REST leaves out trades that were not on the market, and the ids between its trades are void.
     rows = [
         {"id": i, "price": p, "qty": q, "time": START + i, "isBuyerMaker": True}
         for i, p, q, kind in ROWS

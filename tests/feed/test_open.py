@@ -1,4 +1,4 @@
-"""What ``--source`` names: opened, shared out, or refused in a sentence."""
+"""Sources of ``--source`` are opened, divided into shards, or refused with a clear message."""
 
 import json
 import threading
@@ -52,9 +52,9 @@ def test_each_symbol_falls_to_one_shard(exchange: LocalExchange, of: int) -> Non
 @pytest.mark.parametrize(
     ("symbols", "shard", "words"),
     [
-        ("BTCUSDT", "0/2", "not a shard: '0/2'"),
-        ("BTCUSDT", "3/2", "not a shard: '3/2'"),
-        ("BTCUSDT", "two", "not a shard: 'two'"),
+        ("BTCUSDT", "0/2", "invalid shard '0/2'"),
+        ("BTCUSDT", "3/2", "invalid shard '3/2'"),
+        ("BTCUSDT", "two", "invalid shard 'two'"),
         ("BTCUSDT", "1/9", "there are more shards than symbols"),
         (",", None, "no symbol is given"),
         ("BTCUSD", None, "has no symbol BTCUSD; did you mean 'BTCUSDT'?"),
@@ -95,7 +95,7 @@ def test_there_is_no_such_source(source: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two days of one symbol, their checksums, and a file of no kind that has trades."""
+    """A folder with two days of one symbol, their checksums, and a file of another kind."""
     days = tmp_path / "days"
     days.mkdir()
     for day, part in (("08", TRADES[:1]), ("09", TRADES[1:])):

@@ -1,4 +1,4 @@
-"""Playing a feed at its own speed, with a clock that only moves when someone sleeps."""
+"""Playing a feed at a given speed, with a clock that only advances when something sleeps."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Replaying files that are what they should be."""
+"""Replaying intact files."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Replaying files that are damaged, or are no recordings at all."""
+"""Replaying files that are damaged or are not recordings."""
 
 import gzip
 import json
@@ -134,7 +134,7 @@ def test_a_truncated_gzip_keeps_what_was_readable(tmp_path: Path, share: float) 
     path.write_bytes(whole[: int(len(whole) * share)])
     replay = open_replay(path)
     read = list(replay)
-    # The compressed size grows evenly with the lines, so nearly this share must come through.
+    # The compressed size grows evenly with the lines, so nearly this share of them must be read.
     assert len(read) > len(trades) * (share - 0.05)
     assert read == trades[: len(read)]
     assert replay.report == FeedReport(
@@ -144,7 +144,7 @@ def test_a_truncated_gzip_keeps_what_was_readable(tmp_path: Path, share: float) 
 
 
 def test_only_the_end_mark_of_a_gzip_is_missing(tmp_path: Path) -> None:
-    # Every trade is there, the last one without a newline.
+    # Every trade is present, and the last one has no newline.
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(map(files.combined, TRADES)).encode())[:-4])
     replay = open_replay(path)
@@ -209,7 +209,7 @@ def refused(path: Path, *parts: str) -> None:
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     refused(tmp_path / "none.jsonl", "there is no file")
-    refused(tmp_path, "is not a file")  # but see test_open: a source may be a folder
+    refused(tmp_path, "is not a file")  # a source may be a folder, see test_open
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
         refused(tmp_path / "s", "is not a file")
@@ -239,7 +239,7 @@ def test_empty_files(tmp_path: Path, content: bytes) -> None:
         b"[1,2,3]\n",
         b"once upon a time\n" * 200,
         files.CSV_HEADER.encode(),
-        # a kline file
+        # a file with klines
         b"1722470400000,64628,64628,64601,64601,8.1,1722470459999,526,1221,2.9,188,0\n" * 3,
         b"\xfd7zXZ\x00 not decompressed here\n",
     ],
@@ -335,6 +335,6 @@ def test_damage_is_told_however_a_zip_was_packed(tmp_path: Path, method: int) ->
         replay = open_replay(path, ["BTCUSDT"])
         list(replay)
         told = replay.report.truncated or ""
-    except UsageError as error:  # where not even the first lines are whole
+    except UsageError as error:  # even the first lines are incomplete
         told = str(error)
     assert "the data cannot be read on after line" in told

@@ -1,4 +1,4 @@
-"""The made-up stream: the same everywhere, and like the real one where it matters."""
+"""The simulated stream is reproducible, and similar to a real one in the aspects that matter."""
 
 import hashlib
 import subprocess

@@ -1,6 +1,6 @@
-"""The judge of the demo, and what only a stored candle has: its fragments and its runs of ids.
+"""The oracle of the demo, extended by the parts of a stored candle: fragments and runs of ids.
 
-As the judge, it shares no code with ``mcloud.market``.
+Like the oracle of the demo, it shares no code with ``mcloud.market``.
 """
 
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ __all__ = ["MINUTE", "Expected", "candles", "fragments", "runs", "timestamp"]
 
 
 def fragments(trades: Iterable[TradeLike]) -> str:
-    """The stored text of one candle: each maximal aligned block of ids, from the left."""
+    """Return the stored text of one candle: each maximal aligned block of ids, in order."""
     by_id = {trade.id: trade for trade in sorted(trades, key=lambda trade: trade.price)}
     return " ".join(_word([by_id[id_] for id_ in block]) for block in _blocks(set(by_id)))
 
 
 def runs(trades: Iterable[TradeLike]) -> list[tuple[int, int]]:
-    """The first and last id of each stretch of consecutive ids."""
+    """Return the first and last id of each run of consecutive ids."""
     ids = {trade.id for trade in trades}
     firsts = sorted(id_ for id_ in ids if id_ - 1 not in ids)
     lasts = sorted(id_ for id_ in ids if id_ + 1 not in ids)
@@ -33,7 +33,7 @@ def runs(trades: Iterable[TradeLike]) -> list[tuple[int, int]]:
 
 
 def _blocks(ids: set[int]) -> list[range]:
-    """Grow each id's aligned block while all of it is there; keep those inside no other."""
+    """Return the largest aligned blocks whose ids are all present."""
     found = set()
     for id_ in ids:
         first, size = id_, 1

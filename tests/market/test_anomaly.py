@@ -1,4 +1,4 @@
-"""What is found, what is not, and that it depends on the candles and on nothing else."""
+"""Which anomalies are found, and that the result depends on the candles only."""
 
 import json
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def minutes(trades: Iterable[Trade]) -> list[Minute]:
 
 
 def steady(count: int, price: str = "100", volume: str = "10", first: int = 0) -> list[Minute]:
-    """Minutes whose price goes up and down by a thousandth, with five trades each."""
+    """Return minutes with five trades each, whose price moves up and down by a thousandth."""
     found = []
     for n in range(first, first + count):
         close = Decimal(price) * (1 + Decimal(n % 3 - 1) / 1000)
@@ -61,16 +61,16 @@ def test_one_trade_at_a_wrong_price(field: str, price: str) -> None:
     assert (anomaly.symbol, anomaly.value, anomaly.complete) == ("XUSDT", Decimal(price), True)
     assert anomaly.timestamp == "2025-01-02T00:18:00Z"
     assert anomaly.key == "2025-01-02T00:18:00Z XUSDT price-jump"
-    # The closes before are 100.1, 99.9, 100, 100.1, 99.9.
+    # The preceding closes are 100.1, 99.9, 100, 100.1, 99.9.
     assert anomaly.usual == 100
     assert anomaly.change == Decimal(price) / 100 - 1
-    # A minute's price is mostly a thousandth off the median of five: 8 of them are below 1%.
+    # Most prices differ from the median of five by a thousandth: 8 of these are below 1%.
     off = max(Decimal(price) / 100, 100 / Decimal(price)) - 1
     assert anomaly.score == pytest.approx(off / (Decimal("0.01") / 8), rel=Decimal("1e-5"))
 
 
 def test_a_close_at_a_wrong_price_is_no_reference() -> None:
-    """Back at the usual price, nothing jumps."""
+    """The return to the usual price is not a jump."""
     wrong = Decimal(105)
     bad = changed(steady(30), 20, high=wrong, close=wrong)
     assert kinds(detect(bad, 0)) == [(20, "price-jump")]
@@ -100,7 +100,7 @@ def test_what_jumps_about_anyhow_needs_more_to_be_out_of_line() -> None:
 def test_volume() -> None:
     bad = changed(steady(30), 20, volume=Decimal(500))
     found = detect(changed(bad, 21, volume=Decimal(600)), 0)
-    assert kinds(found) == [(20, "volume-spike")]  # the minute after goes on with it
+    assert kinds(found) == [(20, "volume-spike")]  # the next minute continues it
     assert found[0].usual == 12
     assert found[0].change == pytest.approx(Decimal(500) / 12 - 1, rel=Decimal("1e-5"))
     assert detect(changed(steady(30), 20, volume=Decimal(110)), 0) == []
@@ -108,7 +108,7 @@ def test_volume() -> None:
 
 
 def test_drift() -> None:
-    """Two thousandths a minute for an hour: no minute jumps."""
+    """The price drifts by two thousandths per minute for an hour. No minute jumps."""
     rising = steady(60) + [
         each._replace(
             **{
@@ -137,16 +137,16 @@ def test_a_minute_that_still_grows_is_not_complete_and_has_no_drift_yet() -> Non
     assert not anomaly.complete
     grown = changed(steady(31), 29, high=Decimal(105))
     assert detect(grown, 0)[0] == Anomaly(**{**vars(anomaly), "complete": True})
-    # Nor where a trade is missing, inside or at an end.
+    # The same holds if a trade is missing, inside or at an end.
     for field, value in (("is_whole", False), ("first_id", 146), ("last_id", 148)):
         assert not detect(changed(grown, 29, **{field: value}), 0)[0].complete
 
 
 def test_behind_a_hole_it_begins_anew() -> None:
-    """Ten minutes are missing, and their trades; the price is another one since."""
+    """Ten minutes and their trades are missing, and the price is different afterwards."""
     elsewhere = steady(10, price="120", first=40)
     assert detect(steady(30) + elsewhere, 0) == []
-    # Where the ids go on, there was no trade: then it is a jump.
+    # If the ids continue, there was no trade, so that it is a jump.
     quiet = [
         each._replace(first_id=each.first_id - 50, last_id=each.last_id - 50) for each in elsewhere
     ]
@@ -200,7 +200,7 @@ def test_refuses_what_are_no_thresholds(text: str) -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Minute]:
-    """Rough minutes: wild prices and volumes, silences and holes."""
+    """Draw minutes with wild prices and volumes, silences and holes."""
     found, n, id_ = [], 0, 100
     for _ in range(draw(st.integers(0, 45))):
         prices = [Decimal(100) + draw(st.sampled_from([0, 0, 0, 1, -1, 5, -5])) for _ in range(3)]
@@ -214,13 +214,13 @@ def histories(draw: st.DrawFn) -> list[Minute]:
 
 @given(histories(), st.data())
 def test_what_is_within_reach_decides(history: list[Minute], data: st.DataObject) -> None:
-    """Whoever looks when, and at however much: the verdict on a minute is the same."""
+    """The result for a minute does not depend on when and over which range it is computed."""
     thresholds = Thresholds(window=10, drift_least=0.001, drift_score=1.0)
     everything = detect(history, 0, thresholds)
     since = START + data.draw(st.integers(0, 60)) * MINUTE
     near = [each for each in history if each.start >= since - thresholds.reach]
     assert detect(near, since, thresholds) == [each for each in everything if each.start >= since]
-    # Later minutes change nothing but whether the last one is known to be complete.
+    # Later minutes only change whether the last one is known to be complete.
     until = data.draw(st.integers(0, len(history)))
     early = detect(history[:until], 0, thresholds)
     there = {each.key: each for each in everything}
@@ -229,7 +229,7 @@ def test_what_is_within_reach_decides(history: list[Minute], data: st.DataObject
     assert all(there[each.key] == each for each in settled)
 
 
-# Recorded trades, with faults put into them.
+# Recorded trades with injected faults
 
 
 @pytest.fixture(scope="module", params=["btcusdt", "ethusdt"])
@@ -238,7 +238,7 @@ def recorded(request: pytest.FixtureRequest, recordings: Path) -> list[Trade]:
 
 
 def stretched(trades: list[Trade], factor: int) -> list[Trade]:
-    """Slower: with a factor of 30 two seconds make a minute, so that there are enough minutes."""
+    """Stretch the times: with a factor of 30, two seconds become a minute."""
     first = trades[0].time // MINUTE * MINUTE
     return [each._replace(time=first + (each.time - first) * factor) for each in trades]
 
@@ -252,7 +252,7 @@ def test_no_alarm_on_recorded_trades(recorded: list[Trade], factor: int) -> None
 
 @pytest.mark.parametrize("factor", [1, 10])
 def test_every_bad_print_in_recorded_trades_is_found(recorded: list[Trade], factor: int) -> None:
-    """A single trade 5% off, above and below, in each minute that has a history."""
+    """One trade, 5% too high or too low, is put into each minute that has a history."""
     trades = stretched(recorded, factor)
     known = minutes(trades)
     random = Random(1)
@@ -267,7 +267,7 @@ def test_every_bad_print_in_recorded_trades_is_found(recorded: list[Trade], fact
 
 
 def test_every_burst_in_recorded_trades_is_found(recorded: list[Trade]) -> None:
-    """All quantities of a minute times 50; the last minute is a second long and has hardly any."""
+    """All quantities of one minute are multiplied by 50. The last, short minute is left out."""
     known = minutes(recorded)
     for each in known[3:-1]:
         loud = [
@@ -281,7 +281,7 @@ def test_every_burst_in_recorded_trades_is_found(recorded: list[Trade]) -> None:
 
 
 def test_a_drift_in_recorded_trades_is_found(recorded: list[Trade]) -> None:
-    """Three thousandths more each minute from the hundredth on: no minute jumps."""
+    """The price rises by two thousandths per minute from the hundredth on. No minute jumps."""
     trades = stretched(recorded, 30)
     begin = trades[0].time // MINUTE * MINUTE + 100 * MINUTE
     risen = [
@@ -294,8 +294,12 @@ def test_a_drift_in_recorded_trades_is_found(recorded: list[Trade]) -> None:
 
 
 def test_false_alarms_on_a_made_up_day() -> None:
-    """At one trade a second a made-up minute is now and then 20 times as loud as the median: one
-    fill of a hundred is above 99 times the usual. At ten a second there is none in ten days."""
+    """A simulated day has few false alarms.
+
+    At one trade per second, the volume of a simulated minute is sometimes 20 times the median:
+    one of a hundred fills is above 99 times the usual size. At ten trades per second there is no
+    false alarm in ten days.
+    """
     made = Simulate(["BTCUSDT"], seed=4, start_time=START, duration=DAY, rate=1)
     found = minutes(made)
     assert len(found) > 1400

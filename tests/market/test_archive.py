@@ -1,4 +1,4 @@
-"""The raw archive: every trade as it came, under a key that says what it holds."""
+"""The raw archive: every trade as it came, under a key that describes the object."""
 
 import gzip
 import json
@@ -201,7 +201,7 @@ def test_a_damaged_object_is_a_bad_archive_or_still_trades(
         read = unpack(bytes(body))
     except BadArchive:
         return
-    assert read == trades  # what was hit is the header's time stamp, or the like
+    assert read == trades  # the damage is in the header, for example in its timestamp
 
 
 @given(trade_sets(smallest=1), st.data())

@@ -1,4 +1,4 @@
-"""Blocks: the lasting form of the raw archive, and the indexes beside it."""
+"""Blocks, the permanent form of the raw archive, and their indexes."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Folding and merging, against the oracle: whatever the queues do, the candle is the same."""
+"""Folding and merging equal the oracle: the candle is the same, whatever the queues do."""
 
 from collections import defaultdict
 from decimal import Decimal, Inexact
@@ -29,7 +29,7 @@ WITH_VOIDS = trade_sets(minutes=1, smallest=1, voids=True)
 
 
 def write(store: Store, batch: list[Trade]) -> None:
-    """What a cloud function does with one batch."""
+    """Store one batch as a cloud function does."""
     for (symbol, start), trades in by_minute(batch).items():
         candle = store.get((symbol, start), Candle(symbol, start))
         folded = fold(candle, trades)
@@ -38,7 +38,7 @@ def write(store: Store, batch: list[Trade]) -> None:
 
 
 def replicate(one: Store, other: Store) -> Store:
-    """What the replicator does with two sites."""
+    """Replicate between two stores as the replicator does."""
     united = dict(other)
     for key, candle in one.items():
         merged = merge(candle, other.get(key, Candle(*key)))
@@ -174,7 +174,7 @@ def test_a_damaged_stored_form_is_a_value_error_or_a_candle(
         "0/63:1,1,1,1,2,2",
         "99999999999999999999:1,2",
         "5:0,2",
-        "5~0:",  # of all voids none is named
+        "5~0:",  # no void is listed, although all ids are void
         "4/1~0:",
         "4/1~0,1:1,1,1,1,2,2",
         "4/1~2:1,1,1,1,2,2",
@@ -246,7 +246,7 @@ def test_trades_and_candles_that_do_not_belong_are_refused() -> None:
 
 
 def test_a_sum_that_does_not_fit_is_refused_and_never_rounded() -> None:
-    # Digits 28 places apart in one product and one sum: 39 and more in all.
+    # The digits of one product or sum are 28 places apart, so that 39 or more are needed.
     long = Decimal("9999999999999999.999999999999")
     trades = [Trade("BTCUSDT", n, long, long, START, True) for n in range(2)]
     with pytest.raises(Inexact):
@@ -264,7 +264,7 @@ def test_a_run_needs_few_fragments(first: int, count: int) -> None:
     one = Decimal(1)
     trades = [Trade("BTCUSDT", first + n, one, one, START, True) for n in range(count)]
     assert len(folded(trades).fragments) <= 2 * count.bit_length()
-    # Voids break no block apart.
+    # Voids do not split a block.
     with_voids = [Trade.void("BTCUSDT", t.id, START) if t.id % 7 == 3 else t for t in trades]
     assert len(folded(with_voids).fragments) == len(folded(trades).fragments)
 
@@ -301,7 +301,7 @@ def test_late_trades_for_voids_of_both_sites_leave_one_out_and_say_so() -> None:
     assert result.candle == other  # its content is the smaller one
     (report,) = result.disagreements
     assert (report.first_id, report.last_id) == (0, 7)
-    # Whoever has the trades puts it right.
+    # Folding the trades corrects it.
     assert fold(one, trades) == (folded(trades), ())
 
 

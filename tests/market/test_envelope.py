@@ -1,4 +1,4 @@
-"""The queue message: what goes in comes out, and nothing else gets in."""
+"""The queue message: decoding returns what was encoded, and refuses everything else."""
 
 import base64
 import json
@@ -67,7 +67,7 @@ def packed(data: bytes) -> str:
 
 
 def run_of(count: int) -> list[Trade]:
-    # Numbers that jump about, so that the messages do not compress to nothing.
+    # The numbers vary, so that the messages do not compress too well.
     return [
         Trade(
             "BTCUSDT",
@@ -112,7 +112,7 @@ def test_several_symbols_and_voids_round_trip(trades: list[Trade]) -> None:
     assert message.body.isascii()
     for form in (message.body, message.body.encode()):
         assert decode(form, message.attributes) == Envelope(tuple(trades))
-    # What the version before can say is said so that it can read it.
+    # Trades that the previous version can express are written so that it can read them.
     plain = all(trade.symbol == "BTCUSDT" and not trade.is_void for trade in trades)
     assert version_of(message) == (1 if plain else 2)
     assert ("version" in message.attributes) == (not plain)

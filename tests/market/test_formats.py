@@ -1,4 +1,4 @@
-"""The page on formats says what is written and read: its examples are test vectors."""
+"""The examples on the page about formats are test vectors."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Indicators equal hand-computed values and a slow judge that counts in fractions."""
+"""Indicators equal hand-computed values and a slow oracle that computes with fractions."""
 
 import math
 import statistics
@@ -31,14 +31,14 @@ START = MIDNIGHT + DAY - 5 * MINUTE
 
 
 def bar(minute: int, close: str, volume: str = "1") -> Bar:
-    """A bar of one trade."""
+    """Return a bar of one trade."""
     price, quantity = Decimal(close), Decimal(volume)
     start = START + minute * MINUTE
     return Bar("X", start, price, price, price, price, quantity, price * quantity, 1, 7, 7)
 
 
 def whole(bars: list[Bar]) -> list[TimelineStep]:
-    """The bars as a timeline in which nothing is missing."""
+    """Return the bars as a timeline in which nothing is missing."""
     return [TimelineStep(each, True, True) for each in bars]
 
 
@@ -52,7 +52,7 @@ def shown(text: str, steps: list[TimelineStep], width: int = MINUTE) -> list[str
 
 
 def steps_of(*trades: tuple[int, int, str]) -> list[TimelineStep]:
-    """The timeline of trades of quantity 1, given as (minute, id, price)."""
+    """Return the timeline of trades of quantity 1, given as (minute, id, price)."""
     candles: dict[int, Candle] = {}
     for minute, id_, price in trades:
         start = START + minute * MINUTE
@@ -70,7 +70,7 @@ FIVE = [bar(0, "10"), bar(1, "11"), bar(2, "13"), bar(3, "12", "3"), bar(4, "9")
         ("sma:1", ["10", "11", "13", "12", "9"]),
         ("sma:3", [None, None, "11.3333333333", "12", "11.3333333333"]),
         ("sma:6", [None] * 5),
-        # The mean of the first three, then half of each step.
+        # The first value is the mean of the first three. Each step then adds half the difference.
         ("ema:3", [None, None, "11.3333333333", "11.6666666667", "10.3333333333"]),
         ("vwap:2", [None, "10.5", "12", "12.25", "11.25"]),
         ("vwap", ["10", "10.5", "11.3333333333", "11.6666666667", "11.2857142857"]),
@@ -99,7 +99,7 @@ def test_a_price_that_stands_still_has_no_volatility() -> None:
 
 
 def test_a_quiet_minute_has_the_last_close_and_no_volume() -> None:
-    """The ids go on across the minutes 1 and 2: nothing was traded."""
+    """The ids continue across the minutes 1 and 2, so nothing was traded."""
     steps = steps_of((0, 7, "10"), (3, 8, "16"), (4, 9, "16"))
     assert shown("sma:4", steps) == [None, None, None, "11.5", "13"]
     assert shown("vwap:2", steps) == [None, "10", None, "16", "16"]
@@ -108,7 +108,7 @@ def test_a_quiet_minute_has_the_last_close_and_no_volume() -> None:
 
 @pytest.mark.parametrize("minute", [1, 3], ids=["next minute", "later minute"])
 def test_behind_a_hole_everything_begins_anew(minute: int) -> None:
-    """The id 8 is missing between two minutes, whether or not they are neighbours."""
+    """The id 8 is missing between two minutes, which may or may not be neighbours."""
     steps = steps_of((0, 7, "10"), (minute, 9, "16"), (minute + 1, 10, "17"))
     assert len(steps) == 3
     assert shown("sma:2", steps) == [None, None, "16.5"]
@@ -193,14 +193,14 @@ def test_refuses_what_is_no_indicator(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-# From here on a judge that looks at every interval anew and knows nothing of windows that move.
+# An oracle that computes every interval from scratch, without moving windows
 
 closes = st.integers(1, 10**14).map(lambda units: Decimal(units).scaleb(-8))
 
 
 @st.composite
 def series(draw: st.DrawFn) -> list[TimelineStep]:
-    """Steps with holes inside and between them, near midnight."""
+    """Draw steps near midnight, with holes inside and between them."""
     steps: list[TimelineStep] = []
     minute = 0
     for _ in range(draw(st.integers(0, 20))):
@@ -222,7 +222,7 @@ Minutes = list[tuple[Fraction, Fraction, Fraction]]  # close, quote volume, volu
 
 
 def behind(steps: list[TimelineStep], index: int) -> Minutes:
-    """The minutes up to a step, back to the last hole, oldest first; none where it lacks ids."""
+    """Return the minutes from the last hole to a step, oldest first; none if the step lacks ids."""
     minutes: Minutes = []
     for bar, follows, complete in reversed(steps[: index + 1]):
         if not complete:
@@ -287,7 +287,7 @@ def test_returns_and_volatility_equal_the_judge(steps: list[TimelineStep], lengt
 def test_what_is_within_reach_decides(
     steps: list[TimelineStep], length: int, data: st.DataObject
 ) -> None:
-    """Reading no further back than ``reach`` says gives the same value at the first row shown."""
+    """Reading only as far back as ``reach`` gives the same value in the first row shown."""
     if not steps:
         return
     index = data.draw(st.integers(0, len(steps) - 1))

@@ -1,4 +1,4 @@
-"""Longer candles equal the oracle at their own interval."""
+"""Candles of longer intervals equal the oracle at that interval."""
 
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from . import oracle
 from .trade_sets import START, trade_sets
 
 DAY = 86_400_000  # ms
-# Minutes of one day lie in many hours; the neighbouring days are reached as well.
+# The minutes are in many hours of one day, and in the neighbouring days.
 MOMENTS = st.integers(-DAY, DAY).map(lambda offset: START + offset) | st.integers(
     START, START + 1_200_000
 )
@@ -61,7 +61,7 @@ def test_voids_decide_neither_open_nor_close() -> None:
     def candle(start: int, *trades: Trade) -> Candle:
         return fold(Candle("BTCUSDT.um", start), trades).candle
 
-    # By id: 7 is a void, then the trades 8 and 9, and 10 is a void; time goes against it.
+    # Ordered by id: the void 7, the trades 8 and 9, and the void 10. The times are in reverse.
     first = candle(
         0,
         Trade("BTCUSDT.um", 9, Decimal(3), one, 1, True),

@@ -1,4 +1,4 @@
-"""Which intervals were quiet and which lack trades, by a judge that looks at each id anew."""
+"""Quiet intervals and intervals that lack trades equal an oracle that checks each id."""
 
 from bisect import bisect
 from decimal import Decimal
@@ -28,7 +28,10 @@ def trade(minute: int, id_: int, price: str = "10", second: int = 0) -> Trade:
 
 @st.composite
 def markets(draw: st.DrawFn, backwards: bool = False) -> list[Trade]:
-    """All trades of a market with silences of up to some hours; ``backwards``: times may jump."""
+    """Draw all trades of a market with silences of up to some hours.
+
+    With ``backwards``, times may jump back.
+    """
     minute, id_ = 0, draw(st.sampled_from([0, 5, 3_735_683_259]))
     trades = []
     for _ in range(draw(st.integers(0, 30))):
@@ -66,7 +69,7 @@ def test_a_timeline_equals_the_judge(interval: str, data: st.DataObject) -> None
     at = {each.id: each.time for each in kept}
     ids = sorted(at)
     missing = sorted(set(range(ids[0], ids[-1] + 1)) - set(ids)) if ids else []
-    around = []  # of each missing id: the first and the last interval that it may belong to
+    around = []  # the first and the last interval that each missing id may belong to
     for id_ in missing:
         place = bisect(ids, id_)
         between = sorted((at[ids[place - 1]] // width, at[ids[place]] // width))
@@ -74,7 +77,7 @@ def test_a_timeline_equals_the_judge(interval: str, data: st.DataObject) -> None
     void = {each.id for each in kept if each.is_void}
 
     def hidden(number: int) -> bool:
-        """Whether an id is missing above the last trade that may be the close before."""
+        """Return whether an id that may be the preceding close is missing after the last trade."""
         bar = max((each for each in bars if each < number), default=None)
         if bar is None:
             return False
@@ -123,14 +126,14 @@ def test_a_timeline_equals_the_judge(interval: str, data: st.DataObject) -> None
 def test_what_is_filled_was_quiet_in_the_whole_market(
     interval: str, market: list[Trade], data: st.DataObject
 ) -> None:
-    """Whatever is lost of a market, no interval with trades is shown as one without."""
+    """No interval with trades is shown as one without, whichever trades are lost."""
     width = INTERVALS[interval]
     whole = timeline(candles_of(market), interval).steps
     quiet = {step.bar for step in whole if step.filled}
     traded = {each.time // width * width for each in market if not each.is_void}
     known = {each.time // width * width for each in market}
     assert not traded & {bar.start for bar in quiet}
-    newest = max(known, default=0)  # where it has voids alone, a trade may still follow
+    newest = max(known, default=0)  # if it has only voids, a trade may still follow
     span = range(min(traded), newest + (newest in traded), width) if traded else range(0)
     assert [step.bar.start for step in whole] == list(span)
     assert all(step.follows and step.complete for step in whole)
@@ -139,12 +142,12 @@ def test_what_is_filled_was_quiet_in_the_whole_market(
     rest = market[:first] + market[last:]
     left = timeline(candles_of(rest), interval)
     assert {step.bar for step in left.steps if step.filled} <= quiet
-    if first and last < len(market):  # the ids at both ends are there
+    if first and last < len(market):  # the ids at both ends are present
         assert sum(hole.missing for hole in left.holes) == last - first
 
 
 def test_a_minute_beside_a_hole_is_not_filled() -> None:
-    """The id 3 is missing: it may be of the minutes 4 to 7. The minutes 1 and 2 were quiet."""
+    """The missing id 3 may belong to the minutes 4 to 7. The minutes 1 and 2 were quiet."""
     candles = candles_of([trade(0, 1, "10"), trade(3, 2, "11"), trade(8, 4, "12")])
     found = timeline(candles, "1m")
     minutes = [(step.bar.start - START) // MINUTE for step in found.steps]
@@ -155,14 +158,14 @@ def test_a_minute_beside_a_hole_is_not_filled() -> None:
 
 
 def test_an_id_that_its_neighbour_has_is_not_missing() -> None:
-    """The ids 2 and 3 have changed minutes: neither minute lacks anything."""
+    """The ids 2 and 3 are in each other's minute, so neither minute lacks anything."""
     found = timeline(candles_of([trade(0, 1), trade(1, 2), trade(0, 3), trade(1, 4)]), "1m")
     assert [tuple(step[1:]) for step in found.steps] == [(True, True), (True, True)]
     assert found.holes == []
 
 
 def test_a_minute_of_voids_was_quiet_unless_it_lacks_ids() -> None:
-    """The minute 2 has voids alone, and its missing id may be the trade whose close came last."""
+    """The minute 2 has only voids, and its missing id may be the trade with the last close."""
     void = [Trade.void("X", id_, START + 2 * MINUTE) for id_ in (2, 3, 4)]
     ends = [trade(0, 1), trade(4, 5)]
     found = timeline(candles_of(sorted([*ends, *void])), "1m")

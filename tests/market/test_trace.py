@@ -1,4 +1,4 @@
-"""The trace context: of the trades alone, and as W3C, X-Ray and Google write it."""
+"""The trace context depends on the trades only, in the formats of W3C, X-Ray and Google."""
 
 import re
 from decimal import Decimal
@@ -35,7 +35,7 @@ def test_it_is_valid_and_reads_back(trades: list[Trade], one_in: int) -> None:
     assert parent is not None
     assert str(parent) == text
     assert XRAY.fullmatch(xray_id(parent.trace_id))
-    # X-Ray looks for a time in the first eight digits.
+    # X-Ray expects a time in the first eight digits.
     assert int(parent.trace_id[:8], 16) == trades[-1].time // 1000 % 2**32
 
 
@@ -51,7 +51,7 @@ def test_a_message_that_is_made_again_stays_in_its_trace(trades: list[Trade]) ->
 def test_other_trades_are_another_trace(one: list[Trade], other: list[Trade]) -> None:
     assume(one != other)
     assert traceparent(one)[:52] != traceparent(other)[:52]
-    # Also where only the rest differs from the first eight digits on.
+    # This also holds if only the digits after the first eight differ.
     assert traceparent(one)[11:35] != traceparent(other)[11:35]
 
 

@@ -1,4 +1,4 @@
-"""One trade, read exactly or not at all."""
+"""A trade is parsed exactly or refused."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Generated sets of trades: holes in the ids, equal times, minutes crossed, time against id."""
+"""Generated sets of trades: with holes in the ids, equal times, and times in another order."""
 
 from decimal import Decimal
 
@@ -8,18 +8,18 @@ from mcloud.market.trade import MAX_ID, Trade, to_text
 
 START = 1_723_161_180_000  # 2024-08-08T23:53:00Z
 
-# Eight places as on Binance, and sixteen digits, so that products and sums of dozens fit 38.
+# Eight places as on Binance, and at most 16 digits, so that sums of products fit into 38 digits.
 numbers = st.integers(1, 10**16 - 1).map(lambda units: Decimal(to_text(Decimal(units).scaleb(-8))))
 round_numbers = st.integers(1, 10**6).map(Decimal)
 prices = numbers | round_numbers
 quantities = numbers | round_numbers | st.just(Decimal(0))
 
-# Small, in the middle of Binance's, at an edge of large aligned blocks, and the highest there are.
+# Small ids, ids as on Binance, ids at the edge of large aligned blocks, and the highest ids.
 first_ids = st.sampled_from([0, 1, 5, 3735683259, 2**32 - 20, 2**62 - 7, MAX_ID - 60])
 
 
 def times(minutes: int) -> st.SearchStrategy[int]:
-    """Few distinct offsets, so that neighbours share a millisecond or sit at a minute's edge."""
+    """Draw times with few distinct offsets, often equal or at the edge of a minute."""
     edges = st.sampled_from([0, 1, 30_000, 59_999])
     offsets = edges | st.integers(0, 59_999)
     return st.builds(
@@ -38,7 +38,7 @@ def trade_sets(
     moments: st.SearchStrategy[int] | None = None,
     voids: bool = False,
 ) -> list[Trade]:
-    """Trades of one symbol with distinct ids, up to 60 of them, ordered by id; some are voids."""
+    """Draw up to 60 trades of one symbol with distinct ids, ordered by id. Some are voids."""
     first = draw(first_ids)
     gaps = draw(st.sampled_from([(1, 1), (1, 2), (1, 20)]))
     count = draw(st.integers(smallest, max(smallest, 60 // gaps[1])))
@@ -62,5 +62,5 @@ def several_symbols() -> st.SearchStrategy[list[Trade]]:
 
 
 def subsets(trades: list[Trade]) -> st.SearchStrategy[list[Trade]]:
-    """Any of the trades, each any number of times, in any order."""
+    """Draw any of the trades, each any number of times, in any order."""
     return st.lists(st.sampled_from(trades)) if trades else st.just([])

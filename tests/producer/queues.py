@@ -1,4 +1,4 @@
-"""A queue that fails in every way a queue can, and knows what it took."""
+"""A fake queue that can fail in every way, and records the messages it accepts."""
 
 import threading
 from collections import deque
@@ -9,13 +9,14 @@ from mcloud.market.envelope import Message, decode
 from mcloud.market.trade import Trade
 
 Answer = Exception | Sequence[Unsent] | Callable[[], object]
-"""What a send does: raise, refuse some, or wait for something and then take all."""
+"""Outcome of a send: an error to raise, refused messages, or a call that runs before all messages
+are accepted."""
 
 
 class FakeQueue:
-    """Of a Queue, what a sender needs: gives the answers in turn, then takes everything.
+    """The part of a Queue that a sender needs. It gives the answers in turn, and then accepts all.
 
-    Or the last one for ever.
+    Alternatively it repeats the last answer forever.
     """
 
     def __init__(self, *answers: Answer, for_ever: bool = False) -> None:
@@ -27,7 +28,7 @@ class FakeQueue:
 
     @property
     def trades(self) -> list[Trade]:
-        """All trades that it took, in the order of their ids."""
+        """Return all trades that the queue accepted, ordered by id."""
         with self._changed:
             found = [trade for message in self.taken for trade in decode(message.body).trades]
         return sorted(found)

@@ -1,4 +1,4 @@
-"""Trades, and where they come from: a stream under a test's control, a history that may fail."""
+"""Trades and their sources: a stream that a test controls, and a history that may fail."""
 
 import threading
 import time
@@ -12,15 +12,15 @@ from mcloud.producer.cursor import Hole
 from mcloud.producer.produce import ProducerProgress
 from mcloud.producer.route import Route
 
-PATIENCE = 60.0  # seconds; what waits that long has failed
+PATIENCE = 60.0  # seconds after which a test has failed
 START = 1_723_161_255_342
 
 Step = list[Trade] | Callable[[], bool]
-"""Trades to give, or a condition to wait for."""
+"""Trades to yield, or a condition to wait for."""
 
 
 def trade(id_: int, symbol: str = "BTCUSDT") -> Trade:
-    """The one trade that has this id."""
+    """Return the trade with this id. The same id always gives the same trade."""
     return Trade(symbol, id_, Decimal(1 + id_ % 7), Decimal(1 + id_ % 3), START + 10 * id_, True)
 
 
@@ -41,7 +41,7 @@ def hole(
 
 
 def progress(**changes: object) -> ProducerProgress:
-    """A sound run of which nothing is to be said, but for the changes."""
+    """Return the progress of a run without problems, with these changes."""
     values: dict[str, object] = {
         "read": 0,
         "repeats": 0,
@@ -57,7 +57,7 @@ def progress(**changes: object) -> ProducerProgress:
 
 
 class Script:
-    """Gives its steps one after the other, and ends."""
+    """A source that runs its steps one after the other, and ends."""
 
     def __init__(self, *steps: Step) -> None:
         self._steps = steps
@@ -79,7 +79,7 @@ class Script:
 
 
 class FakeHistory:
-    """Knows the trades of some ids, and first gives the answers that it is told to."""
+    """A history with the trades of some ids. It first gives the answers that a test sets."""
 
     def __init__(self, known: Iterable[Trade], *answers: Exception | list[Trade]) -> None:
         self._known = sorted(known)

@@ -1,4 +1,4 @@
-"""Entries to put into a spool, and ways to look at what a spool holds."""
+"""Entries for a spool, and functions that inspect a spool."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def entry(
     sites: Iterable[str] = SITES,
     size: int = 0,
 ) -> SpoolEntry:
-    """Trades from ``first`` to ``last``; what its body says is its ids, and ``size`` bytes more."""
+    """Return an entry with the trades from ``first`` to ``last``, and ``size`` bytes of filling."""
     last = first if last is None else last
     message = Message(f"{symbol} {first} {last} " + "x" * size, {"symbol": symbol})
     return SpoolEntry(message, symbol, first, last, last - first + 1, first, frozenset(sites))
@@ -37,7 +37,7 @@ def fill(spool: Spool, ids: Sequence[int], *, size: int = 0) -> None:
 
 
 def drain(spool: Spool, site: str) -> list[str]:
-    """The bodies that a site gets, without the filling."""
+    """Take all messages of a site, and return their bodies without the filling."""
     bodies = []
     while taken := spool.take(site, 7):
         bodies += [each.message.body.rstrip(" x") for each in taken]
@@ -50,10 +50,10 @@ def bodies(ids: Iterable[int]) -> list[str]:
 
 
 def as_left_by_a_crash(path: Path, folder: Path) -> Path:
-    """A copy of an open spool as ``kill -9`` would leave it now."""
+    """Copy an open spool as ``kill -9`` would leave it now."""
     folder.mkdir()
     for each in path.parent.iterdir():
-        # SQLite makes the index of the log anew, as it does after a crash of the machine.
+        # SQLite makes the index of the log again, as it does after a crash of the machine.
         if not each.name.endswith("-shm"):
             shutil.copy(each, folder / each.name)
     return folder / path.name
@@ -68,6 +68,6 @@ def flip(path: Path, offset: int) -> None:
 
 
 def environment() -> dict[str, str]:
-    """For a Python that imports what this one does."""
+    """Return environment variables for a Python process with the same import path."""
     root = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": root}

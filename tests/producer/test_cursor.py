@@ -1,4 +1,4 @@
-"""Ids against a plain model: what is new is taken once, and what is missing has a name."""
+"""A cursor equals a simple model: new ids are taken once, and missing ids are reported."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -29,7 +29,7 @@ def ids(trades: list[Trade]) -> list[int]:
 
 
 class Model:
-    """Every id that was seen, and when each one that is missing was first passed over."""
+    """Every id that was seen, and the time when each missing id was first passed over."""
 
     def __init__(self) -> None:
         self.seen: dict[str, set[int]] = {}
@@ -51,7 +51,7 @@ class Model:
         return admitted
 
     def holes(self) -> set[tuple[str, int, int, int]]:
-        """As long as they can be; each with the moment at which all of it was passed over."""
+        """Return maximal holes, each with the time when all of it had been passed over."""
         runs: list[tuple[str, int, int, int]] = []
         for (symbol, id_), since in sorted(self.passed.items()):
             if runs and (runs[-1][0], runs[-1][2]) == (symbol, id_ - 1):
@@ -62,7 +62,7 @@ class Model:
         return set(runs)
 
 
-# Runs of ids make the usual path usual; single ids, in any order, are its exceptions.
+# Runs of ids are the usual case; single ids in any order are the exceptions.
 runs = st.builds(
     lambda symbol, first, length: [(symbol, first + n) for n in range(length)],
     st.sampled_from(["BTCUSDT", "ETHUSDT"]),
@@ -180,7 +180,7 @@ def test_a_new_loss_inherits_nothing_from_the_hole_that_it_lies_beside(old: Hole
     elif how == "expect":
         cursor.expect("BTCUSDT", 11, now=9)
     new = Hole("BTCUSDT", 10, 11, 9)
-    if how == "memory":  # what a crash would lose
+    if how == "memory":  # a crash loses these
         position = _with_holes(Position("BTCUSDT", 1, 12, (old,)), [10, 11], 9)
         assert position.holes == (old, new)
     else:
@@ -199,7 +199,7 @@ def test_losses_that_are_noticed_at_once_and_not_tried_are_one_hole() -> None:
 
 
 def test_holes_side_by_side_are_joined_after_their_quick_attempts() -> None:
-    """A stream that is silent for days, whose trades the exchange does not give, has few holes."""
+    """A stream that is silent for days, and whose trades REST does not have, has few holes."""
     cursor = Cursor([Position("BTCUSDT", 1, 10)])
     for now in range(100):
         cursor.expect("BTCUSDT", 10 + now, now)
@@ -218,7 +218,7 @@ def test_holes_side_by_side_are_joined_after_their_quick_attempts() -> None:
 def test_what_the_exchange_is_known_to_have_comes_or_is_missing(
     events: list[tuple[bool, int]],
 ) -> None:
-    """Told of trades that never came, a cursor names just these, whatever comes in which order."""
+    """A cursor reports exactly the announced trades that never came, in any order of events."""
     cursor = Cursor()
     start: int | None = None
     came: set[int] = set()

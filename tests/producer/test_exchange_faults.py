@@ -1,4 +1,4 @@
-"""Our producer against each fault of the local exchange: it delivers what was traded, exactly.
+"""The producer delivers exactly the trades of the local exchange under each of its faults.
 
 On futures, some ids are void: the stream announces them and REST does not have them.
 """
@@ -34,9 +34,9 @@ PLAYED = {
     symbols: list(Simulate(symbols, seed=8, start_time=START, rate=300, duration=2.5))
     for symbols in (SPOT, FUTURES)
 }
-EARLY = 300  # trades read before something goes wrong
+EARLY = 300  # trades read before the fault begins
 VOID_AFTER = 1_500
-"""In ms, until an id that REST does not have is void: longer than ``rest_gap`` lasts."""
+"""Time in ms until an id that REST does not have is void. ``rest_gap`` is shorter."""
 _BTC = [trade.id for trade in PLAYED[SPOT] if trade.symbol == "BTCUSDT"]
 HIDDEN = {"symbol": "BTCUSDT", "first": _BTC[400], "last": _BTC[419]}
 
@@ -54,16 +54,16 @@ FAULTS: dict[str, list[Mapping[str, Any]]] = {
     "rest_error": [{"count": 2}, {"count": 2, "status": 503}],
     "rest_gap": [{**HIDDEN, "seconds": 0.5}],
 }
-"""What is asked for of each kind, with symbols of the spot market. On futures, each comes beside
-the fault ``void``."""
+"""Parameters of each fault, with symbols of the spot market. On futures, each fault is combined
+with the fault ``void``."""
 HASTE = 60.0
-"""How many times as fast the minutes pass in which REST's weight is counted."""
+"""Factor by which the minutes in which REST counts its weight are shorter."""
 WITH_DROP = ("rest_429", "rest_418", "rest_error", "rest_gap")
-"""Kinds that nobody notices unless something has to be fetched."""
+"""Faults that have no effect unless trades have to be fetched."""
 
 
 class HastyRest(BinanceRest):
-    """REST with minutes of a second. The pauses that it asks for are as much shorter."""
+    """REST whose minutes take a second. The pauses that it asks for are shorter by this factor."""
 
     def search(self, *arguments: Any, **options: Any) -> Answer:
         try:
@@ -87,7 +87,7 @@ def test_all_kinds_are_tried() -> None:
     assert FAULTS.keys() == KINDS.keys() - {"void"}
 
 
-@pytest.mark.slow  # a minute or more for all of them: the market is played in its own time
+@pytest.mark.slow  # all faults take a minute or more, since the market is played in real time
 @pytest.mark.parametrize("symbols", [SPOT, FUTURES], ids=["spot", "futures"])
 @pytest.mark.parametrize(
     ("kind", "fields"), [(kind, fields) for kind, some in FAULTS.items() for fields in some]

@@ -1,4 +1,4 @@
-"""Futures from the local exchange: their route, void ids, and a stream that brings nothing."""
+"""Futures from the local exchange: their route, void ids, and a stream without trades."""
 
 import threading
 import time
@@ -78,7 +78,7 @@ def test_void_ids_are_delivered_as_such_whether_they_were_announced_or_lost(
 def test_a_stream_that_brings_nothing_is_found_before_the_first_trade(
     monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
-    """As on the route that accepts a subscription to trades and sends none."""
+    """One route of the exchange accepts a subscription to trades, but sends no trades."""
     monkeypatch.setattr(stall, "UNKNOWN", 0.3)
     monkeypatch.setattr(stall, "SHORTEST", 0.2)
     market = Simulate([f"BTCUSDT.{USD_M}"], seed=8, start_time=START, rate=100)

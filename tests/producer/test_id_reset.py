@@ -1,4 +1,4 @@
-"""Telling an exchange that counts anew from one that sends a trade again."""
+"""Distinguish an exchange that restarts its ids from one that repeats a trade."""
 
 from mcloud.market.trade import Trade
 from mcloud.producer.id_reset import LONG, IdReset

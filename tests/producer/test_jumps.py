@@ -1,4 +1,4 @@
-"""Whatever jumps, and whenever: a run ends with every hole filled that the exchange can fill."""
+"""A run fills every hole that the exchange can fill, even if clocks jump at any time."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ CHUNKS = ([1, 2, 6], [7, 20], [21, 22], [2_500], [2_501])
 def run(
     spool: Spool, history: FakeHistory, clocks: Jumping, *jumps: tuple[int, str]
 ) -> ProducerProgress:
-    """A run over the chunks, some of which come after a jump, that ends right after the last."""
+    """Run over the chunks, some of which follow a jump, and end right after the last one."""
 
     def jump(kind: str) -> Callable[[], bool]:
         def step() -> bool:
@@ -79,11 +79,11 @@ def test_no_hole_is_open_at_the_end_that_can_be_filled(spool: Spool, kind: str, 
 def test_a_hole_that_could_not_be_filled_just_now_is_tried_once_more_at_the_end(
     spool: Spool, kind: str
 ) -> None:
-    """However long it would have waited for its turn."""
+    """This does not depend on how long it would have waited for its turn."""
     history = FakeHistory(trades(range(1, 2_502)), *[Unavailable("not now")] * 3)
     done = run(spool, history, Jumping(), (3, kind))
     assert len(history.asked) > 3
-    # Each of the three failures was of one hole at most, which the next run tries again.
+    # Each of the three failures concerned at most one hole, which the next run tries again.
     assert len(done.holes) <= 2
     assert all(hole.attempts for hole in done.holes)
 

@@ -1,4 +1,4 @@
-"""Symbols that are listed, halted and delisted while a producer runs: nothing of them is lost."""
+"""No trade is lost when symbols are listed, halted or delisted while a producer runs."""
 
 import inspect
 import threading
@@ -30,7 +30,7 @@ TIMING = Timing(control=0.01, quiet=0.5, overlap=0.05, first_backoff=0.02, longe
 
 
 class Following:
-    """A producer of all:USDT in a thread, with three streams a connection."""
+    """A producer of all:USDT in a thread, with three streams per connection."""
 
     def __init__(self, exchange: LocalExchange, folder: Path) -> None:
         where = endpoints(ws_url=exchange.ws_url, rest_url=exchange.rest_url)
@@ -119,7 +119,7 @@ def test_listed_halted_and_delisted_symbols_are_followed(
             eventually(lambda: source.state.not_trading == {"BUSDT": "BREAK"})
             halted = exchange.played("BUSDT")
             eventually(lambda: producer.trades("BUSDT") == halted)
-            # It is silent for longer than any symbol may be, and no stall comes of it.
+            # It is silent for longer than a stall takes, but no stall is reported.
             monkeypatch.setattr(stall, "SHORTEST", 0.1)
             eventually(lambda: len(exchange.played("AUSDT")) > len(producer.trades("BUSDT")) + 20)
 
@@ -131,7 +131,7 @@ def test_listed_halted_and_delisted_symbols_are_followed(
             eventually(lambda: "cusdt@trade" not in streams(exchange))
             assert source.state.not_trading == {"CUSDT": "delisted"}
             assert "CUSDT is no longer listed" in source.state.describe()["summary"]
-            # Its place is taken by the next new symbol.
+            # The next new symbol takes its place.
             exchange.set_status("CUSDT", "TRADING")
             eventually(lambda: "cusdt@trade" in streams(exchange))
             state = source.state

@@ -1,4 +1,4 @@
-"""An exchange as the source: ids are dense, so what is missing is known, filled or named."""
+"""An exchange as the source: ids are dense, so missing trades are known, fetched or reported."""
 
 import subprocess
 import sys
@@ -106,7 +106,7 @@ def test_a_hole_that_cannot_be_filled_has_its_reason(spool: Spool) -> None:
         source, {"aws": queue}, spool, history=history, live=True, linger=0, progress=told.append
     )
     assert [(hole.first, hole.last, hole.reason) for hole in done.holes] == [(2, 4, "no answer")]
-    # It is remembered, and filled by a run that can.
+    # The hole is remembered, and a later run that can fill it does so.
     history = FakeHistory(trades(range(1, 10)))
     source = Script(lambda: len(queue.trades) == 6, trades([7]))
     done = produce(source, {"aws": queue}, spool, history=history, live=True, linger=0)
@@ -135,7 +135,7 @@ def test_a_start_fetches_what_was_traded_meanwhile_though_nothing_follows(spool:
     )  # fmt: skip
     assert queue.trades == trades(range(1, 21))
     assert done.holes == ()
-    # What has not begun begins with its first trade, and not before.
+    # A symbol without trades begins with its first trade, and not before.
     assert history.asked == [("BTCUSDT", 11, 10)]
 
 
@@ -154,14 +154,14 @@ def test_a_lost_end_that_cannot_be_had_is_named_and_remembered(spool: Spool) -> 
     assert (hole.first, hole.last, hole.reason) == (3, 5, "no answer")
     (position,) = spool.resume_points()
     assert [(hole.first, hole.last) for hole in position.holes] == [(3, 5)]
-    # The next trade is the one after it, and opens no other hole.
+    # The next trade follows directly and opens no other hole.
     cursor = Cursor([position])
     assert cursor.admit(trades([6]), 0) == trades([6])
     assert len(cursor.holes()) == 1
 
 
 def test_what_only_comes_late_by_the_stream_was_not_lost(spool: Spool) -> None:
-    """REST may be ahead: what it has is expected, and taken from whoever brings it first."""
+    """REST may be ahead. Its trades are expected, and taken from whichever source is first."""
     queue = FakeQueue()
     history = FakeHistory(trades(range(1, 9)), *[Unavailable("no answer")] * 999)
     told: list[ProducerProgress] = []
@@ -176,7 +176,7 @@ def test_what_only_comes_late_by_the_stream_was_not_lost(spool: Spool) -> None:
     assert (done.holes, done.repeats) == ((), 0)
 
 
-# What may happen to the stream of a symbol, one after the other.
+# Sequences of events in the stream of a symbol
 events = st.lists(
     st.one_of(
         st.tuples(st.just("live"), st.integers(1, 9)),
@@ -198,13 +198,13 @@ def test_after_a_crash_at_any_point_every_id_comes(
     batch: int,
     linger: float,
 ) -> None:
-    """What was committed is there, and what was not is missed: nothing between is forgotten."""
+    """Committed ids are present, and all others are reported as missing."""
     path = tmp_path_factory.mktemp("crash") / "0" / "spool"
     spool = Spool.open(path, ["aws"])
     intake = Intake(spool, True, lambda: ROUTE, batch, linger)
-    next_id = 100  # of the exchange
+    next_id = 100  # the exchange's next id
     start: int | None = None  # the first id that was taken
-    committed: int | None = None  # the same, once it is on the disk
+    committed: int | None = None  # the first id that is on the disk
     for number, (event, count) in enumerate([*events, ("crash", 0)], start=1):
         given: list[Trade] = []
         if event == "live":
@@ -228,7 +228,7 @@ def test_after_a_crash_at_any_point_every_id_comes(
         if given and start is None:
             start = given[0].id
         intake.take(given)
-    # It goes on with the next trade, and the exchange has all of them.
+    # It continues with the next trade, and the exchange has all trades.
     intake.take([trade(next_id)])
     intake.take(everything_missing(intake))
     intake.close()
@@ -288,7 +288,7 @@ def test_after_a_crash_at_any_point_a_late_trade_still_replaces_its_void(
             spool.close()
             spool = Spool.open(path, ["aws"])
             intake = Intake(spool, True, lambda: ROUTE, batch, linger)
-    # What was in memory is missing, and the exchange now has the trade of each id but the voids.
+    # The ids in memory are lost, and the exchange now has the trade of each id except the voids.
     intake.take(trades([next_id]))
     holes = [hole for hole in intake.holes() if hole.symbol == "BTCUSDT"]
     missing = {id_ for hole in holes for id_ in range(hole.first, hole.last + 1)}
@@ -298,7 +298,7 @@ def test_after_a_crash_at_any_point_a_late_trade_still_replaces_its_void(
             for id_ in missing
         ]
     )
-    # The trades of all voids come now, also those of which a crash took the only copy.
+    # Now the trades of all voids arrive, even those whose only copy was lost in a crash.
     intake.take(trades(each.id for each in voids))
     intake.close()
     intake.commit()
@@ -366,14 +366,14 @@ def test_killed_again_and_again_a_real_process_delivers_every_id(tmp_path: Path)
         ) as producer:
             assert producer.stdout
             for count, line in enumerate(producer.stdout):
-                # What it missed between this and its next start is for it to find out.
+                # The next start has to find the trades that it missed in between.
                 begin = int(line) + 50 if line[0].isdigit() else begin
                 if kill and count == wanted:
                     producer.kill()
         assert producer.returncode == (-9 if kill else 0)
     for site in ("aws", "gcp"):
         lines = (tmp_path / site).read_text().split("\n")
-        # A line may have been cut by the kill; then it came again.
+        # The kill may have truncated a line, which was then written again.
         got = {line for line in lines if len(line.split()) == 2}
         assert {f"BTCUSDT {id_}" for id_ in range(end)} <= got
         last = max(int(line.split()[1]) for line in got if line.startswith("ETHUSDT"))
@@ -381,7 +381,7 @@ def test_killed_again_and_again_a_real_process_delivers_every_id(tmp_path: Path)
 
 
 def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
-    """Streams, REST, cursor and repair together, in one process."""
+    """Streams, REST, cursor and repair work together in one process."""
     market = list(Simulate(["BTCUSDT", "ETHUSDT"], seed=8, start_time=START, rate=500, duration=4))
     timing = Timing(overlap=0.05, quiet=0.5, first_backoff=0.02, longest_backoff=0.05)
     queues = {"aws": FakeQueue(), "gcp": FakeQueue(*[Unavailable("down")] * 2)}
@@ -395,7 +395,7 @@ def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
         def tell(progress: ProducerProgress) -> None:
             nonlocal cuts
             line = source.state.connections[0]
-            # Not at the ends: what nothing follows, nobody misses.
+            # Not at the ends: a trade that no other trade follows is not known to be missing.
             if (
                 cuts < 5
                 and line.open
@@ -423,7 +423,7 @@ def test_a_market_with_cuts_is_delivered_whole(tmp_path: Path) -> None:
 def test_the_end_of_a_market_is_delivered_though_nothing_follows_it(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last trades are made while nobody is connected, or are not sent to one that is."""
+    """The last trades happen while no client is connected, or are not sent to the client."""
     monkeypatch.setattr(newest_ids, "QUIET", 1.0)
     symbols = ["BTCUSDT", "ETHUSDT"]
     early = list(Simulate(symbols, seed=4, start_time=START, rate=200, duration=1))
@@ -468,7 +468,7 @@ def test_the_end_of_a_market_is_delivered_though_nothing_follows_it(
 
 
 def test_positions_are_those_of_a_cursor(spool: Spool) -> None:
-    """What a run leaves is where the next one goes on, to the id."""
+    """The next run continues at exactly the id at which a run ended."""
     produce(Script(trades([5, 6, 9, 7])), {"aws": FakeQueue()}, spool, live=True)
     cursor = Cursor(spool.resume_points())
     assert cursor.position("BTCUSDT") == 10
@@ -477,7 +477,7 @@ def test_positions_are_those_of_a_cursor(spool: Spool) -> None:
 
 
 def once(*symbols: str) -> Callable[[], list[str]]:
-    """Their streams begin anew a single time."""
+    """Return a function that reports once that the streams of these symbols began again."""
     left = list(symbols)
 
     def opened() -> list[str]:

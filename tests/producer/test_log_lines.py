@@ -1,4 +1,4 @@
-"""The lines of the log, word by word."""
+"""The exact lines of the log."""
 
 from logging import ERROR, INFO, WARNING
 
@@ -75,7 +75,7 @@ def test_each_failed_attempt_has_its_reason() -> None:
 
 
 def test_what_is_left_of_a_hole_is_not_called_filled() -> None:
-    # Split, shortened from behind, and grown together with what was missed after it.
+    # The hole is split, shortened at its end, and joined with the hole after it.
     assert lines((hole(5, 20),), (hole(5, 9), hole(15, 20))) == []
     assert lines((hole(5, 20),), (hole(5, 19),)) == []
     assert lines((hole(5, 20),), (hole(5, 40),)) == [

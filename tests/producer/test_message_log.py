@@ -1,4 +1,4 @@
-"""The producer's record: what it tells, and that it stays small and in nobody's way."""
+"""The producer's message log: its content, its limited size, and that it never blocks."""
 
 import os
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ def test_a_trade_is_found_with_all_that_was_noted(tmp_path: Path) -> None:
         note(trail, trades(1, 9), START + 10)
         made = note(trail, trades(10, 19), START + 20, ["gcp", "aws"])
         note(trail, trades(10, 19, "ETHUSDT"), START + 30)
-        trail.sent("aws", [made.message], START + 99)  # once more: the answer was lost
+        trail.sent("aws", [made.message], START + 99)  # sent again, since the answer was lost
     (journey,) = find(tmp_path, "BTCUSDT", 12)
     assert journey == Journey(
         10,
@@ -132,7 +132,7 @@ def test_a_run_notes_what_it_does_and_its_messages_carry_the_trace(tmp_path: Pat
         assert journey.received is not None
         assert journey.spooled is not None
         assert set(journey.sent) == {"aws", "gcp"}
-        # One machine, one clock: it came, it was on the disk, it was sent.
+        # The same clock measures all times: received, on the disk, sent.
         assert journey.received <= journey.spooled <= min(journey.sent.values())
         sent = {
             each.attributes["traceparent"]
@@ -153,7 +153,7 @@ def test_what_is_sent_again_by_the_next_run_keeps_its_trace(tmp_path: Path) -> N
     left = find(tmp_path, "BTCUSDT", 1)
     with Spool.open(path, ["aws"]) as spool, MessageLog(tmp_path) as trail:
         produce(FeedReader([]), {"aws": back}, spool, trail=trail)
-    if left:  # the stop may have come before the first trade
+    if left:  # the producer may have stopped before the first trade
         assert left[0].sent == {}
         (after,) = find(tmp_path, "BTCUSDT", 1)
         assert set(after.sent) == {"aws"}

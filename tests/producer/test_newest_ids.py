@@ -1,4 +1,4 @@
-"""Whom the exchange is asked about when no trade comes, and when the answer counts."""
+"""Which symbols the exchange is asked about when no trade comes, and when an answer counts."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +33,7 @@ def test_a_new_stream_is_asked_about_soon_unless_it_brings_something() -> None:
     tails.seen(["BTCUSDT"])
     clock.now += SETTLE
     assert tails.next() == "ETHUSDT"
-    # Until there is an answer, whatever it takes.
+    # The same symbol is returned until there is an answer.
     assert tails.next() == "ETHUSDT"
     tails.note("ETHUSDT", 7)
     assert tails.next() is None
@@ -82,7 +82,7 @@ def test_what_was_not_answered_is_asked_again_later() -> None:
     tails.put_off("ETHUSDT", 6.0)
     assert tails.next() is None
     clock.now += 6
-    assert tails.next() == "BTCUSDT"  # it was first
+    assert tails.next() == "BTCUSDT"  # it was quiet first
 
 
 def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again() -> None:
@@ -98,7 +98,7 @@ def test_a_symbol_that_has_ended_is_asked_about_until_the_answer_and_not_again()
     tails.note("BTCUSDT", 7)
     clock.now += SETTLE
     assert tails.take() == [("BTCUSDT", 7)]
-    # What was missing is asked for once more, and then it is the end.
+    # The symbol is asked about once more, and then no longer.
     tails.seen(["BTCUSDT"])
     clock.now += QUIET
     assert tails.next() == "BTCUSDT"
@@ -138,7 +138,7 @@ def test_a_symbol_that_has_ended_and_is_not_served_is_given_up() -> None:
     )
 )
 def test_no_symbol_is_forgotten(events: list[tuple[str, str, float]]) -> None:
-    """Asked one at a time, every symbol that was ever known has its turn."""
+    """Every known symbol is asked about in turn."""
     clock = Clock()
     tails = NewestIds(clock)
     for what, each, pause in events:

@@ -1,4 +1,4 @@
-"""Batches: everything comes out, in order, in time."""
+"""Batches contain all trades, in order and in time."""
 
 from collections import Counter
 from decimal import Decimal
@@ -27,7 +27,7 @@ def trades_of(batches: list[Batch]) -> list[list[Trade]]:
     return [batch.trades for batch in batches]
 
 
-# Few ids and prices: repeats, and different trades under one id, are what matters here.
+# Few ids and prices, so that repeats and different trades with one id are frequent.
 trades = st.builds(
     trade, st.integers(0, 12), st.sampled_from(["BTCUSDT", "ETHUSDT"]), st.integers(1, 2)
 )
@@ -44,7 +44,7 @@ def test_every_trade_comes_out_and_in_order(
     batches: list[list[Trade]] = []
     for chunk, pause in steps:
         batches += trades_of(packer.add(chunk))
-        # What could have been closed is not kept.
+        # No batch that could have been closed is kept.
         assert all(len(packer.open(symbol)) < size for symbol in ("BTCUSDT", "ETHUSDT"))
         clock.now += pause
         batches += trades_of(packer.due())
@@ -56,7 +56,7 @@ def test_every_trade_comes_out_and_in_order(
     given_in = Counter(each for chunk, _ in steps for each in chunk)
     came_out = Counter(each for batch in batches for each in batch)
     assert came_out.keys() == given_in.keys()
-    # A repeat is dropped where it meets its like, and is never made up.
+    # A repeat in the same batch is dropped, and no trade is added.
     assert all(came_out[each] <= given_in[each] for each in given_in)
     assert packer.flush() == []
 
@@ -104,7 +104,7 @@ def test_no_trade_waits_longer_than_linger() -> None:
     clock.now += 0.4
     assert packer.due() == []
     clock.now += 0.1
-    # It is the oldest trade of a batch that counts, and each symbol has its own.
+    # The oldest trade of each symbol's batch counts.
     assert packer.due() == [Batch([trade(1), trade(2)], 100.0)]
     assert packer.due() == []
     clock.now += 1.5
@@ -131,7 +131,7 @@ def test_without_linger_nothing_waits() -> None:
 
 @given(st.lists(st.integers(0, 3 * MINUTES), min_size=1, max_size=4 * MINUTES))
 def test_a_batch_makes_a_bounded_number_of_candles(gaps: list[int]) -> None:
-    """However illiquid the symbol is, and in whatever order its times are."""
+    """The bound holds for illiquid symbols, and for times in any order."""
     given_in = [trade(id_)._replace(time=minute * 60_000) for id_, minute in enumerate(gaps)]
     parts = in_minutes(given_in)
     assert [each for part in parts for each in part] == given_in

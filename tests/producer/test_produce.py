@@ -1,4 +1,4 @@
-"""From a source to the queues of several sites, by way of the spool."""
+"""From a source through the spool to the queues of several sites."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +64,7 @@ def test_every_trade_reaches_every_queue(path: Path) -> None:
 
 
 def test_the_callers_stop_is_not_touched(path: Path) -> None:
-    """It is how a caller tells an interrupted run from one that came to its end."""
+    """A caller uses it to distinguish an interrupted run from one that ended."""
     stop = threading.Event()
     assert run(path, stream(10), {"aws": FakeQueue()}, stop=stop).complete
     assert not stop.is_set()
@@ -110,7 +110,7 @@ def test_what_an_earlier_run_left_goes_first(path: Path) -> None:
     left = run(path, first, {"aws": away}, batch=100)
     assert (left.complete, left.sites["aws"].waiting_trades) == (False, 1_000)
     queue = FakeQueue()
-    # Its feed gives nothing before all of that has arrived.
+    # The feed yields nothing before all earlier trades have arrived.
     with Spool.open(path, ["aws"]) as spool:
         source = Script(lambda: queue.trades == sorted(first), second)
         done = produce(source, {"aws": queue}, spool)
@@ -122,7 +122,7 @@ def test_what_an_earlier_run_left_goes_first(path: Path) -> None:
 def test_a_feed_that_waits_does_not_hold_up_what_it_has_given(
     path: Path, release: threading.Event
 ) -> None:
-    """Binance sends bursts within a millisecond, and then nothing for a while."""
+    """Binance sends bursts within a millisecond, followed by a pause."""
     given = stream(7)
     queue = FakeQueue()
 
@@ -157,7 +157,7 @@ def test_stop_ends_the_reading_and_delivers_what_was_read(path: Path) -> None:
     given: list[Trade] = []
 
     def feed() -> Iterator[Trade]:
-        for each in Simulate(["BTCUSDT"], seed=1, start_time=START):  # it has no end
+        for each in Simulate(["BTCUSDT"], seed=1, start_time=START):  # this feed does not end
             given.append(each)
             if len(given) == 1_234:
                 stop.set()
@@ -166,7 +166,7 @@ def test_stop_ends_the_reading_and_delivers_what_was_read(path: Path) -> None:
     queue = FakeQueue(Unavailable("down"))
     done = run(path, feed(), {"aws": queue}, batch=100, stop=stop)
     assert done.complete
-    # To the last trade that the feed has handed out.
+    # up to the last trade that the feed has yielded
     assert len(given) == done.read >= 1_234
     assert queue.trades == given
 
@@ -200,7 +200,7 @@ def test_a_site_that_stays_away_is_given_up_some_time_after_stop(path: Path) -> 
     assert not done.complete
     assert (done.sites["aws"].trades, done.sites["aws"].error) == (0, "gone")
     assert done.sites["gcp"].trades == done.read == 2_000
-    # What was read and not delivered is counted, all of it, and kept.
+    # All trades that were read and not delivered are counted and kept.
     assert done.sites["aws"].waiting_trades == 2_000
     again = FakeQueue()
     run(path, [], {"aws": again})
@@ -222,12 +222,12 @@ def test_a_full_spool_stops_the_reading_and_goes_on_later(
                 release.set()
 
     with Spool.open(path, ["aws", "gcp"], limit_bytes=limit) as spool:
-        # A trade a message, so that little fills it.
+        # One trade per message, so that few trades fill it.
         done = produce(Script(*chunks), {"aws": behind, "gcp": good}, spool, batch=1, progress=tell)
     assert done.complete
     assert not done.spool_full
     assert len(behind.trades) == len(good.trades) == 8_000
-    # It is full for a while, and nothing is read meanwhile.
+    # Nothing is read while the spool is full.
     assert len({progress.read for progress in full[:5]}) == 1
     assert full[0].read < 8_000
     assert all(limit * 0.9 <= progress.spool_bytes <= limit + 100_000 for progress in full[:5])
@@ -244,7 +244,7 @@ def test_a_full_spool_still_takes_what_was_read(path: Path, release: threading.E
                 release.set()
 
     with Spool.open(path, ["aws"], limit_bytes=2**20) as spool:
-        # Too young for its batch to be written together with the others.
+        # Too recent for its batch to be written together with the others.
         source = Script([*trades(range(12_000)), late])
         done = produce(source, {"aws": behind}, spool, batch=2, linger=0.3, progress=tell)
     assert done.complete

@@ -1,4 +1,4 @@
-"""Holes in the ids: filled from a history, oldest first, or named with the reason."""
+"""Holes in the ids are filled from a history, oldest first, or reported with the reason."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ class Clock:
 
 
 class Rig:
-    """A repairer and the cursor whose holes it fills, as the producer joins them."""
+    """A repairer and the cursor whose holes it fills, connected as in the producer."""
 
     def __init__(self, history: History, *holes: Hole) -> None:
         self.clock = Clock()
@@ -86,7 +86,7 @@ def test_holes_are_filled_page_by_page_oldest_first(rig: Callable[..., Rig]) -> 
     filled = rig(history, young, middle, old)
     filled.until(lambda: not filled.cursor.holes())
     assert filled.got == [*eth, *trades(range(3_000, 5_500)), *trades(range(20, 23))]
-    # Each page once, and nothing that is not missing.
+    # Each page is fetched once, and only missing ids are fetched.
     assert history.asked == [
         ("ETHUSDT", 50, 10),
         ("BTCUSDT", 3_000, 1_000),
@@ -113,7 +113,7 @@ def test_a_hole_that_cannot_be_filled_is_tried_later_and_later(rig: Callable[...
     for attempt in range(1, 13):
         filled.until(partial(has_failed, filled, attempt))
         assert len(history.asked) == attempt
-        # Just before its time it is left alone.
+        # Just before its time nothing happens.
         pause = module.FIRST_PAUSE * 2**attempt
         if attempt > QUICK:
             pause = min(LONGEST_PAUSE * 2 ** (attempt - QUICK - 1), LONGEST_DOUBT)
@@ -159,7 +159,7 @@ def test_a_failure_is_the_holes_reason_and_the_others_go_on(
 
 
 def test_answers_are_held_against_the_question(rig: Callable[..., Rig]) -> None:
-    """Nothing but what is missing comes out, whatever a server gives."""
+    """Only missing trades are accepted, whatever a server returns."""
     history = FakeHistory([], trades([3, 4, 5, 6, 9, 12]))
     filled = rig(history, hole(5, 10))
     filled.until(lambda: bool(filled.cursor.holes()[-1].attempts))
@@ -174,7 +174,7 @@ def test_it_does_not_run_ahead_of_who_takes(rig: Callable[..., Rig]) -> None:
     while len(history.asked) < module.AHEAD + 1:
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    time.sleep(0.1)  # it has every chance to ask for more
+    time.sleep(0.1)  # enough time to ask for more
     assert len(history.asked) == module.AHEAD + 1
     filled.until(lambda: not filled.cursor.holes())
     assert filled.got == trades(range(20_000))
@@ -254,7 +254,7 @@ def test_the_ends_of_streams_are_looked_at_when_nothing_is_to_be_filled(
     tails.opened(["BTCUSDT", "ETHUSDT"])
     filled.clock.now += SETTLE
     filled.until(lambda: {"BTCUSDT", "ETHUSDT"} <= set(order))
-    # What failed, whatever it was, is asked again.
+    # Every request that failed is repeated.
     filled.clock.now += QUIET
     filled.until(lambda: order.count("BTCUSDT") == order.count("ETHUSDT") == 2)
     assert order[:3] == ["repair"] * 3
@@ -270,7 +270,7 @@ def test_the_ends_of_streams_are_looked_at_when_nothing_is_to_be_filled(
     assert sorted(answers) == [("BTCUSDT", 9_999), ("ETHUSDT", 49)]
 
 
-LATE = (START + VOID_AFTER) / 1000 + 200  # seconds; ten minutes after all that is traded here
+LATE = (START + VOID_AFTER) / 1000 + 200  # seconds; ten minutes after all trades of this test
 DOUBTFUL = {"attempts": 4, "reason": ABSENT}
 
 
@@ -285,9 +285,9 @@ def test_ids_that_nobody_announced_are_void_ten_minutes_later(rig: Callable[...,
     filled.wall = LATE
     filled.clock.now += LONGEST_PAUSE
     filled.until(lambda: not filled.cursor.holes())
-    # With the time of the trade before them.
+    # The voids have the time of the trade before them.
     assert filled.got == [Trade.void("BTCUSDT", id_, trade(49).time) for id_ in (50, 51)]
-    # A trade that comes later takes its place.
+    # A trade that comes later replaces the void.
     assert filled.cursor.admit([trade(50)], 0) == [trade(50)]
 
 
@@ -320,7 +320,7 @@ def test_a_hole_is_not_void_before_it_is_ten_minutes_old(
 
 def test_neighbours_that_are_void_as_well_are_looked_over(rig: Callable[..., Rig]) -> None:
     known = [each for each in trades(range(1, 900)) if not 300 <= each.id < 350]
-    # All but one were announced.
+    # All trades except one were announced.
     filled = rig(FakeHistory(known), hole(325, 325, **DOUBTFUL))
     filled.wall = LATE
     filled.until(lambda: not filled.cursor.holes())
@@ -342,7 +342,7 @@ def test_without_a_key_the_reason_says_what_is_lost(rig: Callable[..., Rig]) -> 
 def test_a_loss_beside_a_doubtful_hole_is_fetched_at_once(rig: Callable[..., Rig]) -> None:
     history = FakeHistory([*trades(range(10)), *trades(range(13, 30))])
     filled = rig(history, hole(10, 12, attempts=QUICK + 5, reason=ABSENT))
-    filled.until(lambda: bool(history.asked))  # its turn; the next one is hours away
+    filled.until(lambda: bool(history.asked))  # its first attempt; the next one is hours later
     filled.cursor.expect("BTCUSDT", 15, 0)
     filled.until(lambda: filled.got == trades(range(13, 16)))
     assert [each[:3] for each in filled.cursor.holes()] == [("BTCUSDT", 10, 12)]
@@ -351,7 +351,7 @@ def test_a_loss_beside_a_doubtful_hole_is_fetched_at_once(rig: Callable[..., Rig
 def test_real_trades_are_fetched_at_once_while_hundreds_of_ids_are_doubtful(
     rig: Callable[..., Rig],
 ) -> None:
-    """The budget is used up by what is doubtful, as far as that may use it."""
+    """Doubtful holes use up their share of the budget."""
     order: list[int] = []
 
     class Busy(FakeHistory):
@@ -373,7 +373,7 @@ def test_real_trades_are_fetched_at_once_while_hundreds_of_ids_are_doubtful(
     filled = rig(Busy(trades(range(6_000, 6_301))), *doubtful, real)
     filled.until(lambda: len(filled.got) == 301)
     assert filled.got == trades(range(6_000, 6_301))
-    # Whatever was already under way, the real ones came next.
+    # The real holes come next, after requests that were already running.
     assert len(order) <= module.AHEAD + 4
     asked = len(order)
     for _ in range(20):

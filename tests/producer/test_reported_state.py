@@ -1,4 +1,4 @@
-"""What a producer says of itself."""
+"""The state document of a producer."""
 
 import json
 import os
@@ -14,7 +14,7 @@ AT = 1_735_689_598.0  # 2024-12-31T23:59:58Z
 
 
 class Times:
-    """A clock and a wall clock that go on together."""
+    """A monotonic clock and a wall clock that advance together."""
 
     def __init__(self) -> None:
         self.passed = 0.0
@@ -120,7 +120,7 @@ def test_messages_are_counted_by_the_month() -> None:
     times.passed = 5.0  # a new year
     state = account.state(sent(10))
     assert (state["month"], state["sent"]) == ("2025-01", {"aws": 2, "gcp": 0})
-    # A run that goes on in the same month counts on, one in another does not.
+    # A run that continues in the same month keeps its count; in another month it starts at zero.
     assert make(times, state).sent_this_month("aws") == 2
     times.passed = 40 * 86_400.0
     assert make(times, state).sent_this_month("aws") == 0

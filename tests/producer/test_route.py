@@ -1,4 +1,4 @@
-"""Routing: pure decisions over observations."""
+"""Routing decisions are pure functions of observations."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -62,7 +62,7 @@ def test_nearest_leaves_a_site_that_does_not_answer() -> None:
 
 
 def nearest(looks: Iterable[Mapping[str, float]]) -> list[str]:
-    """The site after each look, beginning with the first."""
+    """Return the nearest site after each observation, starting with the first."""
     latencies, route, chosen = Latencies(SITES), None, []
     for look in looks:
         latencies.note(look)
@@ -71,7 +71,7 @@ def nearest(looks: Iterable[Mapping[str, float]]) -> list[str]:
     return chosen
 
 
-# Two sites about as near. Of any five looks at one, up to two are odd: slow, quick, or silent.
+# Two sites at about the same distance. Of five observations of a site, up to two are outliers.
 usual = st.floats(0.085, 0.115)
 odd = st.one_of(usual, st.floats(0, 100), st.just(None))
 rounds = st.tuples(usual, odd, usual, odd, usual)
@@ -87,7 +87,7 @@ def test_nearest_does_not_flap(
         for pair in zip(aws, gcp, strict=True)
     ]
     chosen = nearest(looks)
-    # At first there is little to go by.
+    # At first there are few observations.
     assert len(set(chosen[LOOKS - 1 :])) == 1
 
 
@@ -100,7 +100,7 @@ def test_nearest_does_not_flap(
 def test_nearest_follows_what_lasts(
     before: list[dict[str, float]], seconds: float, near: str, is_gone: bool
 ) -> None:
-    """A site that stays clearly nearer, or is the only one left, is taken within LOOKS looks."""
+    """A site that stays clearly nearer, or is the only one left, is chosen within LOOKS probes."""
     lasting = {near: seconds} if is_gone else dict.fromkeys(SITES, 2 * seconds) | {near: seconds}
     assert nearest([*before, *[lasting] * LOOKS])[-1] == near
 
@@ -122,7 +122,7 @@ def test_any_observation_gives_a_route_to_known_sites(
     route = choose(mode, SITES, RouteObservation(latencies=latencies, costs=costs), current)
     assert route.sites
     assert set(route.sites) <= set(SITES)
-    # Asked again with nothing new, it stays.
+    # Without new observations, the choice stays the same.
     assert choose(mode, SITES, RouteObservation(latencies=latencies, costs=costs), route) == route
 
 

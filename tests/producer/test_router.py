@@ -1,4 +1,4 @@
-"""Routes that follow the sites."""
+"""Routes follow the state of the sites."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ from .sources import PATIENCE, Script, trades
 
 
 class FakeSite:
-    """Answers a probe after ``latency`` seconds, and has a control record; both may fail."""
+    """A site that answers probes after ``latency`` seconds. Probes and control record may fail."""
 
     def __init__(self, cloud: str, record: object = None, latency: float = 0.0) -> None:
         self.cloud = self.name = cloud
@@ -98,13 +98,13 @@ def test_the_primary_follows_the_record(make: Callable[..., Router]) -> None:
     aws, gcp = FakeSite("aws", record(1, "aws")), FakeSite("gcp", record(1, "aws"))
     router = make("primary", aws, gcp)
     assert router.route.sites == ("aws",)
-    # It is enough that one of them has heard of it.
+    # It is enough that one of the sites has the record.
     gcp.answer = record(2, "gcp")
     eventually(lambda: router.route == Route(("gcp",), "primary of epoch 2: drill"))
     gcp.answer = Unavailable("gone")
     looks = gcp.looks
     eventually(lambda: gcp.looks > looks + 2)
-    assert router.route.sites == ("gcp",)  # the last that it said
+    assert router.route.sites == ("gcp",)  # the last known primary
     aws.answer = Unavailable("gone too")
     looks = aws.looks
     eventually(lambda: aws.looks > looks + 2)
@@ -159,7 +159,7 @@ def test_after_every_look_somebody_follows_until_it_is_stopped(make: Callable[..
 
     aws, gcp = FakeSite("aws", record(1, "gcp")), FakeSite("gcp")
     router = make("primary", aws, gcp, follow=follow)
-    eventually(lambda: len(followed) > 2)  # also where the route is as it was before
+    eventually(lambda: len(followed) > 2)  # even if the route has not changed
     router.stop()
     count = len(followed)
     time.sleep(0.05)
@@ -198,7 +198,7 @@ def test_a_record_written_to_the_embedded_sites_takes_effect(embedded: State) ->
     router = Router("primary", sites, lambda site: 0, period=0.2)
     try:
         for turn, primary in enumerate(("gcp", "aws", "gcp"), start=1):
-            told = sites[("aws", "gcp")[turn % 2]]  # one of them hears of it
+            told = sites[("aws", "gcp")[turn % 2]]  # only one site gets the record
             assert told.control.write_record(record(epoch + turn, primary))
             eventually(partial(leads, router, primary))
     finally:

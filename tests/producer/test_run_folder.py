@@ -1,4 +1,4 @@
-"""What a producer's run is bound to."""
+"""The settings that a producer's run keeps for its lifetime."""
 
 import threading
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_name_that_a_loss_of_power_cut_away_is_written_again(tmp_path: Path) -
 
 
 def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
-    """A crash in the middle would leave half of it."""
+    """A crash during the write would leave a truncated file."""
     run = Run(tmp_path / "producers" / "live")
     run.create()
     follow_exchange(run, "wss://one")
@@ -85,7 +85,7 @@ def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_left_is_sent_without_mixing_sources(about: dict[str, Any], command: str) -> None:
-    """Simulated or recorded trades get no live ones of the same symbol behind them."""
+    """Live trades of the same symbol are not appended to simulated or recorded ones."""
     assert resume_command("my own", about) == command
 
 

@@ -1,4 +1,4 @@
-"""One site's way out of the spool: nothing is lost, whatever the queue does."""
+"""A site's sender loses no message of the spool, whatever the queue does."""
 
 import sqlite3
 import threading
@@ -41,7 +41,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 class Start:
-    """Starts senders without pauses, and closes them."""
+    """Starts senders without pauses, and closes them at the end."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -107,7 +107,7 @@ def test_all_of_it_arrives_once(spool: Spool, start: Start, answers: tuple, thre
     assert (delivery.messages, delivery.trades, delivery.waiting_trades) == (300, 300, 0)
     assert (delivery.error, delivery.breaker, delivery.refused) == ("", CLOSED, False)
     assert delivery.latency is not None
-    assert spool.pending("gcp").messages == 300  # another site's is not touched
+    assert spool.pending("gcp").messages == 300  # the other site's messages are unchanged
 
 
 def test_the_oldest_goes_first_and_the_refused_of_a_batch_alone_again(
@@ -157,7 +157,7 @@ def test_a_refusal_is_reported_at_once_and_tried_again_later(
     assert (delivery.error, delivery.refused, delivery.waiting) == (error, True, 2)
     assert (queue.calls, queue.taken) == (1, [])
     clock.now += 29
-    time.sleep(0.6)  # longer than it takes to look again
+    time.sleep(0.6)  # longer than a sender takes to poll again
     assert queue.calls == 1
     clock.now += 1.5
     eventually(lambda: not sender.delivery.waiting)
@@ -186,7 +186,7 @@ def test_the_breaker_opens_and_lets_one_through(
     down = Unavailable("down")
     queue = FakeQueue(down, down, down, lambda: release.wait(PATIENCE))
     fill(spool, range(60))
-    # The first two failures do not count for the clock; the third one's pause is long.
+    # The pauses after the first two failures are zero; the pause after the third is long.
     sender = start(queue, threads=1, clock=clock, jitter=lambda low, high: 0 if high < 2 else high)
     eventually(lambda: sender.delivery.breaker == OPEN)
     assert (queue.calls, sender.delivery.waiting) == (3, 60)
@@ -251,7 +251,7 @@ def test_a_call_that_hangs_costs_nobody_else_anything(
     hanging.wait_for(lambda: hanging.calls == 1)
     fill(spool, range(3, 50))
     other = start(good, site="gcp")
-    # Neither the site's other thread nor the other site waits.
+    # The site's other thread and the other site do not wait.
     eventually(lambda: sender.delivery.waiting == 3 and not other.delivery.waiting)
     assert sorted(arrived(good)) == sorted(bodies(range(50)))
     release.set()
@@ -273,7 +273,7 @@ def test_what_was_accepted_and_could_not_be_noted_is_noted_later(
         assert sender.delivery.waiting == 30
         other.execute("ROLLBACK")
     eventually(lambda: not sender.delivery.waiting)
-    assert sorted(arrived(queue)) == sorted(bodies(range(30)))  # each of them once
+    assert sorted(arrived(queue)) == sorted(bodies(range(30)))  # each body arrived once
     assert sender.delivery.messages == 30
 
 
@@ -313,7 +313,7 @@ def test_a_call_may_outlive_the_spool(tmp_path: Path, release: threading.Event) 
     thread.join(PATIENCE)
     assert not thread.is_alive()
     with Spool.open(tmp_path / "spool", ("aws",)) as spool:
-        assert spool.pending("aws").messages == 1  # it comes again
+        assert spool.pending("aws").messages == 1  # it is sent again
 
 
 def arrived(queue: FakeQueue) -> list[str]:
@@ -395,7 +395,7 @@ def test_a_control_store_that_fails_is_named_with_its_own_remedy(
 
 
 def newer(id_: int, *, sites: Iterable[str] = SITES) -> SpoolEntry:
-    """An entry that only newer functions can read."""
+    """Return an entry that only newer functions can read."""
     message = Message(f"BTCUSDT {id_} {id_}", {"symbol": "BTCUSDT", "version": "2"})
     return SpoolEntry(message, "BTCUSDT", id_, id_, 1, id_, frozenset(sites))
 

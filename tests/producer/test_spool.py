@@ -1,4 +1,4 @@
-"""The spool in ordinary running: who gets what, how much is left, and when it is full."""
+"""The spool in normal operation: deliveries by site, pending messages, and a full spool."""
 
 import sqlite3
 import subprocess
@@ -21,7 +21,7 @@ from mcloud.producer.spool_message import SpoolEntry
 
 from .spools import SITES, bodies, drain, entry, environment, fill, position
 
-PATIENCE = 60.0  # seconds; what waits that long has failed
+PATIENCE = 60.0  # seconds after which a test has failed
 MIB = 1024 * 1024
 
 HOLDER = """

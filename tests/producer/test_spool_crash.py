@@ -1,4 +1,4 @@
-"""``kill -9`` while it appends and settles: what was reported as written is there afterwards."""
+"""After ``kill -9`` during appends and settles, everything that was reported is on the disk."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from .spools import SITES, bodies, drain, environment, fill, position
 
 KILLS = 20
 
-# Says what it has written, and before it settles something, what that is.
+# Prints the ids that it has written, and the ids that it is about to settle.
 PRODUCER = """
 import sys, threading
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_killed_twenty_times_nothing_that_was_written_is_missing(tmp_path: Path)
         ) as producer:
             assert producer.stdout
             wanted = random.randrange(1, 60)
-            # It runs on while its words are read, so this strikes at any point of its work.
+            # The process keeps running while its output is read, so the kill comes at any point.
             for count, line in enumerate(producer.stdout):
                 word, *ids = line.split()
                 if word == "settling":

@@ -1,4 +1,4 @@
-"""What a spool does when its file, its log or its disk is not as it should be."""
+"""A spool whose file, log or disk is damaged."""
 
 import sqlite3
 import subprocess
@@ -29,7 +29,7 @@ from .spools import (
 FRAME = 24 + 4096  # bytes of a page in the log, with its header
 LOG_HEADER = 32
 
-# The spool's file reaches the limit that the operating system sets, then the limit is gone.
+# The spool's file reaches a limit of the operating system, which is then removed.
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -103,7 +103,7 @@ def overwrite(path: Path, random: Random) -> None:
 def test_damage_anywhere_is_found_or_does_no_harm(
     name: str, damage: Callable[[Path, Random], None], path: Path, tmp_path: Path
 ) -> None:
-    """Past a checkpoint, with a part delivered: old pages in the log, new ones in the file."""
+    """After a checkpoint with some deliveries, the log has old pages and the file has new ones."""
     random = Random(f"{name} {damage.__name__}")
     delivered = {}
     with Spool.open(path, SITES) as spool:
@@ -281,7 +281,7 @@ def test_a_watermark_that_cannot_be_written_is_told_and_stops_nothing(path: Path
 
 
 class Failing:
-    """A connection whose file cannot be measured, as on a disk that just went away."""
+    """A connection whose file size cannot be read, as on a disk that was removed."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

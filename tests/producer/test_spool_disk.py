@@ -1,4 +1,4 @@
-"""A spool that grows on a small disk leaves room for the notes of everybody else."""
+"""A spool that grows on a small disk leaves space for the other files of mcloud."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def test_it_is_full_before_the_disk_is_and_goes_on_with_room(tmp_path: Path) -> 
     assert told["full"]
     assert told["left"] > best_effort.RESERVE
     assert told["spool"] > 4 * MIB
-    assert told["full_with_room_elsewhere"]  # the margin is not there yet
+    assert told["full_with_room_elsewhere"]  # the margin is not free yet
     assert not told["full_after_sending"]
 
 

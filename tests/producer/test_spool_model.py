@@ -1,4 +1,4 @@
-"""Random lives of a spool beside a plain model: crashes, new sites and damaged files included."""
+"""Random histories of a spool equal a simple model, with crashes, new sites and damaged files."""
 
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -29,14 +29,14 @@ arrivals = st.lists(
 
 @dataclass
 class Line:
-    """What a site is owed, oldest first, and what of it is taken: under which id of the spool."""
+    """Messages that a site has not received, oldest first, and taken ones by id in the spool."""
 
     owed: list[int] = field(default_factory=list)
     taken: dict[int, int] = field(default_factory=dict)
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """Messages are numbered; the clock moves only where a rule moves it."""
+    """Messages are numbered. The clock advances only if a rule advances it."""
 
     @initialize(configured=groups)
     def begin(self, configured: set[str]) -> None:
@@ -67,7 +67,7 @@ class SpoolMachine(RuleBasedStateMachine):
         groups = st.sets(st.sampled_from(sorted(self.configured)), min_size=1)
         entries = []
         for symbol, ahead, count in arrivals:
-            # Around the position: repeats, what fills holes, and what opens new ones.
+            # Ids around the position: repeats, ids that fill holes, and ids that open new ones.
             first = max(0, (self.cursor.position(symbol) or 100) + ahead - 15)
             trades = [
                 Trade(symbol, id_, Decimal(1), Decimal(1), 0, False)
@@ -144,7 +144,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.known = set()
         self.open()
         assert self.spool.set_aside is not None
-        # What the cursor takes for done was written, and is owed to nobody; no symbol is forgotten.
+        # All ids below the cursor were written and are not pending, and no symbol is forgotten.
         written = {(symbol, id_) for symbol, ids in self.messages for id_ in ids}
         claimed = {pair for each in self.spool.resume_points() for pair in claims(each)}
         assert claimed <= written - pending

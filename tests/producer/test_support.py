@@ -1,4 +1,4 @@
-"""Producers know what the function of a site reads, and ask it where they do not."""
+"""Producers know which versions the function of a site reads, and ask it if they do not."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +18,7 @@ NOW = 1_800_000_000.0
 
 
 class Store:
-    """Of a Control, what Support reads."""
+    """The part of a Control that Support reads."""
 
     def __init__(self) -> None:
         self.note: Any = None
@@ -84,7 +84,7 @@ def test_a_note_of_a_function_that_is_gone_is_not_believed() -> None:
     assert len(world.queue.taken) == 1
     world.noted()
     assert world.after(AGAIN) == VERSION
-    # It was replaced by an older release, which renews nothing.
+    # An older release replaced it and does not renew the entry.
     assert world.after(STALE) == 1
     assert len(world.queue.taken) == 2
 
@@ -163,4 +163,4 @@ def test_nobody_waits_for_a_store_that_hangs() -> None:
     assert "has not answered for 10 s" in silent.why_not(2, "aws")
     world.now += 10 * AWAY
     world.support.reads()
-    assert len(started) == 1  # one call at a time
+    assert len(started) == 1  # only one call runs at a time

@@ -1,6 +1,9 @@
-"""A site whose archive is a folder, for several processes at once; each object tells who wrote it.
+"""A site whose archive is a folder that several processes can use.
 
-``python -m replication.folder SOURCE TARGET`` copies for ever, with help, and prints whose.
+Each object records the process that wrote it.
+
+``python -m replication.folder SOURCE TARGET`` copies forever with the help of other
+processes, and prints their ids.
 """
 
 import os
@@ -27,7 +30,7 @@ OBJECTS = 64
 class FolderArchive:
     path: Path
     failing: Exception | None = None
-    """What others than the first process get to see."""
+    """Error that processes other than the first one get."""
     owner: int = field(default_factory=os.getpid)
 
     def get(self, key: str) -> bytes:
@@ -46,7 +49,7 @@ class FolderArchive:
         return True
 
     def writers(self) -> set[int]:
-        """The processes that wrote to it."""
+        """Return the ids of the processes that wrote to the archive."""
         return {int(file.suffix[1:]) for file in self.path.iterdir() if file.suffix != ".gz"}
 
 
@@ -63,7 +66,7 @@ class FolderSite:
 
 
 def filled(path: Path, failing: Exception | None = None) -> tuple[Site, list[Stored]]:
-    """A site with some objects."""
+    """Return a site with some objects."""
     path.mkdir()
     archive = FolderArchive(path, failing)
     items = [item for n in range(OBJECTS) for item in pack(trades([n]))]
@@ -79,10 +82,10 @@ def empty(path: Path) -> Site:
 
 
 def helpers() -> set[int]:
-    """The processes that copy for this one."""
+    """Return the ids of the processes that copy for this one."""
     found = set()
     for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):  # it has ended
+        with suppress(psutil.NoSuchProcess):  # the process has ended
             if "mcloud.replication.copier" in child.cmdline():
                 found.add(child.pid)
     return found

@@ -1,7 +1,7 @@
-"""A site in memory that keeps what ``ports`` promises, and fails where a test wants it to.
+"""A site in memory that fulfils the contract of ``ports``, and fails where a test wants it to.
 
-Candles are written on the condition that nobody else was first; changes come in pages and at least
-once each; an archive never overwrites. Every call goes through ``Faults``.
+A candle is written only if no other writer came first. Changes come in pages, each of them at least
+once. An archive never overwrites an object. Every call goes through ``Faults``.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ PAGE = 5  # changes
 
 
 class Faults:
-    """What happens before and after each call of a site; nothing, until a test says otherwise."""
+    """Hooks that run before and after each call of a site. By default they do nothing."""
 
     def __init__(self) -> None:
         self.before: Callable[[str], None] = lambda call: None
@@ -31,17 +31,17 @@ class MemoryCandles:
     faults: Faults
     page: int = PAGE
     repeats: int = 0
-    """So many changes before a position are seen again with every page."""
+    """Number of changes before a position that every page repeats."""
     stored: dict[tuple[str, int], tuple[Candle, int]] = field(default_factory=dict)
-    """Each candle with its version."""
+    """Candles with their versions."""
     log: list[Candle] = field(default_factory=list)
-    """Every change, the oldest first."""
+    """All changes, oldest first."""
     damaged: set[tuple[str, int]] = field(default_factory=set)
-    """Candles that somebody else has changed into nonsense."""
+    """Candles that another program has damaged."""
     unmarked: set[tuple[str, int]] = field(default_factory=set)
-    """Candles that somebody else has taken the version from."""
+    """Candles whose version another program has removed."""
     forgotten: int = 0
-    """So many changes from the beginning of the log are not remembered any more."""
+    """Number of changes at the beginning of the log that are no longer available."""
     clock: Callable[[], float] = lambda: 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -121,7 +121,7 @@ class MemoryCandles:
             return Changes(self.log[again:end], str(end), self.clock(), end == len(self.log))
 
     def fold(self, candle: Candle) -> None:
-        """Somebody else writes: a function that had these trades."""
+        """Merge a candle as another writer does: a function that received these trades."""
         from mcloud.market.candle import merge
 
         self.update(candle.symbol, candle.start, lambda stored: merge(stored, candle))

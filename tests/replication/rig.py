@@ -1,4 +1,4 @@
-"""Pairs over sites in memory, under a clock of their own, killed where a test wants it."""
+"""Pairs of sites in memory, with a clock of their own, that a test can kill at any point."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -24,15 +24,15 @@ from mcloud.replication.workers import Workers
 from .memory import MemorySite
 
 EVERYTHING = Scope()
-LONGEST = 1_000  # steps; whoever takes more goes round in circles
+LONGEST = 1_000  # steps; a run that takes more never ends
 
 
 class Killed(BaseException):
-    """The end of the process, in place of what was to come next."""
+    """The process is killed at this point."""
 
 
 class Clock:
-    """Seconds that pass when somebody waits."""
+    """A clock that advances only when something waits."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -42,7 +42,7 @@ class Clock:
 
 
 class CrashingState(PairState):
-    """Ends where a test wants it: before or after what it writes is on the disk."""
+    """A state that a test can kill before or after it writes to the disk."""
 
     def __init__(self, path: Path, scope: str, reach: Callable[[str], None]) -> None:
         super().__init__(path, scope)
@@ -55,7 +55,7 @@ class CrashingState(PairState):
 
 
 class Rig:
-    """One process that replicates between all of some sites; ``restart`` is the next one."""
+    """A process that replicates between all sites. ``restart`` replaces it by another process."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Rig:
         self.sites = {site.name: site for site in sites}
         self.clock = Clock()
         self.reached: Callable[[str], None] = lambda call: None
-        """Called before and after everything that a pair does to a site or its state."""
+        """Called before and after every access of a pair to a site or to its state."""
         self._is_working = False
         self._folder = folder
         self._scope = scope
@@ -78,17 +78,17 @@ class Rig:
         self._workers: list[Workers] = []
         self.pairs: dict[tuple[str, str], Pair] = {}
         for site in sites:
-            # A fixed time, ahead of ours by years: the sources' clocks are what counts.
+            # The clocks of the sources are years ahead of ours, since only they count.
             site.candles.clock = lambda: self.clock.now + 1e8
             site.faults.before = site.faults.after = self._reach
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything but what is on the disk."""
+        """Forget everything except the files on the disk."""
         self.close()
         known = {name: KnownStates() for name in self.sites}
         for source, target in permutations(self.sites, 2):
-            # One thread a pair, so that the same test does the same each time.
+            # One thread per pair makes the tests deterministic.
             workers = Workers(1)
             self._workers.append(workers)
             here, there = (cast(Site, self.sites[name]) for name in (source, target))
@@ -125,7 +125,7 @@ class Rig:
             self._is_working = False
 
     def settle(self) -> int:
-        """Go on until nothing moves; returns how many candles and objects were copied."""
+        """Run until nothing is left to copy. Return the number of copied candles and objects."""
         moved = 0
         while True:
             before = self.moved()
@@ -134,7 +134,7 @@ class Rig:
                 steps = count(1)
                 while not pair.is_idle:
                     assert next(steps) < LONGEST, pair.progress()
-                    seconds = self.step(pair)  # first: the clock may leap meanwhile
+                    seconds = self.step(pair)  # first, since the clock may jump
                     self.clock.now += seconds
             if self.moved() == before:
                 return moved
@@ -149,17 +149,17 @@ class Rig:
 
 
 def feed(site: MemorySite, trades: Sequence[Trade]) -> None:
-    """Have the site's function process a message."""
+    """Process a message as the site's function does."""
     ingest(trades, site.archive, site.candles)
 
 
 def compacted(site: MemorySite) -> Compacted:
-    """Put what the site has in its archive into blocks."""
+    """Compact the archive of a site."""
     return compact(cast(Site, site), EVERYTHING)
 
 
 def check_equal(sites: Iterable[MemorySite], trades: Sequence[Trade]) -> None:
-    """Every site has exactly the candles of these trades, and all of them in its archive."""
+    """Check that every site has exactly the candles of these trades, and archives all of them."""
     symbols = sorted({trade.symbol for trade in trades})
     ids = {(trade.symbol, trade.id) for trade in trades}
     for site in sites:

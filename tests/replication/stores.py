@@ -1,4 +1,4 @@
-"""Sites with stores of their own on the embedded clouds that the whole test run shares."""
+"""Sites with their own stores on the embedded clouds that all tests share."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ _numbers = itertools.count()
 
 
 def fresh(clouds: State, *names: str) -> dict[str, Resources]:
-    """Resources of new sites; one is in the cloud that its name begins with."""
+    """Return the resources of new sites. The name of a site begins with its cloud."""
     shared = clouds.resources()
     mine: dict[str, Resources] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""A merge into a store: written only where it adds something."""
+"""A merge into a store writes only if it adds something."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Compaction: small objects become blocks, and no trade is lost or changed, whatever happens."""
+"""Compaction turns small objects into blocks, and never loses or changes a trade."""
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -29,7 +29,7 @@ EVERYTHING = Scope()
 
 
 def made(ids: Iterable[int], every: int = 60_000) -> list[Trade]:
-    """One trade a minute, by default."""
+    """Return trades with these ids; by default one per minute."""
     return [trade(n)._replace(time=HOUR_START + every * n) for n in ids]
 
 
@@ -45,7 +45,7 @@ def put(site: MemorySite, trades: Iterable[Trade]) -> list[str]:
 
 
 def archived(site: MemorySite) -> set[Trade]:
-    """All trades in all objects."""
+    """Return all trades in all objects."""
     found: set[Trade] = set()
     for key, body in site.archive.objects.items():
         if not is_index_key(key):
@@ -54,7 +54,7 @@ def archived(site: MemorySite) -> set[Trade]:
 
 
 def rightful(trades: Iterable[Trade]) -> list[Trade]:
-    """Without the voids whose trade is there as well."""
+    """Return the trades without voids that a trade with the same id replaces."""
     return without_filled_voids(sorted(set(trades), key=order))
 
 
@@ -119,7 +119,7 @@ def test_the_archive_says_the_same_before_and_after(data: st.DataObject) -> None
     run(site)
     after = seen()
     for place, (ids, trades) in before.items():
-        # A void whose trade is in another hour is gone from its own.
+        # A void is removed even if its trade is in another hour.
         gone = Ids((each.id, each.id) for each in trades if each not in archived(site))
         assert after[place][0] == ids.minus(gone)
         assert after[place][1] == [each for each in trades if each in archived(site)]
@@ -127,7 +127,7 @@ def test_the_archive_says_the_same_before_and_after(data: st.DataObject) -> None
 
 
 class Killed(BaseException):
-    """The end of the process."""
+    """The process is killed."""
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -221,7 +221,7 @@ def test_a_damaged_object_is_named_and_holds_up_no_other(aws: MemorySite) -> Non
     put(aws, made(range(10, 20)))
     aws.archive.objects[bad] = b"damaged"
     done = run(aws)
-    assert done.problems == [f"{bad} does not hold what its name says"]
+    assert done.problems == [f"{bad} is damaged: its content does not match its name"]
     assert hour_keys(aws) == [bad]
     assert Ids((each.id, each.id) for each in unpack(aws.archive.objects[_only(aws)])) == Ids(
         [(10, 19)]
@@ -321,7 +321,7 @@ def test_a_block_is_copied_as_it_is_where_there_is_nothing(
 
 @pytest.fixture
 def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Be a process that has read nothing yet."""
+    """Clear the caches, as in a new process."""
 
     def again() -> None:
         for name in ("_blocks", "_entries", "_indexes"):

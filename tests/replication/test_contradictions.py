@@ -1,8 +1,8 @@
-"""Sites that contradict themselves in every way, against an oracle that knows the truth.
+"""Sites with contradictions of every kind, compared with an oracle that knows the truth.
 
-What contradicts is named, with its ids, sites and contents; it is brought to no other site; it is
-put right where the archive proves the truth; and where it does not, a command is named that lets a
-person choose, after which all is well.
+A contradiction is reported with its ids, sites and contents, and is not copied to other sites. If
+the archive proves the truth, the contradiction is repaired. Otherwise the report names a command
+with which a person can choose, and the choice resolves it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,23 +51,23 @@ Where = tuple[str, ...]
 
 @dataclass
 class World:
-    """Two sites, what was done to them, and what has to come of it."""
+    """Two sites, the faults that were put into them, and the expected outcome."""
 
     sites: list[MemorySite] = field(default_factory=list)
     disputed: set[int] = field(default_factory=set)
-    """Ids of which the archives hold two contents: nothing proves which is right."""
+    """Ids with two contents in the archives, so that nothing proves which is right."""
     misplaced: set[int] = field(default_factory=set)
-    """Ids that a candle of another minute holds as well."""
+    """Ids that a candle of another minute also holds."""
     wrong: set[int] = field(default_factory=set)
-    """Minutes with a candle of false numbers."""
+    """Minutes with a candle that has wrong numbers."""
     damaged: set[int] = field(default_factory=set)
     """Minutes with a damaged candle."""
     spoilt: set[str] = field(default_factory=set)
     """Keys of damaged objects, and of objects in wrong folders."""
     lost: set[int] = field(default_factory=set)
-    """Ids whose true content one of the sites has lost."""
+    """Ids whose true content is lost at one of the sites."""
     plain: set[int] = field(default_factory=set)
-    """Ids whose contradiction keys and candles show without the raw trades."""
+    """Ids whose contradiction is visible from keys and candles, without the raw trades."""
 
     def site(self, name: str) -> MemorySite:
         return next(each for each in self.sites if each.name == name)
@@ -77,7 +77,7 @@ class World:
 
 
 def false(id_: int, kind: str) -> Trade:
-    """Another content under an id: of the same minute, another one, another hour or day."""
+    """Return another content of an id: in the same minute, another minute, hour or day."""
     true = TRUTH[id_]
     minute = true.time // MINUTE * MINUTE
     others = {
@@ -85,7 +85,7 @@ def false(id_: int, kind: str) -> Trade:
         "minute": MINUTES[(MINUTES.index(minute) + 3) % 5 + MINUTES.index(minute) // 5 * 5],
         "hour": FIRST + HOUR if minute < FIRST + HOUR else FIRST,
         "day": FIRST + DAY if minute < FIRST + DAY else FIRST + HOUR,
-        "alone": FIRST + 3 * DAY + 3 * MINUTE,  # where nothing else is
+        "alone": FIRST + 3 * DAY + 3 * MINUTE,  # a minute without other trades
     }
     time = others[kind] + true.time % MINUTE
     return true._replace(time=time, price=true.price + 5)
@@ -95,7 +95,7 @@ KINDS = ("number", "minute", "hour", "day", "alone")
 
 
 def second_content(world: World, id_: int, kind: str, where: Where) -> None:
-    """A function was given it as well: it is archived, and folded."""
+    """Archive and fold a second content, as a function does that receives it."""
     for site in world.at(where):
         feed(site, [false(id_, kind)])
     world.disputed.add(id_)
@@ -169,7 +169,7 @@ FAULTS: Sequence[Callable[[World, int, str, Where], None]] = (
 
 
 def key_of(site: MemorySite, id_: int) -> str:
-    """An object with the true trade of an id, in its own hour."""
+    """Return the key of an object with the true trade of an id, in the hour of the trade."""
     for key in sorted(site.archive.objects):
         holding = parse_key(key)
         assert holding is not None
@@ -181,11 +181,11 @@ def key_of(site: MemorySite, id_: int) -> str:
 
 
 ADDING = (second_content, archived_only, folded_only)
-"""Faults that leave what was there before, so that some of that may be lost besides."""
+"""Faults that keep the earlier data, so that a test can also remove some of it."""
 
 
 def lose(world: World, site: MemorySite, block: int) -> None:
-    """Take from a site all that it has of the minutes of a block, candles and objects."""
+    """Remove all candles and objects of the minutes of a block from a site."""
     world.lost |= {each.id for each in TRADES if (each.id - 100) // A_MINUTE // 2 == block // 2}
     for minute in MINUTES[block // 2 * 2 : block // 2 * 2 + 2]:
         site.candles.stored.pop((SYMBOL, minute), None)
@@ -196,7 +196,7 @@ def lose(world: World, site: MemorySite, block: int) -> None:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Two sites with all trades, some of which one may have lost, and a few contradictions."""
+    """Draw two sites with a few contradictions, one of which may have lost some trades."""
     world = World([MemorySite(name) for name in NAMES])
     for site, batch in zip(world.sites, (8, 16), strict=True):
         for begin in range(0, len(TRADES), batch):
@@ -217,7 +217,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 def false_contents(site: MemorySite) -> set[Trade | tuple[int, int]]:
-    """Raw trades that are not true, and ids in candles of minutes that they do not belong to."""
+    """Return false raw trades, and ids in candles of minutes that they do not belong to."""
     found: set[Trade | tuple[int, int]] = set()
     for key, body in site.archive.objects.items():
         if body != b"nonsense" and not is_index_key(key):
@@ -317,7 +317,7 @@ def test_no_contradiction_is_spread_by_a_restoration_or_a_replicator(world: Worl
 
 
 def visible(world: World, site: MemorySite) -> set[object]:
-    """The false contents of a site, without those that are all that its source had of their ids."""
+    """Return the false contents of a site, except for ids whose true content its source lost."""
     ids = {each: each.id if isinstance(each, Trade) else each[1] for each in false_contents(site)}
     return {each for each, id_ in ids.items() if id_ not in world.lost}
 
@@ -342,7 +342,7 @@ def test_shared_ids_are_those_of_sets(sets: dict[int, Ids]) -> None:
 
 @pytest.mark.parametrize("keep", ["aws", "gcp", "archive"])
 def test_a_candle_that_nothing_proves_is_put_to_a_person(keep: str, tmp_path: Path) -> None:
-    """Its raw trades are gone from all archives, and the exchange does not have them any more."""
+    """No archive has its raw trades, and the exchange no longer has them."""
     world = World([MemorySite(name) for name in NAMES])
     for site in world.sites:
         feed(site, TRADES)
@@ -368,11 +368,11 @@ def test_a_candle_that_nothing_proves_is_put_to_a_person(keep: str, tmp_path: Pa
 
 
 def test_ids_that_share_a_fragment_are_settled_together_or_not_at_all(tmp_path: Path) -> None:
-    """A candle keeps no trades: to make its fragment again, all of its trades must be known."""
+    """A candle has no trades: making its fragment again needs all trades of the fragment."""
     world = World([MemorySite(name) for name in NAMES])
     for site in world.sites:
         feed(site, TRADES)
-    one, other = TRADES[4].id, TRADES[6].id  # in a fragment of four
+    one, other = TRADES[4].id, TRADES[6].id  # both in a fragment of four ids
     second_content(world, one, "minute", ("gcp",))
     archived_only(world, other, "number", ("gcp",))
     sites = open_(*world.sites)
@@ -383,7 +383,7 @@ def test_ids_that_share_a_fragment_are_settled_together_or_not_at_all(tmp_path: 
     before = state()
     keep = resolve.of_ids(sites, SYMBOL, Ids([(one, one)])).options[fingerprint(TRUTH[one])]
     problems = keep(Settlement(sites, Backup(tmp_path)))
-    assert f"hold different trades under {other} as well" in problems[0]
+    assert f"also hold different trades with the id {other}" in problems[0]
     assert f"`mcloud resolve {SYMBOL} {one}-{other}`" in problems[0]
     assert state() == before
     assert ids_named(check(*world.sites), "disputed") == {one, other}

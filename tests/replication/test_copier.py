@@ -1,4 +1,4 @@
-"""Raw objects copied by more than one process."""
+"""Copying raw objects with more than one process."""
 
 import os
 import pickle
@@ -29,7 +29,7 @@ from .stores import fresh
 
 
 class Copies:
-    """Copies the same objects again and again, each time to an empty folder."""
+    """Copies the same objects repeatedly, each time to an empty folder."""
 
     def __init__(self, path: Path, alone: int = 0, failing: Exception | None = None) -> None:
         self.source, self.objects = folder.filled(path / "source", failing)
@@ -38,7 +38,7 @@ class Copies:
         self.copier = Copier(self.source, self.target, self.workers, processes=1, alone=alone)
 
     def copy(self) -> set[int]:
-        """The other processes that helped."""
+        """Copy the objects once, and return the ids of the other processes that helped."""
         for file in self.target.archive.path.iterdir():
             file.unlink()
         size = sum(stored.size for stored in self.objects)

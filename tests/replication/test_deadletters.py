@@ -1,4 +1,4 @@
-"""What becomes of dead letters: none is lost on the way, and none goes round for ever."""
+"""Dead letters: none is lost on the way, and none is redriven forever."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ GOOD = encode(list(Simulate(["BTCUSDT"], seed=1, start_time=1_735_775_880_000, c
 
 
 class Letters:
-    """A dead-letter queue that hides what was taken, and a queue that takes or refuses."""
+    """A dead-letter queue that hides taken letters, and a queue that may refuse messages."""
 
     def __init__(self, *messages: Message, bounce: bool = False) -> None:
         self.visible: dict[str, DeadLetter] = {}
@@ -159,7 +159,7 @@ def test_nothing_is_dropped_that_could_not_be_written(tmp_path: Path) -> None:
 
 
 def test_a_letter_that_the_disk_has_cut_is_not_deleted(tmp_path: Path) -> None:
-    """The last bytes of a full disk are taken without an error."""
+    """A disk that becomes full accepts the first part of a line without an error."""
     queue = Letters(GOOD)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
@@ -172,7 +172,7 @@ def test_a_letter_that_the_disk_has_cut_is_not_deleted(tmp_path: Path) -> None:
 
 
 class Log:
-    """The function's log, of which ``find`` finds all lines or fails."""
+    """The function's log. ``find`` returns all lines or fails."""
 
     def __init__(self, *lines: LogLine | McloudError) -> None:
         self._lines = lines
@@ -192,8 +192,8 @@ class Log:
             [LogLine(1.0, "refused a message", {"reason": "volumes beyond 38 digits"})],
             "the function refused it: volumes beyond 38 digits",
         ),
-        ([LogLine(1.0, "stored", {})], "the function has stored its trades"),
-        ([], "ran out of time or memory, or the function was away"),
+        ([LogLine(1.0, "stored", {})], "the function stored its trades"),
+        ([], "ran out of time or memory, or the function was unavailable"),
         ([Unavailable("no answer")], "the function's log cannot be read: no answer"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A set of ids in runs, beside Python's own sets."""
+"""Sets of ids in runs behave as Python's own sets."""
 
 from collections.abc import Iterable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Whatever jumps, and whenever: a pair goes on, and the sites become equal."""
+"""A pair keeps working when a clock jumps at any time, and the sites become equal."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TRADES = list(Simulate(["BTCUSDT"], seed=3, start_time=1_735_775_880_000, count=
 @pytest.mark.parametrize("wall", [5 * HOUR, -5 * HOUR, 0.0])
 @pytest.mark.parametrize("at", range(0, 40, 4))
 def test_sites_become_equal(tmp_path: Path, at: int, wall: float) -> None:
-    """At one step the monotonic clock leaps by hours, and the other is set."""
+    """At one step the monotonic clock jumps by hours, and the wall clock is set."""
     aws, gcp = MemorySite("aws", page=2), MemorySite("gcp", page=2)
     walls = [0.0]
     rig = Rig(tmp_path, (aws, gcp), wall=lambda: walls[0])
@@ -35,7 +35,7 @@ def test_sites_become_equal(tmp_path: Path, at: int, wall: float) -> None:
             feed(site, part)
             rig.settle()
         check_equal((aws, gcp), TRADES)
-        # How far the target is behind is known by the source's clock, whatever ours says.
+        # The lag is measured by the source's clock, so our clock does not matter.
         for pair in rig.pairs.values():
             assert (pair.progress().candles_s or 0.0) < 60
     finally:

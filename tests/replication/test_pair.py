@@ -1,4 +1,4 @@
-"""Pairs of sites in memory: whatever happens in whatever order, in the end all have everything."""
+"""Pairs of sites in memory: in the end all sites have everything, whatever happens before."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -47,11 +47,14 @@ def rig_of(*sites: MemorySite, **choices: object) -> Iterator[Rig]:
 
 @st.composite
 def partitions(draw: st.DrawFn, sites: int) -> tuple[list[Trade], list[tuple[str, int, object]]]:
-    """Trades, and what happens with them: which site gets which of them in which message, and in
-    between replicators that work, are killed, find a site away or their position forgotten."""
+    """Draw trades and events.
+
+    The events are messages with some of the trades to a site. In between, replicators run, are
+    killed, find a site unavailable or find their position trimmed.
+    """
     everything = draw(several_symbols().filter(bool))
     messages = draw(st.lists(st.tuples(st.integers(0, sites - 1), subsets(everything)), max_size=6))
-    # Whatever the messages left out comes to the first site.
+    # The first site gets all trades that no message contains.
     events: list[tuple[str, int, object]] = [("message", site, part) for site, part in messages]
     events.append(("message", 0, everything))
     pairs = st.integers(0, sites * (sites - 1) - 1)
@@ -106,7 +109,7 @@ def test_sites_converge_in_any_order_of_events(count: int) -> None:
 
 
 def failing(error: type[BaseException], after: int) -> Callable[[str], None]:
-    """Raises once, at the call that follows ``after`` others."""
+    """Return a hook that raises once, after ``after`` calls."""
     calls = count()
 
     def reach(call: str) -> None:
@@ -117,7 +120,7 @@ def failing(error: type[BaseException], after: int) -> Callable[[str], None]:
 
 
 def allow(call: str) -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 @pytest.mark.parametrize(("part", "every"), [("disjoint", 3), ("overlapping", 1), ("contained", 3)])
@@ -144,7 +147,7 @@ def test_a_kill_at_every_step_loses_nothing(part: str, every: int) -> None:
             check_equal((aws, gcp), A_FEW)
             assert rig.settle() == 0
         if not was_killed:
-            assert steps > 40  # there were so many to be killed at
+            assert steps > 40  # enough steps to be killed at
             return
 
 
@@ -157,7 +160,7 @@ def test_a_second_pass_asks_the_target_nothing(aws: MemorySite, gcp: MemorySite)
         rig.reached = asked.append
         assert rig.settle() == 0
         assert set(asked) == {"changes"}
-        # Of what both functions folded, one direction alone has to look.
+        # For candles that both functions folded, only one direction has to read.
         feed(aws, trades(range(130, 140)))
         feed(gcp, trades(range(130, 140)))
         assert rig.settle() == 0
@@ -191,7 +194,7 @@ def test_a_site_that_is_away_holds_up_nobody_else(aws: MemorySite, gcp: MemorySi
         assert rows(west, ["BTCUSDT"]) == rows(aws, ["BTCUSDT"])
         pair = rig.pairs["aws", "gcp"]
         assert pair.progress().error == "gcp is away"
-        # With every failure it waits longer, up to half a minute.
+        # The pause grows with every failure, up to half a minute.
         waits = []
         for _ in range(10):
             waits.append(rig.step(pair))
@@ -281,7 +284,7 @@ def test_a_target_that_was_emptied_is_filled_again_and_empties_nobody(
 
 
 def test_a_clock_that_is_wrong_changes_nothing(aws: MemorySite, gcp: MemorySite) -> None:
-    """Ours says 1970, or is an hour off; sources tell their own time."""
+    """Our clock says 1970, or is an hour off. The sources tell their own time."""
     with rig_of(aws, gcp, wall=lambda: -3600.0) as rig:
         feed(aws, A_FEW)
         rig.settle()
@@ -305,7 +308,7 @@ def test_sites_whose_clocks_are_an_hour_apart(aws: MemorySite, gcp: MemorySite) 
             pair.look_again()
             rig.step(pair)
         rig.clock.now += 7
-        # Of each pair by the clock of its source, never by both.
+        # The lag of each pair is measured by the clock of its source only.
         assert {pair.progress().candles_s for pair in rig.pairs.values()} == {7.0}
 
 
@@ -335,7 +338,7 @@ def test_changes_wait_for_a_comparison_no_longer_than_it_takes(gcp: MemorySite) 
                 rig.reached = allow
                 for trade in A_FEW[5:]:
                     feed(aws, [trade])
-                rig.clock.now += 60.0  # a first page that takes long
+                rig.clock.now += 60.0  # the first page takes this long
 
         rig.reached = arrive
         pair = rig.pairs["aws", "gcp"]
@@ -392,7 +395,7 @@ def test_objects_of_the_wrong_content_are_reported_and_not_copied(
         assert list(gcp.archive.objects) == [good]
         assert rows(gcp, ["BTCUSDT"]) == rows(aws, ["BTCUSDT"])
         assert rig.pairs["aws", "gcp"].progress().damaged == (bad,)
-        # The name alone is enough for the other direction: what is there is never written over.
+        # The other direction only compares names, since an existing object is never overwritten.
         gcp.archive.objects[bad] = b"other"
         rig.restart()
         rig.settle()
@@ -420,14 +423,14 @@ def test_a_damaged_candle_is_reported_and_the_others_go_on(
         name = f"the stored candle {bad[0]} {Candle(*bad).timestamp} is damaged"
         progress = pair.progress()
         if where == "target" or not is_compared:
-            # What the source's changes show is the state after each, which was good.
+            # The changes of the source contain the candle as it was before the damage.
             assert progress.damaged == (f"{site.name}: {name}",)
         assert progress.error == ""
         assert pair.is_idle
         good = aws.candles.stored.keys() - {bad}
         assert len(good) > 3
         assert all(gcp.candles.stored[key][0] == aws.candles.stored[key][0] for key in good)
-        # Once it can be read again, the next change of it brings the rest.
+        # When it can be read again, its next change brings the rest.
         site.candles.damaged.clear()
         rig.restart()
         feed(aws, trades([7_500]))

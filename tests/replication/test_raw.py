@@ -1,4 +1,4 @@
-"""Archives compared by what they hold, and copied without a damaged object among them."""
+"""Archives are compared by their trades, and damaged objects are not copied."""
 
 from collections.abc import Iterable, Sequence
 
@@ -48,7 +48,7 @@ def bring(source: MemoryArchive, target: MemoryArchive) -> raw.Copied:
 
 @st.composite
 def two_archives(draw: st.DrawFn) -> tuple[list[list[Trade]], list[list[Trade]]]:
-    """Messages of the same trades to two sites, batched as they like, some to one only."""
+    """Draw messages of the same trades to two sites, in other batches, some to one site only."""
     everything = draw(trade_sets(smallest=1))
     messages = st.lists(subsets(everything).filter(bool), max_size=5)
     return draw(messages), draw(messages)

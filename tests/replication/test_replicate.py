@@ -29,7 +29,7 @@ from mcloud.replication.scope import Scope
 
 from .stores import fresh
 
-PATIENCE = 60.0  # seconds; what takes that long has failed
+PATIENCE = 60.0  # seconds after which a test has failed
 START = 1_723_161_180_000
 TRADES = list(Simulate(["BTCUSDT", "ETHUSDT"], seed=7, start_time=START, count=600, rate=2))
 EVERYTHING = Scope()
@@ -40,7 +40,7 @@ Opener = Callable[..., AbstractContextManager[list[Pair]]]
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Opener:
-    """Opens all pairs of some sites, with states that stay from one opening to the next."""
+    """Return a function that opens all pairs of some sites. The states persist between calls."""
 
     @contextmanager
     def open_(
@@ -60,7 +60,7 @@ def open_all(clouds: State, *names: str) -> dict[str, Site]:
 
 
 def feed(site: Site, trades: Sequence[Trade], size: int = 50) -> None:
-    """Have the site's function process messages of a few trades each."""
+    """Process messages of a few trades each as the site's function does."""
     for begin in range(0, len(trades), size):
         ingest(trades[begin : begin + size], site.archive, site.candles)
 
@@ -113,7 +113,7 @@ def test_functions_and_replicator_write_the_same_candles_at_once(
     with opened(sites, pauses=QUICK) as pairs:
         running = threading.Thread(target=replicate, args=(pairs,), kwargs={"stop": stop})
         running.start()
-        # Each site gets most of the trades, in messages of its own, last ones first or not.
+        # Each site gets most of the trades in its own messages, possibly the last ones first.
         functions = [
             threading.Thread(target=feed, args=(sites["aws"], TRADES[:450], 7)),
             threading.Thread(target=feed, args=(sites["gcp"], TRADES[:150:-1], 11)),
@@ -168,14 +168,14 @@ def test_a_site_that_hangs_holds_up_neither_the_others_nor_the_end(
             expected = expected_rows(TRADES)
             eventually(lambda: stored_rows(sites["gcp"], ["BTCUSDT", "ETHUSDT"]) == expected)
             stop.set()
-            # Its calls have timeouts of their own, a minute and more together.
+            # The calls have their own timeouts, together more than a minute.
             running.join(20)
             assert not running.is_alive()
 
 
 @pytest.mark.slow
 def test_symbols_kinds_and_shards_are_kept_apart(embedded: State, opened: Opener) -> None:
-    """A pass over a part is no checkpoint for the rest."""
+    """A pass over a part of the data is not a checkpoint for the rest."""
     sites = open_all(embedded, "aws", "gcp")
     feed(sites["aws"], TRADES)
     with opened(sites, Scope.parse("candles", "btcusdt", None)) as pairs:
@@ -193,11 +193,11 @@ def test_a_pair_has_one_replicator_here(embedded: State, opened: Opener) -> None
     sites = open_all(embedded, "aws", "gcp")
     with (
         opened(sites),
-        pytest.raises(McloudError, match="aws to gcp is being replicated already \\(pid "),
+        pytest.raises(McloudError, match="aws to gcp is already being replicated \\(pid "),
         opened(sites),
     ):
         pass
-    # Another share of the symbols is another matter.
+    # Another shard of the symbols is not locked.
     with (
         opened(sites, Scope.parse("raw", None, "1/2")),
         opened(sites, Scope.parse("raw", None, "2/2")),
@@ -207,7 +207,7 @@ def test_a_pair_has_one_replicator_here(embedded: State, opened: Opener) -> None
 
 def test_one_site_is_no_pair(embedded: State, opened: Opener) -> None:
     with (
-        pytest.raises(UsageError, match="from aws to aws there is no pair of two sites"),
+        pytest.raises(UsageError, match="nothing to replicate from aws to aws"),
         opened(open_all(embedded, "aws")),
     ):
         pass

@@ -1,4 +1,4 @@
-"""One site filled from another: whole in the end, however often it is cut off on the way."""
+"""A site restored from another one is complete in the end, after any number of interruptions."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ IDENTITIES = {"aws": "a", "gcp": "b"}
 
 
 class Functions:
-    """A queue whose messages a site's function has at once, as long as it runs."""
+    """A queue whose messages the site's function processes at once while it runs."""
 
     def __init__(self, site: MemorySite, run: bool = True) -> None:
         self._site = site
@@ -116,7 +116,7 @@ def test_a_site_that_has_a_part_keeps_it_and_gets_the_rest(
 
 
 def test_cut_off_at_every_step_and_gone_on_with(tmp_path: Path) -> None:
-    """Five times in each restoration, at other places each time."""
+    """Each restoration is interrupted five times, at different steps."""
     trades = made(600, every=30_000)  # five hours
     source = MemorySite("gcp")
     fill(trades, source, batch=60)
@@ -151,11 +151,11 @@ def test_cut_off_at_every_step_and_gone_on_with(tmp_path: Path) -> None:
         check_equal((source, target), trades)
         assert check(source, target).ok
         assert not list((tmp_path / str(shift)).glob("*.jsonl"))
-    assert longest == 5  # each went on where the one before was
+    assert longest == 5  # each run continued where the one before it was interrupted
 
 
 def killing(after: int) -> Callable[[str], None]:
-    """Ends the process once it has written so much to the target."""
+    """Return a hook that kills the process after ``after`` writes to the target."""
     calls = count()
 
     def reach(call: str) -> None:
@@ -223,7 +223,10 @@ def test_an_emptied_side_is_not_the_truth(
     restore: Callable[..., Restore], aws: MemorySite, gcp: MemorySite
 ) -> None:
     before = dict(gcp.archive.objects), dict(gcp.candles.stored)
-    words = "aws has less than gcp: aws has 0 trades in candles and 0 raw, gcp has 8,200 trades"
+    words = (
+        "aws has less data than gcp: aws has 0 trades in candles and 0 raw trades, gcp has 8,200"
+        " trades"
+    )
     with pytest.raises(McloudError, match=re.escape(words)):
         restore(aws, gcp).survey()
     fill(TRADES, aws)
@@ -297,7 +300,7 @@ def test_the_functions_do_the_work(
     aws.queue = queue = Functions(aws)  # type: ignore[attr-defined]
     done = run(restore(engine="functions"))
     assert (done.messages, done.candles, done.objects, done.left) == (queue.sent, 0, 0, 0)
-    assert queue.sent == 11  # 8,000 and 200 trades of five hours, a thousand a message
+    assert queue.sent == 11  # 8,000 and 200 trades of five hours, 1,000 per message
     assert check(aws, gcp).ok
     check_equal((aws, gcp), all_trades())
 
@@ -340,7 +343,7 @@ def test_an_estimate_says_what_it_takes(restore: Callable[..., Restore], gcp: Me
     by_hand = (
         Decimal("0.03") * 205 / 100_000  # candles read from Firestore
         + Decimal("0.0004") * 101 / 1000  # objects read from Cloud Storage
-        + Decimal("0.12") * (size + 205 * 1200) / 2**30  # and taken out of Google's network
+        + Decimal("0.12") * (size + 205 * 1200) / 2**30  # and sent out of Google's network
         + Decimal("0.625") * 205 * 2 / 10**6  # candles written to DynamoDB
         + Decimal("0.005") * 101 / 1000  # objects written to S3
     )

@@ -1,4 +1,4 @@
-"""What is carried, and what is known to be there already."""
+"""The scope of a replication, and the states that sites are known to hold."""
 
 import pytest
 from producer.sources import START, trades

@@ -1,4 +1,4 @@
-"""What a pair remembers, and what becomes of it."""
+"""The persistent state of a pair."""
 
 import sqlite3
 from contextlib import closing
@@ -20,17 +20,17 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     state.begin("p0")
     state.note_compared("A", 60_000, {("A", HOUR): 0.0})
     state.advance("p1", 7.5, {("A", HOUR): 5.0, ("B", HOUR): 6.0})
-    # Killed: nobody closes it.
+    # The process is killed, so the state is not closed.
     again = PairState(path, "all")
     assert again.checkpoint() == Checkpoint("p1", 7.5, False)
     assert again.compared_until("A") == 60_000
-    # The oldest word on an hour stays.
+    # The oldest mark of an hour is kept.
     assert again.marks() == {("A", HOUR): 0.0, ("B", HOUR): 6.0}
     again.clear("A", HOUR)
     again.finish_comparison()
     assert again.checkpoint() == Checkpoint("p1", 7.5, True)
     assert (again.marks(), again.compared_until("A")) == ({("B", HOUR): 6.0}, 0)
-    # From the beginning; what is yet to be copied stays to be copied.
+    # The comparison starts again, and the marks are kept.
     again.begin("p2")
     assert again.checkpoint() == Checkpoint("p2", 0.0, False)
     assert again.marks() == {("B", HOUR): 6.0}
@@ -65,7 +65,7 @@ def test_a_file_that_is_closed_is_no_disk_that_refuses(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
-    """The pair goes on in memory, and the file has all of it once the disk takes it again."""
+    """The pair continues in memory, and writes everything to the file when the disk accepts it."""
     folder = tmp_path / "none"
     state = PairState(folder / "pair.sqlite", "all")
     state.begin("p0")
@@ -89,6 +89,6 @@ def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
     state = PairState(path, "all")
     state.begin("p")
     assert state.checkpoint() == Checkpoint("p", 0, False)
-    assert "a newer mcloud wrote" in best_effort.refused()[str(path)]
+    assert "was written by a newer mcloud" in best_effort.refused()[str(path)]
     state.close()
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""The raw copy handed to a cloud: chosen or refused, waited for, gone on with, made good."""
+"""Raw copies by a cloud's transfer service: choosing it, waiting, resuming, and repairing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL", 0)
 
 
-# Which service
+# Choosing the service
 
 
 def test_the_clouds_of_the_sites_choose_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,16 +83,16 @@ def test_days_are_named_as_long_as_they_are_few() -> None:
     ]
     assert len(folders_of([("A", n * day) for n in range(FOLDERS - 1)])) == FOLDERS
     assert folders_of([("A", n * day) for n in range(FOLDERS)]) == ["raw/symbol=A/"]
-    with pytest.raises(McloudError, match="1,000 symbols, and these are 1,001") as refused:
+    with pytest.raises(McloudError, match="1,000 symbols, and 1,001 are selected") as refused:
         folders_of([(f"S{n}", 0) for n in range(FOLDERS + 1)])
     assert "--symbols" in refused.value.remedy
 
 
-# A restoration by it
+# A restoration with the service
 
 
 class Service:
-    """Copies an object a look, between archives in memory, as a cloud does among its buckets."""
+    """Copies objects between archives in memory when it is polled, as a cloud does with buckets."""
 
     service = "the service"
 
@@ -100,7 +100,7 @@ class Service:
         self._source = source.archive.objects
         self._target = target.archive.objects
         self.runs: dict[str, list[str]] = {}
-        """What is left of each."""
+        """Keys that are left to copy, by name of the run."""
         self.started: list[list[str]] = []
         self.tokens: dict[str, str] = {}
         self.before_start: Callable[[], None] = lambda: None
@@ -109,7 +109,7 @@ class Service:
         self.before: Callable[[], None] = lambda: None
         self.verdict = DONE
         self.kept: list[str] = []
-        """Keys that it cannot copy."""
+        """Keys that the service cannot copy."""
 
     def start(self, folders: Sequence[str], token: str) -> str:
         assert folders
@@ -195,7 +195,7 @@ def test_the_service_copies_the_raw_trades_and_the_rest_is_direct(
     aws.faults.before = copies.append
     done = restore(said.append)
     assert (done.objects, done.candles, done.left, done.notes) == (100, 200, 0, [])
-    assert "put" not in copies  # of raw objects
+    assert "put" not in copies  # no raw objects were copied
     days = {key.partition("hour=")[0] for key in gcp.archive.objects}
     assert service.started == [sorted({*days, block_prefix("BTCUSDT")})]
     assert "40 raw objects, 4,000 bytes" in said
@@ -249,7 +249,7 @@ def test_an_interruption_while_it_is_begun_begins_no_second(
     monkeypatch: pytest.MonkeyPatch,
     when: str,
 ) -> None:
-    """Also where the service has begun, and nobody heard what it calls the run."""
+    """This includes a run that the service has started without returning its name."""
 
     def cut() -> None:
         raise Killed
@@ -276,7 +276,7 @@ def test_an_interruption_after_the_copy_begins_no_other(
     with pytest.raises(Killed):
         restore()
     aws.candles.create = copies  # type: ignore[method-assign]
-    assert service.runs == {}  # no longer than it is needed
+    assert service.runs == {}  # the run was removed
     restore()
     assert len(service.started) == 1
     assert check(aws, gcp).ok
@@ -331,7 +331,7 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(
     service.before = away
     said: list[str] = []
     restore(said.append)
-    assert "the service does not answer; the transfer goes on" in said
+    assert "the service does not answer; the transfer continues" in said
     assert check(aws, gcp).ok
 
 
@@ -342,7 +342,7 @@ def test_a_service_that_stays_away_is_left_to_the_next_run(
         raise Unavailable("away")
 
     service.before = away
-    with pytest.raises(Unavailable, match="away; the transfer goes on: run it again"):
+    with pytest.raises(Unavailable, match="away; the transfer continues; run the command again"):
         restore()
     service.before = lambda: None
     restore()
@@ -353,7 +353,7 @@ def test_a_service_that_stays_away_is_left_to_the_next_run(
 def test_where_nothing_is_lacking_nothing_is_handed_over(
     restore: Callable[..., Restored], service: Service, aws: MemorySite
 ) -> None:
-    """Least of all everything, which is what a transfer without folders would be."""
+    """In particular, no transfer without folders is started, since it would copy everything."""
     fill(TRADES, aws)
     restore()
     assert service.started == []
@@ -366,13 +366,15 @@ def test_what_the_service_keeps_is_told(
         raise Refused(f"may not delete {name}")
 
     monkeypatch.setattr(service, "end", refuse)
-    assert restore().notes == ["what was made for run/1 is still there: may not delete run/1"]
+    assert restore().notes == [
+        "the resources of the transfer run/1 cannot be removed: may not delete run/1"
+    ]
 
 
 def test_another_restoration_begins_another_run(
     restore: Callable[..., Restored], service: Service, tmp_path: Path, gcp: MemorySite
 ) -> None:
-    """The name that an abandoned one left is not taken for its own."""
+    """The name that an abandoned restoration left is ignored."""
     service.runs["run/0"] = []
     (tmp_path / "transfer+gcp+aws").write_text("run/0")
     assert restore().objects == len(gcp.archive.objects)

@@ -1,4 +1,4 @@
-"""What is wrong is named, and nothing else; what was named is mended, and nothing else."""
+"""Verify reports exactly what is wrong, and repair fixes exactly what was reported."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -36,11 +36,11 @@ HOUR_START = START // HOUR * HOUR
 
 
 def made(count: int, symbol: str = SYMBOL, every: int = 1_500) -> list[Trade]:
-    """Trades with ids from 0 on, forty a minute."""
+    """Return trades with ids from 0 on, forty per minute."""
     return [trade(n, symbol)._replace(time=HOUR_START + every * n) for n in range(count)]
 
 
-TRADES = made(8_000)  # two hundred minutes, four hours
+TRADES = made(8_000)  # 200 minutes in four hours
 BATCH = 80
 
 
@@ -82,7 +82,7 @@ def fill(trades: list[Trade], *sites: MemorySite, batch: int = BATCH) -> None:
 
 
 def history(trades: Iterable[Trade]) -> Fetch:
-    """An exchange that gives a page at a time."""
+    """Return the ``Fetch`` of an exchange that returns one page at a time."""
     ordered = sorted(trades, key=lambda each: each.id)
 
     def fetch(symbol: str, first: int, limit: int) -> list[Trade]:
@@ -96,7 +96,7 @@ def ids_in(site: MemorySite, key: str) -> Ids:
 
 
 def without(site: MemorySite, ids: Ids) -> None:
-    """Make candles as if these trades had never come."""
+    """Make candles again as if these trades had never arrived."""
     for (symbol, start), (candle, version) in list(site.candles.stored.items()):
         if Ids(candle.runs).common(ids):
             kept = [
@@ -122,7 +122,7 @@ def test_sites_that_had_the_same_trades_in_any_way_are_equal(data: st.DataObject
         feed(site, everything)
     report = check(*sites)
     assert kinds(report) <= {"incomplete"}
-    # The ids that were never made are missing everywhere, and nothing else is.
+    # Only the ids that were never made are missing everywhere.
     for symbol in report.symbols:
         ids = Ids((each.id, each.id) for each in everything if each.symbol == symbol)
         found = [run for each in report.findings if each.symbol == symbol for run in each.runs]
@@ -165,7 +165,7 @@ def test_a_candle_without_its_mark_is_named_and_written_as_it_is(
 
 
 def test_the_proof(aws: MemorySite, gcp: MemorySite) -> None:
-    """Twenty raw objects, twenty candles and five ids inside candles are taken away."""
+    """Twenty raw objects, twenty candles and five ids inside candles are removed."""
     fill(TRADES, aws, gcp)
     assert check(aws, gcp).ok
     random = Random(7)
@@ -256,7 +256,7 @@ def test_voids_are_counted_apart_and_a_trade_after_a_void_is_no_dispute(
     some = TRADES[:200]
     voids = [Trade.void(SYMBOL, each.id, each.time) for each in some[50:60]]
     fill([*some[:50], *voids, *some[60:]], aws, gcp)
-    # One of them is a trade after all, and comes to one site first.
+    # One of the voids is a trade after all, and reaches one site first.
     feed(aws, [some[55]])
     report = check(aws, gcp)
     (found,) = report.findings
@@ -273,7 +273,7 @@ def test_voids_are_counted_apart_and_a_trade_after_a_void_is_no_dispute(
 def test_a_void_in_all_candles_whose_trade_is_archived_is_wrong(
     aws: MemorySite, gcp: MemorySite
 ) -> None:
-    """The trade was archived, and its candle was not written."""
+    """The trade was archived, but its candle was not written."""
     some = TRADES[:200]
     fill([*some[:55], Trade.void(SYMBOL, 55, some[55].time), *some[56:]], aws, gcp)
     for site in (aws, gcp):
@@ -309,7 +309,7 @@ def test_late_trades_for_two_voids_of_a_block_one_at_each_site(
 def test_voids_of_one_id_with_different_times_do_not_disagree(
     aws: MemorySite, gcp: MemorySite
 ) -> None:
-    """One was announced by the stream, the other was proved by REST."""
+    """One void was announced by the stream, and the other was proved by REST."""
     some = TRADES[:100]
     fill([*some[:50], Trade.void(SYMBOL, 50, some[50].time), *some[51:]], aws)
     fill([*some[:50], Trade.void(SYMBOL, 50, some[49].time), *some[51:]], gcp)
@@ -330,7 +330,7 @@ def test_missing_ids_that_the_exchange_proves_void_are_not_missing(aws: MemorySi
 
 
 def test_raw_trades_that_are_in_candles_only(aws: MemorySite, gcp: MemorySite) -> None:
-    """A true loss: what a candle holds cannot be taken apart again."""
+    """This is a real loss, since raw trades cannot be made from a candle."""
     fill(TRADES[:800], aws, gcp)
     for site in (aws, gcp):
         (key,) = [key for key in site.archive.objects if ids_in(site, key).covers(400, 410)]
@@ -340,14 +340,14 @@ def test_raw_trades_that_are_in_candles_only(aws: MemorySite, gcp: MemorySite) -
         ("unarchived", "aws", ()),
         ("unarchived", "gcp", ()),
     ]
-    assert report.findings[0].why == "80 of them are in no archive"
+    assert report.findings[0].why == "no archive has 80 of them"
     mend(report, aws, gcp, fetch=history(TRADES))
     assert check(aws, gcp).ok
     check_equal((aws, gcp), TRADES[:800])
 
 
 def test_trades_of_two_minutes_interleave_by_id(aws: MemorySite) -> None:
-    """At the minute's edge the ids run back and forth: that is no hole."""
+    """At the edge of a minute the ids alternate between both minutes, which is not a hole."""
     times = [HOUR_START + MINUTE + (-1 if n % 3 else 1) for n in range(30)]
     crossing = [trade(n)._replace(time=at) for n, at in enumerate(times)]
     feed(aws, crossing)
@@ -402,13 +402,13 @@ def test_wrong_content_under_a_right_name(aws: MemorySite, gcp: MemorySite, deep
 
 
 def test_damage_of_an_object_that_nobody_else_has(aws: MemorySite, gcp: MemorySite) -> None:
-    """Its twin's trades lie in other objects: they are put together again under its name."""
+    """Its trades are in other objects, from which it is made again under its name."""
     fill(TRADES[:800], aws)
     fill(TRADES[:800], gcp, batch=33)
     intact = dict(aws.archive.objects)
     key = sorted(intact)[3]
     aws.archive.objects[key] = b"broken"
-    assert check(aws, gcp, deep=False).ok  # a listing does not tell
+    assert check(aws, gcp, deep=False).ok  # a listing does not show it
     report = check(aws, gcp)
     assert [(each.kind, each.site, each.key) for each in report.findings] == [
         ("damaged", "aws", key)
@@ -433,7 +433,7 @@ def test_other_builds_of_zlib_write_other_bytes(aws: MemorySite, gcp: MemorySite
 
 
 def falsify(site: MemorySite, start: int) -> None:
-    """Have a candle show another volume than its trades have."""
+    """Give a candle another volume than its trades have."""
     candle, version = site.candles.stored[SYMBOL, start]
     false = candle.fragments[0]._replace(volume=candle.fragments[0].volume + Decimal(1))
     site.candles.stored[SYMBOL, start] = (
@@ -458,7 +458,7 @@ def test_a_candle_with_false_numbers_is_found_and_made_again(
     check_equal((aws, gcp), TRADES[:800])
     for site in (aws, gcp):
         falsify(site, start)
-    assert check(aws, gcp, deep=False).ok  # they agree, and are wrong
+    assert check(aws, gcp, deep=False).ok  # the sites agree, but both are wrong
     mend(check(aws, gcp), aws, gcp)
     assert check(aws, gcp).ok
     check_equal((aws, gcp), TRADES[:800])
@@ -475,9 +475,9 @@ def test_a_false_candle_whose_raw_trades_are_gone_is_left_and_told(aws: MemorySi
     assert key not in aws.archive.objects
     done = mended(plan(wrong, open_(aws), has_exchange=False), aws)
     assert done.problems == [
-        f"aws {SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of its trades: 10-31;"
-        f" `mcloud resolve {SYMBOL} 2024-08-08T23:00:00Z` shows what is left of it, and lets you"
-        " choose"
+        f"aws {SYMBOL} 2024-08-08T23:00:00Z: the raw archives lack some of the candle's"
+        f" trades: 10-31; run `mcloud resolve {SYMBOL} 2024-08-08T23:00:00Z` to see the contents"
+        " that are left and choose one"
     ]
     assert aws.candles.stored == before
 
@@ -503,8 +503,8 @@ def test_different_trades_under_one_id_are_reported_and_left(aws: MemorySite) ->
     steps = plan(report, open_(aws), has_exchange=False)
     assert steps.is_empty
     assert steps.beyond == [
-        f"{SYMBOL} 7: nothing proves which of two contents is right; `mcloud resolve {SYMBOL} 7`"
-        " shows both, and lets you choose"
+        f"{SYMBOL} 7: nothing proves which of two contents is right; run `mcloud resolve"
+        f" {SYMBOL} 7` to see both and choose"
     ]
 
 
@@ -547,12 +547,12 @@ def test_a_store_that_refuses_everything_has_no_damaged_candles(aws: MemorySite)
 
 
 def test_what_was_on_its_way_is_not_off(aws: MemorySite, gcp: MemorySite) -> None:
-    """At the second look the rest of a message has arrived; what is still missing is named."""
+    """The rest of a message arrives before the second survey, and only the loss is reported."""
     fill(TRADES[:400], aws)
     fill(TRADES[:160], gcp)
 
     def arrive(words: str) -> None:
-        if words.startswith("looking again"):
+        if words.startswith("checking"):
             fill(TRADES[:320], gcp)
             fill(TRADES[:480], aws)
 
