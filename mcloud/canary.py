@@ -19,7 +19,7 @@ from typing import TypeVar
 from mcloud.clock import Limit
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker
-from mcloud.errors import McloudError, Unavailable
+from mcloud.errors import McloudError, shows_outage
 from mcloud.market.candle import MINUTE
 from mcloud.market.envelope import encode
 from mcloud.market.trade import CANARY, Trade
@@ -105,7 +105,7 @@ class Canary:
                 there, reason, is_blind = self._ask("look", self._newest) >= id_, "", False
             except Exception as error:  # noqa: BLE001 - a thread that is gone looks like an outage
                 there, reason = False, f"its candle cannot be read: {_said(error)}"
-                is_blind = not isinstance(error, TimeoutError | Unavailable)
+                is_blind = not shows_outage(error)
             now = self._clock()
             flight = self.flight = replace(
                 flight,

@@ -43,7 +43,12 @@ class NotInOrder(McloudError):
 
 
 class Unavailable(McloudError):
-    pass
+    """``is_local`` is true for a fault of this machine, such as its credentials, its name
+    resolution or its proxy. It says nothing about the service."""
+
+    def __init__(self, message: str, *, remedy: str = "", is_local: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.is_local = is_local
 
 
 class Throttled(Unavailable):
@@ -70,3 +75,13 @@ class Contention(McloudError):
 
 class LocalError(McloudError):
     pass
+
+
+def shows_outage(error: BaseException) -> bool:
+    """Return whether an error of a call to a service counts as an outage of the service.
+
+    A refusal is about the caller, as with expired credentials, and so is a fault of this machine.
+    """
+    if isinstance(error, Unavailable):
+        return not error.is_local
+    return isinstance(error, TimeoutError)

@@ -37,6 +37,7 @@ from urllib3.exceptions import HTTPError, LocationValueError
 
 from mcloud.deadline import Asker
 from mcloud.errors import ConfigError, Refused, Unavailable
+from mcloud.local_faults import is_local
 
 KIB = 1024
 HEAD = 256 * KIB  # bytes of status lines and headers, and of what frames a body
@@ -70,8 +71,10 @@ SETTINGS = "check REQUESTS_CA_BUNDLE and the proxies in the environment"
 class NoAnswer(Unavailable):
     """No status and no headers came; ``reason`` says why, without the URL."""
 
-    def __init__(self, message: str, reason: str, *, remedy: str = "") -> None:
-        super().__init__(message, remedy=remedy)
+    def __init__(
+        self, message: str, reason: str, *, remedy: str = "", is_local: bool = False
+    ) -> None:
+        super().__init__(message, remedy=remedy, is_local=is_local)
         self.reason = reason
 
 
@@ -223,7 +226,8 @@ class HttpClient:
                 if reason == _TOO_MUCH:
                     reason = "too many headers"
                 # None of it is chained: the original one quotes the URL.
-                raise NoAnswer(f"{server} does not answer: {reason}", reason) from None
+                said = f"{server} does not answer: {reason}"
+                raise NoAnswer(said, reason, is_local=is_local(error)) from None
             seconds = time.monotonic() - begun
             content, cut = b"", ""
             try:

@@ -29,7 +29,7 @@ from mcloud.clouds.gcp.access import GcpAccess
 from mcloud.clouds.gcp.billing import BillingExport
 from mcloud.clouds.gcp.client import GcpSession, translated
 from mcloud.clouds.gcp.logs import CloudLogging
-from mcloud.clouds.gcp.probe import _check_function
+from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.gcp.transfer import StorageTransfer
 from mcloud.clouds.otlp import Otlp
@@ -93,6 +93,10 @@ def access(url: str) -> GcpAccess:
     return asker
 
 
+def probe(url: str) -> GcpProbe:
+    return GcpProbe(None, None, None, site(url))
+
+
 def push(url: str) -> int:
     from google.pubsub_v1 import PubsubMessage
 
@@ -134,7 +138,7 @@ CLIENTS: dict[str, Call] = {
     "transfer, start": lambda url: transfer(url).start(["raw/"], "t"),
     "transfer, look": lambda url: transfer(url).look("operations/1"),
     "transfer, end": lambda url: transfer(url).end("operations/1"),
-    "function": lambda url: _check_function(site(url), http.GOOGLE.seconds),
+    "function": lambda url: probe(url).check("function", http.GOOGLE.seconds),
     "schedule": call,
     "push": push,
     "token": token,

@@ -17,7 +17,7 @@ from mcloud.clock import is_recent
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
 from mcloud.deadline import Asker, gather
 from mcloud.documents import Damaged, Kind, damaged, sound
-from mcloud.errors import Unavailable
+from mcloud.errors import Unavailable, shows_outage
 from mcloud.failover import debts, pause, shared_notes
 from mcloud.failover.decide import DOWN, UNKNOWN, UP, GuardLook, ServiceCheck, SiteLook
 from mcloud.failover.record import RecordView
@@ -268,9 +268,7 @@ def _seen(answer: Any, now: float) -> ServiceCheck:
     if not isinstance(answer, Exception):
         return ServiceCheck(UP, now, latency=answer)
     reason = str(answer) or type(answer).__name__
-    # A refusal is about the caller, as with expired credentials. It does not show an outage.
-    is_outage = isinstance(answer, TimeoutError | Unavailable)
-    return ServiceCheck(DOWN if is_outage else UNKNOWN, now, reason=reason)
+    return ServiceCheck(DOWN if shows_outage(answer) else UNKNOWN, now, reason=reason)
 
 
 def _lag(lags: "list[Lag]", wall: float) -> float | None:

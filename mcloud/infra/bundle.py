@@ -19,6 +19,7 @@ _SHARED = (
     "documents.py",
     "errors.py",
     "http.py",
+    "local_faults.py",
     "market/*.py",
     "processor/*.py",
     "clouds/__init__.py",

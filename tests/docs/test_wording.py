@@ -1,8 +1,8 @@
 """Phrases that must not come back: they are no usual English, or make a reader work.
 
 The pages and the help texts have none of them. Docstrings of the code are counted room by room: a
-room that has none left is not listed in ``LEFT``, and no number there may grow. To add a phrase, add
-it to ``PHRASES`` with a better one, and rewrite what the tests then find.
+room that has none left is not listed in ``LEFT``, and no number there may grow. To add a phrase,
+add it to ``PHRASES`` with a better one, and rewrite what the tests then find.
 """
 
 import ast

@@ -2,7 +2,27 @@
 
 from mcloud.clouds.causes import Cause
 
+PROCESS = "run the `credential_process` of the AWS profile by hand, and correct it"
+
 CAUSES = (
+    Cause(
+        r"retrieving credentials from custom-process",
+        "the program that gets the AWS credentials fails",
+        PROCESS,
+    ),
+    Cause(
+        r"reauthenticate using 'aws login'|login session [Tt]oken|login authorization code"
+        r"|Your AWS login session",
+        "the AWS login session has expired",
+        "sign in again with `aws login`",
+        is_whole=True,
+    ),
+    Cause(
+        r"Cannot refresh credentials: MFA token required",
+        "the session with MFA has expired",
+        "run the command again in a terminal, and enter the MFA code",
+        is_whole=True,
+    ),
     Cause(
         # A wrong clock. SigV4 allows 5 minutes (15 for S3 and STS).
         r"RequestTimeTooSkewed|Signature expired: |Signature not yet current",
@@ -14,7 +34,7 @@ CAUSES = (
         r"ExpiredToken|RequestExpired|TokenRefreshRequired"
         r"|token included in the request is expired|[Tt]oken has expired"
         r"|refresh cached SSO token failed|SSO session .*(?:expired|invalid)"
-        r"|Error loading (?:SSO|login session) [Tt]oken",
+        r"|Error loading SSO [Tt]oken|Error when retrieving token from",
         "the AWS credentials have expired",
         "sign in again, for example with `aws sso login`",
         is_whole=True,

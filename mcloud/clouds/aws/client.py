@@ -1,16 +1,20 @@
 """boto3 clients, and the border where botocore's errors become ours."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 from mcloud import __version__
-from mcloud.clouds.aws.causes import CAUSES, LACKS, MISSING
+from mcloud.clouds.aws.causes import CAUSES, LACKS, MISSING, PROCESS
 from mcloud.clouds.causes import explain
+from mcloud.deadline import Asker
 from mcloud.errors import McloudError, Refused, Unavailable
+from mcloud.local_faults import is_local
 
 # Codes that pass by themselves. The rest of the 4xx codes are a no that stays a no.
 _PASSING = {
@@ -36,17 +40,22 @@ _PASSING = {
 
 ATTEMPTS = 5
 
+_lock = threading.RLock()
+"""Held while sessions and clients are made: botocore does that in one thread at a time only."""
+
+_sessions: dict[frozenset[tuple[str, str]], "tuple[Any, _Credentials]"] = {}
+"""The session and the credentials of this process, by the environment that they were made from."""
+
 
 def make_client(
     service: str, region: str, endpoint_url: str = "", *, attempts: int = ATTEMPTS
 ) -> Any:
-    """A thread-safe boto3 client.
+    """Return a thread-safe boto3 client. No credentials are fetched before its first call.
 
-    ``endpoint_url`` is the embedded AWS, which takes any credentials; without it the usual chain of
-    credentials applies.
+    Args:
+        endpoint_url: the embedded AWS, which accepts any credentials. Without it the usual chain of
+            credentials applies, once for all clients of the process.
     """
-    import boto3
-    import botocore.session
     from botocore.config import Config
 
     config = Config(
@@ -57,21 +66,114 @@ def make_client(
         read_timeout=20,
         max_pool_connections=32,
     )
-    with translated(f"AWS {service}"):
-        # One session a client: making clients from a shared one is not thread-safe.
-        core = botocore.session.Session(_of_its_own() if endpoint_url else None)
-        parsers = core.get_component("response_parser_factory")
-        parsers.set_parser_defaults(timestamp_parser=moment)
-        session = boto3.session.Session(botocore_session=core, region_name=region)
+    with _lock, translated(f"AWS {service}"):
         if not endpoint_url:
-            return session.client(service, config=config)
-        return session.client(
+            session, _ = _session(region)
+            return session.client(service, region_name=region, config=config)
+        return _embedded_session().client(
             service,
+            region_name=region,
             config=config,
             endpoint_url=endpoint_url,
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
+
+
+def check_credentials(region: str, seconds: float) -> None:
+    """Fetch the credentials of the real AWS, unless those of this process are still valid.
+
+    Raises:
+        Unavailable: they cannot be fetched now, or not in time. It is a local fault.
+        Refused: there are none, or they have expired.
+    """
+    with _lock, translated("AWS"):
+        _, credentials = _session(region)
+    found = _fetching.gather({"credentials": credentials.get_frozen_credentials}, seconds)
+    answer = found["credentials"]
+    if isinstance(answer, TimeoutError):
+        raise Unavailable(f"the AWS credentials cannot be fetched: {answer}", is_local=True)
+    if isinstance(answer, Exception):
+        raise answer
+
+
+_fetching: Asker[str] = Asker(most=32)  # threads that wait at once; a further one is late
+
+
+class _Credentials:
+    """The credentials of all clients, fetched by one chain when the first of them needs them.
+
+    What fails here says nothing about a site, so that it never counts as an outage. It has the
+    methods of ``botocore.credentials.Credentials`` that clients call.
+    """
+
+    def __init__(self, resolver: Any) -> None:
+        self._resolver = resolver
+        self._lock = threading.Lock()
+        self._loaded: Any = None
+
+    def load_credentials(self) -> "_Credentials":
+        """Return itself: botocore asks the component ``credential_provider`` for this."""
+        return self
+
+    def get_frozen_credentials(self) -> Any:
+        from botocore.exceptions import NoCredentialsError
+
+        with _own_credentials():
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = self._resolver.load_credentials()
+            if self._loaded is None:
+                raise NoCredentialsError
+            return self._loaded.get_frozen_credentials()
+
+    def get_deferred_property(self, name: str) -> Callable[[], Any]:
+        return lambda: getattr(self.get_frozen_credentials(), name, None)
+
+
+def _session(region: str) -> "tuple[Any, _Credentials]":
+    """Return the session of this process and its credentials; ``region`` is that of STS where
+    nothing else names one."""
+    import botocore.session
+    from botocore.credentials import create_credential_resolver
+
+    key = frozenset(each for each in os.environ.items() if each[0].startswith("AWS_"))
+    if key not in _sessions:
+        core = botocore.session.Session()
+        region = core.get_config_variable("region") or region
+        resolver = create_credential_resolver(core, cache=_cache(), region_name=region)
+        credentials = _Credentials(resolver)
+        core.register_component("credential_provider", credentials)
+        _sessions[key] = _for_boto3(core), credentials
+    return _sessions[key]
+
+
+def _cache() -> Any:
+    """Return the AWS CLI's cache of assumed roles: a profile with MFA then asks once for the CLI
+    and all processes of mcloud."""
+    from botocore.utils import JSONFileCache
+
+    class Cache(JSONFileCache):  # type: ignore[misc]
+        def __setitem__(self, key: str, value: object) -> None:
+            with suppress(OSError):  # a home that is read-only; the role is assumed again
+                super().__setitem__(key, value)
+
+    return Cache(os.path.expanduser("~/.aws/cli/cache"))
+
+
+@cache
+def _embedded_session() -> Any:
+    import botocore.session
+
+    return _for_boto3(botocore.session.Session(_of_its_own()))
+
+
+def _for_boto3(core: Any) -> Any:
+    import boto3
+
+    parsers = core.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=moment)
+    return boto3.session.Session(botocore_session=core)
 
 
 def _of_its_own() -> dict[str, tuple[Any, ...]]:
@@ -93,6 +195,7 @@ def translated(what: str) -> Iterator[None]:
     """Turn botocore's errors into Unavailable or Refused; ``what`` names service and resource."""
     from botocore import exceptions
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -103,12 +206,29 @@ def translated(what: str) -> Iterator[None]:
     except (
         exceptions.ConnectionError,
         exceptions.HTTPClientError,
-        exceptions.CredentialRetrievalError,
-        exceptions.MetadataRetrievalError,
+        exceptions.IncompleteReadError,
+        exceptions.FlexibleChecksumError,
+        ResponseParserError,
     ) as error:
-        raise Unavailable(f"{what}: {error}") from error
+        raise Unavailable(f"{what}: {error}", is_local=is_local(error)) from error
+    except (exceptions.CredentialRetrievalError, exceptions.MetadataRetrievalError) as error:
+        raise Unavailable(f"{what}: {error}", remedy=_remedy(str(error)), is_local=True) from error
     except BotoCoreError as error:
         raise Refused(f"{what}: {error}", remedy=_remedy(str(error))) from error
+
+
+@contextmanager
+def _own_credentials() -> Iterator[None]:
+    """Turn every error of the chain of credentials into one of this machine."""
+    what = "the AWS credentials cannot be fetched"
+    try:
+        with translated(what):
+            yield
+    except Unavailable as error:  # of STS, of the sign-in portal or of a metadata server
+        raise Unavailable(error.message, remedy=error.remedy, is_local=True) from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # A credential_process that cannot be started, or prints something else than JSON.
+        raise Refused(f"{what}: {type(error).__name__}: {error}", remedy=PROCESS) from error
 
 
 def moment(value: str | float) -> datetime:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from mcloud.clouds.aws.client import translated
+from mcloud.clouds.aws.client import check_credentials, translated
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused
 
 
 class AwsProbe:
     def __init__(self, sqs: Any, lambda_: Any, dynamodb: Any, s3: Any, to: AwsResources) -> None:
+        self._to = to
         self._reads: dict[str, Callable[[], object]] = {
             "queue": lambda: sqs.get_queue_attributes(
                 QueueUrl=to.queue_url, AttributeNames=["QueueArn"]
@@ -22,6 +23,9 @@ class AwsProbe:
         }
 
     def check(self, service: str, timeout: float) -> None:
+        # Credentials that take too long are not a service that takes too long.
+        if not self._to.endpoint_url:
+            check_credentials(self._to.region, timeout / 2)
         # The deadline is the client's own (see `make_client`): botocore has none for one call.
         with translated(f"the {service}"):
             self._reads[service]()

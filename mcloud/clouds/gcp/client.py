@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,9 @@ from urllib.parse import urlsplit
 from mcloud import http
 from mcloud.clouds.causes import explain
 from mcloud.clouds.gcp.causes import CAUSES, LACKS, MISSING, SIGN_IN
+from mcloud.deadline import Asker
 from mcloud.errors import ConfigError, McloudError, Refused, Unavailable
+from mcloud.local_faults import is_local
 
 TIMEOUT = 10.0  # seconds, for one attempt at a call
 PATIENCE = 8.0  # seconds after which a failing call is not tried again
@@ -190,7 +193,9 @@ class _Tokens:
         if left <= 0:
             # Not an error of google.auth, which would try again.
             server = urlsplit(url).hostname
-            raise http.NoAnswer(f"{server} does not answer: not in time", "not in time")
+            raise http.NoAnswer(
+                f"{server} does not answer: not in time", "not in time", is_local=True
+            )
         return left
 
     def __call__(
@@ -247,7 +252,35 @@ def _token_understood() -> Iterator[None]:
     except GoogleAuthError:  # some of them are a ValueError as well
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unavailable("the answer of the token server has not the documented form") from error
+        said = "the answer of the token server has not the documented form"
+        raise Unavailable(said, is_local=True) from error
+
+
+def check_credentials(session: Callable[[], GcpSession], seconds: float) -> None:
+    """Fetch a token, unless that of the session is still valid.
+
+    Raises:
+        Unavailable: it cannot be fetched now, or not in time. It is a local fault.
+        Refused: there are no credentials, or they have expired.
+    """
+
+    def fetch() -> None:
+        with translated("the Google credentials cannot be fetched"):
+            found = session()
+            if not found.credentials.valid:
+                found.refresh()
+
+    answer = _fetching.gather({"credentials": fetch}, seconds)["credentials"]
+    if isinstance(answer, TimeoutError):
+        said = f"the Google credentials cannot be fetched: {answer}"
+        raise Unavailable(said, is_local=True)
+    if isinstance(answer, Unavailable):  # of a token server
+        raise Unavailable(answer.message, is_local=True)
+    if isinstance(answer, Exception):
+        raise answer
+
+
+_fetching: Asker[str] = Asker(most=32)  # threads that wait at once; a further one is late
 
 
 def make_session(scope: str = "cloud-platform") -> GcpSession:
@@ -272,13 +305,14 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except http.NoAnswer as error:
-        raise Unavailable(f"{what}: {error.message}") from error
+        raise Unavailable(f"{what}: {error.message}", is_local=error.is_local) from error
+    except TransportError as error:  # of a token server
+        raise Unavailable(f"{what}: {_text(error)}", is_local=True) from error
     except (
         exceptions.ServerError,
         exceptions.TooManyRequests,
         exceptions.Aborted,
         exceptions.RetryError,
-        TransportError,
         requests.ConnectionError,
         requests.exceptions.ChunkedEncodingError,
         requests.exceptions.ContentDecodingError,
@@ -286,7 +320,7 @@ def translated(what: str) -> Iterator[None]:
         ConnectionError,
         TimeoutError,
     ) as error:
-        raise Unavailable(f"{what}: {_text(error)}") from error
+        raise Unavailable(f"{what}: {_text(error)}", is_local=_is_local(error)) from error
     except exceptions.GoogleAPICallError as error:
         raise Refused(f"{what}: {_text(error)}", remedy=_remedy(str(error))) from error
     except GoogleAuthError as error:
@@ -405,6 +439,27 @@ def _prepare(session: Any, url: str) -> None:
     found = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
     session.trust_env = False
+
+
+# What gRPC says where Python's clients have an exception. It reports all of it as UNAVAILABLE.
+_LOCAL = re.compile(
+    r"metadata from plugin failed"  # the credentials
+    r"|DNS resolution failed|errors resolving|[Aa]ddress lookup failed|C-ares status"
+    r"|CERTIFICATE_VERIFY_FAILED|HTTP proxy returned|Network is unreachable|Too many open files"
+)
+_NO_ADDRESSES = "returned answer with no data"  # see `local_faults`: the name itself has none
+
+
+def _is_local(error: Exception) -> bool:
+    """Return whether this machine is the reason; see ``local_faults``."""
+    said = f"{error} {error.__cause__}"
+    if _LOCAL.search(said):
+        return _NO_ADDRESSES not in said
+    # A connection that cannot be made is one to the proxy, where there is one.
+    port = re.search(r":\d+", http.proxy_for("https://googleapis.com").rpartition("@")[2][5:])
+    if port and f"{port[0]}: Failed to connect" in said:
+        return True
+    return is_local(error)
 
 
 def _text(error: Exception) -> str:

@@ -2,16 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from mcloud import http
-from mcloud.clouds.gcp.client import make_session, refused, translated
+from mcloud.clouds.gcp.client import (
+    GcpSession,
+    check_credentials,
+    make_session,
+    refused,
+    translated,
+)
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
 
 
 class GcpProbe:
     def __init__(self, subscriber: Any, firestore: Any, storage: Any, to: GcpResources) -> None:
+        self._to = to
         subscription = f"projects/{to.project}/subscriptions/{to.subscription}"
         # The control collection stands for the candles: it is in the same database, and small.
         # Listing one object asks for a right that the operator has anyway; reading the bucket's
@@ -20,7 +28,7 @@ class GcpProbe:
             "queue": lambda timeout: subscriber.get_subscription(
                 subscription=subscription, timeout=timeout, retry=None
             ),
-            "function": lambda timeout: _check_function(to, timeout),
+            "function": self._check_function,
             "candles": lambda timeout: (
                 firestore.collection(to.control_collection)
                 .document("probe")
@@ -32,22 +40,30 @@ class GcpProbe:
         }
 
     def check(self, service: str, timeout: float) -> None:
+        # Credentials that take too long are not a service that takes too long.
+        if not self._to.pubsub_endpoint:
+            check_credentials(lambda: self._session, timeout / 2)
         with translated(f"the {service}"):
             self._reads[service](timeout)
 
+    @cached_property
+    def _session(self) -> GcpSession:
+        return make_session()
 
-def _check_function(to: GcpResources, timeout: float) -> None:
-    limit = replace(http.GOOGLE, seconds=timeout)
-    if to.function_url:
-        # The embedded one: it refuses a request that is no event, and lives if it refuses.
-        status = http.ask("GET", to.function_url, replace(limit, most=0)).status
-        if status in (429, 503):
-            raise Unavailable(f"{to.function}: HTTP {status}")
-        return
-    name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
-    answer = make_session().ask("GET", f"https://cloudfunctions.googleapis.com/v2/{name}", limit)
-    if not answer.ok:
-        raise refused(name, answer)
-    state = answer.document().get("state")
-    if state != "ACTIVE":
-        raise Refused(f"{name} is {state}")
+    def _check_function(self, timeout: float) -> None:
+        to = self._to
+        limit = replace(http.GOOGLE, seconds=timeout)
+        if to.function_url:
+            # The embedded one: it refuses a request that is no event, and lives if it refuses.
+            status = http.ask("GET", to.function_url, replace(limit, most=0)).status
+            if status in (429, 503):
+                raise Unavailable(f"{to.function}: HTTP {status}")
+            return
+        name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
+        url = f"https://cloudfunctions.googleapis.com/v2/{name}"
+        answer = self._session.ask("GET", url, limit)
+        if not answer.ok:
+            raise refused(name, answer)
+        state = answer.document().get("state")
+        if state != "ACTIVE":
+            raise Refused(f"{name} is {state}")
