@@ -17,7 +17,7 @@ from typing import Any
 from mcloud import errors, files
 from mcloud.clouds.ports import HEARTBEAT, ControlRecord, Heartbeat, Lag, Site
 from mcloud.deadline import gather
-from mcloud.documents import Damaged, Kind, damaged, decode, set_aside
+from mcloud.documents import Damaged, Kind, damaged, decode, read_file, set_aside
 from mcloud.failover import debts, pause
 from mcloud.failover.audit import ENTRIES
 from mcloud.failover.journal import read_journal
@@ -28,7 +28,7 @@ from mcloud.notify.memory import read_told
 from mcloud.notify.silences import SILENCES
 from mcloud.processor.anomalies import ANOMALIES, UNTOLD_ANOMALIES, WATCHES
 from mcloud.processor.support import SUPPORT
-from mcloud.run_states import state_of
+from mcloud.run_states import STATES
 from mcloud.runs import KINDS, runs_called
 
 DEADLINE = 10.0  # seconds for a site to list its documents
@@ -153,7 +153,7 @@ def files_beside(state: Path) -> Iterator[object]:
 
 
 def _states(state: Path) -> Iterator[object]:
-    return (state_of(run) for run in runs_called(state, None, *KINDS))
+    return (read_file(run.path, STATES[run.kind]) for run in runs_called(state, None, *KINDS))
 
 
 def _move(path: Path) -> None:

@@ -1,14 +1,17 @@
 """Decodes stored documents: each gives a frozen dataclass, or says why it cannot be used.
 
+``encode`` is the way back: it returns the JSON document of a dataclass.
+
 Whatever is kept on a site or on the disk may have been edited, cut short, or written by another
 version of mcloud. ``decode`` compares a document with the annotations of a dataclass and never
 raises. Whoever gets ``Damaged`` decides without the document, reports it, and leaves it as it is:
 `mcloud documents repair` repairs it, and nothing else does.
 
-The annotations may be ``bool``, ``int``, ``float``, ``str``, ``Decimal``, ``Any``, dataclasses and
-named tuples, with ``| None``, ``Mapping[str, …]`` and ``tuple[…]`` of those. Checks of a value go
-into ``Annotated``. Fields with a default may be missing; unknown fields are ignored. A document of
-a newer version has a ``version`` above ``VERSION``; one without has the first.
+The annotations may be ``bool``, ``int``, ``float``, ``str``, ``Decimal``, ``Any``, a ``Literal``
+of several texts, dataclasses and named tuples, with ``| None``, ``Mapping[str, …]`` and
+``tuple[…]`` of those. Checks of a value go into ``Annotated``. Fields with a default may be
+missing; unknown fields are ignored. A document of a newer version has a ``version`` above
+``VERSION``; one without has the first.
 """
 
 import json
@@ -16,8 +19,9 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from decimal import Decimal, InvalidOperation
+from enum import Enum
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -26,6 +30,7 @@ from typing import (
     Annotated,
     Any,
     Generic,
+    Literal,
     NamedTuple,
     TypeVar,
     Union,
@@ -45,6 +50,7 @@ SHOWN = 40  # characters of a value in a message
 DEEPEST = 50  # levels of a value that has no annotation
 
 Value = TypeVar("Value")
+Getter = TypeVar("Getter", bound=Callable[[Any], object])
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,51 @@ def decode(shape: type[Value], document: object, where: str) -> Value | Damaged:
         return cast("Value", _read(shape, document, ""))
     except _Wrong as wrong:
         return Damaged(str(wrong), where, found=document)
+
+
+OMITTED: Mapping[str, bool] = {"omitted": True}
+"""Metadata of a dataclass field that ``encode`` leaves out while it has its default."""
+
+
+def in_document(getter: Getter) -> Getter:
+    """Mark the getter of a property, so that ``encode`` adds the property to the document."""
+    getter.__dict__["in_document"] = True
+    return getter
+
+
+def encode(value: object) -> Any:
+    """Return the JSON document of a dataclass: objects, lists, texts, numbers, true, false, null.
+
+    Dataclasses and named tuples become objects with their fields in order. A decimal becomes a
+    text, so that it stays exact, and an enumeration its value. A field with the metadata
+    ``OMITTED`` is left out while it has its default. Properties that are ``in_document`` follow
+    the fields.
+
+    Raises:
+        TypeError: a part has no form in JSON.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [
+            each.name
+            for each in fields(value)
+            if not (each.metadata.get("omitted") and getattr(value, each.name) == _default(each))
+        ]
+        return {name: encode(getattr(value, name)) for name in [*names, *_derived(type(value))]}
+    if isinstance(value, Mapping):
+        return {name: encode(part) for name, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: encode(part) for name, part in zip(value._fields, value, strict=True)}
+    if isinstance(value, list | tuple):
+        return [encode(part) for part in value]
+    raise TypeError(f"no JSON document has a {type(value).__name__}")
 
 
 def parse(text: str | bytes, where: str) -> dict[str, Any] | Damaged:
@@ -252,6 +303,8 @@ def _read(kind: Any, value: Any, path: str) -> Any:
             name: _read(inner, each, _under(path, name))
             for name, each in _mapping(value, path).items()
         }
+    if origin is Literal:
+        return _choice(get_args(kind), value, path)
     if kind in _SCALARS:
         return _SCALARS[kind](value, path)
     if is_dataclass(kind) or hasattr(kind, "_fields"):
@@ -312,6 +365,29 @@ def _mapping(value: Any, path: str) -> Mapping[str, Any]:
             raise _Wrong(path, f"has a field that is called {_shown(name)}")
         _text(name, path)
     return value
+
+
+def _choice(choices: tuple[str, ...], value: Any, path: str) -> str:
+    text = _text(value, path)
+    if text not in choices:
+        *most, last = choices
+        raise _Wrong(path, f"is {_shown(value)}, not {', '.join(most)} or {last}")
+    return text
+
+
+def _default(each: Field[Any]) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
+
+
+@cache
+def _derived(kind: type) -> tuple[str, ...]:
+    """Return the names of the properties of a dataclass that are part of its document."""
+    return tuple(
+        name
+        for each in reversed(kind.__mro__)
+        for name, value in vars(each).items()
+        if isinstance(value, property) and hasattr(value.fget, "in_document")
+    )
 
 
 def _truth(value: Any, path: str) -> bool:

@@ -18,10 +18,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 from mcloud import best_effort, processes
-from mcloud.documents import Count, Damaged, Time, decode, load
+from mcloud.documents import OMITTED, Count, Damaged, Time, decode, encode, load
 from mcloud.errors import McloudError, UsageError
 from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
@@ -35,7 +35,6 @@ KINDS = {
 """Kinds of runs, by folder."""
 
 FRESH = 15.0  # seconds; a run writes its state every few seconds
-MISSED = 5  # missed checks of a guard with longer intervals
 
 ROOM = 2**18  # bytes; with less free space a run could not even write its last state
 LOG_BYTES, LOG_FILES = 5_000_000, 3
@@ -46,8 +45,35 @@ class RunState:
     pid: Count
     at: Time
     """When the run wrote it, seconds since 1970."""
-    ended: bool = False
-    unwritten: Mapping[str, str] = field(default_factory=dict)
+    ended: bool = field(default=False, metadata=OMITTED)
+    """Whether the run stopped in order."""
+    unwritten: Mapping[str, str] = field(default_factory=dict, metadata=OMITTED)
+    """Files that the disk refused, and the reasons."""
+
+    @property
+    def usual(self) -> float:
+        """Maximum age in seconds that the intervals of the run explain."""
+        return FRESH
+
+
+State_co = TypeVar("State_co", bound=RunState, covariant=True)
+
+
+@dataclass(frozen=True)
+class Running(Generic[State_co]):
+    """A run, with the last state that it wrote."""
+
+    name: str
+    runs: bool
+    state: State_co | None = None
+    """The last state. None if there is none yet, or if it is damaged."""
+    damaged: str = ""
+    """Why the state cannot be read, or an empty string if it can."""
+
+    def to_document(self) -> Any:
+        """Return the name, whether it runs, and the fields of its state, in one object."""
+        state = {"damaged": self.damaged} if self.damaged else encode(self.state)
+        return {"name": self.name, "running": self.runs, **(state or {})}
 
 
 @dataclass(frozen=True)
@@ -100,11 +126,11 @@ class Run:
         document = load(self.path)
         return document if isinstance(document, dict) else {}
 
-    def write(self, state: dict[str, Any]) -> None:
+    def write(self, state: object) -> None:
         """Replace the state, and add the files that could not be written."""
         path, fresh = self.folder / "state.json", self.folder / "state.tmp"
         refused = {name: why for name, why in best_effort.refused().items() if name != str(path)}
-        said = {key: value for key, value in state.items() if key != "unwritten"}
+        said = {key: value for key, value in encode(state).items() if key != "unwritten"}
         text = json.dumps({**said, "unwritten": refused} if refused else said)
 
         def write() -> None:
@@ -187,35 +213,17 @@ def runs_called(state: Path, name: str | None, *kinds: str) -> list[Run]:
     return [run for run in (run_of(folder, name) for folder in folders) if run.folder.is_dir()]
 
 
-def silence(runs: bool, state: Mapping[str, Any], now: float) -> float:
+def silence(runs: bool, state: RunState | None, now: float) -> float:
     """Return the seconds since the last state of a process, if its intervals do not explain them.
     Return 0 otherwise, and for a process that ended in order.
 
     A state from the future was written before the clock was set back, and none has been written
     since.
     """
-    if "at" not in state or (state.get("ended") and not runs):
+    if state is None or (state.ended and not runs):
         return 0.0
-    silent = abs(now - float(state["at"]))
-    return silent if silent > usual(state) or not runs else 0.0
-
-
-def blindness(runs: bool, state: Mapping[str, Any], now: float) -> float:
-    """Return the seconds for which a running guard has had no news of the sites, if its intervals
-    do not explain them, else 0.
-    """
-    if not runs or "at" not in state:
-        return 0.0
-    blind = float(state.get("blind_s", 0.0))
-    if blind > 0:
-        blind += max(0.0, now - float(state["at"]))
-    return blind if blind > usual(state) else 0.0
-
-
-def usual(state: Mapping[str, Any]) -> float:
-    """Return the maximum age in seconds that the intervals of a run explain."""
-    rules = state.get("settings", {})
-    return max(FRESH, MISSED * float(rules.get("interval", 0.0) + rules.get("timeout", 0.0)))
+    silent = abs(now - state.at)
+    return silent if silent > state.usual or not runs else 0.0
 
 
 def detach(run: Run, arguments: Sequence[str], patience: float) -> int:

@@ -1,6 +1,14 @@
 """What each kind of run says of itself, as its own code writes it."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from mcloud.alerts.watch import WatcherState
+from mcloud.documents import Damaged, decode
+from mcloud.failover.settings import GuardSettings
+from mcloud.failover.statement import GuardState
+from mcloud.producer.reported_state import ProducerState
+from mcloud.replication.progress import ReplicatorState
 
 AT = 1_786_000_000.5
 
@@ -119,7 +127,7 @@ GUARD: dict[str, Any] = {
     "history": [_DECISION],
     "moves": [],
     "cost": {"hours": 1.0, "calls": {}, "usd": "0.001", "basis": "list price, free tiers apart"},
-    "settings": {"interval": 5.0, "timeout": 3.0},
+    "settings": asdict(GuardSettings(interval=5.0, timeout=3.0)),
 }
 
 WATCHER: dict[str, Any] = {
@@ -142,6 +150,7 @@ WATCHER: dict[str, Any] = {
             "since": AT,
             "value": 3.0,
             "title": "3 dead letters",
+            "silenced": {"id": "a1", "why": "a test", "by": "me", "until": AT},
         }
     ],
     "state": {
@@ -167,3 +176,28 @@ WATCHER: dict[str, Any] = {
         "nothing": {"budget": "nothing there"},
     },
 }
+
+
+State = TypeVar("State")
+
+
+def read(kind: type[State], document: Any) -> State:
+    found = decode(kind, document, "the state")
+    assert not isinstance(found, Damaged), found
+    return found
+
+
+def producer(**change: Any) -> ProducerState:
+    return read(ProducerState, {**PRODUCER, **change})
+
+
+def replicator(**change: Any) -> ReplicatorState:
+    return read(ReplicatorState, {**REPLICATOR, **change})
+
+
+def guard(**change: Any) -> GuardState:
+    return read(GuardState, {**GUARD, **change})
+
+
+def watcher(**change: Any) -> WatcherState:
+    return read(WatcherState, {**WATCHER, **change})

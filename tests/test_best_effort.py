@@ -13,7 +13,7 @@ from small_disk import EMPTY, FULL, READ_ONLY, call
 from mcloud import best_effort, files
 from mcloud.errors import McloudError
 from mcloud.failover.audit import Audit, AuditEntry
-from mcloud.failover.journal import Journal, MoveOrder, MoveProgress
+from mcloud.failover.journal import DebtNoted, Journal, MoveOrder, MoveProgress
 from mcloud.notify.event import FIRING, Event
 from mcloud.notify.memory import Memory
 from mcloud.runs import Run
@@ -93,8 +93,8 @@ def test_an_older_move_is_not_taken_up_in_place_of_one_that_could_not_be_noted(
     assert journal.read() == MoveProgress(order("new"))
     assert Journal(path).read() is None  # another process knows of neither
     (tmp_path / f".move.json.{os.getpid()}").rmdir()
-    journal.write(MoveProgress(order("new"), {"debt": {"owed": []}}))
-    assert Journal(path).read() == MoveProgress(order("new"), {"debt": {"owed": []}})
+    journal.write(MoveProgress(order("new")).with_step("debt", DebtNoted()))
+    assert Journal(path).read() == MoveProgress(order("new")).with_step("debt", DebtNoted())
 
 
 @pytest.mark.parametrize("how", [FULL, READ_ONLY])

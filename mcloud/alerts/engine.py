@@ -7,9 +7,9 @@ for a while. An alert whose figure no longer exists is closed after a day.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
 from mcloud.alerts.figures import AlertFigure, AlertFigures, is_of_folder
 from mcloud.alerts.rules import AlertRule, Rules, advice
@@ -19,7 +19,7 @@ from mcloud.documents import Seconds, Time
 from mcloud.durations import duration
 from mcloud.notify.event import FIRING, RESOLVED, Event
 
-OK, PENDING, FIRING_NOW, UNKNOWN = "ok", "pending", "firing", "unknown"
+AlertState = Literal["ok", "pending", "firing", "unknown"]
 
 GAP = 600.0  # seconds; nothing is known of the time between checks that are farther apart
 GONE = 86_400.0  # seconds after which the alert of a missing figure is closed
@@ -55,12 +55,12 @@ class Alert:
     """Whether the alert has fired, so that its end is reported too."""
 
     @property
-    def state(self) -> str:
+    def state(self) -> AlertState:
         if self.firing:
-            return FIRING_NOW
+            return "firing"
         if self.unknown_since is not None:
-            return UNKNOWN
-        return PENDING if self.leaning is not None else OK
+            return "unknown"
+        return "pending" if self.leaning is not None else "ok"
 
     @property
     def key(self) -> str:
@@ -89,9 +89,6 @@ class AlertStates:
     @property
     def firing(self) -> list[Alert]:
         return [alert for alert in self.alerts.values() if alert.firing]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def step(

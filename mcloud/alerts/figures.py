@@ -30,9 +30,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mcloud.clock import AHEAD
+from mcloud.documents import Damaged, decode
 from mcloud.failover import pause
 from mcloud.failover.shared_notes import newest
-from mcloud.runs import blindness, silence
+from mcloud.failover.statement import GuardLife
+from mcloud.runs import silence
 
 FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older belongs to something given up
 CERTAIN = 60.0  # seconds of silence that the sites that answer may vouch for alone
@@ -329,16 +331,16 @@ def _running(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
 
 
 def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-    if "damaged" in state:
+    life = decode(GuardLife, state, "the state of a guard")
+    if isinstance(life, Damaged):
         return _running(state, now)
     runs = bool(state.get("running"))
-    silent, blind = silence(runs, state, now), blindness(runs, state, now)
+    silent, blind = silence(runs, life, now), life.blindness(runs, now)
     lost = {"lost_s": max(silent, blind), "lost_as_of": now}
     if runs:
         why = "it runs, and hangs" if silent else ""
         if blind and not silent:
-            problem = state.get("problem") or "no queue can be judged"
-            why = f"it runs, and every look fails: {problem}"
+            why = f"it runs, and every look fails: {life.problem or 'no queue can be judged'}"
         return {**state, **lost, "reason": why}
     if not silent:
         return _running(state, now)

@@ -5,22 +5,63 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from mcloud.alerts import engine
 from mcloud.alerts.engine import Alert, AlertStates
 from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import Rules
 from mcloud.clock import Jumps
+from mcloud.documents import Count, Seconds, Time
 from mcloud.errors import McloudError
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
-from mcloud.notify.silences import DEADLINE, FIRST, Silences
+from mcloud.notify.silences import DEADLINE, FIRST, SilenceInShort, Silences
+from mcloud.runs import RunState
 
 SPEAK = 5.0  # seconds between two words of a watcher that waits
 CLOSING = 5.0  # seconds for events in progress at the end
+
+
+@dataclass(frozen=True)
+class WatcherAbout:
+    """The part of a watcher's state that does not change."""
+
+    name: str = ""
+    profile: str = ""
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FiringAlert:
+    key: str
+    title: str
+    severity: str
+    since: Time
+    rule: str = ""
+    figure: str = ""
+    """Path of the figure."""
+    value: float | None = None
+    silenced: SilenceInShort | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatcherState(RunState):
+    profile: str
+    interval: Seconds
+    channels: tuple[str, ...]
+    firing: tuple[FiringAlert, ...]
+    unknown: Count
+    """Number of figures that are unknown."""
+    failures: tuple[str, ...]
+    """Events that could not be sent."""
+    state: AlertStates
+    name: str = ""
+    looked: Time = 0.0
+    """Time of the last check."""
+    pending: Count = 0
 
 
 def watch(
@@ -32,8 +73,8 @@ def watch(
     stop: threading.Event,
     silences: Silences | None = None,
     tell: Callable[[Event], None] = lambda event: None,
-    keep: Callable[[dict[str, Any]], None] = lambda document: None,
-    about: Mapping[str, Any] | None = None,
+    keep: Callable[[WatcherState], None] = lambda state: None,
+    about: WatcherAbout = WatcherAbout(),
     log: logging.Logger | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
@@ -85,8 +126,8 @@ def watch(
         for failure in _fresh(failures, notifier.failures()):
             log.warning("not sent: %s", failure)
         failures = notifier.failures()
-        words = {**(about or {}), **document(rules, state, failures, now, silences)}
-        if _pause(rules.settings.interval, stop, partial(_speak, keep, words, clock)):
+        mine = watcher_state(about, rules, state, failures, now, silences)
+        if _pause(rules.settings.interval, stop, partial(_speak, keep, mine, clock)):
             break
     notifier.close(CLOSING)
     for failure in _fresh(failures, notifier.failures()):
@@ -94,44 +135,53 @@ def watch(
     return state
 
 
-def document(
-    rules: Rules, state: AlertStates, failures: list[str], at: float, silences: Silences
-) -> dict[str, Any]:
-    """Return the watcher's own state as plain values, for ``ps`` and ``monitor``."""
+def watcher_state(
+    about: WatcherAbout,
+    rules: Rules,
+    state: AlertStates,
+    failures: list[str],
+    at: float,
+    silences: Silences,
+) -> WatcherState:
+    """Return the watcher's own state, for ``ps`` and ``monitor``."""
     titles = {event.key: event.title for event in engine.standing(rules, state, at)}
-    return {
-        "pid": os.getpid(),
-        "at": at,
-        "looked": at,
-        "firing": [
-            {
-                "key": alert.key,
-                "rule": alert.rule,
-                "figure": alert.path,
-                "severity": alert.severity,
-                "since": alert.since,
-                "value": alert.value,
-                "title": titles[alert.key],
-                "silenced": _silenced(silences, alert),
-            }
+    return WatcherState(
+        name=about.name,
+        profile=about.profile,
+        interval=rules.settings.interval,
+        channels=about.channels,
+        pid=os.getpid(),
+        at=at,
+        looked=at,
+        firing=tuple(
+            FiringAlert(
+                key=alert.key,
+                rule=alert.rule,
+                figure=alert.path,
+                severity=alert.severity,
+                since=alert.since,
+                value=alert.value,
+                title=titles[alert.key],
+                silenced=_silenced(silences, alert),
+            )
             for alert in state.firing
-        ],
-        "pending": sum(alert.state == engine.PENDING for alert in state.alerts.values()),
-        "unknown": sum(alert.unknown_since is not None for alert in state.alerts.values()),
-        "failures": failures,
-        "state": state.to_json(),
-    }
+        ),
+        pending=sum(alert.state == "pending" for alert in state.alerts.values()),
+        unknown=sum(alert.unknown_since is not None for alert in state.alerts.values()),
+        failures=tuple(failures),
+        state=state,
+    )
 
 
-def _silenced(silences: Silences, alert: Alert) -> dict[str, Any] | None:
+def _silenced(silences: Silences, alert: Alert) -> SilenceInShort | None:
     silence = silences.covering(alert.rule, alert.path)
     return silence.in_short() if silence else None
 
 
 def _speak(
-    keep: Callable[[dict[str, Any]], None], said: dict[str, Any], clock: Callable[[], float]
+    keep: Callable[[WatcherState], None], mine: WatcherState, clock: Callable[[], float]
 ) -> None:
-    keep({**said, "at": clock()})
+    keep(replace(mine, at=clock()))
 
 
 def _pause(seconds: float, stop: threading.Event, speak: Callable[[], None]) -> bool:

@@ -1,7 +1,7 @@
 """``mcloud alerts``: rules, their state, and the channels that tell it."""
 
 import threading
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,11 @@ from mcloud.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.alerts.engine import AlertStates
+    from mcloud.alerts.watch import WatcherState
     from mcloud.clouds.ports import Site
     from mcloud.notify.channels import Channel
     from mcloud.notify.event import Event
-    from mcloud.notify.silences import Silence, SilencesTold
+    from mcloud.notify.silences import Silence, Silenced, SilencesTold
 
 
 HELP = """List, watch and silence alerts, and test their channels.
@@ -61,13 +62,13 @@ def list_(session: Session) -> None:
         told, away = quiet.read(sites)
     watcher, now = _watching(session), time.time()
     active = [each for each in told.silences.values() if each.is_active(now)]
-    document = report(chosen, figures, watcher, now, active)
+    found = report(chosen, figures, watcher, now, active)
     if session.output == "json":
-        session.print_json({"watched": watcher is not None, **document})
+        session.print_json(found)
     else:
         from mcloud.drawing.alerts import report as table
 
-        session.print(table(document))
+        session.print(table(found))
     if len(away) == len(sites):
         session.warn(f"no site says what is silenced: {next(iter(away.values()))}")
     if watcher is None:
@@ -75,7 +76,7 @@ def list_(session: Session) -> None:
             "no watcher runs (`mcloud alerts watch --detach`): this is one look, and what is wrong"
             " in it fires, for however long it has been so"
         )
-    if document["firing"]:
+    if found.firing:
         raise typer.Exit(3)
 
 
@@ -105,6 +106,7 @@ def watch(
 
     from mcloud import runs
     from mcloud.alerts.rules import rules
+    from mcloud.alerts.watch import WatcherAbout, WatcherState
     from mcloud.alerts.watch import watch as run_watch
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
@@ -125,24 +127,18 @@ def watch(
     sites = session.sites()
     stop = threading.Event()
     with background.alone(run), background.stopping(stop):
-        before, log = previous_state(run, session.warn), run.logger()
-        last = before.get("at")
-        quiet = Silences(sites, not_before=last if isinstance(last, float) else 0.0)
-        about = {
-            "name": name,
-            "profile": session.config.profile,
-            "interval": chosen.settings.interval,
-            "channels": list(there),
-        }
+        before, log = previous_state(run, WatcherState, session.warn), run.logger()
+        quiet = Silences(sites, not_before=before.at if before else 0.0)
         run_watch(
             chosen,
             looks(session.config, sites, chosen.settings.interval),
             open_shared(session.config, sites, run.folder / "told.json", quiet, log),
-            _state_of(session, before),
+            _states_of(session, before),
             stop=stop,
             silences=quiet,
             tell=lambda event: _tell(session, event),
-            keep=lambda document: run.write({**about, **document}),
+            keep=run.write,
+            about=WatcherAbout(name, session.config.profile, tuple(there)),
             log=log,
         )
     raise typer.Exit(INTERRUPTED)
@@ -217,10 +213,10 @@ def silence(
     )
     _keep_silence(session, sites, made, "silence", now)
     if session.output == "json":
-        session.print_json(made.to_json(now))
+        session.print_json(made.listed(now))
     when = f"from {utc(first)} " if first > now else ""
     session.say(
-        f"{words(made.to_json(now))} is silenced {when}until {utc(last)};"
+        f"{words(made)} is silenced {when}until {utc(last)};"
         f" `mcloud alerts unsilence {made.id}` ends it"
     )
 
@@ -239,7 +235,7 @@ def silences(session: Session) -> None:
     now, sites = time.time(), session.sites()
     told = _told_silences(session, sites)
     found = [
-        each.to_json(now)
+        each.listed(now)
         for each in sorted(told.silences.values(), key=lambda each: each.end)
         if each.is_active(now) or each.is_planned(now)
     ]
@@ -296,8 +292,8 @@ def unsilence(
     ended = replace(there[silence], over=True)
     _keep_silence(session, sites, ended, "unsilence", now, why)
     if session.output == "json":
-        session.print_json(ended.to_json(now))
-    session.say(f"{words(ended.to_json(now))} is no longer silenced")
+        session.print_json(ended.listed(now))
+    session.say(f"{words(ended)} is no longer silenced")
 
 
 def send_test(
@@ -329,14 +325,14 @@ def send_test(
         raise UsageError(f"no channel {channel!r}; there is {', '.join(there)}{hint}")
     chosen: dict[str, Channel] = there if channel is None else {channel: there[channel]}
     with waiting(session, "sending"):
-        document = check(chosen, time.time())
+        found = check(chosen, time.time())
     if session.output == "json":
-        session.print_json(document)
+        session.print_json(found)
     else:
         from mcloud.drawing.alerts import answers
 
-        session.print(answers(document))
-    if not all(each["ok"] for each in document):
+        session.print(answers(found))
+    if not all(each.ok for each in found):
         raise typer.Exit(3)
 
 
@@ -367,7 +363,7 @@ def _window(
 
 def _target(
     session: Session, sites: "dict[str, Site]", target: str, of: str | None
-) -> tuple[str, str]:
+) -> "tuple[Silenced, str]":
     """Return the kind of what a name stands for, and its name.
 
     Raises:
@@ -427,6 +423,7 @@ def _keep_silence(
 ) -> None:
     """Keep a silence on the sites, and who did that in the audit log."""
     from mcloud.cli.failover import who
+    from mcloud.documents import encode
     from mcloud.errors import Unavailable
     from mcloud.failover.audit import Audit, AuditEntry, new_id
     from mcloud.notify import silences as quiet
@@ -438,28 +435,26 @@ def _keep_silence(
         session.warn(f"{name} does not have it, and has by the next watcher that sees it: {reason}")
     told, _ = quiet.read({name: site for name, site in sites.items() if name not in away})
     quiet.forget(sites, quiet.old(told, now))
-    entry = AuditEntry(new_id(now), step, who(), why or made.why, now, {}, made.to_json(now))
+    entry = AuditEntry(new_id(now), step, who(), why or made.why, now, {}, encode(made.listed(now)))
     audit = Audit(session.config.state / "audit.jsonl", sites)
     audit.write(entry)
     audit.share([entry], [name for name in sites if name not in away])
 
 
 def _watching(session: Session) -> "AlertStates | None":
-    """The state of a watcher of this profile that runs."""
-    for _, runs, state in session.runs()["watcher"]:
-        if runs and state.get("profile") == session.config.profile:
-            return _state_of(session, state)
+    """Return the states of a running watcher of this profile, or None."""
+    for each in session.runs().alerts:
+        if each.runs and each.state and each.state.profile == session.config.profile:
+            return each.state.state
     return None
 
 
-def _state_of(session: Session, document: dict[str, Any]) -> "AlertStates":
+def _states_of(session: Session, before: "WatcherState | None") -> "AlertStates":
+    """Return the states of an earlier watcher, if it was one of this profile."""
     from mcloud.alerts.engine import AlertStates
-    from mcloud.documents import Damaged, decode
 
-    if document.get("profile") != session.config.profile:
-        return AlertStates()
-    state = decode(AlertStates, document["state"], "the state of the alerts")
-    return AlertStates() if isinstance(state, Damaged) else state
+    is_ours = before is not None and before.profile == session.config.profile
+    return before.state if before is not None and is_ours else AlertStates()
 
 
 def _tell(session: Session, event: "Event") -> None:

@@ -179,6 +179,7 @@ def _show(
     seconds: float,
 ) -> None:
     from mcloud.cost.words import plain, usd
+    from mcloud.documents import encode
 
     if session.output == "json":
         session.print_json(
@@ -186,7 +187,7 @@ def _show(
                 "ok": proof.ok and outage.ok,
                 "trades": proof.trades,
                 "complete": read.complete,
-                **read.to_json(),
+                **encode(read.unread),
                 "expected": {
                     "candles": proof.candles,
                     "digest": proof.digest,
@@ -205,7 +206,7 @@ def _show(
                     }
                     for name, site in proof.sites.items()
                 },
-                "outage": outage.to_json(),
+                "outage": outage,
                 "seconds": round(seconds, 1),
             }
         )
@@ -252,13 +253,14 @@ def _outage(table: "Table", outage: "DrillReport") -> None:
 
     sites = outage.sites.items()
     roles = [
-        mark("taken out" if name == outage.on else "took over", outage.ok) for name, _ in sites
+        mark("taken out" if name == outage.site else "took over", outage.ok) for name, _ in sites
     ]
     table.add_row("outage", f"{outage.trades:,} more trades", *roles)
     exact = [mark("yes" if site.exact else "NO", site.exact) for _, site in sites]
     table.add_row("exact afterwards", "yes", *exact)
-    table.add_row("RTO", "seconds", "", mark(rto(outage.rto), outage.rto is not None))
-    missing = "unknown" if outage.missing is None else f"{outage.missing:,} ids missing"
-    table.add_row("RPO", "0 ids missing", "", mark(missing, outage.missing == 0))
+    table.add_row("RTO", "seconds", "", mark(rto(outage.rto_s), outage.rto_s is not None))
+    missing = outage.rpo_ids_missing
+    words = "unknown" if missing is None else f"{missing:,} ids missing"
+    table.add_row("RPO", "0 ids missing", "", mark(words, missing == 0))
     if outage.problem:
         table.add_row("", "", mark(outage.problem, False))

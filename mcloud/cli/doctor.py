@@ -34,7 +34,7 @@ def doctor(
     mcloud doctor
     mcloud doctor aws --role deployer
     """
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from mcloud.cli.progress import waiting
     from mcloud.clouds.access import COMPONENTS, FAULT
@@ -46,14 +46,14 @@ def doctor(
         raise UsageError(f"no role {role!r}; there is {', '.join(COMPONENTS)}{hint}")
     config = session.config
     with waiting(session, "looking at everything"):
-        checks = examine(config, site, role, session.runs()["producer"])
+        checks = examine(config, site, role, session.runs().producers)
     is_wrong = any(check.state == FAULT for check in checks)
     if session.output == "json":
         session.print_json(
             {
                 "profile": config.profile,
                 "ok": not is_wrong,
-                "checks": [asdict(check) for check in checks],
+                "checks": checks,
             }
         )
     else:

@@ -81,15 +81,15 @@ def drill(
         return
     report = _embedded(session, find(scenario), on or "aws", seed)
     if session.output == "json":
-        session.print_json(report.to_json())
+        session.print_json(report)
     elif session.output == "md":
         from mcloud.drawing.drill import markdown
 
-        print(markdown(report.to_json()))
+        print(markdown(report))
     else:
         from mcloud.drawing.drill import view
 
-        session.print(view(report.to_json()))
+        session.print(view(report))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -161,11 +161,11 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     with waiting(session, words) as tell, background.stopping(use.stop):
         done = rehearse(sites, leads, target, use, by=who(), hold=hold, tell=tell)
     if session.output == "json":
-        session.print_json({"away": done[0].to_json(), "back": done[1].to_json()})
+        session.print_json({"away": done[0].report, "back": done[1].report})
     else:
         from mcloud.drawing.failover import outcome
 
         for each in done:
-            session.print(outcome(each.to_json()))
+            session.print(outcome(each.report))
     if any(each.problem or not each.is_moved for each in done):
         raise typer.Exit(1)

@@ -75,6 +75,7 @@ def failover(
     mcloud failover --history
     """
     from mcloud.cli.ask import agree
+    from mcloud.documents import encode
     from mcloud.failover.execution import tools
     from mcloud.failover.preflight import parse_forced
 
@@ -98,7 +99,7 @@ def failover(
     failed = before.failed(forced)
     if dry_run:
         if session.output == "json":
-            session.print_json({**before.to_json(), "would_move": not failed})
+            session.print_json(before.with_verdict(forced))
         else:
             _draw(session, before)
         if failed:
@@ -109,7 +110,7 @@ def failover(
     if failed:
         names = sorted({each.subject for each in failed})
         raise McloudError(
-            f"{site} should not lead now: {failed[0].name}: {failed[0].text}",
+            f"{site} should not lead now: {failed[0].check}: {failed[0].text}",
             remedy=f"mend it, or override it with --force {','.join(names)}",
         )
     only_settles = wait and site == before.primary
@@ -117,11 +118,11 @@ def failover(
     came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
     _tell(session, came)
     if session.output == "json":
-        session.print_json({"preflight": before.to_json(), **came.to_json()})
+        session.print_json({"preflight": before, **encode(came.report)})
     else:
         from mcloud.drawing.failover import outcome
 
-        session.print(outcome(came.to_json()))
+        session.print(outcome(came.report))
     if not came.is_moved or came.problem or (wait and came.owed):
         raise typer.Exit(1)
 
@@ -136,9 +137,9 @@ def who() -> str:
 def routes(session: Session) -> "Routes":
     """Where the running producers of this folder send to that follow the record."""
     return {
-        name: tuple(state["route"]["sites"])
-        for name, runs, state in session.runs()["producer"]
-        if runs and state.get("mode") == "primary" and "route" in state
+        each.name: each.state.route.sites
+        for each in session.runs().producers
+        if each.runs and each.state and each.state.mode == "primary"
     }
 
 
@@ -263,7 +264,7 @@ def _quotas(session: Session, site: str) -> "Quotas":
 def _draw(session: Session, before: "Preflight") -> None:
     from mcloud.drawing.failover import preflight
 
-    session.print(preflight(before.to_json()))
+    session.print(preflight(before))
 
 
 def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: bool) -> None:
@@ -321,15 +322,13 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
 
 
 def _history(session: Session) -> None:
-    from dataclasses import asdict
-
     from mcloud.documents import damaged, sound
     from mcloud.failover.audit import Audit
 
     log = Audit(session.config.state / "audit.jsonl", {}).found(100)
     for each in damaged(log):
         session.warn(f"{each.where} is left out: {each.what}")
-    found = [asdict(each) for each in sound(log)]
+    found = sound(log)
     if session.output == "json":
         session.print_json(found)
     elif not found:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.failover.guard import Guard
+    from mcloud.failover.statement import GuardState
     from mcloud.runs import Run
 
 TELLING = 5.0  # seconds that what is to be told may take at the end
@@ -54,13 +55,12 @@ def run(
     """
     from mcloud import runs
     from mcloud.cli.failover import routes, who
-    from mcloud.clouds.ports import ControlRecord
-    from mcloud.documents import Damaged, decode
     from mcloud.failover.decide import DOWN
     from mcloud.failover.execution import tools
     from mcloud.failover.guard import Guard
     from mcloud.failover.health import HealthWatch
     from mcloud.failover.settings import guard_settings
+    from mcloud.failover.statement import GuardState
     from mcloud.notify.channels import channels
     from mcloud.notify.open import open_shared
     from mcloud.notify.silences import Silences
@@ -78,15 +78,13 @@ def run(
         raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
     stop = threading.Event()
     with background.alone(mine):
-        before = previous_state(mine, session.warn)
-        last = decode(ControlRecord, before.get("record"), "the record that it knew")
-        watch = HealthWatch(sites, settings, known=None if isinstance(last, Damaged) else last)
+        before = previous_state(mine, GuardState, session.warn)
+        watch = HealthWatch(sites, settings, known=before.record if before else None)
         use = tools(
             config.state, config.profile, f"guard {name}", sites, routes=lambda: routes(session)
         )
         log = mine.logger()
-        spoke = before.get("at")
-        quiet = Silences(sites, not_before=spoke if isinstance(spoke, float) else 0.0)
+        quiet = Silences(sites, not_before=before.at if before else 0.0)
         notifier = open_shared(config, sites, mine.folder / "told.json", quiet, log)
         log.info("starts: %s", ", ".join(f"{n} {v}" for n, v in asdict(settings).items()))
         guard = Guard(
@@ -96,7 +94,9 @@ def run(
             by=f"guard {name}, {who()}",
             watch=watch,
             were_down=[
-                site for site, each in before.get("sites", {}).items() if each["verdict"] == DOWN
+                site
+                for site, each in (before.sites.items() if before else ())
+                if each.verdict == DOWN
             ],
             notify=notifier.send,
             log=log,
@@ -146,8 +146,7 @@ def explain(
     """
     state = _state(session, name)
     if session.output == "json":
-        history = state["history"][-1 - last :]
-        session.print_json({"decision": state["decision"], "history": history})
+        session.print_json({"decision": state.decision, "history": state.history[-1 - last :]})
         return
     from mcloud.drawing.failover import explanation
 
@@ -190,15 +189,15 @@ def _tell_guards(session: Session, what: str, why: str) -> None:
     session.say("all guards pause" if what == "pause" else "the guards act again")
 
 
-def _state(session: Session, name: str) -> dict[str, Any]:
-    found = [state for each, _, state in session.runs(name)["guard"] if each == name and state]
-    if not found:
+def _state(session: Session, name: str) -> "GuardState":
+    (guard,) = session.runs(name).guards or (None,)
+    if guard is None or (guard.state is None and not guard.damaged):
         raise McloudError(
             f"no guard called {name!r} has run here", remedy="`mcloud guard run` starts one"
         )
-    if "damaged" in found[0]:
-        raise McloudError(found[0]["damaged"])
-    return found[0]
+    if guard.state is None:
+        raise McloudError(guard.damaged)
+    return guard.state
 
 
 @contextmanager

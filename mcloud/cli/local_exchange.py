@@ -169,11 +169,12 @@ def exchange(
 
 def _show_report(session: Session, report: "FeedReport", *, has_ended: bool) -> None:
     from mcloud.cli.produce import report_feed
+    from mcloud.documents import encode
 
     report_feed(session, report)
     if session.output == "json":
         complete = report.complete and has_ended
-        session.print_json({"complete": complete, "trades": report.trades, **report.to_json()})
+        session.print_json({"complete": complete, "trades": report.trades, **encode(report.unread)})
         sys.stdout.flush()
 
 

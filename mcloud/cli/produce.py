@@ -16,7 +16,7 @@ from mcloud.errors import McloudError, UsageError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
-    from mcloud.feed.feed import FeedReport
+    from mcloud.feed.feed import FeedReport, SourceSummary
     from mcloud.producer.produce import ProducerProgress
     from mcloud.producer.reported_state import ReportedState
     from mcloud.producer.source import OpenedSource
@@ -254,17 +254,17 @@ def produce(
     sites = session.sites(to)
     with background.alone(run):
         if opened.live:
-            follow_exchange(run, opened.about["exchange"])
+            follow_exchange(run, opened.about.exchange or "")
             resources = site_resources(session.config)
             queues = {site: resources[site].queue for site in sites}
             venues = session.config.state / "venues"
-            check_venue(venues, queues, opened.venue, opened.about["market"])
+            check_venue(venues, queues, opened.venue, opened.about.market or "")
         limits = {"batch": batch, "linger": linger}
         progress, seconds = _run(session, run, opened, sites, mode, spool_limit, limits, stop)
     report = opened.feed.report
     report_feed(session, report)
     all_read = report.complete or not opened.ends
-    _report(session, progress, report, all_read, seconds, opened.describe() or {})
+    _report(session, progress, report, all_read, seconds, opened.describe())
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
     if not progress.complete:
@@ -300,7 +300,7 @@ def _run(
     from mcloud.config import settings
     from mcloud.producer.message_log import MessageLog
     from mcloud.producer.produce import produce as run_producer
-    from mcloud.producer.reported_state import ReportedState
+    from mcloud.producer.reported_state import ProducerState, ReportedState
     from mcloud.producer.router import Router, move
     from mcloud.producer.run_folder import check_market, check_spool, spool_of
     from mcloud.producer.spool import Spool
@@ -309,8 +309,8 @@ def _run(
     from mcloud.trace.settings import TraceSettings
 
     log = run.logger()
-    about = {**opened.about, "mode": mode, "name": run.name}
-    account = ReportedState(about, previous_state(run, session.warn))
+    before = previous_state(run, ProducerState, session.warn)
+    account = ReportedState(run.name, mode, opened.about, before)
     begun = time.monotonic()
     limit = spool_limit * MEBIBYTE
     traced = settings(session.config, "trace", TraceSettings)
@@ -320,7 +320,7 @@ def _run(
     ):
         check_spool(run, spool)
         if opened.live:
-            check_market(run, spool.resume_points(), opened.about["market"])
+            check_market(run, spool.resume_points(), opened.about.market or "")
         _warn_of_spool(session, spool)
         for name in sites:
             if left := spool.pending(name).trades:
@@ -360,7 +360,7 @@ def _run(
 
 def _about(opened: "OpenedSource") -> str:
     """What is read, in a line of the log: `binance, BTCUSDT, ETHUSDT`."""
-    return ", ".join([opened.about["source"], *opened.about["symbols"]])
+    return ", ".join([opened.about.source, *opened.about.symbols])
 
 
 def _waiting(progress: "ProducerProgress") -> str:
@@ -424,14 +424,16 @@ def _report(
     report: "FeedReport",
     all_read: bool,
     seconds: float,
-    source: "Mapping[str, Any]",
+    source: "SourceSummary | None",
 ) -> None:
     if session.output == "json":
+        from mcloud.documents import encode
+
         session.print_json(
             {
                 "read": progress.read,
                 "complete": progress.complete and all_read,
-                **report.to_json(),
+                **encode(report.unread),
                 "sites": {
                     name: {
                         "trades": each.trades,
@@ -441,9 +443,9 @@ def _report(
                     }
                     for name, each in progress.sites.items()
                 },
-                "holes": [hole._asdict() for hole in progress.holes],
-                "listed": source.get("listed", []),
-                "not_trading": source.get("not_trading", {}),
+                "holes": progress.holes,
+                "listed": source.listed if source else (),
+                "not_trading": source.not_trading if source else {},
                 "seconds": round(seconds, 3),
             }
         )

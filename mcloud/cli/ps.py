@@ -37,28 +37,27 @@ def ps(
     """
     import time
 
-    kinds = session.runs(name)
-    states = [each for runs in kinds.values() for each in runs]
+    runs = session.runs(name)
+    every = [(kind, each) for kind, found in runs.by_kind.items() for each in found]
     if session.output == "json":
-        session.print_json(
-            [
-                {"name": n, "kind": kind, "running": r, **state}
-                for kind, runs in kinds.items()
-                for n, r, state in runs
-            ]
-        )
-    elif not states:
+        session.print_json([{"kind": kind, **each.to_document()} for kind, each in every])
+    elif not every:
         session.say("no producers; `mcloud produce` starts one")
     else:
         from mcloud.drawing.ps import listing
 
-        session.print(listing(kinds))
-        for n, _, state in states:
-            if "damaged" in state:
-                session.warn(f"{n}: {state['damaged']}")
+        session.print(listing(runs))
+        for _, each in every:
+            if each.damaged:
+                session.warn(f"{each.name}: {each.damaged}")
+    now = time.time()
+    stalled = {each.name for each in runs.producers if each.state and each.state.stalled}
     sound = [
-        runs and abs(time.time() - state.get("at", 0)) < STALE and not state.get("stalled")
-        for _, runs, state in states
+        each.runs
+        and each.state is not None
+        and abs(now - each.state.at) < STALE
+        and not (kind == "producer" and each.name in stalled)
+        for kind, each in every
     ]
     if check and not (sound and all(sound)):
         raise typer.Exit(3)

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -93,7 +93,7 @@ def replicate(
     """
     from mcloud import config, runs
     from mcloud.replication.copier import spare_cores
-    from mcloud.replication.replicate import AT_ONCE, FOLLOWING, document, open_pairs
+    from mcloud.replication.replicate import AT_ONCE, FOLLOWING, open_pairs, replicator_state
     from mcloud.replication.replicate import replicate as run_pairs
     from mcloud.replication.scope import Scope
     from mcloud.sites.resources import site_resources
@@ -121,15 +121,15 @@ def replicate(
             log=run.logger(),
         ) as pairs,
         background.stopping(stop),
-        _watching(session, run, _about(run, scope, once)) as watch,
+        _watching(session, run, scope, once) as watch,
     ):
         ended = run_pairs(pairs, once=once, part=scope.part, stop=stop, progress=watch)
     if session.output == "json":
-        session.print_json(document(_about(run, scope, once), ended))
+        session.print_json(replicator_state(run.name, scope, once, ended))
     else:
         from mcloud.drawing.replicate import copied
 
-        session.print(copied(document({}, ended)["pairs"]))
+        session.print(copied(ended))
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
     if away := [each for each in ended if each.error]:
@@ -139,19 +139,9 @@ def replicate(
         )
 
 
-def _about(run: "Run", scope: "Scope", once: bool) -> dict[str, Any]:
-    return {
-        "name": run.name,
-        "what": sorted(scope.what),
-        "symbols": None if scope.symbols is None else sorted(scope.symbols),
-        "shard": scope.part,
-        "once": once,
-    }
-
-
 @contextmanager
 def _watching(
-    session: Session, run: "Run", about: dict[str, Any]
+    session: Session, run: "Run", scope: "Scope", once: bool
 ) -> "Iterator[Callable[[list[PairProgress]], None]]":
     """Keep the state document and draw the panel, once a second and more often."""
     import time
@@ -159,19 +149,18 @@ def _watching(
     from rich.live import Live
 
     from mcloud.drawing.replicate import panel
-    from mcloud.replication.replicate import document
+    from mcloud.replication.replicate import replicator_state
 
     due = 0.0
 
     def watch(progress: "list[PairProgress]") -> None:
         nonlocal due
-        state = document(about, progress)
         if live:
-            live.update(panel(state), refresh=True)
+            live.update(panel(progress), refresh=True)
         if time.monotonic() < due:
             return
         due = time.monotonic() + 1.0
-        run.write(state)
+        run.write(replicator_state(run.name, scope, once, progress))
 
     live = Live(console=session.words, auto_refresh=False, transient=True) if session.live else None
     if live is None:

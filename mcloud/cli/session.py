@@ -11,7 +11,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mcloud.clouds.ports import Site
     from mcloud.config import Config
+    from mcloud.run_states import Runs
 
 INTERRUPTED = 130
 PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
@@ -102,21 +103,11 @@ class Session:
 
         return open_sites(self.config, wanted)
 
-    def runs(self, name: str | None = None) -> "dict[str, list[tuple[str, bool, dict[str, Any]]]]":
-        """What runs in this folder, or did, by kind (see ``mcloud.runs.KINDS``), all or by name.
+    def runs(self, name: str | None = None) -> "Runs":
+        """Return the runs of this folder, those of the present and of the past, all or by name."""
+        from mcloud.run_states import runs_of
 
-        Of each: its name, whether it runs, what it last said (see ``run_states.shown_state``).
-        """
-        from mcloud.run_states import shown_state
-        from mcloud.runs import KINDS, runs_called
-
-        return {
-            kind: [
-                (run.name, run.lock.is_held(), shown_state(run))
-                for run in runs_called(self.config.state, name, folder)
-            ]
-            for folder, kind in KINDS.items()
-        }
+        return runs_of(self.config.state, name)
 
     @property
     def live(self) -> bool:
@@ -151,13 +142,16 @@ class Session:
         """The command's answer, for a person."""
         self.console.print(renderable)
 
-    def print_json(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
-        """The command's answer, for a program."""
+    def print_json(self, answer: object) -> None:
+        """Print the command's answer for a program: dataclasses and plain values, as JSON."""
         import json
 
+        from mcloud.documents import encode
+
+        document = encode(answer)
         if self.profile is not None:
-            value = _each_text(value, self.advice)
-        print(json.dumps(value, indent=2))
+            document = _each_text(document, self.advice)
+        print(json.dumps(document, indent=2))
 
     def _console(self, file: Any) -> "Console":
         from rich.console import Console

@@ -34,7 +34,6 @@ def stop(
     """
     from mcloud import runs
     from mcloud.cli.progress import waiting
-    from mcloud.run_states import shown_state
 
     chosen = runs.runs_called(session.config.state, name)
     stopped = []
@@ -45,19 +44,19 @@ def stop(
                 stopped.append(run)
     if name and not (stopped or gone):
         raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
-    left = {run.name: _left(shown_state(run)) for run in stopped}
+    names = {run.name for run in stopped if run.kind == "producer"}
+    left: dict[str, dict[str, int]] = {run.name: {} for run in stopped}
+    for each in session.runs(name).producers:
+        if each.name in names and each.state:
+            sites = each.state.sites.items()
+            left[each.name] = {site: delivery.waiting_trades for site, delivery in sites}
     if session.output == "json":
         session.print_json(left)
-    for run_name, sites in left.items():
-        words = ", ".join(f"{count:,} trades for {site}" for site, count in sites.items() if count)
-        rest = f"; left in its spool: {words}" if words else "; nothing is left" if sites else ""
+    for run_name, counts in left.items():
+        words = ", ".join(f"{count:,} trades for {site}" for site, count in counts.items() if count)
+        rest = f"; left in its spool: {words}" if words else "; nothing is left" if counts else ""
         session.say(f"{run_name} has ended{rest}")
     for run in gone:
         session.say(f"{run.name} was gone already, without a word; it is noted as ended")
     if not (stopped or gone):
         session.say("nothing runs here")
-
-
-def _left(state: dict) -> dict[str, int]:  # type: ignore[type-arg]
-    sites = state.get("sites", {})
-    return {n: site["waiting_trades"] for n, site in sites.items() if "waiting_trades" in site}

@@ -10,6 +10,8 @@ from mcloud.deadline import gather
 from mcloud.doctor import machine, site
 from mcloud.doctor.check import DoctorCheck, from_error
 from mcloud.errors import LocalError
+from mcloud.producer.reported_state import ProducerState
+from mcloud.runs import Running
 from mcloud.sites.resources import site_resources
 
 DEADLINE = 3 * site.STAGE  # seconds; the third is for loading the SDKs
@@ -19,7 +21,7 @@ def examine(
     config: Config,
     wanted: str | None,
     role: str | None,
-    producers: Sequence[machine.Producer],
+    producers: Sequence[Running[ProducerState]],
 ) -> list[DoctorCheck]:
     """Check this machine and the sites of a comma-separated list, or all, at the same time.
 

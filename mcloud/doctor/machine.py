@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from mcloud.clouds.access import FAULT, OK, WARNING, AccessFinding
 from mcloud.config import LOCAL, Config
 from mcloud.doctor.check import DoctorCheck, Look, from_error, take
 from mcloud.errors import McloudError
+from mcloud.producer.reported_state import ProducerState
+from mcloud.runs import Running
 
 DEADLINE = 20.0  # seconds
 EXCHANGE_TIMEOUT = 8.0  # seconds
@@ -26,11 +28,8 @@ EXCHANGE_TIMEOUT = 8.0  # seconds
 ROOM_WARNING, ROOM_FAULT = 2 * 2**30, 64 * 2**20  # bytes
 SILENCE = 30.0  # seconds; a producer writes down its state every second
 
-Producer = tuple[str, bool, Mapping[str, Any]]
-"""Name, whether it runs, and its last state; see ``mcloud.producer.reported_state``."""
 
-
-def look_at(config: Config, producers: Sequence[Producer]) -> list[DoctorCheck]:
+def look_at(config: Config, producers: Sequence[Running[ProducerState]]) -> list[DoctorCheck]:
     """Return every check that is not about a site."""
     needs_clouds = config.profile != LOCAL
     looks: dict[str, Look] = {
@@ -46,9 +45,9 @@ def look_at(config: Config, producers: Sequence[Producer]) -> list[DoctorCheck]:
         looks |= {f"{tool} CLI": partial(_tool, tool) for tool in tools}
     else:
         looks["embedded clouds"] = partial(_embedded, config)
-    for name, runs, state in producers:
-        folder = config.state / "producers" / name
-        looks[f"producer {name}"] = partial(_producer, folder, runs, state)
+    for each in producers:
+        folder = config.state / "producers" / each.name
+        looks[f"producer {each.name}"] = partial(_producer, folder, each)
     return take("", looks, DEADLINE)
 
 
@@ -234,31 +233,31 @@ def _away(url: str, why: str) -> AccessFinding:
     )
 
 
-def _producer(folder: Path, runs: bool, state: Mapping[str, Any]) -> AccessFinding:
-    name = folder.name
-    if not state:
+def _producer(folder: Path, producer: Running[ProducerState]) -> AccessFinding:
+    name, runs, state = producer.name, producer.runs, producer.state
+    if producer.damaged:
+        return AccessFinding(FAULT, producer.damaged)
+    if state is None:
         return AccessFinding(OK, "starting" if runs else "never ran")
-    if "damaged" in state:
-        return AccessFinding(FAULT, state["damaged"])
-    silent = abs(time.time() - state["at"])  # from the future: before the clock was set back
+    silent = abs(time.time() - state.at)  # from the future: before the clock was set back
     if runs and silent > SILENCE:
         return AccessFinding(
             FAULT,
-            f"it runs (pid {state['pid']}) and has said nothing for {silent:.0f} s",
+            f"it runs (pid {state.pid}) and has said nothing for {silent:.0f} s",
             f"see `mcloud logs {name}`; `mcloud stop {name} --now` ends it, and its spool stays",
         )
-    waiting = {n: each["waiting_trades"] for n, each in state["sites"].items()}
+    waiting = {n: each.waiting_trades for n, each in state.sites.items()}
     owed = ", ".join(f"{count:,} trades wait for {n}" for n, count in waiting.items() if count)
-    if runs and state["spool_full"]:
+    if runs and state.spool_full:
         return AccessFinding(
             FAULT,
             f"its spool is full, and it reads nothing; {owed}",
             "mend that site; the spool drains by itself, and what was missed is fetched again",
         )
-    refused = [f"{n}: {each['error']}" for n, each in state["sites"].items() if each["refused"]]
-    if runs and (refused or state["problem"]):
+    refused = [f"{n}: {each.error}" for n, each in state.sites.items() if each.refused]
+    if runs and (refused or state.problem):
         return AccessFinding(
-            FAULT, "; ".join([*refused, state["problem"]]), f"see `mcloud logs {name}`"
+            FAULT, "; ".join([*refused, state.problem]), f"see `mcloud logs {name}`"
         )
     aside = sorted(path.name for path in folder.glob("*.corrupt-*") if path.name[-1].isdecimal())
     if aside:

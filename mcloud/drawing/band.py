@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from mcloud.alerts.watch import WatcherState
 from mcloud.clouds.ports import RECORD
 from mcloud.cost.words import usd
 from mcloud.durations import brief, utc
-from mcloud.observing.machine import Machine, Running
+from mcloud.failover.statement import GuardState
+from mcloud.observing.machine import Machine
 from mcloud.observing.problems import firing, silenced
 from mcloud.observing.queries import COST
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.runs import Running
 
 
 def leading(snapshot: Snapshot) -> Text:
@@ -55,11 +58,11 @@ def canaries(snapshot: Snapshot) -> Text | None:
     """Return the duration of each site's last canary, from the guards that run here, or None."""
     machine = snapshot.machine.value or Machine()
     told = [
-        f"at {name} after {site['canary_s']:.1f} s"
+        f"at {name} after {site.canary_s:.1f} s"
         for guard in machine.guards
-        if guard.runs
-        for name, site in guard.state.get("sites", {}).items()
-        if name in snapshot.sites and site["canary_s"] is not None
+        if guard.runs and guard.state
+        for name, site in guard.state.sites.items()
+        if name in snapshot.sites and site.canary_s is not None
     ]
     return Text(f"canary stored {', '.join(dict.fromkeys(told))}") if told else None
 
@@ -88,16 +91,18 @@ def money(snapshot: Snapshot, room: int = 1000) -> Text:
     return text
 
 
-def _guard(guard: Running) -> Text:
+def _guard(guard: Running[GuardState]) -> Text:
     state = guard.state
     name = "" if guard.name == "guard" else f"{guard.name} "
-    if state.get("paused"):
-        return Text(f"{name}paused {state['paused']}", "yellow")
-    if state.get("doing"):
-        return Text(f"{name}{', '.join(state['doing'])}", "yellow")
     if guard.damaged:
         return Text(f"{name}state.json is damaged", "bold red")
-    return Text(f"{name}watches" if state else f"{name}starts")
+    if state is None:
+        return Text(f"{name}starts")
+    if state.paused:
+        return Text(f"{name}paused {state.paused}", "yellow")
+    if state.doing:
+        return Text(f"{name}{', '.join(state.doing)}", "yellow")
+    return Text(f"{name}watches")
 
 
 def _paused(snapshot: Snapshot) -> str:
@@ -117,7 +122,7 @@ def _silences(snapshot: Snapshot) -> Text:
     return Text(f"; {count} {until} (`mcloud alerts silences`)", "yellow")
 
 
-def _alerts(watchers: Sequence[Running]) -> Text:
+def _alerts(watchers: Sequence[Running[WatcherState]]) -> Text:
     running = [each for each in watchers if each.runs]
     if not running:
         return Text("no watcher runs here", "dim")
@@ -125,5 +130,5 @@ def _alerts(watchers: Sequence[Running]) -> Text:
     quiet = sum(len(silenced(each)) for each in running)
     style = "bold red" if quiet < len(fires) else "yellow"
     text = Text(", ".join(fires), style) if fires else Text("none fires")
-    unknown = sum(each.state.get("unknown", 0) for each in running)
+    unknown = sum(each.state.unknown for each in running if each.state)
     return Text.assemble(text, f", {unknown} unknown") if unknown else text

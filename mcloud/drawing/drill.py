@@ -1,49 +1,46 @@
 """The report of a drill, on a terminal and as Markdown."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-Document = Mapping[str, Any]
+from mcloud.rehearsal.drill_report import DrillReport
 
 
-def view(report: Document) -> RenderableType:
+def view(report: DrillReport) -> RenderableType:
     timeline = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     timeline.add_column(justify="right")
-    for each in report["timeline"]:
-        timeline.add_row(f"{each['s']:z.1f} s", Text(each["what"]))
+    for each in report.timeline:
+        timeline.add_row(f"{each.s:z.1f} s", Text(each.what))
     figures = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name, value, is_good in _figures(report):
         figures.add_row(name, Text(value, "green" if is_good else "bold red"))
-    verdict = (
-        Text("as it should be", "green") if report["ok"] else Text("NOT as it should be", "red")
-    )
-    if report["problem"]:
-        verdict.append(f": {report['problem']}")
-    title = Text(f"{report['scenario']} of {report['site']}", "bold")
+    verdict = Text("as it should be", "green") if report.ok else Text("NOT as it should be", "red")
+    if report.problem:
+        verdict.append(f": {report.problem}")
+    title = Text(f"{report.scenario} of {report.site}", "bold")
     return Group(title, timeline, "", figures, "", verdict)
 
 
-def markdown(report: Document) -> str:
+def markdown(report: DrillReport) -> str:
     lines = [
-        f"# Drill: {report['scenario']} of {report['site']}",
+        f"# Drill: {report.scenario} of {report.site}",
         "",
-        f"{report['about'].capitalize()}. "
-        + ("Everything was as it should be." if report["ok"] else "**Not as it should be.**"),
+        f"{report.about.capitalize()}. "
+        + ("Everything was as it should be." if report.ok else "**Not as it should be.**"),
         "",
         "| seconds | what |",
         "|---:|---|",
-        *(f"| {each['s']:z.1f} | {each['what']} |" for each in report["timeline"]),
+        *(f"| {each.s:z.1f} | {each.what} |" for each in report.timeline),
         "",
         "| figure | value |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value, _ in _figures(report)),
     ]
-    if report["problem"]:
-        lines += ["", f"Problem: {report['problem']}"]
+    if report.problem:
+        lines += ["", f"Problem: {report.problem}"]
     return "\n".join(lines)
 
 
@@ -51,19 +48,19 @@ def rto(seconds: float | None) -> str:
     return "nothing was moved" if seconds is None else f"{seconds:.1f} s"
 
 
-def _figures(report: Document) -> Iterator[tuple[str, str, bool]]:
+def _figures(report: DrillReport) -> Iterator[tuple[str, str, bool]]:
     """Yield the name, the value, and whether the value is good."""
-    expected = report["expected_to_move"]
-    is_as_expected = expected is None or (report["moves"] > 0) == expected
-    yield "moves of the traffic", str(report["moves"]), is_as_expected and report["moves"] <= 1
-    yield "RTO: outage to first trade stored", rto(report["rto_s"]), is_as_expected
-    missing = report["rpo_ids_missing"]
-    shown = "unknown" if missing is None else f"{missing:,} of {report['trades']:,}"
+    expected = report.expected_to_move
+    is_as_expected = expected is None or (report.moves > 0) == expected
+    yield "moves of the traffic", str(report.moves), is_as_expected and report.moves <= 1
+    yield "RTO: outage to first trade stored", rto(report.rto_s), is_as_expected
+    missing = report.rpo_ids_missing
+    shown = "unknown" if missing is None else f"{missing:,} of {report.trades:,}"
     yield "RPO: trade ids missing", shown, missing == 0
-    for name, site in report["sites"].items():
-        exact = "exact" if site["exact"] else "NOT exact"
-        words = f"{site['candles']} candles, {exact}; {site['archived']:,} trades archived"
-        yield name, words, site["exact"] and site["archived"] == report["trades"]
-    usd = report["usd"]
-    cost = "unknown" if usd is None else f"${float(usd):.4f} at list price, free tiers apart"
+    for name, site in report.sites.items():
+        exact = "exact" if site.exact else "NOT exact"
+        words = f"{site.candles} candles, {exact}; {site.archived:,} trades archived"
+        yield name, words, site.exact and site.archived == report.trades
+    usd = report.usd
+    cost = "unknown" if usd is None else f"${usd:.4f} at list price, free tiers apart"
     yield "cost of the drill on real clouds (an estimate)", cost, True

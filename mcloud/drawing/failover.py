@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,163 +10,159 @@ from rich.text import Text
 
 from mcloud.drawing.doctor import MARKS
 from mcloud.drawing.run_status import alive, unspoken
-
-Document = Mapping[str, Any]
+from mcloud.failover.audit import AuditEntry
+from mcloud.failover.execution import MoveReport
+from mcloud.failover.history import Kept
+from mcloud.failover.preflight import Preflight
+from mcloud.failover.statement import GuardState, ServiceStatement, SiteStatement
+from mcloud.runs import Running
 
 COLOURS = {"up": "green", "down": "bold red", "unknown": "yellow"}
 
 
-def listing(
-    states: Sequence[tuple[str, bool, Document]], now: float | None = None
-) -> RenderableType:
-    """Draw all guards, each given as name, whether it runs, and its last state."""
+def listing(guards: Sequence[Running[GuardState]], now: float | None = None) -> RenderableType:
+    """Draw all guards."""
     now = time.time() if now is None else now
     table = _table("guard", "state", "pid", "primary", "sites", "last decision")
-    for name, runs, state in states:
-        if (why := unspoken(runs, state)) is not None:
-            table.add_row(name, why)
+    for guard in guards:
+        state = guard.state
+        if state is None:
+            table.add_row(guard.name, unspoken(guard))
             continue
-        how = alive(runs, state, now)
-        if runs and state["paused"]:
+        how = alive(guard.runs, state, now)
+        if guard.runs and state.paused:
             how = Text("paused", "yellow")
         table.add_row(
-            name,
+            guard.name,
             how,
-            str(state["pid"]) if runs else "",
+            str(state.pid) if guard.runs else "",
             leader(state),
-            _verdicts(state["sites"]) if runs else "",
-            Text(_decision(state["decision"])),
+            _verdicts(state.sites) if guard.runs else "",
+            Text(_decision(state.decision)),
         )
     return table
 
 
-def panel(state: Document, now: float | None = None) -> RenderableType:
+def panel(state: GuardState) -> RenderableType:
     """Draw one guard, live."""
-    now = time.time() if now is None else now
     table = _table("site", "", "queue", "function", "candles", "archive", "canary", "backlog")
-    for name, site in state["sites"].items():
-        leads = " (primary)" if name == state["primary"] else ""
-        services = [_service(site["services"].get(service)) for service in _SERVICES]
+    for name, site in state.sites.items():
+        leads = " (primary)" if name == state.primary else ""
+        services = [_service(site.services.get(service)) for service in _SERVICES]
         table.add_row(
             f"{name}{leads}",
-            Text(site["verdict"] or "unknown", COLOURS.get(site["verdict"] or "", "yellow")),
+            Text(site.verdict or "unknown", COLOURS.get(site.verdict or "", "yellow")),
             *services,
-            "" if site["canary_s"] is None else f"{site['canary_s']:.1f} s",
-            "unknown" if site["backlog"] is None else f"{site['backlog']:,}",
+            "" if site.canary_s is None else f"{site.canary_s:.1f} s",
+            "unknown" if site.backlog is None else f"{site.backlog:,}",
         )
-    decision = state["decision"]
+    decision = state.decision
     parts: list[RenderableType] = [table, Text(f"{leader(state)}; {_decision(decision)}")]
-    parts += [Text(f"  {line}", "dim") for line in (decision or {}).get("lines", ())]
-    if state["problem"]:
-        parts.append(Text(state["problem"], "red"))
+    parts += [Text(f"  {line}", "dim") for line in (decision.lines if decision else ())]
+    if state.problem:
+        parts.append(Text(state.problem, "red"))
     return Group(*parts)
 
 
-def explanation(state: Document, last: int) -> RenderableType:
+def explanation(state: GuardState, last: int) -> RenderableType:
     """Draw the last decision with its grounds, and the decisions before it."""
-    history = list(state["history"])
-    if not history:
+    if not state.history:
         return Text("it has decided nothing yet", "dim")
-    newest = history[-1]
+    newest = state.history[-1]
     parts: list[RenderableType] = [
         Text(f"{leader(state)}"),
-        Text(f"{_moment(newest['until'])}  {_decision(newest)}", "bold"),
-        *(Text(f"  {line}") for line in newest["lines"]),
+        Text(f"{_moment(newest.until)}  {_decision(newest)}", "bold"),
+        *(Text(f"  {line}") for line in newest.lines),
     ]
-    before = history[-1 - last : -1][::-1]
+    before = state.history[-1 - last : -1][::-1]
     if before:
         table = _table("from", "to", "looks", "decision")
         for each in before:
-            row = (_moment(each["at"]), _moment(each["until"]), f"{each['times']:,}")
+            row = (_moment(each.at), _moment(each.until), f"{each.times:,}")
             table.add_row(*row, Text(_decision(each)))
         parts += ["", Text("before that", "dim"), table]
-    cost = state["cost"]
-    if cost["usd"] is not None:
-        words = f"looking has cost ${float(cost['usd']):.5f} in {cost['hours']:.2f} h"
-        parts += ["", Text(f"{words} ({cost['basis']}; an estimate from counted calls)", "dim")]
+    cost = state.cost
+    if cost.usd is not None:
+        words = f"looking has cost ${cost.usd:.5f} in {cost.hours:.2f} h"
+        parts += ["", Text(f"{words} ({cost.basis}; an estimate from counted calls)", "dim")]
     return Group(*parts)
 
 
-def leader(state: Document) -> str:
-    if state["primary"] is None:
+def leader(state: GuardState) -> str:
+    if state.primary is None:
         return "no record yet: the first site leads"
-    return f"{state['primary']} leads in epoch {state['epoch']}"
+    return f"{state.primary} leads in epoch {state.epoch}"
 
 
-def preflight(document: Document) -> RenderableType:
+def preflight(found: Preflight) -> RenderableType:
     """Draw the checks before a move, and its expected effects."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for each in document["checks"]:
-        table.add_row(Text(*MARKS[each["state"]]), each["check"], Text(each["text"]))
-    estimate = document["estimate"]
-    behind = estimate["messages_behind"]
-    target, primary = document["target"], document["primary"]
-    lines = [f"{target} leads already, in epoch {document['epoch']}"]
+    for each in found.checks:
+        table.add_row(Text(*MARKS[each.state]), each.check, Text(each.text))
+    behind = found.estimate.messages_behind
+    target, primary = found.target, found.primary
+    lines = [f"{target} leads already, in epoch {found.epoch}"]
     if target != primary:
         held = "an unknown number of" if behind is None else f"{behind:,}"
         lines = [
-            f"{target} leads in epoch {document['epoch'] + 1}, in place of {primary}",
-            f"producers follow within about {estimate['seconds']:.0f} s (an estimate); they hold"
+            f"{target} leads in epoch {found.epoch + 1}, in place of {primary}",
+            f"producers follow within about {found.estimate.seconds:.0f} s (an estimate); they hold"
             " what comes meanwhile",
             f"{held} messages are still on their way through {primary}; nothing is deleted there,"
             " and what only it has is copied afterwards",
         ]
     away = [
         Text(f"{name} does not answer, and gets the record when it is back: {why}", "yellow")
-        for name, why in document["away"].items()
+        for name, why in found.away.items()
     ]
     return Group(table, "", *map(Text, lines), *away)
 
 
-def outcome(document: Document) -> RenderableType:
+def outcome(move: MoveReport) -> RenderableType:
     """Draw the result of a move."""
-    return Group(*_outcome(document))
+    return Group(*_outcome(move))
 
 
-def _outcome(document: Document) -> Iterator[Text]:
-    if not document["moved"]:
+def _outcome(move: MoveReport) -> Iterator[Text]:
+    if not move.moved:
         yield Text(
-            f"{document['primary']} leads in epoch {document['epoch']}, by {document['by']}:"
-            " somebody else was first",
+            f"{move.primary} leads in epoch {move.epoch}, by {move.by}: somebody else was first",
             "yellow",
         )
         return
-    yield Text(f"{document['primary']} leads in epoch {document['epoch']}", "green")
-    arrived = document["arrived_s"]
-    if arrived is None:
-        yield Text(document["problem"], "red")
+    yield Text(f"{move.primary} leads in epoch {move.epoch}", "green")
+    if move.arrived_s is None or move.rto_s is None:
+        yield Text(move.problem, "red")
     else:
-        yield Text(
-            f"a trade was stored there after {arrived:.1f} s (RTO {document['rto_s']:.1f} s)"
-        )
-    for name, seconds in document["producers"].items():
+        words = f"a trade was stored there after {move.arrived_s:.1f} s (RTO {move.rto_s:.1f} s)"
+        yield Text(words)
+    for name, seconds in move.producers.items():
         follows = "has not followed yet" if seconds is None else f"follows after {seconds:.1f} s"
         yield Text(f"producer {name} {follows}", "yellow" if seconds is None else "")
-    for site, why in document["owed"].items():
+    for site, why in move.owed.items():
         yield Text(f"{site} is owed a catch-up: {why}", "yellow")
-    for each in document["caught_up"]:
-        words = f"{each['site']}: {each['candles']:,} candles and {each['objects']:,} raw objects"
-        yield Text(f"{words} were copied; {'verified equal' if each['ok'] else each['reason']}")
-    missing = document["rpo_ids_missing"]
+    for each in move.caught_up:
+        words = f"{each.site}: {each.candles:,} candles and {each.objects:,} raw objects"
+        yield Text(f"{words} were copied; {'verified equal' if each.ok else each.reason}")
+    missing = move.rpo_ids_missing
     if missing is None:
         yield Text("ids missing (RPO): unknown until every site has caught up", "dim")
     else:
         yield Text(f"ids missing (RPO): {missing:,}", "green" if not missing else "bold red")
 
 
-def entries(history: Sequence[Document]) -> RenderableType:
+def entries(history: Sequence[AuditEntry]) -> RenderableType:
     """Draw the audit log."""
     table = _table("when", "who", "step", "epoch", "primary", "why")
     for each in history:
-        record = each["after"].get("record")
-        record = record if isinstance(record, Mapping) else {}
+        record = each.record
         table.add_row(
-            _moment(each["at"]),
-            each["by"],
-            each["step"],
-            str(record.get("epoch", "")),
-            record.get("primary", ""),
-            Text(each["why"]),
+            _moment(each.at),
+            each.by,
+            each.step,
+            str(record.epoch) if record else "",
+            record.primary if record else "",
+            Text(each.why),
         )
     return table
 
@@ -175,27 +170,27 @@ def entries(history: Sequence[Document]) -> RenderableType:
 _SERVICES = ("queue", "function", "candles", "archive")
 
 
-def _service(seen: Document | None) -> Text:
+def _service(seen: ServiceStatement | None) -> Text:
     if seen is None:
         return Text("not yet", "dim")
-    if seen["state"] == "up":
-        return Text(f"{seen['latency_s'] * 1000:.0f} ms", "green")
-    return Text(seen["state"], COLOURS[seen["state"]])
+    if seen.state == "up" and seen.latency_s is not None:
+        return Text(f"{seen.latency_s * 1000:.0f} ms", "green")
+    return Text(seen.state, COLOURS[seen.state])
 
 
-def _verdicts(sites: Document) -> Text:
+def _verdicts(sites: Mapping[str, SiteStatement]) -> Text:
     text = Text()
     for name, site in sites.items():
-        verdict = site["verdict"] or "unknown"
+        verdict = site.verdict or "unknown"
         text.append(f"{' ' if text else ''}{name} ").append(verdict, COLOURS.get(verdict, ""))
     return text
 
 
-def _decision(decision: Document | None) -> str:
+def _decision(decision: Kept | None) -> str:
     if decision is None:
         return "nothing decided yet"
-    what = f"{decision['action']} {decision['site']}".strip()
-    return f"{what}: {decision['reason']}"
+    what = f"{decision.action} {decision.site}".strip()
+    return f"{what}: {decision.reason}"
 
 
 def _moment(at: float) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,52 +9,54 @@ from rich.text import Text
 
 from mcloud.drawing.run_status import alive, unspoken
 from mcloud.durations import duration
+from mcloud.producer.cursor import Hole
+from mcloud.producer.reported_state import ProducerState
 from mcloud.producer.sender import SiteDelivery
+from mcloud.runs import Running
 
 HOLES = 5  # that the panel names
 
-State = Mapping[str, Any]
-"""State of a producer; see ``mcloud.producer.reported_state``."""
 
-
-def panel(state: State) -> RenderableType:
+def panel(state: ProducerState) -> RenderableType:
     """Draw one producer, live."""
     head = Text.assemble(
-        (f"{state['read']:,}", "bold"),
-        f" trades, {state['rate']:,.0f}/s",
-        f", lag {_lag(state['lag_s'])}" if state["live"] else "",
-        f", {state['repeats']:,} repeats" if state["repeats"] else "",
-        f"  spool {_size(state['spool_bytes'])}",
-        (" FULL, nothing is read" if state["spool_full"] else "", "bold red"),
+        (f"{state.read:,}", "bold"),
+        f" trades, {state.rate:,.0f}/s",
+        f", lag {_lag(state.lag_s)}" if state.live else "",
+        f", {state.repeats:,} repeats" if state.repeats else "",
+        f"  spool {_size(state.spool_bytes)}",
+        (" FULL, nothing is read" if state.spool_full else "", "bold red"),
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("site", "acked", "waiting", "breaker", "publish", ""):
         table.add_column(heading, justify="right" if heading in ("acked", "waiting") else "left")
-    for name, site in state["sites"].items():
-        chosen = name in state["route"]["sites"]
-        latency = "" if site["latency"] is None else f"{site['latency'] * 1000:.0f} ms"
+    for name, site in state.sites.items():
+        chosen = name in state.route.sites
+        latency = "" if site.latency is None else f"{site.latency * 1000:.0f} ms"
         table.add_row(
             Text(name, style="" if chosen else "dim"),
-            f"{site['trades']:,}",
-            f"{site['waiting_trades']:,}",
+            f"{site.trades:,}",
+            f"{site.waiting_trades:,}",
             _breaker(site),
             latency,
-            Text(site["error"], style="red" if site["refused"] else "yellow"),
+            Text(site.error, style="red" if site.refused else "yellow"),
         )
-    parts: list[RenderableType] = [head, table, Text(state["route"]["reason"], style="dim")]
-    parts += [Text(_hole(hole), style="yellow") for hole in state["holes"][:HOLES]]
-    if len(state["holes"]) > HOLES:
-        parts.append(Text(f"… and {len(state['holes']) - HOLES} more holes", style="yellow"))
-    source = state["source_state"]
+    parts: list[RenderableType] = [head, table, Text(state.route.reason, style="dim")]
+    parts += [Text(_hole(hole), style="yellow") for hole in state.holes[:HOLES]]
+    if len(state.holes) > HOLES:
+        parts.append(Text(f"… and {len(state.holes) - HOLES} more holes", style="yellow"))
+    source = state.source_state
     if source:
-        parts.append(Text(source["summary"], style="red" if source["error"] else "dim"))
-    if state["problem"]:
-        parts.append(Text(state["problem"], style="bold red"))
+        parts.append(Text(source.summary, style="red" if source.error else "dim"))
+    if state.problem:
+        parts.append(Text(state.problem, style="bold red"))
     return Group(*parts)
 
 
-def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None) -> RenderableType:
-    """Draw all producers, each given as name, whether it runs, and its last state."""
+def listing(
+    producers: Sequence[Running[ProducerState]], now: float | None = None
+) -> RenderableType:
+    """Draw all producers."""
     now = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("producer", "state", "pid", "source", "trades", "rate", "waiting", "holes"):
@@ -65,46 +66,37 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
             justify="right" if heading in ("trades", "rate") else "left",
             overflow="fold" if heading in ("producer", "source") else "ellipsis",
         )
-    for name, runs, state in states:
-        if (why := unspoken(runs, state)) is not None:
-            table.add_row(name, why)
+    stalled: list[RenderableType] = []
+    missing: list[RenderableType] = []
+    changed: list[RenderableType] = []
+    for each in producers:
+        name, runs, state = each.name, each.runs, each.state
+        if state is None:
+            table.add_row(name, unspoken(each))
             continue
         waiting = ", ".join(
-            f"{site} {each['waiting_trades']:,}"
-            for site, each in state["sites"].items()
-            if each["waiting_trades"]
+            f"{site} {delivery.waiting_trades:,}"
+            for site, delivery in state.sites.items()
+            if delivery.waiting_trades
         )
-        missing = sum(hole["last"] - hole["first"] + 1 for hole in state["holes"])
-        holes = f"{len(state['holes'])} ({missing:,} trades)" if missing else "none"
+        holes = f"{len(state.holes)} ({state.missing:,} trades)" if state.missing else "none"
         table.add_row(
             name,
             alive(runs, state, now),
-            str(state["pid"]) if runs else "",
-            state["source"],
-            f"{state['read']:,}",
-            f"{state['rate']:,.0f}/s" if runs else "",
+            str(state.pid) if runs else "",
+            state.source,
+            f"{state.read:,}",
+            f"{state.rate:,.0f}/s" if runs else "",
             waiting or "nothing",
-            Text(holes, style="yellow" if missing else ""),
+            Text(holes, style="yellow" if state.missing else ""),
         )
-    parts: list[RenderableType] = [table]
-    parts += [
-        Text(
-            f"{name}: stalled: the exchange has trades of {', '.join(state['stalled'])} that its"
-            " stream does not bring",
-            style="red",
-        )
-        for name, runs, state in states
-        if runs and state.get("stalled")
-    ]
-    parts += [
-        Text(f"{name}: {_hole(hole)}", style="yellow")
-        for name, _, state in states
-        for hole in (state.get("holes") or [])[:HOLES]
-    ]
-    for name, _, state in states:
-        if changed := (state.get("source_state") or {}).get("changed"):
-            parts.append(Text(f"{name}: {changed}", style="dim"))
-    return Group(*parts)
+        if runs and state.stalled:
+            words = f"{name}: stalled: the exchange has trades of {', '.join(state.stalled)} that"
+            stalled.append(Text(f"{words} its stream does not bring", style="red"))
+        missing += [Text(f"{name}: {_hole(hole)}", style="yellow") for hole in state.holes[:HOLES]]
+        if state.source_state and state.source_state.changed:
+            changed.append(Text(f"{name}: {state.source_state.changed}", style="dim"))
+    return Group(table, *stalled, *missing, *changed)
 
 
 def delivered(sites: Mapping[str, SiteDelivery]) -> RenderableType:
@@ -117,17 +109,16 @@ def delivered(sites: Mapping[str, SiteDelivery]) -> RenderableType:
     return table
 
 
-def _hole(hole: Mapping[str, Any]) -> str:
-    missing = hole["last"] - hole["first"] + 1
-    text = f"hole: {hole['symbol']} {hole['first']} to {hole['last']}, {missing:,} trades"
-    return f"{text}: {hole['reason']}" if hole["reason"] else text
+def _hole(hole: Hole) -> str:
+    text = f"hole: {hole.symbol} {hole.first} to {hole.last}, {hole.missing:,} trades"
+    return f"{text}: {hole.reason}" if hole.reason else text
 
 
-def _breaker(site: Mapping[str, Any]) -> Text:
-    if site["refused"]:
+def _breaker(site: SiteDelivery) -> Text:
+    if site.refused:
         return Text("refused", style="bold red")
-    style = {"closed": "green", "open": "bold red"}.get(site["breaker"], "yellow")
-    return Text(site["breaker"], style=style)
+    style = {"closed": "green", "open": "bold red"}.get(site.breaker, "yellow")
+    return Text(site.breaker, style=style)
 
 
 def _lag(seconds: float | None) -> str:

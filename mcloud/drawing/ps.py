@@ -1,28 +1,23 @@
 """A list of all long-running processes on this machine, one table per kind."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from rich.console import Group, RenderableType
 
 from mcloud.drawing import alerts, failover, produce, replicate
-
-States = Sequence[tuple[str, bool, Mapping[str, Any]]]
-"""Name, whether it runs, and its last state, of each run."""
+from mcloud.run_states import Runs
 
 
-_DRAWN = {
-    "producer": produce.listing,
-    "replicator": replicate.listing,
-    "guard": failover.listing,
-    "watcher": alerts.watchers,
-}
-
-
-def listing(kinds: Mapping[str, States], now: float | None = None) -> RenderableType:
+def listing(runs: Runs, now: float | None = None) -> RenderableType:
     """Draw a table for each kind that has runs."""
+    tables: list[RenderableType] = []
+    if runs.producers:
+        tables.append(produce.listing(runs.producers, now))
+    if runs.replicators:
+        tables.append(replicate.listing(runs.replicators, now))
+    if runs.guards:
+        tables.append(failover.listing(runs.guards, now))
+    if runs.alerts:
+        tables.append(alerts.watchers(runs.alerts, now))
     parts: list[RenderableType] = []
-    for kind, states in kinds.items():
-        if states:
-            parts += [""] * bool(parts) + [_DRAWN[kind](states, now)]
+    for table in tables:
+        parts += [""] * bool(parts) + [table]
     return Group(*parts)

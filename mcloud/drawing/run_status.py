@@ -1,22 +1,19 @@
 """The state of a process, in the same words in every list."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.text import Text
 
 from mcloud.durations import duration
-from mcloud.runs import silence
+from mcloud.runs import Running, RunState, silence
 
 
-def unspoken(runs: bool, state: Mapping[str, Any]) -> Text | None:
-    """Return why a run has no state to show, or None if it has one."""
-    if "damaged" in state:
-        return Text(f"{'running' if runs else 'ended'}, its state.json is damaged", "bold red")
-    return None if state else Text("starting" if runs else "never ran")
+def unspoken(run: Running[RunState]) -> Text:
+    """Return why a run has no state to show."""
+    if run.damaged:
+        return Text(f"{'running' if run.runs else 'ended'}, its state.json is damaged", "bold red")
+    return Text("starting" if run.runs else "never ran")
 
 
-def alive(runs: bool, state: Mapping[str, Any], now: float) -> Text:
+def alive(runs: bool, state: RunState, now: float) -> Text:
     """Return ``running``, or how long ago the last state was written, and whether the process ended
     in order.
 
@@ -26,7 +23,5 @@ def alive(runs: bool, state: Mapping[str, Any], now: float) -> Text:
         return Text(f"running, silent for {duration(silent)}", "yellow")
     if runs:
         return Text("running", "green")
-    ago = duration(max(now - state["at"], 0.0))
-    return (
-        Text(f"ended {ago} ago", "dim") if state.get("ended") else Text(f"died {ago} ago", "yellow")
-    )
+    ago = duration(max(now - state.at, 0.0))
+    return Text(f"ended {ago} ago", "dim") if state.ended else Text(f"died {ago} ago", "yellow")

@@ -10,7 +10,7 @@ from mcloud.drawing.band import canaries, leading, money, watching
 from mcloud.drawing.figures import Cell, rows
 from mcloud.drawing.ps import listing
 from mcloud.observing.collector import Seen
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import Snapshot
 
@@ -23,14 +23,8 @@ def status(snapshot: Snapshot, advice: Callable[[str], str] = str) -> Renderable
         parts.append(canary)
     if snapshot.cost != Seen():
         parts.append(money(snapshot))
-    kinds = {
-        "producer": _states(machine.producers),
-        "replicator": _states(machine.replicators),
-        "guard": _states(machine.guards),
-        "watcher": _states(machine.alerts),
-    }
-    if any(kinds.values()):
-        parts += ["", listing(kinds, snapshot.at)]
+    if any(machine.by_kind.values()):
+        parts += ["", listing(machine, snapshot.at)]
     lines = problems(snapshot)
     if lines:
         parts += ["", *(Text(advice(line), "yellow") for line in lines)]
@@ -53,7 +47,3 @@ def _cell(cell: Cell) -> Text:
         return cell.text
     why = f": {cell.problem}" if cell.problem else ""
     return Text.assemble(cell.text, (f" ({cell.ago}{why})", "dim"))
-
-
-def _states(runs: tuple[Running, ...]) -> list[tuple[str, bool, dict[str, object]]]:
-    return [(each.name, each.runs, dict(each.state)) for each in runs]

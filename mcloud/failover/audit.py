@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud import best_effort, files
-from mcloud.clouds.ports import Control, Site
+from mcloud.clouds.ports import Control, ControlRecord, Site
 from mcloud.deadline import gather
 from mcloud.documents import Damaged, Kind, Time, decode, parse, sound
 
@@ -39,6 +39,12 @@ class AuditEntry:
     """Time of the entry, in seconds since 1970."""
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def record(self) -> ControlRecord | None:
+        """The control record that the step wrote, or None."""
+        found = decode(ControlRecord, self.after.get("record"), "the record")
+        return None if isinstance(found, Damaged) else found
 
     @property
     def key(self) -> str:

@@ -8,13 +8,12 @@ compared again. Trades that no site has are reported by id: they are the loss of
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from mcloud.canary import Canary
 from mcloud.clock import SYSTEM, Clocks, Limit, is_recent
 from mcloud.clouds.ports import Site
-from mcloud.documents import sound
+from mcloud.documents import Count, Seconds, sound
 from mcloud.errors import McloudError
 from mcloud.failover.decide import Debt
 from mcloud.market.archive import HOUR
@@ -53,17 +52,33 @@ class CaughtUp:
     def missing_ids(self) -> int:
         return sum(Ids(runs).count for runs in self.missing.values())
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "site": self.site,
-            "ok": self.ok,
-            "reason": self.reason,
-            "candles": self.candles,
-            "objects": self.objects,
-            "ids_missing": self.missing_ids,
-            "missing": {name: [list(run) for run in runs] for name, runs in self.missing.items()},
-            "seconds": round(self.seconds, 1),
-        }
+    @property
+    def report(self) -> "CatchUpReport":
+        return CatchUpReport(
+            site=self.site,
+            ok=self.ok,
+            reason=self.reason,
+            candles=self.candles,
+            objects=self.objects,
+            ids_missing=self.missing_ids,
+            missing=self.missing,
+            seconds=round(self.seconds, 1),
+        )
+
+
+@dataclass(frozen=True)
+class CatchUpReport:
+    """A catch-up in a journal, in the audit log and in the answer of a command."""
+
+    site: str
+    ok: bool
+    reason: str
+    candles: Count
+    objects: Count
+    ids_missing: Count
+    missing: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """Ids that no site has, by symbol."""
+    seconds: Seconds = 0.0
 
 
 def catch_up(

@@ -1,9 +1,9 @@
 """Events about failovers, for the notification channels."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any
 
+from mcloud.failover.catch_up import CatchUpReport
 from mcloud.failover.decide import DOWN, UNKNOWN, UP, Debt, Decision, DecisionState
 from mcloud.failover.execution import MoveOutcome
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
@@ -45,15 +45,15 @@ def moved(came: MoveOutcome, text: str) -> Event:
     )
 
 
-def caught_up(came: Mapping[str, Any], debt: Debt, at: float) -> Event:
+def caught_up(came: CatchUpReport, debt: Debt, at: float) -> Event:
     """Return the event for a finished catch-up. ``came`` is the result of ``execution.pay``.
 
     Several guards may have paid one debt.
     """
-    site = came["site"]
+    site = came.site
     text = (
-        f"{came['candles']} candles and {came['objects']} raw objects were copied; "
-        f"{came['ids_missing']} trade ids are on no site"
+        f"{came.candles} candles and {came.objects} raw objects were copied; "
+        f"{came.ids_missing} trade ids are on no site"
     )
     since = datetime.fromtimestamp(debt.since, UTC).isoformat(timespec="seconds")
     key = f"catch-up {site} since {since}"

@@ -14,7 +14,7 @@ site.
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,24 @@ from mcloud import best_effort
 from mcloud.canary import Canary, Flight
 from mcloud.clock import Limit
 from mcloud.clouds.ports import ControlRecord, Site
+from mcloud.documents import Count, Seconds, encode
 from mcloud.errors import McloudError
 from mcloud.failover import debts
 from mcloud.failover import record as records
 from mcloud.failover.audit import Audit, AuditEntry
-from mcloud.failover.catch_up import EVERYTHING, PAUSE, catch_up
+from mcloud.failover.catch_up import EVERYTHING, PAUSE, CatchUpReport, catch_up
 from mcloud.failover.decide import Debt
-from mcloud.failover.journal import STEPS, Journal, MoveOrder, MoveProgress
+from mcloud.failover.journal import (
+    STEPS,
+    Arrival,
+    DebtNoted,
+    Journal,
+    MoveOrder,
+    MoveProgress,
+    Recorded,
+    Settlement,
+    StepResult,
+)
 from mcloud.replication.repair import Fetch
 from mcloud.replication.scope import Scope
 
@@ -90,8 +101,7 @@ class MoveOutcome:
     """Seconds until each producer of this machine sent to the target. None if it did not."""
     owed: Mapping[str, str]
     """Sites with an unpaid debt, and the reasons."""
-    caught_up: tuple[Mapping[str, Any], ...]
-    """Results of the catch-ups; see ``catch_up``."""
+    caught_up: tuple[CatchUpReport, ...]
     problem: str = ""
 
     @property
@@ -106,28 +116,52 @@ class MoveOutcome:
         """Return the number of trade ids that no site has: the RPO. None while a debt is unpaid."""
         if self.owed:
             return None
-        return sum(int(each["ids_missing"]) for each in self.caught_up)
+        return sum(each.ids_missing for each in self.caught_up)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.order.id,
-            "moved": self.is_moved,
-            "epoch": self.record.epoch,
-            "primary": self.record.primary,
-            "before": self.before,
-            "mode": self.record.mode,
-            "reason": self.record.reason,
-            "by": self.record.by,
-            "forced": list(self.order.forced),
-            "away": dict(self.away),
-            "arrived_s": _rounded(self.arrived),
-            "producers": {name: _rounded(seconds) for name, seconds in self.follow.items()},
-            "rto_s": _rounded(self.rto),
-            "rpo_ids_missing": self.missing,
-            "owed": dict(self.owed),
-            "caught_up": [dict(each) for each in self.caught_up],
-            "problem": self.problem,
-        }
+    @property
+    def report(self) -> "MoveReport":
+        return MoveReport(
+            id=self.order.id,
+            moved=self.is_moved,
+            epoch=self.record.epoch,
+            primary=self.record.primary,
+            before=self.before,
+            mode=self.record.mode,
+            reason=self.record.reason,
+            by=self.record.by,
+            forced=self.order.forced,
+            away=self.away,
+            arrived_s=_rounded(self.arrived),
+            producers={name: _rounded(seconds) for name, seconds in self.follow.items()},
+            rto_s=_rounded(self.rto),
+            rpo_ids_missing=self.missing,
+            owed=self.owed,
+            caught_up=self.caught_up,
+            problem=self.problem,
+        )
+
+
+@dataclass(frozen=True)
+class MoveReport:
+    """The outcome of a move, in the state of a guard and in the answer of a command."""
+
+    id: str
+    moved: bool
+    epoch: Count
+    primary: str
+    before: str
+    mode: str
+    reason: str
+    by: str
+    forced: tuple[str, ...]
+    away: Mapping[str, str]
+    arrived_s: Seconds | None
+    producers: Mapping[str, Seconds | None]
+    rto_s: Seconds | None
+    rpo_ids_missing: Count | None
+    owed: Mapping[str, str]
+    caught_up: tuple[CatchUpReport, ...]
+    problem: str
 
 
 def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOutcome:
@@ -146,7 +180,7 @@ def carry_out(order: MoveOrder, sites: Mapping[str, Site], use: Tools) -> MoveOu
         _close(progress, sites, use)
         progress = MoveProgress(order)
         use.reach("begin")
-        use.audit.write(_entry(order, "begin", use, after=asdict(order)))
+        use.audit.write(_entry(order, "begin", use, after=order))
         use.journal.write(progress)
     # A clock that jumps meanwhile does not matter to a move in one go.
     age = max(0.0, use.wall() - order.at) if is_resumed else 0.0
@@ -172,15 +206,23 @@ def is_effective(use: Tools, record: ControlRecord | None) -> bool:
     if progress is None or progress.is_over:
         return False
     is_mine = record is not None and progress.order.is_mine(record)
-    return is_mine or "record" in progress.done
+    return is_mine or progress.done.record is not None
 
 
 def _close(progress: MoveProgress | None, sites: Mapping[str, Site], use: Tools) -> None:
     """Note the debt of an interrupted move before another move replaces its journal."""
-    if progress is None or "debt" in progress.done:
+    if progress is None or "debt" in progress.finished:
         return
     if is_effective(use, records.read(sites, DEADLINE).record):
         _Run(progress.order, sites, use, progress, lambda: 0.0).go(STEPS[: STEPS.index("arrival")])
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The state before a step, for the audit log."""
+
+    before: str
+    epoch: int
 
 
 class _Run:
@@ -202,10 +244,11 @@ class _Run:
         """Do the steps that are not done yet, in this order."""
         use, order = self._use, self._order
         for step in steps:
-            if step in self.progress.done:
+            if step in self.progress.finished:
                 continue
-            if not self.progress.done.get("record", {"is_moved": True})["is_moved"]:
-                self.note(step, {})  # somebody else was first
+            recorded = self.progress.done.record
+            if recorded is not None and not recorded.is_moved:
+                self.note(step, None)  # somebody else was first
                 continue
             use.reach(f"before {step}")
             result = getattr(self, step)()
@@ -214,31 +257,31 @@ class _Run:
             use.reach(f"audited {step}")
             self.note(step, result)
 
-    def note(self, step: str, result: Mapping[str, Any]) -> None:
+    def note(self, step: str, result: StepResult | None) -> None:
         self.progress = self.progress.with_step(step, result)
         self._use.journal.write(self.progress)
 
-    def before(self) -> dict[str, Any]:
-        record = self.progress.done.get("record", {})
-        return {key: record[key] for key in ("before", "epoch") if key in record}
+    def before(self) -> _Before | None:
+        recorded = self.progress.done.record
+        return None if recorded is None else _Before(recorded.before, recorded.epoch)
 
-    def recovery(self) -> dict[str, Any]:
+    def recovery(self) -> CatchUpReport | None:
         target = self._order.target
         if not self._order.recover:
-            return {}
+            return None
         debt = debts.read(self._sites, DEADLINE).get(target)
         if debt is None or debt.paid:
-            return {}
+            return None
         self._use.tell(f"catching {target} up")
         came = pay(self._sites, debt, self._use)
-        if not came["ok"]:
+        if not came.ok:
             raise McloudError(
-                f"{target} has not caught up, and does not lead before: {came['reason']}",
+                f"{target} has not caught up, and does not lead before: {came.reason}",
                 remedy="run it again to go on, or with --force debt to have it lead all the same",
             )
         return came
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Recorded:
         order = self._order
         self._use.tell("writing the control record")
         begun = self._elapsed()
@@ -256,34 +299,34 @@ class _Run:
         before = done.before.primary if done.before else order.leads
         if done.before and order.is_mine(done.before):
             before = ""  # an earlier try wrote it, and its journal does not say so
-        return {
-            "record": asdict(top),
-            "begun": begun,
-            "epoch": top.epoch,
-            "before": before,
-            "is_moved": top.primary == order.target,
-            "is_ours": done.is_ours or order.is_mine(top),
-            "away": dict(done.away),
-        }
+        return Recorded(
+            record=top,
+            begun=begun,
+            epoch=top.epoch,
+            before=before,
+            is_moved=top.primary == order.target,
+            is_ours=done.is_ours or order.is_mine(top),
+            away=done.away,
+        )
 
-    def debt(self) -> dict[str, Any]:
+    def debt(self) -> DebtNoted:
         order, now = self._order, self._use.wall()
         known = debts.read(self._sites, DEADLINE)
-        left = self.progress.done["record"]["before"]
+        recorded = self._recorded
+        left = recorded.before
         # If the old primary is no longer known, every other site may be the one that was left.
         owed = [left] if left else [name for name in self._sites if name != order.target]
         since = order.at - (order.lost or 0.0) - MARGIN
         for site in owed:
             if site != order.target:
-                epoch, is_outage = self.progress.done["record"]["epoch"], order.lost is not None
-                debt = Debt(site, epoch, since, may_return=is_outage)
+                debt = Debt(site, recorded.epoch, since, may_return=order.lost is not None)
                 debts.note(self._sites, debt, at=now, seconds=DEADLINE)
         if order.target in known and known[order.target].paid:
             paid = known[order.target]
             debts.settle(self._sites, paid, over=True, at=now, seconds=DEADLINE)
-        return {"owed": sorted(debts.read(self._sites, DEADLINE))}
+        return DebtNoted(tuple(sorted(debts.read(self._sites, DEADLINE))))
 
-    def arrival(self) -> dict[str, Any]:
+    def arrival(self) -> Arrival:
         use, target = self._use, self._order.target
         use.tell(f"waiting for a trade to be stored at {target}")
         flights: list[tuple[Flight, float]] = []
@@ -300,19 +343,19 @@ class _Run:
         else:
             follow = self._follow()
         if flights and flights[0][0].arrived is not None:
-            return {"arrived": flights[0][1], "follow": follow, "problem": ""}
+            return Arrival(flights[0][1], follow)
         why = flights[0][0].reason if flights else ""
         problem = f"no canary was stored at {target}: {why or 'none came through in time'}"
-        return {"arrived": None, "follow": follow, "problem": problem}
+        return Arrival(None, follow, problem)
 
-    def settlement(self) -> dict[str, Any]:
+    def settlement(self) -> Settlement:
         use = self._use
         owed = {n: d for n, d in debts.read(self._sites, DEADLINE).items() if not d.paid}
         if not self._order.wait:
             why = "it was not waited for; a guard does it, or the same command with --wait"
-            return {"owed": dict.fromkeys(owed, why), "caught_up": []}
+            return Settlement(dict.fromkeys(owed, why))
         left: dict[str, str] = {}
-        caught: list[dict[str, Any]] = []
+        caught: list[CatchUpReport] = []
         for site, debt in owed.items():
             why = "it does not answer; a guard does it when it is back, or this command with --wait"
             if site not in self._sites:
@@ -324,9 +367,9 @@ class _Run:
                 left[site] = str(error)
                 continue
             caught.append(came)
-            if not came["ok"]:
-                left[site] = came["reason"]
-        return {"owed": left, "caught_up": caught}
+            if not came.ok:
+                left[site] = came.reason
+        return Settlement(left, tuple(caught))
 
     def share(self) -> None:
         """Send the entries of this move to the sites. A guard repeats what fails."""
@@ -334,26 +377,29 @@ class _Run:
         self._use.audit.share(mine, list(self._sites))
 
     def outcome(self) -> MoveOutcome:
-        done = self.progress.done
-        arrival, settled = done["arrival"], done["settlement"]
+        done, recorded = self.progress.done, self._recorded
+        arrival, settled = done.arrival or Arrival(), done.settlement or Settlement()
         return MoveOutcome(
             order=self._order,
-            record=ControlRecord(**done["record"]["record"]),
-            before=done["record"]["before"],
-            is_moved=done["record"]["is_moved"],
-            away=done["record"]["away"],
-            arrived=arrival.get("arrived"),
-            follow=arrival.get("follow", {}),
-            owed=settled.get("owed", {}),
-            caught_up=(
-                *((done["recovery"],) if done["recovery"] else ()),
-                *settled.get("caught_up", ()),
-            ),
-            problem=arrival.get("problem", ""),
+            record=recorded.record,
+            before=recorded.before,
+            is_moved=recorded.is_moved,
+            away=recorded.away,
+            arrived=arrival.arrived,
+            follow=arrival.follow,
+            owed=settled.owed,
+            caught_up=(*((done.recovery,) if done.recovery else ()), *settled.caught_up),
+            problem=arrival.problem,
         )
 
+    @property
+    def _recorded(self) -> Recorded:
+        """The result of the step ``record``, which every later step needs."""
+        assert self.progress.done.record is not None
+        return self.progress.done.record
+
     def _since_record(self) -> float:
-        return self._elapsed() - float(self.progress.done["record"]["begun"])
+        return self._elapsed() - self._recorded.begun
 
     def _follow(self) -> dict[str, float | None]:
         """Wait until the producers send to the target, and to no other site."""
@@ -368,7 +414,7 @@ class _Run:
         return found
 
 
-def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
+def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> CatchUpReport:
     """Catch a site up, and note its debt as paid if the sites are proven equal.
 
     Raises:
@@ -387,7 +433,7 @@ def pay(sites: Mapping[str, Site], debt: Debt, use: Tools) -> dict[str, Any]:
     if came.ok:
         over = not debt.may_return
         debts.settle(sites, debt, over=over, at=use.wall(), seconds=DEADLINE)
-    return came.to_json()
+    return came.report
 
 
 def reachable(sites: Mapping[str, Site], seconds: float = DEADLINE) -> dict[str, Site]:
@@ -400,10 +446,11 @@ def _entry(
     order: MoveOrder,
     step: str,
     use: Tools,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
+    before: _Before | None = None,
+    after: MoveOrder | StepResult | None = None,
 ) -> AuditEntry:
-    return AuditEntry(order.id, step, order.by, order.reason, use.wall(), before or {}, after or {})
+    was, became = encode(before) or {}, encode(after) or {}
+    return AuditEntry(order.id, step, order.by, order.reason, use.wall(), was, became)
 
 
 def _rounded(seconds: float | None) -> float | None:

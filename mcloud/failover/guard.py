@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any
@@ -48,6 +48,7 @@ from mcloud.failover.health import HealthWatch
 from mcloud.failover.history import KEPT, Kept, remember
 from mcloud.failover.journal import MoveOrder
 from mcloud.failover.settings import GuardSettings
+from mcloud.failover.statement import GuardState
 from mcloud.notify.event import Event
 
 MOVE = "move"
@@ -171,32 +172,32 @@ class Guard:
             self._act(decision, look)
         return decision
 
-    def state(self) -> dict[str, Any]:
-        """Return the guard's own state as plain values, for ``state.json``."""
+    def state(self) -> GuardState:
+        """Return the guard's own state, for ``state.json``."""
         record = self._look.record
-        return {
-            "pid": os.getpid(),
-            "at": self._wall(),
-            "by": self._by,
-            "primary": record.primary if record else None,
-            "epoch": record.epoch if record else None,
-            "record": asdict(record) if record else None,
-            "paused": self._look.paused,
-            "doing": [work.what for work in self._work.values()],
-            "problem": self.problem,
-            "blind_s": round(max(0.0, self._clock() - self._looked), 1),
-            "unreadable": [f"{site}: {each}" for site, each in self._watch.damaged()],
-            "sites": {
+        return GuardState(
+            pid=os.getpid(),
+            at=self._wall(),
+            by=self._by,
+            primary=record.primary if record else None,
+            epoch=record.epoch if record else None,
+            record=record,
+            paused=self._look.paused,
+            doing=tuple(work.what for work in self._work.values()),
+            problem=self.problem,
+            blind_s=round(max(0.0, self._clock() - self._looked), 1),
+            unreadable=tuple(f"{site}: {each}" for site, each in self._watch.damaged()),
+            sites={
                 name: statement.site(look, self._state.sites.get(name), self._clock())
                 for name, look in self._look.sites.items()
             },
-            "debts": {name: asdict(debt) for name, debt in self._look.debts.items()},
-            "decision": asdict(self.history[-1]) if self.history else None,
-            "history": [asdict(each) for each in self.history],
-            "moves": [each.to_json() for each in list(self.moves)[-10:]],
-            "cost": statement.cost(self._watch.calls, (self._clock() - self._begun) / 3600),
-            "settings": asdict(self._settings),
-        }
+            debts=self._look.debts,
+            decision=self.history[-1] if self.history else None,
+            history=tuple(self.history),
+            moves=tuple(each.report for each in list(self.moves)[-10:]),
+            cost=statement.cost(self._watch.calls, (self._clock() - self._begun) / 3600),
+            settings=self._settings,
+        )
 
     @property
     def is_working(self) -> bool:
@@ -307,14 +308,20 @@ class Guard:
     def _catch_up(self, debt: Debt, stop: threading.Event) -> None:
         came = pay(self._sites, debt, replace(self._use, stop=stop))
         at = self._wall()
-        what = {key: came[key] for key in ("ok", "reason", "candles", "objects", "ids_missing")}
+        what = {
+            "ok": came.ok,
+            "reason": came.reason,
+            "candles": came.candles,
+            "objects": came.objects,
+            "ids_missing": came.ids_missing,
+        }
         why = f"{debt.site} was left in epoch {debt.epoch}"
         entry = AuditEntry(new_id(at), "catch up", self._by, why, at, {}, what)
         self._use.audit.write(entry)
         self._use.audit.share([entry], list(self._sites))
         audit.level(self._sites)
-        if not came["ok"]:
-            raise McloudError(came["reason"])
+        if not came.ok:
+            raise McloudError(came.reason)
         event = events.caught_up(came, debt, at)
         self._log.info("%s: %s", event.title, event.text)
         self._notify(event)

@@ -6,14 +6,15 @@ this process can still resume the move.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from mcloud import best_effort, files
 from mcloud.clouds.ports import ControlRecord
-from mcloud.documents import Count, Damaged, Seconds, Time, decode, load, set_aside
+from mcloud.documents import Count, Damaged, Seconds, Time, decode, encode, load, set_aside
 from mcloud.errors import McloudError
+from mcloud.failover.catch_up import CatchUpReport
 
 STEPS = ("recovery", "record", "debt", "arrival", "settlement")
 
@@ -53,17 +54,83 @@ class MoveOrder:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """The result of the step ``record``."""
+
+    record: ControlRecord
+    begun: Seconds
+    """Seconds from the order to the step."""
+    epoch: Count
+    before: str
+    """The primary before the move."""
+    is_moved: bool
+    """Whether the target leads. False if somebody else has moved the traffic meanwhile."""
+    is_ours: bool
+    away: Mapping[str, str]
+    """Sites without the record, and the reasons."""
+
+
+@dataclass(frozen=True)
+class DebtNoted:
+    """The result of the step ``debt``."""
+
+    owed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The result of the step ``arrival``."""
+
+    arrived: Seconds | None = None
+    """Seconds from the record until a trade was stored. None if none was."""
+    follow: Mapping[str, Seconds | None] = field(default_factory=dict)
+    """Seconds until each producer of this machine sent to the target. None if it did not."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """The result of the step ``settlement``."""
+
+    owed: Mapping[str, str] = field(default_factory=dict)
+    """Sites with an unpaid debt, and the reasons."""
+    caught_up: tuple[CatchUpReport, ...] = ()
+
+
+StepResult = CatchUpReport | Recorded | DebtNoted | Arrival | Settlement
+
+
+@dataclass(frozen=True)
+class StepResults:
+    """The result of each step. None if the step is not finished or had nothing to do."""
+
+    recovery: CatchUpReport | None = None
+    record: Recorded | None = None
+    debt: DebtNoted | None = None
+    arrival: Arrival | None = None
+    settlement: Settlement | None = None
+
+
+@dataclass(frozen=True)
 class MoveProgress:
     order: MoveOrder
-    done: Mapping[str, Any] = field(default_factory=dict)
-    """Result of each finished step, by its name."""
+    done: StepResults = StepResults()
+    finished: frozenset[str] = frozenset()
+    """Names of the finished steps."""
 
     @property
     def is_over(self) -> bool:
-        return all(step in self.done for step in STEPS)
+        return self.finished.issuperset(STEPS)
 
-    def with_step(self, step: str, result: Mapping[str, Any]) -> "MoveProgress":
-        return replace(self, done={**self.done, step: dict(result)})
+    def with_step(self, step: str, result: StepResult | None) -> "MoveProgress":
+        done: StepResults = replace(self.done, **{step: result})  # type: ignore[arg-type]
+        return replace(self, done=done, finished=self.finished | {step})
+
+    def to_document(self) -> Any:
+        """Return the document of the journal. A step that had nothing to do has an empty one."""
+        results = encode(self.done)
+        done = {step: results[step] or {} for step in STEPS if step in self.finished}
+        return {"order": encode(self.order), "done": done}
 
 
 def read_journal(path: Path) -> MoveProgress | Damaged | None:
@@ -72,67 +139,18 @@ def read_journal(path: Path) -> MoveProgress | Damaged | None:
     if document is None or isinstance(document, Damaged):
         return document
     steps = document.get("done")
+    finished: frozenset[str] = frozenset()
     if isinstance(steps, dict):
-        document["done"] = {step: each for step, each in steps.items() if each is not None}
+        finished = frozenset(step for step, each in steps.items() if each is not None)
+        document["done"] = {step: each for step, each in steps.items() if each != {}}
     found = decode(_File, document, str(path))
-    return found if isinstance(found, Damaged) else MoveProgress(found.order, document["done"])
-
-
-def _is_catch_up(value: Mapping[str, Any]) -> str:
-    """Return why the result of a step that may have had nothing to do is invalid, or empty."""
-    is_one = not value or not isinstance(decode(_CatchUp, value, ""), Damaged)
-    return "" if is_one else "a catch-up"
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    record: ControlRecord
-    begun: Seconds
-    epoch: Count
-    before: str
-    is_moved: bool
-    is_ours: bool
-    away: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Arrival:
-    arrived: Seconds | None = None
-    follow: Mapping[str, Seconds | None] = field(default_factory=dict)
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class _CatchUp:
-    site: str
-    ok: bool
-    reason: str
-    candles: Count
-    objects: Count
-    ids_missing: Count
-
-
-@dataclass(frozen=True)
-class _Settlement:
-    owed: Mapping[str, str] = field(default_factory=dict)
-    caught_up: tuple[_CatchUp, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Done:
-    """The results of earlier steps that later steps read."""
-
-    recovery: Annotated[Mapping[str, Any], _is_catch_up] = field(default_factory=dict)
-    record: _Recorded | None = None
-    debt: Mapping[str, Any] = field(default_factory=dict)
-    arrival: _Arrival = _Arrival()
-    settlement: _Settlement = _Settlement()
+    return found if isinstance(found, Damaged) else MoveProgress(found.order, found.done, finished)
 
 
 @dataclass(frozen=True)
 class _File:
     order: MoveOrder
-    done: _Done
+    done: StepResults
 
 
 class Journal:
@@ -161,7 +179,7 @@ class Journal:
 
     def write(self, progress: MoveProgress) -> None:
         """Store the progress of a move, on the disk if that is possible."""
-        text = json.dumps({"order": asdict(progress.order), "done": progress.done})
+        text = json.dumps(progress.to_document())
 
         def write() -> None:
             self._make_way()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ Quotas = Mapping[str, Callable[[], AccessFinding]]
 
 @dataclass(frozen=True)
 class PreflightCheck:
-    name: str
+    check: str
     """One of CHECKS, perhaps with a subject: ``health queue``."""
     state: str
     """A state as in ``access.AccessFinding``."""
@@ -36,7 +36,15 @@ class PreflightCheck:
 
     @property
     def subject(self) -> str:
-        return self.name.partition(" ")[0]
+        return self.check.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class MoveEstimate:
+    seconds: float
+    """Number of seconds for which trades take longer than usual."""
+    messages_behind: int | None
+    """Number of messages in the queue of the old site. None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +56,21 @@ class Preflight:
     checks: tuple[PreflightCheck, ...]
     away: Mapping[str, str]
     """Sites that do not answer, and the reasons. They get the record when they are back."""
-    seconds: float
-    """Estimated number of seconds for which trades take longer than usual."""
-    behind: int | None
-    """Estimated number of messages in the queue of the old site. None if unknown."""
+    estimate: MoveEstimate
 
     def failed(self, forced: Sequence[str]) -> list[PreflightCheck]:
         """Return the failed checks that prevent the move."""
         return [c for c in self.checks if c.state == FAULT and c.subject not in forced]
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "target": self.target,
-            "primary": self.primary,
-            "epoch": self.epoch,
-            "checks": [{"check": c.name, "state": c.state, "text": c.text} for c in self.checks],
-            "away": dict(self.away),
-            "estimate": {"seconds": self.seconds, "messages_behind": self.behind},
-        }
+    def with_verdict(self, forced: Sequence[str]) -> "JudgedPreflight":
+        """Return these checks with their verdict, for a dry run."""
+        own = (getattr(self, each.name) for each in fields(self))
+        return JudgedPreflight(*own, would_move=not self.failed(forced))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedPreflight(Preflight):
+    would_move: bool
 
 
 def parse_forced(text: str | None) -> tuple[str, ...]:
@@ -111,9 +116,9 @@ def preflight(
     behind = _messages(answers.get("left"))
     took = next((c for c in (answers["canary"],) if not isinstance(c, Exception)), None)
     seconds = following + (took.seconds if took and took.seconds else 0.0)
-    return Preflight(
-        target, primary, record.epoch if record else 0, tuple(checks), away, seconds, behind
-    )
+    epoch = record.epoch if record else 0
+    estimate = MoveEstimate(seconds, behind)
+    return Preflight(target, primary, epoch, tuple(checks), away, estimate)
 
 
 def _probe(site: Site, service: str) -> float:

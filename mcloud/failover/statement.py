@@ -1,12 +1,20 @@
-"""A guard's account of the sites and of its own cost: plain values, for its state document."""
+"""The state of a guard: its own account of the sites, its decisions and its cost."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
+from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.calls import CALLS, price, units
 from mcloud.cost.marginal import message_cost
-from mcloud.failover.decide import SiteLook, SiteState
+from mcloud.documents import Count, Seconds
+from mcloud.failover.decide import Debt, SiteLook, SiteState
+from mcloud.failover.execution import MoveReport
+from mcloud.failover.history import Kept
+from mcloud.failover.settings import GuardSettings
+from mcloud.runs import RunState
+
+MISSED = 5  # missed checks of a guard with longer intervals
 
 Calls = Mapping[tuple[str, str], int]
 """Number of calls by cloud and by ``canary`` or a call of ``cost.calls``."""
@@ -15,26 +23,105 @@ CANARY_SIZE = 300  # bytes
 MANY = 10**9  # messages this month: free tiers are used up
 
 
-def site(look: SiteLook, state: SiteState | None, now: float) -> dict[str, Any]:
-    """Return the state of a site. ``now`` is by the clock of the checks."""
-    return {
-        "verdict": state.verdict if state else None,
-        "bad": state.bad if state else 0,
-        "good": state.good if state else 0,
-        "services": {
-            service: {
-                "state": seen.state,
-                "age_s": round(now - seen.at, 1),
-                "latency_s": None if seen.latency is None else round(seen.latency, 4),
-                "reason": seen.reason,
-            }
+@dataclass(frozen=True)
+class ServiceStatement:
+    state: str
+    latency_s: Seconds | None
+    age_s: Seconds = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SiteStatement:
+    """A site as the guard sees it."""
+
+    verdict: str | None
+    services: Mapping[str, ServiceStatement]
+    canary_s: Seconds | None
+    """Seconds that the last canary took."""
+    backlog: Count | None
+    """Messages in the queue."""
+    bad: Count = 0
+    """Number of bad checks in a row."""
+    good: Count = 0
+    waiting_s: Seconds | None = None
+    """Maximum number of seconds for which messages have been waiting."""
+    lag_s: Seconds | None = None
+
+
+@dataclass(frozen=True)
+class GuardCost:
+    """The cost of watching."""
+
+    hours: Seconds
+    usd: Decimal | None
+    basis: str
+    calls: Mapping[str, Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardLife(RunState):
+    """Signs of life in the state of a guard."""
+
+    settings: GuardSettings = field(default_factory=GuardSettings)
+    problem: str = ""
+    blind_s: Seconds = 0.0
+    """Seconds since the last check that had any news of the sites."""
+
+    @property
+    def usual(self) -> float:
+        return max(super().usual, MISSED * (self.settings.interval + self.settings.timeout))
+
+    def blindness(self, runs: bool, now: float) -> float:
+        """Return the seconds for which a running guard has had no news of the sites, if its
+        intervals do not explain them, else 0.
+        """
+        if not runs or self.blind_s <= 0:
+            return 0.0
+        blind = self.blind_s + max(0.0, now - self.at)
+        return blind if blind > self.usual else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardState(GuardLife):
+    primary: str | None
+    epoch: Count | None
+    record: ControlRecord | None
+    paused: str
+    doing: tuple[str, ...]
+    """Moves and catch-ups in progress."""
+    sites: Mapping[str, SiteStatement]
+    decision: Kept | None
+    history: tuple[Kept, ...]
+    cost: GuardCost
+    by: str = ""
+    """Name of the guard, with its user and machine."""
+    unreadable: tuple[str, ...] = ()
+    """Documents on the sites that the guard ignores."""
+    debts: Mapping[str, Debt] = field(default_factory=dict)
+    moves: tuple[MoveReport, ...] = ()
+
+
+def site(look: SiteLook, state: SiteState | None, now: float) -> SiteStatement:
+    """Return the statement about a site. ``now`` is by the clock of the checks."""
+    return SiteStatement(
+        verdict=state.verdict if state else None,
+        bad=state.bad if state else 0,
+        good=state.good if state else 0,
+        services={
+            service: ServiceStatement(
+                state=seen.state,
+                age_s=round(now - seen.at, 1),
+                latency_s=None if seen.latency is None else round(seen.latency, 4),
+                reason=seen.reason,
+            )
             for service, seen in look.services.items()
         },
-        "canary_s": None if look.canary is None else round(look.canary, 2),
-        "waiting_s": None if look.waiting_since is None else round(now - look.waiting_since, 1),
-        "backlog": look.backlog,
-        "lag_s": look.lag,
-    }
+        canary_s=None if look.canary is None else round(look.canary, 2),
+        waiting_s=None if look.waiting_since is None else round(now - look.waiting_since, 1),
+        backlog=look.backlog,
+        lag_s=look.lag,
+    )
 
 
 def dollars(calls: Calls) -> Decimal:
@@ -42,17 +129,17 @@ def dollars(calls: Calls) -> Decimal:
     return sum((count * _price(*call) for call, count in calls.items()), Decimal(0))
 
 
-def cost(calls: Calls, hours: float) -> dict[str, Any]:
+def cost(calls: Calls, hours: float) -> GuardCost:
     """Return the cost of watching."""
     calls = dict(calls)
     known = all(call[1] == "canary" or call in CALLS for call in calls)
     spent = dollars(calls) if known else None
-    return {
-        "hours": round(hours, 3),
-        "calls": {f"{cloud} {call}": count for (cloud, call), count in sorted(calls.items())},
-        "usd": None if spent is None else str(round(spent, 6)),
-        "basis": "list price, free tiers apart",
-    }
+    return GuardCost(
+        hours=round(hours, 3),
+        calls={f"{cloud} {call}": count for (cloud, call), count in sorted(calls.items())},
+        usd=None if spent is None else round(spent, 6),
+        basis="list price, free tiers apart",
+    )
 
 
 def _price(cloud: str, call: str) -> Decimal:

@@ -1,10 +1,11 @@
 """What every source of trades offers, and what it has to say about its own input."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from mcloud.documents import Count, Seconds
 from mcloud.errors import NotInOrder, UsageError
 from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol
 
@@ -24,6 +25,40 @@ class BadLine:
 
     def __str__(self) -> str:
         return f"{self.file} line {self.line}: {self.reason}".lstrip()
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """State of the connections of a feed."""
+
+    summary: str
+    """State in one sentence."""
+    error: bool
+    reconnects: Count = 0
+    stalls: Count = 0
+    """Connections that were replaced because they did not bring new trades."""
+    stalled: tuple[str, ...] = ()
+    """Symbols of which the exchange has trades that its stream does not bring."""
+    ages: Mapping[str, Seconds | None] = field(default_factory=dict)
+    """Seconds since the last trade of each symbol. None before its first."""
+    symbols: tuple[str, ...] = ()
+    """Symbols that are followed."""
+    changed: str = ""
+    """Listings and delistings during the run, in one sentence."""
+    listed: tuple[str, ...] = ()
+    """Symbols that began to trade during the run."""
+    not_trading: Mapping[str, str] = field(default_factory=dict)
+    """Symbols that are followed and do not trade now, with their statuses."""
+
+
+@dataclass(frozen=True)
+class UnreadReport:
+    """The part of an input that was not read, as each command with an input reports it."""
+
+    bad: int
+    skipped: int
+    truncated: str | None
+    absent: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +82,9 @@ class FeedReport:
         """Whether the input held all that was asked for, and each line of it could be read."""
         return bool(self.trades) and not (self.bad or self.truncated or self.absent)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what was not read, as each command with an input reports it."""
-        return {
-            "bad": self.bad,
-            "skipped": self.skipped,
-            "truncated": self.truncated,
-            "absent": [*self.absent],
-        }
+    @property
+    def unread(self) -> UnreadReport:
+        return UnreadReport(self.bad, self.skipped, self.truncated, self.absent)
 
 
 def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:

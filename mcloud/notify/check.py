@@ -3,9 +3,8 @@
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from mcloud.deadline import gather
 from mcloud.notify.channels import Channel
@@ -13,14 +12,24 @@ from mcloud.notify.event import FIRING, RESOLVED, Event
 from mcloud.notify.notifier import ATTEMPT
 
 
-def check(channels: Mapping[str, Channel], now: float) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class ChannelAnswer:
+    """The answer of one channel to the test event."""
+
+    name: str
+    type: str
+    ok: bool
+    seconds: float | None
+    """Duration of the first request. None if it failed."""
+    answer: str
+    """The answer, or the reason for the failure."""
+
+
+def check(channels: Mapping[str, Channel], now: float) -> list[ChannelAnswer]:
     """Send a test event through all channels at once. Return their answers, in the same order."""
     calls = {name: partial(_send, channel, now) for name, channel in channels.items()}
     answers = gather(calls, 2 * ATTEMPT)
-    return [
-        {"name": name, "type": channels[name].kind, **_told(answer)}
-        for name, answer in answers.items()
-    ]
+    return [_answer(channels[name], answer) for name, answer in answers.items()]
 
 
 def _send(channel: Channel, now: float) -> tuple[float, str]:
@@ -41,7 +50,8 @@ def _send(channel: Channel, now: float) -> tuple[float, str]:
     return time.monotonic() - begun, answer
 
 
-def _told(answer: tuple[float, str] | Exception) -> dict[str, Any]:
+def _answer(channel: Channel, answer: tuple[float, str] | Exception) -> ChannelAnswer:
     if isinstance(answer, Exception):
-        return {"ok": False, "seconds": None, "answer": str(answer) or type(answer).__name__}
-    return {"ok": True, "seconds": round(answer[0], 3), "answer": answer[1]}
+        why = str(answer) or type(answer).__name__
+        return ChannelAnswer(channel.name, channel.kind, False, None, why)
+    return ChannelAnswer(channel.name, channel.kind, True, round(answer[0], 3), answer[1])

@@ -9,19 +9,22 @@ alert shows its silence too.
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker, gather
-from mcloud.documents import VERSION, Between, Kind, Matching, Time
+from mcloud.documents import VERSION, Between, Kind, Matching, Time, encode
 from mcloud.notify.event import FIRING, Event
 from mcloud.notify.ledger import Unreadable, read_document
 
 KIND = "silence"
 
-RULE, SITE, SYMBOL = "rule", "site", "symbol"
+Silenced = Literal["rule", "site", "symbol"]
+RULE: Final = "rule"
+SITE: Final = "site"
+SYMBOL: Final = "symbol"
 
 DEADLINE = 5.0  # seconds for the answers of all sites to a watcher
 FIRST = 3.0  # times as long for the first answers
@@ -35,8 +38,7 @@ TEXT = 500  # characters of a reason
 
 @dataclass(frozen=True)
 class Silence:
-    what: Annotated[str, Matching(f"{RULE}|{SITE}|{SYMBOL}", "rule, site or symbol")]
-    """``rule``, ``site`` or ``symbol``."""
+    what: Silenced
     name: Annotated[str, Matching(".+", "a name")]
     of: str
     """Restricts a rule's silence to a site, symbol or other part of the figure's path. May be
@@ -62,17 +64,24 @@ class Silence:
             return found
         return replace(found, id=id_, end=min(found.end, found.begin + MOST))
 
-    def to_document(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "id"}
+    def to_document(self) -> Any:
+        """Return the document that the sites keep. Its key is the id."""
+        document = encode(self)
+        del document["id"]
+        return document
 
-    def to_json(self, now: float) -> dict[str, Any]:
-        """Return the silence for a program: the whole document, and its state at a moment."""
-        state = "over" if self.over or self.end <= now else "active"
-        return {**asdict(self), "state": "planned" if self.is_planned(now) else state}
+    def listed(self, now: float) -> "ListedSilence":
+        """Return the silence with its state at a moment."""
+        state: Literal["active", "planned", "over"] = "active"
+        if self.over or self.end <= now:
+            state = "over"
+        elif self.is_planned(now):
+            state = "planned"
+        return ListedSilence(*(getattr(self, each.name) for each in fields(self)), state=state)
 
-    def in_short(self) -> dict[str, Any]:
+    def in_short(self) -> "SilenceInShort":
         """Return the silence in short, for display beside an alert that it covers."""
-        return {"id": self.id, "why": self.why, "by": self.by, "until": self.end}
+        return SilenceInShort(self.id, self.why, self.by, self.end)
 
     def is_active(self, now: float) -> bool:
         return not self.over and self.begin <= now < self.end
@@ -94,6 +103,19 @@ class Silence:
         return parts[0] == "sites" and (
             parts[1:2] == [self.name] or (parts[2:3] == ["replication"] and parts[3] == self.name)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedSilence(Silence):
+    state: Literal["active", "planned", "over"]
+
+
+@dataclass(frozen=True)
+class SilenceInShort:
+    id: str
+    why: str
+    by: str
+    until: Time
 
 
 SILENCES = Kind(KIND, Silence)

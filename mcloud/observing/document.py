@@ -22,6 +22,7 @@ from mcloud.clouds.ports import (
     Lag,
 )
 from mcloud.cost.current import CostFigure
+from mcloud.documents import encode
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
 from mcloud.observing.absent import absent
@@ -46,12 +47,12 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "control": asdict(leading) if leading else None,
         "sites": {name: _site(site) for name, site in snapshot.sites.items()},
         "disk": {"writable": not machine.disk, "reason": machine.disk},
-        "producers": [each.to_json() for each in machine.producers],
-        "replicators": [each.to_json() for each in machine.replicators],
-        "guards": [each.to_json() for each in machine.guards],
-        "alerts": [each.to_json() for each in machine.alerts],
+        "producers": [each.to_document() for each in machine.producers],
+        "replicators": [each.to_document() for each in machine.replicators],
+        "guards": [each.to_document() for each in machine.guards],
+        "alerts": [each.to_document() for each in machine.alerts],
         "silences": [
-            each.to_json(snapshot.at)
+            encode(each.listed(snapshot.at))
             for each in snapshot.silences.silences.values()
             if each.is_active(snapshot.at) or each.is_planned(snapshot.at)
         ],

@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from mcloud.clouds.ports import Depth, Figures
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.problems import firing, problems, silenced
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.producer.reported_state import ProducerState
+from mcloud.runs import Running
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -164,35 +166,34 @@ def _ages(site: SiteSnapshot, now: float) -> Iterator[Sample]:
 
 
 def _machine(machine: Machine) -> Iterator[Sample]:
-    for each in machine.producers:
-        yield from _producer(each)
-    for each in machine.replicators:
-        yield Sample("replicator_running", each.runs, {"replicator": each.name})
-    for each in machine.guards:
-        yield Sample("guard_running", each.runs, {"guard": each.name})
+    for producer in machine.producers:
+        yield from _producer(producer)
+    for replicator in machine.replicators:
+        yield Sample("replicator_running", replicator.runs, {"replicator": replicator.name})
+    for guard in machine.guards:
+        yield Sample("guard_running", guard.runs, {"guard": guard.name})
     watchers = [each for each in machine.alerts if each.runs]
     if watchers:
         yield Sample("alerts_firing", sum(len(firing(each)) for each in watchers), {})
         yield Sample("alerts_silenced", sum(len(silenced(each)) for each in watchers), {})
 
 
-def _producer(producer: Running) -> Iterator[Sample]:
+def _producer(producer: Running[ProducerState]) -> Iterator[Sample]:
     here, state = {"producer": producer.name}, producer.state
     yield Sample("producer_running", producer.runs, here)
-    if not state or producer.damaged:
+    if state is None:
         return
-    missing = sum(hole["last"] - hole["first"] + 1 for hole in state["holes"])
-    yield Sample("producer_missing_trades", missing, here)
+    yield Sample("producer_missing_trades", state.missing, here)
     if not producer.runs:
         return
-    yield Sample("producer_stalled_symbols", len(state.get("stalled", ())), here)
-    yield Sample("producer_trades_per_second", state["rate"], here)
-    yield Sample("producer_lag_seconds", state["lag_s"] if state["live"] else None, here)
-    yield Sample("producer_spool_bytes", state["spool_bytes"], here)
-    for name, site in state["sites"].items():
+    yield Sample("producer_stalled_symbols", len(state.stalled), here)
+    yield Sample("producer_trades_per_second", state.rate, here)
+    yield Sample("producer_lag_seconds", state.lag_s if state.live else None, here)
+    yield Sample("producer_spool_bytes", state.spool_bytes, here)
+    for name, site in state.sites.items():
         of_it = {**here, "site": name}
-        yield Sample("producer_waiting_trades", site["waiting_trades"], of_it)
-        is_closed = site["breaker"] == "closed" and not site["refused"]
+        yield Sample("producer_waiting_trades", site.waiting_trades, of_it)
+        is_closed = site.breaker == "closed" and not site.refused
         yield Sample("producer_breaker_closed", is_closed, of_it)
 
 

@@ -1,15 +1,18 @@
 """The problems of a snapshot: one line each. With any of them, ``mcloud status`` exits with 3."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
+from mcloud.alerts.watch import FiringAlert, WatcherState
 from mcloud.clouds.ports import SERVICES
 from mcloud.durations import duration, utc
+from mcloud.failover.statement import GuardState
 from mcloud.notify.ledger import Unreadable
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
-from mcloud.runs import blindness, silence
+from mcloud.producer.reported_state import ProducerState
+from mcloud.replication.progress import ReplicatorState
+from mcloud.runs import Running, RunState, silence
 
 
 def problems(snapshot: Snapshot) -> list[str]:
@@ -27,36 +30,35 @@ def problems(snapshot: Snapshot) -> list[str]:
     machine = snapshot.machine.value or Machine()
     lines += _unwritten(machine)
     lines += _broken_here(machine)
-    for each in machine.producers:
-        lines += _producer(each, snapshot.at)
-    for each in machine.replicators:
-        lines += _replicator(each, snapshot.at)
-    for each in machine.guards:
-        lines += _guard(each, snapshot.at)
-    for each in machine.alerts:
-        lines += _hanging(each, snapshot.at)
-        lines += [f"alert: {alert}" for alert in firing(each)]
+    for producer in machine.producers:
+        lines += _producer(producer, snapshot.at)
+    for replicator in machine.replicators:
+        lines += _replicator(replicator, snapshot.at)
+    for guard in machine.guards:
+        lines += _guard(guard, snapshot.at)
+    for watcher in machine.alerts:
+        lines += _hanging(watcher, snapshot.at)
+        lines += [f"alert: {alert}" for alert in firing(watcher)]
     return lines
 
 
-def firing(watcher: Running) -> list[str]:
+def firing(watcher: Running[WatcherState]) -> list[str]:
     """Return the alerts that fire, as worded by a watcher; none if the watcher does not run."""
-    if not watcher.runs:
-        return []
-    return [_words(each) for each in watcher.state.get("firing", ())]
+    return [_words(each) for each in _firing(watcher)]
 
 
-def silenced(watcher: Running) -> list[str]:
+def silenced(watcher: Running[WatcherState]) -> list[str]:
     """Return the firing alerts for which nobody is notified."""
-    if not watcher.runs:
-        return []
-    return [_words(each) for each in watcher.state.get("firing", ()) if each.get("silenced")]
+    return [_words(each) for each in _firing(watcher) if each.silenced]
 
 
-def _words(alert: Mapping[str, Any]) -> str:
-    title = str(alert.get("title", alert.get("key", alert)))
-    silence = alert.get("silenced")
-    return f"{title}, silenced until {utc(silence['until'])}" if silence else title
+def _firing(watcher: Running[WatcherState]) -> tuple[FiringAlert, ...]:
+    return watcher.state.firing if watcher.runs and watcher.state else ()
+
+
+def _words(alert: FiringAlert) -> str:
+    silence = alert.silenced
+    return f"{alert.title}, silenced until {utc(silence.until)}" if silence else alert.title
 
 
 def _down(site: SiteSnapshot) -> Iterator[str]:
@@ -76,7 +78,7 @@ def _broken(site: SiteSnapshot) -> Iterator[str]:
 
 
 def _broken_here(machine: Machine) -> Iterator[str]:
-    for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
+    for kind in machine.by_kind.values():
         for each in kind:
             if each.damaged:
                 yield f"{each.name}: {each.damaged}"
@@ -117,10 +119,11 @@ def _unwritten(machine: Machine) -> Iterator[str]:
             " audit entries, journals, states and logs may not be written"
         )
         return
-    for kind in (machine.producers, machine.replicators, machine.guards, machine.alerts):
+    for kind in machine.by_kind.values():
         for each in kind:
-            for path, why in each.state.get("unwritten", {}).items() if each.runs else ():
-                yield f"{each.name}: {path} is not written: {why}"
+            if each.runs and each.state:
+                for path, why in each.state.unwritten.items():
+                    yield f"{each.name}: {path} is not written: {why}"
 
 
 def _damaged(snapshot: Snapshot) -> Iterator[str]:
@@ -130,53 +133,57 @@ def _damaged(snapshot: Snapshot) -> Iterator[str]:
             yield f"the silence {id_} is damaged, and silences nothing: {remedy}"
 
 
-def _producer(producer: Running, now: float) -> Iterator[str]:
+def _producer(producer: Running[ProducerState], now: float) -> Iterator[str]:
     yield from _hanging(producer, now)
     state = producer.state
-    missing = sum(hole["last"] - hole["first"] + 1 for hole in state.get("holes", ()))
-    if missing:
-        yield f"producer {producer.name}: {missing:,} trades are missing; see `mcloud ps`"
+    if state is None:
+        return
+    if state.missing:
+        yield f"producer {producer.name}: {state.missing:,} trades are missing; see `mcloud ps`"
     if not producer.runs:
         return
-    if stalled := state.get("stalled"):
+    if state.stalled:
         yield (
-            f"producer {producer.name}: the exchange has trades of {', '.join(stalled)} that its"
-            " stream does not bring; see `mcloud ps`"
+            f"producer {producer.name}: the exchange has trades of {', '.join(state.stalled)} that"
+            " its stream does not bring; see `mcloud ps`"
         )
-    for name, site in state.get("sites", {}).items():
-        if site["refused"] or site["breaker"] == "open":
-            how = "refuses" if site["refused"] else "does not take"
-            yield f"producer {producer.name}: {name} {how} messages: {site['error']}"
-    if state.get("spool_full"):
+    for name, site in state.sites.items():
+        if site.refused or site.breaker == "open":
+            how = "refuses" if site.refused else "does not take"
+            yield f"producer {producer.name}: {name} {how} messages: {site.error}"
+    if state.spool_full:
         yield f"producer {producer.name}: its spool is full, nothing is read"
-    if state.get("problem"):
-        yield f"producer {producer.name}: {state['problem']}"
+    if state.problem:
+        yield f"producer {producer.name}: {state.problem}"
 
 
-def _replicator(replicator: Running, now: float) -> Iterator[str]:
+def _replicator(replicator: Running[ReplicatorState], now: float) -> Iterator[str]:
     yield from _hanging(replicator, now)
-    if replicator.runs:
-        for pair in replicator.state.get("pairs", ()):
-            if pair["error"]:
-                yield f"{pair['source']} to {pair['target']} is not replicated: {pair['error']}"
+    if replicator.runs and replicator.state:
+        for pair in replicator.state.pairs:
+            if pair.error:
+                yield f"{pair.source} to {pair.target} is not replicated: {pair.error}"
 
 
-def _guard(guard: Running, now: float) -> Iterator[str]:
+def _guard(guard: Running[GuardState], now: float) -> Iterator[str]:
     yield from _hanging(guard, now)
+    state = guard.state
+    if state is None:
+        return
     called = "guard" if guard.name == "guard" else f"guard {guard.name}"
-    if not guard.runs and (silent := silence(guard.runs, guard.state, now)):
+    if not guard.runs and (silent := silence(guard.runs, state, now)):
         yield (
             f"{called}: its process is gone, its last word was {duration(silent)} ago; start it"
             f" again, or `mcloud stop {guard.name}`"
         )
-    if blind := blindness(guard.runs, guard.state, now):
+    if blind := state.blindness(guard.runs, now):
         yield f"{called} runs, and no look has said anything of the sites for {duration(blind)}"
     if guard.runs:
-        for name, site in guard.state.get("sites", {}).items():
-            if site["verdict"] == "down":
+        for name, site in state.sites.items():
+            if site.verdict == "down":
                 yield f"{called}: {name} is down"
-        if guard.state.get("problem"):
-            yield f"{called}: {guard.state['problem']}"
+        if state.problem:
+            yield f"{called}: {state.problem}"
 
 
 def _all(services: Sequence[str]) -> str:
@@ -185,7 +192,7 @@ def _all(services: Sequence[str]) -> str:
     return f"{', '.join(services)} {'is' if len(services) == 1 else 'are'}"
 
 
-def _hanging(each: Running, now: float) -> Iterator[str]:
+def _hanging(each: Running[RunState], now: float) -> Iterator[str]:
     """Yield a line for a process that runs but has stopped writing its state."""
     silent = silence(each.runs, each.state, now)
     if each.runs and silent:

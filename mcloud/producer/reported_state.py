@@ -3,12 +3,65 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, field
 
+from mcloud.documents import OMITTED, Count, Seconds, Time
+from mcloud.feed.feed import SourceSummary
+from mcloud.producer.cursor import Hole
 from mcloud.producer.produce import ProducerProgress
+from mcloud.producer.route import Route
+from mcloud.producer.sender import SiteDelivery
+from mcloud.runs import RunState
 
 RATE = 0.3  # weight of the newest second in the rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceAbout:
+    """The part of a producer's source that does not change."""
+
+    source: str
+    symbols: tuple[str, ...] = ()
+    live: bool = False
+    exchange: str | None = field(default=None, metadata=OMITTED)
+    """Address of the exchange of a live source."""
+    market: str | None = field(default=None, metadata=OMITTED)
+    follows: str | None = field(default=None, metadata=OMITTED)
+    """The wanted symbols, if they are all of a quote asset, such as ``all:USDT``."""
+    shard: str | None = field(default=None, metadata=OMITTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProducerState(SourceAbout, RunState):
+    live: bool
+    mode: str
+    read: Count
+    repeats: Count
+    rate: Seconds
+    """Trades per second."""
+    lag_s: Seconds | None
+    route: Route
+    sites: Mapping[str, SiteDelivery]
+    holes: tuple[Hole, ...]
+    spool_bytes: Count
+    spool_full: bool
+    problem: str
+    month: str
+    """Month of ``sent``, such as ``2026-11``."""
+    sent: Mapping[str, Count]
+    """Messages that each site has accepted in this month."""
+    stalled: tuple[str, ...] = ()
+    """Symbols of which the exchange has trades that its stream does not bring."""
+    name: str = ""
+    started: Time = 0.0
+    last_trade_time: Count | None = None
+    """Time of the newest trade, in ms since 1970."""
+    source_state: SourceSummary | None = None
+
+    @property
+    def missing(self) -> int:
+        """Number of missing trade ids."""
+        return sum(hole.missing for hole in self.holes)
 
 
 class ReportedState:
@@ -16,13 +69,17 @@ class ReportedState:
 
     def __init__(
         self,
-        about: Mapping[str, Any],
-        last: Mapping[str, Any],
+        name: str,
+        mode: str,
+        about: SourceAbout,
+        last: ProducerState | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``about`` is what does not change; ``last`` what the run of before left behind."""
+        """``last`` is the state of the previous run, if there was one."""
+        self._name = name
+        self._mode = mode
         self._about = about
         self._clock = clock
         self._wall = wall
@@ -30,8 +87,8 @@ class ReportedState:
         self._rate = 0.0
         self._seen = (clock(), 0)
         self._messages: dict[str, int] = {}
-        self._month = last.get("month", "")
-        self._sent: dict[str, int] = dict(last.get("sent", {}))
+        self._month = last.month if last else ""
+        self._sent: dict[str, int] = dict(last.sent) if last else {}
         self._turn_month()
 
     def sent_this_month(self, site: str) -> int:
@@ -39,35 +96,43 @@ class ReportedState:
         return self._sent.get(site, 0)
 
     def state(
-        self, progress: ProducerProgress, source: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """The document; call it about once a second."""
+        self, progress: ProducerProgress, source: SourceSummary | None = None
+    ) -> ProducerState:
+        """Return the state; call it about once a second."""
         now = self._wall()
         self._measure(progress)
         lag = now - progress.last_time / 1000 if progress.last_time else None
-        return {
-            **self._about,
+        about = self._about
+        return ProducerState(
+            name=self._name,
+            mode=self._mode,
+            source=about.source,
             # An exchange lists and delists symbols while it is followed.
-            **({"symbols": source["symbols"]} if source and "symbols" in source else {}),
-            "pid": os.getpid(),
-            "started": self._started,
-            "at": now,
-            "read": progress.read,
-            "repeats": progress.repeats,
-            "rate": round(self._rate, 1),
-            "last_trade_time": progress.last_time or None,
-            "lag_s": round(lag, 3) if lag is not None else None,
-            "route": {"sites": list(progress.route.sites), "reason": progress.route.reason},
-            "sites": {name: asdict(site) for name, site in progress.sites.items()},
-            "holes": [hole._asdict() for hole in progress.holes],
-            "spool_bytes": progress.spool_bytes,
-            "spool_full": progress.spool_full,
-            "problem": progress.problem,
-            "source_state": source,
-            "stalled": list(source.get("stalled", ())) if source else [],
-            "month": self._month,
-            "sent": {name: self.sent_this_month(name) for name in progress.sites},
-        }
+            symbols=source.symbols if source else about.symbols,
+            live=about.live,
+            exchange=about.exchange,
+            market=about.market,
+            follows=about.follows,
+            shard=about.shard,
+            pid=os.getpid(),
+            started=self._started,
+            at=now,
+            read=progress.read,
+            repeats=progress.repeats,
+            rate=round(self._rate, 1),
+            last_trade_time=progress.last_time or None,
+            lag_s=round(lag, 3) if lag is not None else None,
+            route=progress.route,
+            sites=progress.sites,
+            holes=progress.holes,
+            spool_bytes=progress.spool_bytes,
+            spool_full=progress.spool_full,
+            problem=progress.problem,
+            source_state=source,
+            stalled=source.stalled if source else (),
+            month=self._month,
+            sent={name: self.sent_this_month(name) for name in progress.sites},
+        )
 
     def _measure(self, progress: ProducerProgress) -> None:
         then, read = self._seen

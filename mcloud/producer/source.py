@@ -2,16 +2,16 @@
 
 import shlex
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mcloud.errors import UsageError
-from mcloud.feed.feed import Feed, FeedReport
+from mcloud.feed.feed import Feed, FeedReport, SourceSummary
 from mcloud.feed.open import FeedChoice, open_feed, paced, unknown_source
 from mcloud.market.trade import Trade
 from mcloud.producer.produce import FeedReader, Source
 from mcloud.producer.repair import History
+from mcloud.producer.reported_state import SourceAbout
 
 EXCHANGE = "binance"
 """The source of live trades; others whose names begin with it are other exchanges."""
@@ -37,8 +37,7 @@ class OpenedSource:
 
     feed: Feed
     source: Source
-    about: Mapping[str, Any]
-    """What does not change, for the state document; ``exchange`` is where a live one is."""
+    about: SourceAbout
     warnings: tuple[str, ...]
     history: History | None = None
     opened: Callable[[], Collection[str]] = tuple
@@ -48,34 +47,34 @@ class OpenedSource:
     """Sentences about listings and delistings since the last call."""
     venue: str = ""
     """The exchange on which live trades are made."""
-    describe: Callable[[], Mapping[str, Any] | None] = lambda: None
+    describe: Callable[[], SourceSummary | None] = lambda: None
     """State of the connections."""
 
     @property
     def live(self) -> bool:
-        return "exchange" in self.about
+        return self.about.live
 
     @property
     def ends(self) -> bool:
         """Whether the source has an end, up to which all of it is to be read."""
-        return not self.live and self.about["source"] != SPOOL
+        return not self.live and self.about.source != SPOOL
 
 
-def resume_command(name: str, about: Mapping[str, Any]) -> str:
+def resume_command(name: str, about: SourceAbout) -> str:
     """Return the command that sends what a producer left in its spool.
 
     ``about`` is that of its run. An exchange is read on from there. A recording is not read again:
     the trades that are left may be all that it lacks.
     """
     words = ["mcloud", "produce", "--name", name]
-    if not about.get("live"):
+    if not about.live:
         return shlex.join((*words, "--source", SPOOL))
-    if str(about.get("source")).startswith("binance-"):
-        words += ["--exchange", about["source"]]
+    if about.source.startswith("binance-"):
+        words += ["--exchange", about.source]
     # All of a quote asset are followed again, with those that were listed since.
-    words += ["--symbols", about.get("follows") or ",".join(about.get("symbols", ()))]
-    if about.get("shard"):
-        words += ["--shard", about["shard"]]
+    words += ["--symbols", about.follows or ",".join(about.symbols)]
+    if about.shard:
+        words += ["--shard", about.shard]
     return shlex.join(words)
 
 
@@ -98,7 +97,7 @@ def open_source(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
     if choice.source not in ("simulate", SPOOL) and not (kind == "replay" and path):
         raise unknown_source(choice.source, EXCHANGE, SPOOL)
     feed = Nothing() if choice.source == SPOOL else open_feed(choice)
-    about = {"source": choice.source, "symbols": list(feed.symbols), "live": False}
+    about = SourceAbout(source=choice.source, symbols=feed.symbols)
     return OpenedSource(feed, FeedReader(paced(feed, choice.speed, stop)), about, feed.warnings)
 
 
@@ -120,15 +119,15 @@ def _open_exchange(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
 
     live = open_live(choice, stop)
     feed = live.feed
-    about = {
-        "source": live.endpoints.name,
-        "exchange": live.endpoints.ws_url,
-        "market": live.endpoints.market,
-        "symbols": list(feed.symbols),
-        "live": True,
-    }
+    about = SourceAbout(
+        source=live.endpoints.name,
+        exchange=live.endpoints.ws_url,
+        market=live.endpoints.market,
+        symbols=feed.symbols,
+        live=True,
+    )
     if choice.symbols and choice.symbols.startswith("all:"):
-        about |= {"follows": choice.symbols, "shard": choice.shard or ""}
+        about = replace(about, follows=choice.symbols, shard=choice.shard or "")
     return OpenedSource(
         feed,
         feed,
@@ -139,5 +138,5 @@ def _open_exchange(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
         ended=feed.ended,
         news=feed.news,
         venue=live.endpoints.venue,
-        describe=lambda: feed.state.describe(),
+        describe=lambda: feed.state.in_short,
     )

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from mcloud.feed.simulate import Simulate
 from mcloud.local import meter, outage
 from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import archived_ids, stored_rows
-from mcloud.rehearsal.drill_report import DrillReport, SiteResult
+from mcloud.rehearsal.drill_report import DrillEvent, DrillReport, SiteResult
 from mcloud.rehearsal.drill_stream import DrillStream
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.rehearsal.scenarios import Scenario
@@ -75,8 +74,8 @@ def run(
     before = _bill(home)
     stream = DrillStream(sites, symbols, scratch, trades, speed)
     _Day(scenario, on, home, sites, scratch, stream, settings, after, tell, report).go()
-    report.usd = max(Decimal(0), _bill(home) - before)
-    report.seconds = time.monotonic() - begun
+    report.usd = round(max(Decimal(0), _bill(home) - before), 6)
+    report.seconds = round(time.monotonic() - begun, 1)
     return report
 
 
@@ -160,7 +159,7 @@ class _Day:
 
     def _note_rate(self) -> None:
         rate = self._stream.read / max(0.1, time.monotonic() - self._stream.begun)
-        self._report.timeline.append((-0.01, f"steady: {rate:,.0f} trades a second to {self._on}"))
+        self._event(f"steady: {rate:,.0f} trades a second to {self._on}", at=-0.01)
 
     def _out(self) -> None:
         """Take the site out, and follow the reaction."""
@@ -212,7 +211,7 @@ class _Day:
         target = self._stream.leads()
         while time.monotonic() < deadline + PATIENCE:
             if self._stream.newest(target) > had[target]:
-                self._report.rto = time.monotonic() - self._begun
+                self._report.rto_s = round(time.monotonic() - self._begun, 2)
                 self._event(f"the first trade is stored at {target}")
                 break
             self._wait()
@@ -250,10 +249,10 @@ class _Day:
             found |= archived
             rows = stored_rows(site, self._stream.symbols)
             report.sites[name] = SiteResult(len(rows), rows == expected, len(archived))
-        report.trades, report.missing = len(ids), len(ids - found)
+        report.trades, report.rpo_ids_missing = len(ids), len(ids - found)
         report.moves = len([each for each in self._guard.moves if each.is_moved])
-        report.decisions = [asdict(each) for each in self._guard.history]
-        report.timeline.sort()
+        report.decisions = list(self._guard.history)
+        report.timeline.sort(key=lambda event: event.s)
 
     # How it stands
 
@@ -266,8 +265,9 @@ class _Day:
     def _owed(self) -> bool:
         return any(not debt.paid for debt in debts.read(self._sites, DEADLINE).values())
 
-    def _event(self, what: str) -> None:
-        self._report.timeline.append((time.monotonic() - self._begun, what))
+    def _event(self, what: str, at: float | None = None) -> None:
+        seconds = time.monotonic() - self._begun if at is None else at
+        self._report.timeline.append(DrillEvent(round(seconds, 2), what))
 
     def _await(self, is_there: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -11,6 +11,7 @@ from mcloud.clouds.ports import Lag
 from mcloud.documents import Seconds
 from mcloud.replication.pair_state import Checkpoint, Marks
 from mcloud.replication.scope import Scope
+from mcloud.runs import RunState
 
 EXAMPLES = 100  # maximum number of disagreements, and of damaged objects, that are kept
 NONE: Marks = MappingProxyType({})
@@ -53,6 +54,19 @@ class PairProgress:
         return Lag(
             self.source, self.target, part, self.candles_s, self.candles, self.raw_s, self.raw, at
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicatorState(RunState):
+    pairs: tuple[PairProgress, ...]
+    name: str = ""
+    what: tuple[str, ...] = ()
+    """What is copied: ``candles``, ``raw`` or both."""
+    symbols: tuple[str, ...] | None = None
+    """Symbols that are copied. None for all of them."""
+    shard: str | None = None
+    once: bool = False
+    """Whether the run ends when the sites are equal."""
 
 
 class ProgressTracker:

@@ -6,9 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from mcloud import best_effort
@@ -21,7 +19,7 @@ from mcloud.replication.copier import TRANSFERS, Copier
 from mcloud.replication.known_states import KnownStates
 from mcloud.replication.pair import Pair
 from mcloud.replication.pair_state import PairState
-from mcloud.replication.progress import PairProgress
+from mcloud.replication.progress import PairProgress, ReplicatorState
 from mcloud.replication.scope import Scope
 from mcloud.replication.workers import Workers
 
@@ -170,11 +168,17 @@ def _lock(open_: ExitStack, path: Path, name: str) -> None:
     )
 
 
-def document(about: Mapping[str, Any], progress: Sequence[PairProgress]) -> dict[str, Any]:
-    """Return the state document of a replicator, which ``ps`` and ``status`` read."""
-    return {
-        **about,
-        "pid": os.getpid(),
-        "at": time.time(),
-        "pairs": [asdict(each) for each in progress],
-    }
+def replicator_state(
+    name: str, scope: Scope, once: bool, progress: Sequence[PairProgress]
+) -> ReplicatorState:
+    """Return the replicator's own state, for ``ps`` and ``status``."""
+    return ReplicatorState(
+        pid=os.getpid(),
+        at=time.time(),
+        pairs=tuple(progress),
+        name=name,
+        what=tuple(sorted(scope.what)),
+        symbols=None if scope.symbols is None else tuple(sorted(scope.symbols)),
+        shard=scope.part,
+        once=once,
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcloud.alerts.engine import GAP, GONE, TOLD_AGAIN, AlertStates, standing, step
 from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
-from mcloud.documents import Damaged, decode
+from mcloud.documents import Damaged, decode, encode
 from mcloud.notify.event import Event
 
 from .documents import NOW, document, producer
@@ -40,7 +40,7 @@ class Run:
         return self.take(look(value, self.now))
 
     def take(self, figures: AlertFigures) -> list[tuple[str, str]]:
-        before = decode(AlertStates, json.loads(json.dumps(self.state.to_json())), "it")
+        before = decode(AlertStates, json.loads(json.dumps(encode(self.state))), "it")
         assert before == self.state
         self.state, events = step(self.rules, figures, before, self.now)
         self.events += events

@@ -289,7 +289,7 @@ def test_every_name_is_found_again() -> None:
 
 
 def guard(running: bool = True, **state: Any) -> dict[str, Any]:
-    return {"name": "guard", "running": running, "at": NOW - 5, **state}
+    return {"name": "guard", "running": running, "pid": 7, "at": NOW - 5, **state}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mcloud.alerts.engine import AlertStates, moved, step
 from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
 from mcloud.alerts.watch import watch
-from mcloud.documents import decode
+from mcloud.documents import decode, encode
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import Notifier
 
@@ -79,7 +79,7 @@ def test_a_state_is_readable_after_the_clock_was_set(seconds: float, values: lis
         figures = AlertFigures(document(clock.wall(), aws={"depth": value}))
         state, _ = step(RULES, figures, state, clock.wall())
     state = moved(state, seconds)
-    text = json.dumps(state.to_json())
+    text = json.dumps(encode(state))
     assert decode(AlertStates, json.loads(text), "a state") == state
 
 

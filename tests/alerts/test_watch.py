@@ -12,8 +12,8 @@ from mcloud.alerts.engine import AlertStates, step
 from mcloud.alerts.figures import AlertFigures
 from mcloud.alerts.report import report
 from mcloud.alerts.rules import AlertRule, AlertSettings, Rules
-from mcloud.alerts.watch import watch
-from mcloud.documents import decode
+from mcloud.alerts.watch import WatcherAbout, WatcherState, watch
+from mcloud.documents import decode, encode
 from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
 from mcloud.notify.notifier import SULK, Notifier
@@ -30,7 +30,7 @@ class Watched:
     def __init__(
         self, *values: Any, rules: Rules = RULES, before: AlertStates | None = None
     ) -> None:
-        self.now, self.told, self.kept = NOW, list[Event](), list[dict[str, Any]]()
+        self.now, self.told, self.kept = NOW, list[Event](), list[WatcherState]()
         self._values: Iterator[Any] = iter(values)
         self._left = len(values)
         self._rules, self._before = rules, before or AlertStates()
@@ -44,7 +44,7 @@ class Watched:
             stop=self,  # type: ignore[arg-type]
             tell=self.told.append,
             keep=self.kept.append,
-            about={"name": "x"},
+            about=WatcherAbout("x", "local", ("desk",)),
             clock=lambda: self.now,
             timer=lambda: self.now,
         )
@@ -68,8 +68,8 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
     watched.run(Notifier(sink.channel(), clock=lambda: watched.now))
     assert [(e.state, e.at) for e in sink.taken] == [("firing", NOW + 10), ("resolved", NOW + 40)]
     assert [event.state for event in watched.told] == ["firing", "resolved"]
-    firing = next(each for each in watched.kept if each["looked"] == NOW + 20)
-    assert firing["firing"] == [
+    firing = next(each for each in watched.kept if each.looked == NOW + 20)
+    assert encode(firing)["firing"] == [
         {
             "key": "depth aws",
             "rule": "depth",
@@ -81,17 +81,17 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
             "silenced": None,
         }
     ]
-    assert (firing["name"], firing["at"]) == ("x", NOW + 20)
+    assert (firing.name, firing.at) == ("x", NOW + 20)
     # It speaks more often than it looks.
-    assert [each["at"] for each in watched.kept[:4]] == [NOW, NOW + 5, NOW + 10, NOW + 15]
-    assert watched.kept[-1]["firing"] == []
+    assert [each.at for each in watched.kept[:4]] == [NOW, NOW + 5, NOW + 10, NOW + 15]
+    assert watched.kept[-1].firing == ()
 
 
 def test_one_that_starts_again_goes_on() -> None:
     sink = Sink()
     first = Watched(11, 11)
     state = first.run(Notifier(sink.channel()))
-    assert decode(AlertStates, first.kept[-1]["state"], "it") == state
+    assert decode(AlertStates, encode(first.kept[-1])["state"], "it") == state
     second = Watched(11, 0, before=state)
     second.run(Notifier(sink.channel()))
     assert [event.state for event in second.told] == ["resolved"]
@@ -120,7 +120,7 @@ def test_a_channel_that_was_away_hears_of_it_later() -> None:
     watched.run(notifier)
     assert len(sink.taken) == 1
     assert notifier.failures() == ["desk: depth aws: 11, above 10: HTTP 404"]
-    assert watched.kept[-1]["failures"] == notifier.failures()
+    assert watched.kept[-1].failures == tuple(notifier.failures())
 
 
 def test_a_rule_may_have_channels_of_its_own() -> None:
@@ -149,20 +149,20 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
     )
     figures = AlertFigures(document(NOW, aws={"depth": 11, "as_of": NOW - 5}, gcp={"depth": None}))
     said = report(rules, figures, None, NOW)
-    assert said["firing"] == 1
-    depth, other, off = said["rules"]
-    assert depth["limit"] == "above 10 for 60 s"
-    assert [(each["path"], each["state"], each["value"]) for each in depth["figures"]] == [
+    assert said.firing == 1
+    depth, other, off = said.rules
+    assert depth.limit == "above 10 for 60 s"
+    assert [(each.path, each.state, each.value) for each in depth.figures] == [
         ("sites.aws.depth", "firing", 11),
         ("sites.gcp.depth", "unknown", None),
     ]
-    assert [each["age_s"] for each in depth["figures"]] == [5, None]
-    assert depth["figures"][1]["unknown"] == "no value is given"
-    assert (other["why"], other["figures"]) == ("unknown: no such figure, nothing", [])
-    assert (off["enabled"], off["figures"]) == (False, [])
+    assert [each.age_s for each in depth.figures] == [5, None]
+    assert depth.figures[1].unknown == "no value is given"
+    assert (other.why, other.figures) == ("unknown: no such figure, nothing", ())
+    assert (off.enabled, off.figures) == (False, ())
     watched = report(rules, figures, AlertStates(), NOW)
-    assert watched["firing"] == 0
-    assert watched["rules"][0]["figures"][0]["state"] == "pending"
-    assert {each["since"] for each in depth["figures"]} == {None}  # one look knows no earlier one
+    assert watched.firing == 0
+    assert watched.rules[0].figures[0].state == "pending"
+    assert {each.since for each in depth.figures} == {None}  # one look knows no earlier one
     later = report(rules, figures, step(rules, figures, AlertStates(), NOW - 30)[0], NOW)
-    assert [each["for_s"] for each in later["rules"][0]["figures"]] == [30, 30]
+    assert [each.for_s for each in later.rules[0].figures] == [30, 30]

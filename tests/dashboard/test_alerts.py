@@ -1,10 +1,16 @@
 """Alerts as they are drawn."""
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console, RenderableType
+from states import WATCHER, watcher
 
+from mcloud.alerts.report import AlertReport, FigureReport, RuleReport
 from mcloud.drawing.alerts import answers, report, silences, watchers
+from mcloud.notify.check import ChannelAnswer
+from mcloud.notify.silences import ListedSilence
+from mcloud.runs import Running
 
 
 def text(renderable: RenderableType) -> list[list[str]]:
@@ -25,35 +31,42 @@ def lines(renderable: RenderableType) -> list[str]:
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
-def listed(*rules: dict[str, Any], silences: Any = ()) -> dict[str, Any]:
-    return {"rules": list(rules), "silences": list(silences)}
+def listed(*rules: RuleReport, silences: Any = ()) -> AlertReport:
+    return AlertReport(False, 0.0, 0, 0, tuple(silences), rules)
 
 
-def figure(**said: Any) -> dict[str, Any]:
-    return {
-        "names": ["aws"],
+def figure(**said: Any) -> FigureReport:
+    value = said.get("value", 1.0)
+    plain = {
+        "path": "",
+        "names": ("aws",),
         "state": "ok",
         "value": 1.0,
-        "text": f"{said.get('value', 1.0):g}" if said.get("value", 1.0) is not None else "unknown",
+        "text": "unknown" if value is None else f"{value:g}",
         "age_s": 61.0,
+        "since": None,
         "for_s": None,
         "why": "",
         "unknown": "",
         "silenced": None,
-        **said,
     }
+    return FigureReport(**{**plain, **said})
 
 
-def rule(name: str, *figures: dict[str, Any], **said: Any) -> dict[str, Any]:
-    return {
+def rule(name: str, *figures: FigureReport, **said: Any) -> RuleReport:
+    plain = {
         "name": name,
+        "figure": "",
+        "unit": "",
+        "severity": "warning",
+        "channels": None,
         "enabled": True,
-        "figures": list(figures),
+        "figures": figures,
         "limit": "above 0",
         "origin": "built in",
         "why": "",
-        **said,
     }
+    return RuleReport(**{**plain, **said})
 
 
 def test_every_rule_says_what_it_knows() -> None:
@@ -93,18 +106,12 @@ def test_every_rule_says_what_it_knows() -> None:
 
 
 def test_what_is_silenced_is_shown_with_its_silence() -> None:
-    silence = {
-        "id": "a1b2c3",
-        "what": "rule",
-        "name": "a",
-        "of": "aws",
-        "why": "an [upgrade]",
-        "by": "somebody",
-        "begin": 0.0,
-        "end": 86_400.0,
-        "state": "active",
-    }
-    said = {"id": "a1b2c3", "why": "an [upgrade]", "by": "somebody", "until": 86_400.0}
+    silence = ListedSilence(
+        *("rule", "a", "aws", "an [upgrade]", "somebody", 0.0, 0.0, 86_400.0),
+        id="a1b2c3",
+        state="active",
+    )
+    said = silence.in_short()
     covered = figure(state="firing", silenced=said)
     drawn = report(listed(rule("a", covered, figure(silenced=said)), silences=[silence]))
     _, *rows = lines(drawn)
@@ -124,7 +131,7 @@ def test_what_is_silenced_is_shown_with_its_silence() -> None:
 
 def test_much_that_is_in_order_is_one_line_of_its_worst() -> None:
     fine = [figure(value=value, age_s=value) for value in (3.0, 1.0, 2.0, 1.5)]
-    bad = figure(state="firing", names=["gcp"])
+    bad = figure(state="firing", names=("gcp",))
     drawn = report(
         listed(rule("a", *fine, limit="below 1"), rule("b", bad, *fine), rule("c", *fine[1:]))
     )
@@ -138,20 +145,18 @@ def test_much_that_is_in_order_is_one_line_of_its_worst() -> None:
 
 
 def test_watchers() -> None:
-    state = {
-        "pid": 7,
-        "at": 1000.0,
-        "interval": 30.0,
-        "firing": [{"key": "dead-letters aws"}, {"key": "silence BTCUSDT"}],
-        "unknown": 2,
-        "channels": ["desk"],
-        "failures": ["desk: x: HTTP 404"],
-    }
-    quiet = {**state, "firing": [], "unknown": 0, "channels": [], "failures": []}
-    quiet["ended"] = True
-    _, *rows = text(
-        watchers([("a", True, state), ("b", False, quiet), ("c", True, {})], now=1010.0)
+    (fires,) = WATCHER["firing"]
+    state = watcher(
+        at=1000.0,
+        interval=30.0,
+        firing=[{**fires, "key": "dead-letters aws"}, {**fires, "key": "silence BTCUSDT"}],
+        unknown=2,
+        channels=["desk"],
+        failures=["desk: x: HTTP 404"],
     )
+    quiet = replace(state, firing=(), unknown=0, channels=(), failures=(), ended=True)
+    runs = [Running("a", True, state), Running("b", False, quiet), Running("c", True)]
+    _, *rows = text(watchers(runs, now=1010.0))
     assert rows == [
         ["a", "running", "7", "30 s", "dead-letters aws, silence BTCUSDT", "2", "desk"],
         ["b", "ended 10.0 s ago", "30 s", "nothing", "0", "none"],
@@ -162,8 +167,8 @@ def test_watchers() -> None:
 
 def test_answers() -> None:
     said = [
-        {"name": "desk", "type": "webhook", "ok": True, "seconds": 0.1234, "answer": "HTTP 200"},
-        {"name": "mail", "type": "sns", "ok": False, "seconds": None, "answer": "no [topic]"},
+        ChannelAnswer("desk", "webhook", True, 0.1234, "HTTP 200"),
+        ChannelAnswer("mail", "sns", False, None, "no [topic]"),
     ]
     _, *rows = text(answers(said))
     assert rows == [

@@ -4,12 +4,16 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from states import GUARD, watcher
+from states import guard as guard_state
+
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.current import CostFigure
 from mcloud.drawing.band import canaries, leading, money, watching
 from mcloud.observing.collector import Seen
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.runs import Running
 
 from .sites import AT, RECORD
 from .test_figures import SITE
@@ -23,6 +27,10 @@ COST = CostFigure(
     as_of=AT,
     source="an estimate from metered usage at list prices",
 )
+
+
+FIRING = {"key": "x", "title": "dead letters on aws", "severity": "warning", "since": AT}
+SITE_STATEMENT = GUARD["sites"]["aws"]
 
 
 def snapshot(*sites: SiteSnapshot, **change: Any) -> Snapshot:
@@ -44,29 +52,33 @@ def test_who_leads() -> None:
 
 
 def test_who_watches() -> None:
-    guard = Running("guard", True, {"paused": "", "doing": []})
-    quiet = Running("alerts", True, {"firing": [], "unknown": 0})
-    loud = Running("alerts", True, {"firing": [{"key": "x", "title": "dead letters on aws"}]})
+    guard = Running("guard", True, guard_state(paused="", doing=[]))
+    quiet = Running("alerts", True, watcher(firing=[], unknown=0))
+    loud = Running("alerts", True, watcher(firing=[FIRING]))
 
-    def said(*sites: SiteSnapshot, **runs: tuple[Running, ...]) -> str:
+    def said(*sites: SiteSnapshot, **runs: Any) -> str:
         return watching(snapshot(*sites, machine=Seen(Machine(**runs), AT))).plain
 
     assert said() == "guard none runs here; alerts no watcher runs here"
     assert said(guards=(guard,), alerts=(quiet,)) == "guard watches; alerts none fires"
     assert said(alerts=(loud,)).endswith("; alerts dead letters on aws")
-    unsure = replace(quiet, state={"firing": [], "unknown": 2})
+    unsure = replace(quiet, state=watcher(firing=[], unknown=2))
     assert said(alerts=(unsure,)).endswith("; alerts none fires, 2 unknown")
-    moving = replace(guard, name="night", state={"paused": "", "doing": ["moving to gcp"]})
+    moving = replace(guard, name="night", state=guard_state(doing=["moving to gcp"]))
     assert said(guards=(moving,)).startswith("guard night moving to gcp;")
-    paused = replace(guard, state={"paused": "by ann: a test", "doing": []})
+    paused = replace(guard, state=guard_state(paused="by ann: a test"))
     assert said(guards=(paused,)).startswith("guard paused by ann: a test;")
-    ended = {"guards": (replace(guard, runs=False),), "alerts": (replace(loud, runs=False),)}
+    ended: dict[str, Any] = {
+        "guards": (replace(guard, runs=False),),
+        "alerts": (replace(loud, runs=False),),
+    }
     assert said(**ended) == said()
 
 
 def test_what_a_guard_says_of_its_canaries() -> None:
-    sites = {"aws": {"canary_s": 0.31}, "gcp": {"canary_s": None}, "west": {"canary_s": 1.0}}
-    guard = Running("guard", True, {"sites": sites})
+    took = {"aws": 0.31, "gcp": None, "west": 1.0}
+    sites = {name: {**SITE_STATEMENT, "canary_s": seconds} for name, seconds in took.items()}
+    guard = Running("guard", True, guard_state(sites=sites))
     shown = canaries(snapshot(SITE, machine=Seen(Machine(guards=(guard,)), AT)))
     assert shown is not None
     assert shown.plain == f"canary stored at {SITE.name} after 0.3 s"

@@ -4,13 +4,16 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
+from states import GUARD, PRODUCER, guard, producer
+
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Lag
 from mcloud.cost.current import CostFigure
 from mcloud.errors import Unavailable
 from mcloud.observing.document import document
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing
 from mcloud.observing.snapshot import collect
+from mcloud.runs import Running
 
 from .sites import AT, FIGURES, FakeSite
 from .test_snapshot import METHODS
@@ -25,11 +28,12 @@ def test_it_is_json_and_has_these_paths() -> None:
     cost = CostFigure(
         Decimal("1.25"), None, Decimal(4), None, AT, "metered", {"aws": Decimal("1.25")}
     )
-    running = Running("default", True, {"pid": 1})
+    made = Running("default", True, producer(at=AT))
+    watching = Running("guard", True, guard(at=AT))
     told = document(
         collect(
             {"aws": FakeSite(lags=[lag], kept=kept.get)},
-            lambda: Machine((running,), (), (running,), ()),
+            lambda: Machine(producers=(made,), guards=(watching,)),
             Costing(lambda: cost),
         )
     )
@@ -39,7 +43,8 @@ def test_it_is_json_and_has_these_paths() -> None:
         *("disk", "replicators", "guards", "alerts", "silences", "cost", "upkeep_usd_a_month"),
     }
     assert (told["primary"], told["epoch"]) == ("aws", 3)
-    assert told["producers"] == told["guards"] == [{"name": "default", "running": True, "pid": 1}]
+    assert told["producers"] == [{**PRODUCER, "running": True, "at": AT, "stalled": []}]
+    assert told["guards"] == [{"name": "guard", "running": True, **GUARD, "at": AT}]
     site = told["sites"]["aws"]
     assert (site["cloud"], site["up"], site["holes"]) == ("aws", True, 0)
     assert site["last_candle"] == {

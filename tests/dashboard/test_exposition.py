@@ -10,13 +10,15 @@ from decimal import Decimal
 import pytest
 import requests
 from patience import PATIENCE, eventually
+from states import WATCHER, watcher
 
 from mcloud.errors import McloudError, Unavailable
 from mcloud.observing.collector import Seen
 from mcloud.observing.exposition import CONTENT_TYPE, HELP, exposition
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.scrape import Listen, serving
 from mcloud.observing.snapshot import Snapshot, collect
+from mcloud.runs import Running
 
 from .sites import AT, FakeSite
 from .test_figures import metrics
@@ -118,18 +120,19 @@ def test_before_the_first_answer_a_site_is_neither_up_nor_down() -> None:
 
 
 def test_labels_are_escaped() -> None:
-    odd = Machine(producers=(Running('a"b\\c\nd', False, {}),))
+    odd = Machine(producers=(Running('a"b\\c\nd', False),))
     text = exposition(Snapshot(AT, {}, Seen(odd, AT)))
     assert 'mcloud_producer_running{producer="a\\"b\\\\c\\nd"} 0\n' in text
     read(text)
 
 
 def test_alerts_and_guards_count_while_somebody_watches() -> None:
-    firing = {"firing": [{"key": "a"}, {"key": "b"}]}
+    (fires,) = WATCHER["firing"]
+    state = watcher(firing=[{**fires, "key": "a"}, {**fires, "key": "b"}])
     watched = replace(
         MACHINE,
-        alerts=(Running("alerts", True, firing),),
-        guards=(Running("guard", True, {}),),
+        alerts=(Running("alerts", True, state),),
+        guards=(Running("guard", True),),
     )
     series = read(exposition(Snapshot(AT, {}, Seen(watched, AT), upkeep=Decimal(0))))
     assert value(series, "alerts_firing") == 2

@@ -11,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
+from states import producer
 
 from mcloud.clouds.ports import SERVICES, Depth, Lag
 from mcloud.drawing.choice import INTERVALS, pressed
 from mcloud.drawing.monitor import MonitorView, pages, screen
 from mcloud.observing.collector import Seen
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
+from mcloud.replication.progress import PairProgress, ReplicatorState
+from mcloud.runs import Running
 
 from .sites import AT, BEATS, CANDLE, FIGURES
 from .test_band import COST
@@ -52,25 +55,22 @@ WEST = replace(SITE, name="aws-west", health=dict.fromkeys(SERVICES, Seen(proble
 AWAY = {**ACKED, "breaker": "open", "waiting_trades": 1_999, "error": "Pub/Sub does not answer"}
 MACHINE = Machine(
     producers=(
-        Running("default", True, {**STATE, "at": AT, "sites": {"aws": ACKED, "gcp": AWAY}}),
+        Running(
+            "default", True, producer(**STATE | {"at": AT, "sites": {"aws": ACKED, "gcp": AWAY}})
+        ),
     ),
     replicators=(
         Running(
             "replicator",
             True,
-            {
-                "at": AT,
-                "pairs": [
-                    {"source": "aws", "target": "gcp", "phase": "following", "error": LATE},
-                    {
-                        "source": "gcp",
-                        "target": "aws",
-                        "phase": "following",
-                        "error": "",
-                        "candles_s": 1.2,
-                    },
-                ],
-            },
+            ReplicatorState(
+                pid=7,
+                at=AT,
+                pairs=(
+                    PairProgress("aws", "gcp", "following", error=LATE),
+                    PairProgress("gcp", "aws", "following", candles_s=1.2),
+                ),
+            ),
         ),
     ),
 )

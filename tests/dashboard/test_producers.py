@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
+from states import PRODUCER, read
 
-from mcloud.drawing.produce import State, delivered, listing, panel
+from mcloud.drawing import produce
+from mcloud.drawing.produce import delivered
+from mcloud.producer.reported_state import ProducerState
 from mcloud.producer.sender import SiteDelivery
+from mcloud.runs import Running
 
 AT = 1_723_161_300.0
 SITE = {
@@ -20,7 +24,8 @@ SITE = {
     "error": "",
     "refused": False,
 }
-STATE: State = {
+STATE: dict[str, Any] = {
+    **PRODUCER,
     "name": "default",
     "source": "binance",
     "live": True,
@@ -40,6 +45,20 @@ STATE: State = {
 }
 SOURCES = ("binance", "binance-futures", "binance-coin-futures")
 HOLE = {"symbol": "BTCUSDT", "first": 5, "last": 1_204, "since": 0, "attempts": 0, "reason": ""}
+
+
+def panel(state: dict[str, Any]) -> RenderableType:
+    return produce.panel(read(ProducerState, state))
+
+
+def listing(
+    states: list[tuple[str, bool, dict[str, Any]]], now: float | None = None
+) -> RenderableType:
+    runs = [
+        Running(name, runs, read(ProducerState, state) if state else None)
+        for name, runs, state in states
+    ]
+    return produce.listing(runs, now)
 
 
 def test_a_sound_producer() -> None:
@@ -149,7 +168,7 @@ def test_a_list_of_all() -> None:
         "sites": {"aws": {**SITE, "waiting_trades": 2_500}, "gcp": SITE},
         "holes": [{**HOLE, "reason": "no answer"}],
     }
-    states: list[tuple[str, bool, State]] = [
+    states: list[tuple[str, bool, dict[str, Any]]] = [
         ("default", True, {**STATE, "at": AT + 7_300}),
         ("old", False, {**left, "ended": True}),
         ("cut", False, {**left, "sites": {}, "holes": []}),

@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Console, RenderableType
+from states import producer
 
 from mcloud.clouds.ports import SERVICES, Depth
 from mcloud.drawing.status import status, status_table
 from mcloud.observing.collector import Seen
-from mcloud.observing.machine import Machine, Running
+from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
+from mcloud.runs import Running
 
 from .sites import AT
 from .test_figures import SITE, UP
@@ -41,7 +43,7 @@ def test_two_sound_sites() -> None:
 
 def test_the_rest_is_who_leads_who_watches_what_runs_and_what_is_wrong() -> None:
     dead = replace(SITE, dead_letters=Seen(Depth(3, 0, AT), AT))
-    machine = Machine((Running("default", True, {**STATE, "at": AT}),))
+    machine = Machine((Running("default", True, producer(**STATE | {"at": AT})),))
     lines = draw(status(replace(snapshot(dead), machine=Seen(machine, AT))), 120)
     assert lines[15:] == [
         "primary aws, epoch 3, manual: drill",

@@ -4,26 +4,33 @@ import time
 from typing import Any
 
 import pytest
+from states import GUARD, REPLICATOR, WATCHER, replicator, watcher
+from states import guard as guard_state
+from states import producer as producer_state
 
 from mcloud.clouds.ports import Depth
+from mcloud.documents import encode
 from mcloud.errors import Unavailable
-from mcloud.observing.machine import Machine, Running, machine
+from mcloud.observing.machine import Machine, machine
 from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import collect
-from mcloud.runs import run_of, silence
+from mcloud.replication.progress import ReplicatorState
+from mcloud.runs import Running, RunState, run_of, silence
 
 from .sites import AT, BEATS, FakeSite
 from .test_producers import HOLE, SITE, STATE
 from .test_recent import candle
 
+SEEN = GUARD["sites"]["aws"]
 
-def lines(site: FakeSite, **runs: list[Running]) -> list[str]:
+
+def lines(site: FakeSite, **runs: list[Running[Any]]) -> list[str]:
     here = Machine(**{kind: tuple(each) for kind, each in runs.items()})  # type: ignore[arg-type]
     return problems(collect({"aws": site}, lambda: here))
 
 
-def producer(**state: Any) -> list[Running]:
-    return [Running("default", True, {**STATE, "at": time.time(), **state})]
+def producer(**state: Any) -> list[Running[Any]]:
+    return [Running("default", True, producer_state(**{**STATE, "at": time.time(), **state}))]
 
 
 def test_in_order_is_silent() -> None:
@@ -93,9 +100,11 @@ def test_a_producer_in_trouble(state: dict[str, Any], said: str) -> None:
 
 
 def test_a_producer_that_ended_is_wrong_only_for_what_it_lacks() -> None:
-    ended = [Running("default", False, {**STATE, "spool_full": True, "problem": "no room"})]
+    ended = [
+        Running("default", False, producer_state(**STATE | {"spool_full": True, "problem": "no"}))
+    ]
     assert lines(FakeSite(), producers=ended) == []
-    ended = [Running("default", False, {**STATE, "holes": [HOLE]})]
+    ended = [Running("default", False, producer_state(**STATE | {"holes": [HOLE]}))]
     assert len(lines(FakeSite(), producers=ended)) == 1
 
 
@@ -106,7 +115,7 @@ def test_one_that_runs_and_says_nothing_hangs() -> None:
 
 def test_notes_that_the_disk_does_not_take() -> None:
     unwritten = {"/x/audit.jsonl": "No space left on device"}
-    guard = [Running("guard", True, {"at": time.time(), "sites": {}, "unwritten": unwritten})]
+    guard = [Running("guard", True, guard_state(at=time.time(), sites={}, unwritten=unwritten))]
     assert lines(FakeSite(), guards=guard) == [
         "guard: /x/audit.jsonl is not written: No space left on device"
     ]
@@ -116,11 +125,13 @@ def test_notes_that_the_disk_does_not_take() -> None:
 
 
 def test_what_a_guard_says() -> None:
-    def guard(**state: Any) -> list[Running]:
-        return [Running("guard", True, {"at": time.time(), "sites": {}, "problem": "", **state})]
+    def guard(**state: Any) -> list[Running[Any]]:
+        return [Running("guard", True, guard_state(**{"at": time.time(), "sites": {}, **state}))]
 
-    assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "up"}})) == []
-    assert lines(FakeSite(), guards=guard(sites={"aws": {"verdict": "down"}}, problem="oh")) == [
+    assert lines(FakeSite(), guards=guard(sites={"aws": {**SEEN, "verdict": "up"}})) == []
+    assert lines(
+        FakeSite(), guards=guard(sites={"aws": {**SEEN, "verdict": "down"}}, problem="oh")
+    ) == [
         "guard: aws is down",
         "guard: oh",
     ]
@@ -128,7 +139,7 @@ def test_what_a_guard_says() -> None:
 
 def test_a_guard_that_is_gone_and_was_not_asked_to() -> None:
     def ended(**state: Any) -> list[str]:
-        return lines(FakeSite(), guards=[Running("guard", False, {"at": AT, "sites": {}, **state})])
+        return lines(FakeSite(), guards=[Running("guard", False, guard_state(at=AT, **state))])
 
     assert ended(ended=True) == []
     (said,) = ended()
@@ -137,15 +148,17 @@ def test_a_guard_that_is_gone_and_was_not_asked_to() -> None:
 
 
 def test_how_long_one_may_be_silent_goes_by_its_intervals() -> None:
-    slow = {"at": 1000.0, "settings": {"interval": 60.0, "timeout": 1.0}}
+    slow = guard_state(at=1000.0, settings={"interval": 60.0, "timeout": 1.0})
+    plain = RunState(pid=7, at=1000.0)
+    ended = RunState(pid=7, at=1000.0, ended=True)
     assert silence(True, slow, 1305.0) == 0
     assert silence(True, slow, 1306.0) == 306
-    assert silence(True, {"at": 1000.0}, 1015.0) == 0
-    assert silence(True, {"at": 1000.0}, 1016.0) == 16
+    assert silence(True, plain, 1015.0) == 0
+    assert silence(True, plain, 1016.0) == 16
     # One that starts again has not said so yet; one that has never spoken is not missed.
-    assert silence(True, {"at": 1000.0, "ended": True}, 1016.0) == 16
-    assert silence(False, {"at": 1000.0, "ended": True}, 1016.0) == 0
-    assert silence(False, {}, 1016.0) == 0
+    assert silence(True, ended, 1016.0) == 16
+    assert silence(False, ended, 1016.0) == 0
+    assert silence(False, None, 1016.0) == 0
 
 
 def test_a_site_that_was_left_and_not_caught_up() -> None:
@@ -163,13 +176,14 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
 
 
 def test_a_pair_that_is_not_replicated() -> None:
-    pair = {"source": "aws", "target": "gcp", "error": "gcp is away"}
-    states = [Running("replicator", True, {"at": time.time(), "pairs": [pair]})]
+    pair = {**REPLICATOR["pairs"][0], "error": "gcp is away"}
+    states = [Running("replicator", True, replicator(at=time.time(), pairs=[pair]))]
     assert lines(FakeSite(), replicators=states) == ["aws to gcp is not replicated: gcp is away"]
 
 
 def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
-    state = {"at": time.time(), "firing": [{"key": "dlq aws", "title": "dead letters on aws"}]}
+    firing = {**WATCHER["firing"][0], "title": "dead letters on aws"}
+    state = watcher(at=time.time(), firing=[firing])
     assert lines(FakeSite(), alerts=[Running("alerts", True, state)]) == [
         "alert: dead letters on aws"
     ]
@@ -180,11 +194,15 @@ def test_what_runs_here_is_read_from_its_folders(tmp_path: Any) -> None:
     assert machine(tmp_path) == Machine()
     run = run_of(tmp_path / "replicators", "default")
     run.create()
-    state = {"pid": 7, "at": 1.0, "pairs": []}
+    state = ReplicatorState(pid=7, at=1.0, pairs=())
     run.write(state)
     run_of(tmp_path / "guards", "guard").create()
     with run.lock.held():
         seen = machine(tmp_path)
     assert seen.replicators == (Running("default", True, state),)
-    assert seen.guards == (Running("guard", False, {}),)
-    assert seen.replicators[0].to_json() == {"name": "default", "running": True, **state}
+    assert seen.guards == (Running("guard", False),)
+    assert seen.replicators[0].to_document() == {
+        **encode(state),
+        "name": "",
+        "running": True,
+    }

@@ -157,7 +157,7 @@ def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold
     def until(condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, guard.state()["decision"]
+            assert time.monotonic() < deadline, guard.state().decision
             guard.step()
             time.sleep(0.05)
 

@@ -35,7 +35,7 @@ from mcloud.observing.exposition import exposition
 from mcloud.observing.machine import machine
 from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import collect
-from mcloud.run_states import shown_state
+from mcloud.run_states import runs_of
 from mcloud.runs import KINDS, Run
 
 from .sites import LiveSite, made
@@ -115,11 +115,7 @@ def test_what_runs_here_goes_on_and_names_what_is_damaged(data: st.DataObject) -
         screen(snapshot, MonitorView(120, 40, 5.0))
         exposition(snapshot)
         step(Rules(), AlertFigures(told), AlertStates(), told["at"])
-        runs = {
-            called: [(run.name, True, shown_state(run)) for run in [Run(home / kind / "one")]]
-            for kind, called in KINDS.items()
-        }
-        drawn(listing(runs))
+        drawn(listing(runs_of(home)))
         for run in (Run(home / kind / "one") for kind in KINDS):
             assert run.is_lost in (True, False)
             run.note_end()
@@ -156,14 +152,14 @@ def test_a_guard_fails_over_whatever_is_damaged_where_it_goes(data: st.DataObjec
         it.settle()
         assert isinstance(it.gcp.control.stored, ControlRecord)
         assert it.gcp.control.stored.primary == "gcp"
-        said = it.guards[0].state()["unreadable"]
+        said = list(it.guards[0].state().unreadable)
         assert any("the control record is damaged" in line for line in said)
         # It comes back with a record that stays as it is until somebody repairs it.
         it.aws.live()
         it.step(4)
         it.settle()
         assert it.aws.control.stored is BROKEN
-        assert it.guards[0].state()["blind_s"] == 0.0
+        assert it.guards[0].state().blind_s == 0.0
 
 
 def pair() -> tuple[LiveSite, LiveSite, dict[str, Site]]:
@@ -299,7 +295,7 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
                 guard.step()
             except ZeroDivisionError as error:
                 guard.problem = f"a look failed: {error}"
-            run.write({**guard.state(), "at": time.time()})
+            run.write(replace(guard.state(), at=time.time()))
             with run.lock.held():
                 snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(tmp_path))
             told = document(snapshot)
@@ -328,4 +324,4 @@ def test_a_guard_that_can_judge_no_queue_is_lost_as_well(tmp_path: Path) -> None
             )
         it.clock.now += 300
         it.guards[0].step()
-        assert it.guards[0].state()["blind_s"] >= 300
+        assert it.guards[0].state().blind_s >= 300

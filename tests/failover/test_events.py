@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from mcloud.clouds.ports import ControlRecord
 from mcloud.failover import events
+from mcloud.failover.catch_up import CatchUpReport
 from mcloud.failover.decide import DOWN, NOTHING, UP, Debt, Decision, DecisionState, SiteState
 from mcloud.failover.execution import MoveOutcome
 from mcloud.failover.journal import MoveOrder
@@ -46,7 +47,7 @@ def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
     another = replace(order, id="other", by="guard b", at=11.0)
     second = replace(first, order=another, before="gcp")
     debt = Debt("aws", 1, 5.0, may_return=True)
-    came = {"site": "aws", "candles": 3, "objects": 0, "ids_missing": 0}
+    came = CatchUpReport("aws", True, "", 3, 0, 0)
     sites = {name: LiveSite(name) for name in ("aws", "gcp")}
     told: list[Event] = []
 

@@ -54,7 +54,7 @@ def _guard(folder: str) -> None:
             for site in (it.aws, it.gcp)
         ]
         told = {
-            "primary": it.guards[0].state()["primary"],
+            "primary": it.guards[0].state().primary,
             "paid": debts.read(it.sites, 1.0)["aws"].paid,
             "equal": verify(it.sites, Scope(), pause=0).ok,
             "steps": len(keys[0] & keys[1]),

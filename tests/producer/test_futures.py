@@ -92,12 +92,12 @@ def test_a_stream_that_brings_nothing_is_found_before_the_first_trade(
         deadline = time.monotonic() + (PATIENCE if route == "market" else 2.0)
         while not source.state.stalled and time.monotonic() < deadline:
             next(chunks)
-        state = source.state.describe()
+        state = source.state.in_short
         source.stop()
         trades = [*source.chunks(0.05)]
     if route == "public":
-        assert (state["stalled"], state["error"]) == ([], False)
+        assert (state.stalled, state.error) == ([], False)
         return
-    assert (state["stalled"], state["error"]) == (["BTCUSDT.um"], True)
-    assert "stalled: BTCUSDT.um" in state["summary"]
+    assert (state.stalled, state.error) == (["BTCUSDT.um"], True)
+    assert "stalled: BTCUSDT.um" in state.summary
     assert not any(trades)

@@ -130,7 +130,7 @@ def test_listed_halted_and_delisted_symbols_are_followed(
             exchange.set_status("CUSDT", "")
             eventually(lambda: "cusdt@trade" not in streams(exchange))
             assert source.state.not_trading == {"CUSDT": "delisted"}
-            assert "CUSDT is no longer listed" in source.state.describe()["summary"]
+            assert "CUSDT is no longer listed" in source.state.in_short.summary
             # The next new symbol takes its place.
             exchange.set_status("CUSDT", "TRADING")
             eventually(lambda: "cusdt@trade" in streams(exchange))

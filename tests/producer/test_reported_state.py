@@ -2,10 +2,13 @@
 
 import json
 import os
-from typing import Any
 
+from states import producer
+
+from mcloud.documents import encode
+from mcloud.feed.feed import SourceSummary
 from mcloud.producer.produce import ProducerProgress
-from mcloud.producer.reported_state import ReportedState
+from mcloud.producer.reported_state import ProducerState, ReportedState, SourceAbout
 from mcloud.producer.sender import SiteDelivery
 
 from .sources import hole, progress
@@ -26,9 +29,9 @@ class Times:
         return AT + self.passed
 
 
-def make(times: Times, last: dict[str, Any] | None = None) -> ReportedState:
-    about = {"name": "default", "source": "binance", "live": True}
-    return ReportedState(about, last or {}, clock=times.clock, wall=times.wall)
+def make(times: Times, last: ProducerState | None = None) -> ReportedState:
+    about = SourceAbout(source="binance", live=True, exchange="wss://x", market="")
+    return ReportedState("default", "both", about, last, clock=times.clock, wall=times.wall)
 
 
 def sent(messages: int) -> ProducerProgress:
@@ -50,11 +53,16 @@ def test_the_document() -> None:
         holes=(hole(5, 7),),
         spool_bytes=40_960,
     )
-    state = account.state(now, {"summary": "1 of 1 connections", "error": False})
-    assert json.loads(json.dumps(state)) == {
+    seen = SourceSummary("1 of 1 connections", False, ages={"BTCUSDT": None}, symbols=("BTCUSDT",))
+    state = account.state(now, seen)
+    assert json.loads(json.dumps(encode(state))) == {
         "name": "default",
+        "mode": "both",
         "source": "binance",
+        "symbols": ["BTCUSDT"],
         "live": True,
+        "exchange": "wss://x",
+        "market": "",
         "pid": os.getpid(),
         "started": AT,
         "at": AT + 1,
@@ -89,7 +97,18 @@ def test_the_document() -> None:
         "spool_bytes": 40_960,
         "spool_full": False,
         "problem": "",
-        "source_state": {"summary": "1 of 1 connections", "error": False},
+        "source_state": {
+            "summary": "1 of 1 connections",
+            "error": False,
+            "reconnects": 0,
+            "stalls": 0,
+            "stalled": [],
+            "ages": {"BTCUSDT": None},
+            "symbols": ["BTCUSDT"],
+            "changed": "",
+            "listed": [],
+            "not_trading": {},
+        },
         "stalled": [],
         "month": "2024-12",
         "sent": {"aws": 3},
@@ -98,7 +117,7 @@ def test_the_document() -> None:
 
 def test_what_is_not_known_is_null() -> None:
     state = make(Times()).state(progress())
-    assert (state["last_trade_time"], state["lag_s"], state["source_state"]) == (None, None, None)
+    assert (state.last_trade_time, state.lag_s, state.source_state) == (None, None, None)
 
 
 def test_the_rate_follows_the_newest_second() -> None:
@@ -107,19 +126,19 @@ def test_the_rate_follows_the_newest_second() -> None:
     rates = []
     for second, read in enumerate([100, 200, 200, 200], start=1):
         times.passed = second
-        rates.append(account.state(progress(read=read))["rate"])
+        rates.append(account.state(progress(read=read)).rate)
     assert rates == [100.0, 100.0, 70.0, 49.0]
 
 
 def test_messages_are_counted_by_the_month() -> None:
     times = Times()
-    account = make(times, {"month": "2024-12", "sent": {"aws": 1_000, "west": 7}})
-    assert account.state(sent(5))["sent"] == {"aws": 1_005, "gcp": 1}
+    account = make(times, producer(month="2024-12", sent={"aws": 1_000, "west": 7}))
+    assert account.state(sent(5)).sent == {"aws": 1_005, "gcp": 1}
     account.state(sent(8))
     assert account.sent_this_month("aws") == 1_008
     times.passed = 5.0  # a new year
     state = account.state(sent(10))
-    assert (state["month"], state["sent"]) == ("2025-01", {"aws": 2, "gcp": 0})
+    assert (state.month, state.sent) == ("2025-01", {"aws": 2, "gcp": 0})
     # A run that continues in the same month keeps its count; in another month it starts at zero.
     assert make(times, state).sent_this_month("aws") == 2
     times.passed = 40 * 86_400.0

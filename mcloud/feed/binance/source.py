@@ -21,7 +21,7 @@ from mcloud.feed.binance.listings import ListingChanges, Roster, summary
 from mcloud.feed.binance.messages import MessageReader
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.stall import Paces
-from mcloud.feed.feed import FeedReport, parse_symbols
+from mcloud.feed.feed import FeedReport, SourceSummary, parse_symbols
 from mcloud.market.trade import Trade
 
 Value = TypeVar("Value")
@@ -68,8 +68,9 @@ class SourceState:
     not_trading: Mapping[str, str] = field(default_factory=dict)
     """Symbols that are followed and do not trade now, with their statuses."""
 
-    def describe(self) -> dict[str, Any]:
-        """In a sentence for the panel, and in full for JSON."""
+    @property
+    def in_short(self) -> SourceSummary:
+        """Return the state in one sentence for the panel, and in full for JSON."""
         lines = self.connections
         open_ = sum(line.open for line in lines)
         reconnects = sum(line.reconnects for line in lines)
@@ -86,18 +87,18 @@ class SourceState:
         if self.slowed:
             words += ", not reading: the disk or the sites are behind"
         error = self.last_error or next((each.last_error for each in lines if each.last_error), "")
-        return {
-            "summary": f"{words}; {error}" if error else words,
-            "error": open_ < len(lines) or bool(self.stalled),
-            "reconnects": reconnects,
-            "stalls": self.stalls,
-            "stalled": list(self.stalled),
-            "ages": self.ages,
-            "symbols": list(self.ages),
-            "changed": changed,
-            "listed": list(self.listed),
-            "not_trading": dict(self.not_trading),
-        }
+        return SourceSummary(
+            summary=f"{words}; {error}" if error else words,
+            error=open_ < len(lines) or bool(self.stalled),
+            reconnects=reconnects,
+            stalls=self.stalls,
+            stalled=self.stalled,
+            ages=self.ages,
+            symbols=tuple(self.ages),
+            changed=changed,
+            listed=self.listed,
+            not_trading=self.not_trading,
+        )
 
 
 class BinanceSource:
