@@ -127,7 +127,7 @@ def test_labels_are_escaped() -> None:
 
 
 def test_alerts_and_guards_count_while_somebody_watches() -> None:
-    (fires,) = WATCHER["firing"]
+    fires = {**WATCHER["firing"][0], "silenced": None}
     state = watcher(firing=[{**fires, "key": "a"}, {**fires, "key": "b"}])
     watched = replace(
         MACHINE,

@@ -182,7 +182,7 @@ def test_a_pair_that_is_not_replicated() -> None:
 
 
 def test_an_alert_that_fires_as_long_as_somebody_watches() -> None:
-    firing = {**WATCHER["firing"][0], "title": "dead letters on aws"}
+    firing = {**WATCHER["firing"][0], "title": "dead letters on aws", "silenced": None}
     state = watcher(at=time.time(), firing=[firing])
     assert lines(FakeSite(), alerts=[Running("alerts", True, state)]) == [
         "alert: dead letters on aws"
