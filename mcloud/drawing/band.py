@@ -108,8 +108,8 @@ def _guard(guard: Running[GuardState]) -> Text:
 def _paused(snapshot: Snapshot) -> str:
     """Return who paused the guards, wherever they run, or an empty string."""
     notes = [(site.guards.value or {}).get("pause") for site in snapshot.sites.values()]
-    told = max((note for note in notes if note), key=lambda note: note["at"], default=None)
-    return f"by {told['by']}" if told and told["paused"] else ""
+    told = max((note for note in notes if note), key=lambda note: note.at, default=None)
+    return f"by {told.by}" if told and told.paused else ""
 
 
 def _silences(snapshot: Snapshot) -> Text:

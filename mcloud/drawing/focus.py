@@ -30,9 +30,9 @@ def details(site: SiteSnapshot, now: float, room: int) -> list[Text]:
             ]
     lines += [Text(), *_symbols(site, now)]
     pause = (site.guards.value or {}).get("pause")
-    if pause and pause["paused"]:
-        said = f"paused by {pause['by']}, {brief(max(0.0, now - pause['at']))} ago"
-        why = f": {pause['why']}" if pause["why"] else ""
+    if pause and pause.paused:
+        said = f"paused by {pause.by}, {brief(max(0.0, now - pause.at))} ago"
+        why = f": {pause.why}" if pause.why else ""
         lines.append(_line("guards", Text(f"{said}{why}", "yellow")))
     return lines
 

@@ -49,12 +49,21 @@ def read(sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float) -> dict
 
 def newest(kind: Kind[AnyNote], told: Iterable[Mapping[str, object]]) -> dict[str, AnyNote]:
     """Return the valid documents of a kind, by key, from the copies of several sites."""
+    return valid(
+        {
+            key: note
+            for key, document in documents.items()
+            if not isinstance(note := kind.decode(key, document), Damaged)
+        }
+        for documents in told
+    )
+
+
+def valid(told: Iterable[Mapping[str, AnyNote]]) -> dict[str, AnyNote]:
+    """Return the valid notes, by key, from the copies of several sites."""
     found: dict[str, AnyNote] = {}
-    for documents in told:
-        for key, document in documents.items():
-            note = kind.decode(key, document)
-            if isinstance(note, Damaged):
-                continue
+    for notes in told:
+        for key, note in notes.items():
             if key not in found or note.rank > found[key].rank:
                 found[key] = note
     return found

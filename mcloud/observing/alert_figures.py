@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from mcloud.alerts.figures import AlertFigures
 from mcloud.clouds.ports import Site
@@ -11,8 +10,9 @@ from mcloud.config import Config
 from mcloud.cost.current import current
 from mcloud.cost.settings import money
 from mcloud.deadline import gather
+from mcloud.documents import encode
 from mcloud.errors import McloudError
-from mcloud.observing.document import document
+from mcloud.observing.document import CostPart, Unknown, cost_part, document
 from mcloud.observing.machine import machine
 from mcloud.observing.queries import FAST
 from mcloud.observing.snapshot import Snapshot, collect
@@ -40,7 +40,7 @@ def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callabl
     request.
     """
     watch = SnapshotWatch(sites, partial(machine, config.state), interval=min(interval, FAST))
-    cost: dict[str, Any] = {}
+    cost: CostPart | Unknown | None = None
     due = float("-inf")
 
     def look() -> AlertFigures:
@@ -48,7 +48,7 @@ def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callabl
         watch.tick()
         if time.monotonic() >= due:
             cost = _cost(config, sites)
-            due = time.monotonic() + (SOON if "unknown" in cost else COST)
+            due = time.monotonic() + (SOON if isinstance(cost, Unknown) else COST)
         deadline = time.monotonic() + PATIENCE
         while watch.answers < sum(watch.asked().values()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -58,9 +58,13 @@ def looks(config: Config, sites: Mapping[str, Site], interval: float) -> Callabl
 
 
 def _figures(
-    config: Config, sites: Mapping[str, Site], snapshot: Snapshot, cost: Mapping[str, Any]
+    config: Config, sites: Mapping[str, Site], snapshot: Snapshot, cost: CostPart | Unknown | None
 ) -> AlertFigures:
-    seen = {**document(snapshot), "anomalies": _anomalies(sites), "cost": cost}
+    seen = {
+        **document(snapshot),
+        "anomalies": encode(_anomalies(sites)),
+        "cost": encode(cost) or {},
+    }
     return AlertFigures(seen, _budgets(config))
 
 
@@ -71,25 +75,19 @@ def _budgets(config: Config) -> dict[str, float]:
     return {**{site: float(dollars) for site, dollars in found.budgets.items()}, **total}
 
 
-def _cost(config: Config, sites: Mapping[str, Site]) -> dict[str, Any]:
+def _cost(config: Config, sites: Mapping[str, Site]) -> CostPart | Unknown | None:
     if not _budgets(config):
-        return {}  # nobody wants to know
+        return None  # nobody wants to know
     try:
         cost = current(config, sites)
     except McloudError as error:
-        return {"unknown": str(error)}
+        return Unknown(str(error))
     if cost.month_to_date is None or cost.expected is None:
-        return {"unknown": cost.source}
-    return {
-        "month_to_date_usd": float(cost.month_to_date),
-        "expected_usd": float(cost.expected),
-        "by_site": {site: float(dollars) for site, dollars in cost.by_site.items()},
-        "as_of": cost.as_of,
-        "source": cost.source,
-    }
+        return Unknown(cost.source)
+    return cost_part(cost)
 
 
-def _anomalies(sites: Mapping[str, Site]) -> dict[str, Any]:
+def _anomalies(sites: Mapping[str, Site]) -> Mapping[str, list[str]] | Unknown:
     """Return the anomalies of the last hour by symbol, each once, the newest first."""
     since = time.time() - ANOMALIES
     calls = {
@@ -100,9 +98,9 @@ def _anomalies(sites: Mapping[str, Site]) -> dict[str, Any]:
     known = [each for each in answers.values() if not isinstance(each, Exception)]
     if not known:
         name, error = next(iter(answers.items()))
-        return {"unknown": f"{name}: {error}"}
+        return Unknown(f"{name}: {error}")
     by_key = {anomaly.key: anomaly for each in known for anomaly in each}
-    found: dict[str, Any] = {}
+    found: dict[str, list[str]] = {}
     for key in sorted(by_key, reverse=True):
         anomaly = by_key[key]
         found.setdefault(anomaly.symbol, []).append(f"{anomaly.kind} at {anomaly.timestamp}")

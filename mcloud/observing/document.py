@@ -5,10 +5,9 @@ Existing paths never change; new ones may be added. An unknown value is null, an
 ``asked`` has the time of the last answer for every part, and its current problem.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
 from typing import Any, TypeVar
 
 from mcloud.clouds.ports import (
@@ -22,9 +21,12 @@ from mcloud.clouds.ports import (
     Lag,
 )
 from mcloud.cost.current import CostFigure
-from mcloud.documents import encode
+from mcloud.documents import OMITTED, encode
+from mcloud.failover.debts import DebtNote
+from mcloud.failover.pause import Pause
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
+from mcloud.notify.silences import ListedSilence
 from mcloud.observing.absent import absent
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
@@ -33,70 +35,245 @@ from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 
 Value = TypeVar("Value")
+Part = TypeVar("Part")
+
+Why = Mapping[str, str]
+"""Reasons for the nulls of a part, by name."""
 
 
-def document(snapshot: Snapshot) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Unknown:
+    """A part of which nothing is known."""
+
+    unknown: str
+    """Reason why."""
+
+
+@dataclass(frozen=True)
+class ServicePart:
+    up: bool | None
+    reason: str
+    latency_s: float | None
+
+
+@dataclass(frozen=True)
+class DepthPart(Depth):
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class OldestPart:
+    oldest_age_s: float | None
+    """Age of the oldest message."""
+    oldest_age_as_of: float | None
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class FunctionPart:
+    """Figures of the function over the last ``window`` seconds."""
+
+    count: int | None
+    errors: int | None
+    throttles: int | None
+    p95_s: float | None
+    window: float
+    as_of: float
+    p95_as_of: float | None
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class StorePart:
+    """Figures of the database over the last ``window`` seconds."""
+
+    writes: float | None
+    write_throttles: int | None
+    window: float
+    as_of: float
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class LagPart(Lag):
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class CandlePart:
+    symbol: str
+    timestamp: str
+    close: str
+    trade_count: int
+    last_id: int | None
+
+
+@dataclass(frozen=True)
+class IdRange:
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class RecentPart:
+    """The newest candles of a symbol."""
+
+    last: CandlePart | None
+    missing: int
+    """Number of missing trade ids."""
+    holes: tuple[IdRange, ...]
+
+
+@dataclass(frozen=True)
+class DamagedPart:
+    count: int | None
+    documents: tuple[str, ...]
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class SiteCostPart:
+    month_to_date_usd: float
+    per_hour_usd: float | None
+    as_of: float | None
+
+
+@dataclass(frozen=True)
+class AskedPart:
+    """The last answer to a question."""
+
+    at: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class SitePart:
+    cloud: str
+    up: bool | None
+    services: Mapping[str, ServicePart]
+    queue: Any
+    """The fields of `DepthPart` or `Unknown`, and those of `OldestPart`."""
+    dead_letters: DepthPart | Unknown
+    function: FunctionPart | Unknown
+    store: StorePart | Unknown
+    heartbeats: Mapping[str, Heartbeat | Unknown] | Unknown
+    replication: tuple[LagPart, ...] | Unknown
+    last_candle: CandlePart | Unknown | None
+    candles: Mapping[str, RecentPart] | Unknown
+    holes: int | None
+    """Number of trade ids missing in the newest candles."""
+    control: ControlRecord | Unknown | None
+    guard: Mapping[str, Pause] | Unknown
+    debts: Mapping[str, DebtNote] | Unknown
+    damaged: DamagedPart
+    cost: SiteCostPart | Unknown
+    asked: Mapping[str, AskedPart]
+    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class DiskPart:
+    writable: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class CostPart:
+    """The cost of all sites."""
+
+    month_to_date_usd: float | None
+    per_hour_usd: float | None
+    expected_usd: float | None
+    budget_usd: float | None
+    by_site: Mapping[str, float]
+    as_of: float
+    source: str
+
+
+@dataclass(frozen=True)
+class StatusDocument:
+    at: float
+    up: bool
+    wrong: tuple[str, ...]
+    primary: str | None
+    epoch: int | None
+    control: ControlRecord | None
+    sites: Mapping[str, SitePart]
+    disk: DiskPart
+    producers: tuple[Any, ...]
+    """Documents of `Running`, as for the next three."""
+    replicators: tuple[Any, ...]
+    guards: tuple[Any, ...]
+    alerts: tuple[Any, ...]
+    silences: tuple[ListedSilence, ...]
+    cost: CostPart | Unknown
+    upkeep_usd_a_month: float | None
+
+
+def document(snapshot: Snapshot) -> Any:
+    """Return the document of a snapshot, as JSON."""
     leading = snapshot.leading
     machine = snapshot.machine.value or Machine()
-    return {
-        "at": snapshot.at,
-        "up": snapshot.up,
-        "wrong": problems(snapshot),
-        "primary": leading.primary if leading else None,
-        "epoch": leading.epoch if leading else None,
-        "control": asdict(leading) if leading else None,
-        "sites": {name: _site(site) for name, site in snapshot.sites.items()},
-        "disk": {"writable": not machine.disk, "reason": machine.disk},
-        "producers": [each.to_document() for each in machine.producers],
-        "replicators": [each.to_document() for each in machine.replicators],
-        "guards": [each.to_document() for each in machine.guards],
-        "alerts": [each.to_document() for each in machine.alerts],
-        "silences": [
-            encode(each.listed(snapshot.at))
+    found = StatusDocument(
+        at=snapshot.at,
+        up=snapshot.up,
+        wrong=tuple(problems(snapshot)),
+        primary=leading.primary if leading else None,
+        epoch=leading.epoch if leading else None,
+        control=leading,
+        sites={name: _site(site) for name, site in snapshot.sites.items()},
+        disk=DiskPart(not machine.disk, machine.disk),
+        producers=tuple(each.to_document() for each in machine.producers),
+        replicators=tuple(each.to_document() for each in machine.replicators),
+        guards=tuple(each.to_document() for each in machine.guards),
+        alerts=tuple(each.to_document() for each in machine.alerts),
+        silences=tuple(
+            each.listed(snapshot.at)
             for each in snapshot.silences.silences.values()
             if each.is_active(snapshot.at) or each.is_planned(snapshot.at)
-        ],
-        "cost": _costs(snapshot.cost),
-        "upkeep_usd_a_month": None if snapshot.upkeep is None else float(snapshot.upkeep),
-    }
+        ),
+        cost=_costs(snapshot.cost),
+        upkeep_usd_a_month=_dollars(snapshot.upkeep),
+    )
+    return encode(found)
 
 
-def _site(site: SiteSnapshot) -> dict[str, Any]:
-    return {
-        "cloud": site.cloud,
-        "up": site.up,
-        **_why(up=_why_up(site), holes=site.recent.why),
-        "services": {service: _service(site.health[service]) for service in SERVICES},
-        "queue": _queue(site),
-        "dead_letters": _or_unknown(site.dead_letters, partial(_depth, site)),
-        "function": _or_unknown(site.figures, partial(_function, site.cloud)),
-        "store": _or_unknown(site.figures, partial(_store, site.cloud)),
-        "heartbeats": _or_unknown(site.heartbeats, partial(_heartbeats, site)),
-        "replication": _or_unknown(site.lags, lambda lags: [_lag(lag) for lag in lags]),
-        "last_candle": _last_candle(site),
-        "candles": _or_unknown(
+def _site(site: SiteSnapshot) -> SitePart:
+    return SitePart(
+        cloud=site.cloud,
+        up=site.up,
+        services={service: _service(site.health[service]) for service in SERVICES},
+        queue=_queue(site),
+        dead_letters=_depth(site, site.dead_letters),
+        function=_part_of(site.figures, lambda figures: _function(site.cloud, figures)),
+        store=_part_of(site.figures, lambda figures: _store(site.cloud, figures)),
+        heartbeats=_part_of(site.heartbeats, lambda beats: _heartbeats(site, beats)),
+        replication=_part_of(site.lags, lambda lags: tuple(map(_lag, lags))),
+        last_candle=_last_candle(site),
+        candles=_part_of(
             site.recent, lambda recent: {each.symbol: _recent(each) for each in recent}
         ),
-        "holes": site.missing,
-        "control": _control(site),
-        "guard": _or_unknown(site.guards, dict),
-        "debts": _or_unknown(site.debts, dict),
-        "damaged": _damaged(site),
-        "cost": _cost(site.cost),
-        "asked": {
-            part: {"at": seen.at, "problem": seen.problem or None}
-            for part, seen in _parts(site).items()
+        holes=site.missing,
+        control=_control(site),
+        guard=_part_of(site.guards, lambda notes: notes),
+        debts=_part_of(site.debts, lambda notes: notes),
+        damaged=_damaged(site),
+        cost=_cost(site.cost),
+        asked={
+            part: AskedPart(seen.at, seen.problem or None) for part, seen in _parts(site).items()
         },
-    }
+        unknown_why=_why(up=_why_up(site), holes=site.recent.why),
+    )
 
 
-def _heartbeats(site: SiteSnapshot, beats: Sequence[Heartbeat]) -> dict[str, Any]:
-    broken = {name: {"unknown": str(each)} for name, each in site.damaged_heartbeats.items()}
-    return {beat.symbol: asdict(beat) for beat in beats} | broken
+def _heartbeats(site: SiteSnapshot, beats: list[Heartbeat]) -> Mapping[str, Heartbeat | Unknown]:
+    broken = {name: Unknown(str(each)) for name, each in site.damaged_heartbeats.items()}
+    return {beat.symbol: beat for beat in beats} | broken
 
 
-def _or_unknown(seen: Seen[Any], shape: Callable[[Any], Any]) -> Any:
-    return shape(seen.value) if seen.known else {"unknown": seen.why}
+def _part_of(seen: Seen[Value], part: Callable[[Value], Part]) -> Part | Unknown:
+    """Return the part that a known value makes, or why it is unknown."""
+    return Unknown(seen.why) if seen.value is None else part(seen.value)
 
 
 def _parts(site: SiteSnapshot) -> dict[str, Seen[Any]]:
@@ -116,14 +293,12 @@ def _parts(site: SiteSnapshot) -> dict[str, Seen[Any]]:
     }
 
 
-def _service(seen: Seen[float]) -> dict[str, Any]:
+def _service(seen: Seen[float]) -> ServicePart:
     if seen.problem:
-        return {"up": False, "reason": seen.problem, "latency_s": None}
-    return {
-        "up": True if seen.known else None,
-        "reason": "",
-        "latency_s": round(seen.took, 4) if seen.known else None,
-    }
+        return ServicePart(False, seen.problem, None)
+    if not seen.known:
+        return ServicePart(None, "", None)
+    return ServicePart(True, "", round(seen.took, 4))
 
 
 def _why_up(site: SiteSnapshot) -> str:
@@ -132,134 +307,130 @@ def _why_up(site: SiteSnapshot) -> str:
     return "; ".join(f"{name}: {seen.why}" for name, seen in site.health.items() if seen.why)
 
 
-def _queue(site: SiteSnapshot) -> dict[str, Any]:
-    depth, oldest = _or_unknown(site.queue, partial(_depth, site)), _oldest(site)
-    why = {**depth.get("unknown_why", {}), **oldest.get("unknown_why", {})}
-    return {**depth, **oldest, **_why(**why)}
+def _queue(site: SiteSnapshot) -> Any:
+    depth, oldest = _depth(site, site.queue), _oldest(site)
+    reasons = depth.unknown_why if isinstance(depth, DepthPart) else {}
+    why = {**reasons, **oldest.unknown_why}
+    return {**encode(depth), **encode(oldest), **({"unknown_why": why} if why else {})}
 
 
-def _depth(site: SiteSnapshot, depth: Depth | None) -> dict[str, Any]:
-    found = depth or Depth(None, None, 0.0)
+def _depth(site: SiteSnapshot, seen: Seen[Depth]) -> DepthPart | Unknown:
+    if not seen.known:
+        return Unknown(seen.why)
+    found = seen.value or Depth(None, None, 0.0)
     ready = "" if found.ready is not None else site.figures.why or absent(site.cloud, "ready")
     in_flight = "" if found.in_flight is not None else ready or absent(site.cloud, "in_flight")
-    return {**asdict(found), **_why(ready=ready, in_flight=in_flight)}
+    why = _why(ready=ready, in_flight=in_flight)
+    return DepthPart(found.ready, found.in_flight, found.as_of, why)
 
 
-def _oldest(site: SiteSnapshot) -> dict[str, Any]:
+def _oldest(site: SiteSnapshot) -> OldestPart:
     oldest = site.figures.value.oldest_age if site.figures.value else Figure(None, 0.0)
     if oldest.value is not None:
-        return {"oldest_age_s": oldest.value, "oldest_age_as_of": oldest.as_of}
+        return OldestPart(oldest.value, oldest.as_of)
     why = site.figures.why or absent(site.cloud, "oldest_age_s")
-    return {"oldest_age_s": None, "oldest_age_as_of": None, **_why(oldest_age_s=why)}
+    return OldestPart(None, None, _why(oldest_age_s=why))
 
 
-def _function(cloud: str, figures: Figures) -> dict[str, Any]:
-    found = {
-        "count": _whole(figures.calls.value),
-        "errors": _whole(figures.errors.value),
-        "throttles": _whole(figures.throttles.value),
-        "p95_s": figures.p95.value,
-        "window": figures.window,
-        "as_of": figures.calls.as_of,
-        "p95_as_of": None if figures.p95.value is None else figures.p95.as_of,
-    }
-    return {**found, **_absent(cloud, found, ("count", "errors", "throttles", "p95_s"))}
+def _function(cloud: str, figures: Figures) -> FunctionPart:
+    found = FunctionPart(
+        count=_whole(figures.calls.value),
+        errors=_whole(figures.errors.value),
+        throttles=_whole(figures.throttles.value),
+        p95_s=figures.p95.value,
+        window=figures.window,
+        as_of=figures.calls.as_of,
+        p95_as_of=None if figures.p95.value is None else figures.p95.as_of,
+    )
+    return replace(
+        found, unknown_why=_absent(cloud, found, "count", "errors", "throttles", "p95_s")
+    )
 
 
-def _store(cloud: str, figures: Figures) -> dict[str, Any]:
-    found = {
-        "writes": figures.writes.value,
-        "write_throttles": _whole(figures.write_throttles.value),
-        "window": figures.window,
-        "as_of": figures.writes.as_of,
-    }
-    return {**found, **_absent(cloud, found, ("writes", "write_throttles"))}
+def _store(cloud: str, figures: Figures) -> StorePart:
+    found = StorePart(
+        writes=figures.writes.value,
+        write_throttles=_whole(figures.write_throttles.value),
+        window=figures.window,
+        as_of=figures.writes.as_of,
+    )
+    return replace(found, unknown_why=_absent(cloud, found, "writes", "write_throttles"))
 
 
-def _absent(cloud: str, found: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return _why(**{name: absent(cloud, name) for name in names if found[name] is None})
+def _absent(cloud: str, found: FunctionPart | StorePart, *names: str) -> Why:
+    return _why(**{name: absent(cloud, name) for name in names if getattr(found, name) is None})
 
 
-def _why(**whys: str) -> dict[str, Any]:
-    """Return ``unknown_why``, if there is a reason."""
-    said = {name: why for name, why in whys.items() if why}
-    return {"unknown_why": said} if said else {}
+def _why(**reasons: str) -> Why:
+    """Return the reasons that are not empty."""
+    return {name: why for name, why in reasons.items() if why}
 
 
-def _lag(lag: Lag) -> dict[str, Any]:
+def _lag(lag: Lag) -> LagPart:
     why = {
         name: "its replicator has not compared it yet, or leaves it out"
         for name in ("candles_s", "raw_s")
         if getattr(lag, name) is None
     }
-    return {**asdict(lag), **_why(**why)}
+    return LagPart(**vars(lag), unknown_why=why)
 
 
-def _last_candle(site: SiteSnapshot) -> dict[str, Any] | None:
+def _last_candle(site: SiteSnapshot) -> CandlePart | Unknown | None:
     if not (site.recent.known and site.heartbeats.known):
-        return {"unknown": site.recent.why or site.heartbeats.why}
+        return Unknown(site.recent.why or site.heartbeats.why)
     last = site.last
     return _candle(last.last) if last and last.last else None
 
 
-def _recent(each: Recent) -> dict[str, Any]:
-    return {
-        "last": _candle(each.last) if each.last else None,
-        "missing": each.missing,
-        "holes": [{"first": first, "last": last} for first, last in each.holes],
-    }
+def _recent(each: Recent) -> RecentPart:
+    last = _candle(each.last) if each.last else None
+    return RecentPart(last, each.missing, tuple(IdRange(*run) for run in each.holes))
 
 
-def _candle(candle: Candle) -> dict[str, Any]:
-    return {
-        "symbol": candle.symbol,
-        "timestamp": candle.timestamp,
-        "close": to_text(candle.close),
-        "trade_count": candle.trade_count,
-        "last_id": candle.last_id,
-    }
+def _candle(candle: Candle) -> CandlePart:
+    return CandlePart(
+        symbol=candle.symbol,
+        timestamp=candle.timestamp,
+        close=to_text(candle.close),
+        trade_count=candle.trade_count,
+        last_id=candle.last_id,
+    )
 
 
-def _control(site: SiteSnapshot) -> dict[str, Any] | None:
+def _control(site: SiteSnapshot) -> ControlRecord | Unknown | None:
     broken = [each for each in site.damaged if each.where == RECORD]
     if broken:
-        return {"unknown": str(broken[0])}
-    return _or_unknown(site.record, _record)  # type: ignore[no-any-return]
+        return Unknown(str(broken[0]))
+    return site.record.value if site.record.known else Unknown(site.record.why)
 
 
-def _record(record: ControlRecord | None) -> dict[str, Any] | None:
-    return asdict(record) if record else None
-
-
-def _damaged(site: SiteSnapshot) -> dict[str, Any]:
+def _damaged(site: SiteSnapshot) -> DamagedPart:
     count = site.damaged_count
     why = "the site has not told all of its documents" if count is None else ""
-    return {"count": count, "documents": list(map(str, site.damaged)), **_why(count=why)}
+    return DamagedPart(count, tuple(map(str, site.damaged)), _why(count=why))
 
 
-def _cost(seen: Seen[SiteCost]) -> dict[str, Any]:
+def _cost(seen: Seen[SiteCost]) -> SiteCostPart | Unknown:
     if seen.value is None:
-        return {"unknown": seen.problem or "no figure"}
-    return {
-        "month_to_date_usd": float(seen.value.month_to_date),
-        "per_hour_usd": _dollars(seen.value.per_hour),
-        "as_of": seen.at,
-    }
+        return Unknown(seen.problem or "no figure")
+    spent, per_hour = seen.value.month_to_date, seen.value.per_hour
+    return SiteCostPart(float(spent), _dollars(per_hour), seen.at)
 
 
-def _costs(seen: Seen[CostFigure]) -> dict[str, Any]:
-    figure = seen.value
-    if figure is None:
-        return {"unknown": seen.problem or "no figure"}
-    return {
-        "month_to_date_usd": _dollars(figure.month_to_date),
-        "per_hour_usd": _dollars(figure.per_hour_now),
-        "expected_usd": _dollars(figure.expected),
-        "budget_usd": _dollars(figure.budget),
-        "by_site": {name: float(dollars) for name, dollars in figure.by_site.items()},
-        "as_of": figure.as_of,
-        "source": figure.source,
-    }
+def _costs(seen: Seen[CostFigure]) -> CostPart | Unknown:
+    return Unknown(seen.problem or "no figure") if seen.value is None else cost_part(seen.value)
+
+
+def cost_part(figure: CostFigure) -> CostPart:
+    return CostPart(
+        month_to_date_usd=_dollars(figure.month_to_date),
+        per_hour_usd=_dollars(figure.per_hour_now),
+        expected_usd=_dollars(figure.expected),
+        budget_usd=_dollars(figure.budget),
+        by_site={name: float(dollars) for name, dollars in figure.by_site.items()},
+        as_of=figure.as_of,
+        source=figure.source,
+    )
 
 
 def _dollars(value: Decimal | None) -> float | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -21,8 +21,10 @@ from mcloud.cost.current import CostFigure
 from mcloud.deadline import gather
 from mcloud.documents import Damaged, Kind, damaged, sound
 from mcloud.failover import debts, pause
+from mcloud.failover.debts import DebtNote
 from mcloud.failover.decide import Debt
-from mcloud.failover.shared_notes import newest
+from mcloud.failover.pause import Pause
+from mcloud.failover.shared_notes import valid
 from mcloud.notify.silences import Silence, merged
 from mcloud.notify.silences import SilencesTold as Silences
 from mcloud.observing.collector import PATIENCE, Key, Seen, TimedQuery, ask_once
@@ -62,9 +64,9 @@ class SiteSnapshot:
     """The last lags from replicators that bring data to this site."""
     record: Seen[ControlRecord]
     """The control record. The value is None before the first record, and for a damaged one."""
-    guards: Seen[dict[str, Any]]
-    """Documents of the guards on the site, by name."""
-    debts: Seen[dict[str, Any]]
+    guards: Seen[dict[str, Pause]]
+    """Notes of the guards on the site, by name."""
+    debts: Seen[dict[str, DebtNote]]
     """Debts on the site, by name; see ``mcloud.failover.debts``."""
     recent: Seen[list[Recent]]
     cost: Seen[SiteCost]
@@ -163,7 +165,7 @@ class Snapshot:
     def owed(self) -> list[Debt]:
         """Unpaid debts of sites that were left, from the sites that answer."""
         told = [site.debts.value for site in self.sites.values() if site.debts.value]
-        found = debts.debts(newest(debts.KIND, told))
+        found = debts.debts(valid(told))
         return [debt for debt in found.values() if not debt.paid]
 
     @property
@@ -283,13 +285,11 @@ def _list(
     return replace(seen, value=sound(seen.value)), damaged(seen.value)  # type: ignore[return-value]
 
 
-def _kept(
-    kind: Kind[Any], seen: Seen[dict[str, Any]]
-) -> tuple[Seen[dict[str, Any]], tuple[Damaged, ...]]:
+def _kept(kind: Kind[Value], seen: Seen[Any]) -> tuple[Seen[dict[str, Value]], tuple[Damaged, ...]]:
     if seen.value is None:
-        return seen, ()
+        return replace(seen, value=None), ()
     found = {key: kind.decode(key, each) for key, each in seen.value.items()}
-    usable = {key: asdict(each) for key, each in found.items() if not isinstance(each, Damaged)}
+    usable = {key: each for key, each in found.items() if not isinstance(each, Damaged)}
     return replace(seen, value=usable), damaged(found.values())
 
 

@@ -10,6 +10,7 @@ from states import guard as guard_state
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.current import CostFigure
 from mcloud.drawing.band import canaries, leading, money, watching
+from mcloud.failover.pause import Pause
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
@@ -88,7 +89,7 @@ def test_what_a_guard_says_of_its_canaries() -> None:
 
 def test_a_pause_that_a_site_knows_of_is_told_where_no_guard_runs() -> None:
     def paused(at: float, by: str, *, is_so: bool) -> SiteSnapshot:
-        note = {"paused": is_so, "by": by, "why": "", "at": at}
+        note = Pause(paused=is_so, by=by, why="", at=at)
         return replace(SITE, name=by, guards=Seen({"pause": note}, AT))
 
     said = watching(snapshot(paused(1, "ann", is_so=True), paused(2, "bob", is_so=True))).plain
