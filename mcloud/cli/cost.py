@@ -77,7 +77,7 @@ def report(
         raise UsageError(f"--by is one of {', '.join(BY)}, not {by!r}")
     made = _make(session, month, by, no_free_tier=no_free_tier, billed=not no_billed)
     if session.output == "json":
-        session.print_json(made.to_json())
+        session.print_json(made.report)
     elif session.output == "csv":
         from mcloud.cost.table import as_csv
 
@@ -113,7 +113,7 @@ def forecast(
     made = _make(session, None, "site", no_free_tier=no_free_tier, billed=False)
     assert made.forecast is not None
     if session.output == "json":
-        session.print_json(made.forecast.to_json())
+        session.print_json(made.forecast.report)
     else:
         session.print(forecast_view(made.forecast))
     for note in made.notes[1:]:
@@ -146,7 +146,7 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
         free_tier=settings.free_tier and not no_free_tier,
     )
     if session.output == "json":
-        session.print_json([each.to_json() for each in found])
+        session.print_json([each.report for each in found])
     elif not found:
         session.say("nothing would save a cent a month at the usage so far")
     else:

@@ -48,11 +48,11 @@ def trace(
     with waiting(session, f"looking for {name} {trade_id}"):
         traced = find(name, trade_id, sites, producers)
     if session.output == "json":
-        session.print_json(traced.to_json())
+        session.print_json(traced.report)
     elif traced.is_found:
         from mcloud.drawing.trace import view
 
-        session.print(view(traced.to_json()))
+        session.print(view(traced.report))
     if not traced.is_found:
         session.warn(f"no trade {trade_id} of {name} was found")
         for place in traced.looked:

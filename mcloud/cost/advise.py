@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from mcloud.clouds.ports import Metered
 from mcloud.config import LOCAL
@@ -49,15 +48,23 @@ class Advice:
     at_most: bool = False
     """Whether the saving depends on something unknown, so that it is a maximum."""
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "site": self.site,
-            "title": self.title,
-            "how": self.how,
-            "why": self.why,
-            "saving_usd_a_month": plain(self.saving, 4),
-            "at_most": self.at_most,
-        }
+    @property
+    def report(self) -> "AdviceReport":
+        return AdviceReport(
+            self.site, self.title, self.how, self.why, plain(self.saving, 4), self.at_most
+        )
+
+
+@dataclass(frozen=True)
+class AdviceReport:
+    """An advice of ``mcloud cost advise -o json``."""
+
+    site: str
+    title: str
+    how: str
+    why: str
+    saving_usd_a_month: str | None
+    at_most: bool
 
 
 @dataclass(frozen=True)

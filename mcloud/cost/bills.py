@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from mcloud import best_effort, files
 from mcloud.clouds.billing import Bill, BillLine
@@ -18,7 +18,7 @@ from mcloud.config import LOCAL, Config
 from mcloud.cost.month import Month, day_of
 from mcloud.cost.settings import CostSettings
 from mcloud.deadline import gather
-from mcloud.documents import Damaged, Time, read_file
+from mcloud.documents import Damaged, Time, encode, read_file
 
 DEADLINE = 60.0  # seconds
 SETTLED = 7 * 86_400.0  # seconds after which the bill of a month hardly changes any more
@@ -81,13 +81,8 @@ def remembered(
         if now - asked >= 0 and (now - asked < hours * 3600 or asked > settled):
             return bill
     bill = ask()
-    best_effort.attempt(path, partial(_keep, path, {"asked": now, **_to_json(bill)}))
+    best_effort.attempt(path, partial(_keep, path, _Kept.of(bill, now)))
     return bill
-
-
-def _keep(path: Path, document: Mapping[str, Any]) -> None:
-    files.make_private(path.parent)
-    files.write(path, json.dumps(document))
 
 
 @dataclass(frozen=True)
@@ -99,6 +94,13 @@ class _Kept:
     scope: str
     as_of: Time
     lines: tuple[tuple[str, str, Decimal, Decimal, bool], ...]
+
+    @classmethod
+    def of(cls, bill: Bill, now: float) -> Self:
+        lines = (
+            (each.day, each.service, each.usd, each.credits, each.labelled) for each in bill.lines
+        )
+        return cls(now, bill.source, bill.scope, bill.as_of, tuple(lines))
 
     @property
     def bill(self) -> Bill:
@@ -115,13 +117,6 @@ def _read(path: Path) -> tuple[float, Bill] | None:
     return None if kept is None or isinstance(kept, Damaged) else (kept.asked, kept.bill)
 
 
-def _to_json(bill: Bill) -> dict[str, Any]:
-    return {
-        "source": bill.source,
-        "scope": bill.scope,
-        "as_of": bill.as_of,
-        "lines": [
-            [each.day, each.service, str(each.usd), str(each.credits), each.labelled]
-            for each in bill.lines
-        ],
-    }
+def _keep(path: Path, kept: _Kept) -> None:
+    files.make_private(path.parent)
+    files.write(path, json.dumps(encode(kept)))

@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mcloud import best_effort, files
 from mcloud.clouds.ports import Site
@@ -17,13 +16,14 @@ from mcloud.cost.month import Month
 from mcloud.cost.report import price_usage
 from mcloud.cost.settings import money
 from mcloud.cost.usage import SiteUsage, collect
-from mcloud.documents import Damaged, Time, decode, load
+from mcloud.documents import Damaged, Time, encode, read_file
 
 FRESH = 1800.0  # seconds; a month of it is forty cents of CloudWatch
 FRESH_LOCAL = 5.0
 LOOK_BACK = 7200.0  # seconds over which cost by the hour is measured
 SPACING = 60.0  # seconds between two samples that are kept, and the least that makes a rate
 
+ZERO = Decimal(0)
 Sample = tuple[float, Decimal]
 """A time, and the cost of the month up to it."""
 
@@ -67,32 +67,31 @@ def current(
     path = config.state / "cost" / config.profile / "current.json"
     kept = _read(path, month, sorted(sites))
     fresh = FRESH_LOCAL if config.profile == LOCAL else FRESH
-    if not kept or not 0 <= now - float(kept["as_of"]) < fresh:
+    if kept is None or not 0 <= now - kept.as_of < fresh:
         usages = ask(config, sites, month, now)
-        kept = _look(usages, month, now, kept, settings.settings.free_tier)
-        best_effort.attempt(path, partial(_keep, path, {**kept, "sites": sorted(sites)}))
+        samples = kept.samples if kept else ()
+        kept = _look(usages, sites, month, now, samples, settings.settings.free_tier)
+        best_effort.attempt(path, partial(_keep, path, kept))
     # Each sample has the cost of each site.
     by_site = {
-        site: per_hour([(at, Decimal(nets[site])) for at, nets in kept["samples"] if site in nets])
+        site: per_hour([(at, nets[site]) for at, nets in kept.samples if site in nets])
         for site in sites
     }
     return CostFigure(
-        month_to_date=_decimal(kept["net"]),
-        per_hour_now=per_hour(
-            [(at, sum(map(Decimal, nets.values()), Decimal(0))) for at, nets in kept["samples"]]
-        ),
-        expected=_decimal(kept["expected"]),
+        month_to_date=kept.net,
+        per_hour_now=per_hour([(at, sum(nets.values(), ZERO)) for at, nets in kept.samples]),
+        expected=kept.expected,
         budget=settings.budget,
-        as_of=float(kept["as_of"]),
-        source=str(kept["source"]),
-        by_site={site: Decimal(net) for site, net in kept["by_site"].items()},
+        as_of=kept.as_of,
+        source=kept.source,
+        by_site=kept.by_site,
         per_hour_by_site={site: rate for site, rate in by_site.items() if rate is not None},
     )
 
 
-def _keep(path: Path, document: Mapping[str, Any]) -> None:
+def _keep(path: Path, kept: "_Kept") -> None:
     files.make_private(path.parent)
-    files.write(path, json.dumps(document))
+    files.write(path, json.dumps(encode(kept)))
 
 
 def per_hour(samples: Sequence[Sample]) -> Decimal | None:
@@ -106,45 +105,8 @@ def per_hour(samples: Sequence[Sample]) -> Decimal | None:
     return (last - first) * 3600 / Decimal(ended - began)
 
 
-def _look(
-    usages: Sequence[SiteUsage],
-    month: Month,
-    now: float,
-    before: Mapping[str, Any] | None,
-    free_tier: bool,
-) -> dict[str, Any]:
-    samples = [
-        list(each) for each in (before or {}).get("samples", []) if 0 <= now - each[0] < LOOK_BACK
-    ]
-    problems = [f"{usage.site}: {usage.problem}" for usage in usages if usage.problem]
-    if problems:
-        # Without one of the sites, the sum would seem to fall.
-        source = f"unknown: {'; '.join(problems)}"
-        return {"month": month.name, "as_of": now, "source": source} | {
-            "net": None,
-            "expected": None,
-            "by_site": {},
-            "samples": samples,
-        }
-    lines = price_usage(usages, month, month.until(now), free_tier=free_tier)
-    net = sum((line.net for line in lines), Decimal(0))
-    if len(samples) >= 2 and samples[-1][0] - samples[-2][0] < SPACING:
-        samples.pop()
-    by_site = {
-        usage.site: str(sum((x.net for x in lines if x.site == usage.site), Decimal(0)))
-        for usage in usages
-    }
-    missing = sorted({line.meter for line in lines if line.used is None})
-    return {
-        "month": month.name,
-        "as_of": now,
-        "net": str(net),
-        "by_site": by_site,
-        "expected": str(forecast(usages, month, now, free_tier=free_tier).expected),
-        "samples": [*samples, [now, by_site]],
-        "source": "an estimate from metered usage at list prices"
-        + (f", without {', '.join(missing)}" if missing else ""),
-    }
+_Sample = tuple[Time, Mapping[str, Decimal]]
+"""A time, and the cost of each site in the month until then."""
 
 
 @dataclass(frozen=True)
@@ -157,20 +119,48 @@ class _Kept:
     net: Decimal | None
     expected: Decimal | None
     by_site: Mapping[str, Decimal]
-    samples: tuple[tuple[Time, Mapping[str, Decimal]], ...]
+    samples: tuple[_Sample, ...]
     source: str
 
 
-def _read(path: Path, month: Month, sites: list[str]) -> dict[str, Any] | None:
+def _look(
+    usages: Sequence[SiteUsage],
+    sites: Iterable[str],
+    month: Month,
+    now: float,
+    before: Sequence[_Sample],
+    free_tier: bool,
+) -> _Kept:
+    names = tuple(sorted(sites))
+    samples = [each for each in before if 0 <= now - each[0] < LOOK_BACK]
+    problems = [f"{usage.site}: {usage.problem}" for usage in usages if usage.problem]
+    if problems:
+        # Without one of the sites, the sum would seem to fall.
+        source = f"unknown: {'; '.join(problems)}"
+        return _Kept(month.name, names, now, None, None, {}, tuple(samples), source)
+    lines = price_usage(usages, month, month.until(now), free_tier=free_tier)
+    if len(samples) >= 2 and samples[-1][0] - samples[-2][0] < SPACING:
+        samples.pop()
+    by_site = {
+        usage.site: sum((x.net for x in lines if x.site == usage.site), ZERO) for usage in usages
+    }
+    missing = sorted({line.meter for line in lines if line.used is None})
+    return _Kept(
+        month=month.name,
+        sites=names,
+        as_of=now,
+        net=sum((line.net for line in lines), ZERO),
+        expected=forecast(usages, month, now, free_tier=free_tier).expected,
+        by_site=by_site,
+        samples=(*samples, (now, by_site)),
+        source="an estimate from metered usage at list prices"
+        + (f", without {', '.join(missing)}" if missing else ""),
+    )
+
+
+def _read(path: Path, month: Month, sites: list[str]) -> _Kept | None:
     """Return the cache, or None if it is of another month or other sites, or cannot be read."""
-    document = load(path)
-    if document is None or isinstance(document, Damaged):
+    kept = read_file(path, _Kept)
+    if kept is None or isinstance(kept, Damaged):
         return None
-    kept = decode(_Kept, document, str(path))
-    if isinstance(kept, Damaged) or (kept.month, list(kept.sites)) != (month.name, sites):
-        return None
-    return document
-
-
-def _decimal(text: object) -> Decimal | None:
-    return None if text is None else Decimal(str(text))
+    return kept if (kept.month, list(kept.sites)) == (month.name, sites) else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mcloud.clouds.ports import Metered
 from mcloud.cost.charge import Use, charge
@@ -52,23 +52,60 @@ class Forecast:
     def expected(self) -> Decimal:
         return self.total.expected
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the document of ``mcloud cost forecast -o json``."""
-        return {
-            "month": self.month.name,
-            "at": self.at,
-            **_range_json(None if self.is_unknown else self.total),
-            "sites": {
-                site: _range_json(None if site in self.unknown else each)
+    @property
+    def report(self) -> "ForecastReport":
+        total = RangeReport.of(None if self.is_unknown else self.total)
+        return ForecastReport(
+            low_usd=total.low_usd,
+            expected_usd=total.expected_usd,
+            high_usd=total.high_usd,
+            month=self.month.name,
+            at=self.at,
+            sites={
+                site: RangeReport.of(None if site in self.unknown else each)
                 for site, each in self.sites.items()
             },
-            "rests_on": self.rests_on,
-            "early": self.early,
-            "free_tier_runs_out": [
-                {"cloud": cloud, "meter": meter, "on": day}
-                for (cloud, meter), day in self.runs_out.items()
-            ],
-        }
+            rests_on=self.rests_on,
+            early=self.early,
+            free_tier_runs_out=tuple(
+                FreeTierEnd(cloud, meter, day) for (cloud, meter), day in self.runs_out.items()
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class RangeReport:
+    """A range of dollars, as texts. None is unknown."""
+
+    low_usd: str | None
+    expected_usd: str | None
+    high_usd: str | None
+
+    @classmethod
+    def of(cls, each: Range | None) -> "RangeReport":
+        if each is None:
+            return cls(None, None, None)
+        return cls(*(to_text(round(value, 9) + ZERO) for value in each))
+
+
+@dataclass(frozen=True)
+class FreeTierEnd:
+    cloud: str
+    meter: str
+    on: str
+    """Day on which the free tier will be used up."""
+
+
+@dataclass(frozen=True)
+class ForecastReport(RangeReport):
+    """The answer of ``mcloud cost forecast -o json``."""
+
+    month: str
+    at: float
+    sites: Mapping[str, RangeReport]
+    rests_on: str
+    early: bool
+    free_tier_runs_out: tuple[FreeTierEnd, ...]
 
 
 def forecast(
@@ -230,11 +267,3 @@ def _runs_out(
             moment = until + share * (month.end - until)
             found[key] = datetime.fromtimestamp(moment, UTC).date().isoformat()
     return found
-
-
-def _range_json(each: Range | None) -> dict[str, str | None]:
-    if each is None:
-        return {f"{name}_usd": None for name in Range._fields}
-    return {
-        f"{name}_usd": to_text(round(value, 9) + ZERO) for name, value in each._asdict().items()
-    }

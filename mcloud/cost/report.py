@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from mcloud.clouds.billing import Bill
 from mcloud.clouds.ports import Metered
 from mcloud.cost.charge import Use, charge
-from mcloud.cost.forecast import Forecast
+from mcloud.cost.forecast import Forecast, ForecastReport
 from mcloud.cost.month import Month
 from mcloud.cost.prices import PRICES, REGIONS, SERVICES
 from mcloud.cost.settings import Money
@@ -166,54 +165,155 @@ class CostReport:
         """Notes on the figures, for the reader."""
         return notes_on(self)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the document of ``mcloud cost report -o json``. Numbers are strings, and null
-        is unknown.
+    @property
+    def report(self) -> "CostReportDocument":
+        """The document of ``mcloud cost report -o json``. Numbers are texts, and null is
+        unknown.
         """
-        return {
-            "month": self.month.name,
-            "at": self.at,
-            "until": self.until,
-            "estimate": True,
-            "free_tier": self.free_tier,
-            "by": self.by,
-            "gross_usd": None if self.is_unknown else plain(self.gross),
-            "net_usd": None if self.is_unknown else plain(self.net),
-            "groups": [_group_json(group) for group in self.groups],
-            "lines": [_line_json(line) for line in self.lines],
-            "comparison": [
-                {
-                    "service": row.service,
-                    "aws_gross_usd": plain(row.aws_gross),
-                    "aws_net_usd": plain(row.aws_net),
-                    "gcp_gross_usd": plain(row.gcp_gross),
-                    "gcp_net_usd": plain(row.gcp_net),
-                    "saving_usd": plain(row.saving),
-                }
+        return CostReportDocument(
+            month=self.month.name,
+            at=self.at,
+            until=self.until,
+            estimate=True,
+            free_tier=self.free_tier,
+            by=self.by,
+            gross_usd=None if self.is_unknown else plain(self.gross),
+            net_usd=None if self.is_unknown else plain(self.net),
+            groups=tuple(map(_group, self.groups)),
+            lines=tuple(map(_line, self.lines)),
+            comparison=tuple(
+                ComparedServices(
+                    row.service,
+                    plain(row.aws_gross),
+                    plain(row.aws_net),
+                    plain(row.gcp_gross),
+                    plain(row.gcp_net),
+                    plain(row.saving),
+                )
                 for row in self.comparison
-            ],
-            "sites": {usage.site: _site_json(self, usage) for usage in self.usages},
-            "budget": self._budget_json(),
-            "forecast": None if self.forecast is None else self.forecast.to_json(),
-            "own_cost_usd": plain(self.own_cost),
-            "notes": self.notes,
-        }
+            ),
+            sites={usage.site: _site(self, usage) for usage in self.usages},
+            budget=self._budget(),
+            forecast=None if self.forecast is None else self.forecast.report,
+            own_cost_usd=plain(self.own_cost),
+            notes=tuple(self.notes),
+        )
 
-    def _budget_json(self) -> dict[str, Any] | None:
+    def _budget(self) -> "BudgetUse | None":
         if self.money.budget is None:
             return None
-        return {
-            "usd": plain(self.money.budget),
-            "used_percent": _used(None if self.is_unknown else self.net, self.money.budget),
-            "sites": {
-                site: {
-                    "usd": plain(budget),
-                    "used_percent": _used(self.known_net_of(site), budget),
-                }
+        return BudgetUse(
+            usd=plain(self.money.budget),
+            used_percent=_used(None if self.is_unknown else self.net, self.money.budget),
+            sites={
+                site: SiteBudgetUse(plain(budget), _used(self.known_net_of(site), budget))
                 for site, budget in self.money.budgets.items()
             },
-            "over": self.over_budget,
-        }
+            over=tuple(self.over_budget),
+        )
+
+
+@dataclass(frozen=True)
+class GroupDocument:
+    site: str
+    name: str
+    gross_usd: str | None
+    net_usd: str | None
+    share: str | None
+    usd_per_million_trades: str | None
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LineDocument:
+    site: str
+    cloud: str
+    service: str
+    meter: str
+    unit: str
+    used: str | None
+    free_tier_used: str | None
+    gross_usd: str | None
+    net_usd: str | None
+    price_usd: str | None
+    price_per: str | None
+    price_date: str
+    price_source: str
+    source: str
+    as_of: float | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class ComparedServices:
+    service: str
+    aws_gross_usd: str | None
+    aws_net_usd: str | None
+    gcp_gross_usd: str | None
+    gcp_net_usd: str | None
+    saving_usd: str | None
+
+
+@dataclass(frozen=True)
+class UnknownBill:
+    unknown: str
+
+
+@dataclass(frozen=True)
+class BillDocument:
+    usd: str | None
+    labelled_usd: str | None
+    source: str
+    scope: str
+    as_of: float
+    services: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class SiteDocument:
+    cloud: str
+    region: str
+    prices_of: str
+    embedded: bool
+    measured_from: float
+    unknown: str | None
+    net_usd: str | None
+    trades: str | None
+    trades_source: str
+    billed: BillDocument | UnknownBill
+
+
+@dataclass(frozen=True)
+class SiteBudgetUse:
+    usd: str | None
+    used_percent: str | None
+
+
+@dataclass(frozen=True)
+class BudgetUse(SiteBudgetUse):
+    sites: Mapping[str, SiteBudgetUse]
+    over: tuple[str, ...]
+    """One sentence for each budget that is used up, or will be."""
+
+
+@dataclass(frozen=True)
+class CostReportDocument:
+    month: str
+    at: float
+    until: float
+    estimate: bool
+    free_tier: bool
+    by: str
+    gross_usd: str | None
+    net_usd: str | None
+    groups: tuple[GroupDocument, ...]
+    lines: tuple[LineDocument, ...]
+    comparison: tuple[ComparedServices, ...]
+    sites: Mapping[str, SiteDocument]
+    budget: BudgetUse | None
+    forecast: ForecastReport | None
+    own_cost_usd: str | None
+    notes: tuple[str, ...]
 
 
 def make_report(
@@ -363,72 +463,68 @@ def _used(net: Decimal | None, budget: Decimal) -> str | None:
     return None if net is None else plain(percent(net, budget), 1)
 
 
-def _group_json(group: Group) -> dict[str, Any]:
-    return {
-        "site": group.site,
-        "name": group.name,
-        "gross_usd": None if group.is_unknown else plain(group.gross),
-        "net_usd": None if group.is_unknown else plain(group.net),
-        "share": None if group.is_unknown else plain(group.share, 4),
-        "usd_per_million_trades": None if group.is_unknown else plain(group.per_million),
-        "unknown": list(group.unknown),
-    }
+def _group(group: Group) -> GroupDocument:
+    return GroupDocument(
+        site=group.site,
+        name=group.name,
+        gross_usd=None if group.is_unknown else plain(group.gross),
+        net_usd=None if group.is_unknown else plain(group.net),
+        share=None if group.is_unknown else plain(group.share, 4),
+        usd_per_million_trades=None if group.is_unknown else plain(group.per_million),
+        unknown=tuple(group.unknown),
+    )
 
 
-def _line_json(line: CostLine) -> dict[str, Any]:
+def _line(line: CostLine) -> LineDocument:
     price = PRICES[line.cloud, line.meter]
-    return {
-        "site": line.site,
-        "cloud": line.cloud,
-        "service": line.service,
-        "meter": line.meter,
-        "unit": line.unit,
-        "used": plain(line.used, 6),
-        "free_tier_used": plain(line.free, 6),
-        "gross_usd": plain(line.gross) if line.used is not None else None,
-        "net_usd": plain(line.net) if line.used is not None else None,
-        "price_usd": plain(price.usd),
-        "price_per": plain(price.per),
-        "price_date": price.date,
-        "price_source": price.source,
-        "source": line.source,
-        "as_of": line.as_of,
-        "exact": line.exact,
-    }
+    return LineDocument(
+        site=line.site,
+        cloud=line.cloud,
+        service=line.service,
+        meter=line.meter,
+        unit=line.unit,
+        used=plain(line.used, 6),
+        free_tier_used=plain(line.free, 6),
+        gross_usd=plain(line.gross) if line.used is not None else None,
+        net_usd=plain(line.net) if line.used is not None else None,
+        price_usd=plain(price.usd),
+        price_per=plain(price.per),
+        price_date=price.date,
+        price_source=price.source,
+        source=line.source,
+        as_of=line.as_of,
+        exact=line.exact,
+    )
 
 
-def _site_json(report: CostReport, usage: SiteUsage) -> dict[str, Any]:
+def _site(report: CostReport, usage: SiteUsage) -> SiteDocument:
     bill = report.bills.get(usage.site, "not asked for")
-    return {
-        "cloud": usage.cloud,
-        "region": usage.region,
-        "prices_of": REGIONS[usage.cloud],
-        "embedded": usage.embedded,
-        "measured_from": usage.start,
-        "unknown": usage.problem or None,
-        "net_usd": plain(report.known_net_of(usage.site)),
-        "trades": plain(usage.trades.total, 0),
-        "trades_source": usage.trades.source,
-        "billed": (
-            {"unknown": bill}
-            if isinstance(bill, str)
-            else {
-                "usd": plain(bill.net),
-                "labelled_usd": plain(
-                    sum((x.usd + x.credits for x in bill.lines if x.labelled), ZERO)
-                ),
-                "source": bill.source,
-                "scope": bill.scope,
-                "as_of": bill.as_of,
-                "services": {
-                    name: plain(
-                        sum((x.usd + x.credits for x in bill.lines if x.service == name), ZERO)
-                    )
-                    for name in sorted({line.service for line in bill.lines})
-                },
-            }
-        ),
-    }
+    return SiteDocument(
+        cloud=usage.cloud,
+        region=usage.region,
+        prices_of=REGIONS[usage.cloud],
+        embedded=usage.embedded,
+        measured_from=usage.start,
+        unknown=usage.problem or None,
+        net_usd=plain(report.known_net_of(usage.site)),
+        trades=plain(usage.trades.total, 0),
+        trades_source=usage.trades.source,
+        billed=UnknownBill(bill) if isinstance(bill, str) else _bill(bill),
+    )
+
+
+def _bill(bill: Bill) -> BillDocument:
+    return BillDocument(
+        usd=plain(bill.net),
+        labelled_usd=plain(sum((x.usd + x.credits for x in bill.lines if x.labelled), ZERO)),
+        source=bill.source,
+        scope=bill.scope,
+        as_of=bill.as_of,
+        services={
+            name: plain(sum((x.usd + x.credits for x in bill.lines if x.service == name), ZERO))
+            for name in sorted({line.service for line in bill.lines})
+        },
+    )
 
 
 def notes_on(report: CostReport) -> list[str]:

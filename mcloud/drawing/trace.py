@@ -1,15 +1,14 @@
 """A view of the way of a trade: its places and times."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mcloud.durations import duration
-
-Document = Mapping[str, Any]
+from mcloud.trace.find import TraceReport
+from mcloud.trace.timeline import StageReport
 
 SKEW = (
     "A stage that is earlier than the one before it: the clocks of two machines differ;"
@@ -17,54 +16,44 @@ SKEW = (
 )
 
 
-def view(traced: Document) -> RenderableType:
-    """Draw the document of ``Traced.to_json``: the trade, then a timeline per site."""
+def view(traced: TraceReport) -> RenderableType:
+    """Draw the trade, then a timeline per site."""
     parts: list[RenderableType] = list(map(Text, _about(traced)))
-    for name, site in traced["sites"].items():
-        parts += [Text(), Text(name, "bold"), _timeline(site["stages"])]
-        parts += [
-            Text(f"{what:<10} {site[what]}", "dim") for what in ("candle", "object") if site[what]
-        ]
-    if is_skewed(traced):
+    for name, site in traced.sites.items():
+        parts += [Text(), Text(name, "bold"), _timeline(site.stages)]
+        places = (("candle", site.candle), ("object", site.object))
+        parts += [Text(f"{what:<10} {place}", "dim") for what, place in places if place]
+    if traced.is_skewed:
         parts += [Text(), Text(SKEW, "yellow")]
     return Group(*parts)
 
 
-def is_skewed(traced: Document) -> bool:
-    stages = (stage for site in traced["sites"].values() for stage in site["stages"])
-    return any((stage["after_ms"] or 0) < 0 for stage in stages)
-
-
-def _about(traced: Document) -> Iterator[str]:
-    head = f"{traced['symbol']} {traced['id']}"
-    trade = traced["trade"]
-    yield f"{head}: {trade['quantity']} at {trade['price']}" if trade else head
-    for message in traced["messages"]:
-        size = "" if message["trades"] is None else f", {message['trades']:,} trades"
-        ids = f"{message['first_id']} to {message['last_id']}"
-        yield f"in the message {ids}{size} of producer {message['producer']}"
-    trace = traced["trace"]
+def _about(traced: TraceReport) -> Iterator[str]:
+    head = f"{traced.symbol} {traced.id}"
+    trade = traced.trade
+    yield f"{head}: {trade.quantity} at {trade.price}" if trade else head
+    for message in traced.messages:
+        size = "" if message.trades is None else f", {message.trades:,} trades"
+        ids = f"{message.first_id} to {message.last_id}"
+        yield f"in the message {ids}{size} of producer {message.producer}"
+    trace = traced.trace
     if trace:
-        sampled = (
-            f"sampled; X-Ray calls it {trace['xray_trace_id']}"
-            if trace["sampled"]
-            else "not sampled"
-        )
-        yield f"trace {trace['trace_id']}, {sampled}"
+        xray = f"sampled; X-Ray calls it {trace.xray_trace_id}"
+        yield f"trace {trace.trace_id}, {xray if trace.sampled else 'not sampled'}"
 
 
-def _timeline(stages: list[Document]) -> Table:
+def _timeline(stages: Sequence[StageReport]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("stage")
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("after", justify="right", no_wrap=True)
     table.add_column("from")
     for stage in stages:
-        if stage["time"] is None:
-            table.add_row(stage["stage"], "unknown", "", stage["unknown"], style="dim")
+        if stage.time is None:
+            table.add_row(stage.stage, "unknown", "", stage.unknown, style="dim")
         else:
-            time = stage["time"].replace("T", " ").rstrip("Z")
-            table.add_row(stage["stage"], time, after(stage["after_ms"]), stage["source"])
+            time = stage.time.replace("T", " ").rstrip("Z")
+            table.add_row(stage.stage, time, after(stage.after_ms), stage.source)
     return table
 
 

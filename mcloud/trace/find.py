@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import gather
@@ -18,7 +17,16 @@ from mcloud.replication import raw
 from mcloud.replication.raw import Piece
 from mcloud.runs import Run
 from mcloud.trace.locate import Place, locate, search
-from mcloud.trace.timeline import SiteFindings, SourceRecord, Stage, described, iso, pick, stages
+from mcloud.trace.timeline import (
+    SiteFindings,
+    SourceRecord,
+    Stage,
+    StageReport,
+    described,
+    iso,
+    pick,
+    stages,
+)
 
 DEADLINE = 30.0  # seconds for a site
 HOURS = 48  # hours of raw trades to search if the time of a trade is not known well
@@ -61,46 +69,98 @@ class Traced:
         texts = [each.journey.traceparent for each in self.records]
         return next(filter(None, map(trace.parse, texts)), None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values: times as texts, and ``after_ms`` since the previous known stage."""
+    @property
+    def report(self) -> "TraceReport":
         trade, context = self.trade, self.context
-        return {
-            "symbol": self.symbol,
-            "id": self.trade_id,
-            "found": self.is_found,
-            "trade": trade
-            and {
-                "price": to_text(trade.price),
-                "quantity": to_text(trade.quantity),
-                "time": iso(trade.time),
-                "buyer_is_maker": trade.buyer_is_maker,
-            },
-            "trace": context
-            and {
-                "trace_id": context.trace_id,
-                "xray_trace_id": trace.xray_id(context.trace_id),
-                "span_id": context.span_id,
-                "sampled": context.sampled,
-            },
-            "messages": [
-                {
-                    "producer": each.producer,
-                    "first_id": each.journey.first_id,
-                    "last_id": each.journey.last_id,
-                    "trades": each.journey.trades,
-                }
+        return TraceReport(
+            symbol=self.symbol,
+            id=self.trade_id,
+            found=self.is_found,
+            trade=trade
+            and TracedTrade(
+                to_text(trade.price), to_text(trade.quantity), iso(trade.time), trade.buyer_is_maker
+            ),
+            trace=context
+            and TraceContext(
+                context.trace_id,
+                trace.xray_id(context.trace_id),
+                context.span_id,
+                context.sampled,
+            ),
+            messages=tuple(
+                TracedMessage(
+                    each.producer,
+                    each.journey.first_id,
+                    each.journey.last_id,
+                    each.journey.trades,
+                )
                 for each in self.records
-            ],
-            "sites": {
-                name: {
-                    "candle": found.candle or None,
-                    "object": found.key or None,
-                    "stages": described(self.timelines[name]),
-                }
+            ),
+            sites={
+                name: TracedSite(
+                    found.candle or None, found.key or None, described(self.timelines[name])
+                )
                 for name, found in self.sites.items()
             },
-            "looked": self.looked,
-        }
+            looked=tuple(self.looked),
+        )
+
+
+@dataclass(frozen=True)
+class TracedTrade:
+    price: str
+    quantity: str
+    time: str
+    buyer_is_maker: bool
+
+
+@dataclass(frozen=True)
+class TraceContext:
+    """Trace context of the message with the trade."""
+
+    trace_id: str
+    xray_trace_id: str
+    span_id: str
+    sampled: bool
+
+
+@dataclass(frozen=True)
+class TracedMessage:
+    """A producer's record of a message with the trade."""
+
+    producer: str
+    first_id: int
+    last_id: int
+    trades: int | None
+
+
+@dataclass(frozen=True)
+class TracedSite:
+    candle: str | None
+    """Timestamp of the candle with the trade."""
+    object: str | None
+    """Key of an object in the raw archive with the trade."""
+    stages: tuple[StageReport, ...]
+
+
+@dataclass(frozen=True)
+class TraceReport:
+    """The places and times of a trade, as ``mcloud trace`` reports them."""
+
+    symbol: str
+    id: int
+    found: bool
+    trade: TracedTrade | None
+    trace: TraceContext | None
+    messages: tuple[TracedMessage, ...]
+    sites: Mapping[str, TracedSite]
+    looked: tuple[str, ...]
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether a stage is earlier than the one before it, since two clocks differ."""
+        stages = (stage for site in self.sites.values() for stage in site.stages)
+        return any((stage.after_ms or 0) < 0 for stage in stages)
 
 
 def find(

@@ -1,11 +1,12 @@
 """The stages of a trade on one site: the time and the source of each, or why it is unknown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mcloud.clouds.ports import LogLine
+from mcloud.documents import OMITTED
 from mcloud.market.trade import Trade
 from mcloud.producer.message_log import Journey
 
@@ -97,20 +98,33 @@ def stages(
     ]
 
 
-def described(timeline: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Return plain values, with the time since the previous known stage. It is negative if
-    clocks differ.
-    """
-    rows: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class StageReport:
+    """A stage as it is reported."""
+
+    stage: str
+    time: str | None
+    """Time, as of ``iso``. None if unknown."""
+    after_ms: int | None
+    """Time since the previous known stage, in ms. Negative if clocks differ."""
+    source: str | None = field(default=None, metadata=OMITTED)
+    """Source of the time."""
+    unknown: str | None = field(default=None, metadata=OMITTED)
+    """Reason why the time is unknown."""
+
+
+def described(timeline: Sequence[Stage]) -> tuple[StageReport, ...]:
+    """Return the stages as they are reported."""
+    reports: list[StageReport] = []
     before: int | None = None
     for name, at, source in timeline:
         if at is None:
-            rows.append({"stage": name, "time": None, "after_ms": None, "unknown": source})
+            reports.append(StageReport(name, None, None, unknown=source))
             continue
         after = None if before is None else at - before
-        rows.append({"stage": name, "time": iso(at), "after_ms": after, "source": source})
+        reports.append(StageReport(name, iso(at), after, source=source))
         before = at
-    return rows
+    return tuple(reports)
 
 
 def iso(ms: int) -> str:

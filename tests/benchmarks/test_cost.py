@@ -21,6 +21,7 @@ from mcloud.cost.forecast import forecast
 from mcloud.cost.report import make_report
 from mcloud.cost.table import as_csv
 from mcloud.cost.usage import SiteUsage
+from mcloud.documents import encode
 from mcloud.drawing.cost import report_view
 
 pytestmark = pytest.mark.benchmark
@@ -57,7 +58,7 @@ def test_a_report_on_a_month_of_daily_metrics(tmp_path: Path) -> None:
     priced = time.monotonic()
     report_view(report, compare=True, details=True)
     as_csv(report)
-    report.to_json()
+    encode(report.report)
     done = time.monotonic()
     print(
         f"\na month of {len(report.lines)} meters: read {read - begun:.2f} s "

@@ -6,6 +6,7 @@ import pytest
 
 from mcloud.cost.advise import BATCH, LEAST, Advice, advise
 from mcloud.cost.usage import SiteUsage
+from mcloud.documents import encode
 
 from .usages import MONTH, NOW, at, daily, metered, usage
 
@@ -185,7 +186,7 @@ def test_advice_as_json() -> None:
         NOW,
         profile="prod",
     )
-    assert each.to_json()["saving_usd_a_month"] == "2.3"
+    assert encode(each.report)["saving_usd_a_month"] == "2.3"
 
 
 def test_messages_that_are_larger_than_usual_are_full_enough() -> None:

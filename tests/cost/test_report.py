@@ -12,6 +12,7 @@ from mcloud.cost.settings import CostSettings, Money
 from mcloud.cost.table import as_markdown
 from mcloud.cost.usage import SiteUsage
 from mcloud.cost.words import usd
+from mcloud.documents import encode
 
 from .usages import MONTH, NOW, metered, usage
 
@@ -95,14 +96,14 @@ def test_what_is_unknown_is_not_0() -> None:
     (group,) = report.groups
     assert (group.net, group.unknown) == (Decimal("0.005"), ("s3_gets",))
     assert "not in the sums: aws s3_gets: unknown: off" in report.notes
-    line = next(x for x in report.to_json()["lines"] if x["meter"] == "s3_gets")
+    line = next(x for x in encode(report.report)["lines"] if x["meter"] == "s3_gets")
     assert (line["used"], line["net_usd"]) == (None, None)
 
 
 def test_a_group_of_which_nothing_is_known_is_unknown() -> None:
     off = metered("s3_gets", None, source="unknown: off")
     report = made(usage("aws", {"sqs_requests": 1}, more=(off,)))
-    storage, messaging = report.to_json()["groups"]
+    storage, messaging = encode(report.report)["groups"]
     assert (storage["net_usd"], messaging["net_usd"]) == (None, "0")
 
 
@@ -110,7 +111,7 @@ def test_a_site_that_does_not_answer_is_named() -> None:
     report = made(AWS, usage("gcp", {}, problem="no answer within 30 s"))
     assert "gcp: unknown: no answer within 30 s" in report.notes
     assert report.unknown_sites == ["gcp: no answer within 30 s"]
-    assert report.to_json()["sites"]["gcp"]["net_usd"] is None
+    assert encode(report.report)["sites"]["gcp"]["net_usd"] is None
     assert {row.gcp_net for row in report.comparison} == {None}
     assert {row.saving for row in report.comparison} == {None}
 
@@ -157,7 +158,7 @@ def test_a_bill_beside_the_estimate_and_why_they_differ() -> None:
     (note,) = [each for each in report.notes if "the bill" in each]
     assert note.startswith("aws: the estimate is $0.050 below the bill: the bill lags")
     assert "it has -$0.50 of credits" in note
-    sites = report.to_json()["sites"]
+    sites = encode(report.report)["sites"]
     assert sites["aws"]["billed"]["usd"] == "3"
     assert sites["aws"]["billed"]["services"] == {"Amazon DynamoDB": "3"}
     assert sites["gcp"]["billed"] == {"unknown": "no billing export is named"}
@@ -169,7 +170,7 @@ def test_budgets() -> None:
     money = Money(CostSettings(budget_usd=100), {"aws": Decimal("2.5"), "gcp": Decimal(90)})
     report = made(money=money)
     assert report.over_budget == ["aws: $2.95 of a budget of $2.50"]
-    budget = report.to_json()["budget"]
+    budget = encode(report.report)["budget"]
     assert (budget["usd"], budget["used_percent"]) == ("100", "83.1")
     assert budget["sites"]["aws"]["used_percent"] == "118"
     # Half of the month is over.
@@ -179,11 +180,13 @@ def test_budgets() -> None:
     assert len(ahead.over_budget) == 1
     assert "expected by the end of the month" in ahead.over_budget[0]
     assert made(money=Money(CostSettings(budget_usd=400))).over_budget == []
-    assert made().to_json()["budget"] is None
+    assert encode(made().report)["budget"] is None
 
 
 def test_the_document_is_json_of_texts() -> None:
-    document = json.loads(json.dumps(made(forecast=forecast((AWS, GCP), MONTH, NOW)).to_json()))
+    document = json.loads(
+        json.dumps(encode(made(forecast=forecast((AWS, GCP), MONTH, NOW)).report))
+    )
     assert document["net_usd"] == "83.059375"
     assert document["lines"][0]["price_source"].startswith("https://")
     assert document["forecast"]["expected_usd"]
@@ -193,7 +196,7 @@ def test_the_document_is_json_of_texts() -> None:
 def test_an_empty_month() -> None:
     report = made(usage("aws", {}))
     assert (report.net, report.groups) == (0, ())
-    report.to_json()
+    encode(report.report)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +226,7 @@ BLIND = usage("aws", {"sqs_requests": None, "s3_puts": None}, trades={"BTCUSDT":
 def test_what_is_unknown_is_nowhere_0(site: SiteUsage, by: str) -> None:
     money = Money(CostSettings(budget_usd=20.0), {"aws": Decimal(15)})
     report = made(site, by=by, money=money, forecast=forecast([site], MONTH, NOW))
-    document = report.to_json()
+    document = encode(report.report)
     assert document["net_usd"] is None
     assert document["gross_usd"] is None
     assert all(each["net_usd"] is None for each in document["groups"])
@@ -240,7 +243,9 @@ def test_what_is_unknown_is_nowhere_0(site: SiteUsage, by: str) -> None:
 
 def test_one_site_that_is_away_leaves_the_other() -> None:
     money = Money(CostSettings(), {"aws": Decimal(15), "gcp": Decimal(100)})
-    document = made(AWAY, GCP, money=money, forecast=forecast([AWAY, GCP], MONTH, NOW)).to_json()
+    document = encode(
+        made(AWAY, GCP, money=money, forecast=forecast([AWAY, GCP], MONTH, NOW)).report
+    )
     sites = document["budget"]["sites"]
     assert [sites[name]["used_percent"] for name in ("aws", "gcp")] == [None, "80.1"]
     assert document["forecast"]["sites"]["aws"]["expected_usd"] is None

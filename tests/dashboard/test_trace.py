@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from states import read
 
 from mcloud.drawing.trace import SKEW, after, view
+from mcloud.trace.find import TraceReport
 
 STAGES = [
     {"stage": "exchange", "time": "2026-11-25T20:53:06.129Z", "after_ms": None, "source": "trade"},
@@ -17,17 +19,23 @@ TRACED: dict[str, Any] = {
     "symbol": "BTCUSDT",
     "id": 3735684300,
     "found": True,
-    "trade": {"price": "61841.13", "quantity": "0.0004"},
-    "trace": {"trace_id": "66b5", "xray_trace_id": "1-66b5", "sampled": True},
+    "trade": {
+        "price": "61841.13",
+        "quantity": "0.0004",
+        "time": "2026-11-25T20:53:06.129Z",
+        "buyer_is_maker": True,
+    },
+    "trace": {"trace_id": "66b5", "xray_trace_id": "1-66b5", "span_id": "a", "sampled": True},
     "messages": [{"producer": "a", "first_id": 1, "last_id": 9, "trades": 1_000}],
     "sites": {"aws": {"candle": "2026-11-25T20:53:00Z", "object": None, "stages": STAGES}},
+    "looked": [],
 }
 
 
 def shown(traced: dict[str, Any], width: int = 140) -> list[str]:
     console = Console(width=width, color_system=None)
     with console.capture() as captured:
-        console.print(view(traced))
+        console.print(view(read(TraceReport, traced)))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from replication.memory import MemorySite
 
+from mcloud import documents
 from mcloud.clouds.ports import LogLine
 from mcloud.errors import Refused, Unavailable
 from mcloud.market.archive import pack
@@ -87,7 +88,7 @@ def test_what_fails_is_said_and_stops_nothing_else(tmp_path: Path) -> None:
     assert (found.trade, found.candle) == (TRADES[50], "")
     assert found.candle_note == "the store is away"
     assert found.log_note == "no permission"
-    document = traced.to_json()
+    document = documents.encode(traced.report)
     assert document["trace"]["sampled"]
     assert document["trade"]["time"] == "2024-08-08T23:54:50.000Z"
     assert [each["stage"] for each in document["sites"]["bad"]["stages"]] == [
@@ -164,7 +165,7 @@ def test_nowhere() -> None:
     assert traced.looked[0] == "producers of this folder: no record (0)"
     assert traced.looked[1] == "one, candles: above the newest candle, 2024-08-08T23:57:00Z"
     assert "two, candles: there are no candles of the symbol" in traced.looked
-    assert traced.to_json()["found"] is False
+    assert traced.report.found is False
 
 
 def _folded(trades: list[Trade], candle: Any) -> Any:

@@ -106,12 +106,12 @@ def test_the_message_by_which_it_came_first() -> None:
 
 def test_clocks_that_differ_are_shown_as_they_are() -> None:
     rows = described(stages("aws", EVERYTHING, record({"aws": 1_305}), TRADE))
-    by_name = {row["stage"]: row["after_ms"] for row in rows}
+    by_name = {row.stage: row.after_ms for row in rows}
     assert by_name["processed"] == -5
     assert by_name["exchange"] is None
     # After an unknown stage, the time since the last known one.
     rows = described(stages("aws", EVERYTHING, None, TRADE))
-    assert {row["stage"]: row["after_ms"] for row in rows}["sent"] == 250
+    assert {row.stage: row.after_ms for row in rows}["sent"] == 250
 
 
 def test_times_as_texts() -> None:
