@@ -329,7 +329,7 @@ def rules(config: Config) -> Rules:
 def _rule(config: Config, name: str, table: dict[str, Any], before: AlertRule | None) -> AlertRule:
     document, where = config.document, ("alerts", name)
     if not NAME.fullmatch(name):
-        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        message = f"invalid name {name!r}; use letters, digits, - and _"
         raise document.error(("alerts",), name, message)
     if name in {each.name for each in fields(AlertSettings)}:
         raise document.error(("alerts",), name, f"alerts.{name} is a number of seconds, not a rule")

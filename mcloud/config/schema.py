@@ -210,5 +210,5 @@ def _check_backend_table(document: Document, table: dict[str, Any], where: Where
 
 def _check_name(document: Document, where: Where, name: str) -> None:
     if not NAME.fullmatch(name):
-        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        message = f"invalid name {name!r}; use letters, digits, - and _"
         raise document.error(where, name, message)

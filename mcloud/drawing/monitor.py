@@ -97,7 +97,7 @@ def _trouble(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     lines = problems(snapshot)
     if not lines:
         is_asking = any(site.up is None for site in snapshot.sites.values())
-        said = "asking the sites" if is_asking else "nothing is wrong"
+        said = "reading the sites" if is_asking else "nothing is wrong"
         return [Text()] * (room - 1) + [Text(said, "dim")]
     more = len(lines) - room
     shown = [Text(line, "yellow") for line in lines[:room]]

@@ -10,9 +10,9 @@ from mcloud.canary import Canary
 from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
+from mcloud.config import unknown
 from mcloud.deadline import gather
 from mcloud.documents import sound
-from mcloud.errors import UsageError
 from mcloud.failover.decide import Debt
 from mcloud.failover.health import prepare
 from mcloud.failover.settings import GuardSettings
@@ -73,7 +73,7 @@ def parse_forced(text: str | None) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split()) if text else ()
     for name in names:
         if name not in CHECKS:
-            raise UsageError(f"no check {name!r}; there is {', '.join(CHECKS)}")
+            raise unknown("check", name, CHECKS)
     return names
 
 

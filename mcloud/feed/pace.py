@@ -22,7 +22,7 @@ def parse_speed(text: str) -> float | None:
     match = _FACTOR.fullmatch(text)
     if not match or not (factor := float(match[1])):
         raise UsageError(
-            f"not a speed: {text!r:.60}", remedy="use max, realtime, or a factor such as 10x"
+            f"invalid speed {text!r:.60}", remedy="use max, realtime or a factor such as 10x"
         )
     return factor
 

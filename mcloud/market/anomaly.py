@@ -88,7 +88,7 @@ class Thresholds:
         known = {each.name: each for each in fields(cls)}
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"no threshold {name!r}; there is {', '.join(known)}")
+                raise ValueError(f"unknown threshold {name!r}; choose from {', '.join(known)}")
             bounds = known[name].metadata
             is_number = type(value) is int or (type(value) is float and name != "window")
             if not is_number or not bounds["least"] <= value <= bounds["most"]:

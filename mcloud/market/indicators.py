@@ -143,7 +143,7 @@ _ALONE = ("vwap", "returns")
 def _parse(word: str) -> Indicator:
     name, colon, text = word.partition(":")
     if name not in NAMES:
-        raise BadIndicator(f"no indicator {name!r}; there is {', '.join(NAMES)}", name)
+        raise BadIndicator(f"unknown indicator {name!r}; choose from {', '.join(NAMES)}", name)
     if not colon:
         if name not in _ALONE:
             raise BadIndicator(f"{name} needs a length, such as {name}:20")

@@ -113,7 +113,7 @@ def _channel(config: Config, name: str) -> Channel:
     where: Where = ("channels", name)
     tables: dict[str, Any] = config.document.values["channels"]
     if not NAME.fullmatch(name):
-        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        message = f"invalid name {name!r}; use letters, digits, - and _"
         raise config.document.error(("channels",), name, message)
     config.document.check_type(tables, ("channels",), name, dict)
     table = tables[name]

@@ -164,7 +164,7 @@ def test_what_cannot_be_is_named_with_its_line(tmp_path: Path, text: str, messag
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a b", "", "a.b", "-a"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
-    message = f"1: not a name: {name!r}; letters, digits, - and _ make one"
+    message = f"1: invalid name {name!r}; use letters, digits, - and _"
     assert wrong(tmp_path, f'[profiles.prod.sites."{name}"]\ncloud = "aws"\n') == message
     assert wrong(tmp_path, f'[profiles."{name}".sites.aws]\ncloud = "aws"\n') == message
 

@@ -198,7 +198,7 @@ def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
     assert plain(screen(sound, view(80, 24)))[-2] == "nothing is wrong"
     asking = replace(AWS, health=dict.fromkeys(SERVICES, Seen()))
     assert plain(screen(replace(sound, sites={"aws": asking}), view(80, 24)))[-2] == (
-        "asking the sites"
+        "reading the sites"
     )
 
 

@@ -52,9 +52,9 @@ def test_each_symbol_falls_to_one_shard(exchange: LocalExchange, of: int) -> Non
 @pytest.mark.parametrize(
     ("symbols", "shard", "words"),
     [
-        ("BTCUSDT", "0/2", "not a shard: '0/2'"),
-        ("BTCUSDT", "3/2", "not a shard: '3/2'"),
-        ("BTCUSDT", "two", "not a shard: 'two'"),
+        ("BTCUSDT", "0/2", "invalid shard '0/2'"),
+        ("BTCUSDT", "3/2", "invalid shard '3/2'"),
+        ("BTCUSDT", "two", "invalid shard 'two'"),
         ("BTCUSDT", "1/9", "there are more shards than symbols"),
         (",", None, "no symbol is given"),
         ("BTCUSD", None, "has no symbol BTCUSD; did you mean 'BTCUSDT'?"),

@@ -69,7 +69,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     # Data goes by name; the other site stays.
     kept = own.run("destroy", "aws", "--yes")
     assert kept.returncode == 2
-    assert kept.stderr.endswith("; give --confirm mcloud\n")
+    assert kept.stderr.endswith("; use --confirm mcloud\n")
     assert sites(own, "destroy", "aws", "--yes", "--confirm", "mcloud")["aws"]["done"] == 8
     after = json.loads(own.run("plan", *ARGUMENTS).stdout)["sites"]
     assert after["aws"]["plan"]["counts"]["create"] == 8

@@ -77,5 +77,5 @@ def _parse_shard(shard: str) -> tuple[int, int]:
     """Which, from 0, and of how many; UsageError for what is not like 2/4."""
     number, _, of = shard.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise UsageError(f"not a shard: {shard!r}; such as 2/4, the second of four")
+        raise UsageError(f"invalid shard {shard!r}; use one such as 2/4, the second of four")
     return int(number) - 1, int(of)

@@ -188,7 +188,7 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
         assert process.stderr
         streams = process.stdout.readline().split()
         rest = process.stdout.readline().split()
-        assert process.stderr.readline() == "trading BTCUSDT; Ctrl-C ends it\n"
+        assert process.stderr.readline() == "trading BTCUSDT; press Ctrl-C to stop\n"
         with connect(streams[-1] + "/ws/btcusdt@trade") as client:
             assert receive_ids(client, 30) == IDS
         assert "all is traded" in process.stderr.readline()
