@@ -296,7 +296,7 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
     debt = owed[site]
     since = datetime.fromtimestamp(debt.since, UTC)
     session.say(
-        f"{site} has not been the primary since epoch {debt.epoch}, nor been proven equal to"
+        f"{site} was replaced as primary in epoch {debt.epoch}, and has not been proven equal to"
         f" the other sites since {since:%Y-%m-%d %H:%M} UTC."
     )
     session.say(

@@ -153,7 +153,7 @@ def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(check_symbol(capitals(symbol)) for symbol in symbols))
     except BadTrade as error:
-        raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
+        raise UsageError(str(error), remedy="use symbols such as BTCUSDT") from None
 
 
 def incomplete(source: str, report: FeedReport) -> NotInOrder:
@@ -161,7 +161,7 @@ def incomplete(source: str, report: FeedReport) -> NotInOrder:
     if not report.trades:
         what = f"{source} holds no trade of the symbols asked for"
     elif report.bad:
-        what = f"{report.bad:,} lines of {source} are not trades and were left out"
+        what = f"{report.bad:,} lines of {source} are not trades and were skipped"
     elif report.truncated:
         what = f"{source} is cut short"
     else:

@@ -71,7 +71,7 @@ class Lines:
         except EOFError:
             self.truncated = f"the compressed data is cut short after line {after}"
         except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError) as error:
-            self.truncated = f"the data cannot be read on after line {after}: {error}"
+            self.truncated = f"the data cannot be read after line {after}: {error}"
         return b""
 
     @contextmanager
@@ -80,7 +80,7 @@ class Lines:
         if not path.exists():
             raise UsageError(f"there is no file {path}", remedy="check the path")
         if not path.is_file():
-            raise UsageError(f"{path} is not a file", remedy="name one recording, not a folder")
+            raise UsageError(f"{path} is not a file", remedy="use a recording, not a folder")
         try:
             file = path.open("rb")
         except OSError as error:
@@ -107,12 +107,12 @@ class Lines:
             if len(names) != 1:
                 raise UsageError(
                     f"{self.path} holds {len(names)} files, not one",
-                    remedy="unpack it and name the one to replay",
+                    remedy="unpack it and use the file to replay",
                 )
             member = cast(zipfile.ZipExtFile, archive.open(names[0]))
         except zipfile.BadZipFile as error:
             raise UsageError(
-                f"{self.path} is no readable zip file ({error})", remedy="download it again"
+                f"{self.path} is not a readable zip file ({error})", remedy="download it again"
             ) from None
         except (RuntimeError, NotImplementedError) as error:
             # What zipfile raises for a password and for an unknown compression.

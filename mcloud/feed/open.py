@@ -45,12 +45,12 @@ class FeedChoice:
 def open_feed(choice: FeedChoice) -> Feed:
     """The recording or the simulation of a choice; UsageError where there is none such."""
     if choice.shard:
-        raise UsageError("--shard shares out the symbols of --source binance only")
+        raise UsageError("--shard is for exchanges only")
     symbols = parse_names(choice.symbols) if choice.symbols else None
     if choice.source != "simulate":
         return open_recording(choice.source, symbols, choice.market)
     if choice.market:
-        raise UsageError("--market names the market of a recording only")
+        raise UsageError("--market is for recordings only")
     return Simulate(
         symbols or [SYMBOL],
         seed=choice.seed,
@@ -77,7 +77,7 @@ def open_recording(
         if nested := sorted(filter(_holds_files, named.iterdir())):
             raise UsageError(
                 f"{named} has folders of its own, such as {nested[0].name}",
-                remedy=f"name them all: 'replay:{named}/**/*'",
+                remedy=f"to read them all, use 'replay:{named}/**/*'",
             )
     elif not named.exists() and glob.has_magic(path):
         matches = map(Path, glob.glob(str(named), recursive=True))

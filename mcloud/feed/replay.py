@@ -153,7 +153,7 @@ class Replay:
             except WrongMarket as error:
                 raise UsageError(
                     f"{self.path} line {number}: {error}",
-                    remedy="name the market of the recording with --market spot, um or cm",
+                    remedy="use --market spot, um or cm",
                 ) from None
             if trade is None or (self._wanted is not None and trade.symbol not in self._wanted):
                 self._skipped += 1
@@ -249,7 +249,7 @@ def _market_of(path: Path, market: str | None) -> str | None:
     if market and shown and market != shown:
         raise UsageError(
             f"{path} lies in a folder futures/{shown}, and --market says {market}",
-            remedy="leave out --market, or move the file",
+            remedy="omit --market, or move the file",
         )
     return market or shown
 
@@ -283,9 +283,9 @@ def _sniff(path: Path) -> _Format:
     if lines.truncated:
         raise UsageError(f"{path}: {lines.truncated}", remedy="download or record it again")
     if empty:
-        raise UsageError(f"{path} is empty", remedy="name a recording with trades in it")
+        raise UsageError(f"{path} is empty", remedy="use a recording with trades")
     raise UsageError(
-        f"{path} holds no trades in a format that is known here",
+        f"{path} has no trades in a known format",
         remedy="replay a Binance stream recording (JSON lines) or a Binance trades or aggTrades "
         "CSV file",
     )
@@ -303,7 +303,7 @@ def _csv_symbol(
         if wanted is None or len(wanted) != 1:
             raise UsageError(
                 f"{path} does not say which symbol it holds",
-                remedy="name exactly one with --symbols, or call the file like "
+                remedy="use --symbols with one symbol, or rename the file like "
                 "BTCUSDT-trades-2024-08-08.csv",
             )
         name, _ = split_market(wanted[0])
@@ -318,7 +318,7 @@ def _csv_symbol(
         raise UsageError(
             f"{path} holds {symbol}, which is not among the symbols asked for "
             f"({', '.join(wanted)})",
-            remedy=f"ask for {symbol}",
+            remedy=f"use --symbols {symbol}",
         )
     return symbol
 

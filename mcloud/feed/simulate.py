@@ -79,9 +79,9 @@ class Simulate:
         rate: float = 30.0,
     ) -> None:
         if not 0 < rate <= MAX_RATE:
-            raise UsageError(f"the rate is not above 0 and up to {MAX_RATE:g}: {rate:g}")
+            raise UsageError(f"the rate must be above 0 and at most {MAX_RATE:g}: {rate:g}")
         if count is not None and count < 0:
-            raise UsageError(f"the count is negative: {count}")
+            raise UsageError(f"the count must not be negative: {count}")
         if duration is not None and not 0 <= duration <= MAX_TIME / 1000:
             raise UsageError(f"the duration is not a number of seconds: {duration}")
         if not 0 <= start_time <= MAX_TIME:

@@ -145,7 +145,7 @@ def _webhook(config: Config, where: Where, said: Webhook) -> Callable[[Event], s
     def deliver(event: Event) -> str:
         url = _secret(config, variable)
         if problem := web.problem_with(url):
-            raise Refused(f"what {variable} has {problem}")
+            raise Refused(f"the value of {variable} {problem}")
         return web.post(url, payload.slack(event, ours))
 
     return deliver

@@ -29,8 +29,8 @@ class IdReset:
             return ""
         names = ", ".join(sorted(self._symbols))
         return (
-            f"trades of {names} are dropped: they come under ids that others had, as if the"
-            " exchange counted anew; start a producer with another --name"
+            f"trades of {names} are dropped: their ids belong to earlier trades, as if the exchange"
+            " had started to count again; start a producer with another --name"
         )
 
     def look(self, came: Sequence[Trade], taken: Sequence[Trade]) -> None:

@@ -26,12 +26,12 @@ def changes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line
             lines.append((level, f"{name}: {site.error}"))
     lines += _holes(before, now)
     if now.spool_full != (before.spool_full if before else False):
-        words = "is full: nothing is read" if now.spool_full else "has room again"
+        words = "is full: reading stops" if now.spool_full else "has room again"
         lines.append((logging.WARNING, f"the spool {words}"))
     if now.problem and now.problem != (before.problem if before else ""):
         lines.append((logging.ERROR, now.problem))
     if before and before.problem and not now.problem:
-        lines.append((logging.INFO, "trades are kept again"))
+        lines.append((logging.INFO, "trades can be stored again"))
     return lines
 
 

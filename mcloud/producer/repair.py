@@ -185,9 +185,7 @@ class Repairer:
             return None
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
             # It stays doubtful: that the exchange does not answer now proves nothing.
-            return RepairedHoles(
-                hole, [], f"{ABSENT}; the last time: {error or type(error).__name__}"
-            )
+            return RepairedHoles(hole, [], f"{ABSENT}; last error: {error or type(error).__name__}")
         with self._lock:
             # The answer may be about others as well.
             holes = [hole, *(each for each in self._holes if each.symbol == hole.symbol)]

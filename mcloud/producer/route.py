@@ -66,7 +66,9 @@ def choose(
         return _primary(sites, seen)
     if mode == "nearest":
         return _best(sites, seen.latencies, NEARER, current, "{} answers in {:.0f} ms", 1000)
-    return _best(sites, seen.costs, CHEAPER, current, "{} costs ${:.2f} a million messages", 10**6)
+    return _best(
+        sites, seen.costs, CHEAPER, current, "{} costs ${:.2f} per million messages", 10**6
+    )
 
 
 def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
@@ -77,7 +79,7 @@ def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
     record = max(seen.records.values(), key=lambda record: record.rank)
     if record.primary not in sites:
         return Route(
-            (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not among --to"
+            (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not in --to"
         )
     return Route((record.primary,), f"primary of epoch {record.epoch}: {record.reason}")
 
@@ -93,7 +95,9 @@ def _best(
     """The site with the lowest score; the current one stays unless it is beaten by the margin."""
     known = [site for site in sites if site in scores]
     if not known:
-        return current or Route((sites[0],), f"nothing is known yet; {sites[0]} is the first site")
+        return current or Route(
+            (sites[0],), f"no site has been measured yet; {sites[0]} is the first site"
+        )
     best = min(known, key=lambda site: scores[site])
     if current is not None and len(current.sites) == 1 and current.sites[0] in known:
         held = current.sites[0]

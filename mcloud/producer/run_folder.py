@@ -28,9 +28,9 @@ def follow_exchange(run: Run, url: str) -> None:
         files.write(path, url)
     elif before != url:
         raise UsageError(
-            f"the producer {run.name!r} has followed {before}, and its trade ids mean nothing"
+            f"the producer {run.name!r} follows {before}, and its trade ids have no meaning"
             f" at {url}",
-            remedy="give this one another --name",
+            remedy="use another --name for this one",
         )
 
 
@@ -48,5 +48,5 @@ def check_market(run: Run, positions: Collection[Position], market: str) -> None
             raise UsageError(
                 f"the spool of the producer {run.name!r} holds {position.symbol}, and it is about"
                 f" to read {in_market(name, market)}, which is another market",
-                remedy="give this producer another --name, with which it begins anew",
+                remedy="use another --name, with which the producer starts empty",
             )

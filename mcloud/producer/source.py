@@ -88,7 +88,7 @@ def open_source(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
     if choice.source == EXCHANGE or choice.source.startswith(f"{EXCHANGE}-"):
         if choice.market:
             raise UsageError(
-                "--market names the market of a recording only",
+                "--market is for recordings only",
                 remedy="choose a market of the exchange with --exchange",
             )
         return _open_exchange(_with_exchange(choice), stop)
@@ -106,8 +106,8 @@ def _with_exchange(choice: FeedChoice) -> FeedChoice:
         return choice
     if choice.exchange not in ("", choice.source):
         raise UsageError(
-            f"--source {choice.source} and --exchange {choice.exchange} are two exchanges",
-            remedy="leave one of them out",
+            f"--source {choice.source} and --exchange {choice.exchange} are different exchanges",
+            remedy="omit one of them",
         )
     return replace(choice, exchange=choice.source)
 

@@ -401,7 +401,7 @@ class Spool:
             if isinstance(error, DamagedSpool):
                 raise McloudError(
                     f"the spool {self._path} was damaged while it was open: {error}",
-                    remedy="start again: it is then set aside, and the trades are fetched again",
+                    remedy="start again: the spool is set aside, and its trades are fetched again",
                 ) from caught
             raise error from caught
 

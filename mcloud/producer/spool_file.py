@@ -37,7 +37,7 @@ def lock(path: Path) -> IO[str]:
             holder = file.read().strip() or "that is just starting"
         raise McloudError(
             f"the spool {path} is in use by process {holder}",
-            remedy="stop that producer, or give this one a spool of its own",
+            remedy="stop that producer, or use another --name",
         )
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
@@ -93,7 +93,7 @@ def translated(path: Path, error: sqlite3.Error | DamagedSpool) -> DamagedSpool 
             f"no room for the spool {path} ({error})", remedy="free some space on its disk"
         )
     return Unavailable(
-        f"the spool {path} cannot be used ({error})", remedy="look at its disk and permissions"
+        f"the spool {path} cannot be used ({error})", remedy="check its disk and permissions"
     )
 
 
@@ -134,7 +134,7 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
         raise McloudError(
             f"the spool was written by a newer mcloud: its version is {version}, and this one reads"
             f" up to {VERSION}",
-            remedy="upgrade this mcloud, or give this producer another --name",
+            remedy="upgrade this mcloud, or use another --name",
         )
     _ask(db, "journal_mode = WAL")
     _ask(db, f"journal_size_limit = {_LOG_LIMIT}")

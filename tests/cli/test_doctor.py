@@ -163,7 +163,7 @@ def test_no_credentials_and_no_network(mcloud: Terminal, terraform: str) -> None
         assert found["may deployer"]["state"] == "unknown"
         assert found["clock"]["state"] == "unknown"
         assert all("proxy" in found[service]["remedy"] for service in SERVICES)
-    assert of(checks, "gcp-eu")["project"]["remedy"].startswith('give project = "…" in [profiles.')
+    assert of(checks, "gcp-eu")["project"]["remedy"].startswith('set project = "…" in [profiles.')
     assert of(checks, "")["exchange"]["state"] == "fault"
 
 

@@ -122,7 +122,7 @@ def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
     assert "run `mcloud failover --forget gone`" in status.stdout.replace("\n", " ")
     asked = mcloud_up.run("failover", "--forget", "gone")
     assert asked.returncode == 2
-    assert "has not been the primary since epoch 3, nor been proven equal" in asked.stderr
+    assert "was replaced as primary in epoch 3, and has not been proven equal" in asked.stderr
     assert "nothing is deleted there" in asked.stderr
     assert "forget the catch-up of gone?; use --yes" in asked.stderr
     done = mcloud_up.run("failover", "--forget", "gone", "--yes", "-o", "json")

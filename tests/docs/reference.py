@@ -134,8 +134,8 @@ def settings() -> str:
             f"## [profiles.PROFILE.sites.SITE] with cloud = {cloud}",
             "",
             "`cloud` and, for Google Cloud, `project` are needed. `name` is the prefix of every"
-            " name in the stack. The others come from the deployment; set them for a site that mcloud"
-            " did not deploy.",
+            " name in the stack. The others come from the deployment; set them for a site that"
+            " mcloud did not deploy.",
             "",
             "| setting | description |",
             "|---|---|",

@@ -101,7 +101,7 @@ def test_what_terraform_left_goes_with_the_data(own: Terminal) -> None:
 def test_what_cannot_be_asked_for(own: Terminal) -> None:
     google = own.run("plan", "gcp", "--provisioner", "terraform")
     assert google.returncode == 2
-    assert "the embedded Google Cloud offers Terraform nothing to talk to" in google.stderr
+    assert "Terraform cannot be used with the embedded Google Cloud" in google.stderr
     other = own.run("deploy", "--provisioner", "teraform")
     assert other.returncode == 2
     assert "did you mean 'terraform'?" in other.stderr

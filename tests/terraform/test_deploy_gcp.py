@@ -289,7 +289,8 @@ def test_two_at_once(site: Terminal, google: Google) -> None:
     second = site.run("plan")
     assert second.returncode == 1
     assert re.fullmatch(
-        r"error: gcp: another mcloud works on this site since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        r"error: gcp: another mcloud process is working on this site since"
+        r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
         rf" \(process {process.pid}\); wait until it has ended, as with --lock-timeout 10m\n",
         second.stderr,
     )
@@ -362,14 +363,14 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
     document.write_text(text.replace(settings, f"{settings}, function_timeout = 60"))
     refused("other contents of terraform.tfvars.json")
     document.write_text(text.replace('cloud = "gcp"\n', 'cloud = "gcp"\nname = "other"\n', 1))
-    refused("it was made for the stack 'mcloud', not 'other'")
+    refused("it is for the stack 'mcloud', not 'other'")
     document.write_text(text)
     assert not (workspace(site) / "terraform.tfstate").exists()
 
     deployed = apply("-o", "json")
     assert deployed.returncode == 0, deployed.stderr
     assert only(deployed)["result"] == "deployed"
-    refused("the site has another state now")
+    refused("the site has a different state now")
     assert site.run("plan", "--out", file).returncode == 0
     state = json.loads((workspace(site) / "terraform.tfstate").read_text())
     again = {**state, "serial": state["serial"] + 1}

@@ -167,8 +167,8 @@ def _checked(option: str, url: str, schemes: tuple[str, ...]) -> str:
         sound = False
     if not sound or parts.query or parts.fragment:
         raise UsageError(
-            f"{option} is not an address: {url!r:.100}",
-            remedy=f"it begins with {schemes[-1]}:// and ends before the path",
+            f"invalid {option} {url!r:.100}",
+            remedy=f"use {schemes[-1]}://HOST[:PORT], without a path",
         )
     url = url.rstrip("/")
     for path in ("/stream", "/ws"):

@@ -191,7 +191,7 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
         assert process.stderr.readline() == "trading BTCUSDT; press Ctrl-C to stop\n"
         with connect(streams[-1] + "/ws/btcusdt@trade") as client:
             assert receive_ids(client, 30) == IDS
-        assert "all is traded" in process.stderr.readline()
+        assert "all trades have been played" in process.stderr.readline()
         state = get(rest[-1] + "/_mcloud/state").json()
         assert (state["symbols"], state["finished"]) == ({"BTCUSDT": 30}, True)
         process.send_signal(signal.SIGINT)
