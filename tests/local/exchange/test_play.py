@@ -229,7 +229,7 @@ def test_the_command_reports_what_it_could_not_read(tmp_path: Path, loop: bool) 
         assert (report["complete"], report["bad"], report["truncated"]) == (False, 1, None)
         assert process.wait(PATIENCE) == 3
         _, said = process.communicate()
-        assert "warning: 1 bad lines were left out" in said
+        assert "warning: 1 bad lines were skipped" in said
         assert f"replay:{damaged} line 11: not JSON" in said
         assert "error: the input is incomplete: 1 lines of replay:" in said
     finally:
