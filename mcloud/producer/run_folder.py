@@ -1,4 +1,4 @@
-"""What a producer's run has besides its lock, its log and its state."""
+"""The files of a producer's run besides its lock, its log and its state."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -18,11 +18,11 @@ def follow_exchange(run: Run, url: str) -> None:
     """Bind a run, and with it the positions in its spool, to one exchange.
 
     Raises:
-        UsageError: it has followed another, whose trade ids are other trades.
+        UsageError: it follows another exchange, whose trade ids belong to other trades.
     """
     path = run.folder / "exchange"
     before = path.read_text(errors="replace") if path.exists() else ""
-    # Trades of futures once came from the first of these, and come from the second now.
+    # Trades of futures came from the first of these, and now come from the second.
     moved = before.endswith("/market") and before.removesuffix("/market") + "/public" == url
     if not before or moved:
         files.write(path, url)
@@ -35,12 +35,12 @@ def follow_exchange(run: Run, url: str) -> None:
 
 
 def check_market(run: Run, positions: Collection[Position], market: str) -> None:
-    """Make sure that all positions in a run's spool are of the market that it is about to read.
+    """Check that all positions in a run's spool belong to the market that it is about to read.
 
     Earlier versions stored trades of futures under the names that symbols have on the spot market.
 
     Raises:
-        UsageError: one is of another market, so that the trades of both would be mixed.
+        UsageError: one belongs to another market, so that the trades of both would be mixed.
     """
     for position in positions:
         name, stored = split_market(position.symbol)
