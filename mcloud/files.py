@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcloud.errors import McloudError
 
-_ELSEWHERE = "see whose it is, or work elsewhere: MCLOUD_STATE moves .mcloud"
+_ELSEWHERE = "check its owner, or set MCLOUD_STATE to another folder"
 _REMEDIES = {
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
@@ -19,7 +19,7 @@ _REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EMFILE: "raise the limit, as with `ulimit -n 4096`",
-    errno.ENFILE: "end what has so many files open on this machine",
+    errno.ENFILE: "stop the processes that have too many files open",
 }
 
 
@@ -67,7 +67,7 @@ def check_room(folder: Path, least: int) -> None:
     if free < least:
         raise McloudError(
             f"the disk of {folder} is full: {free // 1024:,} KiB are left",
-            remedy="free some space, or work elsewhere: MCLOUD_STATE moves .mcloud",
+            remedy="free some space, or set MCLOUD_STATE to another folder",
         )
 
 

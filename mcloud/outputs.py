@@ -40,7 +40,7 @@ class Outputs:
         if values is None:
             raise self._unreadable(site, "it is empty")
         if not isinstance(values, dict) or not all(type(each) is str for each in values.values()):
-            raise self._unreadable(site, "it is not an object of texts")
+            raise self._unreadable(site, "it is not an object of strings")
         return values
 
     def write(self, site: str, values: Mapping[str, str]) -> None:

@@ -164,7 +164,7 @@ def run_of(folder: Path, name: str) -> Run:
         UsageError: the name is not valid.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError(f"not a name: {name!r}; letters, digits, - and _ make one")
+        raise UsageError(f"invalid name {name!r}; use letters, digits, - and _")
     return Run(folder / name)
 
 
@@ -242,7 +242,7 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     while time.monotonic() < deadline:
         if process.poll():
             said = console.read_text(errors="replace").strip().splitlines()
-            why = said[-1].removeprefix("error: ") if said else "it said nothing"
+            why = said[-1].removeprefix("error: ") if said else "it printed nothing"
             raise McloudError(f"the {run.kind} ended at once: {why}")
         # A run with little work may already have finished.
         if process.returncode == 0 or run.read().get("pid") == process.pid:
@@ -272,7 +272,7 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
     while run.lock.is_held():
         if time.monotonic() >= deadline:
             raise McloudError(
-                f"the {run.kind} {run.name} (pid {process.pid}) still works on what it has",
+                f"the {run.kind} {run.name} (pid {process.pid}) is still delivering",
                 remedy=f"wait, or end it with `mcloud stop {run.name} --now`: the next run"
                 " continues from there",
             )

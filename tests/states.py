@@ -118,7 +118,7 @@ GUARD: dict[str, Any] = {
     "decision": _DECISION,
     "history": [_DECISION],
     "moves": [],
-    "cost": {"hours": 1.0, "calls": {}, "usd": "0.001", "basis": "list price, free tiers apart"},
+    "cost": {"hours": 1.0, "calls": {}, "usd": "0.001", "basis": "list price, before free tiers"},
     "settings": {"interval": 5.0, "timeout": 3.0},
 }
 

@@ -53,7 +53,7 @@ def holding(run: Run, how: str = "polite") -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "-_", "a.b"])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="not a name"):
+    with pytest.raises(UsageError, match="invalid name"):
         run_of(tmp_path, name)
 
 
@@ -76,7 +76,7 @@ def test_runs_are_found_by_name_whatever_they_are(tmp_path: Path) -> None:
     ]
     assert [run.kind for run in runs_called(tmp_path, "b")] == ["replicator"]
     assert runs_called(tmp_path, "b", "producers") == []
-    with pytest.raises(UsageError, match="not a name"):
+    with pytest.raises(UsageError, match="invalid name"):
         runs_called(tmp_path, "../b")
 
 
@@ -158,9 +158,7 @@ def test_stop_ends_it(run: Run, now: bool) -> None:
 def test_one_that_drains_for_long_is_named_with_what_to_do(run: Run) -> None:
     with (
         holding(run, "stubborn") as process,
-        pytest.raises(
-            McloudError, match=f"\\(pid {process.pid}\\) still works on what it has; wait"
-        ),
+        pytest.raises(McloudError, match=f"\\(pid {process.pid}\\) is still delivering; wait"),
     ):
         stop(run, now=False, patience=0.1)
 

@@ -311,7 +311,7 @@ def _from_the_future(at: float, now: float) -> str:
     """Return why a time cannot be used, or an empty string if it can."""
     if now - at >= -AHEAD:
         return ""
-    return f"its time is ahead of this machine's clock by {at - now:.0f} s: one of the two is wrong"
+    return f"its time is {at - now:.0f} s ahead of this machine's clock: one of the two is wrong"
 
 
 def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
@@ -335,15 +335,15 @@ def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     silent, blind = silence(runs, state, now), blindness(runs, state, now)
     lost = {"lost_s": max(silent, blind), "lost_as_of": now}
     if runs:
-        why = "it runs, and hangs" if silent else ""
+        why = "it is running, but hangs" if silent else ""
         if blind and not silent:
             problem = state.get("problem") or "no queue can be judged"
-            why = f"it runs, and every look fails: {problem}"
+            why = f"it is running, but every check fails: {problem}"
         return {**state, **lost, "reason": why}
     if not silent:
         return _running(state, now)
     # Its figures about the sites are over, but its absence is not.
-    return {"name": state["name"], **lost, "reason": "its process is gone"}
+    return {"name": state["name"], **lost, "reason": "its process has died"}
 
 
 def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:

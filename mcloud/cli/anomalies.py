@@ -71,10 +71,9 @@ def anomalies(
 
     wanted = {symbol_of(each.strip()) for each in symbols.split(",")} if symbols else None
     if kind is not None and kind not in KINDS:
-        from mcloud.config import did_you_mean
+        from mcloud.config import unknown
 
-        hint = did_you_mean(kind, KINDS)
-        raise UsageError(f"no kind {kind!r}; there is {', '.join(KINDS)}{hint}")
+        raise unknown("kind", kind, KINDS)
     span = span_of(last)
     found = _ask(session, site)
     rows = [
@@ -87,7 +86,7 @@ def anomalies(
 
         newest = max(parse_timestamp(row["timestamp"]) for row in rows)
         rows = [row for row in rows if parse_timestamp(row["timestamp"]) > newest - span]
-    _show(session, rows, "nothing out of line was found")
+    _show(session, rows, "no anomalies were found")
 
 
 def scan(
@@ -191,9 +190,9 @@ def scan(
     begin = moment("--start", start) if start else None
     until = moment("--end", end) if end else MAX_TIME
     if begin is not None and until <= begin:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--end must be after --start")
     if site and "," in site:
-        raise UsageError("--from takes one site")
+        raise UsageError("--from takes a single site")
     name, opened = next(iter(session.sites(site).items()))
     if begin is None:
         newest = opened.candles.last(symbol)
@@ -205,9 +204,11 @@ def scan(
         check_known(opened, symbol)
     looked_at = sum(each.start >= begin for each in minutes)
     found = detect(minutes, begin, thresholds)
-    session.say(f"{looked_at} candles of {symbol} at {name} looked at")
+    session.say(f"checked {looked_at} candles of {symbol} at {name}")
     rows = [_row(anomaly, [name]) for anomaly in found]
-    _show(session, rows, "nothing is out of line" if looked_at else "no candles in that time")
+    _show(
+        session, rows, "no anomalies were found" if looked_at else "no candles in that time range"
+    )
 
 
 def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[str]]]":
@@ -237,7 +238,7 @@ def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[s
     if len(failed) == len(sites):
         raise Unavailable(f"no site answers: {reasons}")
     if failed:
-        session.warn(f"this is not all of it: {reasons}")
+        session.warn(f"the list is incomplete: {reasons}")
     return found
 
 
@@ -279,4 +280,4 @@ def _show(session: Session, rows: list[dict[str, Any]], nothing: str) -> None:
 
         session.print(table(rows, session.console.width))
         if session.console.width < WIDE:
-            session.say("too narrow for usual, score; `-o csv` has them")
+            session.say("the terminal is too narrow for usual, score; `-o csv` shows them")

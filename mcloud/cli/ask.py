@@ -31,4 +31,4 @@ def type_in(session: Session, question: str, *, instead: str) -> str:
 
 def _need_terminal(question: str, instead: str) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"there is no terminal to ask on: {question}", remedy=f"give {instead}")
+        raise UsageError(f"cannot ask without a terminal: {question}", remedy=f"use {instead}")

@@ -28,7 +28,9 @@ def detach(session: Session, run: "Run") -> None:
     pid = runs.detach(run, arguments, STARTING)
     if session.output == "json":
         session.print_json({"name": run.name, "pid": pid, "log": str(run.log)})
-    session.say(f"{run.name} runs (pid {pid}); see `mcloud ps` and `mcloud logs {run.name} -f`")
+    session.say(
+        f"{run.name} is running (pid {pid}); see `mcloud ps` and `mcloud logs {run.name} -f`"
+    )
 
 
 @contextmanager
@@ -80,6 +82,6 @@ def _runs_already(run: "Run") -> McloudError:
     holder = run.lock.holder()
     pid = holder.pid if holder else "unknown"
     return McloudError(
-        f"a {run.kind} called {run.name!r} runs already (pid {pid})",
-        remedy=f"stop it with `mcloud stop {run.name}`, or give this one another --name",
+        f"a {run.kind} called {run.name!r} is already running (pid {pid})",
+        remedy=f"stop it with `mcloud stop {run.name}`, or use another --name",
     )

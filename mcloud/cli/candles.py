@@ -114,23 +114,24 @@ def candles(
     mcloud candles BTCUSDT --last 7d --interval 1h --with sma:20,vwap
     mcloud candles BTCUSDT --start 2024-08-08 --end 2024-08-09 -o csv
     """
+    from mcloud.config import unknown
     from mcloud.feed.open import SYMBOL
     from mcloud.market.indicators import compute
     from mcloud.market.interval import INTERVALS
 
     symbol = symbol_of(symbol or session.config.symbol or SYMBOL)
     if interval not in INTERVALS:
-        raise UsageError(f"no interval {interval!r}; there is {', '.join(INTERVALS)}")
+        raise unknown("interval", interval, INTERVALS)
     if last and start:
-        raise UsageError("--last and --start exclude each other")
+        raise UsageError("--last and --start cannot be combined")
     indicators = _indicators(with_) if with_ is not None else []
     until = moment("--end", end) if end else None
     span = span_of(last or "2h")
     begin = moment("--start", start) if start else None
     if begin is not None and until is not None and until <= begin:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--end must be after --start")
     if site and "," in site:
-        raise UsageError("--from takes one site")
+        raise UsageError("--from takes a single site")
     name, opened = next(iter(session.sites(site).items()))
     width = INTERVALS[interval]
     bounds = _bounds(opened, symbol, begin, until, span, width)
@@ -151,7 +152,7 @@ def candles(
     elif session.output == "csv":
         _print_csv(rows, fill, indicators)
     elif not rows:
-        session.say(f"no candles of {symbol} at {name} in that time")
+        session.say(f"no candles of {symbol} at {name} in that time range")
     else:
         _draw(session, rows, fill, indicators, chart)
     if holes and (fill or indicators):
@@ -211,13 +212,12 @@ def _bounds(
 
 def check_known(site: "Site", symbol: str) -> None:
     """UsageError for a symbol that the site has never seen, where it has seen others."""
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
     from mcloud.documents import sound
 
     known = [beat.symbol for beat in sound(site.control.heartbeats())]
     if known and symbol not in known and site.candles.last(symbol) is None:
-        hint = did_you_mean(symbol, known)
-        raise UsageError(f"no symbol {symbol!r} at {site.name}; there is {', '.join(known)}{hint}")
+        raise unknown("symbol", symbol, known, where=f"at {site.name}")
 
 
 def _indicators(text: str) -> "list[Indicator]":
@@ -336,7 +336,7 @@ def _draw(
         table.add_row(*(text[column] for column in columns), style="dim" if row.step.filled else "")
     session.print(table)
     if hidden:
-        session.say(f"too narrow for {', '.join(hidden)}; `-o csv` has them")
+        session.say(f"the terminal is too narrow for {', '.join(hidden)}; `-o csv` shows them")
     if chart and session.console.is_terminal:
         lines = {
             str(each): [row.values[str(each)] for row in rows]
@@ -361,14 +361,14 @@ def symbol_of(text: str) -> str:
     try:
         return check_symbol(capitals(text))
     except BadTrade as error:
-        raise UsageError(f"{error}; such as BTCUSDT") from None
+        raise UsageError(f"{error}; use one such as BTCUSDT") from None
 
 
 def span_of(text: str) -> int:
     """``90m``, ``2h``, ``7d`` in ms."""
     match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text)
     if not match:
-        raise UsageError(f"not a length of time: {text!r}; such as 90m, 2h or 7d")
+        raise UsageError(f"invalid duration {text!r}; use one such as 90m, 2h or 7d")
     return int(match[1]) * _SECONDS[match[2]] * 1000
 
 
@@ -380,6 +380,6 @@ def moment(option: str, text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{option} is not a time: {text!r}; such as 2024-08-08 or 2024-08-08T23:54"
+            f"invalid time {text!r} for {option}; use one such as 2024-08-08 or 2024-08-08T23:54"
         ) from None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)

@@ -127,7 +127,7 @@ def demo(
             shutil.rmtree(home, ignore_errors=True)
     _show(session, proof, outage, costs, feed.report, time.monotonic() - begun)
     if keep:
-        session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
+        session.say("everything is still running: try `mcloud status`, `mcloud candles BTCUSDT`,")
         session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
     if not (proof.ok and outage.ok):
         raise typer.Exit(1)
@@ -162,10 +162,10 @@ def _ports(session: Session) -> "LocalPorts":
 
     home = Home(session.config.local)
     if home.is_up() or home.kept.exists():
-        what = "are up already" if home.is_up() else "have kept data"
+        what = "are already running" if home.is_up() else "have kept data"
         raise LocalError(
-            f"the embedded clouds {what}, and the demo wants empty ones",
-            remedy="run `mcloud local down` and `mcloud local reset`, or the demo without --keep",
+            f"the embedded clouds {what}, and the demo needs empty ones",
+            remedy="run `mcloud local down` and `mcloud local reset`, or omit --keep",
         )
     return session.config.ports
 

@@ -130,7 +130,7 @@ def _draw(session: Session, found: "list[FoundDamage]") -> None:
     from rich.text import Text
 
     if not found:
-        session.say("every document that could be read is in order")
+        session.say("all documents that could be read are valid")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("site", "document", "what is wrong", "repair"):

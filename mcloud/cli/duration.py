@@ -16,5 +16,5 @@ def length_of_time(option: str, text: str) -> float:
     match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
     found = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if found <= 0:
-        raise UsageError(f"{option} is not a length of time: {text!r}; such as 30s or 5m")
+        raise UsageError(f"invalid duration {text!r} for {option}; use one such as 30s or 5m")
     return found

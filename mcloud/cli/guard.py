@@ -75,7 +75,7 @@ def run(
     channels(config)  # what is wrong in them is said before anything begins
     sites = session.sites()
     if len(sites) < 2:
-        raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
+        raise UsageError("a guard needs at least two sites")
     stop = threading.Event()
     with background.alone(mine):
         before = previous_state(mine, session.warn)
@@ -186,8 +186,10 @@ def _tell_guards(session: Session, what: str, why: str) -> None:
     if session.output == "json":
         session.print_json({"paused": what == "pause", "by": by, "away": away})
     for site, reason in away.items():
-        session.warn(f"{site} was not told, and is by the next guard that sees it: {reason}")
-    session.say("all guards pause" if what == "pause" else "the guards act again")
+        session.warn(
+            f"{site} could not store it; the next guard that reaches the site will: {reason}"
+        )
+    session.say("all guards are paused" if what == "pause" else "the guards are active again")
 
 
 def _state(session: Session, name: str) -> dict[str, Any]:

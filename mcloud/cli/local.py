@@ -101,8 +101,8 @@ def up(
     from mcloud.local.supervisor import Options
     from mcloud.market.anomaly import Thresholds
 
-    _one_of("--emulators", emulators, ("embedded", "official"))
-    _one_of("--ports", ports, ("fixed", "auto"))
+    _one_of("kind of emulators", emulators, ("embedded", "official"))
+    _one_of("choice of ports", ports, ("fixed", "auto"))
     chosen = asdict(session.config.ports)
     if ports == "auto":
         chosen = dict(zip(chosen, children.free_ports(len(chosen)), strict=True))
@@ -127,7 +127,9 @@ def up(
     with waiting(session, "starting the embedded clouds") as tell:
         state = control.up(options, tell)
     _show(session, state)
-    session.say("up; `mcloud local env` prints the variables for other tools")
+    session.say(
+        "the embedded clouds are up; `mcloud local env` prints the variables for other tools"
+    )
 
 
 def down(
@@ -169,7 +171,7 @@ def status(session: Session) -> None:
         if session.output == "json":
             session.print_json({"up": False, "phase": "down", "services": {}})
         session.say(
-            "the embedded clouds died without being stopped; run `mcloud local up`"
+            "the embedded clouds ended unexpectedly; run `mcloud local up`"
             if died
             else "the embedded clouds are down; run `mcloud local up`"
         )
@@ -224,9 +226,9 @@ def logs(
     from mcloud.local.state import Home
 
     if service is not None:
-        _one_of("the service", service, LOGS)
+        _one_of("service", service, LOGS)
     if follow and session.output == "json":
-        raise UsageError("--follow writes text only")
+        raise UsageError("--follow cannot be combined with -o json")
     folder = Home(session.config.local).logs
     paths = [folder / f"{name}.log" for name in ([service] if service else LOGS)]
     paths = [path for path in paths if path.exists()]
@@ -268,7 +270,11 @@ def reset(session: Session) -> None:
             control.up(options, tell)
     if session.output == "json":
         session.print_json({"up": state is not None})
-    session.say("empty and up again" if state else "empty; `mcloud local up` starts them")
+    session.say(
+        "the embedded clouds are empty and up again"
+        if state
+        else "the embedded clouds are empty; `mcloud local up` starts them"
+    )
 
 
 def _show(session: Session, state: "State") -> None:
@@ -317,12 +323,10 @@ def _show(session: Session, state: "State") -> None:
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
 
     if value not in known:
-        raise UsageError(
-            f"{what} is one of {', '.join(known)}, not {value!r}{did_you_mean(value, known)}"
-        )
+        raise unknown(what, value, known)
 
 
 def _tail(path: Path, lines: int, *, named: bool) -> int:

@@ -156,7 +156,7 @@ def exchange(
         try:
             server.wait_finished()
             _show_report(session, read_so_far(), has_ended=True)
-            session.say("all is traded; REST continues until Ctrl-C")
+            session.say("all trades have been played; REST is served until Ctrl-C")
             threading.Event().wait()
         except KeyboardInterrupt:
             report = read_so_far()
@@ -193,4 +193,4 @@ def _show(session: Session, server: "LocalExchange") -> None:
     print(f"streams  {server.ws_url}", f"REST     {server.rest_url}", sep="\n", flush=True)
     if server.certificate:
         print(f"trust    {server.certificate.resolve()}", flush=True)
-    session.say(f"trading {', '.join(server.symbols)}; Ctrl-C ends it")
+    session.say(f"trading {', '.join(server.symbols)}; press Ctrl-C to stop")

@@ -12,7 +12,7 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.session import INTERRUPTED, Session, command
-from mcloud.errors import McloudError, UsageError
+from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
@@ -215,6 +215,7 @@ def produce(
     mcloud produce --source simulate --count 20000
     mcloud produce --source 'replay:days/*.zip' --to aws
     """
+    from mcloud.config import unknown
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
@@ -225,7 +226,7 @@ def produce(
     from mcloud.sites.resources import site_resources
 
     if mode not in MODES:
-        raise UsageError(f"no mode {mode!r}; there is {', '.join(MODES)}")
+        raise unknown("mode", mode, MODES)
     run = run_of(session.config.state / "producers", name)
     if detach:
         background.detach(session, run)
@@ -269,7 +270,7 @@ def produce(
         raise typer.Exit(INTERRUPTED)
     if not progress.complete:
         raise McloudError(
-            "not every site has every trade; the rest is kept",
+            "not every site has every trade; the rest stays in the spool",
             remedy="fix the problem above, then run"
             f" `{resume_command(name, opened.about)}`, which sends the rest",
         )
@@ -282,7 +283,7 @@ def report_feed(session: Session, report: "FeedReport") -> None:
     if report.truncated:
         session.warn(report.truncated)
     if report.bad:
-        session.warn(f"{report.bad:,} bad lines were left out, among them:")
+        session.warn(f"{report.bad:,} bad lines were skipped, for example:")
         for bad in report.bad_examples:
             print(f"  {bad}", file=sys.stderr)
 
@@ -353,7 +354,7 @@ def _run(
                 router.stop()
             run.write(account.state(progress, opened.describe()))
             if trail.problem:
-                log.warning("mcloud trace will know less: %s", trail.problem)
+                log.warning("mcloud trace may be incomplete: %s", trail.problem)
             log.info("ends; waiting: %s", _waiting(progress))
     return progress, time.monotonic() - begun
 
@@ -376,7 +377,7 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
         )
     for site in spool.unconfigured():
         waiting = spool.pending(site).trades
-        session.warn(f"the spool holds {waiting:,} trades for {site}, which is not among --to")
+        session.warn(f"the spool holds {waiting:,} trades for {site}, which is not in --to")
 
 
 @contextmanager

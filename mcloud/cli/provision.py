@@ -114,12 +114,9 @@ class Rollout:
 
         config = session.config
         if provisioner not in (None, EMBEDDED, TERRAFORM):
-            from mcloud.config import did_you_mean
+            from mcloud.config import unknown
 
-            hint = did_you_mean(provisioner, (EMBEDDED, TERRAFORM))
-            raise UsageError(
-                f"--provisioner is {EMBEDDED} or {TERRAFORM}, not {provisioner!r}{hint}"
-            )
+            raise unknown("provisioner", provisioner, (EMBEDDED, TERRAFORM))
         self._provisioner = provisioner or (EMBEDDED if config.profile == LOCAL else TERRAFORM)
         self._session = session
         self._start = start
@@ -147,7 +144,7 @@ class Rollout:
         kept = withheld(os.environ) if self._provisioner == TERRAFORM else []
         if kept:
             self._session.warn(
-                f"Terraform does not get {', '.join(kept)} of this shell; `mcloud doctor` says why"
+                f"{', '.join(kept)} of this shell is not passed to Terraform; see `mcloud doctor`"
             )
         for name, outcome in self.outcomes.items():
             opened = open_provisioner(
@@ -235,11 +232,11 @@ class Rollout:
             what = ", ".join(f"{each.name} ({each.holds})" for each in lost)
             answer = type_in(
                 self._session,
-                f"{name}: the data in {what} will be gone; type {wanted} to agree",
+                f"{name}: the data in {what} will be deleted; type {wanted} to confirm",
                 instead=f"--confirm {wanted}",
             )
             if answer != wanted:
-                self._session.say("that is another name; nothing was done")
+                self._session.say("the name does not match; nothing was done")
                 raise typer.Exit(1)
 
     def apply(self, *, destroy: bool = False) -> None:
@@ -315,7 +312,7 @@ class Rollout:
                 self._echo("".join(traceback.format_exception(answer)))
                 self.outcomes[name].error = McloudError(
                     f"{type(answer).__name__}: {answer}",
-                    remedy="a fault in mcloud: run again with -vv and report what it prints",
+                    remedy="this is a bug in mcloud: run it again with -vv and report the output",
                 )
             else:
                 found[name] = answer
@@ -335,9 +332,9 @@ class Rollout:
 
         def stop(*_: object) -> None:
             words = (
-                "still waiting: Terraform holds the lock of its state, and is not cut off\n"
+                "still waiting: Terraform holds the lock of its state and must not be killed\n"
                 if self._stop.is_set()
-                else "interrupted; waiting until what was begun is ended and no lock is left\n"
+                else "interrupted; waiting for the changes in progress and for the lock\n"
             )
             self._stop.set()
             if not self._session.quiet:
@@ -380,7 +377,7 @@ def read_plan(session: Session, path: Path, wanted: str | None) -> "SavedPlan":
         raise UsageError(
             f"the plan in {path} is for the profile {saved.profile!r}, not"
             f" {session.config.profile!r}",
-            remedy=f"give --profile {saved.profile}",
+            remedy=f"use --profile {saved.profile}",
         )
     names = config.select(saved.sites, None if wanted == "all" else wanted)
     return SavedPlan(saved.profile, {name: saved.sites[name] for name in names})
@@ -391,9 +388,7 @@ def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:
     from mcloud.errors import ConfigError
 
     if not known:
-        raise ConfigError(
-            f"the profile {profile!r} has no sites", remedy="describe one in mcloud.toml"
-        )
+        raise ConfigError(f"the profile {profile!r} has no sites", remedy="add one to mcloud.toml")
     return config.select(known, None if wanted == "all" else wanted)
 
 
@@ -406,8 +401,8 @@ def _sentence(outcome: SiteOutcome) -> str:
             return f"{outcome.result}, with nothing changed"
         made = len(outcome.made)
         half = sorted(outcome.begun - outcome.made)
-        words = f"{outcome.result} after {made} of {planned} changes, which are in the state"
-        return f"{words}; begun: {', '.join(half)}" if half else words
+        words = f"{outcome.result} after {made} of {planned} changes, which are saved in the state"
+        return f"{words}; unfinished: {', '.join(half)}" if half else words
     if outcome.result == "planned" and outcome.plan:
         return sentence(outcome.plan)
     some = f"{planned} change" if planned == 1 else f"{planned} changes"

@@ -48,7 +48,7 @@ def ps(
             ]
         )
     elif not states:
-        session.say("no producers; `mcloud produce` starts one")
+        session.say("no processes; `mcloud produce` starts a producer")
     else:
         from mcloud.drawing.ps import listing
 

@@ -240,7 +240,7 @@ def _refuse_misplaced(ctx: typer.Context) -> None:
         source = ctx.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             named = f"{ctx.info_name} {ctx.invoked_subcommand}"
-            raise UsageError(f"{parameter.opts[-1]} belongs behind `{named}`")
+            raise UsageError(f"{parameter.opts[-1]} must follow `{named}`")
 
 
 def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:
@@ -288,12 +288,9 @@ def _session(
 
 def _checked(session: Session, formats: tuple[str, ...]) -> Session:
     if session.output not in formats:
-        from mcloud.config import did_you_mean
+        from mcloud.config import unknown
 
-        hint = did_you_mean(session.output, formats)
-        raise UsageError(
-            f"no output format {session.output!r}; there is {', '.join(formats)}{hint}"
-        )
+        raise unknown("output format", session.output, formats)
     return session
 
 
@@ -337,7 +334,7 @@ def _guard(run: Callable[[], None], session: Session) -> None:
         if ours is None:
             _say(
                 f"error: {type(error).__name__}: {error}; "
-                "this is a fault in mcloud: run again with -vv and report what it prints"
+                "this is a bug in mcloud: run it again with -vv and report the output"
             )
             raise typer.Exit(1) from None
         session.fail(str(ours))

@@ -59,7 +59,7 @@ def look(session: Session, site: str | None) -> "Snapshot":
     from mcloud.observing.snapshot import collect
 
     sites = session.sites(site)
-    with waiting(session, "asking the sites"):
+    with waiting(session, "reading the sites"):
         return collect(sites, partial(machine, session.config.state), costing(session, sites))
 
 

@@ -44,7 +44,7 @@ def stop(
             if runs.stop(run, now=now, patience=wait):
                 stopped.append(run)
     if name and not (stopped or gone):
-        raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
+        raise McloudError(f"no process called {name!r} is running here", remedy="see `mcloud ps`")
     left = {run.name: _left(shown_state(run)) for run in stopped}
     if session.output == "json":
         session.print_json(left)
@@ -53,9 +53,9 @@ def stop(
         rest = f"; left in its spool: {words}" if words else "; nothing is left" if sites else ""
         session.say(f"{run_name} has ended{rest}")
     for run in gone:
-        session.say(f"{run.name} was gone already, without a word; it is noted as ended")
+        session.say(f"{run.name} had already died; it is now recorded as ended")
     if not (stopped or gone):
-        session.say("nothing runs here")
+        session.say("no process is running here")
 
 
 def _left(state: dict) -> dict[str, int]:  # type: ignore[type-arg]

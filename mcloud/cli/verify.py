@@ -93,7 +93,7 @@ def verify(
 
     scope = Scope.parse(what, symbols, None)
     if deep and not (scope.candles and scope.raw):
-        raise UsageError("--deep makes candles from raw trades: it needs both in --what")
+        raise UsageError("--deep compares candles with raw trades, so --what must include both")
     window = window_of(start, end)
     chosen = session.sites(sites)
     report = _look(session, chosen, scope, window, deep)
@@ -119,7 +119,7 @@ def window_of(start: str | None, end: str | None) -> "HourWindow":
     until = moment("--end", end) if end else None
     window = HourWindow.around(begin, until)
     if window.end <= window.start:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--end must be after --start")
     return window
 
 
@@ -165,12 +165,12 @@ def _mend(
         session.print(plan_lines(mending))
     if dry_run or made.is_empty:
         return mending, report
-    agree(session, "do this?", yes=yes)
-    with waiting(session, "mending") as tell:
+    agree(session, "apply these repairs?", yes=yes)
+    with waiting(session, "repairing") as tell:
         backup = Backup(session.config.state / "removed")
         done = repair(made, sites, fetch, backup=backup, tell=tell)
     if backup.count:
-        session.say(f"what was taken away or written over is in {backup.path}")
+        session.say(f"removed and overwritten contents are in {backup.path}")
     for problem in done.problems:
         session.warn(problem)
     mending["done"] = done.to_json()

@@ -398,7 +398,7 @@ def _line_json(line: CostLine) -> dict[str, Any]:
 
 
 def _site_json(report: CostReport, usage: SiteUsage) -> dict[str, Any]:
-    bill = report.bills.get(usage.site, "not asked for")
+    bill = report.bills.get(usage.site, "not requested")
     return {
         "cloud": usage.cloud,
         "region": usage.region,
@@ -447,7 +447,7 @@ def notes_on(report: CostReport) -> list[str]:
                 f"{REGIONS[usage.cloud]}, which may be lower"
             )
     if any(usage.embedded for usage in report.usages):
-        notes.append("embedded clouds cost nothing: this is what real ones would cost")
+        notes.append("embedded clouds cost nothing: these are the costs on real clouds")
     missing = {
         line.meter: f"{line.site} {line.meter}: {line.source}"
         for line in report.lines

@@ -67,7 +67,7 @@ def explanation(state: Document, last: int) -> RenderableType:
     """Draw the last decision with its grounds, and the decisions before it."""
     history = list(state["history"])
     if not history:
-        return Text("it has decided nothing yet", "dim")
+        return Text("no decision yet", "dim")
     newest = history[-1]
     parts: list[RenderableType] = [
         Text(f"{leader(state)}"),
@@ -83,15 +83,15 @@ def explanation(state: Document, last: int) -> RenderableType:
         parts += ["", Text("before that", "dim"), table]
     cost = state["cost"]
     if cost["usd"] is not None:
-        words = f"looking has cost ${float(cost['usd']):.5f} in {cost['hours']:.2f} h"
+        words = f"checking has cost ${float(cost['usd']):.5f} in {cost['hours']:.2f} h"
         parts += ["", Text(f"{words} ({cost['basis']}; an estimate from counted calls)", "dim")]
     return Group(*parts)
 
 
 def leader(state: Document) -> str:
     if state["primary"] is None:
-        return "no record yet: the first site leads"
-    return f"{state['primary']} leads in epoch {state['epoch']}"
+        return "no control record yet: the first site is the primary"
+    return f"{state['primary']} is the primary in epoch {state['epoch']}"
 
 
 def preflight(document: Document) -> RenderableType:
@@ -102,18 +102,20 @@ def preflight(document: Document) -> RenderableType:
     estimate = document["estimate"]
     behind = estimate["messages_behind"]
     target, primary = document["target"], document["primary"]
-    lines = [f"{target} leads already, in epoch {document['epoch']}"]
+    lines = [f"{target} is already the primary, in epoch {document['epoch']}"]
     if target != primary:
         held = "an unknown number of" if behind is None else f"{behind:,}"
         lines = [
-            f"{target} leads in epoch {document['epoch'] + 1}, in place of {primary}",
-            f"producers follow within about {estimate['seconds']:.0f} s (an estimate); they hold"
-            " what comes meanwhile",
+            f"{target} becomes the primary in epoch {document['epoch'] + 1}, in place of {primary}",
+            f"producers follow within about {estimate['seconds']:.0f} s (an estimate), and"
+            " spool new trades until then",
             f"{held} messages are still on their way through {primary}; nothing is deleted there,"
             " and what only it has is copied afterwards",
         ]
     away = [
-        Text(f"{name} does not answer, and gets the record when it is back: {why}", "yellow")
+        Text(
+            f"{name} does not answer, and gets the control record when it is back: {why}", "yellow"
+        )
         for name, why in document["away"].items()
     ]
     return Group(table, "", *map(Text, lines), *away)
@@ -127,12 +129,12 @@ def outcome(document: Document) -> RenderableType:
 def _outcome(document: Document) -> Iterator[Text]:
     if not document["moved"]:
         yield Text(
-            f"{document['primary']} leads in epoch {document['epoch']}, by {document['by']}:"
-            " somebody else was first",
+            f"{document['primary']} is the primary in epoch {document['epoch']}, by"
+            f" {document['by']}: another failover was first",
             "yellow",
         )
         return
-    yield Text(f"{document['primary']} leads in epoch {document['epoch']}", "green")
+    yield Text(f"{document['primary']} is the primary in epoch {document['epoch']}", "green")
     arrived = document["arrived_s"]
     if arrived is None:
         yield Text(document["problem"], "red")
@@ -144,7 +146,7 @@ def _outcome(document: Document) -> Iterator[Text]:
         follows = "has not followed yet" if seconds is None else f"follows after {seconds:.1f} s"
         yield Text(f"producer {name} {follows}", "yellow" if seconds is None else "")
     for site, why in document["owed"].items():
-        yield Text(f"{site} is owed a catch-up: {why}", "yellow")
+        yield Text(f"a catch-up of {site} is due: {why}", "yellow")
     for each in document["caught_up"]:
         words = f"{each['site']}: {each['candles']:,} candles and {each['objects']:,} raw objects"
         yield Text(f"{words} were copied; {'verified equal' if each['ok'] else each['reason']}")
@@ -193,7 +195,7 @@ def _verdicts(sites: Document) -> Text:
 
 def _decision(decision: Document | None) -> str:
     if decision is None:
-        return "nothing decided yet"
+        return "no decision yet"
     what = f"{decision['action']} {decision['site']}".strip()
     return f"{what}: {decision['reason']}"
 

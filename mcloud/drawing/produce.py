@@ -26,7 +26,7 @@ def panel(state: State) -> RenderableType:
         f", lag {_lag(state['lag_s'])}" if state["live"] else "",
         f", {state['repeats']:,} repeats" if state["repeats"] else "",
         f"  spool {_size(state['spool_bytes'])}",
-        (" FULL, nothing is read" if state["spool_full"] else "", "bold red"),
+        (" FULL, not reading" if state["spool_full"] else "", "bold red"),
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("site", "acked", "waiting", "breaker", "publish", ""):
@@ -90,7 +90,7 @@ def listing(states: Sequence[tuple[str, bool, State]], now: float | None = None)
     parts += [
         Text(
             f"{name}: stalled: the exchange has trades of {', '.join(state['stalled'])} that its"
-            " stream does not bring",
+            " stream does not deliver",
             style="red",
         )
         for name, runs, state in states

@@ -84,7 +84,7 @@ def _trouble_of(pair: Mapping[str, Any]) -> Iterator[Text]:
     if pair["error"]:
         yield Text(f"{name}: {pair['error']}", "bold red")
     if pair["trimmed"]:
-        yield Text(f"{name}: was away for too long and compared everything again", "yellow")
+        yield Text(f"{name}: was away for too long, and compared everything again", "yellow")
     for what in ("disagreements", "damaged"):
         for each in pair[what][:EXAMPLES]:
             yield Text(f"{name}: {what.removesuffix('s')}: {each}", "yellow")

@@ -12,8 +12,8 @@ from mcloud.durations import duration
 Document = Mapping[str, Any]
 
 SKEW = (
-    "A stage that is earlier than the one before it: the clocks of two machines differ;"
-    " `mcloud doctor` compares this one's."
+    "A stage is earlier than the one before it, because the clocks of two machines differ;"
+    " `mcloud doctor` checks the clock of this one."
 )
 
 

@@ -84,7 +84,7 @@ def catch_up(
     """
     stop = stop or threading.Event()
     begun = time.monotonic()
-    tell(f"waiting for what {debt.site} holds")
+    tell(f"waiting for the queue of {debt.site}")
     problem = drain(sites[debt.site], patience, stop)
     window = HourWindow(since(sites, debt), HourWindow().end)
     merged = objects = 0
@@ -103,7 +103,7 @@ def catch_up(
     if stop.is_set():
         problem = "interrupted"
     elif not problem and left:
-        problem = f"{left} differences are left; `mcloud verify` names them"
+        problem = f"{left} differences are left; `mcloud verify` shows them"
     missing: dict[str, Ids] = {}
     for each in report.of("incomplete"):
         missing.setdefault(each.symbol, Ids()).update(_known(each, until))
@@ -132,7 +132,7 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
         try:
             depth = site.queue.depth()
         except McloudError as error:
-            return f"{site.name}: its queue does not tell what it holds: {error}"
+            return f"{site.name}: its queue does not report its depth: {error}"
         # If the depth is unknown, as with metrics that lag, the canary has to suffice.
         waiting = (depth.ready or 0) + (depth.in_flight or 0)
         if not waiting or not is_recent(depth.as_of, clocks.wall(), patience):

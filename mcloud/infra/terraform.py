@@ -67,7 +67,7 @@ def find_binary(config: "TerraformConfig") -> str:
         found = shutil.which(config.binary)
         if found is None:
             raise McloudError(
-                f"no program {config.binary!r}, which was named for Terraform",
+                f"the Terraform binary {config.binary!r} does not exist",
                 remedy="correct MCLOUD_TERRAFORM, or `binary` in [terraform] of mcloud.toml",
             )
         return found
@@ -78,7 +78,7 @@ def find_binary(config: "TerraformConfig") -> str:
     raise McloudError(
         "neither terraform nor tofu is on the PATH",
         remedy="install one (https://developer.hashicorp.com/terraform/install or"
-        " https://opentofu.org/docs/intro/install), or name it in MCLOUD_TERRAFORM",
+        " https://opentofu.org/docs/intro/install), or set MCLOUD_TERRAFORM to its path",
     )
 
 
@@ -96,10 +96,10 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
     # It may grumble about its settings first, and a wrapper may mention other versions.
     found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)\S*$", said, re.MULTILINE)
     if found is None:
-        words = said.strip().partition("\n")[0] or "it says nothing"
+        words = said.strip().partition("\n")[0] or "it printed nothing"
         raise McloudError(
             f"{binary} is neither Terraform nor OpenTofu: {words}",
-            remedy="name the right one in MCLOUD_TERRAFORM",
+            remedy="set MCLOUD_TERRAFORM to the right one",
         )
     return found[1], tuple(map(int, found.group(2, 3, 4)))
 
@@ -111,7 +111,7 @@ def check_version(binary: str) -> None:
         raise McloudError(
             f"{product} {_dotted(numbers)} at {binary} is too old: the modules need"
             f" {_dotted(MIN_VERSION)} or newer",
-            remedy=f"update {product}, or name a newer one in MCLOUD_TERRAFORM",
+            remedy=f"update {product}, or set MCLOUD_TERRAFORM to a newer one",
         )
 
 
@@ -215,7 +215,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         if shown is None:
             raise McloudError(
                 f"`{self.terraform_bin_path} show -json` printed no plan",
-                remedy="name Terraform itself in MCLOUD_TERRAFORM, not a wrapper that hides it",
+                remedy="set MCLOUD_TERRAFORM to Terraform itself, not to a wrapper",
             )
         return shown
 
@@ -293,7 +293,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             grave = [each for each in errors if _OF_THE_STATE.search(each["summary"])]
             if self._stop.is_set() and dump is None and not grave:
                 raise Interrupted(
-                    f"terraform {command[1]} was interrupted, and has let go of its lock"
+                    f"terraform {command[1]} was interrupted and has released its lock"
                 )
             raise explain(grave or errors or from_text(said), self._failed)
 

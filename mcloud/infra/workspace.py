@@ -91,7 +91,7 @@ class Workspace:
                     yield
                     return
             error = Locked(
-                f"another mcloud works on this site{_holder(lock)}",
+                f"another mcloud process is working on this site{_holder(lock)}",
                 remedy="wait until it has ended, as with --lock-timeout 10m",
             )
             if wait is None:

@@ -35,7 +35,7 @@ INDEXED = 1_000
 """Blocks in an index."""
 
 Run = tuple[int, int]
-"""The first and the last of some consecutive trade ids."""
+"""First and last of consecutive trade ids."""
 
 _GZIP = 31  # zlib's number for the gzip container; it writes no time into the header
 _KEY = re.compile(r"raw/symbol=(?P<symbol>[^/]+)/block=(?P<first>\d{19})\.jsonl\.gz")

@@ -2,9 +2,9 @@
 
 _SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
 _NEVER = {
-    ("gcp", "throttles"): "Cloud Run counts none",
+    ("gcp", "throttles"): "Cloud Run reports none",
     ("gcp", "write_throttles"): "Firestore reports none",
-    ("gcp", "in_flight"): "Pub/Sub tells none",
+    ("gcp", "in_flight"): "Pub/Sub reports none",
 }
 
 

@@ -39,7 +39,7 @@ class Seen(Generic[Value]):
     @property
     def why(self) -> str:
         """Return why there is no value, or an empty string if there is one."""
-        return "" if self.known else self.problem or "not asked yet"
+        return "" if self.known else self.problem or "not read yet"
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _why(**whys: str) -> dict[str, Any]:
 
 def _lag(lag: Lag) -> dict[str, Any]:
     why = {
-        name: "its replicator has not compared it yet, or leaves it out"
+        name: "its replicator has not compared it yet, or excludes it"
         for name in ("candles_s", "raw_s")
         if getattr(lag, name) is None
     }
@@ -232,7 +232,7 @@ def _record(record: ControlRecord | None) -> dict[str, Any] | None:
 
 def _damaged(site: SiteSnapshot) -> dict[str, Any]:
     count = site.damaged_count
-    why = "the site has not told all of its documents" if count is None else ""
+    why = "the site has not reported all of its documents" if count is None else ""
     return {"count": count, "documents": list(map(str, site.damaged)), **_why(count=why)}
 
 

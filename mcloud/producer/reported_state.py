@@ -1,4 +1,4 @@
-"""What a producer says of itself, once a second: plain values for ``ps``, ``status`` and JSON."""
+"""The state that a producer reports once a second: plain values for ``ps``, ``status`` and JSON."""
 
 import os
 import time
@@ -12,7 +12,9 @@ RATE = 0.3  # weight of the newest second in the rate
 
 
 class ReportedState:
-    """Turns progress into a state document; keeps the rate and the month's count of messages."""
+    """Converts progress to a state document, with the rate and the count of messages in the
+    month.
+    """
 
     def __init__(
         self,
@@ -22,7 +24,7 @@ class ReportedState:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``about`` is what does not change; ``last`` what the run of before left behind."""
+        """``about`` has the constant values. ``last`` is the last state of the previous run."""
         self._about = about
         self._clock = clock
         self._wall = wall
@@ -35,19 +37,19 @@ class ReportedState:
         self._turn_month()
 
     def sent_this_month(self, site: str) -> int:
-        """Messages that the site accepted from this producer in this calendar month, UTC."""
+        """Return the number of messages that the site accepted in this calendar month, UTC."""
         return self._sent.get(site, 0)
 
     def state(
         self, progress: ProducerProgress, source: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The document; call it about once a second."""
+        """Return the document. It is called about once a second."""
         now = self._wall()
         self._measure(progress)
         lag = now - progress.last_time / 1000 if progress.last_time else None
         return {
             **self._about,
-            # An exchange lists and delists symbols while it is followed.
+            # An exchange lists and delists symbols during a run.
             **({"symbols": source["symbols"]} if source and "symbols" in source else {}),
             "pid": os.getpid(),
             "started": self._started,

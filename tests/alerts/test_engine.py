@@ -129,7 +129,7 @@ def test_what_is_unknown_for_long_is_told_once_for_a_part() -> None:
     assert run.see({"unknown": "away"}) == [("unknown sites.aws", "firing")]
     assert run.see({"unknown": "away"}) == []
     (event,) = run.events
-    assert event.title == "sites.aws: 2 figures cannot be judged for long"
+    assert event.title == "sites.aws: 2 figures unknown for a while"
     assert event.text.splitlines() == [
         "depth sites.aws.depth: away",
         "other sites.aws.depth: away",
@@ -146,15 +146,15 @@ def test_a_figure_that_some_have_is_missed_where_it_is_not() -> None:
     run = Run(rules(unknown_for=0))
     figures = AlertFigures(document(run.now, aws={"depth": 1}, gcp={"other": 1}))
     assert run.take(figures) == [("unknown sites.gcp", "firing")]
-    assert run.state.alerts["depth gcp"].unknown == "no such figure"
+    assert run.state.alerts["depth gcp"].unknown == "the figure does not exist"
 
 
 def test_a_rule_without_any_figure_says_so() -> None:
     run = Run(rules(unknown_for=0))
     assert run.take(AlertFigures(document(run.now, aws={"other": 1}))) == []
-    assert run.state.nothing == {"depth": "unknown: no such figure, sites.*.depth"}
+    assert run.state.nothing == {"depth": "unknown: there is no figure sites.*.depth"}
     assert run.take(AlertFigures(document(run.now))) == []
-    assert run.state.nothing == {"depth": "nothing there to look at: sites.*.depth"}
+    assert run.state.nothing == {"depth": "nothing matches sites.*.depth"}
     assert run.see(1) == []
     assert run.state.nothing == {}
 
@@ -189,7 +189,7 @@ def test_what_has_ended_is_over() -> None:
     ]
     assert run.events[-1].title == "slow a: it has ended"
     assert run.state.blind == {}
-    assert run.state.nothing == {"slow": "nothing there to look at: producers.*.rate"}
+    assert run.state.nothing == {"slow": "nothing matches producers.*.rate"}
 
 
 def test_what_was_fine_and_is_gone_is_forgotten() -> None:

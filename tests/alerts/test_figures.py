@@ -297,8 +297,8 @@ def guard(running: bool = True, **state: Any) -> dict[str, Any]:
     [
         (guard(), 0, ""),
         (guard(at=NOW - 400, settings={"interval": 300, "timeout": 1}), 0, ""),
-        (guard(at=NOW - 900), 900, "it runs, and hangs"),
-        (guard(running=False, sites={"aws": {"bad": 3}}), 5, "its process is gone"),
+        (guard(at=NOW - 900), 900, "it is running, but hangs"),
+        (guard(running=False, sites={"aws": {"bad": 3}}), 5, "its process has died"),
     ],
 )
 def test_a_guard_that_is_lost(guard: dict[str, Any], lost: float, why: str) -> None:

@@ -158,7 +158,7 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
     ]
     assert [each["age_s"] for each in depth["figures"]] == [5, None]
     assert depth["figures"][1]["unknown"] == "no value is given"
-    assert (other["why"], other["figures"]) == ("unknown: no such figure, nothing", [])
+    assert (other["why"], other["figures"]) == ("unknown: there is no figure nothing", [])
     assert (off["enabled"], off["figures"]) == (False, [])
     watched = report(rules, figures, AlertStates(), NOW)
     assert watched["firing"] == 0

@@ -204,6 +204,6 @@ def spool_rate(url: str, folder: Path) -> float:
 
 
 def cost(meter: str, units: Decimal) -> Decimal:
-    """Dollars at list price, free tiers apart."""
+    """Dollars at list price, before free tiers."""
     price = PRICES["aws", meter]
     return units * price.usd / price.per

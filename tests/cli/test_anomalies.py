@@ -94,7 +94,7 @@ def test_lists_what_the_sites_found(mcloud_up: Terminal, looked: dict[str, Site]
     assert table[1].split()[:3] == ["2025-01-02T00:06:00Z", SYMBOL, "price-jump"]
     none = mcloud_up.run(*mine, "--kind", "drift")
     assert (none.returncode, none.stdout) == (0, "")
-    assert none.stderr == "nothing out of line was found\n"
+    assert none.stderr == "no anomalies were found\n"
 
 
 @pytest.mark.slow

@@ -174,7 +174,7 @@ def test_a_terminal_gets_a_chart_and_no_cut_number(
     table = [line.split() for line in plain[1 : 1 + len(rows)]]
     assert table == [[str(row[column]) for column in columns] for row in rows]
     assert words.startswith("too narrow for ")
-    assert words.endswith("last_id; `-o csv` has them\n")
+    assert words.endswith("last_id; `-o csv` shows them\n")
     assert any("┃" in line for line in plain[1 + len(rows) :])
     assert plain[-1] == f"{rows[0]['timestamp']} … {rows[-1]['timestamp']}"
 
@@ -328,13 +328,19 @@ def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["candles", "CLIUSTD"], r"no symbol 'CLIUSTD' at aws; there is .*did you mean 'CLIUSDT'"),
-        (["candles", SYMBOL, "--from", "asw"], "no site 'asw'; there is aws, gcp; did you mean"),
-        (["status", "azure"], "no site 'azure'; there is aws, gcp$"),
-        (["outputs", "gpc"], "no site 'gpc'; there is aws, gcp; did you mean 'gcp'"),
-        (["produce", "--source", "simulate", "--to", "aws,gpc"], "no site 'gpc'"),
-        (["produce", "--source", "simulate", "--to", ","], "no site is named"),
-        (["local", "up"], "are up already"),
+        (
+            ["candles", "CLIUSTD"],
+            r"unknown symbol 'CLIUSTD' at aws; choose from .*did you mean 'CLIUSDT'",
+        ),
+        (
+            ["candles", SYMBOL, "--from", "asw"],
+            "unknown site 'asw'; choose from aws, gcp; did you mean",
+        ),
+        (["status", "azure"], "unknown site 'azure'; choose from aws, gcp$"),
+        (["outputs", "gpc"], "unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'"),
+        (["produce", "--source", "simulate", "--to", "aws,gpc"], "unknown site 'gpc'"),
+        (["produce", "--source", "simulate", "--to", ","], "',' names no site"),
+        (["local", "up"], "are already running"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -463,7 +469,7 @@ def test_a_damaged_recording_says_so_and_keeps_what_was_readable(
     assert answer["truncated"].startswith("the compressed data is cut short after line ")
     assert 0 < answer["sites"]["aws"]["trades"] == answer["read"] < 400
     assert "warning: the compressed data is cut short after line " in done.stderr
-    assert "warning: 2 bad lines were left out, among them:\n  line 11: not JSON\n" in done.stderr
+    assert "warning: 2 bad lines were skipped, for example:\n  line 11: not JSON\n" in done.stderr
     assert "error: the input is incomplete: 2 lines of replay:" in done.stderr
 
 

@@ -106,10 +106,10 @@ def test_a_budget_that_is_used_up(mcloud_up: Terminal, embedded: State) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "--month", "2026-13"], "not a month: '2026-13'; such as 2026-10"),
+        (["report", "--month", "2026-13"], "invalid month '2026-13'; use one such as 2026-10"),
         (["report", "--month", "2099-01"], "2099-01 is still to come"),
-        (["report", "--by", "day"], "--by is one of service, site, symbol, not 'day'"),
-        (["forecast", "-o", "csv"], "no output format 'csv'"),
+        (["report", "--by", "day"], "unknown grouping 'day'; choose from service, site, symbol"),
+        (["forecast", "-o", "csv"], "unknown output format 'csv'"),
     ],
 )
 def test_what_it_refuses(mcloud: Terminal, arguments: list[str], message: str) -> None:

@@ -163,15 +163,15 @@ def test_no_credentials_and_no_network(mcloud: Terminal, terraform: str) -> None
         assert found["may deployer"]["state"] == "unknown"
         assert found["clock"]["state"] == "unknown"
         assert all("proxy" in found[service]["remedy"] for service in SERVICES)
-    assert of(checks, "gcp-eu")["project"]["remedy"].startswith('give project = "…" in [profiles.')
+    assert of(checks, "gcp-eu")["project"]["remedy"].startswith('set project = "…" in [profiles.')
     assert of(checks, "")["exchange"]["state"] == "fault"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gpc"], "no site 'gpc'; there is aws, gcp; did you mean 'gcp'"),
-        (["--role", "producr"], "no role 'producr'; there is .*; did you mean 'producer'"),
+        (["gpc"], "unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'"),
+        (["--role", "producr"], "unknown role 'producr'; choose from .*; did you mean 'producer'"),
     ],
 )
 def test_what_is_not_there_is_named(mcloud: Terminal, arguments: list[str], message: str) -> None:

@@ -92,7 +92,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     ]
     refused = mcloud_up.run("documents", "repair")
     assert refused.returncode == 2
-    assert "repair 5 documents?; give --yes" in refused.stderr
+    assert "repair 5 documents?; use --yes" in refused.stderr
 
     moved = answered(mcloud_up, "failover", "gcp", "--yes", "-o", "json")
     assert moved.returncode == 0, moved.stderr
@@ -122,9 +122,9 @@ def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
     assert "run `mcloud failover --forget gone`" in status.stdout.replace("\n", " ")
     asked = mcloud_up.run("failover", "--forget", "gone")
     assert asked.returncode == 2
-    assert "was left in epoch 3, and was not proven equal" in asked.stderr
+    assert "was replaced as primary in epoch 3, and has not been proven equal" in asked.stderr
     assert "nothing is deleted there" in asked.stderr
-    assert "forget what is owed to gone?; give --yes" in asked.stderr
+    assert "forget the catch-up of gone?; use --yes" in asked.stderr
     done = mcloud_up.run("failover", "--forget", "gone", "--yes", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"forgotten": "gone", "epoch": 3, "away": {}}
@@ -133,7 +133,7 @@ def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
     assert log[-1]["step"] == "forget debt"
     again = mcloud_up.run("failover", "--forget", "gone", "--yes")
     assert again.returncode == 2
-    assert "nothing is owed to 'gone'" in again.stderr
+    assert "no catch-up is due for 'gone'" in again.stderr
 
 
 def test_a_site_that_exists_is_caught_up_and_not_forgotten(

@@ -39,7 +39,7 @@ def test_without_a_word_there_is_aws(mcloud: Terminal) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == (
         "wrote mcloud.toml: profile prod, aws\n"
-        "gcp is left out: no project is known; mend the file, or give --gcp-project\n" + NEXT
+        "gcp is left out because no project is known; edit the file, or use --gcp-project\n" + NEXT
     )
     assert values(mcloud) == {
         "profile": "prod",
@@ -83,14 +83,13 @@ def test_what_the_env_files_say_is_taken_over(mcloud: Terminal) -> None:
     assert 'project = "my-project"' in answer["text"]
     assert done.stderr == (
         "wrote mcloud.toml: profile prod, aws and gcp\n"
-        "warning: .env:2 makes raw_bucket of aws raw-trades, whatever mcloud.toml says and "
-        "`mcloud deploy` makes\n" + NEXT
+        "warning: .env:2 sets raw_bucket of aws to raw-trades, which overrides mcloud.toml\n" + NEXT
     )
 
 
 def test_a_flag_that_a_variable_will_overrule_is_told(mcloud: Terminal) -> None:
     done = mcloud.run("init", "--aws-region", "us-west-2", "--sites", "aws", AWS_REGION="eu-west-1")
-    assert "warning: environment AWS_REGION makes region of aws eu-west-1, whatever" in done.stderr
+    assert "warning: environment AWS_REGION sets region of aws to eu-west-1" in done.stderr
     assert "gcp" not in done.stderr
 
 
@@ -100,7 +99,7 @@ def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
     done = mcloud.run("init")
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: {path} is there already; --force replaces it\n",
+        f"error: {path} already exists; use --force to replace it\n",
     )
     assert path.read_text() == "# mine\n"
     dry = mcloud.run("init", "--dry-run")
@@ -113,8 +112,8 @@ def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sites", "aws,azure"], "no site 'azure'; there is aws, gcp"),
-        (["--sites", "gcp"], "the site gcp needs a project; give --gcp-project"),
+        (["--sites", "aws,azure"], "unknown site 'azure'; choose from aws, gcp"),
+        (["--sites", "gcp"], "the site gcp needs a project; use --gcp-project"),
         (["--gcp-project", "My Project"], "not gcp project: 'My Project'; a project's id: 6 to"),
         (["--gcp-region", "europe-west1"], "--gcp-region is for the site gcp, which is left out"),
         (
@@ -178,9 +177,9 @@ def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
     typed = "My Project\nmy-project\n\neurope-west1\n\n5000\n"
     done = on_a_terminal(mcloud, typed)
     assert done.returncode == 0
-    assert "Region of AWS [us-east-1]:" in done.stderr
+    assert "AWS region [us-east-1]:" in done.stderr
     assert "Error: not gcp project: 'My Project'" in done.stderr
-    assert done.stderr.count("Project of Google Cloud (Enter for none):") == 2
+    assert done.stderr.count("Google Cloud project (Enter for none):") == 2
     found = values(mcloud)
     assert found["sites.aws.region"] == "us-east-1"
     assert found["sites.gcp.project"] == "my-project"
@@ -192,8 +191,8 @@ def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
 def test_on_a_terminal_it_asks_for_what_is_not_said(mcloud: Terminal) -> None:
     (mcloud.folder / ".env.gcp").write_text(ENV_GCP)
     done = on_a_terminal(mcloud, "", "--aws-region", "us-west-2", "--alert-email", "a@b.c")
-    assert "Region of AWS" not in done.stderr
-    assert "Project of Google Cloud (Enter for none) [my-project]:" in done.stderr
+    assert "AWS region" not in done.stderr
+    assert "Google Cloud project (Enter for none) [my-project]:" in done.stderr
     assert values(mcloud)["sites.gcp.region"] == "europe-west1"
 
 

@@ -64,7 +64,10 @@ def test_the_command_itself(
     mcloud.environment.pop("PYTHONPATH")
     variables = {} if paths is None else {"PYTHONPATH": paths.format(hostile.folder, os.pathsep)}
     done = mcloud.run("ps", **variables)
-    assert (done.returncode, done.stderr) == (0, "no producers; `mcloud produce` starts one\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "no processes; `mcloud produce` starts a producer\n",
+    )
     assert hostile.imported == set()
 
 

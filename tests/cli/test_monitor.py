@@ -226,7 +226,7 @@ def test_a_stream_of_lines_ends_with_its_reader(mcloud_up: Terminal) -> None:
     ("arguments", "message"),
     [
         (["--interval", "0"], "Invalid value for '--interval'"),
-        (["azure"], "no site 'azure'"),
+        (["azure"], "unknown site 'azure'"),
         (["-o", "csv"], "there is text, json, jsonl"),
     ],
 )

@@ -190,10 +190,10 @@ def test_a_guard_is_started_and_one_that_died_is_forgotten(terminal: Terminal) -
     holder.kill()
     holder.wait(PATIENCE)
     wrong = json.loads(terminal.run("status", "-o", "json").stdout)["wrong"]
-    (line,) = [each for each in wrong if "its process is gone" in each]
+    (line,) = [each for each in wrong if "its process has died" in each]
     follow(terminal, advised(line)[0])
     wrong = json.loads(terminal.run("status", "-o", "json").stdout)["wrong"]
-    assert not any("its process is gone" in each for each in wrong)
+    assert not any("its process has died" in each for each in wrong)
 
 
 @pytest.mark.slow

@@ -90,7 +90,9 @@ def test_the_flag_wins_then_the_variable_then_the_file(
 
 
 def test_an_unknown_profile_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no profile 'prodd' in .*; there is local, prod, test"):
+    with pytest.raises(
+        ConfigError, match=r"unknown profile 'prodd' in .*; choose from local, prod, test"
+    ):
         load(tmp_path, PROD, "prodd")
     with pytest.raises(ConfigError, match=r"did you mean 'prod'\?"):
         load(tmp_path, PROD, MCLOUD_PROFILE="prodd")
@@ -256,9 +258,9 @@ def test_sites_are_selected_in_the_order_given(wanted: str | None, chosen: list[
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("aws,gpc", r"no site 'gpc'; there is aws, gcp; did you mean 'gcp'\?"),
-        ("mars", "no site 'mars'; there is aws, gcp$"),
-        (" , ", "no site is named in ' , '; there is aws, gcp$"),
+        ("aws,gpc", r"unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'\?"),
+        ("mars", "unknown site 'mars'; choose from aws, gcp$"),
+        (" , ", "' , ' names no site; choose from aws, gcp$"),
     ],
 )
 def test_an_unknown_site_is_named(wanted: str, message: str) -> None:

@@ -226,7 +226,7 @@ def test_a_name_of_another_version_is_refused(tmp_path: Path, where: Where) -> N
             "mcloud.toml:1: profiles.pr\ufffdd has a byte that is not UTF-8",
         ),
         (b"x = ['\xf6']\n", "mcloud.toml:1: x has a byte that is not UTF-8"),
-        (b"profile = 'a\0b'\n", "mcloud.toml is no text: it has a zero byte"),
+        (b"profile = 'a\0b'\n", "mcloud.toml is not a text file: it has a zero byte"),
         (b"x = " + b"[" * 5000, "mcloud.toml: lists or tables are nested too deeply"),
         (b"x = " + b"9" * 5000, "mcloud.toml: a number has too many digits"),
     ],
@@ -276,7 +276,10 @@ def test_what_a_line_of_env_stands_for(
     [
         (b"\nMCLOUD_STATE=th\xe9re", ".env:2: MCLOUD_STATE has a byte that is not UTF-8; save"),
         ("MCLOUD_STATE=x".encode("utf-16"), ".env is UTF-16; save the file as UTF-8"),
-        (b"MCLOUD_STATE=x\0y", ".env is no text: it has a zero byte; save the file as UTF-8"),
+        (
+            b"MCLOUD_STATE=x\0y",
+            ".env is not a text file: it has a zero byte; save the file as UTF-8",
+        ),
         (b"MCLOUD_STATE=${NONE}", ".env:1: MCLOUD_STATE refers to NONE, which is not set; set it"),
     ],
 )

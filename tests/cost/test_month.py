@@ -52,5 +52,5 @@ def test_a_month_is_read_as_it_is_written(year: int, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["2026", "2026-13", "2026-00", "2026-1", "26-01", "now", ""])
 def test_what_is_no_month(text: str) -> None:
-    with pytest.raises(UsageError, match="not a month"):
+    with pytest.raises(UsageError, match="invalid month"):
         Month.parse(text)

@@ -134,7 +134,7 @@ def test_whoever_asks_often_asks_no_store(config: Config) -> None:
     sites: Any = {"aws": Fake("aws", "aws", [metered("s3_puts", 7)], AssertionError("asked"))}
     (aws,) = collect(config, sites, MONTH, NOW, only_meters=True)
     assert aws.units("s3_puts") == 7
-    assert aws.trades.source == "not asked for"
+    assert aws.trades.source == "not requested"
 
 
 def test_meters_of_one_day_are_those_of_that_day(tmp_path: Path) -> None:
@@ -154,6 +154,6 @@ def test_a_site_of_which_nothing_was_asked(tmp_path: Path) -> None:
 def test_trades_out_of_heartbeats() -> None:
     ever = trades_of(BEATS, None)
     assert ever.total == 4_000
-    assert ever.source == "heartbeats, since the site was made"
+    assert ever.source == "heartbeats, since the site was created"
     assert trades_of([], Decimal(3)).total is None
     assert trades_of(Unavailable("away"), None).source == "unknown: away"

@@ -68,9 +68,9 @@ def test_every_rule_says_what_it_knows() -> None:
                     figure(state="unknown", value=None, age_s=None, unknown="[away]"),
                     origin="mcloud.toml:7",
                 ),
-                rule("b", why="unknown: no such figure, x"),
+                rule("b", why="unknown: there is no figure x"),
                 rule("c", enabled=False, limit="above 50,000 trades for 120 s"),
-                rule("d", why="nothing there to look at: y"),
+                rule("d", why="nothing matches y"),
             )
         )
     )
@@ -88,7 +88,7 @@ def test_every_rule_says_what_it_knows() -> None:
         "a: set in mcloud.toml:7",
         "a aws: no answer",
         "a aws, a aws: unknown, [away]",
-        "b: unknown, no such figure, x",
+        "b: unknown, there is no figure x",
     ]
 
 

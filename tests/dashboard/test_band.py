@@ -96,7 +96,7 @@ def test_what_it_costs() -> None:
     assert said(month_to_date=None, source="unknown: aws: no access") == (
         "cost unknown: aws: no access"
     )
-    assert money(snapshot()).plain == "cost unknown: not asked yet"
+    assert money(snapshot()).plain == "cost unknown: not read yet"
     assert money(snapshot(cost=Seen(problem="no access"))).plain == "cost unknown: no access"
 
 

@@ -64,7 +64,7 @@ def test_it_asks_at_once_and_then_at_the_interval() -> None:
 def test_before_the_first_answer_nothing_is_known() -> None:
     rig = Rig()
     assert not rig.seen.known
-    assert rig.seen.why == "not asked yet"
+    assert rig.seen.why == "not read yet"
     rig.run(1)
     assert rig.seen == Seen(0, 1000 + 1e9, 0.0, "")
     assert rig.seen.why == ""

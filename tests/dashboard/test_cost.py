@@ -71,7 +71,7 @@ def test_a_report() -> None:
         "budget: 34% of $20.00 used, 73% by the end of the month",
         "budget of aws: 112% of $2.00 used",
         "forecast: $14.51, between $6.86 and $22.56",
-        "this report took $0.010 at most",
+        "this report cost $0.010 at most",
     ]
     assert len(lines) > 24
     assert all(line.startswith("· ") for line in lines[24:])
@@ -101,7 +101,7 @@ def test_a_forecast() -> None:
         "gcp     $9.61  $4.61  $15.01",
         "all    $14.51  $6.86  $22.56",
     ]
-    assert basis.startswith("by the end of 2026-11; rests on 15.0 days of use, too few")
+    assert basis.startswith("by the end of 2026-11; based on 15.0 days of use, too few")
 
 
 def test_a_free_tier_that_runs_out_is_told() -> None:

@@ -13,7 +13,7 @@ CHECKS = [
         "exchange", "", "warning", "https://api.binance.com: it is away", "check the network"
     ),
     DoctorCheck("credentials", "aws", "fault", "AWS STS: ExpiredToken", "sign in again"),
-    DoctorCheck("may operator", "aws", "unknown", "not asked: it takes credentials"),
+    DoctorCheck("may operator", "aws", "unknown", "not checked: it needs credentials"),
     DoctorCheck("queue", "gcp", "ok", "up", seconds=0.0123),
 ]
 
@@ -35,7 +35,7 @@ def test_every_site_with_cause_and_remedy() -> None:
         "aws",
         "FAULT    credentials   AWS STS: ExpiredToken",
         "                       → sign in again",
-        "unknown  may operator  not asked: it takes credentials",
+        "unknown  may operator  not checked: it needs credentials",
         "",
         "gcp",
         "ok  queue  up  12 ms",
@@ -66,7 +66,7 @@ def test_brackets_are_no_markup() -> None:
 
 
 def test_nothing_wrong_says_so() -> None:
-    assert drawn([CHECKS[0]], 80)[-1] == "nothing is wrong; 1 in order"
+    assert drawn([CHECKS[0]], 80)[-1] == "no problems; 1 in order"
 
 
 def test_long_words_stay_in_their_column() -> None:

@@ -138,7 +138,7 @@ def test_figures_that_the_metrics_do_not_have_are_null() -> None:
         assert why["errors"] == f"{service} has no value yet"
         assert site["queue"]["unknown_why"]["oldest_age_s"] == why["errors"]
         assert list(site["replication"][0]["unknown_why"]) == ["candles_s"]
-    assert why["throttles"] == "Cloud Run counts none"
+    assert why["throttles"] == "Cloud Run reports none"
 
 
 def test_a_site_without_trades_has_a_null_last_candle() -> None:

@@ -69,7 +69,7 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
             "unknown: CloudWatch has no value yet",
         ),
         ("queue depth", {"queue": Seen(problem=LATE)}, f"unknown: {LATE}"),
-        ("queue depth", {"queue": Seen()}, "unknown: not asked yet"),
+        ("queue depth", {"queue": Seen()}, "unknown: not read yet"),
         ("queue depth", {"queue": Seen(Depth(0, 0, AT - 9), AT)}, "0 ready, 0 in flight"),
         (
             "queue depth",
@@ -96,7 +96,7 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
         (
             "throttles",
             {**metrics(throttles=None), "cloud": "gcp"},
-            "unknown: Cloud Run counts none",
+            "unknown: Cloud Run reports none",
         ),
         ("p95", {}, "120 ms"),
         ("p95", metrics(p95=75.0), "1 min 15 s (4 min ago)"),
@@ -132,7 +132,7 @@ def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
         ("behind", {}, "no replicator"),
         ("behind", lag(), "gcp 1 s, raw unknown"),
         ("behind", lag(raw_s=75.0, at=AT - 90, part="2/4"), "gcp 2/4 1 s, raw 1 min (1 min ago)"),
-        ("cost", {}, "unknown: not asked yet"),
+        ("cost", {}, "unknown: not read yet"),
         ("cost", {"cost": Seen(problem="no access")}, "unknown: no access"),
         ("cost", {"cost": Seen(SiteCost(Decimal("1.234"), None), AT)}, "$1.23 this month"),
         (

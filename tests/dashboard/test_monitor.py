@@ -218,10 +218,10 @@ def test_it_says_that_it_is_paused_what_is_wrong_and_what_it_costs() -> None:
     assert drawn[-1].endswith("looking $1.78/month")
     assert drawn[-2].startswith("4 more  gcp: no news of queue depth, dead letters, metrics")
     sound = replace(snapshot(AWS), machine=Seen(Machine(), AT))
-    assert plain(screen(sound, view(80, 24)))[-2] == "nothing is wrong"
+    assert plain(screen(sound, view(80, 24)))[-2] == "no problems"
     asking = replace(AWS, health=dict.fromkeys(SERVICES, Seen()))
     assert plain(screen(replace(sound, sites={"aws": asking}), view(80, 24)))[-2] == (
-        "asking the sites"
+        "reading the sites"
     )
 
 

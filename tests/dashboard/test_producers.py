@@ -70,7 +70,7 @@ def test_one_in_trouble_says_with_what() -> None:
     }
     named = "hole: BTCUSDT 5 to 1204, 1,200 trades"
     assert draw(panel(trouble)) == [
-        "12,345 trades, 31/s, lag unknown, 17 repeats  spool 1024.0 MiB FULL, nothing is read",
+        "12,345 trades, 31/s, lag unknown, 17 repeats  spool 1024.0 MiB FULL, not reading",
         "site   acked  waiting  breaker  publish",
         "aws   12,345    1,999  open     12 ms    SQS is down",
         "gcp        0        0  refused           no access",

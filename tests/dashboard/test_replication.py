@@ -49,7 +49,7 @@ def test_one_in_trouble_says_with_what() -> None:
     }
     assert draw(panel({**STATE, "pairs": [trouble]}))[2:] == [
         "aws → gcp: S3 is down",
-        "aws → gcp: was away for too long and compared everything again",
+        "aws → gcp: was away for too long, and compared everything again",
         "aws → gcp: disagreement: BTCUSDT 5: kept 5:1,2, refused 5:1,3",
         *[f"aws → gcp: damaged: raw/{number}" for number in range(5)],
         "aws → gcp: … and 2 more damaged",

@@ -218,7 +218,7 @@ def test_addresses(text: str, found: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", ":", "a:", "a:b", "a:0", "a:65536", "http://a:1", "a b:1"])
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(UsageError, match="not an address to listen on"):
+    with pytest.raises(UsageError, match="invalid address"):
         address(text, 9464)
 
 

@@ -35,7 +35,7 @@ def test_sites_that_are_equal() -> None:
         "incomplete       0      0",
         "damaged          0      0",
         "",
-        "equal and complete, and every candle is what its raw trades say",
+        "equal and complete, and every candle matches its raw trades",
     ]
 
 
@@ -87,7 +87,7 @@ def test_long_lists_are_cut_and_say_so() -> None:
     runs = tuple((10 * n, 10 * n + 1) for n in range(RUNS + 3))
     found = [Finding("different", "BTCUSDT", "gcp", START + n, runs) for n in range(SHOWN + 1_000)]
     lines = shown(view(report(*found)))
-    assert lines[11].endswith("0-1 10-11 20-21 30-31 … 3 runs more")
+    assert lines[11].endswith("0-1 10-11 20-21 30-31 … 3 more runs")
     assert lines[-3] == "… and 1,000 more; all of them with -o json"
     assert len(lines) == 11 + SHOWN + 3
 
@@ -107,7 +107,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
         "beyond_repair": ["aws: a candle [of whom?] is damaged"],
     }
     assert shown(plan_lines({"exchange": "binance", "exchange_s": 0.5, "plan": plan})) == [
-        "25 candles get what another site has of them",
+        "25 candles are completed from another site",
         "20 raw objects are copied, 41,000 bytes",
         "1,500 trades come from binance: 2 requests",
         "not fixed: aws: a candle [of whom?] is damaged",

@@ -21,21 +21,21 @@ WEST = replace(SITE, name="west")
 
 def test_two_sound_sites() -> None:
     assert draw(status_table(snapshot(SITE, WEST)), 120) == [
-        "              aws                     west (aws)",
-        "services      up  12 ms               up  12 ms",
-        "queue depth   12 ready, 3 in flight   12 ready, 3 in flight",
-        "oldest        7.0 s                   7.0 s",
-        "dead letters  0 ready, 0 in flight    0 ready, 0 in flight",
-        "calls         240 in 15 min           240 in 15 min",
-        "errors        0                       0",
-        "throttles     0                       0",
-        "p95           120 ms                  120 ms",
-        "writes        1,234 in 15 min         1,234 in 15 min",
-        "processed     15,863 trades           15,863 trades",
-        "last candle   BTCUSDT 23:54 61837.5   BTCUSDT 23:54 61837.5",
-        "holes         none                    none",
-        "behind        no replicator           no replicator",
-        "cost          unknown: not asked yet  unknown: not asked yet",
+        "              aws                    west (aws)",
+        "services      up  12 ms              up  12 ms",
+        "queue depth   12 ready, 3 in flight  12 ready, 3 in flight",
+        "oldest        7.0 s                  7.0 s",
+        "dead letters  0 ready, 0 in flight   0 ready, 0 in flight",
+        "calls         240 in 15 min          240 in 15 min",
+        "errors        0                      0",
+        "throttles     0                      0",
+        "p95           120 ms                 120 ms",
+        "writes        1,234 in 15 min        1,234 in 15 min",
+        "processed     15,863 trades          15,863 trades",
+        "last candle   BTCUSDT 23:54 61837.5  BTCUSDT 23:54 61837.5",
+        "holes         none                   none",
+        "behind        no replicator          no replicator",
+        "cost          unknown: not read yet  unknown: not read yet",
     ]
 
 

@@ -71,16 +71,16 @@ def test_unknown_dead_letters_are_not_wrong() -> None:
     ("state", "said"),
     [
         ({"holes": [HOLE]}, "producer default: 1,200 trades are missing; see `mcloud ps`"),
-        ({"spool_full": True}, "producer default: its spool is full, nothing is read"),
+        ({"spool_full": True}, "producer default: its spool is full, so it has stopped reading"),
         ({"problem": "no room"}, "producer default: no room"),
         (
             {"stalled": ["BTCUSDT.um"]},
             "producer default: the exchange has trades of BTCUSDT.um that its stream does not"
-            " bring; see `mcloud ps`",
+            " deliver; see `mcloud ps`",
         ),
         (
             {"sites": {"gcp": {**SITE, "breaker": "open", "error": "away"}}},
-            "producer default: gcp does not take messages: away",
+            "producer default: gcp does not accept messages: away",
         ),
         (
             {"sites": {"gcp": {**SITE, "refused": True, "error": "no access"}}},
@@ -101,7 +101,7 @@ def test_a_producer_that_ended_is_wrong_only_for_what_it_lacks() -> None:
 
 def test_one_that_runs_and_says_nothing_hangs() -> None:
     (said,) = lines(FakeSite(), producers=producer(at=AT))
-    assert said.startswith("default runs, and has said nothing for ")
+    assert said.startswith("default is running, but has reported nothing for ")
 
 
 def test_notes_that_the_disk_does_not_take() -> None:
@@ -132,8 +132,8 @@ def test_a_guard_that_is_gone_and_was_not_asked_to() -> None:
 
     assert ended(ended=True) == []
     (said,) = ended()
-    assert said.startswith("guard: its process is gone, its last word was ")
-    assert said.endswith("start it again, or `mcloud stop guard`")
+    assert said.startswith("guard: its process has died, and last reported ")
+    assert said.endswith("start it again, or run `mcloud stop guard`")
 
 
 def test_how_long_one_may_be_silent_goes_by_its_intervals() -> None:
@@ -155,8 +155,9 @@ def test_a_site_that_was_left_and_not_caught_up() -> None:
         return lines(FakeSite(kept=lambda kind: told.get(kind, {})))
 
     assert owed() == [
-        "gcp was left in epoch 3, and is not proven equal since 2024-08-08 23:55 UTC: "
-        "`mcloud failover aws --wait` sees to it, or a guard; if gcp no longer exists, run "
+        "gcp was replaced as primary in epoch 3, and has not been proven equal since"
+        " 2024-08-08 23:55 UTC: "
+        "`mcloud failover aws --wait` or a guard catches it up; if gcp no longer exists, run "
         "`mcloud failover --forget gcp`"
     ]
     assert owed(paid=True) == owed(over=True) == []

@@ -106,7 +106,7 @@ def test_status_says_that_notes_are_not_written(
     document = json.loads(out)
     assert code == 3
     assert not document["disk"]["writable"]
-    said = [line for line in document["wrong"] if "takes no writes: Read-only file" in line]
+    said = [line for line in document["wrong"] if "cannot be written to: Read-only file" in line]
     assert len(said) == 1
     assert "MCLOUD_STATE" in said[0]
     document = json.loads(run(mcloud, embedded, EMPTY, "status", "-o", "json")[1])

@@ -113,11 +113,11 @@ def test_two_shards_follow_the_exchange(tmp_path: Path, embedded: State) -> None
         assert (state["reconnects"], state["stalls"]) == (0, 0)
     logs = [run(tmp_path, home, "logs", f"shard{number}").stdout for number in (1, 2)]
     for sentence in (
-        f"{NEW} is listed: its trades are read from now on",
+        f"{NEW} is newly listed: its trades are read from now on",
         f"{HALTED} is halted (BREAK); its last trades are fetched",
         f"{HALTED} trades again",
         f"{GONE} is no longer listed; its last trades are fetched",
-        f"{GONE} is still not listed: its stream is ended",
+        f"{GONE} is still not listed: its stream is closed",
     ):
         assert sum(log.count(sentence) for log in logs) == 1, sentence
 

@@ -108,14 +108,14 @@ def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
     # Nothing was changed: it is not what the next run goes on with, however soon that is.
     code, _, words = move("-c", KILLED, "after record")
     assert code == -signal.SIGKILL
-    assert "a move to gcp was begun and has changed nothing" in words
+    assert "an earlier move to gcp has changed nothing" in words
     written = _record(sites)
     assert (written.primary, written.epoch) == ("gcp", epoch + 1)
     assert "aws" not in debts.read(sites, DEADLINE)
 
     code, out, words = move("-m", "mcloud")
     assert code == 0, words
-    assert "going on with the move that was begun by " in words
+    assert "resuming the move that " in words
     came = json.loads(out)
     assert (came["moved"], came["epoch"], list(came["owed"])) == (True, epoch + 1, ["aws"])
     assert _record(sites) == written

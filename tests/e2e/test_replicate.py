@@ -107,8 +107,8 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
     second = terminal.run("replicate", "--detach")
     assert (second.returncode, second.stderr) == (
         1,
-        f"error: a replicator called 'replicator' runs already (pid {pid}); "
-        "stop it with `mcloud stop replicator`, or give this one another --name\n",
+        f"error: a replicator called 'replicator' is already running (pid {pid}); "
+        "stop it with `mcloud stop replicator`, or use another --name\n",
     )
     other = terminal.run("replicate", "--name", "other", "--from", "aws")
     assert (other.returncode, other.stderr) == (

@@ -68,7 +68,7 @@ def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded:
     nowhere = user.mcloud("trace", max(ids) + 1, "--symbol", SYMBOL)
     assert (nowhere.returncode, nowhere.stdout) == (3, "")
     assert "aws, candles: above the newest candle" in nowhere.stderr
-    assert "gcp, raw trades: not in what was traded from" in nowhere.stderr
+    assert "gcp, raw trades: not in the trades from" in nowhere.stderr
 
 
 class User:

@@ -198,7 +198,7 @@ def test_where_every_record_is_damaged_nothing_is_written() -> None:
 def test_the_last_epoch_is_refused_and_not_passed() -> None:
     aws, _, sites = pair()
     aws.control.stored = replace(RECORD, epoch=LAST_EPOCH)
-    with pytest.raises(McloudError, match="is the last one: somebody edited it"):
+    with pytest.raises(McloudError, match="is the highest possible: it was edited"):
         records.advance(sites, next_)
 
 
@@ -213,7 +213,7 @@ def test_a_damaged_debt_is_not_written_over(over: dict[str, Any]) -> None:
     assert aws.control.documents["debt", "gcp"] == broken
     assert debts.read(sites, 1.0)["gcp"].epoch == 5
     gcp.control.documents["debt", "gcp"] = broken
-    with pytest.raises(McloudError, match="no site can keep the debt gcp: aws: the debt gcp"):
+    with pytest.raises(McloudError, match="no site could store the debt gcp: aws: the debt gcp"):
         debts.note(sites, Debt("gcp", 6, 1e9), at=1e9, seconds=1.0)
 
 
@@ -298,7 +298,7 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
             try:
                 guard.step()
             except ZeroDivisionError as error:
-                guard.problem = f"a look failed: {error}"
+                guard.problem = f"a check failed: {error}"
             run.write({**guard.state(), "at": time.time()})
             with run.lock.held():
                 snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(tmp_path))
@@ -316,7 +316,9 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
         watch.look = lambda **_: 1 // 0  # type: ignore[method-assign]
         assert fires(2) == []
         (why,) = fires(600)
-        assert why.startswith("it runs, and every look fails: a look failed: integer division")
+        assert why.startswith(
+            "it is running, but every check fails: a check failed: integer division"
+        )
 
 
 def test_a_guard_that_can_judge_no_queue_is_lost_as_well(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_move_by_hand_has_no_cooldown_and_a_dwell() -> None:
     [
         ({"lag": 61.0}, "61 s behind"),
         ({"waiting_since": 0.0}, "queue waits"),
-        (None, "not known to be healthy"),
+        (None, "not been healthy for long enough"),
     ],
 )
 def test_never_onto_a_site_that_is_unfit(change: dict[str, object] | None, why: str) -> None:
@@ -261,7 +261,7 @@ def test_a_move_that_is_under_way_is_the_only_one() -> None:
 def test_a_primary_that_is_not_watched_is_left_alone() -> None:
     story = healthy()
     story.record("aws-west", "manual")
-    assert "not among the sites" in story.see(9, aws=DOWN, gcp=UP).reason
+    assert "not one of the watched sites" in story.see(9, aws=DOWN, gcp=UP).reason
 
 
 MOMENT = st.tuples(

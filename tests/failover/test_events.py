@@ -16,7 +16,7 @@ from .sites import LiveSite
 
 
 def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
-    """As `[channels.oncall]` of the guide: an incident that nothing resolves stays open."""
+    """An incident that nothing resolves stays open: see `[channels.oncall]` in the guide."""
     told: list[Event] = []
 
     def deliver(event: Event) -> str:
@@ -61,10 +61,10 @@ def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
         notifier.send(events.caught_up(came, debt, at))
         notifier.close(30)
     assert [event.title for event in told] == [
-        "gcp leads now, in place of aws",
+        "gcp is now the primary, in place of aws",
         "aws has caught up",
     ]
-    assert events.moved(second, "").title == "gcp leads now, in place of aws"
+    assert events.moved(second, "").title == "gcp is now the primary, in place of aws"
     # What is owed later is another story.
     later = events.caught_up(came, replace(debt, since=100.0), 120.0)
     assert later.key != events.caught_up(came, debt, 20.0).key

@@ -139,7 +139,7 @@ def test_from_an_outage_to_equal_sites(tmp_path: Path) -> None:
         titles = [event.title for event in it.told]
         assert titles == [
             "aws is down",
-            "gcp leads now, in place of aws",
+            "gcp is now the primary, in place of aws",
             "aws is up",
             "aws has caught up",
         ]
@@ -253,7 +253,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_guard(tmp_path: Path) 
 
         guard.step = first_fails  # type: ignore[method-assign]
         guard.run(stop, each)
-        assert looks[0] == "a look failed: KeyError: 'what nobody thought of'"
+        assert looks[0] == "a check failed: KeyError: 'what nobody thought of'"
         assert guard.history
 
 

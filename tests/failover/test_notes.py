@@ -95,7 +95,7 @@ def test_a_site_that_is_away_is_named() -> None:
     pair.aws.die()
     assert list(pair.add("first")) == ["aws"]
     pair.gcp.die()
-    with pytest.raises(Unavailable, match=r"no site tells what it keeps: aws: .*; gcp: "):
+    with pytest.raises(Unavailable, match=r"no site could report its notes: aws: .*; gcp: "):
         pair.add("second")
 
 

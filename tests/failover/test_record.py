@@ -72,7 +72,7 @@ def test_no_site_at_all_is_an_error_that_changes_nothing() -> None:
     aws, gcp, sites = pair()
     aws.die()
     gcp.die()
-    with pytest.raises(Unavailable, match="no site tells the control record"):
+    with pytest.raises(Unavailable, match="no site could report the control record"):
         advance(sites, wants("gcp"), seconds=1)  # type: ignore[arg-type]
 
 

@@ -58,7 +58,7 @@ def test_each_symbol_falls_to_one_shard(exchange: LocalExchange, of: int) -> Non
         ("BTCUSDT", "1/9", "there are more shards than symbols"),
         (",", None, "no symbol is given"),
         ("BTCUSD", None, "has no symbol BTCUSD; did you mean 'BTCUSDT'?"),
-        ("all:EURO", None, "nothing trades against 'EURO'"),
+        ("all:EURO", None, "no symbol is quoted in 'EURO'"),
     ],
 )
 def test_what_cannot_be_read_is_refused(
@@ -170,7 +170,7 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path, path: str) -> None
 
 
 def test_only_an_exchange_is_shared_out() -> None:
-    with pytest.raises(UsageError, match="--shard shares out"):
+    with pytest.raises(UsageError, match="--shard is for exchanges only"):
         open_feed(FeedChoice("simulate", shard="1/2"))
 
 

@@ -69,7 +69,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     # Data goes by name; the other site stays.
     kept = own.run("destroy", "aws", "--yes")
     assert kept.returncode == 2
-    assert kept.stderr.endswith("; give --confirm mcloud\n")
+    assert kept.stderr.endswith("; use --confirm mcloud\n")
     assert sites(own, "destroy", "aws", "--yes", "--confirm", "mcloud")["aws"]["done"] == 8
     after = json.loads(own.run("plan", *ARGUMENTS).stdout)["sites"]
     assert after["aws"]["plan"]["counts"]["create"] == 8
@@ -101,7 +101,7 @@ def test_what_terraform_left_goes_with_the_data(own: Terminal) -> None:
 def test_what_cannot_be_asked_for(own: Terminal) -> None:
     google = own.run("plan", "gcp", "--provisioner", "terraform")
     assert google.returncode == 2
-    assert "the embedded Google Cloud offers Terraform nothing to talk to" in google.stderr
+    assert "Terraform cannot be used with the embedded Google Cloud" in google.stderr
     other = own.run("deploy", "--provisioner", "teraform")
     assert other.returncode == 2
     assert "did you mean 'terraform'?" in other.stderr

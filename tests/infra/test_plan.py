@@ -104,7 +104,7 @@ def test_what_an_interrupt_left_half_made_is_made_anew_and_holds_nothing() -> No
     learned = entry({"url": None}, {"url": "u"}, "update")
     plan = parse({"resource_changes": [begun], "resource_drift": [learned]})
     (one,) = plan.changes
-    assert (one.action, one.summary) == (REPLACE, "was not made to its end")
+    assert (one.action, one.summary) == (REPLACE, "was created only in part")
     assert plan.at_risk == plan.drift == ()
 
 

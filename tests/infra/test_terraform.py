@@ -58,7 +58,7 @@ def test_the_one_that_is_named(tmp_path: Path) -> None:
     named = script(tmp_path, "terraform-1.9", "echo Terraform v1.9.0-beta1")
     assert terraform.find_binary(TerraformConfig(binary=named)) == named
     assert terraform.version(named) == ("Terraform", (1, 9, 0))
-    with pytest.raises(McloudError, match="no program 'nowhere', which was named for Terraform"):
+    with pytest.raises(McloudError, match="the Terraform binary 'nowhere' does not exist"):
         terraform.find_binary(TerraformConfig(binary="nowhere"))
 
 
@@ -196,7 +196,7 @@ def test_too_old(tmp_path: Path) -> None:
         terraform.check_version(old)
     assert str(error.value) == (
         f"Terraform 1.4.7 at {old} is too old: the modules need 1.5 or newer;"
-        " update Terraform, or name a newer one in MCLOUD_TERRAFORM"
+        " update Terraform, or set MCLOUD_TERRAFORM to a newer one"
     )
 
 
@@ -204,7 +204,7 @@ def test_too_old(tmp_path: Path) -> None:
     ("body", "words"),
     [
         ("echo 'GNU bash, version 5'", "is neither Terraform nor OpenTofu: GNU bash, version 5"),
-        ("exit 1", "is neither Terraform nor OpenTofu: it says nothing"),
+        ("exit 1", "is neither Terraform nor OpenTofu: it printed nothing"),
     ],
 )
 def test_something_else(tmp_path: Path, body: str, words: str) -> None:
@@ -258,7 +258,7 @@ def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
     wrapper = script(tmp_path, "wrapper", f'{script(tmp_path, "terraform", body)} "$@"')
     stop = Event()
     runner = Terraform(tmp_path, wrapper, environment=dict(os.environ), stop=stop)
-    with pytest.raises(Interrupted, match="terraform apply was interrupted, and has let go of"):
+    with pytest.raises(Interrupted, match="terraform apply was interrupted and has released its"):
         runner.apply("plan", lambda event: stop.set())
     assert (tmp_path / "asked").read_text() == "asked\n"
     assert (tmp_path / "saved").exists()

@@ -142,11 +142,11 @@ def test_an_answer_may_quote_the_token_alone(web: Web, channel: Callable[..., Ch
     ("url", "words"),
     [
         (f"http://127.0.0.1:1/{SECRET}", "127.0.0.1 does not answer: .*refused"),
-        (f"http://hooks.example.com/{SECRET}", "what HOOK has must be https"),
-        (f"ftp://hooks.example.com/{SECRET}", "what HOOK has is no http or https URL"),
-        (f"https://[{SECRET}", "what HOOK has is no URL"),
+        (f"http://hooks.example.com/{SECRET}", "the value of HOOK must be https"),
+        (f"ftp://hooks.example.com/{SECRET}", "the value of HOOK is not an http or https URL"),
+        (f"https://[{SECRET}", "the value of HOOK is not a URL"),
         (f"https://127.0.0.1:99999/{SECRET}", "127.0.0.1"),
-        (f"{SECRET}", "what HOOK has is no http or https URL"),
+        (f"{SECRET}", "the value of HOOK is not an http or https URL"),
     ],
 )
 def test_no_error_tells_a_secret(channel: Callable[..., Channel], url: str, words: str) -> None:

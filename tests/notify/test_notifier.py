@@ -84,7 +84,9 @@ def test_one_that_hangs_holds_up_nobody(gate: threading.Event) -> None:
         notifier.send(replace(FIRING, key=str(number)))
         eventually(lambda count=number + 1: len(fine.taken) == count, pause=0.001)
         eventually(lambda: stuck.asked == 1)  # the others wait behind the first
-    assert notifier.failures() == ["stuck: dead letters on aws: 3: too much waits for this channel"]
+    assert notifier.failures() == [
+        "stuck: dead letters on aws: 3: too many messages are waiting for this channel"
+    ]
     notifier.close(0)
     ends = [each for each in notifier.failures() if "when the process ended" in each]
     assert len(ends) == len(notifier.failures())  # the newest, as many as are kept

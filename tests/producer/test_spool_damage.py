@@ -330,7 +330,7 @@ def test_a_full_disk_changes_nothing_and_the_same_append_works_later(path: Path)
     )
     assert done.returncode == 0, done.stderr
     written, error = done.stdout.split(" ", 1)
-    assert error.startswith(f"the spool {path} cannot be used (disk I/O error); look at its disk")
+    assert error.startswith(f"the spool {path} cannot be used (disk I/O error); check its disk")
     with Spool.open(path, ["aws"]) as spool:
         assert drain(spool, "aws") == bodies(range(int(written)))
         assert spool.set_aside is None

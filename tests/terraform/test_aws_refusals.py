@@ -124,7 +124,7 @@ def test_no_terraform(site: Terminal) -> None:
     failed = site.run("deploy", "--yes", MCLOUD_TERRAFORM="no-such-terraform")
     assert failed.returncode == 1
     assert failed.stderr == (
-        "error: aws: no program 'no-such-terraform', which was named for Terraform; correct"
+        "error: aws: the Terraform binary 'no-such-terraform' does not exist; correct"
         " MCLOUD_TERRAFORM, or `binary` in [terraform] of mcloud.toml\n"
     )
     assert failed.stdout == "aws: failed, with nothing changed\n"

@@ -73,7 +73,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
 
     refused = site.run("deploy")
     assert refused.returncode == 2
-    assert "error: there is no terminal to ask on: Apply this to gcp?; give --yes" in refused.stderr
+    assert "error: cannot ask without a terminal: Apply this to gcp?; use --yes" in refused.stderr
 
     # The outputs are those of the embedded provisioner, name for name.
     deployed = site.run("deploy", "gcp", "--yes", "-o", "json")
@@ -115,7 +115,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     assert "! loses raw trades of mcloud-raw-mcloud-local" in " ".join(table.split())
     assert "mcloud-trades-processor (waiting messages)" in error
     assert "mcloud-raw" not in error  # that was agreed to
-    assert error.endswith("give --confirm mcloud\n")
+    assert error.endswith("use --confirm mcloud\n")
     destroyed = site.run("destroy", "--yes", "--confirm", "mcloud", "-v")
     assert destroyed.returncode == 0, destroyed.stderr
     assert destroyed.stdout == f"gcp: destroyed, {total} changes\n"
@@ -229,10 +229,10 @@ def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
     # The stack's name, for there are several stores.
     said, code = on_a_terminal(site, "y\nmcloud-raw-mcloud-local\n", "destroy")
     assert code == 1
-    assert "that is another name; nothing was done" in said
+    assert "the name does not match; nothing was done" in said
     said, code = on_a_terminal(site, "y\nmcloud\n", "destroy")
     assert code == 0
-    assert "will be gone; type mcloud to agree:" in said
+    assert "will be deleted; type mcloud to confirm:" in said
 
 
 def test_a_dry_run_only_looks(site: Terminal) -> None:
@@ -248,7 +248,7 @@ def test_ctrl_c_waits_for_terraform_and_leaves_no_lock(site: Terminal, google: G
     assert google.reached.wait(PATIENCE)
     assert lock_file(site).exists()
     process.send_signal(signal.SIGINT)
-    said = read_until(process, "interrupted; waiting until")
+    said = read_until(process, "interrupted; waiting for")
     process.send_signal(signal.SIGINT)
     said += read_until(process, "still waiting")
     assert process.poll() is None
@@ -257,7 +257,7 @@ def test_ctrl_c_waits_for_terraform_and_leaves_no_lock(site: Terminal, google: G
     assert process.returncode == 130, said + err
     done = said.count("  created ") + err.count("  created ")
     assert done > 0
-    left = f"gcp: interrupted after {done} of (\\d+) changes, which are in the state\n"
+    left = f"gcp: interrupted after {done} of (\\d+) changes, which are saved in the state\n"
     total = int(re.fullmatch(left, out)[1])
     assert done < total
     assert err.endswith("interrupted\n")
@@ -289,7 +289,8 @@ def test_two_at_once(site: Terminal, google: Google) -> None:
     second = site.run("plan")
     assert second.returncode == 1
     assert re.fullmatch(
-        r"error: gcp: another mcloud works on this site since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        r"error: gcp: another mcloud process is working on this site since"
+        r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
         rf" \(process {process.pid}\); wait until it has ended, as with --lock-timeout 10m\n",
         second.stderr,
     )
@@ -362,14 +363,14 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
     document.write_text(text.replace(settings, f"{settings}, function_timeout = 60"))
     refused("other contents of terraform.tfvars.json")
     document.write_text(text.replace('cloud = "gcp"\n', 'cloud = "gcp"\nname = "other"\n', 1))
-    refused("it was made for the stack 'mcloud', not 'other'")
+    refused("it is for the stack 'mcloud', not 'other'")
     document.write_text(text)
     assert not (workspace(site) / "terraform.tfstate").exists()
 
     deployed = apply("-o", "json")
     assert deployed.returncode == 0, deployed.stderr
     assert only(deployed)["result"] == "deployed"
-    refused("the site has another state now")
+    refused("the site has a different state now")
     assert site.run("plan", "--out", file).returncode == 0
     state = json.loads((workspace(site) / "terraform.tfstate").read_text())
     again = {**state, "serial": state["serial"] + 1}
@@ -382,9 +383,9 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
     elsewhere = apply("--profile", "local")
     assert elsewhere.returncode == 2
     assert elsewhere.stderr.endswith(
-        f"the plan in {file} is for the profile 'prod', not 'local'; give --profile prod\n"
+        f"the plan in {file} is for the profile 'prod', not 'local'; use --profile prod\n"
     )
-    assert "no site 'aws'; there is gcp" in site.run("deploy", "aws", "--plan", file).stderr
+    assert "unknown site 'aws'; choose from gcp" in site.run("deploy", "aws", "--plan", file).stderr
 
 
 @pytest.mark.slow

@@ -140,7 +140,7 @@ ATTACKS = [
     ),
     Attack(
         "another workspace selected in the folder",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         select_by_hand,
         arguments=("--yes",),
     ),
@@ -173,13 +173,13 @@ ATTACKS = [
     ),
     Attack(
         "another data folder",
-        "Terraform does not get TF_DATA_DIR of this shell",
+        "TF_DATA_DIR of this shell is not passed to Terraform",
         environment={"TF_DATA_DIR": "/nowhere"},
         arguments=("--yes",),
     ),
     Attack(
         "another state in the arguments of the shell",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         environment={"TF_CLI_ARGS": "-state=/nowhere.tfstate"},
         arguments=("--yes",),
     ),
@@ -191,13 +191,13 @@ ATTACKS = [
     ),
     Attack(
         "variables in the shell",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         environment={"TF_VAR_name": "other", "TF_VAR_deletion_protection": "false"},
         arguments=("--yes",),
     ),
     Attack(
         "variables in a file of the folder",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         write_variables,
         arguments=("--yes",),
     ),

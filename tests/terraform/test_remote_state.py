@@ -112,7 +112,7 @@ def test_sites_that_share_a_data_folder_keep_their_states_apart(
         for name in ("gcp", "other"):
             planned = site.run("plan", name, "--detailed-exitcode")
             assert planned.returncode == 3, planned.stderr
-            assert "Terraform does not get TF_DATA_DIR of this shell" in planned.stderr
+            assert "TF_DATA_DIR of this shell is not passed to Terraform" in planned.stderr
         assert not (tmp_path / "shared").exists()
     finally:
         s3.delete_bucket(Bucket="others")

@@ -135,7 +135,7 @@ def test_a_candle_without_raw_trades() -> None:
     traced = look(150, orphan)
     assert traced.is_found
     assert traced.trade is None
-    assert "not in what was traded from 2024-08-08T23:00:00.000Z" in "".join(traced.looked)
+    assert "not in the trades from 2024-08-08T23:00:00.000Z" in "".join(traced.looked)
 
 
 def test_a_damaged_object_is_named_and_another_is_tried() -> None:

@@ -428,7 +428,7 @@ class _Session:
         while True:
             await asyncio.sleep(silence / 4)
             if not self._handoff.full and time.monotonic() - self._socket.heard > silence:
-                self.ended = f"nothing was heard for {silence:g} s"
+                self.ended = f"nothing was received for {silence:g} s"
                 self._socket.transport.abort()
                 return
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from mcloud.config import did_you_mean
+from mcloud.config import unknown
 from mcloud.errors import UsageError
 from mcloud.market.trade import COIN_M, SPOT, USD_M, check_symbol, in_market, split_market
 
@@ -148,9 +148,9 @@ def endpoints(name: str = DEFAULT, *, ws_url: str = "", rest_url: str = "") -> E
         UsageError: there is no such exchange, or an address is none.
     """
     if name not in KNOWN:
-        raise UsageError(
-            f"no exchange {name!r}; there is {', '.join(KNOWN)}{did_you_mean(name, KNOWN)}",
-            remedy="others that speak Binance's protocol go by --ws-url and --rest-url",
+        raise unknown(
+            *("exchange", name, KNOWN),
+            remedy="for another server with Binance's protocol use --ws-url and --rest-url",
         )
     chosen = KNOWN[name]
     if ws_url:
@@ -170,8 +170,8 @@ def _checked(option: str, url: str, schemes: tuple[str, ...]) -> str:
         sound = False
     if not sound or parts.query or parts.fragment:
         raise UsageError(
-            f"{option} is not an address: {url!r:.100}",
-            remedy=f"it begins with {schemes[-1]}:// and ends before the path",
+            f"invalid {option} {url!r:.100}",
+            remedy=f"use {schemes[-1]}://HOST[:PORT], without a path",
         )
     url = url.rstrip("/")
     for path in ("/stream", "/ws"):

@@ -110,14 +110,14 @@ class Roster:
                 self._dropped.discard(name)
                 self.listed.append(name)
                 listed.append(name)
-                news.append(f"{name} is listed: its trades are read from now on")
+                news.append(f"{name} is newly listed: its trades are read from now on")
             elif status == TRADING and before != TRADING:
                 resumed.append(name)
                 news.append(f"{name} trades again")
             elif before == status == DELISTED and name not in self._dropped:
                 self._dropped.add(name)
                 dropped.append(name)
-                news.append(f"{name} is still not listed: its stream is ended")
+                news.append(f"{name} is still not listed: its stream is closed")
             elif before != status:
                 ended.append(name)
                 news.append(f"{name} {_ended(status)}; its last trades are fetched")

@@ -46,7 +46,7 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
         if symbol != trades_of(symbol):
             raise UsageError(
                 f"{symbol} is the aggregate trades of a recording, which are not read live",
-                remedy=f"ask for {trades_of(symbol)}",
+                remedy=f"use {trades_of(symbol)}",
             )
     resting: tuple[str, ...] = ()
     listing = rest.listing()
@@ -58,7 +58,7 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
         resting = rest.check(follow.names, listing)
     roster = Roster(follow, listing)
     if not roster.symbols:
-        raise UsageError("no symbol falls to this shard; there are more shards than symbols")
+        raise UsageError("this shard has no symbols; there are more shards than symbols")
     feed = BinanceSource(
         where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every or LIST_EVERY
     )
@@ -70,12 +70,12 @@ def _symbols(where: Endpoints, names: list[str]) -> tuple[str, ...]:
     try:
         return parse_symbols([where.symbol(name) for name in names])
     except BadTrade as error:
-        raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
+        raise UsageError(str(error), remedy="use symbols such as BTCUSDT") from None
 
 
 def _parse_shard(shard: str) -> tuple[int, int]:
     """Which, from 0, and of how many; UsageError for what is not like 2/4."""
     number, _, of = shard.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise UsageError(f"invalid shard {shard!r}; use for example 2/4, the second of four")
+        raise UsageError(f"invalid shard {shard!r}; use one such as 2/4, the second of four")
     return int(number) - 1, int(of)

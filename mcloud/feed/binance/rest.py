@@ -92,7 +92,7 @@ class BinanceRest:
         if Listed(quote_asset, TRADING) not in listed.values():
             quotes = sorted({each.quote_asset for each in listed.values()})
             raise UsageError(
-                f"nothing trades against {quote_asset!r} on {self.endpoints.name}"
+                f"no symbol is quoted in {quote_asset!r} on {self.endpoints.name}"
                 + did_you_mean(quote_asset, quotes)
             )
 
@@ -288,7 +288,7 @@ class BinanceRest:
     def _wait_for_budget(self, weight: int, share: float, deadline: float) -> None:
         while wait := self._budget.ask(weight, share):
             if self._clock() + wait > deadline:
-                raise Throttled(f"{self.endpoints.name} takes no request now", wait)
+                raise Throttled(f"{self.endpoints.name} accepts no requests now", wait)
             self._sleep(wait)
 
     def _request(self, path: str, parameters: Mapping[str, object]) -> http.HttpAnswer:
@@ -328,14 +328,16 @@ class BinanceRest:
                 f"{name} has no symbol {parameters.get('symbol')}", remedy="check --symbols"
             )
         if status == 451:
-            return Refused(said, remedy="it does not serve this place: choose another --exchange")
+            return Refused(said, remedy="it does not serve this location: use another --exchange")
         if status in (401, 403):
-            remedy = f"put an API key into {API_KEY}, or choose another --rest-url"
+            remedy = f"set {API_KEY} to an API key, or choose another --rest-url"
             return Refused(said, remedy=remedy)
         return Refused(said, remedy="check --exchange and --rest-url")
 
     def _nonsense(self, path: str) -> Unavailable:
-        return Unavailable(f"{self.endpoints.name} answered {path} with something else than asked")
+        return Unavailable(
+            f"{self.endpoints.name} answered {path} with something that was not requested"
+        )
 
 
 def _date(header: str) -> float | None:
@@ -349,7 +351,9 @@ def _date(header: str) -> float | None:
 def _key_header(api_key: str, url: str) -> dict[str, str]:
     if not re.fullmatch("[!-~]{1,256}", api_key):
         # What was pasted in its place is not shown either.
-        raise ConfigError(f"{API_KEY} is not an API key: it holds spaces, or what is not ASCII")
+        raise ConfigError(
+            f"{API_KEY} is not an API key: it has spaces or characters that are not ASCII"
+        )
     parts = urlsplit(url)
     if parts.scheme != "https" and not http.is_loopback(parts.hostname):
         raise ConfigError(

@@ -84,7 +84,7 @@ class SourceState:
         if self.stalled:
             words += f", stalled: {', '.join(self.stalled)}"
         if self.slowed:
-            words += ", not reading: the disk or the sites are behind"
+            words += ", not reading because the disk or the sites are behind"
         error = self.last_error or next((each.last_error for each in lines if each.last_error), "")
         return {
             "summary": f"{words}; {error}" if error else words,

@@ -29,7 +29,7 @@ def test_a_new_symbol_is_subscribed_to_and_others_are_not() -> None:
     roster = Roster(USDT, listing(AUSDT=TRADING))
     changes = roster.update(listing(AUSDT=TRADING, BUSDT=TRADING, CUSDT="BREAK", EBTC=TRADING))
     assert (changes.listed, changes.resumed, changes.ended) == (("BUSDT",), (), ())
-    assert changes.news == ("BUSDT is listed: its trades are read from now on",)
+    assert changes.news == ("BUSDT is newly listed: its trades are read from now on",)
     assert roster.symbols == ("AUSDT", "BUSDT")
     assert roster.listed == ["BUSDT"]
 

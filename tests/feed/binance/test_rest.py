@@ -378,7 +378,7 @@ def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:
     for _ in range(10):
         assert rest.latest_id("BTCUSDT", background=True) == 10_000
     begun = api.clock.now
-    with pytest.raises(Throttled, match="takes no request now"):
+    with pytest.raises(Throttled, match="accepts no requests now"):
         rest.latest_id("BTCUSDT", background=True)
     for _ in range(30):
         rest.trades_from("BTCUSDT", 1, 1)

@@ -380,7 +380,7 @@ def test_a_dead_connection_is_noticed_and_a_pinging_one_is_not() -> None:
     ):
         consumer.until(lambda: consumer.ids == [1, 2, 3])
         assert source.state.connections[0].reconnects == 1
-        assert source.state.connections[0].last_error == "nothing was heard for 1 s"
+        assert source.state.connections[0].last_error == "nothing was received for 1 s"
 
 
 def test_a_refused_first_connection_ends_it_with_a_remedy() -> None:
