@@ -84,8 +84,7 @@ def demo(
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
     from mcloud.rehearsal import drill
-    from mcloud.rehearsal.demo import run
-    from mcloud.rehearsal.demo_cost import demo_cost
+    from mcloud.rehearsal.demo import demo_cost, run
     from mcloud.rehearsal.scenarios import SCENARIOS
 
     begun = time.monotonic()

@@ -20,11 +20,11 @@ from mcloud.observing.machine import Machine, Running
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 
-from .sites import AT, BEATS, CANDLE, FIGURES
-from .test_band import COST
-from .test_figures import SITE
-from .test_producers import SITE as ACKED
-from .test_producers import STATE
+from observing.sites import AT, BEATS, CANDLE, FIGURES
+from drawing.test_band import COST
+from drawing.test_figures import SITE
+from drawing.test_produce import SITE as ACKED
+from drawing.test_produce import STATE
 
 PICTURES = Path(__file__).parent / "pictures"
 SIZES = ((80, 24), (120, 40), (200, 60))
