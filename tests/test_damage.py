@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from dashboard.sites import CANDLE, FakeSite
+from observing.sites import CANDLE, FakeSite
 
 from mcloud.clouds.ports import HEARTBEAT, Heartbeat
 from mcloud.damage import restored

@@ -314,27 +314,15 @@ def _draw(
     indicators: "Sequence[Indicator]",
     chart: bool,
 ) -> None:
-    from rich.table import Table
-
-    from mcloud.drawing.candles import candlesticks
+    from mcloud.drawing.candles import candlesticks, table
 
     # The columns that were asked for stand before those that may be left out.
     _, *columns = _columns(marked, ())
     columns[-4:-4] = map(str, indicators)
     records = [row.record(marked) for row in rows]
     texts = [{column: _cell(column, record[column]) for column in columns} for record in records]
-    # A number that is cut off is a wrong number: what does not fit is left out, from the right.
-    widths = {c: max(len(c), *(len(row[c]) for row in texts)) for c in columns}
-    hidden: list[str] = []
-    while sum(widths[c] + 1 for c in columns) > session.console.width + 1 and len(columns) > 5:
-        hidden.insert(0, columns.pop())
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in columns:
-        is_word = column in ("timestamp", FILLED)
-        table.add_column(column, justify="left" if is_word else "right", no_wrap=True)
-    for row, text in zip(rows, texts, strict=True):
-        table.add_row(*(text[column] for column in columns), style="dim" if row.step.filled else "")
-    session.print(table)
+    drawn, hidden = table(columns, texts, [row.step.filled for row in rows], session.console.width)
+    session.print(drawn)
     if hidden:
         session.say(f"the terminal is too narrow for {', '.join(hidden)}; `-o csv` shows them")
     if chart and session.console.is_terminal:

@@ -12,8 +12,6 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import LocalError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mcloud.config import LocalPorts
     from mcloud.cost.run import RunCost
     from mcloud.feed.feed import Feed
@@ -84,8 +82,7 @@ def demo(
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
     from mcloud.rehearsal import drill
-    from mcloud.rehearsal.demo import run
-    from mcloud.rehearsal.demo_cost import demo_cost
+    from mcloud.rehearsal.demo import demo_cost, run
     from mcloud.rehearsal.scenarios import SCENARIOS
 
     begun = time.monotonic()
@@ -178,7 +175,7 @@ def _show(
     read: "Read",
     seconds: float,
 ) -> None:
-    from mcloud.cost.words import plain, usd
+    from mcloud.cost.words import plain
 
     if session.output == "json":
         session.print_json(
@@ -210,55 +207,9 @@ def _show(
             }
         )
         return
-    from rich.table import Table
+    from mcloud.drawing.demo import table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("")
-    for name in ("expected", *proof.sites):
-        table.add_column(name)
-    sites = proof.sites.values()
-
-    def mark(value: object, good: bool) -> str:
-        return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"
-
-    table.add_row("candles", str(proof.candles), *(mark(s.candles, s.exact) for s in sites))
-    table.add_row("exact", "yes", *(mark("yes" if s.exact else "NO", s.exact) for s in sites))
-    table.add_row("digest", proof.digest, *(mark(s.digest, s.exact) for s in sites))
-    table.add_row(
-        "trades archived",
-        f"{proof.trades:,}",
-        *(mark(f"{s.archived:,}", s.archive_complete) for s in sites),
-    )
-    table.add_row(
-        "dead letters",
-        f"{proof.poison} (the poison)",
-        *(mark(s.dead_letters, s.only_poison) for s in sites),
-    )
-    _outage(table, outage)
-    table.add_row("cost at list price", "", *(usd(costs[name].gross) for name in proof.sites))
-    table.add_row("after free tiers", "", *(usd(costs[name].net) for name in proof.sites))
-    session.print(table)
+    session.print(table(proof, outage, costs))
     is_ok = proof.ok and outage.ok
     verdict = "both sites are exact" if is_ok else "NOT as expected, see above"
     session.say(f"{verdict}; {seconds:.0f} s")
-
-
-def _outage(table: "Table", outage: "DrillReport") -> None:
-    """What became of the trades while a site was out."""
-    from mcloud.drawing.drill import rto
-
-    def mark(value: str, good: bool) -> str:
-        return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"
-
-    sites = outage.sites.items()
-    roles = [
-        mark("taken out" if name == outage.on else "took over", outage.ok) for name, _ in sites
-    ]
-    table.add_row("outage", f"{outage.trades:,} more trades", *roles)
-    exact = [mark("yes" if site.exact else "NO", site.exact) for _, site in sites]
-    table.add_row("exact afterwards", "yes", *exact)
-    table.add_row("RTO", "seconds", "", mark(rto(outage.rto), outage.rto is not None))
-    missing = "unknown" if outage.missing is None else f"{outage.missing:,} ids missing"
-    table.add_row("RPO", "0 ids missing", "", mark(missing, outage.missing == 0))
-    if outage.problem:
-        table.add_row("", "", mark(outage.problem, False))

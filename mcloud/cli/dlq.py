@@ -47,8 +47,7 @@ def list_(
     mcloud dlq list aws
     mcloud dlq list gcp --limit 1000 -o json
     """
-    from rich.table import Table
-    from rich.text import Text
+    from mcloud.drawing.dlq import table
 
     letters = _explained(session, site, _look(session, site, limit))
     if session.output == "json":
@@ -57,24 +56,8 @@ def list_(
     if not letters:
         session.say(f"{site} has no dead letters")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("id", "symbol", "ids", "trades", "deliveries", "why"):
-        # Folded where it has to be, and never cut: `dlq show` wants the whole id.
-        table.add_column(
-            heading,
-            justify="right" if heading in ("trades", "deliveries") else "left",
-            overflow="fold",
-            no_wrap=heading not in ("id", "why"),
-        )
-    for letter in letters:
-        row = letter.to_json()
-        ids = f"{row['first_id']}-{row['last_id']}" if row["symbol"] else ""
-        deliveries = "" if row["deliveries"] is None else str(row["deliveries"])
-        trades = str(row["trades"] or "")
-        table.add_row(
-            row["id"], "\n".join(row["symbols"]), ids, trades, deliveries, Text(_why(letter, site))
-        )
-    session.print(table)
+    whys = [_why(letter, site) for letter in letters]
+    session.print(table([letter.to_json() for letter in letters], whys))
     readable = sum(1 for letter in letters if not letter.reason)
     if readable:
         session.say(

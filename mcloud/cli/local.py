@@ -302,24 +302,10 @@ def _show(session: Session, state: "State") -> None:
             }
         )
         return
-    from rich.table import Table
-    from rich.text import Text
+    from mcloud.drawing.local import status_view
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("service", "address", "pid", "state"):
-        table.add_column(heading)
-    for name, each in state.services.items():
-        listens = children.answers(each.address)
-        words = "listens" if listens else "does not listen"
-        if each.restarts:
-            words += f", restarted {each.restarts}×"
-        if name in state.lost:
-            words += ", lost its data"
-        pid = str(each.pid) if each.pid else "yours"
-        table.add_row(name, each.address, pid, Text(words, "green" if listens else "red"))
-    session.print(table)
-    for line in lines(outages):
-        session.print(Text(line, "yellow"))
+    listening = {name for name, each in state.services.items() if children.answers(each.address)}
+    session.print(status_view(state, listening, lines(outages)))
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:

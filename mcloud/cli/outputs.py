@@ -31,10 +31,7 @@ def outputs(
     if session.output == "json":
         session.print_json({name: resources[name].to_outputs() for name in names})
         return
-    from rich.table import Table
+    from mcloud.drawing.outputs import table
 
     for name in names:
-        table = Table(title=name, title_justify="left", show_header=False, box=None)
-        for key, value in resources[name].to_outputs().items():
-            table.add_row(key, value)
-        session.print(table)
+        session.print(table(name, resources[name].to_outputs()))

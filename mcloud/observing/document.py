@@ -24,7 +24,6 @@ from mcloud.clouds.ports import (
 from mcloud.cost.current import CostFigure
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
-from mcloud.observing.absent import absent
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
@@ -32,6 +31,14 @@ from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
 
 Value = TypeVar("Value")
+
+
+_METRICS_SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
+_NEVER = {
+    ("gcp", "throttles"): "Cloud Run counts none",
+    ("gcp", "write_throttles"): "Firestore reports none",
+    ("gcp", "in_flight"): "Pub/Sub tells none",
+}
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:
@@ -58,6 +65,14 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "cost": _costs(snapshot.cost),
         "upkeep_usd_a_month": None if snapshot.upkeep is None else float(snapshot.upkeep),
     }
+
+
+def why_missing(cloud: str, figure: str) -> str:
+    """Return why a metrics service that answered has no value of a figure.
+
+    ``figure`` is its name in the document.
+    """
+    return _NEVER.get((cloud, figure)) or f"{_METRICS_SERVICES.get(cloud, cloud)} has no value yet"
 
 
 def _site(site: SiteSnapshot) -> dict[str, Any]:
@@ -139,8 +154,8 @@ def _queue(site: SiteSnapshot) -> dict[str, Any]:
 
 def _depth(site: SiteSnapshot, depth: Depth | None) -> dict[str, Any]:
     found = depth or Depth(None, None, 0.0)
-    ready = "" if found.ready is not None else site.figures.why or absent(site.cloud, "ready")
-    in_flight = "" if found.in_flight is not None else ready or absent(site.cloud, "in_flight")
+    ready = "" if found.ready is not None else site.figures.why or why_missing(site.cloud, "ready")
+    in_flight = "" if found.in_flight is not None else ready or why_missing(site.cloud, "in_flight")
     return {**asdict(found), **_why(ready=ready, in_flight=in_flight)}
 
 
@@ -148,7 +163,7 @@ def _oldest(site: SiteSnapshot) -> dict[str, Any]:
     oldest = site.figures.value.oldest_age if site.figures.value else Figure(None, 0.0)
     if oldest.value is not None:
         return {"oldest_age_s": oldest.value, "oldest_age_as_of": oldest.as_of}
-    why = site.figures.why or absent(site.cloud, "oldest_age_s")
+    why = site.figures.why or why_missing(site.cloud, "oldest_age_s")
     return {"oldest_age_s": None, "oldest_age_as_of": None, **_why(oldest_age_s=why)}
 
 
@@ -176,7 +191,7 @@ def _store(cloud: str, figures: Figures) -> dict[str, Any]:
 
 
 def _absent(cloud: str, found: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return _why(**{name: absent(cloud, name) for name in names if found[name] is None})
+    return _why(**{name: why_missing(cloud, name) for name in names if found[name] is None})
 
 
 def _why(**whys: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Scope:
             raise UsageError(f"no symbol in {symbols!r}; separate symbols with commas")
         number, _, of = (shard or "1/1").partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UsageError(f"invalid shard {shard!r}; use for example 2/4, the second of four")
+            raise UsageError(f"invalid shard {shard!r}; use one such as 2/4, the second of four")
         return cls(wanted, names, (int(number) - 1, int(of)))
 
     @property

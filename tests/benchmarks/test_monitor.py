@@ -49,7 +49,7 @@ def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
 
 
 def test_drawing_a_screen(embedded: State) -> None:
-    from dashboard.test_monitor import AWS, GCP, snapshot
+    from drawing.test_monitor import AWS, GCP, snapshot
 
     seen, view = snapshot(AWS, GCP), MonitorView(200, 60, 5.0)
     begun = time.process_time()

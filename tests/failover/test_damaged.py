@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 from damage import damaged, texts
-from dashboard.sites import FakeSite
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observing.sites import FakeSite
 from rich.console import Console
 from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 from test_documents import EXAMPLES, JOURNAL, TOLD

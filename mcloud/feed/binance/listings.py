@@ -10,7 +10,7 @@ DELISTED = "delisted"
 """In place of the exchange's status, of a symbol that it does not list any more."""
 
 
-class Listed(NamedTuple):
+class ListedSymbol(NamedTuple):
     """A symbol in the exchange's list."""
 
     quote_asset: str
@@ -18,7 +18,7 @@ class Listed(NamedTuple):
     """The exchange's own word, such as BREAK; TRADING only where trades are made."""
 
 
-Listing = Mapping[str, Listed]
+Listing = Mapping[str, ListedSymbol]
 
 
 @dataclass(frozen=True)

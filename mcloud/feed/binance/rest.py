@@ -13,7 +13,7 @@ from mcloud.config import did_you_mean
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, WeightBudget
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
-from mcloud.feed.binance.listings import TRADING, Listed, Listing
+from mcloud.feed.binance.listings import TRADING, ListedSymbol, Listing
 from mcloud.feed.feed import HistoryAnswer, IdSpan
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import (
@@ -89,7 +89,7 @@ class BinanceRest:
         Raises:
             UsageError: nothing does.
         """
-        if Listed(quote_asset, TRADING) not in listed.values():
+        if ListedSymbol(quote_asset, TRADING) not in listed.values():
             quotes = sorted({each.quote_asset for each in listed.values()})
             raise UsageError(
                 f"no symbol is quoted in {quote_asset!r} on {self.endpoints.name}"
@@ -240,7 +240,7 @@ class BinanceRest:
             )
         return name
 
-    def listing(self, *, background: bool = False) -> dict[str, Listed]:
+    def listing(self, *, background: bool = False) -> dict[str, ListedSymbol]:
         """Return all symbols of the exchange.
 
         In the ``background`` it waits for nothing: Throttled where others have the budget.
@@ -255,7 +255,7 @@ class BinanceRest:
                     self._budget.learn_limit(int(limit["limit"]))
             market = self.endpoints.market
             return {
-                in_market(each["symbol"], market): Listed(
+                in_market(each["symbol"], market): ListedSymbol(
                     str(each.get("quoteAsset")), _status(each)
                 )
                 for each in info["symbols"]

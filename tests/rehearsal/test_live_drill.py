@@ -4,13 +4,13 @@ import threading
 from pathlib import Path
 from typing import cast
 
+from failover.sites import LiveSite
+
 from mcloud.clouds.ports import Site
 from mcloud.failover.audit import Audit
 from mcloud.failover.execution import Tools
 from mcloud.failover.journal import Journal
 from mcloud.rehearsal.live_drill import rehearse
-
-from .sites import LiveSite
 
 
 def test_the_route_is_given_back_where_the_drill_is_interrupted(tmp_path: Path) -> None:

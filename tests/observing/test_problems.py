@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from drawing.test_produce import HOLE, SITE, STATE
 
 from mcloud.clouds.ports import Depth
 from mcloud.errors import Unavailable
@@ -11,10 +12,8 @@ from mcloud.observing.machine import Machine, Running, machine
 from mcloud.observing.problems import problems
 from mcloud.observing.snapshot import collect
 from mcloud.runs import run_of, silence
-
-from .sites import AT, BEATS, FakeSite
-from .test_producers import HOLE, SITE, STATE
-from .test_recent import candle
+from observing.sites import AT, BEATS, FakeSite
+from observing.test_recent import candle
 
 
 def lines(site: FakeSite, **runs: list[Running]) -> list[str]:

@@ -9,8 +9,7 @@ from mcloud.clouds.ports import Heartbeat
 from mcloud.market.candle import MINUTE, Candle, fold
 from mcloud.market.trade import Trade
 from mcloud.observing.recent import DAY, SYMBOLS, holes, recent
-
-from .sites import FakeSite
+from observing.sites import FakeSite
 
 START = 1_723_161_240_000
 

@@ -4,15 +4,15 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from observing.sites import AT, RECORD
+
+from drawing.test_figures import SITE
 from mcloud.clouds.ports import ControlRecord
 from mcloud.cost.current import CostFigure
 from mcloud.drawing.band import canaries, leading, money, watching
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine, Running
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
-
-from .sites import AT, RECORD
-from .test_figures import SITE
 
 WEST = replace(SITE, name="west")
 COST = CostFigure(

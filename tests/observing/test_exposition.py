@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import pytest
 import requests
+from drawing.test_figures import metrics
+from drawing.test_monitor import AWS, GCP, MACHINE, WEST, snapshot
 from patience import PATIENCE, eventually
 
 from mcloud.errors import McloudError, Unavailable
@@ -17,11 +19,8 @@ from mcloud.observing.exposition import CONTENT_TYPE, HELP, exposition
 from mcloud.observing.machine import Machine, Running
 from mcloud.observing.scrape import Listen, serving
 from mcloud.observing.snapshot import Snapshot, collect
-
-from .sites import AT, FakeSite
-from .test_figures import metrics
-from .test_monitor import AWS, GCP, MACHINE, WEST, snapshot
-from .test_snapshot import METHODS
+from observing.sites import AT, FakeSite
+from observing.test_snapshot import METHODS
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'

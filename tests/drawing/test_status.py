@@ -4,17 +4,16 @@ import io
 from dataclasses import replace
 from typing import Any
 
+from observing.sites import AT
 from rich.console import Console, RenderableType
 
+from drawing.test_figures import SITE, UP
+from drawing.test_produce import STATE
 from mcloud.clouds.ports import SERVICES, Depth
 from mcloud.drawing.status import status, status_table
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine, Running
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
-
-from .sites import AT
-from .test_figures import SITE, UP
-from .test_producers import STATE
 
 WEST = replace(SITE, name="west")
 

@@ -3,6 +3,7 @@
 from typing import cast
 
 import pytest
+from failover.sites import LiveSite
 from patience import eventually
 
 from mcloud.canary import Canary
@@ -10,8 +11,6 @@ from mcloud.clouds.ports import Site
 from mcloud.errors import Refused, Unavailable
 from mcloud.failover.health import HealthWatch
 from mcloud.failover.settings import GuardSettings
-
-from .sites import LiveSite
 
 
 @pytest.mark.parametrize(

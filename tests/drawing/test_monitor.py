@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from observing.sites import AT, BEATS, CANDLE, FIGURES
 from rich.cells import cell_len
 from rich.text import Text
 
+from drawing.test_band import COST
+from drawing.test_figures import SITE
+from drawing.test_produce import SITE as ACKED
+from drawing.test_produce import STATE
 from mcloud.clouds.ports import SERVICES, Depth, Lag
 from mcloud.drawing.choice import INTERVALS, pressed
 from mcloud.drawing.monitor import MonitorView, pages, screen
@@ -19,12 +24,6 @@ from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine, Running
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot, Snapshot
-
-from .sites import AT, BEATS, CANDLE, FIGURES
-from .test_band import COST
-from .test_figures import SITE
-from .test_producers import SITE as ACKED
-from .test_producers import STATE
 
 PICTURES = Path(__file__).parent / "pictures"
 SIZES = ((80, 24), (120, 40), (200, 60))

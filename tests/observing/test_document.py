@@ -11,9 +11,8 @@ from mcloud.observing.document import document
 from mcloud.observing.machine import Machine, Running
 from mcloud.observing.queries import Costing
 from mcloud.observing.snapshot import collect
-
-from .sites import AT, FIGURES, FakeSite
-from .test_snapshot import METHODS
+from observing.sites import AT, FIGURES, FakeSite
+from observing.test_snapshot import METHODS
 
 NOTHING = Figure(None, AT)
 

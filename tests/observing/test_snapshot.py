@@ -20,8 +20,7 @@ from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing
 from mcloud.observing.snapshot import SiteCost, collect
 from mcloud.observing.watch import HISTORY, SnapshotWatch
-
-from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
+from observing.sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
 
 DEADLINE = 4.0  # seconds; what answers does so in a thousandth of it
 METHODS = (

@@ -18,8 +18,7 @@ from mcloud.cost.prices import PRICES
 from mcloud.observing import upkeep
 from mcloud.observing.queries import COST, FAST, Costing, queries_of
 from mcloud.observing.watch import SnapshotWatch
-
-from .sites import FakeSite
+from observing.sites import FakeSite
 
 HOUR = 3600.0
 

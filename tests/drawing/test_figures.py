@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from observing.sites import AT, BEATS, CANDLE, DEAD, DEPTH, RECORD
+from observing.sites import FIGURES as METRICS
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
 from mcloud.drawing import figures
@@ -15,9 +17,6 @@ from mcloud.drawing.figures import FIGURES, Cell, chart
 from mcloud.observing.collector import Seen
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteCost, SiteSnapshot
-
-from .sites import AT, BEATS, CANDLE, DEAD, DEPTH, RECORD
-from .sites import FIGURES as METRICS
 
 UP = {service: Seen(0.01, AT, 0.012) for service in SERVICES}
 SITE = SiteSnapshot(
