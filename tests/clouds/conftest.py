@@ -43,17 +43,21 @@ MADE = "mcloud-test"
 _numbers = itertools.count()
 
 
-def _live() -> dict[str, Resources]:
-    """Return the resources of each site of the profile, from its deployment."""
-    if not PROFILE:
+def live_sites(profile: str, folder: Path) -> dict[str, Resources]:
+    """Return the resources of each site of a profile, from its deployment.
+
+    Raises:
+        pytest.UsageError: there is no such profile, or a site of it is not deployed.
+    """
+    if not profile:
         return {}
     try:
-        return site_resources(load(PROFILE, Path.cwd(), os.environ))
+        return site_resources(load(profile, folder, os.environ))
     except McloudError as error:
-        raise pytest.UsageError(f"MCLOUD_TEST_PROFILE={PROFILE}: {error}") from error
+        raise pytest.UsageError(f"MCLOUD_TEST_PROFILE={profile}: {error}") from error
 
 
-LIVE = _live()
+LIVE = live_sites(PROFILE, Path.cwd())
 
 
 @pytest.fixture(
