@@ -1,4 +1,4 @@
-"""What calls to a site cost: the billed units of each, and their list price.
+"""The cost of calls to a site: the billed units of each, and their list price.
 
 Everything that makes such calls, or estimates them, uses this table. Calls that read settings are
 free of charge: Lambda's GetFunctionConfiguration, DynamoDB's DescribeTable, Pub/Sub's
