@@ -20,7 +20,7 @@ class Shard(NamedTuple):
         """
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise ValueError(f"invalid shard {text!r}; use for example 2/4, the second of four")
+            raise ValueError(f"invalid shard {text!r}; use one such as 2/4, the second of four")
         return cls(int(number) - 1, int(of))
 
     def has(self, symbol: str) -> bool:

@@ -146,7 +146,7 @@ def test_an_interrupt_ends_it_in_order(
         (("--what", "candle"), "error: cannot replicate 'candle'; choose from candles, raw\n"),
         (
             ("--shard", "3/2"),
-            "error: invalid shard '3/2'; use for example 2/4, the second of four\n",
+            "error: invalid shard '3/2'; use one such as 2/4, the second of four\n",
         ),
         (
             ("--from", "aws", "--to", "aws"),
