@@ -23,8 +23,12 @@ _REMEDIES = {
 }
 
 
-def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
-    """Write a file, or replace it, in one step; its folder is there.
+def write(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Write a file, or replace it, in one step. Its folder exists.
+
+    Args:
+        durable: whether it is on the disk on return. Otherwise a loss of power may take it, and
+            what was there before; for what is written again within seconds.
 
     Raises:
         McloudError: it cannot be written; what was there before is as it was.
@@ -33,8 +37,9 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     try:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(fresh, path)
     except OSError as error:
         raise McloudError(

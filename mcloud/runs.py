@@ -20,10 +20,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
 
-from mcloud import best_effort, processes
+from mcloud import best_effort, files, processes
 from mcloud.documents import Count, Damaged, Time, decode, load
 from mcloud.errors import McloudError, UsageError
-from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
 
 KINDS = {
@@ -89,10 +88,10 @@ class Run:
                 full.
         """
         if self.needs_disk:
-            make_private(self.folder)
-            check_room(self.folder, ROOM)
+            files.make_private(self.folder)
+            files.check_room(self.folder, ROOM)
         else:
-            best_effort.attempt(self.folder, lambda: make_private(self.folder))
+            best_effort.attempt(self.folder, lambda: files.make_private(self.folder))
         self._hold_reserve()
 
     def read(self) -> dict[str, Any]:
@@ -102,15 +101,14 @@ class Run:
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace the state, and add the files that could not be written."""
-        path, fresh = self.folder / "state.json", self.folder / "state.tmp"
+        path = self.path
         refused = {name: why for name, why in best_effort.refused().items() if name != str(path)}
         said = {key: value for key, value in state.items() if key != "unwritten"}
         text = json.dumps({**said, "unwritten": refused} if refused else said)
 
         def write() -> None:
-            make_private(self.folder)
-            fresh.write_text(text)
-            os.replace(fresh, path)
+            files.make_private(self.folder)
+            files.write(path, text, durable=False)
 
         if best_effort.attempt(path, write):
             self._hold_reserve()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mcloud.cli import background
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.help import group
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
@@ -343,7 +344,7 @@ def _window(
     now: float, lasts: str | None, until: str | None, begin: str | None
 ) -> tuple[float, float]:
     """Beginning and end in seconds since 1970; UsageError where they make no sense."""
-    from mcloud.cli.candles import moment, span_of
+    from mcloud.cli.candles import moment
     from mcloud.durations import utc
     from mcloud.notify.silences import AHEAD, MOST
 
@@ -351,7 +352,7 @@ def _window(
         raise UsageError("the silence needs an end: use either --for, such as --for 2h, or --until")
     first = now if begin is None else moment("--from", begin) / 1000
     if lasts is not None:
-        last = first + span_of(lasts) / 1000
+        last = first + length_of_time("--for", lasts)
     else:
         last = moment("--until", until or "") / 1000
     if last <= max(first, now):

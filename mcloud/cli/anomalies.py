@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.help import HelpGroup
 from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
@@ -66,7 +67,7 @@ def anomalies(
     mcloud anomalies --symbols BTCUSDT --last 7d
     mcloud anomalies --kind price-jump -o csv
     """
-    from mcloud.cli.candles import span_of, symbol_of
+    from mcloud.cli.candles import symbol_of
     from mcloud.market.anomaly import KINDS
 
     wanted = {symbol_of(each.strip()) for each in symbols.split(",")} if symbols else None
@@ -74,7 +75,7 @@ def anomalies(
         from mcloud.config import unknown
 
         raise unknown("kind", kind, KINDS)
-    span = span_of(last)
+    span = int(length_of_time("--last", last) * 1000)
     found = _ask(session, site)
     rows = [
         _row(anomaly, sites)

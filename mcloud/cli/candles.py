@@ -1,6 +1,5 @@
 """``mcloud candles``"""
 
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -41,8 +41,6 @@ UNKNOWN = "–"
 _TIME, _COLUMNS = "Time range", "Output"
 
 LOOK_BACK = 3_600_000  # ms that the first query for an earlier candle reaches back
-
-_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def register(app: typer.Typer) -> None:
@@ -126,7 +124,7 @@ def candles(
         raise UsageError("--last and --start cannot be combined")
     indicators = _indicators(with_) if with_ is not None else []
     until = moment("--end", end) if end else None
-    span = span_of(last or "2h")
+    span = int(length_of_time("--last", last or "2h") * 1000)
     begin = moment("--start", start) if start else None
     if begin is not None and until is not None and until <= begin:
         raise UsageError("--end must be after --start")
@@ -350,14 +348,6 @@ def symbol_of(text: str) -> str:
         return check_symbol(capitals(text))
     except BadTrade as error:
         raise UsageError(f"{error}; use one such as BTCUSDT") from None
-
-
-def span_of(text: str) -> int:
-    """``90m``, ``2h``, ``7d`` in ms."""
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text)
-    if not match:
-        raise UsageError(f"invalid duration {text!r}; use one such as 90m, 2h or 7d")
-    return int(match[1]) * _SECONDS[match[2]] * 1000
 
 
 def moment(option: str, text: str) -> int:

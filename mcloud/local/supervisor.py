@@ -316,7 +316,7 @@ class Supervisor:
         """Write the state down; on a full disk it waits, and nothing ends for it."""
         try:
             self._home.write(self._state)
-        except OSError:
+        except McloudError:
             self._unwritten = True
         else:
             self._unwritten = False

@@ -32,7 +32,8 @@ from mcloud.market.trade import MAX_ID, MAX_TIME, BadTrade, Trade, check_symbol,
 
 VERSION = 2
 """Newest version. This code reads it and all earlier ones."""
-CHUNK = 64 * 1024  # bytes that SQS bills as one request; the default limit of a message
+SQS_CHUNK = 64 * 1024
+"""Bytes that SQS bills as one request, and the default maximum size of a message."""
 MAX_BODY = 1024 * 1024  # bytes; the limit of an SQS message, attributes included
 MAX_INFLATED = 4 * 1024 * 1024  # bytes
 MAX_TRADES = 20_000
@@ -121,7 +122,7 @@ def version_of(message: Message) -> int:
 
 
 def encode_all(
-    trades: Sequence[Trade], *, limit: int = CHUNK, one_in: int | None = None
+    trades: Sequence[Trade], *, limit: int = SQS_CHUNK, one_in: int | None = None
 ) -> list[Message]:
     """Pack trades as ``encode`` does, into as many messages of at most ``limit`` bytes as needed.
 

@@ -382,7 +382,7 @@ class Spool:
         try:
             delivered = delivered_everywhere(self._db, self._positions.values())
             watermark.write(_watermark(self._path), delivered)
-        except (OSError, sqlite3.Error) as error:
+        except (McloudError, sqlite3.Error) as error:
             # The change itself is written and must not be repeated because of this.
             self.watermark_error = str(error)
             best_effort.note_refusal(_watermark(self._path), error)

@@ -5,24 +5,19 @@ away. It only makes the cursor fetch more trades again.
 """
 
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcloud import files
 from mcloud.documents import Damaged, read_text
 from mcloud.producer.cursor import Position
 
 
 def write(path: Path, positions: Sequence[Position]) -> None:
-    """Replace the file as a whole, or raise OSError and leave the old one."""
+    """Replace the file as a whole, or raise McloudError and leave the old one."""
     text = json.dumps(positions)
-    fresh = path.with_name(f"{path.name}.tmp")
-    with fresh.open("w") as file:
-        file.write(f"{_checksum(text)} {text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    files.write(path, f"{_checksum(text)} {text}\n")
 
 
 def read(path: Path) -> list[Position]:

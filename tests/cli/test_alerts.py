@@ -186,7 +186,7 @@ NOW = 1_800_000_000.0
             "the silence needs an end: use either --for, such as --for 2h, or --until",
         ),
         ("2h", "2030-01-01", None, "the silence needs an end"),
-        ("2", None, None, "invalid duration '2'; use one such as 90m, 2h or 7d"),
+        ("2", None, None, "invalid duration '2' for --for; use one such as 30s, 90m"),
         ("31d", None, None, "a silence can last 30 days at most"),
         ("5w", None, None, "a silence can last 30 days at most"),
         (None, "2020-01-01", None, "would end at 2020-01-01 00:00 UTC"),

@@ -30,7 +30,7 @@ def home(embedded: State) -> Iterator[Path]:
             "unknown service 'queues'; choose from queue, function, candles",
         ),
         (("aws", "--how", "explode"), "unknown kind of outage 'explode'; choose from refuse, hang"),
-        (("aws", "--for", "soon"), "invalid duration 'soon' for --for; use one such as 30s or 5m"),
+        (("aws", "--for", "soon"), "invalid duration 'soon' for --for; use one such as 30s"),
         (("aws", "--for", "0s"), "invalid duration '0s' for --for"),
         (("--service", "queue"), "the site is missing; choose from aws, gcp"),
         (("aws", "--end", "--for", "3s"), "--end can only be combined with a site and --service"),

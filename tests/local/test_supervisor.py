@@ -55,8 +55,9 @@ def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
 
 
 def test_a_state_that_cannot_be_written_ends_nothing_and_is_written_later(folder: Path) -> None:
-    before = control.up(options(folder)).services["function"]
-    in_the_way = folder / "state.tmp"
+    state = control.up(options(folder))
+    before = state.services["function"]
+    in_the_way = folder / f".state.json.{state.pid}"
     in_the_way.mkdir()
     assert before.pid is not None
     psutil.Process(before.pid).kill()

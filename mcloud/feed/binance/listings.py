@@ -1,9 +1,10 @@
 """Which of an exchange's symbols a producer follows, and what becomes of them while it runs."""
 
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from mcloud.market.shard import WHOLE, Shard
 
 TRADING = "TRADING"
 DELISTED = "delisted"
@@ -28,8 +29,7 @@ class WantedListing:
     names: tuple[str, ...] = ()
     quote_asset: str = ""
     """Such as USDT; used where there are no names."""
-    shard: tuple[int, int] = (0, 1)
-    """Which shard, from 0, and of how many. A hash of its name puts each symbol in one of them."""
+    shard: Shard = WHOLE
 
     def statuses(self, listing: Listing) -> dict[str, str]:
         """Return the status of each wanted symbol."""
@@ -43,11 +43,7 @@ class WantedListing:
                 for name, each in sorted(listing.items())
                 if each.quote_asset == self.quote_asset
             }
-        return {name: status for name, status in found.items() if self._is_mine(name)}
-
-    def _is_mine(self, symbol: str) -> bool:
-        number, of = self.shard
-        return zlib.crc32(symbol.encode()) % of == number
+        return {name: status for name, status in found.items() if self.shard.has(name)}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
 from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, FeedChoice, parse_names
+from mcloud.market.shard import WHOLE, Shard
 from mcloud.market.trade import COIN_M, BadTrade, trades_of
 
 COIN_SYMBOL = "BTCUSD_PERP"
@@ -33,7 +34,10 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
         Unavailable: it does not answer.
         Refused: it does not serve us.
     """
-    shard = _parse_shard(choice.shard) if choice.shard else (0, 1)
+    try:
+        shard = Shard.parse(choice.shard) if choice.shard else WHOLE
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     where = endpoints(choice.exchange or DEFAULT, ws_url=choice.ws_url, rest_url=choice.rest_url)
 
     def pause(seconds: float) -> None:
@@ -71,11 +75,3 @@ def _symbols(where: Endpoints, names: list[str]) -> tuple[str, ...]:
         return parse_symbols([where.symbol(name) for name in names])
     except BadTrade as error:
         raise UsageError(str(error), remedy="use symbols such as BTCUSDT") from None
-
-
-def _parse_shard(shard: str) -> tuple[int, int]:
-    """Which, from 0, and of how many; UsageError for what is not like 2/4."""
-    number, _, of = shard.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise UsageError(f"invalid shard {shard!r}; use one such as 2/4, the second of four")
-    return int(number) - 1, int(of)

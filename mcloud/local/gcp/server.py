@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
+from mcloud import files
 from mcloud.local.gcp import bill
 from mcloud.local.gcp.door import open_door
 from mcloud.local.gcp.firestore import Firestore
@@ -211,13 +212,7 @@ def save_state(folder: Path, products: Mapping[str, Product]) -> None:
     """Write the state of all products: the whole of it, or the old one stays."""
     state = {name: product.dump() for name, product in products.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / STATE_FILE
-    part = path.with_suffix(".part")
-    with part.open("w") as file:
-        json.dump({"version": STATE_VERSION, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    files.write(folder / STATE_FILE, json.dumps({"version": STATE_VERSION, **state}))
 
 
 def _count_call(

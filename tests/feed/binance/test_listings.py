@@ -15,6 +15,7 @@ from mcloud.feed.binance.listings import (
     summary,
 )
 from mcloud.feed.binance.plan import change
+from mcloud.market.shard import Shard
 
 NAMES = ["AUSDT", "BUSDT", "CUSDT", "DUSDT", "EBTC"]
 USDT = WantedListing(quote_asset="USDT")
@@ -80,7 +81,7 @@ def test_what_did_not_trade_at_the_start_is_followed_only_by_name() -> None:
 def test_shards_share_out_whatever_is_listed(lists: list[dict[str, ListedSymbol]], of: int) -> None:
     """Every symbol that trades is followed by exactly one shard, at every moment."""
     rosters = [
-        Roster(WantedListing(quote_asset="USDT", shard=(number, of)), lists[0])
+        Roster(WantedListing(quote_asset="USDT", shard=Shard(number, of)), lists[0])
         for number in range(of)
     ]
     for each in lists[1:]:
