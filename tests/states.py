@@ -1,4 +1,4 @@
-"""What each kind of run says of itself, as its own code writes it."""
+"""State documents of each kind of run, written by the code of the run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A canary whose flight goes wrong says nothing that is not so."""
+"""A canary whose flight fails reports nothing false."""
 
 from typing import cast
 

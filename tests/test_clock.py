@@ -1,4 +1,4 @@
-"""A jump of a clock ends no wait, and is told from time that has passed."""
+"""A jump of a clock ends no wait, and is distinguished from time that has passed."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def test_a_limit_is_over_after_its_time_and_not_by_one_leap(
             clock.leap(leap)
         clock.pass_(seconds / 40)
         looks += 1
-    # A leap may take a quarter of it away, and looks that come often add up exactly.
+    # A jump may take away a quarter of it, and frequent checks add up exactly.
     assert 29 <= looks <= 42
 
 

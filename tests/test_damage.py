@@ -1,4 +1,4 @@
-"""What a repair puts in the place of a damaged document."""
+"""Documents with which a repair replaces damaged ones."""
 
 from dataclasses import asdict
 from typing import Any

@@ -1,4 +1,4 @@
-"""What becomes of alerts, look by look."""
+"""State changes of alerts, check by check."""
 
 import json
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ def look(value: Any, at: float, site: str = "aws") -> AlertFigures:
 
 
 class Run:
-    """Looks, one after the other; the state goes through JSON in between, as across restarts."""
+    """A series of checks. The state passes through JSON in between, as with restarts."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.now, self.state = rules, NOW, AlertStates()
         self.events: list[Event] = []
 
     def see(self, value: Any, after: float = 10) -> list[tuple[str, str]]:
-        """What changed: key and state."""
+        """Check a value, and return the changes as pairs of key and state."""
         self.now += after
         return self.take(look(value, self.now))
 
@@ -56,7 +56,7 @@ FIRES, IS_OVER = [("depth aws", "firing")], [("depth aws", "resolved")]
 
 def test_it_fires_after_a_while_and_is_over_after_another() -> None:
     run = Run(rules())
-    assert [run.see(11) for _ in range(6)] == [[]] * 6  # 50 seconds since it was first seen
+    assert [run.see(11) for _ in range(6)] == [[]] * 6  # 50 seconds since the first check
     assert run.see(11) == FIRES
     assert run.see(12) == []
     assert [run.see(5) for _ in range(3)] == [[]] * 3
@@ -72,7 +72,7 @@ def test_it_fires_after_a_while_and_is_over_after_another() -> None:
 def test_without_a_while_it_fires_at_once() -> None:
     run = Run(rules(replace(RULE, last=0, recover=0)))
     assert run.see(11) == FIRES
-    assert run.see(7) == []  # between the limit and what ends it
+    assert run.see(7) == []  # between the limit and the value that ends it
     assert run.see(5) == IS_OVER
     assert run.see(7) == []
     assert run.see(11) == FIRES
@@ -89,7 +89,7 @@ def test_what_is_unknown_moves_nothing() -> None:
     assert [run.see(11) for _ in range(6)] == [[]] * 6
     assert [run.see(None) for _ in range(20)] == [[]] * 20
     assert run.state.alerts["depth aws"].state == "unknown"
-    # 50 seconds of it are known; the look after the unknown ones adds none.
+    # 50 seconds of it are known; the check after the unknown ones adds none.
     assert [run.see(11) for _ in range(2)] == [[], FIRES]
     assert [run.see({"unknown": "away"}) for _ in range(20)] == [[]] * 20
     assert run.is_firing
@@ -239,7 +239,7 @@ LOOKS = st.lists(
 
 
 def _firing_after(looks: Sequence[tuple[float, float | None]], rule: AlertRule) -> list[bool]:
-    """Another way to say it: by the runs of looks that an end or a beginning needs."""
+    """An alternative definition: by the runs of checks that a start or an end needs."""
     firing, held, last = False, 0.0, None
     found = []
     for number, (pause, value) in enumerate(looks):
@@ -266,7 +266,7 @@ def test_it_is_as_another_way_says(
     run = Run(rules(rule, unknown_for=1e9))
     wanted = _firing_after(looks, rule)
     assert [(run.see(value, pause), run.is_firing)[1] for pause, value in looks] == wanted
-    # What is told alternates, and begins with what fires.
+    # The reported states alternate, beginning with firing.
     said = [event.state for event in run.events]
     assert said == (["firing", "resolved"] * len(said))[: len(said)]
     assert (said[-1:] == ["firing"]) == run.is_firing

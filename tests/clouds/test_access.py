@@ -1,4 +1,4 @@
-"""Credentials and what they allow: AWS by the embedded IAM, Google's answers by a real server."""
+"""Credentials and permissions: AWS by the embedded IAM, Google by answers of a real server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def aws_site(embedded: State) -> AwsResources:
 def acting_as(
     role: str, statements: list[dict[str, Any]], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Have the credentials of a role in the embedded AWS, which is found as a real one is."""
+    """Use the credentials of a role in the embedded AWS, which is found like the real one."""
     iam = make_client("iam", "us-east-1", url)
     trust = [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
@@ -71,9 +71,9 @@ def allow(*actions: str) -> dict[str, Any]:
 def test_a_role_may_do_what_its_policy_says(
     embedded: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """IAM itself judges, action by action and resource by resource."""
+    """IAM itself decides for each action and resource."""
     site = aws_site(embedded)
-    to = replace(site, endpoint_url="")  # as that of a real cloud
+    to = replace(site, endpoint_url="")  # like the site of a real cloud
     account = aws.AwsAccess(Target("mcloud", "us-east-1", resources=to))
     queue = f"arn:aws:sqs:us-east-1:000000000000:{site.queue_url.rpartition('/')[2]}"
     statements = [
@@ -112,7 +112,7 @@ def test_root_is_warned_of(embedded: State) -> None:
 
 @pytest.fixture
 def an_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., aws.AwsAccess]]:
-    """Makes an access to an AWS that answers as told."""
+    """A function that makes an access to an AWS with given answers."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with ExitStack() as servers:
@@ -232,7 +232,7 @@ def test_a_server_that_is_not_there(an_aws: Callable[..., aws.AwsAccess]) -> Non
     with pytest.raises(Unavailable, match=r"does not answer: .*Connection refused") as caught:
         ask_time(f"http://127.0.0.1:{port}")
     assert "region" in caught.value.remedy
-    an_aws(lambda *_: (403, "")).reach("queue")  # a no is an answer
+    an_aws(lambda *_: (403, "")).reach("queue")  # a refusal is an answer
 
 
 # Google Cloud
@@ -240,7 +240,7 @@ def test_a_server_that_is_not_there(an_aws: Callable[..., aws.AwsAccess]) -> Non
 
 @pytest.fixture
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a service account's key in place, whose tokens come from an address."""
+    """A function that installs the key of a service account, whose tokens come from an address."""
     rsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.rsa")
     from cryptography.hazmat.primitives import serialization as form
 
@@ -268,7 +268,7 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 @pytest.fixture
 def a_google(key_file: Callable[[str], None]) -> Iterator[Callable[..., gcp.GcpAccess]]:
-    """Makes an access to a Google Cloud that answers as told."""
+    """A function that makes an access to a Google Cloud with given answers."""
     to = gcp_resources(pubsub="", firestore="", monitoring="", storage="", function_url="")
     with ExitStack() as servers:
 
@@ -373,8 +373,8 @@ def test_billing(a_google: Callable[..., gcp.GcpAccess]) -> None:
     [
         ([], True, OK),
         (["pubsub"], True, FAULT),
-        (["pubsub"], False, OK),  # Terraform switches it on
-        (["cloudresourcemanager"], False, FAULT),  # by way of this one
+        (["pubsub"], False, OK),  # Terraform enables it
+        (["cloudresourcemanager"], False, FAULT),  # by means of this service
     ],
 )
 def test_apis(

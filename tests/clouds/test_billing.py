@@ -1,4 +1,4 @@
-"""Bills, against the recorded shapes of Cost Explorer and of BigQuery's REST interface."""
+"""Bills in the recorded formats of Cost Explorer and of BigQuery's REST interface."""
 
 import json
 from collections.abc import Iterator
@@ -138,7 +138,7 @@ def rows(*values: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 class BigQuery:
-    """Answers in turn, and keeps what it was asked."""
+    """Gives its answers in turn, and records the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""Taking dead letters, and what becomes of them: deleted, or back in the queue."""
+"""Taking dead letters, and deleting or releasing them."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def letters(count: int) -> list[Message]:
 
 
 def take(site: Site, count: int) -> list[DeadLetter]:
-    """Take as many as there are; those that were just given back may take a moment."""
+    """Take letters; those that were just released may take a moment to reappear."""
     taken: list[DeadLetter] = []
     give_up = time.monotonic() + PATIENCE
     while len(taken) < count:
@@ -70,7 +70,7 @@ def test_nothing_to_delete_or_release(site: Site) -> None:
 
 
 class TestPartsOfABatch:
-    """What SQS answers when a batch fails in part."""
+    """Answers of SQS when a part of a batch fails."""
 
     @pytest.fixture
     def sqs(self) -> Iterator[tuple[SqsQueue, Stubber]]:

@@ -1,6 +1,6 @@
 """Following a DynamoDB stream through splits, closed shards, expired iterators and trimming.
 
-The embedded AWS has one shard that never closes; the rest is a model's.
+The embedded AWS has one shard that never closes, so a model simulates the rest.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def reader(stream: Stream) -> DynamoChanges:
 
 
 def drain(changes: DynamoChanges, position: str, seen: dict[str, int]) -> str:
-    """Read until nothing waits; a version never comes before an earlier one of its key."""
+    """Read until nothing is waiting, and check that the versions of each key come in order."""
     while True:
         page = changes.changes(position)
         take(page, seen)
@@ -106,7 +106,7 @@ def test_a_parent_is_read_to_its_end_before_its_children() -> None:
         stream.write("k1")
         stream.roll("k0", split=True)
     seen: dict[str, int] = {}
-    drain(changes, position, seen)  # which looks at the order
+    drain(changes, position, seen)  # this checks the order
     assert seen == {"k0": 10, "k1": 10}
 
 
@@ -143,7 +143,7 @@ def test_a_day_of_absence_is_trimmed() -> None:
         stream.write("k0")
         stream.age(DAY / 2)
     stream.age(DAY / 2)
-    # The shard, read from its beginning, would not tell: its first record is gone.
+    # Reading the shard from its beginning does not show it, since its first record is gone.
     with pytest.raises(Trimmed, match="older than what DynamoDB keeps"):
         drain(reader(stream), position, {})
 

@@ -1,4 +1,4 @@
-"""Damaged documents on sites and on this machine: all goes on without them, and names them."""
+"""Work continues without damaged documents of sites and of this machine, and reports them."""
 
 import json
 import tempfile
@@ -52,7 +52,7 @@ STATES = {
 
 
 def of_site(data: st.DataObject) -> FakeSite:
-    """A site whose every document may be damaged, as its adapter tells them."""
+    """Draw a site of which any document may be damaged."""
 
     def maybe(kind: str) -> Any:
         return data.draw(damaged(json.loads(json.dumps(EXAMPLES[kind][1]))))
@@ -158,7 +158,7 @@ def test_a_guard_fails_over_whatever_is_damaged_where_it_goes(data: st.DataObjec
         assert it.gcp.control.stored.primary == "gcp"
         said = it.guards[0].state()["unreadable"]
         assert any("the control record is damaged" in line for line in said)
-        # It comes back with a record that stays as it is until somebody repairs it.
+        # It comes back with a damaged record, which stays until somebody repairs it.
         it.aws.live()
         it.step(4)
         it.settle()
@@ -269,7 +269,7 @@ def test_repair_takes_what_counts_elsewhere_and_keeps_what_it_replaces(tmp_path:
 def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
     tmp_path: Path,
 ) -> None:
-    """Without it the first site would lead, whatever the other one knows."""
+    """Without this, the first site would lead, even if the other one knows better."""
     aws, gcp, sites = pair()
     aws.control.stored, gcp.control.stored = BROKEN, RECORD
     aws.control.documents["debt", "gone"] = {"epoch": 1}
@@ -286,7 +286,7 @@ def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
 
 
 def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
-    """It runs and speaks, and nobody fails over."""
+    """It runs and writes its state, but would not fail over."""
     with rig(tmp_path) as it:
         it.step(2)
         guard, watch = it.guards[0], it.watches[0]
@@ -305,7 +305,7 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
             told = document(snapshot)
             state, _ = step(Rules(), AlertFigures(told), AlertStates(), told["at"])
             told["at"] += 60
-            told["guards"][0]["at"] += 60  # it goes on speaking
+            told["guards"][0]["at"] += 60  # it keeps writing its state
             state, _ = step(Rules(), AlertFigures(told), state, told["at"])
             lines = [line for line in problems(snapshot) if "no look has said anything" in line]
             names = [alert.why for alert in state.firing if alert.rule == "guard-lost"]

@@ -1,4 +1,4 @@
-"""What is told of sites that are down, through a channel that carries only what is critical."""
+"""Events about sites that are down, through a channel that only carries critical events."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
 
 
 def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
-    """Each of them has wanted to move, and has paid what was owed; both say so."""
+    """Both guards have decided to move and have caught up, and both report it."""
     order = MoveOrder("id", "gcp", "automatic", "aws is down", "guard a", 10.0, 0, "aws", lost=1.0)
     record = ControlRecord(1, "gcp", "automatic", "aws is down", "guard a", 10.0)
     first = MoveOutcome(order, record, "aws", True, {}, 1.0, {}, {}, ())

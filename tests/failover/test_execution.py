@@ -1,4 +1,4 @@
-"""A move of the traffic: what it does, and that it ends the same wherever it is cut."""
+"""A move of the traffic ends in the same state, wherever it is interrupted."""
 
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,7 @@ POINTS = ("begin", *(f"{at} {step}" for step in STEPS for at in ("before", "afte
 
 
 class Killed(BaseException):
-    """The end of the process, in place of what was to come next."""
+    """The process is killed at this point."""
 
 
 class Rig:
@@ -79,7 +79,7 @@ def test_a_move_of_a_healthy_pair(rig: Rig) -> None:
     assert came.owed == {}
     assert came.missing == 0
     assert rig.aws.control.stored == rig.gcp.control.stored == came.record
-    # What only the old one had came over, and nothing but that.
+    # Only the data that the old primary alone had was copied.
     assert verify(rig.sites, Scope(), pause=0).ok
     assert [each.trade_count for each in rig.gcp.candles.range("BTCUSDT", 0, 2**60)] == [50]
 
@@ -123,8 +123,8 @@ def test_killed_anywhere_it_is_taken_up_and_ends_the_same(rig: Rig, point: str) 
     with pytest.raises(Killed):
         carry_out(mine, rig.sites, rig.tools())
     rig.kill_at = ""
-    # The next process knows nothing but what is on the disk, and before the first word of it there
-    # is nothing to take up.
+    # The next process only knows the files on the disk, and before the first entry of a move there
+    # is nothing to resume.
     again = unfinished(rig.tools()) or mine
     assert again == mine
     came = carry_out(again, rig.sites, rig.tools())
@@ -135,7 +135,7 @@ def test_killed_anywhere_it_is_taken_up_and_ends_the_same(rig: Rig, point: str) 
     assert came.owed == {}
     assert verify(rig.sites, Scope(), pause=0).ok
     assert unfinished(rig.tools()) is None
-    # Every step is in the log, here and on the sites.
+    # Every step is in the audit, on this machine and on the sites.
     steps = {each.step for each in rig.tools().audit.read(99) if each.id == mine.id}
     assert steps >= {"begin", *STEPS}
     for site in (rig.aws, rig.gcp):
@@ -155,7 +155,7 @@ def test_it_is_gone_on_with_only_once_the_record_is_written(rig: Rig, point: str
 
 @pytest.mark.parametrize("point", ["after record", "before debt"])
 def test_what_a_cut_move_owes_is_noted_before_another_one_begins(rig: Rig, point: str) -> None:
-    """Or nobody would know that the site that it left lacks what came meanwhile."""
+    """Otherwise nobody would know that the site that was left lacks later trades."""
     rig.kill_at = point
     with pytest.raises(Killed):
         carry_out(order(), rig.sites, rig.tools())
@@ -179,7 +179,7 @@ def test_of_one_that_changed_nothing_another_one_notes_nothing(rig: Rig) -> None
 
 @pytest.mark.parametrize(("mode", "moved", "epoch"), [("manual", True, 8), ("automatic", False, 7)])
 def test_what_was_decided_on_an_older_record(rig: Rig, mode: str, moved: bool, epoch: int) -> None:
-    """A person means it all the same; a guard looks again."""
+    """A person's decision still counts; a guard decides again."""
     record = order("aws").record(None)
     for site in (rig.aws, rig.gcp):
         site.control.stored = record.__class__(7, "aws", "manual", "a test", "another", 1.0)

@@ -1,4 +1,4 @@
-"""Documents that all sites agree on, with somebody else who writes at the same moment."""
+"""Documents that all sites agree on, while another process writes at the same moment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Pair:
         self.sites = {"aws": cast(Site, self.aws), "gcp": cast(Site, self.gcp)}
 
     def add(self, word: str) -> dict[str, str]:
-        """Write a document that has the words of the one before, and this one."""
+        """Write a document that adds this word to those of the document before."""
 
         def change(before: Words | None) -> Words:
             return Words(words=tuple(sorted({*(before.words if before else ()), word})), at=1.0)
@@ -41,7 +41,7 @@ class Pair:
 
 
 def once(do: Callable[[], object]) -> Callable[[str], None]:
-    """Somebody who comes in between, before the first write."""
+    """Return a hook that calls ``do`` once, before the first write."""
     left = [do]
 
     def before(call: str) -> None:
@@ -69,7 +69,7 @@ def test_where_each_reached_another_site_first_both_are_kept() -> None:
         document = {**kept, "words": ["first", "other"], "written": 2, "at": 9.0}
         assert pair.gcp.control.replace(KIND.name, "x", document, kept)
 
-    # Ours is on one site by then, and theirs on the other.
+    # By then our document is on one site, and the other document on the other site.
     pair.gcp.control.faults.before = once(other)
     pair.add("ours")
     assert pair.words() == [["first", "other", "ours"]] * 2
@@ -100,7 +100,7 @@ def test_a_site_that_is_away_is_named() -> None:
 
 
 def test_levelling_takes_nothing_back() -> None:
-    """What a site told may be old by the time that it is to get what another one has."""
+    """The document of a site may be outdated by the time it gets that of another site."""
     pair = Pair()
     pair.add("first")
     kept: dict[str, dict[str, Any]] = {n: s.control.kept(KIND.name) for n, s in pair.sites.items()}

@@ -1,4 +1,4 @@
-"""A plan in a file is applied on what it was made from, and on nothing else."""
+"""A saved plan is applied only to the state and configuration from which it was made."""
 
 import json
 import stat

@@ -1,4 +1,4 @@
-"""Which Terraform is used, and what is said where there is none that can be."""
+"""Choice of the Terraform program, and the errors if there is none."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_what_a_wrapper_prints_around_terraform_changes_nothing(
 
 
 def test_a_folder_for_temporary_files_that_cannot_be_used_is_replaced(tmp_path: Path) -> None:
-    """A provider needs one for its socket, and dies of another without a reason."""
+    """A provider needs it for its socket, and otherwise ends without an explanation."""
     body = 'test -d "$TMPDIR" && touch "$TMPDIR/mcloud-test-$$" && rm "$TMPDIR/mcloud-test-$$"'
     binary = script(tmp_path, "terraform", f'{body}; echo "$TMPDIR" > used')
     (tmp_path / "file").touch()
@@ -142,7 +142,7 @@ Lock Info:
 
 
 def locked_until(folder: Path, condition: str) -> str:
-    """A terraform that finds its lock held while a condition of the shell is false."""
+    """Return a terraform that finds its lock held while a shell condition is false."""
     (folder / "said").write_text(LOCK)
     body = f"echo x >> tries; if {condition}; then exit 0; else cat said >&2; exit 1; fi"
     return script(folder, "terraform", body)
@@ -233,7 +233,7 @@ def test_once_stopped_nothing_is_started(tmp_path: Path) -> None:
 
 
 def test_trouble_on_our_side_waits_for_terraform_to_end(tmp_path: Path) -> None:
-    """Such as a pipe whose reader has gone away."""
+    """An example is a pipe whose reader has ended."""
     os.mkfifo(tmp_path / "go")
     begun = """echo '{"type": "apply_start"}'; read line < go; touch saved"""
     runner = Terraform(
@@ -250,7 +250,7 @@ def test_trouble_on_our_side_waits_for_terraform_to_end(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
-    """Also to a wrapper around Terraform."""
+    """This includes a wrapper around Terraform."""
     body = (
         "trap 'echo asked >> asked' INT; echo '{\"type\": \"apply_start\"}';"
         " until [ -s asked ]; do sleep 0.01; done; touch saved; exit 1"

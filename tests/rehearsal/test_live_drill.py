@@ -1,4 +1,4 @@
-"""A drill on real sites gives back what it took, however it ends."""
+"""A drill on real sites restores the earlier state, however it ends."""
 
 import threading
 from pathlib import Path

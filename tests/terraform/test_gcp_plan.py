@@ -1,4 +1,4 @@
-"""What the Google module makes, and what checkov has no rule for."""
+"""The plan of the Google module, with checks for which checkov has no rule."""
 
 import json
 from decimal import Decimal
@@ -54,7 +54,7 @@ def test_pubsub_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) 
     assert push["oidc_token"] == [{"service_account_email": invoker["email"], "audience": uri}]
     grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "invoker")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", invoker["member"])
-    # It is not called again while it still works.
+    # It is not called again while it is still running.
     assert subscription["ack_deadline_seconds"] > function["service_config"][0]["timeout_seconds"]
     assert subscription["retry_policy"] == [{"minimum_backoff": "30s", "maximum_backoff": "600s"}]
 
@@ -69,7 +69,7 @@ def test_scheduler_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]
     grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
 
-    # A look that is late is worth nothing; one that takes its time is not cut off.
+    # A late call is useless, and a slow call is not interrupted.
     job = only(gcp_state, "google_cloud_scheduler_job", "anomaly")
     assert (job["schedule"], job["time_zone"]) == ("* * * * *", "Etc/UTC")
     assert job["attempt_deadline"] == f"{function['service_config'][0]['timeout_seconds']}s"
@@ -88,7 +88,7 @@ def test_anomaly_function(gcp_state: list[dict[str, Any]]) -> None:
     variables = service["environment_variables"]
     assert Thresholds.from_json(variables["ANOMALY_THRESHOLDS"]) == Thresholds(jump_least=0.02)
     assert "RAW_BUCKET" not in variables
-    # Both functions are of one source.
+    # Both functions have the same source.
     processor = only(gcp_state, "google_cloudfunctions2_function", "processor")
     assert build["source"] == processor["build_config"][0]["source"]
 
@@ -108,7 +108,7 @@ def test_anomaly_function_may_keep_and_forget_documents_and_no_more(
 
 
 def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
-    """By its log: the message and the fields are those of ``mcloud.processor.anomalies``."""
+    """The alert reads the log: message and fields are those of ``mcloud.processor.anomalies``."""
     policy = only(gcp_state, "google_monitoring_alert_policy", "anomaly")
     (matched,) = policy["conditions"][0]["condition_matched_log"]
     assert 'service_name = "mcloud-anomaly"' in matched["filter"]

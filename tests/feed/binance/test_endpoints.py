@@ -1,4 +1,4 @@
-"""Exchanges by name, and addresses of one's own."""
+"""Exchanges by name, and custom addresses."""
 
 import pytest
 

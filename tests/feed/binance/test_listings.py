@@ -1,4 +1,4 @@
-"""What a producer follows while an exchange lists, halts and delists symbols."""
+"""Symbols that a producer follows while an exchange lists, halts and delists symbols."""
 
 from collections import Counter
 
@@ -79,7 +79,7 @@ def test_what_did_not_trade_at_the_start_is_followed_only_by_name() -> None:
 
 @given(st.lists(listings, min_size=1), st.integers(1, 3))
 def test_shards_share_out_whatever_is_listed(lists: list[dict[str, ListedSymbol]], of: int) -> None:
-    """Every symbol that trades is followed by exactly one shard, at every moment."""
+    """At every moment, exactly one shard follows each symbol that trades."""
     rosters = [
         Roster(WantedListing(quote_asset="USDT", shard=Shard(number, of)), lists[0])
         for number in range(of)

@@ -1,4 +1,4 @@
-"""The source and its REST against the local exchange: streams and history of one market."""
+"""The source and its REST with the local exchange: streams and history of one market."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def read(
 
 
 def repaired(trades: list[Trade], wanted: list[Trade], rest: BinanceRest) -> set[Trade]:
-    """With what REST has of the ids that are missing, a run at a time."""
+    """Return the trades with the missing ids added from REST, a run at a time."""
     have = set(trades)
     for trade in wanted:
         if trade not in have:

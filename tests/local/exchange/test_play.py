@@ -1,4 +1,4 @@
-"""When the play begins, how fast it goes, how it ends; and the command."""
+"""Start, speed and end of a play, and the command."""
 
 import asyncio
 import json
