@@ -153,7 +153,7 @@ def _about(run: "Run", scope: "Scope", once: bool) -> dict[str, Any]:
 def _watching(
     session: Session, run: "Run", about: dict[str, Any]
 ) -> "Iterator[Callable[[list[PairProgress]], None]]":
-    """Keep the state document and draw the panel, once a second and more often."""
+    """Write the state document once a second, and draw the panel more often."""
     import time
 
     from rich.live import Live
