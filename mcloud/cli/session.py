@@ -1,4 +1,4 @@
-"""What all commands share: output, the profile, and the handling of errors.
+"""Shared parts of all commands: output, the profile, and the handling of errors.
 
 ``command`` gives a function the options that all commands share (``-o``, ``-q``, ``-v``,
 ``--no-color``, ``--profile``) and hands it a ``Session`` as its first argument.
