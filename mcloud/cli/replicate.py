@@ -135,7 +135,7 @@ def replicate(
     if away := [each for each in ended if each.error]:
         raise McloudError(
             f"{away[0].source} to {away[0].target}: {away[0].error}",
-            remedy="what was copied is kept; run it again to continue",
+            remedy="copied data is kept; run it again to continue",
         )
 
 

@@ -110,7 +110,7 @@ class Block:
 
     @property
     def hours(self) -> dict[int, HourOfBlock]:
-        """Return the parts of the block by start of the hour, in ms since 1970."""
+        """Parts of the block by start of the hour, in ms since 1970."""
         return {
             hour: HourOfBlock(
                 runs_of(self._ids[hour]),
