@@ -343,7 +343,7 @@ def send_test(
 def _window(
     now: float, lasts: str | None, until: str | None, begin: str | None
 ) -> tuple[float, float]:
-    """Beginning and end in seconds since 1970; UsageError where they make no sense."""
+    """Return start and end in seconds since 1970. Raise UsageError if they are invalid."""
     from mcloud.cli.candles import moment
     from mcloud.durations import utc
     from mcloud.notify.silences import AHEAD, MOST
@@ -368,7 +368,7 @@ def _window(
 def _target(
     session: Session, sites: "dict[str, Site]", target: str, of: str | None
 ) -> tuple[str, str]:
-    """Return the kind of what a name stands for, and its name.
+    """Return the kind of a target (rule, site or symbol), and its name.
 
     Raises:
         UsageError: no rule, site or symbol has that name; the message makes suggestions.
@@ -401,7 +401,7 @@ def _target(
 
 
 def _told_silences(session: Session, sites: "dict[str, Site]") -> "SilencesTold":
-    """Return the silences that the sites keep.
+    """Return the silences that the sites store.
 
     Raises:
         Unavailable: no site answers.
@@ -425,7 +425,7 @@ def _keep_silence(
     now: float,
     why: str = "",
 ) -> None:
-    """Keep a silence on the sites, and who did that in the audit log."""
+    """Store a silence on the sites, and record it in the audit log."""
     from mcloud.cli.failover import who
     from mcloud.errors import Unavailable
     from mcloud.failover.audit import Audit, AuditEntry, new_id
@@ -447,7 +447,7 @@ def _keep_silence(
 
 
 def _watching(session: Session) -> "AlertStates | None":
-    """The state of a watcher of this profile that runs."""
+    """Return the state of a running watcher of this profile."""
     for _, runs, state in session.runs()["watcher"]:
         if runs and state.get("profile") == session.config.profile:
             return _state_of(session, state)

@@ -213,7 +213,7 @@ def scan(
 
 
 def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[str]]]":
-    """What every site keeps, by key, with the names of those that have it."""
+    """Return the anomalies of all sites by key, each with the sites that have it."""
     from functools import partial
 
     from mcloud.deadline import gather
@@ -233,7 +233,7 @@ def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[s
             session.warn(f"{name}: {broken}")
         for anomaly in (each.anomaly for each in sound(answer)):
             known, names = found.get(anomaly.key, (anomaly, []))
-            # Of two, the one that was found with more trades.
+            # Of two versions, the one with more trades counts.
             found[anomaly.key] = (max(known, anomaly, key=_knowledge), [*names, name])
     reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
     if len(failed) == len(sites):

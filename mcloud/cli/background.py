@@ -1,4 +1,4 @@
-"""Commands that run for long, with a terminal or without, until they are asked to end."""
+"""Commands that run until they are stopped, with a terminal or without."""
 
 import signal
 import sys
@@ -15,11 +15,11 @@ from mcloud.streams import leave_terminal
 if TYPE_CHECKING:
     from mcloud.runs import Run
 
-STARTING = 20.0  # seconds that a detached one may take until it runs
+STARTING = 20.0  # seconds that a detached command may take to start
 
 
 def detach(session: Session, run: "Run") -> None:
-    """Run this command line once more, without ``--detach`` and without the terminal."""
+    """Start this command line again, without ``--detach`` and without the terminal."""
     from mcloud import runs
 
     if run.lock.is_held():
@@ -35,7 +35,7 @@ def detach(session: Session, run: "Run") -> None:
 
 @contextmanager
 def alone(run: "Run") -> Iterator[None]:
-    """Be the run; McloudError where another process is."""
+    """Hold the lock of the run. Raise McloudError if another process has it."""
     run.create()
     with ExitStack() as stack:
         try:
@@ -43,7 +43,7 @@ def alone(run: "Run") -> Iterator[None]:
         except OSError as error:
             if run.needs_disk:
                 raise
-            # Two guards, or two watchers, do less harm than none.
+            # Two guards, or two watchers, are better than none.
             best_effort.note_refusal(run.folder / "lock", error)
             mine = True
         if not mine:
@@ -54,7 +54,7 @@ def alone(run: "Run") -> Iterator[None]:
 
 @contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Have Ctrl-C, SIGTERM and a terminal that goes set ``stop``; a second one of the former ends
+    """Set ``stop`` on Ctrl-C, SIGTERM and the loss of the terminal. A second Ctrl-C or SIGTERM ends
     the command at once."""
 
     def ask(number: int, frame: object) -> None:
@@ -63,7 +63,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
         stop.set()
 
     def hang_up(number: int, frame: object) -> None:
-        # It may come twice: from the system and from the shell.
+        # The signal may arrive twice: from the system and from the shell.
         leave_terminal()
         stop.set()
 

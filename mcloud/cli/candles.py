@@ -34,7 +34,7 @@ COLUMNS = (
 )
 
 FILLED = "filled"
-"""Column that ``--fill`` adds: which candles stand for an interval without trades."""
+"""Column that ``--fill`` adds. It marks the candles of intervals without trades."""
 
 UNKNOWN = "–"
 
@@ -160,10 +160,11 @@ def candles(
 class _Row(NamedTuple):
     step: "TimelineStep"
     values: "Mapping[str, Decimal | None]"
-    """By the text of the indicator; None is unknown."""
+    """Value of each indicator, by its text; None if unknown."""
 
     def record(self, marked: bool) -> dict[str, str | int | bool | None]:
-        """Return the columns; decimals as texts, since a JSON number is a float to most readers.
+        """Return the columns. Decimals are texts, because most readers parse a JSON number as a
+        float.
 
         Args:
             marked: whether ``filled`` is one of the columns.
@@ -190,9 +191,10 @@ class _Row(NamedTuple):
 def _bounds(
     site: "Site", symbol: str, begin: int | None, until: int | None, span: int, width: int
 ) -> tuple[int, int] | None:
-    """Start and end in ms. Without a start it reaches back from the end, or the newest candle.
+    """Return start and end in ms. Without a start, they reach back from the end or the newest
+    candle.
 
-    Whole bars of ``width`` ms: one that lacks its beginning or its end would be a wrong one.
+    They are multiples of ``width`` ms, because a bar without its start or end would be wrong.
     """
     from mcloud.market.trade import MAX_TIME
 
@@ -209,7 +211,7 @@ def _bounds(
 
 
 def check_known(site: "Site", symbol: str) -> None:
-    """UsageError for a symbol that the site has never seen, where it has seen others."""
+    """Raise UsageError for a symbol that the site has never had, if it has others."""
     from mcloud.config import unknown
     from mcloud.documents import sound
 
@@ -238,8 +240,8 @@ def _read(
 ) -> "Timeline":
     """Read the intervals of the bounds, after as many earlier ones as the indicators need.
 
-    The holes are those of the bounds. The candles next to what is read say whether its first and
-    its last intervals were quiet.
+    The holes are those of the bounds. The adjacent candles show whether the first and the last
+    intervals were quiet.
     """
     from mcloud.market.indicators import reach
     from mcloud.market.interval import INTERVALS
@@ -255,15 +257,15 @@ def _read(
     if fill:
         candles += islice(site.candles.range(symbol, bounds[1], MAX_TIME), 1)
     read = timeline(candles, interval, begin, bounds[1])
-    # Holes before the bounds are of rows that are not shown.
+    # Holes before the bounds belong to rows that are not shown.
     return read._replace(holes=[each for each in read.holes if each.end >= bounds[0]])
 
 
 def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
     """Return the last candle with trades before ``end``, if there is one, and those after it.
 
-    Each query reaches back twice as far as the one before it, so that little more is read than the
-    silence.
+    Each query reaches back twice as far as the one before it, so that little more than the silence
+    is read.
     """
     found: list[Candle] = []
     span = LOOK_BACK
@@ -278,7 +280,7 @@ def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
 
 
 def _missing(symbol: str, site: str, holes: "Sequence[CandleHole]") -> str:
-    """Say in one line which trades are missing."""
+    """Return one line about the missing trades."""
     count = sum(hole.missing for hole in holes)
     trades = "1 trade is" if count == 1 else f"{count:,} trades are"
     text = f"{trades} missing from the candles of {symbol} at {site}: {holes[0]}"
@@ -314,7 +316,7 @@ def _draw(
 ) -> None:
     from mcloud.drawing.candles import candlesticks, table
 
-    # The columns that were asked for stand before those that may be left out.
+    # Requested columns come before those that may be hidden.
     _, *columns = _columns(marked, ())
     columns[-4:-4] = map(str, indicators)
     records = [row.record(marked) for row in rows]
@@ -341,7 +343,7 @@ def _cell(column: str, value: str | int | bool | None) -> str:
 
 
 def symbol_of(text: str) -> str:
-    """A symbol as it is written; UsageError where it cannot be one."""
+    """Return a symbol in its written form. Raise UsageError if it is invalid."""
     from mcloud.market.trade import BadTrade, capitals, check_symbol
 
     try:
@@ -351,7 +353,7 @@ def symbol_of(text: str) -> str:
 
 
 def moment(option: str, text: str) -> int:
-    """An ISO date or time in ms; without a zone it is UTC."""
+    """Return an ISO date or time in ms. Without a zone it is UTC."""
     from datetime import UTC, datetime
 
     try:

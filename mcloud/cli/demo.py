@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from mcloud.rehearsal.demo import Proof
     from mcloud.rehearsal.drill_report import DrillReport
 
-# A day and a few minutes change on the way.
+# The trades extend over the end of a day and over several minutes.
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 OTHERS = ("SOLUSDT", "XRPUSDT", "ADAUSDT", "LTCUSDT")
-"""What is traded during the outage: two of them."""
+"""Symbols for the trades during the outage. Two of them are used."""
 OUT = "aws"
-"""The site that is taken out."""
+"""Site that is taken out."""
 
 
 def register(app: typer.Typer) -> None:

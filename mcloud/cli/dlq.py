@@ -266,7 +266,7 @@ def _why(letter: "Letter", site: str) -> str:
 
 
 def _plain(letter: "Letter") -> str:
-    """The start of a body, with nothing in it that a terminal would act on."""
+    """Return the start of a body, without control characters."""
     return repr(letter.letter.body[:SHOWN])[1:]
 
 

@@ -95,7 +95,7 @@ def drill(
 
 
 def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "DrillReport":
-    """On embedded clouds of its own, which are gone afterwards."""
+    """Run the drill on temporary embedded clouds."""
     import shutil
     import tempfile
     from pathlib import Path
@@ -136,7 +136,7 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Dr
 
 
 def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
-    """Withdraw the route from the site that leads, and give it back."""
+    """Withdraw the route from the primary, and restore it."""
     from mcloud.cli import background
     from mcloud.cli.ask import agree
     from mcloud.cli.failover import routes, who
@@ -159,7 +159,7 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
     config = session.config
     use = tools(config.state, config.profile, "drill", sites, routes=lambda: routes(session))
     words = f"drill: the route of {leads} is withdrawn"
-    # SIGTERM as well as Ctrl-C only ends it: the route is given back.
+    # Both SIGTERM and Ctrl-C end the drill early, and the route is restored.
     with waiting(session, words) as tell, background.stopping(use.stop):
         done = rehearse(sites, leads, target, use, by=who(), hold=hold, tell=tell)
     if session.output == "json":

@@ -134,14 +134,14 @@ def failover(
 
 
 def who() -> str:
-    """Who does this, for the record: the user and the machine."""
+    """Return the user and the machine, for the audit log."""
     import getpass
 
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def routes(session: Session) -> "Routes":
-    """Where the running producers of this folder send to that follow the record."""
+    """Return the routes of the running producers of this folder that follow the control record."""
     return {
         name: tuple(state["route"]["sites"])
         for name, runs, state in session.runs()["producer"]
@@ -156,7 +156,7 @@ def _look(
     use: "Tools",
     forced: tuple[str, ...],
 ) -> "tuple[Preflight, dict[str, Site], MoveOrder | None]":
-    """What was looked at, the sites that answer, and the move that was begun and not ended."""
+    """Return the checks, the sites that answer, and an unfinished move."""
     from mcloud.cli.progress import waiting
     from mcloud.documents import Damaged
     from mcloud.failover import debts, record
@@ -193,7 +193,7 @@ def _look(
         )
         return before, there, None
     if order.target != target or before.primary != target:
-        return before, there, None  # it is another one, or others have moved the traffic since
+        return before, there, None  # a different move, or the traffic has been moved since
     session.say(f"resuming the move that {order.by} began: {order.id}")
     return before, there, order
 
@@ -234,7 +234,7 @@ def _move(
 
 
 def _tell(session: Session, came: "MoveOutcome") -> None:
-    """Tell those who want to know; a channel that fails is named, and holds nothing up."""
+    """Notify the channels. A channel that fails is reported, and delays nothing."""
     from mcloud.failover.events import moved
     from mcloud.notify.open import open_notifier
 
@@ -248,7 +248,7 @@ def _tell(session: Session, came: "MoveOutcome") -> None:
 
 
 def _quotas(session: Session, site: str) -> "Quotas":
-    """What the account may still have to refuse; none of that where the clouds are embedded."""
+    """Return the checks of the account's quotas; none for embedded clouds."""
     from mcloud.clouds.access import Target
     from mcloud.clouds.factory import open_access
     from mcloud.sites.resources import known_settings, site_resources
@@ -274,7 +274,7 @@ def _draw(session: Session, before: "Preflight") -> None:
 
 
 def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: bool) -> None:
-    """Forget a debt to a site that is gone, and say what becomes of its data."""
+    """Forget the catch-up of a site that no longer exists, and explain what happens to its data."""
     from datetime import UTC, datetime
 
     from mcloud.cli.ask import agree

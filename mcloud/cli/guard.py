@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcloud.failover.guard import Guard
     from mcloud.runs import Run
 
-TELLING = 5.0  # seconds that what is to be told may take at the end
+TELLING = 5.0  # seconds that the last notifications may take at the end
 
 NAME = Annotated[str, typer.Option(metavar="NAME", help="Name of the guard.")]
 WHY = Annotated[
@@ -72,7 +72,7 @@ def run(
     if detach:
         background.detach(session, mine)
         return
-    channels(config)  # what is wrong in them is said before anything begins
+    channels(config)  # errors in them are reported before anything starts
     sites = session.sites()
     if len(sites) < 2:
         raise UsageError("a guard needs at least two sites")
@@ -205,7 +205,7 @@ def _state(session: Session, name: str) -> dict[str, Any]:
 
 @contextmanager
 def _watching(session: Session, run: "Run", guard: "Guard") -> "Iterator[Callable[[], None]]":
-    """Keep the state document and draw the panel after every look."""
+    """Write the state document and draw the panel after every check."""
     from rich.live import Live
 
     from mcloud.drawing.failover import panel

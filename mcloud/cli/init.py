@@ -19,7 +19,7 @@ VARIABLES = {
     "gcp_region": "GCP_REGION",
     "gcp_project": "GCP_PROJECT_ID",
 }
-"""Where an answer may stand already."""
+"""Variables that may already have an answer."""
 
 QUESTIONS = {
     "aws_region": "AWS region",
@@ -137,7 +137,9 @@ def _answers(
     said = {key: check(key, flag) for key, flag in flags.items()}
 
     def find(key: str) -> None:
-        """The answer of a flag, or else of a person, to whom variables and defaults propose it."""
+        """Set an answer: from a flag, or from the user, with the variable or the default as
+        proposal.
+        """
         if key in said:
             return
         default: str = getattr(Answers, key)
@@ -183,7 +185,7 @@ def _ask(question: str, default: str, check: Callable[[str], str]) -> str:
 
 
 def _warn(session: Session, answers: "Answers", config: "Config") -> None:
-    """Name the variables that say something else than the file."""
+    """Warn about variables that override the file."""
     for site in config.sites.values():
         for key, value in site.settings.items():
             origin = config.origins[f"sites.{site.name}.{key}"]

@@ -316,7 +316,7 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _tail(path: Path, lines: int, *, named: bool) -> int:
-    """Print the end of a file; returns how far it was read."""
+    """Print the end of a file, and return the number of bytes read."""
     content = path.read_bytes()
     if named:
         print(f"── {path.stem}")

@@ -137,7 +137,7 @@ def exchange(
     rounds: list[FeedReport] = []
 
     def read_so_far() -> "FeedReport":
-        # With --loop, the feeds begin anew after the first round.
+        # With --loop, the feeds start again after the first round.
         reports = [feed.report for feed in feeds]
         return rounds[0] if rounds else joined([*zip(source, reports, strict=True)])
 
@@ -187,7 +187,7 @@ def _show(session: Session, server: "LocalExchange") -> None:
                 "symbols": server.symbols,
             }
         )
-        # The reader waits for the addresses, and this command does not end.
+        # The reader waits for the addresses, while this command keeps running.
         sys.stdout.flush()
         return
     print(f"streams  {server.ws_url}", f"REST     {server.rest_url}", sep="\n", flush=True)

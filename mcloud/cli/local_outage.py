@@ -1,4 +1,4 @@
-"""``mcloud local outage``: a site of the embedded clouds, or one service of it, does not serve."""
+"""``mcloud local outage``: make a site of the embedded clouds, or one of its services, fail."""
 
 import time
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ def outage(
 
 
 def phrase(outage: "Outage") -> str:
-    """``aws candles refuses``"""
+    """Return a phrase such as ``aws candles refuses``."""
     verb = {"refuse": "refuses", "hang": "hangs", "slow": "is slow", "throttle": "throttles"}
     return f"{outage.site} {outage.service or '(all of it)'} {verb[outage.how]}"
 
@@ -130,7 +130,7 @@ def as_json(outages: "Sequence[Outage]") -> list[dict[str, Any]]:
 
 
 def lines(outages: "Sequence[Outage]") -> list[str]:
-    """What is out, a line each."""
+    """Return a line about each outage."""
     from mcloud.durations import duration
 
     now = time.time()
@@ -152,7 +152,7 @@ def _show(session: Session, outages: "Sequence[Outage]") -> None:
 
 
 def _check_ours(state: "State", site: str, service: str | None) -> None:
-    """LocalError where somebody else's process serves what is to be out."""
+    """Raise LocalError if an external emulator serves one of the services."""
     external = set(state.options.get("external", {}))
     if state.options.get("official"):
         external |= {"pubsub", "firestore"}

@@ -13,7 +13,7 @@ from mcloud.errors import UsageError
 if TYPE_CHECKING:
     from mcloud.observing.scrape import Listen, Tls
 
-TICK = 0.25  # seconds between two looks at what is due
+TICK = 0.25  # seconds between two checks for what is due
 TOKEN = "MCLOUD_METRICS_TOKEN"
 
 
@@ -148,7 +148,7 @@ def metrics(
 
 
 def _token(session: Session, file: Path | None) -> str | None:
-    """The bearer token, from a file or the variable; UsageError for one that protects nothing."""
+    """Return the bearer token, from a file or the variable. Raise UsageError if it is too weak."""
     from mcloud.config import variables
     from mcloud.observing.scrape import TOKEN as LEAST
 
@@ -184,7 +184,7 @@ def _tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | 
 
 
 def _access(listen: "Listen") -> str:
-    """Who may read, where that is not to be taken for granted."""
+    """Return a phrase about who can read the metrics."""
     if listen.tls and listen.tls.client_ca:
         return ", for clients with a certificate" + (" and the token" if listen.token else "")
     if listen.token:

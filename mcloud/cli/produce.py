@@ -231,7 +231,7 @@ def produce(
     if detach:
         background.detach(session, run)
         return
-    # Faults of the command line come before anything is opened, made or sent.
+    # Errors of the command line are raised before anything is opened, created or sent.
     stop = threading.Event()
     given = session.config.exchange
     choice = FeedChoice(
@@ -279,7 +279,7 @@ def produce(
 
 
 def report_feed(session: Session, report: "FeedReport") -> None:
-    """Say what a feed had to leave out."""
+    """Report the input that a feed has skipped."""
     if report.truncated:
         session.warn(report.truncated)
     if report.bad:
@@ -360,12 +360,12 @@ def _run(
 
 
 def _about(opened: "OpenedSource") -> str:
-    """What is read, in a line of the log: `binance, BTCUSDT, ETHUSDT`."""
+    """Return the source and its symbols for the log: `binance, BTCUSDT, ETHUSDT`."""
     return ", ".join([opened.about["source"], *opened.about["symbols"]])
 
 
 def _waiting(progress: "ProducerProgress") -> str:
-    """Messages that are left, by site: `aws 0, gcp 12`."""
+    """Return the number of pending messages by site: `aws 0, gcp 12`."""
     return ", ".join(f"{name} {site.waiting:,}" for name, site in progress.sites.items())
 
 
@@ -384,7 +384,7 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
 def _watching(
     session: Session, run: "Run", opened: "OpenedSource", account: "ReportedState", log: Any
 ) -> "Iterator[Callable[[ProducerProgress], None]]":
-    """Log what changes, keep the state document, and draw the panel, once a second each."""
+    """Log changes, write the state document, and draw the panel, each once a second."""
     from rich.live import Live
 
     from mcloud.drawing.produce import panel
@@ -405,7 +405,7 @@ def _watching(
         for sentence in opened.news():
             log.info(sentence)
         if live is None and progress.problem and not (before and before.problem):
-            session.warn(progress.problem)  # the log may be on the same disk
+            session.warn(progress.problem)  # the log may be on the same full disk
         before = progress
         state = account.state(progress, opened.describe())
         run.write(state)

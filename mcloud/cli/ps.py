@@ -6,7 +6,7 @@ import typer
 
 from mcloud.cli.session import Session, command
 
-STALE = 15.0  # seconds; each of them speaks every second
+STALE = 15.0  # seconds; each process reports every second
 
 
 def register(app: typer.Typer) -> None:

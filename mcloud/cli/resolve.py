@@ -164,7 +164,7 @@ def _note(
     backup: "Backup",
     problems: list[str],
 ) -> None:
-    """Write into the audit log who chose what, and where the rest is."""
+    """Record the choice in the audit log, with the path of the removed contents."""
     import time
 
     from mcloud.cli.failover import who

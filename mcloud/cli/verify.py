@@ -111,7 +111,7 @@ def verify(
 
 
 def window_of(start: str | None, end: str | None) -> "HourWindow":
-    """The hours that two options name; UsageError where they are none."""
+    """Return the hours of two options. Raise UsageError if they are invalid."""
     from mcloud.cli.candles import moment
     from mcloud.replication.hour_digest import HourWindow
 
@@ -141,7 +141,7 @@ def _mend(
     dry_run: bool,
     yes: bool,
 ) -> "tuple[dict[str, Any], VerifyReport]":
-    """What was planned and done, and what there is to be found after it."""
+    """Repair the findings. Return the plan with its result, and the report afterwards."""
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.replication.backup import Backup
@@ -179,7 +179,7 @@ def _mend(
 
 
 def _exchange(session: Session) -> "tuple[Fetch, str, float]":
-    """The history of the configured exchange, its name, and seconds a request by its budget."""
+    """Return the history of the configured exchange, its name, and the seconds per request."""
     from mcloud.feed.binance.endpoints import API_KEY, DEFAULT, endpoints
     from mcloud.feed.binance.rest import BinanceRest
     from mcloud.feed.feed import VOID_AFTER

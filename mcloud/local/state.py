@@ -41,7 +41,7 @@ class State:
     pid: int
     phase: str = STARTING
     doing: str = ""
-    """What the supervisor is waiting for during the start."""
+    """The step that the supervisor is waiting for during the start."""
     error: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     """Options that the supervisor was started with."""

@@ -62,7 +62,7 @@ class BlockKey(NamedTuple):
 
 
 class HourOfBlock(NamedTuple):
-    """What a block holds of one hour."""
+    """The part of a block that belongs to one hour."""
 
     runs: tuple[Run, ...]
     """Trade ids, ascending and not adjacent."""
@@ -110,7 +110,7 @@ class Block:
 
     @property
     def hours(self) -> dict[int, HourOfBlock]:
-        """What the block holds, by start of the hour in ms since 1970."""
+        """Parts of the block by start of the hour, in ms since 1970."""
         return {
             hour: HourOfBlock(
                 runs_of(self._ids[hour]),

@@ -464,7 +464,9 @@ def _fill(outer: Fragment, inner: Fragment) -> Fragment | None:
 
 
 def _contradict(outer: Fragment, inner: Fragment) -> bool:
-    """True where the trades of ``inner`` cannot be among those of ``outer``, around it."""
+    """Return whether the trades of ``inner`` cannot be among those of ``outer``, which encloses
+    it.
+    """
     if not inner.trade_count:
         return False
     if outer.voids or inner.voids:

@@ -36,14 +36,14 @@ class Ingested(NamedTuple):
     disagreements: list[Disagreement]
     began: float
     archived: float
-    """When the raw trades were in the archive."""
+    """Time when the raw trades were in the archive."""
     stored: float
-    """When the candles were written."""
+    """Time when the candles were written."""
 
 
 @dataclass
 class Partly:
-    """What was stored of trades, and what was not."""
+    """The candles that were stored, and those that were not."""
 
     began: float
     archived: float

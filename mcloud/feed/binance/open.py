@@ -1,4 +1,4 @@
-"""Opens an exchange: which one, which symbols, and which of them are this producer's."""
+"""Open an exchange, with the symbols that belong to this producer."""
 
 import threading
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ COIN_SYMBOL = "BTCUSD_PERP"
 
 @dataclass(frozen=True)
 class Live:
-    """An exchange, ready to be read."""
+    """An exchange that is ready to be read."""
 
     endpoints: Endpoints
     feed: BinanceSource
@@ -27,12 +27,12 @@ class Live:
 
 
 def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
-    """The exchange of a choice; ``stop`` ends its waits.
+    """Open the exchange of a choice. ``stop`` ends its waits.
 
     Raises:
-        UsageError: there is no such exchange, symbol or shard, or the API key is not for it.
-        Unavailable: it does not answer.
-        Refused: it does not serve us.
+        UsageError: the exchange, a symbol or the shard is unknown, or the API key is invalid.
+        Unavailable: the exchange does not answer.
+        Refused: the exchange refuses the requests.
     """
     try:
         shard = Shard.parse(choice.shard) if choice.shard else WHOLE
@@ -70,7 +70,7 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
 
 
 def _symbols(where: Endpoints, names: list[str]) -> tuple[str, ...]:
-    """The symbols that a user has named, with the market of the exchange."""
+    """Return the given symbols, with the market of the exchange."""
     try:
         return parse_symbols([where.symbol(name) for name in names])
     except BadTrade as error:
