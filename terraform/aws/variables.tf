@@ -107,9 +107,9 @@ variable "function_concurrency" {
 }
 
 variable "reserve_concurrency" {
-  description = "Keep function_concurrency free for the processor. A new account may run 10 functions in all and refuses to reserve any: ask for more, or say false."
+  description = "Reserve function_concurrency for the processor, and 1 for the anomaly function, so that other functions of the account cannot use it up. The queue limits the processor in any case. A new account may run 10 functions in all, and Lambda refuses to reserve any of them."
   type        = bool
-  default     = true
+  default     = false
 }
 
 variable "batch_window" {

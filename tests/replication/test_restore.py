@@ -1,7 +1,10 @@
 """A site restored from another one is complete in the end, after any number of interruptions."""
 
 import re
+import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from mcloud.clouds.ports import Site, Unsent
+from mcloud.clouds.ports import Depth, Site, Unsent
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.archive import HOUR
 from mcloud.market.block import is_index_key
@@ -41,6 +44,25 @@ class Functions:
             if self.run:
                 feed(self._site, list(decode(message.body, message.attributes).trades))
         return []
+
+    def depth(self) -> Depth:
+        return Depth(0, 0, time.time())
+
+
+class FailsOnce(Functions):
+    """A queue whose first messages fail, and stay hidden for the visibility timeout, as in SQS."""
+
+    HIDDEN = 0.7  # seconds
+
+    def send(self, messages: Sequence[Message]) -> list[Unsent]:
+        if self.run:
+            return super().send(messages)
+        self.run = True
+        threading.Timer(self.HIDDEN, super().send, [messages]).start()
+        return []
+
+    def depth(self) -> Depth:
+        return replace(super().depth(), redelivery=self.HIDDEN)
 
 
 @pytest.fixture
@@ -326,6 +348,19 @@ def test_functions_that_do_nothing_are_not_waited_for_for_ever(
     assert "mcloud dlq list aws" in str(error.value)
     aws.queue = Functions(aws)  # type: ignore[attr-defined]
     run(restore(engine="functions"))
+    check_equal((aws, gcp), all_trades())
+
+
+def test_a_batch_that_failed_is_waited_for_until_the_queue_shows_it_again(
+    restore: Callable[..., Restore],
+    aws: MemorySite,
+    gcp: MemorySite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its visibility timeout of six minutes is longer than the patience of two."""
+    monkeypatch.setattr("mcloud.replication.restore.POLL", 0.05)
+    aws.queue = FailsOnce(aws, run=False)  # type: ignore[attr-defined]
+    run(restore(engine="functions", patience=0.3))
     check_equal((aws, gcp), all_trades())
 
 

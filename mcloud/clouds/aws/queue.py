@@ -91,12 +91,7 @@ class SqsQueue:
                     QueueUrl=self._dlq_url,
                     Entries=[{**entry, "VisibilityTimeout": 0} for entry in entries],
                 )
-            # Where the hold has passed, the letter is back already.
-            failed += [
-                each
-                for each in answer.get("Failed", [])
-                if not each["Code"].endswith("MessageNotInflight")
-            ]
+            failed += [each for each in answer.get("Failed", []) if not _is_back(each)]
         self._tell(failed, len(letters), "released")
 
     def _tell(self, failed: Sequence[dict[str, Any]], count: int, done: str) -> None:
@@ -113,11 +108,15 @@ class SqsQueue:
         raise Refused(text, remedy="those that were held for too long can be taken again")
 
     def _depth(self, url: str) -> Depth:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "VisibilityTimeout",
+        ]
         with translated(f"SQS {url}"):
             answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        ready, in_flight = (int(answer["Attributes"][name]) for name in names)
-        return Depth(ready, in_flight, as_of=time.time())
+        ready, in_flight, hidden = (int(answer["Attributes"][name]) for name in names)
+        return Depth(ready, in_flight, as_of=time.time(), redelivery=hidden)
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[list[tuple[int, Message]]]:
@@ -132,6 +131,20 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[tuple[int, Message]]]
         size += message.size
     if batch:
         yield batch
+
+
+def _is_back(failure: dict[str, Any]) -> bool:
+    """Return whether a letter could not be released because its hold is over: it is back already.
+
+    SQS has three answers for that: the code MessageNotInflight, and InvalidParameterValue with
+    "Value … for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not
+    available for visibility timeout change." or "… Reason: The receipt handle has expired."
+    """
+    code, said = failure["Code"].rpartition(".")[2], failure.get("Message", "")
+    return code == "MessageNotInflight" or (
+        code == "InvalidParameterValue"
+        and ("visibility timeout change" in said or "handle has expired" in said)
+    )
 
 
 def _entries(letters: Sequence[DeadLetter]) -> Iterator[list[dict[str, Any]]]:
