@@ -170,6 +170,17 @@ variable "trusted_principals" {
   }
 }
 
+variable "alert_publishers" {
+  description = "Roles that may publish to the stack's alert topic, for a channel in [notify] that names it: operator, replicator or both."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.alert_publishers, ["operator", "replicator"])) == 0
+    error_message = "The publishers are operator and replicator."
+  }
+}
+
 variable "alert_email" {
   description = "Address that gets the alerts, once it has confirmed; null subscribes nobody."
   type        = string
@@ -204,7 +215,7 @@ variable "max_silence" {
 }
 
 variable "monthly_budget" {
-  description = "USD a month for the whole account; null sets no budget."
+  description = "USD (in China, CNY) a month for the whole account; null sets no budget."
   type        = number
   default     = null
 

@@ -223,7 +223,7 @@ def test_what_the_site_has_reserved_itself_is_free_for_it(
             return 200, {"AccountLimit": limit}
         if "anomaly" in path:
             return 404, {"code": "ResourceNotFoundException", "message": "Function not found"}
-        return 200, {"Concurrency": {"ReservedConcurrentExecutions": 11}}
+        return 200, {"ReservedConcurrentExecutions": 11}
 
     url = "https://sqs.us-east-1.amazonaws.com/0/q"
     deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")
@@ -231,6 +231,45 @@ def test_what_the_site_has_reserved_itself_is_free_for_it(
     assert access.quotas()["concurrency"]().state == OK
     access = an_aws(answer, variables={"reserve_concurrency": True})
     assert access.quotas()["concurrency"]().state == FAULT
+
+
+def subscribed(arn: str) -> str:
+    members = "".join(
+        f"<member><TopicArn>t</TopicArn><Protocol>{protocol}</Protocol>"
+        f"<SubscriptionArn>{each}</SubscriptionArn><Endpoint>{endpoint}</Endpoint></member>"
+        for protocol, each, endpoint in (
+            ("email", "arn:aws:sns:us-east-1:123456789012:mcloud-alerts:1", "other@example.com"),
+            *([("email", arn, "desk@example.com")] if arn else []),
+        )
+    )
+    return (
+        "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions>"
+        f"{members}</Subscriptions></ListSubscriptionsByTopicResult>"
+        "</ListSubscriptionsByTopicResponse>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arn", "state", "words"),
+    [
+        ("arn:aws:sns:us-east-1:123456789012:mcloud-alerts:2", OK, "gets the alerts"),
+        ("PendingConfirmation", WARNING, "has not confirmed its subscription"),
+        ("Deleted", WARNING, "has not confirmed its subscription"),
+        ("", WARNING, "is not subscribed"),
+    ],
+)
+def test_an_alert_mail_that_nobody_has_confirmed(
+    an_aws: Callable[..., aws.AwsAccess], arn: str, state: str, words: str
+) -> None:
+    answers = iter([(200, CALLER), (200, subscribed(arn))])
+    url = "https://sqs.us-east-1.amazonaws.com/0/q"
+    deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")
+    access = an_aws(
+        lambda *_: next(answers), resources=deployed, variables={"alert_email": "desk@example.com"}
+    )
+    finding = access.quotas()["alert mail"]()
+    assert (finding.state, words in finding.text) == (state, True), finding
+    assert bool(finding.remedy) == (state == WARNING)
 
 
 @pytest.mark.parametrize(

@@ -390,3 +390,7 @@ def test_an_estimate_says_what_it_takes(restore: Callable[..., Restore], gcp: Me
     assert document["trades"] == 8_200
     assert document["requests"] == {"gcp": 205 + 101 + 10, "aws": 205 + 101 + 10}
     assert restore(window=ALL_TIME, engine="functions").survey().requests["aws"] == 9 + 10
+    # DataSync, in its Enhanced mode: $0.55 a run and $0.015 a GiB.
+    served = restore(window=ALL_TIME, engine="transfer-service").survey()
+    datasync = Decimal("0.55") + Decimal("0.015") * size / 2**30
+    assert abs(served.usd - by_hand - datasync) < Decimal("1e-12")

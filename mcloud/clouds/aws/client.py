@@ -123,6 +123,14 @@ def check_credentials(region: str, seconds: float) -> None:
 _fetching: Asker[str] = Asker(most=32)  # threads that wait at once; a further one is late
 
 
+def partition_of(region: str) -> str:
+    """Return ``aws``, ``aws-cn``, ``aws-us-gov``, …"""
+    import botocore.session
+
+    with _lock, translated("the region"):
+        return str(botocore.session.Session().get_partition_for_region(region))
+
+
 class _Credentials:
     """The credentials of all clients, fetched by one chain when the first of them needs them.
 

@@ -11,6 +11,7 @@ from mcloud.market.envelope import Message
 
 MAX_ENTRIES = 10  # a batch
 MAX_BATCH = 1024 * 1024  # bytes, all its messages together
+MAX_BATCH_IN_CHINA = 256 * 1024  # the larger one is in the commercial and GovCloud regions only
 
 
 class SqsQueue:
@@ -20,10 +21,12 @@ class SqsQueue:
         self._client = client
         self._queue_url = queue_url
         self._dlq_url = dlq_url
+        is_in_china = client.meta.region_name.startswith("cn-")
+        self._max_batch = MAX_BATCH_IN_CHINA if is_in_china else MAX_BATCH
 
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         unsent = []
-        for batch in _batches(messages):
+        for batch in _batches(messages, self._max_batch):
             entries = [
                 {
                     "Id": str(index),
@@ -119,12 +122,12 @@ class SqsQueue:
         return Depth(ready, in_flight, as_of=time.time(), redelivery=hidden)
 
 
-def _batches(messages: Sequence[Message]) -> Iterator[list[tuple[int, Message]]]:
+def _batches(messages: Sequence[Message], most: int) -> Iterator[list[tuple[int, Message]]]:
     """Fill batches as full as SQS allows, each message with its position."""
     batch: list[tuple[int, Message]] = []
     size = 0
     for index, message in enumerate(messages):
-        if batch and (len(batch) == MAX_ENTRIES or size + message.size > MAX_BATCH):
+        if batch and (len(batch) == MAX_ENTRIES or size + message.size > most):
             yield batch
             batch, size = [], 0
         batch.append((index, message))
