@@ -10,12 +10,17 @@ import yaml
 FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
 
 
+BY_TAG = "pypa/gh-action-pypi-publish@v"  # its tag chooses the image that it runs
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yml")), ids=lambda path: path.name)
 def test_every_action_is_fixed_by_its_commit(path: Path) -> None:
     """A tag may be moved, by its owner or by whoever has taken the account over."""
     used = re.findall(r"uses: *(.+)", path.read_text())
     assert used
     for each in used:
+        if each.startswith(BY_TAG):
+            continue
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
 
 
