@@ -117,7 +117,7 @@ def restore(
         question = "restore this?"
         _say(session, estimate, origin, target)
         if transfer and not estimate.is_empty:
-            session.say(f"{transfer.service} may charge extra")
+            session.say(f"the estimate includes what {transfer.service} costs")
     if dry_run or (estimate is not None and estimate.is_empty):
         _end(session, job.unfinished(), estimate, None)
         return

@@ -82,8 +82,9 @@ region = "{said.aws_region}"
 {_line("alert_email", said.alert_email, "desk@example.com")}
 # USD a month, for the whole account.
 {_number("monthly_budget", said.budget)}
-# A new account may run 10 functions in all, and refuses to reserve any: ask for more, or say false.
-# reserve_concurrency = true
+# Keep part of the account's concurrency for mcloud's functions. A new account, which may run 10
+# functions in all, refuses it.
+# reserve_concurrency = false
 # `mcloud destroy` lets go of it first, once the names of the data stores are typed.
 # deletion_protection = true
 

@@ -69,7 +69,7 @@ def _terraform(config: Config) -> AccessFinding:
     from mcloud.infra import terraform
 
     binary = terraform.find_binary(config.terraform)
-    terraform.check_version(binary)
+    terraform.check_version(binary, *(site.backend for site in config.sites.values()))
     product, numbers = terraform.version(binary)
     mirror = config.terraform.plugin_dir
     if mirror and not Path(mirror).is_dir():

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from mcloud.canary import Canary
@@ -122,9 +123,10 @@ def catch_up(
 def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = SYSTEM) -> str:
     """Wait until a canary has come through the queue and the queue is empty.
 
-    Return the reason why that did not happen, or an empty string.
+    Return the reason why that did not happen, or an empty string. While the queue gets shorter, it
+    may take any time; otherwise ``patience`` seconds more than a failed message needs to come back.
     """
-    limit = Limit(patience, clocks.timer)
+    limit, fewest = Limit(0.0, clocks.timer), inf
     flight = Canary(site).fly(patience)
     if flight.arrived is None:
         return f"{site.name}: no canary came through: {flight.reason or 'its queue waits'}"
@@ -137,6 +139,8 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
         waiting = (depth.ready or 0) + (depth.in_flight or 0)
         if not waiting or not is_recent(depth.as_of, clocks.wall(), patience):
             return ""
+        if waiting < fewest:
+            fewest, limit = waiting, Limit(patience + depth.redelivery, clocks.timer)
         if limit.is_over:
             return f"{site.name}: {waiting} messages still wait in its queue"
         stop.wait(POLL)

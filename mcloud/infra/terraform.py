@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 MIN_VERSION = (1, 5)
 """Minimum version, as in ``required_version`` in ``terraform/*/versions.tf``."""
 
+LOCKFILE_VERSION = {"Terraform": (1, 10), "OpenTofu": (1, 10)}
+"""Minimum versions that lock a state in S3 with ``use_lockfile``.
+
+https://developer.hashicorp.com/terraform/language/v1.10.x/upgrade-guides#s3-native-state-locking
+https://opentofu.org/docs/v1.10/intro/whats-new/#native-s3-state-locking
+"""
+
 POLL = 0.02  # seconds
 RETRY = 2.0  # seconds between attempts to get a lock that another process holds
 REMIND = 30.0  # seconds until the holder of the lock is shown again
@@ -104,15 +111,29 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
     return found[1], tuple(map(int, found.group(2, 3, 4)))
 
 
-def check_version(binary: str) -> None:
-    """Raise McloudError where ``binary`` is older than the modules need."""
+def check_version(binary: str, *backends: Mapping[str, Any]) -> None:
+    """Raise McloudError where ``binary`` is older than the modules or the backends need.
+
+    Args:
+        backends: ``backend`` of the sites, as in mcloud.toml.
+    """
     product, numbers = version(binary)
+    old = f"{product} {_dotted(numbers)} at {binary} is too old"
+    update = f"update {product}, or set MCLOUD_TERRAFORM to a newer one"
     if numbers < MIN_VERSION:
+        raise McloudError(f"{old}: the modules need {_dotted(MIN_VERSION)} or newer", remedy=update)
+    needed = LOCKFILE_VERSION[product]
+    if numbers < needed and any(map(_uses_lockfile, backends)):
         raise McloudError(
-            f"{product} {_dotted(numbers)} at {binary} is too old: the modules need"
-            f" {_dotted(MIN_VERSION)} or newer",
-            remedy=f"update {product}, or set MCLOUD_TERRAFORM to a newer one",
+            f"{old}: the lock of a state in S3 (`use_lockfile`) needs {product}"
+            f" {_dotted(needed)} or newer",
+            remedy=f"{update}, or set `use_lockfile = false` and a `dynamodb_table` in the site's"
+            " `backend` in mcloud.toml",
         )
+
+
+def _uses_lockfile(backend: Mapping[str, Any]) -> bool:
+    return backend.get("type") == "s3" and bool(backend.get("use_lockfile", True))
 
 
 class LockWait:

@@ -188,11 +188,15 @@ def test_a_right_under_a_condition_is_neither_there_nor_missing(
     ("total", "free", "variables", "state"),
     [
         (1000, 1000, {}, OK),
-        (1000, 109, {}, FAULT),
-        (1000, 110, {}, OK),
-        (10, 10, {}, FAULT),
-        (10, 10, {"reserve_concurrency": False}, OK),
-        (10, 10, {"reserve_concurrency": False, "function_concurrency": 50}, WARNING),
+        (1000, 1000, {"reserve_concurrency": True}, OK),
+        (1000, 110, {"reserve_concurrency": True}, FAULT),  # 10 for the processor, 1 for the other
+        (1000, 111, {"reserve_concurrency": True}, OK),
+        (1000, 110, {"reserve_concurrency": True, "anomalies": False}, OK),
+        (50, 50, {"reserve_concurrency": True}, FAULT),
+        (10, 10, {"anomalies": False}, OK),
+        (10, 10, {}, WARNING),
+        (10, 10, {"reserve_concurrency": True}, FAULT),
+        (10, 10, {"function_concurrency": 50}, WARNING),
     ],
 )
 def test_concurrency_of_the_account(
@@ -207,7 +211,65 @@ def test_concurrency_of_the_account(
     finding = access.quotas()["concurrency"]()
     assert finding.state == state
     if state == FAULT:
-        assert "reserve_concurrency = false" in finding.remedy
+        assert "remove `reserve_concurrency`" in finding.remedy
+
+
+def test_what_the_site_has_reserved_itself_is_free_for_it(
+    an_aws: Callable[..., aws.AwsAccess],
+) -> None:
+    def answer(_: object, path: str) -> tuple[int, object]:
+        if "account-settings" in path:
+            limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+            return 200, {"AccountLimit": limit}
+        if "anomaly" in path:
+            return 404, {"code": "ResourceNotFoundException", "message": "Function not found"}
+        return 200, {"ReservedConcurrentExecutions": 11}
+
+    url = "https://sqs.us-east-1.amazonaws.com/0/q"
+    deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")
+    access = an_aws(answer, resources=deployed, variables={"reserve_concurrency": True})
+    assert access.quotas()["concurrency"]().state == OK
+    access = an_aws(answer, variables={"reserve_concurrency": True})
+    assert access.quotas()["concurrency"]().state == FAULT
+
+
+def subscribed(arn: str) -> str:
+    members = "".join(
+        f"<member><TopicArn>t</TopicArn><Protocol>{protocol}</Protocol>"
+        f"<SubscriptionArn>{each}</SubscriptionArn><Endpoint>{endpoint}</Endpoint></member>"
+        for protocol, each, endpoint in (
+            ("email", "arn:aws:sns:us-east-1:123456789012:mcloud-alerts:1", "other@example.com"),
+            *([("email", arn, "desk@example.com")] if arn else []),
+        )
+    )
+    return (
+        "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions>"
+        f"{members}</Subscriptions></ListSubscriptionsByTopicResult>"
+        "</ListSubscriptionsByTopicResponse>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arn", "state", "words"),
+    [
+        ("arn:aws:sns:us-east-1:123456789012:mcloud-alerts:2", OK, "gets the alerts"),
+        ("PendingConfirmation", WARNING, "has not confirmed its subscription"),
+        ("Deleted", WARNING, "has not confirmed its subscription"),
+        ("", WARNING, "is not subscribed"),
+    ],
+)
+def test_an_alert_mail_that_nobody_has_confirmed(
+    an_aws: Callable[..., aws.AwsAccess], arn: str, state: str, words: str
+) -> None:
+    answers = iter([(200, CALLER), (200, subscribed(arn))])
+    url = "https://sqs.us-east-1.amazonaws.com/0/q"
+    deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")
+    access = an_aws(
+        lambda *_: next(answers), resources=deployed, variables={"alert_email": "desk@example.com"}
+    )
+    finding = access.quotas()["alert mail"]()
+    assert (finding.state, words in finding.text) == (state, True), finding
+    assert bool(finding.remedy) == (state == WARNING)
 
 
 @pytest.mark.parametrize(

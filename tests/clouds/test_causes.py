@@ -244,7 +244,7 @@ AWS = [
         " ReservedConcurrentExecutions for function decreases account's"
         " UnreservedConcurrentExecution below its minimum value of [100].",
         "a quota does not allow it",
-        "`reserve_concurrency = false`",
+        "leave out `reserve_concurrency`",
     ),
 ]
 

@@ -1,5 +1,6 @@
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,18 @@ def test_versions_of_terraform(tmp_path: Path, says: str, state: str) -> None:
     found = looked(at(tmp_path, "prod", MCLOUD_TERRAFORM=str(binary)))["terraform"]
     assert found.state == state
     assert str(binary) in found.finding
+
+
+def test_a_version_that_cannot_lock_the_state_of_a_site(tmp_path: Path) -> None:
+    binary = tmp_path / "terraform"
+    binary.write_text("#!/bin/sh\necho Terraform v1.9.8\n")
+    binary.chmod(0o755)
+    config = at(tmp_path, "prod", MCLOUD_TERRAFORM=str(binary))
+    site = next(iter(config.sites.values()))
+    config.sites[site.name] = replace(site, backend={"type": "s3", "bucket": "states"})
+    found = looked(config)["terraform"]
+    assert found.state == FAULT
+    assert "needs Terraform 1.10 or newer" in found.finding
 
 
 def test_a_mirror_that_is_not_there(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_state_that_could_not_be_saved(run: FailedRun) -> None:
         (
             "setting concurrency: InvalidParameterValueException: Specified ReservedConcurrent"
             "Executions for function decreases account's UnreservedConcurrentExecution below",
-            "reserve_concurrency = false",
+            "leave out `reserve_concurrency`",
         ),
         # Google
         ("could not find default credentials", "there are no Google credentials"),

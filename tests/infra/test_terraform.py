@@ -200,6 +200,30 @@ def test_too_old(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("product", ["Terraform", "OpenTofu"])
+@pytest.mark.parametrize(
+    ("number", "backend", "is_enough"),
+    [
+        ("1.9.8", {"type": "s3"}, False),
+        ("1.9.8", {"type": "s3", "use_lockfile": True}, False),
+        ("1.9.8", {"type": "s3", "use_lockfile": False, "dynamodb_table": "locks"}, True),
+        ("1.9.8", {"type": "gcs"}, True),
+        ("1.9.8", {}, True),
+        ("1.10.0", {"type": "s3"}, True),
+    ],
+)
+def test_what_the_lock_of_a_state_in_s3_needs(
+    tmp_path: Path, product: str, number: str, backend: dict[str, Any], is_enough: bool
+) -> None:
+    binary = script(tmp_path, "terraform", f"echo {product} v{number}")
+    if is_enough:
+        terraform.check_version(binary, {}, backend)
+        return
+    words = rf"{product} 1.9.8 .* is too old: the lock .* needs {product} 1.10 or newer; update"
+    with pytest.raises(McloudError, match=words):
+        terraform.check_version(binary, {}, backend)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -58,6 +58,8 @@ def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
         bundle=bundles["aws"],
         anomaly_thresholds={"jump_least": 0.02},
         alert_email="ops@example.com",
+        alert_publishers=["operator", "replicator"],
+        tags={"team": "desk", "application": "theirs", "stack": "theirs"},
         monthly_budget=50,
         max_silence=900,
     )
