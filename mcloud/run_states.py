@@ -45,7 +45,7 @@ class ProducerState(RunState):
     month: str
     sent: Mapping[str, Count]
     stalled: tuple[str, ...] = ()
-    """Symbols of which the exchange has trades that its stream does not bring."""
+    """Symbols of which the exchange has trades that its stream does not deliver."""
 
 
 @dataclass(frozen=True)

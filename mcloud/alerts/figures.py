@@ -12,7 +12,7 @@ Some figures are computed here from the document:
 - ``sites.SITE.function.error_rate``: errors divided by calls;
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of a running producer, and of
   one that has ended; ``missing``: trades in its holes; ``stalled``: symbols with trades on the
-  exchange that its stream does not bring;
+  exchange that its stream does not deliver;
 - ``symbols.SYMBOL.anomalies``: anomalies of the last hour;
 - ``guards.NAME.lost_s``: seconds since the last state of a guard that was not stopped, or since its
   last check that did not fail, if its intervals do not explain them, else 0;

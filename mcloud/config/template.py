@@ -44,7 +44,7 @@ def check(answer: str, value: str) -> str:
     if not (pattern.fullmatch(value) and value.isprintable()):
         raise UsageError(f"invalid {answer.replace('_', ' ')} {value!r}; use {form}")
     if answer == "profile" and value == LOCAL:
-        raise UsageError(f"the profile {LOCAL!r} is built in; call this one something else")
+        raise UsageError(f"the profile {LOCAL!r} is built in; use another name")
     return value
 
 

@@ -96,7 +96,7 @@ class Home:
         """
         with self.lock.held() as mine:
             if not mine:
-                raise LocalError("the embedded clouds are up already")
+                raise LocalError("the embedded clouds are already up")
             yield
 
     def read(self) -> State | None:

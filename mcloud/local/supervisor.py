@@ -306,7 +306,9 @@ class Supervisor:
 
     def _last_words(self, name: str) -> str:
         lines = (self._home.logs / f"{name}.log").read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return next(
+            (line.strip() for line in reversed(lines) if line.strip()), "it printed nothing"
+        )
 
     def _say(self, doing: str) -> None:
         self._state.doing = doing

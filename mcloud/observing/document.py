@@ -35,9 +35,9 @@ Value = TypeVar("Value")
 
 _METRICS_SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
 _NEVER = {
-    ("gcp", "throttles"): "Cloud Run counts none",
+    ("gcp", "throttles"): "Cloud Run reports none",
     ("gcp", "write_throttles"): "Firestore reports none",
-    ("gcp", "in_flight"): "Pub/Sub tells none",
+    ("gcp", "in_flight"): "Pub/Sub reports none",
 }
 
 

@@ -242,7 +242,7 @@ def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_up_is_refused(folder: Path) -> None:
     control.up(options(folder))
-    with pytest.raises(LocalError, match="up already"):
+    with pytest.raises(LocalError, match="already up"):
         control.up(options(folder))
 
 
