@@ -415,16 +415,16 @@ def test_local_env_can_be_evaluated(mcloud_up: Terminal) -> None:
         check=True,
     )
     assert variables.items() <= json.loads(shell.stdout).items()
-    # `gcloud storage` goes to the embedded clouds, and nothing of gcloud to Google as the user.
+    # `gcloud storage` uses the embedded clouds, and nothing of gcloud reaches Google as the user.
     assert variables["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"].startswith("http://127.0.0.1:")
     assert variables["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] == "true"
 
 
 @pytest.mark.parametrize("arguments", [["outputs"], ["outputs", "-o", "json"], ["local", "env"]])
 def test_a_reader_that_goes_away_is_no_failure(mcloud_up: Terminal, arguments: list[str]) -> None:
-    """As in ``mcloud outputs | head -1``: here nobody reads from the start.
+    """The reader ends early, as in ``mcloud outputs | head -1``; here it never reads.
 
-    It ends as any program does that is cut off by SIGPIPE, without a word.
+    The command ends silently, like any program that SIGPIPE ends.
     """
     reader, writer = os.pipe()
     os.close(reader)
@@ -484,7 +484,7 @@ def test_a_recording_without_the_trades_asked_for_is_no_success(
 
 
 def _read_all(terminal: int) -> Iterator[str]:
-    """What a program writes to its terminal, until it ends; Linux tells the end by an error."""
+    """Yield the output of a program on its terminal until it ends, which Linux reports as error."""
     with open(terminal, encoding="utf-8", newline="", buffering=1) as file:
         try:
             yield from file

@@ -1,4 +1,4 @@
-"""The user's own Python files stay out of mcloud, and out of every process that it starts."""
+"""Neither mcloud nor any process that it starts imports the user's own Python files."""
 
 import ast
 import json
@@ -44,7 +44,7 @@ def hostile(tmp_path: Path) -> Hostile:
 
 @pytest.fixture
 def terminal(mcloud_up: Terminal, hostile: Hostile) -> Terminal:
-    """The console script in the hostile folder, with the embedded clouds up."""
+    """A terminal with the console script in the hostile folder, and running embedded clouds."""
     mcloud_up.folder, mcloud_up.program = hostile.folder, [SCRIPT]
     mcloud_up.environment.pop("PYTHONPATH")
     return mcloud_up
