@@ -1,4 +1,4 @@
-"""Lengths of time, as a person reads them."""
+"""Durations as readable text."""
 
 import re
 
@@ -55,7 +55,7 @@ def test_it_says_what_it_is_to_the_unit(seconds: float) -> None:
     parts = re.findall(r"([0-9,.]+) (d|h|min|s)", text)
     value = sum(float(number.replace(",", "")) * UNITS[unit] for number, unit in parts)
     smallest = 0.1 if len(parts) == 1 else UNITS[parts[-1][1]]
-    # A tenth may be the next one, for want of exact floats.
+    # Rounding of floats may give the next tenth.
     assert value <= abs(seconds) + 1e-9
     assert abs(seconds) - value < smallest + 1e-3
     assert text.startswith("-") == (seconds < 0 and value > 0)

@@ -129,7 +129,7 @@ class Worker:
             self.process.wait()
 
     def stop(self) -> int:
-        """End it as Ctrl-C does; its exit code."""
+        """End it as Ctrl-C does, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
         try:
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass
 class Chaos:
-    """What goes wrong, in an order that the seed decides."""
+    """The faults, in an order that depends on the seed."""
 
     random: random.Random
     home: Home
@@ -163,7 +163,7 @@ class Chaos:
         self.counts[self.random.choice(faults)()] += 1
 
     def calm(self) -> None:
-        """End what goes on by itself."""
+        """End all faults that would continue by themselves."""
         (self.disk / "filler").unlink(missing_ok=True)
         outage.end(self.home.folder)
 
@@ -227,7 +227,7 @@ class Chaos:
         if filler.exists():
             filler.unlink()
             return "room again"
-        # No space left is the point, and may come with the first byte or with opening.
+        # The disk is meant to be full. This may show with the first byte or when opening the file.
         with suppress(OSError), filler.open("wb", buffering=0) as output:
             while output.write(bytes(2**16)):
                 continue
@@ -311,7 +311,7 @@ def test_nothing_is_lost(
 
 
 def _await_clouds(home: Home) -> None:
-    """Wait until every service is back."""
+    """Wait until every service is available again."""
 
     def ready() -> bool:
         state = home.read()

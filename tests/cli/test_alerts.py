@@ -1,4 +1,4 @@
-"""``mcloud alerts`` as its users have it."""
+"""``mcloud alerts`` as users run it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ budget_usd = 1000000
 
 
 class Desk:
-    """What a webhook was told: the texts."""
+    """A webhook that records the texts it receives."""
 
     def __init__(self) -> None:
         self.url, self.texts = "", list[str]()
@@ -86,7 +86,7 @@ def test_a_test_goes_through_each_channel(mcloud: Terminal, desk: Desk) -> None:
 def test_a_dead_letter_fires_is_told_and_is_over(
     mcloud_up: Terminal, embedded: State, desk: Desk
 ) -> None:
-    """On queues of its own, since other tests have dead letters too."""
+    """The test has its own queues, since other tests have dead letters too."""
     aws = embedded.resources()["aws"]
     sqs = make_client("sqs", aws.region, aws.endpoint_url)
     queue = sqs.create_queue(QueueName="test-alerts-dlq")["QueueUrl"]
@@ -115,7 +115,7 @@ def test_a_dead_letter_fires_is_told_and_is_over(
         assert (budget["path"], budget["state"]) == ("budgets.total.used", "ok"), budget
         return {**rules["test-letters"], "watched": document["watched"]}
 
-    # What other tests did with the same clouds may fire as well.
+    # Alerts about other tests with the same clouds may fire as well.
     rule = listed(0, 3)
     assert (rule["origin"], rule["severity"]) == (f"mcloud.toml:{_line(path)}", "critical")
     assert [(each["state"], each["value"]) for each in rule["figures"]] == [("ok", 0)]
@@ -125,7 +125,7 @@ def test_a_dead_letter_fires_is_told_and_is_over(
     silence = _silence(mcloud_up, "test-letters", "--for", "2h", "--why", "an upgrade")
     assert listed(3)["figures"][0]["silenced"]["id"] == silence
 
-    # A second watcher has a folder of its own, as one on another machine.
+    # A second watcher has its own folder, as on another machine.
     other = Terminal(mcloud_up.folder / "other", mcloud_up.folder / "other" / "state")
     other.folder.mkdir()
     (other.folder / "mcloud.toml").write_text(path.read_text())

@@ -1,4 +1,4 @@
-"""``mcloud cost`` on the embedded clouds, and what it refuses."""
+"""``mcloud cost`` on the embedded clouds, and its errors."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def test_what_a_run_would_have_cost(mcloud_up: Terminal, embedded: State) -> Non
         assert Decimal(lines[site, service]["used"]) > 0
         assert lines[site, service]["exact"] is True
         assert lines[site, service]["source"] == "embedded meter"
-    # Priced once more, by itself, from what the report says was used.
+    # The cost is computed again from the usage in the report.
     meters: dict[str, dict[str, Decimal]] = {"aws": {}, "gcp": {}}
     for (site, name), line in lines.items():
         meters[site][name] = Decimal(line["used"])
@@ -80,7 +80,7 @@ def test_a_month_without_use_and_a_budget_that_is_kept(mcloud_up: Terminal) -> N
 
 
 def test_a_budget_that_is_used_up(mcloud_up: Terminal, embedded: State) -> None:
-    """Ten billion requests are written into the meter of the month before this one."""
+    """Ten billion requests are written into the meter of the previous month."""
     month = Month(2023, 5)
     home = Path(embedded.options["home"])
     path = home / "data" / "meters" / "aws.json"

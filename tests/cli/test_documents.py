@@ -1,4 +1,4 @@
-"""Damaged documents on real (embedded) sites, as an operator meets them."""
+"""Damaged documents on embedded sites, through the commands of an operator."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from mcloud.local.state import State
 from .conftest import Terminal
 
 EPOCH = 10**20
-"""Beyond int64, which DynamoDB keeps all the same."""
+"""A number beyond int64, which DynamoDB stores nevertheless."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def sites(embedded: State) -> Iterator[dict[str, Site]]:
 
 
 def answered(terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command again while a site takes too long, as it may on a busy machine."""
+    """Run a command, and repeat it while a site is too slow, as on a busy machine."""
     for _ in range(10):
         done = terminal.run(*arguments)
         if not any(each in done.stderr for each in ("no answer within", "cannot be read: ")):
@@ -54,7 +54,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     put_raw(sites["gcp"], "debt", "gone", {"document": json.dumps({"version": 2})})
     broken = ("control record", "guard pause", "debt gone", "lag gcp aws all", "heartbeat BADUSDT")
 
-    for _ in range(10):  # what a busy machine answers late is not in it
+    for _ in range(10):  # late answers of a busy machine are missing from it
         status = mcloud_up.run("status", "-o", "json")
         assert status.returncode == 3, status.stderr
         told = json.loads(status.stdout)
@@ -100,7 +100,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert str(aws.control.record()).startswith("the control record is damaged: epoch is")
 
     repaired = answered(mcloud_up, "documents", "repair", "--yes", "-o", "json")
-    assert repaired.returncode == 3, repaired.stderr  # one is of a newer version
+    assert repaired.returncode == 3, repaired.stderr  # one document has a newer version
     said = json.loads(repaired.stdout)
     assert len(said["repaired"]) == len(broken)
     assert [each["newer"] for each in said["left"]] == [True]

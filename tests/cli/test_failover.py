@@ -1,4 +1,4 @@
-"""``mcloud failover``, ``guard`` and ``drill``, as far as nothing has to be moved for it."""
+"""``mcloud failover``, ``guard`` and ``drill``, in cases where nothing is moved."""
 
 import json
 

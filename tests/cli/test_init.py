@@ -1,4 +1,4 @@
-"""``mcloud init`` and ``mcloud config show``, from an empty folder to settings that are read."""
+"""``mcloud init`` and ``mcloud config show``, from an empty folder to effective settings."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ENV_GCP = "GCP_PROJECT_ID=my-project\nGCP_REGION=europe-west1\n"
 
 
 def shown(mcloud: Terminal, *arguments: str) -> dict[str, Any]:
-    """Values and origins as ``config show`` has them."""
+    """Return the values and origins of ``config show``."""
     done = mcloud.run("config", "show", "-o", "json", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -57,7 +57,7 @@ def test_flags_say_it_all(mcloud: Terminal) -> None:
         *("--gcp-region", "europe-west1", "--name", "desk-7", "--budget", 50),
         *("--alert-email", "desk@example.com"),
     )
-    # What is advised names the profile that was named.
+    # The advice names the given profile.
     words = re.sub(r"`(mcloud [a-z]+)`", r"`\1 --profile desk`", NEXT)
     assert done.stderr == "wrote mcloud.toml: profile desk, aws and gcp\n" + words
     found = values(mcloud)
@@ -147,9 +147,9 @@ def test_a_wrong_variable_is_named_with_its_line(mcloud: Terminal) -> None:
 def on_a_terminal(
     mcloud: Terminal, typed: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``mcloud init`` in front of a person who types."""
+    """Run ``mcloud init`` on a terminal with typed input."""
     person, terminal = pty.openpty()
-    # Typed ahead: the terminal keeps the lines until they are read. Enter answers what is left.
+    # The terminal keeps the lines until they are read. Enter answers the remaining questions.
     os.write(person, typed.encode() + b"\n" * 8)
     process = subprocess.Popen(
         mcloud.command("init", *arguments),
@@ -166,7 +166,7 @@ def on_a_terminal(
         while read := os.read(person, 4096):
             seen += read
     except OSError:
-        pass  # the other end is closed: it has ended
+        pass  # the other end is closed, since the command has ended
     finally:
         os.close(person)
     written, _ = process.communicate(timeout=60)

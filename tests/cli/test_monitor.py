@@ -87,7 +87,7 @@ class Person:
 
     @property
     def is_as_before(self) -> bool:
-        """True where the terminal has its lines and its echo back."""
+        """Return whether the terminal is in line mode and echoes again."""
         return termios.tcgetattr(self._terminal) == self.before
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""What the command line says to a wrong one: one line on stderr, the right exit code, no traceback.
+"""Usage errors give one line on stderr, the right exit code and no traceback.
 
-None of this needs clouds; where they are asked for, they are down.
+No test needs clouds; the embedded clouds are down.
 """
 
 import gzip
@@ -174,7 +174,7 @@ def test_quiet_leaves_errors_and_nothing_else(mcloud: Terminal, before: tuple[st
 def test_vv_shows_where_it_came_from(mcloud: Terminal, arguments: tuple[str, ...]) -> None:
     done = mcloud.run(*arguments)
     assert done.stderr.startswith("Traceback (most recent call last):\n")
-    # The sentence and the exit code are the same as without.
+    # The message and the exit code are the same as without it.
     assert done.stderr.endswith("error: the embedded clouds are down; run `mcloud local up`\n")
     assert done.returncode == 1
     assert mcloud.run("-vv", "candles", "X", "--last", "x").returncode == 2

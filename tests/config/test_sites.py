@@ -1,4 +1,4 @@
-"""What a site says of its stack: its name, the module's variables, where the state is."""
+"""Settings of a site's stack: its name, the variables of the module, and the state."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Usage of all sites at once: embedded meters, real ones, silent ones."""
+"""Usage of all sites: embedded meters, real meters, and sites that do not answer."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ BEATS = [
 
 @dataclass
 class Fake:
-    """A site that tells its use."""
+    """A site with known usage."""
 
     name: str
     cloud: str
@@ -80,7 +80,7 @@ def test_real_sites_are_asked(config: Config) -> None:
     aws, gcp = collect(config, sites, MONTH, NOW)
     assert aws.metered == tuple(known)
     assert (aws.region, aws.estimated_region) == ("eu-west-1", True)
-    # Four of forty messages ever.
+    # Four of forty messages in total.
     assert aws.trades.by_symbol == {"BTCUSDT": 300, "ETHUSDT": 100}
     assert aws.trades.total == 400
     assert "an estimate" in aws.trades.source

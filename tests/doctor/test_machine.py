@@ -93,7 +93,7 @@ def test_an_exchange_that_answers(tmp_path: Path) -> None:
 def test_the_state_folder(tmp_path: Path) -> None:
     config = at(tmp_path, "local")
     assert looked(config)["state folder"].state == OK
-    assert not config.state.exists()  # looked at, not made
+    assert not config.state.exists()  # it was checked, but not created
     config.state.mkdir()
     config.state.chmod(0o755)
     open_to_all = looked(config)["state folder"]
@@ -116,7 +116,7 @@ SITE = {"waiting_trades": 0, "refused": False, "error": ""}
 
 
 def said(*, ago: float = 0, **more: Any) -> dict[str, Any]:
-    """What a producer said so many seconds ago; the time is put in when it is looked at."""
+    """Return the state that a producer wrote ``ago`` seconds before it is read."""
     return {
         "pid": 1,
         "ago": ago,

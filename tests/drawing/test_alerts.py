@@ -1,4 +1,4 @@
-"""Alerts as they are drawn."""
+"""Drawing alerts."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def text(renderable: RenderableType) -> list[list[str]]:
 
 
 def lines(renderable: RenderableType) -> list[str]:
-    """On a narrow terminal; blanks are as good as one."""
+    """Return the lines on a narrow terminal, with single spaces."""
     console = Console(width=80, force_terminal=False, color_system=None)
     with console.capture() as capture:
         console.print(renderable)

@@ -1,4 +1,4 @@
-"""Anomalies as a person sees them."""
+"""Drawing anomalies."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is said of all sites together."""
+"""The summary of all sites."""
 
 from dataclasses import replace
 from decimal import Decimal

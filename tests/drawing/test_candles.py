@@ -112,7 +112,7 @@ def test_prices_have_the_digits_that_tell_them_apart() -> None:
 
 
 def test_the_smallest_and_the_largest_price_fit() -> None:
-    """What a trade may have at most: 16 digits before the point, 12 behind."""
+    """A trade has at most 16 digits before the decimal point and 12 after it."""
     extreme = bar(0, "9999999999999999", "9999999999999999", "0.000000000001", "0.000000000001")
     assert lines(candlesticks([extreme], 40, 2))[0] == "┃ 9999999999999999"
     tiny = bar(0, *["9999999999999999.000000000002", "9999999999999999.000000000001"] * 2)

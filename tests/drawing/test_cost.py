@@ -1,4 +1,4 @@
-"""Cost as a person sees it."""
+"""Drawing cost."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The examination's screen, character by character."""
+"""The screen of ``mcloud doctor``, character by character."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Each figure as a short text: its value, its age where it is old, or why it is unknown."""
+"""Each figure as short text: its value, its age if it is old, or why it is unknown."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ LATE = "no answer for 12 s"
 
 
 def metrics(**change: float | None) -> dict[str, Seen[Figures]]:
-    """These values in the metrics, four minutes old."""
+    """Return metrics with these values, four minutes old."""
     changed = {name: Figure(value, AT - 240) for name, value in change.items()}
     return {"figures": Seen(replace(METRICS, **changed), AT)}  # type: ignore[arg-type]
 

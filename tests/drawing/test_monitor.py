@@ -1,4 +1,4 @@
-"""The live screen at several sizes: whole pictures of three, and what holds of every one."""
+"""The live screen: complete pictures at three sizes, and properties of all sizes."""
 
 import os
 from dataclasses import replace
@@ -95,7 +95,7 @@ def plain(lines: list[Text]) -> list[str]:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_it_looks_like_its_picture(width: int, height: int) -> None:
-    """MCLOUD_UPDATE=1 draws the pictures anew."""
+    """MCLOUD_UPDATE=1 updates the pictures."""
     drawn = plain(screen(snapshot(AWS, GCP, WEST), view(width, height)))
     picture = PICTURES / f"{width}x{height}.txt"
     if os.environ.get("MCLOUD_UPDATE"):
@@ -128,10 +128,10 @@ def test_it_fills_the_terminal_exactly_and_never_more(view: MonitorView, count: 
 
 @given(views())
 def test_a_figure_that_changes_moves_no_other(view: MonitorView) -> None:
-    """The labels stand where they stood, whatever the sites say."""
+    """The labels keep their places, whatever the figures are."""
     sound = screen(snapshot(AWS, replace(AWS, name="gcp")), replace(view, focus=None))
     trouble = screen(snapshot(GCP, replace(GCP, name="gcp")), replace(view, focus=None))
-    # The two last lines tell what is wrong and which keys there are.
+    # The last two lines show problems and keys.
     labels = [[line.plain[:14] for line in lines[:-5]] for lines in (sound, trouble)]
     if view.height >= 40 and view.width >= 80 and not view.help:
         assert labels[0] == labels[1]

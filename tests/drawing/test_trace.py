@@ -1,4 +1,4 @@
-"""A trade's way as a person sees it."""
+"""Drawing the way of a trade."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A comparison as a person sees it."""
+"""Drawing a comparison of sites."""
 
 from rich.console import Console, RenderableType
 

@@ -1,4 +1,4 @@
-"""The embedded provisioner, through the command line, on clouds of this test's own."""
+"""The embedded provisioner through the command line, on clouds of this test only."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ARGUMENTS = ("-o", "json")
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Terminal]:
-    """A command line with nothing up yet."""
+    """A command line without running clouds."""
     ports = dict(zip(("aws", "gcp", "storage", "function"), children.free_ports(4), strict=True))
     lines = [f"{name}_port = {port}" for name, port in ports.items()]
     (tmp_path / "mcloud.toml").write_text("[local]\n" + "\n".join(lines) + "\n")
@@ -26,7 +26,7 @@ def own(tmp_path: Path) -> Iterator[Terminal]:
 
 @pytest.mark.slow
 def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
-    # Nothing is started for a look, nor for a destruction.
+    # Neither a plan nor a destruction starts anything.
     first = own.run("plan", "--detailed-exitcode")
     assert first.returncode == 3
     assert "create  the embedded clouds" in first.stdout
@@ -47,7 +47,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     )
     assert "next: `mcloud produce --to aws,gcp`" in again.stderr
 
-    # Other code changes the functions and nothing else.
+    # Changed code updates only the functions.
     upgraded = copy_of_mcloud(tmp_path / "upgraded")
     for handler in ("aws/processor.py", "gcp/main.py"):
         with (upgraded / "functions" / handler).open("a") as file:
@@ -66,7 +66,7 @@ def test_the_life_of_both_sites(own: Terminal, tmp_path: Path) -> None:
     assert own.run("plan", "--detailed-exitcode").returncode == 0
     own.environment["PYTHONPATH"] = ours
 
-    # Data goes by name; the other site stays.
+    # Data is only deleted by name, and the other site remains.
     kept = own.run("destroy", "aws", "--yes")
     assert kept.returncode == 2
     assert kept.stderr.endswith("; use --confirm mcloud\n")

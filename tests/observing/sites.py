@@ -1,4 +1,4 @@
-"""Sites that answer, hang or fail as they are told."""
+"""Sites that answer, hang or fail as a test sets."""
 
 import threading
 from collections.abc import Callable
@@ -36,7 +36,7 @@ RECORD = ControlRecord(3, "aws", "manual", "drill", "somebody", AT - 60)
 
 
 class FakeSite:
-    """Every part of a site in one; ``answers`` replaces what a method gives, or makes it raise."""
+    """All parts of a site in one. ``answers`` sets the results or errors of methods."""
 
     def __init__(self, cloud: str = "aws", **answers: Any) -> None:
         self.name = self.cloud = cloud
@@ -104,5 +104,5 @@ class FakeSite:
 
 
 def hang(release: threading.Event) -> Callable[..., None]:
-    """An answer that does not come before ``release``."""
+    """Return an answer that does not return before ``release``."""
     return lambda *arguments: (release.wait(60), None)[1]

@@ -1,4 +1,4 @@
-"""Questions asked again and again: at their interval, one at a time, and less often in trouble."""
+"""Queries repeat at their interval, one at a time, and less often after failures."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ KEY = ("aws", "depth")
 
 
 class Rig:
-    """A collector on a clock of its own, whose threads run when the test says so."""
+    """A collector with a test clock, whose threads run when the test says so."""
 
     def __init__(self, interval: float = 5.0, hurries: bool = True) -> None:
         self.now = 1000.0
@@ -36,7 +36,7 @@ class Rig:
         return self.answer
 
     def run(self, seconds: float, *, answering: bool = True) -> list[float]:
-        """Tick every second; when it asked, and what it asked answered at once."""
+        """Tick every second, and return the times of the queries, which are answered at once."""
         asked = []
         for _ in range(int(seconds)):
             before = self.count
@@ -76,7 +76,7 @@ def test_it_is_complete_once_everything_is_answered_or_late() -> None:
     rig.run(PATIENCE, answering=False)
     assert not rig.collector.is_complete
     rig.now += 1
-    assert rig.collector.is_complete  # it waits no longer
+    assert rig.collector.is_complete  # it no longer waits
     rig.waiting.pop()()
     assert rig.collector.is_complete
     assert rig.collector.answers == 1
@@ -87,7 +87,7 @@ def test_what_is_under_way_is_not_asked_again_however_long_it_takes() -> None:
     assert rig.run(600, answering=False) == [1000]
     assert len(rig.waiting) == 1
     rig.waiting.pop()()
-    assert rig.run(2) == [1600]  # long due
+    assert rig.run(2) == [1600]  # it was overdue
 
 
 def test_no_answer_shows_beside_what_was_known_and_goes_with_the_answer() -> None:
@@ -143,7 +143,7 @@ def test_what_is_urgent_waits_for_no_long_interval() -> None:
     rig.collector.tick({KEY})
     assert rig.count == 2
     rig.collector.tick({KEY})
-    assert rig.count == 2  # it is under way
+    assert rig.count == 2  # the query is running
 
 
 def test_what_costs_money_can_be_slowed_down_but_not_sped_up() -> None:

@@ -1,4 +1,4 @@
-"""The document that programs and alert rules read: its paths stay."""
+"""The paths in the document that programs and alert rules read do not change."""
 
 import json
 from dataclasses import replace

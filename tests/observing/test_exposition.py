@@ -1,4 +1,4 @@
-"""The text that Prometheus scrapes, read back by the rules of its format."""
+"""The text that Prometheus scrapes, parsed by the rules of its format."""
 
 import re
 import socket
@@ -34,7 +34,7 @@ Series = dict[tuple[str, frozenset[str]], float]
 
 
 def read(text: str) -> Series:
-    """Every sample by name and labels; refuses what the format does not allow."""
+    """Return every sample by name and labels. Refuse text that the format does not allow."""
     assert text.endswith("\n")
     series: Series = {}
     names: list[str] = []
@@ -90,8 +90,8 @@ def test_every_figure_is_there_with_its_labels() -> None:
     assert value(series, "dashboard_dollars_per_month") == 1.78
     named = {name.removeprefix("mcloud_") for name, _ in series}
     assert named <= set(HELP)
-    # Neither a guard nor a watcher of the alerts runs there, no site has told everything, and none
-    # was asked for silences.
+    # No guard and no watcher of alerts runs there, no site has answered completely, and silences
+    # were not queried.
     absent = {"guard_running", "alerts_firing", "alerts_silenced", "damaged_documents", "silences"}
     assert set(HELP) - named == absent
 
@@ -162,7 +162,7 @@ class TestScrape:
         assert answer.headers["Content-Type"] == CONTENT_TYPE
 
     def test_a_client_that_goes_away_is_no_fault(self, capfd: pytest.CaptureFixture[str]) -> None:
-        """It has no traceback among the words of the command, and the next one is served."""
+        """The command prints no traceback, and serves the next client."""
         gone, ended = threading.Event(), threading.Event()
 
         def text() -> str:
@@ -174,7 +174,7 @@ class TestScrape:
             port = int(url.split(":")[2].partition("/")[0])
             client = socket.create_connection(("127.0.0.1", port))
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            # A reset, at once.
+            # The connection is reset at once.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
             gone.set()

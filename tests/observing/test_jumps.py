@@ -1,4 +1,4 @@
-"""Figures are as old as they are, and a last word from before a clock was set back is old."""
+"""Ages of figures are right when clocks jump, and a state from before a jump back is old."""
 
 import pytest
 from jumps import HOUR, KINDS, Jumping

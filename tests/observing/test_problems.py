@@ -1,4 +1,4 @@
-"""What makes ``mcloud status`` exit 3, and what does not."""
+"""Problems with which ``mcloud status`` exits with 3, and others."""
 
 import time
 from typing import Any
@@ -141,7 +141,7 @@ def test_how_long_one_may_be_silent_goes_by_its_intervals() -> None:
     assert silence(True, slow, 1306.0) == 306
     assert silence(True, {"at": 1000.0}, 1015.0) == 0
     assert silence(True, {"at": 1000.0}, 1016.0) == 16
-    # One that starts again has not said so yet; one that has never spoken is not missed.
+    # A restarting run has not written its state yet, and a run without any state is not missed.
     assert silence(True, {"at": 1000.0, "ended": True}, 1016.0) == 16
     assert silence(False, {"at": 1000.0, "ended": True}, 1016.0) == 0
     assert silence(False, {}, 1016.0) == 0

@@ -1,4 +1,4 @@
-"""Holes among the newest candles: between them and in them, but not where one still fills."""
+"""Holes between and in the newest candles, except in a candle that is still filling."""
 
 import time
 from decimal import Decimal
@@ -53,7 +53,7 @@ def test_the_newest_candle_counts_once_nothing_comes_any_more() -> None:
     assert (old.holes, old.missing) == ([(2, 2), (4, 5)], 3)
     (fresh,) = recent(fake, [beat(at=time.time() + 30)])  # type: ignore[arg-type]
     assert fresh.holes == []
-    # Where a clock is wrong by an hour, nobody knows that something still comes.
+    # With a clock that is wrong by an hour, it is unknown whether trades are still to come.
     (ahead,) = recent(fake, [beat(at=time.time() + 3600)])  # type: ignore[arg-type]
     assert ahead.missing == 3
 

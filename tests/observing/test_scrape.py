@@ -1,4 +1,4 @@
-"""Metrics on other addresses: with a token or TLS, asked by real clients."""
+"""Metrics on other addresses, with a token or TLS, requested by real clients."""
 
 import shutil
 import socket
@@ -21,7 +21,7 @@ ANY = "0.0.0.0"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """Signed by itself, for 127.0.0.1."""
+    """A self-signed certificate for 127.0.0.1."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make certificates with")
     return made(tmp_path_factory.mktemp("tls"), "server")
@@ -43,7 +43,7 @@ def made(folder: Path, name: str) -> Tls:
 
 @contextmanager
 def serve(host: str = ANY, token: str | None = None, tls: Tls | None = None) -> Iterator[str]:
-    """The URL at which a client on this machine reaches it."""
+    """Yield the URL at which a client on this machine reaches the server."""
     with serving(Listen(host, 0, token, tls), lambda: "a 1\n") as url:
         yield url.replace(ANY, "127.0.0.1")
 
@@ -119,7 +119,7 @@ def test_tls(certificate: Tls, capfd: pytest.CaptureFixture[str]) -> None:
         assert url.startswith("https://")
         assert get(url, verify=str(certificate.cert)).text == "a 1\n"
         with pytest.raises(requests.exceptions.SSLError):
-            get(url)  # nobody has said that it is to be trusted
+            get(url)  # the certificate is not trusted
         with pytest.raises(requests.exceptions.ConnectionError):
             get(url.replace("https", "http"))
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -152,7 +152,7 @@ def test_clients_with_a_certificate(certificate: Tls, tmp_path: Path) -> None:
 
 
 def test_one_that_says_nothing_holds_up_nobody(certificate: Tls) -> None:
-    """Not in the handshake either, which is done in the thread of the client."""
+    """This includes the handshake, which runs in the thread of the client."""
     with serve(tls=certificate) as url:
         port = int(url.rpartition(":")[2].partition("/")[0])
         with socket.create_connection(("127.0.0.1", port)):

@@ -1,4 +1,4 @@
-"""What is known is told, what is not says why, and nobody waits for a dead site."""
+"""A snapshot has all known figures and reasons for others, and does not wait for dead sites."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from mcloud.observing.snapshot import SiteCost, collect
 from mcloud.observing.watch import HISTORY, SnapshotWatch
 from observing.sites import AT, BEATS, CANDLE, DEAD, DEPTH, FIGURES, RECORD, FakeSite, hang
 
-DEADLINE = 4.0  # seconds; what answers does so in a thousandth of it
+DEADLINE = 4.0  # seconds; sites that answer take a thousandth of it
 METHODS = (
     *("check", "depth", "dead_letter_depth", "figures", "heartbeats", "lags", "range"),
     *("record", "kept"),
@@ -115,7 +115,7 @@ def test_a_service_that_is_down_says_why() -> None:
 def test_a_site_that_hangs_costs_the_deadline_and_no_more(release: threading.Event) -> None:
     hanging = FakeSite("aws", **{method: hang(release) for method in METHODS})
     snapshot = collect({"aws": hanging, "gcp": FakeSite("gcp")}, deadline=DEADLINE)
-    assert not release.is_set()  # it is back while everything still hangs
+    assert not release.is_set()  # it returned while everything still hangs
     late = snapshot.sites["aws"]
     assert late.up is False
     for seen in (late.queue, late.dead_letters, late.figures, late.heartbeats, late.lags):
@@ -193,7 +193,7 @@ class TestWatch:
             fake.answers[method] = Unavailable("gone")
         seconds = 0
         while watch.snapshot().sites["aws"].up:
-            assert seconds < 20  # a probe alone comes once a minute
+            assert seconds < 20  # only a probe comes once a minute
             now[0] += 1
             seconds += 1
             watch.tick()

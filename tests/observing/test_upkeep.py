@@ -1,4 +1,4 @@
-"""What looking costs, counted by hand and by the calls that are made."""
+"""The cost of observing, counted by hand and by the calls that are made."""
 
 from collections import Counter
 from decimal import Decimal
@@ -24,7 +24,7 @@ HOUR = 3600.0
 
 
 def test_the_price_of_one_look_is_units_times_list_price() -> None:
-    # 7 metrics at $0.01 a thousand; a query of two symbols and one of candles each.
+    # 7 metrics at $0.01 per thousand, and for two symbols one query of each and one of candles.
     assert METRICS == 7
     assert price("aws", upkeep.asked("aws", "figures", 2, 0)) == Decimal("0.00007")
     assert upkeep.asked("aws", "recent", 2, 0) == {"dynamodb_reads": 2}
@@ -50,7 +50,7 @@ NO_BILL: Any = Costing(lambda: None)  # type: ignore[arg-type,return-value]
 def watched(
     hours: float, interval: float = FAST, step: float = 1.0, costing: Costing | None = NO_BILL
 ) -> tuple[SnapshotWatch, Counter[tuple[str, str]]]:
-    """Two sites looked at for so long, on a clock of its own; the calls that reached each site."""
+    """Observe two sites for some time with a test clock, and count the calls to each site."""
     now = 0.0
     calls: Counter[tuple[str, str]] = Counter()
 
@@ -76,7 +76,7 @@ def watched(
 
 
 def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
-    # So many hours that every interval ends with them.
+    # A number of hours at whose end every interval ends.
     hours = COST / 600
     watch, calls = watched(hours)
     spent = sum(
@@ -88,11 +88,11 @@ def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
     assert a_month < 2
     said = f"on two sites and two symbols costs ${a_month:.2f} a month at list prices"
     assert said in text_of("monitor")
-    # What it says of itself is what it asks; the first look of each part is at once.
+    # The reported queries are those that are made. The first query of each part comes at once.
     told = watch.snapshot().upkeep
     assert told is not None
     assert float(told) == pytest.approx(float(a_month), rel=0.001)
-    # And what is asked is what reaches the sites: counted there.
+    # The queries are also those that reach the sites, counted there.
     seconds = hours * HOUR
     assert calls["aws", "depth"] == seconds / FAST
     assert ("gcp", "depth") not in calls  # its depth comes with the metrics
@@ -104,7 +104,7 @@ def test_an_open_dashboard_costs_less_than_two_dollars_a_month() -> None:
 
 
 def test_the_guide_says_what_a_watcher_of_alerts_costs() -> None:
-    """Of its questions, the fast ones are asked once a check."""
+    """A watcher makes its fast queries once per check."""
     checks, interval = 600, AlertSettings().interval
     watch, _ = watched(checks * interval / HOUR, step=interval, costing=None)
     spent = sum(
@@ -160,5 +160,5 @@ def test_the_cost_of_cost_is_no_less_than_what_its_adapters_ask() -> None:
     google = MonitoringUsage(
         nothing, GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
     )
-    # Whole days, and the one that goes on.
+    # Whole days, and the current one.
     assert 2 * len(google._queries()) <= upkeep.USAGE["gcp"]

@@ -1,4 +1,4 @@
-"""What a demo would have cost: of all that it did, also of what is written a second later."""
+"""The cost of a demo includes everything that it did, even writes of a second later."""
 
 from collections.abc import Iterator
 from decimal import Decimal

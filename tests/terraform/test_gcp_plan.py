@@ -222,7 +222,7 @@ def test_the_replicator_sends_and_the_operator_does_not(gcp_state: list[dict[str
     assert letters["subscription"] == "mcloud-trades-dlq"
     assert letters["role"] == "roles/pubsub.subscriber"
     assert publisher["member"] == letters["member"] == replicator
-    # As a guard it looks whether the queue is there.
+    # As a guard it checks whether the queue exists.
     looks = only(gcp_state, "google_pubsub_subscription_iam_member", "replicator_looks")
     assert (looks["role"], looks["member"]) == ("roles/pubsub.viewer", replicator)
     operator = only(gcp_state, "google_service_account", "operator")["member"]
@@ -283,10 +283,10 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
 def test_alerts_are_those_of_the_rules(
     gcp_state: list[dict[str, Any]], small_gcp_plan: dict[str, Any]
 ) -> None:
-    """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
+    """The important rules of ``mcloud alerts`` work without a machine of the user."""
     rules = {rule.name: rule for rule in Rules().rules}
     policies = {each["display_name"]: watched(each) for each in of_rules(gcp_state)}
-    # Of the messages that are stored, and of no canary; 0 where the metric is not there yet.
+    # It counts stored messages without canaries, and is 0 if the metric does not exist yet.
     silence = policies.pop("mcloud-silence")
     assert silence["query"] == (
         "(sum(increase(logging_googleapis_com:user_mcloud_stored"
@@ -310,7 +310,7 @@ def test_alerts_are_those_of_the_rules(
     (budget,) = values(gcp_state, "google_billing_budget")
     percents = [each["threshold_percent"] for each in budget["threshold_rules"]]
     assert percents == [rules["budget"].above, 1]
-    # One that only stands by is silent, and nobody has named a billing account.
+    # A standby site has no alerts, and no billing account was set.
     small = resources(small_gcp_plan["planned_values"])
     names = {each["display_name"] for each in of_rules(small)}
     assert names == {
@@ -320,7 +320,7 @@ def test_alerts_are_those_of_the_rules(
 
 
 def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The policies that are the twins of rules."""
+    """Return the alert policies that correspond to rules."""
     return [
         each["values"]
         for each in planned
@@ -329,7 +329,7 @@ def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def watched(policy: dict[str, Any]) -> dict[str, Any]:
-    """What a policy's only condition looks at."""
+    """Return the only condition of a policy."""
     (condition,) = policy["conditions"]
     (found,) = condition["condition_threshold"] or condition["condition_prometheus_query_language"]
     kept: dict[str, Any] = found
@@ -364,7 +364,7 @@ def test_a_function_that_is_replaced_gets_its_grants_again(
 def test_the_dashboard_leaves_out_what_the_service_leaves_out(
     gcp_state: list[dict[str, Any]],
 ) -> None:
-    """Cloud Monitoring answers without positions of 0, and each plan would show a change."""
+    """Cloud Monitoring leaves out positions of 0, so that each plan would show a change."""
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     tiles = dashboard["mosaicLayout"]["tiles"]
     places = {(tile.get("xPos", 0), tile.get("yPos", 0)) for tile in tiles}
@@ -373,7 +373,7 @@ def test_the_dashboard_leaves_out_what_the_service_leaves_out(
 
 
 def test_requests_name_the_project_whose_quota_they_use(gcp_plan: dict[str, Any]) -> None:
-    """The API of budgets refuses requests of user accounts that do not."""
+    """The API of budgets refuses requests of user accounts without a project."""
     settings = gcp_plan["configuration"]["provider_config"]["google"]["expressions"]
     assert settings["user_project_override"] == {"constant_value": True}
     assert settings["billing_project"] == {"references": ["var.project"]}
