@@ -1,8 +1,11 @@
 """The paths in the document that programs and alert rules read do not change."""
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 from mcloud.clouds.ports import SERVICES, Depth, Figure, Lag
 from mcloud.cost.current import CostFigure
@@ -15,23 +18,47 @@ from observing.sites import AT, FIGURES, FakeSite
 from observing.test_snapshot import METHODS
 
 NOTHING = Figure(None, AT)
+PAUSE = {"paused": False, "by": "me", "why": "", "at": AT, "written": 1}
 
 
-def test_it_is_json_and_has_these_paths() -> None:
-    pause = {"paused": False, "by": "me", "why": "", "at": AT, "written": 1}
-    kept = {"guard": {"pause": pause}, "debt": {"gcp": {"epoch": "4"}}}
+def whole() -> dict[str, Any]:
+    """A document that has every part."""
+    kept = {"guard": {"pause": PAUSE}, "debt": {"gcp": {"epoch": "4"}}}
     lag = Lag("gcp", "aws", "all", 1.5, 3, None, 2, AT)
     cost = CostFigure(
         Decimal("1.25"), None, Decimal(4), None, AT, "metered", {"aws": Decimal("1.25")}
     )
     running = Running("default", True, {"pid": 1})
-    told = document(
+    return document(
         collect(
             {"aws": FakeSite(lags=[lag], kept=kept.get)},
             lambda: Machine((running,), (), (running,), ()),
             Costing(lambda: cost),
         )
     )
+
+
+def test_the_page_on_documents_lists_these_paths() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/json.md").read_text("utf-8")
+    _, _, section = page.partition("## Status and monitor")
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    told = whole()
+    places = {"SITE": "aws", "SERVICE": "queue", "SYMBOL": "BTCUSDT", "PART": "queue"}
+    listed: set[str] = set()
+    for paths, description in rows:
+        for path in re.findall("`(.*?)`", paths):
+            listed.add(path.split(".")[0])
+            value: Any = told
+            for part in path.split("."):
+                value = value[places.get(part, part)]
+            if isinstance(value, dict):
+                named = set(re.findall(r"`([a-z_0-9]+)`", description))
+                assert (path, named - value.keys() - {*SERVICES}) == (path, set())
+    assert listed == told.keys()
+
+
+def test_it_is_json_and_has_these_paths() -> None:
+    told = whole()
     assert json.loads(json.dumps(told)) == told
     assert set(told) == {
         *("at", "up", "wrong", "primary", "epoch", "control", "sites", "producers"),
@@ -75,7 +102,7 @@ def test_it_is_json_and_has_these_paths() -> None:
     }
     assert site["store"]["writes"] == 1234.0
     assert site["replication"][0]["candles_s"] == 1.5
-    assert site["guard"] == {"pause": pause}
+    assert site["guard"] == {"pause": PAUSE}
     assert site["damaged"] == {
         "count": 1,
         "documents": [
