@@ -16,6 +16,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from mcloud.clock import doubled
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
@@ -275,7 +276,7 @@ class Guard:
                 if stop.is_set():
                     return  # it was given up for something else
                 self.problem = f"{kind}, {what}: {error}"
-                pause = min(AGAIN * 2.0 ** min(self._failures[kind], 8), PATIENCE)
+                pause = doubled(AGAIN, self._failures[kind], PATIENCE)
                 self._failures[kind] += 1
                 self._not_before[kind] = self._clock() + pause
                 self._log.error("%s", self.problem, exc_info=not isinstance(error, McloudError))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from mcloud.clock import doubled
+
 FAILURES = 3  # in a row before it opens
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
@@ -37,6 +39,5 @@ class Breaker:
         The first failures in a row also wait, so that throttling is obeyed before it opens.
         """
         self._failures += 1
-        # Capped before it is computed: 2.0 ** 1024 is an error, and an outage may last for days.
-        pause = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 30), LONGEST_PAUSE)
+        pause = doubled(FIRST_PAUSE, self._failures - 1, LONGEST_PAUSE)
         self._until = self._clock() + max(at_least, self._jitter(pause / 2, pause))

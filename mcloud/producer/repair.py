@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
+from mcloud.clock import doubled
 from mcloud.errors import McloudError, Refused, Throttled
 from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, HistoryAnswer
 from mcloud.market.trade import Trade
@@ -209,10 +210,9 @@ class Repairer:
 
 def _pause(hole: Hole) -> float:
     """Return the number of seconds between two attempts at a hole."""
-    # The powers are capped before they are computed: a hole may be tried for weeks.
     if hole.is_doubtful and hole.attempts > QUICK:
-        return min(LONGEST_PAUSE * 2.0 ** min(hole.attempts - QUICK - 1, 30), LONGEST_DOUBT)
-    return min(FIRST_PAUSE * 2.0 ** min(hole.attempts, 30), LONGEST_PAUSE)
+        return doubled(LONGEST_PAUSE, hole.attempts - QUICK - 1, LONGEST_DOUBT)
+    return doubled(FIRST_PAUSE, hole.attempts, LONGEST_PAUSE)
 
 
 def _why(answer: HistoryAnswer, hole: Hole) -> str:

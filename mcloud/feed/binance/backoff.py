@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from mcloud.clock import doubled
+
 
 class Backoff:
     """A wait that doubles with each failure up to a limit, with jitter, and is reset by success.
@@ -40,6 +42,5 @@ class Backoff:
         """Return the seconds to wait before the next attempt; 0 before the first."""
         if not self._failures:
             return 0.0
-        # The exponent is limited, because after a night of failures 2**n does not fit a float.
-        delay = min(self._longest, self._first * 2 ** min(self._failures - 1, 32))
+        delay = doubled(self._first, self._failures - 1, self._longest)
         return self._jitter(delay / 2, delay)
