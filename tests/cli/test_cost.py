@@ -107,7 +107,7 @@ def test_a_budget_that_is_used_up(mcloud_up: Terminal, embedded: State) -> None:
     ("arguments", "message"),
     [
         (["report", "--month", "2026-13"], "invalid month '2026-13'; use one such as 2026-10"),
-        (["report", "--month", "2099-01"], "2099-01 is still to come"),
+        (["report", "--month", "2099-01"], "2099-01 is in the future"),
         (["report", "--by", "day"], "unknown grouping 'day'; choose from service, site, symbol"),
         (["forecast", "-o", "csv"], "unknown output format 'csv'"),
     ],

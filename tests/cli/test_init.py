@@ -114,15 +114,24 @@ def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
     [
         (["--sites", "aws,azure"], "unknown site 'azure'; choose from aws, gcp"),
         (["--sites", "gcp"], "the site gcp needs a project; use --gcp-project"),
-        (["--gcp-project", "My Project"], "not gcp project: 'My Project'; a project's id: 6 to"),
+        (
+            ["--gcp-project", "My Project"],
+            "invalid gcp project 'My Project'; use a project's id: 6 to",
+        ),
         (["--gcp-region", "europe-west1"], "--gcp-region is for the site gcp, which is left out"),
         (
             ["--sites", "gcp", "--gcp-project", "my-project", "--aws-region", "us-west-2"],
             "--aws-region is for the site aws, which is left out",
         ),
-        (["--aws-region", "europe-west1"], "not aws region: 'europe-west1'; such as us-east-1"),
-        (["--name", "x"], "not name: 'x'; 4 to 18 lower-case letters"),
-        (["--alert-email", "desk"], "not alert email: 'desk'; such as desk@example.com"),
+        (
+            ["--aws-region", "europe-west1"],
+            "invalid aws region 'europe-west1'; use a region such as us-east-1",
+        ),
+        (["--name", "x"], "invalid name 'x'; use 4 to 18 lower-case letters"),
+        (
+            ["--alert-email", "desk"],
+            "invalid alert email 'desk'; use an address such as desk@example.com",
+        ),
         (["--budget", "0"], "greater than or equal to 1"),
         (["--profile", "local"], "the profile 'local' is built in"),
     ],
@@ -140,7 +149,10 @@ def test_a_wrong_answer_is_named_and_nothing_is_written(
 def test_a_wrong_variable_is_named_with_its_line(mcloud: Terminal) -> None:
     (mcloud.folder / ".env").write_text("\nAWS_REGION=Ireland\n")
     done = mcloud.run("init")
-    assert done.stderr == "error: .env:2: not aws region: 'Ireland'; such as us-east-1\n"
+    assert (
+        done.stderr
+        == "error: .env:2: invalid aws region 'Ireland'; use a region such as us-east-1\n"
+    )
     assert done.returncode == 2
 
 
@@ -178,7 +190,7 @@ def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
     done = on_a_terminal(mcloud, typed)
     assert done.returncode == 0
     assert "AWS region [us-east-1]:" in done.stderr
-    assert "Error: not gcp project: 'My Project'" in done.stderr
+    assert "Error: invalid gcp project 'My Project'" in done.stderr
     assert done.stderr.count("Google Cloud project (Enter for none):") == 2
     found = values(mcloud)
     assert found["sites.aws.region"] == "us-east-1"
