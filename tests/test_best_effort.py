@@ -108,7 +108,7 @@ def test_every_kind_of_note_may_be_refused_by_a_real_disk(tmp_path: Path, how: s
     assert told["journal"] == "a"
     assert told["audit"] == ["a", "b"]
     assert told["is_news"] is False
-    assert "takes no writes" in told["disk"]
+    assert "cannot be written to" in told["disk"]
 
 
 def test_what_was_reserved_takes_the_notes_of_a_full_disk(tmp_path: Path) -> None:

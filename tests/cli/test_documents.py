@@ -110,7 +110,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert [each["step"] for each in log[-5:]] == ["repair document"] * 5
     assert mcloud_up.run("documents", "list").returncode == 3
     sites["gcp"].control.forget("debt", "gone")
-    assert mcloud_up.run("documents", "list").stderr.endswith("is in order\n")
+    assert mcloud_up.run("documents", "list").stderr.endswith("are valid\n")
 
 
 @pytest.mark.slow

@@ -307,7 +307,7 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
             told["at"] += 60
             told["guards"][0]["at"] += 60  # it keeps writing its state
             state, _ = step(Rules(), AlertFigures(told), state, told["at"])
-            lines = [line for line in problems(snapshot) if "no look has said anything" in line]
+            lines = [line for line in problems(snapshot) if "has not seen the sites for" in line]
             names = [alert.why for alert in state.firing if alert.rule == "guard-lost"]
             assert len(lines) == len(names)
             return names
