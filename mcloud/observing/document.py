@@ -156,7 +156,8 @@ def _depth(site: SiteSnapshot, depth: Depth | None) -> dict[str, Any]:
     found = depth or Depth(None, None, 0.0)
     ready = "" if found.ready is not None else site.figures.why or why_missing(site.cloud, "ready")
     in_flight = "" if found.in_flight is not None else ready or why_missing(site.cloud, "in_flight")
-    return {**asdict(found), **_why(ready=ready, in_flight=in_flight)}
+    counted = {"ready": found.ready, "in_flight": found.in_flight, "as_of": found.as_of}
+    return {**counted, **_why(ready=ready, in_flight=in_flight)}
 
 
 def _oldest(site: SiteSnapshot) -> dict[str, Any]:
