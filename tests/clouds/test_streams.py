@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcloud.clouds.aws import changes as module
 from mcloud.clouds.aws.changes import DynamoChanges
-from mcloud.clouds.aws.shards import FINISHED, Shard, begin, follow, parse, readable
+from mcloud.clouds.aws.shards import FINISHED, StreamShard, begin, follow, parse, readable
 from mcloud.clouds.ports import Changes
 from mcloud.errors import Refused, Trimmed
 
@@ -213,13 +213,13 @@ def test_a_removal_takes_back_the_image_before_it() -> None:
 
 
 class TestShards:
-    OLD, OPEN = Shard("a", "", True), Shard("b", "a", False)
+    OLD, OPEN = StreamShard("a", "", True), StreamShard("b", "a", False)
 
     def test_begins_with_what_is_open(self) -> None:
         assert begin([self.OLD, self.OPEN]) == {"a": FINISHED, "b": ""}
 
     def test_reads_children_of_what_is_finished_or_gone(self) -> None:
-        listed = [self.OLD, self.OPEN, Shard("c", "never listed", False)]
+        listed = [self.OLD, self.OPEN, StreamShard("c", "never listed", False)]
         assert readable({"a": "7", "b": "", "c": ""}, listed) == ["a", "c"]
         assert readable({"a": FINISHED, "b": "", "c": ""}, listed) == ["b", "c"]
 

@@ -95,7 +95,7 @@ def test_minutes_say_next_to_nothing() -> None:
     young = usage("aws", {"dynamodb_writes": 100}, start=NOW - 300)
     found = forecast([young], MONTH, NOW)
     assert found.rests_on.startswith("5 min of use")
-    assert "next to nothing" in found.rests_on
+    assert "too little to predict a month" in found.rests_on
     assert found.early
     # It must not cause an alert.
     report = make_report(
