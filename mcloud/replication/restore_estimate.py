@@ -106,7 +106,7 @@ def estimate(
         )
     if engine == "transfer-service" and target.cloud == "aws" and objects:
         # Storage Transfer Service, in the other direction, is free.
-        usd += _price("aws", "datasync", size) + PRICES["aws", "datasync_runs"].usd
+        usd += size * PRICES["aws", "datasync_bytes"].each + PRICES["aws", "datasync_runs"].usd
     if source.cloud != target.cloud:
         usd += sent * PRICES[source.cloud, "egress_bytes"].each
     return RestoreEstimate(

@@ -173,7 +173,7 @@ def test_a_terminal_gets_a_chart_and_no_cut_number(
     columns = plain[0].split()
     table = [line.split() for line in plain[1 : 1 + len(rows)]]
     assert table == [[str(row[column]) for column in columns] for row in rows]
-    assert words.startswith("too narrow for ")
+    assert words.startswith("the terminal is too narrow for ")
     assert words.endswith("last_id; `-o csv` shows them\n")
     assert any("┃" in line for line in plain[1 + len(rows) :])
     assert plain[-1] == f"{rows[0]['timestamp']} … {rows[-1]['timestamp']}"
@@ -321,7 +321,7 @@ def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> Non
     arguments = ("candles", SYMBOL, "--start", "2030-01-01")
     done = mcloud_up.run(*arguments)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == f"no candles of {SYMBOL} at aws in that time\n"
+    assert done.stderr == f"no candles of {SYMBOL} at aws in that time range\n"
     assert json.loads(mcloud_up.run(*arguments, "-o", "json").stdout) == []
 
 
@@ -340,7 +340,7 @@ def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> Non
         (["outputs", "gpc"], "unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'"),
         (["produce", "--source", "simulate", "--to", "aws,gpc"], "unknown site 'gpc'"),
         (["produce", "--source", "simulate", "--to", ","], "',' names no site"),
-        (["local", "up"], "are already running"),
+        (["local", "up"], "are already up"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -227,7 +227,7 @@ def test_a_stream_of_lines_ends_with_its_reader(mcloud_up: Terminal) -> None:
     [
         (["--interval", "0"], "Invalid value for '--interval'"),
         (["azure"], "unknown site 'azure'"),
-        (["-o", "csv"], "there is text, json, jsonl"),
+        (["-o", "csv"], "choose from text, json, jsonl"),
     ],
 )
 def test_a_wrong_line_is_named(dark: Terminal, arguments: list[str], message: str) -> None:

@@ -141,7 +141,7 @@ REFUSED = {"aws": {**SITE, "refused": True, "error": "AccessDenied"}}
         (True, said(sites=OWED, spool_full=True), FAULT, "is full"),
         (True, said(sites=REFUSED), FAULT, "aws: AccessDenied"),
         (True, said(problem="no room on the disk"), FAULT, "no room on the disk"),
-        (True, said(ago=3600), FAULT, "said nothing"),
+        (True, said(ago=3600), FAULT, "reported nothing"),
         (False, said(ago=3600), OK, "its spool is empty"),
     ],
 )

@@ -228,7 +228,7 @@ def test_refuses_a_taken_port_and_names_the_flag(folder: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         a, b, c = children.free_ports(3)
-        with pytest.raises(LocalError, match=rf"port {port} is taken.*--gcp-port"):
+        with pytest.raises(LocalError, match=rf"port {port} is in use.*--gcp-port"):
             control.up(Options(str(folder), a, port, b, c))
     assert processes(folder) == []
 
@@ -302,7 +302,7 @@ def test_uses_what_the_user_runs_already(embedded: State) -> None:
     with pytest.raises(LocalError, match=r"PUBSUB_EMULATOR_HOST.*nothing answers"):
         control.external(gone, ())
     for nonsense in ("http://localhost", "https://[::1", "8085"):
-        with pytest.raises(LocalError, match="no host:port"):
+        with pytest.raises(LocalError, match="not of the form host:port"):
             control.external({"AWS_ENDPOINT_URL": nonsense}, ())
 
 

@@ -347,7 +347,7 @@ def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
         (400, {"code": -1121, "msg": "Invalid symbol."}, "no symbol BTCUSDT; check --symbols"),
         (401, {"code": -2014, "msg": "API-key format invalid."}, "API key"),
         (403, b"<html>WAF</html>", "API key"),
-        (451, {"code": 0, "msg": "restricted location"}, "choose another --exchange"),
+        (451, {"code": 0, "msg": "restricted location"}, "use another --exchange"),
         (404, b"", "check --exchange and --rest-url"),
     ],
 )
