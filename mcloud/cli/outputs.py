@@ -24,10 +24,14 @@ def outputs(
     mcloud outputs aws -o json
     """
     from mcloud import config
-    from mcloud.sites.resources import site_resources
+    from mcloud.sites.resources import origin_of, site_resources
 
     resources = site_resources(session.config)
     names = config.select(resources, site)
+    for name in names:
+        remote = session.config.outputs.read_remote(name)
+        if remote and not session.config.outputs.path(name).exists():
+            session.say(f"{name}: {origin_of(remote)}")
     if session.output == "json":
         session.print_json({name: resources[name].to_outputs() for name in names})
         return

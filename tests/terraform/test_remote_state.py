@@ -73,13 +73,50 @@ def test_two_machines_share_a_site(site: Terminal, s3: Any, tmp_path: Path) -> N
     assert state["outputs"]["topic"]["value"] == "mcloud-trades"
     assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [KEY]
 
-    # Another machine only has mcloud.toml. A deployment without changes fetches the rest.
+    # Another machine only has mcloud.toml.
     site.environment["MCLOUD_STATE"] = str(tmp_path / "elsewhere")
-    assert site.run("outputs").returncode == 2
     again = site.run("deploy", "--yes", "-o", "json")
     assert again.returncode == 0, again.stderr
     assert only(again)["result"] == "unchanged"
     assert site.run("outputs").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_second_machine_reads_the_outputs_from_the_state(
+    site: Terminal, s3: Any, tmp_path: Path
+) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    here = json.loads(site.run("outputs", "-o", "json").stdout)
+    elsewhere = tmp_path / "elsewhere"
+    site.environment["MCLOUD_STATE"] = str(elsewhere)
+    # Nothing but the backend: no provider is fetched, and none could be.
+    providers = {name: site.environment.pop(name) for name in list(site.environment) if name in OWN}
+    there = site.run("outputs", "-o", "json")
+    assert there.returncode == 0, there.stderr
+    assert json.loads(there.stdout) == here
+    assert f"gcp: state in s3://{BUCKET}/{KEY}, read " in there.stderr
+    assert not list(elsewhere.glob("state-*"))
+    shown = site.run("config", "show", "-o", "json")
+    assert f"state in s3://{BUCKET}/{KEY}, read" in shown.stdout
+
+    # The copy is used for an hour, also where the state cannot be read.
+    state = s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    assert json.loads(site.run("outputs", "-o", "json").stdout) == here
+    (copy,) = elsewhere.glob("outputs/prod/gcp.remote.json")
+    copy.unlink()
+    lost = site.run("outputs")
+    assert lost.returncode == 2
+    assert "site 'gcp' of profile 'prod' is not deployed" in lost.stderr
+    site.environment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:1"
+    away = site.run("outputs")
+    assert away.returncode == 1
+    assert f"the state of gcp in s3://{BUCKET}/{KEY} cannot be read" in away.stderr
+    site.environment |= providers
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=state)
+
+
+OWN = ("TF_REATTACH_PROVIDERS", "TF_PLUGIN_DIR")
 
 
 def test_another_key_in_the_bucket_loses_no_state(site: Terminal, s3: Any) -> None:
