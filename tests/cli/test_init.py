@@ -224,7 +224,7 @@ def test_shows_where_everything_is_from(mcloud: Terminal) -> None:
     assert ["sites.aws.region", "eu-west-1", ".env:1"] in rows
     assert ["sites.aws.raw_bucket", "raw-trades", ".env:2"] in rows
     assert ["symbol", "ETHUSDT", ".env:3"] in rows
-    assert ["sites.gcp.region", "us-central1", "mcloud.toml:36"] in rows
+    assert ["sites.gcp.region", "us-central1", "mcloud.toml:34"] in rows
     assert "hush" not in done.stdout
 
 

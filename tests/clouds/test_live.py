@@ -68,7 +68,8 @@ def left_behind(state: State) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "problem"), [("staging", "unknown profile 'staging'"), ("prod", "'aws' .* not deployed")]
+    ("profile", "problem"),
+    [("staging", "unknown profile 'staging'"), ("prod", "'aws' .* not deployed")],
 )
 def test_a_profile_that_cannot_be_used_is_named(tmp_path: Path, profile: str, problem: str) -> None:
     (tmp_path / "mcloud.toml").write_text('[profiles.prod.sites.aws]\ncloud = "aws"\n')
