@@ -171,7 +171,7 @@ variable "trusted_principals" {
 }
 
 variable "alert_publishers" {
-  description = "Roles that may publish to the stack's alert topic, for a channel in [notify] that names it: operator, replicator or both."
+  description = "Roles that may publish to the stack's alert topic, for a channel [channels.NAME] that names it: operator, replicator or both."
   type        = list(string)
   default     = []
 
