@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcloud.errors import McloudError
 
-_ELSEWHERE = "see whose it is, or work elsewhere: MCLOUD_STATE moves .mcloud"
+_ELSEWHERE = "check its owner, or set MCLOUD_STATE to another folder"
 _REMEDIES = {
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
@@ -19,12 +19,16 @@ _REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EMFILE: "raise the limit, as with `ulimit -n 4096`",
-    errno.ENFILE: "end what has so many files open on this machine",
+    errno.ENFILE: "stop the processes that have too many files open",
 }
 
 
-def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
-    """Write a file, or replace it, in one step; its folder is there.
+def write(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Write a file, or replace it, in one step. Its folder exists.
+
+    Args:
+        durable: whether it is on the disk on return. Otherwise a loss of power may take it, and
+            what was there before; for what is written again within seconds.
 
     Raises:
         McloudError: it cannot be written; what was there before is as it was.
@@ -33,8 +37,9 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     try:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(fresh, path)
     except OSError as error:
         raise McloudError(
@@ -67,7 +72,7 @@ def check_room(folder: Path, least: int) -> None:
     if free < least:
         raise McloudError(
             f"the disk of {folder} is full: {free // 1024:,} KiB are left",
-            remedy="free some space, or work elsewhere: MCLOUD_STATE moves .mcloud",
+            remedy="free some space, or set MCLOUD_STATE to another folder",
         )
 
 

@@ -202,7 +202,7 @@ class HttpClient:
         server = _server(url)
         if not url.lower().startswith(("http://", "https://")):
             raise Refused(
-                f"{server} cannot be asked: its URL begins with neither http:// nor https://"
+                f"{server} cannot be reached: its URL starts with neither http:// nor https://"
             )
         sent, begun = time.time(), time.monotonic()
         with _bounded(limit) as budget:
@@ -221,7 +221,7 @@ class HttpClient:
             except (HTTPError, HTTPException, OSError, ValueError) as error:
                 if isinstance(error, ValueError) and not isinstance(error, OSError):
                     # The words of the error may quote the URL or a header.
-                    raise Refused(f"{server} cannot be asked: {_flaw(error)}") from None
+                    raise Refused(f"{server} cannot be reached: {_flaw(error)}") from None
                 reason = budget.broken or _reason(error)
                 if reason == _TOO_MUCH:
                     reason = "too many headers"
@@ -483,7 +483,7 @@ def _read(response: Any, limit: HttpLimit, budget: _Budget) -> tuple[bytes, str]
             if len(body) > most:
                 return bytes(body[:most]), f"longer than {most:,} bytes"
     except zlib.error:
-        return bytes(body), f"it is not what it says, {encoding}"
+        return bytes(body), f"it is not valid {encoding}"
     except (HTTPError, HTTPException, OSError, ValueError) as error:
         return bytes(body), budget.broken or _reason(error)
     if inflate and came and not inflate.eof:

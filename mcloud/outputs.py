@@ -5,12 +5,29 @@ secrets.
 """
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mcloud import files
 from mcloud.errors import McloudError
+
+
+@dataclass(frozen=True)
+class RemoteOutputs:
+    """A copy of the outputs in the remote state of a site that another machine deployed."""
+
+    values: Mapping[str, str]
+    place: str
+    """URL of the state."""
+    at: float
+    """When the state was read, in seconds since 1970."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the state was read; 0 after the clock was set back."""
+        return max(0.0, time.time() - self.at)
 
 
 @dataclass(frozen=True)
@@ -40,13 +57,31 @@ class Outputs:
         if values is None:
             raise self._unreadable(site, "it is empty")
         if not isinstance(values, dict) or not all(type(each) is str for each in values.values()):
-            raise self._unreadable(site, "it is not an object of texts")
+            raise self._unreadable(site, "it is not an object of strings")
         return values
 
     def write(self, site: str, values: Mapping[str, str]) -> None:
         """Replace the outputs of a site."""
         files.make_private(self.folder)
         files.write(self.path(site), json.dumps(dict(values), indent=2) + "\n")
+
+    def read_remote(self, site: str) -> RemoteOutputs | None:
+        """Return the copy of a remote state's outputs; None if there is none that can be read."""
+        try:
+            found = json.loads(self._remote(site).read_text(encoding="utf-8"))
+            return RemoteOutputs(dict(found["values"]), str(found["place"]), float(found["at"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # it is read from the state again
+
+    def write_remote(self, site: str, values: Mapping[str, str], place: str) -> RemoteOutputs:
+        """Replace the copy of a remote state's outputs."""
+        made = RemoteOutputs(dict(values), place, time.time())
+        files.make_private(self.folder)
+        files.write(self._remote(site), json.dumps(asdict(made), indent=2) + "\n")
+        return made
+
+    def _remote(self, site: str) -> Path:
+        return self.folder / f"{site}.remote.json"
 
     def _unreadable(self, site: str, why: str) -> McloudError:
         return McloudError(

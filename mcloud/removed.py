@@ -40,7 +40,7 @@ def set_aside(state: Path, profile: str, site: str, things: Mapping[str, Path]) 
         except OSError as error:
             raise McloudError(
                 f"{path} cannot be moved to {folder}: {error.strerror}",
-                remedy="move it there yourself: mcloud would take its site for a living one",
+                remedy="move it there yourself, because mcloud would treat its site as deployed",
             ) from error
     for providers in folder.glob("**/.terraform/providers"):
         # Hundreds of megabytes, which `terraform init` fetches again.

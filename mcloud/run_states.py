@@ -81,8 +81,6 @@ def previous_state(run: Run, kind: type[State], warn: Callable[[str], None]) -> 
     if not isinstance(state, Damaged):
         return state
     if state.is_newer:
-        raise McloudError(
-            str(state), remedy="or give this run another --name, which has a folder of its own"
-        )
+        raise McloudError(str(state), remedy="or use another --name, which has its own folder")
     warn(f"{state.where} is damaged ({state.what}); it is kept as {set_aside(run.path)}")
     return None

@@ -20,10 +20,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from mcloud import best_effort, processes
+from mcloud import best_effort, files, processes
 from mcloud.documents import OMITTED, Count, Damaged, Time, decode, encode, load
 from mcloud.errors import McloudError, UsageError
-from mcloud.files import check_room, make_private
 from mcloud.lock import Lock
 
 KINDS = {
@@ -115,10 +114,10 @@ class Run:
                 full.
         """
         if self.needs_disk:
-            make_private(self.folder)
-            check_room(self.folder, ROOM)
+            files.make_private(self.folder)
+            files.check_room(self.folder, ROOM)
         else:
-            best_effort.attempt(self.folder, lambda: make_private(self.folder))
+            best_effort.attempt(self.folder, lambda: files.make_private(self.folder))
         self._hold_reserve()
 
     def read(self) -> dict[str, Any]:
@@ -128,15 +127,14 @@ class Run:
 
     def write(self, state: object) -> None:
         """Replace the state, and add the files that could not be written."""
-        path, fresh = self.folder / "state.json", self.folder / "state.tmp"
+        path = self.path
         refused = {name: why for name, why in best_effort.refused().items() if name != str(path)}
         said = {key: value for key, value in encode(state).items() if key != "unwritten"}
         text = json.dumps({**said, "unwritten": refused} if refused else said)
 
         def write() -> None:
-            make_private(self.folder)
-            fresh.write_text(text)
-            os.replace(fresh, path)
+            files.make_private(self.folder)
+            files.write(path, text, durable=False)
 
         if best_effort.attempt(path, write):
             self._hold_reserve()
@@ -190,7 +188,7 @@ def run_of(folder: Path, name: str) -> Run:
         UsageError: the name is not valid.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError(f"not a name: {name!r}; letters, digits, - and _ make one")
+        raise UsageError(f"invalid name {name!r}; use letters, digits, - and _")
     return Run(folder / name)
 
 
@@ -250,7 +248,7 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
     while time.monotonic() < deadline:
         if process.poll():
             said = console.read_text(errors="replace").strip().splitlines()
-            why = said[-1].removeprefix("error: ") if said else "it said nothing"
+            why = said[-1].removeprefix("error: ") if said else "it printed nothing"
             raise McloudError(f"the {run.kind} ended at once: {why}")
         # A run with little work may already have finished.
         if process.returncode == 0 or run.read().get("pid") == process.pid:
@@ -280,7 +278,7 @@ def stop(run: Run, *, now: bool, patience: float) -> bool:
     while run.lock.is_held():
         if time.monotonic() >= deadline:
             raise McloudError(
-                f"the {run.kind} {run.name} (pid {process.pid}) still works on what it has",
+                f"the {run.kind} {run.name} (pid {process.pid}) is still delivering",
                 remedy=f"wait, or end it with `mcloud stop {run.name} --now`: the next run"
                 " continues from there",
             )

@@ -15,8 +15,8 @@ from mcloud.local import children, control
 from mcloud.local.state import State
 from mcloud.local.supervisor import Options
 
-# The same examples in each run, however slow the machine: no run fails by chance. To look for new
-# ones: `pytest --hypothesis-profile=default`.
+# Every run uses the same examples without a deadline, so that no run fails by chance. To search for
+# new examples, run `pytest --hypothesis-profile=default`.
 settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -24,14 +24,14 @@ settings.load_profile("steady")
 
 
 WORKERS = 4
-"""Maximum number of test processes. Each starts embedded clouds of its own, of about 600 MB."""
+"""Maximum number of test processes. Each starts its own embedded clouds of about 600 MB."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many processes run the tests: one for each core, up to ``WORKERS``.
 
-    Tests run in pytest's own process where their output is to be seen (``-s``, as benchmarks need
-    it) and where a single test is named.
+    Tests run in pytest's own process if their output is shown (``-s``, which benchmarks need) or if
+    a single test is named.
     """
     if config.option.capture == "no" or any("::" in word for word in config.args):
         return 0
@@ -40,7 +40,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _usual_signals() -> None:
-    """For the processes of the tests, whatever this one has inherited, in the background say."""
+    """Reset the signal mask and handler, which a background job may have inherited."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -50,13 +50,13 @@ def _usual_signals() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _usual_proxies() -> None:
-    """As the command line does: what goes to the embedded clouds goes through no proxy."""
+    """Exclude the embedded clouds from proxies, as the command line does."""
     proxies.settle(os.environ)
 
 
 @pytest.fixture(autouse=True)
 def _notes_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the disk refused in another test is not known in this one."""
+    """Forget the refused writes of other tests."""
     monkeypatch.setattr(best_effort, "_refused", {})
 
 
@@ -71,16 +71,16 @@ def recordings() -> Path:
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    """Embedded clouds that all tests share, with the stack deployed; they end with the run.
+    """Embedded clouds with a deployed stack, which all tests share until the run ends.
 
-    Their folder is called ``local``: its parent is an MCLOUD_STATE for the command line.
+    Their folder is called ``local``. Its parent can be the MCLOUD_STATE of a command line.
     """
     yield from _clouds(tmp_path_factory, "embedded", official=False)
 
 
 @pytest.fixture(scope="session")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    """The same with Google's own Pub/Sub and Firestore emulators."""
+    """Embedded clouds with Google's own Pub/Sub and Firestore emulators."""
     if not (shutil.which("gcloud") and shutil.which("java")):
         pytest.skip("no gcloud or no Java for Google's emulators")
     yield from _clouds(tmp_path_factory, "official", official=True)
@@ -89,7 +89,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
 def _clouds(folders: pytest.TempPathFactory, name: str, *, official: bool) -> Iterator[State]:
     home = folders.mktemp(name) / "local"
     aws, gcp, storage, function = children.free_ports(4)
-    # Nothing happens in them that no test asked for.
+    # Nothing happens in these clouds unless a test asks for it.
     options = Options(
         *(str(home), aws, gcp, storage, function),
         official=official,
@@ -97,14 +97,14 @@ def _clouds(folders: pytest.TempPathFactory, name: str, *, official: bool) -> It
         scheduled=False,
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Not where it is UTC: what the embedded clouds tell is the same everywhere.
+        # Not UTC, since the answers of the embedded clouds must not depend on the time zone.
         patch.setenv("TZ", "Asia/Kolkata")
         if not official:
             # Empty for as long as they live; gcloud needs that of the user.
             patch.setenv("HOME", str(folders.mktemp("home")))
             for variable in [each for each in os.environ if each.startswith("XDG_")]:
                 patch.delenv(variable)
-        # None of them imports a module of the folder in which a user happens to start them.
+        # No process may import a module from the user's working folder.
         patch.chdir(Hostile(folders.mktemp("hostile")).folder)
         state = control.up(options)
     try:

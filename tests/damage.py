@@ -1,4 +1,4 @@
-"""Ways in which somebody, or another version of mcloud, damages a stored document."""
+"""Ways in which a person or another version of mcloud can damage a stored document."""
 
 import math
 from typing import Any
@@ -23,7 +23,7 @@ VALUES = st.one_of(
 
 @st.composite
 def damaged(draw: Any, document: Any) -> Any:
-    """A copy of a document with one to three damages."""
+    """Draw a copy of a document with one to three damages."""
     for _ in range(draw(st.integers(1, 3))):
         document = draw(_once(document))
     return document
@@ -62,7 +62,7 @@ def _inside(draw: Any, document: Any) -> Any:
 
 @st.composite
 def texts(draw: Any, document: Any) -> bytes:
-    """What may be in a file instead of the JSON of a document."""
+    """Draw the content of a file that should hold the JSON of a document."""
     import json
 
     how = draw(st.sampled_from(["json", "json", "json", "cut", "bytes", "deep", "digits", "bom"]))
@@ -81,7 +81,7 @@ def texts(draw: Any, document: Any) -> bytes:
 
 
 def _dumped(value: Any) -> bytes:
-    """JSON of anything, as far as there is any: huge numbers and NaN included."""
+    """Return JSON of a value if it has any, including huge numbers and NaN."""
     import json
 
     def plain(each: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A working folder full of modules that nobody may import."""
+"""A working folder full of modules that mcloud must not import."""
 
 import sys
 from functools import cache
@@ -9,9 +9,9 @@ OURS = ("mcloud", "functions", "main", "sitecustomize", "usercustomize")
 
 
 class Hostile:
-    """``folder`` has a file for each name that a process of ours may ever import.
+    """``folder`` has a file for each name that a process of mcloud may ever import.
 
-    A file that is imported leaves its name in ``imported``, and fails.
+    A file that is imported writes its name to ``imported`` and fails.
     """
 
     def __init__(self, folder: Path, spare: tuple[str, ...] = ()) -> None:
@@ -36,6 +36,6 @@ class Hostile:
 
 @cache
 def names() -> tuple[str, ...]:
-    """The standard library, everything that is installed, and what is ours."""
+    """Return the names of the standard library, of all installed packages and of mcloud."""
     installed = {name for name in packages_distributions() if name.isidentifier()}
     return tuple(sorted({*sys.stdlib_module_names, *installed, *OURS}))

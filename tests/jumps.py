@@ -1,4 +1,4 @@
-"""Clocks of a test that pass when it says so, and of which each may jump."""
+"""Clocks that advance only when a test says so, and that can jump separately."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ HOUR = 3600.0
 
 @dataclass
 class Jumping:
-    """A wall clock and a monotonic one; give the methods to what takes clocks."""
+    """A wall clock and a monotonic clock. Pass its methods wherever a clock is expected."""
 
     seconds: float = 10_000.0
-    """What the monotonic clock says."""
+    """Time of the monotonic clock."""
     ahead: float = 1_800_000_000.0
-    """What the wall clock has more than that."""
+    """Difference of the wall clock from the monotonic clock."""
 
     def timer(self) -> float:
         return self.seconds
@@ -21,15 +21,15 @@ class Jumping:
         return self.ahead + self.seconds
 
     def pass_(self, seconds: float) -> None:
-        """Time passes, and both clocks agree on it."""
+        """Let time pass on both clocks."""
         self.seconds += seconds
 
     def set_wall(self, by: float) -> None:
-        """Somebody sets the wall clock; the other does not move."""
+        """Set the wall clock; the monotonic clock does not change."""
         self.ahead += by
 
     def leap(self, by: float) -> None:
-        """The monotonic clock leaps forward, alone."""
+        """Let only the monotonic clock jump forward."""
         self.seconds += by
         self.ahead -= by
 

@@ -1,4 +1,4 @@
-"""What mcloud advises, taken at its word: the commands in a message, run as a person types them."""
+"""Run the commands that a message of mcloud advises, as a person would type them."""
 
 import ast
 import re
@@ -15,17 +15,17 @@ _COMMAND = re.compile(r"`([^`]+)`")
 
 
 def advised(text: str) -> list[str]:
-    """The commands that a message names, in their order."""
+    """Return the commands that a message names, in order."""
     return _COMMAND.findall(text)
 
 
 def follow(
     terminal: Terminal, command: str, *, fill: Mapping[str, str] | None = None, answer: str = ""
 ) -> str:
-    """Run a command in the shell of a terminal's user; fails where the command fails.
+    """Run a command in the shell of a terminal's user, and return its output.
 
-    ``fill`` has what the message leaves to the reader, as ``VERSION``; ``answer`` is typed in.
-    Returns what the command wrote.
+    ``fill`` has the values of placeholders such as ``VERSION``, and ``answer`` is typed in. Fails
+    if the command fails.
     """
     for name, value in (fill or {}).items():
         command = command.replace(name, value)
@@ -49,7 +49,10 @@ def follow(
 
 
 def commands_in_source() -> Iterator[tuple[str, str]]:
-    """Every ``mcloud`` command in a text of the package, with its file; fields stay in braces."""
+    """Yield every ``mcloud`` command in a string of the package, with its file.
+
+    Fields stay in braces.
+    """
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         parts = {

@@ -1,4 +1,4 @@
-"""Servers on loopback that are rude in one way each: silent, endless, too much, or nonsense."""
+"""Servers on loopback that misbehave in one way each: silent, endless, too large, or invalid."""
 
 import gzip
 import re
@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 Answers = Callable[[socket.socket, threading.Event], None]
 
 DRIP = 0.002  # seconds between two bytes
-MOST = 1 << 26  # bytes that an endless server sends, so that a broken client ends as well
+MOST = 1 << 26  # bytes that an endless server sends, so that a broken client also ends
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def once(data: bytes) -> Answers:
-    """Sends ``data`` and closes the connection."""
+    """Return a behaviour that sends ``data`` and closes the connection."""
     return lambda connection, stop: connection.sendall(data)
 
 
@@ -43,7 +43,7 @@ def flood(head: bytes, endless: bytes) -> Answers:
 
 
 def drip(head: bytes, endless: bytes) -> Answers:
-    """Byte after byte: no single one is waited for long."""
+    """Return a behaviour that sends single bytes with short pauses."""
 
     def answer(connection: socket.socket, stop: threading.Event) -> None:
         connection.sendall(head)
@@ -81,7 +81,7 @@ NO_ANSWER: dict[str, Answers] = {
     "no HTTP": once(b"SSH-2.0-OpenSSH_9.6\r\n"),
     "a status that is none": once(b"HTTP/1.1 abc OK\r\n\r\n"),
 }
-"""Of these a client gets no status."""
+"""Behaviours that give a client no status."""
 
 CUT: dict[str, Answers] = {
     "a body without end": flood(OK + b"\r\n", b"x"),
@@ -103,7 +103,7 @@ CUT: dict[str, Answers] = {
     "half a gzip": once(whole(_BOMB[:20], "Content-Encoding: gzip")),
     "an encoding of nobody": once(whole(b"{}", "Content-Encoding: rot13")),
 }
-"""Of these it gets a status of 200, and no whole body."""
+"""Behaviours that give a client a status of 200 and an incomplete body."""
 
 _DEEP = b"[" * 100_000 + b"]" * 100_000
 
@@ -134,16 +134,16 @@ NONSENSE: dict[str, Answers] = {
     "400 with a number": once(whole(b'{"error": {"message": 4}}', status="400 Bad")),
     "a weight that is none": once(whole(b"[]", "X-MBX-USED-WEIGHT-1M: \xb2")),
 }
-"""Of these it gets something that is not what it asked for."""
+"""Behaviours that give a client something that it did not ask for."""
 
 ALL = NO_ANSWER | CUT | NONSENSE
 TIMED = {name for name in ALL if re.search("silent|drip|hangs|that stop", name)}
-"""Those that only the deadline ends."""
+"""Behaviours that end only with the client's deadline."""
 
 
 @contextmanager
 def serve(answers: Answers, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The URL of a server that treats each connection so, after a request has come in."""
+    """Yield the URL of a server that behaves in this way after each request."""
     stop = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -159,7 +159,7 @@ def serve(answers: Answers, context: ssl.SSLContext | None = None) -> Iterator[s
                     while connection.recv(65_536):  # the rest of the request, or its end
                         pass
             except OSError:
-                return  # the client has had enough, which is what is tested
+                return  # the client has closed the connection, as it should
 
     def listen() -> None:
         while True:
@@ -186,6 +186,6 @@ def serve(answers: Answers, context: ssl.SSLContext | None = None) -> Iterator[s
 
 @contextmanager
 def serve_all(behaviours: dict[str, Answers]) -> Iterator[dict[str, str]]:
-    """The URL of a server of each kind."""
+    """Yield the URLs of servers, one for each behaviour."""
     with ExitStack() as servers:
         yield {name: servers.enter_context(serve(each)) for name, each in behaviours.items()}

@@ -1,4 +1,4 @@
-"""Commands whose folder is a small disk of its own, full or read-only: root and Linux only."""
+"""Run commands in a folder on a small disk that is full or read-only. Needs root and Linux."""
 
 import os
 import shutil
@@ -29,9 +29,10 @@ def on_disk(
     folders: Sequence[str] = (),
     bind: Path | None = None,
 ) -> list[str]:
-    """The command, run where ``folder`` is a disk of that size: ``how`` is one of the three.
+    """Return a command line that runs ``command`` with ``folder`` on a small disk.
 
-    ``folders`` are made on it before; ``bind`` is to be found there as ``local``.
+    ``how`` is one of the three kinds of disk. ``folders`` are made on it before, and ``bind`` is
+    mounted there as ``local``.
     """
     _require()
     folder.mkdir(exist_ok=True)
@@ -43,7 +44,7 @@ def on_disk(
 
 
 def call(folder: Path, module: str, function: str, how: str = FULL, **options: object) -> str:
-    """What a function of a test prints that is called with such a folder."""
+    """Call a function of a test with such a folder, and return what it prints."""
     code = f"import sys; from {module} import {function}; {function}(sys.argv[1])"
     command = on_disk(folder, [sys.executable, "-c", code, str(folder)], how, **options)  # type: ignore[arg-type]
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])

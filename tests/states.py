@@ -1,4 +1,4 @@
-"""What each kind of run says of itself, as its own code writes it."""
+"""State documents of each kind of run, written by the code of the run."""
 
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -126,7 +126,7 @@ GUARD: dict[str, Any] = {
     "decision": _DECISION,
     "history": [_DECISION],
     "moves": [],
-    "cost": {"hours": 1.0, "calls": {}, "usd": "0.001", "basis": "list price, free tiers apart"},
+    "cost": {"hours": 1.0, "calls": {}, "usd": "0.001", "basis": "list price, before free tiers"},
     "settings": asdict(GuardSettings(interval=5.0, timeout=3.0)),
 }
 

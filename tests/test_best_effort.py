@@ -1,4 +1,4 @@
-"""Notes that the disk refuses stop nothing, are named once, and use what was reserved for them."""
+"""Notes that the disk refuses stop nothing, are reported once, and use the reserved space."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, er
 
 
 def refusing(number: int, times: int) -> Callable[[], None]:
-    """A write that the disk refuses so often."""
+    """Return a write that the disk refuses ``times`` times."""
     left = [number] * times
 
     def write() -> None:
@@ -91,7 +91,7 @@ def test_an_older_move_is_not_taken_up_in_place_of_one_that_could_not_be_noted(
     (tmp_path / f".move.json.{os.getpid()}").mkdir()  # in the way of the next write
     journal.write(MoveProgress(order("new")))
     assert journal.read() == MoveProgress(order("new"))
-    assert Journal(path).read() is None  # another process knows of neither
+    assert Journal(path).read() is None  # another process knows neither of the notes
     (tmp_path / f".move.json.{os.getpid()}").rmdir()
     journal.write(MoveProgress(order("new")).with_step("debt", DebtNoted()))
     assert Journal(path).read() == MoveProgress(order("new")).with_step("debt", DebtNoted())
@@ -108,7 +108,7 @@ def test_every_kind_of_note_may_be_refused_by_a_real_disk(tmp_path: Path, how: s
     assert told["journal"] == "a"
     assert told["audit"] == ["a", "b"]
     assert told["is_news"] is False
-    assert "takes no writes" in told["disk"]
+    assert "cannot be written to" in told["disk"]
 
 
 def test_what_was_reserved_takes_the_notes_of_a_full_disk(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def entry(id_: str) -> AuditEntry:
 
 
 def _write_notes(folder: str) -> None:
-    """Write each kind of note, in a process whose disk refuses them."""
+    """Write each kind of note in a process whose disk refuses them."""
     from mcloud.observing.machine import disk_problem
 
     state = Path(folder)

@@ -1,10 +1,10 @@
-"""What a repair puts in the place of a damaged document."""
+"""Documents with which a repair replaces damaged ones."""
 
 from dataclasses import asdict
 from typing import Any
 
 import pytest
-from dashboard.sites import CANDLE, FakeSite
+from observing.sites import CANDLE, FakeSite
 
 from mcloud.clouds.ports import HEARTBEAT, Heartbeat
 from mcloud.damage import restored

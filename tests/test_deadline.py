@@ -20,7 +20,7 @@ def test_gives_answers_and_errors_alike() -> None:
 
 
 def test_asks_all_at_once() -> None:
-    """Each waits for the other: one after the other they would never come back."""
+    """Each call waits for the other, so that sequential calls would never return."""
     together = threading.Barrier(3)
     answers = gather({n: lambda: together.wait(60) for n in range(3)}, 60)
     assert sorted(answers.values()) == [0, 1, 2]  # type: ignore[type-var]
@@ -40,7 +40,7 @@ def test_does_not_wait_for_what_is_late() -> None:
     assert answers["quick"] == "here"
     with pytest.raises(TimeoutError, match=r"no answer within 3 s"):
         raise answers["slow"]  # type: ignore[misc]
-    # What comes in later does not change the answer that was given.
+    # A later result does not change the returned answer.
     release.set()
     assert ended.wait(60)
     assert isinstance(answers["slow"], TimeoutError)
@@ -62,7 +62,7 @@ def test_of_nothing_is_nothing() -> None:
 
 @pytest.mark.parametrize("leap_at", range(1, 5))
 def test_a_leap_of_the_clock_makes_no_answer_late(leap_at: int) -> None:
-    """As where the machine was suspended while it waited."""
+    """The machine may be suspended while it waits."""
     looks = 0
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""Whatever is stored, decoding gives a dataclass or says why not: for every kind of document."""
+"""Decoding any stored document of any kind gives a dataclass or the reason why it cannot."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -122,7 +122,7 @@ def test_what_mcloud_writes_is_read_as_it_was(kind: str) -> None:
     stored = json.loads(json.dumps(example))
     found = decode(shape, stored, "it")
     assert not isinstance(found, Damaged), found
-    # Unknown fields of the same version are left out, and change nothing.
+    # Unknown fields of the same version are ignored.
     if isinstance(stored, dict):
         assert decode(shape, {**stored, "more": [1], "version": 1}, "it") == found
 
@@ -160,7 +160,7 @@ def test_no_damage_raises(kind: str, data: st.DataObject) -> None:
         assert str(found).isprintable()
         assert len(str(found)) < 300
     else:
-        # What is taken can be written again by a site, whatever it is.
+        # Every document that is accepted can be written again by a site.
         again = json.loads(json.dumps([found], default=_plain, allow_nan=False))[0]
         assert decode(shape, again, "it") == found
 
@@ -258,7 +258,7 @@ def test_a_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path.write_text('{"version": 2}')
     journal = Journal(path)
     journal.write(MoveProgress(ORDER))
-    assert journal.read() == MoveProgress(ORDER)  # in memory: the move goes on
+    assert journal.read() == MoveProgress(ORDER)  # in memory, so that the move continues
     assert path.read_text() == '{"version": 2}'
 
 

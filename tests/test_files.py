@@ -1,4 +1,4 @@
-"""A file is there whole or not at all."""
+"""A file is written completely or not at all."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from mcloud.errors import McloudError
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """No file gets longer than 8 bytes; not even the one that pytest may print to."""
+    """Limit all files to 8 bytes, including the one that pytest may print to."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
     try:

@@ -1,4 +1,4 @@
-"""Whatever a server does, each client reads little of it, ends in time and stays whole."""
+"""Every client reads a limited amount, ends in time and stays usable, whatever a server does."""
 
 import ast
 import re
@@ -47,11 +47,11 @@ Call = Callable[[str], object]
 
 MOST = 64 * http.KIB
 LIMITS = [name for name, value in vars(http).items() if isinstance(value, http.HttpLimit)]
-"""All kinds of answers."""
+"""Names of the limits of all kinds of answers."""
 
 
 def google_credentials(url: str) -> Any:
-    """Credentials whose tokens come from ``url``."""
+    """Return credentials whose tokens come from ``url``."""
     from google.oauth2.credentials import Credentials
 
     return Credentials(
@@ -154,7 +154,7 @@ def rude_servers() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each kind: little time, so that an endless answer is soon cut."""
+    """Give all kinds of answers little time, so that an endless answer ends soon."""
     for name in LIMITS:
         limit: http.HttpLimit = getattr(http, name)
         monkeypatch.setattr(http, name, http.HttpLimit(min(limit.most, MOST), 0.3))
@@ -162,7 +162,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """The bytes that the thread which calls it has read off the network."""
+    """A function that returns the number of bytes that its thread has read from the network."""
     read = threading.local()
     take = http._Budget.take
 
@@ -179,7 +179,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 def test_no_server_hurts_a_client(
     client: str, rude_servers: dict[str, str], counted: Callable[[], int]
 ) -> None:
-    """Each behaviour at once: the call comes back, and raises nothing but what is ours."""
+    """Under each behaviour the call returns, and raises only errors of mcloud."""
     ends: dict[str, tuple[object, int]] = {}
 
     def ask(behaviour: str, url: str) -> None:
@@ -214,7 +214,10 @@ AMPLE = http.HttpLimit(MOST, PATIENCE)
 
 
 def limit_for(behaviour: str) -> http.HttpLimit:
-    """Time is short only where it is what ends the request: a slow machine changes no outcome."""
+    """Return a limit with little time only if time ends the request.
+
+    A slow machine then changes no outcome.
+    """
     return QUICK if behaviour in rude.TIMED else AMPLE
 
 
@@ -268,7 +271,7 @@ def test_little_memory_is_taken(behaviour: str, rude_servers: dict[str, str]) ->
 
 
 def test_what_is_honest_is_read_whole() -> None:
-    """In each of the forms that a body may have."""
+    """A body may have several forms."""
     import gzip
     import zlib
 
@@ -301,7 +304,7 @@ def test_an_answer_of_one_request_is_never_taken_for_that_of_another() -> None:
             first = client.ask("GET", url, AMPLE)
             try:
                 second = client.ask("GET", url, AMPLE)
-            except http.NoAnswer:  # the end of the kept connection came in just then
+            except http.NoAnswer:  # the kept connection was closed at that moment
                 continue
             finally:
                 client.close()
@@ -353,7 +356,7 @@ def test_no_header_breaks_the_reading_of_it(said: str) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of loopback and its key, in one file."""
+    """Return a file with a certificate of loopback and its key."""
     path = tmp_path_factory.mktemp("tls") / "loopback.pem"
     options = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9000 -subj /CN=127.0.0.1"
     subprocess.run(
@@ -473,10 +476,10 @@ READERS = ("requests", "urllib3", "urllib.request", "http.client", "httpx", "aio
 """Modules that read HTTP answers."""
 
 ELSEWHERE = {
-    # The SDKs' sessions and errors, of which nothing is read here.
+    # Only the SDKs' sessions and errors are used, and no answer is read.
     "mcloud/clouds/gcp/client.py": {"requests", "requests.adapters", "requests.structures"},
 }
-"""Who else may import some of them, and which."""
+"""Other modules that may import some of them, with the modules that they may import."""
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -490,12 +493,12 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def is_reader(module: str) -> bool:
     own = any(module == each or module.startswith(f"{each}.") for each in READERS)
-    # What signs for an SDK hands out a session as well.
+    # Classes that sign requests for an SDK also give out a session.
     return own or module.startswith(("google.auth.transport.requests", "google.auth.transport.url"))
 
 
 def outside_the_mechanism(path: str, source: str) -> list[str]:
-    """The places at which a module could read an HTTP answer, or a WebSocket, without limits."""
+    """Return the places where a module could read an HTTP answer or a WebSocket without limits."""
     tree = ast.parse(source)
     allowed = ELSEWHERE.get(path, set())
     found = [

@@ -1,4 +1,4 @@
-"""Holds the imports of the source against the tables of rooms in ``docs/architecture.md``."""
+"""Check the imports of the source against the tables of rooms in ``docs/architecture.md``."""
 
 import ast
 import re
@@ -37,9 +37,9 @@ class Import(NamedTuple):
 
 class Table(NamedTuple):
     ground: Mapping[str, frozenset[str]]
-    """What each module of the ground floor may import, from the bottom to the top."""
+    """Allowed imports of each module of the ground floor, from the bottom to the top."""
     rooms: Mapping[str, frozenset[str]]
-    """What each room may import besides the ground floor, from the bottom to the top."""
+    """Allowed imports of each room besides the ground floor, from the bottom to the top."""
 
     def allows(self, importer: str, imported: str) -> bool:
         if importer == imported:

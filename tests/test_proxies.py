@@ -1,4 +1,4 @@
-"""The proxy that the environment names."""
+"""The proxy of the environment."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def settled(**given: str) -> dict[str, str]:
 @pytest.mark.parametrize("address", [PROXY, "proxy.example:3128", " proxy.example:3128 "])
 def test_all_clients_are_told_the_same(variable: str, address: str) -> None:
     found = settled(**{variable: address})
-    assert found["https_proxy"] == found["HTTPS_PROXY"] == PROXY  # gRPC: small letters only
+    assert found["https_proxy"] == found["HTTPS_PROXY"] == PROXY  # gRPC only reads lower-case names
     assert ("http_proxy" in found) == ("all" in variable.lower())
 
 

@@ -1,4 +1,4 @@
-"""Runs as others see them: locks, states, logs, and how they end."""
+"""Runs as other processes see them: locks, states, logs, and how they end."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 from mcloud.runs import Run, all_runs, detach, run_of, runs_called, stop, tail
 
-# Holds the lock of a run; ends when it is asked to, or will not.
+# Holds the lock of a run, and ends when asked to, or refuses to end.
 HOLDER = """
 import signal, sys, time
 from pathlib import Path
@@ -53,7 +53,7 @@ def holding(run: Run, how: str = "polite") -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "-_", "a.b"])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="not a name"):
+    with pytest.raises(UsageError, match="invalid name"):
         run_of(tmp_path, name)
 
 
@@ -76,7 +76,7 @@ def test_runs_are_found_by_name_whatever_they_are(tmp_path: Path) -> None:
     ]
     assert [run.kind for run in runs_called(tmp_path, "b")] == ["replicator"]
     assert runs_called(tmp_path, "b", "producers") == []
-    with pytest.raises(UsageError, match="not a name"):
+    with pytest.raises(UsageError, match="invalid name"):
         runs_called(tmp_path, "../b")
 
 
@@ -89,7 +89,7 @@ def test_a_state_is_read_as_it_was_written(run: Run) -> None:
 
 
 def test_one_that_is_gone_without_a_word_is_lost(run: Run) -> None:
-    assert not run.is_lost  # it has never said anything
+    assert not run.is_lost  # it has never written a state
     with run.lock.held():
         run.write({"at": 1.0})
         assert not run.is_lost
@@ -114,7 +114,7 @@ def test_a_lock_tells_who_is_alive(run: Run) -> None:
         assert holder.pid == process.pid
         with run.lock.held() as mine:
             assert not mine
-    # Killed, it holds nothing, whatever its file says; also when its number is somebody else's.
+    # A killed run holds no lock, whatever its file says, even if another process has its id.
     assert not run.lock.is_held()
     (run.folder / "lock").write_text(str(os.getpid()))
     assert run.lock.holder() is None
@@ -158,9 +158,7 @@ def test_stop_ends_it(run: Run, now: bool) -> None:
 def test_one_that_drains_for_long_is_named_with_what_to_do(run: Run) -> None:
     with (
         holding(run, "stubborn") as process,
-        pytest.raises(
-            McloudError, match=f"\\(pid {process.pid}\\) still works on what it has; wait"
-        ),
+        pytest.raises(McloudError, match=f"\\(pid {process.pid}\\) is still delivering; wait"),
     ):
         stop(run, now=False, patience=0.1)
 
@@ -172,7 +170,7 @@ def test_a_detached_one_that_ends_at_once_says_why(
     with pytest.raises(McloudError) as caught:
         detach(run, ["produce", "--source", "nowhere"], PATIENCE)
     assert str(caught.value).startswith("the producer ended at once: unknown source 'nowhere'")
-    # One that had nothing more to do has not failed.
+    # A run that had nothing more to do has not failed.
     assert detach(run, ["--version"], PATIENCE) > 0
 
 
@@ -217,8 +215,8 @@ def test_what_is_added_is_followed_across_rotations(tmp_path: Path) -> None:
         eventually(lambda: shown[-1] == "two")
         file.write("line\nlast of the old\n")
     path.rename(tmp_path / "log.1")
-    time.sleep(0.3)  # it looks while there is none
-    # Longer than the one before, so that the length alone does not tell it.
+    time.sleep(0.3)  # it polls while there is no log
+    # The new log is longer than the old one, so that the length does not reveal the change.
     path.write_text("".join(f"new {number}\n" for number in range(100)) + "end\n")
     thread.join(PATIENCE)
     assert shown[2:4] == ["half of a line", "last of the old"]

@@ -1,4 +1,4 @@
-"""Streams and terminals that are no longer there."""
+"""Streams and terminals that are closed."""
 
 import os
 import pty

@@ -1,8 +1,8 @@
-"""The anomaly function on Lambda, called by a schedule: looks at new candles once.
+"""The anomaly function on Lambda. A schedule calls it, and it checks the new candles once.
 
 Environment: CANDLES_TABLE, CONTROL_TABLE, ANOMALY_THRESHOLDS (see ``Thresholds.from_json``) and
-ALERTS_TOPIC, which is told of what is found; from the platform AWS_REGION and, embedded,
-AWS_ENDPOINT_URL.
+ALERTS_TOPIC, which receives the anomalies that are found; from the platform AWS_REGION and,
+embedded, AWS_ENDPOINT_URL.
 """
 
 import os
@@ -18,7 +18,7 @@ from mcloud.processor.anomalies import AnomalyWatch, headline
 
 @cache
 def watch() -> AnomalyWatch:
-    """What an instance remembers from one call to the next."""
+    """Return the state that an instance keeps between calls."""
     dynamodb = client("dynamodb")
     return AnomalyWatch(
         DynamoCandles(dynamodb, os.environ["CANDLES_TABLE"]),
@@ -28,7 +28,7 @@ def watch() -> AnomalyWatch:
 
 
 def handler(event: Any, context: Any) -> dict[str, int]:
-    """Look once; whatever is raised is an error of the function, and the schedule calls again."""
+    """Check once. An exception is an error of the function, and the schedule calls again."""
     return {"anomalies": len(watch().look(tell))}
 
 

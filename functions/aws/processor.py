@@ -1,8 +1,8 @@
-"""The processor on Lambda: a batch of SQS messages into the raw archive and the candles.
+"""The processor on Lambda: it stores a batch of SQS messages in the raw archive and the candles.
 
 Environment: RAW_BUCKET, CANDLES_TABLE, CONTROL_TABLE, HEARTBEAT_SECONDS (10); from the
 platform AWS_REGION, AWS_LAMBDA_FUNCTION_NAME, AWS_XRAY_DAEMON_ADDRESS and, embedded,
-AWS_ENDPOINT_URL. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT where there is one. The event source
+AWS_ENDPOINT_URL. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is set. The event source
 mapping must ask for ReportBatchItemFailures.
 """
 
@@ -31,12 +31,12 @@ from mcloud.processor.pulse import INTERVAL, Pulse
 from mcloud.processor.spans import Recorder
 
 AT_ONCE = 100_000
-"""Trades stored together, or a message more: less than 100 MB. A batch of the largest messages
-that there can be holds twenty times as many."""
+"""Number of trades that are stored together, plus up to one message: less than 100 MB. A batch of
+the largest possible messages holds twenty times as many."""
 
 
 LAST_SECONDS = 10.0
-"""Before its end, in which a function begins nothing: as long as a request that hangs may take."""
+"""Seconds before its timeout in which a function starts nothing: the longest time of a request."""
 
 
 class LambdaSite(NamedTuple):
@@ -47,7 +47,7 @@ class LambdaSite(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """A message, or what is left of one."""
+    """A message, or the part of it that is not stored yet."""
 
     envelope: Envelope
     attributes: dict[str, str]
@@ -58,7 +58,7 @@ class Delivered(NamedTuple):
         return Arrival.all_of(self.envelope, self.attributes, self.queued)
 
     def only(self, keys: Set[Key]) -> "Delivered | None":
-        """The part of it that belongs to some candles; None where there is none."""
+        """Return the part that belongs to the given candles, or None if there is none."""
         groups = by_minute(self.envelope.trades)
         if groups.keys() <= keys:
             return self
@@ -71,7 +71,7 @@ class Delivered(NamedTuple):
 
 @cache
 def site() -> LambdaSite:
-    """The stores, made once an instance."""
+    """Return the stores, which each instance opens once."""
     region, endpoint = os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", "")
     dynamodb = make_client("dynamodb", region, endpoint)
     return LambdaSite(
@@ -87,7 +87,7 @@ def site() -> LambdaSite:
 
 @cache
 def queue(arn: str) -> SqsQueue:
-    """The queue that messages came from."""
+    """Return the queue from which messages came."""
     client = make_client("sqs", os.environ["AWS_REGION"], os.environ.get("AWS_ENDPOINT_URL", ""))
     name = arn.rpartition(":")[2]
     with translated(f"SQS {name}"):
@@ -96,7 +96,7 @@ def queue(arn: str) -> SqsQueue:
 
 
 def exporter() -> Exporter | None:
-    """To a collector if one is named, or else to X-Ray; None where there is neither."""
+    """Return the exporter to a collector if one is named, otherwise to X-Ray, or None."""
     collector = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if collector:
         resource = {
@@ -110,16 +110,17 @@ def exporter() -> Exporter | None:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Process a batch; the messages named in the answer are delivered again, then dead-lettered.
+    """Process a batch. The messages named in the answer are delivered again, and in the end become
+    dead letters.
 
-    Where the time runs out, or a store stops answering, the trades that are not stored yet go back
-    to the queue as new messages, as long as some of the batch was stored: a message that is only
-    given back would come closer to the dead letters with each call, however much was done. Every
-    such message is smaller than the one before, so that this comes to an end.
+    If the time runs out or a store stops answering, the trades that are not stored yet return to
+    the queue as new messages, provided that part of the batch was stored. A message that is only
+    returned would come closer to being a dead letter with each call, whatever was stored of it.
+    Each such message is smaller than the one before, so that this ends.
 
     Raises:
         McloudError: a store does not answer, and nothing was stored. SQS then delivers the whole
-            batch again, which does no harm.
+            batch again, which is harmless.
     """
     is_time_left = timer(context)
     failed: list[str] = []
@@ -132,7 +133,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         for id_, message in messages.items():
             left = message.only(partly.left)
             if alone := message.only(partly.failed.keys()):
-                # Perhaps it is only another message of the batch that spoils the candle.
+                # Another message of the batch may be the only one that cannot be stored in the
+                # candle.
                 again = store([alone], is_time_left)
                 progress |= bool(again.done)
                 if again.failed:
@@ -156,7 +158,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def timer(context: Any) -> Callable[[], bool]:
-    """Tell, whenever asked, whether there is time for more; always, without a context."""
+    """Return a function that says whether there is time left. Without a context there always is."""
     if context is None:
         return lambda: True
     remaining: Callable[[], int] = context.get_remaining_time_in_millis
@@ -165,7 +167,7 @@ def timer(context: Any) -> Callable[[], bool]:
 
 
 def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[str, Delivered]]:
-    """Decode messages, as many at a time as fit the memory; ids of those that are none go to
+    """Decode messages, as many at a time as fit into the memory. Add the ids of invalid ones to
     ``failed``."""
     messages: dict[str, Delivered] = {}
     waiting = 0
@@ -189,7 +191,7 @@ def in_parts(records: list[dict[str, Any]], failed: list[str]) -> Iterator[dict[
 
 
 def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly:
-    """Store messages as far as there is time, and log what was stored."""
+    """Store as many messages as there is time for, and log what was stored."""
     trades = [trade for message in messages for trade in message.envelope.trades]
     partly = ingest_while(is_time_left, trades, site().archive, site().candles)
     for disagreement in partly.disagreements:
@@ -208,14 +210,14 @@ def store(messages: list[Delivered], is_time_left: Callable[[], bool]) -> Partly
 
 
 def refuse(id_: str, message: Delivered, error: Exception) -> None:
-    """Log why a message comes again, or becomes a dead letter."""
+    """Log why a message is delivered again, or becomes a dead letter."""
     reason = str(error) if isinstance(error, McloudError) else "volumes beyond 38 digits"
     for arrival in message.arrivals:
         log("ERROR", "refused a message", message_id=id_, reason=reason, **arrival.ids)
 
 
 def send_back(arn: str, halves: dict[str, Delivered]) -> list[str]:
-    """Send what is left of messages to their queue; returns ids of those that it did not take."""
+    """Send the rest of messages to their queue, and return the ids of those that failed."""
     if not halves:
         return []
     try:
@@ -231,6 +233,6 @@ def send_back(arn: str, halves: dict[str, Delivered]) -> list[str]:
 
 
 def traced(arrival: Arrival) -> dict[str, str]:
-    """The trace of a sampled message, as X-Ray has it."""
+    """Return the trace of a sampled message, in the form of X-Ray."""
     parent = arrival.sampled
     return {} if parent is None else {"xray_trace_id": xray_id(parent.trace_id)}

@@ -1,13 +1,14 @@
 """The functions on Cloud Functions, in one source.
 
-``process``, the processor: a Pub/Sub message into the raw archive and the candles. Environment:
-RAW_BUCKET, FIRESTORE_DATABASE, CANDLES_COLLECTION, CONTROL_COLLECTION, HEARTBEAT_SECONDS (10) and
-GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also FIRESTORE_EMULATOR_HOST and
-STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT where there is one. The trigger must
-retry, into a dead-letter topic.
+``process``, the processor, stores a Pub/Sub message in the raw archive and the candles.
+Environment: RAW_BUCKET, FIRESTORE_DATABASE, CANDLES_COLLECTION, CONTROL_COLLECTION,
+HEARTBEAT_SECONDS (10) and GOOGLE_CLOUD_PROJECT; from the platform K_SERVICE; embedded also
+FIRESTORE_EMULATOR_HOST and STORAGE_EMULATOR_HOST. Spans go to OTEL_EXPORTER_OTLP_ENDPOINT if it is
+set. The trigger must retry, and have a dead-letter topic.
 
-``anomaly``, called by a schedule: looks at new candles once. The same environment without the
-buckets, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log says what it found.
+``anomaly`` checks the new candles once, when a schedule calls it. It has the same environment
+without the buckets, and ANOMALY_THRESHOLDS (see ``Thresholds.from_json``). Its log lists what it
+found.
 """
 
 import base64
@@ -49,7 +50,7 @@ _making = threading.Lock()
 
 
 def site() -> CloudFunctionSite:
-    """The stores, made once an instance, also when its first calls come at once."""
+    """Return the stores, which each instance opens once, even if its first calls are concurrent."""
     with _making:
         return make_site()
 
@@ -80,7 +81,7 @@ def make_stores() -> tuple[FirestoreCandles, FirestoreControl]:
 
 
 def exporter(project: str) -> Exporter | None:
-    """To a collector if one is named, or else to Cloud Trace; None where there is neither."""
+    """Return the exporter to a collector if one is named, otherwise to Cloud Trace, or None."""
     collector = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if collector:
         resource = {
@@ -94,7 +95,7 @@ def exporter(project: str) -> Exporter | None:
 
 @functions_framework.cloud_event  # type: ignore[untyped-decorator]
 def process(event: Any) -> None:
-    """Process a message; whatever is raised has it delivered again, and then dead-lettered."""
+    """Process a message. After an exception it is delivered again, and in the end dead-lettered."""
     message = event.data["message"]
     arrivals: list[Arrival] = []
     try:
@@ -126,7 +127,7 @@ def process(event: Any) -> None:
 
 
 def published(message: dict[str, Any]) -> int | None:
-    """When Pub/Sub took a message, ms since 1970."""
+    """Return the time when Pub/Sub accepted a message, in ms since 1970."""
     try:
         moment = datetime.fromisoformat(message["publishTime"])
     except (KeyError, ValueError):
@@ -135,7 +136,7 @@ def published(message: dict[str, Any]) -> int | None:
 
 
 def traced(arrival: Arrival) -> dict[str, Any]:
-    """The trace of a sampled message, in the fields that Cloud Logging takes out of a line."""
+    """Return the trace of a sampled message, in the fields that Cloud Logging extracts."""
     parent = arrival.sampled
     if parent is None:
         return {}
@@ -151,7 +152,7 @@ _looking = threading.Lock()
 
 @cache
 def watch() -> AnomalyWatch:
-    """What an instance remembers from one look to the next."""
+    """Return the state that an instance keeps between checks."""
     return AnomalyWatch(
         *make_stores(), Thresholds.from_json(os.environ.get("ANOMALY_THRESHOLDS", ""))
     )
@@ -159,6 +160,6 @@ def watch() -> AnomalyWatch:
 
 @functions_framework.http  # type: ignore[untyped-decorator]
 def anomaly(request: Any) -> dict[str, int]:
-    """Look once; whatever is raised is answered by 500, and the schedule calls again."""
+    """Check once. An exception is answered with 500, and the schedule calls again."""
     with _looking:
         return {"anomalies": len(watch().look())}

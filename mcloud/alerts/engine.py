@@ -111,12 +111,12 @@ def step(
             fresh = Alert(rule.name, each.path, each.names)
             last = before.alerts.get(fresh.key, fresh)
             last = replace(last, path=each.path, severity=rule.severity)
-            figure = each.figure or AlertFigure(None, now, "no such figure")
+            figure = each.figure or AlertFigure(None, now, "the figure does not exist")
             alerts[fresh.key] = _look(rule, last, figure, now)
     for key, alert in before.alerts.items():
         if key not in alerts:
             why = "it has ended" if key in ended else ""
-            left = _gone(alert, why if alert.rule in by_name else "its rule is gone", now)
+            left = _gone(alert, why if alert.rule in by_name else "its rule no longer exists", now)
             alerts |= {key: left} if left else {}
     unseen = [
         alert
@@ -188,8 +188,8 @@ def _with_times(state: AlertStates, change: Callable[[float | None], float | Non
 
 def _why_nothing(rule: AlertRule, leads_nowhere: bool) -> str:
     if leads_nowhere:
-        return f"unknown: no such figure, {rule.figure}"
-    return f"nothing there to look at: {rule.figure}"
+        return f"unknown: there is no figure {rule.figure}"
+    return f"nothing matches {rule.figure}"
 
 
 def _look(rule: AlertRule, alert: Alert, figure: AlertFigure, now: float) -> Alert:
@@ -217,7 +217,7 @@ def _why_unknown(rule: AlertRule, figure: AlertFigure, now: float) -> str:
         return figure.why or "no value is given"
     age = now - figure.at
     if age < -AHEAD:
-        return f"it is from the future by {duration(-age)}: a clock is wrong, here or there"
+        return f"it is {duration(-age)} in the future: this clock or the other one is wrong"
     return f"it is {duration(age)} old" if age > rule.stale else ""
 
 
@@ -316,9 +316,9 @@ def _blindness(blind: Blind) -> Event:
     count = f"{len(blind.what)} figure{'s' if len(blind.what) > 1 else ''}"
     return Event(
         key=blind.key,
-        title=f"{part}: all is known again"
+        title=f"{part}: all figures are known again"
         if blind.is_over
-        else f"{part}: {count} cannot be judged for long",
+        else f"{part}: {count} unknown for a while",
         text="" if blind.is_over else "\n".join(lines),
         severity="warning",
         state=RESOLVED if blind.is_over else FIRING,

@@ -12,7 +12,7 @@ Some figures are computed here from the document:
 - ``sites.SITE.function.error_rate``: errors divided by calls;
 - ``producers.NAME.waiting`` and ``left_behind``: trades in the spool of a running producer, and of
   one that has ended; ``missing``: trades in its holes; ``stalled``: symbols with trades on the
-  exchange that its stream does not bring;
+  exchange that its stream does not deliver;
 - ``symbols.SYMBOL.anomalies``: anomalies of the last hour;
 - ``guards.NAME.lost_s``: seconds since the last state of a guard that was not stopped, or since its
   last check that did not fail, if its intervals do not explain them, else 0;
@@ -313,7 +313,7 @@ def _from_the_future(at: float, now: float) -> str:
     """Return why a time cannot be used, or an empty string if it can."""
     if now - at >= -AHEAD:
         return ""
-    return f"its time is ahead of this machine's clock by {at - now:.0f} s: one of the two is wrong"
+    return f"its time is {at - now:.0f} s ahead of this machine's clock: one of the two is wrong"
 
 
 def _anomalies(anomalies: Mapping[str, Any], symbol: str) -> dict[str, Any]:
@@ -338,14 +338,16 @@ def _guard(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     silent, blind = silence(runs, life, now), life.blindness(runs, now)
     lost = {"lost_s": max(silent, blind), "lost_as_of": now}
     if runs:
-        why = "it runs, and hangs" if silent else ""
+        why = "it is running, but hangs" if silent else ""
         if blind and not silent:
-            why = f"it runs, and every look fails: {life.problem or 'no queue can be judged'}"
+            why = (
+                f"it is running, but every check fails: {life.problem or 'no queue can be judged'}"
+            )
         return {**state, **lost, "reason": why}
     if not silent:
         return _running(state, now)
     # Its figures about the sites are over, but its absence is not.
-    return {"name": state["name"], **lost, "reason": "its process is gone"}
+    return {"name": state["name"], **lost, "reason": "its process has died"}
 
 
 def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:

@@ -102,13 +102,13 @@ _BUILT_IN = (
     AlertRule(
         "dead-letters",
         "sites.*.dead_letters.ready",
-        "Messages that could not be processed: `mcloud dlq list {0}` says why.",
+        "Messages could not be processed: `mcloud dlq list {0}` shows why.",
         above=0,
     ),
     AlertRule(
         "message-age",
         "sites.*.queue.oldest_age_s",
-        "The oldest message waits too long: the function does not keep up, or is down.",
+        "The oldest message has waited too long: the function is too slow or down.",
         says="the oldest has waited for {value}",
         above=300,
         last=60,
@@ -117,7 +117,7 @@ _BUILT_IN = (
     AlertRule(
         "function-errors",
         "sites.*.function.error_rate",
-        "The function fails; what it was given comes back, and is dead-lettered in the end.",
+        "The function fails. Its messages are retried, and become dead letters in the end.",
         says="{value} of its calls fail",
         unknown="ignore",  # where nothing is called, there is no figure
         above=0.05,
@@ -127,7 +127,7 @@ _BUILT_IN = (
     AlertRule(
         "function-throttles",
         "sites.*.function.throttles",
-        "The function is not allowed to run as often as the queue wants it.",
+        "The function is throttled: it may not run as often as the queue needs it.",
         unknown="ignore",
         above=0,
         last=60,
@@ -135,7 +135,7 @@ _BUILT_IN = (
     AlertRule(
         "replication-lag",
         "sites.*.replication.*.candles_s",
-        "Candles of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
+        "Candles of {1} reach {0} late: see `mcloud ps` and `mcloud logs replicator`.",
         says="{value} behind",
         above=300,
         clear=60,
@@ -144,7 +144,7 @@ _BUILT_IN = (
     AlertRule(
         "raw-lag",
         "sites.*.replication.*.raw_s",
-        "Raw trades of {1} come late to {0}: see `mcloud ps` and `mcloud logs replicator`.",
+        "Raw trades of {1} reach {0} late: see `mcloud ps` and `mcloud logs replicator`.",
         says="{value} behind",
         above=7200,
         last=120,
@@ -152,29 +152,29 @@ _BUILT_IN = (
     AlertRule(
         "holes",
         "sites.*.holes",
-        "Trade ids are missing from the candles of {0}: `mcloud verify --repair` mends it.",
+        "Trade ids are missing from the candles of {0}: `mcloud verify --repair` fixes it.",
         above=0,
         last=300,
     ),
     AlertRule(
         "unfilled-holes",
         "producers.*.missing",
-        "Trades that the producer never got; it tries again: see `mcloud ps {0}`.",
+        "The producer misses trades, and keeps trying to fetch them: see `mcloud ps {0}`.",
         above=0,
         last=300,
     ),
     AlertRule(
         "stalled-streams",
         "producers.*.stalled",
-        "The exchange has trades of these symbols that its stream does not bring: `mcloud ps {0}`"
-        " names them.",
+        "The exchange has trades of these symbols that its stream does not deliver:"
+        " `mcloud ps {0}` shows them.",
         above=0,
         severity="critical",
     ),
     AlertRule(
         "spool-waiting",
         "producers.*.waiting",
-        "A site does not take them, or not fast enough: see `mcloud ps {0}`.",
+        "A site does not accept the trades, or not fast enough: see `mcloud ps {0}`.",
         above=50_000,
         clear=10_000,
         last=120,
@@ -182,7 +182,7 @@ _BUILT_IN = (
     AlertRule(
         "spool-full",
         "producers.*.spool_full",
-        "Nothing is read any more: see `mcloud ps {0}`, and mend the site that it waits for.",
+        "The producer has stopped reading: see `mcloud ps {0}`, and fix the site it waits for.",
         says="full",
         above=0,
         severity="critical",
@@ -197,32 +197,32 @@ _BUILT_IN = (
     AlertRule(
         "disk-full",
         "disk.writable",
-        "Free some space, or move the state with MCLOUD_STATE. Failovers and copies go on, without "
-        "their audit entries, journals and logs; a producer that is cut off reads nothing more.",
-        says="takes no notes",
+        "Free some space, or move the state with MCLOUD_STATE. Failovers and copies continue, "
+        "without their audit entries, journals and logs. A producer that is cut off stops reading.",
+        says="cannot be written to",
         below=1,
         last=60,
     ),
     AlertRule(
         "guard-lost",
         "guards.*.lost_s",
-        "Nobody fails over, unless another guard runs: see `mcloud logs {0}`, and start it again; "
-        "or `mcloud stop {0}`, where it is not wanted any more.",
-        says="has seen nothing for {value} s",
+        "No automatic failover happens unless another guard runs: see `mcloud logs {0}` and start "
+        "it again, or run `mcloud stop {0}` if it is no longer needed.",
+        says="has not seen the sites for {value} s",
         above=0,
         last=60,
     ),
     AlertRule(
         "guard-paused",
         "pause.for_s",
-        "No guard does anything until `mcloud guard resume`.",
+        "No guard fails over until `mcloud guard resume`.",
         says="for {value} s",
         above=3600,
     ),
     AlertRule(
         "damaged-documents",
         "sites.*.damaged.count",
-        "mcloud ignores documents that it cannot read on {0}: `mcloud documents list` names them.",
+        "mcloud ignores documents that it cannot read on {0}: `mcloud documents list` shows them.",
         says="{value}",
         above=0,
         last=60,
@@ -246,8 +246,8 @@ _BUILT_IN = (
     AlertRule(
         "budget-forecast",
         "budgets.total.expected",
-        "More than the budget by the end of the month: see `mcloud cost forecast`.",
-        says="{value} of the month's budget is to be expected",
+        "The month is expected to exceed the budget: see `mcloud cost forecast`.",
+        says="{value} of the month's budget is expected",
         above=1,
         last=3600,  # by the first few minutes of a run it is much too much
         stale=86_400,
@@ -255,7 +255,7 @@ _BUILT_IN = (
     AlertRule(
         "anomalies",
         "symbols.*.anomalies",
-        "`mcloud anomalies --symbols {0}` names them.",
+        "`mcloud anomalies --symbols {0}` shows them.",
         says="{value} in an hour",
         above=0,
         severity="info",
@@ -329,7 +329,7 @@ def rules(config: Config) -> Rules:
 def _rule(config: Config, name: str, table: dict[str, Any], before: AlertRule | None) -> AlertRule:
     document, where = config.document, ("alerts", name)
     if not NAME.fullmatch(name):
-        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        message = f"invalid name {name!r}; use letters, digits, - and _"
         raise document.error(("alerts",), name, message)
     if name in {each.name for each in fields(AlertSettings)}:
         raise document.error(("alerts",), name, f"alerts.{name} is a number of seconds, not a rule")

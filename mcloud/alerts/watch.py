@@ -102,7 +102,7 @@ def watch(
             # A failed check makes the figures unknown, but says nothing about their earlier values.
             is_ours = isinstance(error, McloudError)
             said = str(error) if is_ours else f"{type(error).__name__}: {error}"
-            log.warning("no look at the sites: %s", said, exc_info=not is_ours)
+            log.warning("the sites cannot be read: %s", said, exc_info=not is_ours)
             figures = AlertFigures({"at": clock()})
         asking.join(FIRST * DEADLINE)
         if jump := jumps.look():

@@ -1,1 +1,1 @@
-"""The command line: read the arguments, call, draw. Nothing else prints, prompts or exits."""
+"""The command line: read the arguments, call, draw. Only this package prints, prompts or exits."""

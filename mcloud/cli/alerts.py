@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mcloud.cli import background
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.help import group
 from mcloud.cli.session import INTERRUPTED, Session, command
 from mcloud.errors import ConfigError, UsageError
@@ -57,7 +58,7 @@ def list_(session: Session) -> None:
 
     chosen = rules(session.config)
     sites = session.sites()
-    with waiting(session, "asking the sites"):
+    with waiting(session, "reading the sites"):
         figures = look_once(session.config, sites)
         told, away = quiet.read(sites)
     watcher, now = _watching(session), time.time()
@@ -70,11 +71,11 @@ def list_(session: Session) -> None:
 
         session.print(table(found))
     if len(away) == len(sites):
-        session.warn(f"no site says what is silenced: {next(iter(away.values()))}")
+        session.warn(f"no site could report its silences: {next(iter(away.values()))}")
     if watcher is None:
         session.say(
-            "no watcher runs (`mcloud alerts watch --detach`): this is one look, and what is wrong"
-            " in it fires, for however long it has been so"
+            "no watcher is running, so this is a single check: a rule fires at once, however short"
+            " its condition has lasted. `mcloud alerts watch --detach` starts a watcher"
         )
     if found.firing:
         raise typer.Exit(3)
@@ -120,7 +121,7 @@ def watch(
         chosen = replace(chosen, settings=replace(chosen.settings, interval=interval))
     there = channels(session.config)
     if not there:
-        session.warn("there are no channels in mcloud.toml: what fires is only said here")
+        session.warn("mcloud.toml has no channels, so alerts are only shown here")
     if detach:
         background.detach(session, run)
         return
@@ -242,14 +243,14 @@ def silences(session: Session) -> None:
     if session.output == "json":
         session.print_json(found)
     elif not found:
-        session.say("nothing is silenced")
+        session.say("no silence is active or planned")
     else:
         from mcloud.drawing.alerts import silences as table
 
         session.print(table(found))
     for id_, problem in told.unreadable.items():
         session.warn(
-            f"the silence {id_} is {problem.value}, and silences nothing;"
+            f"the silence {id_} is {problem.value} and has no effect;"
             + (
                 f" `mcloud alerts unsilence {id_}` removes it"
                 if problem is Unreadable.DAMAGED
@@ -311,18 +312,17 @@ def send_test(
     import time
 
     from mcloud.cli.progress import waiting
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
     from mcloud.notify.channels import channels
     from mcloud.notify.check import check
 
     there = channels(session.config)
     if not there:
         raise ConfigError(
-            "there are no channels", remedy="describe one as [channels.NAME] in mcloud.toml"
+            "no channels are configured", remedy="add one as [channels.NAME] to mcloud.toml"
         )
     if channel is not None and channel not in there:
-        hint = did_you_mean(channel, there)
-        raise UsageError(f"no channel {channel!r}; there is {', '.join(there)}{hint}")
+        raise unknown("channel", channel, there)
     chosen: dict[str, Channel] = there if channel is None else {channel: there[channel]}
     with waiting(session, "sending"):
         found = check(chosen, time.time())
@@ -339,23 +339,23 @@ def send_test(
 def _window(
     now: float, lasts: str | None, until: str | None, begin: str | None
 ) -> tuple[float, float]:
-    """Beginning and end in seconds since 1970; UsageError where they make no sense."""
-    from mcloud.cli.candles import moment, span_of
+    """Return start and end in seconds since 1970. Raise UsageError if they are invalid."""
+    from mcloud.cli.candles import moment
     from mcloud.durations import utc
     from mcloud.notify.silences import AHEAD, MOST
 
     if (lasts is None) == (until is None):
-        raise UsageError("how long? name --for, such as --for 2h, or --until, and not both")
+        raise UsageError("the silence needs an end: use either --for, such as --for 2h, or --until")
     first = now if begin is None else moment("--from", begin) / 1000
     if lasts is not None:
-        last = first + span_of(lasts) / 1000
+        last = first + length_of_time("--for", lasts)
     else:
         last = moment("--until", until or "") / 1000
     if last <= max(first, now):
         raise UsageError(f"the silence would end at {utc(last)}, before it begins or in the past")
     if last - first > MOST:
         days = MOST / 86_400
-        raise UsageError(f"a silence lasts {days:.0f} days at most; silence it again at its end")
+        raise UsageError(f"a silence can last {days:.0f} days at most; add a new one when it ends")
     if first - now > AHEAD:
         raise UsageError(f"--from {begin} is more than a year ahead")
     return first, last
@@ -364,7 +364,7 @@ def _window(
 def _target(
     session: Session, sites: "dict[str, Site]", target: str, of: str | None
 ) -> "tuple[Silenced, str]":
-    """Return the kind of what a name stands for, and its name.
+    """Return the kind of a target (rule, site or symbol), and its name.
 
     Raises:
         UsageError: no rule, site or symbol has that name; the message makes suggestions.
@@ -379,10 +379,10 @@ def _target(
     known = {rule.name: rule for rule in rules(session.config).rules}
     if target in known:
         if of is not None and "*" not in known[target].figure:
-            raise UsageError(f"the rule {target} is about one figure; leave out {of!r}")
+            raise UsageError(f"the rule {target} has a single figure; omit {of!r}")
         return RULE, target
     if of is not None and (target in sites or target.isupper()):
-        raise UsageError(f"{of!r} goes with the name of a rule only; {target!r} is none")
+        raise UsageError(f"{of!r} can only follow the name of a rule, and {target!r} is not a rule")
     if target in sites:
         return SITE, target
     answers = gather({name: site.control.heartbeats for name, site in sites.items()}, PATIENCE)
@@ -392,12 +392,12 @@ def _target(
         return SYMBOL, symbol
     hint = did_you_mean(target, [*known, *sites, *symbols])
     raise UsageError(
-        f"no rule, site or symbol is called {target!r}{hint or '; see `mcloud alerts list`'}"
+        f"unknown rule, site or symbol {target!r}{hint or '; see `mcloud alerts list`'}"
     )
 
 
 def _told_silences(session: Session, sites: "dict[str, Site]") -> "SilencesTold":
-    """Return the silences that the sites keep.
+    """Return the silences that the sites store.
 
     Raises:
         Unavailable: no site answers.
@@ -407,9 +407,9 @@ def _told_silences(session: Session, sites: "dict[str, Site]") -> "SilencesTold"
 
     told, away = quiet.read(sites)
     if len(away) == len(sites):
-        raise Unavailable(f"no site says what is silenced: {next(iter(away.values()))}")
+        raise Unavailable(f"no site could report its silences: {next(iter(away.values()))}")
     for name, reason in away.items():
-        session.warn(f"{name} does not say what is silenced: {reason}")
+        session.warn(f"{name} could not report its silences: {reason}")
     return told
 
 
@@ -421,7 +421,7 @@ def _keep_silence(
     now: float,
     why: str = "",
 ) -> None:
-    """Keep a silence on the sites, and who did that in the audit log."""
+    """Store a silence on the sites, and record it in the audit log."""
     from mcloud.cli.failover import who
     from mcloud.documents import encode
     from mcloud.errors import Unavailable
@@ -430,9 +430,11 @@ def _keep_silence(
 
     away = quiet.keep(sites, made)
     if len(away) == len(sites):
-        raise Unavailable(f"no site keeps the silence: {next(iter(away.values()))}")
+        raise Unavailable(f"no site could store the silence: {next(iter(away.values()))}")
     for name, reason in away.items():
-        session.warn(f"{name} does not have it, and has by the next watcher that sees it: {reason}")
+        session.warn(
+            f"{name} could not store the silence; the next watcher that reaches it will: {reason}"
+        )
     told, _ = quiet.read({name: site for name, site in sites.items() if name not in away})
     quiet.forget(sites, quiet.old(told, now))
     entry = AuditEntry(new_id(now), step, who(), why or made.why, now, {}, encode(made.listed(now)))

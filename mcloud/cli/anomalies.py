@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.help import HelpGroup
 from mcloud.cli.session import Session, command, default
 from mcloud.errors import UsageError
@@ -66,16 +67,15 @@ def anomalies(
     mcloud anomalies --symbols BTCUSDT --last 7d
     mcloud anomalies --kind price-jump -o csv
     """
-    from mcloud.cli.candles import span_of, symbol_of
+    from mcloud.cli.candles import symbol_of
     from mcloud.market.anomaly import KINDS
 
     wanted = {symbol_of(each.strip()) for each in symbols.split(",")} if symbols else None
     if kind is not None and kind not in KINDS:
-        from mcloud.config import did_you_mean
+        from mcloud.config import unknown
 
-        hint = did_you_mean(kind, KINDS)
-        raise UsageError(f"no kind {kind!r}; there is {', '.join(KINDS)}{hint}")
-    span = span_of(last)
+        raise unknown("kind", kind, KINDS)
+    span = int(length_of_time("--last", last) * 1000)
     found = _ask(session, site)
     rows = [
         _row(anomaly, sites)
@@ -87,7 +87,7 @@ def anomalies(
 
         newest = max(parse_timestamp(row["timestamp"]) for row in rows)
         rows = [row for row in rows if parse_timestamp(row["timestamp"]) > newest - span]
-    _show(session, rows, "nothing out of line was found")
+    _show(session, rows, "no anomalies were found")
 
 
 def scan(
@@ -191,9 +191,9 @@ def scan(
     begin = moment("--start", start) if start else None
     until = moment("--end", end) if end else MAX_TIME
     if begin is not None and until <= begin:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--end must be after --start")
     if site and "," in site:
-        raise UsageError("--from takes one site")
+        raise UsageError("--from takes a single site")
     name, opened = next(iter(session.sites(site).items()))
     if begin is None:
         newest = opened.candles.last(symbol)
@@ -205,13 +205,15 @@ def scan(
         check_known(opened, symbol)
     looked_at = sum(each.start >= begin for each in minutes)
     found = detect(minutes, begin, thresholds)
-    session.say(f"{looked_at} candles of {symbol} at {name} looked at")
+    session.say(f"checked {looked_at} candles of {symbol} at {name}")
     rows = [_row(anomaly, [name]) for anomaly in found]
-    _show(session, rows, "nothing is out of line" if looked_at else "no candles in that time")
+    _show(
+        session, rows, "no anomalies were found" if looked_at else "no candles in that time range"
+    )
 
 
 def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[str]]]":
-    """What every site keeps, by key, with the names of those that have it."""
+    """Return the anomalies of all sites by key, each with the sites that have it."""
     from functools import partial
 
     from mcloud.deadline import gather
@@ -231,13 +233,13 @@ def _ask(session: Session, site: str | None) -> "dict[str, tuple[Anomaly, list[s
             session.warn(f"{name}: {broken}")
         for anomaly in (each.anomaly for each in sound(answer)):
             known, names = found.get(anomaly.key, (anomaly, []))
-            # Of two, the one that was found with more trades.
+            # Of two versions, the one with more trades counts.
             found[anomaly.key] = (max(known, anomaly, key=_knowledge), [*names, name])
     reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
     if len(failed) == len(sites):
         raise Unavailable(f"no site answers: {reasons}")
     if failed:
-        session.warn(f"this is not all of it: {reasons}")
+        session.warn(f"the list is incomplete: {reasons}")
     return found
 
 
@@ -279,4 +281,4 @@ def _show(session: Session, rows: list[dict[str, Any]], nothing: str) -> None:
 
         session.print(table(rows, session.console.width))
         if session.console.width < WIDE:
-            session.say("too narrow for usual, score; `-o csv` has them")
+            session.say("the terminal is too narrow for usual, score; `-o csv` shows them")

@@ -1,4 +1,4 @@
-"""Questions: only ever on a terminal, and each with an option that answers it beforehand."""
+"""Questions to the user. They need a terminal, and each has an option that answers it."""
 
 import sys
 
@@ -9,7 +9,7 @@ from mcloud.errors import UsageError
 
 
 def agree(session: Session, question: str, *, yes: bool) -> None:
-    """Go on after a yes; end the command, with nothing done, after anything else.
+    """Return after a yes. After any other answer, end the command with nothing done.
 
     Raises:
         UsageError: there is no terminal to ask on, and no ``--yes``.
@@ -23,7 +23,7 @@ def agree(session: Session, question: str, *, yes: bool) -> None:
 
 
 def type_in(session: Session, question: str, *, instead: str) -> str:
-    """What a person types; ``instead`` is the option that says it where nobody can."""
+    """Return the text that the user types. ``instead`` is the option that replaces the question."""
     _need_terminal(question, instead)
     answer: str = typer.prompt(question, err=True)
     return answer.strip()
@@ -31,4 +31,4 @@ def type_in(session: Session, question: str, *, instead: str) -> str:
 
 def _need_terminal(question: str, instead: str) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"there is no terminal to ask on: {question}", remedy=f"give {instead}")
+        raise UsageError(f"cannot ask without a terminal: {question}", remedy=f"use {instead}")

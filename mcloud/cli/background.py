@@ -1,4 +1,4 @@
-"""Commands that run for long, with a terminal or without, until they are asked to end."""
+"""Commands that run until they are stopped, with a terminal or without."""
 
 import signal
 import sys
@@ -15,11 +15,11 @@ from mcloud.streams import leave_terminal
 if TYPE_CHECKING:
     from mcloud.runs import Run
 
-STARTING = 20.0  # seconds that a detached one may take until it runs
+STARTING = 20.0  # seconds that a detached command may take to start
 
 
 def detach(session: Session, run: "Run") -> None:
-    """Run this command line once more, without ``--detach`` and without the terminal."""
+    """Start this command line again, without ``--detach`` and without the terminal."""
     from mcloud import runs
 
     if run.lock.is_held():
@@ -28,12 +28,14 @@ def detach(session: Session, run: "Run") -> None:
     pid = runs.detach(run, arguments, STARTING)
     if session.output == "json":
         session.print_json({"name": run.name, "pid": pid, "log": str(run.log)})
-    session.say(f"{run.name} runs (pid {pid}); see `mcloud ps` and `mcloud logs {run.name} -f`")
+    session.say(
+        f"{run.name} is running (pid {pid}); see `mcloud ps` and `mcloud logs {run.name} -f`"
+    )
 
 
 @contextmanager
 def alone(run: "Run") -> Iterator[None]:
-    """Be the run; McloudError where another process is."""
+    """Hold the lock of the run. Raise McloudError if another process has it."""
     run.create()
     with ExitStack() as stack:
         try:
@@ -41,7 +43,7 @@ def alone(run: "Run") -> Iterator[None]:
         except OSError as error:
             if run.needs_disk:
                 raise
-            # Two guards, or two watchers, do less harm than none.
+            # Two guards, or two watchers, are better than none.
             best_effort.note_refusal(run.folder / "lock", error)
             mine = True
         if not mine:
@@ -52,7 +54,7 @@ def alone(run: "Run") -> Iterator[None]:
 
 @contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """Have Ctrl-C, SIGTERM and a terminal that goes set ``stop``; a second one of the former ends
+    """Set ``stop`` on Ctrl-C, SIGTERM and the loss of the terminal. A second Ctrl-C or SIGTERM ends
     the command at once."""
 
     def ask(number: int, frame: object) -> None:
@@ -61,7 +63,7 @@ def stopping(stop: threading.Event) -> Iterator[None]:
         stop.set()
 
     def hang_up(number: int, frame: object) -> None:
-        # It may come twice: from the system and from the shell.
+        # The signal may arrive twice: from the system and from the shell.
         leave_terminal()
         stop.set()
 
@@ -80,6 +82,6 @@ def _runs_already(run: "Run") -> McloudError:
     holder = run.lock.holder()
     pid = holder.pid if holder else "unknown"
     return McloudError(
-        f"a {run.kind} called {run.name!r} runs already (pid {pid})",
-        remedy=f"stop it with `mcloud stop {run.name}`, or give this one another --name",
+        f"a {run.kind} called {run.name!r} is already running (pid {pid})",
+        remedy=f"stop it with `mcloud stop {run.name}`, or use another --name",
     )

@@ -1,6 +1,5 @@
 """``mcloud candles``"""
 
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from mcloud.cli.duration import length_of_time
 from mcloud.cli.session import Session, command
 from mcloud.errors import UsageError
 
@@ -34,15 +34,13 @@ COLUMNS = (
 )
 
 FILLED = "filled"
-"""Column that ``--fill`` adds: which candles stand for an interval without trades."""
+"""Column that ``--fill`` adds. It marks the candles of intervals without trades."""
 
 UNKNOWN = "–"
 
 _TIME, _COLUMNS = "Time range", "Output"
 
 LOOK_BACK = 3_600_000  # ms that the first query for an earlier candle reaches back
-
-_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def register(app: typer.Typer) -> None:
@@ -114,23 +112,24 @@ def candles(
     mcloud candles BTCUSDT --last 7d --interval 1h --with sma:20,vwap
     mcloud candles BTCUSDT --start 2024-08-08 --end 2024-08-09 -o csv
     """
+    from mcloud.config import unknown
     from mcloud.feed.open import SYMBOL
     from mcloud.market.indicators import compute
     from mcloud.market.interval import INTERVALS
 
     symbol = symbol_of(symbol or session.config.symbol or SYMBOL)
     if interval not in INTERVALS:
-        raise UsageError(f"no interval {interval!r}; there is {', '.join(INTERVALS)}")
+        raise unknown("interval", interval, INTERVALS)
     if last and start:
-        raise UsageError("--last and --start exclude each other")
+        raise UsageError("--last and --start cannot be combined")
     indicators = _indicators(with_) if with_ is not None else []
     until = moment("--end", end) if end else None
-    span = span_of(last or "2h")
+    span = int(length_of_time("--last", last or "2h") * 1000)
     begin = moment("--start", start) if start else None
     if begin is not None and until is not None and until <= begin:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--end must be after --start")
     if site and "," in site:
-        raise UsageError("--from takes one site")
+        raise UsageError("--from takes a single site")
     name, opened = next(iter(session.sites(site).items()))
     width = INTERVALS[interval]
     bounds = _bounds(opened, symbol, begin, until, span, width)
@@ -151,7 +150,7 @@ def candles(
     elif session.output == "csv":
         _print_csv(rows, fill, indicators)
     elif not rows:
-        session.say(f"no candles of {symbol} at {name} in that time")
+        session.say(f"no candles of {symbol} at {name} in that time range")
     else:
         _draw(session, rows, fill, indicators, chart)
     if holes and (fill or indicators):
@@ -161,10 +160,11 @@ def candles(
 class _Row(NamedTuple):
     step: "TimelineStep"
     values: "Mapping[str, Decimal | None]"
-    """By the text of the indicator; None is unknown."""
+    """Value of each indicator, by its text; None if unknown."""
 
     def record(self, marked: bool) -> dict[str, str | int | bool | None]:
-        """Return the columns; decimals as texts, since a JSON number is a float to most readers.
+        """Return the columns. Decimals are texts, because most readers parse a JSON number as a
+        float.
 
         Args:
             marked: whether ``filled`` is one of the columns.
@@ -191,9 +191,10 @@ class _Row(NamedTuple):
 def _bounds(
     site: "Site", symbol: str, begin: int | None, until: int | None, span: int, width: int
 ) -> tuple[int, int] | None:
-    """Start and end in ms. Without a start it reaches back from the end, or the newest candle.
+    """Return start and end in ms. Without a start, they reach back from the end or the newest
+    candle.
 
-    Whole bars of ``width`` ms: one that lacks its beginning or its end would be a wrong one.
+    They are multiples of ``width`` ms, because a bar without its start or end would be wrong.
     """
     from mcloud.market.trade import MAX_TIME
 
@@ -210,14 +211,13 @@ def _bounds(
 
 
 def check_known(site: "Site", symbol: str) -> None:
-    """UsageError for a symbol that the site has never seen, where it has seen others."""
-    from mcloud.config import did_you_mean
+    """Raise UsageError for a symbol that the site has never had, if it has others."""
+    from mcloud.config import unknown
     from mcloud.documents import sound
 
     known = [beat.symbol for beat in sound(site.control.heartbeats())]
     if known and symbol not in known and site.candles.last(symbol) is None:
-        hint = did_you_mean(symbol, known)
-        raise UsageError(f"no symbol {symbol!r} at {site.name}; there is {', '.join(known)}{hint}")
+        raise unknown("symbol", symbol, known, where=f"at {site.name}")
 
 
 def _indicators(text: str) -> "list[Indicator]":
@@ -240,8 +240,8 @@ def _read(
 ) -> "Timeline":
     """Read the intervals of the bounds, after as many earlier ones as the indicators need.
 
-    The holes are those of the bounds. The candles next to what is read say whether its first and
-    its last intervals were quiet.
+    The holes are those of the bounds. The adjacent candles show whether the first and the last
+    intervals were quiet.
     """
     from mcloud.market.indicators import reach
     from mcloud.market.interval import INTERVALS
@@ -257,15 +257,15 @@ def _read(
     if fill:
         candles += islice(site.candles.range(symbol, bounds[1], MAX_TIME), 1)
     read = timeline(candles, interval, begin, bounds[1])
-    # Holes before the bounds are of rows that are not shown.
+    # Holes before the bounds belong to rows that are not shown.
     return read._replace(holes=[each for each in read.holes if each.end >= bounds[0]])
 
 
 def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
     """Return the last candle with trades before ``end``, if there is one, and those after it.
 
-    Each query reaches back twice as far as the one before it, so that little more is read than the
-    silence.
+    Each query reaches back twice as far as the one before it, so that little more than the silence
+    is read.
     """
     found: list[Candle] = []
     span = LOOK_BACK
@@ -280,7 +280,7 @@ def _last_before(site: "Site", symbol: str, end: int) -> "list[Candle]":
 
 
 def _missing(symbol: str, site: str, holes: "Sequence[CandleHole]") -> str:
-    """Say in one line which trades are missing."""
+    """Return one line about the missing trades."""
     count = sum(hole.missing for hole in holes)
     trades = "1 trade is" if count == 1 else f"{count:,} trades are"
     text = f"{trades} missing from the candles of {symbol} at {site}: {holes[0]}"
@@ -314,29 +314,17 @@ def _draw(
     indicators: "Sequence[Indicator]",
     chart: bool,
 ) -> None:
-    from rich.table import Table
+    from mcloud.drawing.candles import candlesticks, table
 
-    from mcloud.drawing.candles import candlesticks
-
-    # The columns that were asked for stand before those that may be left out.
+    # Requested columns come before those that may be hidden.
     _, *columns = _columns(marked, ())
     columns[-4:-4] = map(str, indicators)
     records = [row.record(marked) for row in rows]
     texts = [{column: _cell(column, record[column]) for column in columns} for record in records]
-    # A number that is cut off is a wrong number: what does not fit is left out, from the right.
-    widths = {c: max(len(c), *(len(row[c]) for row in texts)) for c in columns}
-    hidden: list[str] = []
-    while sum(widths[c] + 1 for c in columns) > session.console.width + 1 and len(columns) > 5:
-        hidden.insert(0, columns.pop())
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in columns:
-        is_word = column in ("timestamp", FILLED)
-        table.add_column(column, justify="left" if is_word else "right", no_wrap=True)
-    for row, text in zip(rows, texts, strict=True):
-        table.add_row(*(text[column] for column in columns), style="dim" if row.step.filled else "")
-    session.print(table)
+    drawn, hidden = table(columns, texts, [row.step.filled for row in rows], session.console.width)
+    session.print(drawn)
     if hidden:
-        session.say(f"too narrow for {', '.join(hidden)}; `-o csv` has them")
+        session.say(f"the terminal is too narrow for {', '.join(hidden)}; `-o csv` shows them")
     if chart and session.console.is_terminal:
         lines = {
             str(each): [row.values[str(each)] for row in rows]
@@ -355,31 +343,23 @@ def _cell(column: str, value: str | int | bool | None) -> str:
 
 
 def symbol_of(text: str) -> str:
-    """A symbol as it is written; UsageError where it cannot be one."""
+    """Return a symbol in its written form. Raise UsageError if it is invalid."""
     from mcloud.market.trade import BadTrade, capitals, check_symbol
 
     try:
         return check_symbol(capitals(text))
     except BadTrade as error:
-        raise UsageError(f"{error}; such as BTCUSDT") from None
-
-
-def span_of(text: str) -> int:
-    """``90m``, ``2h``, ``7d`` in ms."""
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text)
-    if not match:
-        raise UsageError(f"not a length of time: {text!r}; such as 90m, 2h or 7d")
-    return int(match[1]) * _SECONDS[match[2]] * 1000
+        raise UsageError(f"{error}; use one such as BTCUSDT") from None
 
 
 def moment(option: str, text: str) -> int:
-    """An ISO date or time in ms; without a zone it is UTC."""
+    """Return an ISO date or time in ms. Without a zone it is UTC."""
     from datetime import UTC, datetime
 
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{option} is not a time: {text!r}; such as 2024-08-08 or 2024-08-08T23:54"
+            f"invalid time {text!r} for {option}; use one such as 2024-08-08 or 2024-08-08T23:54"
         ) from None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)

@@ -45,17 +45,8 @@ def show(session: Session) -> None:
             }
         )
         return
-    import json
+    from mcloud.config import Setting
+    from mcloud.drawing.config import table
 
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("setting", "value", "from"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "value")
-    for name, each in settings.items():
-        plain = each.value if isinstance(each.value, str) else json.dumps(each.value)
-        table.add_row(*map(Text, (name, plain, each.origin)))
-    for name, why in config.ignored.items():
-        table.add_row(Text(name, "dim"), Text(f"no effect: {why}", "dim"), config.origins[name])
-    session.print(table)
+    ignored = {name: Setting(why, config.origins[name]) for name, why in config.ignored.items()}
+    session.print(table(settings, ignored))

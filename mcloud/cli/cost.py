@@ -71,10 +71,11 @@ def report(
     mcloud cost report --by site --compare
     mcloud cost report --month 2026-10 -o csv
     """
+    from mcloud.config import unknown
     from mcloud.cost.report import BY
 
     if by not in BY:
-        raise UsageError(f"--by is one of {', '.join(BY)}, not {by!r}")
+        raise unknown("grouping", by, BY)
     made = _make(session, month, by, no_free_tier=no_free_tier, billed=not no_billed)
     if session.output == "json":
         session.print_json(made.report)
@@ -148,14 +149,14 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     if session.output == "json":
         session.print_json([each.report for each in found])
     elif not found:
-        session.say("nothing would save a cent a month at the usage so far")
+        session.say("at the usage so far, no change would save a cent per month")
     else:
         from mcloud.drawing.cost import advice_view
 
         session.print(advice_view(found))
     measured = now - min((usage.start for usage in usages), default=now)
     if found and measured < LITTLE:
-        session.warn(f"{measured / 60:.0f} min of use say next to nothing of a month")
+        session.warn(f"{measured / 60:.0f} min of usage are too little to predict a month")
 
 
 def _make(
@@ -202,5 +203,5 @@ def _month(text: str | None, now: float) -> "Month":
 
     month = Month.parse(text) if text else Month.of(now)
     if month.start > now:
-        raise UsageError(f"{month.name} is still to come")
+        raise UsageError(f"{month.name} is in the future")
     return month

@@ -12,8 +12,6 @@ from mcloud.cli.session import Session, command
 from mcloud.errors import LocalError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mcloud.config import LocalPorts
     from mcloud.cost.run import RunCost
     from mcloud.feed.feed import Feed
@@ -22,13 +20,13 @@ if TYPE_CHECKING:
     from mcloud.rehearsal.demo import Proof
     from mcloud.rehearsal.drill_report import DrillReport
 
-# A day and a few minutes change on the way.
+# The trades extend over the end of a day and over several minutes.
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z, ms
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 OTHERS = ("SOLUSDT", "XRPUSDT", "ADAUSDT", "LTCUSDT")
-"""What is traded during the outage: two of them."""
+"""Symbols for the trades during the outage. Two of them are used."""
 OUT = "aws"
-"""The site that is taken out."""
+"""Site that is taken out."""
 
 
 def register(app: typer.Typer) -> None:
@@ -84,8 +82,7 @@ def demo(
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
     from mcloud.rehearsal import drill
-    from mcloud.rehearsal.demo import run
-    from mcloud.rehearsal.demo_cost import demo_cost
+    from mcloud.rehearsal.demo import demo_cost, run
     from mcloud.rehearsal.scenarios import SCENARIOS
 
     begun = time.monotonic()
@@ -127,7 +124,7 @@ def demo(
             shutil.rmtree(home, ignore_errors=True)
     _show(session, proof, outage, costs, feed.report, time.monotonic() - begun)
     if keep:
-        session.say("everything is still up: try `mcloud status`, `mcloud candles BTCUSDT`,")
+        session.say("everything is still running: try `mcloud status`, `mcloud candles BTCUSDT`,")
         session.say('`mcloud cost report`, `eval "$(mcloud local env)"` and `mcloud local down`')
     if not (proof.ok and outage.ok):
         raise typer.Exit(1)
@@ -162,10 +159,10 @@ def _ports(session: Session) -> "LocalPorts":
 
     home = Home(session.config.local)
     if home.is_up() or home.kept.exists():
-        what = "are up already" if home.is_up() else "have kept data"
+        what = "are already running" if home.is_up() else "have kept data"
         raise LocalError(
-            f"the embedded clouds {what}, and the demo wants empty ones",
-            remedy="run `mcloud local down` and `mcloud local reset`, or the demo without --keep",
+            f"the embedded clouds {what}, and the demo needs empty ones",
+            remedy="run `mcloud local down` and `mcloud local reset`, or omit --keep",
         )
     return session.config.ports
 
@@ -178,7 +175,7 @@ def _show(
     read: "Read",
     seconds: float,
 ) -> None:
-    from mcloud.cost.words import plain, usd
+    from mcloud.cost.words import plain
     from mcloud.documents import encode
 
     if session.output == "json":
@@ -211,56 +208,9 @@ def _show(
             }
         )
         return
-    from rich.table import Table
+    from mcloud.drawing.demo import table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("")
-    for name in ("expected", *proof.sites):
-        table.add_column(name)
-    sites = proof.sites.values()
-
-    def mark(value: object, good: bool) -> str:
-        return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"
-
-    table.add_row("candles", str(proof.candles), *(mark(s.candles, s.exact) for s in sites))
-    table.add_row("exact", "yes", *(mark("yes" if s.exact else "NO", s.exact) for s in sites))
-    table.add_row("digest", proof.digest, *(mark(s.digest, s.exact) for s in sites))
-    table.add_row(
-        "trades archived",
-        f"{proof.trades:,}",
-        *(mark(f"{s.archived:,}", s.archive_complete) for s in sites),
-    )
-    table.add_row(
-        "dead letters",
-        f"{proof.poison} (the poison)",
-        *(mark(s.dead_letters, s.only_poison) for s in sites),
-    )
-    _outage(table, outage)
-    table.add_row("cost at list price", "", *(usd(costs[name].gross) for name in proof.sites))
-    table.add_row("after free tiers", "", *(usd(costs[name].net) for name in proof.sites))
-    session.print(table)
+    session.print(table(proof, outage, costs))
     is_ok = proof.ok and outage.ok
     verdict = "both sites are exact" if is_ok else "NOT as expected, see above"
     session.say(f"{verdict}; {seconds:.0f} s")
-
-
-def _outage(table: "Table", outage: "DrillReport") -> None:
-    """What became of the trades while a site was out."""
-    from mcloud.drawing.drill import rto
-
-    def mark(value: str, good: bool) -> str:
-        return f"[green]{value}[/]" if good else f"[bold red]{value}[/]"
-
-    sites = outage.sites.items()
-    roles = [
-        mark("taken out" if name == outage.site else "took over", outage.ok) for name, _ in sites
-    ]
-    table.add_row("outage", f"{outage.trades:,} more trades", *roles)
-    exact = [mark("yes" if site.exact else "NO", site.exact) for _, site in sites]
-    table.add_row("exact afterwards", "yes", *exact)
-    table.add_row("RTO", "seconds", "", mark(rto(outage.rto_s), outage.rto_s is not None))
-    missing = outage.rpo_ids_missing
-    words = "unknown" if missing is None else f"{missing:,} ids missing"
-    table.add_row("RPO", "0 ids missing", "", mark(words, missing == 0))
-    if outage.problem:
-        table.add_row("", "", mark(outage.problem, False))

@@ -47,8 +47,7 @@ def list_(
     mcloud dlq list aws
     mcloud dlq list gcp --limit 1000 -o json
     """
-    from rich.table import Table
-    from rich.text import Text
+    from mcloud.drawing.dlq import table
 
     letters = _explained(session, site, _look(session, site, limit))
     if session.output == "json":
@@ -57,27 +56,13 @@ def list_(
     if not letters:
         session.say(f"{site} has no dead letters")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("id", "symbol", "ids", "trades", "deliveries", "why"):
-        # Folded where it has to be, and never cut: `dlq show` wants the whole id.
-        table.add_column(
-            heading,
-            justify="right" if heading in ("trades", "deliveries") else "left",
-            overflow="fold",
-            no_wrap=heading not in ("id", "why"),
-        )
-    for letter in letters:
-        row = letter.to_json()
-        ids = f"{row['first_id']}-{row['last_id']}" if row["symbol"] else ""
-        deliveries = "" if row["deliveries"] is None else str(row["deliveries"])
-        trades = str(row["trades"] or "")
-        table.add_row(
-            row["id"], "\n".join(row["symbols"]), ids, trades, deliveries, Text(_why(letter, site))
-        )
-    session.print(table)
+    whys = [_why(letter, site) for letter in letters]
+    session.print(table([letter.to_json() for letter in letters], whys))
     readable = sum(1 for letter in letters if not letter.reason)
     if readable:
-        session.say(f"{readable} can be read; once the cause is gone: `mcloud dlq redrive {site}`")
+        session.say(
+            f"{readable} can be read; once the cause is fixed, run `mcloud dlq redrive {site}`"
+        )
 
 
 def show(
@@ -93,8 +78,8 @@ def show(
     found = next((each for each in _look(session, site, 1000) if each.letter.id == letter), None)
     if found is None:
         raise McloudError(
-            f"{site} shows no dead letter {letter!r}",
-            remedy=f"see `mcloud dlq list {site}`; one that somebody has just taken is hidden for"
+            f"{site} has no visible dead letter {letter!r}",
+            remedy=f"see `mcloud dlq list {site}`; a dead letter that was just read is hidden for"
             " two minutes",
         )
     (found,) = _explained(session, site, [found])
@@ -158,11 +143,11 @@ def redrive(
     some = f"{min(count, limit or count):,} of {_letters(len(letters))} seen"
     again = sum(1 for letter in letters if letter.has_come_back)
     if again:
-        session.warn(f"{again:,} of them were sent again before, and came back")
+        session.warn(f"{again:,} of them were sent again before and came back")
     if dry_run or not count:
         session.say(f"{some} on {site} would be sent again")
         if len(letters) > count:
-            session.say("those that cannot be read stay; --all sends them too")
+            session.say("dead letters that cannot be read stay; --all sends them too")
         if session.output == "json":
             session.print_json({"would_send": min(count, limit or count), "seen": len(letters)})
         return
@@ -183,9 +168,9 @@ def redrive(
         )
     session.say(f"{len(done.sent):,} sent again")
     if done.unreadable:
-        session.say(f"{len(done.unreadable):,} cannot be read, and stay")
+        session.say(f"{len(done.unreadable):,} cannot be read and stay")
     if done.came_back:
-        session.warn(f"{len(done.came_back):,} came back at once: the cause is still there")
+        session.warn(f"{len(done.came_back):,} came back at once: their cause is not fixed")
     for id_, reason in done.refused.items():
         session.warn(f"{id_}: {reason}")
     if done.came_back or done.refused:
@@ -242,12 +227,12 @@ def drop(
         dropped = deadletters.drop(queue, seen, path)
     if session.output == "json":
         session.print_json({"dropped": dropped, "file": str(path)})
-    session.say(f"{dropped:,} deleted; what they held is in {path}")
+    session.say(f"{dropped:,} deleted; their content is in {path}")
 
 
 def _queue(session: Session, site: str) -> "Queue":
     if "," in site:
-        raise UsageError("dlq takes one site")
+        raise UsageError("dlq takes a single site")
     return session.sites(site)[site].queue
 
 
@@ -275,13 +260,13 @@ def _letters(count: int) -> str:
 
 
 def _why(letter: "Letter", site: str) -> str:
-    refusal = letter.refusal or f"`mcloud dlq show {site} {letter.letter.id}` says why"
+    refusal = letter.refusal or f"`mcloud dlq show {site} {letter.letter.id}` shows why"
     why = letter.reason or f"can be read: {refusal}"
     return f"{why} (was sent again before)" if letter.has_come_back else why
 
 
 def _plain(letter: "Letter") -> str:
-    """The start of a body, with nothing in it that a terminal would act on."""
+    """Return the start of a body, without control characters."""
     return repr(letter.letter.body[:SHOWN])[1:]
 
 
@@ -289,4 +274,4 @@ def _number(text: str) -> int:
     try:
         return int(text.replace(",", ""))
     except ValueError:
-        raise UsageError(f"not a number: {text!r}; nothing was deleted") from None
+        raise UsageError(f"invalid number {text!r}; nothing was deleted") from None

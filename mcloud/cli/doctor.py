@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from mcloud.cli.session import Session, command
-from mcloud.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -38,14 +37,13 @@ def doctor(
 
     from mcloud.cli.progress import waiting
     from mcloud.clouds.access import COMPONENTS, FAULT
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
     from mcloud.doctor.examine import examine
 
     if role is not None and role not in COMPONENTS:
-        hint = did_you_mean(role, COMPONENTS)
-        raise UsageError(f"no role {role!r}; there is {', '.join(COMPONENTS)}{hint}")
+        raise unknown("role", role, COMPONENTS)
     config = session.config
-    with waiting(session, "looking at everything"):
+    with waiting(session, "running the checks"):
         checks = examine(config, site, role, session.runs().producers)
     is_wrong = any(check.state == FAULT for check in checks)
     if session.output == "json":

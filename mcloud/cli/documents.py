@@ -126,16 +126,9 @@ def _find(session: Session) -> "tuple[list[FoundDamage], dict[str, str]]":
 
 
 def _draw(session: Session, found: "list[FoundDamage]") -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from mcloud.drawing.documents import table
 
     if not found:
-        session.say("every document that could be read is in order")
+        session.say("all documents that could be read are valid")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("site", "document", "what is wrong", "repair"):
-        table.add_column(heading, overflow="fold")
-    for each in found:
-        row = (each.site or "this machine", each.damaged.where, each.damaged.what, each.plan)
-        table.add_row(*map(Text, row))
-    session.print(table)
+    session.print(table(found))

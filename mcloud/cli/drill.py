@@ -95,14 +95,14 @@ def drill(
 
 
 def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "DrillReport":
-    """On embedded clouds of its own, which are gone afterwards."""
+    """Run the drill on temporary embedded clouds."""
     import shutil
     import tempfile
     from pathlib import Path
 
     from mcloud.cli.progress import waiting
     from mcloud.clouds.factory import open_site
-    from mcloud.config import LocalPorts
+    from mcloud.config import LocalPorts, unknown
     from mcloud.failover.settings import guard_settings
     from mcloud.local import children, control
     from mcloud.local.supervisor import Options
@@ -116,7 +116,7 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Dr
             state = control.up(Options(str(home), **asdict(ports), owner=os.getpid()), tell)
         sites = {name: open_site(name, each) for name, each in state.resources().items()}
         if on not in sites:
-            raise UsageError(f"no site {on!r}; there is {', '.join(sites)}")
+            raise unknown("site", on, sites)
         with waiting(session, f"drill: {scenario.name} of {on}") as tell:
             return run(
                 scenario,
@@ -136,7 +136,7 @@ def _embedded(session: Session, scenario: "Scenario", on: str, seed: int) -> "Dr
 
 
 def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
-    """Withdraw the route from the site that leads, and give it back."""
+    """Withdraw the route from the primary, and restore it."""
     from mcloud.cli import background
     from mcloud.cli.ask import agree
     from mcloud.cli.failover import routes, who
@@ -147,17 +147,19 @@ def _live(session: Session, on: str | None, hold: float, yes: bool) -> None:
 
     sites = session.sites()
     if len(sites) < 2:
-        raise UsageError("a drill needs two sites at least")
+        raise UsageError("a drill needs at least two sites")
     view = record.read(sites)
     leads = view.record.primary if view.record else next(iter(sites))
     if on not in (None, leads):
-        raise UsageError(f"{leads} leads, so only its route can be withdrawn, not that of {on}")
+        raise UsageError(
+            f"{leads} is the primary, so only its route can be withdrawn, not that of {on}"
+        )
     target = next(name for name in sites if name != leads)
-    agree(session, f"have {target} lead for {hold:.0f} s, in place of {leads}?", yes=yes)
+    agree(session, f"make {target} the primary for {hold:.0f} s, in place of {leads}?", yes=yes)
     config = session.config
     use = tools(config.state, config.profile, "drill", sites, routes=lambda: routes(session))
     words = f"drill: the route of {leads} is withdrawn"
-    # SIGTERM as well as Ctrl-C only ends it: the route is given back.
+    # Both SIGTERM and Ctrl-C end the drill early, and the route is restored.
     with waiting(session, words) as tell, background.stopping(use.stop):
         done = rehearse(sites, leads, target, use, by=who(), hold=hold, tell=tell)
     if session.output == "json":

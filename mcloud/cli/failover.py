@@ -75,6 +75,7 @@ def failover(
     mcloud failover --history
     """
     from mcloud.cli.ask import agree
+    from mcloud.config import unknown
     from mcloud.documents import encode
     from mcloud.failover.execution import tools
     from mcloud.failover.preflight import parse_forced
@@ -86,11 +87,13 @@ def failover(
         _forget(session, forget, reason, yes=yes, dry_run=dry_run)
         return
     if site is None:
-        raise UsageError("which site is to lead?", remedy="see `mcloud status` for their names")
+        raise UsageError(
+            "the name of the site is missing", remedy="`mcloud status` lists the sites"
+        )
     forced = parse_forced(force)
     sites = session.sites()
     if site not in sites:
-        raise UsageError(f"no site {site!r}; there is {', '.join(sites)}")
+        raise unknown("site", site, sites)
     if len(sites) < 2:
         raise UsageError(f"{site} is the only site; there is nothing to move")
     config = session.config
@@ -110,11 +113,15 @@ def failover(
     if failed:
         names = sorted({each.subject for each in failed})
         raise McloudError(
-            f"{site} should not lead now: {failed[0].check}: {failed[0].text}",
-            remedy=f"mend it, or override it with --force {','.join(names)}",
+            f"{site} should not become the primary now: {failed[0].check}: {failed[0].text}",
+            remedy=f"fix this, or override it with --force {','.join(names)}",
         )
     only_settles = wait and site == before.primary
-    agree(session, "settle what is owed?" if only_settles else f"have {site} lead?", yes=yes)
+    agree(
+        session,
+        "run the catch-up that is due?" if only_settles else f"make {site} the primary?",
+        yes=yes,
+    )
     came = _move(session, there, use, order or _order(before, reason, wait, forced), wait)
     _tell(session, came)
     if session.output == "json":
@@ -128,14 +135,14 @@ def failover(
 
 
 def who() -> str:
-    """Who does this, for the record: the user and the machine."""
+    """Return the user and the machine, for the audit log."""
     import getpass
 
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def routes(session: Session) -> "Routes":
-    """Where the running producers of this folder send to that follow the record."""
+    """Return the routes of the running producers of this folder that follow the control record."""
     return {
         each.name: each.state.route.sites
         for each in session.runs().producers
@@ -150,7 +157,7 @@ def _look(
     use: "Tools",
     forced: tuple[str, ...],
 ) -> "tuple[Preflight, dict[str, Site], MoveOrder | None]":
-    """What was looked at, the sites that answer, and the move that was begun and not ended."""
+    """Return the checks, the sites that answer, and an unfinished move."""
     from mcloud.cli.progress import waiting
     from mcloud.documents import Damaged
     from mcloud.failover import debts, record
@@ -160,14 +167,14 @@ def _look(
     from mcloud.producer.router import PERIOD
 
     settings = guard_settings(session.config)
-    with waiting(session, f"looking at {target}"):
+    with waiting(session, f"checking {target}"):
         view = record.read(sites, record.DEADLINE)
         there = {name: sites[name] for name in view.answered}
         away = {n: str(told) for n, told in view.by_site.items() if isinstance(told, Exception)}
         if target not in there and "health" not in forced:
             raise McloudError(
                 f"{target} does not answer: {away[target]}",
-                remedy="a site that tells no record cannot lead",
+                remedy="a site that does not answer cannot become the primary",
             )
         owed = debts.read(there, DEADLINE) if there else {}
         looked_at = {**there, target: sites[target]}
@@ -177,18 +184,18 @@ def _look(
         )
     journal = use.journal.found()
     if isinstance(journal, Damaged):
-        session.warn(f"{journal}; a move that it was about is not resumed")
+        session.warn(f"{journal}; a move that it records is not resumed")
     order = unfinished(use)
     if order is None:
         return before, there, None
     if not is_effective(use, view.record):
         session.say(
-            f"a move to {order.target} was begun and has changed nothing ({order.id}); begins anew"
+            f"an earlier move to {order.target} has changed nothing ({order.id}); starting again"
         )
         return before, there, None
     if order.target != target or before.primary != target:
-        return before, there, None  # it is another one, or others have moved the traffic since
-    session.say(f"going on with the move that was begun by {order.by}: {order.id}")
+        return before, there, None  # a different move, or the traffic has been moved since
+    session.say(f"resuming the move that {order.by} began: {order.id}")
     return before, there, order
 
 
@@ -228,7 +235,7 @@ def _move(
 
 
 def _tell(session: Session, came: "MoveOutcome") -> None:
-    """Tell those who want to know; a channel that fails is named, and holds nothing up."""
+    """Notify the channels. A channel that fails is reported, and delays nothing."""
     from mcloud.failover.events import moved
     from mcloud.notify.open import open_notifier
 
@@ -238,11 +245,11 @@ def _tell(session: Session, came: "MoveOutcome") -> None:
     notifier.send(moved(came, came.order.reason))
     notifier.close(TELLING)
     for failure in notifier.failures():
-        session.warn(f"not told: {failure}")
+        session.warn(f"not notified: {failure}")
 
 
 def _quotas(session: Session, site: str) -> "Quotas":
-    """What the account may still have to refuse; none of that where the clouds are embedded."""
+    """Return the checks of the account's quotas; none for embedded clouds."""
     from mcloud.clouds.access import Target
     from mcloud.clouds.factory import open_access
     from mcloud.sites.resources import known_settings, site_resources
@@ -268,7 +275,7 @@ def _draw(session: Session, before: "Preflight") -> None:
 
 
 def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: bool) -> None:
-    """Forget a debt to a site that is gone, and say what becomes of its data."""
+    """Forget the catch-up of a site that no longer exists, and explain what happens to its data."""
     from datetime import UTC, datetime
 
     from mcloud.cli.ask import agree
@@ -280,18 +287,18 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
     owed = debts.read(sites, DEADLINE)
     if site not in owed:
         known = ", ".join(owed) or "no site"
-        raise UsageError(f"nothing is owed to {site!r}; {known} is owed a catch-up")
+        raise UsageError(f"no catch-up is due for {site!r}; one is due for {known}")
     if site in sites:
         raise UsageError(
             f"{site} is a site of the profile {session.config.profile}, and can still be caught up",
-            remedy="run `mcloud failover SITE --wait` with the site that leads; or remove"
+            remedy="run `mcloud failover SITE --wait` with the current primary, or remove"
             f" {site} from the configuration first",
         )
     debt = owed[site]
     since = datetime.fromtimestamp(debt.since, UTC)
     session.say(
-        f"{site} was left in epoch {debt.epoch}, and was not proven equal to the other sites since"
-        f" {since:%Y-%m-%d %H:%M} UTC."
+        f"{site} was replaced as primary in epoch {debt.epoch}, and has not been proven equal to"
+        f" the other sites since {since:%Y-%m-%d %H:%M} UTC."
     )
     session.say(
         f"Trades that only {site} received since then, and that were not copied, stay with it:"
@@ -304,7 +311,7 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
     )
     if dry_run:
         return
-    agree(session, f"forget what is owed to {site}?", yes=yes)
+    agree(session, f"forget the catch-up of {site}?", yes=yes)
     at, by = round(time.time(), 3), who()
     before = {"epoch": debt.epoch, "since": debt.since, "paid": debt.paid}
     entry = AuditEntry(
@@ -315,10 +322,12 @@ def _forget(session: Session, site: str, reason: str, *, yes: bool, dry_run: boo
     away = debts.forget(sites, debt, at=at, seconds=DEADLINE)
     audit.share([entry], [name for name in sites if name not in away])
     for name, why in away.items():
-        session.warn(f"{name} still has the debt; a guard tells it when it is back: {why}")
+        session.warn(
+            f"{name} still records the catch-up; a guard corrects it when the site is back: {why}"
+        )
     if session.output == "json":
         session.print_json({"forgotten": site, "epoch": debt.epoch, "away": away})
-    session.say(f"what was owed to {site} is forgotten")
+    session.say(f"the catch-up of {site} is forgotten")
 
 
 def _history(session: Session) -> None:
@@ -332,7 +341,7 @@ def _history(session: Session) -> None:
     if session.output == "json":
         session.print_json(found)
     elif not found:
-        session.say("nobody has moved the traffic from here")
+        session.say("no failover has been run from here")
     else:
         from mcloud.drawing.failover import entries
 

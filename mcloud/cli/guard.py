@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcloud.failover.statement import GuardState
     from mcloud.runs import Run
 
-TELLING = 5.0  # seconds that what is to be told may take at the end
+TELLING = 5.0  # seconds that the last notifications may take at the end
 
 NAME = Annotated[str, typer.Option(metavar="NAME", help="Name of the guard.")]
 WHY = Annotated[
@@ -72,10 +72,10 @@ def run(
     if detach:
         background.detach(session, mine)
         return
-    channels(config)  # what is wrong in them is said before anything begins
+    channels(config)  # errors in them are reported before anything starts
     sites = session.sites()
     if len(sites) < 2:
-        raise UsageError("a guard needs two sites at least: one to leave, and one to go to")
+        raise UsageError("a guard needs at least two sites")
     stop = threading.Event()
     with background.alone(mine):
         before = previous_state(mine, GuardState, session.warn)
@@ -185,8 +185,10 @@ def _tell_guards(session: Session, what: str, why: str) -> None:
     if session.output == "json":
         session.print_json({"paused": what == "pause", "by": by, "away": away})
     for site, reason in away.items():
-        session.warn(f"{site} was not told, and is by the next guard that sees it: {reason}")
-    session.say("all guards pause" if what == "pause" else "the guards act again")
+        session.warn(
+            f"{site} could not store it; the next guard that reaches the site will: {reason}"
+        )
+    session.say("all guards are paused" if what == "pause" else "the guards are active again")
 
 
 def _state(session: Session, name: str) -> "GuardState":
@@ -202,7 +204,7 @@ def _state(session: Session, name: str) -> "GuardState":
 
 @contextmanager
 def _watching(session: Session, run: "Run", guard: "Guard") -> "Iterator[Callable[[], None]]":
-    """Keep the state document and draw the panel after every look."""
+    """Write the state document and draw the panel after every check."""
     from rich.live import Live
 
     from mcloud.drawing.failover import panel

@@ -17,7 +17,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class _Help:
-    """Methods of click that write the parts of the text."""
+    """Methods of click that write the parts of the help."""
 
     def format_help_text(self: Any, ctx: Any, formatter: Any) -> None:
         text, _, _ = cleandoc(self.help or "").partition(_EXAMPLES)
@@ -34,7 +34,7 @@ class _Help:
             if record is None:
                 continue
             if parameter.param_type_name == "argument":
-                # Only the name: the text says what type it has.
+                # The type is omitted, because the text explains the argument.
                 groups["Arguments"].append((parameter.name, record[1]))
             elif title == COMMON or parameter.name == "help":
                 common.append(record)
@@ -44,7 +44,7 @@ class _Help:
         self.format_commands(ctx, formatter)
 
     def format_commands(self: Any, ctx: Any, formatter: Any) -> None:
-        """Nothing: a command has no commands."""
+        """Write nothing, because a command has no commands."""
 
     def format_epilog(self: Any, ctx: Any, formatter: Any) -> None:
         if examples := examples_of(self.help):
@@ -74,7 +74,7 @@ class HelpGroup(_Help, TyperGroup):
 
 
 def _write(sections: dict[str, list[tuple[str, str]]], formatter: Any) -> None:
-    """Write sections whose second columns begin at one place."""
+    """Write sections whose second columns are aligned."""
     names = [len(name) for rows in sections.values() for name, _ in rows]
     width = max((each for each in names if each <= WIDEST), default=0)
     for title, rows in sections.items():

@@ -19,14 +19,14 @@ VARIABLES = {
     "gcp_region": "GCP_REGION",
     "gcp_project": "GCP_PROJECT_ID",
 }
-"""Where an answer may stand already."""
+"""Variables that may already have an answer."""
 
 QUESTIONS = {
-    "aws_region": "Region of AWS",
-    "gcp_project": "Project of Google Cloud (Enter for none)",
-    "gcp_region": "Region of Google Cloud",
-    "alert_email": "E-mail address for alerts (Enter for none)",
-    "budget": "Budget in USD a month (Enter for none)",
+    "aws_region": "AWS region",
+    "gcp_project": "Google Cloud project (Enter for none)",
+    "gcp_region": "Google Cloud region",
+    "alert_email": "Email address for alerts (Enter for none)",
+    "budget": "Budget in USD per month (Enter for none)",
 }
 
 
@@ -90,7 +90,7 @@ def init(
 
     path = config.working_folder() / config.FILE
     if path.exists() and not (force or dry_run):
-        raise UsageError(f"{path} is there already", remedy="--force replaces it")
+        raise UsageError(f"{path} already exists", remedy="use --force to replace it")
     flags = {
         "profile": session.profile,
         "aws_region": aws_region,
@@ -119,7 +119,7 @@ def init(
         session.say(f"wrote {path.name}: profile {answers.profile}, {' and '.join(answers.sites)}")
         if not sites and "gcp" not in answers.sites:
             session.say(
-                "gcp is left out: no project is known; mend the file, or give --gcp-project"
+                "gcp is left out because no project is known; edit the file, or use --gcp-project"
             )
         _warn(session, answers, config.load(answers.profile, path.parent, os.environ))
         session.say("next: `mcloud doctor`, `mcloud plan`, `mcloud deploy`")
@@ -137,7 +137,9 @@ def _answers(
     said = {key: check(key, flag) for key, flag in flags.items()}
 
     def find(key: str) -> None:
-        """The answer of a flag, or else of a person, to whom variables and defaults propose it."""
+        """Set an answer: from a flag, or from the user, with the variable or the default as
+        proposal.
+        """
         if key in said:
             return
         default: str = getattr(Answers, key)
@@ -154,7 +156,7 @@ def _answers(
         find("gcp_project")
     sites = wanted or (SITES if said["gcp_project"] else SITES[:1])
     if "gcp" in sites and not said["gcp_project"]:
-        raise UsageError("the site gcp needs a project", remedy="give --gcp-project")
+        raise UsageError("the site gcp needs a project", remedy="use --gcp-project")
     for key in flags:
         site = key.partition("_")[0]
         if site in SITES and site not in sites:
@@ -183,12 +185,11 @@ def _ask(question: str, default: str, check: Callable[[str], str]) -> str:
 
 
 def _warn(session: Session, answers: "Answers", config: "Config") -> None:
-    """Name the variables that say something else than the file."""
+    """Warn about variables that override the file."""
     for site in config.sites.values():
         for key, value in site.settings.items():
             origin = config.origins[f"sites.{site.name}.{key}"]
             if value != getattr(answers, f"{site.name}_{key}", None):
                 session.warn(
-                    f"{origin} makes {key} of {site.name} {value}, whatever mcloud.toml says and "
-                    "`mcloud deploy` makes"
+                    f"{origin} sets {key} of {site.name} to {value}, which overrides mcloud.toml"
                 )

@@ -101,8 +101,8 @@ def up(
     from mcloud.local.supervisor import Options
     from mcloud.market.anomaly import Thresholds
 
-    _one_of("--emulators", emulators, ("embedded", "official"))
-    _one_of("--ports", ports, ("fixed", "auto"))
+    _one_of("kind of emulators", emulators, ("embedded", "official"))
+    _one_of("choice of ports", ports, ("fixed", "auto"))
     chosen = asdict(session.config.ports)
     if ports == "auto":
         chosen = dict(zip(chosen, children.free_ports(len(chosen)), strict=True))
@@ -127,7 +127,9 @@ def up(
     with waiting(session, "starting the embedded clouds") as tell:
         state = control.up(options, tell)
     _show(session, state)
-    session.say("up; `mcloud local env` prints the variables for other tools")
+    session.say(
+        "the embedded clouds are up; `mcloud local env` prints the variables for other tools"
+    )
 
 
 def down(
@@ -169,7 +171,7 @@ def status(session: Session) -> None:
         if session.output == "json":
             session.print_json({"up": False, "phase": "down", "services": {}})
         session.say(
-            "the embedded clouds died without being stopped; run `mcloud local up`"
+            "the embedded clouds ended unexpectedly; run `mcloud local up`"
             if died
             else "the embedded clouds are down; run `mcloud local up`"
         )
@@ -224,9 +226,9 @@ def logs(
     from mcloud.local.state import Home
 
     if service is not None:
-        _one_of("the service", service, LOGS)
+        _one_of("service", service, LOGS)
     if follow and session.output == "json":
-        raise UsageError("--follow writes text only")
+        raise UsageError("--follow cannot be combined with -o json")
     folder = Home(session.config.local).logs
     paths = [folder / f"{name}.log" for name in ([service] if service else LOGS)]
     paths = [path for path in paths if path.exists()]
@@ -268,7 +270,11 @@ def reset(session: Session) -> None:
             control.up(options, tell)
     if session.output == "json":
         session.print_json({"up": state is not None})
-    session.say("empty and up again" if state else "empty; `mcloud local up` starts them")
+    session.say(
+        "the embedded clouds are empty and up again"
+        if state
+        else "the embedded clouds are empty; `mcloud local up` starts them"
+    )
 
 
 def _show(session: Session, state: "State") -> None:
@@ -296,37 +302,21 @@ def _show(session: Session, state: "State") -> None:
             }
         )
         return
-    from rich.table import Table
-    from rich.text import Text
+    from mcloud.drawing.local import status_view
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("service", "address", "pid", "state"):
-        table.add_column(heading)
-    for name, each in state.services.items():
-        listens = children.answers(each.address)
-        words = "listens" if listens else "does not listen"
-        if each.restarts:
-            words += f", restarted {each.restarts}×"
-        if name in state.lost:
-            words += ", lost its data"
-        pid = str(each.pid) if each.pid else "yours"
-        table.add_row(name, each.address, pid, Text(words, "green" if listens else "red"))
-    session.print(table)
-    for line in lines(outages):
-        session.print(Text(line, "yellow"))
+    listening = {name for name, each in state.services.items() if children.answers(each.address)}
+    session.print(status_view(state, listening, lines(outages)))
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
 
     if value not in known:
-        raise UsageError(
-            f"{what} is one of {', '.join(known)}, not {value!r}{did_you_mean(value, known)}"
-        )
+        raise unknown(what, value, known)
 
 
 def _tail(path: Path, lines: int, *, named: bool) -> int:
-    """Print the end of a file; returns how far it was read."""
+    """Print the end of a file, and return the number of bytes read."""
     content = path.read_bytes()
     if named:
         print(f"── {path.stem}")

@@ -137,7 +137,7 @@ def exchange(
     rounds: list[FeedReport] = []
 
     def read_so_far() -> "FeedReport":
-        # With --loop, the feeds begin anew after the first round.
+        # With --loop, the feeds start again after the first round.
         reports = [feed.report for feed in feeds]
         return rounds[0] if rounds else joined([*zip(source, reports, strict=True)])
 
@@ -156,7 +156,7 @@ def exchange(
         try:
             server.wait_finished()
             _show_report(session, read_so_far(), has_ended=True)
-            session.say("all is traded; REST continues until Ctrl-C")
+            session.say("all trades have been played; REST is served until Ctrl-C")
             threading.Event().wait()
         except KeyboardInterrupt:
             report = read_so_far()
@@ -188,10 +188,10 @@ def _show(session: Session, server: "LocalExchange") -> None:
                 "symbols": server.symbols,
             }
         )
-        # The reader waits for the addresses, and this command does not end.
+        # The reader waits for the addresses, while this command keeps running.
         sys.stdout.flush()
         return
     print(f"streams  {server.ws_url}", f"REST     {server.rest_url}", sep="\n", flush=True)
     if server.certificate:
         print(f"trust    {server.certificate.resolve()}", flush=True)
-    session.say(f"trading {', '.join(server.symbols)}; Ctrl-C ends it")
+    session.say(f"trading {', '.join(server.symbols)}; press Ctrl-C to stop")

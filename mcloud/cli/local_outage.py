@@ -1,4 +1,4 @@
-"""``mcloud local outage``: a site of the embedded clouds, or one service of it, does not serve."""
+"""``mcloud local outage``: make a site of the embedded clouds, or one of its services, fail."""
 
 import time
 from collections.abc import Sequence
@@ -64,32 +64,31 @@ def outage(
     mcloud local outage --end
     """
     from mcloud.clouds.ports import SERVICES
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
     from mcloud.local import outage as faults
     from mcloud.local.state import Home
 
     for option, value, known in (
-        ("the site", site, SITES),
-        ("--service", service, SERVICES),
-        ("--how", how, faults.HOWS),
+        ("site", site, SITES),
+        ("service", service, SERVICES),
+        ("kind of outage", how, faults.HOWS),
     ):
         if value is not None and value not in known:
-            hint = did_you_mean(value, known)
-            raise UsageError(f"{option} is one of {', '.join(known)}, not {value!r}{hint}")
+            raise unknown(option, value, known)
     seconds = None if lasts is None else length_of_time("--for", lasts)
     folder = session.config.local
     state = Home(folder).require_ready()
     if end:
         if lasts or wait:
-            raise UsageError("--end takes a site and a service, and nothing else")
+            raise UsageError("--end can only be combined with a site and --service")
         ended = faults.end(folder, site, service)
-        session.say("\n".join(f"{phrase(each)}: ended" for each in ended) or "nothing was out")
+        session.say("\n".join(f"{phrase(each)}: ended" for each in ended) or "there was no outage")
         if session.output == "json":
             session.print_json(as_json(ended))
         return
     if site is None:
         if service or lasts or wait:
-            raise UsageError("which site? aws or gcp")
+            raise UsageError("the site is missing; choose from aws, gcp")
         _show(session, faults.active(folder))
         return
     _check_ours(state, site, service)
@@ -110,7 +109,7 @@ def outage(
 
 
 def phrase(outage: "Outage") -> str:
-    """``aws candles refuses``"""
+    """Return a phrase such as ``aws candles refuses``."""
     verb = {"refuse": "refuses", "hang": "hangs", "slow": "is slow", "throttle": "throttles"}
     return f"{outage.site} {outage.service or '(all of it)'} {verb[outage.how]}"
 
@@ -131,7 +130,7 @@ def as_json(outages: "Sequence[Outage]") -> list[dict[str, Any]]:
 
 
 def lines(outages: "Sequence[Outage]") -> list[str]:
-    """What is out, a line each."""
+    """Return a line about each outage."""
     from mcloud.durations import duration
 
     now = time.time()
@@ -149,11 +148,11 @@ def _show(session: Session, outages: "Sequence[Outage]") -> None:
     elif outages:
         print("\n".join(lines(outages)))
     else:
-        session.say("nothing is out")
+        session.say("there is no outage")
 
 
 def _check_ours(state: "State", site: str, service: str | None) -> None:
-    """LocalError where somebody else's process serves what is to be out."""
+    """Raise LocalError if an external emulator serves one of the services."""
     external = set(state.options.get("external", {}))
     if state.options.get("official"):
         external |= {"pubsub", "firestore"}
@@ -165,6 +164,6 @@ def _check_ours(state: "State", site: str, service: str | None) -> None:
     theirs = sorted(external.intersection(each for each in wanted if each))
     if theirs:
         raise LocalError(
-            f"{', '.join(theirs)} of {site} is not ours to take out",
+            f"{', '.join(theirs)} of {site} is an external emulator, which mcloud cannot make fail",
             remedy="run `mcloud local up` without --emulators official and emulators of your own",
         )

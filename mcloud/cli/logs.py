@@ -34,6 +34,6 @@ def logs(
 
     logs = [run.log for run in runs_called(session.config.state, name) if run.log.exists()]
     if not logs:
-        raise McloudError(f"nothing called {name!r} ran here", remedy="see `mcloud ps`")
+        raise McloudError(f"no process called {name!r} has run here", remedy="see `mcloud ps`")
     for line in tail(logs[0], lines, follow=follow):
         print(line, flush=True)

@@ -13,7 +13,7 @@ from mcloud.errors import UsageError
 if TYPE_CHECKING:
     from mcloud.observing.scrape import Listen, Tls
 
-TICK = 0.25  # seconds between two looks at what is due
+TICK = 0.25  # seconds between two checks for what is due
 TOKEN = "MCLOUD_METRICS_TOKEN"
 
 
@@ -112,12 +112,12 @@ def metrics(
     of_server = (listen, token_file, tls_cert, tls_key, client_ca)
     if not serve:
         if any(each is not None for each in of_server):
-            raise UsageError("an address, a token and TLS go with --serve")
+            raise UsageError("--listen, --token-file and the TLS options need --serve")
         print(exposition(look(session, site)), end="")
         return
     usual = settings(session.config, "monitor", MonitorSettings)
     if listen is not None and port is not None and ":" in listen.rpartition("]")[2]:
-        raise UsageError(f"--listen {listen} names a port already; leave out --port")
+        raise UsageError(f"--listen {listen} already has a port; omit --port")
     where = (
         Listen(port=port or usual.port)
         if listen is None
@@ -140,7 +140,7 @@ def metrics(
             return exposition(watch.snapshot())
 
     with background.stopping(stop), serving(where, text) as url:
-        session.say(f"{url}{_access(where)}; Ctrl-C ends it")
+        session.say(f"{url}{_access(where)}; press Ctrl-C to stop")
         while not stop.wait(TICK):
             with one:
                 watch.tick()
@@ -148,7 +148,7 @@ def metrics(
 
 
 def _token(session: Session, file: Path | None) -> str | None:
-    """The bearer token, from a file or the variable; UsageError for one that protects nothing."""
+    """Return the bearer token, from a file or the variable. Raise UsageError if it is too weak."""
     from mcloud.config import variables
     from mcloud.observing.scrape import TOKEN as LEAST
 
@@ -156,7 +156,7 @@ def _token(session: Session, file: Path | None) -> str | None:
         try:
             found, origin = file.read_text().strip(), str(file)
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UsageError(f"--token-file {file} cannot be read: {why}") from None
     else:
         folder = session.config.document.path.parent
@@ -166,8 +166,8 @@ def _token(session: Session, file: Path | None) -> str | None:
         found, origin = str(known[TOKEN].value).strip(), TOKEN
     if len(found) < LEAST or not found.isascii() or not found.isprintable() or " " in found:
         raise UsageError(
-            f"the token in {origin} is too short or no token: {LEAST} ASCII characters at least,"
-            " without blanks; `openssl rand -hex 32` makes one"
+            f"the token in {origin} is not valid: it needs at least {LEAST} ASCII characters,"
+            " without spaces; `openssl rand -hex 32` makes one"
         )
     return found
 
@@ -184,10 +184,10 @@ def _tls(cert: Path | None, key: Path | None, client_ca: Path | None) -> "Tls | 
 
 
 def _access(listen: "Listen") -> str:
-    """Who may read, where that is not to be taken for granted."""
+    """Return a phrase about who can read the metrics."""
     if listen.tls and listen.tls.client_ca:
         return ", for clients with a certificate" + (" and the token" if listen.token else "")
     if listen.token:
         said = ", for clients with the token"
-        return said if listen.tls or listen.is_loopback else f"{said}, which nothing encrypts"
-    return "" if listen.is_loopback else ", for everybody who reaches it"
+        return said if listen.tls or listen.is_loopback else f"{said}, without encryption"
+    return "" if listen.is_loopback else ", for everyone who can reach it"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mcloud.observing.snapshot import Snapshot
     from mcloud.observing.watch import SnapshotWatch
 
-FRAME = 1.0  # seconds between two drawings where nothing happens: ages count seconds
-TICK = 0.25  # seconds between two looks at what is due
+FRAME = 1.0  # seconds between two drawings if nothing happens, because ages count seconds
+TICK = 0.25  # seconds between two checks for what is due
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +79,7 @@ def monitor(
 
 
 def _is_screen(session: Session) -> bool:
-    """True where there is something to draw on again and again."""
+    """Return whether the output is a terminal that can be redrawn."""
     return session.console.is_terminal and not session.console.is_dumb_terminal
 
 
@@ -92,7 +92,7 @@ def _print_line(snapshot: "Snapshot") -> None:
 
 
 def _every(watch: "SnapshotWatch") -> "Iterator[Snapshot]":
-    """A snapshot at every interval; the first once everything has been answered, or is late."""
+    """Return a snapshot at every interval. The first waits until all sites answered or are late."""
     from mcloud.observing.collector import PATIENCE
 
     due = time.monotonic() + PATIENCE
@@ -121,7 +121,7 @@ def _live(session: Session, watch: "SnapshotWatch", sites: int) -> None:
             if not view.paused:
                 watch.tick()
             view = replace(view, width=terminal.size[0], height=terminal.size[1])
-            # Drawn when there is something new, and once a second since ages grow.
+            # Drawn after each change, and once a second because ages grow.
             if (view, watch.answers) != shown or time.monotonic() >= due:
                 shown, due = (view, watch.answers), time.monotonic() + FRAME
                 terminal.draw(screen(watch.snapshot(), view))

@@ -24,17 +24,18 @@ def outputs(
     mcloud outputs aws -o json
     """
     from mcloud import config
-    from mcloud.sites.resources import site_resources
+    from mcloud.sites.resources import origin_of, site_resources
 
     resources = site_resources(session.config)
     names = config.select(resources, site)
+    for name in names:
+        remote = session.config.outputs.read_remote(name)
+        if remote and not session.config.outputs.path(name).exists():
+            session.say(f"{name}: {origin_of(remote)}")
     if session.output == "json":
         session.print_json({name: resources[name].to_outputs() for name in names})
         return
-    from rich.table import Table
+    from mcloud.drawing.outputs import table
 
     for name in names:
-        table = Table(title=name, title_justify="left", show_header=False, box=None)
-        for key, value in resources[name].to_outputs().items():
-            table.add_row(key, value)
-        session.print(table)
+        session.print(table(name, resources[name].to_outputs()))

@@ -12,7 +12,7 @@ import typer
 
 from mcloud.cli import background
 from mcloud.cli.session import INTERRUPTED, Session, command
-from mcloud.errors import McloudError, UsageError
+from mcloud.errors import McloudError
 
 if TYPE_CHECKING:
     from mcloud.clouds.ports import Site
@@ -215,6 +215,7 @@ def produce(
     mcloud produce --source simulate --count 20000
     mcloud produce --source 'replay:days/*.zip' --to aws
     """
+    from mcloud.config import unknown
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
@@ -225,12 +226,12 @@ def produce(
     from mcloud.sites.resources import site_resources
 
     if mode not in MODES:
-        raise UsageError(f"no mode {mode!r}; there is {', '.join(MODES)}")
+        raise unknown("mode", mode, MODES)
     run = run_of(session.config.state / "producers", name)
     if detach:
         background.detach(session, run)
         return
-    # Faults of the command line come before anything is opened, made or sent.
+    # Errors of the command line are raised before anything is opened, created or sent.
     stop = threading.Event()
     given = session.config.exchange
     choice = FeedChoice(
@@ -269,7 +270,7 @@ def produce(
         raise typer.Exit(INTERRUPTED)
     if not progress.complete:
         raise McloudError(
-            "not every site has every trade; the rest is kept",
+            "not every site has every trade; the rest stays in the spool",
             remedy="fix the problem above, then run"
             f" `{resume_command(name, opened.about)}`, which sends the rest",
         )
@@ -278,11 +279,11 @@ def produce(
 
 
 def report_feed(session: Session, report: "FeedReport") -> None:
-    """Say what a feed had to leave out."""
+    """Report the input that a feed has skipped."""
     if report.truncated:
         session.warn(report.truncated)
     if report.bad:
-        session.warn(f"{report.bad:,} bad lines were left out, among them:")
+        session.warn(f"{report.bad:,} bad lines were skipped, for example:")
         for bad in report.bad_examples:
             print(f"  {bad}", file=sys.stderr)
 
@@ -353,18 +354,18 @@ def _run(
                 router.stop()
             run.write(account.state(progress, opened.describe()))
             if trail.problem:
-                log.warning("mcloud trace will know less: %s", trail.problem)
+                log.warning("mcloud trace may be incomplete: %s", trail.problem)
             log.info("ends; waiting: %s", _waiting(progress))
     return progress, time.monotonic() - begun
 
 
 def _about(opened: "OpenedSource") -> str:
-    """What is read, in a line of the log: `binance, BTCUSDT, ETHUSDT`."""
+    """Return the source and its symbols for the log: `binance, BTCUSDT, ETHUSDT`."""
     return ", ".join([opened.about.source, *opened.about.symbols])
 
 
 def _waiting(progress: "ProducerProgress") -> str:
-    """Messages that are left, by site: `aws 0, gcp 12`."""
+    """Return the number of pending messages by site: `aws 0, gcp 12`."""
     return ", ".join(f"{name} {site.waiting:,}" for name, site in progress.sites.items())
 
 
@@ -376,14 +377,14 @@ def _warn_of_spool(session: Session, spool: "Spool") -> None:
         )
     for site in spool.unconfigured():
         waiting = spool.pending(site).trades
-        session.warn(f"the spool holds {waiting:,} trades for {site}, which is not among --to")
+        session.warn(f"the spool holds {waiting:,} trades for {site}, which is not in --to")
 
 
 @contextmanager
 def _watching(
     session: Session, run: "Run", opened: "OpenedSource", account: "ReportedState", log: Any
 ) -> "Iterator[Callable[[ProducerProgress], None]]":
-    """Log what changes, keep the state document, and draw the panel, once a second each."""
+    """Log changes, write the state document, and draw the panel, each once a second."""
     from rich.live import Live
 
     from mcloud.drawing.produce import panel
@@ -404,7 +405,7 @@ def _watching(
         for sentence in opened.news():
             log.info(sentence)
         if live is None and progress.problem and not (before and before.problem):
-            session.warn(progress.problem)  # the log may be on the same disk
+            session.warn(progress.problem)  # the log may be on the same full disk
         before = progress
         state = account.state(progress, opened.describe())
         run.write(state)

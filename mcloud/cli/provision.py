@@ -1,4 +1,4 @@
-"""What ``plan``, ``deploy`` and ``destroy`` share: sites side by side, questions, Ctrl-C."""
+"""Shared code of ``plan``, ``deploy`` and ``destroy``: concurrent sites, questions, Ctrl-C."""
 
 import os
 import signal
@@ -63,22 +63,22 @@ T = TypeVar("T")
 
 @dataclass
 class SiteOutcome:
-    """What became of a site."""
+    """The result for a site."""
 
     site: "SiteConfig"
     plan: "StackPlan | None" = None
     result: str = "failed"
     made: set[str] = field(default_factory=set)
-    """Addresses of the changes that were made, of those planned."""
+    """Addresses of the planned changes that were made."""
     begun: set[str] = field(default_factory=set)
-    """Addresses of all that was touched, also for half of a change or before one."""
+    """Addresses of all resources that were touched, also by a part of a change."""
     error: McloudError | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     services: dict[str, str] = field(default_factory=dict)
-    """What the smoke probe found, by service: empty where it works."""
+    """Result of the smoke probe, by service; empty if it works."""
 
     def note(self, step: "ProvisioningStep") -> None:
-        """A step may be no change of its own: the first half of a replacement, say."""
+        """Record a step. It may be a part of a change, such as the first half of a replacement."""
         self.begun.add(step.address)
         for change in self.plan.changes if self.plan else ():
             if change.address == step.address and change.done == step.words:
@@ -97,7 +97,7 @@ class SiteOutcome:
 
 
 class Rollout:
-    """Some sites, worked on at the same time; one that fails does not stop another."""
+    """Sites that are changed concurrently. A failure of one does not stop another."""
 
     def __init__(
         self,
@@ -114,12 +114,9 @@ class Rollout:
 
         config = session.config
         if provisioner not in (None, EMBEDDED, TERRAFORM):
-            from mcloud.config import did_you_mean
+            from mcloud.config import unknown
 
-            hint = did_you_mean(provisioner, (EMBEDDED, TERRAFORM))
-            raise UsageError(
-                f"--provisioner is {EMBEDDED} or {TERRAFORM}, not {provisioner!r}{hint}"
-            )
+            raise unknown("provisioner", provisioner, (EMBEDDED, TERRAFORM))
         self._provisioner = provisioner or (EMBEDDED if config.profile == LOCAL else TERRAFORM)
         self._session = session
         self._start = start
@@ -147,7 +144,7 @@ class Rollout:
         kept = withheld(os.environ) if self._provisioner == TERRAFORM else []
         if kept:
             self._session.warn(
-                f"Terraform does not get {', '.join(kept)} of this shell; `mcloud doctor` says why"
+                f"{', '.join(kept)} of this shell is not passed to Terraform; see `mcloud doctor`"
             )
         for name, outcome in self.outcomes.items():
             opened = open_provisioner(
@@ -168,7 +165,7 @@ class Rollout:
 
     @property
     def going(self) -> list[str]:
-        """The sites that have not failed."""
+        """Names of the sites that have not failed."""
         return [name for name, outcome in self.outcomes.items() if outcome.error is None]
 
     @property
@@ -185,7 +182,7 @@ class Rollout:
             raise KeyboardInterrupt
 
     def save(self, path: Path) -> None:
-        """Write the plans into a file: all of them, or none where a site could not be planned."""
+        """Write all plans into a file, or none if a site could not be planned."""
         from mcloud.infra.saved_plan import SavedPlan
 
         if self.failed:
@@ -199,7 +196,7 @@ class Rollout:
         )
 
     def load(self, saved: "SavedPlan", path: Path) -> None:
-        """Take the plans from a file, in place of ``plan``."""
+        """Read the plans from a file, instead of calling ``plan``."""
         found = self._each(
             "reading the plan", lambda name: self._stacks[name].load(saved.sites[name], path)
         )
@@ -210,10 +207,10 @@ class Rollout:
             raise KeyboardInterrupt
 
     def agree(self, *, yes: bool, confirmed: Sequence[str]) -> None:
-        """Have what was planned agreed to: all of it, and each loss of data by a name.
+        """Ask for confirmation of the plans, and of each loss of data by its name.
 
         Raises:
-            UsageError: there is nobody to ask.
+            UsageError: there is no terminal.
         """
         from mcloud.cli.ask import agree, type_in
         from mcloud.infra.plan import unconfirmed
@@ -235,15 +232,15 @@ class Rollout:
             what = ", ".join(f"{each.name} ({each.holds})" for each in lost)
             answer = type_in(
                 self._session,
-                f"{name}: the data in {what} will be gone; type {wanted} to agree",
+                f"{name}: the data in {what} will be deleted; type {wanted} to confirm",
                 instead=f"--confirm {wanted}",
             )
             if answer != wanted:
-                self._session.say("that is another name; nothing was done")
+                self._session.say("the name does not match; nothing was done")
                 raise typer.Exit(1)
 
     def apply(self, *, destroy: bool = False) -> None:
-        """Do what was planned, and see whether what was deployed works."""
+        """Apply the plans, and check that the deployed sites work."""
         for name, found in self._each("applying", lambda name: self._stacks[name].apply()).items():
             outcome = self.outcomes[name]
             changed = outcome.plan is not None and not outcome.plan.empty
@@ -255,7 +252,7 @@ class Rollout:
             self.outcomes[name].services = services
 
     def finish(self) -> None:
-        """Tell what became of each site, and exit accordingly."""
+        """Report the result of each site, and exit with the matching code."""
         self._report()
         if self._stop.is_set():
             raise KeyboardInterrupt
@@ -266,7 +263,7 @@ class Rollout:
             raise typer.Exit(3)
 
     def show(self, *, to_stdout: bool) -> None:
-        """The plans, as tables."""
+        """Print the plans as tables."""
         from mcloud.drawing.plan import changes_table
 
         if self._session.quiet and not to_stdout:
@@ -278,7 +275,7 @@ class Rollout:
                 console.print(changes_table(name, plan))
 
     def report_failures(self) -> None:
-        """What went wrong, a line for each site, on standard error."""
+        """Print the failure of each site on standard error, one line each."""
         for name, outcome in self.outcomes.items():
             if outcome.error is not None:
                 self._session.fail(f"{name}: {outcome.error}")
@@ -298,7 +295,7 @@ class Rollout:
                     self._session.warn(f"{name}: no answer from the {service}: {reason}")
 
     def _each(self, title: str, call: Callable[[str], T]) -> dict[str, T]:
-        """Call for every site that has not failed, at once; keeps what a call raises."""
+        """Call concurrently for every site that has not failed, and record the errors."""
         from mcloud.cli.progress import waiting
         from mcloud.deadline import gather
 
@@ -315,7 +312,7 @@ class Rollout:
                 self._echo("".join(traceback.format_exception(answer)))
                 self.outcomes[name].error = McloudError(
                     f"{type(answer).__name__}: {answer}",
-                    remedy="a fault in mcloud: run again with -vv and report what it prints",
+                    remedy="this is a bug in mcloud: run it again with -vv and report the output",
                 )
             else:
                 found[name] = answer
@@ -331,17 +328,17 @@ class Rollout:
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end what runs in good order, which may take a while."""
+        """On Ctrl-C and SIGTERM, stop in an orderly way, which may take a while."""
 
         def stop(*_: object) -> None:
             words = (
-                "still waiting: Terraform holds the lock of its state, and is not cut off\n"
+                "still waiting: Terraform holds the lock of its state and must not be killed\n"
                 if self._stop.is_set()
-                else "interrupted; waiting until what was begun is ended and no lock is left\n"
+                else "interrupted; waiting for the changes in progress and for the lock\n"
             )
             self._stop.set()
             if not self._session.quiet:
-                os.write(2, words.encode())  # a print may be what the signal came into
+                os.write(2, words.encode())  # the signal may have interrupted a print
 
         handled = [signal.SIGTERM]
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -367,10 +364,10 @@ class Rollout:
 
 
 def read_plan(session: Session, path: Path, wanted: str | None) -> "SavedPlan":
-    """Read a saved plan, and keep of it what is wanted.
+    """Read a saved plan, and return the wanted sites of it.
 
     Raises:
-        UsageError: it is of another profile, or does not have the site.
+        UsageError: it belongs to another profile, or does not have a site.
     """
     from mcloud import config
     from mcloud.infra.saved_plan import SavedPlan, read
@@ -380,7 +377,7 @@ def read_plan(session: Session, path: Path, wanted: str | None) -> "SavedPlan":
         raise UsageError(
             f"the plan in {path} is for the profile {saved.profile!r}, not"
             f" {session.config.profile!r}",
-            remedy=f"give --profile {saved.profile}",
+            remedy=f"use --profile {saved.profile}",
         )
     names = config.select(saved.sites, None if wanted == "all" else wanted)
     return SavedPlan(saved.profile, {name: saved.sites[name] for name in names})
@@ -391,9 +388,7 @@ def _chosen(profile: str, known: list[str], wanted: str | None) -> list[str]:
     from mcloud.errors import ConfigError
 
     if not known:
-        raise ConfigError(
-            f"the profile {profile!r} has no sites", remedy="describe one in mcloud.toml"
-        )
+        raise ConfigError(f"the profile {profile!r} has no sites", remedy="add one to mcloud.toml")
     return config.select(known, None if wanted == "all" else wanted)
 
 
@@ -406,8 +401,8 @@ def _sentence(outcome: SiteOutcome) -> str:
             return f"{outcome.result}, with nothing changed"
         made = len(outcome.made)
         half = sorted(outcome.begun - outcome.made)
-        words = f"{outcome.result} after {made} of {planned} changes, which are in the state"
-        return f"{words}; begun: {', '.join(half)}" if half else words
+        words = f"{outcome.result} after {made} of {planned} changes, which are saved in the state"
+        return f"{words}; unfinished: {', '.join(half)}" if half else words
     if outcome.result == "planned" and outcome.plan:
         return sentence(outcome.plan)
     some = f"{planned} change" if planned == 1 else f"{planned} changes"
@@ -419,7 +414,7 @@ def _sentence(outcome: SiteOutcome) -> str:
 
 
 def next_step(outcomes: Mapping[str, SiteOutcome]) -> str:
-    """What to do once some sites are deployed."""
+    """Return the next step after some sites are deployed."""
     up = [
         name for name, each in outcomes.items() if each.services and not any(each.services.values())
     ]

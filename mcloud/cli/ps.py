@@ -6,7 +6,7 @@ import typer
 
 from mcloud.cli.session import Session, command
 
-STALE = 15.0  # seconds; each of them speaks every second
+STALE = 15.0  # seconds; each process reports every second
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def ps(
     if session.output == "json":
         session.print_json([{"kind": kind, **each.to_document()} for kind, each in every])
     elif not every:
-        session.say("no producers; `mcloud produce` starts one")
+        session.say("no processes; `mcloud produce` starts a producer")
     else:
         from mcloud.drawing.ps import listing
 

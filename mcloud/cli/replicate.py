@@ -135,7 +135,7 @@ def replicate(
     if away := [each for each in ended if each.error]:
         raise McloudError(
             f"{away[0].source} to {away[0].target}: {away[0].error}",
-            remedy="what was copied stays; run it again to go on",
+            remedy="copied data is kept; run it again to continue",
         )
 
 
@@ -143,7 +143,7 @@ def replicate(
 def _watching(
     session: Session, run: "Run", scope: "Scope", once: bool
 ) -> "Iterator[Callable[[list[PairProgress]], None]]":
-    """Keep the state document and draw the panel, once a second and more often."""
+    """Write the state document once a second, and draw the panel more often."""
     import time
 
     from rich.live import Live

@@ -73,9 +73,9 @@ def resolve(
     with waiting(session, "reading the contents") as tell:
         question = _ask(sites, symbol, what, window, tell)
     if keep is not None and keep not in question.options:
-        known = ", ".join(question.options) or "nothing to choose"
+        known = ", ".join(question.options) or "none"
         raise UsageError(
-            f"cannot keep {keep!r} of {question.subject}; there is"
+            f"cannot keep {keep!r} of {question.subject}; the choices are"
             f" {known}{did_you_mean(keep, list(question.options))}"
         )
     document: dict[str, Any] = {
@@ -109,12 +109,10 @@ def resolve(
     for problem in problems:
         session.warn(problem)
     if backup.count:
-        session.say(f"what was taken away is in {backup.path}")
+        session.say(f"the removed contents are in {backup.path}")
     if problems:
         raise typer.Exit(1)
-    session.say(
-        f"{question.subject}: kept {keep}; `mcloud verify --deep` shows whether all is well"
-    )
+    session.say(f"{question.subject}: kept {keep}; run `mcloud verify --deep` to check the result")
 
 
 def _ask(sites: "dict[str, Site]", symbol: str, what: str, window: Any, tell: Any) -> "Question":
@@ -153,9 +151,9 @@ def _draw(session: Session, question: "Question") -> None:
     for line in question.lines:
         session.print(f"  {line}")
     if not question.lines:
-        session.print("  no site has anything of it")
+        session.print("  no site has it")
     elif not question.is_open:
-        session.print("nothing contradicts this")
+        session.print("there is no conflict")
 
 
 def _note(
@@ -166,7 +164,7 @@ def _note(
     backup: "Backup",
     problems: list[str],
 ) -> None:
-    """Write into the audit log who chose what, and where the rest is."""
+    """Record the choice in the audit log, with the path of the removed contents."""
     import time
 
     from mcloud.cli.failover import who

@@ -77,7 +77,7 @@ def restore(
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.cli.verify import window_of
-    from mcloud.config import did_you_mean
+    from mcloud.config import unknown
     from mcloud.replication.copier import spare_cores
     from mcloud.replication.restore import ENGINES, Restore
     from mcloud.replication.scope import Scope
@@ -85,8 +85,7 @@ def restore(
     from mcloud.sites.resources import site_resources
 
     if engine not in ENGINES:
-        hint = did_you_mean(engine, ENGINES)
-        raise UsageError(f"no engine {engine!r}; there is {', '.join(ENGINES)}{hint}")
+        raise unknown("engine", engine, ENGINES)
     scope, window = Scope.parse("candles,raw", symbols, None), window_of(start, end)
     resources = site_resources(session.config)
     target, origin = (_one(config.select(resources, name)) for name in (site, source))
@@ -113,12 +112,12 @@ def restore(
         )
         estimate = None if job.unfinished() else job.survey()
     if estimate is None:
-        question = f"{job.unfinished():,} hours are left of an earlier run: go on?"
+        question = f"{job.unfinished():,} hours of an earlier run are left: continue?"
     else:
-        question = "do this?"
+        question = "restore this?"
         _say(session, estimate, origin, target)
         if transfer and not estimate.is_empty:
-            session.say(f"{transfer.service} may cost extra")
+            session.say(f"the estimate includes what {transfer.service} costs")
     if dry_run or (estimate is not None and estimate.is_empty):
         _end(session, job.unfinished(), estimate, None)
         return
@@ -131,25 +130,25 @@ def restore(
 
 def _one(names: list[str]) -> str:
     if len(names) != 1:
-        raise UsageError("restore takes one site, and one with --from")
+        raise UsageError("restore takes a single site, and a single site with --from")
     return names[0]
 
 
 def _say(session: Session, estimate: "RestoreEstimate", source: str, target: str) -> None:
     if estimate.is_empty:
-        session.say(f"{target} lacks nothing that {source} has")
+        session.say(f"{target} already has everything that {source} has")
         return
     requests = ", ".join(
         f"{count:,} requests to {name}" for name, count in estimate.requests.items()
     )
     session.say(
-        f"{target} lacks something in {len(estimate.hours):,} hours of"
+        f"{target} has missing data in {len(estimate.hours):,} hours of"
         f" {len(estimate.symbols):,} symbols: {estimate.candles:,} candles,"
         f" {estimate.objects:,} raw objects ({estimate.bytes:,} bytes), {estimate.trades:,} trades"
     )
     if estimate.damaged:
-        session.say(f"{estimate.damaged:,} of its raw objects are damaged, and written anew")
-    session.say(f"estimate: {requests}, ${estimate.usd:,.4f} at list price, free tiers apart")
+        session.say(f"{estimate.damaged:,} of its raw objects are damaged, and will be rewritten")
+    session.say(f"estimate: {requests}, ${estimate.usd:,.4f} at list price, before free tiers")
 
 
 def _end(
@@ -171,10 +170,10 @@ def _end(
     for each in done.notes:
         session.warn(each)
     for each in done.damaged:
-        session.warn(f"not copied, since damaged: {each}")
+        session.warn(f"not copied because it is damaged: {each}")
     if done.left:
         session.warn(
-            f"{done.left:,} hours still lack something: `mcloud verify` names it, unless it is"
-            " what has just come"
+            f"{done.left:,} hours still have missing data; `mcloud verify` shows it, unless it has"
+            " only just arrived"
         )
         raise typer.Exit(3)

@@ -1,4 +1,4 @@
-"""The whole terminal for a while, with single keys; given back however it ends, also for Ctrl-Z."""
+"""Full-screen use of the terminal, with single keys. The terminal is always restored."""
 
 import os
 import select
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"  # of a frame, for terminals that show it at once
+BEGIN, END = (
+    "\x1b[?2026h",
+    "\x1b[?2026l",
+)  # of a frame, for terminals that draw it at once
 NAMES = {b"\x1b[C": "right", b"\x1b[D": "left", b"\x1bOC": "right", b"\x1bOD": "left"}
 
 
 @contextmanager
 def full_screen(console: "Console") -> "Iterator[Screen]":
-    """Take the terminal over: the other screen, no cursor, keys as they are pressed."""
+    """Use the whole terminal: the alternate screen, no cursor, keys without Enter."""
     screen = Screen(console, sys.stdin)
     handlers = {
         signal.SIGTSTP: screen.stop,
@@ -32,7 +35,7 @@ def full_screen(console: "Console") -> "Iterator[Screen]":
         screen.take()
         yield screen
     finally:
-        # A second Ctrl-C must not come between: the terminal would stay as it is now.
+        # A second Ctrl-C here would leave the terminal as it is now, so it is ignored.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         screen.give_back()
         signal.set_wakeup_fd(woken)
@@ -53,12 +56,12 @@ class Screen:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines, of the terminal itself: the environment may remember others."""
+        """Columns and lines of the terminal itself. The environment may have old values."""
         size = os.get_terminal_size(self._console.file.fileno())
         return size.columns, size.lines
 
     def draw(self, lines: "Sequence[Text]") -> None:
-        """Replace what is shown. Nothing is cleared before it is written: that would flicker."""
+        """Replace the screen, without clearing it first, which would flicker."""
         width, _ = self.size
         shown = "\r\n".join(self._drawn(line, width) for line in lines)
         self._write(f"{BEGIN}\x1b[H{shown}\x1b[J{END}")
@@ -66,11 +69,13 @@ class Screen:
     def _drawn(self, line: "Text", width: int) -> str:
         with self._console.capture() as capture:
             self._console.print(line, end="", no_wrap=True, overflow="ignore", crop=False)
-        # Behind a full line the cursor still stands on its last letter, which would go too.
+        # After a full line the cursor is still on the last letter, which would be erased too.
         return capture.get() + ("\x1b[K" if line.cell_len < width else "")
 
     def keys(self, seconds: float) -> list[str]:
-        """What was pressed, after so long at most; sooner where the window has changed."""
+        """Return the pressed keys, after at most these seconds, or sooner if the window has
+        changed.
+        """
         ends = [self._wakes] if self._keyboard is None else [self._keyboard, self._wakes]
         ready, _, _ = select.select(ends, [], [], max(0.0, seconds))
         if self._wakes in ready:
@@ -78,7 +83,7 @@ class Screen:
         if self._keyboard is None or self._keyboard not in ready:
             return []
         pressed = os.read(self._keyboard, 4096)
-        # A terminal that went away is ready for ever, and has nothing.
+        # A lost terminal is always ready, and has no input.
         return names_of(pressed) if pressed else ["q"]
 
     def take(self) -> None:
@@ -95,7 +100,7 @@ class Screen:
                 termios.tcsetattr(self._keyboard, termios.TCSANOW, self._cooked)
 
     def stop(self, *_: object) -> None:
-        """Ctrl-Z: give the terminal back, stop, and take it again when told to go on."""
+        """On Ctrl-Z, restore the terminal and stop. Take it again when the process continues."""
         self.give_back()
         ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
@@ -112,7 +117,7 @@ class Screen:
 
 
 def names_of(pressed: bytes) -> list[str]:
-    """Keys by name: themselves, ``left``, ``right`` and ``escape``; the rest is dropped."""
+    """Return the names of keys: letters, ``left``, ``right`` and ``escape``. Others are dropped."""
     names = []
     while pressed:
         sequence = next((each for each in NAMES if pressed.startswith(each)), None)
@@ -122,7 +127,7 @@ def names_of(pressed: bytes) -> list[str]:
         elif pressed[:1] == b"\x1b":
             if len(pressed) == 1:
                 names.append("escape")
-            # Of a sequence that is not known the whole is dropped, not read as letters.
+            # An unknown sequence is dropped as a whole, and not read as letters.
             pressed = pressed[len(pressed) :] if pressed[1:2] in (b"[", b"O") else pressed[1:]
         else:
             names.append(chr(pressed[0]))

@@ -1,4 +1,4 @@
-"""What all commands share: output, the profile, and the handling of errors.
+"""Shared parts of all commands: output, the profile, and the handling of errors.
 
 ``command`` gives a function the options that all commands share (``-o``, ``-q``, ``-v``,
 ``--no-color``, ``--profile``) and hands it a ``Session`` as its first argument.
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from mcloud.run_states import Runs
 
 INTERRUPTED = 130
-PIPE = 141  # 128 + SIGPIPE, as for any program that is cut off
+PIPE = 141  # 128 + SIGPIPE, as for any program whose output is cut off
 UNBOUNDED = 10_000  # columns
 LARGEST: Mapping[type, int] = {int: 2**53, float: 10**9}
-"""The largest number of an option. Python cannot wait for ten times as many seconds."""
+"""Largest value of an option. Python cannot wait for ten times as many seconds."""
 
 QUIET = Annotated[
     bool,
@@ -65,7 +65,7 @@ PROFILE = Annotated[
     ),
 ]
 
-# A command of mcloud in a text, where it names no profile yet.
+# A command of mcloud in a text that has no profile yet.
 _ADVISED = re.compile(r"`(mcloud (?!local|init)(?:(?!--profile)[^`])+)`")
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -73,7 +73,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class Session:
-    """One run of a command. Data goes to stdout, words go to stderr."""
+    """One run of a command. Data goes to stdout, and messages go to stderr."""
 
     output: str = "text"
     quiet: bool = False
@@ -98,7 +98,9 @@ class Session:
         return config.current(self.profile)
 
     def sites(self, wanted: str | None = None) -> dict[str, "Site"]:
-        """Open the sites of a comma-separated list, or all; UsageError for an unknown one."""
+        """Open the sites of a comma-separated list, or all. Raise UsageError for an unknown
+        site.
+        """
         from mcloud.sites.resources import open_sites
 
         return open_sites(self.config, wanted)
@@ -111,14 +113,14 @@ class Session:
 
     @property
     def live(self) -> bool:
-        """True where progress may be drawn: a person looks at standard error."""
+        """Whether progress can be drawn: standard error is a terminal."""
         return sys.stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
 
     def advice(self, text: str) -> str:
         """Return a text in which each command of mcloud runs in the profile of this one.
 
-        Only ``--profile`` is added: what the environment or mcloud.toml says holds for the next
-        command as well. Without it the advised command would work on the sites of another profile.
+        Only ``--profile`` is added, because the environment and mcloud.toml apply to the next
+        command too. Without it the advised command would use the sites of another profile.
         """
         if self.profile is None:
             return text
@@ -126,20 +128,20 @@ class Session:
         return _ADVISED.sub(lambda found: f"`{found[1]}{option}`", text)
 
     def say(self, text: str) -> None:
-        """A line for the person, unless ``-q``."""
+        """Print a line for the user, unless ``-q`` is given."""
         if not self.quiet:
             _say(self.advice(text))
 
     def warn(self, text: str) -> None:
-        """A line that ``-q`` does not silence."""
+        """Print a warning, which ``-q`` does not hide."""
         _say(f"warning: {self.advice(text)}")
 
     def fail(self, text: str) -> None:
-        """A line that says why something failed."""
+        """Print why something failed."""
         _say(f"error: {self.advice(text)}")
 
     def print(self, renderable: "RenderableType") -> None:
-        """The command's answer, for a person."""
+        """Print the result of the command for a person."""
         self.console.print(renderable)
 
     def print_json(self, answer: object) -> None:
@@ -160,7 +162,7 @@ class Session:
             def on_broken_pipe(self) -> None:
                 raise  # the error at hand, for _guard; rich itself would exit with 1
 
-        # Piped, rich assumes 80 columns and cuts; a file has no width.
+        # In a pipe, rich would assume 80 columns and cut lines. A file has no width.
         width = None if file.isatty() else UNBOUNDED
         color = self.color and not os.environ.get("NO_COLOR")
         return Pipe(file=file, no_color=not color, highlight=False, width=width)
@@ -169,7 +171,7 @@ class Session:
 def command(
     app: typer.Typer, name: str | None = None, *, formats: tuple[str, ...] = ("text", "json")
 ) -> Callable[[Command], Command]:
-    """Register ``function(session, …)`` as a command; ``formats`` are what ``-o`` may be."""
+    """Register ``function(session, …)`` as a command. ``formats`` are the values of ``-o``."""
 
     def register(function: Command) -> Command:
         registered = app.command(name or function.__name__.replace("_", "-"), cls=HelpCommand)
@@ -182,7 +184,7 @@ def command(
 def default(
     group: typer.Typer, *, formats: tuple[str, ...] = ("text", "json")
 ) -> Callable[[Command], Command]:
-    """The same for what a group does where none of its commands is named."""
+    """Register the default of a group, which runs if none of its commands is given."""
 
     def register(function: Command) -> Command:
         group.callback(invoke_without_command=True)(_runner(function, formats))
@@ -218,7 +220,7 @@ def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable
 
 
 def _check_numbers(ctx: typer.Context, arguments: Mapping[str, Any]) -> None:
-    """UsageError for numbers with which no command can do anything, such as nan and inf."""
+    """Raise UsageError for numbers that no command can use, such as nan and inf."""
     for parameter in ctx.command.params:
         value = arguments.get(parameter.name or "")
         largest = LARGEST.get(type(value))
@@ -229,12 +231,12 @@ def _check_numbers(ctx: typer.Context, arguments: Mapping[str, Any]) -> None:
 
 
 def _refuse_misplaced(ctx: typer.Context) -> None:
-    """UsageError for options of a group in front of one of its commands: they would be lost."""
+    """Raise UsageError for options of a group before one of its commands, which would be lost."""
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             named = f"{ctx.info_name} {ctx.invoked_subcommand}"
-            raise UsageError(f"{parameter.opts[-1]} belongs behind `{named}`")
+            raise UsageError(f"{parameter.opts[-1]} must follow `{named}`")
 
 
 def _shared(formats: tuple[str, ...]) -> dict[str, inspect.Parameter]:
@@ -268,7 +270,7 @@ def _session(
     no_color: bool,
     profile: str | None,
 ) -> Session:
-    """Options given behind the command count before those given in front of it."""
+    """Return the session. Options after the command take precedence over those before it."""
     root = ctx.obj if isinstance(ctx.obj, Session) else Session()
     return replace(
         root,
@@ -282,18 +284,15 @@ def _session(
 
 def _checked(session: Session, formats: tuple[str, ...]) -> Session:
     if session.output not in formats:
-        from mcloud.config import did_you_mean
+        from mcloud.config import unknown
 
-        hint = did_you_mean(session.output, formats)
-        raise UsageError(
-            f"no output format {session.output!r}; there is {', '.join(formats)}{hint}"
-        )
+        raise unknown("output format", session.output, formats)
     return session
 
 
 def _guard(run: Callable[[], None], session: Session) -> None:
-    """Turn what a command raises into one line on stderr and an exit code."""
-    # A polite kill is a Ctrl-C: everything that a command started is then put away.
+    """Convert the exception of a command to one line on stderr and an exit code."""
+    # SIGTERM acts like Ctrl-C, so that everything that a command started is cleaned up.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
@@ -302,21 +301,21 @@ def _guard(run: Callable[[], None], session: Session) -> None:
     signal.signal(signal.SIGALRM, lambda *_: _interrupt())
     sys.unraisablehook = _interrupt_again
     best_effort.log.addHandler(_WARNINGS)
-    # What a library logs without being asked is for who writes Python, as its warnings are.
+    # Logs and warnings of libraries are for developers.
     logging.lastResort = logging.NullHandler()
     try:
         run()
-        # Now, not when the interpreter ends: there a reader that went away is no longer ours.
+        # Flushed here, because an error at the end of the interpreter could not be handled.
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):  # the latter at a question
-        # Where the interrupt hit code inside an exec(), as in a dataclass that is being made, a
-        # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() makes it forget.
+        # If the interrupt hit code inside an exec(), such as the creation of a dataclass, a
+        # ``python -m`` remembers it and dies of SIGINT at its end. Another exec() resets that.
         exec("")
         _say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        # The reader of our output went away, as that of `head` does. Not 0: what the command had
-        # to say with its exit code was not said.
+        # The reader of the output is gone, as after `head`. The exit code is not 0, because the
+        # command did not complete.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(PIPE) from None
     except typer.Exit:
@@ -331,7 +330,7 @@ def _guard(run: Callable[[], None], session: Session) -> None:
         if ours is None:
             _say(
                 f"error: {type(error).__name__}: {error}; "
-                "this is a fault in mcloud: run again with -vv and report what it prints"
+                "this is a bug in mcloud: run it again with -vv and report the output"
             )
             raise typer.Exit(1) from None
         session.fail(str(ours))
@@ -350,13 +349,13 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _say(text: str) -> None:
-    """A line on stderr; where that takes nothing, as a log on a full disk, the work goes on."""
+    """Print a line on stderr. If that fails, as with a log on a full disk, the work continues."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
 
 class _Warnings(logging.Handler):
-    """Tells the person of a note that the disk refused."""
+    """Prints warnings about files that could not be written."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _say(f"warning: {record.getMessage()}")
@@ -370,16 +369,16 @@ def _interrupt() -> None:
 
 
 def _hang_up() -> None:
-    """A terminal that goes is a Ctrl-C as well; once is enough."""
+    """Treat the loss of the terminal like Ctrl-C, once."""
     leave_terminal()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _interrupt()
 
 
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
-    """Repeat a Ctrl-C that Python drops, since it came in a destructor or an importer's callback.
+    """Repeat a Ctrl-C that Python dropped because it came in a destructor or an import callback.
 
-    Once in 250 times it does while modules are loaded. Raised here, it would be dropped as well.
+    This happens once in 250 times while modules are loaded. Raised here, it would be dropped too.
     """
     if issubclass(dropped.exc_type, KeyboardInterrupt):
         signal.setitimer(signal.ITIMER_REAL, 0.01)

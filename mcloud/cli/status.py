@@ -42,7 +42,7 @@ def status(
 
 
 def costing(session: Session, sites: "dict[str, Site]") -> "Costing":
-    """How it is learned what these sites cost."""
+    """Return how the cost of these sites is read."""
     from mcloud.config import LOCAL
     from mcloud.cost.current import current
     from mcloud.observing.queries import COST, Costing
@@ -53,18 +53,18 @@ def costing(session: Session, sites: "dict[str, Site]") -> "Costing":
 
 
 def look(session: Session, site: str | None) -> "Snapshot":
-    """Ask everything once."""
+    """Read everything once."""
     from mcloud.cli.progress import waiting
     from mcloud.observing.machine import machine
     from mcloud.observing.snapshot import collect
 
     sites = session.sites(site)
-    with waiting(session, "asking the sites"):
+    with waiting(session, "reading the sites"):
         return collect(sites, partial(machine, session.config.state), costing(session, sites))
 
 
 def show(session: Session, snapshot: "Snapshot") -> None:
-    """Print it, for a person or for a program."""
+    """Print a snapshot, for a person or for a program."""
     if session.output == "json":
         from mcloud.observing.document import document
 

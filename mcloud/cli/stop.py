@@ -43,7 +43,7 @@ def stop(
             if runs.stop(run, now=now, patience=wait):
                 stopped.append(run)
     if name and not (stopped or gone):
-        raise McloudError(f"nothing called {name!r} runs here", remedy="see `mcloud ps`")
+        raise McloudError(f"no process called {name!r} is running here", remedy="see `mcloud ps`")
     names = {run.name for run in stopped if run.kind == "producer"}
     left: dict[str, dict[str, int]] = {run.name: {} for run in stopped}
     for each in session.runs(name).producers:
@@ -57,6 +57,6 @@ def stop(
         rest = f"; left in its spool: {words}" if words else "; nothing is left" if counts else ""
         session.say(f"{run_name} has ended{rest}")
     for run in gone:
-        session.say(f"{run.name} was gone already, without a word; it is noted as ended")
+        session.say(f"{run.name} had already died; it is now recorded as ended")
     if not (stopped or gone):
-        session.say("nothing runs here")
+        session.say("no process is running here")

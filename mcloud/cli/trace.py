@@ -45,7 +45,7 @@ def trace(
     name = symbol_of(symbol or session.config.symbol or SYMBOL)
     producers = runs_called(session.config.state, None, "producers")
     sites = session.sites(site)
-    with waiting(session, f"looking for {name} {trade_id}"):
+    with waiting(session, f"searching for {name} {trade_id}"):
         traced = find(name, trade_id, sites, producers)
     if session.output == "json":
         session.print_json(traced.report)

@@ -93,7 +93,7 @@ def verify(
 
     scope = Scope.parse(what, symbols, None)
     if deep and not (scope.candles and scope.raw):
-        raise UsageError("--deep makes candles from raw trades: it needs both in --what")
+        raise UsageError("--deep compares candles with raw trades, so --what must include both")
     window = window_of(start, end)
     chosen = session.sites(sites)
     report = _look(session, chosen, scope, window, deep)
@@ -111,7 +111,7 @@ def verify(
 
 
 def window_of(start: str | None, end: str | None) -> "HourWindow":
-    """The hours that two options name; UsageError where they are none."""
+    """Return the hours of two options. Raise UsageError if they are invalid."""
     from mcloud.cli.candles import moment
     from mcloud.replication.hour_digest import HourWindow
 
@@ -119,7 +119,7 @@ def window_of(start: str | None, end: str | None) -> "HourWindow":
     until = moment("--end", end) if end else None
     window = HourWindow.around(begin, until)
     if window.end <= window.start:
-        raise UsageError("--end is not after --start")
+        raise UsageError("--end must be after --start")
     return window
 
 
@@ -141,7 +141,7 @@ def _mend(
     dry_run: bool,
     yes: bool,
 ) -> "tuple[dict[str, Any], VerifyReport]":
-    """What was planned and done, and what there is to be found after it."""
+    """Repair the findings. Return the plan with its result, and the report afterwards."""
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
     from mcloud.replication.backup import Backup
@@ -165,12 +165,12 @@ def _mend(
         session.print(plan_lines(mending))
     if dry_run or made.is_empty:
         return mending, report
-    agree(session, "do this?", yes=yes)
-    with waiting(session, "mending") as tell:
+    agree(session, "apply these repairs?", yes=yes)
+    with waiting(session, "repairing") as tell:
         backup = Backup(session.config.state / "removed")
         done = repair(made, sites, fetch, backup=backup, tell=tell)
     if backup.count:
-        session.say(f"what was taken away or written over is in {backup.path}")
+        session.say(f"removed and overwritten contents are in {backup.path}")
     for problem in done.problems:
         session.warn(problem)
     mending["done"] = done.to_json()
@@ -179,7 +179,7 @@ def _mend(
 
 
 def _exchange(session: Session) -> "tuple[Fetch, str, float]":
-    """The history of the configured exchange, its name, and seconds a request by its budget."""
+    """Return the history of the configured exchange, its name, and the seconds per request."""
     from mcloud.feed.binance.endpoints import API_KEY, DEFAULT, endpoints
     from mcloud.feed.binance.rest import BinanceRest
     from mcloud.feed.feed import VOID_AFTER

@@ -3,13 +3,17 @@
 Nothing is contacted, and no SDK is imported, before one of these functions is called.
 """
 
-from mcloud.clouds.access import Access, Target
-from mcloud.clouds.billing import Billing
+from typing import TYPE_CHECKING
+
 from mcloud.clouds.notify import SNS, Topic
 from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
-from mcloud.clouds.transfer import Transfer
 from mcloud.errors import ConfigError
+
+if TYPE_CHECKING:  # they load an HTTP client, which most commands do without at their start
+    from mcloud.clouds.access import Access, Target
+    from mcloud.clouds.billing import Billing
+    from mcloud.clouds.transfer import Transfer
 
 
 def open_site(name: str, resources: Resources) -> Site:
@@ -28,7 +32,7 @@ def open_site(name: str, resources: Resources) -> Site:
     raise TypeError(f"no such resources: {resources!r}")
 
 
-def open_access(cloud: str, target: Target) -> Access:
+def open_access(cloud: str, target: "Target") -> "Access":
     """Return the access to ``target``. Nothing is contacted until it is used."""
     if cloud == "aws":
         from mcloud.clouds.aws.access import AwsAccess
@@ -39,7 +43,7 @@ def open_access(cloud: str, target: Target) -> Access:
     return GcpAccess(target)
 
 
-def open_billing(resources: Resources, stack: str, table: str | None) -> Billing:
+def open_billing(resources: Resources, stack: str, table: str | None) -> "Billing":
     """Return the billing of a stack; ``table`` is Google's billing export to BigQuery.
 
     Raises:
@@ -60,7 +64,7 @@ def open_billing(resources: Resources, stack: str, table: str | None) -> Billing
     return BillingExport(resources.project, stack, table)
 
 
-def open_transfer(source: Resources, target: Resources, role: str) -> Transfer | None:
+def open_transfer(source: Resources, target: Resources, role: str) -> "Transfer | None":
     """Return the service that copies from one bucket to the other, or None if there is none.
 
     Args:

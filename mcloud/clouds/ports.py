@@ -37,6 +37,9 @@ class Depth:
     in_flight: int | None
     as_of: float
     """Time of the measurement, in seconds since 1970. Cloud Monitoring lags by minutes."""
+    redelivery: float = 0.0
+    """Longest time in seconds until a message that a function failed to process is delivered
+    again. Whoever waits for the queue must wait for longer."""
 
 
 @dataclass(frozen=True)

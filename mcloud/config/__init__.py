@@ -36,7 +36,7 @@ from mcloud.config.document import Document
 from mcloud.config.model import LOCAL, Config, LocalPorts, Setting, SiteConfig, TerraformConfig
 from mcloud.config.schema import KINDS, check, stack_of
 from mcloud.config.settings import setting, settings
-from mcloud.config.words import did_you_mean
+from mcloud.config.words import did_you_mean, unknown
 from mcloud.errors import ConfigError, McloudError, UsageError
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "select",
     "setting",
     "settings",
+    "unknown",
     "working_folder",
 ]
 
@@ -93,7 +94,7 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
     if name != LOCAL and name not in profiles:
         there = [*profiles, LOCAL]
         raise ConfigError(
-            f"no profile {name!r} in {document.path}; there is {', '.join(sorted(there))}"
+            f"unknown profile {name!r} in {document.path}; choose from {', '.join(sorted(there))}"
             + did_you_mean(name, there)
         )
     binary = choose("MCLOUD_TERRAFORM", "terraform.binary")
@@ -149,12 +150,10 @@ def select(names: Iterable[str], wanted: str | None) -> list[str]:
         return there
     chosen = [name.strip() for name in wanted.split(",") if name.strip()]
     if not chosen:
-        raise UsageError(f"no site is named in {wanted!r}; there is {', '.join(there)}")
+        raise UsageError(f"{wanted!r} names no site; choose from {', '.join(there)}")
     for name in chosen:
         if name not in there:
-            raise UsageError(
-                f"no site {name!r}; there is {', '.join(there)}{did_you_mean(name, there)}"
-            )
+            raise unknown("site", name, there)
     return list(dict.fromkeys(chosen))
 
 

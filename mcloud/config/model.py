@@ -37,9 +37,9 @@ class LocalPorts:
 @dataclass(frozen=True)
 class TerraformConfig:
     binary: str | None = None
-    """Path or name of terraform or tofu. None finds one on the PATH."""
+    """Path or name of terraform or tofu. Default: the one on the PATH."""
     plugin_dir: str | None = None
-    """Folder with a local mirror of the providers. None uses the registry."""
+    """Folder with a local mirror of the providers. Default: the registry."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def check(document: Document) -> None:
             document.check_type(table, (name,), key, str)
     profiles = document.table(top, (), "profiles")
     if LOCAL in profiles:
-        message = f"the profile {LOCAL!r} is built in; call this one something else"
+        message = f"the profile {LOCAL!r} is built in; use another name"
         raise document.error(("profiles",), LOCAL, message)
     for profile in profiles:
         where: Where = ("profiles", profile)
@@ -129,8 +129,8 @@ def _check_sites(document: Document, sites: dict[str, Any], where: Where) -> Non
             raise document.error(
                 (*where, site),
                 "name",
-                f"the sites {taken[key]!r} and {site!r} have stacks of one name, {stack!r}; "
-                "give one of them another name",
+                f"the sites {taken[key]!r} and {site!r} have the same stack name, {stack!r}; "
+                "use another name for one of them",
             )
         taken[key] = site
 
@@ -160,7 +160,7 @@ def _check_variables(document: Document, variables: dict[str, Any], site: Where)
             message = f"{key} belongs to the site: move it up into [{'.'.join(site)}]"
             raise document.error(where, key, message)
         if not _is_json(value):
-            message = f"{'.'.join((*where, key))} is no text, number, boolean, list or table"
+            message = f"{'.'.join((*where, key))} is not a text, number, boolean, list or table"
             raise document.error(where, key, message)
 
 
@@ -210,5 +210,5 @@ def _check_backend_table(document: Document, table: dict[str, Any], where: Where
 
 def _check_name(document: Document, where: Where, name: str) -> None:
     if not NAME.fullmatch(name):
-        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        message = f"invalid name {name!r}; use letters, digits, - and _"
         raise document.error(where, name, message)

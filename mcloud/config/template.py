@@ -10,15 +10,15 @@ from mcloud.errors import UsageError
 
 PATTERNS = {
     "profile": (NAME, "letters, digits, - and _"),
-    "aws_region": (re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "such as us-east-1"),
-    "gcp_region": (re.compile(r"[a-z]+-[a-z]+[0-9]+"), "such as us-central1"),
+    "aws_region": (re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "a region such as us-east-1"),
+    "gcp_region": (re.compile(r"[a-z]+-[a-z]+[0-9]+"), "a region such as us-central1"),
     "gcp_project": (
         re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"),
         "a project's id: 6 to 30 lower-case letters, digits and hyphens",
     ),
     "name": (STACK, "4 to 18 lower-case letters, digits and hyphens, a letter first"),
-    "alert_email": (re.compile(r"[^@\s]+@[^@\s]+"), "such as desk@example.com"),
-    "budget": (re.compile(r"[1-9][0-9]*"), "whole US dollars a month, such as 100"),
+    "alert_email": (re.compile(r"[^@\s]+@[^@\s]+"), "an address such as desk@example.com"),
+    "budget": (re.compile(r"[1-9][0-9]*"), "whole US dollars per month, such as 100"),
 }
 """Pattern of each answer, as in the variables of the modules, with a description for messages."""
 
@@ -42,9 +42,9 @@ def check(answer: str, value: str) -> str:
     """Return the value if it matches the pattern of the answer. Raise UsageError if it does not."""
     pattern, form = PATTERNS[answer]
     if not (pattern.fullmatch(value) and value.isprintable()):
-        raise UsageError(f"not {answer.replace('_', ' ')}: {value!r}; {form}")
+        raise UsageError(f"invalid {answer.replace('_', ' ')} {value!r}; use {form}")
     if answer == "profile" and value == LOCAL:
-        raise UsageError(f"the profile {LOCAL!r} is built in; call this one something else")
+        raise UsageError(f"the profile {LOCAL!r} is built in; use another name")
     return value
 
 
@@ -59,10 +59,10 @@ def render(answers: Answers) -> str:
 
 def _head(said: Answers) -> str:
     return f"""\
-# What mcloud runs, and where. A variable of the environment or of .env wins over this file:
-# `mcloud config show` says what each value comes to, and where it is from.
+# Settings of mcloud. Environment variables and .env override this file:
+# `mcloud config show` shows each effective value and its source.
 
-# The profile of a command without --profile. "local" is built in: both clouds on this machine.
+# Default profile. "local" is built in: both clouds on this machine.
 profile = "{said.profile}"
 """
 
@@ -82,8 +82,9 @@ region = "{said.aws_region}"
 {_line("alert_email", said.alert_email, "desk@example.com")}
 # USD a month, for the whole account.
 {_number("monthly_budget", said.budget)}
-# A new account may run 10 functions in all, and refuses to reserve any: ask for more, or say false.
-# reserve_concurrency = true
+# Keep part of the account's concurrency for mcloud's functions. A new account, which may run 10
+# functions in all, refuses it.
+# reserve_concurrency = false
 # `mcloud destroy` lets go of it first, once the names of the data stores are typed.
 # deletion_protection = true
 
@@ -136,5 +137,5 @@ def _left_out(site: str, block: str) -> str:
         line if not line or line.startswith("#") else f"# {line}" for line in block.splitlines()
     ]
     return "\n".join(
-        ["", f"# The site {site} is left out; without these marks it is there.", *lines[1:], ""]
+        ["", f"# The site {site} is disabled; uncomment these lines to enable it.", *lines[1:], ""]
     )

@@ -38,7 +38,7 @@ def read(path: Path) -> str:
         if content.startswith(mark):
             raise ConfigError(f"{path} is {encoding}", remedy=SAVE)
     if b"\0" in content:
-        raise ConfigError(f"{path} is no text: it has a zero byte", remedy=SAVE)
+        raise ConfigError(f"{path} is not a text file: it has a zero byte", remedy=SAVE)
     # As for all text files, also accept the line endings of Windows and old Macs.
     text = content.decode("utf-8-sig", errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -79,7 +79,7 @@ def _file(
         is_wanted = each.key in names
         # The file may serve other programs too, whose lines are not checked here.
         if each.error and any(name in said for name in names):
-            raise ConfigError(f"{path}:{line}: not of the form NAME=value; mind the quotes")
+            raise ConfigError(f"{path}:{line}: not of the form NAME=value; check the quotes")
         if each.key is None or not each.value:
             continue
         value = each.value
@@ -90,7 +90,7 @@ def _file(
                 if isinstance(atom, Variable) and atom.default is None and atom.name not in known:
                     raise ConfigError(
                         f"{path}:{line}: {each.key} refers to {atom.name}, which is not set",
-                        remedy="set it in a line above, or put the value in single quotes",
+                        remedy="set it in an earlier line, or put the value in single quotes",
                     )
             value = "".join(atom.resolve(known) for atom in atoms)
         before[each.key] = value

@@ -1,7 +1,24 @@
-"""Suggestions for misspelled words."""
+"""Messages about unknown names."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from mcloud.errors import UsageError
+
+
+def unknown(
+    what: str, name: str, known: Collection[str], *, where: str = "", remedy: str = ""
+) -> UsageError:
+    """Return the error for a name that is not one of those known.
+
+    Args:
+        where: place of the names, such as "in mcloud.toml".
+    """
+    place = f" {where}" if where else ""
+    hint = did_you_mean(name, known)
+    return UsageError(
+        f"unknown {what} {name!r}{place}; choose from {', '.join(known)}{hint}", remedy=remedy
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

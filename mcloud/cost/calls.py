@@ -1,4 +1,4 @@
-"""What calls to a site cost: the billed units of each, and their list price.
+"""The cost of calls to a site: the billed units of each, and their list price.
 
 Everything that makes such calls, or estimates them, uses this table. Calls that read settings are
 free of charge: Lambda's GetFunctionConfiguration, DynamoDB's DescribeTable, Pub/Sub's
@@ -18,7 +18,7 @@ _READ = 4096  # bytes of a read unit of DynamoDB
 _HALF, _ONE = Decimal("0.5"), Decimal(1)
 
 
-class Charge(NamedTuple):
+class MeterUnits(NamedTuple):
     """Units of one meter that a call takes."""
 
     meter: str
@@ -29,39 +29,42 @@ class Charge(NamedTuple):
 
 # An eventually consistent read of DynamoDB, as each query is, takes half a unit for each 4 KiB. A
 # consistent one takes a unit. A query of Firestore that finds nothing is one read.
-CALLS: Mapping[tuple[str, str], tuple[Charge, ...]] = {
+CALLS: Mapping[tuple[str, str], tuple[MeterUnits, ...]] = {
     # Probes of services; see ``ports.SERVICES``.
-    ("aws", "queue"): (Charge("sqs_requests"),),
+    ("aws", "queue"): (MeterUnits("sqs_requests"),),
     ("gcp", "queue"): (),
     ("aws", "function"): (),
     ("gcp", "function"): (),
     ("aws", "candles"): (),
-    ("gcp", "candles"): (Charge("firestore_reads"),),
-    ("aws", "archive"): (Charge("s3_gets"),),
-    ("gcp", "archive"): (Charge("gcs_class_a"),),
+    ("gcp", "candles"): (MeterUnits("firestore_reads"),),
+    ("aws", "archive"): (MeterUnits("s3_gets"),),
+    ("gcp", "archive"): (MeterUnits("gcs_class_a"),),
     # The depth of a queue.
-    ("aws", "depth"): (Charge("sqs_requests"),),
-    ("gcp", "depth"): (Charge("metric_reads"),),
+    ("aws", "depth"): (MeterUnits("sqs_requests"),),
+    ("gcp", "depth"): (MeterUnits("metric_reads"),),
     # Figures of the metrics service: metrics of CloudWatch, series of Cloud Monitoring.
-    ("aws", "figures"): (Charge("metric_reads"),),
-    ("gcp", "figures"): (Charge("metric_reads"),),
+    ("aws", "figures"): (MeterUnits("metric_reads"),),
+    ("gcp", "figures"): (MeterUnits("metric_reads"),),
     # The control record, all documents of one kind, and all heartbeats or lags.
-    ("aws", "record"): (Charge("dynamodb_reads"),),
-    ("gcp", "record"): (Charge("firestore_reads"),),
-    ("aws", "kept"): (Charge("dynamodb_reads", _HALF, _READ // _DOCUMENT),),
-    ("gcp", "kept"): (Charge("firestore_reads"),),
+    ("aws", "record"): (MeterUnits("dynamodb_reads"),),
+    ("gcp", "record"): (MeterUnits("firestore_reads"),),
+    ("aws", "kept"): (MeterUnits("dynamodb_reads", _HALF, _READ // _DOCUMENT),),
+    ("gcp", "kept"): (MeterUnits("firestore_reads"),),
     # Successive candles of a symbol, an update of one, and a new one.
-    ("aws", "candle"): (Charge("dynamodb_reads", _HALF, _READ // CANDLE),),
-    ("gcp", "candle"): (Charge("firestore_reads"),),
-    ("aws", "update_candle"): (Charge("dynamodb_reads"), Charge("dynamodb_writes", 2 * _ONE)),
-    ("gcp", "update_candle"): (Charge("firestore_reads"), Charge("firestore_writes")),
-    ("aws", "write_candle"): (Charge("dynamodb_writes", 2 * _ONE),),  # a unit is 1 KiB
-    ("gcp", "write_candle"): (Charge("firestore_writes"),),
+    ("aws", "candle"): (MeterUnits("dynamodb_reads", _HALF, _READ // CANDLE),),
+    ("gcp", "candle"): (MeterUnits("firestore_reads"),),
+    ("aws", "update_candle"): (
+        MeterUnits("dynamodb_reads"),
+        MeterUnits("dynamodb_writes", 2 * _ONE),
+    ),
+    ("gcp", "update_candle"): (MeterUnits("firestore_reads"), MeterUnits("firestore_writes")),
+    ("aws", "write_candle"): (MeterUnits("dynamodb_writes", 2 * _ONE),),  # a unit is 1 KiB
+    ("gcp", "write_candle"): (MeterUnits("firestore_writes"),),
     # An object of the raw archive.
-    ("aws", "read_object"): (Charge("s3_gets"),),
-    ("gcp", "read_object"): (Charge("gcs_class_b"),),
-    ("aws", "write_object"): (Charge("s3_puts"),),
-    ("gcp", "write_object"): (Charge("gcs_class_a"),),
+    ("aws", "read_object"): (MeterUnits("s3_gets"),),
+    ("gcp", "read_object"): (MeterUnits("gcs_class_b"),),
+    ("aws", "write_object"): (MeterUnits("s3_puts"),),
+    ("gcp", "write_object"): (MeterUnits("gcs_class_a"),),
 }
 """By cloud and call. A call without charges is free."""
 

@@ -51,7 +51,7 @@ def stored(site: Site, month: Month, start: float, now: float) -> list[Metered]:
     return [
         Metered(
             *(STORED[site.cloud], sum(sizes) * share / GIB),
-            *("a listing, as if so from the start", now),
+            *("a listing, assumed to be unchanged since the start", now),
             exact=False,
         ),
         Metered("stored_objects", Decimal(len(sizes)), "a listing", now, exact=True),

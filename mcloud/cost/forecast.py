@@ -244,8 +244,8 @@ def _basis(
     if past >= LITTLE:
         days = past / DAY_SECONDS
         so_far = f"{past / 3600:.1f} h" if days < 2 else f"{days:.1f} days"
-    words = f"{so_far} of use, too few days to compare: from nothing more to twice the rate"
-    return words + ("; so little says next to nothing of a month" if past < LITTLE else "")
+    words = f"{so_far} of use, too few days to compare: from no further cost to twice the rate"
+    return words + ("; that is too little to predict a month" if past < LITTLE else "")
 
 
 def _runs_out(

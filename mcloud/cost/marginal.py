@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from mcloud.cost.calls import units
 from mcloud.cost.prices import PRICES
+from mcloud.market.envelope import SQS_CHUNK
 
-CHUNK = 64 * 1024  # bytes that SQS bills as a request
 SMALLEST = 1000  # bytes that Pub/Sub bills at least, for a publish and for a delivery
 
 # Seconds of a function for one message, its share of a cold start included; measured embedded.
@@ -35,7 +35,7 @@ def message_cost(cloud: str, size: int, sent: int) -> Decimal:
 def message_units(cloud: str, size: int) -> dict[str, Decimal]:
     """Return the units of each meter for one message."""
     if cloud == "aws":
-        chunks = Decimal(-(-size // CHUNK))
+        chunks = Decimal(-(-size // SQS_CHUNK))
         return {
             "sqs_requests": 3 * chunks,  # sent, received, deleted
             "lambda_requests": Decimal(1),

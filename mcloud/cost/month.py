@@ -23,7 +23,7 @@ class Month:
         """Parse a month such as ``2026-10``. Raise UsageError for anything else."""
         match = re.fullmatch(r"(20[0-9]{2})-(0[1-9]|1[0-2])", text)
         if not match:
-            raise UsageError(f"not a month: {text!r}; such as 2026-10")
+            raise UsageError(f"invalid month {text!r}; use one such as 2026-10")
         return cls(int(match[1]), int(match[2]))
 
     @property

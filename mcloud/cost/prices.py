@@ -161,6 +161,9 @@ _ROWS = (
         0,
         "aws-cost-management/aws-cost-explorer/pricing/",
     ),
+    # In its Enhanced mode, which `restore --engine transfer-service` uses.
+    _price("aws", "datasync_bytes", "network", "byte", "0.015", GIB, 0, "datasync", doubt=_UNSEEN),
+    _price("aws", "datasync_runs", "network", "run", "0.55", 1, 0, "datasync", doubt=_UNSEEN),
     # For all bytes published and delivered, with a minimum of 1,000 bytes per request.
     _price("gcp", "pubsub_bytes", "messaging", "byte", "40", TIB, 10 * GIB, "pubsub"),
     _price("gcp", "function_requests", "functions", "call", "0.40", _MILLION, 2 * _MILLION, "run"),

@@ -498,7 +498,7 @@ def _line(line: CostLine) -> LineDocument:
 
 
 def _site(report: CostReport, usage: SiteUsage) -> SiteDocument:
-    bill = report.bills.get(usage.site, "not asked for")
+    bill = report.bills.get(usage.site, "not requested")
     return SiteDocument(
         cloud=usage.cloud,
         region=usage.region,
@@ -543,7 +543,7 @@ def notes_on(report: CostReport) -> list[str]:
                 f"{REGIONS[usage.cloud]}, which may be lower"
             )
     if any(usage.embedded for usage in report.usages):
-        notes.append("embedded clouds cost nothing: this is what real ones would cost")
+        notes.append("embedded clouds cost nothing: these are the costs on real clouds")
     missing = {
         line.meter: f"{line.site} {line.meter}: {line.source}"
         for line in report.lines

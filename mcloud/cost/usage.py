@@ -120,7 +120,7 @@ def trades_of(beats: object, messages: Decimal | None) -> Trades:
     if isinstance(beats, Exception):
         return Trades({}, messages, f"unknown: {beats}")
     if beats is None:
-        return Trades({}, messages, "not asked for")
+        return Trades({}, messages, "not requested")
     assert isinstance(beats, list)
     known: list[Heartbeat] = [beat for beat in beats if beat.trades]
     if not known:
@@ -130,7 +130,7 @@ def trades_of(beats: object, messages: Decimal | None) -> Trades:
         return Trades(
             {beat.symbol: Decimal(beat.trades) for beat in known},
             Decimal(ever) if ever else None,
-            "heartbeats, since the site was made",
+            "heartbeats, since the site was created",
         )
     return Trades(
         {beat.symbol: beat.trades * messages / ever for beat in known},

@@ -46,7 +46,7 @@ def from_error(error: Exception, *, vital: bool = True) -> AccessFinding:
     if isinstance(error, TimeoutError):
         return AccessFinding(FAULT, str(error), "check the network, and any proxy or firewall")
     words = f"{type(error).__name__}: {error}"
-    return AccessFinding(UNKNOWN, words, "this is a fault in mcloud: please report it")
+    return AccessFinding(UNKNOWN, words, "this is a bug in mcloud: please report it")
 
 
 def _check(subject: str, site: str, answer: AccessFinding | Exception) -> DoctorCheck:

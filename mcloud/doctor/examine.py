@@ -50,6 +50,6 @@ def examine(
             answer = [DoctorCheck("site", name, FAULT, finding.text, finding.remedy)]
         checks += answer
     if config.profile != LOCAL and not config.sites:
-        remedy = f"describe one in mcloud.toml: [profiles.{config.profile}.sites.aws]"
+        remedy = f"add one to mcloud.toml: [profiles.{config.profile}.sites.aws]"
         checks.append(DoctorCheck("sites", "", FAULT, "the profile has no sites", remedy))
     return checks

@@ -68,7 +68,7 @@ def _terraform(config: Config) -> AccessFinding:
     from mcloud.infra import terraform
 
     binary = terraform.find_binary(config.terraform)
-    terraform.check_version(binary)
+    terraform.check_version(binary, *(site.backend for site in config.sites.values()))
     product, numbers = terraform.version(binary)
     mirror = config.terraform.plugin_dir
     if mirror and not Path(mirror).is_dir():
@@ -118,7 +118,7 @@ def _tool(name: str) -> AccessFinding:
     said = printed.strip().partition("\n")[0]
     if code:
         return AccessFinding(
-            WARNING, f"does not run: {said}", f"install {name} anew; mcloud needs none"
+            WARNING, f"does not run: {said}", f"install {name} again; mcloud does not need it"
         )
     return AccessFinding(OK, said.partition(" Python")[0])
 
@@ -149,7 +149,7 @@ def _state_folder(state: Path) -> AccessFinding:
         return AccessFinding(WARNING, f"{room} for {state}: spools may fill it", "free some space")
     if there == state and state.stat().st_mode & 0o077:
         return AccessFinding(
-            WARNING, f"others may look into {state}", f"run `chmod 700 {shlex.quote(str(state))}`"
+            WARNING, f"other users can read {state}", f"run `chmod 700 {shlex.quote(str(state))}`"
         )
     return AccessFinding(OK, f"{state}, {room}")
 
@@ -170,8 +170,8 @@ def _embedded(config: Config) -> AccessFinding:
     if state.lost:
         return AccessFinding(
             WARNING,
-            f"up; {', '.join(state.lost)} died and came back without data",
-            "run `mcloud local reset` to begin anew",
+            f"up; {', '.join(state.lost)} died and restarted without data",
+            "run `mcloud local reset` to start empty",
         )
     return AccessFinding(OK, "up")
 
@@ -243,16 +243,16 @@ def _producer(folder: Path, producer: Running[ProducerState]) -> AccessFinding:
     if runs and silent > SILENCE:
         return AccessFinding(
             FAULT,
-            f"it runs (pid {state.pid}) and has said nothing for {silent:.0f} s",
-            f"see `mcloud logs {name}`; `mcloud stop {name} --now` ends it, and its spool stays",
+            f"it is running (pid {state.pid}) but has reported nothing for {silent:.0f} s",
+            f"see `mcloud logs {name}`; `mcloud stop {name} --now` stops it, and its spool stays",
         )
     waiting = {n: each.waiting_trades for n, each in state.sites.items()}
     owed = ", ".join(f"{count:,} trades wait for {n}" for n, count in waiting.items() if count)
     if runs and state.spool_full:
         return AccessFinding(
             FAULT,
-            f"its spool is full, and it reads nothing; {owed}",
-            "mend that site; the spool drains by itself, and what was missed is fetched again",
+            f"its spool is full, so it has stopped reading; {owed}",
+            "fix that site; the spool then drains, and missed trades are fetched",
         )
     refused = [f"{n}: {each.error}" for n, each in state.sites.items() if each.refused]
     if runs and (refused or state.problem):
@@ -263,7 +263,7 @@ def _producer(folder: Path, producer: Running[ProducerState]) -> AccessFinding:
     if aside:
         return AccessFinding(
             WARNING,
-            f"a damaged spool lies aside: {', '.join(aside)}",
+            f"a damaged spool was set aside: {', '.join(aside)}",
             f"remove it from {folder} once `mcloud ps` shows no holes",
         )
     if owed and not runs:

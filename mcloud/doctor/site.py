@@ -26,7 +26,7 @@ STAGE = 12.0  # seconds for the credentials, and again for the checks that use t
 
 # Signatures are refused if the clock is off by 5 minutes, and tokens at about the same.
 CLOCK_FAULT, CLOCK_WARNING = 240.0, 5.0  # seconds
-_NTP = "let the clock be set by NTP, for example `timedatectl set-ntp true`"
+_NTP = "set the clock by NTP, for example with `timedatectl set-ntp true`"
 
 
 def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCheck]:
@@ -43,8 +43,8 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
     if resources and (known.get("endpoint_url") or known.get("pubsub_endpoint")):
         return checks + look_at_embedded(site.name, resources)
     if site.cloud == "gcp" and not known.get("project"):
-        remedy = f'give project = "…" in [profiles.{config.profile}.sites.{site.name}]'
-        return [*checks, DoctorCheck("project", site.name, FAULT, "no project is named", remedy)]
+        remedy = f'set project = "…" in [profiles.{config.profile}.sites.{site.name}]'
+        return [*checks, DoctorCheck("project", site.name, FAULT, "the project is missing", remedy)]
     access = open_access(
         site.cloud,
         Target(site.stack, known["region"], known.get("project", ""), resources, site.variables),
@@ -65,7 +65,7 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
     second |= access.quotas()
     if any(each.subject == CREDENTIALS and each.state != OK for each in checks):
         subjects = [*second, *(SERVICES if resources else ())]
-        unasked = "not asked: it takes credentials"
+        unasked = "not checked: it needs credentials"
         return checks + [DoctorCheck(subject, site.name, UNKNOWN, unasked) for subject in subjects]
     if resources:
         second |= _services(open_site(site.name, resources))
@@ -85,12 +85,12 @@ def clock_finding(ahead: float, error: float) -> AccessFinding:
     seconds.
     """
     if abs(ahead) <= error:
-        return AccessFinding(OK, f"in step with the cloud's, to ± {error:.1f} s")
+        return AccessFinding(OK, f"equal to the cloud's, ± {error:.1f} s")
     off = (
         f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the cloud's (± {error:.1f} s)"
     )
     if abs(ahead) > CLOCK_FAULT:
-        return AccessFinding(FAULT, f"{off}: it refuses what we sign", _NTP)
+        return AccessFinding(FAULT, f"{off}: it rejects signed requests", _NTP)
     if abs(ahead) > CLOCK_WARNING:
         return AccessFinding(WARNING, f"{off}: ages and lags are wrong by that", _NTP)
     return AccessFinding(OK, off)

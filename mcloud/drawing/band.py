@@ -71,7 +71,7 @@ def money(snapshot: Snapshot, room: int = 1000) -> Text:
     """Return the estimated cost of all sites, shortened to the room."""
     figure = snapshot.cost.value
     if figure is None:
-        return Text(f"cost unknown: {snapshot.cost.problem or 'not asked yet'}", "dim")
+        return Text(f"cost unknown: {snapshot.cost.problem or 'not read yet'}", "dim")
     if figure.month_to_date is None:
         return Text(f"cost {figure.source}", "dim")
     text = Text(f"{usd(figure.month_to_date)} this month")

@@ -1,8 +1,9 @@
-"""A candlestick chart in a terminal: one column per bar, with box characters."""
+"""Candles in a terminal: a table, and a chart with one column per bar, of box characters."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from rich.table import Table
 from rich.text import Text
 
 from mcloud.market.interval import Bar
@@ -24,7 +25,33 @@ WITHOUT_TRADES = "┄"
 LINES = ("cyan", "magenta", "yellow", "blue")
 """Colours of the lines, in turn."""
 LABELS = 4  # prices, about
+FEWEST = 5  # columns of a table
+WORDS = ("timestamp", "filled")
+"""Columns of a table with texts."""
 PLACES = 12  # the most that a price has (see `trade.NUMBER`)
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, str]], filled: Sequence[bool], width: int
+) -> tuple[Table, list[str]]:
+    """Draw one bar in a row, and return also the columns that do not fit the width.
+
+    Args:
+        rows: the texts by column.
+        filled: whether nothing was traded, for each row.
+    """
+    # A number that is cut off is a wrong number, so whole columns are left out, from the right.
+    widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in columns}
+    shown, hidden = list(columns), list[str]()
+    while sum(widths[column] + 1 for column in shown) > width + 1 and len(shown) > FEWEST:
+        hidden.insert(0, shown.pop())
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in shown:
+        is_word = column in WORDS
+        drawn.add_column(column, justify="left" if is_word else "right", no_wrap=True)
+    for row, is_filled in zip(rows, filled, strict=True):
+        drawn.add_row(*(row[column] for column in shown), style="dim" if is_filled else "")
+    return drawn, hidden
 
 
 def candlesticks(

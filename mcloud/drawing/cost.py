@@ -50,7 +50,7 @@ def forecast_view(forecast: Forecast) -> RenderableType:
     for site, each in forecast.sites.items():
         table.add_row(site, *_range(None if site in forecast.unknown else each))
     table.add_row("all", *_range(None if forecast.is_unknown else forecast.total), style="bold")
-    words = [Text(f"by the end of {forecast.month.name}; rests on {forecast.rests_on}", "dim")]
+    words = [Text(f"by the end of {forecast.month.name}; based on {forecast.rests_on}", "dim")]
     for (cloud, meter), day in forecast.runs_out.items():
         words.append(Text(f"the free tier of {cloud} {meter} is used up on {day}", "yellow"))
     return Stack(table, *words)
@@ -152,7 +152,7 @@ def _summary(report: CostReport) -> list[Text]:
         low, expected, high = map(usd, report.forecast.total)
         words.append(Text(f"forecast: {expected}, between {low} and {high}"))
     if report.own_cost:
-        words.append(Text(f"this report took {usd(report.own_cost)} at most", "dim"))
+        words.append(Text(f"this report cost {usd(report.own_cost)} at most", "dim"))
     return words
 
 

@@ -46,7 +46,7 @@ def summary(checks: Sequence[DoctorCheck]) -> Text:
         )
         if counts[state]
     ]
-    return Text(f"{', '.join(words) or 'nothing is wrong'}; {counts[OK]} in order")
+    return Text(f"{', '.join(words) or 'no problems'}; {counts[OK]} in order")
 
 
 def _finding(check: DoctorCheck, remedy: str) -> Text:

@@ -17,7 +17,7 @@ def view(report: DrillReport) -> RenderableType:
     figures = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name, value, is_good in _figures(report):
         figures.add_row(name, Text(value, "green" if is_good else "bold red"))
-    verdict = Text("as it should be", "green") if report.ok else Text("NOT as it should be", "red")
+    verdict = Text("passed", "green") if report.ok else Text("FAILED", "red")
     if report.problem:
         verdict.append(f": {report.problem}")
     title = Text(f"{report.scenario} of {report.site}", "bold")
@@ -29,7 +29,7 @@ def markdown(report: DrillReport) -> str:
         f"# Drill: {report.scenario} of {report.site}",
         "",
         f"{report.about.capitalize()}. "
-        + ("Everything was as it should be." if report.ok else "**Not as it should be.**"),
+        + ("The drill passed." if report.ok else "**The drill failed.**"),
         "",
         "| seconds | what |",
         "|---:|---|",
@@ -62,5 +62,5 @@ def _figures(report: DrillReport) -> Iterator[tuple[str, str, bool]]:
         words = f"{site.candles} candles, {exact}; {site.archived:,} trades archived"
         yield name, words, site.exact and site.archived == report.trades
     usd = report.usd
-    cost = "unknown" if usd is None else f"${usd:.4f} at list price, free tiers apart"
+    cost = "unknown" if usd is None else f"${usd:.4f} at list price, before free tiers"
     yield "cost of the drill on real clouds (an estimate)", cost, True

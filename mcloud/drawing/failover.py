@@ -67,7 +67,7 @@ def panel(state: GuardState) -> RenderableType:
 def explanation(state: GuardState, last: int) -> RenderableType:
     """Draw the last decision with its grounds, and the decisions before it."""
     if not state.history:
-        return Text("it has decided nothing yet", "dim")
+        return Text("no decision yet", "dim")
     newest = state.history[-1]
     parts: list[RenderableType] = [
         Text(f"{leader(state)}"),
@@ -83,15 +83,15 @@ def explanation(state: GuardState, last: int) -> RenderableType:
         parts += ["", Text("before that", "dim"), table]
     cost = state.cost
     if cost.usd is not None:
-        words = f"looking has cost ${cost.usd:.5f} in {cost.hours:.2f} h"
+        words = f"checking has cost ${cost.usd:.5f} in {cost.hours:.2f} h"
         parts += ["", Text(f"{words} ({cost.basis}; an estimate from counted calls)", "dim")]
     return Group(*parts)
 
 
 def leader(state: GuardState) -> str:
     if state.primary is None:
-        return "no record yet: the first site leads"
-    return f"{state.primary} leads in epoch {state.epoch}"
+        return "no control record yet: the first site is the primary"
+    return f"{state.primary} is the primary in epoch {state.epoch}"
 
 
 def preflight(found: Preflight) -> RenderableType:
@@ -101,18 +101,20 @@ def preflight(found: Preflight) -> RenderableType:
         table.add_row(Text(*MARKS[each.state]), each.check, Text(each.text))
     behind = found.estimate.messages_behind
     target, primary = found.target, found.primary
-    lines = [f"{target} leads already, in epoch {found.epoch}"]
+    lines = [f"{target} is already the primary, in epoch {found.epoch}"]
     if target != primary:
         held = "an unknown number of" if behind is None else f"{behind:,}"
         lines = [
-            f"{target} leads in epoch {found.epoch + 1}, in place of {primary}",
-            f"producers follow within about {found.estimate.seconds:.0f} s (an estimate); they hold"
-            " what comes meanwhile",
+            f"{target} becomes the primary in epoch {found.epoch + 1}, in place of {primary}",
+            f"producers follow within about {found.estimate.seconds:.0f} s (an estimate), and"
+            " spool new trades until then",
             f"{held} messages are still on their way through {primary}; nothing is deleted there,"
             " and what only it has is copied afterwards",
         ]
     away = [
-        Text(f"{name} does not answer, and gets the record when it is back: {why}", "yellow")
+        Text(
+            f"{name} does not answer, and gets the control record when it is back: {why}", "yellow"
+        )
         for name, why in found.away.items()
     ]
     return Group(table, "", *map(Text, lines), *away)
@@ -126,11 +128,12 @@ def outcome(move: MoveReport) -> RenderableType:
 def _outcome(move: MoveReport) -> Iterator[Text]:
     if not move.moved:
         yield Text(
-            f"{move.primary} leads in epoch {move.epoch}, by {move.by}: somebody else was first",
+            f"{move.primary} is the primary in epoch {move.epoch}, by {move.by}: another failover"
+            " was first",
             "yellow",
         )
         return
-    yield Text(f"{move.primary} leads in epoch {move.epoch}", "green")
+    yield Text(f"{move.primary} is the primary in epoch {move.epoch}", "green")
     if move.arrived_s is None or move.rto_s is None:
         yield Text(move.problem, "red")
     else:
@@ -140,7 +143,7 @@ def _outcome(move: MoveReport) -> Iterator[Text]:
         follows = "has not followed yet" if seconds is None else f"follows after {seconds:.1f} s"
         yield Text(f"producer {name} {follows}", "yellow" if seconds is None else "")
     for site, why in move.owed.items():
-        yield Text(f"{site} is owed a catch-up: {why}", "yellow")
+        yield Text(f"a catch-up of {site} is due: {why}", "yellow")
     for each in move.caught_up:
         words = f"{each.site}: {each.candles:,} candles and {each.objects:,} raw objects"
         yield Text(f"{words} were copied; {'verified equal' if each.ok else each.reason}")
@@ -188,7 +191,7 @@ def _verdicts(sites: Mapping[str, SiteStatement]) -> Text:
 
 def _decision(decision: Kept | None) -> str:
     if decision is None:
-        return "nothing decided yet"
+        return "no decision yet"
     what = f"{decision.action} {decision.site}".strip()
     return f"{what}: {decision.reason}"
 

@@ -14,8 +14,8 @@ from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
 from mcloud.cost.words import usd
 from mcloud.durations import brief, duration
 from mcloud.market.trade import to_text
-from mcloud.observing.absent import absent
 from mcloud.observing.collector import Seen
+from mcloud.observing.document import why_missing
 from mcloud.observing.queries import CANDLES, COST, FAST, METRICS, PROBES, STORE
 from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
@@ -205,7 +205,9 @@ def _seen(seen: Seen[Any], now: float, interval: float, shown: Callable[[Any], T
 def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
-        return _unknown(seen.problem or (seen.why if not seen.known else absent(cloud, "ready")))
+        return _unknown(
+            seen.problem or (seen.why if not seen.known else why_missing(cloud, "ready"))
+        )
     if depth.in_flight is None:  # from the metrics, minutes late
         text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
@@ -225,7 +227,7 @@ def _figure(
         return _unknown(figures.why)
     figure = which(figures.value)
     if figure.value is None:
-        return _unknown(figures.problem or absent(site.cloud, name))
+        return _unknown(figures.problem or why_missing(site.cloud, name))
     return Cell(shown(figure.value), _age(figure.as_of, now, 20.0), figures.problem)
 
 

@@ -27,7 +27,7 @@ def here(machine: Machine, now: float, most: int) -> list[Text]:
     lines = [_producer(each, now) for each in _shown(machine.producers, now)]
     lines += [_replicator(each, now) for each in _shown(machine.replicators, now)]
     if not lines:
-        return [Text("no producer and no replicator runs here", "dim")]
+        return [Text("no producer or replicator is running here", "dim")]
     if len(lines) > most:
         more = len(lines) - most
         lines = lines[:most]

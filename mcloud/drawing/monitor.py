@@ -24,10 +24,10 @@ TROUBLES = 4  # lines of problems on a high terminal
 
 KEYS = (
     ("q", "quit"),
-    ("p", "pause, and go on"),
-    ("+ -", "look more or less often; at metrics services never more often"),
-    ("1 … 9", "one site alone, with all its figures; again, or Esc: all of them"),
-    ("← →", "the other sites, where not all fit"),
+    ("p", "pause or resume"),
+    ("+ -", "shorten or lengthen the interval (not that of metrics services)"),
+    ("1 … 9", "show one site with all its figures; again, or Esc: all sites"),
+    ("← →", "show other sites, if not all fit"),
     ("?", "this page"),
 )
 
@@ -97,7 +97,7 @@ def _trouble(snapshot: Snapshot, view: MonitorView) -> list[Text]:
     lines = problems(snapshot)
     if not lines:
         is_asking = any(site.up is None for site in snapshot.sites.values())
-        said = "asking the sites" if is_asking else "nothing is wrong"
+        said = "reading the sites" if is_asking else "no problems"
         return [Text()] * (room - 1) + [Text(said, "dim")]
     more = len(lines) - room
     shown = [Text(line, "yellow") for line in lines[:room]]
@@ -120,11 +120,11 @@ def _foot(snapshot: Snapshot, view: MonitorView) -> Text:
 def _help() -> list[Text]:
     lines = [Text.assemble((f"  {key:8}", "bold"), does) for key, does in KEYS]
     said = (
-        "Ages stand on the right, of figures older than their interval explains.",
-        "Metrics are minutes old by nature: CloudWatch's two, Cloud Monitoring's",
-        "two to five. What is not known says so, with the reason; it is never 0.",
-        "Asking costs money: the sum at the bottom is at list prices, for thirty",
-        "days at the present interval.",
+        "A figure that is older than its interval shows its age on the right.",
+        "Metrics are minutes old: those of CloudWatch two, of Cloud Monitoring",
+        "two to five. An unknown figure is shown as unknown, never as 0.",
+        "Reading costs money: the last line shows the cost at list prices, for",
+        "thirty days at the current interval.",
     )
     return [*lines, Text(), *(Text(f"  {line}", "dim") for line in said)]
 

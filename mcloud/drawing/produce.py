@@ -25,7 +25,7 @@ def panel(state: ProducerState) -> RenderableType:
         f", lag {_lag(state.lag_s)}" if state.live else "",
         f", {state.repeats:,} repeats" if state.repeats else "",
         f"  spool {_size(state.spool_bytes)}",
-        (" FULL, nothing is read" if state.spool_full else "", "bold red"),
+        (" FULL, not reading" if state.spool_full else "", "bold red"),
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("site", "acked", "waiting", "breaker", "publish", ""):
@@ -92,7 +92,7 @@ def listing(
         )
         if runs and state.stalled:
             words = f"{name}: stalled: the exchange has trades of {', '.join(state.stalled)} that"
-            stalled.append(Text(f"{words} its stream does not bring", style="red"))
+            stalled.append(Text(f"{words} its stream does not deliver", style="red"))
         missing += [Text(f"{name}: {_hole(hole)}", style="yellow") for hole in state.holes[:HOLES]]
         if state.source_state and state.source_state.changed:
             changed.append(Text(f"{name}: {state.source_state.changed}", style="dim"))

@@ -85,7 +85,7 @@ def _trouble_of(pair: PairProgress) -> Iterator[Text]:
     if pair.error:
         yield Text(f"{name}: {pair.error}", "bold red")
     if pair.trimmed:
-        yield Text(f"{name}: was away for too long and compared everything again", "yellow")
+        yield Text(f"{name}: was away for too long, and compared everything again", "yellow")
     for what, found in (("disagreements", pair.disagreements), ("damaged", pair.damaged)):
         for each in found[:EXAMPLES]:
             yield Text(f"{name}: {what.removesuffix('s')}: {each}", "yellow")

@@ -11,8 +11,8 @@ from mcloud.trace.find import TraceReport
 from mcloud.trace.timeline import StageReport
 
 SKEW = (
-    "A stage that is earlier than the one before it: the clocks of two machines differ;"
-    " `mcloud doctor` compares this one's."
+    "A stage is earlier than the one before it, because the clocks of two machines differ;"
+    " `mcloud doctor` checks the clock of this one."
 )
 
 

@@ -74,13 +74,13 @@ def plan_lines(repair: Document) -> RenderableType:
     lines = [
         f"{words.format(n=plan[name], **plan)}"
         for name, words in (
-            ("candles_to_merge", "{n:,} candles get what another site has of them"),
+            ("candles_to_merge", "{n:,} candles are completed from another site"),
             ("objects_to_copy", "{n:,} raw objects are copied, {bytes_to_copy:,} bytes"),
-            ("objects_to_replace", "{n:,} damaged raw objects are written anew"),
+            ("objects_to_replace", "{n:,} damaged raw objects are rewritten"),
             ("trades_to_fold", "{n:,} raw trades are folded into candles"),
             ("objects_to_move", "{n:,} raw objects are moved to the folder of their hour"),
-            ("candles_to_write_again", "{n:,} candles are written again as they are"),
-            ("candles_to_rewrite", "{n:,} candles are made again from the raw trades"),
+            ("candles_to_write_again", "{n:,} candles are rewritten unchanged"),
+            ("candles_to_rewrite", "{n:,} candles are recomputed from the raw trades"),
         )
         if plan[name]
     ]
@@ -117,16 +117,18 @@ def _line(finding: Document) -> str:
 def _ids(runs: Sequence[Sequence[int]]) -> str:
     shown = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:RUNS]]
     if len(runs) > RUNS:
-        shown.append(f"… {len(runs) - RUNS:,} runs more")
+        shown.append(f"… {len(runs) - RUNS:,} more runs")
     return " ".join(shown)
 
 
 def _verdict(report: Document) -> Text:
     if not report["symbols"]:
-        return Text("there is nothing to compare: no raw trades and no heartbeats", "yellow")
+        return Text(
+            "there is nothing to compare: the sites have no raw trades and no heartbeats", "yellow"
+        )
     if report["ok"]:
         words = "equal and complete" if len(report["sites"]) > 1 else "complete"
-        how = ", and every candle is what its raw trades say" if report["deep"] else ""
+        how = ", and every candle matches its raw trades" if report["deep"] else ""
         return Text(f"{words}{how}", "green")
     count = len(report["findings"])
     return Text(f"{count:,} finding{'s' * (count != 1)}", "bold red")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from mcloud.canary import Canary
 from mcloud.clock import SYSTEM, Clocks, Limit, is_recent
@@ -99,7 +100,7 @@ def catch_up(
     """
     stop = stop or threading.Event()
     begun = time.monotonic()
-    tell(f"waiting for what {debt.site} holds")
+    tell(f"waiting for the queue of {debt.site}")
     problem = drain(sites[debt.site], patience, stop)
     window = HourWindow(since(sites, debt), HourWindow().end)
     merged = objects = 0
@@ -118,7 +119,7 @@ def catch_up(
     if stop.is_set():
         problem = "interrupted"
     elif not problem and left:
-        problem = f"{left} differences are left; `mcloud verify` names them"
+        problem = f"{left} differences are left; `mcloud verify` shows them"
     missing: dict[str, Ids] = {}
     for each in report.of("incomplete"):
         missing.setdefault(each.symbol, Ids()).update(_known(each, until))
@@ -137,9 +138,10 @@ def catch_up(
 def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = SYSTEM) -> str:
     """Wait until a canary has come through the queue and the queue is empty.
 
-    Return the reason why that did not happen, or an empty string.
+    Return the reason why that did not happen, or an empty string. While the queue gets shorter, it
+    may take any time; otherwise ``patience`` seconds more than a failed message needs to come back.
     """
-    limit = Limit(patience, clocks.timer)
+    limit, fewest = Limit(0.0, clocks.timer), inf
     flight = Canary(site).fly(patience)
     if flight.arrived is None:
         return f"{site.name}: no canary came through: {flight.reason or 'its queue waits'}"
@@ -147,11 +149,13 @@ def drain(site: Site, patience: float, stop: threading.Event, clocks: Clocks = S
         try:
             depth = site.queue.depth()
         except McloudError as error:
-            return f"{site.name}: its queue does not tell what it holds: {error}"
+            return f"{site.name}: its queue does not report its depth: {error}"
         # If the depth is unknown, as with metrics that lag, the canary has to suffice.
         waiting = (depth.ready or 0) + (depth.in_flight or 0)
         if not waiting or not is_recent(depth.as_of, clocks.wall(), patience):
             return ""
+        if waiting < fewest:
+            fewest, limit = waiting, Limit(patience + depth.redelivery, clocks.timer)
         if limit.is_over:
             return f"{site.name}: {waiting} messages still wait in its queue"
         stop.wait(POLL)

@@ -158,14 +158,14 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
     """Return GOOD, DEGRADED, BAD or UNKNOWN, and the reason."""
     queue = look.services.get("queue")
     if queue is None:
-        return UNKNOWN, "its queue was not looked at yet"
+        return UNKNOWN, "its queue has not been checked yet"
     age = now - queue.at
     if not 0 <= age <= settings.stale:
-        return UNKNOWN, f"the last look at its queue is {age:.0f} s old"
+        return UNKNOWN, f"the last check of its queue is {age:.0f} s old"
     if queue.state == UNKNOWN:
         return UNKNOWN, f"its queue cannot be judged: {queue.reason}"
     if queue.state == DOWN:
-        return BAD, f"its queue takes nothing: {queue.reason}"
+        return BAD, f"its queue accepts nothing: {queue.reason}"
     waited = max(0.0, now - look.waiting_since) if look.waiting_since is not None else 0.0
     down = [
         f"{service}: {look.services[service].reason}"
@@ -180,7 +180,7 @@ def grade(look: SiteLook, settings: GuardSettings, now: float) -> tuple[str, str
     if down:
         return DEGRADED, f"a backlog since {waited:.0f} s: {why}"
     if waited > CANARY_USUAL:
-        return DEGRADED, f"a canary is not there after {waited:.0f} s"
+        return DEGRADED, f"a canary was not stored after {waited:.0f} s"
     return GOOD, ""
 
 
@@ -252,20 +252,18 @@ def _choose(
     if look.moving:
         return NOTHING, "", look.moving, []
     if is_blind:
-        return NOTHING, "", "no site answers: this machine or its network is suspected", []
+        return NOTHING, "", "no site answers: the fault may be in this machine or its network", []
     if primary not in look.sites:
-        return NOTHING, "", f"the primary {primary} is not among the sites that are watched", []
+        return NOTHING, "", f"the primary {primary} is not one of the watched sites", []
     if state.sites[primary].verdict == DOWN:
         return _leave(look, state, grades, primary, settings, now)
     if look.catching_up:
-        return NOTHING, "", f"{primary} leads; {look.catching_up} is being caught up", []
+        return NOTHING, "", f"{primary} is the primary; {look.catching_up} is being caught up", []
     for site, debt in look.debts.items():
         is_ready = site in state.sites and _is_ready(state.sites[site], grades[site])
         others = all(_is_ready(each, grades[name]) for name, each in state.sites.items())
         if not debt.paid and is_ready and others:
-            why = (
-                f"{site} was left in epoch {debt.epoch}, and is well: what differs is to be mended"
-            )
+            why = f"{site} was replaced in epoch {debt.epoch} and is healthy: it can catch up"
             return CATCH_UP, site, why, []
     return _return(look, state, grades, primary, settings, now)
 
@@ -281,12 +279,14 @@ def _leave(
     """Return the decision for a primary that is down."""
     why = grades[primary][1] or f"{state.sites[primary].good} of {settings.goods} good probes since"
     what = f"{primary} is down ({why})"
-    rules = [_rule(f"{primary} leads for {_age(state.age(now))}", "dwell", settings.dwell)]
+    rules = [
+        _rule(f"{primary} has been the primary for {_age(state.age(now))}", "dwell", settings.dwell)
+    ]
     if state.age(now) < settings.dwell:
         return (
             NOTHING,
             "",
-            f"{what}, and leads for less than the dwell of {settings.dwell:g} s",
+            f"{what}, and has been the primary for less than the dwell of {settings.dwell:g} s",
             rules,
         )
     is_automatic = look.record is not None and look.record.mode == "automatic"
@@ -322,12 +322,12 @@ def _unfit(
     """Return why a site may not lead now, or an empty string if it may."""
     kind, why = grades[name]
     if state.sites[name].verdict != UP:
-        return f"it is not known to be healthy yet ({state.sites[name].good} good probes)"
+        return f"it has not been healthy for long enough ({state.sites[name].good} good probes)"
     if kind != GOOD:
         return why
     lag = look.sites[name].lag
     if lag is None and settings.require_lag:
-        return "how far its replicas are behind is not known, and require_lag is on"
+        return "its replication lag is not known, and require_lag is on"
     if lag is not None and lag > settings.max_lag:
         return f"its replicas are {lag:.0f} s behind, max_lag is {settings.max_lag:g} s"
     return ""
@@ -342,7 +342,7 @@ def _return(
     now: float,
 ) -> tuple[str, str, str, list[str]]:
     """Return the decision for a primary that is not down, when no debt can be paid just now."""
-    usual = f"{primary} leads and is {state.sites[primary].verdict}"
+    usual = f"the primary {primary} is {state.sites[primary].verdict}"
     if grades[primary][0] in (DEGRADED, BAD, UNKNOWN) and grades[primary][1]:
         usual = f"{usual}: {grades[primary][1]}"
     paid = [
@@ -352,7 +352,9 @@ def _return(
     ]
     if not paid or primary in paid:
         owed = [name for name, debt in look.debts.items() if not debt.paid]
-        more = f"; {', '.join(owed)} is owed a catch-up once all sites are well" if owed else ""
+        more = (
+            f"; the catch-up of {', '.join(owed)} is due once all sites are healthy" if owed else ""
+        )
         return NOTHING, "", usual + more, []
     site = paid[0]
     if not settings.failback:
@@ -360,13 +362,18 @@ def _return(
     rules = [_rule(f"the last move was {_age(state.age(now))} ago", "cooldown", settings.cooldown)]
     problem = _unfit(site, look, state, grades, settings)
     steady = now - state.sites[site].since
-    rules.append(_rule(f"{site} is healthy for {_age(steady)}", "dwell", settings.dwell))
+    rules.append(_rule(f"{site} has been healthy for {_age(steady)}", "dwell", settings.dwell))
     if state.age(now) < settings.cooldown:
         problem = "the last move is within the cooldown"
     elif not problem and steady < settings.dwell:
-        problem = "it is healthy for less than the dwell"
+        problem = "it has been healthy for less than the dwell"
     if problem:
-        return NOTHING, "", f"{usual}; {site} does not lead again yet: {problem}", rules
+        return (
+            NOTHING,
+            "",
+            f"{usual}; {site} does not become the primary again yet: {problem}",
+            rules,
+        )
     return FAIL_BACK, site, f"{site} is back, caught up and verified", rules
 
 

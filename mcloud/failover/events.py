@@ -36,7 +36,7 @@ def moved(came: MoveOutcome, text: str) -> Event:
     left = order.leads if came.before == order.target else came.before
     return Event(
         f"failover {order.target}",
-        f"{order.target} leads now, in place of {left or 'another site'}",
+        f"{order.target} is now the primary, in place of {left or 'another site'}",
         text,
         "critical" if order.lost is not None else "warning",
         HAPPENED,

@@ -276,8 +276,8 @@ class _Run:
         came = pay(self._sites, debt, self._use)
         if not came.ok:
             raise McloudError(
-                f"{target} has not caught up, and does not lead before: {came.reason}",
-                remedy="run it again to go on, or with --force debt to have it lead all the same",
+                f"{target} has not caught up, and cannot lead before that: {came.reason}",
+                remedy="run it again to continue, or with --force debt to override this",
             )
         return came
 
@@ -352,7 +352,7 @@ class _Run:
         use = self._use
         owed = {n: d for n, d in debts.read(self._sites, DEADLINE).items() if not d.paid}
         if not self._order.wait:
-            why = "it was not waited for; a guard does it, or the same command with --wait"
+            why = "it was not awaited; a guard does it, or the same command with --wait"
             return Settlement(dict.fromkeys(owed, why))
         left: dict[str, str] = {}
         caught: list[CatchUpReport] = []

@@ -16,6 +16,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from mcloud.clock import doubled
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged
 from mcloud.errors import McloudError
@@ -121,7 +122,7 @@ class Guard:
             try:
                 self.step()
             except Exception as error:  # noqa: BLE001 - a guard that has ended guards nothing
-                self.problem = f"a look failed: {type(error).__name__}: {error}"
+                self.problem = f"a check failed: {type(error).__name__}: {error}"
                 self._log.error("%s", self.problem, exc_info=True)
             each()
             stop.wait(max(0.0, begun + self._pause() - self._clock()))
@@ -152,7 +153,7 @@ class Guard:
                 self._level(look)
             except McloudError as error:
                 # Keep watching if a site goes away meanwhile.
-                self._log.warning("the sites do not know the same yet: %s", error)
+                self._log.warning("the sites have different control records: %s", error)
         self._take_up(look)
         before = self._state
         decision = decide(look, before, self._settings, self._clock())
@@ -226,10 +227,10 @@ class Guard:
     def _resume(self, order: MoveOrder, stop: threading.Event) -> None:
         if not is_effective(self._use, records.read(self._sites, DEADLINE).record):
             # Nothing was changed, and the outage may be over, so decide again.
-            self._log.warning("gives up what was begun: %s to %s", order.id, order.target)
+            self._log.warning("abandons an unfinished move: %s to %s", order.id, order.target)
             self._use.journal.forget()
             return
-        self._log.warning("goes on with what was begun: %s to %s", order.id, order.target)
+        self._log.warning("resumes an unfinished move: %s to %s", order.id, order.target)
         self._move(order, self._sites, stop)
 
     def _act(self, decision: Decision, look: GuardLook) -> None:
@@ -276,7 +277,7 @@ class Guard:
                 if stop.is_set():
                     return  # it was given up for something else
                 self.problem = f"{kind}, {what}: {error}"
-                pause = min(AGAIN * 2.0 ** min(self._failures[kind], 8), PATIENCE)
+                pause = doubled(AGAIN, self._failures[kind], PATIENCE)
                 self._failures[kind] += 1
                 self._not_before[kind] = self._clock() + pause
                 self._log.error("%s", self.problem, exc_info=not isinstance(error, McloudError))
@@ -294,13 +295,15 @@ class Guard:
         came = carry_out(order, sites, replace(self._use, stop=stop))
         self.moves.append(came)
         if not came.is_moved:
-            self._log.info("somebody else was first: epoch %s", came.record.epoch)
+            self._log.info("another failover was first: epoch %s", came.record.epoch)
             return
         rto = "unknown" if came.rto is None else f"at most {came.rto:.1f} s"
-        text = f"{order.reason}. Without a trade stored: {rto}. Owed a catch-up: " + (
+        text = f"{order.reason}. Without a trade stored: {rto}. Catch-up due: " + (
             ", ".join(came.owed) or "none"
         )
-        self._log.warning("%s leads in epoch %s. %s", order.target, came.record.epoch, text)
+        self._log.warning(
+            "%s is the primary in epoch %s. %s", order.target, came.record.epoch, text
+        )
         self._notify(events.moved(came, text))
         if came.problem:
             raise McloudError(came.problem)
@@ -331,7 +334,7 @@ class Guard:
         journal = self._use.journal.found()
         found |= {str(journal)} if isinstance(journal, Damaged) else set()
         for line in sorted(found - self._reported):
-            self._log.warning("ignores what it cannot read: %s", line)
+            self._log.warning("ignores a document that it cannot read: %s", line)
         self._reported = found
 
     def _level(self, look: GuardLook) -> None:

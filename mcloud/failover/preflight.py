@@ -10,9 +10,9 @@ from mcloud.canary import Canary
 from mcloud.clock import AHEAD
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING, AccessFinding
 from mcloud.clouds.ports import SERVICES, ControlRecord, Depth, Lag, Site
+from mcloud.config import unknown
 from mcloud.deadline import gather
 from mcloud.documents import sound
-from mcloud.errors import UsageError
 from mcloud.failover.decide import Debt
 from mcloud.failover.health import prepare
 from mcloud.failover.settings import GuardSettings
@@ -78,7 +78,7 @@ def parse_forced(text: str | None) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split()) if text else ()
     for name in names:
         if name not in CHECKS:
-            raise UsageError(f"no check {name!r}; there is {', '.join(CHECKS)}")
+            raise unknown("check", name, CHECKS)
     return names
 
 
@@ -111,7 +111,7 @@ def preflight(
     answers = gather(calls, CANARY + 1)
     checks = [_check(name, answers[name], settings) for name in calls if name != "left"]
     if target in debts and not debts[target].paid:
-        text = "it was left, and gets what it missed before it leads; --force debt leaves that out"
+        text = "it is a former primary, and is caught up first; --force debt skips that"
         checks.append(PreflightCheck("debt", WARNING, text))
     behind = _messages(answers.get("left"))
     took = next((c for c in (answers["canary"],) if not isinstance(c, Exception)), None)
@@ -142,7 +142,7 @@ def _check(name: str, answer: Any, settings: GuardSettings) -> PreflightCheck:
     if subject == "canary":
         if answer.arrived is None:
             why = answer.reason or f"it is not there after {CANARY:g} s"
-            return PreflightCheck(name, FAULT, f"no trade comes through: {why}")
+            return PreflightCheck(name, FAULT, f"no trade was stored: {why}")
         return PreflightCheck(name, OK, f"a trade is stored after {answer.seconds:.1f} s")
     if subject == "lag":
         return _lag(answer, settings)
@@ -164,7 +164,7 @@ def _lag(lags: Sequence[Lag], settings: GuardSettings) -> PreflightCheck:
         if lag.candles_s is not None and now - lag.at >= -AHEAD
     ]
     if not known:
-        text = "no replicator has told how far its replicas are behind"
+        text = "no replicator has reported its lag"
         return PreflightCheck("lag", WARNING, text)
     if max(known) > settings.max_lag:
         text = f"its replicas may be {max(known):.0f} s behind, max_lag is {settings.max_lag:g} s"
@@ -174,7 +174,7 @@ def _lag(lags: Sequence[Lag], settings: GuardSettings) -> PreflightCheck:
 
 def _backlog(depth: Depth) -> PreflightCheck:
     if depth.ready is None:
-        return PreflightCheck("backlog", UNKNOWN, "its queue does not tell what it holds just now")
+        return PreflightCheck("backlog", UNKNOWN, "its queue does not report its depth at present")
     age = time.time() - depth.as_of
     return PreflightCheck(
         "backlog", OK, f"{depth.ready:,} messages wait in its queue, {age:.0f} s ago"

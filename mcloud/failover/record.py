@@ -106,7 +106,7 @@ def advance(
         view = read(reached, seconds, known)
         if not view.answered:
             why = "; ".join(f"{name}: {error}" for name, error in view.by_site.items())
-            raise Unavailable(f"no site tells the control record: {why}")
+            raise Unavailable(f"no site could report the control record: {why}")
         top = view.record
         first = top if attempt == 0 else first
         if not view.readable:
@@ -126,7 +126,7 @@ def advance(
             return Advanced(first, top, top in ours, _away(sites, view, top))
         if top is not None and top.epoch == LAST_EPOCH:
             raise McloudError(
-                f"epoch {top.epoch} of the control record is the last one: somebody edited it",
+                f"epoch {top.epoch} of the control record is the highest possible: it was edited",
                 remedy="delete the record on every site, and run this again",
             )
         fresh = replace(wanted, epoch=(top.epoch if top else 0) + 1)
@@ -135,7 +135,7 @@ def advance(
         )
         if all(isinstance(answer, Exception) for answer in answers.values()):
             why = "; ".join(f"{name}: {error}" for name, error in answers.items())
-            raise Unavailable(f"no site keeps the control record: {why}")
+            raise Unavailable(f"no site could store the control record: {why}")
         # A late answer may have been a yes.
         if any(answer is not False for answer in answers.values()):
             ours.append(fresh)

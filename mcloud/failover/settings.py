@@ -88,5 +88,5 @@ def problem_of(settings: GuardSettings) -> str:
     if settings.goods <= settings.fails:
         return f"goods ({settings.goods}) must be above fails ({settings.fails}), or a site flaps"
     if settings.suspect_interval > settings.interval:
-        return "suspect_interval is above interval"
+        return "suspect_interval must not be above interval"
     return ""

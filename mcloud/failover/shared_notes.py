@@ -95,7 +95,7 @@ def write(
         away |= {n: str(each) for n, each in bad.items()}
         if len(bad) == len(told):
             why = "; ".join(f"{name}: {each}" for name, each in bad.items())
-            raise McloudError(f"no site can keep the {kind.name} {key}: {why}")
+            raise McloudError(f"no site could store the {kind.name} {key}: {why}")
         before = newest(kind, told.values()).get(key)
         note = replace(change(before), written=min(before.written + 1, MOST) if before else 1)
         answers = gather(
@@ -108,7 +108,9 @@ def write(
         )
         away |= {n: str(each) for n, each in answers.items() if isinstance(each, Exception)}
         if len(away) == len(sites):
-            raise Unavailable(f"no site keeps the {kind.name} {key}: {next(iter(away.values()))}")
+            raise Unavailable(
+                f"no site could store the {kind.name} {key}: {next(iter(away.values()))}"
+            )
         if all(answer is not False for answer in answers.values()):
             return away
     raise Contention(f"the {kind.name} {key} changed under each of {ATTEMPTS} attempts")
@@ -156,7 +158,7 @@ def _ask(
     told = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
     if not told:
         why = "; ".join(f"{name}: {reason}" for name, reason in away.items())
-        raise Unavailable(f"no site tells what it keeps: {why}")
+        raise Unavailable(f"no site could report its notes: {why}")
     return told, away
 
 

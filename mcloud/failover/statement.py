@@ -138,7 +138,7 @@ def cost(calls: Calls, hours: float) -> GuardCost:
         hours=round(hours, 3),
         calls={f"{cloud} {call}": count for (cloud, call), count in sorted(calls.items())},
         usd=None if spent is None else round(spent, 6),
-        basis="list price, free tiers apart",
+        basis="list price, before free tiers",
     )
 
 

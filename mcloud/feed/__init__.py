@@ -1,1 +1,1 @@
-"""Where trades come from: recordings and simulations."""
+"""Sources of trades: recordings, simulations and exchanges."""

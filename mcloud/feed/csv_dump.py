@@ -28,13 +28,13 @@ from mcloud.market.trade import (
 
 _NAME = re.compile(rf"({NAME})-(?:AGG)?TRADES-\d{{4}}-\d\d")
 _TRUTH = {"true": True, "false": False}
-# Some files have small numbers such as 1e-05: a float wrote them, but what is written is exact.
+# Some files have small numbers such as 1e-05. A float wrote them, but the text is exact.
 _SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,2}")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A kind of CSV file. Which kind a file is of shows in its columns."""
+    """A kind of CSV file. The columns of a file show its kind."""
 
     columns: int
     is_aggregated: bool
@@ -60,7 +60,7 @@ class Table:
         if len(columns) != self.columns:
             raise BadTrade(f"{self.columns} columns expected, not {len(columns)}")
         id_, price, quantity = columns[:3]
-        # An aggregate has its first and its last id there, a trade the product of the two.
+        # An aggregate has its first and last id there, a trade the product of price and quantity.
         time, maker = columns[5:7] if self.is_aggregated else columns[4:6]
         is_maker = _TRUTH.get(maker.lower())
         if is_maker is None:
@@ -85,7 +85,7 @@ TABLES = (SPOT_TRADES, SPOT_AGGREGATES, FUTURE_TRADES, FUTURE_AGGREGATES)
 
 
 def table_of(line: str) -> Table | None:
-    """Return the kind of file that this row is from, or None where it is no row of a file."""
+    """Return the kind of file that this row is from, or None if it is not a row of a file."""
     for table in TABLES:
         try:
             table.parse("", line)
@@ -103,18 +103,18 @@ def is_header(line: str) -> bool:
 
 def name_in(file: str) -> str | None:
     """Return the exchange's name for the symbol, from a file name such as
-    ``BTCUSDT-trades-2024-08-08.csv``; None where there is none."""
+    ``BTCUSDT-trades-2024-08-08.csv``; None if there is none."""
     match = _NAME.match(unicodedata.normalize("NFC", file).upper())
     return match[1] if match else None
 
 
 def _plain(number: str) -> str:
-    """A number without an exponent: ``1.2E-5`` is ``0.000012``."""
+    """Return a number without an exponent: ``0.000012`` for ``1.2E-5``."""
     return to_text(Decimal(number)) if _SCIENTIFIC.fullmatch(number) else number
 
 
 def _whole(field: str, text: str) -> int:
-    # int() alone would take "1_000", " 1" and Arabic digits; 19 digits are MAX_ID's.
+    # int() alone would accept "1_000", " 1" and Arabic digits; 19 digits are MAX_ID's.
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise BadTrade(f"{field} is not a whole number: {text!r:.60}")
     return int(text)

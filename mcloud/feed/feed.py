@@ -1,4 +1,4 @@
-"""What every source of trades offers, and what it has to say about its own input."""
+"""The interface of all sources of trades, and their reports about the input."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line of the input that could have been a trade and is none."""
+    """A line of the input that should be a trade and is not valid."""
 
     line: int
     """Counted from 1."""
@@ -63,23 +63,23 @@ class UnreadReport:
 
 @dataclass(frozen=True, slots=True)
 class FeedReport:
-    """What a feed has read so far."""
+    """Counts of what a feed has read so far."""
 
     trades: int = 0
-    """Trades handed out."""
+    """Number of trades that were returned."""
     skipped: int = 0
-    """Sound messages that were not asked for: other events, trades of other symbols."""
+    """Number of valid messages that were not requested: other events, trades of other symbols."""
     bad: int = 0
     bad_examples: tuple[BadLine, ...] = ()
     """The first few of the bad lines."""
     truncated: str | None = None
-    """Where and why the input ended before its end, if it did."""
+    """Position and reason if the input was cut short."""
     absent: tuple[str, ...] = ()
-    """Symbols that were asked for, and of several files those, that have no trade."""
+    """Requested symbols without a trade, and of several files those without a trade."""
 
     @property
     def complete(self) -> bool:
-        """Whether the input held all that was asked for, and each line of it could be read."""
+        """Whether the input had all requested symbols, and each of its lines could be read."""
         return bool(self.trades) and not (self.bad or self.truncated or self.absent)
 
     @property
@@ -94,7 +94,7 @@ def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:
     ]
     cut = [f"{name}: {each.truncated}" for name, each in named if each.truncated]
     absent, *others = (each.absent for _, each in named)
-    # Of symbols that were asked for, an input need not hold any.
+    # An input need not have every requested symbol.
     empty = [name for name, each in named if not each.trades and not each.absent]
     return FeedReport(
         trades=sum(each.trades for _, each in named),
@@ -106,12 +106,12 @@ def joined(named: Sequence[tuple[str, FeedReport]]) -> FeedReport:
     )
 
 
-VOID_AFTER = 600_000  # ms after which a trade that the exchange does not have comes no more
-LONGEST_VOID = 10_000  # ids; where more are missing in a row, trades have been lost
+VOID_AFTER = 600_000  # ms after which a trade that the exchange lacks will not appear any more
+LONGEST_VOID = 10_000  # ids; if more are missing in a row, trades have been lost
 
 
 class IdSpan(NamedTuple):
-    """Trade ids that an exchange has used for trades: one, or the ids of an aggregate."""
+    """Trade ids that an exchange has used for trades: a single id, or the ids of an aggregate."""
 
     first: int
     last: int
@@ -125,7 +125,7 @@ class HistoryAnswer:
     """One answer of an exchange about a range of trade ids."""
 
     trades: list[Trade]
-    """Ascending; may reach beyond the range."""
+    """Trades by ascending id. They may extend beyond the range."""
     spans: list[IdSpan]
     """The ids that are used, ascending. No trade has an id between two of them."""
 
@@ -137,9 +137,9 @@ class HistoryAnswer:
     def voids(self, symbol: str, first: int, last: int, until: int) -> list[Trade]:
         """Return a void for each id of a range that the exchange has used up without a trade.
 
-        An id is void where the answer has a lower and a higher one, the latter of a trade at
-        ``until`` (ms since 1970) at the latest, and not more than ``LONGEST_VOID`` ids are missing
-        between them. A void has the time of the trade before it.
+        An id is void if the answer has a lower and a higher one, the trade of the higher one is not
+        later than ``until`` (ms since 1970), and at most ``LONGEST_VOID`` ids are missing between
+        them. A void has the time of the trade before it.
         """
         return [
             Trade.void(symbol, id_, before.time)
@@ -159,11 +159,11 @@ class Feed(Protocol):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols that were asked for; if none were, those that are known of so far."""
+        """The requested symbols; if none were requested, those that are known so far."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know before the first trade, one sentence each."""
+        """Warnings for the user before the first trade, one sentence each."""
 
     @property
     def report(self) -> FeedReport:
@@ -183,15 +183,15 @@ def parse_symbols(symbols: Collection[str]) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(check_symbol(capitals(symbol)) for symbol in symbols))
     except BadTrade as error:
-        raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
+        raise UsageError(str(error), remedy="use symbols such as BTCUSDT") from None
 
 
 def incomplete(source: str, report: FeedReport) -> NotInOrder:
-    """Say what of an input was not read: bad lines, its end, or all of it."""
+    """Return the error for an input that was not read completely."""
     if not report.trades:
         what = f"{source} holds no trade of the symbols asked for"
     elif report.bad:
-        what = f"{report.bad:,} lines of {source} are not trades and were left out"
+        what = f"{report.bad:,} lines of {source} are not trades and were skipped"
     elif report.truncated:
         what = f"{source} is cut short"
     else:

@@ -17,20 +17,20 @@ from mcloud.market.trade import (
 )
 
 MIN_TIME = 1_230_768_000_000
-"""2009-01-01 in ms. Nobody traded before; a time below it is in seconds, or is none."""
+"""2009-01-01 in ms. There were no trades before. A lower time is in seconds, or invalid."""
 
-# What recorders write in front of a message: when they received it, in whatever notation.
+# Recorders may write the time of receipt in front of a message, in any notation.
 _STAMP = re.compile(r"""[\[("']?[0-9][0-9TZ:.,;|+\-\])"' \t]*""")
 _LONGEST_STAMP = 64
 
-# The messages without an event name "e" that are no trades: the answer to a subscription, the
-# partial book depth and the book ticker.
+# Messages without an event name "e" that are not trades: the answer to a subscription, the partial
+# book depth and the book ticker.
 # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 _ANSWERS_AND_BOOKS = frozenset({"result", "error", "id", "lastUpdateId", "u"})
 
 
 class WrongMarket(ValueError):
-    """A trade does not show its market, or belongs to another one than expected."""
+    """Raised for a trade that does not show its market, or belongs to an unexpected market."""
 
 
 def parse_message(line: str, market: str | None = None) -> Trade | None:
@@ -40,11 +40,11 @@ def parse_message(line: str, market: str | None = None) -> Trade | None:
 
     Args:
         line: the line.
-        market: the market that the streams are of; None where the line itself shows it.
+        market: the market of the streams; None if the line itself shows it.
 
     Raises:
-        BadTrade: the line is no JSON object, or a trade with a wrong field.
-        WrongMarket: the trade is of another market, or does not show which one.
+        BadTrade: the line is not a JSON object, or is a trade with a wrong field.
+        WrongMarket: the trade belongs to another market, or does not show its market.
     """
     message = _load(line)
     data = message.get("data") if "stream" in message else message
@@ -92,7 +92,7 @@ def is_recording(line: str) -> bool:
 
 
 def to_milliseconds(time: int) -> int:
-    """Bring a time in milliseconds or microseconds to milliseconds.
+    """Convert a time in milliseconds or microseconds to milliseconds.
 
     The two cannot be confused: the last millisecond of the year 9999 is, read as microseconds,
     in January 1978.
@@ -107,11 +107,11 @@ def to_milliseconds(time: int) -> int:
 
 
 def _in_its_market(trade: Trade, event: dict[str, Any], market: str | None) -> Trade:
-    """The trade of an event, under the symbol of its market.
+    """Return the trade of an event, under the symbol of its market.
 
     Each event of the spot market has ``M``, and none of futures has it. Trades of futures have
     ``X`` and aggregate trades of USDⓈ-M futures ``nq``; names with ``_`` are those of futures. Some
-    recorders leave fields out, and what is left then looks the same from every market.
+    recorders omit fields, and the rest looks the same for every market.
     https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
     https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
     """

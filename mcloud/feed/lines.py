@@ -11,7 +11,7 @@ from typing import IO, Protocol, cast
 
 from mcloud.errors import UsageError
 
-# A depth message of a thousand levels takes 60 KB; what is longer is no line of a recording.
+# A depth message of a thousand levels has 60 KB. A longer line is not from a recording.
 MAX_LINE = 1 << 20
 
 _CHUNK = 1 << 17
@@ -25,9 +25,8 @@ class _Stream(Protocol):
 class Lines:
     """``(number, line)`` for each line of a plain, gzip or zip file, counted from 1.
 
-    The line ends are taken off. A line above MAX_LINE bytes comes cut to MAX_LINE + 1. When the
-    compressed data turns out to be damaged, ``truncated`` says so; only the piece of a line that
-    came before the damage still follows.
+    The line ends are removed. A line above MAX_LINE bytes is cut to MAX_LINE + 1. If the compressed
+    data is damaged, ``truncated`` says so, and only the part of a line before the damage follows.
 
     Raises (when iterated):
         UsageError: the file cannot be opened, or is a zip of anything but one file.
@@ -65,13 +64,13 @@ class Lines:
             yield number + 1, rest.rstrip(b"\r")
 
     def _read(self, stream: _Stream, *, after: int) -> bytes:
-        # read1, because a longer read would lose what it has when it then meets the damage.
+        # read1, because a longer read would lose its data when it reaches the damage.
         try:
             return stream.read1(_CHUNK)
         except EOFError:
             self.truncated = f"the compressed data is cut short after line {after}"
         except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError) as error:
-            self.truncated = f"the data cannot be read on after line {after}: {error}"
+            self.truncated = f"the data cannot be read after line {after}: {error}"
         return b""
 
     @contextmanager
@@ -80,7 +79,7 @@ class Lines:
         if not path.exists():
             raise UsageError(f"there is no file {path}", remedy="check the path")
         if not path.is_file():
-            raise UsageError(f"{path} is not a file", remedy="name one recording, not a folder")
+            raise UsageError(f"{path} is not a file", remedy="use a recording, not a folder")
         try:
             file = path.open("rb")
         except OSError as error:
@@ -107,15 +106,15 @@ class Lines:
             if len(names) != 1:
                 raise UsageError(
                     f"{self.path} holds {len(names)} files, not one",
-                    remedy="unpack it and name the one to replay",
+                    remedy="unpack it and use the file to replay",
                 )
             member = cast(zipfile.ZipExtFile, archive.open(names[0]))
         except zipfile.BadZipFile as error:
             raise UsageError(
-                f"{self.path} is no readable zip file ({error})", remedy="download it again"
+                f"{self.path} is not a readable zip file ({error})", remedy="download it again"
             ) from None
         except (RuntimeError, NotImplementedError) as error:
-            # What zipfile raises for a password and for an unknown compression.
+            # Raised by zipfile for a password and for an unknown compression.
             raise UsageError(
                 f"{self.path} cannot be unpacked: {error}", remedy="unpack it with another tool"
             ) from None

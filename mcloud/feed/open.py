@@ -1,4 +1,4 @@
-"""Opens what ``--source`` names: a recording or a simulation; ``binance.open``: an exchange."""
+"""Open the source that ``--source`` names. ``binance.open`` opens an exchange."""
 
 import glob
 import threading
@@ -20,14 +20,15 @@ SYMBOL = "BTCUSDT"
 
 @dataclass(frozen=True)
 class FeedChoice:
-    """What to read, in the words of the command line."""
+    """The source to read, as given on the command line."""
 
     source: str
-    """``binance``, ``replay:PATH``, ``simulate`` or, of a producer only, ``spool``."""
+    """``binance``, ``replay:PATH``, ``simulate`` or, for a producer only, ``spool``."""
     symbols: str | None = None
-    """A list, a file, or ``all:USDT``. Left out: all of a recording, and SYMBOL of the others."""
+    """A list, a file, or ``all:USDT``. Default: all of a recording, otherwise SYMBOL."""
     shard: str | None = None
-    """``2/4``, of an exchange only, as are the next five; the others are for what is not one."""
+    """Share such as ``2/4``. It and the next five fields are for an exchange only, and the rest is
+    for other sources."""
     exchange: str = ""
     ws_url: str = ""
     rest_url: str = ""
@@ -35,7 +36,7 @@ class FeedChoice:
     list_every: float | None = None
     """Seconds between two requests for the exchange's list of symbols; None for the usual."""
     market: str | None = None
-    """Market of a recording; see ``open_replay``. None where the recording itself shows it."""
+    """Market of a recording; see ``open_replay``. None if the recording itself shows it."""
     speed: str = "max"
     count: int | None = None
     rate: float = 30.0
@@ -43,14 +44,14 @@ class FeedChoice:
 
 
 def open_feed(choice: FeedChoice) -> Feed:
-    """The recording or the simulation of a choice; UsageError where there is none such."""
+    """Return the recording or the simulation of a choice. Raise UsageError if there is none."""
     if choice.shard:
-        raise UsageError("--shard shares out the symbols of --source binance only")
+        raise UsageError("--shard is for exchanges only")
     symbols = parse_names(choice.symbols) if choice.symbols else None
     if choice.source != "simulate":
         return open_recording(choice.source, symbols, choice.market)
     if choice.market:
-        raise UsageError("--market names the market of a recording only")
+        raise UsageError("--market is for recordings only")
     return Simulate(
         symbols or [SYMBOL],
         seed=choice.seed,
@@ -66,7 +67,7 @@ def open_recording(
     """Open the recordings that ``replay:PATH`` names: a file, a folder of files, or a pattern.
 
     Raises:
-        UsageError: the source is of another kind, or a file is missing or no recording.
+        UsageError: the source is of another kind, or a file is missing or not a recording.
     """
     kind, _, path = source.partition(":")
     if kind != "replay" or not path:
@@ -77,7 +78,7 @@ def open_recording(
         if nested := sorted(filter(_holds_files, named.iterdir())):
             raise UsageError(
                 f"{named} has folders of its own, such as {nested[0].name}",
-                remedy=f"name them all: 'replay:{named}/**/*'",
+                remedy=f"to read them all, use 'replay:{named}/**/*'",
             )
     elif not named.exists() and glob.has_magic(path):
         matches = map(Path, glob.glob(str(named), recursive=True))
@@ -91,7 +92,7 @@ def open_recording(
 
 
 def unknown_source(source: str, *others: str) -> UsageError:
-    """The error for a source that does not exist; ``others`` are accepted beside the usual ones."""
+    """Return the error for an unknown source. ``others`` are accepted beside the usual ones."""
     kinds = ", ".join([*others, "simulate", "replay:FILE", "replay:FOLDER", "replay:'PATTERN'"])
     return UsageError(f"unknown source {source!r:.100}; choose from {kinds}")
 
@@ -108,14 +109,14 @@ def _may_be_recording(path: Path) -> bool:
 
 
 def paced(feed: Feed, speed: str, stop: threading.Event) -> Iterator[Trade]:
-    """The trades of a feed at a speed such as ``10x``; ``stop`` ends them, and a pause, at once."""
+    """Return the trades of a feed at a speed such as ``10x``. ``stop`` ends them at once."""
     due = pace(feed, parse_speed(speed), clock=time.monotonic, sleep=stop.wait)
     return takewhile(lambda trade: not stop.is_set(), due)
 
 
 def parse_names(symbols: str) -> list[str]:
-    """A comma-separated list, or the words of a file."""
-    # A long list is no file name, and asking for it would be an error.
+    """Return the names of a comma-separated list, or of a file."""
+    # A long list is not a file name, and checking it would be an error.
     if "," not in symbols and (path := Path(symbols).expanduser()).is_file():
         symbols = path.read_text(encoding="utf-8", errors="replace")
     return [capitals(symbol) for symbol in symbols.replace(",", " ").split()]

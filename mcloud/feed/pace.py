@@ -1,4 +1,4 @@
-"""How fast a feed is played: at once, as it happened, or N times that."""
+"""The speed at which a feed is played: at once, in real time, or N times as fast."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ def parse_speed(text: str) -> float | None:
     match = _FACTOR.fullmatch(text)
     if not match or not (factor := float(match[1])):
         raise UsageError(
-            f"not a speed: {text!r:.60}", remedy="use max, realtime, or a factor such as 10x"
+            f"invalid speed {text!r:.60}", remedy="use max, realtime or a factor such as 10x"
         )
     return factor
 
@@ -34,10 +34,10 @@ def pace(
     clock: Callable[[], float],
     sleep: Callable[[float], object],
 ) -> Iterator[Trade]:
-    """Yield the trades no earlier than their own times, played ``speed`` times as fast, allow.
+    """Yield the trades no earlier than at their own times, played ``speed`` times as fast.
 
-    Times count from the first trade. A reader that fell behind gets the trades at once until it
-    has caught up, and so does one trade that is older than the one before it.
+    Times count from the first trade. A reader that is behind gets the trades at once until it has
+    caught up. A trade that is older than the one before it is returned at once too.
 
     Args:
         speed: None for no waiting at all.

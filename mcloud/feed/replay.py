@@ -46,15 +46,15 @@ def open_replay(
 
     Args:
         path: the file.
-        symbols: the symbols to hand out, with their markets; None for all. Names the symbol of a
-            CSV file whose name does not.
-        market: one of ``trade.MARKETS``, of which all trades must be; None for whichever it is.
-            Symbols that name no market are of this one.
+        symbols: the symbols to return, with their markets; None for all. They also give the symbol
+            of a CSV file whose name does not show it.
+        market: one of ``trade.MARKETS``, to which all trades must belong; None for any market.
+            It applies to symbols without a market.
 
     Raises:
         UsageError: the file is missing, unreadable, empty or of no known format, its symbol is
-            unknown or not among ``symbols``, or its first lines hold trades of another market than
-            ``market`` or its folder says, or both trades and aggregate trades of a symbol.
+            unknown or not among ``symbols``, or its first lines have trades of another market than
+            that of ``market`` or its folder, or both trades and aggregate trades of a symbol.
 
     Example:
         replay = open_replay(Path("BTCUSDT-trades-2024-08-08.zip"))
@@ -85,8 +85,8 @@ def open_replays(
 class Replay:
     """The trades of a recording, in its own order; see ``mcloud.feed.feed.Feed``.
 
-    Reading raises UsageError at a trade of another market than was said, and where both trades and
-    aggregate trades of a symbol come, unless both were asked for.
+    Reading raises UsageError at a trade of an unexpected market, and if there are both trades and
+    aggregate trades of a symbol that were not both requested.
     """
 
     def __init__(
@@ -134,12 +134,12 @@ class Replay:
         return self.read({})
 
     def read(self, met: dict[str, Path], lines: int | None = None) -> Iterator[Trade]:
-        """Start anew and return the trades, of all lines or of the first few.
+        """Start from the beginning and return the trades of all lines or of the first few.
 
         Args:
-            met: the symbols that the same run has read before, each with a file that holds it; the
+            met: the symbols that the same run has read before, each with a file that has it. The
                 symbols of this recording are added.
-            lines: how many lines; None for all.
+            lines: number of lines; None for all.
         """
         self._start()
         for number, line in islice(self._lines, lines):
@@ -153,7 +153,7 @@ class Replay:
             except WrongMarket as error:
                 raise UsageError(
                     f"{self.path} line {number}: {error}",
-                    remedy="name the market of the recording with --market spot, um or cm",
+                    remedy="use --market spot, um or cm",
                 ) from None
             if trade is None or (self._wanted is not None and trade.symbol not in self._wanted):
                 self._skipped += 1
@@ -164,7 +164,7 @@ class Replay:
             yield trade
 
     def peek(self, met: dict[str, Path]) -> None:
-        """Read the first lines, so that what they show to be wrong comes before any trade."""
+        """Read the first lines, so that their errors are raised before any trade is returned."""
         for _ in self.read(met, _SNIFFED_LINES):
             pass
         self._begins_with = tuple(self._seen)
@@ -177,7 +177,7 @@ class Replay:
         self._bad_examples: list[BadLine] = []
 
     def _meet(self, symbol: str, met: dict[str, Path]) -> None:
-        """Take note of a symbol at its first trade."""
+        """Record a symbol at its first trade."""
         self._seen[symbol] = None
         met.setdefault(symbol, self.path)
         plain = trades_of(symbol)
@@ -192,7 +192,7 @@ class Replay:
 
     def _note_bad(self, number: int, reason: str) -> None:
         if self._lines.truncated:
-            return  # the piece of a line before the damage, which is reported as such
+            return  # the part of a line before the damage, which is reported as damage
         self._bad += 1
         if len(self._bad_examples) < EXAMPLES:
             self._bad_examples.append(BadLine(number, reason))
@@ -236,20 +236,20 @@ def _open(path: Path, symbols: Collection[str] | None, market: str | None) -> Re
 
 
 def _of_market(symbols: tuple[str, ...], market: str | None) -> tuple[str, ...]:
-    """The symbols, of this market where they name none."""
+    """Return the symbols. The market applies to those without one."""
     if market is None or market == SPOT:
         return symbols
     return tuple(_WITHOUT_MARKET.sub(rf"\1.{market}", symbol, count=1) for symbol in symbols)
 
 
 def _market_of(path: Path, market: str | None) -> str | None:
-    """The market that was said, or that the folder of the file shows; None where neither is."""
+    """Return the given market, or that of the folder of the file, or None."""
     folders = [_FUTURES_FOLDERS.get(pair) for pair in pairwise(path.absolute().parent.parts)]
     shown = next((each for each in reversed(folders) if each), None)
     if market and shown and market != shown:
         raise UsageError(
             f"{path} lies in a folder futures/{shown}, and --market says {market}",
-            remedy="leave out --market, or move the file",
+            remedy="omit --market, or move the file",
         )
     return market or shown
 
@@ -257,7 +257,7 @@ def _market_of(path: Path, market: str | None) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Format:
     table: Table | None
-    """The kind of a CSV file; None for JSON lines."""
+    """Kind of a CSV file; None for JSON lines."""
     header: bytes | None
     member: str | None
 
@@ -283,9 +283,9 @@ def _sniff(path: Path) -> _Format:
     if lines.truncated:
         raise UsageError(f"{path}: {lines.truncated}", remedy="download or record it again")
     if empty:
-        raise UsageError(f"{path} is empty", remedy="name a recording with trades in it")
+        raise UsageError(f"{path} is empty", remedy="use a recording with trades")
     raise UsageError(
-        f"{path} holds no trades in a format that is known here",
+        f"{path} has no trades in a known format",
         remedy="replay a Binance stream recording (JSON lines) or a Binance trades or aggTrades "
         "CSV file",
     )
@@ -303,7 +303,7 @@ def _csv_symbol(
         if wanted is None or len(wanted) != 1:
             raise UsageError(
                 f"{path} does not say which symbol it holds",
-                remedy="name exactly one with --symbols, or call the file like "
+                remedy="use --symbols with one symbol, or rename the file like "
                 "BTCUSDT-trades-2024-08-08.csv",
             )
         name, _ = split_market(wanted[0])
@@ -318,7 +318,7 @@ def _csv_symbol(
         raise UsageError(
             f"{path} holds {symbol}, which is not among the symbols asked for "
             f"({', '.join(wanted)})",
-            remedy=f"ask for {symbol}",
+            remedy=f"use --symbols {symbol}",
         )
     return symbol
 

@@ -1,4 +1,4 @@
-"""Made-up trades that look like Binance's: seeded, and the same on every machine.
+"""Simulated trades that resemble those of Binance: seeded, and the same on every machine.
 
 Only ``random()``, whole numbers and division are used, because these give the same results
 everywhere, while logarithms differ in their last bit from one C library to the next.
@@ -41,16 +41,16 @@ _BURST_FACTOR = 30.0
 _BURST_RATE = 900.0
 
 _MILLION = 1_000_000
-_WALK = 40  # millionths of the price, at most, from one order to the next
+_WALK = 40  # maximum change from one order to the next, in millionths of the price
 _NOTIONAL = 100  # median of an order's fill, in the quote asset
 _LARGEST = 5_000  # times the median
 _QUANTITY_PLACES = 5
 
 
 class Simulate:
-    """A made-up stream; see ``mcloud.feed.feed.Feed``.
+    """A simulated stream; see ``mcloud.feed.feed.Feed``.
 
-    The symbols are interleaved in time order. Each has dense ids from a start of its own, and its
+    The symbols are interleaved in the order of time. Each has dense ids from its own start, and its
     trades depend on the seed, the rate and the start time only, not on the other symbols.
 
     Args:
@@ -79,9 +79,9 @@ class Simulate:
         rate: float = 30.0,
     ) -> None:
         if not 0 < rate <= MAX_RATE:
-            raise UsageError(f"the rate is not above 0 and up to {MAX_RATE:g}: {rate:g}")
+            raise UsageError(f"the rate must be above 0 and at most {MAX_RATE:g}: {rate:g}")
         if count is not None and count < 0:
-            raise UsageError(f"the count is negative: {count}")
+            raise UsageError(f"the count must not be negative: {count}")
         if duration is not None and not 0 <= duration <= MAX_TIME / 1000:
             raise UsageError(f"the duration is not a number of seconds: {duration}")
         if not 0 <= start_time <= MAX_TIME:
@@ -122,12 +122,12 @@ class Simulate:
                 yield Trade(symbol, next(ids), price, quantity, time, sells)
                 if random.random() * _FILLS < 1:
                     break
-                if random.random() < 0.25:  # this level is eaten up: on to the next
+                if random.random() < 0.25:  # this level is used up: continue with the next
                     ticks = max(1, ticks - 1 if sells else ticks + 1)
 
 
 def _start_price(symbol: str, random: Random) -> tuple[int, int]:
-    """The price in millionths of a tick, finer than the grid, and the decimal places of a tick."""
+    """Return the price in millionths of a tick, and the decimal places of a tick."""
     text = _START_PRICES.get(symbol)
     if text is None:
         return _between(random, 100, 100_000) * _MILLION, 2
@@ -135,7 +135,7 @@ def _start_price(symbol: str, random: Random) -> tuple[int, int]:
 
 
 def _order_times(random: Random, rate: float, start: int, end: int) -> Iterator[int]:
-    """The milliseconds in which an order arrives: calm seconds, and now and then a burst."""
+    """Return the milliseconds in which an order arrives: calm seconds, with occasional bursts."""
     burst = max(rate, min(_BURST_RATE, _BURST_FACTOR * rate))
     calm = (rate - _BURST_SHARE * burst) / (1 - _BURST_SHARE)
     for second in range(start, end, 1000):
@@ -146,7 +146,8 @@ def _order_times(random: Random, rate: float, start: int, end: int) -> Iterator[
 
 
 def _quantity(random: Random, ticks: int, places: int) -> Decimal:
-    """Heavy-tailed: half of all fills are below the median, one of a hundred above 99 times it."""
+    """Return a heavy-tailed quantity: half of all fills are below the median, and one in a hundred
+    is above 99 times the median."""
     median = max(1.0, _NOTIONAL * 10 ** (places + _QUANTITY_PLACES) / ticks)
     draw = random.random()
     size = min(draw / (1 - draw), _LARGEST)

@@ -99,7 +99,7 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
         # Terraform before 1.0. Later versions check only the format of the file.
         r"state snapshot was created by (Terraform v\S+), which is newer than current",
         "the state was written by {0}, and this one is older",
-        "update Terraform, or name a newer one in MCLOUD_TERRAFORM",
+        "update Terraform, or set MCLOUD_TERRAFORM to a newer one",
     ),
     state_errors.elsewhere,
     _rule(
@@ -118,7 +118,7 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
     _rule(
         r"Unsupported Terraform Core version|required_version",
         "this Terraform is too old for the modules: {0}",
-        "update it, or name a newer one in MCLOUD_TERRAFORM",
+        "update it, or set MCLOUD_TERRAFORM to a newer one",
     ),
     _rule(
         r"no space left on device|disk quota exceeded",

@@ -67,7 +67,7 @@ class Change:
     def summary(self) -> str:
         """One line that describes the change."""
         if self.unfinished:
-            return "was not made to its end"
+            return "was created only in part"
         if self.action == REPLACE and self.because:
             return f"cannot be changed in place: {', '.join(self.because)}"
         more = len(self.changed) - _MANY

@@ -40,14 +40,14 @@ class Basis:
     def differs(self, now: "Basis") -> str:
         """Say what has changed since; empty where nothing has."""
         if self.stack != now.stack:
-            return f"it was made for the stack {self.stack!r}, not {now.stack!r}"
+            return f"it is for the stack {self.stack!r}, not {now.stack!r}"
         if self.place != now.place:
             return "the state was kept elsewhere"
         if self.files != now.files:
             names = {name for name, _ in self.files.items() ^ now.files.items()}
             return f"other contents of {', '.join(sorted(names))}"
         if self.lineage != now.lineage:
-            return "the site has another state now"
+            return "the site has a different state now"
         if self.serial != now.serial:
             return (
                 f"the state has changed from version {self.serial} to {now.serial}: something was"
@@ -113,7 +113,7 @@ def read(path: Path) -> SavedPlan:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is no plan that mcloud saved", remedy=f"write one with `{_command(path)}`"
+            f"{path} is not a plan that mcloud saved", remedy=f"write one with `{_command(path)}`"
         ) from error
 
 

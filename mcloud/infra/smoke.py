@@ -27,7 +27,7 @@ def probe(site: Site, stop: Event, patience: float = PATIENCE) -> dict[str, str]
         if not any(reasons.values()) or time.monotonic() > give_up:
             return reasons
         if stop.wait(PAUSE):
-            raise Interrupted("interrupted before every service had answered")
+            raise Interrupted("interrupted before every service answered")
 
 
 def _check(site: Site, service: str) -> None:

@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 MIN_VERSION = (1, 5)
 """Minimum version, as in ``required_version`` in ``terraform/*/versions.tf``."""
 
+LOCKFILE_VERSION = {"Terraform": (1, 10), "OpenTofu": (1, 10)}
+"""Minimum versions that lock a state in S3 with ``use_lockfile``.
+
+https://developer.hashicorp.com/terraform/language/v1.10.x/upgrade-guides#s3-native-state-locking
+https://opentofu.org/docs/v1.10/intro/whats-new/#native-s3-state-locking
+"""
+
 POLL = 0.02  # seconds
 RETRY = 2.0  # seconds between attempts to get a lock that another process holds
 REMIND = 30.0  # seconds until the holder of the lock is shown again
@@ -67,7 +74,7 @@ def find_binary(config: "TerraformConfig") -> str:
         found = shutil.which(config.binary)
         if found is None:
             raise McloudError(
-                f"no program {config.binary!r}, which was named for Terraform",
+                f"the Terraform binary {config.binary!r} does not exist",
                 remedy="correct MCLOUD_TERRAFORM, or `binary` in [terraform] of mcloud.toml",
             )
         return found
@@ -78,7 +85,7 @@ def find_binary(config: "TerraformConfig") -> str:
     raise McloudError(
         "neither terraform nor tofu is on the PATH",
         remedy="install one (https://developer.hashicorp.com/terraform/install or"
-        " https://opentofu.org/docs/intro/install), or name it in MCLOUD_TERRAFORM",
+        " https://opentofu.org/docs/intro/install), or set MCLOUD_TERRAFORM to its path",
     )
 
 
@@ -96,23 +103,37 @@ def version(binary: str) -> tuple[str, tuple[int, ...]]:
     # It may grumble about its settings first, and a wrapper may mention other versions.
     found = re.search(r"^(Terraform|OpenTofu) v(\d+)\.(\d+)\.(\d+)\S*$", said, re.MULTILINE)
     if found is None:
-        words = said.strip().partition("\n")[0] or "it says nothing"
+        words = said.strip().partition("\n")[0] or "it printed nothing"
         raise McloudError(
             f"{binary} is neither Terraform nor OpenTofu: {words}",
-            remedy="name the right one in MCLOUD_TERRAFORM",
+            remedy="set MCLOUD_TERRAFORM to the right one",
         )
     return found[1], tuple(map(int, found.group(2, 3, 4)))
 
 
-def check_version(binary: str) -> None:
-    """Raise McloudError where ``binary`` is older than the modules need."""
+def check_version(binary: str, *backends: Mapping[str, Any]) -> None:
+    """Raise McloudError where ``binary`` is older than the modules or the backends need.
+
+    Args:
+        backends: ``backend`` of the sites, as in mcloud.toml.
+    """
     product, numbers = version(binary)
+    old = f"{product} {_dotted(numbers)} at {binary} is too old"
+    update = f"update {product}, or set MCLOUD_TERRAFORM to a newer one"
     if numbers < MIN_VERSION:
+        raise McloudError(f"{old}: the modules need {_dotted(MIN_VERSION)} or newer", remedy=update)
+    needed = LOCKFILE_VERSION[product]
+    if numbers < needed and any(map(_uses_lockfile, backends)):
         raise McloudError(
-            f"{product} {_dotted(numbers)} at {binary} is too old: the modules need"
-            f" {_dotted(MIN_VERSION)} or newer",
-            remedy=f"update {product}, or name a newer one in MCLOUD_TERRAFORM",
+            f"{old}: the lock of a state in S3 (`use_lockfile`) needs {product}"
+            f" {_dotted(needed)} or newer",
+            remedy=f"{update}, or set `use_lockfile = false` and a `dynamodb_table` in the site's"
+            " `backend` in mcloud.toml",
         )
+
+
+def _uses_lockfile(backend: Mapping[str, Any]) -> bool:
+    return backend.get("type") == "s3" and bool(backend.get("use_lockfile", True))
 
 
 class LockWait:
@@ -215,7 +236,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         if shown is None:
             raise McloudError(
                 f"`{self.terraform_bin_path} show -json` printed no plan",
-                remedy="name Terraform itself in MCLOUD_TERRAFORM, not a wrapper that hides it",
+                remedy="set MCLOUD_TERRAFORM to Terraform itself, not to a wrapper",
             )
         return shown
 
@@ -293,7 +314,7 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             grave = [each for each in errors if _OF_THE_STATE.search(each["summary"])]
             if self._stop.is_set() and dump is None and not grave:
                 raise Interrupted(
-                    f"terraform {command[1]} was interrupted, and has let go of its lock"
+                    f"terraform {command[1]} was interrupted and has released its lock"
                 )
             raise explain(grave or errors or from_text(said), self._failed)
 

@@ -288,7 +288,7 @@ class TerraformStack:
         status = os.stat(self._binary)
         using = (self._binary, status.st_mtime_ns, self._config.terraform.plugin_dir)
         if not self._workspace.is_initialised(*using):
-            check_version(self._binary)
+            check_version(self._binary, self._site.backend)
             self._terraform.init(self._config.terraform.plugin_dir)
             self._workspace.note_initialised(*using)
 

@@ -91,7 +91,7 @@ class Workspace:
                     yield
                     return
             error = Locked(
-                f"another mcloud works on this site{_holder(lock)}",
+                f"another mcloud process is working on this site{_holder(lock)}",
                 remedy="wait until it has ended, as with --lock-timeout 10m",
             )
             if wait is None:
@@ -124,7 +124,7 @@ class Workspace:
         module = shipped("terraform") / self._site.cloud
         wanted |= {path.name: path.read_bytes() for path in module.glob("*.tf")}
         if self._site.backend:
-            wanted[BACKEND] = _json(_backend(self._profile, self._site))
+            wanted[BACKEND] = _json(backend_of(self._profile, self._site))
         if self._endpoint_url:
             wanted[_ENDPOINTS] = _json(_endpoints(self._endpoint_url))
         return wanted
@@ -168,7 +168,7 @@ class Workspace:
         """Location of the state: the backend, or an empty string for the site's folder."""
         if not self._site.backend:
             return ""
-        return _json(_backend(self._profile, self._site)).decode()
+        return _json(backend_of(self._profile, self._site)).decode()
 
     def read_deployment(self) -> "Deployment | None":
         """Return the note of the last deployment, or None if there is no readable note."""
@@ -221,7 +221,8 @@ def _holder(lock: Lock) -> str:
     return f" since {since:%Y-%m-%d %H:%M:%S} UTC (process {process.pid})"
 
 
-def _backend(profile: str, site: SiteConfig) -> dict[str, Any]:
+def backend_of(profile: str, site: SiteConfig) -> dict[str, Any]:
+    """Return the configuration of a site's remote backend, with mcloud's defaults."""
     options = dict(site.backend)
     kind = options.pop("type")
     # The profile is included because other profiles may store their states in the same bucket.

@@ -87,8 +87,8 @@ def check_free(port: int, flag: str) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise LocalError(
-                f"port {port} is taken{_holder(port)}",
-                remedy=f"stop that, or choose another with `{flag} PORT` or `--ports auto`",
+                f"port {port} is in use{_holder(port)}",
+                remedy=f"stop that process, or choose another port: `{flag} PORT`, `--ports auto`",
             ) from error
 
 
@@ -158,7 +158,9 @@ def storage(port: int, front: int, data: Path) -> Child:
     try:
         binary = _server._get_binary_path()
     except RuntimeError as error:
-        raise LocalError(f"no embedded Cloud Storage on this machine: {error}") from error
+        raise LocalError(
+            f"the embedded Cloud Storage cannot run on this machine: {error}"
+        ) from error
     root, scratch = data / "storage", data / "storage-tmp"
     for folder in (root, scratch):
         folder.mkdir(parents=True, exist_ok=True)
@@ -269,7 +271,7 @@ def _official(name: str, words: tuple[str, ...], port: int, data: Path | None) -
     if not gcloud or not shutil.which("java"):
         raise LocalError(
             "Google's emulators need gcloud and Java",
-            remedy="install them, or leave `--emulators official` out",
+            remedy="install them, or omit `--emulators official`",
         )
     command = [gcloud, *words, "start", f"--host-port={HOST}:{port}", "--quiet"]
     if data is not None:

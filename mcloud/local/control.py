@@ -58,14 +58,14 @@ def up(options: Options, progress: Callable[[str], None] = lambda doing: None) -
     except UnicodeEncodeError:
         raise LocalError(
             f"the embedded clouds cannot work in {options.home!a}: the path is not UTF-8",
-            remedy="run mcloud in another folder, or name one in MCLOUD_STATE",
+            remedy="run mcloud in another folder, or set MCLOUD_STATE to another one",
         ) from None
     home = Home(Path(options.home))
     home.create()
     check_room(home.folder, ROOM)
     if home.is_up():
         raise LocalError(
-            "the embedded clouds are up already", remedy="see `mcloud local status`, or use them"
+            "the embedded clouds are already up", remedy="see `mcloud local status`, or use them"
         )
     _clear(home)
     for service, port, flag in (
@@ -158,7 +158,7 @@ def external(environment: Mapping[str, str], ours: Collection[str]) -> dict[str,
         if address is None or not children.answers(address):
             if address in ours:
                 continue
-            what = "and nothing answers there" if address else "which is no host:port"
+            what = "where nothing answers" if address else "which is not of the form host:port"
             raise LocalError(
                 f"{variable} names {named}, {what}", remedy=f"start it, or unset {variable}"
             )
@@ -229,9 +229,7 @@ def _wait(home: Home, process: Process, progress: Callable[[str], None]) -> Stat
                 raise LocalError(state.error)
             progress(state.doing)
         if code is not None and home.is_up():
-            raise LocalError(
-                "the embedded clouds are up already: another `mcloud local up` was quicker"
-            )
+            raise LocalError("another `mcloud local up` has just started the embedded clouds")
         if code is not None:
             raise LocalError(
                 f"the supervisor ended with {code}", remedy=f"see {home.logs / 'supervisor.log'}"

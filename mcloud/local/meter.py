@@ -6,7 +6,6 @@ Requests refused by an outage are not counted.
 """
 
 import json
-import os
 import threading
 import time
 from collections import defaultdict
@@ -16,8 +15,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from mcloud import files
 from mcloud.documents import Damaged, Time, read_file
-from mcloud.errors import LocalError
+from mcloud.errors import LocalError, McloudError
 
 SITES = ("aws", "gcp")
 SAVE_SECONDS = 1.0
@@ -107,11 +107,9 @@ class Meter:
                     return
                 text = json.dumps({"since": self._since, "months": self._months})
                 changes = self._changes
-            with suppress(OSError):
+            with suppress(OSError, McloudError):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                fresh = self._path.with_suffix(".part")
-                fresh.write_text(text)
-                os.replace(fresh, self._path)
+                files.write(self._path, text, durable=False)
                 self._saved_changes = changes
 
     def save_forever(self) -> None:

@@ -5,17 +5,16 @@ process ID in a file is never used for this.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcloud import files
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.documents import Damaged, read_file
 from mcloud.errors import LocalError
-from mcloud.files import make_private
 from mcloud.lock import Lock
 
 STARTING, READY, RECOVERING, STOPPING, FAILED = (
@@ -42,7 +41,7 @@ class State:
     pid: int
     phase: str = STARTING
     doing: str = ""
-    """What the supervisor is waiting for during the start."""
+    """The step that the supervisor is waiting for during the start."""
     error: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     """Options that the supervisor was started with."""
@@ -73,7 +72,7 @@ class Home:
         Raises:
             McloudError: they cannot be created.
         """
-        make_private(self.data, self.logs)
+        files.make_private(self.data, self.logs)
 
     @property
     def kept(self) -> Path:
@@ -97,7 +96,7 @@ class Home:
         """
         with self.lock.held() as mine:
             if not mine:
-                raise LocalError("the embedded clouds are up already")
+                raise LocalError("the embedded clouds are already up")
             yield
 
     def read(self) -> State | None:
@@ -116,10 +115,8 @@ class Home:
         return state
 
     def write(self, state: State) -> None:
-        path = self.folder / "state.json"
-        fresh = path.with_suffix(".tmp")
-        fresh.write_text(json.dumps(asdict(state), indent=2))
-        os.replace(fresh, path)
+        text = json.dumps(asdict(state), indent=2)
+        files.write(self.folder / "state.json", text, durable=False)
 
     def require_ready(self) -> State:
         """Return the state of the embedded clouds if they can be used now.

@@ -306,7 +306,9 @@ class Supervisor:
 
     def _last_words(self, name: str) -> str:
         lines = (self._home.logs / f"{name}.log").read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return next(
+            (line.strip() for line in reversed(lines) if line.strip()), "it printed nothing"
+        )
 
     def _say(self, doing: str) -> None:
         self._state.doing = doing
@@ -316,7 +318,7 @@ class Supervisor:
         """Write the state down; on a full disk it waits, and nothing ends for it."""
         try:
             self._home.write(self._state)
-        except OSError:
+        except McloudError:
             self._unwritten = True
         else:
             self._unwritten = False

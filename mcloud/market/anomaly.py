@@ -1,9 +1,9 @@
-"""Minutes that are out of line: price jumps, volume spikes, drifts.
+"""Detection of unusual minutes: price jumps, volume spikes and drifts.
 
-Each minute is held against the traded minutes before it, with medians, which a few bad values do
-not move. All of it is decimal arithmetic, so that the same candles give the same anomalies on every
-machine. A verdict depends on the candles of the ``reach`` before its minute and on nothing else:
-not on when somebody looked, or on what he had seen before.
+Each minute is compared with the traded minutes before it, by medians, which a few bad values do
+not move. All arithmetic is decimal, so that the same candles give the same anomalies on every
+machine. A verdict depends only on the candles of the ``reach`` before its minute, not on the time
+of the check or on earlier checks.
 
 - ``price-jump``: the high or the low is far from the median of the last 5 closes, measured by how
   far it usually is. One trade at a wrong price is enough.
@@ -12,10 +12,10 @@ not on when somebody looked, or on what he had seen before.
 - ``drift``: the mean of the last 5 closes is far from the mean of the window, measured by how far a
   price that walks at random in steps of the usual size would bring it.
 
-Of a stretch of minutes that are out of line in one direction the first is the anomaly. A minute
-that still grows is looked at too, since a high, a low and a volume only ever get further out of
-line; its close is not, so that there is no drift before the next minute has begun. Behind a hole
-in the trade ids across minutes nothing is known to compare with, and it begins anew.
+If consecutive minutes are unusual in the same direction, only the first is an anomaly. The current
+minute is checked too, since a high, a low and a volume can only become more unusual. Its close is
+not final, so a drift is reported when the next minute has begun. After a hole in the trade ids
+across minutes, the comparison starts again without history.
 """
 
 import json
@@ -33,9 +33,9 @@ from mcloud.market.trade import to_text
 
 KINDS = ("price-jump", "volume-spike", "drift")
 
-FAST = 5  # minutes: of the reference price, and of the quick mean
+FAST = 5  # minutes of the reference price and of the fast mean
 LEAST_HISTORY = 3  # minutes
-# Of a normal distribution the median absolute deviation times this is the standard deviation.
+# In a normal distribution, the standard deviation is this many median absolute deviations.
 _NORMAL = Decimal("1.4826")
 
 _EXACT_ENOUGH = Context(prec=28, rounding=ROUND_HALF_EVEN)
@@ -49,10 +49,11 @@ def _threshold(default: float, least: float, most: float) -> Any:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is out of line. A score counts usual deviations; what is below a ``least`` never is.
+    """Limits above which a minute is an anomaly. A score is a number of usual deviations. A change
+    below its ``least`` is never an anomaly.
 
-    The defaults give no alarm on recorded trades of BTCUSDT and ETHUSDT, neither as they are nor
-    with two seconds taken for a minute, nor on made-up days.
+    The defaults report nothing on recorded trades of BTCUSDT and ETHUSDT, neither as they are nor
+    with each two seconds read as a minute, and nothing on simulated days.
     """
 
     window: int = _threshold(60, 10, 720)
@@ -72,10 +73,10 @@ class Thresholds:
 
     @classmethod
     def from_json(cls, text: str) -> "Thresholds":
-        """Of a JSON object with some of the above, or of nothing: the defaults.
+        """Read a JSON object with some of the thresholds. An empty text gives the defaults.
 
         Raises:
-            ValueError: it is none, has another key, or a value that is none of its bounds.
+            ValueError: the text is not such an object, or a value is out of its bounds.
         """
         values = json.loads(text) if text else {}
         if not isinstance(values, dict):
@@ -84,11 +85,11 @@ class Thresholds:
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Thresholds":
-        """Of some of the above by name; ValueError as of ``from_json``."""
+        """Return thresholds with some given by name. Raise ValueError as ``from_json`` does."""
         known = {each.name: each for each in fields(cls)}
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"no threshold {name!r}; there is {', '.join(known)}")
+                raise ValueError(f"unknown threshold {name!r}; choose from {', '.join(known)}")
             bounds = known[name].metadata
             is_number = type(value) is int or (type(value) is float and name != "window")
             if not is_number or not bounds["least"] <= value <= bounds["most"]:
@@ -98,7 +99,7 @@ class Thresholds:
         return cls(**values)
 
     def to_json(self) -> str:
-        """What ``from_json`` reads, without the defaults."""
+        """Return the text that ``from_json`` reads, without the defaults."""
         others = {
             each.name: getattr(self, each.name)
             for each in fields(self)
@@ -108,12 +109,12 @@ class Thresholds:
 
     @property
     def reach(self) -> int:
-        """From how far back, in ms, a candle can decide a verdict."""
+        """Longest time before a minute, in ms, from which a candle can affect its verdict."""
         return 3 * self.window * MINUTE
 
 
 class Minute(NamedTuple):
-    """What of a candle is looked at."""
+    """The fields of a candle that the detection uses."""
 
     symbol: str
     start: int
@@ -125,28 +126,28 @@ class Minute(NamedTuple):
     first_id: int
     last_id: int
     is_whole: bool
-    """Without a hole in its trade ids."""
+    """Whether it has no hole in its trade ids."""
 
 
 @dataclass(frozen=True)
 class Anomaly:
     symbol: str
     start: int
-    """Of the minute, ms since 1970."""
+    """Start of the minute, in ms since 1970."""
     kind: str
-    """One of KINDS."""
+    """One of ``KINDS``."""
     value: Decimal
-    """The price furthest off, the volume, or the quick mean."""
+    """The most distant price, the volume, or the fast mean."""
     usual: Decimal
     """The median close, the median volume, or the mean of the window."""
     change: Decimal
-    """From the usual to the value: 0.05 is 5% above it."""
+    """Relative change from the usual value: 0.05 is 5% above it."""
     score: Decimal
-    """In usual deviations."""
+    """Number of usual deviations."""
     trades: int
-    """Of the minute, as they were then."""
+    """Number of trades of the minute at the time of the check."""
     complete: bool
-    """True where the trade ids proved that these were all."""
+    """Whether the trade ids prove that no trade of the minute is missing."""
 
     @property
     def timestamp(self) -> str:
@@ -154,11 +155,11 @@ class Anomaly:
 
     @property
     def key(self) -> str:
-        """The same on every site: ``2024-08-08T23:54:00Z BTCUSDT price-jump``."""
+        """Key that is the same on every site: ``2024-08-08T23:54:00Z BTCUSDT price-jump``."""
         return f"{self.timestamp} {self.symbol} {self.kind}"
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON; decimals as texts."""
+        """Return the fields for JSON, with decimals as texts."""
         return {
             "symbol": self.symbol,
             "timestamp": self.timestamp,
@@ -191,7 +192,7 @@ class Anomaly:
 
 
 def minute(candle: Candle) -> Minute:
-    """What of a candle is looked at; it has trades."""
+    """Return the fields of a candle that the detection uses. The candle has trades."""
     return Minute(
         candle.symbol,
         candle.start,
@@ -209,9 +210,10 @@ def minute(candle: Candle) -> Minute:
 def detect(
     minutes: Sequence[Minute], since: int, thresholds: Thresholds = Thresholds()
 ) -> list[Anomaly]:
-    """The anomalies of the minutes from ``since`` (ms) on, by time and kind.
+    """Return the anomalies of the minutes from ``since`` (ms) on, by time and kind.
 
-    ``minutes`` are of one symbol and in order, from ``thresholds.reach`` before ``since`` on.
+    ``minutes`` belong to one symbol and are in order, from ``thresholds.reach`` before ``since``
+    on.
     """
     with localcontext(_EXACT_ENOUGH):
         series = _Series(minutes, thresholds)
@@ -236,7 +238,7 @@ class _Verdict(NamedTuple):
 
 
 class _Series:
-    """Minutes, and what is computed of them once."""
+    """Minutes, with the values that are computed once for all of them."""
 
     def __init__(self, minutes: Sequence[Minute], thresholds: Thresholds) -> None:
         self.minutes = minutes
@@ -249,7 +251,7 @@ class _Series:
             "drift": (thresholds.drift_score, _exact(thresholds.drift_least)),
         }
         self._scores = {kind: _exact(score) for kind, (score, _) in limits.items()}
-        # No deviation counts as less than this, so that a score that is reached is at least the
+        # A deviation counts as at least this much, so that a score that is reached is at least the
         # least that counts.
         self._floors = {kind: least / self._scores[kind] for kind, (_, least) in limits.items()}
         self._rules = {
@@ -263,7 +265,7 @@ class _Series:
         self._half = thresholds.window // 2
 
     def verdict(self, index: int, kind: str) -> _Verdict | None:
-        """What is out of line in a minute; None where nothing is, or nothing is known."""
+        """Return what is unusual in a minute, or None if nothing is or nothing is known."""
         at = (index, kind)
         if at not in self._verdicts:
             found = self._rules[kind](index)
@@ -272,9 +274,9 @@ class _Series:
         return self._verdicts[at]
 
     def continues(self, index: int, kind: str, verdict: _Verdict) -> bool:
-        """True where the traded minute before was out of line in the same direction.
+        """Return whether the traded minute before was unusual in the same direction.
 
-        A drift comes and goes at its border: there the quick mean's minutes count.
+        A drift fluctuates around its limit, so for a drift all minutes of the fast mean count.
         """
         near = self._window(index)[-FAST if kind == "drift" else -1 :]
         others = [self.verdict(each, kind) for each in near]
@@ -298,14 +300,16 @@ class _Series:
         window = self._window(index)
         off = self._off(index)
         offs = [known[0] for each in window if (known := self._off(each)) is not None]
-        if off is None or len(offs) < LEAST_HISTORY - 1:  # the first one has no reference
+        if off is None or len(offs) < LEAST_HISTORY - 1:  # the first minute has no reference
             return None
         distance, price, reference = off
         scale = max(_median(offs), self._floors["price-jump"])
         return _Verdict(price, reference, distance / scale)
 
     def _off(self, index: int) -> tuple[Decimal, Decimal, Decimal] | None:
-        """How far a minute's price went from its reference, the price, and the reference."""
+        """Return the distance of a minute's price from its reference, the price, and the
+        reference.
+        """
         if index not in self._offs:
             before = self._window(index)[-FAST:]
             off = None
@@ -350,7 +354,7 @@ class _Series:
         return _Verdict(fast, slow, off / scale)
 
     def _window(self, index: int) -> range:
-        """The minutes that one is compared with."""
+        """Return the minutes that a minute is compared with."""
         begin = bisect_left(self.starts, self.starts[index] - self._span, 0, index)
         return range(max(begin, self._begins[index]), index)
 
@@ -367,7 +371,7 @@ class _Series:
 
 
 def _begins(minutes: Iterable[Minute]) -> list[int]:
-    """For each minute the index of the first one since the last hole across minutes."""
+    """Return for each minute the index of the first minute since the last hole across minutes."""
     begins: list[int] = []
     before: Minute | None = None
     for index, one in enumerate(minutes):
@@ -381,11 +385,11 @@ def _begins(minutes: Iterable[Minute]) -> list[int]:
 
 @cache
 def _spread(count: int) -> Decimal:
-    """The standard deviation of quick mean by slow mean, over ``count`` closes that walk at random
-    in steps of standard deviation 1.
+    """Return the standard deviation of the difference between the fast and the slow mean, over
+    ``count`` closes of a random walk whose steps have the standard deviation 1.
 
     The step i before the last counts (i + 1)/count in the slow mean and min(i + 1, 5)/5 in the
-    quick one.
+    fast one.
     """
     with localcontext(_EXACT_ENOUGH):
         weights = (
@@ -403,5 +407,5 @@ def _median(values: Sequence[Decimal]) -> Decimal:
 
 
 def _exact(threshold: float) -> Decimal:
-    """As it was written: 0.01 is a hundredth."""
+    """Return a threshold as the decimal that was written: 0.01 is exactly a hundredth."""
     return Decimal(repr(threshold))

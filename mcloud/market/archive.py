@@ -1,13 +1,14 @@
-"""The raw archive: every trade as it came, in few, large objects that name what they hold.
+"""The objects of the raw archive that functions write: the trades of a message, unchanged.
 
-An object is gzip JSON lines, one trade a line in Binance's own field names, ordered by id. Its key
-holds symbol, hour (by trade time), first and last id, and a digest of the lines: the same trades
-give the same key and bytes, so that a retry overwrites itself and a copy is checked by name.
+An object holds gzip JSON lines, one trade a line with Binance's own field names, ordered by id. Its
+key has the symbol, the hour (by trade time), the first and the last id, and a digest of the lines.
+The same trades give the same key, so that a retry overwrites itself and a copy is checked by name.
+``block`` describes the larger objects that compaction makes of these.
 
     raw/symbol=BTCUSDT/date=2024-08-08/hour=23/3735683259-3735683758-0f6d3c2a9b1e4d57.jsonl.gz
 
-Where ids between the first and the last are missing, their number stands before the digest, so that
-a listing alone tells what a site holds:
+If ids between the first and the last are missing, the number of ids stands before the digest, so
+that a listing shows what a site holds:
 
     raw/symbol=BTCUSDT/date=2024-08-08/hour=23/3735683259-3735683758-490-5c1e9d0a7b3f2e64.jsonl.gz
 """
@@ -43,7 +44,7 @@ class ArchiveObject(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """What a key says that its object holds."""
+    """The content of an object, according to its key."""
 
     symbol: str
     hour: int
@@ -51,7 +52,7 @@ class Holding(NamedTuple):
     first_id: int
     last_id: int
     ids: int
-    """How many distinct ids; fewer than the range has where some in between are missing."""
+    """Number of distinct ids: fewer than in the range if some in between are missing."""
 
     @property
     def is_dense(self) -> bool:
@@ -89,7 +90,7 @@ def unpack(body: bytes) -> list[Trade]:
 
 
 def parse_key(key: str) -> Holding | None:
-    """What an object holds; None for a key that ``pack`` did not make."""
+    """Return the content of an object, or None for a key that ``pack`` did not make."""
     match = _KEY.fullmatch(key)
     if match is None:
         return None
@@ -105,14 +106,14 @@ def parse_key(key: str) -> Holding | None:
 
 
 def is_intact(key: str, body: bytes) -> bool:
-    """True where an object holds exactly the trades that its key promises.
+    """Return whether an object holds exactly the trades that its key promises.
 
-    The bytes may differ all the same: builds of zlib compress the same lines differently.
+    Its bytes may still differ from those of ``pack``: builds of zlib compress differently.
     """
     try:
         text = inflate(body)
-        # The lines by their digest, which is twenty times as fast as reading each. The digest does
-        # not cover the rest of the key, but the first and the last line tell that.
+        # To compare the digest is twenty times as fast as to read each line. The digest does not
+        # cover the rest of the key, but the first and the last line do.
         if hashlib.sha256(text).hexdigest()[:_DIGITS] == key.removesuffix(_SUFFIX)[-_DIGITS:]:
             return _describes(key, text.splitlines())
         return [item.key for item in pack(unpack(body))] == [key]
@@ -121,16 +122,16 @@ def is_intact(key: str, body: bytes) -> bool:
 
 
 def has_repeats(key: str, body: bytes) -> bool:
-    """True where an intact object holds more trades than its key has ids: two under one."""
+    """Return whether an intact object holds several trades under one id."""
     holding = parse_key(key)
     return holding is not None and inflate(body).count(b"\n") > holding.ids
 
 
 def strays(key: str, body: bytes) -> list[Trade] | None:
-    """The trades of an intact object that lies in the folder of another hour or symbol.
+    """Return the trades of an intact object that lies in the folder of another hour or symbol.
 
-    None where it is anything else: in its place, or damaged. Its name holds the digest of its
-    lines, so these are what somebody archived; only the folder is wrong.
+    Return None if the object is in its place or damaged. The name of the object has the digest of
+    its lines, so these were archived under it; only the folder is wrong.
     """
     if parse_key(key) is None:
         return None
@@ -145,7 +146,7 @@ def strays(key: str, body: bytes) -> list[Trade] | None:
 
 
 def fingerprint(trade: Trade) -> str:
-    """Eight hex digits that tell one content under a trade id from another."""
+    """Return eight hex digits that identify one of several contents under a trade id."""
     return hashlib.sha256(line(trade).encode()).hexdigest()[:8]
 
 
@@ -183,7 +184,7 @@ def _trade(line: bytes, number: int) -> Trade:
 
 
 def _describes(key: str, lines: Sequence[bytes]) -> bool:
-    """True where a key tells the symbol, hour and ids of the lines of an object, by id."""
+    """Return whether a key has the symbol, the hour and the ids of an object's lines."""
     holding = parse_key(key)
     if holding is None or not lines:
         return False

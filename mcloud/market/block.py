@@ -35,7 +35,7 @@ INDEXED = 1_000
 """Blocks in an index."""
 
 Run = tuple[int, int]
-"""The first and the last of some consecutive trade ids."""
+"""First and last of consecutive trade ids."""
 
 _GZIP = 31  # zlib's number for the gzip container; it writes no time into the header
 _KEY = re.compile(r"raw/symbol=(?P<symbol>[^/]+)/block=(?P<first>\d{19})\.jsonl\.gz")
@@ -62,7 +62,7 @@ class BlockKey(NamedTuple):
 
 
 class HourOfBlock(NamedTuple):
-    """What a block holds of one hour."""
+    """The part of a block that belongs to one hour."""
 
     runs: tuple[Run, ...]
     """Trade ids, ascending and not adjacent."""
@@ -110,7 +110,7 @@ class Block:
 
     @property
     def hours(self) -> dict[int, HourOfBlock]:
-        """What the block holds, by start of the hour in ms since 1970."""
+        """Parts of the block by start of the hour, in ms since 1970."""
         return {
             hour: HourOfBlock(
                 runs_of(self._ids[hour]),

@@ -1,26 +1,25 @@
-"""One-minute candles that any number of writers may fold into, in any order, and agree.
+"""One-minute candles. Any number of writers may fold trades into them, in any order, and agree.
 
 A candle is kept as *fragments*. A fragment holds the trades of one aligned block of trade ids:
 ``2**level`` consecutive ids starting at a multiple of ``2**level``, with their own open, high, low,
-close and volumes. Two such blocks are either disjoint or nested, never half overlapping; that is
-the whole trick:
+close and volumes. Two such blocks are either disjoint or nested, and never overlap partly:
 
-- a fragment inside another adds nothing and is dropped, so duplicates change nothing;
+- a fragment inside another one adds nothing and is dropped, so duplicates change nothing;
 - two sibling fragments join into their parent, so a run of n trades needs at most 2·log2(n);
-- no merge ever has to split an aggregate, which cannot be done.
+- no merge has to split an aggregate, which is impossible.
 
 The fragments of a set of trades are therefore the maximal aligned blocks inside the set of their
 ids: a function of the set alone. ``merge`` is set union (commutative, associative, idempotent), and
 the stored bytes do not depend on who folded what, when, or how often. Runs of ids that are not
-aligned would not do: of ``[1..5]``, ``[4..5]`` and ``[6..9]``, joining the last two first leaves
+aligned would not work: of ``[1..5]``, ``[4..5]`` and ``[6..9]``, joining the last two first leaves
 ``[4..9]``, which overlaps ``[1..5]`` and can no longer be taken apart.
 
-All of this supposes that a trade id means one trade. Where two trades or two fragments disagree
-about the same ids, the one that was there first stays and the other is reported.
+This relies on a trade id meaning one trade. If two trades or two fragments disagree about the same
+ids, the first one stays and the other one is reported.
 
 A *void* is an id that the exchange used up without a trade (see `Trade.void`). Fragments hold voids
-as ids that count for nothing, so that they do not break blocks apart, and name them: a trade that
-comes later under such an id can still be put in its place.
+as ids that count for nothing, so that blocks stay whole, and list them, so that a later trade with
+such an id can replace the void.
 """
 
 import re
@@ -38,16 +37,16 @@ from mcloud.market.trade import EXACT, MAX_ID, ZERO, Trade, to_text
 MINUTE = 60_000  # ms
 
 MOST_VOIDS = 20
-"""Level up to which a stored block may be nothing but voids: a million ids."""
+"""Highest level of a stored block that holds only voids (a million ids)."""
 
 _TIMESTAMP = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
-_TEXTS = ("symbol", "timestamp", "fragments")  # of a record; its other fields are numbers
+_TEXTS = ("symbol", "timestamp", "fragments")  # of a record; the other fields are numbers
 
 
 class Fragment(NamedTuple):
     """The trades with ids ``first_id`` to ``first_id + 2**level - 1``, aggregated.
 
-    Where all of these ids are voids, every number is zero.
+    If all of these ids are voids, every number is zero.
     """
 
     first_id: int
@@ -59,7 +58,7 @@ class Fragment(NamedTuple):
     volume: Decimal
     quote_volume: Decimal
     voids: tuple[int, ...] = ()
-    """The ids in it that are voids, ascending."""
+    """Ids that are voids, in ascending order."""
 
     @property
     def last_id(self) -> int:
@@ -71,26 +70,26 @@ class Fragment(NamedTuple):
 
     @property
     def first_trade(self) -> int:
-        """The lowest id that is not a void; one past the last where all are."""
+        """The lowest id that is not a void; one above the last id if all are voids."""
         return next(_missing_from(self.voids, self.first_id, 1), self.last_id + 1)
 
     @property
     def last_trade(self) -> int:
-        """The highest id that is not a void; one before the first where all are."""
+        """The highest id that is not a void; one below the first id if all are voids."""
         return next(_missing_from(self.voids[::-1], self.last_id, -1), self.first_id - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """The trades of one symbol in one UTC minute, by trade time; it may have none yet."""
+    """The trades of one symbol in one UTC minute, by trade time. It may be empty."""
 
     symbol: str
     start: int
     """Start of the minute, ms since 1970."""
     fragments: tuple[Fragment, ...] = ()
-    """Ordered by id, maximal (see the module)."""
+    """Fragments in the order of their ids, and maximal (see the module)."""
     _text: str = field(default="", compare=False, repr=False)
-    """What the fragments were read from, which is what they would be written as."""
+    """The text from which the fragments were read; writing them gives the same text."""
 
     @property
     def timestamp(self) -> str:
@@ -99,7 +98,7 @@ class Candle:
 
     @property
     def has_trades(self) -> bool:
-        """False where it is empty, or all that it holds are voids: then it has no prices."""
+        """Whether it has any trade. An empty candle, or one of voids only, has no prices."""
         return any(fragment.open for fragment in self.fragments)
 
     @property
@@ -156,7 +155,7 @@ class Candle:
 
     @property
     def runs(self) -> list[tuple[int, int]]:
-        """The ids that it holds, voids as well, as (first, last) of each run without a hole."""
+        """The ids that it holds, including voids, as (first, last) of each run without a hole."""
         runs: list[tuple[int, int]] = []
         for fragment in self.fragments:
             if runs and runs[-1][1] + 1 == fragment.first_id:
@@ -166,10 +165,11 @@ class Candle:
         return runs
 
     def to_record(self) -> dict[str, str | int]:
-        """The fields of the stored form, the same on every site; decimals as texts.
+        """Return the fields of the stored form, with decimals as texts. They are equal on every
+        site.
 
-        Only ``fragments`` is needed to read it back. The rest is for everybody else. A candle of
-        nothing but voids has no prices, and ``void_count`` is there where it is not 0.
+        Only ``fragments`` is needed to read the candle back. The other fields are for other
+        readers. A candle of voids only has no prices. ``void_count`` is present if it is not 0.
         """
         record: dict[str, str | int] = {"symbol": self.symbol, "timestamp": self.timestamp}
         if self.has_trades:
@@ -193,7 +193,7 @@ class Candle:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Candle":
-        """Read a stored form, and hold what it shows against its fragments.
+        """Read a stored form, and check its other fields against its fragments.
 
         Raises:
             ValueError: a field is missing, or the fields contradict each other.
@@ -214,12 +214,12 @@ class Candle:
         return candle
 
     def encode_fragments(self) -> str:
-        """The stored form of the fragments.
+        """Return the stored form of the fragments.
 
-        One word a fragment: ``3735683260/2:open,high,low,close,volume,quote_volume`` for the four
-        ids from 3735683260, and ``3735683259:price,quantity`` for a single trade. Voids follow the
-        level, counted from the first id: ``3735683260/2~0,3:…`` has two, and two trades. A fragment
-        of nothing but voids has no numbers: ``3735683260/2:``.
+        Each fragment is one word: ``3735683260/2:open,high,low,close,volume,quote_volume`` for the
+        four ids from 3735683260, and ``3735683259:price,quantity`` for a single trade. Voids follow
+        the level, counted from the first id: ``3735683260/2~0,3:…`` has two voids and two trades. A
+        fragment of voids only has no numbers: ``3735683260/2:``.
         """
         return self._text or " ".join(_encode(fragment) for fragment in self.fragments)
 
@@ -228,7 +228,7 @@ class Candle:
         """Read what ``encode_fragments`` wrote.
 
         Raises:
-            ValueError: the text is not that, or its fragments are not maximal and in order.
+            ValueError: the text is invalid, or its fragments are not maximal and in order.
         """
         with localcontext(EXACT):
             try:
@@ -242,7 +242,7 @@ class Candle:
 
 
 class Disagreement(NamedTuple):
-    """Two different contents for the same ids: one stays, the other is refused."""
+    """Two different contents for the same ids. One stays, the other is refused."""
 
     symbol: str
     first_id: int
@@ -265,13 +265,13 @@ class Folded(NamedTuple):
 def fold(candle: Candle, trades: Iterable[Trade]) -> Folded:
     """Add trades of the candle's symbol and minute, in any order and any number of times.
 
-    Trades whose ids the candle has already change nothing, but that a trade replaces a void. Where
-    they contradict what it has of them, that is reported: always if they make up a whole fragment,
-    and within a larger one if they leave its range, or its open or close. The raw archives hold the
-    rest.
+    Trades whose ids the candle already has change nothing, except that a trade replaces a void. A
+    contradiction is reported: always if the trades make up a whole fragment, and within a larger
+    fragment if they are outside its range or contradict its open or close. The raw archives show
+    all other contradictions.
 
     Raises:
-        decimal.Inexact: a sum does not fit 38 digits; no market has such volumes.
+        decimal.Inexact: a sum does not fit into 38 digits. No market has such volumes.
         ValueError: a trade belongs to another symbol or minute.
     """
     ordered, disagreements = _distinct(trades)
@@ -288,17 +288,17 @@ def fold(candle: Candle, trades: Iterable[Trade]) -> Folded:
 
 
 def merge(one: Candle, other: Candle) -> Folded:
-    """Union of two states of the same candle.
+    """Return the union of two states of the same candle.
 
-    Where both have the same block with different content, the one with fewer voids stays, and of
-    equally many the smaller one, so that every site decides alike, and the other is reported; so is
-    a fragment that contradicts the wider one around it. A trade replaces a void if it is a
-    fragment of its own, or if all ids of its fragment are voids on the other side. Otherwise it is
-    part of an aggregate, which cannot be taken apart: it is left out and reported, and
-    ``verify --deep --repair`` makes the candle again from the raw archives.
+    If both have the same block with different content, the one with fewer voids stays, or the
+    smaller one if they have equally many, so that every site decides alike. The other one is
+    reported, as is a fragment that contradicts the wider one around it. A trade replaces a void if
+    it is a fragment of its own, or if all ids of its fragment are voids on the other side.
+    Otherwise it is part of an aggregate, which cannot be split: it is left out and reported, and
+    ``verify --deep --repair`` recomputes the candle from the raw archives.
 
     Raises:
-        decimal.Inexact: a sum does not fit 38 digits.
+        decimal.Inexact: a sum does not fit into 38 digits.
         ValueError: they are different candles.
     """
     if (one.symbol, one.start) != (other.symbol, other.start):
@@ -307,7 +307,7 @@ def merge(one: Candle, other: Candle) -> Folded:
         return Folded(one, ())
     kept: list[Fragment] = []
     disagreements: list[Disagreement] = []
-    # Wider blocks come first at equal starts, and of equal blocks the smaller content.
+    # At equal starts the wider block comes first, and of equal blocks the smaller content.
     both = (*one.fragments, *other.fragments)
     with localcontext(EXACT):
         for fragment in sorted(both, key=lambda f: (f.first_id, -f.level, len(f.voids), f[2:])):
@@ -322,9 +322,9 @@ def merge(one: Candle, other: Candle) -> Folded:
 
 
 def drop(candle: Candle, runs: Iterable[tuple[int, int]]) -> Candle:
-    """The candle without every fragment that holds one of these ids, runs of (first, last).
+    """Return the candle without the fragments that hold any of these ids, runs of (first, last).
 
-    What else such a fragment held is gone as well: an aggregate cannot be taken apart.
+    All other trades of such a fragment are lost too, because an aggregate cannot be split.
     """
     unwanted = sorted(runs)
     kept: list[Fragment] = []
@@ -338,7 +338,7 @@ def drop(candle: Candle, runs: Iterable[tuple[int, int]]) -> Candle:
 
 
 def by_minute(trades: Iterable[Trade]) -> dict[tuple[str, int], list[Trade]]:
-    """Group trades by what candle they belong to: (symbol, start of the minute in ms)."""
+    """Group trades by their candle: (symbol, start of the minute in ms)."""
     groups: dict[tuple[str, int], list[Trade]] = {}
     symbol, start, group = "", 0, list[Trade]()
     for trade in trades:
@@ -352,7 +352,7 @@ def by_minute(trades: Iterable[Trade]) -> dict[tuple[str, int], list[Trade]]:
 
 @lru_cache(16_384)  # a candle is written soon after it is read, and its neighbours share the minute
 def to_timestamp(start: int) -> str:
-    """A time in ms as it is stored, whole seconds: ``2024-08-08T23:54:00Z``."""
+    """Return a time in ms as it is stored, in whole seconds: ``2024-08-08T23:54:00Z``."""
     return datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -464,7 +464,9 @@ def _fill(outer: Fragment, inner: Fragment) -> Fragment | None:
 
 
 def _contradict(outer: Fragment, inner: Fragment) -> bool:
-    """True where the trades of ``inner`` cannot be among those of ``outer``, around it."""
+    """Return whether the trades of ``inner`` cannot be among those of ``outer``, which encloses
+    it.
+    """
     if not inner.trade_count:
         return False
     if outer.voids or inner.voids:

@@ -12,7 +12,7 @@ futures and in other scripts, and voids, whose price and quantity are "0".
 
     {"v":2,"streams":[{"symbol":"BTCUSDT.um","id":[6587981239,1],"p":["61837.6","0"],…},…]}
 
-What version 1 can say is said in it, so that functions of an older release go on to read it.
+Whatever version 1 can express is written in it, so that functions of an older release can read it.
 """
 
 import base64
@@ -31,8 +31,9 @@ from mcloud.market import trace
 from mcloud.market.trade import MAX_ID, MAX_TIME, BadTrade, Trade, check_symbol, to_text
 
 VERSION = 2
-"""The newest version, which this code reads as well as all before it."""
-CHUNK = 64 * 1024  # bytes; what SQS bills as one request, and the default bound of a message
+"""Newest version. This code reads it and all earlier ones."""
+SQS_CHUNK = 64 * 1024
+"""Bytes that SQS bills as one request, and the default maximum size of a message."""
 MAX_BODY = 1024 * 1024  # bytes; the limit of an SQS message, attributes included
 MAX_INFLATED = 4 * 1024 * 1024  # bytes
 MAX_TRADES = 20_000
@@ -43,19 +44,21 @@ _FLAGS = re.compile(r"[01]*")
 
 
 class Malformed(ValueError):
-    """A message that can never be processed; the text says why."""
+    """Raised for a message that can never be processed, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a queue carries: an ASCII body and a few short attributes."""
+    """A message of a queue: an ASCII body and a few short attributes."""
 
     body: str
     attributes: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        """Bytes, as SQS counts them: body, and the attributes' names, types and values."""
+        """Size in bytes as SQS counts it: the body and the names, types and values of
+        attributes.
+        """
         attributes = sum(
             len(k) + len(v.encode()) + len("String") for k, v in self.attributes.items()
         )
@@ -64,7 +67,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Trades of one symbol after the other, each with ascending ids; holes are allowed."""
+    """Trades of one symbol after the other, each with ascending ids. Holes are allowed."""
 
     trades: tuple[Trade, ...]
 
@@ -74,12 +77,12 @@ class Envelope:
 
 
 def encode(trades: Sequence[Trade], *, one_in: int | None = None) -> Message:
-    """Pack trades, of one symbol after the other and with ascending ids, into one message.
+    """Pack trades, grouped by symbol and with ascending ids, into one message.
 
-    Attributes: ``count``, ``encoding`` (``json`` or ``zlib+base64``); of a single symbol also
-    ``symbol``, ``first_id`` and ``last_id``; from version 2 on ``version``; and, where ``one_in``
-    says how many messages share a sampled one (0: none is), W3C ``traceparent``; see
-    ``trace.derive``.
+    Attributes: ``count`` and ``encoding`` (``json`` or ``zlib+base64``); for a single symbol also
+    ``symbol``, ``first_id`` and ``last_id``; from version 2 on ``version``; and the W3C
+    ``traceparent`` if ``one_in`` is given. One message in ``one_in`` is sampled, or none if it is
+    0; see ``trace.derive``.
 
     Raises:
         ValueError: no trades, too many, a symbol that comes twice, or ids that do not ascend.
@@ -106,23 +109,24 @@ def encode(trades: Sequence[Trade], *, one_in: int | None = None) -> Message:
     if version > 1:
         attributes["version"] = str(version)
     if one_in is not None:
-        # Of the body, which is a fifth of the text; another build of zlib makes another trace.
+        # Made from the body, a fifth of the text. Another build of zlib therefore gives another
+        # trace.
         parent = trace.derive(body.encode("ascii"), trades[-1].time // 1000, one_in)
         attributes["traceparent"] = str(parent)
     return Message(body, attributes)
 
 
 def version_of(message: Message) -> int:
-    """The version of a message that ``encode`` made, by its attributes."""
+    """Return the version of a message of ``encode``, from its attributes."""
     return int(message.attributes.get("version", 1))
 
 
 def encode_all(
-    trades: Sequence[Trade], *, limit: int = CHUNK, one_in: int | None = None
+    trades: Sequence[Trade], *, limit: int = SQS_CHUNK, one_in: int | None = None
 ) -> list[Message]:
     """Pack trades as ``encode`` does, into as many messages of at most ``limit`` bytes as needed.
 
-    A single trade always fits: ``limit`` below 1 KiB is refused with ValueError.
+    A single trade always fits, because a ``limit`` below 1 KiB raises ValueError.
     """
     if limit < 1024:
         raise ValueError("a message needs at least 1 KiB")
@@ -136,10 +140,10 @@ def encode_all(
 
 
 def decode(body: str | bytes, attributes: Mapping[str, str] | None = None) -> Envelope:
-    """Read a message; the body says all, attributes are only checked against it.
+    """Read a message. The body has all the data, and the attributes are only checked against it.
 
     Raises:
-        Malformed: it is not an envelope, or one that this version cannot read.
+        Malformed: it is not an envelope, or this version cannot read it.
     """
     fields = _parse(_inflate(_text(body)))
     version = fields.get("v")
@@ -175,7 +179,7 @@ def _columns(trades: Sequence[Trade]) -> dict[str, Any]:
 
 
 def _trades(fields: object, *, has_voids: bool) -> list[Trade]:
-    """The trades of one symbol."""
+    """Return the trades of one symbol."""
     if not isinstance(fields, dict):
         raise Malformed("a stream is no JSON object")
     try:
@@ -244,7 +248,7 @@ def _inflate(text: str) -> str:
 def _parse(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    # RecursionError: a JSON text of nothing but brackets.
+    # RecursionError: a JSON text that consists of brackets.
     except (ValueError, RecursionError):
         raise Malformed("not JSON") from None
     if not isinstance(fields, dict) or "v" not in fields:
@@ -267,7 +271,7 @@ def _numbers(fields: dict[str, Any], name: str) -> list[Decimal]:
     if not isinstance(column, list) or not set(map(type, column)) <= {str}:
         raise Malformed(f"{name} is not a list of texts")
     joined = "".join(f"{text}\n" for text in column)
-    # Counted as well: a text may itself hold a line break.
+    # They are counted too, because a text may hold a line break.
     if not _NUMBERS.fullmatch(joined) or joined.count("\n") != len(column):
         raise Malformed(f"{name} holds something that is not a plain canonical number")
     return [Decimal(text) for text in column]

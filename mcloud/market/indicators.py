@@ -1,12 +1,12 @@
-"""Moving averages, VWAP, volatility and returns over bars: numbers that say when they are unknown.
+"""Moving averages, VWAP, volatility and returns over bars. An unknown value is None.
 
-All of it is decimal arithmetic, since that gives the same digits on every machine. What goes in is
-summed exactly; what comes out is rounded once, half to even, to 12 significant digits.
+All arithmetic is decimal, so that every machine gets the same digits. Sums are exact, and a result
+is rounded once, half to even, to 12 significant digits.
 
-A window counts the steps of a timeline (see ``mcloud.market.quiet``): an interval in which nothing
-was traded has the last close and no volume. Where trade ids are missing between two steps, every
-indicator begins anew. An interval that lacks ids inside has no value, and no window holds it.
-A value is None until its window is full.
+A window counts the steps of a timeline (see ``mcloud.market.quiet``): an interval without trades
+has the last close and no volume. If trade ids are missing between two steps, every indicator starts
+again. An interval with missing ids has no value and belongs to no window. A value is None until its
+window is full.
 """
 
 from collections import deque
@@ -23,20 +23,20 @@ LONGEST = 1000  # intervals that a window may have
 DAY = 86_400_000  # ms
 YEAR = 365 * DAY  # these markets never close
 
-# Sums and products of what a bar may hold fit without rounding: 38 digits and a few more a bar,
+# Sums and products of the values of bars fit without rounding: 38 digits, a few more per bar,
 # and squares of log returns of LOG_PLACES places.
 _WIDE = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _SHOWN = Context(prec=12, rounding=ROUND_HALF_EVEN)
 LOG_PLACES = Decimal(1).scaleb(-28)
-"""To which a log return is rounded, so that sums of them are exact and need no order."""
+"""Precision of a log return. It makes sums of them exact and independent of their order."""
 
-# An exponential average forgets its beginning by e**-2 for each length of N + 1: after 20 of them
-# what is left of it is below 1e-17.
+# The weight of the start of an exponential average falls by e**-2 for each N + 1 intervals. After
+# 20 times as many it is below 1e-17.
 _FORGOTTEN = 20
 
 
 class BadIndicator(ValueError):
-    """Not an indicator; ``name`` is what was given for one."""
+    """Raised for a text that is not an indicator. ``name`` is the given name."""
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
@@ -46,14 +46,14 @@ class BadIndicator(ValueError):
 class Indicator(NamedTuple):
     name: str
     length: int | None = None
-    """Intervals of its window."""
+    """Number of intervals in its window."""
 
     def __str__(self) -> str:
         return self.name if self.length is None else f"{self.name}:{self.length}"
 
     @property
     def is_price(self) -> bool:
-        """True where it can be drawn among the prices."""
+        """Whether it can be drawn in a chart of prices."""
         return self.name in ("sma", "ema", "vwap")
 
 
@@ -65,14 +65,14 @@ def parse(text: str) -> list[Indicator]:
     """Read a list such as ``sma:20,ema:12,vwap,vwap:60,volatility:30,returns``.
 
     Raises:
-        BadIndicator: one of them is none, or its length is missing or not one that it can have.
+        BadIndicator: one of them is unknown, or its length is missing or invalid.
     """
     return list(dict.fromkeys(_parse(word.strip()) for word in text.split(",")))
 
 
 def reach(indicator: Indicator, start: int, width: int) -> int:
-    """From when on bars of ``width`` ms are needed for the value of the one that starts at
-    ``start``: ms, at most ``start``."""
+    """Return the time, in ms, of the first bar of ``width`` ms that is needed for the value of the
+    bar that starts at ``start``."""
     length = indicator.length or 0
     if indicator.name == "vwap" and not length:
         return start // DAY * DAY
@@ -90,17 +90,17 @@ def compute(steps: Sequence[TimelineStep], width: int, indicator: Indicator) -> 
     """Return the indicator's value at each step of a timeline of intervals of ``width`` ms.
 
     ``sma:N``: the mean of the last N closes.
-    ``ema:N``: the exponential mean of the closes with weight 2 / (N + 1), begun with the mean of
-    the first N, and kept with 40 digits.
-    ``vwap``: quote volume by volume since midnight UTC, or since the last hole if that is later.
+    ``ema:N``: the exponential mean of the closes with weight 2 / (N + 1), starting with the mean of
+    the first N, and computed with 40 digits.
+    ``vwap``: quote volume divided by volume since midnight UTC, or since the last hole if later.
     ``vwap:N``: the same over N intervals.
-    ``volatility:N``: the sample standard deviation of the last N log returns, a year's: times the
-    root of the intervals in 365 days.
-    ``returns``: the close by the one before, less 1.
+    ``volatility:N``: the sample standard deviation of the last N log returns, annualised with the
+    square root of the number of intervals in 365 days.
+    ``returns``: the close divided by the previous one, minus 1.
     """
     points: list[Point] = []
     shown: list[int] = []
-    """The points that are steps, not holes between them."""
+    """Indexes of the points that are steps, not holes."""
     for step in steps:
         if not step.follows:
             points.append(None)
@@ -123,12 +123,12 @@ def compute(steps: Sequence[TimelineStep], width: int, indicator: Indicator) -> 
 
 
 def signed_text(value: Decimal) -> str:
-    """The canonical text of a number that may be below zero."""
+    """Return the canonical text of a number that may be negative."""
     return f"-{to_text(-value)}" if value < 0 else to_text(abs(value))
 
 
 def log_return(close: Decimal, before: Decimal) -> Decimal:
-    """ln(close / before), to 28 places."""
+    """Return ln(close / before), to 28 decimal places."""
     with localcontext(_LOG):
         return (close / before).ln().quantize(LOG_PLACES)
 
@@ -143,7 +143,7 @@ _ALONE = ("vwap", "returns")
 def _parse(word: str) -> Indicator:
     name, colon, text = word.partition(":")
     if name not in NAMES:
-        raise BadIndicator(f"no indicator {name!r}; there is {', '.join(NAMES)}", name)
+        raise BadIndicator(f"unknown indicator {name!r}; choose from {', '.join(NAMES)}", name)
     if not colon:
         if name not in _ALONE:
             raise BadIndicator(f"{name} needs a length, such as {name}:20")

@@ -11,11 +11,11 @@ INTERVALS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d":
 
 
 class Bar(NamedTuple):
-    """One candle of any interval, as it is shown: plain numbers."""
+    """A candle of any interval, for display, with plain numbers."""
 
     symbol: str
     start: int
-    """ms since 1970; a multiple of the interval, so that days begin at midnight UTC."""
+    """Start in ms since 1970. It is a multiple of the interval, so days begin at midnight UTC."""
     open: Decimal
     high: Decimal
     low: Decimal
@@ -32,10 +32,10 @@ class Bar(NamedTuple):
 
 
 def derive(candles: Iterable[Candle], interval: str) -> list[Bar]:
-    """Bars of one symbol at ``interval`` (a key of INTERVALS), in order of time.
+    """Return the bars of one symbol at ``interval`` (a key of INTERVALS), by time.
 
-    Open and close are those of the lowest and the highest trade id, as within a minute. The ids are
-    also those of voids; where there is nothing but voids there is no bar.
+    Open and close belong to the lowest and the highest trade id, as within a minute. The ids
+    include those of voids. An interval of voids only has no bar.
     """
     width = INTERVALS[interval]
     groups: dict[int, list[Candle]] = {}

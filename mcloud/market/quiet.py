@@ -1,8 +1,8 @@
-"""Which intervals without trades were quiet, and which lack trades, as the trade ids prove.
+"""Timelines: the trade ids prove which intervals without trades were quiet, and which lack trades.
 
-An exchange numbers the trades of a symbol without a gap. Where all ids between two candles are
-there, nothing was traded in the intervals between them. Where ids are missing, their trades may
-belong to any interval from the one of the id below to the one of the id above.
+An exchange numbers the trades of a symbol without a gap. If no id is missing between two candles,
+nothing was traded in the intervals between them. If ids are missing, their trades may belong to any
+interval from that of the id below to that of the id above.
 """
 
 from bisect import bisect_right
@@ -17,14 +17,14 @@ from mcloud.market.trade import MAX_TIME
 
 
 class CandleHole(NamedTuple):
-    """A run of missing trade ids; the ids next to it are there."""
+    """A run of missing trade ids between two ids that exist."""
 
     first_id: int
     last_id: int
     start: int
-    """Start of the first minute that its trades may belong to, ms since 1970."""
+    """Start of the first minute that its trades may belong to, in ms since 1970."""
     end: int
-    """Start of the last such minute, ms since 1970."""
+    """Start of the last minute that its trades may belong to, in ms since 1970."""
 
     @property
     def missing(self) -> int:
@@ -42,42 +42,42 @@ class TimelineStep(NamedTuple):
 
     bar: Bar
     follows: bool
-    """True where no id is missing between this interval and the step before."""
+    """Whether no id is missing between this interval and the previous step."""
     complete: bool
-    """True where no id is missing inside the interval."""
+    """Whether no id is missing inside the interval."""
 
     @property
     def filled(self) -> bool:
-        """True where nothing was traded: the bar repeats the close before, without volume."""
+        """Whether nothing was traded. The bar then repeats the previous close, without volume."""
         return not self.bar.trade_count
 
 
 class Timeline(NamedTuple):
     steps: list[TimelineStep]
-    """By time. Intervals that may lack all their trades have no step."""
+    """Steps by time. Intervals that may lack all their trades have no step."""
     holes: list[CandleHole]
-    """Those whose trades may belong to the timeline's intervals, by id."""
+    """Holes whose trades may belong to the intervals of the timeline, by id."""
 
 
 def timeline(
     candles: Sequence[Candle], interval: str, start: int = 0, end: int = MAX_TIME + 1
 ) -> Timeline:
-    """Return every interval from ``start`` to before ``end`` that was traded in or was quiet.
+    """Return all intervals from ``start`` to before ``end`` that had trades or were quiet.
 
     Args:
-        candles: of one symbol, by time. One before ``start`` and one from ``end`` on say whether
-            the first and the last intervals were quiet, and have no step themselves.
+        candles: candles of one symbol, by time. One before ``start`` and one from ``end`` on show
+            whether the first and the last intervals were quiet, and have no step themselves.
         interval: a key of ``INTERVALS``.
-        start, end: multiples of the interval, ms since 1970.
+        start, end: multiples of the interval, in ms since 1970.
     """
     width = INTERVALS[interval]
     holes = find_holes(candles)
-    # By interval: those that lack ids inside, and the spans that a hole reaches across.
+    # By interval: intervals with missing ids, and the spans of holes across intervals.
     torn = {hole.start // width for hole in holes if hole.start // width == hole.end // width}
     spans = sorted((hole.start // width, hole.end // width) for hole in holes)
     bars = {bar.start: bar for bar in derive(candles, interval)}
     edges = {number for span in spans for number in span}
-    # By interval: the highest id that the close may be of, so that a hole above it hides the close.
+    # By interval: the highest id that may be the close, so that a hole above it hides the close.
     priced: dict[int, int] = {}
     for candle in candles:
         if candle.has_trades:
@@ -98,7 +98,7 @@ def timeline(
         while at < len(spans) and spans[at][0] < number:
             reach = max(reach, spans[at][1])
             at += 1
-        # No candle lies between two of these, so a hole spans all of the silence or nothing of it.
+        # No candle lies between two of these, so a hole spans all of the silence or none of it.
         silence = range(max(after, start), min(known, end), width)
         if number <= reach or (silence and doubt < after // width):
             follows = False
@@ -120,7 +120,7 @@ def timeline(
         if bar is not None:
             last = bar
             above = bisect_right(first_ids, priced[number])
-            # From the interval after this one on, the close before is not known.
+            # The previous close is unknown from the next interval on.
             doubt = earliest[above] if above < len(earliest) else MAX_TIME
     return Timeline(steps, [each for each in holes if each.start < end and each.end >= start])
 
@@ -143,7 +143,7 @@ def find_holes(candles: Sequence[Candle]) -> list[CandleHole]:
 
 
 def _flat(last: Bar, start: int) -> Bar:
-    """The bar of an interval without trades after ``last``."""
+    """Return the bar of an interval without trades after ``last``."""
     price, zero = last.close, Decimal()
     return Bar(
         last.symbol,

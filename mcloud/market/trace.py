@@ -1,9 +1,9 @@
-"""The trace context of a message (https://www.w3.org/TR/trace-context), made of what is in it.
+"""The trace context of a message (https://www.w3.org/TR/trace-context), derived from its content.
 
-The same body has the same trace and span id, wherever and whenever these are made: a message that
-is sent again stays in its trace, anybody who has it can tell which that is, and no two machines
-have to agree. The first eight digits are seconds since 1970, those of the message's last trade,
-where X-Ray looks for a time; the rest is a SHA-256.
+The same body has the same trace id and span id, on every machine and at any time: a message that is
+sent again stays in its trace, and machines do not have to agree on ids. The first eight digits are
+the time of the message's last trade in seconds since 1970, because X-Ray expects a time there. The
+rest is a SHA-256.
 """
 
 import hashlib
@@ -21,28 +21,28 @@ class TraceParent(NamedTuple):
     trace_id: str
     """32 hex digits, not all of them 0."""
     span_id: str
-    """Of whoever sent it: 16 hex digits, not all of them 0."""
+    """Span of the sender: 16 hex digits, not all of them 0."""
     sampled: bool
-    """Whether spans of it are to be recorded."""
+    """Whether its spans are recorded."""
 
     def __str__(self) -> str:
         return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
 
 
 def derive(content: bytes, seconds: int, one_in: int) -> TraceParent:
-    """The context of a message with this content, whose last trade is of ``seconds``.
+    """Return the context of a message with this content, whose last trade has the time ``seconds``.
 
-    One message in ``one_in`` is sampled, which ones the trace id decides; 0 is none.
+    One message in ``one_in`` is sampled, chosen by its trace id. With 0 none is sampled.
     """
     digest = hashlib.sha256(content).hexdigest()
     trace_id = f"{seconds % 2**32:08x}{digest[:24]}"
     sampled = one_in > 0 and int(digest[8:24], 16) % one_in == 0
-    # A digest of nothing but zeros is as likely as finding another message's.
+    # A digest of zeros only is as unlikely as two messages with the same digest.
     return TraceParent(trace_id, digest[24:40], sampled)
 
 
 def parse(text: str) -> TraceParent | None:
-    """Read a ``traceparent``; None for one that is to be passed over, as W3C wants it."""
+    """Read a ``traceparent``. Return None for one that is to be ignored, as W3C demands."""
     match = _VALID.fullmatch(text)
     if match is None or match["version"] == "ff" or (match["version"] == "00" and match["more"]):
         return None
@@ -52,5 +52,5 @@ def parse(text: str) -> TraceParent | None:
 
 
 def xray_id(trace_id: str) -> str:
-    """A trace id as X-Ray writes it: ``1-5759e988-bd862e3fe1be46a994272793``."""
+    """Return a trace id as X-Ray writes it: ``1-5759e988-bd862e3fe1be46a994272793``."""
     return f"1-{trace_id[:8]}-{trace_id[8:]}"

@@ -4,8 +4,8 @@ A symbol carries its market, since exchanges use one name in several: ``BTCUSDT`
 spot market, ``BTCUSDT.um`` is the USDⓈ-M and ``BTCUSD_PERP.cm`` the COIN-M future. The names of the
 markets are those of Binance's public data.
 
-Aggregate trades have ids of their own, which mean nothing beside those of the trades. They are a
-stream of their own as well: ``BTCUSDT.agg``, ``BTCUSDT.um.agg``.
+Aggregate trades have their own ids, which have no relation to those of the trades. They are also a
+symbol of their own: ``BTCUSDT.agg``, ``BTCUSDT.um.agg``.
 """
 
 import re
@@ -15,8 +15,8 @@ from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation,
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-# Sums and products that do not fit are refused, never rounded. 38 digits is what a DynamoDB number
-# holds; Binance's own limits (8 decimals) leave 22 integer digits for a minute's quote volume.
+# Sums and products that do not fit are refused, never rounded. A DynamoDB number holds 38 digits;
+# Binance's own limits (8 decimals) leave 22 integer digits for a minute's quote volume.
 ZERO = Decimal()
 
 EXACT = Context(prec=38, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
@@ -25,7 +25,7 @@ MAX_ID = 2**63 - 1
 # Past the year 9999 a timestamp no longer fits the candle's key, `2024-08-08T23:54:00Z`.
 MAX_TIME = 253_402_300_799_999
 
-# ASCII digits only: Decimal() itself would take "NaN", "1_000", " 1 " and Arabic digits.
+# ASCII digits only: Decimal() itself would accept "NaN", "1_000", " 1 " and Arabic digits.
 NUMBER = r"[0-9]{1,16}(?:\.[0-9]{1,12})?"
 
 SPOT, USD_M, COIN_M = "spot", "um", "cm"
@@ -33,7 +33,7 @@ MARKETS = (SPOT, USD_M, COIN_M)
 
 _LETTERS = r"[^\x00-/:-@\[-\x7f\s]{1,20}"  # of ASCII, capitals and digits only
 NAME = rf"{_LETTERS}(?:_{_LETTERS})?"
-"""A symbol as the exchange writes it: also in scripts other than the Latin one, as 币安人生USDT."""
+"""A symbol as the exchange writes it, also in other scripts than Latin, such as 币安人生USDT."""
 AGGREGATE_SUFFIX = "agg"
 SYMBOL = rf"{NAME}(?:\.(?:{USD_M}|{COIN_M}))?(?:\.{AGGREGATE_SUFFIX})?"
 _NUMBER = re.compile(NUMBER)
@@ -43,29 +43,30 @@ _COIN_M_NAME = re.compile(r".+USD_(?:PERP|[0-9]{6})")
 
 
 MARKET, VOID_MARKS = "MARKET", ("NA", "INSURANCE_FUND", "ADL")
-"""Values of ``X`` in futures streams: of trades, and of ids that no market traded under."""
+"""Values of ``X`` in futures streams: the mark of trades, and the marks of voids."""
 
 CANARY = "MCLOUDCANARY"
-"""The symbol of trades that only show whether a site works: no exchange has it, and nobody's data
-has it either. See ``mcloud.canary``."""
+"""Symbol of trades that only test whether a site works. No exchange and no user has this symbol.
+See ``mcloud.canary``.
+"""
 
 
 class BadTrade(ValueError):
-    """A trade that cannot be one; the message says which field and why."""
+    """Raised for an invalid trade. The message names the field and the reason."""
 
 
 class Trade(NamedTuple):
-    """A trade. ``price`` and ``quantity`` are canonical: no trailing zeros, no exponent."""
+    """A trade. ``price`` and ``quantity`` are canonical: without trailing zeros or an exponent."""
 
     symbol: str
     id: int
-    """The exchange's trade id, dense per symbol: a missing number is a missing trade."""
+    """Trade id of the exchange, dense per symbol: a missing number is a missing trade."""
     price: Decimal
-    """In the quote asset, greater than zero; zero in a void."""
+    """Price in the quote asset, above zero; zero for a void."""
     quantity: Decimal
-    """In the base asset, not negative; zero in a void."""
+    """Quantity in the base asset, not negative; zero for a void."""
     time: int
-    """The exchange's trade time ``T``, milliseconds since 1970, UTC."""
+    """Trade time ``T`` of the exchange, in ms since 1970, UTC."""
     buyer_is_maker: bool
 
     @classmethod
@@ -84,9 +85,9 @@ class Trade(NamedTuple):
     def from_binance(cls, data: Mapping[str, Any]) -> "Trade":
         """Read Binance's own field names (``s t p q T m``), as in streams and archives.
 
-        Futures streams mark with ``X`` an id that is no trade (``NA``), and trades of the insurance
-        fund and of auto-deleveraging, at prices that no market made. REST leaves all of them out;
-        they are voids.
+        Futures streams use ``X`` to mark an id without a trade (``NA``), and trades of the
+        insurance fund and of auto-deleveraging, whose prices no market made. REST omits all of
+        them; they are voids.
 
         Raises:
             BadTrade: a field is missing, of another type, or not a number that a trade can have.
@@ -98,7 +99,7 @@ class Trade(NamedTuple):
         except (KeyError, TypeError, AttributeError) as error:
             raise BadTrade(f"no field {error} in the trade") from None
         if mark != MARKET:
-            # A mark that nobody knows may be a trade: its id stays missing, and REST decides.
+            # An unknown mark may mean a trade: its id stays missing, and REST decides.
             if mark not in VOID_MARKS:
                 raise BadTrade(f"X is neither {MARKET} nor the mark of a void: {mark!r:.60}")
             id_, time = check_int("t", id_, MAX_ID), check_int("T", time, MAX_TIME)
@@ -140,32 +141,32 @@ def check_symbol(symbol: object) -> str:
 
 
 def capitals(text: str) -> str:
-    """Return a symbol as it is written, from what somebody typed: ``btcusdt.UM``: BTCUSDT.um."""
+    """Return the written form of a typed symbol: BTCUSDT.um for ``btcusdt.UM``."""
     name, dot, market = unicodedata.normalize("NFC", text.strip()).partition(".")
     return name.upper() + dot + market.lower()
 
 
 def in_market(name: str, market: str) -> str:
-    """Return the symbol of a name in one of ``MARKETS``: ``BTCUSDT`` and ``um``: BTCUSDT.um."""
+    """Return the symbol of a name in one of ``MARKETS``: BTCUSDT.um for ``BTCUSDT`` and ``um``."""
     return name if market == SPOT else f"{name}.{market}"
 
 
 def split_market(symbol: str) -> tuple[str, str]:
     """Return the name that the exchange uses, and the market; the inverse of ``in_market``.
 
-    Aggregate trades are made on the market of their trades.
+    The market of aggregate trades is that of their trades.
     """
     name, _, market = trades_of(symbol).partition(".")
     return name, market or SPOT
 
 
 def market_of_future(name: str) -> str:
-    """Return the market of a future, USD_M or COIN_M, which the exchange's name for it shows."""
+    """Return the market of a future, USD_M or COIN_M, by its name at the exchange."""
     return COIN_M if _COIN_M_NAME.fullmatch(name) else USD_M
 
 
 def aggregates_of(symbol: str) -> str:
-    """Return the symbol of the aggregate trades of a symbol: ``BTCUSDT``: BTCUSDT.agg."""
+    """Return the symbol of the aggregate trades of a symbol: BTCUSDT.agg for ``BTCUSDT``."""
     return f"{symbol}.{AGGREGATE_SUFFIX}"
 
 
@@ -175,12 +176,14 @@ def trades_of(symbol: str) -> str:
 
 
 def is_reserved(symbol: str) -> bool:
-    """True for what is no market: it is not listed, compared, copied or counted anywhere."""
+    """Return whether a symbol is not a market. It is then not listed, compared, copied or
+    counted.
+    """
     return symbol == CANARY
 
 
 def check_int(field: str, value: object, highest: int) -> int:
-    """Return a whole number from 0 to ``highest`` (a bool is none), or raise BadTrade."""
+    """Return a whole number from 0 to ``highest``, not a bool, or raise BadTrade."""
     if type(value) is not int or not 0 <= value <= highest:
         raise BadTrade(f"{field} is not a whole number from 0 to {highest}: {value!r:.60}")
     return value
@@ -194,9 +197,9 @@ def check_bool(field: str, value: object) -> bool:
 
 
 def parse_number(field: str, text: object) -> Decimal:
-    """Read a plain decimal text, up to 16 digits before and 12 behind the point, or raise BadTrade.
+    """Read a plain decimal text, up to 16 digits before and 12 after the point, or raise BadTrade.
 
-    Floats are refused: they are where exactness ends.
+    Floats are refused because they are not exact.
     """
     if not isinstance(text, str) or not _NUMBER.fullmatch(text):
         raise BadTrade(f"{field} is not a plain decimal text: {text!r:.60}")
@@ -211,7 +214,7 @@ def positive(price: Decimal) -> Decimal:
 
 
 def canonical(text: str) -> str:
-    """One text for one number: ``"0061.500"`` and ``"61.5"`` are both ``"61.5"``."""
+    """Return the canonical text of a number: ``"61.5"`` for ``"0061.500"`` and for ``"61.5"``."""
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     if text[0] == "0" and len(text) > 1:
@@ -222,6 +225,6 @@ def canonical(text: str) -> str:
 
 
 def to_text(number: Decimal) -> str:
-    """The canonical text of a number: no exponent, no trailing zeros."""
-    text = str(number)  # three times as fast as format(), and right already for nearly all
+    """Return the canonical text of a number, without an exponent or trailing zeros."""
+    text = str(number)  # three times as fast as format(), and sufficient for nearly all numbers
     return canonical(format(number, "f")) if "E" in text or text[-1] == "0" else text

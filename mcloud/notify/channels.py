@@ -113,7 +113,7 @@ def _channel(config: Config, name: str) -> Channel:
     where: Where = ("channels", name)
     tables: dict[str, Any] = config.document.values["channels"]
     if not NAME.fullmatch(name):
-        message = f"not a name: {name!r}; letters, digits, - and _ make one"
+        message = f"invalid name {name!r}; use letters, digits, - and _"
         raise config.document.error(("channels",), name, message)
     config.document.check_type(tables, ("channels",), name, dict)
     table = tables[name]
@@ -145,7 +145,7 @@ def _webhook(config: Config, where: Where, said: Webhook) -> Callable[[Event], s
     def deliver(event: Event) -> str:
         url = _secret(config, variable)
         if problem := web.problem_with(url):
-            raise Refused(f"what {variable} has {problem}")
+            raise Refused(f"the value of {variable} {problem}")
         return web.post(url, payload.slack(event, ours))
 
     return deliver

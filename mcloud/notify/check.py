@@ -38,7 +38,7 @@ def _send(channel: Channel, now: float) -> tuple[float, str]:
     event = Event(
         key=f"test {host}",
         title=f"a test of the channel {channel.name}",
-        text=f"Sent by `mcloud alerts test` on {host}; there is nothing to do.",
+        text=f"Sent by `mcloud alerts test` on {host}; no action is needed.",
         severity="info",
         state=FIRING,
         at=now,

@@ -100,8 +100,8 @@ class Claim:
 
 
 class ChannelAnswer(Enum):
-    BUSY = "somebody else is sending it: ask again"
-    NOTHING = "it is resolved, and nobody was told that it fired"
+    BUSY = "another process is sending it: try again"
+    NOTHING = "it is resolved, and its start was never sent"
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ class EventLedger:
         answers = self._asker.gather(calls, self._deadline)
         failed = {n: each for n, each in answers.items() if isinstance(each, Exception)}
         for name, error in failed.items():
-            self._log.warning("%s does not keep what is sent: %s", name, error)
+            self._log.warning("%s could not store what was sent: %s", name, error)
             with self._lock:
                 self._away[name] = self._monotonic() + AWAY
         return {n: each for n, each in answers.items() if n not in failed}

@@ -141,7 +141,9 @@ class _Line:
                 self._look_at_silenced(event.key)
                 return
             if len(self._waiting) == WAITING:
-                self._fail(self._waiting.popleft(), "too much waits for this channel")
+                self._fail(
+                    self._waiting.popleft(), "too many messages are waiting for this channel"
+                )
             self._waiting.append(event)
             if self._thread is None:
                 thread = Thread(target=self._work, name=f"notify {self._channel.name}", daemon=True)

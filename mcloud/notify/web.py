@@ -18,11 +18,11 @@ def problem_with(url: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if parts.scheme not in ("http", "https") or not host:
-        return "is no http or https URL"
+        return "is not an http or https URL"
     if parts.scheme == "http" and not is_loopback(url):
-        return "must be https: what is sent there is for nobody else"
+        return "must be https, because messages are confidential"
     return ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from mcloud.clock import SET
+from mcloud.clock import SET, doubled
 from mcloud.deadline import gather
 
 PATIENCE = 5.0  # seconds after which a question counts as not answered
@@ -39,7 +39,7 @@ class Seen(Generic[Value]):
     @property
     def why(self) -> str:
         """Return why there is no value, or an empty string if there is one."""
-        return "" if self.known else self.problem or "not asked yet"
+        return "" if self.known else self.problem or "not read yet"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Collector:
     def _wait(self, part: TimedQuery, failures: int) -> float:
         interval = part.interval * (self.pace if part.hurries else max(1.0, self.pace))
         # The exponent is bounded, or a long outage would make a number too large for a float.
-        return min(interval * 2.0 ** min(failures, 16), max(interval, LONGEST))
+        return doubled(interval, failures, max(interval, LONGEST))
 
     def _ask(self, part: TimedQuery, state: "_State") -> None:
         begun = self._clock()

@@ -27,7 +27,6 @@ from mcloud.failover.pause import Pause
 from mcloud.market.candle import Candle
 from mcloud.market.trade import to_text
 from mcloud.notify.silences import ListedSilence
-from mcloud.observing.absent import absent
 from mcloud.observing.collector import Seen
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import problems
@@ -57,7 +56,12 @@ class ServicePart:
 
 
 @dataclass(frozen=True)
-class DepthPart(Depth):
+class DepthPart:
+    """Messages of a queue."""
+
+    ready: int | None
+    in_flight: int | None
+    as_of: float
     unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
 
 
@@ -210,6 +214,14 @@ class StatusDocument:
     upkeep_usd_a_month: float | None
 
 
+_METRICS_SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
+_NEVER = {
+    ("gcp", "throttles"): "Cloud Run reports none",
+    ("gcp", "write_throttles"): "Firestore reports none",
+    ("gcp", "in_flight"): "Pub/Sub reports none",
+}
+
+
 def document(snapshot: Snapshot) -> Any:
     """Return the document of a snapshot, as JSON."""
     leading = snapshot.leading
@@ -236,6 +248,14 @@ def document(snapshot: Snapshot) -> Any:
         upkeep_usd_a_month=_dollars(snapshot.upkeep),
     )
     return encode(found)
+
+
+def why_missing(cloud: str, figure: str) -> str:
+    """Return why a metrics service that answered has no value of a figure.
+
+    ``figure`` is its name in the document.
+    """
+    return _NEVER.get((cloud, figure)) or f"{_METRICS_SERVICES.get(cloud, cloud)} has no value yet"
 
 
 def _site(site: SiteSnapshot) -> SitePart:
@@ -318,8 +338,8 @@ def _depth(site: SiteSnapshot, seen: Seen[Depth]) -> DepthPart | Unknown:
     if not seen.known:
         return Unknown(seen.why)
     found = seen.value or Depth(None, None, 0.0)
-    ready = "" if found.ready is not None else site.figures.why or absent(site.cloud, "ready")
-    in_flight = "" if found.in_flight is not None else ready or absent(site.cloud, "in_flight")
+    ready = "" if found.ready is not None else site.figures.why or why_missing(site.cloud, "ready")
+    in_flight = "" if found.in_flight is not None else ready or why_missing(site.cloud, "in_flight")
     why = _why(ready=ready, in_flight=in_flight)
     return DepthPart(found.ready, found.in_flight, found.as_of, why)
 
@@ -328,7 +348,7 @@ def _oldest(site: SiteSnapshot) -> OldestPart:
     oldest = site.figures.value.oldest_age if site.figures.value else Figure(None, 0.0)
     if oldest.value is not None:
         return OldestPart(oldest.value, oldest.as_of)
-    why = site.figures.why or absent(site.cloud, "oldest_age_s")
+    why = site.figures.why or why_missing(site.cloud, "oldest_age_s")
     return OldestPart(None, None, _why(oldest_age_s=why))
 
 
@@ -358,7 +378,8 @@ def _store(cloud: str, figures: Figures) -> StorePart:
 
 
 def _absent(cloud: str, found: FunctionPart | StorePart, *names: str) -> Why:
-    return _why(**{name: absent(cloud, name) for name in names if getattr(found, name) is None})
+    missing = (name for name in names if getattr(found, name) is None)
+    return _why(**{name: why_missing(cloud, name) for name in missing})
 
 
 def _why(**reasons: str) -> Why:
@@ -368,7 +389,7 @@ def _why(**reasons: str) -> Why:
 
 def _lag(lag: Lag) -> LagPart:
     why = {
-        name: "its replicator has not compared it yet, or leaves it out"
+        name: "its replicator has not compared it yet, or excludes it"
         for name in ("candles_s", "raw_s")
         if getattr(lag, name) is None
     }
@@ -406,7 +427,7 @@ def _control(site: SiteSnapshot) -> ControlRecord | Unknown | None:
 
 def _damaged(site: SiteSnapshot) -> DamagedPart:
     count = site.damaged_count
-    why = "the site has not told all of its documents" if count is None else ""
+    why = "the site has not reported all of its documents" if count is None else ""
     return DamagedPart(count, tuple(map(str, site.damaged)), _why(count=why))
 
 

@@ -42,7 +42,7 @@ def disk_problem(state: Path) -> str:
             file.flush()
         usage = shutil.disk_usage(state)
     except OSError as error:
-        return f"{state} takes no writes: {error.strerror}"
+        return f"{state} cannot be written to: {error.strerror}"
     if usage.free < margin(state):
         left = usage.free // 1024
         return f"the disk of {state} is full: {left:,} KiB of {usage.total // 1024:,} are left"

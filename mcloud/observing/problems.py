@@ -105,9 +105,9 @@ def _owed(snapshot: Snapshot) -> Iterator[str]:
         since = datetime.fromtimestamp(debt.since, UTC)
         gone = f"; if {debt.site} no longer exists, run `mcloud failover --forget {debt.site}`"
         yield (
-            f"{debt.site} was left in epoch {debt.epoch}, and is not proven equal since"
-            f" {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` sees to it, or a guard"
-            + ("" if debt.site in snapshot.sites else gone)
+            f"{debt.site} was replaced as primary in epoch {debt.epoch}, and has not been proven"
+            f" equal since {since:%Y-%m-%d %H:%M} UTC: `mcloud failover {leads} --wait` or a guard"
+            " catches it up" + ("" if debt.site in snapshot.sites else gone)
         )
 
 
@@ -130,7 +130,7 @@ def _damaged(snapshot: Snapshot) -> Iterator[str]:
     for id_, why in snapshot.silences.unreadable.items():
         if why is Unreadable.DAMAGED:
             remedy = f"`mcloud alerts unsilence {id_}` removes it"
-            yield f"the silence {id_} is damaged, and silences nothing: {remedy}"
+            yield f"the silence {id_} is damaged and has no effect: {remedy}"
 
 
 def _producer(producer: Running[ProducerState], now: float) -> Iterator[str]:
@@ -145,14 +145,14 @@ def _producer(producer: Running[ProducerState], now: float) -> Iterator[str]:
     if state.stalled:
         yield (
             f"producer {producer.name}: the exchange has trades of {', '.join(state.stalled)} that"
-            " its stream does not bring; see `mcloud ps`"
+            " its stream does not deliver; see `mcloud ps`"
         )
     for name, site in state.sites.items():
         if site.refused or site.breaker == "open":
-            how = "refuses" if site.refused else "does not take"
+            how = "refuses" if site.refused else "does not accept"
             yield f"producer {producer.name}: {name} {how} messages: {site.error}"
     if state.spool_full:
-        yield f"producer {producer.name}: its spool is full, nothing is read"
+        yield f"producer {producer.name}: its spool is full, so it has stopped reading"
     if state.problem:
         yield f"producer {producer.name}: {state.problem}"
 
@@ -173,11 +173,11 @@ def _guard(guard: Running[GuardState], now: float) -> Iterator[str]:
     called = "guard" if guard.name == "guard" else f"guard {guard.name}"
     if not guard.runs and (silent := silence(guard.runs, state, now)):
         yield (
-            f"{called}: its process is gone, its last word was {duration(silent)} ago; start it"
-            f" again, or `mcloud stop {guard.name}`"
+            f"{called}: its process has died, and last reported {duration(silent)} ago; start it"
+            f" again, or run `mcloud stop {guard.name}`"
         )
     if blind := state.blindness(guard.runs, now):
-        yield f"{called} runs, and no look has said anything of the sites for {duration(blind)}"
+        yield f"{called} is running, but has not seen the sites for {duration(blind)}"
     if guard.runs:
         for name, site in state.sites.items():
             if site.verdict == "down":
@@ -196,4 +196,4 @@ def _hanging(each: Running[RunState], now: float) -> Iterator[str]:
     """Yield a line for a process that runs but has stopped writing its state."""
     silent = silence(each.runs, each.state, now)
     if each.runs and silent:
-        yield f"{each.name} runs, and has said nothing for {silent:.0f} s"
+        yield f"{each.name} is running, but has reported nothing for {silent:.0f} s"

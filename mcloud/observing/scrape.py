@@ -77,7 +77,7 @@ def address(text: str, port: int) -> tuple[str, int]:
     bare = host.removeprefix("[").removesuffix("]")
     if (colon and not is_number) or (not bare and not colon) or any(c in bare for c in "/[] "):
         raise UsageError(
-            f"not an address to listen on: {text!r}; such as 0.0.0.0:9464 or [::]:9464"
+            f"invalid address {text!r} for --listen; use one such as 0.0.0.0:9464 or [::]:9464"
         )
     return bare or "0.0.0.0", int(number) if colon else port
 
@@ -92,7 +92,7 @@ def serving(listen: Listen, text: Callable[[], str]) -> Iterator[str]:
     """
     if not (listen.is_loopback or listen.token or listen.tls):
         raise UsageError(
-            f"{listen.address} is reached from other machines, so it needs a token or TLS",
+            f"{listen.address} can be reached from other machines, so it needs a token or TLS",
             remedy="set MCLOUD_METRICS_TOKEN or --token-file, or --tls-cert and --tls-key",
         )
     context = None if listen.tls is None else _context(listen.tls)
@@ -103,7 +103,7 @@ def serving(listen: Listen, text: Callable[[], str]) -> Iterator[str]:
         said = error.strerror if isinstance(error, OSError) else "no such address"
         raise McloudError(
             f"port {listen.port} on {listen.host}: {said}",
-            remedy="name another with --port or --listen",
+            remedy="choose another port with --port or --listen",
         ) from None
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     thread.start()
@@ -224,7 +224,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
         context.load_cert_chain(tls.cert, tls.key, password=lambda: b"")
     except ssl.SSLError as error:
         raise UsageError(
-            f"{tls.cert} and {tls.key} are no certificate and its key: {error.reason or error}",
+            f"{tls.cert} and {tls.key} are not a certificate and its key: {error.reason or error}",
             remedy="both in PEM format, the key without a passphrase",
         ) from None
     if tls.client_ca is not None:

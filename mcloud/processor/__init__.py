@@ -1,1 +1,3 @@
-"""What the cloud functions do with trades and candles; shipped beside one cloud's adapters."""
+"""The work of the cloud functions on trades and candles. It ships with the adapters of one
+cloud.
+"""

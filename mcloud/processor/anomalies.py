@@ -1,11 +1,11 @@
-"""Looks at new candles on a schedule and keeps what is out of line in the site's control store.
+"""Check new candles on a schedule, and store anomalies in the site's control store.
 
-What a look costs, for a symbol that trades: one query of about five candles, and an instance's
-first look one of ``Thresholds.reach`` more. A symbol that is silent costs nothing beyond two
-queries: of all heartbeats, and of what is not told yet.
+For a symbol that trades, a check costs one query of about five candles. The first check of an
+instance also reads ``Thresholds.reach``. Each check also makes two queries for all symbols: one of
+the heartbeats, and one of the anomalies that are not sent yet. A silent symbol costs nothing more.
 
-What is found is told at least once: a note that it is to be told is in the store before the anomaly
-is, and goes only when it was told. What stopped in between is told by the next look.
+Each anomaly is sent at least once: a note is stored before the anomaly, and deleted only after the
+anomaly was sent. If a check is interrupted in between, the next one sends the anomaly.
 """
 
 import time
@@ -27,7 +27,7 @@ Timestamp = Annotated[str, Parsed(parse_timestamp, "a minute such as 2024-08-08T
 
 @dataclass(frozen=True)
 class AnomalyRecord:
-    """An anomaly as it is stored; the fields are those of ``Anomaly``."""
+    """The stored form of an ``Anomaly``, with the same fields."""
 
     symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
     timestamp: Timestamp
@@ -47,43 +47,43 @@ class AnomalyRecord:
 @dataclass(frozen=True)
 class Watched:
     until: Timestamp
-    """The symbol's minutes before this were looked at."""
+    """The minutes of the symbol before this time have been checked."""
 
 
 ANOMALIES = Kind("anomaly", AnomalyRecord)
 UNTOLD_ANOMALIES = Kind("anomaly-untold", AnomalyRecord)
 WATCHES = Kind("anomaly-watch", Watched)
 KIND, WATCH, UNTOLD = ANOMALIES.name, WATCHES.name, UNTOLD_ANOMALIES.name
-"""Of the documents: anomalies, up to where each symbol was looked at, and what is to be told."""
+"""Kinds of the documents: anomalies, the position of each symbol, and anomalies to be sent."""
 
 KEPT = 7 * 86_400_000  # ms before the newest
 OVERLAP = 3 * MINUTE
-"""Looked at again: a minute fills up, and trades come late."""
+"""Time that is checked again, in ms, because a minute may be incomplete and trades may be late."""
 CATCH_UP = 24 * 60 * MINUTE
-"""At most, after an absence; `mcloud anomalies scan` looks at any time."""
+"""Longest time that is checked after a pause, in ms. `mcloud anomalies scan` checks any time."""
 NOTED = 10 * MINUTE
-"""How far a symbol gets on before that is written down: what is looked at twice does no harm."""
+"""Progress of a symbol, in ms, after which its position is stored. A repeated check is harmless."""
 AT_ONCE = 100
-"""Anomalies that are told in one message, which SNS wants below 256 KiB."""
+"""Maximum number of anomalies in a message. SNS limits a message to 256 KiB."""
 CALM = 2
-"""Looks at a symbol after the last one that found its heartbeat changed: that may be late."""
+"""Number of further checks after a symbol's heartbeat stops changing, since it may be late."""
 
 
 @dataclass
 class _Symbol:
-    """What an instance remembers of one."""
+    """The state that an instance keeps for a symbol."""
 
     minutes: list[Minute]
     noted: int
-    """Up to where it was looked at, as it is written down; ms."""
+    """Stored position up to which it was checked, in ms."""
     beat: Heartbeat | None = None
     calm: int = 0
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The documents of the last minutes, as they are in the store."""
+    """Documents of the last minutes, as they are in the store."""
 
 
 class AnomalyWatch:
-    """The looks of one instance at one site. The symbols are those that its processor has had."""
+    """The checks of one instance at one site. The symbols are those that its processor has seen."""
 
     def __init__(
         self,
@@ -101,13 +101,13 @@ class AnomalyWatch:
         self._read = 0
 
     def look(self, tell: Callable[[list[Anomaly]], None] | None = None) -> list[Anomaly]:
-        """Look once, and return the anomalies that the store did not have yet.
+        """Check once, and return the anomalies that the store did not have yet.
 
-        ``tell`` is told of them before that of a symbol is raised, and of those that an earlier
-        look could not tell. Those that it raises at are told by the next look.
+        ``tell`` is called with them, and with those that an earlier check could not send, before
+        the error of a symbol is raised. If ``tell`` raises, the next check sends them.
 
         Raises:
-            McloudError: what stopped it at the last symbol that failed; the others are done.
+            McloudError: the error of the last symbol that failed. The other symbols are done.
         """
         self._read = 0
         fresh: list[Anomaly] = []
@@ -117,7 +117,7 @@ class AnomalyWatch:
             try:
                 fresh += self._look_at(beat)
             except McloudError as error:
-                # Forgotten, so that the next look begins with what was written down last.
+                # It is forgotten, so that the next check starts from the stored position.
                 known = self._symbols.pop(beat.symbol, None)
                 if known is not None:
                     self._written_down()[beat.symbol] = known.noted
@@ -173,11 +173,13 @@ class AnomalyWatch:
         return fresh
 
     def _reached(self, newest: int) -> int:
-        """Up to where minutes are looked at: one with a time to come does not hide those of now."""
+        """Return the end of the minutes to check. A minute in the future does not hide current
+        ones.
+        """
         return min(newest, int(self._clock() * 1000))
 
     def _read_on(self, known: _Symbol, symbol: str, since: int, oldest: int) -> None:
-        """Bring the minutes from ``since`` on up to date, and let those before ``oldest`` go."""
+        """Update the minutes from ``since`` on, and drop those before ``oldest``."""
         candles = self._candles.range(symbol, max(0, since), MAX_TIME)
         found = [minute(each) for each in candles if each.has_trades]
         self._read += len(found)
@@ -195,10 +197,10 @@ class AnomalyWatch:
                 fresh.append(anomaly)
             else:
                 self._control.keep(KIND, anomaly.key, document)
-                if is_noted_now:  # it was told; a note that was there says that it was not
+                if is_noted_now:  # it was sent, unless a note says that it was not
                     self._control.forget(UNTOLD, anomaly.key)
             known.kept[anomaly.key] = document
-        # Their keys begin with the minute.
+        # Their keys start with the minute.
         since = to_timestamp(max(0, known.minutes[-1].start - CATCH_UP))
         known.kept = {key: known.kept[key] for key in known.kept if key >= since}
         if fresh:
@@ -206,7 +208,7 @@ class AnomalyWatch:
         return fresh
 
     def _forget(self, until: str) -> None:
-        """Some of the oldest: as many as come are far fewer."""
+        """Delete some of the oldest anomalies. A call adds far fewer than it deletes."""
         for key in self._control.kept(KIND, limit=100):
             if key >= until:
                 break
@@ -218,7 +220,7 @@ class AnomalyWatch:
                 symbol: WATCHES.decode(symbol, each)
                 for symbol, each in self._control.kept(WATCH).items()
             }
-            # Of one that cannot be read, a day of minutes is looked at again: see ``CATCH_UP``.
+            # If a position cannot be read, the last day is checked again: see ``CATCH_UP``.
             self._noted = {
                 symbol: parse_timestamp(each.until)
                 for symbol, each in found.items()
@@ -228,25 +230,27 @@ class AnomalyWatch:
 
 
 def recent(control: Control, since: float) -> list[Anomaly]:
-    """The anomalies that a site keeps of the minutes from ``since`` (seconds since 1970) on."""
+    """Return the stored anomalies of the minutes from ``since`` (seconds since 1970) on."""
     return [each.anomaly for each in sound(stored(control, since))]
 
 
 def stored(control: Control, since: float) -> list[AnomalyRecord | Damaged]:
     """Return the same as documents, damaged ones included."""
-    # A key begins with the minute, and a space follows it: this comes before all of that minute.
+    # A key is the minute, a space and the rest: this sorts before all keys of that minute.
     documents = control.kept(KIND, after=to_timestamp(max(0, int(since * 1000))))
     return [ANOMALIES.decode(key, each) for key, each in documents.items()]
 
 
 def logged(anomaly: Anomaly) -> dict[str, Any]:
-    """Its record, the time under another name: a ``timestamp`` may be taken for the line's own."""
+    """Return its record, with the time renamed: ``timestamp`` may be read as that of the log
+    line.
+    """
     record = anomaly.to_record()
     return {"minute": record.pop("timestamp"), **record}
 
 
 def headline(anomalies: Sequence[Anomaly]) -> str:
-    """One line for all of them, in ASCII and below 100 characters, as SNS wants a subject."""
+    """Return one line for all of them, in ASCII and below 100 characters, as SNS demands."""
     first = anomalies[0]
     text = f"mcloud: {first.kind} of {first.symbol} at {first.timestamp}"
     return f"{text} and {len(anomalies) - 1} more" if len(anomalies) > 1 else text

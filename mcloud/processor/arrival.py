@@ -1,7 +1,7 @@
-"""What came out of the queue, and the log lines that tell where its trades went and when.
+"""Messages from the queue, and the log lines that record where their trades were stored and when.
 
-A line covers messages of a symbol whose ids follow each other, since a line for every message would
-cost as much as the message. A sampled one has a line of its own, with its trace.
+One line covers several messages of a symbol with consecutive ids, because a line for each message
+would cost as much as the message. A sampled message has its own line, with its trace.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,9 +22,9 @@ class Arrival(NamedTuple):
     trades: int
     messages: int
     queued: int | None
-    """When the queue took the last of them, by its own clock, ms since 1970."""
+    """Time when the queue accepted the last of them, by its own clock, in ms since 1970."""
     sampled: TraceParent | None
-    """Where spans of it are to be recorded; then it is one message."""
+    """Its trace if its spans are recorded. It is then a single message."""
 
     @classmethod
     def all_of(
@@ -40,12 +40,12 @@ class Arrival(NamedTuple):
 
     @property
     def ids(self) -> dict[str, Any]:
-        """Its first fields in a log line, by which ``Logs.find`` knows it."""
+        """Return its first fields of a log line, by which ``Logs.find`` finds it."""
         return {"symbol": self.symbol, "first_id": self.first_id, "last_id": self.last_id}
 
 
 def in_rows(arrivals: Iterable[Arrival]) -> list[Arrival]:
-    """Join messages whose ids follow each other; sampled ones stay alone."""
+    """Join messages with consecutive ids. Sampled messages stay separate."""
     rows: list[Arrival] = []
     for arrival in sorted(arrivals, key=attrgetter("symbol", "first_id")):
         if rows and _continues(rows[-1], arrival):
@@ -56,7 +56,7 @@ def in_rows(arrivals: Iterable[Arrival]) -> list[Arrival]:
 
 
 def fields(arrival: Arrival, done: Ingested) -> dict[str, Any]:
-    """The fields of the line that says it is stored; times in ms since 1970."""
+    """Return the fields of the log line that it is stored. Times are in ms since 1970."""
     return {
         **arrival.ids,
         "trades": arrival.trades,

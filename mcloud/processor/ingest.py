@@ -1,4 +1,5 @@
-"""Archive, then fold; the caller acknowledges last. A crash in between repeats work, no more."""
+"""Archive trades, then fold them into candles. The caller acknowledges last, so that a crash in
+between only repeats work."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,14 +36,14 @@ class Ingested(NamedTuple):
     disagreements: list[Disagreement]
     began: float
     archived: float
-    """When the raw trades were in the archive."""
+    """Time when the raw trades were in the archive."""
     stored: float
-    """When the candles were written."""
+    """Time when the candles were written."""
 
 
 @dataclass
 class Partly:
-    """What was stored of trades, and what was not."""
+    """The candles that were stored, and those that were not."""
 
     began: float
     archived: float
@@ -72,9 +73,9 @@ def ingest(
     """Store trades of any symbols and times, raw and as candles. A repeat changes nothing.
 
     Raises:
-        Unavailable, Contention: try again, all of it.
+        Unavailable, Contention: the whole call can be repeated.
         Refused: a store is missing or may not be written.
-        decimal.Inexact: volumes that no candle can hold; only dropping those trades helps.
+        decimal.Inexact: a candle cannot hold the volumes. Only dropping those trades helps.
     """
     partly = ingest_while(lambda: True, trades, archive, candles, clock=clock)
     for error in (*partly.failed.values(), partly.problem):
@@ -102,7 +103,7 @@ def ingest_while(
         if partly.problem is not None or not is_time_left():
             partly.left |= minutes.keys()
             continue
-        # An object belongs to an hour, and keeps its candles back where it is refused.
+        # An object covers an hour. If it is refused, the candles of that hour are not stored.
         objects = [(hour, item) for hour in hours for item in pack(_trades(hour))]
         for (hour, _), error in _at_once(partial(_put, archive), objects, is_time_left):
             if isinstance(error, Exception):
@@ -171,7 +172,7 @@ def _note(partly: Partly, key: Key, error: Exception) -> None:
 
 
 class _TimeIsUp(Exception):
-    """A call was not begun."""
+    """Raised for a call that was not started."""
 
 
 @cache
@@ -184,7 +185,7 @@ def _at_once(
     all_given: Iterable[Given],
     is_time_left: Callable[[], bool],
 ) -> list[tuple[Given, Answer | Exception]]:
-    """Make calls side by side; each with its answer, or with the error that it raised."""
+    """Make calls concurrently. Return each with its answer, or the error that it raised."""
 
     def answered(given: Given) -> Answer | Exception:
         try:
@@ -193,6 +194,6 @@ def _at_once(
             return error
 
     listed = list(all_given)
-    if len(listed) == 1:  # as usual: another thread would only take longer
+    if len(listed) == 1:  # usual case: another thread would only take longer
         return [(listed[0], answered(listed[0]))]
     return list(zip(listed, _pool().map(answered, listed), strict=True))

@@ -1,4 +1,4 @@
-"""The function's heartbeat: what it did, and what it can read, written now and then."""
+"""The heartbeat of the function: counts of its work, and the versions that it can read."""
 
 import threading
 import time
@@ -12,13 +12,13 @@ from mcloud.market.envelope import VERSION
 from mcloud.market.trade import Trade, is_reserved
 from mcloud.processor.support import ENVELOPES, SUPPORT
 
-INTERVAL = 10.0  # seconds; written at every call it would double the cost of a candle
+INTERVAL = 10.0  # seconds; a write at every call would double the cost of a candle
 
-ANNOUNCEMENT = 600.0  # seconds between two notes of an instance that say what it reads
+ANNOUNCEMENT = 600.0  # seconds between two notes of an instance about the versions that it reads
 
 
 class Pulse:
-    """Adds up calls of one instance and writes the sums when they are due."""
+    """Add up the calls of one instance, and write the sums when they are due."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class Pulse:
         self._announced = 0.0
 
     def add(self, trades: Sequence[Trade]) -> None:
-        """Count one message; writes when the last write is long enough ago.
+        """Count one message, and write the counts if they are due.
 
         Raises:
-            McloudError: the store did not take it; the counts are kept for the next time.
+            McloudError: the store did not accept them. The counts are kept for the next call.
         """
         try:
             self._count(trades)
@@ -58,7 +58,7 @@ class Pulse:
                 return
             if now - self._written < self._interval:
                 return
-            # Also if it fails: a store that is away must not be asked at every message.
+            # Also if it fails: an unavailable store must not be called for every message.
             self._written = now
             due, self._pending = self._pending, {}
         try:
@@ -79,7 +79,7 @@ class Pulse:
         try:
             self._control.keep(SUPPORT.name, ENVELOPES, {"highest": VERSION, "at": now})
         except McloudError:
-            # A store that is away must not be asked at every message.
+            # An unavailable store must not be called for every message.
             self._announced = now - ANNOUNCEMENT + self._interval
             raise
 

@@ -1,7 +1,7 @@
-"""Spans of sampled messages: what a function did, for X-Ray, Cloud Trace or OpenTelemetry.
+"""Spans of the work on sampled messages, for X-Ray, Cloud Trace or OpenTelemetry.
 
 They are recorded once the message is stored and before it is acknowledged, since an instance is
-frozen after that. That may take a moment and never fails a message.
+frozen after that. This may take a moment, and never fails a message.
 """
 
 import os
@@ -13,11 +13,11 @@ from mcloud.processor.arrival import Arrival
 from mcloud.processor.ingest import Ingested
 from mcloud.processor.log import log
 
-PAUSE = 300.0  # seconds without spans after a failure: it must not cost every message its timeout
+PAUSE = 300.0  # seconds without spans after a failure: not every message may wait for the timeout
 
 
 class Recorder:
-    """Records the spans of one function's messages; for any number of threads."""
+    """Record the spans of the messages of one function. It is thread-safe."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Recorder:
         clock: Callable[[], float] = time.monotonic,
         new_id: Callable[[], str] = lambda: os.urandom(8).hex(),
     ) -> None:
-        """``service`` is the function's name; without an exporter nothing is recorded."""
+        """``service`` is the name of the function. Without an exporter nothing is recorded."""
         self._service = service
         self._exporter = exporter
         self._clock = clock
@@ -47,7 +47,7 @@ class Recorder:
         try:
             self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - or a message that is stored comes again for good
-            if self._paused_until is None:  # once an instance
+            if self._paused_until is None:  # once for each instance
                 reason = str(error) or type(error).__name__
                 log("WARNING", "no spans", reason=reason, paused_seconds=PAUSE)
             self._paused_until = self._clock() + PAUSE
@@ -56,7 +56,7 @@ class Recorder:
 def spans_of(
     arrival: Arrival, done: Ingested, service: str, new_id: Callable[[], str]
 ) -> list[Span]:
-    """The wait in the queue and the work, with its two halves; nothing for what is not sampled."""
+    """Return spans of the wait in the queue and of the work, or none if it is not sampled."""
     parent = arrival.sampled
     if parent is None:
         return []

@@ -13,9 +13,9 @@ from mcloud.documents import Between, Kind, Time
 @dataclass(frozen=True)
 class EnvelopeSupport:
     highest: Annotated[int, Between(1, 1_000)]
-    """The newest version that it reads; it reads all before it as well."""
+    """Newest version that it reads. It also reads all earlier versions."""
     at: Time
-    """When it was noted, seconds since 1970, by the function's clock."""
+    """Time of the note in seconds since 1970, by the clock of the function."""
 
 
 SUPPORT, ENVELOPES = Kind("function", EnvelopeSupport), "envelopes"

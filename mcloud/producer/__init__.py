@@ -1,1 +1,1 @@
-"""Producer: feed → pack → one sender a site → queue."""
+"""The producer: feed → pack → spool → one sender for each site → queue."""

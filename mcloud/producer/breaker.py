@@ -1,6 +1,8 @@
-"""A circuit breaker: after some failures a site is left alone for a while, then tried once."""
+"""A circuit breaker: after some failures, a site is not called for a while, then tried once."""
 
 from collections.abc import Callable
+
+from mcloud.clock import doubled
 
 FAILURES = 3  # in a row before it opens
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
@@ -9,7 +11,7 @@ CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
 
 
 class Breaker:
-    """Not thread-safe: its owner calls it under a lock."""
+    """The breaker of one site. It is not thread-safe: its owner calls it under a lock."""
 
     def __init__(self, clock: Callable[[], float], jitter: Callable[[float, float], float]) -> None:
         self._clock = clock
@@ -24,7 +26,7 @@ class Breaker:
         return OPEN if self.wait() else HALF_OPEN
 
     def wait(self) -> float:
-        """Seconds until the next try is allowed; 0 where it is now."""
+        """Return the number of seconds until the next attempt is allowed; 0 if it is now."""
         return max(0.0, self._until - self._clock())
 
     def succeed(self) -> None:
@@ -32,11 +34,10 @@ class Breaker:
         self._until = 0.0
 
     def fail(self, at_least: float = 0.0) -> None:
-        """Count a failure; the next try waits longer, and for ``at_least`` seconds if that is said.
+        """Count a failure. The next attempt waits longer, and at least for ``at_least`` seconds.
 
-        Also the first failures of a row wait, so that throttling is obeyed before it opens.
+        The first failures in a row also wait, so that throttling is obeyed before it opens.
         """
         self._failures += 1
-        # Capped before it is computed: 2.0 ** 1024 is an error, and an outage may last for days.
-        pause = min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 30), LONGEST_PAUSE)
+        pause = doubled(FIRST_PAUSE, self._failures - 1, LONGEST_PAUSE)
         self._until = self._clock() + max(at_least, self._jitter(pause / 2, pause))

@@ -1,7 +1,7 @@
-"""Which trade ids have been seen, and which are missing.
+"""The trade ids that have been seen, and those that are missing.
 
 Binance numbers the trades of a symbol without a gap, so a jump in the ids is a loss: it becomes a
-hole, which stays named until the trades in it arrive.
+hole, which is reported until its trades arrive.
 """
 
 from bisect import bisect_right
@@ -15,35 +15,35 @@ from mcloud.market.trade import Trade
 _first = attrgetter("first")
 
 VOIDS = 10_000
-"""Number of voids of a symbol, the newest, that a trade under the same id still replaces. At the 14
-a minute of a busy future these are those of twelve hours."""
+"""Number of the newest voids of a symbol that a later trade with the same id replaces. A busy
+future has 14 voids a minute, so they cover twelve hours."""
 
 ABSENT = "the exchange does not have these ids"
-"""How the reason of a hole begins that the exchange has answered about, without its trades."""
+"""Start of the reason of a hole for which the exchange has answered without its trades."""
 
 
 QUICK = 3
-"""Attempts at a hole that follow each other in seconds, for trades that are late. After them, holes
-that lie side by side become one."""
+"""Number of attempts at a hole within seconds of each other, for late trades. After them, adjacent
+holes are joined."""
 
 
 class Hole(NamedTuple):
-    """A run of missing ids. Next to it are ids that are there, or those of another hole."""
+    """A run of missing ids, between ids that exist or belong to another hole."""
 
     symbol: str
     first: Count
     last: Count
     """Inclusive."""
     since: Count
-    """When it was noticed, ms since 1970."""
+    """Time when it was noticed, in ms since 1970."""
     attempts: int = 0
-    """How often filling it has failed."""
+    """Number of failed attempts to fill it."""
     reason: str = ""
-    """Why the last attempt failed."""
+    """Reason of the last failure."""
 
     @property
     def is_doubtful(self) -> bool:
-        """True where nothing shows that a trade has these ids, or that it can still be had."""
+        """Whether nothing shows that these ids have trades, or that those are still available."""
         return self.reason.startswith(ABSENT)
 
     @property
@@ -52,20 +52,22 @@ class Hole(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a symbol is: seen are the ids from ``start`` to ``next_id - 1`` but for the holes."""
+    """Progress of a symbol: the ids from ``start`` to ``next_id - 1`` are seen, except the
+    holes.
+    """
 
     symbol: str
     start: int
     next_id: int
     holes: tuple[Hole, ...] = ()
-    """Ascending."""
+    """Holes in ascending order."""
 
 
 class Cursor:
-    """Tells new trades from repeats, and names what is missing, for any number of symbols.
+    """Separates new trades from repeats, and records missing ids, for any number of symbols.
 
-    A symbol starts with the first trade that is admitted; what the exchange traded before is not
-    ours. Not to be used by several threads at once.
+    A symbol starts with the first trade that is admitted. Earlier trades are not recorded as
+    missing. It is not thread-safe.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Cursor:
         self._voids: dict[str, dict[int, None]] = {}
         """Ids of the newest voids, oldest first."""
         self.void_changes: dict[tuple[str, int], bool] = {}
-        """Symbol and id of each void that was noted (true) or is forgotten (false) since the start,
+        """Symbol and id of each void that was added (true) or removed (false) since the start,
         without those that were passed to ``saved``."""
         self.repeats = 0
         """Trades dropped because their ids had been seen."""
@@ -94,16 +96,16 @@ class Cursor:
     def admit(self, trades: Sequence[Trade], now: int) -> list[Trade]:
         """Return the trades whose ids are new, in the order of arrival; the others are dropped.
 
-        A jump forward opens a hole, noticed at ``now`` (ms since 1970); a trade inside a hole
-        shrinks or splits it. Two different trades under one id are not told apart here: the first
-        one is taken, unless it is a void: a trade is taken as well, see ``VOIDS``.
+        A jump forward opens a hole, noticed at ``now`` (ms since 1970). A trade inside a hole
+        shrinks or splits it. Of two different trades with one id, the first one is admitted. If the
+        first one is a void, the trade is admitted too; see ``VOIDS``.
         """
         expected = self._next
         admitted = []
         for trade in trades:
             symbol = trade.symbol
             id_ = trade.id
-            # All but a few trades end here; the rest may cost ten times as much.
+            # Nearly all trades end here. The others may take ten times as long.
             if expected.get(symbol) == id_:
                 expected[symbol] = id_ + 1
             elif not self._is_new(symbol, id_, now) and not self._replaces_void(trade):
@@ -114,23 +116,23 @@ class Cursor:
         return admitted
 
     def position(self, symbol: str) -> int | None:
-        """The next id expected, or None before the first."""
+        """Return the next expected id, or None before the first trade."""
         return self._next.get(symbol)
 
     def resume(self, symbol: str, next_id: int) -> None:
-        """Start a symbol at an id of which the trade has yet to come, instead of at its first.
+        """Start a symbol at an id whose trade has not arrived yet, instead of at its first trade.
 
         Raises:
-            ValueError: the symbol has started.
+            ValueError: the symbol has already started.
         """
         if symbol in self._next:
             raise ValueError(f"{symbol} is at {self._next[symbol]} already")
         self._start[symbol] = self._next[symbol] = next_id
 
     def expect(self, symbol: str, last_id: int, now: int) -> bool:
-        """The exchange has traded up to ``last_id``: what of that never came is missing.
+        """Record the ids up to ``last_id``, which the exchange has traded, as missing if not seen.
 
-        Returns False where nothing is, or where the symbol has not started.
+        Return False if none is missing, or if the symbol has not started.
         """
         expected = self._next.get(symbol)
         if expected is None or last_id < expected:
@@ -140,12 +142,12 @@ class Cursor:
         return True
 
     def holes(self) -> list[Hole]:
-        """What is missing now, oldest first."""
+        """Return the holes, oldest first."""
         holes = [hole for each in self._holes.values() for hole in each]
         return sorted(holes, key=attrgetter("since", "symbol", "first"))
 
     def note(self, hole: Hole, reason: str) -> None:
-        """Count a failed attempt on what is left of ``hole``, which may have changed since."""
+        """Count a failed attempt at the rest of ``hole``, which may have changed since."""
         holes = self._holes.get(hole.symbol, [])
         for index, each in enumerate(holes):
             if each.first <= hole.last and hole.first <= each.last:
@@ -153,19 +155,19 @@ class Cursor:
         self._holes[hole.symbol] = _joined(holes)
 
     def saved(self, changes: Collection[tuple[str, int]]) -> None:
-        """Take these out of ``void_changes``: a later cursor will know them."""
+        """Remove these from ``void_changes``, because a later cursor will know them."""
         for void in changes:
             del self.void_changes[void]
 
     def dump(self) -> list[Position]:
-        """All of the state but voids and counters, for a cursor that continues from here."""
+        """Return the state without voids and counters, for a cursor that continues from here."""
         return [
             Position(symbol, start, self._next[symbol], tuple(self._holes.get(symbol, ())))
             for symbol, start in self._start.items()
         ]
 
     def _is_new(self, symbol: str, id_: int, now: int) -> bool:
-        """Judge an id that is not the next one expected."""
+        """Return whether an id is new that is not the next expected one."""
         expected = self._next.get(symbol)
         if expected is None:
             self._start[symbol], self._next[symbol] = id_, id_ + 1
@@ -194,7 +196,7 @@ class Cursor:
         self.void_changes[symbol, id_] = False
 
     def _replaces_void(self, trade: Trade) -> bool:
-        """Take a trade whose id was void; False for any other that has been seen."""
+        """Admit a trade whose id was void. Return False for any other trade that has been seen."""
         voids = self._voids.get(trade.symbol)
         if not voids or trade.is_void or trade.id not in voids:
             return False
@@ -206,7 +208,7 @@ class Cursor:
         append_hole(self._holes.setdefault(hole.symbol, []), hole)
 
     def _fill(self, symbol: str, id_: int) -> bool:
-        """Take an id out of the hole it is in; False where it is in none."""
+        """Remove an id from its hole. Return False if it is in no hole."""
         holes = self._holes.get(symbol, [])
         at = bisect_right(holes, id_, key=_first) - 1
         if at < 0 or holes[at].last < id_:
@@ -217,7 +219,7 @@ class Cursor:
 
 
 def _joined(holes: Iterable[Hole]) -> list[Hole]:
-    """Join holes that lie side by side once each had its quick attempts, so that they stay few."""
+    """Join adjacent holes after their quick attempts, so that their number stays small."""
     joined: list[Hole] = []
     for hole in holes:
         last = joined[-1] if joined else None
@@ -238,10 +240,10 @@ def _joined(holes: Iterable[Hole]) -> list[Hole]:
 
 
 def append_hole(holes: list[Hole], hole: Hole) -> None:
-    """Append a hole that begins behind all others.
+    """Append a hole that starts after all others.
 
-    It continues the last one only if both were noticed at once and not tried: a new loss is no part
-    of an old hole, for which the exchange is seldom asked.
+    It extends the last one only if both were noticed at the same time and not tried yet: a new loss
+    does not belong to an old hole, for which the exchange is rarely asked.
     """
     if holes and holes[-1] == hole._replace(first=holes[-1].first, last=hole.first - 1):
         holes[-1] = holes[-1]._replace(last=hole.last)

@@ -1,8 +1,8 @@
-"""An exchange that counts the trades of a symbol anew: what comes then looks like a repeat.
+"""Detection of an exchange that restarts the trade ids of a symbol: new trades look like repeats.
 
-Binance's test network does so about once a month, and so may any that is set up again. Nothing can
-be made of such trades here, since their ids are those of others; but nobody should have to find out
-by himself that nothing is kept any more.
+The test network of Binance does so about once a month, and so may any exchange that is set up
+again. Such trades cannot be stored, because their ids belong to other trades, but the user is
+warned that they are dropped.
 """
 
 from collections.abc import Sequence
@@ -13,28 +13,30 @@ LONG = 60_000  # ms of trade time; repeats come within seconds
 
 
 class IdReset:
-    """Judges what a cursor dropped: a repeat is no newer than the newest trade that was new."""
+    """Checks the trades that a cursor dropped: a repeat is not newer than the newest admitted
+    trade.
+    """
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
-        """Trade time of the newest trade that was taken, by symbol, ms."""
+        """Trade time of the newest admitted trade, in ms, by symbol."""
         self._dropped: dict[str, Trade] = {}
-        """The first that was newer and dropped since."""
+        """The first newer trade that was dropped, by symbol."""
         self._symbols: set[str] = set()
 
     @property
     def problem(self) -> str:
-        """What is lost and why, or empty."""
+        """Return which trades are lost and why, or an empty text."""
         if not self._symbols:
             return ""
         names = ", ".join(sorted(self._symbols))
         return (
-            f"trades of {names} are dropped: they come under ids that others had, as if the"
-            " exchange counted anew; start a producer with another --name"
+            f"trades of {names} are dropped: their ids belong to earlier trades, as if the exchange"
+            " had started to count again; start a producer with another --name"
         )
 
     def look(self, came: Sequence[Trade], taken: Sequence[Trade]) -> None:
-        """Of the trades that came a cursor has taken these; the others are dropped."""
+        """Check the trades that came against those that the cursor has taken."""
         for symbol, time in {trade.symbol: trade.time for trade in taken}.items():
             self._newest[symbol] = max(time, self._newest.get(symbol, 0))
             self._dropped.pop(symbol, None)

@@ -1,4 +1,4 @@
-"""What changed between two looks at a producer, as lines for its log."""
+"""Log lines about the changes between two reports of a producer."""
 
 import logging
 
@@ -8,11 +8,11 @@ from mcloud.producer.produce import ProducerProgress
 from mcloud.producer.sender import SiteDelivery
 
 Line = tuple[int, str]
-"""A level of ``logging``, and a sentence."""
+"""Level of ``logging``, and the message."""
 
 
 def changes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line]:
-    """The events between two reports; against None, how the run begins."""
+    """Return the events between two reports. With None, return those of the start of the run."""
     lines: list[Line] = []
     if before is None or before.route != now.route:
         lines.append((logging.INFO, f"sends to {', '.join(now.route.sites)}: {now.route.reason}"))
@@ -26,17 +26,17 @@ def changes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line
             lines.append((level, f"{name}: {site.error}"))
     lines += _holes(before, now)
     if now.spool_full != (before.spool_full if before else False):
-        words = "is full: nothing is read" if now.spool_full else "has room again"
+        words = "is full: reading stops" if now.spool_full else "has room again"
         lines.append((logging.WARNING, f"the spool {words}"))
     if now.problem and now.problem != (before.problem if before else ""):
         lines.append((logging.ERROR, now.problem))
     if before and before.problem and not now.problem:
-        lines.append((logging.INFO, "trades are kept again"))
+        lines.append((logging.INFO, "trades can be stored again"))
     return lines
 
 
 def _holes(before: ProducerProgress | None, now: ProducerProgress) -> list[Line]:
-    """A hole shrinks, splits and grows: what overlaps an earlier one is what has become of it."""
+    """Return the events of holes. A hole that overlaps an earlier one is the rest of that hole."""
     earlier = dict.fromkeys(before.holes) if before else {}
     present = dict.fromkeys(now.holes)
     gone = [hole for hole in earlier if hole not in present]

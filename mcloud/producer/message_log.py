@@ -1,9 +1,9 @@
-"""Where messages were, and when: a producer's own record, for ``mcloud trace``.
+"""The record of a producer about its messages, for ``mcloud trace``.
 
-JSON lines beside the spool, one when a message is on the disk and one when a site's queue has it,
-in two files: when the newer is half the limit, the older one goes. The record helps to find things
-and nothing depends on it: it is not waited for on the disk, and where it cannot be written the
-trades go on all the same.
+It has JSON lines beside the spool, one when a message is on the disk and one when the queue of a
+site has accepted it. There are two files: when the newer one reaches half the limit, the older one
+is deleted. Nothing depends on the record: writes are not synced, and if they fail the producer
+continues.
 
     {"symbol":"BTCUSDT","first_id":1,"last_id":9,"trades":9,"times":[1723161255342,1723161255617],
      "received":1795639235101,"spooled":1795639235835,"traceparent":"00-…"}
@@ -25,7 +25,7 @@ from mcloud.market.envelope import Message
 from mcloud.market.trade import MAX_TIME, Trade
 from mcloud.producer.spool_message import SpoolEntry
 
-ONE_IN = 100  # of the messages are sampled: X-Ray takes $5 a million traces
+ONE_IN = 100  # one in this many messages is sampled; X-Ray costs $5 per million traces
 LIMIT = 64 * 1024**2  # bytes, of both files; about 180,000 messages to two sites
 
 _CLOSED = -1
@@ -38,21 +38,23 @@ _FILE, _OLDER = "trail.jsonl", "trail.1.jsonl"
 
 @dataclass
 class Journey:
-    """What a producer knows of a message. Times are ms since 1970, by its machine's clock."""
+    """Record of a message in a producer. Times are in ms since 1970, by the clock of its
+    machine.
+    """
 
     first_id: int
     last_id: int
     trades: int | None = None
     times: tuple[int, int] | None = None
-    """Trade times of the first and the last trade in it, or in what was packed with it."""
+    """Trade times of its first and last trade, or of those that were packed with it."""
     received: int | None = None
-    """When the first of its trades came."""
+    """Time when the first of its trades was received."""
     spooled: int | None = None
     traceparent: str = ""
     sent: dict[str, int] = field(default_factory=dict)
-    """When it was handed to a site's queue that accepted it, the first time, by site.
+    """Time when it was first passed to the queue of a site that accepted it, by site.
 
-    Not when the queue's answer came: a function may begin before that."""
+    The time of the queue's answer would be too late: a function may start before that."""
 
 
 class _Spooled(NamedTuple):
@@ -69,13 +71,13 @@ class _Sent(NamedTuple):
 
 
 class MessageLog:
-    """Written by any thread of one producer."""
+    """The record of one producer. It is thread-safe."""
 
     def __init__(self, folder: Path, *, one_in: int = ONE_IN, limit: int = LIMIT) -> None:
         self.one_in = one_in
-        """How many messages share a sampled one; 0: none is."""
+        """One message in this many is sampled; 0 for none."""
         self.problem = ""
-        """Why lines are missing, or empty."""
+        """Why lines are missing, or an empty text."""
         self._folder = folder
         self._half = limit // 2
         self._lock = threading.Lock()
@@ -83,11 +85,11 @@ class MessageLog:
         self._size = 0
 
     def spooled(self, packed: Iterable[tuple[Sequence[Trade], SpoolEntry]], at: int) -> None:
-        """Note that messages, each made of these trades or some of them, are in the spool."""
+        """Record that messages, each made of some or all of these trades, are in the spool."""
         self._write("".join(_spooled(trades, entry, at) for trades, entry in packed))
 
     def sent(self, site: str, messages: Sequence[Message], at: int) -> None:
-        """Note that a site's queue has accepted messages, which were handed to it at ``at``."""
+        """Record that the queue of a site has accepted messages, which were sent at ``at``."""
         self._write(
             "".join(
                 f'{_head(m.attributes)}"site":{json.dumps(site)},"sent":{at}}}\n' for m in messages
@@ -132,7 +134,7 @@ class MessageLog:
 
 
 def find(folder: Path, symbol: str, trade_id: int) -> list[Journey]:
-    """The messages with a trade that a producer's record still knows, in the order of writing."""
+    """Return the recorded messages with a trade, in the order of writing."""
     found: dict[tuple[int, int], Journey] = {}
     for first, last, line in _lines(folder, symbol):
         if not first <= trade_id <= last:
@@ -157,7 +159,7 @@ def _entry(line: bytes, folder: Path) -> _Sent | _Spooled | Damaged:
 
 
 def _spooled(trades: Sequence[Trade], entry: SpoolEntry, at: int) -> str:
-    # Written by hand, as all lines are: json.dumps takes several times as long.
+    # Formatted by hand, like all lines, because json.dumps takes several times as long.
     attributes = entry.message.attributes
     return (
         f"{_head(attributes)}"
@@ -175,7 +177,7 @@ def _head(attributes: dict[str, str]) -> str:
 
 
 def _lines(folder: Path, symbol: str) -> Iterator[tuple[int, int, bytes]]:
-    """The lines about a symbol, each after the ids that it names."""
+    """Return the lines about a symbol, each with its range of ids."""
     named = re.escape(symbol.encode())
     head = re.compile(rb'\{"symbol":"%b","first_id":(\d+),"last_id":(\d+),' % named)
     for name in (_OLDER, _FILE):

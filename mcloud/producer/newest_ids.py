@@ -1,19 +1,22 @@
-"""Trades lost at the end of a stream, of which no later trade of their symbol tells.
+"""Detection of trades that were lost at the end of a stream, before a later trade shows the hole.
 
-Until the next one comes only the exchange knows of them. It is asked for the newest id of each
-symbol whose stream began anew, and at a calm pace of those that have gone quiet.
+The exchange is asked for the newest id of each symbol whose stream has reconnected, and at a slower
+pace for the symbols that are quiet.
 """
 
 import threading
 import time
 from collections.abc import Callable, Collection
 
-SETTLE = 2.0  # seconds that a trade may come later by the stream than REST has it
-QUIET, LONGEST_QUIET = 30.0, 600.0  # seconds without a trade until the exchange is asked, and again
+SETTLE = 2.0  # seconds by which the stream may be later than REST
+QUIET, LONGEST_QUIET = (
+    30.0,
+    600.0,
+)  # seconds of silence until a question, and until later ones
 
 
 class NewestIds:
-    """Whom to ask about, and what was answered. For any number of threads."""
+    """The symbols to ask about, and the answers. It is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -21,12 +24,12 @@ class NewestIds:
         self._due: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._ended: set[str] = set()
-        """Symbols that are asked about until there is an answer, and then not again."""
+        """Symbols that have ended: they are asked about until there is an answer."""
         self._answers: list[tuple[float, str, int]] = []
-        """When it can be judged, the symbol, and its newest id."""
+        """Time when an answer can be checked, the symbol, and its newest id."""
 
     def seen(self, symbols: Collection[str]) -> None:
-        """New trades came: these are not quiet."""
+        """Note that these symbols have new trades, so they are not quiet."""
         due = self._clock() + QUIET
         with self._lock:
             for symbol in symbols:
@@ -34,14 +37,18 @@ class NewestIds:
                 self._pauses[symbol] = QUIET
 
     def opened(self, symbols: Collection[str]) -> None:
-        """Their streams began anew: unless something comes soon, they are asked about."""
+        """Note that the streams of these symbols reconnected: they are asked about unless trades
+        come.
+        """
         due = self._clock() + SETTLE
         with self._lock:
             self._due |= dict.fromkeys(symbols, due)
             self._ended -= set(symbols)
 
     def ended(self, symbols: Collection[str]) -> None:
-        """They trade no more: they are asked about until there is one answer, which is the last."""
+        """Note that these symbols stopped trading: they are asked about until there is one
+        answer.
+        """
         due = self._clock() + SETTLE
         with self._lock:
             self._due |= dict.fromkeys(symbols, due)
@@ -49,13 +56,15 @@ class NewestIds:
             self._ended |= set(symbols)
 
     def next(self) -> str | None:
-        """The symbol that has been due for longest, if any is."""
+        """Return the symbol that has been due for longest, or None."""
         with self._lock:
             symbol = min(self._due, key=self._due.__getitem__, default=None)
             return symbol if symbol is not None and self._due[symbol] <= self._clock() else None
 
     def note(self, symbol: str, newest_id: int | None) -> None:
-        """The exchange has answered; a market that stays quiet is asked about ever less often."""
+        """Note an answer of the exchange. A symbol that stays quiet is asked about less and
+        less.
+        """
         with self._lock:
             now = self._clock()
             if newest_id is not None:
@@ -68,12 +77,14 @@ class NewestIds:
             self._pauses[symbol] = min(2 * pause, LONGEST_QUIET)
 
     def put_off(self, symbol: str, seconds: float) -> None:
-        """The exchange has not answered."""
+        """Note that the exchange has not answered, and try again after a pause."""
         with self._lock:
             self._due[symbol] = self._clock() + seconds
 
     def refused(self, symbol: str) -> None:
-        """The exchange does not serve the symbol. One that has ended is given up in the end."""
+        """Note that the exchange does not serve the symbol. One that has ended is dropped in the
+        end.
+        """
         with self._lock:
             pause = self._pauses.get(symbol, QUIET)
             if symbol in self._ended and pause >= LONGEST_QUIET:
@@ -83,7 +94,7 @@ class NewestIds:
             self._pauses[symbol] = min(2 * pause, LONGEST_QUIET)
 
     def take(self) -> list[tuple[str, int]]:
-        """Symbols and their newest ids, of which the stream has had the time to bring them."""
+        """Return the symbols and newest ids that the stream has had enough time to deliver."""
         with self._lock:
             now = self._clock()
             ripe = [(symbol, id_) for when, symbol, id_ in self._answers if when <= now]

@@ -1,4 +1,4 @@
-"""One site's line in the spool: how much is owed to it, and what of that is in somebody's hands."""
+"""The queue of one site in the spool: the number of pending messages, and those taken to send."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from mcloud.producer.spool_message import MessageRow
 
 
 class Taken(NamedTuple):
-    """What has to be known of a message when it is settled."""
+    """Data of a taken message that is needed when it is settled."""
 
     trades: int
     size: int
@@ -26,21 +26,21 @@ class Outbox:
     bytes: int = 0
     taken: dict[int, Taken] = field(default_factory=dict)
     position: int = 0
-    """Whatever is owed up to this message is taken."""
+    """All pending messages up to this one are taken."""
 
     @property
     def untaken(self) -> int:
         return self.messages - len(self.taken)
 
     def next(self, db: sqlite3.Connection, limit: int) -> list[int]:
-        """The oldest messages that are not taken."""
+        """Return the oldest messages that are not taken."""
         query = "SELECT message FROM owed WHERE site = ? AND message > ? ORDER BY message"
-        # Closed at once: a statement that is not finished keeps the log from being emptied.
+        # Closed at once, because an unfinished statement prevents the log from being emptied.
         with closing(db.execute(query, (self.number, self.position))) as owed:
             return list(islice((id_ for (id_,) in owed if id_ not in self.taken), limit))
 
     def take(self, rows: Iterable[MessageRow]) -> None:
-        """Take what ``next`` has named."""
+        """Take the messages that ``next`` returned."""
         for row in rows:
             self.taken[row.id] = Taken(row.trades, len(row.body), row.digest)
             self.position = row.id
@@ -56,7 +56,7 @@ class Outbox:
         self.bytes += len(row.body)
 
     def remove(self, id_: int) -> None:
-        """A message that is taken is owed no more."""
+        """Remove a taken message, which is no longer pending."""
         taken = self.taken.pop(id_)
         self.messages -= 1
         self.trades -= taken.trades

@@ -1,4 +1,4 @@
-"""Trades into batches: one symbol each, ids ascending, bounded in number and in age."""
+"""Packing of trades into batches of one symbol, by ascending id, limited in size and age."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ Firestore; with 16 at once this many take 5 of the 60 seconds that a function ha
 class Batch(NamedTuple):
     trades: list[Trade]
     opened: float
-    """When the first of them came, by the packer's clock."""
+    """Time when the first of them was added, by the clock of the packer."""
 
 
 class Packer:
@@ -33,11 +33,11 @@ class Packer:
         self._opened: dict[str, float] = {}
 
     def open(self, symbol: str) -> list[Trade]:
-        """The trades of a symbol that have not come out yet."""
+        """Return the trades of a symbol that are not in a batch yet."""
         return self._open.get(symbol, [])
 
     def add(self, trades: Iterable[Trade]) -> list[Batch]:
-        """Take trades, any number at once; returns the batches that they completed."""
+        """Add any number of trades, and return the batches that they complete."""
         came: dict[str, list[Trade]] = defaultdict(list)
         for trade in trades:
             came[trade.symbol].append(trade)
@@ -54,20 +54,20 @@ class Packer:
                 closed += _batches(batch[start : start + size], opened)
                 opened = now
             del batch[:whole]
-            # What is left came just now.
+            # The rest was added just now.
             self._opened[symbol] = now
             if not batch:
                 del self._open[symbol], self._opened[symbol]
         return closed
 
     def due(self) -> list[Batch]:
-        """The batches that have waited for ``linger`` seconds."""
+        """Return the batches that have waited for ``linger`` seconds."""
         oldest = self._clock() - self._linger
         late = [symbol for symbol, opened in self._opened.items() if opened <= oldest]
         return [batch for symbol in late for batch in self._close(symbol)]
 
     def flush(self) -> list[Batch]:
-        """Everything that is left."""
+        """Return all remaining batches."""
         return [batch for symbol in list(self._open) for batch in self._close(symbol)]
 
     def _close(self, symbol: str) -> list[Batch]:
@@ -75,10 +75,10 @@ class Packer:
 
 
 def in_order(trades: list[Trade]) -> list[list[Trade]]:
-    """Order by id and drop repeats; batches that are in order already, as nearly all are, stay.
+    """Order by id and drop repeats. Nearly all batches are already in order, and stay as they are.
 
-    Different trades under one id part into several lists: which of them is right is for the fold
-    to say, and it reports the other.
+    Different trades with one id go to different lists. The fold decides which one stays, and
+    reports the other.
     """
     ids = [trade.id for trade in trades]
     if all(map(lt, ids, islice(ids, 1, None))):
@@ -95,7 +95,7 @@ def in_order(trades: list[Trade]) -> list[list[Trade]]:
 
 
 def in_minutes(trades: list[Trade]) -> list[list[Trade]]:
-    """Divide trades where they would make more than ``MINUTES`` candles."""
+    """Split trades that would make more than ``MINUTES`` candles."""
     if len(trades) <= MINUTES:
         return [trades]
     times = [trade.time for trade in trades]

@@ -1,4 +1,4 @@
-"""Feed → spool → one sender a site → queue."""
+"""A run of a producer: feed → spool → one sender for each site → queue."""
 
 import threading
 import time
@@ -23,43 +23,45 @@ from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import SpoolEntry
 from mcloud.producer.support import Reads
 
-TICK = 0.1  # seconds between two looks at the clock, and two reports of progress
-RETRY = 1.0  # seconds until a disk that takes nothing is tried again
+TICK = 0.1  # seconds between two checks of the clock, and two reports of progress
+RETRY = 1.0  # seconds until a disk that refused a write is tried again
 DRAIN = 10.0  # seconds that an interrupted run may take to deliver what it has read
 
 
 class Source(Protocol):
-    """Where trades come from while a run lasts; see ``reader`` and ``mcloud.feed.binance``."""
+    """The source of trades of a run; see ``FeedReader`` and ``mcloud.feed.binance``."""
 
     def chunks(self, timeout: float) -> Iterator[list[Trade]]:
-        """Trades as they come; an empty list where none did for ``timeout`` seconds."""
+        """Return the trades as they arrive, or an empty list after ``timeout`` seconds without
+        any.
+        """
         ...
 
     def stop(self) -> None:
-        """Read no more; the chunks end soon, with the last of what was read."""
+        """Stop reading. The chunks end soon, with the last trades that were read."""
         ...
 
 
 @dataclass(frozen=True)
 class ProducerProgress:
     read: int
-    """Trades taken from the source, repeats not counted."""
+    """Number of trades from the source, without repeats."""
     repeats: int
     last_time: int
-    """Trade time of the newest of them, ms; 0 before the first."""
+    """Trade time of the newest of them, in ms; 0 before the first."""
     sites: dict[str, SiteDelivery]
     route: Route
     holes: tuple[Hole, ...]
-    """Ids that are missing, oldest first."""
+    """Missing ids, oldest first."""
     spool_bytes: int
     spool_full: bool
-    """True while nothing is read, because the sites are too far behind."""
+    """Whether reading has stopped because the sites are too far behind."""
     problem: str
-    """What keeps trades from the disk just now, or empty; see also ``id_reset``."""
+    """Why trades cannot be written to the disk, or an empty text; see also ``id_reset``."""
 
     @property
     def complete(self) -> bool:
-        """True where every site's queue has accepted all that was read."""
+        """Whether the queue of every site has accepted all trades that were read."""
         return all(not site.waiting for site in self.sites.values())
 
 
@@ -82,26 +84,27 @@ def produce(
     stop: threading.Event | None = None,
     clocks: Clocks = SYSTEM,
 ) -> ProducerProgress:
-    """Send what ``source`` gives to the sites; returns when it has ended and all is accepted.
+    """Send the trades of ``source`` to the sites. Return when it has ended and all are accepted.
 
     Trades are in the spool, on the disk, before any site gets them, and stay there until all its
-    sites have them; what an earlier run left is sent first. A site that fails is tried again for as
-    long as the run lasts. At the end of the source a site that refuses is not waited for, and the
-    exchange is asked once more for each hole that is open, for up to ``drain`` seconds.
+    sites have them. The messages of an earlier run are sent first. A site that fails is tried again
+    during the whole run. At the end of the source, a site that refuses is not awaited, and the
+    exchange is asked once more for each open hole, for up to ``drain`` seconds.
 
     Args:
-        live: the source is an exchange, whose ids are dense: repeats are dropped, holes are named,
-            and filled from ``history`` where there is one. Otherwise all of the source is sent.
-        opened: the symbols whose stream has begun anew since the last call: ``history`` is asked
-            whether the end of the stream before was lost.
-        ended: the symbols that have stopped trading since the last call: ``history`` is asked for
-            their last trades, and not about them again.
-        route: which sites get the next batch; all if left out.
-        trail: where each message was and when is noted there; its messages are traced.
-        reads: for each site, which versions of envelopes its function reads; all if left out.
-        stop: ends the reading; what was read is still delivered, for up to ``drain`` seconds.
+        live: whether the source is an exchange, whose ids are dense: repeats are dropped, holes are
+            recorded, and filled from ``history`` if it is given. Otherwise all trades are sent.
+        opened: the symbols whose stream has reconnected since the last call. ``history`` is asked
+            whether the end of the previous stream was lost.
+        ended: the symbols that have stopped trading since the last call. ``history`` is asked for
+            their last trades once.
+        route: returns the sites that get the next batch. Default: all sites.
+        trail: records where each message was and when. Its messages are traced.
+        reads: for each site, the versions of envelopes that its function reads. Default: all.
+        stop: stops the reading. Trades that were read are still delivered, for up to ``drain``
+            seconds.
 
-    Errors of the source are raised after what was read has been delivered.
+    Errors of the source are raised after its trades have been delivered.
     """
     stop = stop or threading.Event()
     everywhere = Route(tuple(queues), "every site")
@@ -158,7 +161,7 @@ def _all_versions() -> Reads:
 
 
 class Intake:
-    """From trades to messages in the spool. Used by one thread."""
+    """Packs trades into messages of the spool. It is used by one thread."""
 
     def __init__(
         self,
@@ -180,7 +183,7 @@ class Intake:
         """Symbols that have a position."""
         self.anew = IdReset()
         self._moved: set[str] = set()
-        """Symbols whose position is to be written even without trades."""
+        """Symbols whose position must be written even without trades."""
         self.route = route
         self.read = 0
         self.last_time = 0
@@ -194,12 +197,12 @@ class Intake:
         return [] if self._cursor is None else self._cursor.holes()
 
     def note(self, hole: Hole, reason: str) -> None:
-        """A hole could not be filled."""
+        """Note that a hole could not be filled."""
         if self._cursor is not None:
             self._cursor.note(hole, reason)
 
     def expect(self, symbol: str, last_id: int) -> bool:
-        """The exchange has traded up to ``last_id``; False where nothing of it is missing."""
+        """Note that the exchange has traded up to ``last_id``. Return whether any id is missing."""
         missing = self._cursor is not None and self._cursor.expect(
             symbol, last_id, self._clocks.now_ms()
         )
@@ -208,9 +211,9 @@ class Intake:
         return missing
 
     def take(self, trades: list[Trade]) -> set[str]:
-        """Take trades in; they are in memory until ``commit``.
+        """Add trades, which stay in memory until ``commit``.
 
-        Returns, for an exchange, the symbols of those that are new.
+        For an exchange, return the symbols of the new trades.
         """
         symbols: set[str] = set()
         if self._cursor is not None and trades:
@@ -226,14 +229,14 @@ class Intake:
         return symbols
 
     def close(self) -> None:
-        """Have the next commit write everything."""
+        """Make the next commit write everything."""
         self._closed += self._packer.flush()
 
     def commit(self) -> None:
         """Write the batches that are full or old enough, all in one transaction.
 
         Raises:
-            Unavailable: the disk takes nothing; what was not written is kept, for another try.
+            Unavailable: the disk refuses the write. The trades are kept for another attempt.
         """
         self._closed += self._packer.due()
         if not self._closed and not self._moved:
@@ -243,7 +246,7 @@ class Intake:
         voids = self._void_changes(symbols)
         route, trail = self.route(), self._trail
         one_in = None if trail is None else trail.one_in
-        # By the wall's clock, what the packer has by its own.
+        # The packer's time, converted to the wall clock.
         ahead = self._clocks.wall() - self._clocks.timer()
         packed = [
             (trades, SpoolEntry.of(message, received_at=_ms(ahead + opened), sites=route.sites))
@@ -264,9 +267,9 @@ class Intake:
             trail.spooled(packed, self._clocks.now_ms())
 
     def _positions(self, symbols: set[str]) -> list[Position]:
-        """Where these symbols go on after a crash.
+        """Return the positions from which these symbols continue after a crash.
 
-        What is in memory then is gone: to the disk it is a hole, and the exchange is asked for it.
+        Trades in memory are lost in a crash: on the disk they are a hole, which the exchange fills.
         """
         if self._cursor is None:
             return []
@@ -278,10 +281,10 @@ class Intake:
         ]
 
     def _void_changes(self, symbols: set[str]) -> dict[tuple[str, int], bool]:
-        """Return the voids of these symbols that the spool is to note or to forget.
+        """Return the voids of these symbols that the spool has to add or to remove.
 
-        Only together with the position: a trade that replaces a void may be in memory still, and
-        after a crash is asked for only where the position has a hole for it.
+        They are written together with the position: a trade that replaces a void may still be in
+        memory, and after a crash it is fetched only if the position has a hole for it.
         """
         if self._cursor is None:
             return {}
@@ -290,10 +293,10 @@ class Intake:
 
 
 class FeedReader:
-    """A feed that ends, as a source: read in a thread of its own, so that a feed that waits does
-    not hold up a batch."""
+    """A source that reads a feed with an end in its own thread, so that a feed that waits does not
+    delay a batch."""
 
-    AHEAD = 10_000  # trades read and not yet taken
+    AHEAD = 10_000  # trades that are read and not taken yet
     CHUNK = 200  # trades
 
     def __init__(self, trades: Iterable[Trade]) -> None:
@@ -306,7 +309,9 @@ class FeedReader:
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def chunks(self, timeout: float) -> Iterator[list[Trade]]:
-        """What was read since the last chunk. The feed's error is raised after its last trade."""
+        """Return the trades since the last chunk. An error of the feed is raised after its last
+        trade.
+        """
         self._thread.start()
         ended = False
         while not ended:
@@ -315,7 +320,7 @@ class FeedReader:
                     lambda: len(self._read) >= self.CHUNK or self._ended or self._stopped, timeout
                 )
                 if self._stopped:
-                    # The trade that is just being handed out belongs to it.
+                    # The trade that is being passed on belongs to it.
                     self._changed.wait_for(lambda: self._ended, timeout)
                 chunk, self._read = self._read, []
                 ended = self._ended or self._stopped
@@ -325,7 +330,7 @@ class FeedReader:
             raise self._error
 
     def stop(self) -> None:
-        """Read no more; a feed that hangs is not waited for."""
+        """Stop reading, without waiting for a feed that hangs."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -366,11 +371,11 @@ class _Run:
         self._told = 0.0
 
     def commit(self) -> None:
-        """Write what is due. A disk that takes nothing is tried again and again: nothing is read
-        meanwhile, and nothing is dropped.
+        """Write what is due. A disk that refuses is tried again and again. Meanwhile nothing is
+        read, and nothing is dropped.
 
         Raises:
-            Unavailable: the disk takes nothing, and the run is to stop.
+            Unavailable: the disk refuses, and the run has to stop.
         """
         while True:
             try:
@@ -383,7 +388,7 @@ class _Run:
                 return
 
     def wait(self, limit: Limit) -> None:
-        """Wait until the queues have everything, for up to ``limit`` once the run is to stop."""
+        """Wait until the queues have everything, for up to ``limit`` once the run has to stop."""
         while True:
             deliveries = [sender.delivery for sender in self._senders.values()]
             if all(not each.waiting or each.refused for each in deliveries):
@@ -424,7 +429,7 @@ def _repair(
 ) -> None:
     tails = repairer.tails
     tails.seen(came)
-    # After that: what came may be older. A symbol that has not begun has nothing to lose.
+    # After that, because arriving trades may be older. A symbol without a position loses nothing.
     tails.opened(intake.begun.intersection(opened))
     tails.ended(intake.begun.intersection(ended))
     tails.seen([symbol for symbol, last_id in tails.take() if intake.expect(symbol, last_id)])
@@ -436,7 +441,7 @@ def _repair(
 
 
 def _repair_last(intake: Intake, repairer: Repairer, run: _Run, limit: Limit) -> None:
-    """Fill what is still missing when the source has ended, each hole at once and without its turn.
+    """Fill the open holes when the source has ended, each at once and regardless of its turn.
 
     A hole that the exchange does not fill now is left to the next run.
     """
@@ -457,7 +462,7 @@ def _repair_last(intake: Intake, repairer: Repairer, run: _Run, limit: Limit) ->
 
 
 def _with_holes(position: Position, ids: Iterable[int], now: int) -> Position:
-    """The position as if these ids, all of them seen, were missing since ``now``."""
+    """Return the position with these ids, all of them seen, marked as missing since ``now``."""
     holes: list[Hole] = []
     single = [Hole(position.symbol, id_, id_, now) for id_ in ids]
     for hole in sorted([*position.holes, *single], key=attrgetter("first")):

@@ -1,11 +1,11 @@
-"""Fills holes in the ids from the exchange beside the live trades: new ones first, then old ones.
+"""Fill holes in the ids from the exchange, beside the live trades: new holes first, then old ones.
 
-A hole about which the exchange has answered without its trades is doubtful: trades may be late, or
-the exchange has used the ids up without a trade. Ten minutes later such ids are voids, where one
-answer has a lower and a higher id. Doubtful holes use only what others leave of the budget, and
-back off for hours: a lost trade is fetched at once, even while there are hundreds of them.
+A hole is doubtful if the exchange has answered without its trades: the trades may be late, or the
+exchange has used the ids without a trade. After ten minutes such ids are voids if an answer has a
+lower and a higher id. Doubtful holes use only the rest of the budget, and back off for hours, so
+that a lost trade is fetched at once even if there are hundreds of them.
 
-When there is nothing to fill, it asks about the ends of the streams; see ``newest_ids``.
+If there is nothing to fill, the ends of the streams are checked; see ``newest_ids``.
 """
 
 import queue
@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
+from mcloud.clock import doubled
 from mcloud.errors import McloudError, Refused, Throttled
 from mcloud.feed.feed import LONGEST_VOID, VOID_AFTER, HistoryAnswer
 from mcloud.market.trade import Trade
 from mcloud.producer.cursor import ABSENT, QUICK, Hole
 from mcloud.producer.newest_ids import QUIET, NewestIds
 
-PAGE = 1000  # trades a request, the most that Binance gives
-AHEAD = 4  # pages fetched and not yet taken
+PAGE = 1000  # trades in a request, the maximum of Binance
+AHEAD = 4  # pages that are fetched and not taken yet
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 600.0  # seconds between two attempts at one hole
 LONGEST_DOUBT = 6 * 3600.0  # seconds between two attempts at a doubtful hole
 MARGIN, WIDEST_MARGIN = 10, 200  # ids around a doubtful hole: its neighbours may be void as well
@@ -32,17 +33,19 @@ LOOK = 0.2  # seconds
 
 class History(Protocol):
     def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
-        """Trades by id, ascending, from ``first_id`` or the next one that there is."""
+        """Return trades by ascending id, from ``first_id`` or the next existing id."""
         ...
 
     def search(
         self, symbol: str, first_id: int, last_id: int, margin: int, *, background: bool
     ) -> HistoryAnswer:
-        """What there is to know of the ids of a range, and up to ``margin`` around it."""
+        """Return what the exchange has about a range of ids, and up to ``margin`` ids around it."""
         ...
 
     def latest_id(self, symbol: str, *, background: bool) -> int | None:
-        """The id of the newest trade; in the ``background`` only where nobody has to wait."""
+        """Return the id of the newest trade. In the ``background``, only if no other request
+        waits.
+        """
         ...
 
 
@@ -50,13 +53,13 @@ class History(Protocol):
 class RepairedHoles:
     hole: Hole
     trades: list[Trade]
-    """Of the hole, voids among them; empty where it could not be filled."""
+    """Trades and voids of the hole; empty if it could not be filled."""
     reason: str = ""
-    """Why it could not."""
+    """Why it could not be filled."""
 
 
 class Repairer:
-    """One thread that asks for one page at a time; the history's own budget slows it down."""
+    """A thread that fetches one page at a time. The budget of the history limits its speed."""
 
     def __init__(
         self,
@@ -71,30 +74,32 @@ class Repairer:
         self.tails = NewestIds(clock)
         self._holes: list[Hole] = []
         self._fetched: dict[tuple[str, int], int] = {}
-        """By symbol and last id of a hole: the next id to ask for."""
+        """Next id to fetch, by symbol and last id of a hole."""
         self._tried: dict[tuple[str, int], float] = {}
-        """When a hole could not be filled."""
+        """Time of the last failed attempt at a hole."""
         self._doubt_paused = float("-inf")
-        """Until when no doubtful hole is looked into, since others need the budget."""
+        """Time until which no doubtful hole is tried, because others need the budget."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._results: queue.Queue[RepairedHoles] = queue.Queue(AHEAD)
         threading.Thread(target=self._run, name="repair", daemon=True).start()
 
     def look_at(self, holes: list[Hole]) -> None:
-        """What is missing now, oldest first."""
+        """Set the open holes, oldest first."""
         open_ = {(hole.symbol, hole.last) for hole in holes}
         with self._lock:
             self._holes = holes
             self._fetched = {key: id_ for key, id_ in self._fetched.items() if key in open_}
 
     def hurry(self) -> None:
-        """Try every hole again at once, however lately it could not be filled."""
+        """Try every hole again at once, regardless of its last attempt."""
         with self._lock:
             self._tried = {}
 
     def take(self) -> list[RepairedHoles]:
-        """What came since the last call, at most one page: live trades go in between."""
+        """Return at most one page that arrived since the last call, so that live trades come
+        between.
+        """
         try:
             return [self._results.get_nowait()]
         except queue.Empty:
@@ -131,10 +136,10 @@ class Repairer:
                 break
 
     def _next(self) -> Hole | None:
-        """The next hole whose turn it is, without what was fetched of it already.
+        """Return the next hole that is due, without the part that is already fetched.
 
-        Doubtful ones come last; otherwise the oldest is first. One that could not be filled waits,
-        the longer the more often it was tried.
+        Doubtful holes come last; otherwise the oldest is first. A hole that could not be filled
+        waits longer after each attempt.
         """
         now = self._clock()
         with self._lock:
@@ -142,7 +147,7 @@ class Repairer:
         return min(due, key=attrgetter("is_doubtful"), default=None)
 
     def _due(self, hole: Hole, now: float) -> Hole | None:
-        """What is to be asked for of a hole now."""
+        """Return the part of a hole to fetch now, or None if it is not due."""
         key = hole.symbol, hole.last
         first = max(hole.first, self._fetched.get(key, 0))
         is_waiting = now - self._tried.get(key, float("-inf")) < _pause(hole)
@@ -159,7 +164,7 @@ class Repairer:
         except Refused:
             self.tails.refused(symbol)
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
-            # What keeps the exchange from answering, the source and the holes tell.
+            # The source and the holes report why the exchange does not answer.
             self.tails.put_off(symbol, getattr(error, "retry_after", QUIET))
 
     def _fetch(self, hole: Hole) -> RepairedHoles:
@@ -174,7 +179,7 @@ class Repairer:
         return RepairedHoles(hole, wanted, "" if wanted else ABSENT)
 
     def _search(self, hole: Hole) -> RepairedHoles | None:
-        """Look for late trades, and for ids that are void; None where others need the budget."""
+        """Search for late trades and void ids. Return None if others need the budget."""
         margin = min(MARGIN * 2 ** min(hole.attempts, 10), WIDEST_MARGIN)
         try:
             answer = self._history.search(
@@ -184,12 +189,10 @@ class Repairer:
             self._doubt_paused = self._clock() + max(1.0, error.retry_after or 0.0)
             return None
         except Exception as error:  # noqa: BLE001 - a thread that dies would fill no hole any more
-            # It stays doubtful: that the exchange does not answer now proves nothing.
-            return RepairedHoles(
-                hole, [], f"{ABSENT}; the last time: {error or type(error).__name__}"
-            )
+            # It stays doubtful: a missing answer proves nothing.
+            return RepairedHoles(hole, [], f"{ABSENT}; last error: {error or type(error).__name__}")
         with self._lock:
-            # The answer may be about others as well.
+            # The answer may cover other holes too.
             holes = [hole, *(each for each in self._holes if each.symbol == hole.symbol)]
         until = int(self._wall() * 1000) - VOID_AFTER
         found = {
@@ -206,15 +209,14 @@ class Repairer:
 
 
 def _pause(hole: Hole) -> float:
-    """Seconds between two attempts at a hole."""
-    # The powers are capped before they are computed: a hole may be tried for weeks.
+    """Return the number of seconds between two attempts at a hole."""
     if hole.is_doubtful and hole.attempts > QUICK:
-        return min(LONGEST_PAUSE * 2.0 ** min(hole.attempts - QUICK - 1, 30), LONGEST_DOUBT)
-    return min(FIRST_PAUSE * 2.0 ** min(hole.attempts, 30), LONGEST_PAUSE)
+        return doubled(LONGEST_PAUSE, hole.attempts - QUICK - 1, LONGEST_DOUBT)
+    return doubled(FIRST_PAUSE, hole.attempts, LONGEST_PAUSE)
 
 
 def _why(answer: HistoryAnswer, hole: Hole) -> str:
-    """Why a doubtful hole is still one."""
+    """Return why a hole is still doubtful."""
     if used := answer.used(hole.first, hole.last):
         return (
             f"{ABSENT} for users without an API key, and {used:,} of them are trades; put a key"

@@ -1,4 +1,4 @@
-"""What a producer says of itself, once a second: plain values for ``ps``, ``status`` and JSON."""
+"""The state that a producer reports once a second: plain values for ``ps``, ``status`` and JSON."""
 
 import os
 import time
@@ -65,7 +65,9 @@ class ProducerState(SourceAbout, RunState):
 
 
 class ReportedState:
-    """Turns progress into a state document; keeps the rate and the month's count of messages."""
+    """Converts progress to a state document, with the rate and the count of messages in the
+    month.
+    """
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class ReportedState:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``last`` is the state of the previous run, if there was one."""
+        """``last`` is the last state of the previous run, if there was one."""
         self._name = name
         self._mode = mode
         self._about = about
@@ -92,7 +94,7 @@ class ReportedState:
         self._turn_month()
 
     def sent_this_month(self, site: str) -> int:
-        """Messages that the site accepted from this producer in this calendar month, UTC."""
+        """Return the number of messages that the site accepted in this calendar month, UTC."""
         return self._sent.get(site, 0)
 
     def state(

@@ -1,4 +1,4 @@
-"""Which sites get the next batch. Pure decisions; the observing is done elsewhere."""
+"""The decision which sites get the next batch. It is pure: ``router`` observes the sites."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ from mcloud.clouds.ports import ControlRecord
 
 MODES = ("both", "primary", "cheapest", "nearest")
 
-# A site takes over only if it is this much better: two that are about as near, or as cheap, would
-# otherwise swap places at every look.
+# A site takes over only if it is this much better. Otherwise two sites that are about as near, or
+# as cheap, would swap at every check.
 NEARER = 0.7  # of the latency
 CHEAPER = Decimal("0.9")  # of the cost
 
-LOOKS = 5  # whose median latency counts: two odd ones among them change nothing
+LOOKS = 5  # checks whose median latency counts, so that two outliers change nothing
 
 
 @dataclass(frozen=True)
@@ -27,31 +27,35 @@ class Route:
 
 @dataclass(frozen=True)
 class RouteObservation:
-    """What is known of the sites; whoever is missing from a mapping is unknown."""
+    """The known values of the sites. A site that is missing from a mapping is unknown."""
 
     records: Mapping[str, ControlRecord] = field(default_factory=dict)
-    """The control record by the site that told it, old ones of silent sites among them."""
+    """Control record by site, including the last known ones of silent sites."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """By site, why its control record cannot be used: it may not be read, or is damaged."""
+    """Why the control record of a site cannot be used, by site: access is denied, or it is
+    damaged.
+    """
     latencies: Mapping[str, float] = field(default_factory=dict)
-    """Seconds for a publish, of the sites that answer; see ``Latencies``."""
+    """Seconds for a publish, by site that answers; see ``Latencies``."""
     costs: Mapping[str, Decimal] = field(default_factory=dict)
-    """Dollars for the next message."""
+    """Cost of the next message in USD, by site."""
 
 
 class Latencies:
-    """The usual latency of each site: the median of the last looks, a silence being the longest."""
+    """The usual latency of each site: the median of the last checks. A silence counts as
+    infinite.
+    """
 
     def __init__(self, sites: Iterable[str]) -> None:
         self._looks = {site: deque[float](maxlen=LOOKS) for site in sites}
 
     def note(self, seconds: Mapping[str, float]) -> None:
-        """What one look at all sites has found; who is missing did not answer."""
+        """Record the result of a check of all sites. A site that is missing did not answer."""
         for site, looks in self._looks.items():
             looks.append(seconds.get(site, inf))
 
     def usual(self) -> dict[str, float]:
-        """Seconds, of the sites that mostly answer."""
+        """Return the latency in seconds of the sites that answered most checks."""
         medians = {site: median_low(looks) for site, looks in self._looks.items() if looks}
         return {site: seconds for site, seconds in medians.items() if seconds < inf}
 
@@ -59,14 +63,16 @@ class Latencies:
 def choose(
     mode: str, sites: Sequence[str], seen: RouteObservation, current: Route | None = None
 ) -> Route:
-    """Route by ``mode`` (one of MODES) among ``sites``, the first of which is the default."""
+    """Return the route of ``mode`` (one of MODES). The first of ``sites`` is the default."""
     if mode == "both" or len(sites) == 1:
         return Route(tuple(sites), "every site" if len(sites) > 1 else "the only site")
     if mode == "primary":
         return _primary(sites, seen)
     if mode == "nearest":
         return _best(sites, seen.latencies, NEARER, current, "{} answers in {:.0f} ms", 1000)
-    return _best(sites, seen.costs, CHEAPER, current, "{} costs ${:.2f} a million messages", 10**6)
+    return _best(
+        sites, seen.costs, CHEAPER, current, "{} costs ${:.2f} per million messages", 10**6
+    )
 
 
 def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
@@ -77,7 +83,7 @@ def _primary(sites: Sequence[str], seen: RouteObservation) -> Route:
     record = max(seen.records.values(), key=lambda record: record.rank)
     if record.primary not in sites:
         return Route(
-            (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not among --to"
+            (sites[0],), f"the primary {record.primary} of epoch {record.epoch} is not in --to"
         )
     return Route((record.primary,), f"primary of epoch {record.epoch}: {record.reason}")
 
@@ -90,10 +96,12 @@ def _best(
     sentence: str,
     scale: int,
 ) -> Route:
-    """The site with the lowest score; the current one stays unless it is beaten by the margin."""
+    """Return the site with the lowest score. The current one stays unless beaten by the margin."""
     known = [site for site in sites if site in scores]
     if not known:
-        return current or Route((sites[0],), f"nothing is known yet; {sites[0]} is the first site")
+        return current or Route(
+            (sites[0],), f"no site has been measured yet; {sites[0]} is the first site"
+        )
     best = min(known, key=lambda site: scores[site])
     if current is not None and len(current.sites) == 1 and current.sites[0] in known:
         held = current.sites[0]

@@ -1,4 +1,4 @@
-"""Watches the sites and keeps the route; see ``route`` for the decision itself."""
+"""Watch the sites and keep the route. ``route`` makes the decision."""
 
 import threading
 import time
@@ -14,14 +14,14 @@ from mcloud.errors import McloudError, Refused
 from mcloud.producer.route import Latencies, Route, RouteObservation, choose
 from mcloud.producer.spool import Spool
 
-PERIOD = 2.0  # seconds between two looks at the sites
+PERIOD = 2.0  # seconds between two checks of the sites
 DEADLINE = 5.0  # seconds that a site may take to answer
-QUICK = 1.0  # the same for the record once the clients are made: one site that hangs holds up none
+QUICK = 1.0  # the same for the control record once the clients exist
 USUAL_SIZE = 5_000  # bytes of a message, for its cost
 
 
 class Router:
-    """Looks at the sites every few seconds, in a thread of its own, as far as the mode needs it."""
+    """Checks the sites every few seconds in its own thread, as far as the mode needs it."""
 
     def __init__(
         self,
@@ -32,10 +32,10 @@ class Router:
         follow: Callable[[Route], None] = lambda route: None,
         period: float = PERIOD,
     ) -> None:
-        """``sent`` tells how many messages a site had this month.
+        """``sent`` returns the number of messages that a site had this month.
 
-        ``follow`` is called after every look, also where the route is as before: a batch may have
-        been written for the old one meanwhile. It is not called any more after ``stop``.
+        ``follow`` is called after every check, even if the route is unchanged, because a batch may
+        have been written for the old route meanwhile. It is not called after ``stop``.
         """
         self._mode = mode
         self._sites = sites
@@ -61,8 +61,8 @@ class Router:
             self.route = choose(self._mode, list(self._sites), self._observe(), self.route)
             with self._following:
                 if not self._stopped.is_set():
-                    # What fails now is tried again after the next look; a spool that is damaged
-                    # others tell of, and a thread that dies would follow no failover any more.
+                    # A failure is tried again after the next check. Others report a damaged spool,
+                    # and a thread that died would follow no failover.
                     with suppress(McloudError):
                         self._follow(self.route)
 
@@ -73,7 +73,7 @@ class Router:
                 self._patience,
             )
             self._patience = min(QUICK, DEADLINE)
-            # A site that is silent, or whose record is damaged, is remembered by the last it said.
+            # For a site that is silent, or whose record is damaged, the last known record counts.
             for name, answer in answers.items():
                 if isinstance(answer, ControlRecord):
                     self._records[name] = answer
@@ -100,7 +100,7 @@ class Router:
 
 
 def move(spool: Spool, sites: Iterable[str], chosen: tuple[str, ...]) -> None:
-    """What waits for a site that does not have the traffic goes to the one that has it."""
+    """Move the messages that wait for a site without traffic to the site that has the traffic."""
     for site in set(sites) - set(chosen):
         if spool.pending(site).messages:
             spool.reassign(site, chosen[0])
@@ -111,8 +111,8 @@ def _record(site: Site) -> ControlRecord | Damaged | None:
 
 
 def _latency(site: Site) -> float:
-    """Seconds of a cheap read of the site's queue."""
-    probe = site.probe  # made at the first use, which is no latency of the site
+    """Return the duration of a cheap read of the site's queue, in seconds."""
+    probe = site.probe  # opened at the first use, which does not count as latency of the site
     began = time.monotonic()
     probe.check("queue", DEADLINE)
     return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""What a producer's run has besides its lock, its log and its state."""
+"""The files of a producer's run besides its lock, its log and its state."""
 
 import zlib
 from collections.abc import Collection, Mapping
@@ -20,19 +20,19 @@ def follow_exchange(run: Run, url: str) -> None:
     """Bind a run, and with it the positions in its spool, to one exchange.
 
     Raises:
-        UsageError: it has followed another, whose trade ids are other trades.
+        UsageError: it follows another exchange, whose trade ids belong to other trades.
     """
     path = run.folder / "exchange"
     before = path.read_text(errors="replace") if path.exists() else ""
-    # Trades of futures once came from the first of these, and come from the second now.
+    # Trades of futures came from the first of these, and now come from the second.
     moved = before.endswith("/market") and before.removesuffix("/market") + "/public" == url
     if not before or moved:
         files.write(path, url)
     elif before != url:
         raise UsageError(
-            f"the producer {run.name!r} has followed {before}, and its trade ids mean nothing"
+            f"the producer {run.name!r} follows {before}, and its trade ids have no meaning"
             f" at {url}",
-            remedy="give this one another --name",
+            remedy="use another --name for this one",
         )
 
 
@@ -91,12 +91,12 @@ def check_spool(run: Run, spool: Spool) -> None:
 
 
 def check_market(run: Run, positions: Collection[Position], market: str) -> None:
-    """Make sure that all positions in a run's spool are of the market that it is about to read.
+    """Check that all positions in a run's spool belong to the market that it is about to read.
 
     Earlier versions stored trades of futures under the names that symbols have on the spot market.
 
     Raises:
-        UsageError: one is of another market, so that the trades of both would be mixed.
+        UsageError: one belongs to another market, so that the trades of both would be mixed.
     """
     for position in positions:
         name, stored = split_market(position.symbol)
@@ -104,5 +104,5 @@ def check_market(run: Run, positions: Collection[Position], market: str) -> None
             raise UsageError(
                 f"the spool of the producer {run.name!r} holds {position.symbol}, and it is about"
                 f" to read {in_market(name, market)}, which is another market",
-                remedy="give this producer another --name, with which it begins anew",
+                remedy="use another --name, with which the producer starts empty",
             )

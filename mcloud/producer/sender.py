@@ -1,4 +1,4 @@
-"""One site's way out of the spool: a few threads carry messages, a circuit breaker guards them."""
+"""The sender of one site: a few threads send messages from the spool, with a circuit breaker."""
 
 import random
 import threading
@@ -17,33 +17,33 @@ from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
 from mcloud.producer.support import FUNCTION_ANSWERS, Reads
 
-REQUEST = 10  # messages handed to the queue at once: a full SQS batch
-LOOK = 0.5  # seconds between two looks whether there is something to send, or an end
-REFUSED_PAUSE = 30.0  # seconds until a site that refused for good is asked again
+REQUEST = 10  # messages in a call of the queue: a full SQS batch
+LOOK = 0.5  # seconds between two checks for messages to send, or for the end
+REFUSED_PAUSE = 30.0  # seconds until a site that refused permanently is tried again
 NEWEST = 0.2  # weight of the newest request in the average latency
 
 
 @dataclass(frozen=True)
 class SiteDelivery:
-    """How far a site is."""
+    """Progress of a site."""
 
     messages: int = 0
-    """Accepted by its queue since the start."""
+    """Number of messages that its queue has accepted since the start."""
     trades: int = 0
     waiting: int = 0
-    """Messages in the spool that its queue has not accepted."""
+    """Number of messages in the spool that its queue has not accepted."""
     waiting_trades: int = 0
     breaker: str = CLOSED
     latency: Seconds | None = None
-    """Seconds a request takes, averaged; None before the first."""
+    """Average duration of a request in seconds; None before the first."""
     error: str = ""
-    """The last failure, empty after a success."""
+    """The last failure; empty after a success."""
     refused: bool = False
-    """True where somebody has to change something before it takes messages again."""
+    """Whether the site accepts messages again only after somebody has changed something."""
 
 
 class Sender:
-    """Sends what a site is owed until it is closed; another site's trouble never reaches it."""
+    """Sends the pending messages of a site until it is closed, independently of other sites."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Sender:
         wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """``reads`` returns, at once, which versions of envelopes the site's function reads."""
+        """``reads`` returns at once which versions of envelopes the function of the site reads."""
         self.site = site
         self._queue = queue
         self._spool = spool
@@ -69,17 +69,17 @@ class Sender:
         self._trying = False
         self._reads = reads
         self._held: set[int] = set()
-        """Messages that its function cannot read yet, taken all the same."""
+        """Ids of taken messages that its function cannot read yet."""
         self._needed = 1
-        """The version that it has to read for them."""
+        """Version that the function has to read for them."""
         self._held_since = 0.0
         self._unsettled: set[int] = set()
-        """Messages that the site has accepted and the spool does not know of yet."""
+        """Ids of messages that the site has accepted and that are not settled in the spool yet."""
         self._closed = False
         self._changed = threading.Condition()
         self._delivery = SiteDelivery()
         for _ in range(threads):
-            # Daemons: a call that hangs must not keep the process alive after its deadline.
+            # Daemons, because a call that hangs must not keep the process alive after its deadline.
             threading.Thread(target=self._run, name=f"send-{site}", daemon=True).start()
 
     @property
@@ -102,7 +102,7 @@ class Sender:
             )
 
     def close(self) -> None:
-        """Take nothing more; what waits stays in the spool."""
+        """Stop taking messages. Pending messages stay in the spool."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -113,7 +113,7 @@ class Sender:
                 self._settle([])
                 self._let_go()
                 taken = self._hold_back(self._spool.take(self.site, REQUEST, LOOK))
-                # Asked again: meanwhile another thread may have been told to wait.
+                # Checked again, because another thread may have been made to wait meanwhile.
                 if not taken or not self._wait(to_try=True):
                     self._spool.release(self.site, [each.id for each in taken])
                     continue
@@ -125,9 +125,10 @@ class Sender:
                 if accepted and self._trail is not None:
                     messages = [each.message for each in accepted]
                     self._trail.sent(self.site, messages, int(at * 1000))
-                # Counted before it is settled: who sees that nothing waits sees all that was sent.
+                # Counted before it is settled, so that whoever sees nothing pending sees all that
+                # was sent.
                 self._count(accepted, seconds, error, refused, wait)
-                # Released after that: whoever takes it now is held by the breaker.
+                # Released after that, so that the breaker holds back whoever takes it now.
                 self._spool.release(self.site, unsent)
                 self._settle(accepted)
             except McloudError as error:
@@ -136,9 +137,10 @@ class Sender:
                 return  # the spool was closed under a call that hung
 
     def _wait(self, *, to_try: bool = False) -> bool:
-        """Wait until the breaker lets a request through; False when there will be none.
+        """Wait until the breaker allows a request. Return False if there will be none.
 
-        While it is not closed one thread tries alone: a site that comes back is not trampled on.
+        While the breaker is not closed, a single thread tries, so that a site that is coming back
+        is not overloaded.
         """
         with self._changed:
             while not self._closed:
@@ -151,7 +153,7 @@ class Sender:
             return False
 
     def _hold_back(self, taken: list[Spooled]) -> list[Spooled]:
-        """Keep what the site's function could not read, and would make a dead letter of."""
+        """Hold back messages that the function of the site cannot read and would dead-letter."""
         versions = {each.id: version_of(each.message) for each in taken}
         newest = max(versions.values(), default=1)
         if newest == 1 or newest <= (highest := self._reads().highest):
@@ -170,12 +172,12 @@ class Sender:
         return f"{waiting}: {reads.why_not(self._needed, self.site)}"
 
     def _let_go(self) -> None:
-        """Put back what was held once the function can read it."""
+        """Put back the held messages once the function can read them."""
         with self._changed:
             some = next(iter(self._held), None)
         if some is None:
             return
-        if not self._spool.is_taken(self.site, some):  # it was given to another site meanwhile
+        if not self._spool.is_taken(self.site, some):  # it was moved to another site meanwhile
             with self._changed:
                 self._held = {id_ for id_ in self._held if self._spool.is_taken(self.site, id_)}
             return
@@ -186,9 +188,9 @@ class Sender:
         self._spool.release(self.site, free)
 
     def _settle(self, accepted: list[Spooled]) -> None:
-        """Note what was accepted, and what could not be noted before: a disk may be full.
+        """Settle accepted messages, and those that could not be settled before, as on a full disk.
 
-        Until that has worked they stay taken; a crash sends them again.
+        Until they are settled they stay taken. After a crash they are sent again.
         """
         with self._changed:
             self._unsettled.update(each.id for each in accepted)
@@ -199,7 +201,9 @@ class Sender:
                 self._unsettled -= unsettled
 
     def _send(self, taken: list[Spooled]) -> tuple[list[Spooled], str, bool, float]:
-        """What failed, why, whether for good, and how long to wait at least."""
+        """Return the failed messages, the reason, whether it is permanent, and the least time to
+        wait.
+        """
         try:
             unsent = self._queue.send([each.message for each in taken])
         except Unavailable as error:
@@ -218,7 +222,7 @@ class Sender:
         with self._changed:
             self._trying = False
             before = self._delivery
-            # A site that takes some of it is there: its breaker does not open.
+            # A site that accepts some messages is up, so its breaker does not open.
             if accepted or not error:
                 self._breaker.succeed()
             if error:
@@ -238,5 +242,5 @@ class Sender:
 
 
 def _describe(error: Exception) -> str:
-    """What is not ours has no sentence of its own."""
+    """Return the text of an error, with its type if it comes from another library."""
     return str(error) if isinstance(error, McloudError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Opens what a producer reads from, whatever kind it is of."""
+"""Open the source that a producer reads, of any kind."""
 
 import shlex
 import threading
@@ -14,10 +14,10 @@ from mcloud.producer.repair import History
 from mcloud.producer.reported_state import SourceAbout
 
 EXCHANGE = "binance"
-"""The source of live trades; others whose names begin with it are other exchanges."""
+"""Source of live trades. Other sources whose names start with it are other exchanges."""
 
 SPOOL = "spool"
-"""A source without trades: only what the producer's spool holds is sent."""
+"""Source without trades: only the messages in the producer's spool are sent."""
 
 
 class Nothing:
@@ -41,10 +41,10 @@ class OpenedSource:
     warnings: tuple[str, ...]
     history: History | None = None
     opened: Callable[[], Collection[str]] = tuple
-    """See ``produce``, as for ``ended``."""
+    """Symbols with a new stream, as in ``produce``; so is ``ended``."""
     ended: Callable[[], Collection[str]] = tuple
     news: Callable[[], Collection[str]] = tuple
-    """Sentences about listings and delistings since the last call."""
+    """Messages about listings and delistings since the last call."""
     venue: str = ""
     """The exchange on which live trades are made."""
     describe: Callable[[], SourceSummary | None] = lambda: None
@@ -56,22 +56,22 @@ class OpenedSource:
 
     @property
     def ends(self) -> bool:
-        """Whether the source has an end, up to which all of it is to be read."""
+        """Whether the source has an end, up to which it has to be read."""
         return not self.live and self.about.source != SPOOL
 
 
 def resume_command(name: str, about: SourceAbout) -> str:
     """Return the command that sends what a producer left in its spool.
 
-    ``about`` is that of its run. An exchange is read on from there. A recording is not read again:
-    the trades that are left may be all that it lacks.
+    ``about`` is that of its run. Reading of an exchange continues. A recording is not read again,
+    because the trades that are left may be the only ones that are missing.
     """
     words = ["mcloud", "produce", "--name", name]
     if not about.live:
         return shlex.join((*words, "--source", SPOOL))
     if about.source.startswith("binance-"):
         words += ["--exchange", about.source]
-    # All of a quote asset are followed again, with those that were listed since.
+    # All symbols of a quote asset are followed again, including newly listed ones.
     words += ["--symbols", about.follows or ",".join(about.symbols)]
     if about.shard:
         words += ["--shard", about.shard]
@@ -79,17 +79,17 @@ def resume_command(name: str, about: SourceAbout) -> str:
 
 
 def open_source(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
-    """What a choice names; ``stop`` ends its pauses.
+    """Open the source of a choice. ``stop`` ends its pauses.
 
     Raises:
-        UsageError: there is none such.
+        UsageError: the source does not exist.
         Unavailable: the exchange does not answer.
-        Refused: it does not serve us.
+        Refused: the exchange refuses the requests.
     """
     if choice.source == EXCHANGE or choice.source.startswith(f"{EXCHANGE}-"):
         if choice.market:
             raise UsageError(
-                "--market names the market of a recording only",
+                "--market is for recordings only",
                 remedy="choose a market of the exchange with --exchange",
             )
         return _open_exchange(_with_exchange(choice), stop)
@@ -102,19 +102,19 @@ def open_source(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
 
 
 def _with_exchange(choice: FeedChoice) -> FeedChoice:
-    """A choice that names its exchange once: ``binance-futures`` may be the source as well."""
+    """Return the choice with its exchange set: ``binance-futures`` may be given as the source."""
     if choice.source == EXCHANGE:
         return choice
     if choice.exchange not in ("", choice.source):
         raise UsageError(
-            f"--source {choice.source} and --exchange {choice.exchange} are two exchanges",
-            remedy="leave one of them out",
+            f"--source {choice.source} and --exchange {choice.exchange} are different exchanges",
+            remedy="omit one of them",
         )
     return replace(choice, exchange=choice.source)
 
 
 def _open_exchange(choice: FeedChoice, stop: threading.Event) -> OpenedSource:
-    # Its libraries take a while to load, and a recording needs none of them.
+    # Its libraries take time to load, and a recording does not need them.
     from mcloud.feed.binance.open import open_live
 
     live = open_live(choice, stop)

@@ -1,12 +1,12 @@
-"""Messages on their way to any number of sites, on the disk before the first is sent.
+"""The spool: messages for any number of sites, on the disk before the first one is sent.
 
-A message is written once and owed to each site that shall get it; the last site that has it deletes
-it. The cursor's positions are written in the same transaction as the messages, so that after any
-crash the two agree: what the spool does not hold, the cursor asks the exchange for again.
+A message is written once and is pending for each of its sites. It is deleted when the last site has
+accepted it. The positions of the cursor are written in the same transaction as the messages, so
+that both agree after a crash: the cursor fetches again from the exchange what the spool lacks.
 
-One connection with a lock around it serves all threads. SQLite takes one writer at a time anyway,
-whoever reads here writes next, and the counters kept in memory cannot differ from the file. While a
-commit waits for the disk, other threads run; only those that want the spool wait.
+One connection with a lock serves all threads. SQLite allows one writer at a time anyway, each
+reader writes next, and the counters in memory cannot differ from the file. While a commit waits for
+the disk, other threads run; only those that need the spool wait.
 """
 
 import shutil
@@ -39,30 +39,30 @@ from mcloud.producer.spool_rows import (
 )
 
 LIMIT = 1024**3  # bytes; about 100 million trades
-SMALLEST_LIMIT = 1024**2  # bytes; an empty spool takes 40 KiB, and a message up to 1 MiB
-ROOM_AGAIN = 0.9  # of the limit: what was full is full until it is below this
+SMALLEST_LIMIT = 1024**2  # bytes; an empty spool has 40 KiB, and a message up to 1 MiB
+ROOM_AGAIN = 0.9  # of the limit; a full spool counts as full until it is below this
 WATERMARK_PERIOD = 1.0  # seconds
-FREE_PAGES = 1024  # of 4 KiB; as many are kept for what comes next
+FREE_PAGES = 1024  # pages of 4 KiB that are kept for the next messages
 GIVE_BACK = 1024  # pages at a time, about 20 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a site has not accepted yet; what is just being sent is among it."""
+    """The messages that a site has not accepted yet, including those that are being sent."""
 
     messages: int
     trades: int
     bytes: int
-    """Of the bodies."""
+    """Size of the bodies in bytes."""
     oldest_received_at: int | None
-    """ms since 1970; None where nothing is pending."""
+    """Time when the oldest one was received, in ms since 1970; None if nothing is pending."""
 
 
 class Spool:
-    """A spool for this process only; for any number of its threads.
+    """A spool, used by a single process. It is thread-safe.
 
-    Every call may raise Unavailable (the disk is full or fails; nothing was changed, and the same
-    call may be tried again) and McloudError (the file was damaged while it was open).
+    Every call may raise Unavailable (the disk is full or fails; nothing has changed, and the call
+    can be repeated) and McloudError (the file was damaged while it was open).
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Spool:
     ) -> None:
         """Use ``open``."""
         self.set_aside: Path | None = None
-        """Where a damaged file was put; what only that held has to be fetched again."""
+        """Path of a damaged file. Trades that only it held have to be fetched again."""
         self.damage = ""
-        """What was wrong with it."""
+        """The damage of that file."""
         self.watermark_error = ""
-        """Why the watermark could not be renewed last time; empty where it could."""
+        """Why the watermark could not be renewed last time; empty if it was."""
         self._path = path
         self._db = db
         self._sites = frozenset(sites)
@@ -107,14 +107,14 @@ class Spool:
         limit_bytes: int = LIMIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> "Spool":
-        """Open the spool at ``path`` or begin one, reading and checking all of it.
+        """Open the spool at ``path`` or create it, and check all of it.
 
-        A file that is damaged, of a newer version or no spool at all is renamed, never deleted:
-        see ``set_aside``. A new file begins at the watermark, where there is one.
+        A file that is damaged or not a spool is renamed, never deleted; see ``set_aside``. A new
+        file starts at the watermark, if there is one.
 
         Raises:
-            McloudError: another process has it.
-            Unavailable: it cannot be opened, or not now.
+            McloudError: another process uses it, or a newer mcloud wrote it.
+            Unavailable: it cannot be opened.
         """
         if limit_bytes < SMALLEST_LIMIT:
             raise ValueError(f"a spool needs at least {SMALLEST_LIMIT} bytes")
@@ -133,7 +133,7 @@ class Spool:
         return spool
 
     def close(self) -> None:
-        """Renew the watermark and let go of the file; what is taken stays in it."""
+        """Renew the watermark and close the file. Taken messages stay in it."""
         with self._changed:
             if not self._closed:
                 self._write_watermark()
@@ -148,15 +148,18 @@ class Spool:
         self.close()
 
     def resume_points(self) -> list[Position]:
-        """Where the cursor goes on.
+        """Return the positions from which the cursor continues.
 
-        As of the last append; in a new file, up to where every site had everything.
+        They are those of the last append; in a new file, those up to which every site had
+        everything.
         """
         with self._changed:
             return list(self._positions.values())
 
     def voids(self) -> list[tuple[str, int]]:
-        """Return the symbol and the id of each void that ``append`` has noted, ascending."""
+        """Return the symbol and the id of each void that ``append`` has added, in ascending
+        order.
+        """
         with self._changed, self._errors():
             return read_voids(self._db)
 
@@ -166,13 +169,13 @@ class Spool:
         positions: Iterable[Position] = (),
         voids: Mapping[tuple[str, int], bool] | None = None,
     ) -> None:
-        """Write messages, positions and voids, all or none; they are on the disk on return.
+        """Write messages, positions and voids in one transaction. They are on the disk on return.
 
         ``voids`` are the ``Cursor.void_changes`` of the symbols whose positions are given.
 
-        Every trade below a position must be in these messages or in earlier ones: after a crash
-        the cursor starts at the positions. A full spool takes messages all the same, since what
-        was read has to go somewhere; see ``wait_for_room``.
+        Every trade below a position must be in these messages or in earlier ones, because the
+        cursor starts at the positions after a crash. A full spool still accepts messages, so that
+        trades that were read are not lost; see ``wait_for_room``.
         """
         for entry in entries:
             if not entry.sites or not entry.sites <= self._sites:
@@ -196,17 +199,17 @@ class Spool:
             for row, entry in zip(rows, entries, strict=True):
                 for site in entry.sites:
                     self._outboxes[site].add(row)
-            # Without a watermark, a symbol would start anew behind what a damaged file held.
+            # Without a watermark, a symbol would start again after the trades of a damaged file.
             if moved.keys() - self._positions.keys():
                 self._watermark_due = self._clock()
             self._positions |= moved
             self._after_change()
 
     def take(self, site: str, limit: int, timeout: float = 0.0) -> list[Spooled]:
-        """The oldest messages that a site is owed and nobody has taken, at most ``limit``.
+        """Take the oldest pending messages of a site, at most ``limit``.
 
-        Waits up to ``timeout`` seconds for the first; returns nothing from a spool that closes.
-        They stay taken until they are settled or released, or the process ends.
+        Wait up to ``timeout`` seconds for the first one. Return nothing if the spool is closing.
+        Messages stay taken until they are settled or released, or the process ends.
         """
         with self._changed:
             outbox = self._outbox(site)
@@ -219,10 +222,10 @@ class Spool:
             return [row.spooled() for row in rows]
 
     def settle(self, site: str, ids: Iterable[int]) -> None:
-        """A site has accepted what was taken for it; ids that are not taken are passed over.
+        """Mark taken messages as accepted by a site. Ids that are not taken are ignored.
 
-        Not waited for on the disk: a loss of power may undo it, and they are sent again. Where
-        this raises they stay taken, to be settled later.
+        The write is not synced: after a loss of power the messages may be sent again. If this
+        raises, they stay taken and can be settled later.
         """
         with self._changed:
             outbox = self._outbox(site)
@@ -236,18 +239,20 @@ class Spool:
             self._give_back()
 
     def release(self, site: str, ids: Iterable[int]) -> None:
-        """Put back what was taken and not accepted; it is next again, oldest first."""
+        """Put back taken messages that were not accepted. They are taken again first, oldest
+        first.
+        """
         with self._changed:
             self._outbox(site).release(ids)
             self._changed.notify_all()
 
     def is_taken(self, site: str, id_: int) -> bool:
-        """Return whether a message is still in the hands of the site's sender."""
+        """Return whether the sender of a site still has a message."""
         with self._changed:
             return id_ in self._outbox(site).taken
 
     def unconfigured(self) -> list[str]:
-        """Sites that are not given any more and are still owed something."""
+        """Return the sites with pending messages that are no longer configured."""
         with self._changed:
             return [
                 name
@@ -256,7 +261,7 @@ class Spool:
             ]
 
     def reassign(self, from_site: str, to_site: str) -> None:
-        """Owe to one site what is pending for another; what it has had already comes again."""
+        """Move the pending messages of a site to another one, which may get some of them again."""
         if to_site not in self._sites or from_site == to_site:
             raise ValueError(f"{to_site} cannot take over from {from_site}")
         with self._changed:
@@ -267,7 +272,7 @@ class Spool:
                     writing.owe(heir.number, id_)
                     writing.settle(outbox.number, id_, digest)
             outbox.taken.clear()
-            # What it has inherited is older than what it has taken.
+            # The messages from the other site are older than those that it has taken.
             heir.position = 0
             with self._errors():
                 self._recount()
@@ -290,24 +295,24 @@ class Spool:
 
     @property
     def bytes(self) -> int:
-        """On the disk, but for pages that are free and the log (at most 16 MiB)."""
+        """Return the size on the disk, without free pages and the log (at most 16 MiB)."""
         return self._bytes
 
     @property
     def is_full(self) -> bool:
-        """True from the limit on, until a tenth of it is free again."""
+        """Return whether the limit is reached, until a tenth of it is free again."""
         return self._full
 
     def wait_for_room(self, timeout: float) -> bool:
-        """False where the spool was full for ``timeout`` seconds."""
+        """Wait until the spool has room. Return False if it stays full for ``timeout`` seconds."""
         with self._changed:
             if self._full:
                 with suppress(sqlite3.Error):
-                    self._measure()  # the disk may have room again, with nothing sent
+                    self._measure()  # the disk may have room again although nothing was sent
             return self._changed.wait_for(lambda: not self._full, timeout)
 
     def _open_outboxes(self) -> dict[str, Outbox]:
-        """An outbox for each site that is stored or given."""
+        """Return an outbox for each stored or given site."""
         stored = dict(self._db.execute("SELECT name, number FROM site"))
         fresh = sorted(self._sites - stored.keys())
         added = {name: number for number, name in enumerate(fresh, len(stored) + 1)}
@@ -328,8 +333,8 @@ class Spool:
             outbox.messages, outbox.trades, outbox.bytes = counts.get(outbox.number, (0, 0, 0))
 
     def _after_change(self) -> None:
-        # What it belongs to has been written, and must not be tried again for a size, which the
-        # next change finds out.
+        # The change itself is written and must not be repeated because of the size, which the next
+        # change determines again.
         with suppress(sqlite3.Error):
             self._measure()
         if self._clock() >= self._watermark_due:
@@ -340,15 +345,15 @@ class Spool:
         used = self._ask("PRAGMA page_count") - self._ask("PRAGMA freelist_count")
         self._bytes = used * self._ask("PRAGMA page_size")
         again = ROOM_AGAIN if self._full else 1
-        # Sending makes no room for voids: they must not count, or a full spool could stay full.
+        # Sending frees no voids, so they must not count, or a full spool could stay full.
         messages = self._bytes - self._voids * VOID_SIZE
         self._full = messages >= self._limit * again or self._crowds_disk()
 
     def _crowds_disk(self) -> bool:
-        """Return True where the spool should grow no more, or others could write nothing.
+        """Return whether the spool must not grow, so that others can still write to the disk.
 
-        Up to the smallest limit it may: else a disk that is full of other things would keep a
-        producer from reading, although its trades are sent as soon as they are here.
+        Up to the smallest limit it may grow. Otherwise a disk that is full of other data would stop
+        a producer from reading, although its trades are sent at once.
         """
         if self._bytes < SMALLEST_LIMIT:
             return False
@@ -361,15 +366,15 @@ class Spool:
         return free < least
 
     def _give_back(self) -> None:
-        """Shorten the file, a little at a time, where most of it is free.
+        """Shorten the file in small steps if most of it is free.
 
-        Half of it may stay free, so that a page is moved to the front at most once a halving.
+        Half of it may stay free, so that a page is moved at most once each time the file halves.
         """
-        # As above: what does not work now is done after another change.
+        # As above: a failure is tried again after another change.
         with suppress(sqlite3.Error):
             free = self._ask("PRAGMA freelist_count")
             if free > max(FREE_PAGES, self._ask("PRAGMA page_count") // 2):
-                # Each step gives one page back, and `execute` takes only one.
+                # Each step frees one page, and `execute` makes only one step.
                 self._db.executescript(f"PRAGMA incremental_vacuum({GIVE_BACK})")
 
     def _write_watermark(self) -> None:
@@ -377,8 +382,8 @@ class Spool:
         try:
             delivered = delivered_everywhere(self._db, self._positions.values())
             watermark.write(_watermark(self._path), delivered)
-        except (OSError, sqlite3.Error) as error:
-            # What it belongs to has been written, and must not be tried again for this.
+        except (McloudError, sqlite3.Error) as error:
+            # The change itself is written and must not be repeated because of this.
             self.watermark_error = str(error)
             best_effort.note_refusal(_watermark(self._path), error)
         else:
@@ -386,7 +391,7 @@ class Spool:
             best_effort.note_success(_watermark(self._path))
 
     def _ask(self, query: str, *parameters: object) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         (answer,) = self._db.execute(query, parameters).fetchone() or (None,)
         return answer
 
@@ -406,7 +411,7 @@ class Spool:
             if isinstance(error, DamagedSpool):
                 raise McloudError(
                     f"the spool {self._path} was damaged while it was open: {error}",
-                    remedy="start again: it is then set aside, and the trades are fetched again",
+                    remedy="start again: the spool is set aside, and its trades are fetched again",
                 ) from caught
             raise error from caught
 

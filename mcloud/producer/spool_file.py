@@ -1,4 +1,4 @@
-"""The file under the spool: for one process, checked when opened, set aside when damaged."""
+"""The file of the spool: used by one process, checked when opened, set aside if damaged."""
 
 import os
 import sqlite3
@@ -20,14 +20,14 @@ from mcloud.producer.spool_rows import (
     transaction,
 )
 
-_LOG_LIMIT = 16 * 1024 * 1024  # bytes; what the log shrinks to after a larger transaction
+_LOG_LIMIT = 16 * 1024 * 1024  # bytes to which the log shrinks after a larger transaction
 
 
 def lock(path: Path) -> IO[str]:
-    """Lock a spool until the file that is returned is closed, or the process ends.
+    """Lock a spool until the returned file is closed or the process ends.
 
     Raises:
-        McloudError: another process has it.
+        McloudError: another process uses it.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = path.with_name(f"{path.name}.lock").open("a+")
@@ -37,7 +37,7 @@ def lock(path: Path) -> IO[str]:
             holder = file.read().strip() or "that is just starting"
         raise McloudError(
             f"the spool {path} is in use by process {holder}",
-            remedy="stop that producer, or give this one a spool of its own",
+            remedy="stop that producer, or use another --name",
         )
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
@@ -48,19 +48,19 @@ def lock(path: Path) -> IO[str]:
 class OpenedSpool(NamedTuple):
     db: sqlite3.Connection
     set_aside: Path | None
-    """Where a damaged file was put."""
+    """Path of a damaged file."""
     damage: str
-    """What was wrong with it."""
+    """The damage of that file."""
 
 
 def connect(path: Path, begin_at: Iterable[Position]) -> OpenedSpool:
-    """Open a spool after checking all of it, or begin one with these positions.
+    """Open a spool after a full check, or create one with these positions.
 
-    A file that is not sound or not a spool is set aside, and a new one begun.
+    A file that is damaged or not a spool is set aside, and a new one is created.
 
     Raises:
-        McloudError: a newer mcloud wrote it; it stays as it is.
-        Unavailable: it cannot be opened, or not now.
+        McloudError: a newer mcloud wrote it. The file stays as it is.
+        Unavailable: it cannot be opened.
     """
     db = _connect(path)
     try:
@@ -71,7 +71,7 @@ def connect(path: Path, begin_at: Iterable[Position]) -> OpenedSpool:
         with closing(db):
             if not isinstance(error, DamagedSpool):
                 raise error from caught
-            # Before it is closed, which would delete the log.
+            # Before it is closed, because closing would delete the log.
             aside = _set_aside(path)
     except McloudError:
         db.close()
@@ -81,10 +81,10 @@ def connect(path: Path, begin_at: Iterable[Position]) -> OpenedSpool:
 
 
 def translated(path: Path, error: sqlite3.Error | DamagedSpool) -> DamagedSpool | Unavailable:
-    """Tell damage from trouble that passes: a full disk, a permission, an I/O error."""
+    """Distinguish damage from a temporary problem: a full disk, a permission, an I/O error."""
     if isinstance(error, DamagedSpool):
         return error
-    # What Python's module itself raises, such as for text that is not UTF-8, has no code.
+    # An error of the Python module itself, such as for text that is not UTF-8, has no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
         return DamagedSpool(str(error))
@@ -93,26 +93,26 @@ def translated(path: Path, error: sqlite3.Error | DamagedSpool) -> DamagedSpool 
             f"no room for the spool {path} ({error})", remedy="free some space on its disk"
         )
     return Unavailable(
-        f"the spool {path} cannot be used ({error})", remedy="look at its disk and permissions"
+        f"the spool {path} cannot be used ({error})", remedy="check its disk and permissions"
     )
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
-        # Any thread: the spool has a lock around it.
+        # Any thread may use it, because the spool has a lock.
         return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise translated(path, error) from error
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a spool together with its log, so that SQLite can still open what is left of it."""
+    """Rename a spool together with its log, so that SQLite can still open the rest."""
     aside = next(
         path.with_name(f"{path.name}.corrupt-{number}")
         for number in count(1)
         if not any(path.parent.glob(f"{path.name}.corrupt-{number}*"))
     )
-    # The file itself last: a log without its file would be deleted by SQLite.
+    # The file itself comes last, because SQLite deletes a log without its file.
     for suffix in ("-shm", "-wal", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():
@@ -121,10 +121,10 @@ def _set_aside(path: Path) -> Path:
 
 
 def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
-    # To be set before the first table. The pages of delivered messages are used again; Spool gives
-    # them back to the disk when they are many.
+    # This must be set before the first table. The pages of delivered messages are reused. The spool
+    # returns them to the disk if there are many.
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    # Debian's SQLite overwrites what is deleted with zeros unless told otherwise.
+    # SQLite of Debian overwrites deleted data with zeros by default.
     db.execute("PRAGMA secure_delete = OFF")
     application, version = _ask(db, "application_id"), _ask(db, "user_version")
     is_new = application == 0 and _ask(db, "schema_version") == 0
@@ -134,7 +134,7 @@ def _prepare(db: sqlite3.Connection, begin_at: Iterable[Position]) -> None:
         raise McloudError(
             f"the spool was written by a newer mcloud: its version is {version}, and this one reads"
             f" up to {VERSION}",
-            remedy="upgrade this mcloud, or give this producer another --name",
+            remedy="upgrade this mcloud, or use another --name",
         )
     _ask(db, "journal_mode = WAL")
     _ask(db, f"journal_size_limit = {_LOG_LIMIT}")

@@ -1,4 +1,4 @@
-"""One message of the spool: as it comes, as it lies there, and as it goes."""
+"""A message of the spool: as it is written, as it is stored, and as it is sent."""
 
 import json
 import zlib
@@ -11,21 +11,21 @@ from mcloud.market.envelope import Message
 
 @dataclass(frozen=True, slots=True)
 class SpoolEntry:
-    """A message to write, and who shall get it."""
+    """A message to write, with its sites."""
 
     message: Message
     symbol: str
     first_id: int
     last_id: int
     count: int
-    """Trades."""
+    """Number of trades."""
     received_at: int
-    """When the first of its trades came, ms since 1970."""
+    """Time when the first of its trades was received, in ms since 1970."""
     sites: frozenset[str]
 
     @classmethod
     def of(cls, message: Message, *, received_at: int, sites: Collection[str]) -> Self:
-        """From a message that ``mcloud.market.envelope.encode`` made."""
+        """Return the entry of a message of ``mcloud.market.envelope.encode``."""
         attributes = message.attributes
         return cls(
             message,
@@ -45,21 +45,21 @@ class Spooled:
     id: int
     message: Message
     count: int
-    """Trades."""
+    """Number of trades."""
     received_at: int
-    """ms since 1970."""
+    """Time when the first of its trades was received, in ms since 1970."""
 
 
 class MessageRow(NamedTuple):
     id: int
-    """Ascends in the order of writing for as long as the file is open."""
+    """Id that ascends in the order of writing while the file is open."""
     symbol: str
     first_id: int
     last_id: int
     trades: int
     received_at: int
     attributes: str
-    """JSON."""
+    """Attributes as JSON."""
     body: bytes
 
     @classmethod
@@ -81,5 +81,5 @@ class MessageRow(NamedTuple):
 
     @property
     def digest(self) -> int:
-        """Of all fields."""
+        """Return the digest of all fields."""
         return zlib.crc32(self.body, zlib.crc32(ascii(self[:-1]).encode()))

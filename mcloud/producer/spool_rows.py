@@ -1,9 +1,10 @@
-"""The rows of the spool: how they change, and how to tell that one is not as it was written.
+"""The rows of the spool: their changes, and the check that each is as it was written.
 
-SQLite finds a torn page, a broken tree and an index that differs from its table. It has no checksum
-of what a row holds, and a write-ahead log that was cut short just ends earlier. So every row has a
-digest, and the ledger, a single row, holds the exclusive-or of them all, written in the same
-transaction as the rows. A row that was altered, lost or brought back no longer adds up.
+SQLite detects a torn page, a broken tree and an index that differs from its table. It has no
+checksum of the content of a row, and a write-ahead log that was cut short just ends earlier.
+Therefore every row has a digest, and the ledger, a single row, holds the exclusive-or of all
+digests, written in the same transaction as the rows. It no longer matches if a row was altered,
+lost or restored.
 """
 
 import json
@@ -48,19 +49,19 @@ INSERT INTO ledger VALUES (0);
 _VOIDS = """
 CREATE TABLE IF NOT EXISTS void (symbol TEXT, id INTEGER, PRIMARY KEY (symbol, id)) WITHOUT ROWID
 """
-"""Earlier versions do not have this table and do not read it. It is not part of the ledger: a row
-too many has one trade sent again, which changes nothing."""
+"""Earlier versions do not have this table and do not read it. It is not part of the ledger: with an
+extra row a trade is sent again, which changes nothing."""
 
 VOID_SIZE = 64
 """Maximum number of bytes that a row of this table takes, with its part of pages in use."""
 
 
 class DamagedSpool(Exception):
-    """The file is not a spool that can be trusted; the text says why."""
+    """Raised for a file that is not a valid spool, with the reason."""
 
 
 class Rows:
-    """Writes the rows of one transaction, and the ledger when it ends."""
+    """Writes the rows of one transaction, and the ledger at its end."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -86,13 +87,13 @@ class Rows:
             self.owe(site, row.id)
 
     def owe(self, site: int, message: int) -> None:
-        """Note that a site is to get a message; nothing changes where that is noted already."""
+        """Make a message pending for a site. If it already is, nothing changes."""
         added = self._db.execute("INSERT OR IGNORE INTO owed VALUES (?, ?)", (site, message))
         if added.rowcount:
             self._change ^= _digest("owed", site, message)
 
     def settle(self, site: int, message: int, digest: int) -> None:
-        """A site has a message, or shall not get it; the last one to say so deletes it."""
+        """End the pending state of a message for a site. After the last site it is deleted."""
         self._db.execute("DELETE FROM owed WHERE site = ? AND message = ?", (site, message))
         self._change ^= _digest("owed", site, message)
         deleted = self._db.execute(
@@ -104,7 +105,7 @@ class Rows:
             self._change ^= digest
 
     def move(self, before: Position | None, after: Position) -> None:
-        """Write the position of a symbol in place of the one that is stored."""
+        """Replace the stored position of a symbol."""
         row = _position_row(after)
         self._db.execute("REPLACE INTO position VALUES (?, ?, ?, ?)", row)
         self._change ^= _digest("position", *row)
@@ -112,7 +113,7 @@ class Rows:
             self._change ^= _digest("position", *_position_row(before))
 
     def note_voids(self, changes: Mapping[tuple[str, int], bool]) -> int:
-        """Add voids, or delete those whose value is false; return by how many their number grew."""
+        """Add voids, or delete those whose value is false. Return the growth of their number."""
         added = [void for void, is_known in changes.items() if is_known]
         gone = [void for void, is_known in changes.items() if not is_known]
         before = self._db.total_changes
@@ -130,11 +131,11 @@ class Rows:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, *, durable: bool) -> Iterator[Rows]:
-    """All of what is written, or nothing of it.
+    """Write all rows of the block, or none of them.
 
-    Where ``durable``, the log is on the disk before this returns (synchronous=FULL) and the rows
-    survive a loss of power. Otherwise (NORMAL) they survive the death of the process, and a loss of
-    power may undo the newest of them, never an older one that was durable; the file stays sound.
+    With ``durable``, the log is on the disk before this returns (synchronous=FULL), and the rows
+    survive a loss of power. Otherwise (NORMAL) they survive the death of the process. A loss of
+    power may undo the newest of them, but never an older durable one, and the file stays valid.
     """
     db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     db.execute("BEGIN IMMEDIATE")
@@ -144,14 +145,14 @@ def transaction(db: sqlite3.Connection, *, durable: bool) -> Iterator[Rows]:
         rows.write_ledger()
         db.execute("COMMIT")
     except BaseException:
-        # SQLite itself rolls back what fails for want of room.
+        # SQLite itself rolls back a transaction that fails for lack of room.
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 
 
 def read_message(db: sqlite3.Connection, id_: int) -> MessageRow:
-    """Raises Damaged where it is not as it was written."""
+    """Return a message. Raise DamagedSpool if it is not as it was written."""
     row = db.execute("SELECT * FROM message WHERE id = ?", (id_,)).fetchone()
     if row is None:
         raise DamagedSpool(f"message {id_} is missing")
@@ -167,12 +168,12 @@ def read_positions(db: sqlite3.Connection) -> list[Position]:
 
 
 def create_voids(db: sqlite3.Connection) -> None:
-    """Add the table of voids to a spool that an earlier version began."""
+    """Add the table of voids to a spool of an earlier version."""
     db.execute(_VOIDS)
 
 
 def read_voids(db: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Symbol and id of each void that was noted, ascending."""
+    """Return the symbol and id of each stored void, in ascending order."""
     return db.execute("SELECT symbol, id FROM void ORDER BY symbol, id").fetchall()
 
 
@@ -182,7 +183,7 @@ def count_voids(db: sqlite3.Connection) -> int:
 
 
 def count_owed(db: sqlite3.Connection) -> dict[int, tuple[int, int, int]]:
-    """Messages, trades and bytes of the bodies, by the number of the site."""
+    """Return the pending messages, trades and bytes of bodies, by number of the site."""
     rows = db.execute(
         "SELECT site, COUNT(*), SUM(trades), SUM(LENGTH(body))"
         " FROM owed JOIN message ON message = id GROUP BY site"
@@ -191,15 +192,15 @@ def count_owed(db: sqlite3.Connection) -> dict[int, tuple[int, int, int]]:
 
 
 def delivered_everywhere(db: sqlite3.Connection, positions: Iterable[Position]) -> list[Position]:
-    """The positions, drawn back to below whatever some site still has to get."""
+    """Return the positions, moved back to before the first message that is still pending."""
     query = "SELECT MIN(first_id) FROM message WHERE symbol = ?"
     oldest = ((each, *db.execute(query, (each.symbol,)).fetchone()) for each in positions)
     return [each if first is None else _cut(each, first) for each, first in oldest]
 
 
 def check(db: sqlite3.Connection) -> None:
-    """Read everything; raises Damaged where the rows differ from what was written."""
-    # The quick check does not hold the index against its table.
+    """Read everything. Raise DamagedSpool if the rows differ from what was written."""
+    # The quick check does not compare the index with its table.
     (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise DamagedSpool(verdict)
@@ -227,7 +228,7 @@ def _message(row: Sequence[object]) -> MessageRow:
 
 
 def _cut(position: Position, end: int) -> Position:
-    """The part of a position that is below an id."""
+    """Return the part of a position that is below an id."""
     symbol, start, next_id, holes = position
     below = [hole._replace(last=min(hole.last, end - 1)) for hole in holes if hole.first < end]
     return Position(symbol, min(start, end), min(next_id, end), tuple(below))

@@ -1,8 +1,8 @@
-"""Which versions of envelopes the function of a site reads, for those who send to it.
+"""The versions of envelopes that the function of a site reads, for the senders.
 
-The function notes it (see ``processor.support``). It is asked only when a message needs more than
-the oldest version. A site whose note is missing or old is sent a canary: a function that can read
-more then says so, and one of an older release takes the canary like any other message.
+The function stores a note (see ``processor.support``). It is read only if a message needs more than
+the oldest version. If the note is missing or old, a canary is sent to the site: a function that can
+read more then stores the note, and one of an older release processes the canary like any message.
 """
 
 import threading
@@ -20,33 +20,33 @@ from mcloud.processor.pulse import ANNOUNCEMENT
 from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 
 OLDEST = 1
-"""The version that every function reads."""
+"""Version that every function reads."""
 
 AGAIN = 2.0  # seconds between two reads while the function cannot read the newest version
 AWAY = 10.0  # seconds until the next read after one that failed
 RENEWED = 60.0  # seconds between two reads once it can
 ASKED = 60.0  # seconds between two canaries
 FUNCTION_ANSWERS = 60.0
-"""Seconds in which a function that was asked says what it reads, if it ever does."""
+"""Seconds within which a function stores its note after a canary, if it ever does."""
 STALE = 2 * ANNOUNCEMENT + 100.0
-"""Seconds after which a note is not trusted: the function should have renewed it twice."""
+"""Seconds after which a note is too old: the function should have renewed it twice."""
 
 
 @dataclass(frozen=True)
 class Reads:
-    """Which envelope versions the function of a site reads, as far as that is known."""
+    """The known envelope versions that the function of a site reads."""
 
     highest: int
-    """The newest version that may be sent."""
+    """Newest version that may be sent."""
     is_asked: bool = True
-    """False until the control store has answered for the first time, or has failed to."""
+    """Whether the control store has answered or failed at least once."""
     problem: str = ""
-    """Why the control store does not say which versions, with the remedy; empty if it does."""
+    """Why the control store has no answer, with the remedy; empty if it has one."""
     is_refused: bool = False
-    """Whether somebody has to change something before it says so."""
+    """Whether the problem lasts until somebody changes something."""
 
     def why_not(self, version: int, site: str) -> str:
-        """Return why messages of a version are not sent, and what to do about it."""
+        """Return why messages of a version are not sent, and the remedy."""
         if self.problem:
             return (
                 f"the control store of {site} does not show which message formats its function"
@@ -59,14 +59,14 @@ class Reads:
 
 
 def _in_thread(look: Callable[[], None]) -> None:
-    # A daemon: a call that hangs must not keep the process alive.
+    # A daemon, because a call that hangs must not keep the process alive.
     threading.Thread(target=look, name="support", daemon=True).start()
 
 
 class Support:
-    """The envelope versions that one site's function reads. Safe for any number of threads.
+    """The envelope versions that the function of one site reads. It is thread-safe.
 
-    The site is asked in a thread of its own, one call at a time, so that nobody waits for it.
+    The site is called in a separate thread, one call at a time, so that no caller waits for it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Support:
         wall: Callable[[], float] = time.time,
         start: Callable[[Callable[[], None]], None] = _in_thread,
     ) -> None:
-        """``start`` has the site asked."""
+        """``start`` runs a call of the site in the background."""
         self._site = site
         self._clock = clock
         self._wall = wall
@@ -87,12 +87,12 @@ class Support:
         self._look_at = self._ask_at = clock()
         self._looking_since: float | None = None
         self._noted: float | None = None
-        """The time in the note when it was last read."""
+        """Time in the note when it was last read."""
         self._renewed = clock()
-        """When that was last seen to change."""
+        """Time when that was last seen to change."""
 
     def reads(self) -> Reads:
-        """Return what is known now, and have the site asked again where that is due."""
+        """Return the known versions, and start another call of the site if it is due."""
         with self._lock:
             now = self._clock()
             is_due = self._looking_since is None and now >= self._look_at
@@ -111,7 +111,7 @@ class Support:
         """Wait until the function reads a version.
 
         Raises:
-            Refused: it does not say so, or the control store may not be read.
+            Refused: the function has not stored its note, or the control store denies access.
             Unavailable: the control store does not answer.
         """
         limit = Limit(FUNCTION_ANSWERS, self._clock)
@@ -127,7 +127,7 @@ class Support:
         try:
             note = SUPPORT.decode(ENVELOPES, self._site.control.get(SUPPORT.name, ENVELOPES))
         except Exception as error:  # noqa: BLE001 - the thread must say that it has ended
-            # The highest version that was known stays. The call may have taken long.
+            # The highest known version stays. The call may have taken long.
             known = replace(
                 self._known,
                 is_asked=True,
@@ -141,7 +141,7 @@ class Support:
                 look_at = now + RENEWED
             elif now >= self._ask_at:
                 self._ask_at = now + ASKED
-                with suppress(Exception):  # the same; it is asked again
+                with suppress(Exception):  # unchanged; the site is called again
                     self._site.queue.send([encode([canary.trade(1)])])
         with self._lock:
             self._known, self._look_at, self._looking_since = known, look_at, None

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcloud.clouds.ports import DeadLetter, Queue, Site
+from mcloud.cost.run import RunCost, run_cost
 from mcloud.deadline import gather
 from mcloud.errors import McloudError
+from mcloud.local import meter
 from mcloud.market.archive import prefix, unpack
 from mcloud.market.block import is_index_key
 from mcloud.market.envelope import Message
@@ -30,6 +32,8 @@ BATCHES = (97, 250)  # trades a message of each producer: split so that no two o
 PATIENCE = 60.0  # seconds without any change at a site, after which it is judged as it is
 POLL = 0.25  # seconds
 LONGEST = 3600.0  # maximum seconds for which a site may keep changing
+METERS_QUIET = meter.SAVE_SECONDS + 0.5  # seconds without a change, after which all is written
+METERS_PATIENCE = 10.0  # seconds
 READERS = 8  # threads that read the raw archive of a site
 
 ALL_TIME = (0, MAX_TIME)  # ms
@@ -100,6 +104,19 @@ def run(
 
 _OURS = ("fragments", "void_count")
 """Fields of a record that a usual candle does not have."""
+
+
+def demo_cost(home: Path, clouds: Mapping[str, str]) -> dict[str, RunCost]:
+    """Return the cost of the embedded clouds in ``home`` by site, once their meters are at rest."""
+    deadline = time.monotonic() + METERS_PATIENCE
+    counted = meter.read(home)
+    changed = time.monotonic()
+    while time.monotonic() - changed < METERS_QUIET and time.monotonic() < deadline:
+        time.sleep(POLL)
+        newer = meter.read(home)
+        if newer != counted:
+            counted, changed = newer, time.monotonic()
+    return run_cost({site: counted[site] for site in clouds}, clouds)
 
 
 def stored_rows(site: Site, symbols: Iterable[str]) -> list[Row]:

@@ -132,7 +132,7 @@ class _Day:
             self._out()
             self._back()
             self._stream.finish(PATIENCE)
-        self._tell("holding every trade against every site")
+        self._tell("comparing every trade with every site")
         self._judge()
 
     # The day
@@ -274,7 +274,7 @@ class _Day:
         while not is_there():
             if time.monotonic() > deadline:
                 why = self._guard.problem or "no reason is known"
-                raise McloudError(f"the drill waits in vain for {what}: {why}")
+                raise McloudError(f"the drill timed out waiting for {what}: {why}")
             self._wait()
 
     def _sleep(self, seconds: float) -> None:

@@ -69,7 +69,7 @@ class DrillStream:
         """Stop making trades, and wait until the queues have all of them."""
         self._enough.set()
         if not self._ended.wait(patience):
-            raise McloudError("the producer does not get rid of what it holds")
+            raise McloudError("the producer could not send its spooled trades in time")
         self.check()
 
     @contextmanager

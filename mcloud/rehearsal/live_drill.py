@@ -29,10 +29,10 @@ def rehearse(
     away = None
     try:
         away = carry_out(_order(target, leads, by, recover=False), reachable(sites), use)
-        tell(f"{target} leads for {hold:.0f} s")
+        tell(f"{target} is the primary for {hold:.0f} s")
         use.stop.wait(hold)
     finally:
-        tell(f"{leads} leads again")
+        tell(f"{leads} is the primary again")
         # The end of the drill must not stop the way back.
         use = replace(use, stop=threading.Event())
         back = carry_out(_order(leads, target, by, recover=True), reachable(sites), use)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mcloud.clouds.ports import SERVICES
-from mcloud.errors import UsageError
+from mcloud.config import unknown
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ SCENARIOS = {
 def scenario(name: str) -> Scenario:
     """Return the scenario of that name. Raise UsageError if there is none."""
     if name not in SCENARIOS:
-        raise UsageError(f"no scenario {name!r}; there is {', '.join(SCENARIOS)}")
+        raise unknown("scenario", name, SCENARIOS)
     return SCENARIOS[name]

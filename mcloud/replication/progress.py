@@ -61,7 +61,7 @@ class ReplicatorState(RunState):
     pairs: tuple[PairProgress, ...]
     name: str = ""
     what: tuple[str, ...] = ()
-    """What is copied: ``candles``, ``raw`` or both."""
+    """The data that is copied: ``candles``, ``raw`` or both."""
     symbols: tuple[str, ...] | None = None
     """Symbols that are copied. None for all of them."""
     shard: str | None = None

@@ -84,7 +84,8 @@ class Restore:
         transfer: service of the target's cloud that copies raw trades before the engine runs.
         workers: number of threads that work on hours.
         processes: number of other processes; see ``copier.Copier``.
-        patience: seconds that the functions may take without any progress.
+        patience: seconds that the functions may take without any progress, beside the time after
+            which the queue delivers a failed message again.
         tell: called with a short progress message.
 
     Raises:
@@ -353,7 +354,9 @@ class Restore:
 
     def _await(self, hour: Hour, wanted: Ids) -> None:
         symbol, start = hour
-        missing, limit = -1, Limit(self._patience)
+        # SQS shows a batch that failed only after its visibility timeout, six minutes by default.
+        patience = self._patience + self._target.queue.depth().redelivery
+        missing, limit = -1, Limit(patience)
         while True:
             window = HourWindow(start, start + HOUR)
             found = digests(stream(self._target.candles, symbol, *window, self._unreadable))
@@ -361,11 +364,11 @@ class Restore:
             if not left:
                 return
             if left != missing:
-                missing, limit = left, Limit(self._patience)
+                missing, limit = left, Limit(patience)
             if limit.is_over:
                 raise Unavailable(
                     f"the functions of {self._target.name} have not processed {left:,} trades of"
-                    f" {symbol} for {self._patience:g} s",
+                    f" {symbol} for {patience:g} s",
                     remedy=f"see `mcloud dlq list {self._target.name}` and the function's log;"
                     " then run the command again to continue",
                 )

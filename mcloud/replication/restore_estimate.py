@@ -104,6 +104,9 @@ def estimate(
             + _price(target.cloud, "write_candle", candles)
             + _price(target.cloud, "write_object", objects)
         )
+    if engine == "transfer-service" and target.cloud == "aws" and objects:
+        # Storage Transfer Service, in the other direction, is free.
+        usd += size * PRICES["aws", "datasync_bytes"].each + PRICES["aws", "datasync_runs"].usd
     if source.cloud != target.cloud:
         usd += sent * PRICES[source.cloud, "egress_bytes"].each
     return RestoreEstimate(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from mcloud.clock import doubled
 from mcloud.errors import McloudError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds, after a failure
@@ -55,7 +56,7 @@ class ScheduledWork:
             self._work.take()
         except Exception as error:  # noqa: BLE001 - no error may stop the other work and pairs
             self.failures += 1
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures - 1, 32))
+            longest = doubled(FIRST_PAUSE, self.failures - 1, LONGEST_PAUSE)
             self._not_before = self._clock() + self._jitter(longest / 2, longest)
             is_ours = isinstance(error, McloudError)
             self.error = str(error) if is_ours else f"{type(error).__name__}: {error}"

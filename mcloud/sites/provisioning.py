@@ -30,12 +30,12 @@ def check(config: Config, site: SiteConfig, provisioner: str) -> None:
     if provisioner == EMBEDDED and config.profile != LOCAL:
         raise UsageError(
             f"the provisioner {EMBEDDED!r} is for the profile {LOCAL!r};"
-            f" {config.profile!r} takes {TERRAFORM!r}"
+            f" {config.profile!r} needs {TERRAFORM!r}"
         )
     if provisioner == TERRAFORM and config.profile == LOCAL and site.cloud != "aws":
         raise UsageError(
-            "the embedded Google Cloud offers Terraform nothing to talk to",
-            remedy=f"leave --provisioner out, or name the site aws: {site.name} is {site.cloud}",
+            "Terraform cannot be used with the embedded Google Cloud",
+            remedy=f"omit --provisioner, or use the site aws: {site.name} is {site.cloud}",
         )
 
 

@@ -7,8 +7,12 @@ from mcloud.clouds.ports import Site
 from mcloud.clouds.resources import AwsResources, GcpResources, Resources
 from mcloud.config import FILE, LOCAL, REGIONS, Config, Setting, SiteConfig, select
 from mcloud.config.schema import KINDS
-from mcloud.errors import ConfigError
+from mcloud.durations import duration
+from mcloud.errors import ConfigError, McloudError
 from mcloud.local.state import Home
+from mcloud.outputs import RemoteOutputs
+
+FRESH = 3600.0  # seconds for which a copy of another machine's outputs is used without a look
 
 
 def open_sites(config: Config, wanted: str | None = None) -> dict[str, Site]:
@@ -35,10 +39,19 @@ def site_resources(config: Config) -> dict[str, Resources]:
         raise ConfigError(f"the profile {config.profile!r} has no sites")
     found: dict[str, Resources] = {}
     for name, site in config.sites.items():
-        values = {key: setting.value for key, setting in known_settings(config, site).items()}
+        values, missing = _values(config, site)
+        if site.backend and not config.outputs.path(name).exists() and _is_stale(config, site):
+            copy = config.outputs.read_remote(name)
+            if missing or copy:
+                from mcloud.infra.remote_outputs import fetch  # loads Terraform's package
+
+                try:
+                    fetch(config, site)
+                except McloudError:
+                    if missing:
+                        raise
+                values, missing = _values(config, site)
         kind = KINDS[site.cloud]
-        needed = [field.name for field in fields(kind) if field.default is MISSING]
-        missing = [key for key in needed if not values.get(key)]
         if missing:
             raise ConfigError(
                 f"site {name!r} of profile {config.profile!r} is not deployed",
@@ -62,12 +75,35 @@ def known_settings(config: Config, site: SiteConfig) -> dict[str, Setting]:
     default.
     """
     found = {"region": Setting(REGIONS[site.cloud], "default")}
-    for key, value in config.outputs.read(site.name).items():
-        found[key] = Setting(value, "Terraform outputs")
+    stored = config.outputs.read(site.name)
+    remote = config.outputs.read_remote(site.name)
+    if stored or remote is None:
+        values, origin = stored, "Terraform outputs"
+    else:
+        values, origin = dict(remote.values), origin_of(remote)
+    for key, value in values.items():
+        found[key] = Setting(value, origin)
     for key, value in site.settings.items():
         found[key] = Setting(value, config.origins.get(f"sites.{site.name}.{key}", ""))
     names = [field.name for field in fields(KINDS[site.cloud])]
     return {name: found[name] for name in names if name in found}
+
+
+def origin_of(remote: RemoteOutputs) -> str:
+    """Return where outputs of another machine's deployment came from, and how old they are."""
+    return f"state in {remote.place}, read {duration(remote.age)} ago"
+
+
+def _values(config: Config, site: SiteConfig) -> tuple[dict[str, str], list[str]]:
+    """Return the known settings of a site, and the names of those that it lacks."""
+    values = {key: setting.value for key, setting in known_settings(config, site).items()}
+    needed = [field.name for field in fields(KINDS[site.cloud]) if field.default is MISSING]
+    return values, [key for key in needed if not values.get(key)]
+
+
+def _is_stale(config: Config, site: SiteConfig) -> bool:
+    remote = config.outputs.read_remote(site.name)
+    return remote is None or remote.age > FRESH
 
 
 def _embedded(config: Config) -> dict[str, Resources]:

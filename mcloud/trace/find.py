@@ -238,8 +238,8 @@ def _in_archive(
     site: Site, symbol: str, trade_id: int, hours: Sequence[int], found: SiteFindings
 ) -> SiteFindings:
     if not hours:
-        return replace(found, archive_note="not looked for: nothing tells when it was traded")
-    note = f"not in what was traded from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
+        return replace(found, archive_note="not searched: the time of the trade is unknown")
+    note = f"not in the trades from {iso(hours[0])} to {iso(hours[-1] + HOUR)}"
     try:
         pieces = raw.pieces(site.archive, symbol, hours)
         candidates = [each for each in pieces if each.first_id <= trade_id <= each.last_id]
@@ -290,5 +290,5 @@ def _in_log(
         return replace(found, log_note=str(error))
     note = "" if lines else f"no line from {iso(int(begin * 1000))} to {iso(int(end * 1000))}"
     if note and found.key:
-        note += "; a replicator may have brought it, or the log is no longer kept"
+        note += "; a replicator may have copied it, or the log has expired"
     return replace(found, lines=lines, log_note=note)

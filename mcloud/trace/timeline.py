@@ -197,5 +197,5 @@ def _no_line(found: SiteFindings) -> str:
 
 def _not_stored(found: SiteFindings) -> str:
     if found.candle:
-        return f"in the candle {found.candle}, since when no log says"
+        return f"in the candle {found.candle}; no log shows since when"
     return found.candle_note

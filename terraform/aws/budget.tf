@@ -6,7 +6,7 @@ resource "aws_budgets_budget" "monthly" {
   name         = "${var.name}-monthly"
   budget_type  = "COST"
   limit_amount = tostring(var.monthly_budget)
-  limit_unit   = "USD"
+  limit_unit   = local.partition == "aws-cn" ? "CNY" : "USD"
   time_unit    = "MONTHLY"
 
   notification {
@@ -27,4 +27,11 @@ resource "aws_budgets_budget" "monthly" {
 
   # AWS tries the topic's policy when it makes the budget.
   depends_on = [aws_sns_topic_policy.alerts]
+
+  lifecycle {
+    precondition {
+      condition     = contains(["aws", "aws-cn"], local.partition)
+      error_message = "AWS Budgets does not exist in ${var.region}: leave monthly_budget out, and set a budget in the account that pays for this one."
+    }
+  }
 }

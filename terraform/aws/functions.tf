@@ -40,8 +40,10 @@ resource "aws_lambda_function" "processor" {
     log_group  = aws_cloudwatch_log_group.processor.name
   }
 
+  # The producer decides which messages are traced. "Active" would trace every call at low rates,
+  # and Lambda's share cannot be set.
   tracing_config {
-    mode = "Active"
+    mode = "PassThrough"
   }
 
   depends_on = [aws_iam_role_policy.processor]
@@ -105,8 +107,10 @@ resource "aws_lambda_function" "anomaly" {
     log_group  = aws_cloudwatch_log_group.anomaly[0].name
   }
 
+  # The producer decides which messages are traced. "Active" would trace every call at low rates,
+  # and Lambda's share cannot be set.
   tracing_config {
-    mode = "Active"
+    mode = "PassThrough"
   }
 
   depends_on = [aws_iam_role_policy.anomaly]

@@ -231,6 +231,22 @@ data "aws_iam_policy_document" "operator" {
     resources = ["${local.functions_arn}:${local.processor}"]
   }
 
+  # `mcloud doctor` counts what the site has reserved, and looks whether `alert_email` has confirmed.
+  statement {
+    sid     = "Reserved"
+    actions = ["lambda:GetFunctionConcurrency"]
+    resources = [
+      "${local.functions_arn}:${local.processor}",
+      "${local.functions_arn}:${local.anomaly_name}",
+    ]
+  }
+
+  statement {
+    sid       = "AlertMail"
+    actions   = ["sns:ListSubscriptionsByTopic"]
+    resources = [aws_sns_topic.alerts.arn]
+  }
+
   statement {
     sid       = "Tables"
     actions   = ["dynamodb:DescribeTable", "dynamodb:Query"]
@@ -280,6 +296,29 @@ data "aws_iam_policy_document" "operator" {
       "logs:DescribeLogGroups",
     ]
     resources = ["*"]
+  }
+}
+
+# `mcloud alerts watch` runs as an operator, and a guard as the replicator.
+resource "aws_iam_role_policy" "publisher" {
+  for_each = toset(var.alert_publishers)
+
+  name   = "alerts"
+  role   = { operator = aws_iam_role.operator.id, replicator = aws_iam_role.replicator.id }[each.key]
+  policy = data.aws_iam_policy_document.publisher.json
+}
+
+data "aws_iam_policy_document" "publisher" {
+  statement {
+    sid       = "Alert"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alerts.arn]
+  }
+
+  statement {
+    sid       = "Encrypt"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.alerts.arn]
   }
 }
 

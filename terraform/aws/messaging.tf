@@ -1,7 +1,10 @@
 # Trades on their way to the processor, and those that it could not process.
 
 locals {
-  retention = 14 * 24 * 3600 # seconds, the most that SQS allows
+  # Seconds. A dead letter keeps the date of its message, so that its queue must keep messages for
+  # longer; 14 days is the most that SQS allows.
+  retention     = 10 * 24 * 3600
+  dlq_retention = 14 * 24 * 3600
   # Room for the largest message that every provider version here lets a queue have; an envelope is
   # 64 KiB by default.
   max_message_size = 256 * 1024 # bytes
@@ -23,7 +26,7 @@ resource "aws_sqs_queue" "trades" {
 
 resource "aws_sqs_queue" "dlq" {
   name                      = "${var.name}-trades-dlq"
-  message_retention_seconds = local.retention
+  message_retention_seconds = local.dlq_retention
   max_message_size          = local.max_message_size
   sqs_managed_sse_enabled   = true
 }

@@ -107,9 +107,9 @@ variable "function_concurrency" {
 }
 
 variable "reserve_concurrency" {
-  description = "Keep function_concurrency free for the processor. A new account may run 10 functions in all and refuses to reserve any: ask for more, or say false."
+  description = "Reserve function_concurrency for the processor, and 1 for the anomaly function, so that other functions of the account cannot use it up. The queue limits the processor in any case. A new account may run 10 functions in all, and Lambda refuses to reserve any of them."
   type        = bool
-  default     = true
+  default     = false
 }
 
 variable "batch_window" {
@@ -170,6 +170,17 @@ variable "trusted_principals" {
   }
 }
 
+variable "alert_publishers" {
+  description = "Roles that may publish to the stack's alert topic, for a channel [channels.NAME] that names it: operator, replicator or both."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.alert_publishers, ["operator", "replicator"])) == 0
+    error_message = "The publishers are operator and replicator."
+  }
+}
+
 variable "alert_email" {
   description = "Address that gets the alerts, once it has confirmed; null subscribes nobody."
   type        = string
@@ -204,7 +215,7 @@ variable "max_silence" {
 }
 
 variable "monthly_budget" {
-  description = "USD a month for the whole account; null sets no budget."
+  description = "USD (in China, CNY) a month for the whole account; null sets no budget."
   type        = number
   default     = null
 

@@ -1,4 +1,4 @@
-"""Documents of ``mcloud status -o json``, as short as they may be."""
+"""Minimal documents of ``mcloud status -o json``."""
 
 from typing import Any
 

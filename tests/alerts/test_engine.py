@@ -1,4 +1,4 @@
-"""What becomes of alerts, look by look."""
+"""State changes of alerts, check by check."""
 
 import json
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ def look(value: Any, at: float, site: str = "aws") -> AlertFigures:
 
 
 class Run:
-    """Looks, one after the other; the state goes through JSON in between, as across restarts."""
+    """A series of checks. The state passes through JSON in between, as with restarts."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.now, self.state = rules, NOW, AlertStates()
         self.events: list[Event] = []
 
     def see(self, value: Any, after: float = 10) -> list[tuple[str, str]]:
-        """What changed: key and state."""
+        """Check a value, and return the changes as pairs of key and state."""
         self.now += after
         return self.take(look(value, self.now))
 
@@ -56,7 +56,7 @@ FIRES, IS_OVER = [("depth aws", "firing")], [("depth aws", "resolved")]
 
 def test_it_fires_after_a_while_and_is_over_after_another() -> None:
     run = Run(rules())
-    assert [run.see(11) for _ in range(6)] == [[]] * 6  # 50 seconds since it was first seen
+    assert [run.see(11) for _ in range(6)] == [[]] * 6  # 50 seconds since the first check
     assert run.see(11) == FIRES
     assert run.see(12) == []
     assert [run.see(5) for _ in range(3)] == [[]] * 3
@@ -72,7 +72,7 @@ def test_it_fires_after_a_while_and_is_over_after_another() -> None:
 def test_without_a_while_it_fires_at_once() -> None:
     run = Run(rules(replace(RULE, last=0, recover=0)))
     assert run.see(11) == FIRES
-    assert run.see(7) == []  # between the limit and what ends it
+    assert run.see(7) == []  # between the limit and the value that ends it
     assert run.see(5) == IS_OVER
     assert run.see(7) == []
     assert run.see(11) == FIRES
@@ -89,7 +89,7 @@ def test_what_is_unknown_moves_nothing() -> None:
     assert [run.see(11) for _ in range(6)] == [[]] * 6
     assert [run.see(None) for _ in range(20)] == [[]] * 20
     assert run.state.alerts["depth aws"].state == "unknown"
-    # 50 seconds of it are known; the look after the unknown ones adds none.
+    # 50 seconds of it are known; the check after the unknown ones adds none.
     assert [run.see(11) for _ in range(2)] == [[], FIRES]
     assert [run.see({"unknown": "away"}) for _ in range(20)] == [[]] * 20
     assert run.is_firing
@@ -129,7 +129,7 @@ def test_what_is_unknown_for_long_is_told_once_for_a_part() -> None:
     assert run.see({"unknown": "away"}) == [("unknown sites.aws", "firing")]
     assert run.see({"unknown": "away"}) == []
     (event,) = run.events
-    assert event.title == "sites.aws: 2 figures cannot be judged for long"
+    assert event.title == "sites.aws: 2 figures unknown for a while"
     assert event.text.splitlines() == [
         "depth sites.aws.depth: away",
         "other sites.aws.depth: away",
@@ -146,15 +146,15 @@ def test_a_figure_that_some_have_is_missed_where_it_is_not() -> None:
     run = Run(rules(unknown_for=0))
     figures = AlertFigures(document(run.now, aws={"depth": 1}, gcp={"other": 1}))
     assert run.take(figures) == [("unknown sites.gcp", "firing")]
-    assert run.state.alerts["depth gcp"].unknown == "no such figure"
+    assert run.state.alerts["depth gcp"].unknown == "the figure does not exist"
 
 
 def test_a_rule_without_any_figure_says_so() -> None:
     run = Run(rules(unknown_for=0))
     assert run.take(AlertFigures(document(run.now, aws={"other": 1}))) == []
-    assert run.state.nothing == {"depth": "unknown: no such figure, sites.*.depth"}
+    assert run.state.nothing == {"depth": "unknown: there is no figure sites.*.depth"}
     assert run.take(AlertFigures(document(run.now))) == []
-    assert run.state.nothing == {"depth": "nothing there to look at: sites.*.depth"}
+    assert run.state.nothing == {"depth": "nothing matches sites.*.depth"}
     assert run.see(1) == []
     assert run.state.nothing == {}
 
@@ -189,7 +189,7 @@ def test_what_has_ended_is_over() -> None:
     ]
     assert run.events[-1].title == "slow a: it has ended"
     assert run.state.blind == {}
-    assert run.state.nothing == {"slow": "nothing there to look at: producers.*.rate"}
+    assert run.state.nothing == {"slow": "nothing matches producers.*.rate"}
 
 
 def test_what_was_fine_and_is_gone_is_forgotten() -> None:
@@ -239,7 +239,7 @@ LOOKS = st.lists(
 
 
 def _firing_after(looks: Sequence[tuple[float, float | None]], rule: AlertRule) -> list[bool]:
-    """Another way to say it: by the runs of looks that an end or a beginning needs."""
+    """An alternative definition: by the runs of checks that a start or an end needs."""
     firing, held, last = False, 0.0, None
     found = []
     for number, (pause, value) in enumerate(looks):
@@ -266,7 +266,7 @@ def test_it_is_as_another_way_says(
     run = Run(rules(rule, unknown_for=1e9))
     wanted = _firing_after(looks, rule)
     assert [(run.see(value, pause), run.is_firing)[1] for pause, value in looks] == wanted
-    # What is told alternates, and begins with what fires.
+    # The reported states alternate, beginning with firing.
     said = [event.state for event in run.events]
     assert said == (["firing", "resolved"] * len(said))[: len(said)]
     assert (said[-1:] == ["firing"]) == run.is_firing

@@ -1,4 +1,4 @@
-"""Figures by their paths."""
+"""Figures are found by their paths."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .documents import NOW, beat, document, lag, producer
 
 
 def values(figures: AlertFigures, pattern: str) -> dict[str, float | str | None]:
-    """By path: a value, why it is unknown, or that there is none."""
+    """Return values by path, or the reasons why they are unknown or missing."""
     return {
         each.path: "none"
         if each.figure is None
@@ -297,16 +297,16 @@ def guard(running: bool = True, **state: Any) -> dict[str, Any]:
     [
         (guard(), 0, ""),
         (guard(at=NOW - 400, settings={"interval": 300, "timeout": 1}), 0, ""),
-        (guard(at=NOW - 900), 900, "it runs, and hangs"),
-        (guard(running=False, sites={"aws": {"bad": 3}}), 5, "its process is gone"),
+        (guard(at=NOW - 900), 900, "it is running, but hangs"),
+        (guard(running=False, sites={"aws": {"bad": 3}}), 5, "its process has died"),
     ],
 )
 def test_a_guard_that_is_lost(guard: dict[str, Any], lost: float, why: str) -> None:
     figures = AlertFigures(document() | {"guards": [guard]})
     figure = one(figures, "guards.guard.lost_s")
-    # However old its last word: that it is lost is known now.
+    # Its loss is current knowledge, however old its last state is.
     assert figure == AlertFigure(lost, NOW, why)
-    # What it said of the sites is of then.
+    # Its report about the sites is as old as its state.
     assert values(figures, "guards.*.sites.aws.bad") == {"guards.guard.sites.aws.bad": "none"}
 
 

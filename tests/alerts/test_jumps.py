@@ -1,4 +1,4 @@
-"""Whatever jumps, and whenever: no alert is silenced for longer than its own window."""
+"""If clocks jump at any time, no alert is suppressed for longer than its own window."""
 
 import json
 from itertools import groupby
@@ -24,7 +24,7 @@ VALUES = [1] * 3 + [11] * 8 + [0] * 6
 
 
 class Watched:
-    """A watcher over some values, whose clocks jump before one look."""
+    """A watcher of some values, whose clocks jump before one check."""
 
     def __init__(self, kind: str, at: int) -> None:
         self.clock, self.told, self.sink = Jumping(), list[tuple[int, str]](), Sink()
@@ -62,10 +62,10 @@ def test_a_watcher_tells_each_thing_once_and_in_its_window(kind: str) -> None:
     for at in range(len(VALUES)):
         watched = Watched(kind, at)
         assert [state for _, state in watched.told] == ["firing", "resolved"], at
-        # A pause counts for nothing, and one look more makes up for it.
+        # A pause does not count, and one more check makes up for it.
         for (look, _), (was, _) in zip(watched.told, usual, strict=True):
             assert was <= look <= was + 1, at
-        # A jump may have a channel told once more; never less.
+        # A jump may cause one more notification, but never one less.
         states = [state for state, _ in groupby(event.state for event in watched.sink.taken)]
         assert states == ["firing", "resolved"], at
 
@@ -85,7 +85,7 @@ def test_a_state_is_readable_after_the_clock_was_set(seconds: float, values: lis
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
-    """It would else be open there for good."""
+    """Otherwise the incident would stay open there."""
     clock = Jumping()
     state = AlertStates()
 
@@ -100,7 +100,7 @@ def test_what_is_resolved_is_told_to_a_channel_that_was_away(kind: str) -> None:
         pass
     while not look(0):
         pass
-    clock.set_wall(-5 * HOUR)  # and the watcher was started anew
+    clock.set_wall(-5 * HOUR)  # and the watcher was restarted
     look(0)
     from mcloud.alerts.engine import standing
 
@@ -114,7 +114,7 @@ def test_a_figure_from_the_future_is_unknown_and_said_to_be() -> None:
     state, _ = step(rules, AlertFigures(ahead), AlertStates(), clock.wall())
     (alert,) = state.alerts.values()
     assert alert.state == "unknown"
-    assert "from the future by 2 h" in alert.unknown
+    assert "2 h 00 min in the future" in alert.unknown
 
 
 @pytest.mark.parametrize(("ahead", "known"), [(-30.0, True), (30.0, True), (7200.0, False)])
@@ -127,4 +127,4 @@ def test_a_heartbeat_ahead_of_the_clock_does_not_stand_for_trades(
     assert found.figure is not None
     assert (found.figure.value is not None) == known
     if not known:
-        assert "ahead of this machine's clock by 7200 s" in found.figure.why
+        assert "7200 s ahead of this machine's clock" in found.figure.why

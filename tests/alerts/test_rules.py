@@ -119,7 +119,7 @@ text = "The function of {0} does not keep up."
         ('[alerts.holes]\ntext = "{1}"', 2, r"only \{0\} and so on"),
         ('[alerts.holes]\ntext = "{site}"', 2, r"only \{0\} and so on"),
         ('[alerts.holes]\ntext = "{"', 2, r"only \{0\} and so on"),
-        ('[alerts."a b"]\nabove = 1', 1, "not a name"),
+        ('[alerts."a b"]\nabove = 1', 1, "invalid name"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(

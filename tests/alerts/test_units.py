@@ -1,4 +1,4 @@
-"""Values and limits as they are read."""
+"""Parsing of values and limits."""
 
 import pytest
 
@@ -50,4 +50,4 @@ def test_a_limit_has_it_too(figure: str, limit: dict[str, float], text: str) -> 
 
 def test_every_rule_that_is_built_in_knows_its_unit() -> None:
     lacking = {rule.name for rule in Rules().rules if not unit(rule.figure)}
-    assert lacking == {"service-down", "spool-full", "disk-full"}  # these are so or not
+    assert lacking == {"service-down", "spool-full", "disk-full"}  # these are either true or not

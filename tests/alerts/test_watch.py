@@ -1,4 +1,4 @@
-"""Looks and what they tell, over and over."""
+"""Repeated checks and their notifications."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ RULES = Rules(AlertSettings(interval=10), (RULE,))
 
 
 class Watched:
-    """A watcher over some values, one a look; its clock runs by the interval."""
+    """A watcher of some values, one per check. Its clock advances by the interval."""
 
     def __init__(
         self, *values: Any, rules: Rules = RULES, before: AlertStates | None = None
@@ -50,7 +50,7 @@ class Watched:
         )
 
     def wait(self, seconds: float) -> bool:
-        """In place of an event: the next look is due, or it was the last."""
+        """Advance the clock to the next check, like an event. Return True after the last check."""
         self.now += seconds
         return self._left == 0
 
@@ -82,7 +82,7 @@ def test_what_fires_and_what_is_over_goes_through_the_channels() -> None:
         }
     ]
     assert (firing.name, firing.at) == ("x", NOW + 20)
-    # It speaks more often than it looks.
+    # It writes its state more often than it checks.
     assert [each.at for each in watched.kept[:4]] == [NOW, NOW + 5, NOW + 10, NOW + 15]
     assert watched.kept[-1].firing == ()
 
@@ -98,7 +98,7 @@ def test_one_that_starts_again_goes_on() -> None:
 
 
 def test_a_channel_that_was_away_hears_of_it_later() -> None:
-    """The first attempts fail for good; the next ones, after a while, get through."""
+    """The first attempts fail, and later ones succeed."""
     answers = iter([Refused("HTTP 404"), None, None])
 
     def answer(event: Event) -> str:
@@ -111,7 +111,7 @@ def test_a_channel_that_was_away_hears_of_it_later() -> None:
 
     class Patient(Watched):
         def wait(self, seconds: float) -> bool:
-            # The channel has had its say before the next look.
+            # The channel has answered before the next check.
             eventually(lambda: sink.taken or notifier.failures())
             return super().wait(seconds)
 
@@ -158,11 +158,11 @@ def test_a_report_of_one_look_waits_for_nothing() -> None:
     ]
     assert [each.age_s for each in depth.figures] == [5, None]
     assert depth.figures[1].unknown == "no value is given"
-    assert (other.why, other.figures) == ("unknown: no such figure, nothing", ())
+    assert (other.why, other.figures) == ("unknown: there is no figure nothing", ())
     assert (off.enabled, off.figures) == (False, ())
     watched = report(rules, figures, AlertStates(), NOW)
     assert watched.firing == 0
     assert watched.rules[0].figures[0].state == "pending"
-    assert {each.since for each in depth.figures} == {None}  # one look knows no earlier one
+    assert {each.since for each in depth.figures} == {None}  # it is the first check
     later = report(rules, figures, step(rules, figures, AlertStates(), NOW - 30)[0], NOW)
     assert [each.for_s for each in later.rules[0].figures] == [30, 30]

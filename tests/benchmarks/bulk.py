@@ -1,4 +1,4 @@
-"""What benchmarks over many candles share."""
+"""Helpers of benchmarks with many candles."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from mcloud.market.candle import Candle
 
 @contextmanager
 def as_in_a_command() -> Iterator[None]:
-    """Python looks for cycles of objects as seldom as in ``mcloud``, for all that is compared."""
+    """Run garbage collection as rarely as ``mcloud`` does, for all sides of a comparison."""
     before = gc.get_threshold()
     gc.set_threshold(*COLLECT)
     try:
@@ -23,7 +23,7 @@ def as_in_a_command() -> Iterator[None]:
 
 
 def fill(site: Site, candles: Sequence[Candle]) -> None:
-    """Write to a site on AWS without conditions, 25 a request: DynamoDB's own bulk way."""
+    """Write to a site on AWS without conditions, in DynamoDB's batches of 25."""
     client, table = site.candles._client, site.candles._table  # type: ignore[attr-defined]
 
     def put(some: Sequence[Candle]) -> None:

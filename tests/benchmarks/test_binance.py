@@ -1,4 +1,4 @@
-"""Trades through the source against a bare websockets client, from one server on one core."""
+"""The source compared with a bare websockets client, from one server on one core."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.benchmark
 COUNT = 40_000  # messages
 ROUNDS = 5
 
-# As an exchange does it, a message at a time; or all at once, with no work left for the server.
+# Either one message at a time, as an exchange sends them, or all at once without server work.
 SERVER = """
 import asyncio, json, sys
 from websockets.asyncio.server import serve
@@ -56,7 +56,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def one_core() -> Iterator[None]:
-    """Bind this process, and those that it starts, to one core."""
+    """Bind this process and its children to one core."""
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system binds no process to a core")
     cores = os.sched_getaffinity(0)
@@ -67,7 +67,7 @@ def one_core() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_core")
 def test_the_source_keeps_up_with_a_bare_client() -> None:
-    """The median of rounds in turns, so that a busy machine strikes both alike."""
+    """The medians of alternating rounds count, so that a busy machine affects both equally."""
     with serving("one by one") as url:
         bare, source = rates(url)
     print(
@@ -96,7 +96,7 @@ def serving(how: str) -> Iterator[str]:
 
 
 def rates(url: str) -> tuple[float, float]:
-    """Messages a second of the bare client and of the source."""
+    """Return the messages per second of the bare client and of the source."""
     bare, source = [], []
     for _ in range(ROUNDS):
         bare.append(asyncio.run(bare_rate(url)))

@@ -32,7 +32,7 @@ DAYS = 30
 
 
 def test_a_report_on_a_month_of_daily_metrics(tmp_path: Path) -> None:
-    """Every metric of both clouds has a figure for every day; a request takes 50 ms."""
+    """Every metric of both clouds has a figure for every day, and a request takes 50 ms."""
     days = [f"2026-11-{day:02}" for day in range(1, DAYS + 1)]
     figures = {day: 1000.0 + number for number, day in enumerate(days)}
     watch = CloudWatchUsage(Everything(figures), *[Answers()] * 3, AWS)
@@ -71,7 +71,7 @@ def test_a_report_on_a_month_of_daily_metrics(tmp_path: Path) -> None:
 
 
 class Everything(CloudWatch):
-    """Every metric has the same figures."""
+    """A CloudWatch whose metrics all have the same figures."""
 
     def __init__(self, days: dict[str, float]) -> None:
         super().__init__({})
@@ -90,7 +90,7 @@ class Everything(CloudWatch):
 
 
 class Answers:
-    """Lambda, DynamoDB and CloudWatch Logs."""
+    """Answers of Lambda, DynamoDB and CloudWatch Logs."""
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         def answer(**_: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Slow(Monitoring):
 
 
 def test_the_command_on_the_embedded_clouds(embedded: Any, tmp_path: Path) -> None:
-    """From the shell, the start of Python and both clouds' clients included."""
+    """The time includes the start of Python and of both clouds' clients."""
     home = Path(embedded.options["home"])
     took = measured(
         lambda: subprocess.run(
@@ -124,7 +124,7 @@ def test_the_command_on_the_embedded_clouds(embedded: Any, tmp_path: Path) -> No
 
 
 def measured(call: Callable[[], object]) -> float:
-    """The best of three, in seconds."""
+    """Return the best of three times, in seconds."""
     times = []
     for _ in range(3):
         begun = time.monotonic()

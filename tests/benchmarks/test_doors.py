@@ -1,4 +1,4 @@
-"""What outages and meters cost while nothing is out: the same requests with doors and without."""
+"""The cost of outages and meters without an outage: requests with and without doors."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def test_uploads_to_cloud_storage(embedded: State) -> None:
 
 
 def print_ratio(what: str, with_: Callable[[], None], without: Callable[[], None]) -> None:
-    """Side by side in turns, so that a busy machine slows both down."""
+    """Alternate both, so that a busy machine slows them down equally, and print the ratio."""
     ratios = []
     for _ in range(ROUNDS):
         times = []

@@ -1,4 +1,4 @@
-"""The embedded clouds: first publish to last candle, on both sites at once."""
+"""Throughput of the embedded clouds from the first publish to the last candle, on both sites."""
 
 import time
 
@@ -12,7 +12,7 @@ from mcloud.market.trade import Trade
 from mcloud.rehearsal.demo import deliver, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 
-WANTED = 3_000  # trades a second and site
+WANTED = 3_000  # trades per second and site
 
 pytestmark = pytest.mark.benchmark
 

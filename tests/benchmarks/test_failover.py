@@ -1,4 +1,4 @@
-"""How long trades go nowhere when a site is out, or is left, and what watching costs."""
+"""Interruption of trades when a site fails or is left, and the cost of watching."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Clouds:
 
 @pytest.fixture(scope="module")
 def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
-    """Of its own: they are taken out."""
+    """Embedded clouds of their own, since the test takes them down."""
     home = tmp_path_factory.mktemp("failover") / "local"
     aws, gcp, storage, function = children.free_ports(4)
     state = control.up(Options(str(home), aws, gcp, storage, function, owner=os.getpid()))
@@ -55,7 +55,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
 def test_from_an_outage_to_the_first_trade_on_the_other_site(
     clouds: Clouds, tmp_path: Path, name: str
 ) -> None:
-    """The guard at its defaults, 1,000 trades a second, in `primary` mode."""
+    """The guard has its defaults, with 1,000 trades per second in `primary` mode."""
     on = "aws" if name == "cloud-outage" else "gcp"
     symbols = {"cloud-outage": ("AAUSDT", "ABUSDT"), "region-outage": ("BAUSDT", "BBUSDT")}[name]
     report = drill.run(
@@ -89,7 +89,7 @@ def test_in_both_mode_the_healthy_site_notices_nothing(clouds: Clouds, tmp_path:
     print(
         f"\nlongest wait between two trades stored at gcp: {usual:.2f} s, aws out: {during:.2f} s"
     )
-    # It stores once a linger; a batch may fall between two looks.
+    # It stores once per linger, and a batch may fall between two polls.
     assert during < 2 * usual + 1.0
 
 
@@ -130,7 +130,7 @@ def test_what_two_sites_cost_to_watch(tmp_path: Path) -> None:
 
 
 def _longest_gap(stream: DrillStream, seconds: float) -> float:
-    """The longest time in which the newest trade at gcp stayed the same."""
+    """Return the longest time during which the newest trade at gcp did not change."""
     ends, longest = time.monotonic() + seconds, 0.0
     newest, since = stream.newest("gcp"), time.monotonic()
     while time.monotonic() < ends:

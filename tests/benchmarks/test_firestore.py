@@ -1,7 +1,7 @@
-"""Our Firestore beside Google's emulator: the same work through the real client, in one run.
+"""Our Firestore and Google's emulator do the same work through the real client, in one run.
 
 Run with ``pytest -m benchmark -s tests/benchmarks/test_firestore.py``. A ratio is Google's time
-over ours, so 2.0 is twice as fast; each time is the best of several rounds, taken in turns.
+over ours, so 2.0 is twice as fast. Each time is the best of several alternating rounds.
 """
 
 import time
@@ -34,7 +34,7 @@ def our_client() -> Iterator[firestore.Client]:
 def clients(
     our_client: firestore.Client, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, firestore.Client]]:
-    """One of ours and one of Google's, which skips where it is not installed."""
+    """A client of ours and one of Google's. Skips if Google's emulator is not installed."""
     with official("firestore", tmp_path_factory.mktemp("official")) as running:
         yield {"ours": our_client, "google": connect(running.host)}
 
@@ -80,7 +80,7 @@ def test_transactions(clients: dict[str, firestore.Client]) -> None:
 
 
 def test_transactions_of_many_threads(clients: dict[str, firestore.Client]) -> None:
-    """Each thread has a document of its own: Google's emulator fails where they share one."""
+    """Each thread has its own document, since Google's emulator fails if they share one."""
 
     def write(client: firestore.Client, collection: str) -> None:
         documents = [client.document(f"{collection}/{number}") for number in range(8)]
@@ -116,12 +116,12 @@ def test_range_queries(clients: dict[str, firestore.Client], length: int, path: 
         for _ in range(3):
             assert sum(1 for _ in query.stream()) == length
 
-    # Long results take the client most of the time, so there this cannot be more than a tie.
+    # Long results mostly take time in the client, so a tie is the best possible outcome.
     ratio(f"range of {length} by {path}", clients, read, 3 * length)
 
 
 def test_range_queries_of_a_large_collection(our_client: firestore.Client) -> None:
-    """A range out of 100,000 documents costs what it returns, not what there is."""
+    """The cost of a range of 100,000 documents depends on its result only."""
     for total in (1_000, 100_000):
         fill(our_client, f"large{total}", total)
     times = {}
@@ -149,7 +149,7 @@ def candle_id(number: int) -> str:
 
 
 def candle(number: int) -> dict[str, Any]:
-    """About the size and shape of what the pipeline stores."""
+    """Return a document of about the size and shape of a stored candle."""
     return {
         "symbol": "BTCUSDT",
         "timestamp": candle_id(number),
@@ -173,7 +173,7 @@ def ratio(
     work: Callable[[firestore.Client, str], None],
     count: int,
 ) -> float:
-    """Google's best time over ours, printed."""
+    """Return and print Google's best time over ours."""
     times: dict[str, float] = {}
     for _ in range(ROUNDS):
         for label, client in clients.items():
@@ -186,7 +186,7 @@ def ratio(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long the work takes."""
+    """Return the seconds that the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Folding against the least that exact folding can be: one Decimal loop over the same rows."""
+"""Folding compared with the minimum for exact folding: a Decimal loop over the same rows."""
 
 import time
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def folded(trades: list[Trade], batch: int) -> dict[tuple[str, int], Candle]:
 
 
 def best(run: Callable[[], object], rounds: int = 7) -> float:
-    """Seconds of the quickest round: the others were disturbed."""
+    """Return the seconds of the fastest round, since the others were disturbed."""
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What mcloud costs on top of Terraform, and the size of the bundles."""
+"""The time that mcloud adds to Terraform, and the size of the bundles."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ LEAST, MOST = 5, 30  # runs
 
 @pytest.mark.benchmark
 def test_plan_adds_little_to_terraform(tmp_path: Path) -> None:
-    """The same Terraform commands by hand, in the folder that mcloud made, are Terraform's own."""
+    """Terraform's own time is that of the same commands, run by hand in mcloud's folder."""
     binary = terraform()
     (tmp_path / "mcloud.toml").write_text(
         '[profiles.prod.sites.gcp]\ncloud = "gcp"\nproject = "mcloud-test"\n'
@@ -33,7 +33,7 @@ def test_plan_adds_little_to_terraform(tmp_path: Path) -> None:
         environment = {
             **os.environ,
             **google.environment,
-            # Compiled once, as an installed program is.
+            # Compiled once, like an installed program.
             "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "",
             "TF_CLI_CONFIG_FILE": str(tmp_path / "empty.tfrc"),
@@ -53,7 +53,7 @@ def test_plan_adds_little_to_terraform(tmp_path: Path) -> None:
             run(folder, binary, "plan", "-json", "-input=false", "-out=by-hand")
             run(folder, binary, "show", "-json", "by-hand")
 
-        ours()  # the first one also sets the folder up
+        ours()  # the first run also prepares the folder
         # The least of each: what else the machine does only ever adds. On a busy one it takes more
         # runs to see it.
         mine, other = timed(ours), timed(theirs)

@@ -1,4 +1,4 @@
-"""A refresh of two embedded sites, the processor time of an open dashboard, and its price."""
+"""A refresh of two embedded sites, and the processor time and cost of an open dashboard."""
 
 import os
 import pty
@@ -29,7 +29,7 @@ ROUNDS = 9
 
 
 def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
-    """Every part of both sites asked at once, with clients that are warm, until the last answer."""
+    """The time to query all parts of both sites at once, with warm clients."""
     sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
     seconds = []
     for _ in range(ROUNDS + 2):
@@ -40,7 +40,7 @@ def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
             time.sleep(0.002)
         seconds.append(time.perf_counter() - begun)
         assert snapshot_of(sites, collector.seen(), time.time()).up
-    took = median(seconds[2:])  # the first ones make the clients
+    took = median(seconds[2:])  # the first rounds make the clients
     print(
         f"\na refresh of two embedded sites: {took * 1000:.0f} ms, "
         f"{took / REFRESH:.0%} of what it may take"
@@ -49,7 +49,7 @@ def test_a_refresh_of_two_embedded_sites(embedded: State) -> None:
 
 
 def test_drawing_a_screen(embedded: State) -> None:
-    from dashboard.test_monitor import AWS, GCP, snapshot
+    from drawing.test_monitor import AWS, GCP, snapshot
 
     seen, view = snapshot(AWS, GCP), MonitorView(200, 60, 5.0)
     begun = time.process_time()
@@ -63,7 +63,7 @@ def test_drawing_a_screen(embedded: State) -> None:
 
 
 def test_the_processor_time_of_an_open_dashboard(embedded: State) -> None:
-    """At the default interval, over a stretch without the start."""
+    """Measured at the default interval, without the start."""
     eye, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (60, 200))
     process = subprocess.Popen(
@@ -79,7 +79,7 @@ def test_the_processor_time_of_an_open_dashboard(embedded: State) -> None:
         start_new_session=True,
     )
     try:
-        _look(eye, 10)  # until it has started, and every part was asked once
+        _look(eye, 10)  # until it has started and has queried every part once
         before = _processor_time(process.pid)
         begun = time.monotonic()
         drawn = _look(eye, WATCHED)
@@ -104,7 +104,7 @@ def _processor_time(pid: int) -> float:
 
 
 def _look(eye: int, seconds: float) -> int:
-    """Read what is drawn for so long; how many bytes."""
+    """Read the output for some seconds, and return the number of bytes."""
     count = 0
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.benchmark
 
 
 class CountingQueue:
-    """Takes everything at once, or nothing; counts requests as the clouds do."""
+    """A queue that accepts everything at once or nothing, and counts requests as the clouds do."""
 
     def __init__(self, *, away: bool = False) -> None:
         self.away = away
@@ -98,7 +98,7 @@ def test_full_spool_to_both_sites(embedded: State, tmp_path: Path) -> None:
 
 
 def test_publish_latency_at_the_recorded_pace(tmp_path: Path) -> None:
-    """From a trade's arrival to the queue's acknowledgement, less the linger."""
+    """The time from the arrival of a trade to the queue's acknowledgement, minus the linger."""
     queue = CountingQueue()
     came: dict[int, float] = {}
 
@@ -145,14 +145,14 @@ def test_memory_while_a_site_is_away(tmp_path: Path) -> None:
     growth = (max(seen) - seen[0]) / 2**20
     print(f"\n{AWAY:.0f} s without a site at 1,000 trades/s: memory grows by {growth:.1f} MiB")
     assert done.sites["away"].waiting_trades == done.read
-    # What it may grow by in ten minutes, scaled to this run.
+    # The allowed growth in ten minutes, scaled to this run.
     assert growth < max(50 * AWAY / 600, 10)
 
 
 def test_dollars_for_a_million_trades(tmp_path: Path) -> None:
-    """Calls counted at the recorded pace, against one message and one object a trade.
+    """Requests at the recorded pace, compared with one message and one object per trade.
 
-    The sends are counted; what Lambda does with them follows from its batch window.
+    The sends are counted; the work of Lambda follows from its batch window.
     """
     queue = CountingQueue()
     trades = [
@@ -169,7 +169,7 @@ def test_dollars_for_a_million_trades(tmp_path: Path) -> None:
         batch = batches.setdefault(int((at - queue.arrived[0][0]) // WINDOW), [])
         batch += decode(message.body).trades
     puts = sum(len(pack(batch)) for batch in batches.values())
-    # Lambda receives and deletes ten messages a request.
+    # Lambda receives and deletes ten messages per request.
     requests = queue.requests + 2 * -(-queue.messages // 10)
     scale = Decimal(1_000_000) / len(trades)
     ours = cost("sqs_requests", requests * scale) + cost("s3_puts", puts * scale)
@@ -183,7 +183,7 @@ def test_dollars_for_a_million_trades(tmp_path: Path) -> None:
 
 
 def spool_rate(url: str, folder: Path) -> float:
-    """Trades a second from the socket to the disk, cursor and encoding included."""
+    """Return the trades per second from the socket to the disk, with cursor and encoding."""
     source = BinanceSource(endpoints(ws_url=url), ["BTCUSDT"])
     folder.mkdir()
     with Spool.open(folder / "spool", ["one"]) as spool:
@@ -204,6 +204,6 @@ def spool_rate(url: str, folder: Path) -> float:
 
 
 def cost(meter: str, units: Decimal) -> Decimal:
-    """Dollars at list price, free tiers apart."""
+    """Dollars at list price, before free tiers."""
     price = PRICES["aws", meter]
     return units * price.usd / price.per

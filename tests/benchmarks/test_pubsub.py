@@ -1,4 +1,4 @@
-"""Our Pub/Sub beside Google's emulator, in one run: start-up, memory, publish, streaming pull."""
+"""Our Pub/Sub compared with Google's emulator: start, memory, publish, streaming pull."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ def test_is_ready_at_once_and_small() -> None:
 
 
 def test_is_no_slower_than_googles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The median of many short rounds, in turns, so that a busy machine strikes both alike."""
+    """The medians of short alternating rounds count, so that load affects both equally."""
     rates: dict[str, dict[str, list[float]]] = {}
     with ExitStack() as stack:
         servers = [
@@ -53,12 +53,12 @@ def test_is_no_slower_than_googles(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     print(f"ready: {ready['ours']:.1f} s, Google's {ready['official']:.1f} s")
     print(f"memory at the end: {memory['ours']:.0f} MB, Google's {memory['official']:.0f} MB")
     assert ratios["streaming pull"] >= 1
-    # The client's own work is most of a publish, on the same cores: near one, with some noise.
+    # A publish is mostly work of the client on the same cores, so the ratio is about one.
     assert min(ratios.values()) >= 0.9
 
 
 def _rates() -> dict[str, float]:
-    """Messages a second, by what was done."""
+    """Return the messages per second, by operation."""
     topic = f"projects/benchmark/topics/t-{uuid4().hex}"
     subscription = f"projects/benchmark/subscriptions/s-{uuid4().hex}"
     publisher = PublisherClient()

@@ -1,4 +1,4 @@
-"""Replication between embedded clouds, beside the barest way to do the same, in one run.
+"""Replication between embedded clouds, compared with the simplest way to do the same.
 
 Run with ``pytest -m benchmark -s tests/benchmarks/test_replication.py``.
 """
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.benchmark
 
 START = 1_723_161_180_000
 SYMBOLS = 10
-CANDLES = 50_000  # of all of them: the embedded DynamoDB reads a whole symbol for each page
+CANDLES = 50_000  # over all symbols: the embedded DynamoDB reads a whole symbol for each page
 ROUNDS = 3
 TRADES_A_CANDLE = 20
 OBJECTS = 5_000
@@ -49,11 +49,11 @@ THREADS = 8
 
 
 def test_candles_in_bulk(embedded: State, tmp_path: Path) -> None:
-    """Comparison of 50,000 candles with an empty site, against Google's own BulkWriter.
+    """Comparing 50,000 candles with an empty site, against Google's own BulkWriter.
 
-    What is ours to influence is everything between the two stores. Where DynamoDB, read by the
-    same adapter into nothing, is slower in this very run than the goal, the goal is 0.8 of that.
-    Of each the best of some rounds counts: what else runs on the machine only ever slows it down.
+    Everything between the two stores is measured. If only reading DynamoDB with the same adapter is
+    slower in this run than the goal, the goal is 0.8 of that. The best of several rounds counts,
+    since other work on the machine only slows it down.
     """
     sites = open_all(embedded, "aws")
     candles = [candle(number) for number in range(CANDLES)]
@@ -117,7 +117,7 @@ def test_raw_objects(embedded: State, tmp_path: Path) -> None:
 
 
 def test_steady_state(embedded: State, tmp_path: Path) -> None:
-    """30 trades a second for half a minute, half of them to each site."""
+    """Each site gets half of 30 trades per second for half a minute."""
     sites = open_all(embedded, "aws", "gcp")
     stop = threading.Event()
     lags: list[float] = []
@@ -151,7 +151,7 @@ def open_all(clouds: State, *names: str) -> dict[str, Site]:
 def opened(
     sites: dict[str, Site], folder: Path, what: str, *, both: bool = False, processes: int = 0
 ) -> Iterator[list[Pair]]:
-    """The pair from the first to the second site, or both directions."""
+    """Open the pair from the first to the second site, or both directions."""
     names = list(sites)
     with open_pairs(
         sites,
@@ -167,7 +167,7 @@ def opened(
 
 
 def compare(pair: Pair) -> None:
-    """Work until the target has all that the source had in the beginning."""
+    """Work until the target has all data that the source had at the beginning."""
     while pair.progress().phase != "following":
         time.sleep(pair.step())
         assert not pair.progress().error
@@ -185,7 +185,7 @@ def candle(number: int) -> Candle:
 
 
 def name_symbols(site: Site) -> None:
-    """A site's symbols are those of its archive and its heartbeats."""
+    """Write heartbeats, since a site's symbols are those of its archive and its heartbeats."""
     site.control.beat(Heartbeat(f"B{n}USDT", START, 1, 1, 0.0) for n in range(SYMBOLS))
 
 
@@ -206,7 +206,7 @@ def bulk_write(site: Site, candles: Sequence[Candle]) -> None:
 
 
 def fill_raw(archive: Any) -> list[str]:
-    """Objects of about 10 KB over some hours."""
+    """Write objects of about 10 KB over some hours, and return their keys."""
     numbers = random.Random(1)
     trades = [
         Trade(

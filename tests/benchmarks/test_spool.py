@@ -1,4 +1,4 @@
-"""The spool and the cursor beside the work that there is anyway: encoding the trades."""
+"""The spool and the cursor compared with the unavoidable work: encoding the trades."""
 
 import sqlite3
 import time
@@ -84,7 +84,7 @@ def test_drain(trades: list[Trade], tmp_path: Path) -> None:
 
 
 def test_open(trades: list[Trade], tmp_path: Path) -> None:
-    """All of a spool is read and checked when it is opened, by SQLite and then by its digests."""
+    """A spool is read and checked completely when it is opened, by SQLite and by its digests."""
     messages = encoded(trades)
     path = tmp_path / "spool"
     with Spool.open(path, SITES) as spool:
@@ -107,7 +107,7 @@ def encoded(trades: list[Trade]) -> list[Message]:
 
 
 def best(run: Callable[[], object], rounds: int = 5) -> float:
-    """Seconds of the quickest round: the others were disturbed."""
+    """Return the seconds of the fastest round, since the others were disturbed."""
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""``mcloud --help`` against a bare Typer program with two commands and the same rich setting."""
+"""``mcloud --help`` compared with a bare Typer program with two commands."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def test_startup(what: str, tmp_path: Path) -> None:
     arguments, environment = ([what], {}) if what != "completion" else ([], completion())
     bare = [sys.executable, str(tmp_path / "bare.py"), *arguments]
     ours = [str(Path(sys.executable).parent / "mcloud"), *arguments]
-    # In turns, so that both meet the same machine.
+    # Alternating, so that load affects both equally.
     times = [(seconds(bare, environment), seconds(ours, environment)) for _ in range(20)]
     ratio = min(ours for _, ours in times) / min(bare for bare, _ in times)
     print(f"\nmcloud {what}: {ratio:.2f} times a bare Typer program")

@@ -1,4 +1,4 @@
-"""What tracing costs a producer, and how long its record is searched."""
+"""The cost of tracing for a producer, and the time to search its message log."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ ROUNDS = 11
 pytestmark = pytest.mark.benchmark
 
 
-# At full speed messages are full. Small ones are what a quiet second ends in, one of them a second.
+# At full speed messages are full. A quiet second ends with a small one.
 @pytest.mark.parametrize(
     ("batch", "least"), [(1000, 0.95), (30, 0.8)], ids=["full messages", "small ones"]
 )
@@ -33,7 +33,7 @@ def test_a_producer_that_traces(tmp_path: Path, batch: int, least: float) -> Non
         for tracing in (False, True) if number % 2 else (True, False):
             folder = tmp_path / f"{number} {tracing}"
             taken[tracing].append(run(folder, trades, batch, tracing=tracing))
-    # Of the CPU alone, without what the disk and others on this machine take; and of both.
+    # The CPU time alone, without the disk and other processes; and the elapsed time.
     cpu, wall = (
         median(each[which] for each in taken[False]) / median(each[which] for each in taken[True])
         for which in (0, 1)
@@ -46,7 +46,7 @@ def test_a_producer_that_traces(tmp_path: Path, batch: int, least: float) -> Non
 
 
 def run(folder: Path, trades: list[Trade], batch: int, *, tracing: bool) -> tuple[float, float]:
-    """Seconds of CPU, all threads, and by the wall's clock."""
+    """Return the seconds of CPU time of all threads, and the elapsed seconds."""
     folder.mkdir()
     queues = {"aws": CountingQueue(), "gcp": CountingQueue()}
     with Spool.open(folder / "spool", list(queues)) as spool, MessageLog(folder) as trail:

@@ -37,7 +37,7 @@ PAGE = 4096  # bytes
 
 
 def candles(symbol: str) -> Iterator[Candle]:
-    """One a minute, of three to five trades, which is two to four fragments."""
+    """Yield one candle per minute of three to five trades, which is two to four fragments."""
     id_ = 1_000
     for minute in range(MINUTES):
         start = START + minute * MINUTE
@@ -85,7 +85,7 @@ def test_two_equal_sites(sites: dict[str, Site]) -> None:
 
 
 def test_memory_grows_with_the_hours(sites: dict[str, Site]) -> None:
-    """What is kept of an hour at two sites is less than a page, and nothing is kept of a candle."""
+    """An hour at two sites takes less than a page of memory, and a candle takes none."""
     scope = Scope(frozenset({"candles"}), frozenset(SYMBOLS[:4]))
     look = Survey(sites, scope, ALL_TIME, False, lambda words: None)
     with closing(Workers(THREADS)) as readers, closing(Workers(1)) as walkers:

@@ -1,11 +1,11 @@
-"""Everything is killed, damaged and starved at random, and no trade is lost on either site.
+"""No trade is lost on either site when everything is killed, damaged and starved at random.
 
-Each seed trades a symbol of its own on a local exchange. A producer, a replicator and a guard run
+Each seed trades its own symbol on a local exchange. A producer, a replicator and a guard run
 as users run them, and faults in a seeded random order hit them and the embedded services: `kill
 -9`, documents that somebody edited on the sites and on the disk, a full disk, and outages.
 Afterwards `mcloud verify --repair` runs once, and the oracle of the demo judges both sites.
 
-Run it with ``pytest -m nightly tests/chaos``; MCLOUD_CHAOS_SEEDS=3:5 chooses the seeds 3 and 4.
+Run it with ``pytest -m nightly tests/chaos``. MCLOUD_CHAOS_SEEDS=3:5 selects the seeds 3 and 4.
 """
 
 import json
@@ -50,8 +50,8 @@ DOCUMENTS = (
 )
 """Kinds of documents on the sites, with keys of each."""
 VOLATILE = ("aws", "gcp")
-"""Services that lose what they hold when they are killed, as no real cloud does. At most one of
-them is killed for a seed, so that the other site still has everything."""
+"""Services that, unlike a real cloud, lose their data when they are killed. At most one of them
+is killed per seed, so that the other site still has everything."""
 
 GUARD = """
 [guard]
@@ -72,7 +72,7 @@ def seeds() -> range:
 
 @pytest.fixture(scope="module")
 def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    """Embedded clouds that may be damaged."""
+    """Embedded clouds that the test may damage."""
     aws, gcp, storage, function = children.free_ports(4)
     home = tmp_path_factory.mktemp("chaos") / "local"
     options = Options(*(str(home), aws, gcp, storage, function), owner=os.getpid(), scheduled=False)
@@ -85,7 +85,7 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a small disk of its own, where this user may make one; otherwise a usual one."""
+    """A folder on a small disk if this user may mount one, otherwise an ordinary folder."""
     folder = tmp_path / "state"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", str(folder)]
@@ -97,7 +97,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @dataclass
 class Worker:
-    """A command that goes on until it is stopped, and that is started again whenever it is gone."""
+    """A command that runs until it is stopped, and is restarted whenever it has ended."""
 
     terminal: Terminal
     arguments: tuple[str, ...]
@@ -124,12 +124,12 @@ class Worker:
     def kill(self) -> None:
         """End the process and its children as `kill -9` does."""
         if self.process is not None:
-            with suppress(ProcessLookupError):  # it may have gone by itself
+            with suppress(ProcessLookupError):  # it may have ended by itself
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def stop(self) -> int:
-        """End it as Ctrl-C does; its exit code."""
+        """End it as Ctrl-C does, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
         try:
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass
 class Chaos:
-    """What goes wrong, in an order that the seed decides."""
+    """The faults, in an order that depends on the seed."""
 
     random: random.Random
     home: Home
@@ -163,7 +163,7 @@ class Chaos:
         self.counts[self.random.choice(faults)()] += 1
 
     def calm(self) -> None:
-        """End what goes on by itself."""
+        """End all faults that would continue by themselves."""
         (self.disk / "filler").unlink(missing_ok=True)
         outage.end(self.home.folder)
 
@@ -227,7 +227,7 @@ class Chaos:
         if filler.exists():
             filler.unlink()
             return "room again"
-        # No space left is the point, and may come with the first byte or with opening.
+        # The disk is meant to be full. This may show with the first byte or when opening the file.
         with suppress(OSError), filler.open("wb", buffering=0) as output:
             while output.write(bytes(2**16)):
                 continue
@@ -311,7 +311,7 @@ def test_nothing_is_lost(
 
 
 def _await_clouds(home: Home) -> None:
-    """Wait until every service is back."""
+    """Wait until every service is available again."""
 
     def ready() -> bool:
         state = home.read()

@@ -1,4 +1,4 @@
-"""The command line as its users have it: a process, a folder, an environment."""
+"""The command line as users run it, as a process with a folder and an environment."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Terminal:
-    """Runs ``mcloud`` in a folder; ``state`` is its MCLOUD_STATE."""
+    """Runs ``mcloud`` in a folder. ``state`` is its MCLOUD_STATE."""
 
     def __init__(self, folder: Path, state: Path) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            errors="surrogateescape",  # such as the name of a folder that is no UTF-8
+            errors="surrogateescape",  # for example the name of a folder that is not UTF-8
             timeout=180,
             check=False,
         )
@@ -60,11 +60,11 @@ class Terminal:
 
 @pytest.fixture
 def mcloud(tmp_path: Path) -> Terminal:
-    """A command line with nothing around it."""
+    """A command line in an empty folder, without embedded clouds."""
     return Terminal(tmp_path, tmp_path / "state")
 
 
 @pytest.fixture
 def mcloud_up(tmp_path: Path, embedded: State) -> Terminal:
-    """A command line whose embedded clouds, those of the whole test run, are up."""
+    """A command line with running embedded clouds, which all tests share."""
     return Terminal(tmp_path, Path(embedded.options["home"]).parent)

@@ -1,4 +1,4 @@
-"""``mcloud alerts`` as its users have it."""
+"""``mcloud alerts`` as users run it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ budget_usd = 1000000
 
 
 class Desk:
-    """What a webhook was told: the texts."""
+    """A webhook that records the texts it receives."""
 
     def __init__(self) -> None:
         self.url, self.texts = "", list[str]()
@@ -61,13 +61,13 @@ def test_a_test_goes_through_each_channel(mcloud: Terminal, desk: Desk) -> None:
     done = mcloud.run("alerts", "test")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: there are no channels; describe one as [channels.NAME] in mcloud.toml\n"
+        "error: no channels are configured; add one as [channels.NAME] to mcloud.toml\n"
     )
     (mcloud.folder / "mcloud.toml").write_text(TABLE)
     done = mcloud.run("alerts", "test", "dsk", HOOK=desk.url)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: no channel 'dsk'; there is desk; did you mean 'desk'?\n",
+        "error: unknown channel 'dsk'; choose from desk; did you mean 'desk'?\n",
     )
     done = mcloud.run("alerts", "test", "-o", "json", HOOK=desk.url)
     assert done.returncode == 0, done.stderr
@@ -86,7 +86,7 @@ def test_a_test_goes_through_each_channel(mcloud: Terminal, desk: Desk) -> None:
 def test_a_dead_letter_fires_is_told_and_is_over(
     mcloud_up: Terminal, embedded: State, desk: Desk
 ) -> None:
-    """On queues of its own, since other tests have dead letters too."""
+    """The test has its own queues, since other tests have dead letters too."""
     aws = embedded.resources()["aws"]
     sqs = make_client("sqs", aws.region, aws.endpoint_url)
     queue = sqs.create_queue(QueueName="test-alerts-dlq")["QueueUrl"]
@@ -115,7 +115,7 @@ def test_a_dead_letter_fires_is_told_and_is_over(
         assert (budget["path"], budget["state"]) == ("budgets.total.used", "ok"), budget
         return {**rules["test-letters"], "watched": document["watched"]}
 
-    # What other tests did with the same clouds may fire as well.
+    # Alerts about other tests with the same clouds may fire as well.
     rule = listed(0, 3)
     assert (rule["origin"], rule["severity"]) == (f"mcloud.toml:{_line(path)}", "critical")
     assert [(each["state"], each["value"]) for each in rule["figures"]] == [("ok", 0)]
@@ -125,7 +125,7 @@ def test_a_dead_letter_fires_is_told_and_is_over(
     silence = _silence(mcloud_up, "test-letters", "--for", "2h", "--why", "an upgrade")
     assert listed(3)["figures"][0]["silenced"]["id"] == silence
 
-    # A second watcher has a folder of its own, as one on another machine.
+    # A second watcher has its own folder, as on another machine.
     other = Terminal(mcloud_up.folder / "other", mcloud_up.folder / "other" / "state")
     other.folder.mkdir()
     (other.folder / "mcloud.toml").write_text(path.read_text())
@@ -179,17 +179,22 @@ NOW = 1_800_000_000.0
 @pytest.mark.parametrize(
     ("lasts", "until", "begin", "said"),
     [
-        (None, None, None, "how long? name --for, such as --for 2h, or --until, and not both"),
-        ("2h", "2030-01-01", None, "how long?"),
-        ("2", None, None, "not a length of time: '2'; such as 90m, 2h or 7d"),
-        ("31d", None, None, "a silence lasts 30 days at most"),
-        ("5w", None, None, "a silence lasts 30 days at most"),
+        (
+            None,
+            None,
+            None,
+            "the silence needs an end: use either --for, such as --for 2h, or --until",
+        ),
+        ("2h", "2030-01-01", None, "the silence needs an end"),
+        ("2", None, None, "invalid duration '2' for --for; use one such as 30s, 90m"),
+        ("31d", None, None, "a silence can last 30 days at most"),
+        ("5w", None, None, "a silence can last 30 days at most"),
         (None, "2020-01-01", None, "would end at 2020-01-01 00:00 UTC"),
-        (None, "soon", None, "--until is not a time: 'soon'"),
-        ("2h", None, "soon", "--from is not a time: 'soon'"),
+        (None, "soon", None, "invalid time 'soon' for --until"),
+        ("2h", None, "soon", "invalid time 'soon' for --from"),
         ("2h", None, "2020-01-01", "would end at 2020-01-01 02:00 UTC"),
         (None, "2030-01-01", "2030-01-02", "before it begins"),
-        (None, "2100-01-01", None, "a silence lasts 30 days at most"),
+        (None, "2100-01-01", None, "a silence can last 30 days at most"),
         ("2h", None, "9999-12-31", "--from 9999-12-31 is more than a year ahead"),
     ],
 )
@@ -217,11 +222,15 @@ def test_windows() -> None:
         ("aws", None, ("site", "aws")),
         ("BTCUSDT", None, ("symbol", "BTCUSDT")),
         ("btcusdt", None, ("symbol", "BTCUSDT")),
-        ("ETHUSDT", None, "no rule, site or symbol is called 'ETHUSDT'"),
-        ("gcb", None, "no rule, site or symbol is called 'gcb'; did you mean 'gcp'?"),
-        ("", None, "no rule, site or symbol is called ''; see `mcloud alerts list`"),
-        ("aws", "dead-letters", "'dead-letters' goes with the name of a rule only; 'aws' is none"),
-        ("guard-paused", "gcp", "the rule guard-paused is about one figure; leave out 'gcp'"),
+        ("ETHUSDT", None, "unknown rule, site or symbol 'ETHUSDT'"),
+        ("gcb", None, "unknown rule, site or symbol 'gcb'; did you mean 'gcp'?"),
+        ("", None, "unknown rule, site or symbol ''; see `mcloud alerts list`"),
+        (
+            "aws",
+            "dead-letters",
+            "'dead-letters' can only follow the name of a rule, and 'aws' is not a rule",
+        ),
+        ("guard-paused", "gcp", "the rule guard-paused has a single figure; omit 'gcp'"),
     ],
 )
 def test_what_a_name_stands_for(

@@ -1,4 +1,4 @@
-"""A bad print goes in at one end, and comes out of both sites' functions as the same anomaly."""
+"""A wrong price is reported by the functions of both sites as the same anomaly."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ KEY = f"2025-01-02T00:06:00Z {SYMBOL} price-jump"
 
 @pytest.fixture(scope="module")
 def trades() -> list[Trade]:
-    """A quarter of an hour, with one trade 5% too low."""
+    """Return the trades of a quarter of an hour, one of which is 5% too low."""
     made = list(Simulate([SYMBOL], seed=8, start_time=START, duration=900, rate=5))
     at = next(i for i, each in enumerate(made) if each.time >= START + 8 * 60_000 + 20_000)
     made[at] = made[at]._replace(price=made[at].price * Decimal("0.95"))
@@ -41,7 +41,7 @@ def trades() -> list[Trade]:
 
 @pytest.fixture(scope="module")
 def looked(embedded: State, trades: list[Trade]) -> dict[str, Site]:
-    """The sites, once their functions have looked at these trades' candles."""
+    """Return the sites after their functions have checked the candles of these trades."""
     sites = {name: open_site(name, each) for name, each in embedded.resources().items()}
     assert deliver(trades, {name: site.queue for name, site in sites.items()}).complete
     expected = expected_rows(trades)
@@ -52,8 +52,11 @@ def looked(embedded: State, trades: list[Trade]) -> dict[str, Site]:
 
 
 def look(embedded: State) -> None:
-    """As the schedules do. Other tests leave symbols that cannot be read, which is an error in
-    the end; the rest is done by then."""
+    """Call the functions as the schedules do.
+
+    Other tests leave symbols that cannot be read, which are an error in the end, after all other
+    symbols.
+    """
     aws, gcp = embedded.outputs["aws"], embedded.outputs["gcp"]
     lambda_ = make_client("lambda", aws["region"], aws["endpoint_url"])
     assert lambda_.invoke(FunctionName=NAME)["StatusCode"] == 200
@@ -74,7 +77,7 @@ def test_both_sites_have_the_same(
     assert anomaly.value == min(each.price for each in trades)
     assert Decimal("-0.06") < anomaly.change < Decimal("-0.04")
     assert anomaly.complete
-    # Repeats overwrite themselves.
+    # A repeat overwrites the same anomaly.
     look(embedded)
     for site in looked.values():
         again = [each for each in recent(site.control, START / 1000) if each.symbol == SYMBOL]
@@ -94,7 +97,7 @@ def test_lists_what_the_sites_found(mcloud_up: Terminal, looked: dict[str, Site]
     assert table[1].split()[:3] == ["2025-01-02T00:06:00Z", SYMBOL, "price-jump"]
     none = mcloud_up.run(*mine, "--kind", "drift")
     assert (none.returncode, none.stdout) == (0, "")
-    assert none.stderr == "nothing out of line was found\n"
+    assert none.stderr == "no anomalies were found\n"
 
 
 @pytest.mark.slow

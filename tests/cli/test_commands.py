@@ -1,4 +1,4 @@
-"""Each command against running clouds: data on stdout, words on stderr."""
+"""Each command with running clouds: data on stdout, messages on stderr."""
 
 import csv
 import io
@@ -48,10 +48,10 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def produced(
     embedded: State, recording: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What ``produce`` answered; every site has the candles by now."""
+    """Produce trades, wait until every site has the candles, and return the result."""
     folder = tmp_path_factory.mktemp("produce")
     terminal = Terminal(folder, Path(embedded.options["home"]).parent)
-    # However slowly the file is read, no batch goes before it is full.
+    # No batch is sent before it is full, however slowly the file is read.
     batches = ("--batch", 200, "--linger", 60)
     done = terminal.run("produce", "--source", f"replay:{recording}", *batches, "-o", "json")
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_candles_of_each_interval_equal_the_oracle(
     mcloud_up: Terminal, produced: dict[str, Any], recording: Path, interval: str
 ) -> None:
     width = INTERVALS[interval]
-    # The judge knows minutes only; a trade moved to the first minute of its bar makes it the bar.
+    # The oracle only knows minutes, so trades are moved to the first minute of their bar.
     moved = [t._replace(time=t.time // width * width) for t in open_replay(recording)]
     done = mcloud_up.run("candles", SYMBOL, "--interval", interval, "--last", "2d", "-o", "csv")
     assert list(csv.DictReader(io.StringIO(done.stdout))) == expected_rows(moved)
@@ -173,8 +173,8 @@ def test_a_terminal_gets_a_chart_and_no_cut_number(
     columns = plain[0].split()
     table = [line.split() for line in plain[1 : 1 + len(rows)]]
     assert table == [[str(row[column]) for column in columns] for row in rows]
-    assert words.startswith("too narrow for ")
-    assert words.endswith("last_id; `-o csv` has them\n")
+    assert words.startswith("the terminal is too narrow for ")
+    assert words.endswith("last_id; `-o csv` shows them\n")
     assert any("┃" in line for line in plain[1 + len(rows) :])
     assert plain[-1] == f"{rows[0]['timestamp']} … {rows[-1]['timestamp']}"
 
@@ -182,7 +182,7 @@ def test_a_terminal_gets_a_chart_and_no_cut_number(
 def test_indicators_are_right_from_the_first_row_shown(
     mcloud_up: Terminal, produced: dict[str, Any]
 ) -> None:
-    """Earlier candles are read for them, and not shown."""
+    """Earlier candles are read for the indicators, but not shown."""
     arguments = ("candles", SYMBOL, "--with", "sma:2,ema:2,vwap,vwap:2,volatility:2,returns")
     rows = json.loads(mcloud_up.run(*arguments, "-o", "json").stdout)
     closes = [Decimal(row["close"]) for row in rows]
@@ -223,7 +223,7 @@ QUIET_TRADES = [
 
 @pytest.fixture(scope="module")
 def quiet(embedded: State, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An illiquid symbol is at every site."""
+    """Store an illiquid symbol at every site."""
     folder = tmp_path_factory.mktemp("quiet")
     path = folder / "quiet.jsonl"
     trades = [
@@ -287,7 +287,7 @@ def test_quiet_minutes_are_filled_and_holes_are_not(
     heading, *lines = mcloud_up.run(*arguments).stdout.splitlines()
     assert heading.split()[:2] == ["timestamp", "filled"]
     assert [line.split()[1] == "filled" for line in lines] == [row["filled"] for row in rows]
-    # Nothing of it is stored.
+    # Filled intervals are not stored.
     stored = json.loads(mcloud_up.run("candles", QUIET, "--from", site, "-o", "json").stdout)
     assert [minute_of(row) for row in stored] == [0, 3, 4, 5, 8, 9, 13]
     assert all("filled" not in row for row in stored)
@@ -309,7 +309,7 @@ def test_candles_beyond_the_bounds_prove_what_was_quiet_within(
 
 
 def test_longer_intervals_are_filled_alike(mcloud_up: Terminal, quiet: None) -> None:
-    """From 23:55 on: the hole in 00:05 to 00:10, between 00:03 and 00:06, is of two bars."""
+    """The bars begin at 23:55. The hole between 00:03 and 00:06 affects two bars."""
     done = mcloud_up.run("candles", QUIET, "--fill", "--interval", "5m", "--with", "sma:1")
     assert "2 trades are missing" in done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
@@ -321,20 +321,26 @@ def test_no_candles_say_so(mcloud_up: Terminal, produced: dict[str, Any]) -> Non
     arguments = ("candles", SYMBOL, "--start", "2030-01-01")
     done = mcloud_up.run(*arguments)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == f"no candles of {SYMBOL} at aws in that time\n"
+    assert done.stderr == f"no candles of {SYMBOL} at aws in that time range\n"
     assert json.loads(mcloud_up.run(*arguments, "-o", "json").stdout) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["candles", "CLIUSTD"], r"no symbol 'CLIUSTD' at aws; there is .*did you mean 'CLIUSDT'"),
-        (["candles", SYMBOL, "--from", "asw"], "no site 'asw'; there is aws, gcp; did you mean"),
-        (["status", "azure"], "no site 'azure'; there is aws, gcp$"),
-        (["outputs", "gpc"], "no site 'gpc'; there is aws, gcp; did you mean 'gcp'"),
-        (["produce", "--source", "simulate", "--to", "aws,gpc"], "no site 'gpc'"),
-        (["produce", "--source", "simulate", "--to", ","], "no site is named"),
-        (["local", "up"], "are up already"),
+        (
+            ["candles", "CLIUSTD"],
+            r"unknown symbol 'CLIUSTD' at aws; choose from .*did you mean 'CLIUSDT'",
+        ),
+        (
+            ["candles", SYMBOL, "--from", "asw"],
+            "unknown site 'asw'; choose from aws, gcp; did you mean",
+        ),
+        (["status", "azure"], "unknown site 'azure'; choose from aws, gcp$"),
+        (["outputs", "gpc"], "unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'"),
+        (["produce", "--source", "simulate", "--to", "aws,gpc"], "unknown site 'gpc'"),
+        (["produce", "--source", "simulate", "--to", ","], "',' names no site"),
+        (["local", "up"], "are already up"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -367,13 +373,13 @@ def test_outputs_name_every_resource(mcloud_up: Terminal, embedded: State) -> No
 @pytest.mark.slow
 def test_status(mcloud_up: Terminal, produced: dict[str, Any]) -> None:
     def is_up_and_counted() -> bool:
-        """On a busy machine a look may be over before a service has answered."""
+        """Return whether all is up. A busy machine may miss the answer of a service."""
         done = mcloud_up.run("status", "-o", "json")
         assert done.stderr == ""
         told = json.loads(done.stdout)
         sites = told["sites"]
         assert set(sites) == {"aws", "gcp"}
-        # Other tests leave dead letters here.
+        # Other tests leave dead letters in these queues.
         assert done.returncode == (3 if told["wrong"] else 0)
         counted = [site["heartbeats"].get(SYMBOL, {}).get("trades", 0) for site in sites.values()]
         return told["up"] and min(counted) >= 3_000
@@ -409,16 +415,16 @@ def test_local_env_can_be_evaluated(mcloud_up: Terminal) -> None:
         check=True,
     )
     assert variables.items() <= json.loads(shell.stdout).items()
-    # `gcloud storage` goes to the embedded clouds, and nothing of gcloud to Google as the user.
+    # `gcloud storage` uses the embedded clouds, and nothing of gcloud reaches Google as the user.
     assert variables["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"].startswith("http://127.0.0.1:")
     assert variables["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] == "true"
 
 
 @pytest.mark.parametrize("arguments", [["outputs"], ["outputs", "-o", "json"], ["local", "env"]])
 def test_a_reader_that_goes_away_is_no_failure(mcloud_up: Terminal, arguments: list[str]) -> None:
-    """As in ``mcloud outputs | head -1``: here nobody reads from the start.
+    """The reader ends early, as in ``mcloud outputs | head -1``; here it never reads.
 
-    It ends as any program does that is cut off by SIGPIPE, without a word.
+    The command ends silently, like any program that SIGPIPE ends.
     """
     reader, writer = os.pipe()
     os.close(reader)
@@ -463,7 +469,7 @@ def test_a_damaged_recording_says_so_and_keeps_what_was_readable(
     assert answer["truncated"].startswith("the compressed data is cut short after line ")
     assert 0 < answer["sites"]["aws"]["trades"] == answer["read"] < 400
     assert "warning: the compressed data is cut short after line " in done.stderr
-    assert "warning: 2 bad lines were left out, among them:\n  line 11: not JSON\n" in done.stderr
+    assert "warning: 2 bad lines were skipped, for example:\n  line 11: not JSON\n" in done.stderr
     assert "error: the input is incomplete: 2 lines of replay:" in done.stderr
 
 
@@ -478,7 +484,7 @@ def test_a_recording_without_the_trades_asked_for_is_no_success(
 
 
 def _read_all(terminal: int) -> Iterator[str]:
-    """What a program writes to its terminal, until it ends; Linux tells the end by an error."""
+    """Yield the output of a program on its terminal until it ends, which Linux reports as error."""
     with open(terminal, encoding="utf-8", newline="", buffering=1) as file:
         try:
             yield from file

@@ -1,4 +1,4 @@
-"""``mcloud cost`` on the embedded clouds, and what it refuses."""
+"""``mcloud cost`` on the embedded clouds, and its errors."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def test_what_a_run_would_have_cost(mcloud_up: Terminal, embedded: State) -> Non
         assert Decimal(lines[site, service]["used"]) > 0
         assert lines[site, service]["exact"] is True
         assert lines[site, service]["source"] == "embedded meter"
-    # Priced once more, by itself, from what the report says was used.
+    # The cost is computed again from the usage in the report.
     meters: dict[str, dict[str, Decimal]] = {"aws": {}, "gcp": {}}
     for (site, name), line in lines.items():
         meters[site][name] = Decimal(line["used"])
@@ -80,7 +80,7 @@ def test_a_month_without_use_and_a_budget_that_is_kept(mcloud_up: Terminal) -> N
 
 
 def test_a_budget_that_is_used_up(mcloud_up: Terminal, embedded: State) -> None:
-    """Ten billion requests are written into the meter of the month before this one."""
+    """Ten billion requests are written into the meter of the previous month."""
     month = Month(2023, 5)
     home = Path(embedded.options["home"])
     path = home / "data" / "meters" / "aws.json"
@@ -106,10 +106,10 @@ def test_a_budget_that_is_used_up(mcloud_up: Terminal, embedded: State) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "--month", "2026-13"], "not a month: '2026-13'; such as 2026-10"),
-        (["report", "--month", "2099-01"], "2099-01 is still to come"),
-        (["report", "--by", "day"], "--by is one of service, site, symbol, not 'day'"),
-        (["forecast", "-o", "csv"], "no output format 'csv'"),
+        (["report", "--month", "2026-13"], "invalid month '2026-13'; use one such as 2026-10"),
+        (["report", "--month", "2099-01"], "2099-01 is in the future"),
+        (["report", "--by", "day"], "unknown grouping 'day'; choose from service, site, symbol"),
+        (["forecast", "-o", "csv"], "unknown output format 'csv'"),
     ],
 )
 def test_what_it_refuses(mcloud: Terminal, arguments: list[str], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Dead letters, from the refusal to the exact candle, on both embedded clouds."""
+"""Dead letters on both embedded clouds, from the refusal to the exact candle."""
 
 import base64
 import json
@@ -25,12 +25,12 @@ PATIENCE = 120.0  # seconds
 SITES = ("aws", "gcp")
 TRADES = list(Simulate(["DEADUSDT"], seed=3, start_time=START, count=200))
 EXPECTED = expected_rows(TRADES)
-POISON = "\x9b31mnot an envelope"  # a terminal would turn red
+POISON = "\x9b31mnot an envelope"  # it would turn a terminal red
 
 
 @pytest.fixture(scope="module")
 def buried(embedded: State) -> None:
-    """Poison, and good messages that met a damaged candle: dead on both sites."""
+    """Dead letters on both sites: poison, and good messages that met a damaged candle."""
     for name, resources in embedded.resources().items():
         put_damaged_candle(embedded, name)
         queue = open_site(name, resources).queue
@@ -46,7 +46,7 @@ def test_from_refusal_to_candle(mcloud_up: Terminal, embedded: State, buried: No
             *(200, TRADES[0].id, TRADES[-1].id),
         )
         assert "neither JSON nor base64" in poison["reason"]
-        # The reason in the function's log is the true one; the message itself is sound.
+        # The function's log has the real reason, since the message itself is valid.
         assert "the function refused it: " in good["reason"]
         assert "damaged" in good["reason"]
         mend_candle(embedded, site)
@@ -112,7 +112,7 @@ def listed(terminal: Terminal, site: str) -> list[dict[str, Any]]:
 
 
 def mine(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Other tests leave letters in these queues too."""
+    """Return only the letters of this test, since other tests use the same queues."""
     return [
         row
         for row in rows

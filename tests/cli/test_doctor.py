@@ -1,4 +1,4 @@
-"""``mcloud doctor``: what is said of each state of affairs, and the exit code of it."""
+"""``mcloud doctor``: its reports and exit codes."""
 
 import json
 import re
@@ -21,7 +21,7 @@ SERVICES = ["queue", "function", "candles", "archive"]
 
 @pytest.fixture
 def exchange() -> Iterator[str]:
-    """The lines of mcloud.toml that name one which answers."""
+    """Yield the lines of mcloud.toml that configure an exchange which answers."""
     market = Simulate(["BTCUSDT"], seed=1, start_time=1_735_775_880_000, rate=10)
     with LocalExchange(market, speed=1.0, symbols=["BTCUSDT"]) as server:
         yield f'[exchange]\nws_url = "{server.ws_url}"\nrest_url = "{server.rest_url}"\n'
@@ -29,7 +29,7 @@ def exchange() -> Iterator[str]:
 
 @pytest.fixture
 def terraform(tmp_path: Path) -> str:
-    """A binary of the right version, for machines without one."""
+    """Return a fake Terraform of the right version, for machines without Terraform."""
     binary = tmp_path / "terraform"
     binary.write_text("#!/bin/sh\necho Terraform v1.11.4\n")
     binary.chmod(0o755)
@@ -56,7 +56,7 @@ def of(checks: list[Any], site: str) -> dict[str, Any]:
 
 
 def sites(embedded: State, **changes: dict[str, str]) -> str:
-    """A profile ``test`` of the embedded clouds, described in mcloud.toml."""
+    """Return a mcloud.toml with a profile ``test`` of the embedded clouds."""
     text = 'profile = "test"\n'
     for name, outputs in embedded.outputs.items():
         settings = {"cloud": name, **outputs, **changes.get(name, {})}
@@ -113,7 +113,7 @@ def test_a_site_that_hangs_hides_no_other(
 def test_an_aws_as_a_real_one(
     mcloud: Terminal, embedded: State, exchange: str, terraform: str
 ) -> None:
-    """With credentials, permissions and quotas: found by the usual variables."""
+    """It has credentials, permissions and quotas, and is found by the usual variables."""
     config = sites(embedded, aws={"endpoint_url": ""})
     (mcloud.folder / "mcloud.toml").write_text(config + exchange)
     code, checks = answered(
@@ -127,7 +127,7 @@ def test_an_aws_as_a_real_one(
     assert code == 0, checks
     found = of(checks, "aws")
     assert found["credentials"]["finding"] == "arn:aws:iam::000000000000:root"
-    assert found["may producer"]["state"] == "warning"  # it is root
+    assert found["may producer"]["state"] == "warning"  # since the user is root
     for subject in ("deployment", "credentials", "clock", "concurrency", *SERVICES):
         assert found[subject]["state"] == "ok"
     assert of(checks, "gcp") == {}
@@ -145,7 +145,7 @@ def test_no_credentials_and_no_network(mcloud: Terminal, terraform: str) -> None
         "--profile",
         "prod",
         MCLOUD_TERRAFORM=terraform,
-        # Where nobody is.
+        # an address on which nothing listens
         HTTPS_PROXY=f"http://127.0.0.1:{port}",
         https_proxy=f"http://127.0.0.1:{port}",
         AWS_EC2_METADATA_DISABLED="true",
@@ -163,15 +163,15 @@ def test_no_credentials_and_no_network(mcloud: Terminal, terraform: str) -> None
         assert found["may deployer"]["state"] == "unknown"
         assert found["clock"]["state"] == "unknown"
         assert all("proxy" in found[service]["remedy"] for service in SERVICES)
-    assert of(checks, "gcp-eu")["project"]["remedy"].startswith('give project = "…" in [profiles.')
+    assert of(checks, "gcp-eu")["project"]["remedy"].startswith('set project = "…" in [profiles.')
     assert of(checks, "")["exchange"]["state"] == "fault"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gpc"], "no site 'gpc'; there is aws, gcp; did you mean 'gcp'"),
-        (["--role", "producr"], "no role 'producr'; there is .*; did you mean 'producer'"),
+        (["gpc"], "unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'"),
+        (["--role", "producr"], "unknown role 'producr'; choose from .*; did you mean 'producer'"),
     ],
 )
 def test_what_is_not_there_is_named(mcloud: Terminal, arguments: list[str], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Damaged documents on real (embedded) sites, as an operator meets them."""
+"""Damaged documents on embedded sites, through the commands of an operator."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from mcloud.local.state import State
 from .conftest import Terminal
 
 EPOCH = 10**20
-"""Beyond int64, which DynamoDB keeps all the same."""
+"""A number beyond int64, which DynamoDB stores nevertheless."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def sites(embedded: State) -> Iterator[dict[str, Site]]:
 
 
 def answered(terminal: Terminal, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command again while a site takes too long, as it may on a busy machine."""
+    """Run a command, and repeat it while a site is too slow, as on a busy machine."""
     for _ in range(10):
         done = terminal.run(*arguments)
         if not any(each in done.stderr for each in ("no answer within", "cannot be read: ")):
@@ -54,7 +54,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     put_raw(sites["gcp"], "debt", "gone", {"document": json.dumps({"version": 2})})
     broken = ("control record", "guard pause", "debt gone", "lag gcp aws all", "heartbeat BADUSDT")
 
-    for _ in range(10):  # what a busy machine answers late is not in it
+    for _ in range(10):  # late answers of a busy machine are missing from it
         status = mcloud_up.run("status", "-o", "json")
         assert status.returncode == 3, status.stderr
         told = json.loads(status.stdout)
@@ -92,7 +92,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     ]
     refused = mcloud_up.run("documents", "repair")
     assert refused.returncode == 2
-    assert "repair 5 documents?; give --yes" in refused.stderr
+    assert "repair 5 documents?; use --yes" in refused.stderr
 
     moved = answered(mcloud_up, "failover", "gcp", "--yes", "-o", "json")
     assert moved.returncode == 0, moved.stderr
@@ -100,7 +100,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert str(aws.control.record()).startswith("the control record is damaged: epoch is")
 
     repaired = answered(mcloud_up, "documents", "repair", "--yes", "-o", "json")
-    assert repaired.returncode == 3, repaired.stderr  # one is of a newer version
+    assert repaired.returncode == 3, repaired.stderr  # one document has a newer version
     said = json.loads(repaired.stdout)
     assert len(said["repaired"]) == len(broken)
     assert [each["newer"] for each in said["left"]] == [True]
@@ -110,7 +110,7 @@ def test_all_goes_on_without_damaged_documents_until_they_are_repaired(
     assert [each["step"] for each in log[-5:]] == ["repair document"] * 5
     assert mcloud_up.run("documents", "list").returncode == 3
     sites["gcp"].control.forget("debt", "gone")
-    assert mcloud_up.run("documents", "list").stderr.endswith("is in order\n")
+    assert mcloud_up.run("documents", "list").stderr.endswith("are valid\n")
 
 
 @pytest.mark.slow
@@ -122,9 +122,9 @@ def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
     assert "run `mcloud failover --forget gone`" in status.stdout.replace("\n", " ")
     asked = mcloud_up.run("failover", "--forget", "gone")
     assert asked.returncode == 2
-    assert "was left in epoch 3, and was not proven equal" in asked.stderr
+    assert "was replaced as primary in epoch 3, and has not been proven equal" in asked.stderr
     assert "nothing is deleted there" in asked.stderr
-    assert "forget what is owed to gone?; give --yes" in asked.stderr
+    assert "forget the catch-up of gone?; use --yes" in asked.stderr
     done = mcloud_up.run("failover", "--forget", "gone", "--yes", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"forgotten": "gone", "epoch": 3, "away": {}}
@@ -133,7 +133,7 @@ def test_a_debt_to_a_site_that_is_gone_is_forgotten_with_a_word_about_its_data(
     assert log[-1]["step"] == "forget debt"
     again = mcloud_up.run("failover", "--forget", "gone", "--yes")
     assert again.returncode == 2
-    assert "nothing is owed to 'gone'" in again.stderr
+    assert "no catch-up is due for 'gone'" in again.stderr
 
 
 def test_a_site_that_exists_is_caught_up_and_not_forgotten(

@@ -1,4 +1,4 @@
-"""The command line on machines that are set up in other ways than ours."""
+"""The command line on machines with other settings than ours."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def test_warnings_for_who_writes_python_are_none_of_an_operators(mcloud: Termina
 
 @pytest.mark.parametrize("command", ["status", "candles", "verify", "produce --source simulate"])
 def test_no_library_says_anything_in_2028(mcloud_up: Terminal, command: str) -> None:
-    """When Google's libraries no longer support the Python versions of today."""
+    """In 2028, Google's libraries no longer support today's Python versions."""
     (mcloud_up.folder / "sitecustomize.py").write_text(
         "import datetime\n"
         "class Date(datetime.date):\n"
@@ -140,7 +140,7 @@ LOCKING = (
     ],
 )
 def test_a_file_system_without_locks_is_named(mcloud: Terminal, command: str, number: int) -> None:
-    """As NFS without its lock service."""
+    """An example is NFS without its lock service."""
     for kind in ("producers", "replicators", "guards", "alerts"):
         (mcloud.folder / "state" / kind / "default").mkdir(parents=True)
         (mcloud.folder / "state" / kind / "default" / "lock").touch()

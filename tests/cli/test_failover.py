@@ -1,4 +1,4 @@
-"""``mcloud failover``, ``guard`` and ``drill``, as far as nothing has to be moved for it."""
+"""``mcloud failover``, ``guard`` and ``drill``, in cases where nothing is moved."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_without_a_terminal_it_asks_nobody_and_does_nothing(
     done = mcloud_up.run("failover", "gcp")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "error: there is no terminal to ask on: have gcp lead?; give --yes"
+        "error: cannot ask without a terminal: make gcp the primary?; use --yes"
     )
 
 
@@ -48,10 +48,13 @@ def test_guards_pause_and_resume_and_the_log_says_who(mcloud_up: Terminal) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["failover"], "which site is to lead?"),
-        (["failover", "azure"], "no site 'azure'; there is aws, gcp"),
-        (["failover", "gcp", "--force", "luck"], "no check 'luck'; there is health, canary"),
-        (["drill", "--scenario", "flood"], "no scenario 'flood'; there is cloud-outage"),
+        (["failover"], "the name of the site is missing"),
+        (["failover", "azure"], "unknown site 'azure'; choose from aws, gcp"),
+        (
+            ["failover", "gcp", "--force", "luck"],
+            "unknown check 'luck'; choose from health, canary",
+        ),
+        (["drill", "--scenario", "flood"], "unknown scenario 'flood'; choose from cloud-outage"),
     ],
 )
 def test_what_cannot_be_meant(mcloud_up: Terminal, arguments: list[str], words: str) -> None:

@@ -72,7 +72,7 @@ def test_the_help_is_complete_and_fits_80_columns(
     text = printed.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("\nExamples:\n") == 1
-    assert "..." not in text.replace("[ARGS]...", "")  # no line is cut off
+    assert "..." not in text.replace("[ARGS]...", "")  # no line is truncated
     command = ALL[path] if path else ROOT
     for parameter in command.params:
         assert parameter.help, f"{' '.join(path)} {parameter.name} has no help"

@@ -1,4 +1,4 @@
-"""What only helps or completes is quick: it loads no SDK and nothing else that is slow."""
+"""Help and completion are fast: they load no SDK and nothing else that is slow."""
 
 import sys
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ finally:
 
 
 def run(terminal: Terminal, *arguments: str, **environment: str) -> tuple[str, set[str]]:
-    """What is printed, and the packages that were loaded for it."""
+    """Run a command, and return its output and the packages that it loaded."""
     terminal.program = [sys.executable, "-c", RUN]
     done = terminal.run(*arguments, **environment)
     assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ def run(terminal: Terminal, *arguments: str, **environment: str) -> tuple[str, s
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Every command and group, as it is called."""
+    """Yield every command and group as a list of words."""
     root = typer.main.get_command(make_app(set(COMMANDS)))
     for name, command in root.commands.items():  # type: ignore[attr-defined]
         yield (name,)
@@ -89,7 +89,7 @@ def test_completion_is_right_and_loads_nothing_slow(
 
 
 def test_the_root_help_is_that_of_the_commands(mcloud: Terminal) -> None:
-    """The root knows a command by a sentence of its own; it must not differ from the command's."""
+    """The root has its own copy of each command's first sentence, which must not differ."""
     root = typer.main.get_command(make_app(set(COMMANDS)))
     loaded = {
         name: command.get_short_help_str(200)

@@ -1,4 +1,4 @@
-"""``mcloud init`` and ``mcloud config show``, from an empty folder to settings that are read."""
+"""``mcloud init`` and ``mcloud config show``, from an empty folder to effective settings."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ENV_GCP = "GCP_PROJECT_ID=my-project\nGCP_REGION=europe-west1\n"
 
 
 def shown(mcloud: Terminal, *arguments: str) -> dict[str, Any]:
-    """Values and origins as ``config show`` has them."""
+    """Return the values and origins of ``config show``."""
     done = mcloud.run("config", "show", "-o", "json", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -39,7 +39,7 @@ def test_without_a_word_there_is_aws(mcloud: Terminal) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == (
         "wrote mcloud.toml: profile prod, aws\n"
-        "gcp is left out: no project is known; mend the file, or give --gcp-project\n" + NEXT
+        "gcp is left out because no project is known; edit the file, or use --gcp-project\n" + NEXT
     )
     assert values(mcloud) == {
         "profile": "prod",
@@ -57,7 +57,7 @@ def test_flags_say_it_all(mcloud: Terminal) -> None:
         *("--gcp-region", "europe-west1", "--name", "desk-7", "--budget", 50),
         *("--alert-email", "desk@example.com"),
     )
-    # What is advised names the profile that was named.
+    # The advice names the given profile.
     words = re.sub(r"`(mcloud [a-z]+)`", r"`\1 --profile desk`", NEXT)
     assert done.stderr == "wrote mcloud.toml: profile desk, aws and gcp\n" + words
     found = values(mcloud)
@@ -83,14 +83,13 @@ def test_what_the_env_files_say_is_taken_over(mcloud: Terminal) -> None:
     assert 'project = "my-project"' in answer["text"]
     assert done.stderr == (
         "wrote mcloud.toml: profile prod, aws and gcp\n"
-        "warning: .env:2 makes raw_bucket of aws raw-trades, whatever mcloud.toml says and "
-        "`mcloud deploy` makes\n" + NEXT
+        "warning: .env:2 sets raw_bucket of aws to raw-trades, which overrides mcloud.toml\n" + NEXT
     )
 
 
 def test_a_flag_that_a_variable_will_overrule_is_told(mcloud: Terminal) -> None:
     done = mcloud.run("init", "--aws-region", "us-west-2", "--sites", "aws", AWS_REGION="eu-west-1")
-    assert "warning: environment AWS_REGION makes region of aws eu-west-1, whatever" in done.stderr
+    assert "warning: environment AWS_REGION sets region of aws to eu-west-1" in done.stderr
     assert "gcp" not in done.stderr
 
 
@@ -100,7 +99,7 @@ def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
     done = mcloud.run("init")
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: {path} is there already; --force replaces it\n",
+        f"error: {path} already exists; use --force to replace it\n",
     )
     assert path.read_text() == "# mine\n"
     dry = mcloud.run("init", "--dry-run")
@@ -113,17 +112,26 @@ def test_what_is_there_stays_unless_it_is_forced(mcloud: Terminal) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sites", "aws,azure"], "no site 'azure'; there is aws, gcp"),
-        (["--sites", "gcp"], "the site gcp needs a project; give --gcp-project"),
-        (["--gcp-project", "My Project"], "not gcp project: 'My Project'; a project's id: 6 to"),
+        (["--sites", "aws,azure"], "unknown site 'azure'; choose from aws, gcp"),
+        (["--sites", "gcp"], "the site gcp needs a project; use --gcp-project"),
+        (
+            ["--gcp-project", "My Project"],
+            "invalid gcp project 'My Project'; use a project's id: 6 to",
+        ),
         (["--gcp-region", "europe-west1"], "--gcp-region is for the site gcp, which is left out"),
         (
             ["--sites", "gcp", "--gcp-project", "my-project", "--aws-region", "us-west-2"],
             "--aws-region is for the site aws, which is left out",
         ),
-        (["--aws-region", "europe-west1"], "not aws region: 'europe-west1'; such as us-east-1"),
-        (["--name", "x"], "not name: 'x'; 4 to 18 lower-case letters"),
-        (["--alert-email", "desk"], "not alert email: 'desk'; such as desk@example.com"),
+        (
+            ["--aws-region", "europe-west1"],
+            "invalid aws region 'europe-west1'; use a region such as us-east-1",
+        ),
+        (["--name", "x"], "invalid name 'x'; use 4 to 18 lower-case letters"),
+        (
+            ["--alert-email", "desk"],
+            "invalid alert email 'desk'; use an address such as desk@example.com",
+        ),
         (["--budget", "0"], "greater than or equal to 1"),
         (["--profile", "local"], "the profile 'local' is built in"),
     ],
@@ -141,16 +149,19 @@ def test_a_wrong_answer_is_named_and_nothing_is_written(
 def test_a_wrong_variable_is_named_with_its_line(mcloud: Terminal) -> None:
     (mcloud.folder / ".env").write_text("\nAWS_REGION=Ireland\n")
     done = mcloud.run("init")
-    assert done.stderr == "error: .env:2: not aws region: 'Ireland'; such as us-east-1\n"
+    assert (
+        done.stderr
+        == "error: .env:2: invalid aws region 'Ireland'; use a region such as us-east-1\n"
+    )
     assert done.returncode == 2
 
 
 def on_a_terminal(
     mcloud: Terminal, typed: str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``mcloud init`` in front of a person who types."""
+    """Run ``mcloud init`` on a terminal with typed input."""
     person, terminal = pty.openpty()
-    # Typed ahead: the terminal keeps the lines until they are read. Enter answers what is left.
+    # The terminal keeps the lines until they are read. Enter answers the remaining questions.
     os.write(person, typed.encode() + b"\n" * 8)
     process = subprocess.Popen(
         mcloud.command("init", *arguments),
@@ -167,7 +178,7 @@ def on_a_terminal(
         while read := os.read(person, 4096):
             seen += read
     except OSError:
-        pass  # the other end is closed: it has ended
+        pass  # the other end is closed, since the command has ended
     finally:
         os.close(person)
     written, _ = process.communicate(timeout=60)
@@ -178,9 +189,9 @@ def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
     typed = "My Project\nmy-project\n\neurope-west1\n\n5000\n"
     done = on_a_terminal(mcloud, typed)
     assert done.returncode == 0
-    assert "Region of AWS [us-east-1]:" in done.stderr
-    assert "Error: not gcp project: 'My Project'" in done.stderr
-    assert done.stderr.count("Project of Google Cloud (Enter for none):") == 2
+    assert "AWS region [us-east-1]:" in done.stderr
+    assert "Error: invalid gcp project 'My Project'" in done.stderr
+    assert done.stderr.count("Google Cloud project (Enter for none):") == 2
     found = values(mcloud)
     assert found["sites.aws.region"] == "us-east-1"
     assert found["sites.gcp.project"] == "my-project"
@@ -192,8 +203,8 @@ def test_on_a_terminal_it_asks_until_it_has_an_answer(mcloud: Terminal) -> None:
 def test_on_a_terminal_it_asks_for_what_is_not_said(mcloud: Terminal) -> None:
     (mcloud.folder / ".env.gcp").write_text(ENV_GCP)
     done = on_a_terminal(mcloud, "", "--aws-region", "us-west-2", "--alert-email", "a@b.c")
-    assert "Region of AWS" not in done.stderr
-    assert "Project of Google Cloud (Enter for none) [my-project]:" in done.stderr
+    assert "AWS region" not in done.stderr
+    assert "Google Cloud project (Enter for none) [my-project]:" in done.stderr
     assert values(mcloud)["sites.gcp.region"] == "europe-west1"
 
 
@@ -213,7 +224,7 @@ def test_shows_where_everything_is_from(mcloud: Terminal) -> None:
     assert ["sites.aws.region", "eu-west-1", ".env:1"] in rows
     assert ["sites.aws.raw_bucket", "raw-trades", ".env:2"] in rows
     assert ["symbol", "ETHUSDT", ".env:3"] in rows
-    assert ["sites.gcp.region", "us-central1", "mcloud.toml:33"] in rows
+    assert ["sites.gcp.region", "us-central1", "mcloud.toml:34"] in rows
     assert "hush" not in done.stdout
 
 

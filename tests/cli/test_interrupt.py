@@ -1,4 +1,4 @@
-"""Ctrl-C and the polite kill, in every phase: exit 130, and nothing is left behind."""
+"""Ctrl-C and SIGTERM in every phase: exit code 130, and nothing is left behind."""
 
 import json
 import os
@@ -22,9 +22,9 @@ from mcloud.local.state import Home
 from .conftest import Terminal
 
 STAGES = ("starting", "waiting", "provisioning", "ready", "stopping")
-"""What the supervisor says that it is doing, in this order."""
+"""Phases of the supervisor, in order."""
 
-# Phase → whether it has begun, told by the folder of the embedded clouds.
+# Conditions on the folder of the embedded clouds that show whether a phase has begun.
 PHASES: dict[str, Callable[[Home], bool]] = {
     "before anything": lambda home: True,
     "starting": lambda home: _stage(home) >= STAGES.index("starting"),
@@ -77,7 +77,7 @@ def test_local_up(mcloud: Terminal, phase: str, number: signal.Signals) -> None:
 
 
 def test_an_interrupt_inside_an_exec_exits_as_any_other(tmp_path: Path) -> None:
-    """A dataclass being made, say; CPython would make ``-m`` die of SIGINT at its very end."""
+    """An example is the creation of a dataclass. CPython would let ``-m`` die of SIGINT at exit."""
     (tmp_path / "program.py").write_text(
         "import typer\n"
         "from mcloud.cli.session import command\n"
@@ -94,7 +94,7 @@ def test_an_interrupt_inside_an_exec_exits_as_any_other(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
-    """In a destructor, say, or in the importer's own callbacks: there it is only printed."""
+    """In a destructor or in callbacks of the importer, Python only prints the interrupt."""
     (tmp_path / "program.py").write_text(
         "import threading, typer\n"
         "from mcloud.cli.session import command\n"
@@ -133,7 +133,7 @@ def test_what_a_killed_demo_started_ends_by_itself(mcloud: Terminal) -> None:
 def test_produce_delivers_what_it_has_read(mcloud_up: Terminal, number: signal.Signals) -> None:
     arguments = ("--source", "simulate", "--symbols", "STOPUSDT", "--speed", "realtime")
     process = mcloud_up.start("produce", *arguments, "--rate", 500, "-o", "json")
-    # Two senders a site and a reader: they start after the handler is in its place.
+    # Two senders per site and a reader start after the handler is installed.
     eventually(lambda: threads(process) > 5)
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
@@ -155,7 +155,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_site_that_hangs(mcloud: Terminal) -
         process = mcloud.start("--profile", "prod", "produce", "--source", "simulate", "-o", "json")
         eventually(lambda: threads(process) == 4)
         process.send_signal(INT)
-        eventually(lambda: threads(process) == 3)  # the reader has ended, the senders go on
+        eventually(lambda: threads(process) == 3)  # the reader has ended, and the senders continue
         process.send_signal(INT)
         assert process.communicate(timeout=PATIENCE) == ("", "interrupted\n")
         assert process.returncode == 130
@@ -172,12 +172,12 @@ def _nothing_survives_a_failed_test(tmp_path: Path) -> Iterator[None]:
 def interrupt(
     process: subprocess.Popen[str], phase: str, number: signal.Signals, home: Callable[[], Home]
 ) -> None:
-    """Send a signal in a phase; the process says so and exits with 130."""
+    """Send a signal in a phase. The process reports it and exits with 130."""
     await_phase(process, phase, home)
     process.send_signal(number)
     said = process.communicate(timeout=PATIENCE)
     if phase == "before anything" and process.returncode == -number:
-        return  # Python itself was not up yet, and nothing of ours had run
+        return  # Python itself had not started yet, and no code of mcloud had run
     assert said == ("", "interrupted\n")
     assert process.returncode == 130
 
@@ -189,7 +189,7 @@ def await_phase(process: subprocess.Popen[str], phase: str, home: Callable[[], H
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
-    """True once a process has a handler of its own; before, a signal just ends it."""
+    """Return whether a process has its own handler. Until then a signal simply ends it."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         pytest.skip("no /proc to read the signal handlers of a process from")
@@ -207,7 +207,7 @@ def demo_home(folder: Path) -> Home:
 
 
 def left(folder: Path) -> list[psutil.Process]:
-    """Processes of this test: all inherit its TMPDIR or carry the mark of its clouds."""
+    """Return the processes of this test: they inherit its TMPDIR or have the mark of its clouds."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -226,5 +226,5 @@ def _stage(home: Home) -> int:
 
 
 def _archived(home: Home) -> int:
-    """Raw objects on the embedded Cloud Storage."""
+    """Return the number of raw objects in the embedded Cloud Storage."""
     return sum(1 for _ in (home.data / "storage").rglob("*.gz"))

@@ -1,4 +1,4 @@
-"""The user's own Python files stay out of mcloud, and out of every process that it starts."""
+"""Neither mcloud nor any process that it starts imports the user's own Python files."""
 
 import ast
 import json
@@ -44,7 +44,7 @@ def hostile(tmp_path: Path) -> Hostile:
 
 @pytest.fixture
 def terminal(mcloud_up: Terminal, hostile: Hostile) -> Terminal:
-    """The console script in the hostile folder, with the embedded clouds up."""
+    """A terminal with the console script in the hostile folder, and running embedded clouds."""
     mcloud_up.folder, mcloud_up.program = hostile.folder, [SCRIPT]
     mcloud_up.environment.pop("PYTHONPATH")
     return mcloud_up
@@ -64,12 +64,15 @@ def test_the_command_itself(
     mcloud.environment.pop("PYTHONPATH")
     variables = {} if paths is None else {"PYTHONPATH": paths.format(hostile.folder, os.pathsep)}
     done = mcloud.run("ps", **variables)
-    assert (done.returncode, done.stderr) == (0, "no producers; `mcloud produce` starts one\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "no processes; `mcloud produce` starts a producer\n",
+    )
     assert hostile.imported == set()
 
 
 def at_start() -> set[str]:
-    """What Python and the script have imported when the first line of mcloud runs."""
+    """Return the modules that are imported before the first line of mcloud runs."""
     code = "import runpy, re, sys; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name.partition(".")[0] for name in said.stdout.split()}
@@ -254,7 +257,7 @@ STARTERS = {
     "asyncio": {"create_subprocess_exec", "create_subprocess_shell", "subprocess"},
     "concurrent.futures": {"ProcessPoolExecutor", "process"},
 }
-"""What starts a process, by the module that has it."""
+"""Functions that start a process, by module."""
 FORBIDDEN = {
     "multiprocessing",
     "pty",

@@ -87,7 +87,7 @@ class Person:
 
     @property
     def is_as_before(self) -> bool:
-        """True where the terminal has its lines and its echo back."""
+        """Return whether the terminal is in line mode and echoes again."""
         return termios.tcgetattr(self._terminal) == self.before
 
     def close(self) -> None:
@@ -226,8 +226,8 @@ def test_a_stream_of_lines_ends_with_its_reader(mcloud_up: Terminal) -> None:
     ("arguments", "message"),
     [
         (["--interval", "0"], "Invalid value for '--interval'"),
-        (["azure"], "no site 'azure'"),
-        (["-o", "csv"], "there is text, json, jsonl"),
+        (["azure"], "unknown site 'azure'"),
+        (["-o", "csv"], "choose from text, json, jsonl"),
     ],
 )
 def test_a_wrong_line_is_named(dark: Terminal, arguments: list[str], message: str) -> None:

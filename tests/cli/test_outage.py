@@ -24,13 +24,16 @@ def home(embedded: State) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("azure",), "the site is one of aws, gcp, not 'azure'"),
-        (("aws", "--service", "queues"), "not 'queues'; did you mean 'queue'?"),
-        (("aws", "--how", "explode"), "--how is one of refuse, hang, slow, throttle"),
-        (("aws", "--for", "soon"), "--for is not a length of time: 'soon'; such as 30s or 5m"),
-        (("aws", "--for", "0s"), "--for is not a length of time"),
-        (("--service", "queue"), "which site? aws or gcp"),
-        (("aws", "--end", "--for", "3s"), "--end takes a site and a service, and nothing else"),
+        (("azure",), "unknown site 'azure'; choose from aws, gcp"),
+        (
+            ("aws", "--service", "queues"),
+            "unknown service 'queues'; choose from queue, function, candles",
+        ),
+        (("aws", "--how", "explode"), "unknown kind of outage 'explode'; choose from refuse, hang"),
+        (("aws", "--for", "soon"), "invalid duration 'soon' for --for; use one such as 30s"),
+        (("aws", "--for", "0s"), "invalid duration '0s' for --for"),
+        (("--service", "queue"), "the site is missing; choose from aws, gcp"),
+        (("aws", "--end", "--for", "3s"), "--end can only be combined with a site and --service"),
     ],
 )
 def test_refuses_what_makes_no_sense(
@@ -69,7 +72,7 @@ def test_begins_shows_and_ends(mcloud_up: Terminal, home: Path) -> None:
         "aws (all of it) is slow: ended",
         "gcp archive refuses: ended",
     ]
-    assert mcloud_up.run("local", "outage").stderr == "nothing is out\n"
+    assert mcloud_up.run("local", "outage").stderr == "there is no outage\n"
 
 
 def test_ctrl_c_ends_what_it_waits_for(mcloud_up: Terminal, home: Path) -> None:

@@ -69,8 +69,8 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     second = terminal.run("produce", *ENDLESS, "--symbols", "PSUSDT")
     assert second.returncode == 1
     assert second.stderr == (
-        f"error: a producer called 'default' runs already (pid {answer['pid']}); "
-        "stop it with `mcloud stop default`, or give this one another --name\n"
+        f"error: a producer called 'default' is already running (pid {answer['pid']}); "
+        "stop it with `mcloud stop default`, or use another --name\n"
     )
     assert terminal.run("produce", *ENDLESS, "--detach").stderr == second.stderr
 
@@ -243,12 +243,12 @@ def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("ps",), 0, "no producers; `mcloud produce` starts one\n"),
-        (("ps", "--check"), 3, "no producers; `mcloud produce` starts one\n"),
-        (("stop",), 0, "nothing runs here\n"),
-        (("stop", "mars"), 1, "error: nothing called 'mars' runs here; see `mcloud ps`\n"),
-        (("logs", "mars"), 1, "error: nothing called 'mars' ran here; see `mcloud ps`\n"),
-        (("logs", "../x"), 2, "error: not a name: '../x'; letters, digits, - and _ make one\n"),
+        (("ps",), 0, "no processes; `mcloud produce` starts a producer\n"),
+        (("ps", "--check"), 3, "no processes; `mcloud produce` starts a producer\n"),
+        (("stop",), 0, "no process is running here\n"),
+        (("stop", "mars"), 1, "error: no process called 'mars' is running here; see `mcloud ps`\n"),
+        (("logs", "mars"), 1, "error: no process called 'mars' has run here; see `mcloud ps`\n"),
+        (("logs", "../x"), 2, "error: invalid name '../x'; use letters, digits, - and _\n"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

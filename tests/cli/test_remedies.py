@@ -1,7 +1,7 @@
 """Each remedy that mcloud prints, followed in the situation that prints it.
 
-Those of Terraform's state are in ``tests/terraform/test_remedies.py``, those that take a real cloud
-in ``tests/clouds/test_causes.py``.
+Remedies for Terraform's state are in ``tests/terraform/test_remedies.py``, and remedies that need a
+real cloud in ``tests/clouds/test_causes.py``.
 """
 
 import json
@@ -26,13 +26,13 @@ from mcloud.runs import all_runs
 
 from .conftest import Terminal
 
-# What a field of a text may stand for, where it is not the name of a site or of what runs.
+# Values of fields in messages other than names of sites and runs.
 FIELDS = {"{how}": "", "{','.join(up)}": "aws,gcp", "{}": "BTCUSDT"}
 
 
 @pytest.mark.parametrize(("file", "command"), sorted(set(commands_in_source())))
 def test_an_advised_command_is_one(file: str, command: str) -> None:
-    """With its options and arguments: a name that has changed would be found by a user."""
+    """Options and arguments are checked as well, since a user would run into an outdated name."""
     for field, value in FIELDS.items():
         command = command.replace(field, value)
     words = shlex.split(re.sub(r"\{[^}]*\}", "aws", command))[1:]
@@ -49,7 +49,7 @@ ENDLESS = ("--source", "simulate", "--speed", "realtime", "--rate", 20)
 
 @pytest.fixture
 def terminal(tmp_path: Path, embedded: State) -> Iterator[Terminal]:
-    """A command line with runs of its own, on the clouds of the whole test run."""
+    """A command line with its own runs, on the clouds that all tests share."""
     made = Terminal(tmp_path, tmp_path / "state")
     describe(made, embedded)
     yield made
@@ -61,7 +61,7 @@ def terminal(tmp_path: Path, embedded: State) -> Iterator[Terminal]:
 
 
 def describe(terminal: Terminal, embedded: State, **aws: str) -> None:
-    """Write a mcloud.toml with both sites; ``aws`` has what is wrong in it."""
+    """Write a mcloud.toml with both sites. ``aws`` has invalid settings of that site."""
     text = 'profile = "test"\n'
     for name, outputs in sorted(embedded.outputs.items()):
         values = {"cloud": name, **outputs, **(aws if name == "aws" else {})}
@@ -71,7 +71,7 @@ def describe(terminal: Terminal, embedded: State, **aws: str) -> None:
 
 
 def faults(terminal: Terminal, *arguments: str) -> dict[str, str]:
-    """The remedies of ``mcloud doctor`` for all that is not in order, by subject."""
+    """Return the remedies of ``mcloud doctor`` for all problems, by subject."""
     done = terminal.run("doctor", *arguments, "-o", "json")
     checks = json.loads(done.stdout)["checks"]
     return {check["subject"]: check["remedy"] for check in checks if check["state"] != "ok"}
@@ -108,7 +108,7 @@ def test_what_a_site_refused_is_sent_once_it_takes_it(
     advice = faults(terminal)["producer mine"] if by == "doctor" else failed.stderr
     command = [each for each in advised(advice) if "produce" in each][-1]
     describe(terminal, embedded)
-    # It sends what is left and reads nothing new, whatever the run before read.
+    # It sends what is left and reads nothing new, whatever the source of the run before.
     assert re.search(r"aws +300 ", follow(terminal, command))
     assert "producer mine" not in faults(terminal)
 
@@ -119,12 +119,12 @@ def test_a_queue_that_is_gone_is_deployed_again(mcloud_up: Terminal, embedded: S
     sqs = make_client("sqs", "us-east-1", outputs["endpoint_url"])
     sqs.delete_queue(QueueUrl=outputs["queue_url"])
     (command,) = advised(faults(mcloud_up, "aws")["queue"])
-    follow(mcloud_up, f"{command} --yes")  # it asks on a terminal
+    follow(mcloud_up, f"{command} --yes")  # on a terminal it asks for confirmation
     assert "queue" not in faults(mcloud_up, "aws")
 
 
 def test_a_state_folder_that_others_may_read(mcloud: Terminal) -> None:
-    state = mcloud.folder / "a state"  # a name that a shell would take apart
+    state = mcloud.folder / "a state"  # a name that a shell would split
     mcloud.environment["MCLOUD_STATE"] = str(state)
     state.mkdir(mode=0o755)
     (command,) = advised(faults(mcloud)["state folder"])
@@ -133,7 +133,7 @@ def test_a_state_folder_that_others_may_read(mcloud: Terminal) -> None:
 
 
 def test_an_advised_command_stays_in_the_profile(mcloud: Terminal) -> None:
-    """Given by a flag, it holds for no other command."""
+    """A profile that is given by a flag does not apply to other commands."""
     sites = "\n".join(
         f'[profiles.{profile}.sites.aws]\ncloud = "aws"' for profile in ("prod", "staging")
     )
@@ -157,7 +157,7 @@ def test_a_document_names_the_profile_too(capsys: pytest.CaptureFixture[str]) ->
 def test_damaged_outputs_name_the_deployment_of_their_profile(
     mcloud: Terminal, harm: str, profile: str
 ) -> None:
-    """That it mends them is tested with Terraform."""
+    """The tests with Terraform check that it repairs them."""
     (mcloud.folder / "mcloud.toml").write_text(
         'profile = "prod"\n'
         '[profiles.prod.sites.aws]\ncloud = "aws"\n[profiles.staging.sites.aws]\ncloud = "aws"\n'
@@ -182,7 +182,7 @@ def test_a_watcher_is_started(terminal: Terminal) -> None:
 def test_a_guard_is_started_and_one_that_died_is_forgotten(terminal: Terminal) -> None:
     unknown = terminal.run("guard", "explain")
     (command,) = advised(unknown.stderr)
-    follow(terminal, f"{command} --detach")  # it stays in the foreground otherwise
+    follow(terminal, f"{command} --detach")  # otherwise it stays in the foreground
     (guard,) = all_runs(terminal.folder / "state" / "guards")
     eventually(lambda: terminal.run("guard", "explain").returncode == 0)
     holder = guard.lock.holder()
@@ -190,10 +190,10 @@ def test_a_guard_is_started_and_one_that_died_is_forgotten(terminal: Terminal) -
     holder.kill()
     holder.wait(PATIENCE)
     wrong = json.loads(terminal.run("status", "-o", "json").stdout)["wrong"]
-    (line,) = [each for each in wrong if "its process is gone" in each]
+    (line,) = [each for each in wrong if "its process has died" in each]
     follow(terminal, advised(line)[0])
     wrong = json.loads(terminal.run("status", "-o", "json").stdout)["wrong"]
-    assert not any("its process is gone" in each for each in wrong)
+    assert not any("its process has died" in each for each in wrong)
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_paused_guards_are_resumed(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 def test_the_embedded_clouds_are_brought_up(mcloud: Terminal) -> None:
-    """Down, up, with a service that hangs, killed, and emptied."""
+    """The clouds are down, up, hanging in one service, killed, or emptied."""
     ports = free_ports(4)
     names = ("aws_port", "gcp_port", "storage_port", "function_port")
     lines = "".join(f"{name} = {port}\n" for name, port in zip(names, ports, strict=True))

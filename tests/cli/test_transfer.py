@@ -1,4 +1,4 @@
-"""``mcloud restore --engine transfer-service`` where no cloud can be asked."""
+"""``mcloud restore --engine transfer-service`` without a real cloud."""
 
 from .conftest import Terminal
 

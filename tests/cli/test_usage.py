@@ -1,6 +1,6 @@
-"""What the command line says to a wrong one: one line on stderr, the right exit code, no traceback.
+"""Usage errors give one line on stderr, the right exit code and no traceback.
 
-None of this needs clouds; where they are asked for, they are down.
+No test needs clouds; the embedded clouds are down.
 """
 
 import gzip
@@ -24,73 +24,94 @@ RECORDED = (
         (["statsu"], "No such command 'statsu'. Did you mean 'status'?"),
         (["local", "upp"], "No such command 'upp'. Did you mean 'up'?"),
         (["status", "--speed", "1"], "No such option: --speed"),
-        (["status", "-o", "jsno"], "no output format 'jsno'; there is text, json; did you mean"),
-        (["status", "-o", "csv"], "no output format 'csv'; there is text, json"),
-        (["candles", "BTC/USDT"], "not a symbol: 'BTC/USDT'; such as BTCUSDT"),
-        (["candles", "X", "--interval", "2m"], "no interval '2m'; there is 1m, 5m, 15m, 1h, 1d"),
-        (["candles", "X", "--last", "2 hours"], "not a length of time: '2 hours'; such as 90m"),
-        (["candles", "X", "--last", "0m"], "not a length of time: '0m'"),
-        (["candles", "X", "--start", "yesterday"], "--start is not a time: 'yesterday'; such as"),
-        (["candles", "X", "--end", "2024-13-01"], "--end is not a time: '2024-13-01'"),
+        (
+            ["status", "-o", "jsno"],
+            "unknown output format 'jsno'; choose from text, json; did you mean",
+        ),
+        (["status", "-o", "csv"], "unknown output format 'csv'; choose from text, json"),
+        (["candles", "BTC/USDT"], "not a symbol: 'BTC/USDT'; use one such as BTCUSDT"),
+        (
+            ["candles", "X", "--interval", "2m"],
+            "unknown interval '2m'; choose from 1m, 5m, 15m, 1h, 1d",
+        ),
+        (["candles", "X", "--last", "2 hours"], "invalid duration '2 hours' for --last; use one"),
+        (["candles", "X", "--last", "0m"], "invalid duration '0m' for --last"),
+        (
+            ["candles", "X", "--start", "yesterday"],
+            "invalid time 'yesterday' for --start; use one such",
+        ),
+        (["candles", "X", "--end", "2024-13-01"], "invalid time '2024-13-01' for --end"),
         (
             ["candles", "X", "--start", "2024-08-08", "--last", "2h"],
-            "--last and --start exclude each other",
+            "--last and --start cannot be combined",
         ),
         (
             ["candles", "X", "--start", "2024-08-09", "--end", "2024-08-08"],
-            "--end is not after --start",
+            "--end must be after --start",
         ),
-        (["candles", "X", "--from", "aws,gcp"], "--from takes one site"),
+        (["candles", "X", "--from", "aws,gcp"], "--from takes a single site"),
         (["candles", "X", "--with", "sm:20"], "volatility, returns; did you mean 'sma'?"),
         (["candles", "X", "--with", "sma"], "--with: sma needs a length, such as sma:20"),
         (["candles", "X", "--with", "ema:0"], "a whole number from 1 to 1000, not '0'"),
-        (["anomalies", "--kind", "drfit"], "no kind 'drfit'; there is price-jump, volume-spike, d"),
-        (["anomalies", "--last", "x"], "not a length of time: 'x'"),
-        (["anomalies", "--kind", "drift", "scan", "X"], "--kind belongs behind `anomalies scan`"),
+        (
+            ["anomalies", "--kind", "drfit"],
+            "unknown kind 'drfit'; choose from price-jump, volume-spike, d",
+        ),
+        (["anomalies", "--last", "x"], "invalid duration 'x' for --last"),
+        (["anomalies", "--kind", "drift", "scan", "X"], "--kind must follow `anomalies scan`"),
         (["anomalies", "scan", "X", "--window", "3"], "--window is a whole number from 10 to 720"),
         (["anomalies", "scan", "X", "--jump-least", "7"], "--jump-least is a number from 0.0001 t"),
         (["produce", "--source", "binanse"], "unknown source 'binanse'; choose from binance, spoo"),
         (["produce", "--source", "replay:"], "unknown source 'replay:'"),
-        (["produce", "--mode", "al"], "no mode 'al'; there is both, primary, cheapest, nearest"),
-        (["produce", "--name", "a b"], "not a name: 'a b'; letters, digits, - and _ make one"),
+        (
+            ["produce", "--mode", "al"],
+            "unknown mode 'al'; choose from both, primary, cheapest, nearest",
+        ),
+        (["produce", "--name", "a b"], "invalid name 'a b'; use letters, digits, - and _"),
         (
             ["produce", "--shard", "5/4"],
-            "invalid shard '5/4'; use for example 2/4, the second of four",
+            "invalid shard '5/4'; use one such as 2/4, the second of four",
         ),
         (["produce", "--shard", "0/4"], "invalid shard '0/4'"),
         (["produce", "--shard", "two"], "invalid shard 'two'"),
         (["produce", "--shard", "²/4"], "invalid shard '²/4'"),
         (
             ["produce", "--source", "simulate", "--shard", "1/2"],
-            "--shard shares out the symbols of --source binance only",
+            "--shard is for exchanges only",
         ),
-        (["produce", "--exchange", "binanse"], "no exchange 'binanse'; there is binance, binance"),
-        (["produce", "--ws-url", "http://x"], "--ws-url is not an address: 'http://x'"),
-        (["produce", "--rest-url", "x"], "--rest-url is not an address: 'x'"),
+        (
+            ["produce", "--exchange", "binanse"],
+            "unknown exchange 'binanse'; choose from binance, binance",
+        ),
+        (["produce", "--ws-url", "http://x"], "invalid --ws-url 'http://x'"),
+        (["produce", "--rest-url", "x"], "invalid --rest-url 'x'"),
         (["produce", "--spool-limit", "0"], "greater than or equal to 1"),
         (["produce", "--linger", "-1"], "greater than or equal to 0"),
-        (["stop", "a/b"], "not a name: 'a/b'"),
+        (["stop", "a/b"], "invalid name 'a/b'"),
         (["stop", "--wait", "-1"], "greater than or equal to 0"),
-        (["ps", ".."], "not a name: '..'"),
-        (["logs", "-o", "json"], "no output format 'json'; there is text"),
+        (["ps", ".."], "invalid name '..'"),
+        (["logs", "-o", "json"], "unknown output format 'json'; choose from text"),
         (["local", "exchange"], "Missing option '--source'"),
         (
             ["local", "exchange", "--source", "binance"],
             "unknown source 'binance'; choose f",
         ),
-        (["local", "exchange", "--source", "simulate", "--speed", "x"], "not a speed: 'x'"),
+        (["local", "exchange", "--source", "simulate", "--speed", "x"], "invalid speed 'x'"),
         (["demo", "--source", "simulated"], "unknown source 'simulated'; choose from simulate"),
-        (["produce", "--source", "simulate", "--speed", "fast"], "not a speed: 'fast'"),
+        (["produce", "--source", "simulate", "--speed", "fast"], "invalid speed 'fast'"),
         (["produce", "--source", "simulate", "--batch", "0"], "greater than or equal to 1"),
-        (["produce", "--source", "simulate", "--rate", "0"], "the rate is not above 0"),
+        (["produce", "--source", "simulate", "--rate", "0"], "the rate must be above 0"),
         (["produce", "--source", "simulate", "--symbols", "BTC-USDT"], "not a symbol: 'BTC-USDT'"),
         (["produce", "--source", "replay:no/such.jsonl"], "there is no file no/such.jsonl"),
         (["local", "up", "--emulators", "offical"], "did you mean 'official'?"),
-        (["local", "up", "--ports", "random"], "--ports is one of fixed, auto, not 'random'"),
+        (
+            ["local", "up", "--ports", "random"],
+            "unknown choice of ports 'random'; choose from fixed, auto",
+        ),
         (["local", "up", "--aws-port", "70000"], "less than or equal to 65535"),
         (["local", "logs", "asw"], "did you mean 'aws'?"),
-        (["local", "logs", "-f", "-o", "json"], "--follow writes text only"),
-        (["status", "--profile", "prod"], "no profile 'prod'"),
+        (["local", "logs", "-f", "-o", "json"], "--follow cannot be combined with -o json"),
+        (["status", "--profile", "prod"], "unknown profile 'prod'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -153,7 +174,7 @@ def test_quiet_leaves_errors_and_nothing_else(mcloud: Terminal, before: tuple[st
 def test_vv_shows_where_it_came_from(mcloud: Terminal, arguments: tuple[str, ...]) -> None:
     done = mcloud.run(*arguments)
     assert done.stderr.startswith("Traceback (most recent call last):\n")
-    # The sentence and the exit code are the same as without.
+    # The message and the exit code are the same as without it.
     assert done.stderr.endswith("error: the embedded clouds are down; run `mcloud local up`\n")
     assert done.returncode == 1
     assert mcloud.run("-vv", "candles", "X", "--last", "x").returncode == 2
@@ -175,7 +196,7 @@ def test_a_fault_of_ours_is_called_one(mcloud: Terminal) -> None:
     done = mcloud.run("outputs")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ZeroDivisionError: ")
-    assert done.stderr.endswith("run again with -vv and report what it prints\n")
+    assert done.stderr.endswith("run it again with -vv and report the output\n")
     assert "Traceback" in mcloud.run("outputs", "-vv").stderr
 
 
@@ -209,10 +230,10 @@ def replay_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "empty.jsonl": (b"", "is empty"),
         "empty.gz": (gzip.compress(b""), "is empty"),
         "truncated.gz": (gzip.compress(RECORDED.encode())[:20], "cut short after line 0"),
-        "prose.txt": (b"Dear Sir or Madam,\n", "no trades in a format that is known here"),
-        "image.png": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "no trades in a format"),
+        "prose.txt": (b"Dear Sir or Madam,\n", "no trades in a known format"),
+        "image.png": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "no trades in a known format"),
         "folder": (b"", "there is no file to replay in"),
-        "binary.zip": (b"PK\x03\x04" + bytes(40), "is no readable zip file"),
+        "binary.zip": (b"PK\x03\x04" + bytes(40), "is not a readable zip file"),
         "unnamed.csv": (b"1,2.0,3.0,6.0,1723161255342,True,True\n", "which symbol it holds"),
     }
     made = {}

@@ -1,4 +1,4 @@
-"""The provider rig: one ``site`` fixture, every site kind.
+"""The provider rig: one ``site`` fixture for every kind of site.
 
 Each site gets resources of its own, without a function behind the queue, so that what a test puts
 somewhere stays there. ``embedded`` is a set of embedded clouds shared by the whole run.
@@ -43,17 +43,21 @@ MADE = "mcloud-test"
 _numbers = itertools.count()
 
 
-def _live() -> dict[str, Resources]:
-    """Return the resources of each site of the profile, from its deployment."""
-    if not PROFILE:
+def live_sites(profile: str, folder: Path) -> dict[str, Resources]:
+    """Return the resources of each site of a profile, from its deployment.
+
+    Raises:
+        pytest.UsageError: there is no such profile, or a site of it is not deployed.
+    """
+    if not profile:
         return {}
     try:
-        return site_resources(load(PROFILE, Path.cwd(), os.environ))
+        return site_resources(load(profile, folder, os.environ))
     except McloudError as error:
-        raise pytest.UsageError(f"MCLOUD_TEST_PROFILE={PROFILE}: {error}") from error
+        raise pytest.UsageError(f"MCLOUD_TEST_PROFILE={profile}: {error}") from error
 
 
-LIVE = _live()
+LIVE = live_sites(PROFILE, Path.cwd())
 
 
 @pytest.fixture(
@@ -159,11 +163,11 @@ def _read_what_was_written(site: Site) -> None:
 
 
 def _remove_aws(to: AwsResources, name: str) -> None:
-    """Delete all that ``_aws`` made under this name."""
+    """Delete everything that ``_aws`` made under this name."""
     sqs = make_client("sqs", to.region, to.endpoint_url)
     dynamodb = make_client("dynamodb", to.region, to.endpoint_url)
     s3 = make_client("s3", to.region, to.endpoint_url)
-    with ExitStack() as rest:  # a step that fails stops none of the others
+    with ExitStack() as rest:  # a step that fails does not stop the others
         for queue in (name, f"{name}-dlq"):
             rest.callback(_remove_queue, sqs, queue)
         for table in ("candles", "control"):
@@ -196,7 +200,7 @@ def _remove_bucket(s3: Any, name: str) -> None:
 
 
 def _remove_gcp(to: GcpResources, name: str) -> None:
-    """Delete all that ``_gcp`` made under this name, and the documents of the collections."""
+    """Delete everything that ``_gcp`` made under this name, and the documents of collections."""
     from google.api_core.exceptions import NotFound
 
     publisher, subscriber = make_publisher(to.pubsub_endpoint), make_subscriber(to.pubsub_endpoint)

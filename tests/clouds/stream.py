@@ -1,7 +1,7 @@
-"""A DynamoDB stream whose shards split, merge, close and are forgotten when a test says so.
+"""A DynamoDB stream whose shards split, merge, close and disappear when a test says so.
 
-It answers as DynamoDB does, in what a reader sees: answers that are empty before the records,
-shards listed in pages, iterators that expire, records that are trimmed after a day.
+To a reader it behaves like DynamoDB: some answers before the records are empty, shards are listed
+in pages, iterators expire, and records are trimmed after a day.
 """
 
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ class ExpiredIteratorException(ClientError):
 
 
 class Stream:
-    """Both clients in one, the table's and the stream's."""
+    """The client of the table and that of the stream in one."""
 
     exceptions = SimpleNamespace(ExpiredIteratorException=ExpiredIteratorException)
 
@@ -30,9 +30,9 @@ class Stream:
         self.now = NOON
         self.calls = 0
         self._empty = empty
-        """So many empty answers come before a record."""
+        """Number of empty answers before a record."""
         self._page = page
-        """Of shards in a list."""
+        """Number of shards in a page."""
         self._numbers = 0
         self._shards: dict[str, dict[str, Any]] = {}
         self._expired = 0
@@ -54,7 +54,7 @@ class Stream:
         )
 
     def roll(self, key: str, *, split: bool) -> None:
-        """Close a key's shard; its keys go on in one or two new ones."""
+        """Close the shard of a key. Its keys continue in one or two new shards."""
         old = self._keys[key]
         self._shards[old]["closed"] = True
         self._shards[old]["closed_at"] = self.now
@@ -64,7 +64,7 @@ class Stream:
             self._keys[each] = children[number % len(children)]
 
     def age(self, seconds: float) -> None:
-        """Time goes by, and what is older than a day goes with it."""
+        """Let time pass, and remove records older than a day."""
         self.now += seconds
         for name, shard in list(self._shards.items()):
             kept = [each for each in shard["records"] if _time(each) > self.now - DAY]
@@ -74,7 +74,7 @@ class Stream:
                 del self._shards[name]
 
     def expire(self) -> None:
-        """All iterators so far are too old."""
+        """Expire all existing iterators."""
         self._expired = self._numbers
 
     def describe_table(self, TableName: str) -> dict[str, Any]:

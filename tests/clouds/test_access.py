@@ -1,4 +1,4 @@
-"""Credentials and what they allow: AWS by the embedded IAM, Google's answers by a real server."""
+"""Credentials and permissions: AWS by the embedded IAM, Google by answers of a real server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def aws_site(embedded: State) -> AwsResources:
 def acting_as(
     role: str, statements: list[dict[str, Any]], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Have the credentials of a role in the embedded AWS, which is found as a real one is."""
+    """Use the credentials of a role in the embedded AWS, which is found like the real one."""
     iam = make_client("iam", "us-east-1", url)
     trust = [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=_policy(trust))["Role"]["Arn"]
@@ -71,9 +71,9 @@ def allow(*actions: str) -> dict[str, Any]:
 def test_a_role_may_do_what_its_policy_says(
     embedded: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """IAM itself judges, action by action and resource by resource."""
+    """IAM itself decides for each action and resource."""
     site = aws_site(embedded)
-    to = replace(site, endpoint_url="")  # as that of a real cloud
+    to = replace(site, endpoint_url="")  # like the site of a real cloud
     account = aws.AwsAccess(Target("mcloud", "us-east-1", resources=to))
     queue = f"arn:aws:sqs:us-east-1:000000000000:{site.queue_url.rpartition('/')[2]}"
     statements = [
@@ -112,7 +112,7 @@ def test_root_is_warned_of(embedded: State) -> None:
 
 @pytest.fixture
 def an_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., aws.AwsAccess]]:
-    """Makes an access to an AWS that answers as told."""
+    """A function that makes an access to an AWS with given answers."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with ExitStack() as servers:
@@ -188,11 +188,15 @@ def test_a_right_under_a_condition_is_neither_there_nor_missing(
     ("total", "free", "variables", "state"),
     [
         (1000, 1000, {}, OK),
-        (1000, 109, {}, FAULT),
-        (1000, 110, {}, OK),
-        (10, 10, {}, FAULT),
-        (10, 10, {"reserve_concurrency": False}, OK),
-        (10, 10, {"reserve_concurrency": False, "function_concurrency": 50}, WARNING),
+        (1000, 1000, {"reserve_concurrency": True}, OK),
+        (1000, 110, {"reserve_concurrency": True}, FAULT),  # 10 for the processor, 1 for the other
+        (1000, 111, {"reserve_concurrency": True}, OK),
+        (1000, 110, {"reserve_concurrency": True, "anomalies": False}, OK),
+        (50, 50, {"reserve_concurrency": True}, FAULT),
+        (10, 10, {"anomalies": False}, OK),
+        (10, 10, {}, WARNING),
+        (10, 10, {"reserve_concurrency": True}, FAULT),
+        (10, 10, {"function_concurrency": 50}, WARNING),
     ],
 )
 def test_concurrency_of_the_account(
@@ -207,7 +211,65 @@ def test_concurrency_of_the_account(
     finding = access.quotas()["concurrency"]()
     assert finding.state == state
     if state == FAULT:
-        assert "reserve_concurrency = false" in finding.remedy
+        assert "remove `reserve_concurrency`" in finding.remedy
+
+
+def test_what_the_site_has_reserved_itself_is_free_for_it(
+    an_aws: Callable[..., aws.AwsAccess],
+) -> None:
+    def answer(_: object, path: str) -> tuple[int, object]:
+        if "account-settings" in path:
+            limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+            return 200, {"AccountLimit": limit}
+        if "anomaly" in path:
+            return 404, {"code": "ResourceNotFoundException", "message": "Function not found"}
+        return 200, {"ReservedConcurrentExecutions": 11}
+
+    url = "https://sqs.us-east-1.amazonaws.com/0/q"
+    deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")
+    access = an_aws(answer, resources=deployed, variables={"reserve_concurrency": True})
+    assert access.quotas()["concurrency"]().state == OK
+    access = an_aws(answer, variables={"reserve_concurrency": True})
+    assert access.quotas()["concurrency"]().state == FAULT
+
+
+def subscribed(arn: str) -> str:
+    members = "".join(
+        f"<member><TopicArn>t</TopicArn><Protocol>{protocol}</Protocol>"
+        f"<SubscriptionArn>{each}</SubscriptionArn><Endpoint>{endpoint}</Endpoint></member>"
+        for protocol, each, endpoint in (
+            ("email", "arn:aws:sns:us-east-1:123456789012:mcloud-alerts:1", "other@example.com"),
+            *([("email", arn, "desk@example.com")] if arn else []),
+        )
+    )
+    return (
+        "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions>"
+        f"{members}</Subscriptions></ListSubscriptionsByTopicResult>"
+        "</ListSubscriptionsByTopicResponse>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arn", "state", "words"),
+    [
+        ("arn:aws:sns:us-east-1:123456789012:mcloud-alerts:2", OK, "gets the alerts"),
+        ("PendingConfirmation", WARNING, "has not confirmed its subscription"),
+        ("Deleted", WARNING, "has not confirmed its subscription"),
+        ("", WARNING, "is not subscribed"),
+    ],
+)
+def test_an_alert_mail_that_nobody_has_confirmed(
+    an_aws: Callable[..., aws.AwsAccess], arn: str, state: str, words: str
+) -> None:
+    answers = iter([(200, CALLER), (200, subscribed(arn))])
+    url = "https://sqs.us-east-1.amazonaws.com/0/q"
+    deployed = AwsResources("us-east-1", url, url, "c", "k", "b", "mcloud-processor")
+    access = an_aws(
+        lambda *_: next(answers), resources=deployed, variables={"alert_email": "desk@example.com"}
+    )
+    finding = access.quotas()["alert mail"]()
+    assert (finding.state, words in finding.text) == (state, True), finding
+    assert bool(finding.remedy) == (state == WARNING)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +294,7 @@ def test_a_server_that_is_not_there(an_aws: Callable[..., aws.AwsAccess]) -> Non
     with pytest.raises(Unavailable, match=r"does not answer: .*Connection refused") as caught:
         ask_time(f"http://127.0.0.1:{port}")
     assert "region" in caught.value.remedy
-    an_aws(lambda *_: (403, "")).reach("queue")  # a no is an answer
+    an_aws(lambda *_: (403, "")).reach("queue")  # a refusal is an answer
 
 
 # Google Cloud
@@ -240,7 +302,7 @@ def test_a_server_that_is_not_there(an_aws: Callable[..., aws.AwsAccess]) -> Non
 
 @pytest.fixture
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a service account's key in place, whose tokens come from an address."""
+    """A function that installs the key of a service account, whose tokens come from an address."""
     rsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.rsa")
     from cryptography.hazmat.primitives import serialization as form
 
@@ -268,7 +330,7 @@ def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 @pytest.fixture
 def a_google(key_file: Callable[[str], None]) -> Iterator[Callable[..., gcp.GcpAccess]]:
-    """Makes an access to a Google Cloud that answers as told."""
+    """A function that makes an access to a Google Cloud with given answers."""
     to = gcp_resources(pubsub="", firestore="", monitoring="", storage="", function_url="")
     with ExitStack() as servers:
 
@@ -373,8 +435,8 @@ def test_billing(a_google: Callable[..., gcp.GcpAccess]) -> None:
     [
         ([], True, OK),
         (["pubsub"], True, FAULT),
-        (["pubsub"], False, OK),  # Terraform switches it on
-        (["cloudresourcemanager"], False, FAULT),  # by way of this one
+        (["pubsub"], False, OK),  # Terraform enables it
+        (["cloudresourcemanager"], False, FAULT),  # by means of this service
     ],
 )
 def test_apis(

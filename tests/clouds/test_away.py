@@ -1,4 +1,4 @@
-"""A cloud that is not there: every call says so within a bound, as something that passes."""
+"""If a cloud is unavailable, every call raises a transient error within a time limit."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mcloud.market.archive import ArchiveObject
 from mcloud.market.candle import Folded
 from mcloud.market.envelope import Message
 
-BOUND = 55.0  # seconds; the clients' own defaults go on for one to ten minutes
+BOUND = 55.0  # seconds; by default the clients try for one to ten minutes
 
 CALLS: dict[str, Callable[[Site], object]] = {
     "send": lambda site: site.queue.send([Message("{}")]),

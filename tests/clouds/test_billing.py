@@ -1,7 +1,8 @@
-"""Bills, against the recorded shapes of Cost Explorer and of BigQuery's REST interface."""
+"""Bills in the recorded formats of Cost Explorer and of BigQuery's REST interface."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -138,7 +139,7 @@ def rows(*values: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 class BigQuery:
-    """Answers in turn, and keeps what it was asked."""
+    """Gives its answers in turn, and records the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -245,3 +246,22 @@ def test_the_door() -> None:
     assert isinstance(open_billing(GCP, "mcloud", TABLE), BillingExport)
     with pytest.raises(ConfigError, match="gcp_billing_table in \\[cost\\]"):
         open_billing(GCP, "mcloud", None)
+
+
+@pytest.mark.parametrize(
+    ("region", "endpoint"),
+    [
+        ("eu-west-1", "https://ce.us-east-1.amazonaws.com"),
+        ("cn-north-1", "https://ce.cn-northwest-1.amazonaws.com.cn"),
+    ],
+)
+def test_cost_explorer_of_each_partition(region: str, endpoint: str) -> None:
+    client = CostExplorer(replace(AWS, region=region), "mcloud")._client()
+    assert client.meta.endpoint_url == endpoint
+
+
+def test_a_partition_without_a_cost_explorer_is_named() -> None:
+    stack = CostExplorer(replace(AWS, region="us-gov-west-1"), "mcloud")
+    with pytest.raises(Refused, match="does not exist in the partition aws-us-gov") as caught:
+        stack.bill("2026-11-01", "2026-11-25")
+    assert "the account that pays for this one" in caught.value.remedy

@@ -1,8 +1,8 @@
-"""What the clouds say when they refuse, word for word, and what mcloud makes of it.
+"""The exact error messages of the clouds, and the diagnosis of mcloud.
 
-The texts are those of users' reports; each has its source. Nothing here can be followed without an
-account that is in that state, so the diagnosis is what is tested: the same from an SDK, from a REST
-answer and through Terraform.
+The texts come from users' reports, each with its source. Reproducing them needs an account in that
+state, so only the diagnosis is tested: it is the same from an SDK, from a REST answer and through
+Terraform.
 """
 
 import json
@@ -244,7 +244,7 @@ AWS = [
         " ReservedConcurrentExecutions for function decreases account's"
         " UnreservedConcurrentExecution below its minimum value of [100].",
         "a quota does not allow it",
-        "`reserve_concurrency = false`",
+        "leave out `reserve_concurrency`",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Following what changes in a candle store, on every site kind."""
+"""Following the changes in a candle store, for every kind of site."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def follow(
     site: Site, position: str, *, until: Callable[[], bool] = lambda: True
 ) -> tuple[list[Changes], str]:
-    """Read page after page until nothing waits, and ``until`` was true before that was asked."""
+    """Read pages until nothing is waiting, and ``until`` was true before the last request."""
     pages = []
     while True:
         is_over = until()
@@ -47,7 +47,7 @@ def last_states(pages: list[Changes]) -> dict[int, Candle]:
 
 
 def again(site: Site) -> Site:
-    """The same site with clients of its own, as another process has it."""
+    """Return the same site with its own clients, as in another process."""
     return open_site(site.name, site.resources)  # type: ignore[attr-defined]
 
 
@@ -72,7 +72,7 @@ def test_each_change_is_seen_and_the_last_state_last(site: Site) -> None:
 
 @pytest.mark.slow
 def test_a_position_is_good_for_another_process(site: Site, small_pages: None) -> None:
-    """… at every page, and as often as it is asked."""
+    """This holds for every page, and any number of times."""
     position = site.candles.tip()
     store(site, trades(40, step=MINUTE))
     seen: dict[int, Candle] = {}
@@ -115,8 +115,8 @@ def test_what_many_writers_write_meanwhile(
     def is_over() -> bool:
         if any(thread.is_alive() for thread in threads):
             return False
-        # What a read has just missed in Firestore comes with the next look back, half a minute
-        # later or, for this test, now.
+        # A change that a read has just missed in Firestore comes with the next look back: half a
+        # minute later or, in this test, now.
         monkeypatch.setattr(gcp_changes, "SWEEP", 1)
         return True
 
@@ -155,7 +155,7 @@ def test_as_of_goes_on(site: Site) -> None:
     store(site, trades(10))
     pages, _ = follow(site, first.position)
     assert first.as_of <= pages[-1].as_of
-    assert abs(pages[-1].as_of - first.as_of) < 600  # both in seconds, of one clock
+    assert abs(pages[-1].as_of - first.as_of) < 600  # both in seconds, by the same clock
 
 
 def test_a_damaged_candle_stops_no_other(site: Site) -> None:
@@ -187,7 +187,7 @@ def test_a_foreign_position_is_refused(site: Site) -> None:
 
 
 def test_what_is_stored_is_the_record_and_no_more_than_a_stamp(site: Site) -> None:
-    """The sites' records are compared; what a site needs for itself stays out of them."""
+    """Sites' records are compared, so they must not contain what one kind of site needs."""
     store(site, trades(10))
     (candle,) = stored(site).values()
     assert set(_raw(site)) - set(candle.to_record()) == (
@@ -217,7 +217,7 @@ def test_a_stream_that_was_switched_off_and_on_is_trimmed(site: Site) -> None:
 
 
 def _raw(site: Site) -> dict[str, Any]:
-    """The candle of the first minute as it is stored."""
+    """Return the stored candle of the first minute."""
     candles: Any = site.candles
     if site.cloud == "gcp":
         fields: dict[str, Any] = candles._key("BTCUSDT", START).get().to_dict()
@@ -227,7 +227,7 @@ def _raw(site: Site) -> dict[str, Any]:
 
 
 def _spoil(site: Site) -> None:
-    """Write nonsense into the candle of the first minute, past the adapter."""
+    """Damage the candle of the first minute without the adapter."""
     candles: Any = site.candles
     if site.cloud == "gcp":
         from google.cloud.firestore import SERVER_TIMESTAMP
@@ -243,13 +243,13 @@ def _spoil(site: Site) -> None:
 
 
 def _write_foreign(site: Site) -> None:
-    """Write what looks like a candle under the name of the first minute's, and is none of ours."""
+    """Write something like a candle, but not one of mcloud, under the name of the first minute."""
     candles: Any = site.candles
     record = fold(Candle("BTCUSDT", START), trades(5)).candle.to_record()
     if site.cloud == "gcp":
         candles._key("BTCUSDT", START).set({**record, "symbol": "ETHUSDT"})
     else:
-        record["trade_count"] = 7  # which its fragments do not say
+        record["trade_count"] = 7  # its fragments have another number
         item = {name: {"S" if type(v) is str else "N": str(v)} for name, v in record.items()}
         candles._client.put_item(TableName=candles._table, Item=item)
 

@@ -1,4 +1,4 @@
-"""What our clients do otherwise than those that the SDKs make."""
+"""Differences between our clients and those that the SDKs make."""
 
 import ast
 from collections.abc import Callable
@@ -36,7 +36,7 @@ SDKS = ("google", "grpc", "requests")
 
 
 def test_one_thread_at_a_time_imports_googles_libraries() -> None:
-    """All threads of a command make their clients at once, and load most of these there."""
+    """The threads of a command make their clients at once, and load most libraries there."""
     tree = ast.parse(Path(gcp.__file__).with_name("client.py").read_text())
     imports = [
         node
@@ -101,7 +101,7 @@ def test_proxies_of_cloud_storage_are_those_of_the_environment(
 
 @pytest.fixture
 def _left_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables of other tools and other accounts."""
+    """Set variables of other tools and other accounts."""
     broken = tmp_path / "config"
     broken.write_text("no [ ini =")
     for name, value in {
@@ -165,7 +165,7 @@ def firestore(endpoint: str) -> object:
 def test_a_channel_to_google_connects_again_within_seconds(
     monkeypatch: pytest.MonkeyPatch, make: Callable[[str], object], endpoint: str
 ) -> None:
-    """Of its own accord gRPC would wait for up to two minutes."""
+    """By default gRPC would wait for up to two minutes."""
     given: list[dict[str, object]] = []
     usual = grpc.insecure_channel
 

@@ -1,4 +1,4 @@
-"""What ``mcloud.clouds.ports`` promises, held by every site kind."""
+"""Every kind of site fulfils the contract of ``mcloud.clouds.ports``."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ START = 1_723_161_240_000  # 2024-08-08T23:54:00Z
 def trades(
     count: int, *, first: int = 1000, symbol: str = "BTCUSDT", step: int = 97
 ) -> list[Trade]:
-    """Trades with dense ids, a price that moves and a minute that changes now and then."""
+    """Return trades with dense ids, changing prices and several minutes."""
     return [
         Trade(
             symbol,
@@ -105,7 +105,7 @@ class TestCandles:
         assert list(site.candles.range("ETHUSDT", 0, 2**42)) == []
 
     def test_a_symbol_is_not_taken_for_the_dated_one_that_begins_like_it(self, site: Site) -> None:
-        """``BTCUSDT_250926_2024…`` lies between ``BTCUSDT_2024…`` and ``BTCUSDT_9999…``."""
+        """``BTCUSDT_250926_2024…`` sorts between ``BTCUSDT_2024…`` and ``BTCUSDT_9999…``."""
         store(site, trades(700) + trades(700, symbol="BTCUSDT_250926", first=5))
         for symbol in ("BTCUSDT", "BTCUSDT_250926"):
             found = list(site.candles.range(symbol, 0, MAX_TIME))
@@ -125,7 +125,7 @@ class TestCandles:
         assert last.last_id == 3999
 
     def test_reads_more_than_a_page(self, site: Site) -> None:
-        """DynamoDB answers 1 MB at a time; a fragment text of 4 KB makes that 250 candles."""
+        """DynamoDB returns 1 MB per page, which is 250 candles with fragment texts of 4 KB."""
         for n in range(300):
             every_other = trades(120, first=n * 1000, step=500)[::2]
             moved = [t._replace(time=START + n * 60_000) for t in every_other]
@@ -144,7 +144,7 @@ class TestCandles:
         assert len(cuts) == len(whole) // 2
 
     def test_a_candle_is_written_over_whatever_is_stored_and_deleted(self, site: Site) -> None:
-        """Damaged, without what the store itself keeps beside it, sound, and not there at all."""
+        """The stored candle may be damaged, without version or stamp, intact, or missing."""
         (candle,) = (fold(Candle("BTCUSDT", START), trades(100)).candle,)
         seen: list[StoredCandle] = []
 
@@ -239,7 +239,7 @@ class TestCandles:
         assert len(calls) == 1
 
     def test_many_writers_lose_nothing(self, site: Site) -> None:
-        """Eight writers on the same two candles, with overlapping, disordered shares."""
+        """Eight writers update the same two candles with overlapping shares in any order."""
         batch = trades(640, step=180)
         failures: list[Exception] = []
 
@@ -411,7 +411,7 @@ class TestControl:
 
     def test_a_damaged_record_is_told_and_stays_until_it_is_deleted(self, site: Site) -> None:
         record = ControlRecord(3, "aws", "manual", "why", "me", 12.5)
-        huge = 10**37 if site.cloud == "aws" else 2**62  # Firestore has none beyond 64 bits
+        huge = 10**37 if site.cloud == "aws" else 2**62  # Firestore has no integers beyond 64 bits
         for changes, what in (
             ({"epoch": huge}, f"epoch is {huge}, "),
             ({"epoch": "7"}, "epoch is '7', not a whole number"),
@@ -439,7 +439,7 @@ class TestControl:
             with pytest.raises(Refused):
                 site.control.beat(beats)
         else:
-            site.control.beat(beats)  # Firestore makes numbers of what is to be increased
+            site.control.beat(beats)  # Firestore replaces fields that are increased by numbers
         assert site.control.heartbeats()[-1] == beats[1]
         found = [each for each in site.control.heartbeats() if isinstance(each, Damaged)]
         assert len(found) == (site.cloud == "aws")
@@ -536,7 +536,7 @@ class TestControl:
         assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[:3]]
         assert log.share(entries[3:], ["x"]) == log.share(entries[6:], ["x"]) == {}
         assert list(site.control.kept(audit.KIND)) == [each.key for each in entries[3:]]
-        # What it has forgotten does not come back from a site that has not yet.
+        # An entry that it has forgotten does not come back from a site that still has it.
         other: dict[str, Any] = {each.key: asdict(each) for each in entries}
         behind: Any = SimpleNamespace(
             control=SimpleNamespace(
@@ -552,7 +552,7 @@ class TestControl:
 
 
 def put_raw(site: Site, kind: str, key: str, fields: dict[str, Any]) -> None:
-    """Write a document as no code of mcloud does."""
+    """Write a document that no code of mcloud would write."""
     control: Any = site.control
     if site.cloud == "gcp":
         name = "record" if kind == "control" else f"{kind}_{quote(key, safe=' :')}"
@@ -575,7 +575,7 @@ class TestProbe:
 
 
 def two_a_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have listings of the archive come in pages of two."""
+    """Make listings of the archive return pages of two."""
     archive: Any = site.archive
     if site.cloud == "aws":
         archive._client.meta.events.register(
@@ -588,7 +588,7 @@ def two_a_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cut_after_two(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have every reading of candles break off after two; returns where it did."""
+    """Make every read of candles stop after two. Return the places where it stopped."""
     candles: Any = site.candles
     cuts: list[str] = []
     if site.cloud == "aws":
@@ -623,7 +623,7 @@ def cut_after_two(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def send_to_dlq(site: Site, messages: list[Message]) -> None:
-    """Put messages where the cloud would put dead ones."""
+    """Send messages to the dead-letter queue as the cloud does."""
     to = site.resources  # type: ignore[attr-defined]
     moved = (
         replace(to, queue_url=to.dlq_url)
@@ -654,7 +654,7 @@ def await_depth(site: Site, count: int) -> int | None:
 
 
 def await_letters(site: Site, count: int) -> list:
-    """Dead letters that were just handed back may take a moment to be there again."""
+    """Wait for dead letters: letters that were just released may take a moment to reappear."""
     for _ in range(600):
         letters = site.queue.dead_letters(10)
         if len(letters) == count:
@@ -664,12 +664,12 @@ def await_letters(site: Site, count: int) -> list:
 
 
 def spoil(site: Site, candle: Candle) -> None:
-    """Write nonsense into a stored candle, as somebody else might."""
+    """Damage a stored candle, as another program might."""
     change_fields(site, candle, {"fragments": "nonsense"}, [])
 
 
 def strip(site: Site, candle: Candle) -> None:
-    """Take from a stored candle what the store keeps beside it: its version, or its stamp."""
+    """Remove the version or stamp that the store keeps with a candle."""
     change_fields(site, candle, {}, ["version", "updated"])
 
 

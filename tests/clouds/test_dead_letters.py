@@ -1,4 +1,4 @@
-"""Taking dead letters, and what becomes of them: deleted, or back in the queue."""
+"""Taking dead letters, and deleting or releasing them."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def letters(count: int) -> list[Message]:
 
 
 def take(site: Site, count: int) -> list[DeadLetter]:
-    """Take as many as there are; those that were just given back may take a moment."""
+    """Take letters; those that were just released may take a moment to reappear."""
     taken: list[DeadLetter] = []
     give_up = time.monotonic() + PATIENCE
     while len(taken) < count:
@@ -70,7 +70,7 @@ def test_nothing_to_delete_or_release(site: Site) -> None:
 
 
 class TestPartsOfABatch:
-    """What SQS answers when a batch fails in part."""
+    """Answers of SQS when a part of a batch fails."""
 
     @pytest.fixture
     def sqs(self) -> Iterator[tuple[SqsQueue, Stubber]]:
@@ -95,9 +95,29 @@ class TestPartsOfABatch:
         with pytest.raises(Unavailable, match="2 of 2 dead letters were not deleted"):
             queue.delete_dead_letters(_held(2))
 
-    def test_a_letter_that_is_back_already_is_released(self, sqs: Any) -> None:
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            ("AWS.SimpleQueueService.MessageNotInflight", ""),
+            ("MessageNotInflight", ""),
+            # https://github.com/vmihailenco/taskq/issues/29
+            (
+                "InvalidParameterValue",
+                "Value AQEB for parameter ReceiptHandle is invalid. Reason: Message does not exist"
+                " or is not available for visibility timeout change.",
+            ),
+            (
+                "InvalidParameterValue",
+                "Value AQEB for parameter ReceiptHandle is invalid. Reason: The receipt handle has"
+                " expired.",
+            ),
+        ],
+    )
+    def test_a_letter_that_is_back_already_is_released(
+        self, sqs: Any, code: str, said: str
+    ) -> None:
         queue, stubber = sqs
-        over = failure("0", "AWS.SimpleQueueService.MessageNotInflight")
+        over = failure("0", code, said)
         stubber.add_response("change_message_visibility_batch", _answer([1], [over]))
         queue.release_dead_letters(_held(2))
         stubber.add_response(
@@ -106,9 +126,17 @@ class TestPartsOfABatch:
         with pytest.raises(Refused, match="1 of 2 dead letters were not released: AccessDenied"):
             queue.release_dead_letters(_held(2))
 
+    def test_a_letter_whose_hold_is_over_is_not_deleted(self, sqs: Any) -> None:
+        """Somebody else may hold it by now."""
+        queue, stubber = sqs
+        over = failure("0", "InvalidParameterValue", "Reason: The receipt handle has expired.")
+        stubber.add_response("delete_message_batch", _answer([1], [over]))
+        with pytest.raises(Refused, match="1 of 2 dead letters were not deleted"):
+            queue.delete_dead_letters(_held(2))
 
-def failure(id_: str, code: str, *, is_ours: bool = True) -> dict[str, Any]:
-    return {"Id": id_, "Code": code, "SenderFault": is_ours, "Message": "said SQS"}
+
+def failure(id_: str, code: str, said: str = "said SQS", *, is_ours: bool = True) -> dict[str, Any]:
+    return {"Id": id_, "Code": code, "SenderFault": is_ours, "Message": said}
 
 
 def _answer(done: Any, failed: list[dict[str, Any]]) -> dict[str, Any]:

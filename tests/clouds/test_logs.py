@@ -1,4 +1,4 @@
-"""The function's log, searched: Cloud Logging's REST shape, CloudWatch on the embedded AWS."""
+"""Search the function's log: Cloud Logging's REST format, CloudWatch on the embedded AWS."""
 
 import json
 import time
@@ -22,8 +22,8 @@ def line(first: int, last: int, symbol: str = "BTCUSDT", **more: Any) -> dict[st
     return {"severity": "INFO", "message": "stored", **ids, **more}
 
 
-# As entries:list answers: severity, trace and the like are taken out of the payload, and numbers
-# are floats. https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
+# An answer of entries:list. Severity, trace and similar fields are moved out of the payload, and
+# numbers are floats. https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
 def entry(first: float, last: float) -> dict[str, Any]:
     ids = {"symbol": "BTCUSDT", "first_id": first, "last_id": last}
     return {
@@ -45,7 +45,7 @@ def test_cloud_logging_is_asked_page_by_page() -> None:
         assert (method, head) == ("POST", "/v2/entries:list")
         asked.append(json.loads(body))
         if len(asked) == 1:
-            return 200, {"nextPageToken": "more"}  # a page may be empty, and more to come
+            return 200, {"nextPageToken": "more"}  # a page may be empty although more follow
         return 200, {"entries": [entry(1.0, 9.0), entry(10.0, 19.0)]}
 
     with serve(answer) as url:

@@ -1,4 +1,4 @@
-"""What the metrics services tell, held by every site kind."""
+"""Figures of the metrics services, for every kind of site."""
 
 import time
 from dataclasses import replace
@@ -31,7 +31,7 @@ def test_what_is_not_there_is_unknown_and_never_zero(site: Site) -> None:
     for figure in (seen.calls, seen.errors, seen.throttles, seen.p95):
         assert figure.value is None
     assert seen.window >= WINDOW
-    # Either the queue tells its own depth, or the metrics do.
+    # The depth comes either from the queue itself or from the metrics.
     assert (seen.queue is None) == (seen.dead_letters is None) == site.queue.is_live
 
 
@@ -61,7 +61,7 @@ def test_cloudwatch_figures_are_those_that_were_put_there(site: Site) -> None:
     to = site.resources  # type: ignore[attr-defined]
     to = replace(to, function=to.candles_table.replace("candles", "processor"))
     cloudwatch = make_client("cloudwatch", to.region, to.endpoint_url)
-    # The minute before the last, so that none of it is still to come.
+    # The minute before the last one, so that it is complete.
     minute = time.time() // 60 * 60 - 120
 
     def put(namespace: str, dimension: str, of: str, name: str, *values: float) -> None:
@@ -90,12 +90,12 @@ def test_cloudwatch_figures_are_those_that_were_put_there(site: Site) -> None:
     assert [each.value for each in (seen.calls, seen.errors, seen.throttles)] == [10, 1, 4]
     assert seen.p95.value == pytest.approx(0.12)
     assert seen.writes.value == 33.5
-    assert seen.write_throttles.value == 0  # written to, and no throttle reported
+    assert seen.write_throttles.value == 0  # there were writes, and no throttle was reported
     assert seen.calls.as_of <= time.time()
 
 
 class FakeCloudWatch:
-    """Answers with these points a metric, in pages of one; counts what was asked."""
+    """Answers with these points for each metric, in pages of one, and counts the requests."""
 
     def __init__(self, points: dict[str, dict[float, float]]) -> None:
         self._points = points
@@ -148,7 +148,7 @@ def test_all_of_it_is_one_request_of_so_many_billed_metrics(
 def test_a_count_is_good_until_what_must_have_been_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # One call ten minutes ago: since then there was none, but for what is still on its way.
+    # One call ten minutes ago. Later calls may still be in transit.
     seen, _ = cloudwatch(monkeypatch, {"calls": {NOW - 600: 1.0}, "errors": {NOW - 600: 0.0}})
     assert seen.calls == Figure(1.0, NOW + 30 - 120)
     assert seen.errors == Figure(0.0, NOW + 30 - 120)
@@ -173,7 +173,7 @@ def test_throttles_are_none_only_in_a_table_that_is_written_to(
 
 
 class FakeMonitoring:
-    """Answers with the series of each metric: by class of response, seconds ago and a value."""
+    """Answers with the series of each metric: response class, age in seconds, and value."""
 
     def __init__(self, series: dict[str, dict[str, dict[float, int]]]) -> None:
         self._series = series
@@ -202,7 +202,7 @@ class FakeMonitoring:
     [
         ({}, None, None, NOW),
         ({"2xx": {90: 5, 150: 3}}, 8, 0, NOW - 90),
-        # The last failure is long ago: since then there was none, as far as calls are told of.
+        # The last failure is long ago, and none has been reported since.
         ({"2xx": {90: 5}, "5xx": {800: 1}, "4xx": {400: 2}}, 8, 3, NOW - 90),
         ({"5xx": {700: 1}}, 1, 1, NOW - 300),
     ],

@@ -1,4 +1,4 @@
-"""Writing if nobody else did, against a store that somebody else writes to."""
+"""Optimistic writes to a store that other writers change."""
 
 from decimal import Decimal
 from functools import partial
@@ -19,7 +19,7 @@ def trade(id_: int, price: str = "100") -> Trade:
 
 
 class Store:
-    """A candle and its version; ``others`` are folded in between a read and its write."""
+    """A candle and its version. ``others`` are folded in between a read and its write."""
 
     def __init__(self, *others: Trade) -> None:
         self.candle = Candle("BTCUSDT", START)
@@ -74,11 +74,11 @@ def test_gives_up_in_the_end_and_names_the_candle() -> None:
         )
     assert store.writes == ATTEMPTS
     assert max(pauses) == 1.0
-    assert store.candle.runs == [(1, ATTEMPTS)]  # what the others wrote, untouched
+    assert store.candle.runs == [(1, ATTEMPTS)]  # the data of the other writers is unchanged
 
 
 def test_pauses_between_nothing_and_the_bound() -> None:
-    """Full jitter, or several writers would meet again and again."""
+    """Without full jitter, several writers would collide repeatedly."""
     asked: list[tuple[float, float]] = []
 
     def jitter(low: float, high: float) -> float:

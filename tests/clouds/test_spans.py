@@ -1,4 +1,4 @@
-"""Spans on the wire: to a UDP socket and an HTTP server, as each service documents them."""
+"""Spans as sent to a UDP socket and an HTTP server, in the documented formats."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def test_xray_gets_a_segment_a_packet() -> None:
 
 
 def test_a_daemon_that_is_not_there_is_not_waited_for() -> None:
-    XRay("127.0.0.1:1").export(SPANS)  # not connected: nobody says that nobody listens
+    XRay("127.0.0.1:1").export(SPANS)  # UDP is not connected, so a missing listener causes no error
     with pytest.raises(Unavailable, match="no-such-host"):
         XRay("no-such-host.invalid:2000").export(SPANS)
 

@@ -24,12 +24,12 @@ NAMES = "abcde"
 
 @dataclass
 class Collection:
-    """Documents of which each write is stamped when it begins and visible when it is done."""
+    """Documents whose writes are stamped when they begin and visible when they are done."""
 
     now: int = 1_000_000 * SECOND
     rows: dict[str, ChangeRow] = field(default_factory=dict)
     doing: list[ChangeRow] = field(default_factory=list)
-    """Writes that have begun; ``written`` says when each will be done."""
+    """Writes that have begun. ``written`` is the time when each will be done."""
 
     def write(self, name: str, takes: int) -> None:
         # Stamps have milliseconds.
@@ -56,7 +56,7 @@ class Collection:
 def poll(
     rows: Collection, position: QueryPosition, seen: dict[str, int]
 ) -> tuple[QueryPosition, bool, int]:
-    """One page; also how many documents were given."""
+    """Read one page, and return the number of documents as well."""
     page = rows.page(position)
     new = [row for row in page if row.written >= position.seen]
     for row in new:
@@ -122,7 +122,7 @@ def test_what_is_not_late_is_given_once() -> None:
         for _ in range(2):
             position, _, count = poll(rows, position, seen)
             given += count
-    # With each look back, those of the last half minute are given again.
+    # Each look back returns the documents of the last half minute again.
     assert 400 <= given <= 400 + 5 * 400 / 30 + 5
 
 

@@ -1,6 +1,6 @@
 """Following a DynamoDB stream through splits, closed shards, expired iterators and trimming.
 
-The embedded AWS has one shard that never closes; the rest is a model's.
+The embedded AWS has one shard that never closes, so a model simulates the rest.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcloud.clouds.aws import changes as module
 from mcloud.clouds.aws.changes import DynamoChanges
-from mcloud.clouds.aws.shards import FINISHED, Shard, begin, follow, parse, readable
+from mcloud.clouds.aws.shards import FINISHED, StreamShard, begin, follow, parse, readable
 from mcloud.clouds.ports import Changes
 from mcloud.errors import Refused, Trimmed
 
@@ -33,7 +33,7 @@ def reader(stream: Stream) -> DynamoChanges:
 
 
 def drain(changes: DynamoChanges, position: str, seen: dict[str, int]) -> str:
-    """Read until nothing waits; a version never comes before an earlier one of its key."""
+    """Read until nothing is waiting, and check that the versions of each key come in order."""
     while True:
         page = changes.changes(position)
         take(page, seen)
@@ -106,7 +106,7 @@ def test_a_parent_is_read_to_its_end_before_its_children() -> None:
         stream.write("k1")
         stream.roll("k0", split=True)
     seen: dict[str, int] = {}
-    drain(changes, position, seen)  # which looks at the order
+    drain(changes, position, seen)  # this checks the order
     assert seen == {"k0": 10, "k1": 10}
 
 
@@ -143,7 +143,7 @@ def test_a_day_of_absence_is_trimmed() -> None:
         stream.write("k0")
         stream.age(DAY / 2)
     stream.age(DAY / 2)
-    # The shard, read from its beginning, would not tell: its first record is gone.
+    # Reading the shard from its beginning does not show it, since its first record is gone.
     with pytest.raises(Trimmed, match="older than what DynamoDB keeps"):
         drain(reader(stream), position, {})
 
@@ -213,13 +213,13 @@ def test_a_removal_takes_back_the_image_before_it() -> None:
 
 
 class TestShards:
-    OLD, OPEN = Shard("a", "", True), Shard("b", "a", False)
+    OLD, OPEN = StreamShard("a", "", True), StreamShard("b", "a", False)
 
     def test_begins_with_what_is_open(self) -> None:
         assert begin([self.OLD, self.OPEN]) == {"a": FINISHED, "b": ""}
 
     def test_reads_children_of_what_is_finished_or_gone(self) -> None:
-        listed = [self.OLD, self.OPEN, Shard("c", "never listed", False)]
+        listed = [self.OLD, self.OPEN, StreamShard("c", "never listed", False)]
         assert readable({"a": "7", "b": "", "c": ""}, listed) == ["a", "c"]
         assert readable({"a": FINISHED, "b": "", "c": ""}, listed) == ["b", "c"]
 

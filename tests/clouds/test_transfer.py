@@ -1,4 +1,4 @@
-"""The transfer services: DataSync by botocore's model of its API, Google's by a real server."""
+"""The transfer services: DataSync with botocore's model of its API, Google's with a server."""
 
 import json
 import re
@@ -109,7 +109,7 @@ def test_datasync_is_started(datasync: tuple[DataSync, Stubber]) -> None:
 def test_its_values_are_those_of_the_model(
     datasync: tuple[DataSync, Stubber], call: tuple[str, dict[str, Any], dict[str, Any]]
 ) -> None:
-    """The stubber knows names and types; here are enumerations, patterns and lengths."""
+    """The stubber checks names and types. This test checks enumerations, patterns and lengths."""
     service, _ = datasync
     method, _, values = call
     operation = service._client.meta.method_to_api_mapping[method]
@@ -119,7 +119,7 @@ def test_its_values_are_those_of_the_model(
 
 
 def checked(shape: Any, value: Any) -> int:
-    """How many texts in the value are as the model wants them."""
+    """Return the number of strings in a value that satisfy the model."""
     if shape.type_name == "structure":
         return sum(checked(shape.members[name], each) for name, each in value.items())
     if shape.type_name == "list":
@@ -167,7 +167,7 @@ def test_a_run_of_datasync_is_found_by_its_token(datasync: tuple[DataSync, Stubb
 
 
 def test_locations_without_their_task_are_removed(datasync: tuple[DataSync, Stubber]) -> None:
-    """Whoever made them was stopped before the task; those of others stay."""
+    """They are left from a run that was stopped before the task. Those of other runs stay."""
     service, stub = datasync
     places = {
         FROM: "object-storage://storage.googleapis.com/from-gcs/",
@@ -285,7 +285,10 @@ Make = Callable[..., tuple[StorageTransfer, Requests]]
 
 @pytest.fixture
 def google_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Makes the service and the list of its requests; answers are by method and path."""
+    """A function that makes the service and the list of its requests.
+
+    Answers are given by method and path.
+    """
     monkeypatch.setattr(
         google.auth, "default", lambda scopes, request: (Credentials("token"), "any")
     )
@@ -340,13 +343,13 @@ def test_a_job_is_found_by_its_token(google_service: Make, said: Answer, found: 
 
 
 def test_google_knows_every_name_in_a_job() -> None:
-    """The names are those of hashicorp/google 6.50.0."""
+    """The names come from Terraform's provider."""
     schema = json.loads(SCHEMA.read_text())
     assert known(schema["transfer_spec"]["block"], CREATED["transferSpec"]) == 9
 
 
 def known(block: dict[str, Any], value: dict[str, Any]) -> int:
-    """How many names are in the value, all of them the block's."""
+    """Return the number of names in a value, all of which must be names of the block."""
     count = 0
     for name, inner in value.items():
         found = block[re.sub("[A-Z]", lambda each: f"_{each[0].lower()}", name)]

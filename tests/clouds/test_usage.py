@@ -1,4 +1,4 @@
-"""What a site used: CloudWatch and Cloud Monitoring by the day, and what they do not tell."""
+"""Usage of a site: daily figures of CloudWatch and Cloud Monitoring, and missing figures."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ def client(service: str) -> Any:
 
 
 class CloudWatch:
-    """Answers with daily figures by metric and the value of a dimension, two to a page."""
+    """Answers with daily figures by metric and value of a dimension, two per page."""
 
     def __init__(self, figures: Mapping[tuple[str, str], Mapping[str, float]]) -> None:
         self.figures = figures
@@ -157,7 +157,7 @@ def test_aws_by_hand() -> None:
             ("NumberOfMessagesReceived", "trades"): days(110, 200),
             ("NumberOfMessagesDeleted", "trades"): days(100, 199),
             ("NumberOfEmptyReceives", "trades"): days(1000, 1000),
-            # 100 KiB a message are two requests each
+            # a message of 100 KiB counts as two requests
             ("SentMessageSize", "trades"): days(100 * 100 * 1024, 200 * 100 * 1024),
             ("NumberOfMessagesReceived", "dlq"): days(1),
             ("Invocations", "mcloud-processor"): days(10, 20),
@@ -192,14 +192,14 @@ def test_aws_by_hand() -> None:
     for unknown in ("xray_traces", "egress_bytes", "s3_gets", "s3_puts"):
         assert found[unknown].units is None
         assert found[unknown].source.startswith("unknown: ")
-    # One call in as many pages as it has, for all that CloudWatch bills.
+    # One call, in several pages, for all that CloudWatch bills.
     assert found["own_metric_reads"].units == len(watch.asked[0]["MetricDataQueries"])
     assert len({str(each["MetricDataQueries"]) for each in watch.asked}) == 1
     assert watch.asked[0]["EndTime"] == datetime.fromtimestamp(END, UTC)
 
 
 def test_storage_by_the_day() -> None:
-    """Two GiB on the first two days; S3 has not told the next ones yet, of which one is half."""
+    """Two GiB on the first two days. S3 has not reported the next days, one of which is half."""
     found, _ = aws(
         {
             ("BucketSizeBytes", "StandardStorage"): days(2 * GIB, 2 * GIB),
@@ -217,7 +217,7 @@ def test_storage_by_the_day() -> None:
 
 
 def test_on_the_first_of_a_month_a_bucket_is_as_large_as_it_was() -> None:
-    """S3 tells a day's size up to two days later."""
+    """S3 reports the size of a day up to two days later."""
     noon = START + 43_200
     old = {"2026-10-29": 7.0 * GIB, "2026-10-30": 8.0 * GIB}
     found, watch = aws(
@@ -268,7 +268,7 @@ def test_one_refusal_leaves_the_other_meters() -> None:
 
 
 class Monitoring:
-    """Answers every request with what is known of its metric: (labels, day, value)."""
+    """Answers every request with the known values of its metric: (labels, day, value)."""
 
     def __init__(self, known: Mapping[str, list[tuple[dict[str, str], str, float]]]) -> None:
         self.known = known
@@ -357,14 +357,14 @@ def test_gcp_by_hand() -> None:
     assert found["function_vcpu_s"].units == Decimal("1.5")
     assert found["firestore_writes"].days == {"2026-11-01": 20, "2026-11-02": 30}
     assert found["firestore_writes"].exact
-    # The older metric, where the newer one says nothing.
+    # The older metric is used if the newer one has no value.
     assert found["firestore_reads"].units == 11
     assert "all databases of the project" in found["firestore_reads"].source
     # Three GiB on a day and the next, and four on half of one.
     assert found["firestore_gib_months"].units == pytest.approx(Decimal(8) / 30)
     assert found["gcs_class_a"].units == 42
     assert found["gcs_class_b"].units == 7
-    # It was told of the first day only, and has been as large since then.
+    # Only the first day was reported, so the size is assumed to be unchanged since then.
     assert found["gcs_gib_months"].units == pytest.approx(Decimal("3.5"))
     assert found["gcs_nearline_gib_months"].units == pytest.approx(Decimal(7))
     assert found["gcs_coldline_gib_months"].units == 0
@@ -393,7 +393,7 @@ def test_days_are_whole_days_of_utc() -> None:
 
 
 def test_no_period_reaches_into_the_day_before() -> None:
-    """Periods are counted back from the end: a part of a second over would be one more of them."""
+    """Periods count back from the end, so that a fraction of a second would add another period."""
     monitoring = Monitoring({})
     MonitoringUsage(monitoring, GCP).metered(START, END + 0.4)
     for each in monitoring.asked:
@@ -433,7 +433,7 @@ def test_every_meter_has_a_price_or_is_known_to_have_none(cloud: str) -> None:
 
 
 def test_the_embedded_aws_is_asked_as_the_real_one(embedded: State) -> None:
-    """CloudWatch, DynamoDB, Lambda and Logs answer in the shapes that are read here."""
+    """CloudWatch, DynamoDB, Lambda and Logs answer in the formats that mcloud reads."""
     site = open_site("aws", embedded.resources()["aws"])
     end = datetime.now(UTC).timestamp()
     found = by_meter(site.usage.metered(Month.of(end).start, end))

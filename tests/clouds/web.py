@@ -1,4 +1,4 @@
-"""A real server on loopback that answers as it is told, in place of a cloud."""
+"""A real server on loopback with given answers, in place of a cloud."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from mcloud.clouds.gcp.client import GcpSession
 
 Answer = tuple[int, Any]
-"""Status, and a body: text, or something to be sent as JSON."""
+"""Status and body. A body other than text is sent as JSON."""
 
 
 @contextmanager
@@ -26,9 +26,10 @@ def serve(
     headers: Mapping[str, str] | None = None,
     heard: list[Mapping[str, str]] | None = None,
 ) -> Iterator[str]:
-    """The URL of a server whose clock is ``ahead`` seconds; ``answer`` gets method and path.
+    """Yield the URL of a server whose clock is ``ahead`` seconds ahead.
 
-    It sends ``headers`` with each answer, and puts the headers of each request into ``heard``.
+    ``answer`` is called with method and path. The server sends ``headers`` with each answer, and
+    adds the headers of each request to ``heard``.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -51,7 +52,7 @@ def serve(
         do_POST = do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
-            """Silent."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -64,7 +65,7 @@ def serve(
 
 
 def anonymous() -> GcpSession:
-    """One that signs nothing."""
+    """Return a session that signs nothing."""
     return GcpSession(AnonymousCredentials())
 
 
@@ -74,13 +75,13 @@ def google_error(status: int, message: str, reason: str = "") -> Answer:
 
 
 def aws_error(status: int, code: str, message: str) -> Answer:
-    """As STS, IAM and the other older services word it."""
+    """Return an error in the format of STS, IAM and the other older services."""
     error = f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
     return status, f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
 
 
 def grants(held: Mapping[str, list[str]]) -> Callable[[str, str], Answer]:
-    """A Google Cloud in which the credentials have these rights, by a piece of the path."""
+    """Return a Google Cloud where the credentials have these rights, by a part of the path."""
 
     def answer(method: str, path: str) -> Answer:
         for piece, rights in held.items():

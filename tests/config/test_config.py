@@ -1,4 +1,4 @@
-"""``mcloud.toml``: what is read, what wins, and how a wrong file is named."""
+"""``mcloud.toml``: its settings, their precedence, and errors."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -42,7 +42,7 @@ def load(
 
 
 def wrong(folder: Path, text: str) -> str:
-    """What is said about a wrong file, without the path in front."""
+    """Return the error for an invalid file, without the path at its beginning."""
     with pytest.raises(ConfigError) as caught:
         load(folder, text)
     message = str(caught.value)
@@ -66,7 +66,7 @@ def test_reads_sites_ports_and_the_exchange(tmp_path: Path) -> None:
     }
     assert found.ports == config.LocalPorts(aws_port=14566)
     assert found.exchange == {"name": "binance-us", "rest_url": "http://127.0.0.1:9443"}
-    # It is the same in every profile.
+    # The setting is the same in every profile.
     assert load(tmp_path, profile="local").exchange == found.exchange
 
 
@@ -90,7 +90,9 @@ def test_the_flag_wins_then_the_variable_then_the_file(
 
 
 def test_an_unknown_profile_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no profile 'prodd' in .*; there is local, prod, test"):
+    with pytest.raises(
+        ConfigError, match=r"unknown profile 'prodd' in .*; choose from local, prod, test"
+    ):
         load(tmp_path, PROD, "prodd")
     with pytest.raises(ConfigError, match=r"did you mean 'prod'\?"):
         load(tmp_path, PROD, MCLOUD_PROFILE="prodd")
@@ -100,7 +102,7 @@ def test_an_unknown_profile_is_named_with_those_that_there_are(tmp_path: Path) -
 def test_the_state_folder_is_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, expected: str
 ) -> None:
-    """Also where it is named relative to the folder, as is the folder itself."""
+    """The path may be relative to the folder, whose own path may be relative as well."""
     assert load(tmp_path, MCLOUD_STATE=variable).state == tmp_path / expected
     monkeypatch.chdir(tmp_path)
     assert config.load(None, Path(), {"MCLOUD_STATE": variable}).state == tmp_path / expected
@@ -256,9 +258,9 @@ def test_sites_are_selected_in_the_order_given(wanted: str | None, chosen: list[
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("aws,gpc", r"no site 'gpc'; there is aws, gcp; did you mean 'gcp'\?"),
-        ("mars", "no site 'mars'; there is aws, gcp$"),
-        (" , ", "no site is named in ' , '; there is aws, gcp$"),
+        ("aws,gpc", r"unknown site 'gpc'; choose from aws, gcp; did you mean 'gcp'\?"),
+        ("mars", "unknown site 'mars'; choose from aws, gcp$"),
+        (" , ", "' , ' names no site; choose from aws, gcp$"),
     ],
 )
 def test_an_unknown_site_is_named(wanted: str, message: str) -> None:

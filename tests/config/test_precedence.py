@@ -1,4 +1,4 @@
-"""What wins: a flag, the environment, .env files, mcloud.toml, Terraform's outputs, the default."""
+"""Precedence: flags, environment, .env files, mcloud.toml, Terraform's outputs, defaults."""
 
 import os
 from dataclasses import fields
@@ -27,7 +27,7 @@ cloud = "gcp"
 
 
 def deployed(folder: Path, text: str = BOTH, **environment: str) -> config.Config:
-    """The profile prod, with both sites deployed."""
+    """Return the profile prod, with both sites deployed."""
     found = load(folder, text, "prod", **environment)
     found.outputs.write("aws", AWS)
     found.outputs.write("gcp", GCP)
@@ -114,7 +114,7 @@ def test_nor_where_no_site_is(tmp_path: Path) -> None:
 
 
 def up(found: config.Config) -> Home:
-    """Embedded clouds, as far as their state says."""
+    """Write a state that claims running embedded clouds."""
     home = Home(found.local)
     home.create()
     home.write(State(os.getpid(), READY, outputs={"aws": AWS, "gcp": GCP}))
@@ -138,7 +138,7 @@ def test_what_terraform_made_on_the_embedded_clouds_is_used_there(tmp_path: Path
     with up(found).locked():
         mine = AwsResources(**needed, endpoint_url="its endpoint_url")
         assert site_resources(found) == {"aws": mine, "gcp": GcpResources(**GCP)}
-        # An address that was true at the time, or would lead to the real cloud, is not believed.
+        # An outdated address, or one that would lead to the real cloud, is not used.
         found.outputs.write("aws", {**needed, "endpoint_url": ""})
         assert site_resources(found)["aws"] == mine
         found.outputs.path("aws").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Tables of mcloud.toml that a part of mcloud reads as a dataclass of its own."""
+"""Tables of mcloud.toml that a part of mcloud reads as its own dataclass."""
 
 from dataclasses import dataclass
 from pathlib import Path

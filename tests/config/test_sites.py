@@ -1,4 +1,4 @@
-"""What a site says of its stack: its name, the module's variables, where the state is."""
+"""Settings of a site's stack: its name, the variables of the module, and the state."""
 
 import re
 from pathlib import Path
@@ -91,8 +91,8 @@ def test_two_stacks_of_one_cloud_do_not_share_a_name(tmp_path: Path, cloud: str)
         f'[profiles.prod.sites.{site}]\ncloud = "{cloud}"\nname = "mcloud-x"\n' for site in "ab"
     )
     assert wrong(tmp_path, text) == (
-        "6: the sites 'a' and 'b' have stacks of one name, 'mcloud-x'; "
-        "give one of them another name"
+        "6: the sites 'a' and 'b' have the same stack name, 'mcloud-x'; "
+        "use another name for one of them"
     )
 
 
@@ -113,11 +113,11 @@ def test_two_projects_may_have_stacks_of_one_name(tmp_path: Path) -> None:
         ("variables.bundle = 'x'\n", "3: mcloud builds the bundle and names it itself"),
         (
             "variables.since = 2024-08-08\n",
-            f"3: {HERE}.variables.since is no text, number, boolean, list or table",
+            f"3: {HERE}.variables.since is not a text, number, boolean, list or table",
         ),
         (
             f"[{HERE}.variables]\na = 1\nb = [{{ c = nan }}]\n",
-            f"5: {HERE}.variables.b is no text, number, boolean, list or table",
+            f"5: {HERE}.variables.b is not a text, number, boolean, list or table",
         ),
         ("backend = 's3'\n", f"3: {HERE}.backend must be a table, not 's3'"),
         ("backend.bucket = 'x'\n", f'3: [{HERE}.backend] needs type = "s3" or "gcs"'),
@@ -164,7 +164,7 @@ def test_what_cannot_be_is_named_with_its_line(tmp_path: Path, text: str, messag
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a b", "", "a.b", "-a"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
-    message = f"1: not a name: {name!r}; letters, digits, - and _ make one"
+    message = f"1: invalid name {name!r}; use letters, digits, - and _"
     assert wrong(tmp_path, f'[profiles.prod.sites."{name}"]\ncloud = "aws"\n') == message
     assert wrong(tmp_path, f'[profiles."{name}".sites.aws]\ncloud = "aws"\n') == message
 

@@ -1,4 +1,4 @@
-"""What ``mcloud init`` writes is what it was told, and what it proposes can be had."""
+"""``mcloud init`` writes the given settings, and proposes only valid ones."""
 
 import re
 import tempfile

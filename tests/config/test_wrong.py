@@ -1,4 +1,4 @@
-"""Whatever stands in mcloud.toml and .env, it is used or refused in one sentence."""
+"""Any content of mcloud.toml and .env is either used or refused with a clear message."""
 
 import json
 import math
@@ -158,7 +158,7 @@ def read_everything(folder: Path, text: str) -> None:
 
 
 def numbers(found: config.Config) -> Iterator[object]:
-    """What is left where nothing was refused."""
+    """Yield all numbers of a configuration that was accepted."""
     yield from vars(guard_settings(found)).values()
     yield from vars(settings(found, "monitor", MonitorSettings)).values()
     yield from vars(settings(found, "anomalies", Thresholds)).values()
@@ -192,7 +192,7 @@ def test_a_value_of_any_type_is_used_or_refused(tmp_path: Path, where: Where) ->
 
 
 def refusal(folder: Path, values: Table) -> str:
-    """What is said against a document; empty where all of it can be used."""
+    """Return the error for a document; empty if all of it is valid."""
     try:
         read_everything(folder, document(values))
     except McloudError as error:
@@ -208,7 +208,7 @@ def test_a_name_of_another_version_is_refused(tmp_path: Path, where: Where) -> N
         table = table[key]
     table["key of a newer version"] = table.pop(where[-1])
     said = refusal(tmp_path, values)
-    # These are Terraform's, which knows best.
+    # Terraform checks these itself.
     assert (config.FILE in said) != ("variables" in where[:-1] or where[-1] == "encrypt")
 
 
@@ -226,7 +226,7 @@ def test_a_name_of_another_version_is_refused(tmp_path: Path, where: Where) -> N
             "mcloud.toml:1: profiles.pr\ufffdd has a byte that is not UTF-8",
         ),
         (b"x = ['\xf6']\n", "mcloud.toml:1: x has a byte that is not UTF-8"),
-        (b"profile = 'a\0b'\n", "mcloud.toml is no text: it has a zero byte"),
+        (b"profile = 'a\0b'\n", "mcloud.toml is not a text file: it has a zero byte"),
         (b"x = " + b"[" * 5000, "mcloud.toml: lists or tables are nested too deeply"),
         (b"x = " + b"9" * 5000, "mcloud.toml: a number has too many digits"),
     ],
@@ -276,7 +276,10 @@ def test_what_a_line_of_env_stands_for(
     [
         (b"\nMCLOUD_STATE=th\xe9re", ".env:2: MCLOUD_STATE has a byte that is not UTF-8; save"),
         ("MCLOUD_STATE=x".encode("utf-16"), ".env is UTF-16; save the file as UTF-8"),
-        (b"MCLOUD_STATE=x\0y", ".env is no text: it has a zero byte; save the file as UTF-8"),
+        (
+            b"MCLOUD_STATE=x\0y",
+            ".env is not a text file: it has a zero byte; save the file as UTF-8",
+        ),
         (b"MCLOUD_STATE=${NONE}", ".env:1: MCLOUD_STATE refers to NONE, which is not set; set it"),
     ],
 )

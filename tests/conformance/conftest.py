@@ -1,4 +1,4 @@
-"""The same cases on our services and on Google's emulators."""
+"""Run the same cases on our services and on Google's emulators."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from .pubsub_client import Cloud
 def pubsub_host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """ "host:port" of a Pub/Sub."""
+    """Yield the "host:port" of a Pub/Sub."""
     with _server(request.param, "pubsub", tmp_path_factory) as running:
         yield running.host
 
@@ -26,7 +26,7 @@ def pubsub_host(
 def cloud(
     pubsub_host: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cloud]:
-    # The client warns of return_immediately, which is just what shows that there is nothing now.
+    # The client warns of return_immediately, which the tests need to show that nothing is waiting.
     warnings.filterwarnings("ignore", "The return_immediately", DeprecationWarning)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub_host)
     is_ours = request.node.callspec.params["pubsub_host"] == "ours"
@@ -41,7 +41,7 @@ def cloud(
 def firestore_host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """ "host:port" of a Firestore."""
+    """Yield the "host:port" of a Firestore."""
     with _server(request.param, "firestore", tmp_path_factory) as running:
         yield running.host
 

@@ -24,19 +24,19 @@ _COMMANDS = {
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers: where, after how many seconds, and whose process group it is."""
+    """A running server: its address, the seconds that it took to start, and its process group."""
 
     host: str
     ready_seconds: float
     process_group: int
 
     def resident_mb(self) -> float:
-        """The memory of all of its processes."""
+        """Memory of all of its processes."""
         pages = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:  # It ended while we looked.
+            except OSError:  # It has ended in the meantime.
                 continue
             if int(fields[2]) == self.process_group:
                 pages += int(fields[21])
@@ -55,7 +55,7 @@ def ours(state: Path | None = None) -> Iterator[Running]:
 
 @contextmanager
 def official(product: str, folder: Path) -> Iterator[Running]:
-    """Google's emulator of "pubsub" or "firestore"; skips where there is none."""
+    """Run Google's emulator of "pubsub" or "firestore"; skip if it is not installed."""
     if not shutil.which("gcloud") or not shutil.which("java"):
         pytest.skip("gcloud and Java are not both installed")
     root = subprocess.run(
@@ -71,7 +71,7 @@ def official(product: str, folder: Path) -> Iterator[Running]:
     command = [*_COMMANDS[product], f"--host-port={host}"]
     if product == "pubsub":
         data = folder / "pubsub"
-        data.mkdir()  # gcloud wants to write into it before the emulator makes it
+        data.mkdir()  # gcloud writes into it before the emulator creates it
         command.append(f"--data-dir={data}")
     with _started(command, host) as running:
         yield running
@@ -88,7 +88,7 @@ def _started(command: list[str], host: str) -> Iterator[Running]:
             grpc.channel_ready_future(channel).result(timeout=90)
         yield Running(host, time.monotonic() - began, process.pid)
     finally:
-        # The whole group: gcloud is a script over Python over a script over Java.
+        # Kill the whole group, since gcloud starts several scripts and Java.
         _signal(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=10)

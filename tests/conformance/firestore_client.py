@@ -1,4 +1,4 @@
-"""What the Firestore cases share: a client of its own project for each test, and a few words."""
+"""Helpers of the Firestore cases. Each test has a client with its own project."""
 
 import uuid
 from typing import Any
@@ -8,12 +8,12 @@ from google.cloud import firestore
 
 
 def connect(host: str) -> firestore.Client:
-    """A client of the Firestore at "host:port", in a project that nobody else uses."""
+    """Return a client of the Firestore at "host:port", in a new project."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRESTORE_EMULATOR_HOST", host)
         client = firestore.Client(project=f"test-{uuid.uuid4().hex[:12]}")
-    # Google's emulator takes batch writes from an administrator only, which the client means to be
-    # but does not say: it passes the header as a channel option, where gRPC ignores it.
+    # Google's emulator accepts batch writes from an administrator only. The client passes the
+    # header for this as a channel option, where gRPC ignores it.
     client._rpc_metadata_internal = [*client._rpc_metadata, ("authorization", "Bearer owner")]
     return client
 
@@ -27,5 +27,5 @@ def fill(rows: firestore.CollectionReference, documents: dict[str, dict[str, Any
 
 
 def ids(query: Any) -> list[str]:
-    """The ids of what a query finds, in its order."""
+    """Return the ids of the documents that a query finds, in order."""
     return [document.id for document in query.stream()]

@@ -1,7 +1,7 @@
-"""What the Pub/Sub cases share: the real clients, and a bare stream.
+"""Helpers of the Pub/Sub cases: the real clients, and a bare stream.
 
-Where Google's emulator differs from the documented service, a case follows the documentation, says
-so, and asks the emulator only for what it does have.
+If Google's emulator differs from the documented service, a case follows the documentation, says so,
+and expects from the emulator only what it supports.
 """
 
 import queue
@@ -15,13 +15,13 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1 import PublisherClient as BarePublisher
 
 PROJECT = "conformance"
-PATIENCE = 90  # seconds for what has to come; a pull itself may wait 60 and then come back empty
-LEASE = 600  # seconds: longer than any case, so that nothing comes again unasked
+PATIENCE = 90  # seconds to wait; a pull itself may take 60 seconds and return nothing
+LEASE = 600  # seconds; longer than any case, so that no message is redelivered
 
 
 @dataclass
 class Cloud:
-    """The two clients, and short ways to make what a case needs."""
+    """The two clients, with short methods for the resources that a case needs."""
 
     publisher: PublisherClient
     subscriber: SubscriberClient
@@ -39,13 +39,13 @@ class Cloud:
         return name
 
     def publish(self, topic: str, *messages: dict[str, Any]) -> list[str]:
-        """One request, without the batching of the usual client."""
+        """Publish in one request, without the client's batching."""
         return list(
             BarePublisher.publish(self.publisher, topic=topic, messages=list(messages)).message_ids
         )
 
     def pull(self, subscription: str, count: int = 1) -> list[Any]:
-        """Waits for the first message; a pull may come back with none before there is one."""
+        """Pull until there is a message, since a pull may return before the first one."""
         for _ in range(10):
             answer = self.subscriber.pull(
                 subscription=subscription, max_messages=count, timeout=PATIENCE
@@ -55,7 +55,7 @@ class Cloud:
         return list(answer.received_messages)
 
     def pull_now(self, subscription: str, count: int = 10) -> list[Any]:
-        """What there is at this moment."""
+        """Return the messages that are available at this moment."""
         request = {
             "subscription": subscription,
             "max_messages": count,

@@ -1,7 +1,7 @@
 """Writes, reads and limits, through the real client on our Firestore and on Google's emulator.
 
-Each case demands the documented answer, so both must give it; a comment names the few places where
-Google's emulator answers otherwise.
+Each case requires the documented answer from both. Comments name the few places where Google's
+emulator answers differently.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,7 @@
 """Queries and aggregations, through the real client on our Firestore and on Google's emulator.
 
-Each case demands the documented answer, so both must give it; a comment names the few places where
-Google's emulator answers otherwise.
+Each case requires the documented answer from both. Comments name the few places where Google's
+emulator answers differently.
 """
 
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 NAN = float("nan")
 
 
-# One of each type, in the documented order; the ids are in another.
+# One value of each type, in the documented order. The ids are in another order.
 MIXED = {
     "z0": None,
     "y1": False,
@@ -166,7 +166,7 @@ class TestQueries:
         fill(rows, {str(n): {"n": n} for n in range(1, 6)} | {"text": {"n": "x"}, "no": {}})
         query = rows.count(alias="count").sum("n", alias="sum").avg("n", alias="avg")
         answer = {result.alias: result.value for result in query.get()[0]}
-        # A count beside a sum leaves out the document without the field.
+        # A count together with a sum excludes the document without the field.
         assert answer == {"count": 6, "sum": 15, "avg": 3.0}
         assert rows.count().get()[0][0].value == 7
         assert rows.limit(2).count().get()[0][0].value == 2

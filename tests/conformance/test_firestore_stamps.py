@@ -1,5 +1,8 @@
-"""What the change feed asks of a Firestore, on ours and on Google's emulator: stamps by transform
-under a precondition, pages by stamp and name, and the times that come with an answer."""
+"""The features of Firestore that the change feed needs, on ours and on Google's emulator.
+
+These are stamps by transform under a precondition, pages by stamp and name, and the times in
+answers.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,7 @@
 """Transactions, through the real client on our Firestore and on Google's emulator.
 
-Each case demands the documented answer, so both must give it; a comment names the few places where
-Google's emulator answers otherwise.
+Each case requires the documented answer from both. Comments name the few places where Google's
+emulator answers differently.
 """
 
 import threading
@@ -18,10 +18,10 @@ from .firestore_client import fill, ids
 
 
 def which_commit(*writers: Callable[[], object]) -> int:
-    """Let writers in conflict commit one after the other; the number of the only one that could.
+    """Let conflicting writers commit one after the other. Return the number of the only success.
 
-    Google's emulator locks what is read, so there the first waits and aborts; ours checks at
-    commit, like the real service in its optimistic mode, so here the second does.
+    Google's emulator locks documents that are read, so there the first writer waits and aborts.
+    Ours checks at commit, like the real service in its optimistic mode, so the second one aborts.
     """
     done = []
     for number, write in enumerate(writers):
@@ -99,7 +99,7 @@ class TestTransactions:
             starts.wait()
             done = 0
             while done < 2:
-                # On Google's emulator both wait for the other's lock until the client gives up.
+                # On Google's emulator each waits for the other's lock until the client gives up.
                 try:
                     increment(rows._client.transaction(max_attempts=2))
                 except ValueError:

@@ -87,7 +87,7 @@ class TestDeadLetters:
             (received,) = cloud.pull(subscription)
             assert received.delivery_attempt == attempt
             cloud.nack(subscription, received)
-        # Before the next line Google's emulator has not yet moved the message.
+        # Google's emulator moves the message only with the next line.
         assert cloud.pull_now(subscription) == []
         (buried,) = cloud.pull(dead)
         assert buried.message.data == b"poison"
@@ -113,5 +113,5 @@ class TestDeadLetters:
         cloud.nack(subscription, received)
         (again,) = cloud.pull(subscription)
         assert again.message.message_id == received.message.message_id
-        # Documented; Google's emulator keeps to the policy for pushes only.
+        # This is documented, but Google's emulator follows the policy for pushes only.
         assert not cloud.is_ours or time.monotonic() - nacked > 1.5

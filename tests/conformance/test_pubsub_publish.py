@@ -1,4 +1,4 @@
-"""What is published, and to whom it goes."""
+"""Publishing, and which subscriptions receive a message."""
 
 import time
 from typing import Any
@@ -79,7 +79,7 @@ class TestPublish:
         topic = cloud.topic()
         assert cloud.publish(topic, {"data": b"x" * 9_990_000})
         subscription = cloud.subscription(topic)
-        # Against an emulator the client takes answers of 4 MiB at most.
+        # With an emulator the client accepts answers of at most 4 MiB.
         cloud.publish(topic, {"data": b"small"}, {"data": b"x" * 4_190_000})
         sizes = {len(one.message.data) for one in cloud.drain(subscription, 2)}
         assert sizes == {5, 4_190_000}

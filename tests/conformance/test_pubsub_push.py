@@ -1,4 +1,4 @@
-"""Push: what the endpoint gets, and what its answers do."""
+"""Push: the requests to the endpoint, and the effect of its answers."""
 
 import base64
 import json
@@ -56,7 +56,7 @@ class TestPush:
             (buried,) = cloud.pull(dead)
             bodies = [endpoint.bodies.get(timeout=PATIENCE) for _ in range(5)]
         assert buried.message.data == b"poison"
-        if cloud.is_ours:  # Documented; Google's emulator leaves the field out.
+        if cloud.is_ours:  # This is documented, but Google's emulator leaves the field out.
             assert [body["deliveryAttempt"] for body in bodies] == [1, 2, 3, 4, 5]
 
     def test_pull_and_back(self, cloud: Cloud) -> None:
@@ -75,7 +75,7 @@ class TestPush:
 
 @dataclass
 class Endpoint:
-    """An HTTP server that answers with the given codes, one after the other, then with 200."""
+    """An HTTP server that answers with the given codes in turn, and then with 200."""
 
     codes: list[int] = field(default_factory=list)
     bodies: "queue.Queue[dict[str, Any]]" = field(default_factory=queue.Queue)
@@ -94,7 +94,7 @@ class Endpoint:
                 endpoint.bodies.put(json.loads(body))
 
             def log_message(self, *_: Any) -> None:
-                """Not on the terminal."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

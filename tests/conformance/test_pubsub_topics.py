@@ -1,4 +1,4 @@
-"""Topics, subscriptions and their settings; what is refused, and how."""
+"""Topics, subscriptions and their settings, and the errors for invalid requests."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Advice: what it says to a wasteful site, and nothing to a thrifty one."""
+"""Advice for a wasteful site, and none for a thrifty one."""
 
 from decimal import Decimal
 
@@ -37,7 +37,7 @@ def test_a_thrifty_site_hears_nothing() -> None:
 
 
 def test_messages_of_few_trades_are_to_wait() -> None:
-    """30 million messages a month of ten trades; the PUTs alone are $150."""
+    """30 million messages of ten trades per month: the PUTs alone cost $150."""
     packed = usage(
         "aws",
         {"messages": 15_000_000, "s3_puts": 15_000_000, "sqs_requests": 45_000_000},
@@ -45,10 +45,10 @@ def test_messages_of_few_trades_are_to_wait() -> None:
         messages=15_000_000,
     )
     each = only(packed, title="to fill")
-    # Five seconds bring 89% of what ten do, and two 56%.
+    # Five seconds bring 89% of the effect of ten, and two seconds 56%.
     assert each.how == "mcloud produce --linger 5 --batch 1000"
     fewer = 30_000_000 * Decimal(4) / 5
-    # PUTs and SQS requests, three a message, past the free million.
+    # PUTs and SQS requests, three per message, beyond the free million.
     by_hand = fewer * Decimal("5e-6") + fewer * 3 * Decimal("0.4e-6")
     assert each.saving == pytest.approx(by_hand)
     assert each.at_most
@@ -65,7 +65,7 @@ def test_one_wait_serves_all_sites() -> None:
         for site, requests in (("aws", "s3_puts"), ("gcp", "gcs_class_a"))
     ]
     each = only(*sites, title="to fill")
-    # 200 trades each: five times as many fit, and ten seconds bring no more than five.
+    # 200 trades each: five times as many fit, and ten seconds have no more effect than five.
     assert (each.site, each.how) == ("aws, gcp", "mcloud produce --linger 5 --batch 1000")
     fewer = 30_000_000 * Decimal(4) / 5
     assert each.saving == pytest.approx(2 * fewer * Decimal("5e-6"))
@@ -82,7 +82,7 @@ def test_full_messages_are_not() -> None:
 
 
 def test_memory_that_only_waits() -> None:
-    """3.2 million GB-s a month, of which 400,000 are free; half of it is too much."""
+    """3.2 million GB-s per month, of which 400,000 are free. Half of it is too much."""
     busy = usage(
         "aws",
         {
@@ -103,12 +103,12 @@ def test_memory_that_only_waits() -> None:
 def test_logs_that_nobody_reads() -> None:
     logs = usage("aws", {"log_gib_months": 50, "log_retention_days": 30})
     each = only(logs, title="keep logs")
-    # 100 GiB-months, 5 free; 7 of 30 days leave 23.3.
+    # 100 GiB-months, of which 5 are free; keeping 7 of 30 days leaves 23.3.
     assert each.saving == pytest.approx(Decimal(100 * 23) / 30 * Decimal("0.03"))
 
 
 def test_old_trades_in_the_dearest_class() -> None:
-    """3,000 GiB that do not grow, all the month."""
+    """3,000 GiB are stored during the whole month, without growth."""
     old = usage(
         "aws",
         {"stored_objects": 1_000_000},
@@ -127,14 +127,14 @@ def test_old_trades_in_the_dearest_class() -> None:
 
 
 def test_even_writes_are_cheaper_by_the_hour() -> None:
-    """100 a second: $162 by the request; 200 units, of which 25 are free, $83 by the hour."""
+    """100 per second cost $162 per request, or $83 for 200 units per hour, 25 of them free."""
     even = usage("aws", {}, more=(daily("dynamodb_writes", [8_640_000] * 15),))
     each = only(even, title="provision")
     by_request = 30 * 8_640_000 * Decimal("0.625e-6")
     by_hour = (200 - 25) * 730 * Decimal("0.00065")
     assert each.saving == pytest.approx(by_request - by_hour)
     assert "candles_capacity = { write = 200, read = 1 }" in each.how
-    # One busy day in fifteen: room for it all the time costs more.
+    # One busy day in fifteen: permanent capacity for it costs more.
     burst = usage("aws", {}, more=(daily("dynamodb_writes", [86_400] * 14 + [86_400_000]),))
     assert not any("provision" in name for name in said(burst))
 
@@ -162,7 +162,7 @@ def test_two_sites_where_one_would_do() -> None:
     each = only(aws, gcp, title="only")
     assert each.site == "gcp"
     assert each.how.startswith("mcloud failover gcp")
-    # Of AWS, for two million messages: the PUTs and four million write units.
+    # On AWS, for two million messages: the PUTs and four million write units.
     assert each.saving == pytest.approx(10 + Decimal("2.5"))
     assert not any("only" in name for name in said(aws))
 
@@ -190,7 +190,7 @@ def test_advice_as_json() -> None:
 
 
 def test_messages_that_are_larger_than_usual_are_full_enough() -> None:
-    """`mcloud produce --batch 20000`: a thousand in a message would be dearer."""
+    """With `mcloud produce --batch 20000`, a thousand trades per message would cost more."""
     large = usage(
         "aws",
         {"messages": 1_000_000, "s3_puts": 1_000_000, "sqs_requests": 3_000_000},
@@ -201,7 +201,7 @@ def test_messages_that_are_larger_than_usual_are_full_enough() -> None:
 
 
 def test_what_is_free_in_its_class_stays_there() -> None:
-    """Standard storage has 5 GiB free, and Coldline none: moving 3 of them costs money."""
+    """Standard storage has 5 GiB free, and Coldline none, so moving 3 of them costs money."""
     each = daily("gcs_gib_months", [Decimal(3) / 30] * 15)
     objects = metered("stored_objects", 100)
     assert said(usage("gcp", {}, more=(each, objects))) == {}
@@ -212,7 +212,7 @@ def test_what_is_free_in_its_class_stays_there() -> None:
 
 
 def test_a_saving_is_that_of_a_whole_month_whenever_it_was_measured() -> None:
-    """A day of the last two of the month, at a rate of 3,000 GiB-months."""
+    """One of the last two days of the month, at a rate of 3,000 GiB-months."""
     late = usage(
         *("aws", {"log_gib_months": 100, "log_retention_days": 30}), start=at("2026-11-29T00:00")
     )

@@ -1,4 +1,4 @@
-"""Bills are asked for every few hours, and kept."""
+"""Bills are requested every few hours, and kept."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -19,7 +19,7 @@ LINES = (
 
 
 class Asked:
-    """Counts how often it is asked."""
+    """Counts the requests."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -45,7 +45,7 @@ def test_it_is_asked_for_once_in_hours(path: Path) -> None:
     again = look(path, ask, NOW + 6 * 3600 - 1)
     assert ask.times == 1
     assert (again.lines, again.as_of, again.net) == (LINES, NOW, Decimal("1.0000000001"))
-    assert again.cost == 0  # it was paid before
+    assert again.cost == 0  # the request was already paid
     look(path, ask, NOW + 6 * 3600)
     assert ask.times == 2
 

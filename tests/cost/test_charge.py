@@ -1,4 +1,4 @@
-"""Price arithmetic: by hand at the borders of the tiers, and by property everywhere."""
+"""Price arithmetic: computed by hand at the limits of tiers, and by properties."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -52,7 +52,7 @@ def test_by_hand(cloud: str, meter: str, units: object, gross: str, net: str) ->
 
 
 def test_a_free_tier_by_the_day_is_not_one_by_the_month() -> None:
-    """600,000 writes are free if they come evenly, and mostly not if they come on one day."""
+    """600,000 writes are free if they are spread evenly, and mostly not on a single day."""
     evenly = one("gcp", "firestore_writes", 600_000)
     assert (evenly.free, evenly.net) == (600_000, 0)
     at_once = one("gcp", "firestore_writes", 600_000, days={"2026-11-07": Decimal(600_000)})
@@ -64,7 +64,7 @@ def test_a_free_tier_by_the_day_is_not_one_by_the_month() -> None:
 def test_what_is_not_known_by_the_day_is_spread() -> None:
     dates = DATES[:2]
     days = {"2026-11-01": Decimal(20_000)}
-    # 10,000 more, of which half is taken for the first day, where nothing is free any more.
+    # 10,000 more, half of which count for the first day, where nothing more is free.
     found = one("gcp", "firestore_writes", 30_000, days=days, dates=dates)
     assert found.free == 25_000
     assert one("gcp", "firestore_writes", 30_000, dates=[]).free == 20_000

@@ -1,4 +1,4 @@
-"""The figure for those who ask often: cheap, and honest about what it does not know."""
+"""The current cost, which is cheap to query and marks what is unknown."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -15,7 +15,7 @@ from .usages import MONTH, NOW, usage
 
 
 class Clouds:
-    """A site that has written ``units`` by the time it is asked, on a clock of its own."""
+    """A site that has written ``units`` at the time of a request, with its own clock."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "mcloud.toml").write_text(

@@ -1,4 +1,4 @@
-"""Month ends: by hand, by daily history, and over the borders of free tiers."""
+"""Forecasts of the month: by hand, by daily history, and beyond free tiers."""
 
 from decimal import Decimal
 
@@ -22,10 +22,10 @@ def test_by_the_rate_where_there_are_no_days() -> None:
 
 
 def test_a_free_tier_that_ends_inside_the_month() -> None:
-    """Nothing is paid yet, and a million requests are by the end."""
+    """Nothing is paid yet, but a million requests are paid by the end."""
     found = forecast([usage("aws", {"sqs_requests": 1_000_000})], MONTH, NOW)
     assert found.total == (0, Decimal("0.4"), Decimal("0.8"))
-    assert found.runs_out == {}  # it is used up to the last unit
+    assert found.runs_out == {}  # it is used completely
     found = forecast([usage("aws", {"sqs_requests": 750_000})], MONTH, NOW)
     assert found.total.expected == Decimal("0.2")
     # A third of the other half: five of fifteen days.
@@ -43,7 +43,7 @@ def test_days_that_are_alike_leave_no_doubt() -> None:
 
 
 def test_days_that_differ_leave_some() -> None:
-    """Mean 100,000 and variance 7.5e9; 15 days to come, as many seen: sqrt(7.5e9 * 30)."""
+    """Mean 100,000 and variance 7.5e9, with 15 days seen and 15 to come: sqrt(7.5e9 * 30)."""
     days = [0, 100_000, 200_000] * 5
     found = forecast([usage("aws", {}, more=(daily("dynamodb_writes", days),))], MONTH, NOW)
     variance = Decimal(10 * 10**10) / 14
@@ -61,7 +61,7 @@ def test_two_days_are_too_few() -> None:
 
 
 def test_a_day_that_goes_on_is_no_day_to_compare() -> None:
-    """Noon: half a day's count stands in no mean."""
+    """At noon, the count of half a day is not part of a mean."""
     days = [86_400] * 4 + [43_200]
     found = forecast(
         [usage("aws", {}, more=(daily("dynamodb_writes", days),))], MONTH, at("2026-11-05T12:00")
@@ -71,7 +71,7 @@ def test_a_day_that_goes_on_is_no_day_to_compare() -> None:
 
 
 def test_a_free_tier_by_the_day_is_that_of_every_day_to_come() -> None:
-    """25,000 writes a day are 5,000 paid, today and until the end."""
+    """25,000 writes per day are 5,000 paid writes, today and until the end."""
     days = usage("gcp", {}, more=(daily("firestore_writes", [25_000] * 15),))
     found = forecast([days], MONTH, NOW)
     assert found.total.expected == 30 * 5_000 * Decimal("0.9e-6")
@@ -86,7 +86,7 @@ def test_what_is_there_used_or_not_is_certain() -> None:
 
 
 def test_measured_from_the_middle() -> None:
-    """Two days on the fourteenth and fifteenth make 17 by the end, not 30."""
+    """Usage from the fourteenth and fifteenth on counts for 17 days at the end, not 30."""
     young = usage("aws", {"dynamodb_writes": 2_000_000}, start=at("2026-11-14T00:00"))
     assert forecast([young], MONTH, NOW).total.expected == 17 * Decimal("0.625")
 
@@ -95,9 +95,9 @@ def test_minutes_say_next_to_nothing() -> None:
     young = usage("aws", {"dynamodb_writes": 100}, start=NOW - 300)
     found = forecast([young], MONTH, NOW)
     assert found.rests_on.startswith("5 min of use")
-    assert "next to nothing" in found.rests_on
+    assert "too little to predict a month" in found.rests_on
     assert found.early
-    # Nobody is to be woken by it.
+    # It must not cause an alert.
     report = make_report(
         *([young], MONTH, NOW), money=Money(CostSettings(budget_usd=0.01)), forecast=found
     )
@@ -152,7 +152,7 @@ def test_an_even_month_is_foretold_at_any_time(share: float) -> None:
 
 
 def test_what_is_stored_stays_and_goes_on_to_grow() -> None:
-    """10 GiB more every day: the rate of the days so far would leave out what is there by now."""
+    """10 GiB are added every day. The rate of earlier days would ignore the stored data."""
     days = [Decimal(10 * day) / 30 for day in range(1, 31)]
     found = forecast([usage("aws", {}, more=(daily("s3_gib_months", days[:15]),))], MONTH, NOW)
     stays = sum(days[:15]) + 15 * days[14]

@@ -19,7 +19,7 @@ def test_a_month_turns_at_midnight_utc() -> None:
     assert Month.of(at("2026-12-01T00:00:00")) == Month(2026, 12)
     assert Month(2026, 12).next == Month(2027, 1)
     assert Month(2026, 11).end == Month(2026, 12).start == at("2026-12-01")
-    # Wherever the machine is: in Tokyo the month is nine hours older.
+    # The time zone does not matter: in Tokyo the month begins nine hours earlier.
     assert Month.of(datetime.fromisoformat("2026-12-01T08:59:59+09:00").timestamp()).number == 11
 
 
@@ -52,5 +52,5 @@ def test_a_month_is_read_as_it_is_written(year: int, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["2026", "2026-13", "2026-00", "2026-1", "26-01", "now", ""])
 def test_what_is_no_month(text: str) -> None:
-    with pytest.raises(UsageError, match="not a month"):
+    with pytest.raises(UsageError, match="invalid month"):
         Month.parse(text)

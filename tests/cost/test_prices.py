@@ -1,4 +1,4 @@
-"""The price book: no row without all that makes it checkable."""
+"""The price book: every row has everything that is needed to check it."""
 
 import re
 from datetime import date

@@ -1,4 +1,4 @@
-"""A month's report: sums by hand, what is missing named, and bills beside the estimate."""
+"""The report of a month: sums by hand, missing figures, and bills beside the estimate."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What a run would have cost, and how a report reads as a table."""
+"""The cost of a run, and a report as a table."""
 
 import csv
 from decimal import Decimal

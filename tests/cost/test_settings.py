@@ -1,4 +1,4 @@
-"""``[cost]``, and what is wrong in it with its line."""
+"""``[cost]``, and errors in it with their lines."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Usage of all sites at once: embedded meters, real ones, silent ones."""
+"""Usage of all sites: embedded meters, real meters, and sites that do not answer."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ BEATS = [
 
 @dataclass
 class Fake:
-    """A site that tells its use."""
+    """A site with known usage."""
 
     name: str
     cloud: str
@@ -80,7 +80,7 @@ def test_real_sites_are_asked(config: Config) -> None:
     aws, gcp = collect(config, sites, MONTH, NOW)
     assert aws.metered == tuple(known)
     assert (aws.region, aws.estimated_region) == ("eu-west-1", True)
-    # Four of forty messages ever.
+    # Four of forty messages in total.
     assert aws.trades.by_symbol == {"BTCUSDT": 300, "ETHUSDT": 100}
     assert aws.trades.total == 400
     assert "an estimate" in aws.trades.source
@@ -134,7 +134,7 @@ def test_whoever_asks_often_asks_no_store(config: Config) -> None:
     sites: Any = {"aws": Fake("aws", "aws", [metered("s3_puts", 7)], AssertionError("asked"))}
     (aws,) = collect(config, sites, MONTH, NOW, only_meters=True)
     assert aws.units("s3_puts") == 7
-    assert aws.trades.source == "not asked for"
+    assert aws.trades.source == "not requested"
 
 
 def test_meters_of_one_day_are_those_of_that_day(tmp_path: Path) -> None:
@@ -154,6 +154,6 @@ def test_a_site_of_which_nothing_was_asked(tmp_path: Path) -> None:
 def test_trades_out_of_heartbeats() -> None:
     ever = trades_of(BEATS, None)
     assert ever.total == 4_000
-    assert ever.source == "heartbeats, since the site was made"
+    assert ever.source == "heartbeats, since the site was created"
     assert trades_of([], Decimal(3)).total is None
     assert trades_of(Unavailable("away"), None).source == "unknown: away"

@@ -1,4 +1,4 @@
-"""Months of use, made up."""
+"""Made-up usage of months."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ MONTH = Month(2026, 11)
 
 
 def at(text: str) -> float:
-    """Seconds since 1970 of a time in UTC."""
+    """Return a UTC time in seconds since 1970."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
@@ -62,6 +62,6 @@ def usage(
 
 
 def daily(meter: str, counts: list[object], first: int = 1) -> Metered:
-    """Whole days from ``first`` on."""
+    """Return the usage of whole days from ``first`` on."""
     days = {f"2026-11-{first + n:02}": Decimal(str(count)) for n, count in enumerate(counts)}
     return metered(meter, sum(days.values()), days=days)

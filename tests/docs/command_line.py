@@ -1,4 +1,4 @@
-"""A command line of the documentation, held against the command line of mcloud itself."""
+"""Check a command line of the documentation with the command line of mcloud itself."""
 
 import re
 import shlex

@@ -32,7 +32,7 @@ def pages() -> list[Path]:
 
 
 def blocks(*kinds: str) -> list[Block]:
-    """The code blocks of all pages whose kind begins with one of the given words."""
+    """Return the code blocks of all pages whose kind begins with one of the given words."""
     return [
         Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
         for page in pages()
@@ -43,7 +43,7 @@ def blocks(*kinds: str) -> list[Block]:
 
 
 def prose(page: Path) -> str:
-    """The text of a page without its code blocks and comments, with its line numbers intact."""
+    """Return the text of a page without code blocks and comments, with the same line numbers."""
 
     def blank(found: re.Match[str]) -> str:
         return "\n" * found[0].count("\n")
@@ -62,7 +62,7 @@ def links(page: Path) -> Iterator[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the headings, as GitHub and Python-Markdown make them for plain words."""
+    """Return the anchors of the headings, as GitHub and Python-Markdown make them."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {_anchor(heading) for heading in headings}
 

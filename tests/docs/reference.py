@@ -1,5 +1,7 @@
-"""The generated parts of the reference pages: commands from the command line, settings from their
-types and from the variables of the Terraform modules.
+"""The generated parts of the reference pages.
+
+Commands come from the command line, settings from their types and from the variables of the
+Terraform modules.
 """
 
 import ast
@@ -62,7 +64,7 @@ _WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true
 
 
 def commands() -> str:
-    """All commands: a table of contents, then one section for each, in the order of the help."""
+    """Return all commands: a table of contents, then a section for each, ordered as in the help."""
     sections = {
         title: [pair for name in names for pair in leaves(f"mcloud {name}", MCLOUD.commands[name])]
         for title, names in SECTIONS.items()
@@ -118,7 +120,7 @@ def first_line(command: Any) -> str:
 
 
 def settings() -> str:
-    """All tables of ``mcloud.toml``, then the variables of both Terraform modules."""
+    """Return all tables of ``mcloud.toml``, then the variables of both Terraform modules."""
     lines: list[str] = []
     for name, kind in TABLES.items():
         lines += [
@@ -189,7 +191,7 @@ def _toml(value: Any) -> str:
 
 
 def documents(kind: type) -> dict[str, str]:
-    """The docstring below each field of a dataclass, by its name."""
+    """Return the docstring below each field of a dataclass, by name."""
     (tree,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
     found = {}
@@ -202,7 +204,7 @@ def documents(kind: type) -> dict[str, str]:
 
 
 def variables(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Each variable of a Terraform module: its name, default and description."""
+    """Yield the name, default and description of each variable of a Terraform module."""
     text = path.read_text()
     for found in re.finditer(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL):
         body = found[2]

@@ -1,4 +1,4 @@
-"""What the pages show works: commands, settings, links."""
+"""The commands, settings and links on the pages work."""
 
 import json
 import re

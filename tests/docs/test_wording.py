@@ -55,7 +55,6 @@ LEFT: dict[str, tuple[int, int]] = {
     "processor": (7, 10),
     "producer": (44, 14),
     "proxies": (0, 1),
-    "replication": (67, 21),
 }
 """Docstrings of a room that open so, and phrases in its docstrings, that are still to rewrite."""
 

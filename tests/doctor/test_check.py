@@ -44,8 +44,8 @@ def test_one_that_hangs_or_fails_hides_no_other() -> None:
 @pytest.mark.parametrize(
     ("ahead", "state", "words"),
     [
-        (0.0, OK, "in step"),
-        (-0.6, OK, "in step"),
+        (0.0, OK, "equal to"),
+        (-0.6, OK, "equal to"),
         (2.0, OK, "2.0 s ahead of"),
         (-30.0, WARNING, "30.0 s behind"),
         (600.0, FAULT, "600.0 s ahead of the cloud's (± 0.6 s)"),

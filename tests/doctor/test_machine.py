@@ -1,17 +1,22 @@
 import os
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from states import producer
 
 from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING
 from mcloud.config import Config, load
 from mcloud.doctor.check import DoctorCheck
-from mcloud.doctor.machine import Producer, look_at
+from mcloud.doctor.machine import look_at
 from mcloud.feed.simulate import Simulate
 from mcloud.local.children import free_ports
 from mcloud.local.exchange.thread import LocalExchange
+from mcloud.producer.reported_state import ProducerState
+from mcloud.runs import Running
 
 PROD = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
 
@@ -24,7 +29,7 @@ def at(folder: Path, profile: str, exchange: str = "", **environment: str) -> Co
     return load(profile, folder, environment)
 
 
-def looked(config: Config, *producers: Producer) -> dict[str, DoctorCheck]:
+def looked(config: Config, *producers: Running[ProducerState]) -> dict[str, DoctorCheck]:
     checks = look_at(config, producers)
     assert {check.site for check in checks} == {""}
     return {check.subject: check for check in checks}
@@ -56,6 +61,18 @@ def test_versions_of_terraform(tmp_path: Path, says: str, state: str) -> None:
     assert str(binary) in found.finding
 
 
+def test_a_version_that_cannot_lock_the_state_of_a_site(tmp_path: Path) -> None:
+    binary = tmp_path / "terraform"
+    binary.write_text("#!/bin/sh\necho Terraform v1.9.8\n")
+    binary.chmod(0o755)
+    config = at(tmp_path, "prod", MCLOUD_TERRAFORM=str(binary))
+    site = next(iter(config.sites.values()))
+    config.sites[site.name] = replace(site, backend={"type": "s3", "bucket": "states"})
+    found = looked(config)["terraform"]
+    assert found.state == FAULT
+    assert "needs Terraform 1.10 or newer" in found.finding
+
+
 def test_a_mirror_that_is_not_there(tmp_path: Path) -> None:
     binary = tmp_path / "tofu"
     binary.write_text("#!/bin/sh\necho OpenTofu v1.8.0\n")
@@ -80,7 +97,7 @@ def test_an_exchange_that_answers(tmp_path: Path) -> None:
 def test_the_state_folder(tmp_path: Path) -> None:
     config = at(tmp_path, "local")
     assert looked(config)["state folder"].state == OK
-    assert not config.state.exists()  # looked at, not made
+    assert not config.state.exists()  # it was checked, but not created
     config.state.mkdir()
     config.state.chmod(0o755)
     open_to_all = looked(config)["state folder"]
@@ -102,16 +119,10 @@ def test_embedded_clouds_that_are_down(tmp_path: Path) -> None:
 SITE = {"waiting_trades": 0, "refused": False, "error": ""}
 
 
-def said(*, ago: float = 0, **more: Any) -> dict[str, Any]:
-    """What a producer said so many seconds ago; the time is put in when it is looked at."""
-    return {
-        "pid": 1,
-        "ago": ago,
-        "spool_full": False,
-        "problem": "",
-        "sites": {"aws": SITE},
-        **more,
-    }
+def said(*, ago: float = 0, **more: Any) -> Callable[[], ProducerState]:
+    """Return what makes the state that a producer wrote ``ago`` seconds before now."""
+    fields = {"spool_full": False, "problem": "", "sites": {"aws": SITE}, **more}
+    return lambda: producer(at=time.time() - ago, **fields)
 
 
 OWED = {"aws": {**SITE, "waiting_trades": 1_234}}
@@ -121,23 +132,25 @@ REFUSED = {"aws": {**SITE, "refused": True, "error": "AccessDenied"}}
 @pytest.mark.parametrize(
     ("runs", "state", "verdict", "words"),
     [
-        (False, {}, OK, "never ran"),
+        (False, lambda: None, OK, "never ran"),
         (True, said(), OK, "its spool is empty"),
         (True, said(sites=OWED), OK, "1,234 trades wait for aws"),
         (False, said(sites=OWED), WARNING, "1,234 trades wait for aws"),
         (True, said(sites=OWED, spool_full=True), FAULT, "is full"),
         (True, said(sites=REFUSED), FAULT, "aws: AccessDenied"),
         (True, said(problem="no room on the disk"), FAULT, "no room on the disk"),
-        (True, said(ago=3600), FAULT, "said nothing"),
+        (True, said(ago=3600), FAULT, "reported nothing"),
         (False, said(ago=3600), OK, "its spool is empty"),
     ],
 )
 def test_producers(
-    tmp_path: Path, runs: bool, state: dict[str, Any], verdict: str, words: str
+    tmp_path: Path,
+    runs: bool,
+    state: Callable[[], ProducerState | None],
+    verdict: str,
+    words: str,
 ) -> None:
-    if state:
-        state = {**state, "at": time.time() - state["ago"]}
-    found = looked(at(tmp_path, "local"), ("default", runs, state))["producer default"]
+    found = looked(at(tmp_path, "local"), Running("default", runs, state()))["producer default"]
     assert found.state == verdict
     assert words in found.finding
     assert bool(found.remedy) is (verdict not in (OK, UNKNOWN))
@@ -149,7 +162,7 @@ def test_a_damaged_spool_is_remembered(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for suffix in ("", "-wal"):
         (folder / f"spool.sqlite.corrupt-1{suffix}").touch()
-    found = looked(config, ("default", True, said() | {"at": time.time()}))["producer default"]
+    found = looked(config, Running("default", True, said()()))["producer default"]
     assert found.state == WARNING
     assert found.finding.endswith("aside: spool.sqlite.corrupt-1")
 

@@ -1,4 +1,4 @@
-"""A site that hangs in mid-stream, on embedded clouds of its own, with recorded trades."""
+"""A site hangs in mid-stream, on its own embedded clouds, with recorded trades."""
 
 import os
 from collections.abc import Iterator

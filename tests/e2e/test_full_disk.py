@@ -1,4 +1,4 @@
-"""The real commands in an outage whose disk is full: the traffic moves, and people hear why."""
+"""The real commands during an outage with a full disk: traffic moves, and people are notified."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def mcloud(tmp_path: Path) -> Terminal:
-    """With ``disk`` in its folder as MCLOUD_STATE."""
+    """A terminal with ``disk`` in its folder as MCLOUD_STATE."""
     terminal = Terminal(tmp_path, tmp_path / "disk")
     terminal.environment["TMPDIR"] = "/tmp"
     return terminal
@@ -31,7 +31,7 @@ def mcloud(tmp_path: Path) -> Terminal:
 
 @pytest.fixture
 def sites(embedded: State) -> Iterator[dict[str, Site]]:
-    """Those of all tests, of which aws leads, before and after."""
+    """The sites of all tests. Before and after, aws leads."""
     opened = {name: open_site(name, each) for name, each in embedded.resources().items()}
     _lead(opened)
     yield opened
@@ -45,7 +45,7 @@ def _lead(sites: dict[str, Site]) -> None:
             return None
         return ControlRecord(0, "aws", "manual", "a test", "a test", 1.0)
 
-    record.advance(sites, make, seconds=30.0)  # clients that are made on a loaded machine
+    record.advance(sites, make, seconds=30.0)  # a loaded machine also has to make the clients
 
 
 def primary(sites: dict[str, Site]) -> str:
@@ -54,7 +54,7 @@ def primary(sites: dict[str, Site]) -> str:
 
 
 def start(terminal: Terminal, embedded: State, how: str, *words: str) -> "subprocess.Popen[str]":
-    """A command whose state folder is such a disk, with the embedded clouds on it."""
+    """Start a command whose state folder is such a disk, with the embedded clouds on it."""
     disk, home = terminal.folder / "disk", Path(embedded.options["home"])
     terminal.program = on_disk(disk, [sys.executable, "-m", "mcloud"], how, mebibytes=4, bind=home)
     return terminal.start(*words)
@@ -106,7 +106,7 @@ def test_status_says_that_notes_are_not_written(
     document = json.loads(out)
     assert code == 3
     assert not document["disk"]["writable"]
-    said = [line for line in document["wrong"] if "takes no writes: Read-only file" in line]
+    said = [line for line in document["wrong"] if "cannot be written to: Read-only file" in line]
     assert len(said) == 1
     assert "MCLOUD_STATE" in said[0]
     document = json.loads(run(mcloud, embedded, EMPTY, "status", "-o", "json")[1])
@@ -114,6 +114,6 @@ def test_status_says_that_notes_are_not_written(
 
 
 def _await_canary(site: Site) -> None:
-    """A guard that looks sends one at once."""
+    """Wait for a canary, which a guard sends with its first check."""
     before = site.candles.last(CANARY)
     eventually(lambda: site.candles.last(CANARY) != before, pause=0.2)

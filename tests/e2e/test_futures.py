@@ -1,4 +1,4 @@
-"""Two hours of a future with void ids: both sites have what the oracle makes of the trades."""
+"""Two hours of a future with void ids: both sites have the same candles as the oracle."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ VOIDS = 14  # a minute
 
 
 def with_voids(trades: list[Trade]) -> Iterator[Trade]:
-    """Some trades of each minute become ids that no market traded."""
+    """Yield the trades, with some of each minute replaced by voids."""
     random = Random(7)
     minutes: dict[int, list[Trade]] = {}
     for trade in trades:

@@ -1,4 +1,4 @@
-"""A symbol that trades once a minute: each trade is a candle of its own, and none a dead letter."""
+"""A symbol trades once a minute: each trade makes its own candle, and none is a dead letter."""
 
 from decimal import Decimal
 
@@ -17,7 +17,10 @@ MINUTE = 60_000  # ms
 
 
 def trades(symbol: str, count: int) -> list[Trade]:
-    """Such as ``1,100.5,7,0,1696982400000,True,True`` in a file of Binance, one a minute."""
+    """Return one trade per minute, in the format of Binance's files.
+
+    An example is ``1,100.5,7,0,1696982400000,True,True``.
+    """
     return [
         Trade(
             symbol, n, Decimal(f"{99 + n % 7}.6"), Decimal(f"{n % 5 + 1}"), START + n * MINUTE, True

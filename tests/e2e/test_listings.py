@@ -25,12 +25,12 @@ from mcloud.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 STEADY, HALTED, GONE, NEW = SYMBOLS = ("E9AUSDT", "E9HUSDT", "E9BUSDT", "E9CUSDT")
-"""The second of them falls to the first of two shards, and the others to the second."""
+"""Symbols. The second belongs to the first of two shards, and the others to the second one."""
 START = 1_723_161_255_342
 
 
 class Market:
-    """Trades without end, until they are to stop."""
+    """A market that trades until it is stopped."""
 
     closed = False
 
@@ -67,7 +67,7 @@ def test_two_shards_follow_the_exchange(tmp_path: Path, embedded: State) -> None
             lambda: streams(exchange) == [f"{each.lower()}@trade" for each in sorted(SYMBOLS)]
         )
 
-        # Its last trades come by REST only.
+        # Its last trades only come from REST.
         before = len(exchange.played(HALTED))
         exchange.fault("stall", symbol=HALTED)
         eventually(lambda: len(exchange.played(HALTED)) > before)
@@ -96,7 +96,7 @@ def test_two_shards_follow_the_exchange(tmp_path: Path, embedded: State) -> None
         eventually(lambda: not_trading(source_states()) == {GONE: "delisted"})
         market.closed = True
         eventually(lambda: exchange.wait_finished(1.0))
-        # Halted, delisted and listed again: nothing of these is missing at any site.
+        # No trades of halted, delisted and relisted symbols are missing at any site.
         expected = [t for symbol in (STEADY, HALTED, GONE) for t in exchange.played(symbol)]
         rows = expected_rows(expected)
         for site in sites.values():
@@ -113,11 +113,11 @@ def test_two_shards_follow_the_exchange(tmp_path: Path, embedded: State) -> None
         assert (state["reconnects"], state["stalls"]) == (0, 0)
     logs = [run(tmp_path, home, "logs", f"shard{number}").stdout for number in (1, 2)]
     for sentence in (
-        f"{NEW} is listed: its trades are read from now on",
+        f"{NEW} is newly listed: its trades are read from now on",
         f"{HALTED} is halted (BREAK); its last trades are fetched",
         f"{HALTED} trades again",
         f"{GONE} is no longer listed; its last trades are fetched",
-        f"{GONE} is still not listed: its stream is ended",
+        f"{GONE} is still not listed: its stream is closed",
     ):
         assert sum(log.count(sentence) for log in logs) == 1, sentence
 
@@ -128,13 +128,13 @@ class Producer:
 
     @property
     def runs(self) -> bool:
-        """True while it runs; what it said is raised where it does not."""
+        """Return True while it runs. Raise its output if it has ended."""
         if self._process.poll() is not None:
             raise AssertionError(self._process.communicate())
         return True
 
     def finish(self) -> dict[str, Any]:
-        """End it, and return its answer."""
+        """Stop it, and return its result."""
         self._process.send_signal(signal.SIGINT)
         out, words = self._process.communicate(timeout=PATIENCE)
         assert self._process.returncode == 130, words
@@ -198,7 +198,7 @@ def has_rows(site: Site, symbols: list[str], rows: list[Any]) -> bool:
 
 
 def is_whole(site: Site, played: list[Trade]) -> bool:
-    """Whether the site has the trades from the first one that was read, up to the last one."""
+    """Return whether the site has all trades from the first one that was read to the last one."""
     candles = list(site.candles.range(played[0].symbol, 0, START + 10**9))
     if not candles:
         return False

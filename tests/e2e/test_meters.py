@@ -1,4 +1,4 @@
-"""What the embedded clouds count is what was asked of them, counted here independently."""
+"""The meters of the embedded clouds equal an independent count of the requests."""
 
 import os
 import time
@@ -40,7 +40,7 @@ def home(embedded: State) -> Iterator[Path]:
 
 
 def settles(home: Path, site: str, resource: str, expected: dict[str, Count]) -> None:
-    """The meters of a resource become what is expected; they are written once a second."""
+    """Wait until the meters, which are written once a second, have the expected values."""
     deadline = time.monotonic() + PATIENCE
     while counted(home, site, resource) != expected and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -48,7 +48,7 @@ def settles(home: Path, site: str, resource: str, expected: dict[str, Count]) ->
 
 
 def counted(home: Path, site: str, *resources: str) -> dict[str, Count]:
-    """The meters of some resources, added up."""
+    """Return the sums of the meters of some resources."""
     found = {}
     for name, split in meter.read_split(home)[site].items():
         mine = [split[each] for each in resources if each in split]
@@ -91,7 +91,7 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     deploy_table(dynamodb, name, "symbol", "timestamp", streamed=True)
 
     def item(n: int, size: int) -> dict[str, Any]:
-        """Of so many bytes: names and values, by DynamoDB's rules."""
+        """Return an item of ``size`` bytes by DynamoDB's rules, with names and values."""
         key = {"symbol": {"S": "A"}, "timestamp": {"S": f"{n:05}"}}
         return {**key, "v": {"S": "x" * (size - len("symbolAtimestamp") - 5 - 1)}}
 
@@ -102,7 +102,7 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     for n, (size, units) in enumerate([(100, 1), (1024, 1), (1025, 2), (10_000, 10)]):
         dynamodb.put_item(TableName=name, Item=item(n, size))
         writes += units
-    dynamodb.put_item(TableName=name, Item=item(3, 100))  # what it was counts
+    dynamodb.put_item(TableName=name, Item=item(3, 100))  # the size of the old item counts
     writes += 10
     dynamodb.put_item(TableName=name, Item=item(3, 10_000))
     writes += 10
@@ -121,7 +121,7 @@ def test_dynamodb(embedded: State, home: Path) -> None:
     for consistent, units in ((False, 0.5), (True, 1)):
         dynamodb.get_item(TableName=name, Key=key(1), ConsistentRead=consistent)
         dynamodb.get_item(TableName=name, Key=key(3), ConsistentRead=consistent)  # 3 times 4 KB
-        dynamodb.get_item(TableName=name, Key=key(99), ConsistentRead=consistent)  # not there
+        dynamodb.get_item(TableName=name, Key=key(99), ConsistentRead=consistent)  # a missing item
         reads += units * (1 + 3 + 1)
     query = {
         "KeyConditionExpression": "symbol = :s",
@@ -246,7 +246,7 @@ def test_firestore(embedded: State, home: Path) -> None:
     for n in range(5):
         collection.document(f"{n}").set({"n": n})
     with pytest.raises(AlreadyExists):
-        collection.document("0").create({"n": 0})  # refused, and so not written
+        collection.document("0").create({"n": 0})  # refused, so it is not written
     batch = firestore.batch()
     for n in range(5, 8):
         batch.set(collection.document(f"{n}"), {"n": n})
@@ -274,7 +274,7 @@ def test_cloud_storage(embedded: State, home: Path) -> None:
     for n in range(4):
         bucket.blob(f"raw/{n}").upload_from_string(b"x")
         assert bucket.blob(f"raw/{n}").download_as_bytes(raw_download=True) == b"x"
-    with pytest.raises(PreconditionFailed):  # not charged: it is answered with 412
+    with pytest.raises(PreconditionFailed):  # an answer of 412 is free
         bucket.blob("raw/0").upload_from_string(b"y", if_generation_match=0)
     bucket.blob("raw/1").reload()
     assert len(list(bucket.list_blobs())) == 4
@@ -284,13 +284,13 @@ def test_cloud_storage(embedded: State, home: Path) -> None:
 
 
 def test_what_a_message_costs_on_its_way(embedded: State, home: Path) -> None:
-    """Through the function: one call, a receive and a delete, one delivery."""
+    """A message through the function takes one call, a receive and a delete, and one delivery."""
     aws, google = embedded.outputs["aws"], embedded.outputs["gcp"]
     sqs = make_client("sqs", aws["region"], aws["endpoint_url"])
     publisher = gcp.make_publisher(google["pubsub_endpoint"])
     project = f"projects/{google['project']}"
     topic = f"{project}/topics/{google['topic']}"
-    # Once nothing is under way any more, and these are written, so is all that was before them.
+    # When nothing is in transit and these are written, everything before them is written too.
     for name, resources in embedded.resources().items():
         queue = open_site(name, resources).queue
         eventually(lambda queue=queue: not queue.depth().ready and not queue.depth().in_flight)
@@ -346,7 +346,7 @@ def _once(service: str, to: dict[str, str]) -> Any:
 def test_what_calls_cost_by_the_table_is_what_is_billed(
     embedded: State, home: Path, cloud: str
 ) -> None:
-    """Each call is made several times on stores of its own, and compared with ``cost.calls``."""
+    """Each call is made several times on its own stores, and compared with ``cost.calls``."""
     candles, control = f"candles-{NAME}", f"control-{NAME}"
     resources = embedded.resources()[cloud]
     if isinstance(resources, AwsResources):
@@ -390,7 +390,7 @@ def test_what_calls_cost_by_the_table_is_what_is_billed(
 
 
 def apart(start: int, count: int) -> list[Trade]:
-    """Trades of a minute without neighbours, which make a candle of the usual size."""
+    """Return trades of a minute without adjacent ids, which make a candle of the usual size."""
     price, quantity = Decimal("61837.63"), Decimal("0.02345")
     ids = range(start, start + 2 * count, 2)
     return [Trade("BTCUSDT", 10**9 + id_, price, quantity, start, True) for id_ in ids]

@@ -1,4 +1,4 @@
-"""Moves of the traffic on embedded clouds: one that is killed, and one that is taken back."""
+"""Moves of the traffic on embedded clouds: one that is killed, and one that is reverted."""
 
 import json
 import signal
@@ -32,7 +32,7 @@ from mcloud.replication.scope import Scope
 DEADLINE = 5.0  # seconds for the sites to answer
 START = 1_735_776_000_000  # ms
 
-# The command line, which ends itself as `kill -9` would at a point of the move.
+# The command line, which kills itself at a point of the move.
 KILLED = """
 import os, signal, sys
 from mcloud.failover import switch
@@ -52,7 +52,7 @@ main()
 
 @pytest.fixture
 def sites(embedded: State) -> Iterator[dict[str, Site]]:
-    """Those of all tests. Before and after, aws leads and owes nothing, and so does gcp."""
+    """The sites of all tests. Before and after, aws leads and no site has a debt."""
     opened = {name: open_site(name, each) for name, each in embedded.resources().items()}
     _lead(opened, "aws")
     yield opened
@@ -73,14 +73,14 @@ def _lead(sites: dict[str, Site], name: str) -> None:
 
 
 def _send(site: Site, trades: list[Trade]) -> None:
-    """Have them stored at a site, and only there."""
+    """Store trades at one site only."""
     site.queue.send([encode(trades)])
     symbol = trades[0].symbol
     eventually(lambda: (symbol, trades[-1].id) in archived_ids(site, [symbol]), pause=0.1)
 
 
 def _tools(sites: dict[str, Site], folder: Path, symbol: str) -> Tools:
-    """For this symbol only: of others these clouds have what other tests left."""
+    """Return tools for this symbol only, since these clouds have symbols of other tests."""
     scope = Scope(symbols=frozenset({symbol}))
     journal, audit = Journal(folder / "move.json"), Audit(folder / "audit.jsonl", sites)
     return Tools(journal, audit, scope=scope, pause=0.1)
@@ -98,24 +98,24 @@ def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
 
     def move(*program: str) -> tuple[int, str, str]:
         terminal.program = [sys.executable, *program]
-        # How far behind replicas of other tests are is of no interest here.
+        # The lag of symbols of other tests does not matter here.
         done = terminal.run("failover", "gcp", "--yes", "--force", "lag", "-o", "json")
         return done.returncode, done.stdout, done.stderr
 
     assert move("-c", KILLED, "before record")[0] == -signal.SIGKILL
     assert (_record(sites).primary, _record(sites).epoch) == ("aws", epoch)
 
-    # Nothing was changed: it is not what the next run goes on with, however soon that is.
+    # Nothing was changed, so the next run does not continue it, however soon it starts.
     code, _, words = move("-c", KILLED, "after record")
     assert code == -signal.SIGKILL
-    assert "a move to gcp was begun and has changed nothing" in words
+    assert "an earlier move to gcp has changed nothing" in words
     written = _record(sites)
     assert (written.primary, written.epoch) == ("gcp", epoch + 1)
     assert "aws" not in debts.read(sites, DEADLINE)
 
     code, out, words = move("-m", "mcloud")
     assert code == 0, words
-    assert "going on with the move that was begun by " in words
+    assert "resuming the move that " in words
     came = json.loads(out)
     assert (came["moved"], came["epoch"], list(came["owed"])) == (True, epoch + 1, ["aws"])
     assert _record(sites) == written
@@ -130,7 +130,7 @@ def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
 
 
 class Clock:
-    """That of the machine, and whatever more the test says has passed."""
+    """The clock of the machine, plus the time that a test adds."""
 
     def __init__(self) -> None:
         self.more = 0.0
@@ -147,7 +147,7 @@ def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold
     embedded: State, sites: dict[str, Site], tmp_path: Path
 ) -> None:
     trades = list(Simulate(["BACKUSDT"], seed=2, start_time=START, count=100, rate=10))
-    # A probe may take longer on a loaded machine; how long things last are the usual settings.
+    # A probe may take longer on a loaded machine. All other settings are the defaults.
     rules = GuardSettings(timeout=2, lease=10, look_every=1, services_every=1, failback=True)
     clock = Clock()
     watch = HealthWatch(sites, rules, clock=clock, wall=clock.wall)
@@ -183,7 +183,7 @@ def test_a_guard_takes_the_traffic_back_once_the_site_has_caught_up_and_the_hold
         clock.more += rules.cooldown
         until(lambda: len(guard.moves) == 2 and not guard.is_working)
         assert (_record(sites).primary, _record(sites).mode) == ("aws", "automatic")
-        # And what gcp may have taken alone until then is settled as well, without another move.
+        # Trades that only gcp received until then are copied as well, without another move.
         until(lambda: not debts.read(sites, DEADLINE) and not guard.is_working)
         done = [each.action for each in guard.history if each.action != "nothing"]
         assert done[:3] == [FAIL_OVER, CATCH_UP, FAIL_BACK]

@@ -1,4 +1,4 @@
-"""Outages on the embedded clouds: each bites where it should, and nothing is lost."""
+"""Outages on the embedded clouds: each affects what it should, and nothing is lost."""
 
 import os
 import time
@@ -35,7 +35,7 @@ def home(embedded: State) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def calls(embedded: State) -> dict[Key, Call]:
-    """One call of each service of each site, which is not tried again and gives up soon."""
+    """Return a call of each service of each site, without retries and with a short timeout."""
     aws, google = embedded.outputs["aws"], embedded.outputs["gcp"]
     sqs, lambda_, dynamodb, s3 = (
         _impatient(each, aws) for each in ("sqs", "lambda", "dynamodb", "s3")
@@ -83,7 +83,7 @@ def _get(url: str) -> None:
 
 
 def answered(calls: dict[Key, Call]) -> dict[Key, bool]:
-    """Which calls succeed, all of them made at once."""
+    """Make all calls at once, and return which of them succeed."""
 
     def attempt(call: Call) -> bool:
         try:
@@ -132,7 +132,7 @@ def test_a_service_throttles_a_share_that_is_known(home: Path, calls: dict[Key, 
 def test_a_hanging_service_answers_when_its_time_is_over(
     home: Path, calls: dict[Key, Call]
 ) -> None:
-    """Everything hangs, whoever began it is gone; nothing fails, and nothing comes too soon."""
+    """Everything hangs, but nothing fails or happens too early, even if the caller has exited."""
     began = time.time()
     ends = {site: outage.begin(home, site, None, "hang", 1.5).until for site in ("aws", "gcp")}
     times: dict[Key, float] = {}
@@ -219,7 +219,7 @@ def test_a_dead_candle_store_is_a_backlog_that_drains_exactly(
         return (depth.ready or 0) + (depth.in_flight or 0)
 
     ids = {(trade.symbol, trade.id) for trade in trades}
-    # The function archives first: it was at work on all of them, and kept none of the candles.
+    # The function archives first, so it had begun all messages but stored no candles.
     for name, site in sites.items():
         eventually(lambda site=site: demo.archived_ids(site, [symbol]) == ids, pause=0.5)
         eventually(lambda name=name: waiting(name) == 10)

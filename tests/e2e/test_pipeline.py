@@ -1,6 +1,6 @@
-"""Trades in at one end, judged at the other, with the real functions in between.
+"""Trades go in at one end, pass the real functions, and are checked at the other end.
 
-The judge is the oracle, over what is read with the SDKs themselves.
+The oracle checks the data, which is read directly with the SDKs.
 """
 
 import os
@@ -35,7 +35,7 @@ START = 1_735_775_880_000  # 2025-01-01T23:58:00Z
 
 
 def test_recorded_trades_become_exact_candles(embedded: State, recordings: Path) -> None:
-    # Under names of its own, since the sites are everybody's.
+    # The test has its own symbols, since all tests share the sites.
     files = {
         "PIPEBTCUSDT": (recordings / "spot-btcusdt-trades-20240808.jsonl.gz", 9_757),
         "PIPEETHUSDT": (recordings / "spot-ethusdt-trades-20240808.jsonl.gz", 6_106),
@@ -47,7 +47,7 @@ def test_recorded_trades_become_exact_candles(embedded: State, recordings: Path)
         trades += recorded
     sites = open_sites(embedded)
     queues = {name: site.queue for name, site in sites.items()}
-    # Two producers at once, one of them behind: everything comes twice.
+    # Two producers run at once, one later than the other, so everything arrives twice.
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(demo.deliver, trades, queues, batch=size) for size in (700, 300)]
         assert all(each.result().complete for each in runs)
@@ -67,7 +67,7 @@ def test_functions_killed_in_mid_stream_lose_nothing(tmp_path: Path) -> None:
         trades = list(Simulate(["BTCUSDT"], seed=5, start_time=START, count=20_000))
         sites = open_sites(state)
         queues = {name: site.queue for name, site in sites.items()}
-        # In parts: a message that is hit each time that it is received is a dead letter.
+        # In parts, since a message whose every delivery fails becomes a dead letter.
         for end in (10_000, 20_000):
             with ThreadPoolExecutor(3) as pool:
                 killers = [
@@ -92,8 +92,8 @@ def test_googles_own_emulators_give_the_same_proof(official: State) -> None:
     proof = demo.run(trades, open_sites(official), seed=3)
     assert {site.digest for site in proof.sites.values()} == {proof.digest}
     assert proof.sites["aws"].ok
-    # Google's emulator buries poison when it likes, after ten seconds or after minutes; that it
-    # does is for the conformance tests.
+    # Google's emulator takes from ten seconds to minutes to dead-letter a poison message, which
+    # the conformance tests cover.
     assert proof.sites["gcp"].exact
     assert proof.sites["gcp"].archive_complete
 
@@ -116,11 +116,11 @@ def test_the_demo_proves_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_finds_a_fault(tmp_path: Path, embedded: State) -> None:
-    """A proof that cannot fail proves nothing: one trade less, one candle changed."""
+    """The proof must fail if a trade is missing or a candle has changed."""
     trades = list(Simulate(["FAULTUSDT"], seed=9, start_time=START, count=500))
     sites = open_sites(embedded)
     proof = demo.run(trades, sites, seed=9)
-    # The dead letters of other tests may lie in the shared queues; the candles are ours alone.
+    # The shared queues may have dead letters of other tests. The candles are only ours.
     assert all(site.exact and site.archive_complete for site in proof.sites.values())
     other = [*trades[:-1], trades[-1]._replace(quantity=trades[-1].quantity + 1)]
     for site in sites.values():
@@ -131,7 +131,7 @@ def test_the_demo_finds_a_fault(tmp_path: Path, embedded: State) -> None:
 
 
 def read_dynamodb(state: State, symbols: list[str]) -> list[Row]:
-    """Stored candles as any other client sees them, in the oracle's form."""
+    """Return stored candles as any other client reads them, in the oracle's format."""
     to = state.outputs["aws"]
     client = make_client("dynamodb", to["region"], to["endpoint_url"])
     rows = []
@@ -162,11 +162,11 @@ def fields() -> list[str]:
 
 
 WORKERS = {"ministack-lambda": read_dynamodb, "local/functions.py": read_firestore}
-"""What is in the command line of a function's processes, and what tells how far it is."""
+"""Part of the command line of a function's processes, with a function that reads its candles."""
 
 
 def kill_in_mid_stream(home: Path, worker: str, rows: Callable[[], list[Row]]) -> int:
-    """Kill a function once it has got on; returns how many processes that were."""
+    """Kill a function after some progress. Return the number of its processes."""
     before = rows()
     eventually(lambda: rows() != before, pause=0.1)
     killed = 0

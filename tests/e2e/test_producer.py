@@ -1,4 +1,4 @@
-"""Cuts, kills, a site that hangs: every trade that was made arrives, and candles are exact."""
+"""Every trade arrives and candles are exact, despite cuts, kills and a site that hangs."""
 
 import os
 import signal
@@ -45,17 +45,17 @@ def test_recorded_trades_arrive_whatever_happens(
     hang: float,
     speed: float,
 ) -> None:
-    # Symbols of its own, since the sites are everybody's.
+    # The test has its own symbols, since all tests share the sites.
     names = {"BTCUSDT": f"E{cuts}BTCUSDT", "ETHUSDT": f"E{cuts}ETHUSDT"}
     market = Market(recorded(recordings, names), step=int(100 * speed))
     symbols = sorted(names.values())
     random = Random(cuts)
-    # A kill after every few cuts: it ends the backoff, which would otherwise be a minute at last.
+    # A kill after every few cuts resets the backoff, which would otherwise grow to a minute.
     mischief: list[str] = []
     for kill in range(kills):
         mischief += ["cut"] * (cuts * (kill + 1) // kills - cuts * kill // kills) + ["kill"]
     mischief.insert(len(mischief) // 2, "hang")
-    # Not before both symbols have begun: what was traded before a producer's time is not its own.
+    # Not before both symbols have begun: a producer does not fetch trades from before its start.
     moments = sorted(random.randrange(500, len(market.recorded)) for _ in mischief)
     with LocalExchange(market, speed=speed, wait_for=2) as exchange:
         producer = Producer(tmp_path, embedded, exchange, symbols)
@@ -70,7 +70,7 @@ def test_recorded_trades_arrive_whatever_happens(
                     producer.start()
                 else:
                     hang_aws(embedded, hang)
-            # What follows tells of a gap, once it is read as it is made.
+            # Later trades reveal a gap when they arrive live.
             newest = max(trade.time for trade in played(exchange, symbols))
             eventually(lambda: producer.last_trade_time() > newest)
             eventually(lambda: streams(exchange) == [f"{name.lower()}@trade" for name in symbols])
@@ -88,9 +88,9 @@ def test_recorded_trades_arrive_whatever_happens(
 
 
 class Market:
-    """A recording whose market then goes on, a trade every ``step`` milliseconds, until it closes.
+    """A recording, followed by a trade every ``step`` milliseconds until the market closes.
 
-    However slow the machine, what is to go wrong does so while there is trading.
+    Faults therefore happen while there are trades, even on a slow machine.
     """
 
     def __init__(self, recorded: list[Trade], step: int) -> None:
@@ -118,7 +118,7 @@ class Market:
 
 
 class Producer:
-    """``mcloud produce`` as a process, started again and again on the same spool."""
+    """``mcloud produce`` as a process that is restarted repeatedly with the same spool."""
 
     def __init__(
         self, folder: Path, clouds: State, exchange: LocalExchange, symbols: list[str]
@@ -167,12 +167,12 @@ class Producer:
         return self._process.wait(PATIENCE)
 
     def last_trade_time(self) -> int:
-        """Of the newest trade that this process has read; 0 where it has read none yet."""
+        """Return the time of the newest trade that this process has read; 0 if there is none."""
         state = self._run.read()
         return (state["last_trade_time"] or 0) if state.get("pid") == self._process.pid else 0
 
     def has_all(self, market: list[Trade]) -> bool:
-        """True when it has read to the end, misses nothing, and both sites have it."""
+        """Return whether it has read everything, has no holes, and both sites have all trades."""
         words = (self._folder / "words").read_text()
         assert self._process.poll() is None, words
         state = self._run.read()
@@ -185,14 +185,14 @@ class Producer:
 
 
 def recorded(folder: Path, names: dict[str, str]) -> list[Trade]:
-    """All recorded trades by time."""
+    """Return all recorded trades, ordered by time."""
     files = [folder / f"spot-{name.lower()}-trades-20240808.jsonl.gz" for name in names]
     found = [trade for file in files for trade in open_replay(file)]
     return sorted((t._replace(symbol=names[t.symbol]) for t in found), key=attrgetter("time"))
 
 
 def hang_aws(clouds: State, seconds: float) -> None:
-    """Have the embedded AWS take connections and answer none, for some time."""
+    """Make the embedded AWS accept connections without answering, for some time."""
     pid = clouds.services["aws"].pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -209,7 +209,7 @@ def played(exchange: LocalExchange, symbols: list[str]) -> list[Trade]:
 
 
 def streams(exchange: LocalExchange) -> list[str]:
-    """Those that are read now."""
+    """Return the streams with a subscription."""
     return sorted(chain.from_iterable(exchange.state()["connections"]))
 
 

@@ -22,14 +22,14 @@ from mcloud.rehearsal.demo import archived_ids, stored_rows
 from mcloud.rehearsal.oracle import expected_rows
 from mcloud.runs import Run, all_runs
 
-PATIENCE = 60.0  # seconds; what takes that long has failed
+PATIENCE = 60.0  # seconds after which a test has failed
 START = 1_723_161_180_000
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 TRADES = list(Simulate(SYMBOLS, seed=5, start_time=START, count=600, rate=2))
 
 
 class Sites:
-    """Two sites of a profile of its own."""
+    """Two sites with their own profile."""
 
     def __init__(self, clouds: State, folder: Path) -> None:
         resources = fresh(clouds, "aws", "gcp")
@@ -42,7 +42,7 @@ class Sites:
         (folder / "mcloud.toml").write_text(text)
 
     def feed(self, name: str, trades: list[Trade]) -> None:
-        """Have the site's function process a message."""
+        """Process a message as the site's function does."""
         ingest(trades, self.sites[name].archive, self.sites[name].candles)
 
     def check_equal(self, trades: list[Trade]) -> None:
@@ -74,7 +74,7 @@ def test_killed_again_and_again_it_skips_nothing(terminal: Terminal, sites: Site
         process = terminal.start("replicate")
         for begin in range(0, len(part), 20):
             sites.feed("aws" if kill % 2 else "gcp", part[begin : begin + 20])
-        # At another moment each time: when it has just come up, or has moved so much.
+        # At another moment each time: right after the start, or after some progress.
         eventually(partial(has_moved, run, process.pid, kill))
         process.kill()
         process.communicate()
@@ -103,12 +103,12 @@ def test_a_detached_one_from_start_to_end(terminal: Terminal, sites: Sites) -> N
     shown = terminal.run("ps").stdout.splitlines()
     assert shown[1].split()[:3] == ["replicator", "running", str(pid)]
 
-    # The same name, or the same pair, twice: refused, and the first goes on.
+    # A second replicator with the same name or pair is refused, and the first one continues.
     second = terminal.run("replicate", "--detach")
     assert (second.returncode, second.stderr) == (
         1,
-        f"error: a replicator called 'replicator' runs already (pid {pid}); "
-        "stop it with `mcloud stop replicator`, or give this one another --name\n",
+        f"error: a replicator called 'replicator' is already running (pid {pid}); "
+        "stop it with `mcloud stop replicator`, or use another --name\n",
     )
     other = terminal.run("replicate", "--name", "other", "--from", "aws")
     assert (other.returncode, other.stderr) == (
@@ -146,7 +146,7 @@ def test_an_interrupt_ends_it_in_order(
         (("--what", "candle"), "error: cannot replicate 'candle'; choose from candles, raw\n"),
         (
             ("--shard", "3/2"),
-            "error: invalid shard '3/2'; use for example 2/4, the second of four\n",
+            "error: invalid shard '3/2'; use one such as 2/4, the second of four\n",
         ),
         (
             ("--from", "aws", "--to", "aws"),

@@ -1,4 +1,4 @@
-"""Symbols of every market and script, side by side, through both embedded sites at once."""
+"""Symbols of every market and script pass through both embedded sites at once."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ def two_hours(symbol: str, rate: float, seed: int) -> list[Trade]:
 
 
 def event(trade: Trade) -> dict[str, Any]:
-    """As Binance streams it: only futures have ``X``, only the spot market has ``M``."""
+    """Return an event of Binance. Only futures have ``X``, and only the spot market has ``M``."""
     name, market = split_market(trade.symbol)
     void = trade.is_void
     return {
@@ -121,12 +121,12 @@ def blocks_are_equal_and_say_the_same(
         found = mcloud.run("trace", str(late.id), "--symbol", SCRIPT)
         assert found.returncode == 0, found.stdout + found.stderr
         assert "/block=" in found.stdout
-        # A late repeat changes nothing but what it came in.
+        # A late repeat changes only the object that it came in.
         for item in pack([late]):
             sites["aws"].archive.put(item)
 
 
 def lines(site: Site, symbols: Iterable[str]) -> dict[str, list[Trade]]:
-    """What every object of some symbols holds, by its key."""
+    """Return the trades in every object of some symbols, by key."""
     keys = [each.key for symbol in symbols for each in site.archive.list(prefix(symbol))]
     return {key: unpack(site.archive.get(key)) for key in keys if not is_index_key(key)}

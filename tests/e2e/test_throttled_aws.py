@@ -1,4 +1,4 @@
-"""AWS that throttles, resets and is slow, in the shape that botocore knows: nothing is lost."""
+"""Nothing is lost if AWS throttles, resets connections or is slow."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ class Proxy:
         return fired
 
     def site(self, resources: AwsResources) -> Site:
-        """The embedded site by way of the proxy."""
+        """Return the embedded site behind the proxy."""
         queue_url = resources.queue_url.replace(self._upstream, self.url)
         return open_site("aws", replace(resources, queue_url=queue_url, endpoint_url=self.url))
 
@@ -101,7 +101,7 @@ def test_a_producer_behind_throttling_and_resets_delivers_everything(
 
 @pytest.mark.slow
 def test_stores_that_throttle_end_exact_after_enough_tries(embedded: State, proxy: Proxy) -> None:
-    """What the function does for a message, again until it went through, as the queue would."""
+    """The function's work for a message is repeated until it succeeds, as the queue does."""
     from mcloud.errors import Unavailable
 
     site = proxy.site(embedded.resources()["aws"])

@@ -1,4 +1,4 @@
-"""Where is my trade: produced for real, found on both embedded clouds with every stage."""
+"""A produced trade is found on both embedded clouds, with every stage."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded:
         traced = user.trace(wanted)
         return all(stage["time"] for site in traced["sites"].values() for stage in site["stages"])
 
-    # The embedded AWS hands a function's last words over at its next call, or a moment later.
+    # The embedded AWS delivers a function's last log lines with its next call, or a moment later.
     eventually(is_complete, pause=0.5)
     traced = user.trace(wanted)
     assert set(traced["sites"]) == {"aws", "gcp"}
@@ -43,7 +43,7 @@ def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded:
     for site in traced["sites"].values():
         assert tuple(stage["stage"] for stage in site["stages"]) == STAGES
         times = [datetime.fromisoformat(stage["time"]) for stage in site["stages"]]
-        # One machine, one clock; the simulated exchange's is its own.
+        # All parts use the clock of this machine, except the simulated exchange.
         assert times[1:] == sorted(times[1:])
         sources = [stage["source"] for stage in site["stages"]]
         assert sources[1:4] == [
@@ -56,7 +56,7 @@ def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded:
         assert site["object"]
     assert traced["trade"]["time"] == traced["sites"]["aws"]["stages"][0]["time"]
 
-    # On a machine that has no record of it, the same from what the sites know.
+    # A machine without the message log finds the same from the data of the sites.
     (tmp_path / ".mcloud" / "producers" / "default" / "trail.jsonl").unlink()
     elsewhere = user.trace(wanted)
     assert elsewhere["trade"] == traced["trade"]
@@ -68,11 +68,11 @@ def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded:
     nowhere = user.mcloud("trace", max(ids) + 1, "--symbol", SYMBOL)
     assert (nowhere.returncode, nowhere.stdout) == (3, "")
     assert "aws, candles: above the newest candle" in nowhere.stderr
-    assert "gcp, raw trades: not in what was traded from" in nowhere.stderr
+    assert "gcp, raw trades: not in the trades from" in nowhere.stderr
 
 
 class User:
-    """``mcloud`` in a folder of its own, on the embedded clouds that all tests share."""
+    """``mcloud`` in its own folder, on the embedded clouds that all tests share."""
 
     def __init__(self, folder: Path, clouds: State) -> None:
         self._folder = folder
@@ -104,7 +104,7 @@ class User:
         return traced
 
     def archived(self) -> set[int]:
-        """The ids of all trades, once both sites have them."""
+        """Wait until both sites have all trades, and return their ids."""
         sites = [open_site(name, each) for name, each in self._clouds.resources().items()]
         for site in sites:
             eventually(partial(_has, site, 900))

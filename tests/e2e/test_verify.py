@@ -95,7 +95,7 @@ def run(terminal: Terminal, code: int, *arguments: str) -> CompletedProcess[str]
 
 
 def without(site: Site, start: int, id_: int, trades: list[Trade]) -> None:
-    """Make a candle as if this one of the trades had never come."""
+    """Make a candle again as if one of its trades had never arrived."""
     kept = [each for each in trades if start <= each.time < start + MINUTE and each.id != id_]
     assert any(each.id > id_ for each in kept)
     assert any(each.id < id_ for each in kept)
@@ -108,7 +108,7 @@ def without(site: Site, start: int, id_: int, trades: list[Trade]) -> None:
 
 @pytest.mark.slow
 def test_the_proof(terminal: Terminal, sites: Sites) -> None:
-    """Twenty raw objects, twenty candles, five ids within candles, and ten that nobody has."""
+    """Missing are 20 raw objects, 20 candles, five ids in candles, and ten ids at all sites."""
     aws, gcp = sites.sites["aws"], sites.sites["gcp"]
     nowhere = [each.id for each in TRADES[1_030:1_040]]
     there = [each for each in TRADES if each.id not in nowhere]
@@ -134,7 +134,7 @@ def test_the_proof(terminal: Terminal, sites: Sites) -> None:
     assert ids_of(off, "incomplete", None) == set(nowhere)
     assert {each["kind"] for each in off} == {"missing", "different", "unarchived", "incomplete"}
 
-    # The exchange has all of them. Nobody is asked on the way without a terminal.
+    # The exchange has all of them. Without a terminal there is no prompt.
     with LocalExchange(TRADES, wait_for=0) as exchange:
         with (terminal.folder / "mcloud.toml").open("a") as file:
             file.write(f'[exchange]\nrest_url = "{exchange.rest_url}"\n')
@@ -177,7 +177,7 @@ def ids_of(findings: list[dict[str, Any]], kind: str, site: str | None) -> set[i
 def test_an_emptied_site_is_restored_though_interrupted_six_times(
     terminal: Terminal, sites: Sites, tmp_path: Path
 ) -> None:
-    """Cut off after an object and after candles of each hour, it goes on, and ends exact."""
+    """A restoration that is interrupted within each hour continues, and ends exact."""
     source, target = sites.sites["gcp"], sites.sites["aws"]
     fill(source, TRADES)
     cuts, one_at_a_time = ["put", "create"] * 3, threading.Lock()
@@ -237,7 +237,7 @@ def test_an_emptied_site_is_not_the_truth(terminal: Terminal, sites: Sites) -> N
 
 @pytest.mark.slow
 def test_the_functions_rebuild_a_site(embedded: State, tmp_path: Path) -> None:
-    """Through the real queue, the real function and the real stores of the whole stack."""
+    """The trades pass through the queue, the function and the stores of the whole stack."""
     symbol = "REBUILTUSDT"
     trades = list(Simulate([symbol], seed=2, start_time=START, count=1_500, rate=0.5))
     terminal = Terminal(tmp_path, Path(embedded.options["home"]).parent)
@@ -298,7 +298,7 @@ def test_google_that_throttles_changes_nothing(embedded: State, tmp_path: Path) 
 
 
 def _restore(source: Site, target: Site, folder: Path) -> None:
-    """Again and again, as an operator would, until it is done."""
+    """Run the restoration repeatedly, as an operator would, until it is done."""
     for _ in range(50):
         names = {source.name: "source", target.name: "target"}
         job = Restore(source, target, Scope(), folder, identities=names)
@@ -315,8 +315,11 @@ def _restore(source: Site, target: Site, folder: Path) -> None:
 def test_a_trade_of_two_days_is_named_chosen_between_and_nowhere_any_more(
     terminal: Terminal, sites: Sites
 ) -> None:
-    """One id with a content on another day at both sites, one in a wrong candle at one site, a
-    candle that somebody damaged, and an object in the folder of another hour."""
+    """Contradictions of four kinds are found and resolved.
+
+    One id has a content on another day at both sites, another is in a wrong candle at one site, one
+    candle is damaged, and one object is in the folder of another hour.
+    """
     trades = TRADES[:240]
     false = trades[7]._replace(time=trades[7].time + 24 * HOUR)
     for site in sites.sites.values():

@@ -1,6 +1,6 @@
-"""Producers and functions of two releases side by side: the one before this, and this one.
+"""Producers and functions of the previous and of this release work together.
 
-The release before is taken from the history of the repository, where there is one.
+The previous release is taken from the history of the repository, if there is one.
 """
 
 import io
@@ -27,7 +27,7 @@ from mcloud.rehearsal.oracle import expected_rows
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 BEFORE = "0f5402d"
-"""The last commit whose functions read version 1 of the message format only."""
+"""The last commit whose functions only read version 1 of the message format."""
 
 START = 1_735_776_000_000  # ms
 PLAIN, NEWER = "OLDUSDT", "NEWUSDT.um"
@@ -35,7 +35,7 @@ PLAIN, NEWER = "OLDUSDT", "NEWUSDT.um"
 
 @pytest.fixture
 def before(tmp_path: Path) -> Path:
-    """The package as it was."""
+    """The package of the previous release."""
     packed = subprocess.run(
         ["git", "archive", BEFORE, "mcloud", "functions", "terraform"],
         cwd=ROOT,
@@ -57,14 +57,14 @@ def mcloud(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def of_release(mcloud: Terminal, package: Path) -> Terminal:
-    """The same folder and state, worked on by another release."""
+    """Return a terminal with the same folder and state for another release."""
     other = Terminal(mcloud.folder, Path(mcloud.environment["MCLOUD_STATE"]))
     other.environment["PYTHONPATH"] = str(package)
     return other
 
 
 def recording(path: Path, trades: Iterable[Trade]) -> Path:
-    """Lines of a futures stream; a trade without a price is a void."""
+    """Write a recording of a futures stream. A trade without a price is a void."""
     path.write_text("".join(json.dumps(event(trade)) + "\n" for trade in trades))
     return path
 
@@ -82,7 +82,7 @@ def event(trade: Trade) -> dict[str, Any]:
 
 
 def futures() -> list[Trade]:
-    """Two hours, in which every ninth id is a void."""
+    """Return the trades of two hours, in which every ninth id is a void."""
     trades = Simulate([NEWER], seed=3, start_time=START, count=7_200, rate=1)
     return [Trade.void(*t[:2], t.time) if t.id % 9 == 4 else t for t in trades]
 
@@ -101,7 +101,7 @@ def assert_exact(sites: dict[str, Site], trades: list[Trade], symbol: str) -> No
 
 
 def test_a_stack_is_upgraded_while_a_producer_runs(mcloud: Terminal, before: Path) -> None:
-    """Nothing that the functions cannot read yet is sent, and nothing is missing afterwards."""
+    """No message that the functions cannot read is sent, and nothing is missing afterwards."""
     assert of_release(mcloud, before).run("local", "up", "--ports", "auto").returncode == 0
     sites = sites_of(mcloud)
     plain = list(Simulate([PLAIN], seed=2, start_time=START, count=6_000, rate=10))
@@ -113,7 +113,7 @@ def test_a_stack_is_upgraded_while_a_producer_runs(mcloud: Terminal, before: Pat
         *("--name", "live", "-o", "json"),
     )
     try:
-        # All that the functions can read goes on arriving; the rest waits, and says so.
+        # Messages that the functions can read keep arriving. The others wait, and this is reported.
         expected = expected_rows(plain)
         for site in sites.values():
             eventually(lambda site=site: stored_rows(site, [PLAIN]) == expected, pause=0.5)  # type: ignore[misc]

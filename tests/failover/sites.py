@@ -1,4 +1,4 @@
-"""Sites in memory with a control store, a queue and a function, each of which can be dead."""
+"""Sites in memory with a control store, a queue and a function, each of which can fail."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +19,12 @@ START = 1_735_776_000_000  # ms, a full hour
 
 
 def made(ids: Iterable[int], symbol: str = "BTCUSDT") -> list[Trade]:
-    """Trades of one minute."""
+    """Return trades of one minute."""
     return [Trade(symbol, id_, Decimal(100 + id_), Decimal(1), START + id_, False) for id_ in ids]
 
 
 class Control(MemoryControl):
-    """With the record and the small documents of ``ports.Control``."""
+    """A control store with the record and the small documents of ``ports.Control``."""
 
     def __init__(self, site: "LiveSite") -> None:
         super().__init__(site.faults)
@@ -34,7 +34,7 @@ class Control(MemoryControl):
         self.broken: list[Damaged] = []
         """Heartbeats that cannot be read."""
         self.epochs: list[ControlRecord] = []
-        """Every record that was ever written."""
+        """All records that were ever written."""
         self.documents: dict[tuple[str, str], dict[str, Any]] = {}
 
     def heartbeats(self) -> list[Any]:
@@ -128,13 +128,13 @@ class Probe:
 
 
 class LiveSite(MemorySite):
-    """Its function works as soon as something is sent, if all that it needs is there."""
+    """A site whose function runs as soon as messages are sent, if all its services work."""
 
     def __init__(self, name: str, cloud: str = "aws") -> None:
         super().__init__(name)
         self.cloud = cloud
         self.dead: set[str] = set()
-        """Of SERVICES."""
+        """Services of ``SERVICES`` that fail."""
         self.queue = Queue(self)
         self.probe = Probe(self)
         self.control = Control(self)

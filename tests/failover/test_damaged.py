@@ -1,4 +1,4 @@
-"""Damaged documents on sites and on this machine: all goes on without them, and names them."""
+"""Work continues without damaged documents of sites and of this machine, and reports them."""
 
 import json
 import tempfile
@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 from damage import damaged, texts
-from dashboard.sites import FakeSite
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from observing.sites import FakeSite
 from rich.console import Console
 from states import GUARD, PRODUCER, REPLICATOR, WATCHER
 from test_documents import EXAMPLES, JOURNAL, TOLD
@@ -52,7 +52,7 @@ STATES = {
 
 
 def of_site(data: st.DataObject) -> FakeSite:
-    """A site whose every document may be damaged, as its adapter tells them."""
+    """Draw a site of which any document may be damaged."""
 
     def maybe(kind: str) -> Any:
         return data.draw(damaged(json.loads(json.dumps(EXAMPLES[kind][1]))))
@@ -154,7 +154,7 @@ def test_a_guard_fails_over_whatever_is_damaged_where_it_goes(data: st.DataObjec
         assert it.gcp.control.stored.primary == "gcp"
         said = list(it.guards[0].state().unreadable)
         assert any("the control record is damaged" in line for line in said)
-        # It comes back with a record that stays as it is until somebody repairs it.
+        # It comes back with a damaged record, which stays until somebody repairs it.
         it.aws.live()
         it.step(4)
         it.settle()
@@ -194,7 +194,7 @@ def test_where_every_record_is_damaged_nothing_is_written() -> None:
 def test_the_last_epoch_is_refused_and_not_passed() -> None:
     aws, _, sites = pair()
     aws.control.stored = replace(RECORD, epoch=LAST_EPOCH)
-    with pytest.raises(McloudError, match="is the last one: somebody edited it"):
+    with pytest.raises(McloudError, match="is the highest possible: it was edited"):
         records.advance(sites, next_)
 
 
@@ -209,7 +209,7 @@ def test_a_damaged_debt_is_not_written_over(over: dict[str, Any]) -> None:
     assert aws.control.documents["debt", "gcp"] == broken
     assert debts.read(sites, 1.0)["gcp"].epoch == 5
     gcp.control.documents["debt", "gcp"] = broken
-    with pytest.raises(McloudError, match="no site can keep the debt gcp: aws: the debt gcp"):
+    with pytest.raises(McloudError, match="no site could store the debt gcp: aws: the debt gcp"):
         debts.note(sites, Debt("gcp", 6, 1e9), at=1e9, seconds=1.0)
 
 
@@ -265,7 +265,7 @@ def test_repair_takes_what_counts_elsewhere_and_keeps_what_it_replaces(tmp_path:
 def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
     tmp_path: Path,
 ) -> None:
-    """Without it the first site would lead, whatever the other one knows."""
+    """Without this, the first site would lead, even if the other one knows better."""
     aws, gcp, sites = pair()
     aws.control.stored, gcp.control.stored = BROKEN, RECORD
     aws.control.documents["debt", "gone"] = {"epoch": 1}
@@ -282,7 +282,7 @@ def test_what_another_site_may_have_is_not_deleted_while_that_does_not_answer(
 
 
 def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
-    """It runs and speaks, and nobody fails over."""
+    """It runs and writes its state, but would not fail over."""
     with rig(tmp_path) as it:
         it.step(2)
         guard, watch = it.guards[0], it.watches[0]
@@ -294,16 +294,16 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
             try:
                 guard.step()
             except ZeroDivisionError as error:
-                guard.problem = f"a look failed: {error}"
+                guard.problem = f"a check failed: {error}"
             run.write(replace(guard.state(), at=time.time()))
             with run.lock.held():
                 snapshot = collect({"aws": cast(Site, FakeSite())}, lambda: machine(tmp_path))
             told = document(snapshot)
             state, _ = step(Rules(), AlertFigures(told), AlertStates(), told["at"])
             told["at"] += 60
-            told["guards"][0]["at"] += 60  # it goes on speaking
+            told["guards"][0]["at"] += 60  # it keeps writing its state
             state, _ = step(Rules(), AlertFigures(told), state, told["at"])
-            lines = [line for line in problems(snapshot) if "no look has said anything" in line]
+            lines = [line for line in problems(snapshot) if "has not seen the sites for" in line]
             names = [alert.why for alert in state.firing if alert.rule == "guard-lost"]
             assert len(lines) == len(names)
             return names
@@ -312,7 +312,9 @@ def test_a_guard_whose_every_look_fails_is_lost(tmp_path: Path) -> None:
         watch.look = lambda **_: 1 // 0  # type: ignore[method-assign]
         assert fires(2) == []
         (why,) = fires(600)
-        assert why.startswith("it runs, and every look fails: a look failed: integer division")
+        assert why.startswith(
+            "it is running, but every check fails: a check failed: integer division"
+        )
 
 
 def test_a_guard_that_can_judge_no_queue_is_lost_as_well(tmp_path: Path) -> None:

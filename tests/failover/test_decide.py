@@ -1,4 +1,4 @@
-"""What a guard decides: rule by rule, and held against a model under anything that may happen."""
+"""Decisions of a guard: each rule, and a comparison with a model under random events."""
 
 from dataclasses import replace
 from math import inf
@@ -30,7 +30,7 @@ RULES = GuardSettings(fails=3, goods=5, dwell=10, cooldown=100, max_lag=60, back
 
 
 class Story:
-    """Looks of a guard, one after the other, two seconds apart."""
+    """Observations of a guard, two seconds apart."""
 
     def __init__(self, rules: GuardSettings = RULES) -> None:
         self.rules = rules
@@ -41,7 +41,7 @@ class Story:
         self.last: Decision
 
     def see(self, times: int = 1, step: float = 2.0, **queues: str) -> Decision:
-        """So many looks, with each queue ``up``, ``down``, ``unknown`` or not looked at."""
+        """Make observations in which each queue is ``up``, ``down``, ``unknown`` or not probed."""
         for _ in range(times):
             self.now += step
             self.wall += step
@@ -128,13 +128,13 @@ def test_a_move_by_hand_has_no_cooldown_and_a_dwell() -> None:
     [
         ({"lag": 61.0}, "61 s behind"),
         ({"waiting_since": 0.0}, "queue waits"),
-        (None, "not known to be healthy"),
+        (None, "not been healthy for long enough"),
     ],
 )
 def test_never_onto_a_site_that_is_unfit(change: dict[str, object] | None, why: str) -> None:
     story = healthy()
     if change is None:
-        story.see(3, aws=UP, gcp=DOWN)  # and not back for long enough
+        story.see(3, aws=UP, gcp=DOWN)  # not back for long enough
     else:
         story.site("gcp", **change)
     decision = story.see(3, aws=DOWN, gcp=UP)
@@ -169,7 +169,7 @@ def test_a_look_that_is_too_old_says_nothing() -> None:
     decision = story.see(30, gcp=UP)
     assert decision.action == NOTHING
     assert "old" in decision.lines[0]
-    # And what was in a row before is none any more.
+    # The earlier observations no longer count as consecutive.
     assert story.see(2, aws=DOWN, gcp=UP).action == NOTHING
 
 
@@ -261,7 +261,7 @@ def test_a_move_that_is_under_way_is_the_only_one() -> None:
 def test_a_primary_that_is_not_watched_is_left_alone() -> None:
     story = healthy()
     story.record("aws-west", "manual")
-    assert "not among the sites" in story.see(9, aws=DOWN, gcp=UP).reason
+    assert "not one of the watched sites" in story.see(9, aws=DOWN, gcp=UP).reason
 
 
 MOMENT = st.tuples(
@@ -275,7 +275,7 @@ MOMENT = st.tuples(
 @settings(max_examples=300)
 @given(st.lists(MOMENT, max_size=60))
 def test_whatever_happens_its_rules_hold(moments: list[tuple[str, str, float, float]]) -> None:
-    """Flapping, both sick, stale looks, sleep and clocks that jump, against a plain model."""
+    """Flapping, failed sites, stale observations, sleep and clock jumps match a simple model."""
     story = Story()
     moved_at = -inf
     rows: dict[str, list[tuple[float, str]]] = {"aws": [], "gcp": []}
@@ -294,14 +294,14 @@ def test_whatever_happens_its_rules_hold(moments: list[tuple[str, str, float, fl
             continue
         other = decision.site
         assert other != primary
-        # The one that is left was bad in its last looks, and none of them good.
+        # The site that is left was down in all of its last observations.
         known = [each for each in rows[primary] if each[1] != UNKNOWN]
         assert [state for _, state in known[-RULES.fails :]] == [DOWN] * RULES.fails
-        # The one that takes over was just seen, and is well.
+        # The site that takes over was just observed, and is up.
         at, state = rows[other][-1]
         assert state == UP
         assert story.now - at <= RULES.stale
-        # By the clock that does not jump.
+        # measured by the clock that does not jump
         assert story.now - moved_at >= RULES.cooldown
         moved_at = story.now
 

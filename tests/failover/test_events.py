@@ -1,4 +1,4 @@
-"""What is told of sites that are down, through a channel that carries only what is critical."""
+"""Events about sites that are down, through a channel that only carries critical events."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from .sites import LiveSite
 
 
 def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
-    """As `[channels.oncall]` of the guide: an incident that nothing resolves stays open."""
+    """An incident that nothing resolves stays open: see `[channels.oncall]` in the guide."""
     told: list[Event] = []
 
     def deliver(event: Event) -> str:
@@ -40,7 +40,7 @@ def test_who_is_called_for_an_outage_hears_that_it_is_over() -> None:
 
 
 def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
-    """Each of them has wanted to move, and has paid what was owed; both say so."""
+    """Both guards have decided to move and have caught up, and both report it."""
     order = MoveOrder("id", "gcp", "automatic", "aws is down", "guard a", 10.0, 0, "aws", lost=1.0)
     record = ControlRecord(1, "gcp", "automatic", "aws is down", "guard a", 10.0)
     first = MoveOutcome(order, record, "aws", True, {}, 1.0, {}, {}, ())
@@ -62,10 +62,10 @@ def test_a_move_and_a_catch_up_of_two_guards_are_one_story_each() -> None:
         notifier.send(events.caught_up(came, debt, at))
         notifier.close(30)
     assert [event.title for event in told] == [
-        "gcp leads now, in place of aws",
+        "gcp is now the primary, in place of aws",
         "aws has caught up",
     ]
-    assert events.moved(second, "").title == "gcp leads now, in place of aws"
+    assert events.moved(second, "").title == "gcp is now the primary, in place of aws"
     # What is owed later is another story.
     later = events.caught_up(came, replace(debt, since=100.0), 120.0)
     assert later.key != events.caught_up(came, debt, 20.0).key

@@ -1,4 +1,4 @@
-"""An outage while the disk takes nothing: a guard, and a person, move the traffic all the same."""
+"""A guard and a person can move the traffic during an outage even if the disk is full."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_guard_goes_from_an_outage_to_equal_sites(tmp_path: Path, how: str) ->
     assert told["primary"] == "gcp"
     assert told["paid"]
     assert told["equal"]
-    assert told["steps"] >= 7  # of the move and of the catch-up, on both sites
+    assert told["steps"] >= 7  # steps of the move and of the catch-up, on both sites
     assert told["refused"] == ["0.json", "audit.jsonl"]
 
 

@@ -1,4 +1,4 @@
-"""Guards over sites that die and come back: alone, several at once, and with an operator."""
+"""Guards of sites that fail and recover: one, several at once, and beside an operator."""
 
 import threading
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Clock:
 
 
 class Rig:
-    """Two sites and some guards, whose time passes when the test says so."""
+    """Two sites and some guards, with a clock that the test advances."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Rig:
             self.clock.now += 2
             for guard in self.guards:
                 guard.step()
-            # A canary is looked for by the clock of the machine, which is not that of the test.
+            # A canary is awaited by the clock of the machine, not by that of the test.
             eventually(lambda: all(self._has_landed(watch) for watch in self.watches))
 
     def _has_landed(self, watch: HealthWatch) -> bool:
@@ -94,7 +94,7 @@ class Rig:
         return all(flight.is_over or sites[name].dead for name, flight in flights)
 
     def settle(self) -> None:
-        """Wait until no guard does anything, and let each see what came of it."""
+        """Wait until no guard is working, and let each observe the outcome."""
         eventually(lambda: not any(guard.is_working for guard in self.guards))
         self.step()
 
@@ -133,14 +133,14 @@ def test_from_an_outage_to_equal_sites(tmp_path: Path) -> None:
         it.settle()
         assert debts.read(it.sites, 1.0)["aws"].paid
         assert verify(it.sites, Scope(), pause=0).ok
-        # The one that was away has the record and the log as well.
+        # The site that was unavailable has the record and the log as well.
         assert it.aws.control.stored == it.gcp.control.stored
         keys = [{k for kind, k in s.control.documents if kind == "audit"} for s in (it.aws, it.gcp)]
         assert keys[0] == keys[1] != set()
         titles = [event.title for event in it.told]
         assert titles == [
             "aws is down",
-            "gcp leads now, in place of aws",
+            "gcp is now the primary, in place of aws",
             "aws is up",
             "aws has caught up",
         ]
@@ -155,7 +155,7 @@ def test_many_guards_and_an_operator_move_once(tmp_path: Path) -> None:
         def make(before: ControlRecord | None) -> ControlRecord | None:
             return ControlRecord(0, "gcp", "manual", "by hand", "me", 1.0)
 
-        it.step()  # all three begin to move, and so does a person
+        it.step()  # all three guards and a person begin to move
         record.advance({"gcp": it.sites["gcp"]}, make)
         it.settle()
         it.step(5)
@@ -186,7 +186,7 @@ def test_a_pause_is_obeyed_although_it_was_not_seen_yet(tmp_path: Path) -> None:
 
 
 def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
-    """Or nobody would know what the site that was left is owed."""
+    """Otherwise the debt of the site that was left would be unknown."""
     with rig(tmp_path) as it:
         it.step(4)
         it.aws.die()
@@ -207,7 +207,7 @@ def test_a_move_that_failed_in_the_middle_is_ended(tmp_path: Path) -> None:
 
 
 def test_an_order_that_changed_nothing_is_not_carried_out_by_a_later_run(tmp_path: Path) -> None:
-    """Its outage may long be over."""
+    """Its outage may have ended long ago."""
     with rig(tmp_path) as it:
         order = MoveOrder("a move", "gcp", "automatic", "it was down", "guard 0", 1e9, 0, "aws")
         Journal(tmp_path / "0.json").write(MoveProgress(order))
@@ -248,13 +248,13 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_guard(tmp_path: Path) 
 
         def each() -> None:
             looks.append(guard.problem)
-            it.clock.now += 600  # so that nothing is waited for
+            it.clock.now += 600  # so that there is nothing to wait for
             if len(looks) == 3:
                 stop.set()
 
         guard.step = first_fails  # type: ignore[method-assign]
         guard.run(stop, each)
-        assert looks[0] == "a look failed: KeyError: 'what nobody thought of'"
+        assert looks[0] == "a check failed: KeyError: 'what nobody thought of'"
         assert guard.history
 
 
@@ -341,7 +341,7 @@ def test_what_it_says_of_itself_is_what_the_dashboards_read(tmp_path: Path) -> N
 
 
 def test_a_month_of_looking_costs_less_than_a_dollar(tmp_path: Path) -> None:
-    """Counted over half an hour of a guard with the usual settings, at list price."""
+    """Requests are counted for half an hour of a guard with default settings, at list price."""
     with rig(tmp_path, rules=GuardSettings()) as it:
         watch = it.watches[0]
         for _ in range(900):

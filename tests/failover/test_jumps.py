@@ -1,4 +1,4 @@
-"""Whatever jumps, and whenever: one outage moves the traffic once, and what is owed is paid."""
+"""If clocks jump at any time, an outage moves the traffic once and every debt is paid."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +21,11 @@ from mcloud.replication.verify import verify
 from .sites import LiveSite, made
 from .test_guard import RULES, Rig
 
-STEPS = 16  # of the story below
+STEPS = 16  # steps of the outage below
 
 
 class Jumpy(Rig):
-    """Whose clocks jump before one of its steps."""
+    """A rig whose clocks jump before one of its steps."""
 
     def __init__(self, folder: Path, kind: str = "", at: int = -1) -> None:
         self.clocks, self._kind, self._at, self._taken = Jumping(), kind, at, 0
@@ -70,7 +70,7 @@ def test_from_an_outage_to_equal_sites(tmp_path: Path, kind: str, at: int) -> No
         it.step(3)
         it.settle()
         it.gcp.queue.send([encode(made(range(20, 40)))])
-        it.step(1)  # a leap has what was in a row begin anew
+        it.step(1)  # a jump restarts the count of consecutive observations
         it.settle()
         it.step(3)
         it.settle()
@@ -87,7 +87,7 @@ def test_from_an_outage_to_equal_sites(tmp_path: Path, kind: str, at: int) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_leap_makes_no_backlog_of_a_moment_an_outage(tmp_path: Path, kind: str) -> None:
-    """What was under way when the machine was suspended has had no time to arrive."""
+    """Messages in transit when the machine was suspended have had no time to arrive."""
     with rig(tmp_path, kind, at=8) as it:
         it.step(5)
         it.aws.die("function")
@@ -97,7 +97,7 @@ def test_a_leap_makes_no_backlog_of_a_moment_an_outage(tmp_path: Path, kind: str
 
 
 def test_what_is_owed_is_asked_for_again_where_a_site_did_not_tell(tmp_path: Path) -> None:
-    """Not a minute later: a site that is just back may be slow once."""
+    """It is asked again within a minute, since a site that is just back may be slow once."""
     with rig(tmp_path) as it:
         watch = it.watches[0]
         asked: list[str] = []
@@ -116,7 +116,7 @@ def test_what_is_owed_is_asked_for_again_where_a_site_did_not_tell(tmp_path: Pat
         assert "aws" in watch.told("debts")
         before = len(asked)
         it.step()
-        assert len(asked) - before <= 2  # and then as seldom as ever
+        assert len(asked) - before <= 2  # afterwards at the usual rate
 
 
 def test_a_call_that_hangs_does_not_keep_a_canary_under_way(
@@ -129,7 +129,7 @@ def test_a_call_that_hangs_does_not_keep_a_canary_under_way(
     def range_(*arguments: object) -> object:
         if hangs:
             hangs.clear()
-            eventually(lambda: hangs)  # until the test ends
+            eventually(lambda: hangs)  # it hangs until the test ends
         return usual(*arguments)  # type: ignore[arg-type]
 
     canary = Canary(site)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""One record for all sites, whoever writes, in whatever order, and whatever a site tells."""
+"""All sites end with the same record, whoever writes it and in whatever order."""
 
 import threading
 from random import Random
@@ -72,7 +72,7 @@ def test_no_site_at_all_is_an_error_that_changes_nothing() -> None:
     aws, gcp, sites = pair()
     aws.die()
     gcp.die()
-    with pytest.raises(Unavailable, match="no site tells the control record"):
+    with pytest.raises(Unavailable, match="no site could report the control record"):
         advance(sites, wants("gcp"), seconds=1)  # type: ignore[arg-type]
 
 
@@ -87,7 +87,7 @@ def test_everybody_picks_the_same_of_many(told: list[tuple[int, str, int]]) -> N
 
 @pytest.mark.parametrize("seed", range(20))
 def test_operators_and_guards_at_once_end_in_one_record(seed: int) -> None:
-    """Every call to a site is held up by the seed, so that they meet in ever other places."""
+    """The seed delays every call to a site, so that the writers meet at varying points."""
     aws, gcp, sites = pair()
     random = Random(seed)
     pauses = [random.random() / 500 for _ in range(200)]
@@ -121,6 +121,6 @@ def test_operators_and_guards_at_once_end_in_one_record(seed: int) -> None:
     view = read(sites)
     assert not view.is_split
     assert view.behind == []
-    # Two of one mind may have written it, each on a site: that is no disagreement.
+    # Two writers may have written the same record to different sites, which is no disagreement.
     there = [site.control.stored for site in (aws, gcp)]
     assert len({(each.epoch, each.primary) for each in there if each}) == 1

@@ -58,7 +58,7 @@ def test_each_symbol_falls_to_one_shard(exchange: LocalExchange, of: int) -> Non
         ("BTCUSDT", "1/9", "there are more shards than symbols"),
         (",", None, "no symbol is given"),
         ("BTCUSD", None, "has no symbol BTCUSD; did you mean 'BTCUSDT'?"),
-        ("all:EURO", None, "nothing trades against 'EURO'"),
+        ("all:EURO", None, "no symbol is quoted in 'EURO'"),
     ],
 )
 def test_what_cannot_be_read_is_refused(
@@ -150,14 +150,14 @@ def test_of_a_folder_each_symbol_and_each_file_has_trades_or_is_named(folder: Pa
 
 def test_a_market_is_said_of_recordings_only(folder: Path) -> None:
     for source in ("simulate", "binance"):
-        with pytest.raises(UsageError, match="--market names the market of a recording only"):
+        with pytest.raises(UsageError, match="--market is for recordings only"):
             open_source(FeedChoice(source, market="um"), threading.Event())
     with pytest.raises(UsageError, match="the market spot, not of um"):
         open_source(FeedChoice(f"replay:{folder}", market="um"), threading.Event())
 
 
 def test_aggregates_are_not_read_live() -> None:
-    with pytest.raises(UsageError, match=r"BTCUSDT.agg is .*; ask for BTCUSDT"):
+    with pytest.raises(UsageError, match=r"BTCUSDT.agg is .*; use BTCUSDT"):
         open_live(FeedChoice("binance", "btcusdt.AGG"), threading.Event())
 
 
@@ -170,7 +170,7 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path, path: str) -> None
 
 
 def test_only_an_exchange_is_shared_out() -> None:
-    with pytest.raises(UsageError, match="--shard shares out"):
+    with pytest.raises(UsageError, match="--shard is for exchanges only"):
         open_feed(FeedChoice("simulate", shard="1/2"))
 
 

@@ -45,7 +45,7 @@ def test_speeds(text: str, speed: float | None) -> None:
     ],
 )
 def test_everything_else_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="not a speed") as raised:
+    with pytest.raises(UsageError, match="invalid speed") as raised:
         parse_speed(text)
     assert "realtime" in raised.value.remedy
 

@@ -150,7 +150,9 @@ def test_the_columns_and_the_name_of_a_csv_show_its_market_and_nothing_may_disag
             assert replay.symbols == (symbol,)
             assert len(replay.warnings) == (kind == "aggTrades")
             assert list(open_replay(path, [symbol.lower()], market)) == list(replay)
-            with pytest.raises(UsageError, match=rf"holds {symbol}, which .*; ask for {symbol}"):
+            with pytest.raises(
+                UsageError, match=rf"holds {symbol}, which .*; use --symbols {symbol}"
+            ):
                 open_replay(path, ["XRPUSDT.cm"], market)
 
 
@@ -164,7 +166,7 @@ def test_a_csv_without_a_name_takes_the_symbol_that_was_asked_for(
     assert list(open_replay(path, [symbol])) == expected
     assert list(open_replay(path, [symbol.replace(".um", "")], "um")) == expected
     for symbols, market in ((["BTCUSDT"], None), ([symbol.replace(".um", ".cm")], None)):
-        with pytest.raises(UsageError, match=f"ask for {symbol}"):
+        with pytest.raises(UsageError, match=f"use --symbols {symbol}"):
             open_replay(path, symbols, market)
 
 

@@ -160,7 +160,7 @@ def test_a_wrong_checksum_and_trailing_junk_are_said(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         replay = open_replay(path)
         assert list(replay) == TRADES
-        assert str(replay.report.truncated).startswith("the data cannot be read on after line 3")
+        assert str(replay.report.truncated).startswith("the data cannot be read after line 3")
 
 
 def test_two_gzip_files_in_one_are_read_to_the_end(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_empty_files(tmp_path: Path, content: bytes) -> None:
 def test_files_of_no_known_format(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "BTCUSDT-trades-2024-08-08.csv"
     path.write_bytes(content)
-    refused(path, "no trades in a format that is known here", "JSON lines", "aggTrades")
+    refused(path, "no trades in a known format", "JSON lines", "aggTrades")
 
 
 def test_companions_of_a_recording_in_a_zip_are_no_recordings(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_zip_files_that_cannot_be_used(tmp_path: Path) -> None:
     refused(path, "holds 2 files, not one")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    refused(path, "no readable zip file", "download it again")
+    refused(path, "not a readable zip file", "download it again")
     write(path, map(files.csv_trade, TRADES))
     encrypted = bytearray(path.read_bytes())
     encrypted[6] |= 1
@@ -337,4 +337,4 @@ def test_damage_is_told_however_a_zip_was_packed(tmp_path: Path, method: int) ->
         told = replay.report.truncated or ""
     except UsageError as error:  # even the first lines are incomplete
         told = str(error)
-    assert "the data cannot be read on after line" in told
+    assert "the data cannot be read after line" in told

@@ -1,4 +1,4 @@
-"""The anomaly function on Lambda, called as its schedule calls it, against the embedded AWS."""
+"""The anomaly function on Lambda, called like by its schedule, with the embedded AWS."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def function(embedded: State, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def told(embedded: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What the alerts' topic carries: it grows."""
+    """The messages of the alerts' topic, in a list that grows."""
     to = embedded.outputs["aws"]
     sns, sqs = (make_client(each, to["region"], to["endpoint_url"]) for each in ("sns", "sqs"))
     topic = sns.create_topic(Name="alerts-of-test")["TopicArn"]
@@ -67,7 +67,7 @@ def test_finds_and_tells_the_topic_once(
     embedded: State, function: ModuleType, told: list[dict[str, Any]]
 ) -> None:
     fill(open_site("aws", embedded.resources()["aws"]))
-    # What other tests have stored is looked at too; symbols that cannot be read come last.
+    # Data of other tests is checked too. Symbols that cannot be read come last.
     look(function)
     eventually(lambda: len(told))
     mine = [each for each in told if SYMBOL in each["Message"]]
@@ -90,7 +90,7 @@ def look(function: ModuleType) -> None:
 
 
 def fill(site: Site) -> None:
-    """Six candles at 100; in the last one a trade at 102.5 passes, one at 104 does not."""
+    """Store six candles at 100. In the last one, a trade at 102.5 passes, one at 104 does not."""
     for n, price in enumerate(("100", "100", "102.5", "100", "100", "104")):
         start = START + n * MINUTE
         prices = ("100", price, "100")

@@ -1,4 +1,4 @@
-"""Both handlers, called as their platforms call them, against the embedded stores."""
+"""Both handlers, called like by their platforms, with the embedded stores."""
 
 import base64
 import importlib.util
@@ -33,7 +33,7 @@ POISON = Message("this is not an envelope")
 
 @dataclass
 class Processor:
-    """A handler with its site; ``deliver`` answers which messages are to come again."""
+    """A handler with its site. ``deliver`` returns the messages to redeliver."""
 
     site: Site
     deliver: Callable[[list[Message]], list[int]]
@@ -84,7 +84,7 @@ def test_stores_what_it_is_given_and_refuses_the_poison(
 def test_a_batch_of_very_many_trades_is_stored_in_parts(
     processor: Processor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All at once they would not fit the memory of a function, and it would never get past them."""
+    """All at once would exceed the memory of a function, and it would never get past them."""
     if processor.site.cloud == "gcp":
         pytest.skip("it gets one message at a time")
     monkeypatch.setattr(processor.module, "AT_ONCE", 250)
@@ -98,7 +98,7 @@ def test_a_batch_of_very_many_trades_is_stored_in_parts(
 
 
 class Context:
-    """Of a call that has time for so many requests."""
+    """The context of a call that has time for a given number of requests."""
 
     def __init__(self, requests: int) -> None:
         self._left = iter([60_000] * (1 + requests))
@@ -108,7 +108,7 @@ class Context:
 
 
 class Sent:
-    """A queue that only takes messages, or refuses them all."""
+    """A queue that accepts all messages, or refuses all."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         self.messages: list[Message] = []
@@ -122,7 +122,7 @@ class Sent:
 
 
 def minutely(symbol: str, count: int) -> list[Trade]:
-    """A trade a minute: a candle each."""
+    """Return one trade per minute, each of which makes a candle."""
     return [each._replace(time=START + n * 60_000) for n, each in enumerate(trades(symbol, count))]
 
 
@@ -171,7 +171,7 @@ def test_a_repeat_changes_nothing(processor: Processor) -> None:
 
 
 def test_archives_before_it_folds(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crash between the two leaves the trades in the archive, and the retry completes them."""
+    """After a crash in between, the trades are in the archive, and the retry completes them."""
     batch = trades("FNCRASHUSDT", 50)
     candles = type(processor.module.site().candles)
 
@@ -224,7 +224,7 @@ def test_a_line_says_when_trades_came_and_were_stored(
     batch = trades("FNLINEUSDT", 90)
     assert processor.deliver([encode(batch[:40], one_in=0), encode(batch[40:], one_in=0)]) == []
     lines = [line for line in logged(capsys) if line["message"] == "stored"]
-    # A line for what one call stored of ids in a row; Pub/Sub hands over one message a call.
+    # One line for each run of ids that a call stored. Pub/Sub delivers one message per call.
     assert len(lines) == (1 if processor.site.cloud == "aws" else 2)
     assert (lines[0]["first_id"], lines[-1]["last_id"]) == (batch[0].id, batch[-1].id)
     assert sum(line["trades"] for line in lines) == 90
@@ -272,7 +272,7 @@ def test_a_collector_that_is_away_does_not_fail_the_message(
 
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """An OpenTelemetry collector, as far as a function sees it: what it was sent."""
+    """An OpenTelemetry collector that records the spans it receives."""
     came: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -283,7 +283,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Silent."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -307,7 +307,7 @@ def deliver_aws(module: ModuleType, messages: list[Message]) -> list[int]:
 
 
 def event(messages: list[Message]) -> dict[str, Any]:
-    """One batch, as an event source mapping hands it over."""
+    """Return the event of one batch, as an event source mapping delivers it."""
     records = [
         {
             "messageId": str(index),
@@ -325,7 +325,7 @@ def event(messages: list[Message]) -> dict[str, Any]:
 
 
 def deliver_gcp(module: ModuleType, messages: list[Message]) -> list[int]:
-    """One request a message; the framework answers 500 where the function raises."""
+    """Send one request per message. The framework answers 500 if the function raises."""
     failed = []
     for index, message in enumerate(messages):
         body = base64.b64encode(message.body.encode()).decode()
@@ -348,7 +348,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def load(name: str) -> ModuleType:
-    """A fresh copy of a handler's module, with no site of an earlier test in it."""
+    """Load a new copy of a handler's module, without the site of an earlier test."""
     path: Path = shipped("functions") / name
     spec = importlib.util.spec_from_file_location(f"handler_{path.stem}", path)
     assert spec is not None

@@ -1,4 +1,4 @@
-"""The function bundles: what is in them, and that the same sources give the same bytes."""
+"""The function bundles: their content, and that the same sources give the same bytes."""
 
 import io
 import os
@@ -20,7 +20,7 @@ def cloud(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_same_sources_give_the_same_bytes(cloud: str) -> None:
-    """In another process too, with another hash seed and another time zone."""
+    """This holds for another process with another hash seed and time zone."""
     script = (
         "import hashlib; from mcloud.infra.bundle import build;"
         f"print(hashlib.sha256(build({cloud!r})).hexdigest())"
@@ -70,7 +70,7 @@ def test_is_small(cloud: str) -> None:
 
 
 def test_runs_on_its_own(cloud: str, tmp_path: Path) -> None:
-    """Imported from the unpacked bundle, nothing of an installed mcloud is used."""
+    """When it is imported from the unpacked bundle, nothing of an installed mcloud is used."""
     zipfile.ZipFile(io.BytesIO(bundle.build(cloud))).extractall(tmp_path)
     modules = "processor, anomalies" if cloud == "aws" else "main"
     script = (

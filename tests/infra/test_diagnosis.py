@@ -1,4 +1,4 @@
-"""What Terraform and its providers say, and what is made of it."""
+"""Errors of Terraform and its providers, and their diagnosis."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_a_state_that_could_not_be_saved(run: FailedRun) -> None:
         (
             "setting concurrency: InvalidParameterValueException: Specified ReservedConcurrent"
             "Executions for function decreases account's UnreservedConcurrentExecution below",
-            "reserve_concurrency = false",
+            "leave out `reserve_concurrency`",
         ),
         # Google
         ("could not find default credentials", "there are no Google credentials"),
@@ -127,7 +127,7 @@ def test_long_words_are_cut(run: FailedRun) -> None:
 
 
 def test_a_command_for_a_person_runs_as_mcloud_runs_it(tmp_path: Path) -> None:
-    """With a data folder of the shell's it would copy the state of another site."""
+    """With a data folder from the shell it would copy the state of another site."""
     run = FailedRun(tmp_path, "tofu", ("TF_CLI_ARGS", "TF_DATA_DIR"))
     moved = said("Backend configuration changed", run)
     command = f"env -u TF_CLI_ARGS -u TF_DATA_DIR tofu -chdir={tmp_path} init -migrate-state"

@@ -1,4 +1,4 @@
-"""Which variables of the shell reach Terraform."""
+"""Variables of the shell that reach Terraform."""
 
 import os
 
@@ -66,7 +66,7 @@ def test_a_refusal_names_the_variable_and_what_to_do() -> None:
 
 
 def test_relative_paths_start_where_the_person_is() -> None:
-    """Terraform runs in another folder."""
+    """Relative paths are resolved first, since Terraform runs in another folder."""
     paths = {rule.pattern: "x/y" for rule in RULES if rule.is_path}
     assert len(paths) == 3
     passed = reaching_terraform(paths, "/home/me")

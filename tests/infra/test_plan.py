@@ -1,4 +1,4 @@
-"""Plans as Terraform shows them, read without Terraform."""
+"""Reading Terraform's plan documents, without Terraform."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ SAMPLES = Path(__file__).parent / "plans"
 
 
 def sample(name: str) -> dict[str, Any]:
-    """Part of what ``terraform show -json`` said of the Google module under the stand-in."""
+    """Return a part of the output of ``terraform show -json`` for the Google module."""
     shown: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text())
     return shown
 
@@ -62,7 +62,7 @@ def test_a_replacement_says_why_and_what_it_loses() -> None:
     assert bucket.address == "google_storage_bucket.raw"
     assert (bucket.action, bucket.because) == (REPLACE, ("location",))
     assert bucket.summary == "cannot be changed in place: location"
-    # The other bucket is built again at will.
+    # The other bucket can be rebuilt at any time.
     assert "google_storage_bucket.source" in {each.address for each in plan.changes}
 
 
@@ -104,7 +104,7 @@ def test_what_an_interrupt_left_half_made_is_made_anew_and_holds_nothing() -> No
     learned = entry({"url": None}, {"url": "u"}, "update")
     plan = parse({"resource_changes": [begun], "resource_drift": [learned]})
     (one,) = plan.changes
-    assert (one.action, one.summary) == (REPLACE, "was not made to its end")
+    assert (one.action, one.summary) == (REPLACE, "was created only in part")
     assert plan.at_risk == plan.drift == ()
 
 

@@ -1,4 +1,4 @@
-"""A plan in a file is applied on what it was made from, and on nothing else."""
+"""A saved plan is applied only to the state and configuration from which it was made."""
 
 import json
 import stat
@@ -35,9 +35,9 @@ def test_it_is_for_its_owner_only_and_comes_back_as_it_was(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"stack": "other"}, "it was made for the stack 'mcloud', not 'other'"),
+        ({"stack": "other"}, "it is for the stack 'mcloud', not 'other'"),
         ({"place": "s3"}, "the state was kept elsewhere"),
-        ({"lineage": "b"}, "the site has another state now"),
+        ({"lineage": "b"}, "the site has a different state now"),
         ({"serial": 9}, "the state has changed from version 7 to 9"),
         ({"terraform": "OpenTofu 1.8.2"}, "it was made by Terraform 1.11.4, and this is OpenTofu"),
         ({"files": {"main.tf": "1", "bundle.zip": "3"}}, "other contents of bundle.zip"),
@@ -53,7 +53,7 @@ def test_whatever_has_changed_is_named(change: dict[str, Any], why: str) -> None
 def test_what_is_no_plan(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plan"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="is no plan that mcloud saved; write one with"):
+    with pytest.raises(UsageError, match="is not a plan that mcloud saved; write one with"):
         read(path)
 
 
@@ -64,7 +64,7 @@ def test_a_zip_file_of_somebody_else(tmp_path: Path, about: object) -> None:
     path = tmp_path / "plan"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(ABOUT, json.dumps(about))
-    with pytest.raises(UsageError, match="is no plan that mcloud saved"):
+    with pytest.raises(UsageError, match="is not a plan that mcloud saved"):
         read(path)
 
 

@@ -11,7 +11,7 @@ from mcloud.infra.terraform import Interrupted
 
 
 class Site:
-    """A site whose services answer after so many reads."""
+    """A site whose services answer after some reads."""
 
     name, cloud = "aws", "aws"
 

@@ -1,4 +1,4 @@
-"""What a state holds, and what tells that one is lost."""
+"""The content of a state, and how a lost state is detected."""
 
 import json
 from pathlib import Path

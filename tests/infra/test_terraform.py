@@ -1,4 +1,4 @@
-"""Which Terraform is used, and what is said where there is none that can be."""
+"""Choice of the Terraform program, and the errors if there is none."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_the_one_that_is_named(tmp_path: Path) -> None:
     named = script(tmp_path, "terraform-1.9", "echo Terraform v1.9.0-beta1")
     assert terraform.find_binary(TerraformConfig(binary=named)) == named
     assert terraform.version(named) == ("Terraform", (1, 9, 0))
-    with pytest.raises(McloudError, match="no program 'nowhere', which was named for Terraform"):
+    with pytest.raises(McloudError, match="the Terraform binary 'nowhere' does not exist"):
         terraform.find_binary(TerraformConfig(binary="nowhere"))
 
 
@@ -112,7 +112,7 @@ def test_what_a_wrapper_prints_around_terraform_changes_nothing(
 
 
 def test_a_folder_for_temporary_files_that_cannot_be_used_is_replaced(tmp_path: Path) -> None:
-    """A provider needs one for its socket, and dies of another without a reason."""
+    """A provider needs it for its socket, and otherwise ends without an explanation."""
     body = 'test -d "$TMPDIR" && touch "$TMPDIR/mcloud-test-$$" && rm "$TMPDIR/mcloud-test-$$"'
     binary = script(tmp_path, "terraform", f'{body}; echo "$TMPDIR" > used')
     (tmp_path / "file").touch()
@@ -142,7 +142,7 @@ Lock Info:
 
 
 def locked_until(folder: Path, condition: str) -> str:
-    """A terraform that finds its lock held while a condition of the shell is false."""
+    """Return a terraform that finds its lock held while a shell condition is false."""
     (folder / "said").write_text(LOCK)
     body = f"echo x >> tries; if {condition}; then exit 0; else cat said >&2; exit 1; fi"
     return script(folder, "terraform", body)
@@ -196,15 +196,39 @@ def test_too_old(tmp_path: Path) -> None:
         terraform.check_version(old)
     assert str(error.value) == (
         f"Terraform 1.4.7 at {old} is too old: the modules need 1.5 or newer;"
-        " update Terraform, or name a newer one in MCLOUD_TERRAFORM"
+        " update Terraform, or set MCLOUD_TERRAFORM to a newer one"
     )
+
+
+@pytest.mark.parametrize("product", ["Terraform", "OpenTofu"])
+@pytest.mark.parametrize(
+    ("number", "backend", "is_enough"),
+    [
+        ("1.9.8", {"type": "s3"}, False),
+        ("1.9.8", {"type": "s3", "use_lockfile": True}, False),
+        ("1.9.8", {"type": "s3", "use_lockfile": False, "dynamodb_table": "locks"}, True),
+        ("1.9.8", {"type": "gcs"}, True),
+        ("1.9.8", {}, True),
+        ("1.10.0", {"type": "s3"}, True),
+    ],
+)
+def test_what_the_lock_of_a_state_in_s3_needs(
+    tmp_path: Path, product: str, number: str, backend: dict[str, Any], is_enough: bool
+) -> None:
+    binary = script(tmp_path, "terraform", f"echo {product} v{number}")
+    if is_enough:
+        terraform.check_version(binary, {}, backend)
+        return
+    words = rf"{product} 1.9.8 .* is too old: the lock .* needs {product} 1.10 or newer; update"
+    with pytest.raises(McloudError, match=words):
+        terraform.check_version(binary, {}, backend)
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
         ("echo 'GNU bash, version 5'", "is neither Terraform nor OpenTofu: GNU bash, version 5"),
-        ("exit 1", "is neither Terraform nor OpenTofu: it says nothing"),
+        ("exit 1", "is neither Terraform nor OpenTofu: it printed nothing"),
     ],
 )
 def test_something_else(tmp_path: Path, body: str, words: str) -> None:
@@ -233,7 +257,7 @@ def test_once_stopped_nothing_is_started(tmp_path: Path) -> None:
 
 
 def test_trouble_on_our_side_waits_for_terraform_to_end(tmp_path: Path) -> None:
-    """Such as a pipe whose reader has gone away."""
+    """An example is a pipe whose reader has ended."""
     os.mkfifo(tmp_path / "go")
     begun = """echo '{"type": "apply_start"}'; read line < go; touch saved"""
     runner = Terraform(
@@ -250,7 +274,7 @@ def test_trouble_on_our_side_waits_for_terraform_to_end(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
-    """Also to a wrapper around Terraform."""
+    """This includes a wrapper around Terraform."""
     body = (
         "trap 'echo asked >> asked' INT; echo '{\"type\": \"apply_start\"}';"
         " until [ -s asked ]; do sleep 0.01; done; touch saved; exit 1"
@@ -258,7 +282,7 @@ def test_an_interrupt_is_passed_on_once_and_waited_for(tmp_path: Path) -> None:
     wrapper = script(tmp_path, "wrapper", f'{script(tmp_path, "terraform", body)} "$@"')
     stop = Event()
     runner = Terraform(tmp_path, wrapper, environment=dict(os.environ), stop=stop)
-    with pytest.raises(Interrupted, match="terraform apply was interrupted, and has let go of"):
+    with pytest.raises(Interrupted, match="terraform apply was interrupted and has released its"):
         runner.apply("plan", lambda event: stop.set())
     assert (tmp_path / "asked").read_text() == "asked\n"
     assert (tmp_path / "saved").exists()

@@ -1,4 +1,4 @@
-"""Counts, as they are kept and read."""
+"""Writing and reading the counts of a meter."""
 
 import threading
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Outages as they are written down, and as a serving process reads them."""
+"""Writing outages, and reading them in a serving process."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ from mcloud.rehearsal.demo import deliver
 
 
 class Function(BaseHTTPRequestHandler):
-    """It notes each call, answers when it is let, and with what it is told to."""
+    """Records each call, and answers with a given status when it is released."""
 
     calls: ClassVar[list[tuple[str, str | None]]] = []
     may_answer = threading.Event()
@@ -33,7 +33,7 @@ class Function(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_calls_when_it_is_due_and_one_at_a_time(
     schedule.tick()
     eventually(lambda: Function.calls == [("/anomaly/", "true")])
     now += PERIOD
-    schedule.tick()  # the first is not back
+    schedule.tick()  # the first call has not returned
     Function.answer = 500
     Function.may_answer.set()
     schedule._call.join()

@@ -1,4 +1,4 @@
-"""The embedded clouds as a whole: up, watched, stopped, and nothing left behind."""
+"""The embedded clouds as a whole: start, supervision, stop, and no leftovers."""
 
 import os
 import signal
@@ -50,13 +50,14 @@ def test_a_killed_supervisor_takes_everything_with_it(folder: Path) -> None:
     state = control.up(options(folder))
     os.kill(state.pid, signal.SIGKILL)
     eventually(lambda: processes(folder) == [])
-    # … and the next one starts, whatever the file of the dead one says.
+    # The next supervisor starts, whatever the state file of the dead one says.
     assert control.up(options(folder)).pid != state.pid
 
 
 def test_a_state_that_cannot_be_written_ends_nothing_and_is_written_later(folder: Path) -> None:
-    before = control.up(options(folder)).services["function"]
-    in_the_way = folder / "state.tmp"
+    state = control.up(options(folder))
+    before = state.services["function"]
+    in_the_way = folder / f".state.json.{state.pid}"
     in_the_way.mkdir()
     assert before.pid is not None
     psutil.Process(before.pid).kill()
@@ -109,7 +110,7 @@ def test_restarts_and_provisions_what_died(folder: Path, service: str) -> None:
 def test_a_child_that_dies_while_it_is_provisioned_is_started_and_provisioned_once_more(
     tmp_path: Path,
 ) -> None:
-    """Provisioning waits for the dead one for seconds, and holds up nothing meanwhile."""
+    """Provisioning waits for the dead cloud for seconds, without delaying anything else."""
     supervisor = Supervisor(Options(str(tmp_path / "local"), 1, 2, 3, 4))
     supervisor._home.create()
     started: list[threading.Event] = []
@@ -134,7 +135,7 @@ def test_a_child_that_dies_while_it_is_provisioned_is_started_and_provisioned_on
             eventually(lambda: supervisor._tend() or supervisor._processes["gcp"] is not first)
             started[0].set()
             eventually(lambda: supervisor._tend() or len(started) == 2)
-            assert supervisor._unprovisioned == {"gcp"}  # what was done is gone with the first
+            assert supervisor._unprovisioned == {"gcp"}  # the first one is gone
             started[1].set()
             eventually(lambda: supervisor._tend() or not supervisor._unprovisioned)
             assert supervisor._state.phase == READY
@@ -227,7 +228,7 @@ def test_refuses_a_taken_port_and_names_the_flag(folder: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         a, b, c = children.free_ports(3)
-        with pytest.raises(LocalError, match=rf"port {port} is taken.*--gcp-port"):
+        with pytest.raises(LocalError, match=rf"port {port} is in use.*--gcp-port"):
             control.up(Options(str(folder), a, port, b, c))
     assert processes(folder) == []
 
@@ -241,14 +242,14 @@ def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_up_is_refused(folder: Path) -> None:
     control.up(options(folder))
-    with pytest.raises(LocalError, match="up already"):
+    with pytest.raises(LocalError, match="already up"):
         control.up(options(folder))
 
 
 def test_a_child_that_cannot_start_is_named_with_its_log(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "ministack-1.dist-info").mkdir()  # as if pip had installed it there
+    (tmp_path / "ministack-1.dist-info").mkdir()  # as if pip had installed the package there
     (tmp_path / "ministack.py").write_text("raise SystemExit('this one is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(LocalError, match=r"aws ended with 1: this one is broken; see .*aws\.log"):
@@ -257,7 +258,7 @@ def test_a_child_that_cannot_start_is_named_with_its_log(
 
 
 def test_down_does_not_trust_a_stale_process_id(folder: Path) -> None:
-    """After a crash, the id in the state file may be somebody else's."""
+    """After a crash, the id in the state file may belong to another process."""
     home = Home(folder)
     home.create()
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -297,11 +298,11 @@ def test_uses_what_the_user_runs_already(embedded: State) -> None:
     assert control.external({"PUBSUB_EMULATOR_HOST": f"localhost:{port}"}, ours) == {}
     (silent,) = children.free_ports(1)
     gone = {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{silent}"}
-    assert control.external(gone, [f"127.0.0.1:{silent}"]) == {}  # ours, of before
+    assert control.external(gone, [f"127.0.0.1:{silent}"]) == {}  # from our earlier run
     with pytest.raises(LocalError, match=r"PUBSUB_EMULATOR_HOST.*nothing answers"):
         control.external(gone, ())
     for nonsense in ("http://localhost", "https://[::1", "8085"):
-        with pytest.raises(LocalError, match="no host:port"):
+        with pytest.raises(LocalError, match="not of the form host:port"):
             control.external({"AWS_ENDPOINT_URL": nonsense}, ())
 
 
@@ -310,7 +311,7 @@ def sites(state: State) -> list:
 
 
 def processes(folder: Path) -> list[psutil.Process]:
-    """Children that carry the mark of these clouds."""
+    """Return the child processes that carry the mark of these clouds."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -322,7 +323,7 @@ def processes(folder: Path) -> list[psutil.Process]:
 
 
 def listens_elsewhere(folder: Path) -> list[str]:
-    """Addresses other than loopback that a child listens on."""
+    """Return the addresses other than loopback on which a child process listens."""
     return [
         str(connection.laddr)
         for process in processes(folder)

@@ -194,7 +194,7 @@ def test_thresholds_as_json() -> None:
     ],
 )
 def test_refuses_what_are_no_thresholds(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not? threshold|number from|Expecting"):
+    with pytest.raises(ValueError, match=r"not thresholds|unknown threshold|number from|Expecting"):
         Thresholds.from_json(text)
 
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcloud.market.envelope import (
-    CHUNK,
     MAX_BODY,
     MAX_INFLATED,
     MAX_TRADES,
+    SQS_CHUNK,
     Envelope,
     Malformed,
     decode,
@@ -132,7 +132,7 @@ def test_the_written_form_stays_readable_from_version_to_version() -> None:
     assert json.loads(encode(VALID_TRADES).body) == VALID
 
 
-@pytest.mark.parametrize("limit", [1024, 4096, CHUNK])
+@pytest.mark.parametrize("limit", [1024, 4096, SQS_CHUNK])
 def test_many_trades_make_messages_within_the_limit(limit: int) -> None:
     trades = run_of(3_000)
     messages = encode_all(trades, limit=limit)

@@ -171,9 +171,9 @@ def test_parses_a_list_once_each() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("smaa:20", "no indicator 'smaa'; there is sma, ema, vwap, volatility, returns"),
-        ("", "no indicator ''"),
-        ("sma:20,", "no indicator ''"),
+        ("smaa:20", "unknown indicator 'smaa'; choose from sma, ema, vwap, volatility, returns"),
+        ("", "unknown indicator ''"),
+        ("sma:20,", "unknown indicator ''"),
         ("sma", "sma needs a length, such as sma:20"),
         ("volatility", "volatility needs a length"),
         ("returns:3", "returns takes no length, but 'returns:3' gives one"),

@@ -1,4 +1,4 @@
-"""An event, and channels that remember what they were given."""
+"""An event, and channels that record the events they receive."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ HAPPENED = replace(FIRING, key="failover gcp", state="happened", severity="info"
 
 
 class Sink:
-    """Takes events; ``answer`` may raise."""
+    """Records events; ``answer`` may raise."""
 
     def __init__(self, answer: Callable[[Event], str] = lambda event: "taken") -> None:
         self.taken: list[Event] = []

@@ -1,4 +1,4 @@
-"""Channels against real servers: a web server on loopback, and the embedded clouds."""
+"""Channels with real servers: a web server on loopback, and the embedded clouds."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SECRET = "T0000-secret-XXXX"
 
 @dataclass
 class Web:
-    """What is posted, and what is answered."""
+    """A web server that records posts and gives answers."""
 
     url: str = ""
     answer: Answer = (200, "ok")
@@ -54,7 +54,7 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture
 def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Channel]:
-    """The channel of some lines of a table."""
+    """Return a function that makes a channel from the lines of a table."""
 
     def make(*lines: str, **environment: str) -> Channel:
         for name, value in environment.items():
@@ -121,7 +121,7 @@ def test_what_was_taken_is_delivered_although_the_answer_has_no_end() -> None:
 def test_an_answer_is_not_cut_inside_a_secret(
     web: Web, channel: Callable[..., Channel], before: int
 ) -> None:
-    """A piece of one would no longer be found, and shown."""
+    """A part of a secret would not be recognised, and would therefore be shown."""
     web.answer = (404, f"{'x' * before} /services/{SECRET}")
     desk = channel('type = "webhook"', 'url_env = "HOOK"', HOOK=f"{web.url}/services/{SECRET}")
     with pytest.raises(Refused) as caught:
@@ -142,11 +142,11 @@ def test_an_answer_may_quote_the_token_alone(web: Web, channel: Callable[..., Ch
     ("url", "words"),
     [
         (f"http://127.0.0.1:1/{SECRET}", "127.0.0.1 does not answer: .*refused"),
-        (f"http://hooks.example.com/{SECRET}", "what HOOK has must be https"),
-        (f"ftp://hooks.example.com/{SECRET}", "what HOOK has is no http or https URL"),
-        (f"https://[{SECRET}", "what HOOK has is no URL"),
+        (f"http://hooks.example.com/{SECRET}", "the value of HOOK must be https"),
+        (f"ftp://hooks.example.com/{SECRET}", "the value of HOOK is not an http or https URL"),
+        (f"https://[{SECRET}", "the value of HOOK is not a URL"),
         (f"https://127.0.0.1:99999/{SECRET}", "127.0.0.1"),
-        (f"{SECRET}", "what HOOK has is no http or https URL"),
+        (f"{SECRET}", "the value of HOOK is not an http or https URL"),
     ],
 )
 def test_no_error_tells_a_secret(channel: Callable[..., Channel], url: str, words: str) -> None:
@@ -237,7 +237,7 @@ def test_a_channel_is_a_table_with_a_name(tmp_path: Path) -> None:
 def test_sns_and_pubsub_on_the_embedded_clouds(
     embedded: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a subscriber gets: SNS through a queue, Pub/Sub through a subscription."""
+    """Check what a subscriber receives: SNS through a queue, Pub/Sub through a subscription."""
     aws, gcp = embedded.resources()["aws"], embedded.resources()["gcp"]
     sns = make_client("sns", aws.region, aws.endpoint_url)
     sqs = make_client("sqs", aws.region, aws.endpoint_url)

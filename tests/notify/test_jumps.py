@@ -1,4 +1,4 @@
-"""A clock that is set back makes nobody wait longer for what a channel could not take."""
+"""A clock that is set back does not delay the retry of a failed notification."""
 
 import pytest
 from jumps import KINDS, Jumping

@@ -1,4 +1,4 @@
-"""Of several watchers one sends, whichever sites answer, whoever dies, and whatever clocks say."""
+"""One of several watchers sends, whichever sites answer, watchers die or clocks differ."""
 
 import threading
 from collections import Counter
@@ -35,11 +35,11 @@ from .events import FIRING, HAPPENED, RESOLVED, Sink
 
 HOUR = 3600.0
 NOW = FIRING.at + 1
-SHORT = 0.05  # seconds that a site has to answer in these tests
+SHORT = 0.05  # seconds for a site to answer in these tests
 
 
 class Clock:
-    """Wall and monotonic time of a machine."""
+    """The wall clock and the monotonic clock of a machine."""
 
     def __init__(self, now: float = NOW) -> None:
         self.wall, self.passed = now, 0.0
@@ -88,7 +88,7 @@ def is_read_only(site: LiveSite) -> None:
 
 
 class Watcher:
-    """A notifier of its own folder, on its own machine."""
+    """A notifier with its own folder, on its own machine."""
 
     def __init__(
         self, sites: Any, name: str, sink: Sink, clock: Clock, path: Path | None = None, **said: Any
@@ -106,7 +106,7 @@ class Watcher:
         )
 
     def send(self, event: Event) -> None:
-        """Send it, and wait until the channel's thread has dealt with it or holds it."""
+        """Send an event, and wait until the channel's thread has handled or kept it."""
         self.notifier.send(event)
         line = self.notifier._lines["desk"]
         eventually(
@@ -129,7 +129,7 @@ def test_two_watchers_send_what_fires_and_what_is_over_once() -> None:
             watcher.send(replace(event, at=event.at + 20 * number))
             clock.forward(5)
     assert [event.state for event in sink.taken] == ["firing", "resolved"]
-    # The second one is the first to see what comes next.
+    # The second watcher is the first to see the next event.
     clock.forward(HOUR)
     for watcher in reversed(watchers):
         watcher.send(replace(FIRING, at=clock.wall))
@@ -206,7 +206,7 @@ def test_what_was_sent_while_no_site_answered_is_kept_later() -> None:
 
 
 def test_an_upgrade_sends_nothing_again(tmp_path: Path) -> None:
-    """The memory of an earlier version, which kept it in a folder only, goes to the sites."""
+    """The memory of an earlier version, which was in a folder only, is copied to the sites."""
     path = tmp_path / "told.json"
     path.write_text(
         '{"desk": {"dead-letters aws": {"state": "firing", "severity": "critical",'
@@ -263,7 +263,7 @@ class TestTheOneThatDies:
 
 class TestSitesThatWereApart:
     def test_an_old_record_does_not_hide_a_new_outage(self) -> None:
-        """It fired, which both sites know; that it was over only the one that is away now knows."""
+        """Both sites know that it fired, but only the unavailable one knows that it ended."""
         sites, sink, clock = two(), Sink(), Clock()
         first = Watcher(sites, "a", sink, clock)
         first.send(FIRING)
@@ -301,7 +301,7 @@ class TestSitesThatWereApart:
         assert sites["aws"].control.documents == sites["gcp"].control.documents
 
     def test_who_claims_on_different_sites_does_not_wait_for_each_other(self) -> None:
-        """One reaches both sites, the other only the second: somebody sends."""
+        """One watcher reaches both sites, the other only the second. One of them sends."""
         sites, clock = two(), Clock()
         half = {"aws": LiveSite("aws"), "gcp": sites["gcp"]}
         refuses(half["aws"])
@@ -313,7 +313,7 @@ class TestSitesThatWereApart:
                 answers.append(None)
                 answers[0] = blind.claim("desk", FIRING, HOUR, None)
 
-        # While the one is about to write to the first site, the other claims on the second.
+        # While one is about to write to the first site, the other one claims at the second.
         sites["aws"].faults.before = before
         answers.append(seeing.claim("desk", FIRING, HOUR, None))
         assert isinstance(answers[0], Claim)
@@ -372,7 +372,7 @@ def test_that_it_is_over_is_not_told_where_nobody_was_told_that_it_fired() -> No
     sites, sink = two(), Sink()
     Watcher(sites, "a", sink, Clock()).send(RESOLVED)
     assert sink.taken == []
-    # Where a site is away it may have been: better told than not.
+    # With an unavailable site this is unknown, and a second notification is better than none.
     refuses(sites["aws"])
     Watcher(sites, "a", sink, Clock()).send(RESOLVED)
     assert sink.taken == [RESOLVED]
@@ -389,7 +389,7 @@ def test_a_damaged_document_hides_nothing_and_is_replaced(document: Any) -> None
 
 
 def test_a_document_that_no_write_finds_as_it_was_read_hides_nothing() -> None:
-    """Somebody has edited it in a console: it means the same, and is written in another way."""
+    """A document edited in a console may have the same meaning but another notation."""
     sites, sink, clock = two(), Sink(), Clock()
     watcher = Watcher(sites, "a", sink, clock)
     watcher.send(FIRING)
@@ -439,7 +439,7 @@ def test_reading_never_raises(changes: Any, dropped: set[str], added: Any) -> No
     document = {k: v for k, v in {**whole, **changes, **added}.items() if k not in dropped}
     read = LedgerRecord.read(document)
     assert isinstance(read, LedgerRecord | Unreadable)
-    # Whatever it is, an alert is sent at least by one of two who wait for nobody.
+    # In every case, at least one of two watchers that do not wait sends the alert.
     sites = two()
     sites["aws"].control.documents[KIND, "desk dead-letters aws"] = document
     answer = ledger(sites, "a").claim("desk", FIRING, HOUR, None)
@@ -471,7 +471,7 @@ def test_what_is_old_is_forgotten() -> None:
 
 
 def test_what_it_costs_is_next_to_nothing() -> None:
-    """Nothing at all while nothing changes; then a few reads and writes."""
+    """There are no requests while nothing changes, and then a few reads and writes."""
     sites, sink, clock = two(), Sink(), Clock()
     calls: Counter[str] = Counter()
     for site in sites.values():
@@ -479,7 +479,7 @@ def test_what_it_costs_is_next_to_nothing() -> None:
     watchers = [Watcher(sites, name, sink, clock) for name in "ab"]
     for watcher in watchers:
         watcher.send(FIRING)
-    # Each reads both sites; one claims and confirms on both.
+    # Each watcher reads both sites, and one claims and confirms at both.
     assert calls == {"get": 4, "add": 2, "replace": 2}
     calls.clear()
     for _ in range(100):
@@ -490,7 +490,7 @@ def test_what_it_costs_is_next_to_nothing() -> None:
     watchers[0].send(RESOLVED)
     watchers[1].send(RESOLVED)
     assert calls == {"get": 4, "replace": 4}
-    # A thousand alerts a month through two channels, and their ends, with two watchers. A replace
+    # A thousand alerts per month and their ends through two channels, with two watchers. A replace
     # of Firestore is a read and a write.
     events = 1000 * 2 * 2
     aws = {"dynamodb_reads": 2 * events, "dynamodb_writes": 2 * events}

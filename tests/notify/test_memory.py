@@ -1,4 +1,4 @@
-"""What was told is not told again."""
+"""No notification is sent twice."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whoever sends waits for nobody, and what does not get through is said."""
+"""Sending never blocks, and failures are reported."""
 
 import re
 import threading
@@ -67,7 +67,7 @@ def test_a_channel_has_what_is_severe_enough_and_meant_for_it() -> None:
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Opened at the end, so that no thread of the test is left."""
+    """A gate that opens at the end, so that no thread of the test is left."""
     event = threading.Event()
     yield event
     event.set()
@@ -83,11 +83,13 @@ def test_one_that_hangs_holds_up_nobody(gate: threading.Event) -> None:
     for number in range(WAITING + 2):
         notifier.send(replace(FIRING, key=str(number)))
         eventually(lambda count=number + 1: len(fine.taken) == count, pause=0.001)
-        eventually(lambda: stuck.asked == 1)  # the others wait behind the first
-    assert notifier.failures() == ["stuck: dead letters on aws: 3: too much waits for this channel"]
+        eventually(lambda: stuck.asked == 1)  # the others wait for the first one
+    assert notifier.failures() == [
+        "stuck: dead letters on aws: 3: too many messages are waiting for this channel"
+    ]
     notifier.close(0)
     ends = [each for each in notifier.failures() if "when the process ended" in each]
-    assert len(ends) == len(notifier.failures())  # the newest, as many as are kept
+    assert len(ends) == len(notifier.failures())  # the newest ones, up to the limit
     notifier.send(FIRING)
     assert len(fine.taken) == WAITING + 2, "nothing is taken after the end"
 
@@ -116,7 +118,7 @@ def test_a_no_is_taken_for_one_and_tried_again_later_only() -> None:
 
     def ask() -> None:
         notifier.send(FIRING)
-        notifier.send(HAPPENED)  # behind it; once it is seen, the first has been looked at
+        notifier.send(HAPPENED)  # queued behind the first event, which is handled before it
         eventually(lambda: len(notifier.failures()) >= 2)
 
     ask()
@@ -124,7 +126,7 @@ def test_a_no_is_taken_for_one_and_tried_again_later_only() -> None:
     before = sink.asked
     notifier.send(FIRING)
     notifier.send(replace(HAPPENED, at=2.0))
-    eventually(lambda: sink.asked == before + 1)  # only what is new
+    eventually(lambda: sink.asked == before + 1)  # only the new event
     clock.now += SULK
     notifier.send(FIRING)
     eventually(lambda: sink.asked == before + 2)
@@ -183,7 +185,7 @@ def test_a_memory_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
 
 
 class Slow:
-    """Asks to wait, so many times; keeps when it was asked."""
+    """Asks to wait a given number of times, and records the times of the requests."""
 
     def __init__(self, times: int, seconds: float) -> None:
         self.asked: list[tuple[float, str]] = []
@@ -207,7 +209,7 @@ def test_a_channel_waits_as_long_as_its_server_asks_and_no_other_waits_with_it()
     eventually(lambda: len(fine.taken) == len(keys))
     notifier.close(PATIENCE)
     times = [at for at, _ in slow.asked]
-    # Nothing before the time is up, and then all of it in order, beyond the usual patience.
+    # Nothing is sent before the time is over. Then everything is sent in order.
     assert times[1] - times[0] >= 0.6
     assert [key for _, key in slow.asked] == ["a", *keys]
     assert [event.key for event in sink.taken] == keys
@@ -266,7 +268,7 @@ def test_a_rude_server_holds_up_no_other_channel(
         notifier.close(PATIENCE)
     assert [event.key for event in fine.taken] == ["a", "b"]
     failures = notifier.failures()
-    # A server that said yes has the event, however it went on.
+    # A server that answered with success has the event, even if its answer then broke off.
     taken = behaviour not in rude.NO_ANSWER and not re.search(
         "redirects|103|401|429|503|400|two lengths", behaviour
     )

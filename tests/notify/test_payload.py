@@ -1,4 +1,4 @@
-"""The shapes that the receivers have published."""
+"""Payloads in the published formats of the receivers."""
 
 import json
 from dataclasses import replace
@@ -85,14 +85,14 @@ def test_pagerduty_takes_so_much_and_no_more() -> None:
 
 
 def test_no_deployment_closes_the_incident_of_another() -> None:
-    """Also those that differ in nothing but the profile, or the stack, or the site."""
+    """This includes deployments that differ only in the profile, the stack or the site."""
     origins = [
         Origin(profile, {"aws": stack, "gcp": "mcloud"})
         for profile in ("prod", "staging", "prod/mcloud")
         for stack in ("mcloud", "mcloud-2")
     ]
     events = [replace(RESOLVED, key=f"dead-letters {site}") for site in ("aws", "gcp")]
-    events.append(replace(RESOLVED, key="budget"))  # of no site: of all of them
+    events.append(replace(RESOLVED, key="budget"))  # without a site: concerns all sites
     keys = [each.incident(event) for event in events[::2] for each in origins]
     assert len(set(keys)) == len(keys)
     assert len({origins[0].incident(event) for event in events}) == len(events)
@@ -106,7 +106,7 @@ def test_no_deployment_closes_the_incident_of_another() -> None:
         ("unknown sites.west", "mcloud-west"),
         ("lag aws west", "mcloud+mcloud-west"),
         ("budget", "mcloud+mcloud-west"),
-        ("west", "mcloud+mcloud-west"),  # a rule of that name
+        ("west", "mcloud+mcloud-west"),  # a rule with that name
     ],
 )
 def test_the_stack_is_that_of_the_sites_in_question(key: str, stack: str) -> None:
@@ -114,7 +114,7 @@ def test_the_stack_is_that_of_the_sites_in_question(key: str, stack: str) -> Non
 
 
 def test_no_attribute_is_empty() -> None:
-    """SNS refuses a message that has one."""
+    """SNS refuses a message with an empty attribute."""
     for origin in (ORIGIN, Origin("local")):
         assert all(payload.attributes(FIRING, origin).values())
 

@@ -1,4 +1,4 @@
-"""Silences hold back what fires, for no longer than they say, on whatever site they are known."""
+"""Silences hold back alerts for exactly their time, whichever site stores them."""
 
 import threading
 from collections import Counter
@@ -47,7 +47,7 @@ def gate() -> Iterator[threading.Event]:
     [
         ("site", "aws", "", "service-down", "sites.aws.up", True),
         ("site", "aws", "", "service-down", "sites.aws-west.up", False),
-        ("site", "aws", "", "", "sites.aws", True),  # unknown for long, or a guard's own
+        ("site", "aws", "", "", "sites.aws", True),  # unknown for a while, or from a guard
         ("site", "aws", "", "replication-lag", "sites.gcp.replication.aws.candles_s", True),
         ("site", "aws", "", "guard-lost", "guards.aws.lost_s", False),
         ("site", "aws", "", "budget", "budgets.aws.used", False),
@@ -87,7 +87,7 @@ def test_what_fires_is_held_back_and_sent_at_the_end() -> None:
 
 
 def test_what_a_guard_says_once_is_sent_at_the_end_too() -> None:
-    """Nobody sends it again, so that the notifier has to remember it."""
+    """It is not sent again, so the notifier has to remember it."""
     sites, sink, clock = two(), Sink(), Clock()
     silences.keep(sites, MADE)  # type: ignore[arg-type]
     quiet = watching(sites, clock)
@@ -186,7 +186,7 @@ class TestClocks:
         assert not quiet.holds_back(DOWN)
 
     def test_one_that_was_set_back_while_no_watcher_ran(self) -> None:
-        """What it wrote last is known to have passed."""
+        """The time of its last record is known to have passed."""
         sites, clock = two(), Clock(NOW + 60)
         silences.keep(sites, MADE)  # type: ignore[arg-type]
         assert not watching(sites, clock, not_before=NOW + HOUR).holds_back(DOWN)
@@ -214,7 +214,7 @@ class TestSitesThatAreAway:
         quiet = watching(sites, clock)
         assert quiet.holds_back(DOWN)
         assert sites["gcp"].control.documents == sites["aws"].control.documents
-        # Ended while the other one was away: it does not come back with it.
+        # It ended while the other site was unavailable, and does not come back with that site.
         refuses(sites["aws"])
         silences.keep(sites, replace(MADE, over=True))  # type: ignore[arg-type]
         sites["aws"].dead.clear()
@@ -260,7 +260,7 @@ def hang(gate: threading.Event, call: Any, hangs: bool) -> Any:
 
 
 def test_what_it_reads() -> None:
-    """Once in a while where something is to be sent, nothing where nothing is, and no writes."""
+    """Reads happen rarely and only if there is something to send. There are no writes."""
     sites, clock = two(), Clock()
     silences.keep(sites, MADE)  # type: ignore[arg-type]
     calls: Counter[str] = Counter()

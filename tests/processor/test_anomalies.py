@@ -1,4 +1,4 @@
-"""Looks: what is read, what is kept, what is told, and what a new instance makes of it."""
+"""Checks for anomalies: reads, stored data, notifications, and new instances."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -31,11 +31,11 @@ START = 1_735_775_880_000  # 2025-01-01T23:58:00Z
 
 
 class Died(BaseException):
-    """In place of a process that ends there."""
+    """The process ends at this point."""
 
 
 class Store:
-    """Of a site, what a look needs. It counts what is read and written."""
+    """The part of a site that a check needs. It counts reads and writes."""
 
     def __init__(self) -> None:
         self.candles: dict[str, list[Candle]] = {}
@@ -44,10 +44,10 @@ class Store:
         self.reads = self.writes = 0
         self.broken: set[str] = set()
         self.crash_at = 0
-        """The write, counted from now, that comes no more: whoever writes dies of it."""
+        """Number of the write, counted from now, at which the process dies."""
 
     def fill(self, symbol: str, prices: list[str], first: int = 0) -> None:
-        """A candle a minute with two trades each, the second at its price."""
+        """Store one candle per minute with two trades, the second of which has the given price."""
         series = self.candles.setdefault(symbol, [])
         series[:] = [each for each in series if each.start < START + first * MINUTE]
         for n, price in enumerate(prices, first):
@@ -136,7 +136,7 @@ def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixtur
     assert (lines[0]["symbols"], lines[0]["candles"], lines[0]["anomalies"]) == (2, 64, 1)
     assert (lines[1]["severity"], lines[1]["change"]) == ("WARNING", "0.05")
     assert (lines[1]["minute"], "timestamp" in lines[1]) == (found.timestamp, False)
-    # Neither again, nor by another instance.
+    # It is not found again, nor by another instance.
     assert mine.look() == []
     assert watch(store).look() == []
 
@@ -174,13 +174,13 @@ def test_a_minute_that_fills_up_is_kept_as_it_is_in_the_end(store: Store) -> Non
     (found,) = mine.look()
     assert not found.complete
     store.fill("AUSDT", ["108", "100"], first=30)
-    assert mine.look() == []  # it is known already
+    assert mine.look() == []  # it is already known
     (document,) = store.kept(KIND).values()
     assert (document["value"], document["complete"]) == ("108", True)
 
 
 def test_the_same_candles_are_the_same_anomalies_on_every_site(store: Store) -> None:
-    """However often one looks, whenever an instance is new, and however late another begins."""
+    """This does not depend on the number of checks, new instances, or late instances."""
     prices = steady(90)
     for n, price in ((20, "104"), (33, "95"), (34, "95"), (60, "110"), (89, "90")):
         prices[n] = price
@@ -204,7 +204,7 @@ def test_a_new_instance_goes_on_where_it_is_written_down(store: Store) -> None:
     watch(store).look()
     noted = store.kept(WATCH)["AUSDT"]["until"]
     assert noted == to_timestamp(START + 299 * MINUTE)
-    # Away for two hours, in which it happened.
+    # The anomaly happens while no check runs for two hours.
     store.fill("AUSDT", [*steady(60), "105", *steady(60)], first=300)
     store.reads = 0
     (found,) = watch(store).look()
@@ -284,7 +284,7 @@ def test_a_minute_to_come_hides_no_minute_of_now(store: Store) -> None:
 
 
 def test_what_cannot_be_told_is_told_by_the_next_look(store: Store) -> None:
-    """Whether the same instance looks or another one, once, and no more."""
+    """The same or another instance sends it exactly once."""
     store.fill("AUSDT", [*steady(30), "105"])
 
     def refuse(anomalies: list[Anomaly]) -> None:
@@ -306,7 +306,7 @@ def test_what_cannot_be_told_is_told_by_the_next_look(store: Store) -> None:
 
 
 def test_what_is_found_is_told_wherever_it_is_cut(store: Store) -> None:
-    """At every write in turn; it may be told twice where it died after telling."""
+    """The process dies at each write in turn. A notification before its death may be repeated."""
     for write in range(1, 20):
         mine = Store()
         mine.fill("AUSDT", [*steady(30), "105"])
@@ -317,7 +317,7 @@ def test_what_is_found_is_told_wherever_it_is_cut(store: Store) -> None:
         except Died:
             watch(mine).look(told.extend)
         else:
-            assert write == 5  # a note, the anomaly, how far, and the note gone
+            assert write == 5  # a note, the anomaly, the position, and the removal of the note
             break
         assert {each.symbol for each in told} == {"AUSDT"}
         assert len(told) == 1 or write == 4

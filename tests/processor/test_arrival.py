@@ -1,4 +1,4 @@
-"""Log lines about messages: few of them, and none that takes in what did not come."""
+"""Log lines about messages: there are few, and none covers ids that did not arrive."""
 
 import json
 from decimal import Decimal
@@ -48,7 +48,7 @@ def test_the_rows_say_what_the_messages_say(given_in: list[Arrival]) -> None:
     assert sum(row.messages for row in rows) == len(given_in)
     ids = {(each.symbol, n) for each in given_in for n in range(each.first_id, each.last_id + 1)}
     assert ids == {(row.symbol, n) for row in rows for n in range(row.first_id, row.last_id + 1)}
-    # What is sampled is found by its trace, so the line is about it alone.
+    # A sampled message is found by its trace, so its line covers only this message.
     assert all(row.messages == 1 for row in rows if row.sampled)
     assert sum(bool(row.sampled) for row in rows) == sum(bool(each.sampled) for each in given_in)
 
@@ -82,7 +82,7 @@ def test_a_line_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
         "archived": 100_500,
         "stored": 101_000,
     }
-    # CloudWatch bills by the byte, 26 of its own with each line.
+    # CloudWatch bills by the byte, and adds 26 bytes to each line.
     assert len(line) < 250
 
 

@@ -1,4 +1,4 @@
-"""Storing trades in a limited time, in stores that fail: what is reported is what happened."""
+"""Storing trades in limited time in stores that fail: the report matches what happened."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -18,7 +18,7 @@ MINUTE = 60_000  # ms
 
 
 class Stores:
-    """An archive and a candle store in memory, whose calls fail by chance."""
+    """An archive and a candle store in memory, whose calls fail at random."""
 
     def __init__(self, random: Random, rate: float, errors: list[Exception]) -> None:
         self._random, self._rate, self._errors = random, rate, errors
@@ -67,7 +67,7 @@ def test_what_is_reported_is_what_happened(
     made: list[Trade], random: Random, rate: float, data: st.DataObject
 ) -> None:
     stores = Stores(random, rate, ERRORS)
-    looks = data.draw(st.integers(0, 60) | st.just(10**6))  # at the time, after which it is up
+    looks = data.draw(st.integers(0, 60) | st.just(10**6))  # after which the time is over
 
     def is_time_left() -> bool:
         nonlocal looks
@@ -84,7 +84,7 @@ def test_what_is_reported_is_what_happened(
 
 @given(trades, st.randoms(use_true_random=False))
 def test_attempt_after_attempt_everything_is_stored(made: list[Trade], random: Random) -> None:
-    """What an attempt reports as left is all that the next ones need."""
+    """The next attempts only need the trades that an attempt reports as left."""
     stores = Stores(random, 0.2, [Unavailable("away")])
     rest = made
     while rest:

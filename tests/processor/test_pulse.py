@@ -1,4 +1,4 @@
-"""The heartbeat adds up and is written now and then."""
+"""The heartbeat accumulates counts and is written at intervals."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -15,7 +15,7 @@ from mcloud.processor.support import ENVELOPES, SUPPORT, EnvelopeSupport
 
 
 class Store:
-    """Of a Control, what Pulse needs: it remembers each write, and fails when it is told to."""
+    """The part of a Control that Pulse needs. It records each write, and fails on request."""
 
     def __init__(self) -> None:
         self.down = False
@@ -67,7 +67,7 @@ def test_writes_at_once_and_then_only_when_it_is_due(store: Store, clock: Clock)
     assert len(store.writes) == 1
     clock.now += 0.1
     pulse.add(trades("BTCUSDT", 6, 7))
-    # The counts since the last write; the newest time of all, not of the last.
+    # The counts since the last write, and the newest time of all messages.
     assert store.writes[1:] == [
         [
             Heartbeat("BTCUSDT", 8, 3, 2, 1_000_010),
@@ -93,7 +93,7 @@ def test_a_store_that_fails_costs_no_counts_and_is_left_alone_for_an_interval(
     store.down = True
     with pytest.raises(Unavailable):
         pulse.add(trades("BTCUSDT", 3))
-    # Not asked again at every message: that would hold up all of them.
+    # It is not read again for every message, since that would delay all of them.
     pulse.add(trades("BTCUSDT", 1))
     store.down = False
     assert store.writes == []
@@ -109,7 +109,7 @@ def test_the_function_notes_what_it_reads_now_and_then(store: Store, clock: Cloc
         pulse.add(trades(CANARY, 0))
     store.down = False
     pulse.add(trades(CANARY, 0))
-    assert store.kept == []  # a store that is away is left alone for a while
+    assert store.kept == []  # an unavailable store is not called for a while
     clock.now += 10
     pulse.add(trades(CANARY, 0))
     pulse.add(trades("BTCUSDT", 5))

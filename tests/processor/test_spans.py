@@ -1,4 +1,4 @@
-"""Spans: what they say, and that recording them harms no message."""
+"""The content of spans, and that recording them never affects a message."""
 
 import json
 from collections.abc import Sequence

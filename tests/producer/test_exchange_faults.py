@@ -17,7 +17,7 @@ from mcloud.feed.binance.connection import Timing
 from mcloud.feed.binance.endpoints import endpoints
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
-from mcloud.feed.feed import Answer
+from mcloud.feed.feed import HistoryAnswer
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.faults import KINDS
 from mcloud.local.exchange.thread import LocalExchange
@@ -65,7 +65,7 @@ WITH_DROP = ("rest_429", "rest_418", "rest_error", "rest_gap")
 class HastyRest(BinanceRest):
     """REST whose minutes take a second. The pauses that it asks for are shorter by this factor."""
 
-    def search(self, *arguments: Any, **options: Any) -> Answer:
+    def search(self, *arguments: Any, **options: Any) -> HistoryAnswer:
         try:
             return super().search(*arguments, **options)
         except Throttled as error:

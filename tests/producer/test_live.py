@@ -66,7 +66,9 @@ def test_an_exchange_that_counts_anew_is_named_and_not_taken_for_repeats(spool: 
         Script(before, *([each] for each in after)), {"aws": FakeQueue()}, spool, live=True
     )
     assert (done.read, done.repeats) == (len(before), len(after))
-    assert done.problem.startswith("trades of BTCUSDT are dropped: they come under ids that others")
+    assert done.problem.startswith(
+        "trades of BTCUSDT are dropped: their ids belong to earlier trades"
+    )
 
 
 def test_a_hole_is_named_and_stays_where_there_is_no_history(spool: Spool) -> None:

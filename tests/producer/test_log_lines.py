@@ -90,8 +90,8 @@ def test_what_is_left_of_a_hole_is_not_called_filled() -> None:
 
 def test_a_full_spool_and_a_disk_without_room() -> None:
     full = progress(spool_full=True)
-    assert changes(progress(), full) == [(WARNING, "the spool is full: nothing is read")]
+    assert changes(progress(), full) == [(WARNING, "the spool is full: reading stops")]
     assert changes(full, progress()) == [(WARNING, "the spool has room again")]
     stuck = progress(problem="no room for the spool")
     assert changes(progress(), stuck) == [(ERROR, "no room for the spool")]
-    assert changes(stuck, progress()) == [(INFO, "trades are kept again")]
+    assert changes(stuck, progress()) == [(INFO, "trades can be stored again")]

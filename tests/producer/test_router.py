@@ -142,7 +142,7 @@ def test_the_cheapest_changes_when_a_free_tier_is_used_up(make: Callable[..., Ro
     sent = {"aws": 0, "gcp": 0}
     aws, gcp = FakeSite("aws"), FakeSite("gcp")
     router = make("cheapest", aws, gcp, sent=lambda site: sent[site])
-    assert router.route == Route(("gcp",), "gcp costs $0.00 a million messages")
+    assert router.route == Route(("gcp",), "gcp costs $0.00 per million messages")
     sent["gcp"] = 10**9
     eventually(lambda: router.route.sites == ("aws",))
 

@@ -29,7 +29,7 @@ def test_a_run_follows_one_exchange(tmp_path: Path) -> None:
     run.create()
     follow_exchange(run, "wss://one")
     follow_exchange(run, "wss://one")
-    with pytest.raises(UsageError, match=r"has followed wss://one.*--name"):
+    with pytest.raises(UsageError, match=r"follows wss://one.*--name"):
         follow_exchange(run, "wss://other")
 
 
@@ -38,7 +38,7 @@ def test_a_name_that_a_loss_of_power_cut_away_is_written_again(tmp_path: Path) -
     run.create()
     (run.folder / "exchange").touch()
     follow_exchange(run, "wss://one")
-    with pytest.raises(UsageError, match="has followed wss://one"):
+    with pytest.raises(UsageError, match="follows wss://one"):
         follow_exchange(run, "wss://other")
 
 
@@ -94,7 +94,7 @@ def test_the_route_of_futures_has_moved(tmp_path: Path) -> None:
     run.create()
     follow_exchange(run, "wss://f/market")
     follow_exchange(run, "wss://f/public")
-    with pytest.raises(UsageError, match="has followed wss://f/public"):
+    with pytest.raises(UsageError, match="follows wss://f/public"):
         follow_exchange(run, "wss://f/market")
 
 
@@ -119,7 +119,7 @@ def test_a_spool_of_the_same_market_is_continued(tmp_path: Path) -> None:
     ("source", "exchange"), [("binance-futures", "binance-us"), ("binance-us", "binance")]
 )
 def test_a_source_and_an_exchange_that_differ_are_refused(source: str, exchange: str) -> None:
-    with pytest.raises(UsageError, match="are two exchanges"):
+    with pytest.raises(UsageError, match="are different exchanges"):
         open_source(FeedChoice(source, exchange=exchange), threading.Event())
 
 

@@ -1,5 +1,6 @@
 """A spool whose file, log or disk is damaged."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -269,7 +270,7 @@ def test_a_damaged_watermark_is_no_watermark(damage: str, path: Path) -> None:
 def test_a_watermark_that_cannot_be_written_is_told_and_stops_nothing(path: Path) -> None:
     now = 0.0
     with Spool.open(path, SITES, clock=lambda: now) as spool:
-        in_the_way = path.with_name("spool.delivered.tmp")
+        in_the_way = path.with_name(f".spool.delivered.{os.getpid()}")
         in_the_way.mkdir()
         fill(spool, [1])
         assert "Is a directory" in spool.watermark_error
@@ -330,7 +331,7 @@ def test_a_full_disk_changes_nothing_and_the_same_append_works_later(path: Path)
     )
     assert done.returncode == 0, done.stderr
     written, error = done.stdout.split(" ", 1)
-    assert error.startswith(f"the spool {path} cannot be used (disk I/O error); look at its disk")
+    assert error.startswith(f"the spool {path} cannot be used (disk I/O error); check its disk")
     with Spool.open(path, ["aws"]) as spool:
         assert drain(spool, "aws") == bodies(range(int(written)))
         assert spool.set_aside is None

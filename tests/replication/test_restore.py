@@ -1,7 +1,10 @@
 """A site restored from another one is complete in the end, after any number of interruptions."""
 
 import re
+import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from mcloud.clouds.ports import Site, Unsent
+from mcloud.clouds.ports import Depth, Site, Unsent
 from mcloud.errors import McloudError, Unavailable
 from mcloud.market.archive import HOUR
 from mcloud.market.block import is_index_key
@@ -41,6 +44,25 @@ class Functions:
             if self.run:
                 feed(self._site, list(decode(message.body, message.attributes).trades))
         return []
+
+    def depth(self) -> Depth:
+        return Depth(0, 0, time.time())
+
+
+class FailsOnce(Functions):
+    """A queue whose first messages fail, and stay hidden for the visibility timeout, as in SQS."""
+
+    HIDDEN = 0.7  # seconds
+
+    def send(self, messages: Sequence[Message]) -> list[Unsent]:
+        if self.run:
+            return super().send(messages)
+        self.run = True
+        threading.Timer(self.HIDDEN, super().send, [messages]).start()
+        return []
+
+    def depth(self) -> Depth:
+        return replace(super().depth(), redelivery=self.HIDDEN)
 
 
 @pytest.fixture
@@ -329,6 +351,19 @@ def test_functions_that_do_nothing_are_not_waited_for_for_ever(
     check_equal((aws, gcp), all_trades())
 
 
+def test_a_batch_that_failed_is_waited_for_until_the_queue_shows_it_again(
+    restore: Callable[..., Restore],
+    aws: MemorySite,
+    gcp: MemorySite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its visibility timeout of six minutes is longer than the patience of two."""
+    monkeypatch.setattr("mcloud.replication.restore.POLL", 0.05)
+    aws.queue = FailsOnce(aws, run=False)  # type: ignore[attr-defined]
+    run(restore(engine="functions", patience=0.3))
+    check_equal((aws, gcp), all_trades())
+
+
 def test_messages_hold_every_trade_and_also_those_that_disagree() -> None:
     other = [each._replace(price=each.price + 1) for each in TRADES[5:8]]
     messages = envelopes({*TRADES[:2_500], *other})
@@ -355,3 +390,7 @@ def test_an_estimate_says_what_it_takes(restore: Callable[..., Restore], gcp: Me
     assert document["trades"] == 8_200
     assert document["requests"] == {"gcp": 205 + 101 + 10, "aws": 205 + 101 + 10}
     assert restore(window=ALL_TIME, engine="functions").survey().requests["aws"] == 9 + 10
+    # DataSync, in its Enhanced mode: $0.55 a run and $0.015 a GiB.
+    served = restore(window=ALL_TIME, engine="transfer-service").survey()
+    datasync = Decimal("0.55") + Decimal("0.015") * size / 2**30
+    assert abs(served.usd - by_hand - datasync) < Decimal("1e-12")

@@ -1,4 +1,4 @@
-"""Both modules, planned once for all tests that only look."""
+"""Plans of both modules, made once for all tests that only read them."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from mcloud.local import children
 from .module import Module, aws_module, gcp_module, provider_mirror, terraform
 
 PROJECT = "mcloud-test"
-START = 30.0  # seconds that the embedded AWS gets to start
+START = 30.0  # seconds for the embedded AWS to start
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def endpoint_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An embedded AWS of these tests' own, empty."""
+    """An empty embedded AWS for these tests only."""
     terraform()
     provider_mirror()
     pytest.importorskip("ministack", reason="the embedded AWS needs the extra `local`")
@@ -53,11 +53,13 @@ def aws(tmp_path_factory: pytest.TempPathFactory, endpoint_url: str) -> Module:
 
 @pytest.fixture(scope="session")
 def aws_plan(aws: Module, bundles: dict[str, str]) -> dict[str, Any]:
-    """Everything that the AWS module can make, with its defaults."""
+    """A plan of everything that the AWS module can make, with its defaults."""
     return aws.plan(
         bundle=bundles["aws"],
         anomaly_thresholds={"jump_least": 0.02},
         alert_email="ops@example.com",
+        alert_publishers=["operator", "replicator"],
+        tags={"team": "desk", "application": "theirs", "stack": "theirs"},
         monthly_budget=50,
         max_silence=900,
     )
@@ -89,7 +91,7 @@ def gcp_plan(gcp: Module, gcp_everything: dict[str, object]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def gcp_everything(bundles: dict[str, str]) -> dict[str, object]:
-    """The variables that make all that the Google module can make."""
+    """Variables with which the Google module makes everything that it can."""
     return {
         "project": PROJECT,
         "bundle": bundles["gcp"],

@@ -1,10 +1,10 @@
 """A stand-in for Google's Terraform provider, for machines that cannot download it.
 
 It serves the schema of hashicorp/google 7.45.0 (``google-7.45.0.json``, from ``terraform providers
-schema -json``, reduced to what the module uses) over Terraform's plugin protocol 6, and keeps what
-is applied in Terraform's own state: nothing is made anywhere. So Terraform itself finds unknown and
-missing arguments, wrong types, bad references, cycles, outputs and variables. What only Google's
-code checks (ranges, name patterns, conflicting arguments) is not looked at.
+schema -json``, reduced to what the module uses) over Terraform's plugin protocol 6. Applied
+resources exist only in Terraform's state. Terraform itself therefore finds unknown and missing
+arguments, wrong types, bad references, cycles, outputs and variables. The checks of Google's code
+(ranges, name patterns, conflicting arguments) are not made.
 
 ``google_stub.py -- COMMAND [ARGUMENT …]`` runs COMMAND so that every terraform in it uses the
 stand-in. Needs the PyPI packages tf (for its protocol classes) and msgpack.
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def reattach(socket: str) -> dict[str, str]:
-    """The variable that makes Terraform use a provider that runs already."""
+    """Return the environment variable that makes Terraform use a running provider."""
     provider = {
         "Protocol": "grpc",
         "ProtocolVersion": 6,
@@ -136,7 +136,7 @@ class GoogleStub(rpc.ProviderServicer):  # type: ignore[misc,unused-ignore]
 
 
 def block(spec: Spec) -> Any:
-    """A recorded block's schema in the protocol's words."""
+    """Return the schema of a recorded block in the format of the protocol."""
     nesting = pb.Schema.NestedBlock.NestingMode
     return pb.Schema.Block(
         attributes=[
@@ -166,7 +166,7 @@ FLAGS = ("required", "optional", "computed", "sensitive")
 def settle(
     spec: Spec, value: Mapping[str, Any] | None, label: str, *, known: bool
 ) -> dict[str, Any]:
-    """Leave what only the cloud knows open (a plan), or make it up (after it)."""
+    """Leave values that only the cloud knows unknown (in a plan), or invent them (after it)."""
     out = dict(value or {})
     for name, item in spec.get("attributes", {}).items():
         now = out.get(name)
@@ -186,7 +186,7 @@ def settle(
 
 
 def invent(name: str, kind: Any, label: str) -> Any:
-    """A plausible value for an attribute."""
+    """Return a plausible value for an attribute."""
     if isinstance(kind, list):
         return {} if kind[0] == "map" else []
     if kind in ("number", "bool"):

@@ -1,4 +1,4 @@
-"""A Terraform module in a folder of its own, and terraform run in it."""
+"""A Terraform module in its own folder, in which terraform can be run."""
 
 import json
 import os
@@ -19,14 +19,14 @@ TESTS = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Module:
-    """A copy of ``terraform/<cloud>``, initialised."""
+    """An initialised copy of ``terraform/<cloud>``."""
 
     folder: Path
     command: tuple[str, ...]
     environment: dict[str, str]
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
-        """What terraform says; fails where it ends with another code."""
+        """Run terraform and return its output. Fails if terraform exits with another code."""
         run = subprocess.run(
             (*self.command, *arguments),
             cwd=self.folder,
@@ -40,22 +40,22 @@ class Module:
         return run.stdout
 
     def set(self, **variables: object) -> None:
-        """The variables of all later runs."""
+        """Set the variables of all later runs."""
         (self.folder / "terraform.tfvars.json").write_text(json.dumps(variables))
 
     def plan(self, **variables: object) -> dict[str, Any]:
-        """What ``terraform show -json`` says of a plan with these variables."""
+        """Return the output of ``terraform show -json`` for a plan with these variables."""
         self.set(**variables)
         self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan")
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "plan.tfplan"))
         return plan
 
     def apply(self) -> None:
-        """Apply with the variables as they are."""
+        """Apply with the current variables."""
         self.run("apply", "-input=false", "-no-color", "-auto-approve")
 
     def changes(self, *options: str) -> dict[str, list[str]]:
-        """What another plan would do, by address, with the variables as they are."""
+        """Return the changes of another plan, by address, with the current variables."""
         self.run("plan", "-input=false", "-no-color", "-out=plan.tfplan", *options)
         plan = json.loads(self.run("show", "-json", "plan.tfplan"))
         actions = {
@@ -68,14 +68,14 @@ class Module:
         return {name: output["value"] for name, output in outputs.items()}
 
     def state(self) -> list[dict[str, Any]]:
-        """Every resource that is there, as ``resources`` of a plan are."""
+        """Return every existing resource in the format of ``resources``."""
         return resources(json.loads(self.run("show", "-json")).get("values", {}))
 
 
 def aws_module(folder: Path, endpoint_url: str) -> Module:
-    """The AWS module with the real provider, which talks to ``endpoint_url``.
+    """Return the AWS module with the real provider, which connects to ``endpoint_url``.
 
-    Skips where there is no terraform, or nothing to take the provider from.
+    Skips if terraform or the provider is missing.
     """
     environment = {
         "AWS_ENDPOINT_URL": endpoint_url,
@@ -86,7 +86,7 @@ def aws_module(folder: Path, endpoint_url: str) -> Module:
 
 
 def gcp_module(folder: Path) -> Module:
-    """The Google module with the stand-in provider. Skips where there is no terraform or no tf."""
+    """Return the Google module with the stand-in provider. Skips without terraform or tf."""
     for needed in ("tf", "msgpack"):
         pytest.importorskip(needed, reason=f"the stand-in provider needs the PyPI package {needed}")
     return _module(
@@ -95,20 +95,20 @@ def gcp_module(folder: Path) -> Module:
 
 
 def resources(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """The resources in ``planned_values`` of a plan or ``values`` of a state."""
+    """Return the resources in ``planned_values`` of a plan or ``values`` of a state."""
     found: list[dict[str, Any]] = values.get("root_module", {}).get("resources", [])
     return [each for each in found if each["mode"] == "managed"]
 
 
 def only(among: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    """The values of the one resource ``kind.name``."""
+    """Return the values of the resource ``kind.name``."""
     (found,) = [each for each in among if (each["type"], each["name"]) == (kind, name)]
     values: dict[str, Any] = found["values"]
     return values
 
 
 def values(among: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """The values of every resource of a kind."""
+    """Return the values of every resource of a kind."""
     return [each["values"] for each in among if each["type"] == kind]
 
 
@@ -121,12 +121,12 @@ def terraform() -> str:
 
 @cache
 def provider_mirror() -> str:
-    """A local mirror with hashicorp/aws: TF_PLUGIN_DIR, or one that lies on this machine."""
+    """Return a local mirror with hashicorp/aws: TF_PLUGIN_DIR, or another one on this machine."""
     named = os.environ.get("TF_PLUGIN_DIR")
     if named:
         return named
     wanted = "registry.terraform.io/hashicorp/aws"
-    # What others downloaded or installed is no mirror.
+    # Folders into which other tools downloaded or installed providers are no mirrors.
     pruned = "( -path /proc -o -name .terraform -o -name site-packages ) -prune"
     try:
         found = subprocess.run(

@@ -1,4 +1,4 @@
-"""The stand-in for Google's provider in this process, which dawdles and refuses when told to."""
+"""The stand-in for Google's provider in this process, which a test can slow down or fail."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,26 +21,26 @@ PATIENCE = 60.0  # seconds
 
 
 class Google(GoogleStub):
-    """What a test may do with it."""
+    """The stand-in provider, controlled by a test."""
 
     def __init__(self) -> None:
         self.environment: dict[str, str] = {}
-        """Has every terraform use it."""
+        """Environment variables that make every terraform use it."""
         self.reset()
 
     def reset(self) -> None:
         self.configuring = ""
-        """What the provider says against its settings, when it is set up."""
+        """Error of the provider when it is configured; empty for none."""
         self.refused: dict[str, str] = {}
-        """By kind: what the cloud says when one is to be made."""
+        """Errors of the cloud when a resource is created, by kind."""
         self.changed: dict[str, dict[str, Any]] = {}
-        """By kind: attributes that somebody has changed behind Terraform's back."""
+        """Attributes that somebody has changed outside Terraform, by kind."""
         self.has: Callable[[str], bool] = lambda kind: True
-        """False for a kind of which the cloud has none, as seen from another account."""
+        """Returns False for a kind of which the cloud has no resource, as with another account."""
         self.fixed: dict[str, str] = {}
-        """By kind: an attribute that cannot be changed in place."""
+        """An attribute that cannot be changed in place, by kind."""
         self.held = ""
-        """A kind; whoever makes or changes one waits for ``release``."""
+        """A kind of which creations and changes wait for ``release``."""
         self.reached = threading.Event()
         self.release = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What `mcloud doctor` asks for is what the modules grant, and what they take to be made."""
+"""`mcloud doctor` asks for the permissions that the modules grant, and that applying them needs."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .test_aws_plan import statements
 
 pytestmark = pytest.mark.slow
 
-# What NEEDS calls a resource, as the policies refer to it.
+# Names of resources in NEEDS, and how the policies refer to them.
 KEYS = {
     "aws_sqs_queue.trades.arn": "queue",
     "aws_sqs_queue.dlq.arn": "dlq",
@@ -55,7 +55,7 @@ def test_an_aws_deployer_is_asked_about_every_service(small_aws_plan: dict[str, 
     assert services == asked
 
 
-# What of Google's own roles mcloud uses. As told by https://github.com/iann0036/iam-dataset
+# Permissions in Google's own roles that mcloud uses, from https://github.com/iann0036/iam-dataset
 ROLES = {
     "roles/cloudfunctions.viewer": {"cloudfunctions.functions.get"},
     "roles/datastore.user": {
@@ -79,7 +79,7 @@ def test_google_roles_have_what_the_doctor_asks_for(
     gcp_state: list[dict[str, Any]], component: str
 ) -> None:
     member = only(gcp_state, "google_service_account", component)["member"]
-    # The one role of the module's own that any of these has; it gets its name when it is made.
+    # The only role of the module that any of these has. It gets its name when it is created.
     archiver = only(gcp_state, "google_project_iam_custom_role", "archiver")["permissions"]
     granted = {
         (key(each["type"], each["values"]), permission)
@@ -92,7 +92,7 @@ def test_google_roles_have_what_the_doctor_asks_for(
 
 
 def key(kind: str, values: dict[str, Any]) -> str:
-    """What NEEDS calls that on which a role is granted."""
+    """Return the name in NEEDS of the resource on which a role is granted."""
     match kind.removeprefix("google_").removesuffix("_iam_member"):
         case "project":
             return "database" if values["condition"] else "project"

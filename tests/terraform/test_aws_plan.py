@@ -1,6 +1,8 @@
-"""What the AWS module is going to make, and that its roles allow what the code calls."""
+"""The plan of the AWS module, whose roles must allow the calls of the code."""
 
 import ast
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,42 @@ def test_queue_outlives_the_function(planned: list[dict[str, Any]]) -> None:
     queue = only(planned, "aws_sqs_queue", "trades")
     function = only(planned, "aws_lambda_function", "processor")
     assert queue["visibility_timeout_seconds"] >= 6 * function["timeout"]
-    for name in ("trades", "dlq"):
-        assert only(planned, "aws_sqs_queue", name)["message_retention_seconds"] == 14 * 86_400
+    # A dead letter keeps the date of its message: the last that the queue holds has days left.
+    kept = [
+        only(planned, "aws_sqs_queue", name)["message_retention_seconds"] // 86_400
+        for name in ("trades", "dlq")
+    ]
+    assert kept == [10, 14]
 
 
 def test_mapping_answers_by_the_message(planned: list[dict[str, Any]]) -> None:
     mapping = only(planned, "aws_lambda_event_source_mapping", "trades")
     assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
     assert mapping["batch_size"] == 100
-    assert 1 <= mapping["maximum_batching_window_in_seconds"] <= 5  # SQS wants one above 10
-    function = only(planned, "aws_lambda_function", "processor")
+    assert 1 <= mapping["maximum_batching_window_in_seconds"] <= 5  # SQS requires one above 10
     (scaling,) = mapping["scaling_config"]
-    assert scaling["maximum_concurrency"] <= function["reserved_concurrent_executions"]
+    assert scaling["maximum_concurrency"] == 10
+
+
+def test_nothing_is_reserved_and_nothing_traced_unless_somebody_wants_it(
+    planned: list[dict[str, Any]],
+) -> None:
+    """A new account may run 10 functions in all, and Lambda refuses to reserve any of them."""
+    for name in ("processor", "anomaly"):
+        function = only(planned, "aws_lambda_function", name)
+        assert function["reserved_concurrent_executions"] == -1
+        assert [each["mode"] for each in function["tracing_config"]] == ["PassThrough"]
+
+
+@pytest.mark.slow
+def test_concurrency_may_be_reserved(aws: Module, bundles: dict[str, str]) -> None:
+    plan = aws.plan(bundle=bundles["aws"], reserve_concurrency=True)
+    planned = resources(plan["planned_values"])
+    reserved = [
+        only(planned, "aws_lambda_function", name)["reserved_concurrent_executions"]
+        for name in ("processor", "anomaly")
+    ]
+    assert reserved == [10, 1]
 
 
 def test_processor(planned: list[dict[str, Any]]) -> None:
@@ -75,13 +101,15 @@ def test_everything_is_tagged(planned: list[dict[str, Any]]) -> None:
     assert len(taggable) > 20
     for each in taggable:
         tags = each["values"]["tags_all"]
-        assert tags == {"application": "mcloud", "stack": "mcloud"}, each["address"]
+        # Nobody's tags take the place of these two: bills are found by them.
+        wanted = {"team": "desk", "application": "mcloud", "stack": "mcloud"}
+        assert tags == wanted, each["address"]
 
 
 def test_alarms_are_those_of_the_rules(
     planned: list[dict[str, Any]], small_aws_plan: dict[str, Any]
 ) -> None:
-    """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
+    """The important rules of ``mcloud alerts`` work without a machine of the user."""
     limits = {
         each["alarm_name"]: (
             each["metric_name"],
@@ -106,7 +134,7 @@ def test_alarms_are_those_of_the_rules(
     }
     silence = only(planned, "aws_cloudwatch_metric_alarm", "silence")
     assert silence["period"] * silence["evaluation_periods"] == 900
-    # Of the trades that are stored, and of no canary.
+    # It counts stored trades, without canaries.
     counted = only(planned, "aws_cloudwatch_log_metric_filter", "stored")
     (made,) = counted["metric_transformation"]
     assert (made["namespace"], made["name"]) == (silence["namespace"], silence["metric_name"])
@@ -119,7 +147,7 @@ def test_alarms_are_those_of_the_rules(
         rules["budget"].above,
         1,
     ]
-    # One that only stands by is silent, and nobody has named a budget.
+    # A standby site has no alarms, and no budget was set.
     small = resources(small_aws_plan["planned_values"])
     names = {each["alarm_name"] for each in values(small, "aws_cloudwatch_metric_alarm")}
     assert names == {name.replace("mcloud", "other") for name in limits} - {
@@ -134,8 +162,7 @@ def test_anomaly_function_is_called_once_and_what_it_misses_is_seen(
 ) -> None:
     function = only(planned, "aws_lambda_function", "anomaly")
     assert function["handler"] == "anomalies.handler"
-    assert function["reserved_concurrent_executions"] == 1
-    # What they are is not known before an apply: the topic's address is among them.
+    # Their values are unknown before an apply, since they contain the topic's address.
     (written,) = [
         each["expressions"]["environment"][0]["variables"]["references"]
         for each in aws_plan["configuration"]["root_module"]["resources"]
@@ -167,7 +194,7 @@ def test_anomaly_function_is_called_once_and_what_it_misses_is_seen(
     assert (alarm["metric_name"], alarm["threshold"]) == ("Errors", 0)
 
 
-# What a component does, as methods of the adapters.
+# The methods of the adapters that each component calls.
 PROCESSOR = {
     "archive.S3Archive": ["put"],
     "candles.DynamoCandles": ["update"],
@@ -182,7 +209,7 @@ REPLICATOR = {
     "archive.S3Archive": ["put", "replace", "swap", "remove", "get", "list", "symbols"],
     "candles.DynamoCandles": ["update", "rewrite", "create", "range", "last"],
     "changes.DynamoChanges": ["tip", "changes"],
-    # A guard runs as the replicator.
+    # A guard runs with the role of the replicator.
     "control.DynamoControl": [
         *("beat", "heartbeats", "note_lag", "lags", "record"),
         *("write_record", "keep", "add", "kept", "forget"),
@@ -205,7 +232,7 @@ OPERATOR = {
     "probe.AwsProbe": ["__init__"],
     "usage.CloudWatchUsage": ["metered"],
 }
-# What Lambda itself does in the name of a function's role.
+# Actions that Lambda itself takes with the role of a function.
 LAMBDA = {
     *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),  # the mapping
     "sqs:SendMessage",  # dead_letter_config
@@ -213,7 +240,7 @@ LAMBDA = {
     *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
 }
 SERVICES = {
-    "access": ["iam", "lambda", "dynamodb"],  # and STS, which tells anybody who he is
+    "access": ["iam", "lambda", "dynamodb", "sns"],  # and STS, which needs no permission
     "archive": ["s3"],
     "billing": ["ce"],
     "candles": ["dynamodb"],
@@ -225,7 +252,7 @@ SERVICES = {
     "queue": ["sqs"],
     "usage": ["cloudwatch", "lambda", "dynamodb", "logs"],
 }
-# Calls that go by another name in a policy.
+# Calls that have another name in a policy.
 ACTIONS = {
     "dynamodbstreams:DescribeStream": "dynamodb:DescribeStream",
     "dynamodbstreams:GetRecords": "dynamodb:GetRecords",
@@ -239,12 +266,12 @@ ACTIONS = {
 
 
 def test_processor_may_do_what_it_does_and_no_more(aws_plan: dict[str, Any]) -> None:
-    own = {"sqs:GetQueueUrl", "sqs:SendMessage"}  # functions/aws/processor.py, for what is left
+    own = {"sqs:GetQueueUrl", "sqs:SendMessage"}  # functions/aws/processor.py, for the rest
     assert allowed(aws_plan, "processor") == calls(PROCESSOR) | LAMBDA | own
 
 
 def test_the_processor_uses_these_methods() -> None:
-    # The table above against the function's own text.
+    # The table above is compared with the source of the function.
     assert stores_used("ingest.py", "pulse.py") == {
         *("archive.put", "candles.update", "_control.beat", "_control.keep")
     }
@@ -255,7 +282,7 @@ def test_anomaly_function_may_do_what_it_does_and_no_more(aws_plan: dict[str, An
     lambdas = LAMBDA - {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
     assert allowed(aws_plan, "anomaly") == calls(ANOMALY) | own | lambdas
     assert allowed(aws_plan, "scheduler") == {"lambda:InvokeFunction", "sqs:SendMessage"}
-    # The candles are not the anomaly function's to change.
+    # The anomaly function must not change candles.
     for statement in statements(aws_plan, "anomaly"):
         if "dynamodb:PutItem" in statement["actions"]["constant_value"]:
             tables = {each for each in statement["resources"]["references"] if "table" in each}
@@ -269,7 +296,7 @@ def test_the_anomaly_function_uses_these_methods() -> None:
 
 
 def stores_used(*names: str) -> set[str]:
-    """The calls to stores in the text of ``mcloud/processor``, such as ``candles.update``."""
+    """Return the store calls in the source of ``mcloud/processor``, such as ``candles.update``."""
     tree = ast.parse("".join((PACKAGE / "processor" / name).read_text() for name in names))
     used = {
         (node.func.value.id if isinstance(node.func.value, ast.Name) else node.func.value.attr)
@@ -292,7 +319,7 @@ def test_operator_may_look_and_no_more(aws_plan: dict[str, Any]) -> None:
 def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -> None:
     assert calls(PRODUCER) <= allowed(aws_plan, "producer")
     assert calls(REPLICATOR) == allowed(aws_plan, "replicator")
-    # Of the control table it deletes nothing but entries of the audit.
+    # In the control table it deletes only entries of the audit.
     (delete,) = (
         each
         for each in statements(aws_plan, "replicator")
@@ -301,6 +328,97 @@ def test_producer_and_replicator_may_do_what_they_do(aws_plan: dict[str, Any]) -
     (only_of,) = delete["condition"]
     assert only_of["variable"]["constant_value"] == "dynamodb:LeadingKeys"
     assert only_of["values"]["constant_value"] == [KIND]
+
+
+def test_alerts_are_published_by_whom_the_user_names(
+    aws_plan: dict[str, Any], planned: list[dict[str, Any]], small_aws_plan: dict[str, Any]
+) -> None:
+    granted = [each for each in planned if each["address"].startswith(PUBLISHER)]
+    assert sorted(each["index"] for each in granted) == ["operator", "replicator"]
+    assert allowed(aws_plan, "publisher") == {
+        *("sns:Publish", "kms:Decrypt", "kms:GenerateDataKey")
+    }
+    small = resources(small_aws_plan["planned_values"])
+    assert [each for each in small if each["address"].startswith(PUBLISHER)] == []
+
+
+PUBLISHER = "aws_iam_role_policy.publisher"
+
+
+def test_the_budget_is_in_the_currency_of_the_partition(aws_plan: dict[str, Any]) -> None:
+    (budget,) = (
+        each
+        for each in aws_plan["configuration"]["root_module"]["resources"]
+        if each["type"] == "aws_budgets_budget"
+    )
+    assert budget["expressions"]["limit_unit"]["references"] == ["local.partition"]
+
+
+PROVIDER_6 = json.loads((Path(__file__).parent / "aws-6.25.0.json").read_text())
+"""Arguments of hashicorp/aws 6.25.0, of the resources in the module.
+
+Taken from the PyPI package cdktf-cdktf-provider-aws 21.22.0.
+"""
+
+
+def test_the_module_fits_provider_6_as_well(aws_plan: dict[str, Any]) -> None:
+    """``versions.tf`` admits it; the plan itself is of provider 5."""
+    used = aws_plan["configuration"]["root_module"]["resources"]
+    assert len(used) > 40
+    wrong = []
+    for each in used:
+        kind = "data" if each["mode"] == "data" else "resource"
+        wrong += [
+            f"{each['address']}: {problem}"
+            for problem in problems(each.get("expressions", {}), PROVIDER_6[kind][each["type"]])
+        ]
+    assert wrong == []
+
+
+def problems(given: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Yield what a block gives against the schema, and what it lacks."""
+    yield from (f"no argument {name}" for name in given.keys() - schema.keys())
+    yield from (
+        f"{name} is missing"
+        for name, argument in schema.items()
+        if argument.get("required") and name not in given
+    )
+    for name, value in given.items():
+        argument = schema.get(name, {})
+        blocks = value if isinstance(value, list) else [value]
+        constant = value.get("constant_value") if isinstance(value, dict) else None
+        if "block" in argument:
+            # A dynamic block has one expression for all of them.
+            for block in blocks:
+                if "references" not in block and "constant_value" not in block:
+                    yield from (f"{name}: {each}" for each in problems(block, argument["block"]))
+        elif isinstance(value, list):
+            yield f"{name} is no block"
+        elif constant is not None and not isinstance(constant, TYPES[argument["type"]]):
+            yield f"{name} is a {argument['type']}, not {constant!r}"
+
+
+TYPES: dict[str, Any] = {
+    "string": str,
+    "number": int | float,
+    "bool": bool,
+    "list": list,
+    "map": dict,
+}
+
+
+def test_the_check_for_provider_6_finds_what_is_wrong() -> None:
+    schema = PROVIDER_6["resource"]["aws_sqs_queue"]
+    assert sorted(problems({"nam": {}, "delay_seconds": {"constant_value": "a"}}, schema)) == [
+        "delay_seconds is a number, not 'a'",
+        "no argument nam",
+    ]
+    mapping = PROVIDER_6["resource"]["aws_lambda_event_source_mapping"]
+    given = {"scaling_config": [{"most": {}}]}
+    assert sorted(problems(given, mapping)) == [
+        "function_name is missing",
+        "scaling_config: no argument most",
+    ]
 
 
 def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
@@ -321,7 +439,7 @@ def test_only_traces_metrics_bills_and_quotas_are_allowed_everywhere(
 
 
 def allowed(plan: dict[str, Any], role: str) -> set[str]:
-    """The actions in a role's policy."""
+    """Return the actions in the policy of a role."""
     return {
         action
         for statement in statements(plan, role)
@@ -330,7 +448,7 @@ def allowed(plan: dict[str, Any], role: str) -> set[str]:
 
 
 def statements(plan: dict[str, Any], role: str) -> list[dict[str, Any]]:
-    """A role's policy as it is written: what it resolves to is not known before an apply."""
+    """Return the policy of a role as written, since its values are unknown before an apply."""
     (document,) = [
         each
         for each in plan["configuration"]["root_module"]["resources"]
@@ -341,7 +459,7 @@ def statements(plan: dict[str, Any], role: str) -> list[dict[str, Any]]:
 
 
 def calls(component: dict[str, list[str]]) -> set[str]:
-    """The actions of all calls that these methods make, read off the adapters' source."""
+    """Return the actions of all calls of these methods, from the source of the adapters."""
     found = set()
     for adapter, methods in component.items():
         module, _, name = adapter.partition(".")
@@ -369,14 +487,14 @@ def methods_of(path: Path, name: str) -> dict[str, ast.FunctionDef]:
 
 
 def words_in(method: ast.FunctionDef) -> set[str]:
-    """Every attribute and every text in it: ``client.query`` and ``get_paginator("query")``."""
+    """Return all attributes and strings: ``client.query`` and ``get_paginator("query")``."""
     attributes = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
     texts = {node.value for node in ast.walk(method) if isinstance(node, ast.Constant)}
     return attributes | {text for text in texts if isinstance(text, str)}
 
 
 def operations_of(service: str) -> dict[str, str]:
-    """The API's operations by the names of boto3's methods."""
+    """Return the operations of an API by the names of boto3's methods."""
     client = boto3.client(
         service, region_name="us-east-1", aws_access_key_id="-", aws_secret_access_key="-"
     )

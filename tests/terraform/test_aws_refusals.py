@@ -1,4 +1,4 @@
-"""What the real AWS provider and Terraform say when they are refused; nothing is sent out."""
+"""Errors of the real AWS provider and Terraform. Nothing leaves this machine."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from mcloud.infra.state_errors import AGAIN
 
 from .module import provider_mirror, terraform
 
-NOWHERE = "http://127.0.0.1:9"  # the port of discard, where nothing listens
+NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def site(tmp_path: Path) -> Terminal:
 
 
 class Sts(BaseHTTPRequestHandler):
-    """Refuses everybody, with the code that its server has been given."""
+    """Refuses all requests with the code of its server."""
 
     def do_POST(self) -> None:
         code = self.server.code  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ class Sts(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: this is a test."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_no_terraform(site: Terminal) -> None:
     failed = site.run("deploy", "--yes", MCLOUD_TERRAFORM="no-such-terraform")
     assert failed.returncode == 1
     assert failed.stderr == (
-        "error: aws: no program 'no-such-terraform', which was named for Terraform; correct"
+        "error: aws: the Terraform binary 'no-such-terraform' does not exist; correct"
         " MCLOUD_TERRAFORM, or `binary` in [terraform] of mcloud.toml\n"
     )
     assert failed.stdout == "aws: failed, with nothing changed\n"

@@ -1,4 +1,4 @@
-"""The real module, through ``mcloud``, with the real provider, on the embedded AWS."""
+"""The real module, applied by ``mcloud`` with the real provider on the embedded AWS."""
 
 import json
 import signal
@@ -42,7 +42,7 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert mcloud.run("local", "up", "--ports", "auto").returncode == 0
     embedded = json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"]
 
-    # Ctrl-C in the middle: no lock is left, and the next run makes the rest.
+    # After a Ctrl-C in the middle no lock is left, and the next run creates the rest.
     process = mcloud.start("deploy", *TERRAFORM, "--yes", "-v")
     said = read_until(process, "created    aws_dynamodb_table.candles")
     process.send_signal(signal.SIGINT)
@@ -53,18 +53,18 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert not (workspace / ".terraform.tfstate.lock.info").exists()
     finished = run(mcloud, "deploy", *TERRAFORM, "--yes")
     assert finished["result"] == "deployed"
-    # What the provider was still waiting for is made anew; what was made stays.
+    # Resources that the provider was still waiting for are created again; the others stay.
     kept = {each["address"] for each in finished["plan"]["changes"] if each["action"] != "replace"}
     assert "aws_dynamodb_table.candles" not in kept
 
-    # The same outputs as the embedded provisioner's, but for the name of the stack.
+    # The outputs equal those of the embedded provisioner, except for the name of the stack.
     outputs = finished["outputs"]
     assert outputs == {
         name: value.replace("mcloud-", f"{LOCAL_STACK}-") for name, value in embedded.items()
     }
     assert json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"] == outputs
 
-    # What Terraform made works: trades in, exact candles out.
+    # The resources that Terraform made turn trades into exact candles.
     trades = []
     for each in SYMBOLS:
         path = recordings / f"spot-{each}usdt-trades-20240808.jsonl.gz"
@@ -80,7 +80,7 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
 
     assert run(mcloud, "deploy", *TERRAFORM, "--yes")["result"] == "unchanged"
 
-    # Other code updates the function and nothing else.
+    # Changed code updates only the function.
     upgraded = copy_of_mcloud(tmp_path / "upgraded")
     with (upgraded / "functions" / "aws" / "processor.py").open("a") as processor:
         processor.write("# other code\n")
@@ -111,7 +111,7 @@ def run(mcloud: Terminal, *arguments: str) -> dict[str, Any]:
 
 
 def left(endpoint_url: str) -> list[str]:
-    """Names of the stack that the embedded AWS still knows."""
+    """Return the resources of the stack that still exist in the embedded AWS."""
 
     def client(service: str) -> Any:
         return make_client(service, "us-east-1", endpoint_url)

@@ -1,7 +1,7 @@
 """``mcloud plan``, ``deploy`` and ``destroy`` with real Terraform under the stand-in provider.
 
-What it makes is nowhere, but has the names of the embedded Google Cloud; so the smoke probe has
-something to ask.
+The resources do not exist, but have the names of those in the embedded Google Cloud, so that the
+smoke probe works.
 """
 
 import json
@@ -46,7 +46,7 @@ def google(served: Google) -> Iterator[Google]:
 
 @pytest.fixture
 def site(tmp_path: Path, embedded: State, google: Google) -> Terminal:
-    """A command line with a profile whose one site is Terraform's to build."""
+    """A command line with a profile whose only site Terraform deploys."""
     terminal = Terminal(tmp_path, tmp_path / "state")
     describe(tmp_path, embedded)
     empty = tmp_path / "empty.tfrc"
@@ -73,16 +73,16 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
 
     refused = site.run("deploy")
     assert refused.returncode == 2
-    assert "error: there is no terminal to ask on: Apply this to gcp?; give --yes" in refused.stderr
+    assert "error: cannot ask without a terminal: Apply this to gcp?; use --yes" in refused.stderr
 
-    # The outputs are those of the embedded provisioner, name for name.
+    # The outputs have the same names as those of the embedded provisioner.
     deployed = site.run("deploy", "gcp", "--yes", "-o", "json")
     assert deployed.returncode == 0, deployed.stderr
     outcome = only(deployed)
     assert outcome["result"] == "deployed"
     assert outcome["done"] == total
     assert set(outcome["services"].values()) == {"up"}
-    # But for the log of the embedded function: the real one's is in Cloud Logging.
+    # The only exception is the log of the function, since the real one is in Cloud Logging.
     known = {
         name: value for name, value in embedded.outputs["gcp"].items() if name != "function_log"
     }
@@ -96,7 +96,7 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     assert "next: `mcloud produce --to gcp`" in again.stderr
     assert site.run("plan", "--detailed-exitcode").returncode == 0
 
-    # Other code changes the function, and what it is made from; nothing that holds data.
+    # Changed code changes the function and its source object, but nothing that holds data.
     upgraded = copy_of_mcloud(tmp_path / "upgraded")
     with (upgraded / "functions" / "gcp" / "main.py").open("a") as main:
         main.write("# other code\n")
@@ -108,25 +108,25 @@ def test_the_life_of_a_stack(site: Terminal, embedded: State, tmp_path: Path) ->
     }
     assert site.run("deploy", "--yes", PYTHONPATH=str(upgraded)).returncode == 0
 
-    # Data goes only by name.
+    # Data is only deleted if its resource is named.
     kept = site.run("destroy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
     assert kept.returncode == 2
     table, _, error = kept.stderr.partition("error:")
     assert "! loses raw trades of mcloud-raw-mcloud-local" in " ".join(table.split())
     assert "mcloud-trades-processor (waiting messages)" in error
-    assert "mcloud-raw" not in error  # that was agreed to
-    assert error.endswith("give --confirm mcloud\n")
+    assert "mcloud-raw" not in error  # the deletion was confirmed
+    assert error.endswith("use --confirm mcloud\n")
     destroyed = site.run("destroy", "--yes", "--confirm", "mcloud", "-v")
     assert destroyed.returncode == 0, destroyed.stderr
     assert destroyed.stdout == f"gcp: destroyed, {total} changes\n"
-    # What was protected was let go of first.
+    # The protection was removed first.
     unlocked = [line.split() for line in destroyed.stderr.splitlines() if " changed " in line]
     assert sorted(line[2] for line in unlocked) == [
         "google_firestore_database.this",
         "google_storage_bucket.raw",
     ]
     assert not folder.exists()
-    # The last state, its backup and the outputs are kept.
+    # The last state, its backup and the outputs remain.
     (aside,) = (Path(site.environment["MCLOUD_STATE"]) / "removed" / "prod").iterdir()
     assert re.fullmatch(r"gcp-\d{8}T\d{6}Z", aside.name)
     assert f"the last state, its backups and the outputs are kept in {aside}" in destroyed.stderr
@@ -146,10 +146,10 @@ def test_damaged_outputs_are_written_again_by_what_is_advised(site: Terminal) ->
     stored.write_text("")
     failed = site.run("outputs")
     assert failed.stderr.startswith(f"error: {stored} cannot be read: it is empty; run `mcloud ")
-    # Nor does the damage let a variable move the site.
+    # The damage does not let a variable move the site either.
     moved = site.run("deploy", GCP_REGION="europe-west1")
     assert "the region is europe-west1 now (environment GCP_REGION)" in moved.stderr
-    follow(site, advised(failed.stderr)[0])  # there is nothing to change, so nothing is asked
+    follow(site, advised(failed.stderr)[0])  # nothing changes, so there is no prompt
     assert stored.read_text() == good
 
 
@@ -226,13 +226,13 @@ def test_on_a_terminal_it_asks_and_shows_each_resource(site: Terminal) -> None:
     said, code = on_a_terminal(site, "y\n", "deploy")
     assert code == 0
     assert "gcp  created    google_pubsub_topic.trades  0 s" in said
-    # The stack's name, for there are several stores.
+    # The name of the stack is asked for, since several stores are affected.
     said, code = on_a_terminal(site, "y\nmcloud-raw-mcloud-local\n", "destroy")
     assert code == 1
-    assert "that is another name; nothing was done" in said
+    assert "the name does not match; nothing was done" in said
     said, code = on_a_terminal(site, "y\nmcloud\n", "destroy")
     assert code == 0
-    assert "will be gone; type mcloud to agree:" in said
+    assert "will be deleted; type mcloud to confirm:" in said
 
 
 def test_a_dry_run_only_looks(site: Terminal) -> None:
@@ -248,7 +248,7 @@ def test_ctrl_c_waits_for_terraform_and_leaves_no_lock(site: Terminal, google: G
     assert google.reached.wait(PATIENCE)
     assert lock_file(site).exists()
     process.send_signal(signal.SIGINT)
-    said = read_until(process, "interrupted; waiting until")
+    said = read_until(process, "interrupted; waiting for")
     process.send_signal(signal.SIGINT)
     said += read_until(process, "still waiting")
     assert process.poll() is None
@@ -257,13 +257,13 @@ def test_ctrl_c_waits_for_terraform_and_leaves_no_lock(site: Terminal, google: G
     assert process.returncode == 130, said + err
     done = said.count("  created ") + err.count("  created ")
     assert done > 0
-    left = f"gcp: interrupted after {done} of (\\d+) changes, which are in the state\n"
+    left = f"gcp: interrupted after {done} of (\\d+) changes, which are saved in the state\n"
     total = int(re.fullmatch(left, out)[1])
     assert done < total
     assert err.endswith("interrupted\n")
     assert not lock_file(site).exists()
 
-    # The rest, and nothing twice.
+    # The rest is done, and nothing twice.
     google.held = ""
     finished = site.run("deploy", "--yes", "-o", "json")
     assert finished.returncode == 0, finished.stderr
@@ -289,11 +289,12 @@ def test_two_at_once(site: Terminal, google: Google) -> None:
     second = site.run("plan")
     assert second.returncode == 1
     assert re.fullmatch(
-        r"error: gcp: another mcloud works on this site since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        r"error: gcp: another mcloud process is working on this site since"
+        r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
         rf" \(process {process.pid}\); wait until it has ended, as with --lock-timeout 10m\n",
         second.stderr,
     )
-    # One that waits says for whom, and answers a Ctrl-C at once.
+    # A waiting command names the holder of the lock, and stops at once on Ctrl-C.
     third = site.start("plan", "--lock-timeout", "1h")
     assert f"(process {process.pid}); waiting for up to 3" in read_until(third, "waiting")
     third.send_signal(signal.SIGINT)
@@ -305,7 +306,7 @@ def test_two_at_once(site: Terminal, google: Google) -> None:
 
 @pytest.mark.slow
 def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
-    """By a terraform that somebody runs by hand."""
+    """A terraform that somebody runs by hand holds the lock."""
     assert site.run("plan").returncode == 0
     google.held = "google_cloudfunctions2_function"
     folder = workspace(site)
@@ -328,7 +329,7 @@ def test_a_held_lock_is_explained(site: Terminal, google: Google) -> None:
     assert "(apply, lock " in lock
     identity = lock.partition("lock ")[2].split(")")[0].rpartition(" ")[2]
     assert f"`{terraform()} -chdir={folder} force-unlock {identity}`" in lock
-    # Once it is released, the one that waited plans what there is to do: nothing.
+    # When it is released, the waiting command plans, and finds no changes.
     out, err = waiting.communicate(timeout=PATIENCE)
     assert (waiting.returncode, out) == (0, "gcp: no changes\n"), err
 
@@ -355,21 +356,21 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
             " again, and review the new plan"
         )
 
-    # Other settings than those that were planned.
+    # The settings differ from those of the plan.
     document = site.folder / "mcloud.toml"
     text = document.read_text()
     settings = 'variables = { database = "(default)"'
     document.write_text(text.replace(settings, f"{settings}, function_timeout = 60"))
     refused("other contents of terraform.tfvars.json")
     document.write_text(text.replace('cloud = "gcp"\n', 'cloud = "gcp"\nname = "other"\n', 1))
-    refused("it was made for the stack 'mcloud', not 'other'")
+    refused("it is for the stack 'mcloud', not 'other'")
     document.write_text(text)
     assert not (workspace(site) / "terraform.tfstate").exists()
 
     deployed = apply("-o", "json")
     assert deployed.returncode == 0, deployed.stderr
     assert only(deployed)["result"] == "deployed"
-    refused("the site has another state now")
+    refused("the site has a different state now")
     assert site.run("plan", "--out", file).returncode == 0
     state = json.loads((workspace(site) / "terraform.tfstate").read_text())
     again = {**state, "serial": state["serial"] + 1}
@@ -382,9 +383,9 @@ def test_the_plan_that_was_reviewed_and_no_other(site: Terminal, embedded: State
     elsewhere = apply("--profile", "local")
     assert elsewhere.returncode == 2
     assert elsewhere.stderr.endswith(
-        f"the plan in {file} is for the profile 'prod', not 'local'; give --profile prod\n"
+        f"the plan in {file} is for the profile 'prod', not 'local'; use --profile prod\n"
     )
-    assert "no site 'aws'; there is gcp" in site.run("deploy", "aws", "--plan", file).stderr
+    assert "unknown site 'aws'; choose from gcp" in site.run("deploy", "aws", "--plan", file).stderr
 
 
 @pytest.mark.slow
@@ -420,7 +421,7 @@ def test_refused_in_the_middle(
     google.refused = {}
     finished = only(site.run("deploy", "--yes", "-o", "json"))
     assert finished["done"] == planned(finished)
-    assert finished["done"] >= planned(outcome) - outcome["done"]  # one that failed is made anew
+    assert finished["done"] >= planned(outcome) - outcome["done"]  # a failed one is made again
 
 
 @pytest.mark.parametrize(
@@ -504,7 +505,7 @@ def test_a_state_that_finds_no_room_is_kept(site: Terminal, google: Google) -> N
         assert any(each["name"] == "processor" for each in state["resources"])
         outcome = json.loads(out)["sites"]["gcp"]
 
-        # No more room than before: not begun.
+        # There is still no space, so nothing is begun.
         full = site.run("deploy", "--yes")
         assert full.returncode == 1
         assert "nothing was changed" in full.stderr or "cannot be written" in full.stderr
@@ -515,7 +516,7 @@ def test_a_state_that_finds_no_room_is_kept(site: Terminal, google: Google) -> N
 
 
 def describe(folder: Path, embedded: State, more: str = "") -> None:
-    """A mcloud.toml; only the endpoints are said, the rest is for the deployment to say."""
+    """Write a mcloud.toml with the endpoints only. The deployment provides the rest."""
     outputs = embedded.outputs["gcp"]
     known = {
         name: value
@@ -531,7 +532,7 @@ def describe(folder: Path, embedded: State, more: str = "") -> None:
 
 
 def only(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """What ``-o json`` says of the one site."""
+    """Return the document of the only site from ``-o json``."""
     assert done.stdout, done.stderr
     outcome: dict[str, Any] = json.loads(done.stdout)["sites"]["gcp"]
     return outcome
@@ -546,19 +547,19 @@ def workspace(site: Terminal) -> Path:
 
 
 def lock_file(site: Terminal) -> Path:
-    """There while Terraform holds the lock of a state on the disk."""
+    """Return the file that exists while Terraform holds the lock of a state on the disk."""
     return workspace(site) / ".terraform.tfstate.lock.info"
 
 
 def assert_private(folder: Path) -> None:
     for path in (folder, *folder.iterdir()):
-        # The names of providers, and the number of a process.
+        # The names of providers, and the id of a process.
         if path.name not in (".terraform.lock.hcl", "lock"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
 def copy_of_mcloud(folder: Path) -> Path:
-    """All that is needed to run, for a test to change."""
+    """Copy mcloud, so that a test can change it."""
     for name in ("mcloud", "functions", "terraform"):
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
@@ -567,9 +568,9 @@ def copy_of_mcloud(folder: Path) -> Path:
 
 
 def on_a_terminal(site: Terminal, typed: str, *arguments: str) -> tuple[str, int]:
-    """What a person sees who types this, and the exit code."""
+    """Run a command on a terminal with typed input. Return its output and the exit code."""
     person, terminal = pty.openpty()
-    os.write(person, typed.encode())  # ahead: the terminal keeps it until it is read
+    os.write(person, typed.encode())  # the terminal keeps the input until it is read
     process = subprocess.Popen(
         site.command(*arguments),
         cwd=site.folder,
@@ -584,7 +585,7 @@ def on_a_terminal(site: Terminal, typed: str, *arguments: str) -> tuple[str, int
         while read := os.read(person, 4096):
             seen += read
     except OSError:
-        pass  # the other end is closed: it has ended
+        pass  # the other end is closed, since the command has ended
     os.close(person)
     return seen.decode().replace("\r", ""), process.wait(PATIENCE)
 
@@ -605,7 +606,7 @@ def tiny_disk(folder: Path) -> "TinyDisk":
 
 
 class TinyDisk:
-    """A file system of 8 MiB, where one may be mounted."""
+    """A file system of 8 MiB, if this machine allows mounting one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,7 +1,7 @@
-"""`mcloud destroy` keeps the state of a living stack, whatever surrounds it.
+"""`mcloud destroy` keeps the state of an existing stack under every attack.
 
-A stack is deployed once, by real Terraform under the stand-in provider. Each attack works on a copy
-of it, and afterwards Terraform finds the same addresses in the state.
+A stack is deployed once by real Terraform with the stand-in provider. Each attack works on a copy
+of it. Afterwards Terraform finds the same addresses in the state.
 """
 
 import json
@@ -31,24 +31,24 @@ AGREED = ("--yes", "--confirm", "mcloud")
 
 @dataclass(frozen=True)
 class Target:
-    """A site that is deployed, and what an attack may change of it."""
+    """A deployed site, and the parts of it that an attack may change."""
 
     site: Terminal
     google: Google
 
     @property
     def folder(self) -> Path:
-        """Where Terraform works for it, with its state."""
+        """Return Terraform's working folder of the site, with its state."""
         return workspace(self.site)
 
 
 @dataclass(frozen=True)
 class Attack:
-    """Something around mcloud that could make it take a living stack for a destroyed one."""
+    """A circumstance in which mcloud could mistake an existing stack for a destroyed one."""
 
     name: str
     says: str
-    """A part of what mcloud answers on standard error."""
+    """A part of mcloud's message on standard error."""
     arrange: Callable[[Target], None] = lambda at: None
     """Prepares the site."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def empty(at: Target) -> None:
 
 
 def empty_with_a_newer_serial(at: Target) -> None:
-    """As after `terraform state rm` of everything."""
+    """Empty the state, as `terraform state rm` of everything does."""
     state = json.loads((at.folder / "terraform.tfstate").read_text())
     shutil.copy(at.folder / "terraform.tfstate", at.folder / "terraform.tfstate.1764000000.backup")
     state |= {"serial": state["serial"] + 1, "resources": [], "outputs": {}}
@@ -93,14 +93,14 @@ def cut_off(at: Target) -> None:
 
 
 def put_into_a_workspace(at: Target) -> None:
-    """As an older mcloud deployed it with TF_WORKSPACE=dev."""
+    """Move the state to a workspace, as an older mcloud did with TF_WORKSPACE=dev."""
     other = at.folder / "terraform.tfstate.d" / "dev"
     other.mkdir(parents=True)
     (at.folder / "terraform.tfstate").rename(other / "terraform.tfstate")
 
 
 def bring_another_state(at: Target) -> None:
-    """The state of a stack that somebody copied here."""
+    """Replace the state by that of another stack."""
     state = json.loads((at.folder / "terraform.tfstate").read_text())
     (at.folder / "terraform.tfstate").rename(at.folder / "terraform.tfstate.backup")
     state["lineage"] = "0b4ecf0e-0000-4000-8000-000000000001"
@@ -118,7 +118,7 @@ def rename_the_stack(at: Target) -> None:
 
 
 def see_nothing(at: Target) -> None:
-    """As with the credentials of another account."""
+    """Make all resources invisible, as with the credentials of another account."""
     at.google.has = lambda kind: False
 
 
@@ -140,7 +140,7 @@ ATTACKS = [
     ),
     Attack(
         "another workspace selected in the folder",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         select_by_hand,
         arguments=("--yes",),
     ),
@@ -173,13 +173,13 @@ ATTACKS = [
     ),
     Attack(
         "another data folder",
-        "Terraform does not get TF_DATA_DIR of this shell",
+        "TF_DATA_DIR of this shell is not passed to Terraform",
         environment={"TF_DATA_DIR": "/nowhere"},
         arguments=("--yes",),
     ),
     Attack(
         "another state in the arguments of the shell",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         environment={"TF_CLI_ARGS": "-state=/nowhere.tfstate"},
         arguments=("--yes",),
     ),
@@ -191,13 +191,13 @@ ATTACKS = [
     ),
     Attack(
         "variables in the shell",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         environment={"TF_VAR_name": "other", "TF_VAR_deletion_protection": "false"},
         arguments=("--yes",),
     ),
     Attack(
         "variables in a file of the folder",
-        "give --confirm mcloud",
+        "use --confirm mcloud",
         write_variables,
         arguments=("--yes",),
     ),
@@ -234,7 +234,7 @@ def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory, embedded: State, google: Google) -> Terminal:
-    """A site that is deployed, for the attacks to copy."""
+    """A deployed site, which the attacks copy."""
     folder = tmp_path_factory.mktemp("deployed")
     site = Terminal(folder, folder / "state")
     describe(folder, embedded)
@@ -259,7 +259,7 @@ def site(deployed: Terminal, tmp_path: Path, google: Google) -> Iterator[Termina
 
 
 def marked(attack: Attack) -> Any:
-    """The attack as a parameter; one that mcloud only meets once it has planned is slow."""
+    """Return the attack as a parameter, marked slow if it takes effect only after the plan."""
     marks = (pytest.mark.slow,) if attack.plans else ()
     return pytest.param(attack, marks=marks, id=attack.name)
 
@@ -307,7 +307,7 @@ def test_the_command_that_is_named_restores_the_state(site: Terminal) -> None:
 
 
 def addresses(state: Path) -> list[str]:
-    """What Terraform itself finds in a state; nothing in one that it cannot read."""
+    """Return the addresses that Terraform finds in a state; none if it cannot read the state."""
     listed = subprocess.run(
         (terraform(), "state", "list", f"-state={state}"),
         cwd=state.parent,
@@ -319,6 +319,6 @@ def addresses(state: Path) -> list[str]:
 
 
 def kept(site: Terminal) -> dict[Path, bytes]:
-    """Every file that is a state, a backup or the outputs."""
+    """Return every file that is a state, a backup or the outputs."""
     found = [*site.folder.rglob("*.tfstate*"), *site.folder.rglob("outputs/*/*.json")]
     return {path: path.read_bytes() for path in found if path.is_file()}

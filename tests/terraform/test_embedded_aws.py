@@ -1,4 +1,4 @@
-"""The whole life of the AWS stack, with the real provider on the embedded AWS."""
+"""The whole life cycle of the AWS stack, with the real provider on the embedded AWS."""
 
 import json
 import time
@@ -20,8 +20,8 @@ from .module import Module, aws_module
 START = 1_735_775_880_000  # 2025-01-01T23:58:00Z
 PATIENCE = 90.0  # seconds
 
-# ministack leaves most of an alarm out of the answer that the provider asks for, which Terraform
-# then takes for a change.
+# ministack leaves most fields of an alarm out of its answer to the provider, which Terraform then
+# takes for a change.
 MISREAD = "aws_cloudwatch_metric_alarm."
 
 
@@ -36,7 +36,7 @@ def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, s
     to = AwsResources.from_outputs({**outputs, "endpoint_url": endpoint_url})
     assert changes(module) == {}
 
-    # What Terraform made works: trades in, exact candles out.
+    # The resources that Terraform made turn trades into exact candles.
     site = AwsSite("aws", to)
     trades = list(Simulate(["BTCUSDT"], seed=7, start_time=START, count=2_000))
     assert site.queue.send(encode_all(trades)) == []
@@ -46,7 +46,7 @@ def test_life_of_a_stack(tmp_path: Path, endpoint_url: str, bundles: dict[str, s
     for url in (to.queue_url, to.dlq_url):
         assert refuses_plain_http(endpoint_url, url)
 
-    # Other code updates the function and nothing else.
+    # Changed code updates only the function.
     other = tmp_path / "other.zip"
     other.write_bytes(Path(bundles["aws"]).read_bytes() + b"\0")
     module.set(**{**variables, "bundle": str(other)})
@@ -68,7 +68,7 @@ def changes(module: Module) -> dict[str, list[str]]:
 
 
 def refuses_plain_http(endpoint_url: str, queue_url: str) -> bool:
-    """Whether the queue's policy says so; the embedded AWS has no policies to enforce."""
+    """Return whether the queue's policy denies it. The embedded AWS does not enforce policies."""
     sqs = boto3.client(
         "sqs",
         region_name="us-east-1",

@@ -1,4 +1,4 @@
-"""What the Google module makes, and what checkov has no rule for."""
+"""The plan of the Google module, with checks for which checkov has no rule."""
 
 import json
 from decimal import Decimal
@@ -54,7 +54,7 @@ def test_pubsub_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]]) 
     assert push["oidc_token"] == [{"service_account_email": invoker["email"], "audience": uri}]
     grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "invoker")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", invoker["member"])
-    # It is not called again while it still works.
+    # It is not called again while it is still running.
     assert subscription["ack_deadline_seconds"] > function["service_config"][0]["timeout_seconds"]
     assert subscription["retry_policy"] == [{"minimum_backoff": "30s", "maximum_backoff": "600s"}]
 
@@ -69,7 +69,7 @@ def test_scheduler_calls_the_function_as_somebody(gcp_state: list[dict[str, Any]
     grant = only(gcp_state, "google_cloud_run_v2_service_iam_member", "scheduler")
     assert (grant["role"], grant["member"]) == ("roles/run.invoker", scheduler["member"])
 
-    # A look that is late is worth nothing; one that takes its time is not cut off.
+    # A late call is useless, and a slow call is not interrupted.
     job = only(gcp_state, "google_cloud_scheduler_job", "anomaly")
     assert (job["schedule"], job["time_zone"]) == ("* * * * *", "Etc/UTC")
     assert job["attempt_deadline"] == f"{function['service_config'][0]['timeout_seconds']}s"
@@ -88,7 +88,7 @@ def test_anomaly_function(gcp_state: list[dict[str, Any]]) -> None:
     variables = service["environment_variables"]
     assert Thresholds.from_json(variables["ANOMALY_THRESHOLDS"]) == Thresholds(jump_least=0.02)
     assert "RAW_BUCKET" not in variables
-    # Both functions are of one source.
+    # Both functions have the same source.
     processor = only(gcp_state, "google_cloudfunctions2_function", "processor")
     assert build["source"] == processor["build_config"][0]["source"]
 
@@ -108,7 +108,7 @@ def test_anomaly_function_may_keep_and_forget_documents_and_no_more(
 
 
 def test_what_it_finds_is_an_alert(gcp_state: list[dict[str, Any]]) -> None:
-    """By its log: the message and the fields are those of ``mcloud.processor.anomalies``."""
+    """The alert reads the log: message and fields are those of ``mcloud.processor.anomalies``."""
     policy = only(gcp_state, "google_monitoring_alert_policy", "anomaly")
     (matched,) = policy["conditions"][0]["condition_matched_log"]
     assert 'service_name = "mcloud-anomaly"' in matched["filter"]
@@ -222,7 +222,7 @@ def test_the_replicator_sends_and_the_operator_does_not(gcp_state: list[dict[str
     assert letters["subscription"] == "mcloud-trades-dlq"
     assert letters["role"] == "roles/pubsub.subscriber"
     assert publisher["member"] == letters["member"] == replicator
-    # As a guard it looks whether the queue is there.
+    # As a guard it checks whether the queue exists.
     looks = only(gcp_state, "google_pubsub_subscription_iam_member", "replicator_looks")
     assert (looks["role"], looks["member"]) == ("roles/pubsub.viewer", replicator)
     operator = only(gcp_state, "google_service_account", "operator")["member"]
@@ -283,10 +283,10 @@ def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) 
 def test_alerts_are_those_of_the_rules(
     gcp_state: list[dict[str, Any]], small_gcp_plan: dict[str, Any]
 ) -> None:
-    """The important rules of ``mcloud alerts`` hold where no machine of the user's runs."""
+    """The important rules of ``mcloud alerts`` work without a machine of the user."""
     rules = {rule.name: rule for rule in Rules().rules}
     policies = {each["display_name"]: watched(each) for each in of_rules(gcp_state)}
-    # Of the messages that are stored, and of no canary; 0 where the metric is not there yet.
+    # It counts stored messages without canaries, and is 0 if the metric does not exist yet.
     silence = policies.pop("mcloud-silence")
     assert silence["query"] == (
         "(sum(increase(logging_googleapis_com:user_mcloud_stored"
@@ -310,7 +310,7 @@ def test_alerts_are_those_of_the_rules(
     (budget,) = values(gcp_state, "google_billing_budget")
     percents = [each["threshold_percent"] for each in budget["threshold_rules"]]
     assert percents == [rules["budget"].above, 1]
-    # One that only stands by is silent, and nobody has named a billing account.
+    # A standby site has no alerts, and no billing account was set.
     small = resources(small_gcp_plan["planned_values"])
     names = {each["display_name"] for each in of_rules(small)}
     assert names == {
@@ -320,7 +320,7 @@ def test_alerts_are_those_of_the_rules(
 
 
 def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The policies that are the twins of rules."""
+    """Return the alert policies that correspond to rules."""
     return [
         each["values"]
         for each in planned
@@ -329,7 +329,7 @@ def of_rules(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def watched(policy: dict[str, Any]) -> dict[str, Any]:
-    """What a policy's only condition looks at."""
+    """Return the only condition of a policy."""
     (condition,) = policy["conditions"]
     (found,) = condition["condition_threshold"] or condition["condition_prometheus_query_language"]
     kept: dict[str, Any] = found
@@ -364,7 +364,7 @@ def test_a_function_that_is_replaced_gets_its_grants_again(
 def test_the_dashboard_leaves_out_what_the_service_leaves_out(
     gcp_state: list[dict[str, Any]],
 ) -> None:
-    """Cloud Monitoring answers without positions of 0, and each plan would show a change."""
+    """Cloud Monitoring leaves out positions of 0, so that each plan would show a change."""
     dashboard = json.loads(only(gcp_state, "google_monitoring_dashboard", "this")["dashboard_json"])
     tiles = dashboard["mosaicLayout"]["tiles"]
     places = {(tile.get("xPos", 0), tile.get("yPos", 0)) for tile in tiles}
@@ -373,7 +373,7 @@ def test_the_dashboard_leaves_out_what_the_service_leaves_out(
 
 
 def test_requests_name_the_project_whose_quota_they_use(gcp_plan: dict[str, Any]) -> None:
-    """The API of budgets refuses requests of user accounts that do not."""
+    """The API of budgets refuses requests of user accounts without a project."""
     settings = gcp_plan["configuration"]["provider_config"]["google"]["expressions"]
     assert settings["user_project_override"] == {"constant_value": True}
     assert settings["billing_project"] == {"references": ["var.project"]}

@@ -1,4 +1,4 @@
-"""What both modules have in common: form, names, outputs and checkov's rules."""
+"""Common properties of both modules: form, names, outputs and checkov's rules."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from .module import Module, resources, terraform
 
 CLOUDS = ("aws", "gcp")
 
-# None of these may be excepted, whatever the reason.
+# None of these rules may be skipped for any reason.
 ENFORCED = {
     "aws": {
         *(f"CKV_AWS_{n}" for n in (27, 72, 168, 387)),  # SQS
@@ -61,7 +61,7 @@ def test_valid(cloud: str, request: pytest.FixtureRequest) -> None:
 
 def test_same_files_for_both_clouds() -> None:
     aws, gcp = ({path.name for path in (shipped("terraform") / c).glob("*.tf")} for c in CLOUDS)
-    assert gcp - aws == {"services.tf"}  # AWS has nothing to switch on
+    assert gcp - aws == {"services.tf"}  # AWS has no services to enable
     assert aws <= gcp
 
 
@@ -88,7 +88,7 @@ def test_gcp_outputs_are_the_sites_resources(gcp_plan: dict[str, Any]) -> None:
     site = {field.name for field in fields(GcpResources)}
     emulated = {name for name in site if name.endswith(("_endpoint", "_url", "_log"))}
     assert set(outputs) == (site - emulated) | accounts
-    # With the names of the embedded site, as far as they are known before anything is there.
+    # The names equal those of the embedded site, as far as they are known before an apply.
     known = {name: output["value"] for name, output in outputs.items() if "value" in output}
     assert known == {
         "project": PROJECT,
@@ -209,11 +209,11 @@ def checkov(folder: Path) -> dict[str, Any]:
 
 
 def names_in(plan: dict[str, Any]) -> set[tuple[str, str]]:
-    """What has to be unique in an account or project, with its kind."""
+    """Return the names that must be unique in an account or project, with their kinds."""
     found = set()
     for each in resources(plan["planned_values"]):
         values = each.get("values", {})
-        # These are told apart by what they belong to.
+        # These are distinguished by the resources that they belong to.
         if each["type"].endswith(("_iam_member", "_role_policy", "_bucket_object")):
             continue
         for key in ("name", "bucket", "function_name", "alarm_name", "account_id", "role_id"):

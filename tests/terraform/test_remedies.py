@@ -1,7 +1,7 @@
-"""What is advised where Terraform's state is in trouble, followed with the real Terraform.
+"""The advice for problems with Terraform's state, followed with the real Terraform.
 
-The module is one built-in resource, so that each run takes a moment. The messages are Terraform's
-own; the state is a file, or an object in the embedded S3.
+The module has one built-in resource, so that each run is fast. The messages are Terraform's own,
+and the state is a file or an object in the embedded S3.
 """
 
 import json
@@ -31,10 +31,10 @@ Trouble = Callable[[Path], object]
 
 
 class Stack:
-    """A folder with a module, as mcloud keeps one for a site."""
+    """A folder with a module, like mcloud's folder of a site."""
 
     def __init__(self, folder: Path, backend: dict[str, Any], environment: dict[str, str]) -> None:
-        self.folder = folder / "a site"  # a name that a shell would take apart
+        self.folder = folder / "a site"  # a name that a shell would split
         self.folder.mkdir()
         if backend:
             text = json.dumps({"terraform": {"backend": {"s3": backend}}})
@@ -48,7 +48,7 @@ class Stack:
         self.binary = terraform()
 
     def apply(self, value: str) -> None:
-        """Make the resource, or change it to a value."""
+        """Create the resource, or change its value."""
         module = f'resource "terraform_data" "a" {{ input = "{value}" }}\n'
         (self.folder / "main.tf").write_text(module)
         runner = Terraform(
@@ -66,7 +66,7 @@ class Stack:
 
 @pytest.fixture
 def local(tmp_path: Path) -> Stack:
-    """A stack that was deployed and changed once, so that its state has a backup."""
+    """Return a stack that was deployed and changed once, so that its state has a backup."""
     stack = Stack(tmp_path, {}, {})
     stack.apply("first")
     stack.apply("second")
@@ -75,9 +75,12 @@ def local(tmp_path: Path) -> Stack:
 
 @pytest.fixture
 def remote(tmp_path: Path, embedded: State) -> Callable[..., Stack]:
-    """A stack with its state in a bucket; ``options`` are further ones of the backend."""
+    """Return a function that makes a stack with its state in a bucket.
+
+    ``options`` are additional options of the backend.
+    """
     url = embedded.outputs["aws"]["endpoint_url"]
-    # Of the AWS CLI as of Terraform.
+    # For the AWS CLI and for Terraform.
     environment = {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -260,7 +263,7 @@ def test_a_damaged_object_is_put_back_from_its_versions(
 def test_a_digest_of_another_state_is_removed(
     remote: Callable[..., Stack], bucket: str, embedded: State
 ) -> None:
-    """As after the object was put back by hand."""
+    """This happens after somebody restored the object by hand."""
     table = f"locks-{bucket}"
     stack = remote(bucket, dynamodb_table=table)
     with pytest.raises(McloudError) as caught:

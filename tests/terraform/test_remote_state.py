@@ -1,4 +1,4 @@
-"""State in S3, here the embedded one's, with the lock file that Terraform keeps beside it."""
+"""State in the embedded S3, with the lock file that Terraform keeps beside it."""
 
 import json
 import shutil
@@ -73,17 +73,54 @@ def test_two_machines_share_a_site(site: Terminal, s3: Any, tmp_path: Path) -> N
     assert state["outputs"]["topic"]["value"] == "mcloud-trades"
     assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [KEY]
 
-    # Elsewhere nothing is known but mcloud.toml; a deployment that changes nothing brings the rest.
+    # Another machine only has mcloud.toml.
     site.environment["MCLOUD_STATE"] = str(tmp_path / "elsewhere")
-    assert site.run("outputs").returncode == 2
     again = site.run("deploy", "--yes", "-o", "json")
     assert again.returncode == 0, again.stderr
     assert only(again)["result"] == "unchanged"
     assert site.run("outputs").returncode == 0
 
 
+@pytest.mark.slow
+def test_a_second_machine_reads_the_outputs_from_the_state(
+    site: Terminal, s3: Any, tmp_path: Path
+) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    here = json.loads(site.run("outputs", "-o", "json").stdout)
+    elsewhere = tmp_path / "elsewhere"
+    site.environment["MCLOUD_STATE"] = str(elsewhere)
+    # Nothing but the backend: no provider is fetched, and none could be.
+    providers = {name: site.environment.pop(name) for name in list(site.environment) if name in OWN}
+    there = site.run("outputs", "-o", "json")
+    assert there.returncode == 0, there.stderr
+    assert json.loads(there.stdout) == here
+    assert f"gcp: state in s3://{BUCKET}/{KEY}, read " in there.stderr
+    assert not list(elsewhere.glob("state-*"))
+    shown = site.run("config", "show", "-o", "json")
+    assert f"state in s3://{BUCKET}/{KEY}, read" in shown.stdout
+
+    # The copy is used for an hour, also where the state cannot be read.
+    state = s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    assert json.loads(site.run("outputs", "-o", "json").stdout) == here
+    (copy,) = elsewhere.glob("outputs/prod/gcp.remote.json")
+    copy.unlink()
+    lost = site.run("outputs")
+    assert lost.returncode == 2
+    assert "site 'gcp' of profile 'prod' is not deployed" in lost.stderr
+    site.environment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:1"
+    away = site.run("outputs")
+    assert away.returncode == 1
+    assert f"the state of gcp in s3://{BUCKET}/{KEY} cannot be read" in away.stderr
+    site.environment |= providers
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=state)
+
+
+OWN = ("TF_REATTACH_PROVIDERS", "TF_PLUGIN_DIR")
+
+
 def test_another_key_in_the_bucket_loses_no_state(site: Terminal, s3: Any) -> None:
-    """The state is where mcloud.toml said before, and Terraform has forgotten that."""
+    """The state is at the earlier key, which Terraform no longer knows."""
     assert site.run("deploy", "--yes").returncode == 0
     state = s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
     document = site.folder / "mcloud.toml"
@@ -102,7 +139,7 @@ def test_another_key_in_the_bucket_loses_no_state(site: Terminal, s3: Any) -> No
 def test_sites_that_share_a_data_folder_keep_their_states_apart(
     site: Terminal, embedded: State, s3: Any, tmp_path: Path
 ) -> None:
-    """Terraform remembers a backend in its data folder, and offers to copy a state from there."""
+    """Terraform remembers a backend in its data folder, and offers to copy its state."""
     document = site.folder / "mcloud.toml"
     other = document.read_text().replace("sites.gcp", "sites.other").replace(BUCKET, "others")
     document.write_text(f"{document.read_text()}{other}")
@@ -112,17 +149,17 @@ def test_sites_that_share_a_data_folder_keep_their_states_apart(
         for name in ("gcp", "other"):
             planned = site.run("plan", name, "--detailed-exitcode")
             assert planned.returncode == 3, planned.stderr
-            assert "Terraform does not get TF_DATA_DIR of this shell" in planned.stderr
+            assert "TF_DATA_DIR of this shell is not passed to Terraform" in planned.stderr
         assert not (tmp_path / "shared").exists()
     finally:
         s3.delete_bucket(Bucket="others")
 
 
 def test_the_state_is_in_another_account(site: Terminal, embedded: State) -> None:
-    """Terraform takes a role there, for the state only."""
+    """Terraform assumes a role there, for the state only."""
     account, bucket = "123456789012", "states-of-another-account"
     address = embedded.outputs["aws"]["endpoint_url"]
-    # To the embedded AWS the key of an account is its number.
+    # In the embedded AWS the key of an account is its number.
     other = boto3.client(
         "s3",
         endpoint_url=address,
@@ -134,7 +171,7 @@ def test_the_state_is_in_another_account(site: Terminal, embedded: State) -> Non
     document = site.folder / "mcloud.toml"
     document.write_text(document.read_text().replace(f'"{BUCKET}"', f'"{bucket}"'))
     try:
-        assert site.run("plan").returncode == 1  # not ours to read
+        assert site.run("plan").returncode == 1  # our account may not read it
         shutil.rmtree(workspace(site))
         backend = "[profiles.prod.sites.gcp.backend"
         document.write_text(
@@ -173,7 +210,7 @@ def test_a_lock_that_somebody_left_is_explained(site: Terminal, s3: Any) -> None
         f" (apply, lock {lock['ID']}); wait until that has ended, as with --lock-timeout 10m; only"
         f" where its process is gone: `{command}`\n"
     )
-    # The command that it names is the one that helps.
+    # The command in the message solves the problem.
     site.program = command.split()[:1]
     freed = site.run(command.split()[1], "force-unlock", "-force", lock["ID"])
     assert freed.returncode == 0, freed.stderr

@@ -1,4 +1,4 @@
-"""The search on sites that fail, lag, or have the trade where nobody looks first."""
+"""The search on sites that fail, lag, or have the trade in an unexpected place."""
 
 import threading
 from decimal import Decimal
@@ -31,7 +31,7 @@ TRADES = [
 
 
 class Logs:
-    """Remembers between which times it was searched, and has nothing or raises."""
+    """A log that records the searched time ranges, and finds nothing or raises."""
 
     def __init__(self, *answer: LogLine | Exception) -> None:
         self.answer = answer
@@ -84,7 +84,7 @@ def test_what_fails_is_said_and_stops_nothing_else(tmp_path: Path) -> None:
     assert traced.is_found
     assert traced.trade == TRADES[50]
     found = traced.sites["bad"]
-    # Its archive is asked for the time that the producer noted.
+    # Its archive is searched at the time that the producer noted.
     assert (found.trade, found.candle) == (TRADES[50], "")
     assert found.candle_note == "the store is away"
     assert found.log_note == "no permission"
@@ -118,7 +118,7 @@ def test_a_fault_of_ours_is_not_taken_for_an_answer() -> None:
 
 
 def test_archived_and_in_no_candle_yet() -> None:
-    """A crash between the two."""
+    """The function crashed between the two steps."""
     early = site("early", trades=TRADES[:100])
     for item in pack(TRADES[100:]):
         early.archive.put(item)
@@ -136,7 +136,7 @@ def test_a_candle_without_raw_trades() -> None:
     traced = look(150, orphan)
     assert traced.is_found
     assert traced.trade is None
-    assert "not in what was traded from 2024-08-08T23:00:00.000Z" in "".join(traced.looked)
+    assert "not in the trades from 2024-08-08T23:00:00.000Z" in "".join(traced.looked)
 
 
 def test_a_damaged_object_is_named_and_another_is_tried() -> None:

@@ -1,4 +1,4 @@
-"""A trade's minute by its id, against a plain search, and how little of the store that reads."""
+"""The minute of a trade by its id equals a full search, with few reads of the store."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,7 +15,7 @@ START = 1_723_161_240_000
 
 
 class Store:
-    """Candles by time, that counts how many of them are read."""
+    """Candles by time. It counts the candles that are read."""
 
     def __init__(self, candles: list[Candle]) -> None:
         self.candles = candles
@@ -43,7 +43,7 @@ def candle(minute: int, ids: list[int]) -> Candle:
 
 @st.composite
 def stores(draw: st.DrawFn) -> Store:
-    """Minutes and ids with gaps of all sizes: seconds, a night, a year."""
+    """Draw minutes and ids with gaps of all sizes: seconds, a night, a year."""
     minute, id_, candles = 0, draw(st.sampled_from([0, 3, 10**6])), []
     for _ in range(draw(st.integers(0, 12))):
         minute += draw(st.sampled_from([1, 1, 2, 59, 60, 61, 700, 600_000]))
@@ -67,7 +67,7 @@ def test_it_is_found_where_a_plain_search_finds_it(store: Store, data: st.DataOb
         assert (place.around, place.note) == ((expected.start, expected.start), "")
         return
     assert place.note
-    # Where it would be is between the candles below and above it.
+    # Its place would be between the candles with lower and higher ids.
     below = [c.start for c in store.candles if c.first_id < trade_id]
     above = [c.start for c in store.candles if c.first_id > trade_id]
     if place.around is not None:

@@ -1,4 +1,4 @@
-"""The stages of a trade: each with its best source, or with why it is unknown."""
+"""The stages of a trade, each with its best source, or the reason why it is unknown."""
 
 from decimal import Decimal
 from typing import Any
@@ -60,7 +60,7 @@ def test_without_a_log_the_object_has_a_date() -> None:
     known = times("aws", found, record({"aws": 1_240}), TRADE)
     assert (known["processed"], known["archived"], known["stored"]) == (None, 1_309, None)
     assert why("processed", "aws", found, None, TRADE) == "no permission"
-    assert why("stored", "aws", found, None, TRADE) == "in the candle C, since when no log says"
+    assert why("stored", "aws", found, None, TRADE) == "in the candle C; no log shows since when"
 
 
 def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() -> None:
@@ -71,7 +71,7 @@ def test_a_line_of_before_a_reset_is_not_taken_and_a_redelivery_is_not_either() 
         written=100.0, key="raw/x", lines=(line(50_000), line(100_400), line(130_000))
     )
     assert times("aws", found, None, TRADE)["archived"] == 100_400
-    # Brought by a replicator since: what the function says of it is all there is.
+    # A replicator has copied it later, so only the function's log knows this stage.
     found = SiteFindings(written=200.0, key="raw/x", lines=(line(50_000),))
     assert times("aws", found, None, TRADE)["stored"] == 50_009
 
@@ -109,7 +109,7 @@ def test_clocks_that_differ_are_shown_as_they_are() -> None:
     by_name = {row.stage: row.after_ms for row in rows}
     assert by_name["processed"] == -5
     assert by_name["exchange"] is None
-    # After an unknown stage, the time since the last known one.
+    # After an unknown stage, the time counts from the last known stage.
     rows = described(stages("aws", EVERYTHING, None, TRADE))
     assert {row.stage: row.after_ms for row in rows}["sent"] == 250
 

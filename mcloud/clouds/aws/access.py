@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from mcloud.clouds.access import (
@@ -16,7 +17,7 @@ from mcloud.clouds.access import (
     not_told,
     verdict,
 )
-from mcloud.clouds.aws.client import make_client, translated
+from mcloud.clouds.aws.client import make_client, partition_of, translated
 from mcloud.errors import Refused
 
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -25,6 +26,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "function": (
             *("lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:DeleteFunction"),
             *("lambda:UpdateFunctionConfiguration", "lambda:PutFunctionConcurrency"),
+            "lambda:GetFunctionConcurrency",
         ),
         "*": ("lambda:CreateEventSourceMapping", "kms:CreateKey"),
         "candles": (
@@ -41,14 +43,18 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
             *("iam:TagRole", "iam:DeleteRolePolicy", "iam:DeleteRole"),
         ),
         "log group": ("logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:DeleteLogGroup"),
-        "alerts": ("sns:CreateTopic", "sns:SetTopicAttributes", "sns:DeleteTopic"),
+        "alerts": (
+            *("sns:CreateTopic", "sns:SetTopicAttributes", "sns:DeleteTopic"),
+            "sns:ListSubscriptionsByTopic",
+        ),
         "alarms": ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
         "dashboard": ("cloudwatch:PutDashboard", "cloudwatch:DeleteDashboards"),
     },
     "operator": {
         "queue": ("sqs:GetQueueAttributes",),
         "dlq": ("sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"),
-        "function": ("lambda:GetFunctionConfiguration",),
+        "function": ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConcurrency"),
+        "alerts": ("sns:ListSubscriptionsByTopic",),
         "candles": ("dynamodb:DescribeTable", "dynamodb:Query"),
         "control": ("dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:GetItem"),
         "raw": ("s3:GetObject",),
@@ -147,14 +153,15 @@ class AwsAccess:
 
     def quotas(self) -> dict[str, Callable[[], AccessFinding]]:
         before = {} if self._target.resources else {"region": self._region}
-        return {**before, "concurrency": self._concurrency}
+        has_mail = self._target.resources and self._target.variables.get("alert_email")
+        mail = {"alert mail": self._alert_mail} if has_mail else {}
+        return {**before, "concurrency": self._concurrency, **mail}
 
     def _region(self) -> AccessFinding:
         import boto3
 
         region, session = self._target.region, boto3.session.Session()
-        with translated("the region"):
-            partition = session.get_partition_for_region(region)
+        partition = partition_of(region)
         known = {
             service: session.get_available_regions(service, partition_name=partition)
             for service in (*SERVICES.values(), "scheduler")
@@ -177,23 +184,73 @@ class AwsAccess:
         total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
         has = f"{total} functions may run at a time in this account, {free} of them unreserved"
         variables = self._target.variables
-        wanted = int(variables.get("function_concurrency", 10))
-        reserve = variables.get("reserve_concurrency", True)
-        # Once the site is deployed, its own reservation is no longer among the free ones.
-        if reserve and self._target.resources is None and free - wanted < UNRESERVED:
-            return AccessFinding(
-                FAULT,
-                f"{has}: Lambda keeps {UNRESERVED} for others and refuses to reserve {wanted}",
-                "give the site `variables = { reserve_concurrency = false }` in mcloud.toml, or ask"
-                " AWS for more: Service Quotas, Lambda, Concurrent executions",
-            )
+        wanted = int(variables.get("function_concurrency", 10)) + variables.get("anomalies", True)
+        if variables.get("reserve_concurrency", False):
+            try:
+                own = self._reserved()
+            except Refused as error:
+                return not_told(error)
+            # As in its own refusal: "… below its minimum value of [10]" where the limit is 10.
+            least = min(UNRESERVED, total)
+            if free + own - wanted < least:
+                return AccessFinding(
+                    FAULT,
+                    f"{has}: Lambda keeps {least} for others and refuses to reserve {wanted}",
+                    "remove `reserve_concurrency` from the site's `variables` in mcloud.toml, or"
+                    " ask AWS for more: Service Quotas, Lambda, Concurrent executions",
+                )
         if total < wanted:
             return AccessFinding(
                 WARNING,
-                f"{has}, and the processor wants {wanted}",
+                f"{has}, and mcloud's functions want {wanted}",
                 "ask AWS for more: Service Quotas, Lambda, Concurrent executions",
             )
         return AccessFinding(OK, has)
+
+    def _alert_mail(self) -> AccessFinding:
+        """Report whether the address of ``alert_email`` has confirmed its subscription."""
+        _, partition, _, _, account, _ = str(self._caller()["Arn"]).split(":", 5)
+        topic = f"arn:{partition}:sns:{self._target.region}:{account}:{self._target.stack}-alerts"
+        address = self._target.variables["alert_email"]
+        try:
+            with translated("SNS"):
+                pages = self._client("sns").get_paginator("list_subscriptions_by_topic")
+                found = [
+                    each["SubscriptionArn"]
+                    for page in pages.paginate(TopicArn=topic)
+                    for each in page["Subscriptions"]
+                    if each["Protocol"] == "email" and each["Endpoint"] == address
+                ]
+        except Refused as error:
+            return not_told(error)
+        if any(arn.startswith("arn:") for arn in found):
+            return AccessFinding(OK, f"{address} gets the alerts")
+        if found:
+            return AccessFinding(
+                WARNING,
+                f"{address} has not confirmed its subscription, and gets no alerts",
+                "open the link in the mail from AWS Notifications; where it is lost or older than"
+                f" three days, run `aws sns subscribe --topic-arn {topic} --protocol email"
+                f" --notification-endpoint {address}`",
+            )
+        return AccessFinding(
+            WARNING,
+            f"{address} is not subscribed to {topic}",
+            "run `mcloud deploy`, which subscribes it",
+        )
+
+    def _reserved(self) -> int:
+        """Return what the deployed functions have reserved: an apply sets it anew."""
+        if self._target.resources is None:
+            return 0
+        found = 0
+        for name in (self._target.resources.function, f"{self._target.stack}-anomaly"):
+            client = self._client("lambda")
+            missing = client.exceptions.ResourceNotFoundException
+            with translated(f"Lambda {name}"), suppress(missing):
+                answer = client.get_function_concurrency(FunctionName=name)
+                found += answer.get("ReservedConcurrentExecutions", 0)
+        return found
 
     def _caller(self) -> Any:
         with translated("AWS STS"):

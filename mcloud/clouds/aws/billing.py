@@ -5,13 +5,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from mcloud.clouds.aws.client import make_client, translated
+from mcloud.clouds.aws.client import make_client, partition_of, translated
 from mcloud.clouds.billing import Bill, BillLine
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused
 
 REQUEST = Decimal("0.01")  # dollars, for a page of the answer
-REGION = "us-east-1"  # of Cost Explorer, wherever the stack is
+REGIONS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
+"""Region of Cost Explorer, by the partition of the stack."""
 
 
 class CostExplorer:
@@ -19,13 +20,14 @@ class CostExplorer:
 
     def __init__(self, resources: AwsResources, stack: str, client: Any = None) -> None:
         self._endpoint = resources.endpoint_url
+        self._region = resources.region
         self._tags = {"application": "mcloud", "stack": stack}
         self._made = client
 
     def bill(self, first: str, last: str) -> Bill:
         if self._endpoint:
             raise Refused("an embedded cloud sends no bill")
-        client = self._made or make_client("ce", REGION)
+        client = self._made or self._client()
         after = (date.fromisoformat(last) + timedelta(days=1)).isoformat()
         arguments: dict[str, Any] = {
             "TimePeriod": {"Start": first, "End": after},
@@ -63,6 +65,15 @@ class CostExplorer:
             *("AWS Cost Explorer", f"what has the tags {scope}", tuple(lines)),
             *(time.time(), REQUEST * pages),
         )
+
+    def _client(self) -> Any:
+        partition = partition_of(self._region)
+        if partition not in REGIONS:
+            raise Refused(
+                f"Cost Explorer does not exist in the partition {partition} of {self._region}",
+                remedy="look at the bill in the account that pays for this one",
+            )
+        return make_client("ce", REGIONS[partition])
 
 
 def _line(day: str, group: dict[str, Any]) -> BillLine:

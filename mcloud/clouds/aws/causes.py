@@ -18,6 +18,11 @@ CAUSES = (
         is_whole=True,
     ),
     Cause(
+        r"signin:CreateOAuth2Token",
+        "the AWS login session cannot be refreshed",
+        "have the action signin:CreateOAuth2Token granted, or sign in with `aws sso login`",
+    ),
+    Cause(
         r"Cannot refresh credentials: MFA token required",
         "the session with MFA has expired",
         "run the command again in a terminal, and enter the MFA code",
@@ -95,7 +100,7 @@ CAUSES = (
         r"LimitExceeded|TooManyBuckets|QuotaExceeded|UnreservedConcurrentExecution",
         "a quota does not allow it",
         "ask AWS for a higher quota, or set a smaller value in the site's `variables`"
-        " (a new AWS account: `reserve_concurrency = false`)",
+        " (a new AWS account: leave out `reserve_concurrency`)",
     ),
 )
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mcloud.clouds.aws import shards
 from mcloud.clouds.aws.client import translated
-from mcloud.clouds.aws.shards import BEGINNING, FINISHED, Shard, ShardPosition, State
+from mcloud.clouds.aws.shards import BEGINNING, FINISHED, ShardPosition, State, StreamShard
 from mcloud.clouds.ports import Changes
 from mcloud.errors import Refused, Trimmed
 from mcloud.market.candle import Candle
@@ -28,7 +28,7 @@ _GONE = ("TrimmedDataAccessException", "ResourceNotFoundException")
 
 class _Listing(NamedTuple):
     stream: str
-    shards: Sequence[Shard]
+    shards: Sequence[StreamShard]
     at: float
     """Monotonic time of the read."""
 
@@ -128,7 +128,7 @@ class DynamoChanges:
 
     def _list(self) -> tuple[_Listing, float]:
         """All shards of the table's present stream, and AWS's time."""
-        found: list[Shard] = []
+        found: list[StreamShard] = []
         with translated(f"DynamoDB {self._table}"):
             table = self._dynamodb.describe_table(TableName=self._table)["Table"]
             if "LatestStreamArn" not in table:
@@ -218,8 +218,8 @@ class DynamoChanges:
         return candles, damaged
 
 
-def _shard(description: dict[str, Any]) -> Shard:
-    return Shard(
+def _shard(description: dict[str, Any]) -> StreamShard:
+    return StreamShard(
         description["ShardId"],
         description.get("ParentShardId", ""),
         "EndingSequenceNumber" in description["SequenceNumberRange"],

@@ -18,24 +18,47 @@ from mcloud.local_faults import is_local
 
 # Codes that pass by themselves. The rest of the 4xx codes are a no that stays a no.
 _PASSING = {
+    "BadDigest",  # S3 received something else than was sent
+    "BandwidthLimitExceeded",
+    "ConcurrentAccess",
+    "ConcurrentModificationException",
     "ConditionalRequestConflict",  # two wrote one S3 key at the same moment
+    "DataUnavailableException",
+    "EC2ThrottledException",
+    "IDPCommunicationError",
     "InternalError",
+    "InternalErrorException",
+    "InternalException",
     "InternalFailure",
     "InternalServerError",
-    "KmsThrottled",
+    "InternalServerException",
+    "InternalServiceError",
+    "InternalServiceException",
+    "InternalStreamingException",
+    "KMSThrottling",  # as SNS says it
+    "KmsThrottled",  # as SQS says it
     "LimitExceededException",
     "OperationAborted",
+    "OverLimit",  # too many SQS messages are in flight
+    "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
+    "ReplicatedWriteConflictException",
     "RequestLimitExceeded",
     "RequestThrottled",
+    "RequestThrottledException",
     "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceException",
     "ServiceUnavailable",
+    "ServiceUnavailableException",
     "SlowDown",
+    "Throttled",
     "ThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
     "TransactionConflictException",
+    "TransactionInProgressException",
 }
 
 ATTEMPTS = 5
@@ -98,6 +121,14 @@ def check_credentials(region: str, seconds: float) -> None:
 
 
 _fetching: Asker[str] = Asker(most=32)  # threads that wait at once; a further one is late
+
+
+def partition_of(region: str) -> str:
+    """Return ``aws``, ``aws-cn``, ``aws-us-gov``, …"""
+    import botocore.session
+
+    with _lock, translated("the region"):
+        return str(botocore.session.Session().get_partition_for_region(region))
 
 
 class _Credentials:
@@ -255,7 +286,7 @@ def from_code(what: str, response: dict[str, Any]) -> McloudError:
     code = details.get("Code", "Unknown")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = f"{what}: {code}: {details.get('Message', 'no message')}"
-    if passes(code) or status >= 500:
+    if passes(code) or status == 429 or status >= 500:
         return Unavailable(text)
     return Refused(text, remedy=_remedy(text))
 

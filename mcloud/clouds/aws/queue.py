@@ -11,6 +11,7 @@ from mcloud.market.envelope import Message
 
 MAX_ENTRIES = 10  # a batch
 MAX_BATCH = 1024 * 1024  # bytes, all its messages together
+MAX_BATCH_IN_CHINA = 256 * 1024  # the larger one is in the commercial and GovCloud regions only
 
 
 class SqsQueue:
@@ -20,10 +21,12 @@ class SqsQueue:
         self._client = client
         self._queue_url = queue_url
         self._dlq_url = dlq_url
+        is_in_china = client.meta.region_name.startswith("cn-")
+        self._max_batch = MAX_BATCH_IN_CHINA if is_in_china else MAX_BATCH
 
     def send(self, messages: Sequence[Message]) -> list[Unsent]:
         unsent = []
-        for batch in _batches(messages):
+        for batch in _batches(messages, self._max_batch):
             entries = [
                 {
                     "Id": str(index),
@@ -91,12 +94,7 @@ class SqsQueue:
                     QueueUrl=self._dlq_url,
                     Entries=[{**entry, "VisibilityTimeout": 0} for entry in entries],
                 )
-            # Where the hold has passed, the letter is back already.
-            failed += [
-                each
-                for each in answer.get("Failed", [])
-                if not each["Code"].endswith("MessageNotInflight")
-            ]
+            failed += [each for each in answer.get("Failed", []) if not _is_back(each)]
         self._tell(failed, len(letters), "released")
 
     def _tell(self, failed: Sequence[dict[str, Any]], count: int, done: str) -> None:
@@ -113,25 +111,43 @@ class SqsQueue:
         raise Refused(text, remedy="those that were held for too long can be taken again")
 
     def _depth(self, url: str) -> Depth:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "VisibilityTimeout",
+        ]
         with translated(f"SQS {url}"):
             answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        ready, in_flight = (int(answer["Attributes"][name]) for name in names)
-        return Depth(ready, in_flight, as_of=time.time())
+        ready, in_flight, hidden = (int(answer["Attributes"][name]) for name in names)
+        return Depth(ready, in_flight, as_of=time.time(), redelivery=hidden)
 
 
-def _batches(messages: Sequence[Message]) -> Iterator[list[tuple[int, Message]]]:
+def _batches(messages: Sequence[Message], most: int) -> Iterator[list[tuple[int, Message]]]:
     """Fill batches as full as SQS allows, each message with its position."""
     batch: list[tuple[int, Message]] = []
     size = 0
     for index, message in enumerate(messages):
-        if batch and (len(batch) == MAX_ENTRIES or size + message.size > MAX_BATCH):
+        if batch and (len(batch) == MAX_ENTRIES or size + message.size > most):
             yield batch
             batch, size = [], 0
         batch.append((index, message))
         size += message.size
     if batch:
         yield batch
+
+
+def _is_back(failure: dict[str, Any]) -> bool:
+    """Return whether a letter could not be released because its hold is over: it is back already.
+
+    SQS has three answers for that: the code MessageNotInflight, and InvalidParameterValue with
+    "Value … for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not
+    available for visibility timeout change." or "… Reason: The receipt handle has expired."
+    """
+    code, said = failure["Code"].rpartition(".")[2], failure.get("Message", "")
+    return code == "MessageNotInflight" or (
+        code == "InvalidParameterValue"
+        and ("visibility timeout change" in said or "handle has expired" in said)
+    )
 
 
 def _entries(letters: Sequence[DeadLetter]) -> Iterator[list[dict[str, Any]]]:

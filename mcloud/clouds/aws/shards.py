@@ -20,7 +20,7 @@ BEGINNING = ""
 FINISHED = None
 
 
-class Shard(NamedTuple):
+class StreamShard(NamedTuple):
     id: str
     parent: str
     """ID of the parent shard; empty if there is none."""
@@ -50,7 +50,7 @@ def parse(text: str) -> ShardPosition:
     return position
 
 
-def begin(listed: Sequence[Shard]) -> dict[str, State]:
+def begin(listed: Sequence[StreamShard]) -> dict[str, State]:
     """Return the states to start from so that no later change is missed.
 
     A closed shard gets no more changes. An open one is read from its beginning, because AWS does
@@ -59,7 +59,7 @@ def begin(listed: Sequence[Shard]) -> dict[str, State]:
     return {shard.id: FINISHED if shard.is_closed else BEGINNING for shard in listed}
 
 
-def follow(known: Mapping[str, State], listed: Sequence[Shard]) -> dict[str, State]:
+def follow(known: Mapping[str, State], listed: Sequence[StreamShard]) -> dict[str, State]:
     """Return the state of every listed shard; new shards are read from their beginning.
 
     Raises:
@@ -72,7 +72,7 @@ def follow(known: Mapping[str, State], listed: Sequence[Shard]) -> dict[str, Sta
     return {id_: known.get(id_, BEGINNING) for id_ in ids}
 
 
-def readable(states: Mapping[str, State], listed: Iterable[Shard]) -> list[str]:
+def readable(states: Mapping[str, State], listed: Iterable[StreamShard]) -> list[str]:
     """Return the shards that can be read now, in the order of the list."""
     return [
         shard.id
@@ -81,7 +81,7 @@ def readable(states: Mapping[str, State], listed: Iterable[Shard]) -> list[str]:
     ]
 
 
-def awaits_children(states: Mapping[str, State], listed: Sequence[Shard]) -> bool:
+def awaits_children(states: Mapping[str, State], listed: Sequence[StreamShard]) -> bool:
     """Return whether a shard was read to its end and its children are not listed yet."""
     parents = {shard.parent for shard in listed}
     return any(states[shard.id] is FINISHED and shard.id not in parents for shard in listed)

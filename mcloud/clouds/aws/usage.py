@@ -13,8 +13,8 @@ from mcloud.clouds.days import GIB, SECONDS, Days, day_of, gib_months, share_of_
 from mcloud.clouds.ports import Metered
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import McloudError, Refused, Unavailable
+from mcloud.market.envelope import SQS_CHUNK
 
-CHUNK = 64 * 1024  # bytes that SQS bills as one request
 LATE = 3  # days until S3 has certainly reported the size of a bucket
 
 # Storage classes by S3's names in CloudWatch.
@@ -145,7 +145,7 @@ class CloudWatchUsage:
         for queue in ("queue", "dlq"):
             sent = sum(seen[f"{queue} sent"].values(), Decimal(0))
             size = sum(seen[f"{queue} size"].values(), Decimal(0))
-            chunks = max(1, math.ceil(size / sent / CHUNK)) if sent else 1
+            chunks = max(1, math.ceil(size / sent / SQS_CHUNK)) if sent else 1
             for name in ("sent", "received", "deleted"):
                 _add(days, seen[f"{queue} {name}"], chunks)
             _add(days, seen[f"{queue} empty"])

@@ -1,6 +1,7 @@
 """Pub/Sub."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
@@ -12,6 +13,7 @@ from mcloud.market.envelope import Message
 MAX_MESSAGES = 1000  # a publish request
 MAX_REQUEST = 9_000_000  # bytes; the limit is 10 MB, with what protobuf adds
 MAX_RECEIPTS = 1000  # an acknowledgement; its limit of 512 KiB is about twice as many
+REDELIVERY = 600.0  # seconds; ack deadline and longest backoff in terraform/gcp/messaging.tf
 PULL_TIMEOUT = 3.0  # seconds without a dead letter before the queue counts as seen
 
 
@@ -49,7 +51,8 @@ class PubSubQueue:
         return []  # Pub/Sub takes a request whole or not at all
 
     def depth(self) -> Depth:
-        return self._metrics.backlog(self._to.subscription)
+        backlog = self._metrics.backlog(self._to.subscription)
+        return backlog if self._to.pubsub_endpoint else replace(backlog, redelivery=REDELIVERY)
 
     def dead_letter_depth(self) -> Depth:
         return self._metrics.backlog(self._to.dlq_subscription)

@@ -1,1 +1,1 @@
-"""Trades live from Binance: streams for speed, REST for what the streams did not bring."""
+"""Live trades from Binance: from streams, and from REST what the streams did not deliver."""

@@ -1,16 +1,18 @@
-"""How long to wait before the next attempt."""
+"""The time to wait before the next attempt."""
 
 from collections.abc import Callable
 
+from mcloud.clock import doubled
+
 
 class Backoff:
-    """Doubles with each failure up to a cap, jittered, and forgets after a healthy time.
+    """A wait that doubles with each failure up to a limit, with jitter, and is reset by success.
 
     Args:
-        jitter: a number between the two given, such as ``random.uniform``. Half of a wait is
-            random, so that connections that were cut together do not come back together.
+        jitter: returns a number between two others, such as ``random.uniform``. Half of a wait is
+            random, so that connections that were lost together do not reconnect together.
         first, longest: seconds.
-        healthy: seconds that a connection lives to count as sound.
+        healthy: seconds that a connection must last to reset the wait.
     """
 
     def __init__(
@@ -28,18 +30,17 @@ class Backoff:
         self._failures = 0
 
     def lived(self, seconds: float) -> None:
-        """A connection was open for so long."""
+        """Note how long a connection was open."""
         if seconds >= self._healthy:
             self._failures = 0
 
     def failed(self) -> None:
-        """A connection was lost, or an attempt to open one came to nothing."""
+        """Note that a connection was lost, or could not be opened."""
         self._failures += 1
 
     def wait(self) -> float:
-        """Seconds to wait before the next attempt; none before the first."""
+        """Return the seconds to wait before the next attempt; 0 before the first."""
         if not self._failures:
             return 0.0
-        # The exponent is bounded: after a night of failures 2**n is no float any more.
-        delay = min(self._longest, self._first * 2 ** min(self._failures - 1, 32))
+        delay = doubled(self._first, self._failures - 1, self._longest)
         return self._jitter(delay / 2, delay)

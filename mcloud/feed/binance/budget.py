@@ -1,23 +1,23 @@
-"""How much may be asked of the exchange: so much weight within so many seconds, never more."""
+"""The weight of requests that may be sent to the exchange within a time window."""
 
 import threading
 from collections import deque
 from collections.abc import Callable
 
 MINUTE = 60.0  # seconds
-# A request may be under way for as long, and count at the exchange that much later than here:
-# what was asked for stays on the books for the minute and this on top.
+# A request may take this long, and then counts at the exchange later than here. Its weight
+# therefore counts here for the window plus this time.
 IN_FLIGHT = 10.0
 
-MARGIN = 0.1  # of the limit, left for other programs behind the same address
+MARGIN = 0.1  # of the limit, which is left for other programs with the same IP address
 
 
 class WeightBudget:
-    """Two accounts, for any number of threads: a sliding window over what was granted here, and
-    what the exchange said it counted, with what was granted since.
+    """Two counts: a sliding window over the weight that was granted here, and the weight that the
+    exchange reported, plus what was granted since. It is thread-safe.
 
     Args:
-        limit: of the exchange, in weight a minute (or ``window``), of which ``margin`` is not used.
+        limit: limit of the exchange, in weight per ``window``, of which ``margin`` is not used.
         clock: seconds, such as ``time.monotonic``.
         window: seconds.
     """
@@ -44,9 +44,9 @@ class WeightBudget:
     def ask(self, weight: int, share: float = 1.0) -> float:
         """Take ``weight`` and return 0, or take nothing and return the seconds to wait first.
 
-        After the wait ask again: another thread may have been quicker. A single weight above the
-        limit goes out alone, rather than never. With a ``share`` of the limit the rest of it is
-        left to the others.
+        After the wait, the caller asks again, because another thread may have been faster. A single
+        weight above the limit is granted alone, rather than never. With a ``share`` of the limit,
+        the rest is left to other callers.
         """
         with self._lock:
             now = self._clock()
@@ -65,18 +65,18 @@ class WeightBudget:
             return 0.0
 
     def learn_used(self, used: int) -> None:
-        """The exchange counted ``used`` in its present minute, for all behind our address."""
+        """Note the weight that the exchange counted in its current minute for our IP address."""
         with self._lock:
             self._counted = used
             self._counted_until = self._clock() + MINUTE
 
     def learn_limit(self, limit: int) -> None:
-        """The exchange says that its limit is this one."""
+        """Note the limit that the exchange reports."""
         with self._lock:
             self._capacity = int(limit * (1 - self._margin))
 
     def block(self, seconds: float) -> None:
-        """The exchange wants no request for so long."""
+        """Grant nothing for some seconds, as the exchange demands."""
         with self._lock:
             self._blocked_until = max(self._blocked_until, self._clock() + seconds)
 
@@ -87,7 +87,7 @@ class WeightBudget:
             self._counted = 0
 
     def _freed(self, weight: int) -> float:
-        """When so much of what was granted will have left the window, or all of it."""
+        """Return the time when this weight, or all that was granted, will have left the window."""
         left = 0.0
         for when, each in self._granted:
             left = when + self._window

@@ -1,4 +1,4 @@
-"""One group of symbols kept delivered: connected, rotated, connected again."""
+"""The connection of one group of symbols: opened, rotated, and reconnected."""
 
 import asyncio
 import logging
@@ -20,63 +20,65 @@ from mcloud.feed.binance.handoff import Handoff
 from mcloud.feed.binance.plan import MESSAGE_INTERVAL
 
 Take = Callable[[list[bytes]], bool]
-"""Gets messages in the order received; True where the server announced its end."""
+"""Takes messages in the order of receipt, and returns whether the server announced its end."""
 
-LARGEST = 2**20  # bytes of a message, in one frame or in many; a trade takes 200
+LARGEST = 2**20  # bytes of a message, in one frame or several; a trade has 200
 
-# Where a server goes on after a failed handshake, websockets logs a traceback of its own.
+# If a server continues after a failed handshake, websockets logs a traceback.
 QUIET = logging.getLogger("mcloud.websockets")
 QUIET.disabled = True
 
 _WHOLE = frozenset({Opcode.TEXT, Opcode.BINARY})
-"""The first frame of a message; with FIN the only one."""
+"""Types of the first frame of a message. With FIN it is the only frame."""
 
-# Answers that another attempt will not change: the address is wrong, or the place is not served.
+# Permanent answers: the address is wrong, or the exchange does not serve this location.
 _PERMANENT = {400, 401, 404, 451}
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds."""
+    """Time limits of a connection, in seconds."""
 
     open: float = 10.0
-    """A connection may take to open."""
+    """Maximum time to open a connection."""
     silence: float = 60.0
-    """Without a message and without a ping for so long a connection is dead."""
+    """Time without a message or a ping after which a connection counts as dead."""
     lifetime: tuple[float, float] = (22 * 3600.0, 23 * 3600.0)
-    """A connection is replaced at an age in between; the exchange ends it at 24 h."""
+    """Range of ages at which a connection is replaced. The exchange closes it at 24 h."""
     quiet: float = 10.0
-    """A new connection that brings nothing for so long has a quiet market, and is sound."""
+    """Time after which a new connection without messages counts as healthy: the market is quiet."""
     overlap: float = 1.0
-    """The old connection stays for so long once the new one delivers: servers differ in lag."""
+    """Time that the old connection stays open once the new one delivers, since servers differ in
+    lag.
+    """
     control: float = MESSAGE_INTERVAL
     first_backoff: float = 0.5
     longest_backoff: float = 60.0
     healthy: float = 60.0
-    """A connection that lived for so long ends the backoff."""
+    """Age of a connection that resets the backoff."""
 
 
 @dataclass(frozen=True)
 class LineState:
-    """What the panel shows of a connection."""
+    """The state of a connection, for the panel."""
 
     symbols: tuple[str, ...]
     open: bool = False
     reconnects: int = 0
-    """Connections that were lost."""
+    """Number of lost connections."""
     rotations: int = 0
-    """Connections that were replaced while they lived."""
+    """Number of connections that were replaced while they were open."""
     last_error: str = ""
-    """Why the last attempt failed, or the last connection ended early. It stays, for the record."""
+    """Why the last attempt failed, or the last connection ended early. It is never cleared."""
 
 
 class ConnectionLine:
     """Keeps the streams of some symbols alive until it is cancelled.
 
     Args:
-        opened: called with the symbols that a connection was just subscribed to.
-        openings: how many connections may be opened, for all lines together.
-        may_be_refused: False where the exchange is known to serve us, so that no answer ends it.
+        opened: called with the symbols to which a connection has just subscribed.
+        openings: limits the connections that all lines together may open.
+        may_be_refused: False if the exchange is known to serve us, so that no answer is permanent.
     """
 
     def __init__(
@@ -108,22 +110,22 @@ class ConnectionLine:
         )
         self._ever_open = not may_be_refused
         self._sessions: list[_Session] = []
-        """Those that may be open: the present one, and its successor while they overlap."""
+        """Open sessions: the current one, and its successor while they overlap."""
 
     @property
     def state(self) -> LineState:
-        """From any thread."""
+        """Return the state. It is thread-safe."""
         is_open = any(not session.is_over for session in list(self._sessions))
         return replace(self._state, open=is_open)
 
     def follow(self, symbols: tuple[str, ...]) -> None:
-        """Be subscribed to these symbols instead, on the open connections and on later ones."""
+        """Subscribe to these symbols instead, on the open connections and on later ones."""
         self._state = replace(self._state, symbols=symbols)
         for session in self._sessions:
             session.follow(symbols)
 
     def hand_over(self, reason: str) -> None:
-        """Have another connection take over from the present one."""
+        """Replace the current connection by another one."""
         for session in self._sessions[:1]:
             session.leave(reason)
 
@@ -131,7 +133,7 @@ class ConnectionLine:
         """Deliver until cancelled.
 
         Raises:
-            Refused: the exchange turned the very first connection away, and always will.
+            Refused: the exchange permanently refuses the first connection.
         """
         try:
             session = await self._open()
@@ -155,7 +157,7 @@ class ConnectionLine:
         return await self._open()
 
     async def _rotate(self, session: "_Session") -> "_Session":
-        """The new connection delivers before the old one is closed."""
+        """Return a new session, which delivers before the old one is closed."""
         if session.age < self._timing.healthy:
             self._backoff.failed()
         successor = await self._open()
@@ -164,7 +166,7 @@ class ConnectionLine:
             session.leave(f"the replacement failed: {successor.ended}")
             await self._close(successor)
             return session
-        # One that was lost before the other delivered was not replaced in time.
+        # A session that was lost before the other one delivered was not replaced in time.
         if session.is_over:
             self._count(reconnects=1)
         else:
@@ -202,9 +204,9 @@ class ConnectionLine:
             close_timeout=1.0,
             max_size=LARGEST,
             logger=QUIET,
-            # The exchange pings us, and counts what we send.
+            # The exchange pings us, and counts the messages that we send.
             ping_interval=None,
-            # Inflating costs more than it saves: a trade is 150 bytes.
+            # Compression costs more than it saves: a trade has 150 bytes.
             compression=None,
             create_connection=_Socket,
         )
@@ -226,7 +228,7 @@ class ConnectionLine:
             raise
         self._ever_open = True
         self._opened(symbols)
-        # They may have changed meanwhile.
+        # The symbols may have changed meanwhile.
         session.follow(self._state.symbols)
         return session
 
@@ -246,20 +248,20 @@ class ConnectionLine:
 
 
 class _Socket(ClientConnection):
-    """Hands over at once what one read from the network brought, and knows when that was.
+    """Passes on all messages of a network read at once, and records the time of the last read.
 
-    To take each message through recv() costs as much as all the rest together. A message in
-    fragments still goes that way, and with a websockets that knows no process_event() all do.
+    Receiving each message by recv() costs as much as all the rest together. A message in fragments
+    still uses recv(), as do all messages if the version of websockets has no process_event().
     """
 
     heard = 0.0
-    """When the server last sent anything: a message, or a ping, of which nobody else tells."""
+    """Time when the server last sent anything: a message or a ping."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.messages: list[bytes] = []
         self.gathered: Callable[[], object] = lambda: None
-        """Called when there are messages."""
+        """Called when messages have arrived."""
 
     def data_received(self, data: bytes) -> None:
         self.heard = time.monotonic()
@@ -290,7 +292,7 @@ class _Session:
     ) -> None:
         self.is_over = False
         self.ended = ""
-        """Why it is over, or should be."""
+        """Why the session has ended, or should end."""
         self._socket = socket
         self._take = take
         self._opened = opened
@@ -310,7 +312,7 @@ class _Session:
         self._reading = asyncio.create_task(self._read())
         self._watching = asyncio.create_task(self._watch())
         socket.gathered = self._flush
-        # The first trades may have come in one piece with the answer to the handshake.
+        # The first trades may have arrived together with the answer to the handshake.
         self._flush()
 
     @property
@@ -318,7 +320,7 @@ class _Session:
         return time.monotonic() - self._opened_at
 
     async def subscribe(self, messages: Iterable[str]) -> None:
-        """Send the messages that subscribe to what the URL did not name."""
+        """Send the messages that subscribe to the streams that are not in the URL."""
         await self._send(messages)
         self._is_subscribed = True
 
@@ -329,7 +331,7 @@ class _Session:
             self._changing = asyncio.create_task(self._change())
 
     def leave(self, reason: str) -> None:
-        """Ask for a successor."""
+        """Request a successor."""
         self.ended = self.ended or reason
         self._due.set()
 
@@ -340,7 +342,7 @@ class _Session:
         self._raise_fault()
 
     async def is_delivering(self) -> bool:
-        """Wait for the first message; a quiet market need not send one."""
+        """Wait for the first message, or until the market counts as quiet."""
         try:
             async with asyncio.timeout(self._timing.quiet):
                 await self._delivered.wait()
@@ -350,7 +352,7 @@ class _Session:
 
     async def close(self) -> None:
         if not self.is_over:
-            # What was sent before the end is in front of it, and comes in first.
+            # Messages that were sent before the end are received first.
             await self._handoff.room()
         self._end_of_life.cancel()
         self._watching.cancel()
@@ -369,12 +371,12 @@ class _Session:
                 if added:
                     self._opened(added)
         except ConnectionClosed:
-            return  # the next connection asks for what is wanted
+            return  # the next connection subscribes to the wanted symbols
         finally:
             self._changing = None
 
     async def _send(self, messages: Iterable[str]) -> None:
-        """Send messages, each no sooner after the one before than the exchange allows."""
+        """Send messages, no faster than the exchange allows."""
         for message in messages:
             await asyncio.sleep(self._next_message - time.monotonic())
             await self._socket.send(message)
@@ -410,11 +412,11 @@ class _Session:
             self._pausing = asyncio.create_task(self._pause())
 
     async def _pause(self) -> None:
-        """Leave the socket unread until there is room: TCP then slows the sender down."""
+        """Leave the socket unread until there is room, so that TCP slows the sender down."""
         self._socket.transport.pause_reading()
         await self._handoff.room()
         self._pausing = None
-        # Nothing was heard, because nobody listened.
+        # Nothing was received because the socket was not read.
         self._socket.heard = time.monotonic()
         self._socket.transport.resume_reading()
 
@@ -428,7 +430,7 @@ class _Session:
         while True:
             await asyncio.sleep(silence / 4)
             if not self._handoff.full and time.monotonic() - self._socket.heard > silence:
-                self.ended = f"nothing was heard for {silence:g} s"
+                self.ended = f"nothing was received for {silence:g} s"
                 self._socket.transport.abort()
                 return
 

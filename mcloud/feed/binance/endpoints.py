@@ -1,37 +1,37 @@
-"""Where the exchanges are, and what differs between them."""
+"""The addresses of the exchanges, and the differences between them."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from mcloud.config import did_you_mean
+from mcloud.config import unknown
 from mcloud.errors import UsageError
 from mcloud.market.trade import COIN_M, SPOT, USD_M, check_symbol, in_market, split_market
 
 DEFAULT = "binance"
 
 API_KEY = "MCLOUD_BINANCE_API_KEY"
-"""The variable of the key, which is sent, and neither shown, logged nor written anywhere."""
+"""Variable with the API key. The key is sent, and never shown, logged or stored."""
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """One exchange's addresses, REST weights and limits.
+    """Addresses, REST weights and limits of an exchange.
 
     Spot: https://developers.binance.com/docs/binance-spot-api-docs
     """
 
     name: str
     ws_url: str
-    """In front of ``/stream?streams=…``."""
+    """URL before ``/stream?streams=…``."""
     rest_url: str
     api: str = "/api/v3"
     market: str = SPOT
-    """The market of all of its symbols; see ``mcloud.market.trade``."""
+    """Market of all of its symbols; see ``mcloud.market.trade``."""
     has_history: bool = True
-    """Whether ``historicalTrades`` is there, which repair by id needs. Without it only the newest
-    ``recent_page`` trades of a symbol can be fetched: at 30 trades/s the last half minute."""
+    """Whether it has ``historicalTrades``, which repair by id needs. Without it only the newest
+    ``recent_page`` trades of a symbol can be fetched: the last half minute at 30 trades/s."""
     needs_key: bool = False
-    """Whether ``historicalTrades`` is for holders of an API key only."""
+    """Whether ``historicalTrades`` needs an API key."""
     page: int = 1000
     """Maximum number of trades in an answer of ``historicalTrades``."""
     recent_page: int = 1000
@@ -41,7 +41,7 @@ class Endpoints:
     recent_weight: int = 25
     info_weight: int = 20
     weight_limit: int = 6000
-    """A minute and IP address; what ``exchangeInfo`` says replaces it."""
+    """Weight per minute and IP address, until ``exchangeInfo`` gives the current limit."""
     ping_interval: float = 20.0
     """Seconds between two pings of the server."""
     venue: str = DEFAULT
@@ -64,11 +64,11 @@ class Endpoints:
         return f"{self.api}/exchangeInfo"
 
     def symbol(self, text: str) -> str:
-        """Return the symbol that a user means by ``BTCUSDT`` or ``BTCUSDT.um`` here.
+        """Return the symbol for ``BTCUSDT`` or ``BTCUSDT.um`` at this exchange.
 
         Raises:
-            BadTrade: it cannot be a symbol.
-            UsageError: it is one of another market.
+            BadTrade: it is not a valid symbol.
+            UsageError: it belongs to another market.
         """
         name, market = split_market(check_symbol(text))
         symbol = in_market(name, self.market)
@@ -83,7 +83,7 @@ class Endpoints:
 
 _SPOT = Endpoints(DEFAULT, "wss://stream.binance.com:9443", "https://api.binance.com")
 
-# Weights as on binance.com, which count rather too much than too little. The limit was 1,200 and
+# Weights of binance.com, which are rather too high than too low. The limit was 1,200 and
 # has been announced to become 6,000. https://docs.binance.us
 _US = replace(
     _SPOT,
@@ -95,8 +95,8 @@ _US = replace(
     ping_interval=180.0,
 )
 
-# Needs no key and is reachable where the others are not; it has trades and aggTrades but no
-# historicalTrades. `--rest-url https://api.binance.com` beside it brings repair back.
+# It needs no key and can be reached where the others cannot. It has trades and aggTrades but
+# no historicalTrades. `--rest-url https://api.binance.com` enables repair by id.
 # https://developers.binance.com/docs/binance-spot-api-docs/faqs/market_data_only
 _DATA = replace(
     _SPOT,
@@ -127,7 +127,7 @@ _FUTURES = Endpoints(
     ping_interval=180.0,
 )
 
-# COIN-M futures, the same in all of this.
+# COIN-M futures, with the same properties.
 # https://developers.binance.com/docs/derivatives/coin-margined-futures
 _COIN_FUTURES = replace(
     _FUTURES,
@@ -142,21 +142,21 @@ KNOWN = {each.name: each for each in (_SPOT, _US, _DATA, _FUTURES, _COIN_FUTURES
 
 
 def endpoints(name: str = DEFAULT, *, ws_url: str = "", rest_url: str = "") -> Endpoints:
-    """The exchange of that name, with addresses of one's own in place of its own.
+    """Return the exchange of that name, with its addresses replaced by given ones.
 
     Raises:
-        UsageError: there is no such exchange, or an address is none.
+        UsageError: there is no such exchange, or an address is invalid.
     """
     if name not in KNOWN:
-        raise UsageError(
-            f"no exchange {name!r}; there is {', '.join(KNOWN)}{did_you_mean(name, KNOWN)}",
-            remedy="others that speak Binance's protocol go by --ws-url and --rest-url",
+        raise unknown(
+            *("exchange", name, KNOWN),
+            remedy="for another server with Binance's protocol use --ws-url and --rest-url",
         )
     chosen = KNOWN[name]
     if ws_url:
         chosen = replace(chosen, ws_url=_checked("--ws-url", ws_url, ("ws", "wss")))
     if rest_url:
-        # Whether it has historicalTrades, its first answer tells.
+        # Its first answer shows whether it has historicalTrades.
         url = _checked("--rest-url", rest_url, ("http", "https"))
         chosen = replace(chosen, rest_url=url, has_history=True)
     return chosen
@@ -166,12 +166,12 @@ def _checked(option: str, url: str, schemes: tuple[str, ...]) -> str:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         sound = False
     if not sound or parts.query or parts.fragment:
         raise UsageError(
-            f"{option} is not an address: {url!r:.100}",
-            remedy=f"it begins with {schemes[-1]}:// and ends before the path",
+            f"invalid {option} {url!r:.100}",
+            remedy=f"use {schemes[-1]}://HOST[:PORT], without a path",
         )
     url = url.rstrip("/")
     for path in ("/stream", "/ws"):

@@ -1,4 +1,4 @@
-"""From the thread that reads the sockets to the one that stores: a bounded, unbroken line."""
+"""A bounded queue from the thread that reads the sockets to the thread that stores the trades."""
 
 import asyncio
 import sys
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from mcloud.market.trade import Trade
 
 LIMIT = 20_000  # trades, about 10 MB
-# To be woken for every message costs more than all that is then done with it.
+# A wake-up for every message would cost more than processing it.
 NAP = 0.005  # seconds
 
 
 class Handoff:
-    """Takes lists of trades on an event loop and gives them out on another thread.
+    """Accepts lists of trades on an event loop and returns them on another thread.
 
-    Nothing is dropped: when it is full, the one who puts has to wait for room, and so leaves the
-    socket unread; TCP then slows the sender down.
+    Nothing is dropped: if it is full, the event loop waits for room and leaves the socket unread,
+    so that TCP slows the sender down.
     """
 
     def __init__(self, limit: int = LIMIT, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.full = False
-        """Read on every message, hence a plain attribute."""
+        """Whether it is full. It is a plain attribute because it is read for every message."""
         self._limit = limit
         self._clock = clock
         self._changed = threading.Condition()
@@ -36,18 +36,20 @@ class Handoff:
 
     @property
     def waiting(self) -> int:
-        """Trades put and not yet taken."""
+        """Number of trades that were put and not taken yet."""
         return len(self._trades)
 
     @property
     def full_seconds(self) -> float:
-        """How long, in all, the sockets were left unread for the consumer's sake."""
+        """Total time, in seconds, that the sockets were left unread for the consumer."""
         with self._changed:
             now = self._clock() - self._full_since if self.full else 0.0
             return self._full_before + now
 
     def put(self, trades: list[Trade]) -> None:
-        """On the loop. Takes them even when full; the next message is then to wait for room."""
+        """Add trades, on the event loop, even if it is full. The next message then waits for
+        room.
+        """
         with self._changed:
             self._trades += trades
             if not self.full and len(self._trades) >= self._limit:
@@ -58,31 +60,32 @@ class Handoff:
             self._changed.notify()
 
     async def room(self) -> None:
-        """On the loop. Return when it is not full any more."""
+        """Wait, on the event loop, until it is no longer full."""
         while self.full and self._room is not None:
             await self._room.wait()
 
     def lift(self) -> None:
-        """On the loop. Let nobody wait any more: the last of what was received comes in."""
+        """Lift the limit, on the event loop, so that the last messages are accepted."""
         with self._changed:
             self._limit = sys.maxsize
             if self.full:
                 self._open()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Nothing more will come, because of ``error`` or of a stop."""
+        """End the queue, because of ``error`` or of a stop."""
         with self._changed:
             self._closed = True
             self._error = error
             self._changed.notify()
 
     def take(self, timeout: float) -> list[Trade] | None:
-        """All that waits; empty where nothing came for ``timeout`` seconds, None after the end.
+        """Return all waiting trades: none after ``timeout`` seconds without any, None after the
+        end.
 
-        After the first trade it waits a moment for those that come with it.
+        After the first trade it waits briefly for those that arrive with it.
 
         Raises:
-            what the line was closed with, after the last trade.
+            The error with which the queue was closed, after the last trade.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._trades or self._closed, timeout)

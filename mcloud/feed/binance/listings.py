@@ -1,35 +1,35 @@
-"""Which of an exchange's symbols a producer follows, and what becomes of them while it runs."""
+"""The symbols of an exchange that a producer follows, and their changes during a run."""
 
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mcloud.market.shard import WHOLE, Shard
+
 TRADING = "TRADING"
 DELISTED = "delisted"
-"""In place of the exchange's status, of a symbol that it does not list any more."""
+"""Status of a symbol that the exchange no longer lists."""
 
 
-class Listed(NamedTuple):
+class ListedSymbol(NamedTuple):
     """A symbol in the exchange's list."""
 
     quote_asset: str
     status: str
-    """The exchange's own word, such as BREAK; TRADING only where trades are made."""
+    """Status word of the exchange, such as BREAK. It is TRADING only while there are trades."""
 
 
-Listing = Mapping[str, Listed]
+Listing = Mapping[str, ListedSymbol]
 
 
 @dataclass(frozen=True)
 class WantedListing:
-    """The symbols of one producer: some by name, or all of a quote asset."""
+    """The symbols that a producer wants: some by name, or all of a quote asset."""
 
     names: tuple[str, ...] = ()
     quote_asset: str = ""
-    """Such as USDT; used where there are no names."""
-    shard: tuple[int, int] = (0, 1)
-    """Which shard, from 0, and of how many. A hash of its name puts each symbol in one of them."""
+    """Quote asset such as USDT, used if there are no names."""
+    shard: Shard = WHOLE
 
     def statuses(self, listing: Listing) -> dict[str, str]:
         """Return the status of each wanted symbol."""
@@ -43,11 +43,7 @@ class WantedListing:
                 for name, each in sorted(listing.items())
                 if each.quote_asset == self.quote_asset
             }
-        return {name: status for name, status in found.items() if self._is_mine(name)}
-
-    def _is_mine(self, symbol: str) -> bool:
-        number, of = self.shard
-        return zlib.crc32(symbol.encode()) % of == number
+        return {name: status for name, status in found.items() if self.shard.has(name)}
 
 
 @dataclass(frozen=True)
@@ -57,20 +53,20 @@ class ListingChanges:
     listed: tuple[str, ...] = ()
     """Symbols to subscribe to."""
     resumed: tuple[str, ...] = ()
-    """Symbols that trade again, and are still subscribed to."""
+    """Symbols that trade again and are still subscribed."""
     ended: tuple[str, ...] = ()
-    """Symbols that trade no more: no trade is due, and the last ones may have been missed."""
+    """Symbols that stopped trading. Their last trades may have been missed."""
     dropped: tuple[str, ...] = ()
     """Symbols to unsubscribe from."""
     news: tuple[str, ...] = ()
-    """The same in sentences."""
+    """Messages about these changes."""
 
 
 class Roster:
-    """The symbols that are followed, from list to list.
+    """The followed symbols, updated by each list of the exchange.
 
-    A symbol that is halted stays subscribed to, so that it loses nothing when it trades again. One
-    that two lists in a row lack is unsubscribed from: a list may be incomplete once.
+    A halted symbol stays subscribed, so that it loses nothing when it trades again. A symbol is
+    unsubscribed if two lists in a row lack it, because a single list may be incomplete.
     """
 
     def __init__(self, wanted: WantedListing, listing: Listing) -> None:
@@ -81,19 +77,19 @@ class Roster:
         }
         """Status of each symbol that is or was followed."""
         self.resting = tuple(name for name, status in statuses.items() if status != TRADING)
-        """Symbols that did not trade when the run began."""
+        """Symbols that did not trade at the start of the run."""
         self.listed: list[str] = []
-        """Symbols that began to trade since, oldest first."""
+        """Symbols that started to trade since then, oldest first."""
         self._dropped: set[str] = set()
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Those that are subscribed to."""
+        """The subscribed symbols."""
         return tuple(name for name in self.statuses if name not in self._dropped)
 
     @property
     def not_trading(self) -> dict[str, str]:
-        """The statuses of the symbols that were followed and do not trade now."""
+        """Statuses of the followed symbols that do not trade now."""
         return {name: status for name, status in self.statuses.items() if status != TRADING}
 
     def update(self, listing: Listing) -> ListingChanges:
@@ -110,14 +106,14 @@ class Roster:
                 self._dropped.discard(name)
                 self.listed.append(name)
                 listed.append(name)
-                news.append(f"{name} is listed: its trades are read from now on")
+                news.append(f"{name} is newly listed: its trades are read from now on")
             elif status == TRADING and before != TRADING:
                 resumed.append(name)
                 news.append(f"{name} trades again")
             elif before == status == DELISTED and name not in self._dropped:
                 self._dropped.add(name)
                 dropped.append(name)
-                news.append(f"{name} is still not listed: its stream is ended")
+                news.append(f"{name} is still not listed: its stream is closed")
             elif before != status:
                 ended.append(name)
                 news.append(f"{name} {_ended(status)}; its last trades are fetched")
@@ -125,7 +121,7 @@ class Roster:
 
 
 def summary(not_trading: Mapping[str, str], listed: Collection[str], most: int = 3) -> str:
-    """Return what changed since the run began, in a few words; empty where nothing did."""
+    """Return a short text about the changes since the start of the run; empty without any."""
     parts = []
     if listed:
         parts.append(f"{len(listed)} newly listed")

@@ -1,4 +1,4 @@
-"""What comes over a stream: trades above all, and now and then something else."""
+"""The messages of a stream: mostly trades, and a few others."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from mcloud.feed.feed import EXAMPLES, BadLine, FeedReport
 from mcloud.feed.json_lines import parse_event
 from mcloud.market.trade import NUMBER, SPOT, BadTrade, Trade, canonical, positive, split_market
 
-# A spot trade to the byte, as Binance sends it: read so, it takes half the time that JSON takes.
-# Whatever differs goes the long way and is none the worse. "b" and "a" were sent once: order ids.
+# The exact bytes of a spot trade of Binance: matching them takes half the time of parsing JSON. A
+# message that differs is parsed as JSON. The order ids "b" and "a" were sent in the past.
 _NUMBER = NUMBER.encode()
 _TRADE = re.compile(
     rb'\{"stream":"[a-z0-9_]+@trade","data":\{"e":"trade","E":[0-9]+,"s":"([A-Z0-9_]+)",'
@@ -21,25 +21,25 @@ _TRADE = re.compile(
     % (_NUMBER, _NUMBER)
 ).fullmatch
 
-# Three of four numbers of a stream were there a moment ago. What comes here has matched _NUMBER.
+# Three of four numbers of a stream occurred recently. The texts have matched _NUMBER.
 _REMEMBERED = 8192
 
 
 class MessageBatch(NamedTuple):
-    """What a few messages held."""
+    """The content of a few messages."""
 
     trades: list[Trade]
-    """In the order received."""
+    """Trades in the order of receipt."""
     newest: dict[str, Trade]
-    """By symbol, the last of them received."""
+    """Last received trade, by symbol."""
     shutdown: bool
-    """The server announced that it is about to close."""
+    """Whether the server announced that it is about to close."""
 
 
 class MessageReader:
-    """Reads messages of combined streams, and counts. A message that is none is never fatal.
+    """Reads and counts messages of combined streams. An invalid message is never fatal.
 
-    ``symbols`` are of one market; the streams have their names without it.
+    ``symbols`` belong to one market. The names of the streams do not include it.
     """
 
     def __init__(self, symbols: Collection[str]) -> None:
@@ -50,11 +50,11 @@ class MessageReader:
         self._examples: list[BadLine] = []
         self._shutdown = False
         self.refusal = ""
-        """The server's last answer to a subscription that was not a yes."""
+        """Last answer of the server that refused a subscription."""
 
     @property
     def report(self) -> FeedReport:
-        """The number of a bad line is that of its message, over all connections."""
+        """Return the report. The number of a bad line counts messages over all connections."""
         return FeedReport(
             trades=self._trades,
             skipped=self._skipped,
@@ -63,12 +63,12 @@ class MessageReader:
         )
 
     def want(self, symbols: Collection[str]) -> None:
-        """Read the trades of these symbols as well."""
+        """Also read the trades of these symbols."""
         self._wanted |= {split_market(symbol)[0].encode(): symbol for symbol in symbols}
         self._spot |= {name: each for name, each in self._wanted.items() if name == each.encode()}
 
     def read(self, messages: Sequence[bytes]) -> MessageBatch:
-        """Take messages in the order received."""
+        """Read messages in the order of receipt."""
         trades: list[Trade] = []
         newest: dict[str, Trade] = {}
         self._shutdown = False
@@ -94,15 +94,17 @@ class MessageReader:
         return MessageBatch(trades, newest, self._shutdown)
 
     def _take_other(self, message: bytes) -> Trade | None:
-        """A trade in another form, or None for what is sound and no trade of ours."""
+        """Return a trade in another form, or None for a valid message that is not a wanted
+        trade.
+        """
         outer = _load(message)
-        # The documents show the announcement of an end in an envelope of its own, and in none.
+        # The documentation shows the announcement of an end both with and without an envelope.
         event = outer.get("data", outer.get("event", outer))
         kind = event.get("e") if isinstance(event, dict) else None
         if kind == "trade":
             trade = parse_event(event)
             if symbol := self._wanted.get(trade.symbol.encode()):
-                # Only events of futures have X, only those of the spot market have M.
+                # Only events of futures have X, and only those of the spot market have M.
                 is_future = "X" in event
                 if (is_future or "M" in event) and is_future == (split_market(symbol)[1] == SPOT):
                     raise BadTrade(f"{trade.symbol} of another market: expected {symbol}")

@@ -1,4 +1,4 @@
-"""Opens an exchange: which one, which symbols, and which of them are this producer's."""
+"""Open an exchange, with the symbols that belong to this producer."""
 
 import threading
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import LIST_EVERY, BinanceSource
 from mcloud.feed.feed import parse_symbols
 from mcloud.feed.open import SYMBOL, FeedChoice, parse_names
+from mcloud.market.shard import WHOLE, Shard
 from mcloud.market.trade import COIN_M, BadTrade, trades_of
 
 COIN_SYMBOL = "BTCUSD_PERP"
@@ -17,7 +18,7 @@ COIN_SYMBOL = "BTCUSD_PERP"
 
 @dataclass(frozen=True)
 class Live:
-    """An exchange, ready to be read."""
+    """An exchange that is ready to be read."""
 
     endpoints: Endpoints
     feed: BinanceSource
@@ -26,14 +27,17 @@ class Live:
 
 
 def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
-    """The exchange of a choice; ``stop`` ends its waits.
+    """Open the exchange of a choice. ``stop`` ends its waits.
 
     Raises:
-        UsageError: there is no such exchange, symbol or shard, or the API key is not for it.
-        Unavailable: it does not answer.
-        Refused: it does not serve us.
+        UsageError: the exchange, a symbol or the shard is unknown, or the API key is invalid.
+        Unavailable: the exchange does not answer.
+        Refused: the exchange refuses the requests.
     """
-    shard = _parse_shard(choice.shard) if choice.shard else (0, 1)
+    try:
+        shard = Shard.parse(choice.shard) if choice.shard else WHOLE
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     where = endpoints(choice.exchange or DEFAULT, ws_url=choice.ws_url, rest_url=choice.rest_url)
 
     def pause(seconds: float) -> None:
@@ -46,7 +50,7 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
         if symbol != trades_of(symbol):
             raise UsageError(
                 f"{symbol} is the aggregate trades of a recording, which are not read live",
-                remedy=f"ask for {trades_of(symbol)}",
+                remedy=f"use {trades_of(symbol)}",
             )
     resting: tuple[str, ...] = ()
     listing = rest.listing()
@@ -58,7 +62,7 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
         resting = rest.check(follow.names, listing)
     roster = Roster(follow, listing)
     if not roster.symbols:
-        raise UsageError("no symbol falls to this shard; there are more shards than symbols")
+        raise UsageError("this shard has no symbols; there are more shards than symbols")
     feed = BinanceSource(
         where, roster.symbols, rest=rest, roster=roster, list_every=choice.list_every or LIST_EVERY
     )
@@ -66,16 +70,8 @@ def open_live(choice: FeedChoice, stop: threading.Event) -> Live:
 
 
 def _symbols(where: Endpoints, names: list[str]) -> tuple[str, ...]:
-    """The symbols that a user has named, with the market of the exchange."""
+    """Return the given symbols, with the market of the exchange."""
     try:
         return parse_symbols([where.symbol(name) for name in names])
     except BadTrade as error:
-        raise UsageError(str(error), remedy="symbols look like BTCUSDT") from None
-
-
-def _parse_shard(shard: str) -> tuple[int, int]:
-    """Which, from 0, and of how many; UsageError for what is not like 2/4."""
-    number, _, of = shard.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise UsageError(f"invalid shard {shard!r}; use for example 2/4, the second of four")
-    return int(number) - 1, int(of)
+        raise UsageError(str(error), remedy="use symbols such as BTCUSDT") from None

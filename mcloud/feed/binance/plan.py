@@ -1,4 +1,4 @@
-"""Which symbols go over which connection, and what a connection says to get them.
+"""The distribution of symbols among connections, and the messages that subscribe to them.
 
 The limits: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from mcloud.errors import UsageError
 from mcloud.market.trade import split_market
 
-MAX_STREAMS = 1024  # a connection
-STREAMS = 200  # by default: so that one connection's loss is small
+MAX_STREAMS = 1024  # per connection
+STREAMS = 200  # default, so that the loss of a connection affects few symbols
 
 CONNECTIONS, CONNECTIONS_WINDOW = 300, 300.0  # new ones an IP address, seconds
-# Half is left for other producers on this machine, which know nothing of each other.
+# Half is left for other producers on this machine, which do not know of each other.
 CONNECTIONS_MARGIN = 0.5
 
-# Five incoming messages a second, our pongs among them. Closed with 1008 have been seen at four
-# a second, none at two.
+# The limit is five incoming messages per second, including our pongs. Connections were closed with
+# 1008 at four per second, and none at two.
 MESSAGE_INTERVAL = 0.5  # seconds
 
 # Servers were seen to refuse URLs above 8,004 characters and SUBSCRIBE messages above 436 names;
@@ -29,20 +29,20 @@ NAMES = 100  # a message
 
 @dataclass(frozen=True)
 class StreamSubscription:
-    """What gets one connection its trades."""
+    """The URL and the messages that subscribe one connection to its trades."""
 
     url: str
     messages: tuple[str, ...]
-    """To be sent once it is open, one every MESSAGE_INTERVAL seconds."""
+    """Messages to send once it is open, one every MESSAGE_INTERVAL seconds."""
 
 
 def spread(symbols: Sequence[str], streams: int = STREAMS) -> list[tuple[str, ...]]:
-    """Deal the symbols out to as few connections as hold ``streams`` of them each.
+    """Distribute the symbols among as few connections as possible, with ``streams`` symbols each.
 
-    Neighbours go to different connections: users name the busy ones first.
+    Adjacent symbols go to different connections, because users name the busy ones first.
 
     Raises:
-        UsageError: a connection takes no such number of streams.
+        UsageError: a connection cannot have this number of streams.
     """
     if not 1 <= streams <= MAX_STREAMS:
         raise UsageError(f"a connection takes 1 to {MAX_STREAMS} streams, not {streams}")
@@ -51,7 +51,9 @@ def spread(symbols: Sequence[str], streams: int = STREAMS) -> list[tuple[str, ..
 
 
 def subscribe(ws_url: str, symbols: Sequence[str]) -> StreamSubscription:
-    """The combined stream of the symbols' trades: by URL what it may hold, then by message."""
+    """Return the combined stream of the symbols: as many as fit in the URL, the rest by
+    messages.
+    """
     names = _names(symbols)
     url = f"{ws_url}/stream?streams={names[0]}"
     by_url = 1
@@ -66,7 +68,7 @@ def subscribe(ws_url: str, symbols: Sequence[str]) -> StreamSubscription:
 def change(before: Sequence[str], after: Sequence[str]) -> list[str]:
     """Return the messages that turn a subscription to some symbols into one to others.
 
-    What is left comes first, so that the connection never holds more than the larger number.
+    The removals come first, so that the connection never has more than the larger number.
     """
     left = [symbol for symbol in before if symbol not in set(after)]
     added = [symbol for symbol in after if symbol not in set(before)]

@@ -1,4 +1,4 @@
-"""Binance's REST: which symbols there are, and trades by id. Never above the weight budget."""
+"""The REST API of Binance: its symbols, and trades by id, within the weight budget."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from mcloud.config import did_you_mean
 from mcloud.errors import ConfigError, Refused, Throttled, Unavailable, UsageError
 from mcloud.feed.binance.budget import IN_FLIGHT, MINUTE, WeightBudget
 from mcloud.feed.binance.endpoints import API_KEY, Endpoints
-from mcloud.feed.binance.listings import TRADING, Listed, Listing
+from mcloud.feed.binance.listings import TRADING, ListedSymbol, Listing
 from mcloud.feed.feed import HistoryAnswer, IdSpan
 from mcloud.feed.json_lines import to_milliseconds
 from mcloud.market.trade import (
@@ -26,16 +26,16 @@ from mcloud.market.trade import (
     split_market,
 )
 
-# A full minute's window always passes within it; a ban does not, and is the caller's to hear of.
+# A full window of a minute always ends within it. A ban does not, and is raised to the caller.
 PATIENCE = MINUTE + IN_FLIGHT + 5.0  # seconds
 
 # Seconds, as documented: bans last from 2 minutes to 3 days.
 SHORTEST_BAN, LONGEST_BAN = 120.0, 259_200.0
 
-BACKGROUND = 0.25  # of the budget, for what can wait: repair finds the rest of it free
+BACKGROUND = 0.25  # of the budget, for requests that can wait, so that repair has the rest
 
 AGGREGATES_PAGE = 1000  # maximum number of aggregate trades in an answer
-GUESSES = 8  # requests for aggregates that the search for an id may take
+GUESSES = 8  # requests for aggregates that the search for an id may use
 
 _INVALID_SYMBOL = -1121
 _COUNT = re.compile("[0-9]{1,9}")
@@ -43,21 +43,22 @@ _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 
 
 class BinanceRest:
-    """For any number of threads. Calls wait for the budget, for up to PATIENCE seconds.
+    """A client of the REST API. It is thread-safe. Calls wait up to PATIENCE seconds for the
+    budget.
 
     Every call raises:
-        Unavailable: no answer, a timeout, a 5xx or nonsense; the caller backs off and tries again.
-        Throttled: the exchange (or the budget) allows nothing for longer than PATIENCE.
-        Refused: an unknown symbol, a missing API key, a place that is not served.
+        Unavailable: no answer, a timeout, a 5xx or an invalid answer. The caller retries later.
+        Throttled: the exchange or the budget allows no request within PATIENCE seconds.
+        Refused: an unknown symbol, a missing API key, or a location that is not served.
 
     Args:
         clock: seconds, such as ``time.monotonic``.
-        wall: seconds since 1970; a ban is told as a time of day.
-        sleep: waits for the seconds given; may raise to end the wait.
-        api_key: for the exchanges whose ``historicalTrades`` wants one; nothing is signed.
+        wall: seconds since 1970; the end of a ban is given as a time of day.
+        sleep: waits for the given seconds, and may raise to end the wait.
+        api_key: key for exchanges whose ``historicalTrades`` needs one. Nothing is signed.
 
     Raises (when made):
-        ConfigError: the key cannot be one, or would go over the network for all to read.
+        ConfigError: the key is invalid, or would be sent unencrypted.
     """
 
     def __init__(
@@ -73,34 +74,35 @@ class BinanceRest:
     ) -> None:
         self.endpoints = endpoints
         self.has_history = endpoints.has_history and bool(api_key or not endpoints.needs_key)
-        """Whether trades are found by id; else only the newest ones are, see ``search``."""
+        """Whether trades can be found by id. Otherwise only the newest ones can; see ``search``."""
         self._budget = budget or WeightBudget(endpoints.weight_limit, clock=clock)
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
         self._client = client or http.HttpClient()
         key = _key_header(api_key, endpoints.rest_url) if api_key else {}
-        # What lists all symbols is ten times smaller so.
+        # The list of all symbols is ten times smaller with this.
         self._headers = {"Accept-Encoding": "gzip", **key}
 
     def check_quote_asset(self, quote_asset: str, listed: Listing) -> None:
-        """Make sure that something trades against ``quote_asset``, such as USDT.
+        """Check that a symbol is quoted in ``quote_asset``, such as USDT.
 
         Raises:
-            UsageError: nothing does.
+            UsageError: there is none.
         """
-        if Listed(quote_asset, TRADING) not in listed.values():
+        if ListedSymbol(quote_asset, TRADING) not in listed.values():
             quotes = sorted({each.quote_asset for each in listed.values()})
             raise UsageError(
-                f"nothing trades against {quote_asset!r} on {self.endpoints.name}"
+                f"no symbol is quoted in {quote_asset!r} on {self.endpoints.name}"
                 + did_you_mean(quote_asset, quotes)
             )
 
     def check(self, symbols: Collection[str], listed: Listing) -> tuple[str, ...]:
-        """Make sure that the exchange knows the symbols; returns a sentence for each that rests.
+        """Check that the exchange has the symbols. Return a message for each that does not trade
+        now.
 
         Raises:
-            UsageError: it does not know one.
+            UsageError: the exchange does not have one of them.
         """
         unknown = [symbol for symbol in symbols if symbol not in listed]
         if unknown:
@@ -113,10 +115,10 @@ class BinanceRest:
         )
 
     def trades_from(self, symbol: str, first_id: int, limit: int) -> list[Trade]:
-        """The trades with ids from ``first_id`` on, ascending: ``limit``, or a page, at most.
+        """Return the trades from ``first_id`` on, ascending, at most ``limit`` or a page.
 
-        What is not among them is not to be had: the list may begin later, have holes or be empty.
-        Without ``historicalTrades`` only the newest trades are looked through.
+        Other trades are not available: the list may start later, have holes or be empty. Without
+        ``historicalTrades`` only the newest trades are searched.
         """
         page = min(limit, self.endpoints.page)
         if self.has_history:
@@ -128,11 +130,11 @@ class BinanceRest:
     ) -> HistoryAnswer:
         """Return what the exchange says about the ids of a range, and up to ``margin`` around it.
 
-        Without ``historicalTrades`` the newest trades are looked through, and then the aggregate
-        trades, which name the first and the last id of each aggregate. They show which ids are
-        used, but not the trades.
+        Without ``historicalTrades`` the newest trades are searched, and then the aggregate trades,
+        which have the first and the last id of each aggregate. They show which ids are used, but
+        not the trades.
 
-        In the ``background`` it waits for nothing: Throttled where others have the budget.
+        In the ``background`` it does not wait, and raises Throttled if others use the budget.
         """
         if self.has_history:
             limit = min(last_id - first_id + 1 + 2 * margin, self.endpoints.page)
@@ -160,10 +162,10 @@ class BinanceRest:
         return self._trades(path, symbol, {"limit": self.endpoints.recent_page}, weight, background)
 
     def _aggregates_around(self, symbol: str, trade_id: int, background: bool) -> list[IdSpan]:
-        """Return consecutive aggregates around a trade id; none where they are not found.
+        """Return consecutive aggregates around a trade id, or none if they are not found.
 
-        Aggregates have ids of their own. Where the one with a trade id is can only be guessed from
-        others, better each time.
+        Aggregates have their own ids. The position of a trade id is estimated from other
+        aggregates, more exactly with each request.
         """
         low, high = (0, 0), (0, 0)
         first_id, spans = self._aggregates(symbol, None, background)
@@ -204,9 +206,9 @@ class BinanceRest:
         return begin, spans
 
     def latest_id(self, symbol: str, *, background: bool = False) -> int | None:
-        """The id of the newest trade; None where there never was one.
+        """Return the id of the newest trade, or None if there is none.
 
-        In the ``background`` it waits for nothing: Throttled where others have the budget.
+        In the ``background`` it does not wait, and raises Throttled if others use the budget.
         """
         path, weight = self.endpoints.recent_path, self.endpoints.recent_weight
         trades = self._trades(path, symbol, {"limit": 1}, weight, background).trades
@@ -231,7 +233,7 @@ class BinanceRest:
         )
 
     def _name(self, symbol: str) -> str:
-        """The exchange's own name of a symbol; another market may use the same one."""
+        """Return the name of a symbol at the exchange. Another market may use the same name."""
         name, market = split_market(symbol)
         if market != self.endpoints.market:
             raise Refused(
@@ -240,22 +242,22 @@ class BinanceRest:
             )
         return name
 
-    def listing(self, *, background: bool = False) -> dict[str, Listed]:
+    def listing(self, *, background: bool = False) -> dict[str, ListedSymbol]:
         """Return all symbols of the exchange.
 
-        In the ``background`` it waits for nothing: Throttled where others have the budget.
+        In the ``background`` it does not wait, and raises Throttled if others use the budget.
         """
         path = self.endpoints.info_path
         info = self._get(path, {}, self.endpoints.info_weight, background)
         try:
             for limit in info.get("rateLimits", ()):
-                # Only a limit by the minute is in the budget's own measure.
+                # Only a limit per minute has the unit of the budget.
                 kind = limit["rateLimitType"], limit["interval"], limit["intervalNum"]
                 if kind == ("REQUEST_WEIGHT", "MINUTE", 1):
                     self._budget.learn_limit(int(limit["limit"]))
             market = self.endpoints.market
             return {
-                in_market(each["symbol"], market): Listed(
+                in_market(each["symbol"], market): ListedSymbol(
                     str(each.get("quoteAsset")), _status(each)
                 )
                 for each in info["symbols"]
@@ -288,7 +290,7 @@ class BinanceRest:
     def _wait_for_budget(self, weight: int, share: float, deadline: float) -> None:
         while wait := self._budget.ask(weight, share):
             if self._clock() + wait > deadline:
-                raise Throttled(f"{self.endpoints.name} takes no request now", wait)
+                raise Throttled(f"{self.endpoints.name} accepts no requests now", wait)
             self._sleep(wait)
 
     def _request(self, path: str, parameters: Mapping[str, object]) -> http.HttpAnswer:
@@ -305,12 +307,13 @@ class BinanceRest:
             ) from None
 
     def _pause(self, answer: http.HttpAnswer) -> float:
-        """Seconds that a 429 or 418 asks for, as far as the exchange ever asks for them."""
+        """Return the seconds that a 429 or 418 demands, limited to the documented range."""
         seconds = SHORTEST_BAN if answer.status == 418 else MINUTE
         if answer.retry_after is not None:
             seconds = answer.retry_after
         elif until := _BANNED_UNTIL.search(answer.text):
-            # By the exchange's own clock: with ours an hour behind, a ban would be an hour longer.
+            # By the clock of the exchange: if ours were an hour behind, a ban would be an hour
+            # longer.
             date = _date(answer.headers.get("Date", ""))
             seconds = int(until[1]) / 1000 - (self._wall() if date is None else date)
         return min(max(1.0, seconds), LONGEST_BAN)
@@ -328,18 +331,20 @@ class BinanceRest:
                 f"{name} has no symbol {parameters.get('symbol')}", remedy="check --symbols"
             )
         if status == 451:
-            return Refused(said, remedy="it does not serve this place: choose another --exchange")
+            return Refused(said, remedy="it does not serve this location: use another --exchange")
         if status in (401, 403):
-            remedy = f"put an API key into {API_KEY}, or choose another --rest-url"
+            remedy = f"set {API_KEY} to an API key, or choose another --rest-url"
             return Refused(said, remedy=remedy)
         return Refused(said, remedy="check --exchange and --rest-url")
 
     def _nonsense(self, path: str) -> Unavailable:
-        return Unavailable(f"{self.endpoints.name} answered {path} with something else than asked")
+        return Unavailable(
+            f"{self.endpoints.name} answered {path} with something that was not requested"
+        )
 
 
 def _date(header: str) -> float | None:
-    """Return the time of an answer, in seconds since 1970; None where it tells none."""
+    """Return the time of an answer, in seconds since 1970, or None if it has none."""
     try:
         return parsedate_to_datetime(header).timestamp()
     except (ValueError, TypeError):
@@ -348,8 +353,10 @@ def _date(header: str) -> float | None:
 
 def _key_header(api_key: str, url: str) -> dict[str, str]:
     if not re.fullmatch("[!-~]{1,256}", api_key):
-        # What was pasted in its place is not shown either.
-        raise ConfigError(f"{API_KEY} is not an API key: it holds spaces, or what is not ASCII")
+        # A text that was pasted by mistake is not shown either.
+        raise ConfigError(
+            f"{API_KEY} is not an API key: it has spaces or characters that are not ASCII"
+        )
     parts = urlsplit(url)
     if parts.scheme != "https" and not http.is_loopback(parts.hostname):
         raise ConfigError(
@@ -359,7 +366,7 @@ def _key_header(api_key: str, url: str) -> dict[str, str]:
 
 
 def _status(symbol: Mapping[str, Any]) -> str:
-    # COIN-M futures have another word for it, and futures say nothing of spot.
+    # COIN-M futures have another field for it, and futures do not have the one of spot.
     status = str(symbol.get("status", symbol.get("contractStatus")))
     if status == TRADING and symbol.get("isSpotTradingAllowed", True) is not True:
         return "no spot trading"
@@ -376,7 +383,7 @@ def _span(row: Any) -> IdSpan | None:
 
 
 def _parse(symbol: str, row: Any) -> Trade | None:
-    """A trade, or None for a row that is none: its id stays missing, and is reported as such."""
+    """Return a trade, or None for an invalid row, whose id stays missing and is reported."""
     try:
         return Trade.from_binance(
             {
@@ -393,7 +400,7 @@ def _parse(symbol: str, row: Any) -> Trade | None:
 
 
 def _error_body(answer: http.HttpAnswer) -> tuple[int | None, str]:
-    """Code and message of ``{"code":-1121,"msg":"Invalid symbol."}``."""
+    """Return the code and the message of ``{"code":-1121,"msg":"Invalid symbol."}``."""
     try:
         error = answer.document()
         return error["code"], str(error["msg"])[:200]

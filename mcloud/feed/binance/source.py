@@ -26,11 +26,11 @@ from mcloud.market.trade import Trade
 
 Value = TypeVar("Value")
 
-# One symbol at a time is asked about: at most 12 requests a minute, 300 of 6,000 in weight.
+# One symbol is checked at a time: at most 12 requests per minute, with a weight of 300 of 6,000.
 CHECK_EVERY = 5.0  # seconds
-GRACE = 2.0  # seconds that the stream may be behind REST
+GRACE = 2.0  # seconds by which the stream may be behind REST
 
-# The exchange's list of symbols has a weight of 20 of 6,000 a minute.
+# The list of symbols has a weight of 20 of 6,000 per minute.
 LIST_EVERY = 180.0  # seconds
 SPREAD = 0.2  # share of an interval by which it varies, so that producers do not ask together
 
@@ -46,27 +46,29 @@ _NO_KEY = (
 
 @dataclass(frozen=True)
 class SourceState:
-    """What the panel shows of the feed."""
+    """The state of the feed, for the panel."""
 
     connections: tuple[LineState, ...]
     ages: dict[str, float | None]
     """Seconds since the last trade of each symbol; None before its first."""
     waiting: int
-    """Trades received and not yet taken."""
+    """Number of trades that are received and not taken yet."""
     slowed: bool
-    """Nothing is read from the sockets, because the consumer is behind."""
+    """Whether the sockets are not read because the consumer is behind."""
     slowed_seconds: float
-    """For how long in all."""
+    """Total time of that, in seconds."""
     stalls: int
-    """Connections that were replaced because REST had trades that they did not bring."""
+    """Number of connections that were replaced because REST had trades that they did not
+    deliver.
+    """
     stalled: tuple[str, ...]
-    """Symbols of which REST had a trade, when last asked, that no connection has brought."""
+    """Symbols of which REST had a trade, at the last check, that no connection has delivered."""
     last_error: str
-    """Of the checks for stalls and of subscriptions; the connections have their own."""
+    """Last error of the checks for stalls and of subscriptions. Connections have their own."""
     listed: tuple[str, ...] = ()
-    """Symbols that began to trade during the run."""
+    """Symbols that started to trade during the run."""
     not_trading: Mapping[str, str] = field(default_factory=dict)
-    """Symbols that are followed and do not trade now, with their statuses."""
+    """Followed symbols that do not trade now, with their statuses."""
 
     @property
     def in_short(self) -> SourceSummary:
@@ -85,7 +87,7 @@ class SourceState:
         if self.stalled:
             words += f", stalled: {', '.join(self.stalled)}"
         if self.slowed:
-            words += ", not reading: the disk or the sites are behind"
+            words += ", not reading because the disk or the sites are behind"
         error = self.last_error or next((each.last_error for each in lines if each.last_error), "")
         return SourceSummary(
             summary=f"{words}; {error}" if error else words,
@@ -102,16 +104,17 @@ class SourceState:
 
 
 class BinanceSource:
-    """Trades as they come, repeats included, in the order received; see ``mcloud.feed.feed.Feed``.
+    """Live trades, including repeats, in the order of receipt; see ``mcloud.feed.feed.Feed``.
 
-    Connections are lost and replaced without an end; what they miss meanwhile is for repair by id.
+    Lost connections are replaced without an end of the feed. Trades that are missed meanwhile are
+    left to repair by id.
 
     Args:
-        rest: confirms stalls; without it none is looked for.
-        roster: what the symbols are chosen by; with ``rest`` the exchange's list is followed.
-        list_every: seconds between two requests for that list, on average.
-        streams: symbols a connection.
-        limit: trades that may wait for the consumer before the sockets are left unread.
+        rest: confirms stalls. Without it stalls are not detected.
+        roster: chooses the symbols. With ``rest`` the list of the exchange is followed.
+        list_every: average number of seconds between two requests for that list.
+        streams: number of symbols per connection.
+        limit: number of trades that may wait for the consumer before the sockets are left unread.
 
     Example:
         source = BinanceSource(endpoints(), ["BTCUSDT", "ETHUSDT"], rest=BinanceRest(endpoints()))
@@ -166,7 +169,7 @@ class BinanceSource:
         self._failed: asyncio.Future[None] | None = None
         self._stopped = threading.Event()
         self._wake: Callable[[], object] = lambda: None
-        """Has the loop look at ``_stopped``."""
+        """Makes the event loop check ``_stopped``."""
         self._thread = threading.Thread(target=self._run, name="binance", daemon=True)
 
     @property
@@ -190,24 +193,24 @@ class BinanceSource:
         )
 
     def opened(self) -> set[str]:
-        """The symbols that were subscribed to, or trade again, since the last call."""
+        """Return the symbols that were subscribed, or trade again, since the last call."""
         return set(_drain(self._opened))
 
     def ended(self) -> set[str]:
-        """The symbols that have stopped trading since the last call."""
+        """Return the symbols that have stopped trading since the last call."""
         return set(_drain(self._ended))
 
     def news(self) -> list[str]:
-        """What was listed and delisted since the last call, in sentences."""
+        """Return messages about listings and delistings since the last call."""
         return _drain(self._news)
 
     def chunks(self, timeout: float) -> Iterator[list[Trade]]:
-        """What came since the last chunk; an empty list where nothing did for ``timeout`` seconds.
+        """Return the trades since the last chunk, or an empty list after ``timeout`` seconds.
 
-        Ends after ``stop``, with the last of what had been received.
+        It ends after ``stop``, with the last trades that were received.
 
         Raises:
-            Refused: the exchange turned the first connection away, and always will.
+            Refused: the exchange permanently refuses the first connection.
         """
         if self._thread.ident is None:
             self._thread.start()
@@ -219,9 +222,9 @@ class BinanceSource:
             yield from chunk
 
     def stop(self) -> None:
-        """Close the connections, soon; from any thread, any number of times."""
+        """Close the connections soon. It is thread-safe and may be repeated."""
         self._stopped.set()
-        # A loop that is closed has nothing left to stop.
+        # A closed loop has nothing to stop.
         with suppress(RuntimeError):
             self._wake()
 
@@ -255,7 +258,7 @@ class BinanceSource:
                 self._failed.result()
         finally:
             self._failed.cancel()
-            # A consumer that has left must not keep the connections open.
+            # A consumer that is gone must not keep the connections open.
             self._handoff.lift()
             tasks += [*self._running.values(), stopping]
             for task in tasks:
@@ -279,7 +282,7 @@ class BinanceSource:
         self._running[line] = self._spawn(line.run())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that ends by itself only by an error, which then ends the source."""
+        """Start a task that ends only by an error, which then ends the source."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._note_end)
         return task
@@ -309,7 +312,7 @@ class BinanceSource:
         while True:
             await asyncio.sleep(self._check_every)
             if self._handoff.full:
-                # What nobody reads cannot be told from what does not come.
+                # While the sockets are not read, a stall cannot be detected.
                 self._restart_paces(self.symbols)
                 continue
             symbol = self._paces.suspect(time.monotonic())
@@ -374,7 +377,7 @@ class BinanceSource:
                 line.follow(left)
 
     def _add(self, symbols: Sequence[str]) -> None:
-        """Deal symbols out to the lines with the most room, and to new ones where there is none."""
+        """Add symbols to the lines with the most room, or to new lines if there is none."""
         waiting = list(symbols)
         for line in sorted(self._lines, key=lambda line: len(line.state.symbols)):
             before = line.state.symbols
@@ -404,7 +407,7 @@ def _warnings(endpoints: Endpoints, rest: BinanceRest | None) -> tuple[str, ...]
 
 
 async def _in_thread(call: Callable[[], Value]) -> Value:
-    """The result of a call that blocks. The thread is a daemon: it never holds up an exit."""
+    """Return the result of a blocking call. Its thread is a daemon and never delays an exit."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Value] = loop.create_future()
 

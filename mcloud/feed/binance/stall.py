@@ -1,75 +1,79 @@
-"""Which symbol has gone silent, judged against its own usual pace.
+"""Detection of symbols that have gone silent, by their own usual pace.
 
-A stream can stop for one symbol while the others flow and the connection stays up. Silence alone
-proves nothing, a market may be quiet: whoever asks the exchange's REST for the newest trade knows.
+A stream can stop for one symbol while the others continue and the connection stays open. Silence
+alone proves nothing, because a market may be quiet. A request to REST for the newest trade decides.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SHORTEST = 10.0  # seconds of silence that are nothing in any market
-USUAL_GAPS = 20.0  # as many times the usual gap is suspicious
-UNKNOWN = 60.0  # seconds, for a symbol of which no pace is known yet
-_WEIGHT = 0.1  # of the newest gap in the moving average
+SHORTEST = 10.0  # seconds of silence that are normal in any market
+USUAL_GAPS = 20.0  # times the usual gap is suspicious
+UNKNOWN = 60.0  # seconds, for a symbol without a known pace
+_WEIGHT = 0.1  # weight of the newest gap in the moving average
 _MOST_DOUBLINGS = 6
 
 
 class Paces:
-    """The pace of each symbol. Times are seconds of one clock, passed in."""
+    """The pace of each symbol. Times are seconds of one clock, which the caller passes in."""
 
     def __init__(self, symbols: Iterable[str], now: float) -> None:
         self._paces = {symbol: _Pace(now) for symbol in symbols}
 
     def seen(self, symbol: str, id_: int, now: float) -> None:
-        """A trade came; of several at once the last one is enough."""
+        """Note a trade. Of several at once the last one is enough."""
         if pace := self._paces.get(symbol):
             pace.seen(id_, now)
 
     def begin(self, symbols: Iterable[str], now: float) -> None:
-        """Trades of these symbols are due from now on."""
+        """Expect trades of these symbols from now on."""
         for symbol in symbols:
             self._paces.setdefault(symbol, _Pace(now)).since = now
 
     def end(self, symbols: Iterable[str]) -> None:
-        """No trades of these symbols are due any more, so that none of them can stall."""
+        """Expect no more trades of these symbols, so that none of them can stall."""
         for symbol in symbols:
             self._paces.pop(symbol, None)
 
     def age(self, symbol: str, now: float) -> float | None:
-        """Seconds since the last trade; None before the first, and where none is due."""
+        """Return the seconds since the last trade; None before the first, or if none is
+        expected.
+        """
         pace = self._paces.get(symbol)
         return None if pace is None or pace.last is None else now - pace.last
 
     def suspect(self, now: float) -> str | None:
-        """The symbol that has been silent for longest against its own pace, if too long."""
+        """Return the symbol that has been silent for longest relative to its pace, if too long."""
         overdue = {symbol: pace.overdue(now) for symbol, pace in self._paces.items()}
         worst = max(overdue, key=overdue.__getitem__, default=None)
         return worst if worst is not None and overdue[worst] > 1 else None
 
     def stalled(self) -> list[str]:
-        """The symbols of which the exchange had a trade, when last asked, that never came."""
+        """Return the symbols of which the exchange had a trade, at the last check, that never
+        came.
+        """
         return [symbol for symbol, pace in self._paces.items() if pace.stalled]
 
     def is_stalled(self, symbol: str, newest_id: int) -> bool:
-        """Whether a trade that the exchange has (its id was asked for a moment ago) never came.
+        """Return whether the newest trade of the exchange, whose id was just fetched, never came.
 
-        Of a symbol of which nothing ever came, the first answer is only taken down, and the next
-        one is due soon. What did not come is held against the stream once: it may have been lost
+        For a symbol without any trade so far, the first answer is only recorded, and the next check
+        is due soon. A missing trade counts against the stream once, because it may have been lost
         with an earlier connection.
         """
         pace = self._paces.get(symbol)
         return pace is not None and pace.misses(newest_id)
 
     def calm(self, symbol: str, now: float) -> None:
-        """The market is quiet: the next suspicion takes twice as long.
+        """Note that the market is quiet: the next suspicion takes twice as long.
 
-        After the first answer about a symbol of which nothing ever came nothing is known yet.
+        After the first answer about a symbol without any trade nothing is known yet.
         """
         if pace := self._paces.get(symbol):
             pace.calm(now)
 
     def restart(self, symbols: Iterable[str], now: float) -> None:
-        """The silence so far is explained, by a new connection or by a slow consumer."""
+        """Reset the silence, which a new connection or a slow consumer explains."""
         for symbol in symbols:
             if pace := self._paces.get(symbol):
                 pace.since = now
@@ -78,14 +82,14 @@ class Paces:
 @dataclass
 class _Pace:
     since: float
-    """When the silence that is judged began."""
+    """Start of the current silence."""
     last: float | None = None
     id: int | None = None
-    """The highest that is known to have come, or to be older than what can come."""
+    """Highest id that has come, or is older than the trades that can come."""
     gap: float | None = None
     doublings: int = 0
     is_compared: bool = True
-    """False after the first answer about a symbol of which nothing has come."""
+    """False after the first answer about a symbol without any trade."""
     stalled: bool = False
 
     @property
@@ -94,7 +98,7 @@ class _Pace:
 
     def seen(self, id_: int, now: float) -> None:
         if self.last is not None:
-            # A longer one was a stall or a cut, and says little about the market.
+            # A longer gap was a stall or a lost connection, and says little about the market.
             gap = min(now - self.last, self.limit)
             self.gap = gap if self.gap is None else self.gap + _WEIGHT * (gap - self.gap)
         self.last = self.since = now

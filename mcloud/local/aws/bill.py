@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-SQS_CHUNK = 64 * 1024
-"""Maximum payload of one billed request, in bytes: https://aws.amazon.com/sqs/pricing/"""
+from mcloud.market.envelope import SQS_CHUNK
+
 READ_UNIT, WRITE_UNIT = 4096, 1024  # bytes: https://aws.amazon.com/dynamodb/pricing/on-demand/
 
 # A quote inside a message is written \", so that this is the request's own member.

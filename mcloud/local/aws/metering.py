@@ -11,12 +11,12 @@ from typing import Any
 from ministack.services import cloudwatch, dynamodb, dynamodb_streams, sqs
 
 from mcloud.local.aws.bill import (
-    SQS_CHUNK,
     message_size,
     read_halves,
     write_units,
 )
 from mcloud.local.meter import Meter
+from mcloud.market.envelope import SQS_CHUNK
 
 Handler = Callable[[dict[str, Any]], tuple[int, Any, Any]]
 

@@ -45,7 +45,7 @@ def main() -> None:
     if missing := lacking():
         sys.exit(
             f"this ministack ({version('ministack')}) has no {', '.join(missing)}: "
-            "take another with `pip install 'ministack==1.5.33'`"
+            "install the right version with `pip install 'ministack==1.5.33'`"
         )
     sys.argv[1:] = []  # it reads them as well
     outages, meter = Outages(home, "aws"), Meter(home, "aws")

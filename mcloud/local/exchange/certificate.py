@@ -85,5 +85,5 @@ def make_certificate(path: Path) -> ssl.SSLContext:
     except OSError as error:
         raise LocalError(
             f"the exchange cannot write its certificate to {path}: {error.strerror}",
-            remedy="check that the folder can be written to, and that its disk has room",
+            remedy="check the permissions of the folder and the free space of its disk",
         ) from None

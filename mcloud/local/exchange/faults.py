@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from http import HTTPStatus
 from random import Random
 
+from mcloud.config import unknown
 from mcloud.errors import UsageError
 from mcloud.local.exchange.markets import Market
 from mcloud.market.trade import MAX_ID, Trade, capitals
@@ -62,7 +63,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UsageError(f"no fault {self.kind!r}; there is {', '.join(KINDS)}")
+            raise unknown("fault", self.kind, KINDS)
         missing = [name for name in _NEEDS.get(self.kind, ()) if getattr(self, name) is None]
         if missing:
             raise UsageError(f"the fault {self.kind} needs {' and '.join(missing)}")
@@ -95,7 +96,7 @@ def parse_fault(query: Mapping[str, str]) -> Fault:
     if unknown:
         raise UsageError(f"a fault has no {', '.join(sorted(unknown))}")
     if "kind" not in query:
-        raise UsageError(f"which kind? there is {', '.join(KINDS)}")
+        raise UsageError(f"the kind of fault is missing; choose from {', '.join(KINDS)}")
     symbol = query.get("symbol")
     return Fault(
         query["kind"],

@@ -103,7 +103,7 @@ class LocalExchange:
         if isinstance(self._error, OSError):
             raise LocalError(
                 f"the exchange cannot listen on port {self._port}: {self._error.strerror}",
-                remedy="choose another with --port",
+                remedy="choose another port with --port",
             )
         self._raise_error()
         return self

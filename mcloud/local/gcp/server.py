@@ -24,16 +24,16 @@ from typing import Any, Final, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
+from mcloud import files
 from mcloud.local.gcp import bill
 from mcloud.local.gcp.door import open_door
 from mcloud.local.gcp.firestore import Firestore
-from mcloud.local.gcp.gate import Gate
 from mcloud.local.gcp.monitoring import Monitoring
 from mcloud.local.gcp.monitoring_operations import Operations
 from mcloud.local.gcp.pubsub import PubSub
-from mcloud.local.gcp.rpc import Service
+from mcloud.local.gcp.rpc import Refusal, Service
 from mcloud.local.meter import SAVE_SECONDS, Meter
-from mcloud.local.outage import Outages
+from mcloud.local.outage import SLOW, Outages
 
 HOST: Final = "127.0.0.1"
 STATE_FILE: Final = "gcp.json"
@@ -41,6 +41,8 @@ STATE_VERSION: Final = 1
 # Above the limits of the services (10 MiB), so that each service returns its own error.
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 DOORS: Final = {"storage": "archive", "function": "function"}
+GATED: Final = {"Pub/Sub": "queue", "Firestore": "candles"}
+GATE_POLL: Final = 0.1  # seconds between two checks of whether a hanging service is back
 STOP_SECONDS: Final = 0.5  # time for requests in progress to finish
 
 
@@ -52,6 +54,28 @@ class Product(Protocol):
     def dump(self) -> dict[str, Any]: ...
 
     def load(self, dump: dict[str, Any]) -> None: ...
+
+
+class Gate:
+    """Passed by every call before it is answered; a call whose client leaves is cancelled here."""
+
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+
+    async def __call__(self, product: str) -> None:
+        service = GATED.get(product)
+        outage = self._outages.on(service)
+        if outage is None:
+            return
+        if outage.how == "refuse":
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
+        if outage.how == "throttle" and self._outages.throttles(service):
+            raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, f"Quota exceeded for {product}.")
+        if outage.how == "slow":
+            await asyncio.sleep(SLOW)
+        while outage is not None and outage.how == "hang":
+            await asyncio.sleep(GATE_POLL)
+            outage = self._outages.on(service)
 
 
 class StartError(Exception):
@@ -188,13 +212,7 @@ def save_state(folder: Path, products: Mapping[str, Product]) -> None:
     """Write the state of all products: the whole of it, or the old one stays."""
     state = {name: product.dump() for name, product in products.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / STATE_FILE
-    part = path.with_suffix(".part")
-    with part.open("w") as file:
-        json.dump({"version": STATE_VERSION, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    files.write(folder / STATE_FILE, json.dumps({"version": STATE_VERSION, **state}))
 
 
 def _count_call(

@@ -1,4 +1,4 @@
-"""Time that moves only when someone sleeps."""
+"""A clock that advances only when something sleeps."""
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""A WebSocket server on loopback that does what a test tells it, connection by connection."""
+"""A WebSocket server on loopback that plays a script on each connection."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ Script = Callable[["Server", ServerConnection], Awaitable[None]]
 
 
 def trade(id_: int, symbol: str = "BTCUSDT", **more: object) -> str:
-    """A message of a combined stream, as Binance sends it."""
+    """Return a message of a combined stream, as Binance sends it."""
     data = {
         "e": "trade",
         "E": 1723161255343,
@@ -33,10 +33,10 @@ def trade(id_: int, symbol: str = "BTCUSDT", **more: object) -> str:
 
 
 class Server:
-    """Plays a script on each connection; the last of them on all that follow.
+    """Plays a script on each connection, and the last script on all later connections.
 
     Args:
-        statuses: what the first attempts to connect are answered with instead.
+        statuses: HTTP statuses with which the first connection attempts are refused.
     """
 
     def __init__(self, *scripts: Script, statuses: tuple[int, ...] = ()) -> None:
@@ -44,9 +44,9 @@ class Server:
         self.statuses = list(statuses)
         self.opened = 0
         self.log: list[str] = []
-        """What happened, in order: "open 1", "close 1", …"""
+        """Events in order: "open 1", "close 1", …"""
         self.asked: list[list[str]] = []
-        """The streams of each connection."""
+        """Requested streams of each connection."""
         self.newest_id = 0
         self._listeners: set[ServerConnection] = set()
         self._scripts = scripts
@@ -56,12 +56,12 @@ class Server:
         return f"ws://127.0.0.1:{self.port}"
 
     async def trade_on(self, connection: ServerConnection) -> None:
-        """Have the connection get all trades from now on."""
+        """Send all trades from now on to the connection."""
         self._listeners.add(connection)
         await connection.wait_closed()
 
     async def market(self) -> None:
-        """A trade every other millisecond; who listens gets it, and nobody later."""
+        """Make a trade every other millisecond. Only connections that listen receive it."""
         while True:
             self.newest_id += 1
             broadcast(self._listeners, trade(self.newest_id))

@@ -1,4 +1,4 @@
-"""Waits grow to a cap, are jittered, and are forgotten after a healthy time."""
+"""Pauses grow up to a maximum, have jitter, and are reset after a healthy period."""
 
 from random import Random
 

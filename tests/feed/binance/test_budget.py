@@ -1,4 +1,4 @@
-"""The budget is never exceeded, whatever is asked, told and waited."""
+"""The budget is never exceeded, whatever the requests, answers and pauses."""
 
 import threading
 
@@ -19,7 +19,7 @@ PAUSES = st.floats(0, 90)
 def test_no_minute_sees_more_than_the_limit_less_the_margin(
     asked: list[tuple[int, float]], offset: float
 ) -> None:
-    """The exchange counts by the minute of its own clock, and hears of a request later than we."""
+    """The exchange counts by the minutes of its own clock, and receives requests with a delay."""
     clock = Clock(offset)
     budget = WeightBudget(LIMIT, clock=clock)
     sent: list[tuple[float, int]] = []
@@ -35,7 +35,7 @@ def test_no_minute_sees_more_than_the_limit_less_the_margin(
 
 @given(st.lists(st.tuples(WEIGHTS, st.integers(0, 90)), max_size=40))
 def test_what_others_use_counts(asked: list[tuple[int, int]]) -> None:
-    """Another program behind the same address uses some, as every answer tells."""
+    """Another program at the same address uses some of it, as every answer reports."""
     clock = Clock()
     budget = WeightBudget(LIMIT, clock=clock)
     ours: list[tuple[float, int]] = []

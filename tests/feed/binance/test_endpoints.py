@@ -1,4 +1,4 @@
-"""Exchanges by name, and addresses of one's own."""
+"""Exchanges by name, and custom addresses."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_wrong_name_is_put_right() -> None:
     ["example.com", "https://example.com", "wss://", "wss://e:x", "wss://e?streams=a", "ws:/e"],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="--ws-url is not an address"):
+    with pytest.raises(UsageError, match="invalid --ws-url"):
         endpoints(ws_url=url)
 
 

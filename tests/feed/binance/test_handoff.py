@@ -1,4 +1,4 @@
-"""Nothing is lost between the threads, and a slow consumer is waited for."""
+"""Nothing is lost between the threads, and the producer waits for a slow consumer."""
 
 import asyncio
 import threading

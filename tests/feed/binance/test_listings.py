@@ -1,4 +1,4 @@
-"""What a producer follows while an exchange lists, halts and delists symbols."""
+"""Symbols that a producer follows while an exchange lists, halts and delists symbols."""
 
 from collections import Counter
 
@@ -6,16 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.feed.binance.listings import DELISTED, TRADING, Listed, Roster, WantedListing, summary
+from mcloud.feed.binance.listings import (
+    DELISTED,
+    TRADING,
+    ListedSymbol,
+    Roster,
+    WantedListing,
+    summary,
+)
 from mcloud.feed.binance.plan import change
+from mcloud.market.shard import Shard
 
 NAMES = ["AUSDT", "BUSDT", "CUSDT", "DUSDT", "EBTC"]
 USDT = WantedListing(quote_asset="USDT")
 
 
-def listing(**statuses: str) -> dict[str, Listed]:
+def listing(**statuses: str) -> dict[str, ListedSymbol]:
     return {
-        name: Listed("BTC" if name.endswith("BTC") else "USDT", status)
+        name: ListedSymbol("BTC" if name.endswith("BTC") else "USDT", status)
         for name, status in statuses.items()
     }
 
@@ -29,7 +37,7 @@ def test_a_new_symbol_is_subscribed_to_and_others_are_not() -> None:
     roster = Roster(USDT, listing(AUSDT=TRADING))
     changes = roster.update(listing(AUSDT=TRADING, BUSDT=TRADING, CUSDT="BREAK", EBTC=TRADING))
     assert (changes.listed, changes.resumed, changes.ended) == (("BUSDT",), (), ())
-    assert changes.news == ("BUSDT is listed: its trades are read from now on",)
+    assert changes.news == ("BUSDT is newly listed: its trades are read from now on",)
     assert roster.symbols == ("AUSDT", "BUSDT")
     assert roster.listed == ["BUSDT"]
 
@@ -70,16 +78,16 @@ def test_what_did_not_trade_at_the_start_is_followed_only_by_name() -> None:
 
 
 @given(st.lists(listings, min_size=1), st.integers(1, 3))
-def test_shards_share_out_whatever_is_listed(lists: list[dict[str, Listed]], of: int) -> None:
-    """Every symbol that trades is followed by exactly one shard, at every moment."""
+def test_shards_share_out_whatever_is_listed(lists: list[dict[str, ListedSymbol]], of: int) -> None:
+    """At every moment, exactly one shard follows each symbol that trades."""
     rosters = [
-        Roster(WantedListing(quote_asset="USDT", shard=(number, of)), lists[0])
+        Roster(WantedListing(quote_asset="USDT", shard=Shard(number, of)), lists[0])
         for number in range(of)
     ]
     for each in lists[1:]:
         for roster in rosters:
             roster.update(each)
-        trading = {name for name, one in each.items() if one == Listed("USDT", TRADING)}
+        trading = {name for name, one in each.items() if one == ListedSymbol("USDT", TRADING)}
         followed = Counter(name for roster in rosters for name in roster.symbols)
         assert set(followed.values()) <= {1}
         assert trading <= followed.keys()
@@ -87,7 +95,7 @@ def test_shards_share_out_whatever_is_listed(lists: list[dict[str, Listed]], of:
 
 @given(listings, st.lists(listings))
 def test_changes_add_up_to_what_is_followed(
-    first: dict[str, Listed], lists: list[dict[str, Listed]]
+    first: dict[str, ListedSymbol], lists: list[dict[str, ListedSymbol]]
 ) -> None:
     roster = Roster(USDT, first)
     subscribed, due = set(roster.symbols), set(roster.symbols)
@@ -97,7 +105,7 @@ def test_changes_add_up_to_what_is_followed(
         subscribed = (subscribed | set(changes.listed)) - set(changes.dropped)
         due = (due | {*changes.listed, *changes.resumed}) - set(changes.ended)
         assert subscribed == set(roster.symbols)
-        assert due == {name for name, one in each.items() if one == Listed("USDT", TRADING)}
+        assert due == {name for name, one in each.items() if one == ListedSymbol("USDT", TRADING)}
         assert due <= subscribed
         parts = (changes.listed, changes.resumed, changes.ended, changes.dropped)
         assert len(changes.news) == sum(map(len, parts))

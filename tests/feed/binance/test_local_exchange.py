@@ -1,4 +1,4 @@
-"""The source and its REST against the local exchange: streams and history of one market."""
+"""The source and its REST with the local exchange: streams and history of one market."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from mcloud.errors import Refused, UsageError
 from mcloud.feed.binance import stall
 from mcloud.feed.binance.connection import Timing
 from mcloud.feed.binance.endpoints import Endpoints, endpoints
-from mcloud.feed.binance.listings import Listed
+from mcloud.feed.binance.listings import ListedSymbol
 from mcloud.feed.binance.rest import BinanceRest
 from mcloud.feed.binance.source import BinanceSource
 from mcloud.feed.simulate import Simulate
@@ -48,7 +48,7 @@ def read(
 
 
 def repaired(trades: list[Trade], wanted: list[Trade], rest: BinanceRest) -> set[Trade]:
-    """With what REST has of the ids that are missing, a run at a time."""
+    """Return the trades with the missing ids added from REST, a run at a time."""
     have = set(trades)
     for trade in wanted:
         if trade not in have:
@@ -179,7 +179,7 @@ def rest() -> Iterator[BinanceRest]:
 
 def test_symbols_of_the_exchange(rest: BinanceRest) -> None:
     listing = rest.listing()
-    assert listing == dict.fromkeys(("BTCUSDT", "ETHUSDT"), Listed("USDT", "TRADING"))
+    assert listing == dict.fromkeys(("BTCUSDT", "ETHUSDT"), ListedSymbol("USDT", "TRADING"))
     assert rest.check(["BTCUSDT"], listing) == ()
     with pytest.raises(UsageError, match="did you mean 'BTCUSDT'"):
         rest.check(["BTCUSD"], listing)

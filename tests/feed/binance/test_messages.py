@@ -1,4 +1,4 @@
-"""Trades among whatever else comes over a stream."""
+"""Decoding trades among other messages of a stream."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ TRADE = {
 
 
 def message(**changes: object) -> bytes:
-    """To the byte as Binance sends it."""
+    """Return a message exactly as Binance sends it."""
     whole = {"stream": "btcusdt@trade", "data": TRADE | changes}
     return json.dumps(whole, separators=(",", ":")).encode()
 
@@ -143,7 +143,7 @@ def test_the_batch_says_what_each_message_alone_would(texts: list[bytes]) -> Non
 
 
 def test_an_event_of_another_market_is_no_trade_of_ours() -> None:
-    """As where --ws-url leads to another market than --exchange says."""
+    """This happens if --ws-url is the address of another market than --exchange."""
     spot, future = MessageReader(["BTCUSDT"]), MessageReader(["BTCUSDT.um"])
     without_m = {name: value for name, value in TRADE.items() if name != "M"}
     event = json.dumps({"data": without_m | {"X": "MARKET"}}).encode()

@@ -1,4 +1,4 @@
-"""Every symbol once, within the limits of connections, URLs and messages."""
+"""The plan has every symbol once, within the limits of connections, URLs and messages."""
 
 import json
 from urllib.parse import parse_qs, urlsplit

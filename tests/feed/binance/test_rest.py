@@ -1,4 +1,4 @@
-"""REST against a real server on loopback, with a clock that moves only when someone sleeps."""
+"""REST with a real server on loopback, and a clock that advances only when something sleeps."""
 
 import json
 import threading
@@ -24,7 +24,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class Api:
-    """Gives the answers in line, then trades by id; keeps what was asked and when."""
+    """Gives its answers in turn, and then trades by id. It records the requests and their times."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -62,7 +62,7 @@ class Api:
 
 
 class _Redirected(http.HttpClient):
-    """What would go to an exchange goes to the server on loopback."""
+    """A client whose requests to an exchange go to the server on loopback."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def api() -> Iterator[Api]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Not on the test's output."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -198,7 +198,7 @@ def test_symbols_are_checked(api: Api) -> None:
 
 
 def test_the_list_of_symbols_waits_for_nothing_in_the_background(api: Api) -> None:
-    """It has its real weight, and leaves what others have begun to use to them."""
+    """It has its real weight, and does not use the share of other requests."""
     budget = WeightBudget(100, clock=api.clock)
     rest = api.rest(budget=budget)
     api.will_answer(200, INFO | {"rateLimits": []})
@@ -347,7 +347,7 @@ def test_nonsense_in_place_of_the_symbols(api: Api) -> None:
         (400, {"code": -1121, "msg": "Invalid symbol."}, "no symbol BTCUSDT; check --symbols"),
         (401, {"code": -2014, "msg": "API-key format invalid."}, "API key"),
         (403, b"<html>WAF</html>", "API key"),
-        (451, {"code": 0, "msg": "restricted location"}, "choose another --exchange"),
+        (451, {"code": 0, "msg": "restricted location"}, "use another --exchange"),
         (404, b"", "check --exchange and --rest-url"),
     ],
 )
@@ -372,13 +372,13 @@ def test_a_proxy_that_is_none_is_said_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_in_the_background_nobody_is_kept_waiting(api: Api) -> None:
-    """It has a share of the budget, and the whole of the rest is there for repair."""
+    """It has a share of the budget, and all of the rest is available for repair."""
     budget = WeightBudget(1_000, clock=api.clock, margin=0)
     rest = api.rest(budget=budget)
     for _ in range(10):
         assert rest.latest_id("BTCUSDT", background=True) == 10_000
     begun = api.clock.now
-    with pytest.raises(Throttled, match="takes no request now"):
+    with pytest.raises(Throttled, match="accepts no requests now"):
         rest.latest_id("BTCUSDT", background=True)
     for _ in range(30):
         rest.trades_from("BTCUSDT", 1, 1)
@@ -433,7 +433,7 @@ def test_a_key_is_not_sent_on_where_an_answer_points_to(api: Api) -> None:
 
 
 def aggregates(api: Api, *, per: int, voids: Collection[int], newest: int) -> None:
-    """Have the exchange aggregate ``per`` ids each, without those that are void."""
+    """Make the exchange aggregate ``per`` ids each, without void ids."""
     used = [id_ for id_ in range(1, newest + 1) if id_ not in voids]
     rows: list[dict[str, object]] = []
     for id_ in used:
@@ -468,7 +468,7 @@ def test_without_a_key_aggregates_show_which_ids_are_void(api: Api, first: int) 
     found = answer.voids("BTCUSDT.um", first, first + 2, 2**50)
     assert {each.id for each in found} == voids & set(range(first, first + 3))
     assert all(each.is_void and each.symbol == "BTCUSDT.um" for each in found)
-    # The others are trades, and those that are not among the newest cannot be had.
+    # The others are trades, and those that are not among the newest cannot be fetched.
     assert answer.used(first, first + 2) == 3 - len(found)
     wanted = {each.id for each in answer.trades} & set(range(first, first + 3))
     assert wanted == ({399_001, 399_002} if first == 399_000 else set())
@@ -521,7 +521,7 @@ def test_the_symbols_of_futures_carry_their_market(api: Api) -> None:
 
 
 def test_the_id_of_a_row_that_cannot_be_read_is_not_void(api: Api) -> None:
-    """The exchange has that trade: its id stays missing, and somebody hears of it."""
+    """The exchange has the trade, so its id stays missing, and this is reported."""
     strange = row(3) | {"price": "1.1234567890123456"}
     api.will_answer(200, [row(1), strange, row(5)])
     answer = api.rest().search("BTCUSDT", 2, 4, 1)

@@ -1,4 +1,4 @@
-"""The live source against servers on loopback that cut, close, stall, babble and refuse."""
+"""The live source with servers that cut, close, stall, refuse or send nonsense."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ def reading(
 
 
 class Consumer:
-    """Takes chunks in the test's own thread."""
+    """Reads chunks in the test's own thread."""
 
     def __init__(self, source: BinanceSource) -> None:
         self.trades: list[Trade] = []
@@ -138,13 +138,13 @@ def test_cut_in_midstream_it_comes_back_until_it_lasts() -> None:
         assert source.opened() == set()
         assert source.state.connections[0].reconnects == 3
         assert source.state.connections[0].last_error
-    # What was traded meanwhile is missing: that is for repair.
+    # Trades in between are missing, and left to the repair.
     assert consumer.ids == sorted(set(consumer.ids))
     assert not dense(consumer.ids)
 
 
 def test_a_rotation_loses_nothing() -> None:
-    """Each connection lives a moment; both deliver before the old one goes."""
+    """Connections are short-lived, and both deliver before the old one is closed."""
     timing = replace(QUICK, lifetime=(0.15, 0.2))
     with (
         running(Server(Server.trade_on)) as server,
@@ -300,7 +300,7 @@ RUDE = {
 def test_a_rude_answer_to_the_handshake_is_one_attempt_that_failed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Of the producer, and of `mcloud doctor`, which leaves no thread behind."""
+    """This concerns the producer, and `mcloud doctor`, which leaves no thread behind."""
     timing = replace(QUICK, open=0.3)
     with rude.serve_all(RUDE) as urls, ExitStack() as open_sources:
         before = {each for each in threading.enumerate() if each.name != "rude"}
@@ -324,7 +324,7 @@ def test_a_rude_answer_to_the_handshake_is_one_attempt_that_failed(
 def test_a_slow_consumer_stops_the_sender_and_loses_nothing() -> None:
     count = 12_000
     sent = 0
-    padding = "x" * 1000  # what the sockets' own buffers hold is then a part of it only
+    padding = "x" * 1000  # more than the buffers of the sockets hold
 
     async def flood(server: Server, connection: ServerConnection) -> None:
         nonlocal sent
@@ -380,7 +380,7 @@ def test_a_dead_connection_is_noticed_and_a_pinging_one_is_not() -> None:
     ):
         consumer.until(lambda: consumer.ids == [1, 2, 3])
         assert source.state.connections[0].reconnects == 1
-        assert source.state.connections[0].last_error == "nothing was heard for 1 s"
+        assert source.state.connections[0].last_error == "nothing was received for 1 s"
 
 
 def test_a_refused_first_connection_ends_it_with_a_remedy() -> None:

@@ -1,4 +1,4 @@
-"""Silence is judged against each symbol's own pace."""
+"""Silence is compared with each symbol's own pace."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from mcloud.feed.binance.stall import SHORTEST, UNKNOWN, USUAL_GAPS, Paces
 
 
 def trading(gaps: dict[str, float], until: float) -> Paces:
-    """Symbols that each traded with a gap of their own up to that time."""
+    """Return paces of symbols that traded with their own gaps up to a time."""
     paces = Paces(gaps, 0.0)
     for symbol, gap in gaps.items():
         for number in range(int(until / gap) + 1):
@@ -97,7 +97,7 @@ def test_what_was_lost_with_a_connection_is_held_against_the_next_one_once() -> 
     paces = trading({"BTCUSDT": 1.0}, 100)
     assert paces.is_stalled("BTCUSDT", 105)
     assert not paces.is_stalled("BTCUSDT", 105)
-    # One more that did not come, and the stream stands still again.
+    # Another trade does not come, so the stream has stalled again.
     assert paces.is_stalled("BTCUSDT", 106)
 
 
@@ -109,7 +109,7 @@ def test_a_symbol_of_which_no_trade_is_due_cannot_stall() -> None:
     assert paces.suspect(1e6) is None
     assert not paces.is_stalled("BTCUSDT", 10**6)
     assert paces.age("BTCUSDT", 1e6) is None
-    # A late trade, an answer that was on its way, a new connection: nothing is due for all that.
+    # A late trade, a late answer or a new connection do not cause a stall.
     paces.seen("BTCUSDT", 500, 1e6)
     paces.calm("BTCUSDT", 1e6)
     paces.restart(["BTCUSDT"], 1e6)

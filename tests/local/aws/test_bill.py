@@ -1,4 +1,4 @@
-"""What requests to AWS are billed as; the rules are on the providers' pages (see ``bill``)."""
+"""Billing units of requests to AWS. For the sources of the rules see ``bill``."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What CloudWatch is told of queues."""
+"""Metrics of queues in CloudWatch."""
 
 from mcloud.local.aws.metrics import _ages
 

@@ -1,4 +1,4 @@
-"""Trades to play, and what a client makes of the exchange."""
+"""Trades to play, and functions of a client of the exchange."""
 
 import json
 from decimal import Decimal
@@ -16,7 +16,7 @@ _http = urllib3.PoolManager(retries=False)
 
 
 def make_trades(count: int, symbol: str = "BTCUSDT", *, first_id: int = 100) -> list[Trade]:
-    """Trades 10 ms apart, each with a price of its own."""
+    """Return trades 10 ms apart, each with another price."""
     return [
         Trade(
             symbol,
@@ -39,13 +39,13 @@ def receive(connection: ClientConnection) -> Any:
 
 
 def receive_ids(connection: ClientConnection, count: int) -> list[int]:
-    """The ids of the next ``count`` trades, from a raw or a combined stream."""
+    """Return the ids of the next ``count`` trades, from a raw or a combined stream."""
     messages = [receive(connection) for _ in range(count)]
     return [message.get("data", message)["t"] for message in messages]
 
 
 def ask(connection: ClientConnection, method: str, *params: Any, id: int = 1) -> Any:
-    """Send a request and return its answer; trades on the way are left out."""
+    """Send a request and return its answer. Trades that come before it are skipped."""
     connection.send(json.dumps({"method": method, "params": list(params), "id": id}))
     while True:
         message = receive(connection)
@@ -54,7 +54,7 @@ def ask(connection: ClientConnection, method: str, *params: Any, id: int = 1) ->
 
 
 def receive_all(connection: ClientConnection) -> tuple[list[Any], ConnectionClosed]:
-    """All messages until the connection ends, and how it did."""
+    """Return all messages until the connection ends, and how it ended."""
     messages = []
     while True:
         try:

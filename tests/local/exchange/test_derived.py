@@ -1,4 +1,4 @@
-"""What the exchange derives from trades, against the plainest way to derive it."""
+"""Data that the exchange derives from trades equals a simple derivation."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ START = 1_723_161_255_000
 
 @st.composite
 def markets(draw: st.DrawFn) -> list[Trade]:
-    """Trades of one symbol, in the order of their ids, with holes and many that share a time."""
+    """Draw trades of one symbol ordered by id, with holes and many equal times."""
     steps = draw(
         st.lists(
             st.tuples(
@@ -45,7 +45,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def aggregate(trades: list[Trade]) -> list[Aggregate]:
-    """Consecutive trades of one price, maker side and millisecond."""
+    """Aggregate consecutive trades with the same price, maker side and millisecond."""
     found: list[list[Trade]] = []
     for trade in trades:
         last = found[-1][-1] if found else None
@@ -94,7 +94,7 @@ def test_a_repeated_trade_changes_nothing_that_is_derived(trades: list[Trade], r
         once.add(trade)
         twice.add(trade)
         twice.add(random.choice(trades[: trade.id]) if random.random() < 0.5 else trade)
-    # A trade that was not made yet may have come in; from then on both know all of them.
+    # A trade may have been added in between; afterwards both sides know all trades.
     for ledger in (once, twice):
         for trade in trades:
             ledger.add(trade)

@@ -1,4 +1,4 @@
-"""The reference page names all that is served, and each fault with its fields."""
+"""The reference page describes every route, and every fault with its fields."""
 
 import re
 from dataclasses import fields
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "local-exchange.md"
 
 @pytest.fixture(scope="module")
 def code() -> set[str]:
-    """What the page writes as code."""
+    """Return all code spans of the page."""
     return set(re.findall(r"`([^`\n]+)`", PAGE.read_text(encoding="utf-8")))
 
 

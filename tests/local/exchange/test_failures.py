@@ -1,4 +1,4 @@
-"""Each fault as a client sees it."""
+"""The effect of each fault on a client."""
 
 import time
 from collections.abc import Iterator

@@ -12,8 +12,8 @@ from .clients import make_trades
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({}, "which kind"),
-        ({"kind": "flood"}, "no fault 'flood'"),
+        ({}, "the kind of fault is missing"),
+        ({"kind": "flood"}, "unknown fault 'flood'"),
         ({"kind": "cut", "colour": "red"}, "no colour"),
         ({"kind": "stall"}, "needs symbol"),
         ({"kind": "rest_gap", "symbol": "BTCUSDT", "first": "5"}, "needs last"),

@@ -1,4 +1,4 @@
-"""The three markets side by side: their routes, their words, void ids, and TLS."""
+"""The three markets at once: their routes, their messages, void ids, and TLS."""
 
 import json
 import ssl
@@ -40,7 +40,7 @@ def exchange() -> Iterator[LocalExchange]:
 
 @pytest.fixture(scope="module")
 def over() -> Iterator[LocalExchange]:
-    """All has been traded."""
+    """An exchange after all trades have been played."""
     with LocalExchange(TRADES, wait_for=0) as exchange:
         assert exchange.wait_finished(PATIENCE)
         yield exchange
@@ -51,10 +51,10 @@ def answer(exchange: LocalExchange, path: str, **headers: str) -> Any:
 
 
 def read(exchange: LocalExchange, path: str) -> list[Any]:
-    """What a connection is sent of a whole play."""
+    """Return all messages that a connection receives during a whole play."""
     with connect(exchange.ws_url + path) as client:
         assert exchange.wait_finished(PATIENCE)
-        # Its answer comes behind all events.
+        # The answer comes after all events.
         client.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": 1}))
         messages = []
         while not isinstance(message := receive(client), dict) or "id" not in message:
@@ -121,7 +121,7 @@ class TestStreamsSayWhatRestSays:
         said = [last[key] for key in ("t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B")]
         assert said == row
         assert not last["x"]
-        assert len(events) == 3  # one a second
+        assert len(events) == 3  # one per second
 
     def test_tickers(self, exchange: LocalExchange, path: str, api: str, symbol: str) -> None:
         event = read(exchange, path.format("ticker"))[-1]
@@ -162,7 +162,7 @@ def test_streams_of_all_futures(exchange: LocalExchange) -> None:
 def test_book_tickers(exchange: LocalExchange, path: str, trades: int) -> None:
     events = read(exchange, path)
     assert len(events) == trades
-    # The price of these trades only rises: what a seller met is above all that buyers met before.
+    # The price of these trades only rises, so the last bid is above all earlier asks.
     assert [float(event["a"]) for event in events] == [
         0 if trade.buyer_is_maker else float(trade.price)
         for trade in TRADES

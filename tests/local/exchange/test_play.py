@@ -1,4 +1,4 @@
-"""When the play begins, how fast it goes, how it ends; and the command."""
+"""Start, speed and end of a play, and the command."""
 
 import asyncio
 import json
@@ -188,10 +188,10 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
         assert process.stderr
         streams = process.stdout.readline().split()
         rest = process.stdout.readline().split()
-        assert process.stderr.readline() == "trading BTCUSDT; Ctrl-C ends it\n"
+        assert process.stderr.readline() == "trading BTCUSDT; press Ctrl-C to stop\n"
         with connect(streams[-1] + "/ws/btcusdt@trade") as client:
             assert receive_ids(client, 30) == IDS
-        assert "all is traded" in process.stderr.readline()
+        assert "all trades have been played" in process.stderr.readline()
         state = get(rest[-1] + "/_mcloud/state").json()
         assert (state["symbols"], state["finished"]) == ({"BTCUSDT": 30}, True)
         process.send_signal(signal.SIGINT)
@@ -229,7 +229,7 @@ def test_the_command_reports_what_it_could_not_read(tmp_path: Path, loop: bool) 
         assert (report["complete"], report["bad"], report["truncated"]) == (False, 1, None)
         assert process.wait(PATIENCE) == 3
         _, said = process.communicate()
-        assert "warning: 1 bad lines were left out" in said
+        assert "warning: 1 bad lines were skipped" in said
         assert f"replay:{damaged} line 11: not JSON" in said
         assert "error: the input is incomplete: 1 lines of replay:" in said
     finally:

@@ -18,7 +18,7 @@ CLIENT = "127.0.0.1"
 
 
 class Exchange:
-    """The REST side alone, with 2,500 trades of BTCUSDT and none of ETHUSDT."""
+    """Only the REST interface, with 2,500 trades of BTCUSDT and none of ETHUSDT."""
 
     def __init__(self, **limits: Any) -> None:
         self.faults = Faults()

@@ -31,7 +31,7 @@ BOTH = [trade for pair in zip(TRADES, make_trades(20, "ETHUSDT"), strict=True) f
 
 @pytest.fixture
 def exchange() -> Iterator[LocalExchange]:
-    """Waits for a first client, then plays both symbols as fast as it can."""
+    """An exchange that waits for a first client, and then plays both symbols at full speed."""
     with LocalExchange(BOTH) as exchange:
         yield exchange
 
@@ -184,7 +184,7 @@ def test_1024_streams_can_be_subscribed_to(exchange: LocalExchange) -> None:
 @pytest.mark.parametrize("ping", [False, True])
 def test_too_many_messages_end_the_connection(exchange: LocalExchange, ping: bool) -> None:
     with connect(exchange.ws_url + "/ws") as client:
-        # In one piece, so that they come within a second however slow we are.
+        # Sent at once, so that they arrive within a second even on a slow machine.
         for _ in range(6):
             if ping:
                 client.protocol.send_ping(b"")
@@ -243,7 +243,7 @@ def test_a_connection_ends_after_its_lifetime_and_says_so_before() -> None:
 
 
 def test_a_slow_reader_is_cut_instead_of_buffered_without_end() -> None:
-    # Far more than the sockets of both sides hold.
+    # Far more than the socket buffers of both sides hold.
     trades = make_trades(60_000)
     limits = Limits(backlog=1_000)
     with (
@@ -266,7 +266,7 @@ def test_at_full_speed_the_play_waits_for_its_readers() -> None:
 
 
 def test_it_does_not_wait_for_ever() -> None:
-    last = make_trades(20, "ETHUSDT")  # so few that who reads them is never behind
+    last = make_trades(20, "ETHUSDT")  # so few that their reader is never too slow
     limits = Limits(backlog=1_000, patience=0.2)
     with (
         LocalExchange([*make_trades(60_000), *last], wait_for=2, limits=limits) as exchange,
@@ -278,7 +278,7 @@ def test_it_does_not_wait_for_ever() -> None:
 
 
 def _dumb_client(exchange: LocalExchange, path: str) -> socket.socket:
-    """A client that shakes hands and then neither reads nor answers."""
+    """Return a client that completes the handshake, and then neither reads nor answers."""
     server = urlsplit(exchange.ws_url)
     assert server.hostname
     assert server.port

@@ -1,7 +1,7 @@
-"""Clients that know nothing of us read from the exchange, over TLS, and get what it plays.
+"""Third-party clients read from the exchange over TLS, and receive the trades that it plays.
 
-Each is installed into an environment of its own, because each pins its own versions of what they
-share; without a package index the tests are skipped.
+Each client is installed into its own environment, because each pins other versions of the same
+packages. Without a package index the tests are skipped.
 """
 
 import json
@@ -34,11 +34,11 @@ CLIENTS = {
     "unicorn-binance-websocket-api": ("read_unicorn", ("spot", "um", "cm"), 1),
     "cryptofeed": ("read_cryptofeed", ("spot", "um", "cm"), 2),
 }
-"""Package: script, markets, and how many streams it subscribes to before it reads."""
+"""Script, markets, and number of streams subscribed to before reading, by package."""
 
 
 def market_of(symbol: str) -> list[Trade]:
-    """Two minutes and a half of trades with many that are one order's."""
+    """Return trades of two and a half minutes, many of which belong to the same order."""
     return list(Simulate([symbol], seed=3, start_time=START, rate=5, duration=150))
 
 
@@ -100,7 +100,7 @@ def test_a_client_reads_what_the_exchange_plays(
         "klines": candles(trades),
         "closed klines": candles(trades)[:-1],
         "last": row([trades[-1].price])[0],
-        # Of a COIN-M contract, ccxt's volume is the base asset's.
+        # For a COIN-M contract, ccxt's volume is in the base asset.
         "klines in coins": candles(trades, coins),
     }
     book = {side: read.pop(side) for side in ("bids", "asks") if side in read}
@@ -112,25 +112,25 @@ def test_a_client_reads_what_the_exchange_plays(
 
 
 def trusting(certificate: Path) -> dict[str, str]:
-    """The variables by which clients are made to trust a certificate."""
+    """Return environment variables with which clients trust a certificate."""
     names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE")
     return dict.fromkeys(names, str(certificate))
 
 
 def row(values: Any) -> list[Any]:
-    """Numbers as what they are worth, however the client hands them on."""
+    """Return a row with its numbers as decimals, whatever type the client uses."""
     return [value if isinstance(value, bool) else Decimal(str(value)) for value in values]
 
 
 def coins(trade: Trade) -> Decimal:
-    """What a COIN-M trade is worth in its base asset: a contract on Bitcoin is 100 USD."""
+    """Return the quantity of a COIN-M trade in its base asset. A Bitcoin contract is 100 USD."""
     return (100 * trade.quantity / trade.price).quantize(Decimal("0.00000001"))
 
 
 def candles(
     trades: list[Trade], volume: Callable[[Trade], Decimal] = attrgetter("quantity")
 ) -> list[list[Decimal]]:
-    """Start, open, high, low, close and volume of each minute, by the definition."""
+    """Return start, open, high, low, close and volume of each minute, by definition."""
     minutes: dict[int, list[Trade]] = {}
     for trade in trades:
         minutes.setdefault(trade.time - trade.time % 60_000, []).append(trade)
@@ -143,7 +143,7 @@ def candles(
 
 
 def check_book(book: dict[str, Any], trades: list[Trade]) -> None:
-    """The best levels are where makers were last met, and the sides do not cross."""
+    """Check that the best levels are the last prices of makers, and that the sides do not cross."""
     bids, asks = ([row(level) for level in book[side]] for side in ("bids", "asks"))
     newest = [trades[-1].price, trades[-1].quantity]
     assert (bids if trades[-1].buyer_is_maker else asks)[0] == newest

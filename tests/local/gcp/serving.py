@@ -1,4 +1,4 @@
-"""A gRPC server of this process, so that a test can move its clock and look into it."""
+"""A gRPC server in this process, so that a test can set its clock and inspect its state."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from patience import PATIENCE
 
 from mcloud.local.gcp.rpc import Service
 
-# As large as the largest request that a test sends.
+# The size of the largest request that a test sends.
 _OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
 
 
@@ -31,7 +31,7 @@ class Serving:
         self._thread.join()
 
     def run(self, work: Callable[[], Any]) -> None:
-        """Do something where the services live."""
+        """Run ``work`` in the event loop of the services."""
         done = threading.Event()
         self._loop.call_soon_threadsafe(work)
         self._loop.call_soon_threadsafe(done.set)

@@ -1,4 +1,4 @@
-"""What requests to Google Cloud are billed as; the rules are on its pages (see ``bill``)."""
+"""Billing units of requests to Google Cloud. For the sources of the rules see ``bill``."""
 
 import pytest
 from hypothesis import given
@@ -53,7 +53,7 @@ def test_what_is_billed_already_is_not_billed_again() -> None:
 def test_never_less_than_it_was_busy_nor_a_tick_more_a_stretch(
     requests: list[tuple[int, int]],
 ) -> None:
-    """Against the union of the requests, counted millisecond by millisecond."""
+    """The result equals the union of the requests, counted by millisecond."""
     events = sorted(
         [(start, 0) for start, _ in requests] + [(start + long, 1) for start, long in requests]
     )

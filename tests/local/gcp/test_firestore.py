@@ -1,4 +1,4 @@
-"""The service as the real client meets it: times, databases, state, limits and refusals."""
+"""The service through the real client: times, databases, state, limits and refusals."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from .serving import Serving
 
 
 class Server:
-    """A Firestore on a gRPC server in a thread, with a clock that a test moves."""
+    """A Firestore on a gRPC server in a thread, with a clock that a test sets."""
 
     def __init__(self) -> None:
         self.nanoseconds = 1_700_000_000_123_456_789
@@ -123,7 +123,7 @@ def test_state_survives_as_json(
             before.update_time,
         )
         assert connect(successor, monkeypatch, "other").document("c/x").get().exists
-        # Its clock is behind, its commits are not; and it knows the old transaction, as closed.
+        # Its clock is behind, but its commits are not. It knows that the old transaction is closed.
         assert again.document("c/a").set({}).update_time > before.update_time
         revived = again.transaction()
         revived._id = transaction._id
@@ -218,7 +218,7 @@ def test_many_threads_increment_one_document_and_none_is_lost(client: firestore.
 
 
 def test_transactions_with_queries_are_serialisable(client: firestore.Client) -> None:
-    """Write skew: each adds a row only while there are fewer than five."""
+    """Write skew: each transaction adds a row only while there are fewer than five."""
     rows = client.collection("rows")
 
     @firestore.transactional  # type: ignore[untyped-decorator]

@@ -1,4 +1,4 @@
-"""Queries over a changing collection, against filtering and sorting a plain dictionary."""
+"""Queries over a changing collection equal filtering and sorting a dictionary."""
 
 import functools
 from typing import Any
@@ -25,7 +25,7 @@ rows = client.collection("rows")
 
 
 def put(documents: Documents, path: str, fields: dict[str, Any] | None) -> None:
-    """Store fields at a path, or remove what is there."""
+    """Store fields at a path, or remove the document there."""
     collection, _, document_id = path.rpartition("/")
     if fields is None:
         documents.put(collection, document_id, None)
@@ -37,7 +37,7 @@ def put(documents: Documents, path: str, fields: dict[str, Any] | None) -> None:
 
 
 def run(documents: Documents, query: Any) -> list[str]:
-    """Paths of the documents found by a query of the real client."""
+    """Return the paths of the documents that a query of the real client finds."""
     found = run_query(documents, parse_query("", query._to_protobuf()._pb))
     return [document.name.removeprefix(f"{ROOT}/") for document in found]
 
@@ -57,7 +57,7 @@ requests = st.tuples(wheres, orderings, cursors, st.none() | st.integers(0, 9), 
 
 
 def client_query(wanted: Any) -> Any:
-    """The query as the client builds it."""
+    """Return the query as the client builds it."""
     where, orders, cursor, limit, offset = wanted
     query: Any = rows
     for field, operator, operand in where:
@@ -79,7 +79,7 @@ def client_query(wanted: Any) -> Any:
 
 
 def oracle(table: dict[str, dict[str, Any]], wanted: Any) -> list[str]:
-    """What the query finds, by testing every row and sorting them all."""
+    """Return the result of a query by testing every row and sorting all of them."""
     where, explicit, cursor, limit, offset = wanted
     ranged = sorted({field for field, operator, _ in where if operator != "=="})
     descending = explicit[-1][1] if explicit else False
@@ -115,7 +115,7 @@ def oracle(table: dict[str, dict[str, Any]], wanted: Any) -> list[str]:
 
 
 def compare(cell: Any, operator: str, operand: Any) -> bool:
-    """One filter; a range holds among values of one type only, and never for NaN."""
+    """Return the result of one filter. Ranges only match values of the same type, and never NaN."""
 
     def kind(thing: Any) -> Any:
         return "number" if type(thing) in (int, float) else type(thing)

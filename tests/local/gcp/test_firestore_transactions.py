@@ -1,4 +1,4 @@
-"""Transactions with a clock of their own: conflicts, turns and expiry."""
+"""Transactions with a simulated clock: conflicts, queues and expiry."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ DATABASE = "projects/p/databases/(default)"
 
 
 class Database:
-    """Documents, their transactions, and a clock that a test moves."""
+    """Documents, their transactions, and a clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000_000
@@ -46,7 +46,7 @@ class Database:
         self.transactions.note_query(transaction, everything, run_query(self.documents, everything))
 
     async def write_in(self, transaction: Transaction, *written: str) -> bool:
-        """Whether a commit of these documents went through; if not, it was ABORTED."""
+        """Commit these documents. Return False if the commit was ABORTED."""
         try:
             await self.transactions.before_commit(transaction, [*map(self.name, written)])
             self.transactions.check(transaction, self.documents)
@@ -60,11 +60,11 @@ class Database:
         return True
 
     def commit(self, transaction: Transaction, *written: str) -> bool:
-        """The same where nobody holds what is written."""
+        """Commit documents that no other transaction holds, as ``write_in`` does."""
         return asyncio.run(self.write_in(transaction, *written))
 
     async def contend(self, *document_ids: str) -> None:
-        """Let a transaction that has read these documents abort."""
+        """Make a transaction that has read these documents abort."""
         transaction = self.begin()
         for document_id in document_ids:
             await self.read(transaction, document_id)

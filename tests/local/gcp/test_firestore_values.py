@@ -1,4 +1,4 @@
-"""Value order, sizes and names, against plain Python and the documented examples."""
+"""Value order, sizes and names equal simple Python code and the documented examples."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ ROOT = "projects/p/databases/(default)/documents"
 
 
 def value(python: Any) -> Any:
-    """As the real client encodes it."""
+    """Return the value as the real client encodes it."""
     return _helpers.encode_value(python)._pb
 
 
@@ -30,7 +30,7 @@ def key(python: Any) -> values.Key:
     return values.sort_key(value(python))
 
 
-# Each line is one type, each entry sorts after the one before it; the types in documented order.
+# Each line is one type, in the documented order. Each entry sorts after the one before it.
 LADDER: list[Any] = [
     *[value(None)],
     *map(value, [False, True]),
@@ -64,9 +64,10 @@ scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floa
 
 
 def oracle_order(one: Any, other: Any) -> int:
-    """-1, 0 or 1 for two values of null, boolean, number, string, array of these or map of these.
+    """Compare two values, and return -1, 0 or 1.
 
-    Written the long way from the documentation, by type and then by value.
+    The values are null, booleans, numbers, strings, or arrays or maps of these. The order follows
+    the documentation, by type and then by value.
     """
     ranks: list[Any] = [type(None), bool, (int, float), str, list, dict]
     rank_one, rank_other = (
@@ -197,7 +198,10 @@ def test_twenty_levels_are_stored() -> None:
 
 
 def document_of_size(size: int) -> Any:
-    """One string field; the documented overheads are 16 + 2 + 2 (name c/d), 2 + 1 and 32 bytes."""
+    """Return a document with one string field.
+
+    The documented overheads are 16 + 2 + 2 (name c/d), 2 + 1 and 32 bytes.
+    """
     document = Document(name=f"{ROOT}/c/d")
     document.fields["s"].string_value = "x" * (size - 16 - 2 - 2 - 2 - 1 - 32)
     return document

@@ -1,4 +1,4 @@
-"""Time series through the real client: of a Pub/Sub on a clock that the test moves, and custom."""
+"""Time series through the real client: custom ones, and those of a Pub/Sub with a test clock."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ View = ListTimeSeriesRequest.TimeSeriesView
 
 
 class Server:
-    """Cloud Monitoring on a gRPC server in a thread; the test says what Pub/Sub has."""
+    """Cloud Monitoring on a gRPC server in a thread. The test sets the figures of Pub/Sub."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -44,7 +44,7 @@ class Server:
         self.client = MetricServiceClient(transport=MetricServiceGrpcTransport(channel=channel))
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, with a sample at the end."""
+        """Let time pass, and take a sample at the end."""
         self.now += seconds
         self._serving.run(self.monitoring.sample)
 

@@ -1,4 +1,4 @@
-"""Leases, backoff and dead letters, on a clock that the test moves."""
+"""Leases, backoff and dead letters, with a clock that the test sets."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class Desk:
             self.backlog.offer(PubsubMessage.pb()(message_id=message_id), size)
 
     def take(self, limit: int = 100, seconds: float = 10, **limits: Any) -> list[str]:
-        """The ack ids of what is leased."""
+        """Return the ack ids of the leased messages."""
         taken = self.backlog.take(self.consumer, limit, seconds, **limits)
         return [self.backlog.ack_id(owed) for owed in taken]
 

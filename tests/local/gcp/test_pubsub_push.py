@@ -1,4 +1,4 @@
-"""The body of a push; delivery itself is in tests/conformance."""
+"""The body of a push. Tests of the delivery are in tests/conformance."""
 
 import base64
 import json

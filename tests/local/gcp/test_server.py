@@ -27,7 +27,7 @@ SUBSCRIPTION = "projects/p/subscriptions/trades"
 
 @contextmanager
 def _server(state: Path | None = None) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A running server and its "host:port"."""
+    """Yield a running server and its "host:port"."""
     command = [sys.executable, "-m", "mcloud.local.gcp.server", "--port", "0"]
     process = subprocess.Popen(
         [*command, *(["--state", str(state)] if state else [])],

@@ -1,0 +1,128 @@
+"""Throttling and transient codes of the AWS services in use, against the mapping of errors."""
+
+import re
+from collections.abc import Iterator
+
+import botocore.session
+import pytest
+from botocore import exceptions
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
+
+from mcloud.clouds.aws.client import from_code, passes, translated
+from mcloud.errors import Refused, Unavailable
+
+SERVICES = (
+    *("budgets", "ce", "cloudwatch", "datasync", "dynamodb", "dynamodbstreams", "iam", "lambda"),
+    *("logs", "s3", "scheduler", "sns", "sqs", "sts", "xray"),
+)
+
+_PASSES = re.compile(
+    r"throttl|TooManyRequests|SlowDown|RequestLimit|OverLimit|ThroughputExceeded|Concurrent"
+    r"|^Internal|^Service(Unavailable|Exception|Failure)|^DataUnavailable|CommunicationError"
+    r"|Transaction(Conflict|InProgress)",
+    re.IGNORECASE,
+)
+
+STAYS = {
+    "ConcurrentModification": "two people change one role; only Terraform changes roles",
+    "OpenIdIdpCommunicationError": "an OpenID provider is being made, which mcloud never does",
+    "TooManyEntriesInBatchRequest": "a batch that is too large stays too large",
+}
+"""Codes that look like transient ones and are not, each with the reason."""
+
+
+def modelled() -> Iterator[tuple[str, str, int, bool]]:
+    """Yield service, code, HTTP status and whether the model says that a retry helps."""
+    session = botocore.session.Session()
+    for service in SERVICES:
+        model = session.get_service_model(service)
+        for name in model.shape_names:
+            metadata = model.shape_for(name).metadata
+            if metadata.get("exception"):
+                error = metadata.get("error", {})
+                status = int(error.get("httpStatusCode", 400))
+                yield service, error.get("code", name), status, "retryable" in metadata
+
+
+MODELLED = sorted(
+    {
+        (service, code, status)
+        for service, code, status, is_retryable in modelled()
+        if is_retryable or status == 429 or status >= 500 or _PASSES.search(code)
+    }
+)
+
+
+def test_the_models_have_the_codes_that_were_once_missing() -> None:
+    codes = {code for _, code, _ in MODELLED}
+    assert {"Throttled", "KMSThrottling", "KmsThrottled", "OverLimit"} < codes
+    assert len(MODELLED) > 40
+
+
+@pytest.mark.parametrize(("service", "code", "status"), MODELLED)
+def test_modelled(service: str, code: str, status: int) -> None:
+    answer = {
+        "Error": {"Code": code, "Message": "no"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    expected = Refused if code in STAYS else Unavailable
+    assert isinstance(from_code(service, answer), expected)
+
+
+@pytest.mark.parametrize(
+    "code",
+    sorted(
+        {
+            *ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
+            *TransientRetryableChecker._TRANSIENT_ERROR_CODES,
+            "BadDigest",  # this and the next ones: botocore/data/_retry.json
+            "IDPCommunicationError",
+            "ReplicatedWriteConflictException",
+            "ServiceUnavailable",  # not in the models, but documented: DynamoDB and S3
+            "InternalFailure",
+            "OperationAborted",
+        }
+    ),
+)
+def test_what_botocore_tries_again_by_its_code(code: str) -> None:
+    assert passes(code)
+    assert passes(f"AWS.SimpleQueueService.{code}")
+
+
+def test_a_status_that_stands_for_throttling() -> None:
+    answer = {"Error": {"Code": "429"}, "ResponseMetadata": {"HTTPStatusCode": 429}}
+    assert isinstance(from_code("S3", answer), Unavailable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        exceptions.FlexibleChecksumError(error_msg="Expected checksum a did not match b"),
+        exceptions.ResponseStreamingError(error="reset"),
+        exceptions.ReadTimeoutError(endpoint_url="https://s3"),
+        exceptions.ConnectionClosedError(endpoint_url="https://s3"),
+    ],
+)
+def test_what_is_lost_on_the_way_is_tried_again(error: Exception) -> None:
+    with pytest.raises(Unavailable), translated("S3"):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "command"),
+    [
+        (exceptions.TokenRetrievalError(provider="sso", error_msg="away"), "aws sso login"),
+        (exceptions.SSOTokenLoadError(error_msg="x"), "aws sso login"),
+        (exceptions.UnauthorizedSSOTokenError(), "aws sso login"),
+        (exceptions.LoginRefreshRequired(), "aws login"),
+        (exceptions.LoginTokenLoadError(error_msg="x"), "aws login"),
+        (exceptions.LoginAuthorizationCodeError(error_msg="x"), "aws login"),
+        (exceptions.LoginInsufficientPermissions(), "signin:CreateOAuth2Token"),
+        (exceptions.RefreshWithMFAUnsupportedError(), "MFA code"),
+    ],
+)
+def test_a_session_that_is_over_names_its_remedy(error: Exception, command: str) -> None:
+    with pytest.raises(Refused) as caught, translated("SQS"):
+        raise error
+    assert command in caught.value.remedy

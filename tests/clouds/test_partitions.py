@@ -1,0 +1,36 @@
+"""What is different in other partitions of AWS."""
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from mcloud.clouds.aws.queue import SqsQueue
+from mcloud.market.envelope import Message
+
+KIB = 1024
+
+
+@pytest.mark.parametrize(
+    ("region", "batches"),
+    [
+        ("eu-west-1", [8]),
+        ("us-gov-west-1", [8]),
+        ("cn-north-1", [4, 4]),  # 256 KiB, not 1 MiB
+        ("cn-northwest-1", [4, 4]),
+    ],
+)
+def test_a_batch_is_as_large_as_sqs_takes_there(region: str, batches: list[int]) -> None:
+    client = boto3.client(
+        "sqs", region_name=region, aws_access_key_id="-", aws_secret_access_key="-"
+    )
+    messages = [Message("x" * 60 * KIB) for _ in range(8)]
+    with Stubber(client) as stub:
+        for count in batches:
+            sent = [{"Id": str(n), "MessageId": "m", "MD5OfMessageBody": "d"} for n in range(count)]
+            stub.add_response(
+                "send_message_batch",
+                {"Successful": sent, "Failed": []},
+                {"QueueUrl": "q", "Entries": [ANY] * count},
+            )
+        assert SqsQueue(client, "q", "d").send(messages) == []
+        stub.assert_no_pending_responses()

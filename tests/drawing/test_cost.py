@@ -1,0 +1,139 @@
+"""Drawing cost."""
+
+from decimal import Decimal
+
+import pytest
+from cost.usages import MONTH, NOW, daily, metered, usage
+from rich.console import Console, RenderableType
+
+from mcloud.clouds.billing import Bill, BillLine
+from mcloud.cost.advise import advise
+from mcloud.cost.forecast import forecast
+from mcloud.cost.report import make_report
+from mcloud.cost.settings import CostSettings, Money
+from mcloud.drawing.cost import advice_view, bar, count, forecast_view, report_view
+
+SITES = (
+    usage(
+        "aws",
+        {"sqs_requests": 3_500_000, "dynamodb_writes": 2_000_000},
+        trades={"BTCUSDT": 4_000_000},
+        more=(metered("s3_gets", None, source="unknown: off"),),
+    ),
+    usage("gcp", {"pubsub_bytes": 2 * 2**36, "function_requests": 1_000_000}),
+)
+
+
+def shown(drawn: RenderableType, width: int = 120) -> list[str]:
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(drawn)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_a_report() -> None:
+    bill = Bill(
+        *("AWS Cost Explorer", "what has the tags"),
+        (BillLine("2026-11-01", "Amazon DynamoDB", Decimal("2"), Decimal(0)),),
+        *(NOW - 7200, Decimal("0.01")),
+    )
+    report = make_report(
+        *(SITES, MONTH, NOW),
+        bills={"aws": bill, "gcp": "no billing export is named"},
+        money=Money(CostSettings(budget_usd=20), {"aws": Decimal(2)}),
+        forecast=forecast(SITES, MONTH, NOW),
+    )
+    lines = shown(report_view(report, compare=True, details=False), width=400)
+    assert lines[:8] == [
+        "2026-11: $6.86 after free tiers, $8.05 at list price (estimate)",
+        "site  service       list      net  share  per million",
+        "aws   storage    unknown  unknown             unknown  + unknown: s3_gets",
+        "      database     $1.25    $1.25    18%        $0.31  ███▎",
+        "      messaging    $1.40    $1.00    15%        $0.25  ██▌",
+        "gcp   functions    $0.40       $0     0%      unknown",
+        "      messaging    $5.00    $4.61    67%      unknown  ████████████",
+        "",
+    ]
+    assert lines[8:15] == [
+        "service    AWS list  AWS net  GCP list  GCP net  GCP saves",
+        "functions        $0       $0     $0.40       $0         $0",
+        "storage     unknown  unknown        $0       $0    unknown",
+        "database      $1.25    $1.25        $0       $0      $1.25",
+        "messaging     $1.40    $1.00     $5.00    $4.61     -$3.61",
+        "other            $0       $0        $0       $0         $0",
+        "total         $2.65    $2.25     $5.40    $4.61     -$2.36",
+    ]
+    assert lines[16:24] == [
+        "aws: 4,000,000 trades (heartbeats)",
+        "aws: billed $2.00 (AWS Cost Explorer, 2 h 00 min old)",
+        "gcp: trades unknown (heartbeats)",
+        "gcp: billed: unknown: no billing export is named",
+        "budget: 34% of $20.00 used, 73% by the end of the month",
+        "budget of aws: 112% of $2.00 used",
+        "forecast: $14.51, between $6.86 and $22.56",
+        "this report cost $0.010 at most",
+    ]
+    assert len(lines) > 24
+    assert all(line.startswith("· ") for line in lines[24:])
+
+
+def test_every_meter_with_source_and_age() -> None:
+    old = usage("aws", {}, more=(metered("s3_puts", "1500.4", as_of=NOW - 300, exact=False),))
+    lines = shown(report_view(make_report([old], MONTH, NOW), compare=False, details=True))
+    row = next(line for line in lines if "s3_puts" in line)
+    assert row.split() == [
+        *("aws", "s3_puts", "1,500", "0", "$0.0075", "$0.0075"),
+        *("CloudWatch", "(estimate),", "5", "min", "00", "s", "old"),
+    ]
+
+
+def test_an_unknown_meter_shows_no_money() -> None:
+    lines = shown(report_view(make_report(SITES, MONTH, NOW), compare=False, details=True))
+    row = next(line for line in lines if line.split()[1:2] == ["s3_gets"])
+    assert row.split() == ["aws", "s3_gets", "unknown", "unknown:", "off"]
+
+
+def test_a_forecast() -> None:
+    *table, basis = shown(forecast_view(forecast(SITES, MONTH, NOW)))
+    assert table == [
+        "     expected    low    high",
+        "aws     $4.90  $2.25   $7.55",
+        "gcp     $9.61  $4.61  $15.01",
+        "all    $14.51  $6.86  $22.56",
+    ]
+    assert basis.startswith("by the end of 2026-11; based on 15.0 days of use, too few")
+
+
+def test_a_free_tier_that_runs_out_is_told() -> None:
+    lines = shown(forecast_view(forecast([usage("aws", {"sqs_requests": 750_000})], MONTH, NOW)))
+    assert lines[-1] == "the free tier of aws sqs_requests is used up on 2026-11-21"
+
+
+def test_advice() -> None:
+    busy = usage("aws", {}, more=(daily("dynamodb_writes", [8_640_000] * 15),))
+    lines = shown(advice_view(advise([busy], MONTH, NOW, profile="prod")))
+    assert lines[1].startswith(" up to $78.96  aws   provision the candle table: 200 write")
+    assert "candles_capacity = { write = 200, read = 1 }" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "drawn"),
+    [
+        ("0", "8", ""),
+        ("8", "8", "████"),
+        ("4", "8", "██"),
+        ("0.000001", "8", "▏"),
+        ("3", "8", "█▌"),
+        ("0", "0", ""),
+    ],
+)
+def test_bars(part: str, whole: str, drawn: str) -> None:
+    assert bar(Decimal(part), Decimal(whole), 4) == drawn
+
+
+@pytest.mark.parametrize(
+    ("units", "words"),
+    [("0", "0"), ("12", "12"), ("1234567.8", "1,234,568"), ("0.5", "0.5"), ("0.00001", "1.0e-5")],
+)
+def test_counts(units: str, words: str) -> None:
+    assert count(Decimal(units)) == words

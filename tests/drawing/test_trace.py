@@ -1,0 +1,85 @@
+"""Drawing the way of a trade."""
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+from states import read
+
+from mcloud.drawing.trace import SKEW, after, view
+from mcloud.trace.find import TraceReport
+
+STAGES = [
+    {"stage": "exchange", "time": "2026-11-25T20:53:06.129Z", "after_ms": None, "source": "trade"},
+    {"stage": "received", "time": None, "after_ms": None, "unknown": "nobody here has a record"},
+    {"stage": "sent", "time": "2026-11-25T20:53:06.520Z", "after_ms": 391, "source": "producer a"},
+    {"stage": "processed", "time": "2026-11-25T20:53:06.500Z", "after_ms": -20, "source": "log"},
+]
+TRACED: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "id": 3735684300,
+    "found": True,
+    "trade": {
+        "price": "61841.13",
+        "quantity": "0.0004",
+        "time": "2026-11-25T20:53:06.129Z",
+        "buyer_is_maker": True,
+    },
+    "trace": {"trace_id": "66b5", "xray_trace_id": "1-66b5", "span_id": "a", "sampled": True},
+    "messages": [{"producer": "a", "first_id": 1, "last_id": 9, "trades": 1_000}],
+    "sites": {"aws": {"candle": "2026-11-25T20:53:00Z", "object": None, "stages": STAGES}},
+    "looked": [],
+}
+
+
+def shown(traced: dict[str, Any], width: int = 140) -> list[str]:
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(view(read(TraceReport, traced)))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_a_timeline() -> None:
+    assert shown(TRACED) == [
+        "BTCUSDT 3735684300: 0.0004 at 61841.13",
+        "in the message 1 to 9, 1,000 trades of producer a",
+        "trace 66b5, sampled; X-Ray calls it 1-66b5",
+        "",
+        "aws",
+        "stage      time (UTC)                 after  from",
+        "exchange   2026-11-25 20:53:06.129           trade",
+        "received   unknown                           nobody here has a record",
+        "sent       2026-11-25 20:53:06.520  +391 ms  producer a",
+        "processed  2026-11-25 20:53:06.500   -20 ms  log",
+        "candle     2026-11-25T20:53:00Z",
+        "",
+        SKEW,
+    ]
+
+
+def test_no_word_of_clocks_where_they_agree() -> None:
+    stages = [{**stage, "after_ms": 5 if stage["time"] else None} for stage in STAGES]
+    traced = {**TRACED, "sites": {"aws": {**TRACED["sites"]["aws"], "stages": stages}}}
+    assert SKEW[:20] not in "\n".join(shown(traced))
+
+
+def test_times_are_whole_in_a_narrow_terminal() -> None:
+    lines = shown({**TRACED, "trade": None, "trace": None, "messages": []}, 60)
+    assert lines[0] == "BTCUSDT 3735684300"
+    assert any("2026-11-25 20:53:06.520  +391 ms" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (None, ""),
+        (0, "+0 ms"),
+        (9_999, "+9,999 ms"),
+        (-3, "-3 ms"),
+        (12_300, "+12.3 s"),
+        (-307_000, "-5 min 07 s"),
+        (72_478_682_334, "+838 d 20 h"),
+    ],
+)
+def test_the_time_since_the_stage_before(ms: int | None, text: str) -> None:
+    assert after(ms) == text

@@ -1,0 +1,62 @@
+"""The workflows: what they run is fixed, and what they apply was reviewed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).parents[1] / ".github" / "workflows"
+
+
+BY_TAG = "pypa/gh-action-pypi-publish@v"  # its tag chooses the image that it runs
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yml")), ids=lambda path: path.name)
+def test_every_action_is_fixed_by_its_commit(path: Path) -> None:
+    """A tag may be moved, by its owner or by whoever has taken the account over."""
+    used = re.findall(r"uses: *(.+)", path.read_text())
+    assert used
+    for each in used:
+        if each.startswith(BY_TAG):
+            continue
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
+
+
+def job(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((FOLDER / "deploy.yml").read_text())["jobs"][name]
+    return found
+
+
+def commands(name: str) -> str:
+    return "\n".join(step["run"] for step in job(name)["steps"] if "run" in step)
+
+
+def test_the_plan_that_was_reviewed_is_applied_and_no_other() -> None:
+    plan, deploy = job("plan"), job("deploy")
+    assert deploy["needs"] == "plan"
+    assert deploy["environment"] == "production"  # whose reviewers read the plan
+    assert "environment" not in plan
+    assert "mcloud plan all --out saved.plan" in commands("plan")
+    assert re.findall(r"mcloud deploy .*", commands("deploy")) == [
+        "mcloud deploy --plan saved.plan --yes -v"
+    ]
+
+
+def test_the_plan_is_handed_over_encrypted() -> None:
+    (upload,) = (s for s in job("plan")["steps"] if "upload-artifact" in s.get("uses", ""))
+    assert upload["with"]["path"] == "plan.enc"
+    assert "-out plan.enc" in commands("plan")
+    assert "-in plan.enc -out saved.plan" in commands("deploy")
+
+
+def test_both_jobs_have_the_same_terraform() -> None:
+    versions = {
+        step["with"]["terraform_version"]
+        for name in ("plan", "deploy")
+        for step in job(name)["steps"]
+        if "setup-terraform" in step.get("uses", "")
+    }
+    assert len(versions) == 1
+    assert re.fullmatch(r"\d+\.\d+\.\d+", versions.pop())
