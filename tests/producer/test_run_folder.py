@@ -2,7 +2,6 @@
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,6 +9,7 @@ from mcloud.errors import UsageError
 from mcloud.feed.binance.endpoints import KNOWN, endpoints
 from mcloud.feed.open import FeedChoice
 from mcloud.producer.cursor import Position
+from mcloud.producer.reported_state import SourceAbout
 from mcloud.producer.run_folder import (
     check_market,
     check_spool,
@@ -57,34 +57,34 @@ def test_a_name_that_is_known_is_not_written_again(tmp_path: Path) -> None:
     ("about", "command"),
     [
         (
-            {"source": "binance", "symbols": ["BTCUSDT", "ETHUSDT"], "live": True},
+            SourceAbout(source="binance", symbols=("BTCUSDT", "ETHUSDT"), live=True),
             "mcloud produce --name 'my own' --symbols BTCUSDT,ETHUSDT",
         ),
         (
-            {"source": "binance-us", "symbols": ["BTCUSDT"], "live": True},
+            SourceAbout(source="binance-us", symbols=("BTCUSDT",), live=True),
             "mcloud produce --name 'my own' --exchange binance-us --symbols BTCUSDT",
         ),
         (
-            {
-                "source": "binance",
-                "symbols": ["BTCUSDT"],
-                "live": True,
-                "follows": "all:USDT",
-                "shard": "1/2",
-            },
+            SourceAbout(
+                source="binance",
+                symbols=("BTCUSDT",),
+                live=True,
+                follows="all:USDT",
+                shard="1/2",
+            ),
             "mcloud produce --name 'my own' --symbols all:USDT --shard 1/2",
         ),
         (
-            {"source": "simulate", "symbols": ["BTCUSDT"], "live": False},
+            SourceAbout(source="simulate", symbols=("BTCUSDT",), live=False),
             "mcloud produce --name 'my own' --source spool",
         ),
         (
-            {"source": "replay:a.zip", "symbols": ["BTCUSDT"], "live": False},
+            SourceAbout(source="replay:a.zip", symbols=("BTCUSDT",), live=False),
             "mcloud produce --name 'my own' --source spool",
         ),
     ],
 )
-def test_what_is_left_is_sent_without_mixing_sources(about: dict[str, Any], command: str) -> None:
+def test_what_is_left_is_sent_without_mixing_sources(about: SourceAbout, command: str) -> None:
     """Live trades of the same symbol are not appended to simulated or recorded ones."""
     assert resume_command("my own", about) == command
 
