@@ -185,7 +185,7 @@ ATTACKS = [
     ),
     Attack(
         "a part of the plan in the arguments of the shell",
-        "84 to destroy",
+        "89 to destroy",
         environment={"TF_CLI_ARGS_plan": "-target=google_pubsub_topic.none -refresh=false"},
         arguments=("--yes",),
     ),
