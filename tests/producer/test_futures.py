@@ -96,8 +96,8 @@ def test_a_stream_that_brings_nothing_is_found_before_the_first_trade(
         source.stop()
         trades = [*source.chunks(0.05)]
     if route == "public":
-        assert (state.stalled, state.error) == ([], False)
+        assert (state.stalled, state.error) == ((), False)
         return
-    assert (state.stalled, state.error) == (["BTCUSDT.um"], True)
+    assert (state.stalled, state.error) == (("BTCUSDT.um",), True)
     assert "stalled: BTCUSDT.um" in state.summary
     assert not any(trades)
