@@ -106,7 +106,7 @@ def test_scans_on_the_fly(mcloud_up: Terminal, looked: dict[str, Site], tmp_path
     (stored,) = json.loads(mcloud_up.run("anomalies", "--symbols", SYMBOL, "-o", "json").stdout)
     done = mcloud_up.run(*scan, "--from", "gcp")
     assert json.loads(done.stdout) == [{**stored, "sites": ["gcp"]}]
-    assert done.stderr == f"15 candles of {SYMBOL} at gcp looked at\n"
+    assert done.stderr == f"checked 15 candles of {SYMBOL} at gcp\n"
     # The history before the first minute counts too.
     assert len(json.loads(mcloud_up.run(*scan, "--start", "2025-01-02T00:06").stdout)) == 1
     assert json.loads(mcloud_up.run(*scan, "--end", "2025-01-02T00:06").stdout) == []

@@ -23,6 +23,7 @@ KEYS = {
     "aws_s3_bucket.raw.arn": "bucket",
     "aws_iam_role.operator.arn": "oneself",
     "aws_cloudwatch_log_group.processor.arn": "log group",
+    "aws_sns_topic.alerts.arn": "alerts",
 }
 
 
