@@ -54,7 +54,7 @@ def test_a_detached_producer_from_start_to_end(terminal: Terminal) -> None:
     answer = json.loads(started.stdout)
     assert answer["name"] == "default"
     assert started.stderr == (
-        f"default runs (pid {answer['pid']}); see `mcloud ps` and `mcloud logs default -f`\n"
+        f"default is running (pid {answer['pid']}); see `mcloud ps` and `mcloud logs default -f`\n"
     )
     eventually(lambda: listed(terminal)[0]["read"] > 100)
     (state,) = listed(terminal)

@@ -50,8 +50,8 @@ def test_recorded_trades_survive_an_outage(
         symbols=SYMBOLS,
         speed=seconds / (len(trades) / drill.RATE),
     )
-    assert report.ok, report.to_json()
-    assert (report.moves, report.missing) == (1, 0)
+    assert report.ok, report
+    assert (report.moves, report.rpo_ids_missing) == (1, 0)
     assert report.trades == len(trades)
     assert all(site.exact and site.archived == len(trades) for site in report.sites.values())
     assert outage.active(home) == []

@@ -35,15 +35,15 @@ START = 1_735_776_000_000  # ms
 # The command line, which kills itself at a point of the move.
 KILLED = """
 import os, signal, sys
-from mcloud.failover import switch
+from mcloud.failover import execution
 
-mark, usual = sys.argv.pop(1), switch.tools
+mark, usual = sys.argv.pop(1), execution.tools
 
 def reach(point):
     if point == mark:
         os.kill(os.getpid(), signal.SIGKILL)
 
-switch.tools = lambda *arguments, **others: usual(*arguments, **others, reach=reach)
+execution.tools = lambda *arguments, **others: usual(*arguments, **others, reach=reach)
 from mcloud.__main__ import main
 
 main()
@@ -123,7 +123,7 @@ def test_a_move_that_is_killed_is_ended_by_the_next_run_and_nothing_is_lost(
     assert debt.since < written.at
 
     paid = pay(sites, debt, _tools(sites, tmp_path, "KILLUSDT"))
-    assert (paid["ok"], paid["ids_missing"]) == (True, 0)
+    assert (paid.ok, paid.ids_missing) == (True, 0)
     ids = {(trade.symbol, trade.id) for trade in trades}
     assert [archived_ids(site, ["KILLUSDT"]) for site in sites.values()] == [ids, ids]
     assert "aws" not in debts.read(sites, DEADLINE)

@@ -181,7 +181,7 @@ def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google)
     assert (bucket["loses"], bucket["name"]) == ("raw trades", "mcloud-raw-mcloud-local")
     kept = site.run("deploy", "--yes")
     assert kept.returncode == 2
-    assert "the data in mcloud-raw-mcloud-local (raw trades) will be gone" in kept.stderr
+    assert "the data in mcloud-raw-mcloud-local (raw trades) will be deleted" in kept.stderr
     done = site.run("deploy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
     assert done.returncode == 0, done.stderr
 

@@ -288,7 +288,7 @@ def test_what_somebody_else_has_destroyed_is_named(site: Terminal, google: Googl
         "gcp: 2 resources of the state do not exist any more: google_pubsub_topic.dlq,"
         " google_pubsub_topic.trades\n"
     ) in done.stderr
-    assert done.stdout == "gcp: destroyed, 82 changes\n"
+    assert done.stdout == "gcp: destroyed, 87 changes\n"
     (aside,) = (site.folder / "state" / "removed" / "prod").iterdir()
     assert (aside / "terraform" / "terraform.tfstate.backup").exists()
     assert not list(aside.rglob("*.tfplan"))
