@@ -1,4 +1,4 @@
-"""What is different in other partitions of AWS."""
+"""Settings that differ in other partitions of AWS, such as China."""
 
 import boto3
 import pytest
