@@ -1,7 +1,9 @@
 """Code that all candle stores share: reading a record, and conditional writes with retries."""
 
 import random
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,39 +17,114 @@ ATTEMPTS = 25
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0  # seconds
 
 
+REMEMBERED = 1000
+"""Maximum number of candles that a `Memory` holds. A candle has a few KB."""
+
+
 class Read(NamedTuple, Generic[Version]):
     candle: Candle
-    version: Version
-    """Version that must be unchanged for a write to succeed. The store has its own value for a
-    missing record."""
+    version: Version | None
+    """Version that must be unchanged for a write to succeed; None for a missing record."""
+
+
+class Memory(Generic[Version]):
+    """The candles that this process wrote last, so that it can write them again without a read.
+
+    A remembered candle is a guess, since other writers may have changed it. The conditional write
+    fails in that case, and costs a request. The memory therefore guesses only where the last guess
+    came true.
+    """
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        # An instance of a function may serve several calls at once.
+        self._lock = threading.Lock()
+        self._written: OrderedDict[tuple[str, int], Read[Version]] = OrderedDict()
+        self._created: OrderedDict[str, int] = OrderedDict()
+        """Start of the newest candle of each symbol that was missing until this process wrote it,
+        in ms since 1970."""
+
+    def guess(self, symbol: str, start: int) -> Read[Version] | None:
+        """Return the expected state of a candle, or None if only the store knows it.
+
+        A candle is expected to be missing if this process created an earlier one of the symbol,
+        and none since.
+        """
+        with self._lock:
+            known = self._written.get((symbol, start))
+            if known is None and start > self._created.get(symbol, start):
+                return Read(Candle(symbol, start), None)
+            return known
+
+    def keep(self, candle: Candle, version: Version, *, is_new: bool) -> None:
+        """Remember a candle that was just written with this version."""
+        key = (candle.symbol, candle.start)
+        with self._lock:
+            self._written[key] = Read(candle, version)
+            self._written.move_to_end(key)
+            if is_new:
+                newest = max(candle.start, self._created.pop(candle.symbol, 0))
+                self._created[candle.symbol] = newest
+            for known in (self._written, self._created):
+                while len(known) > self._size:
+                    known.popitem(last=False)
+
+    def forget(self, symbol: str, start: int) -> None:
+        """Forget a candle after a wrong guess, and expect no other of its symbol to be missing."""
+        with self._lock:
+            self._written.pop((symbol, start), None)
+            self._created.pop(symbol, None)
 
 
 def update(
+    symbol: str,
+    start: int,
     read: Callable[[], Read[Version]],
-    write: Callable[[Candle, Version], bool],
+    write: Callable[[Candle, Version | None], Version | None],
     change: Callable[[Candle], Folded],
+    memory: Memory[Version],
     *,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> Folded:
-    """Implement ``ports.Candles.update``; ``write`` returns False if the version has changed."""
-    for _ in attempts(sleep, jitter):
+    """Implement ``ports.Candles.update``.
+
+    ``write`` returns the new version, or None if the version of the stored candle has changed.
+    """
+    guess = memory.guess(symbol, start)
+    if guess is not None:
+        changed = change(guess.candle)
+        # If nothing changes, only a read can tell whether the store still has the candle.
+        if changed.candle != guess.candle:
+            version = write(changed.candle, guess.version)
+            if version is not None:
+                memory.keep(changed.candle, version, is_new=guess.version is None)
+                return changed
+            memory.forget(symbol, start)
+    for attempt in attempts(sleep, jitter):
         current = read()
         changed = change(current.candle)
-        if changed.candle == current.candle or write(changed.candle, current.version):
+        if changed.candle == current.candle:
+            return changed
+        version = write(changed.candle, current.version)
+        if version is not None:
+            if guess is None and not attempt:  # nobody else is writing this candle
+                memory.keep(changed.candle, version, is_new=current.version is None)
             return changed
     raise _contention(changed.candle)
 
 
 def rewrite(
     read: Callable[[], tuple[StoredCandle, Version]],
-    write: Callable[[Candle, Version], bool],
+    write: Callable[[Candle, Version], object],
     change: Callable[[StoredCandle], Candle],
     *,
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,
 ) -> None:
-    """Implement ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle."""
+    """Implement ``ports.Candles.rewrite``; ``write`` deletes the record for an empty candle, and
+    returns something false if the version has changed.
+    """
     for _ in attempts(sleep, jitter):
         stored, version = read()
         candle = change(stored)
@@ -71,11 +148,11 @@ def stored(symbol: str, start: int, record: Mapping[str, Any], has_mark: bool) -
 def attempts(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[float, float], float] = random.uniform,
-) -> Iterator[None]:
-    """Yield once for each attempt at a conditional write, with pauses in between."""
+) -> Iterator[int]:
+    """Yield the number of each attempt at a conditional write, from 0 on, with pauses between."""
     pause = FIRST_PAUSE
-    for _ in range(ATTEMPTS):
-        yield
+    for attempt in range(ATTEMPTS):
+        yield attempt
         # Full jitter keeps several writers of one busy candle from colliding repeatedly.
         sleep(jitter(0, pause))
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -299,7 +299,8 @@ class Candles(Protocol):
 
         The write is conditional on the version that was read. If another writer was first, it is
         retried with jitter, so ``change`` may run several times. Nothing is written if ``change``
-        returns the same candle.
+        returns the same candle. A candle that this object wrote last is not read again, unless
+        another writer changed it since.
 
         Raises:
             Contention: every attempt lost; nothing was written.

@@ -46,8 +46,15 @@ class MemoryCandles:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
+        # The writers that share this store have no memory of each other's writes.
         return optimistic.update(
-            lambda: self._read(symbol, start), self._write, change, sleep=lambda seconds: None
+            symbol,
+            start,
+            lambda: self._read(symbol, start),
+            self._write,
+            change,
+            optimistic.Memory(),
+            sleep=lambda seconds: None,
         )
 
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
@@ -137,16 +144,18 @@ class MemoryCandles:
         if (candle.symbol, candle.start) in self.damaged:
             raise DamagedData(f"the stored candle {candle.symbol} {candle.timestamp} is damaged")
 
-    def _write(self, candle: Candle, version: int) -> bool:
+    def _write(self, candle: Candle, before: int | None) -> int | None:
+        """Return the new version, or None if the stored candle has another one than ``before``."""
         self.faults.before("write")
         key = candle.symbol, candle.start
+        version = (before or 0) + 1
         with self.lock:
-            if self.stored.get(key, (None, 0))[1] != version:
-                return False
-            self.stored[key] = candle, version + 1
+            if self.stored.get(key, (None, 0))[1] != version - 1:
+                return None
+            self.stored[key] = candle, version
             self.log.append(candle)
         self.faults.after("write")
-        return True
+        return version
 
 
 def _md5(body: bytes) -> str:

@@ -12,8 +12,8 @@ from mcloud.market.candle import Candle, Folded, to_timestamp
 
 _TEXTS = ("symbol", "timestamp", "fragments")
 _VERSION = ("version", "fragments")
-"""Attributes that tell one state of an item from all others: with a version the version does, and
-in an item that somebody else has taken it from, the content."""
+"""Attributes that together tell one state of an item from all others. The version alone would not
+be enough: it starts again from 1 if another writer deletes the item, and may have been removed."""
 
 Item = dict[str, Any]
 """An item in boto3's form: ``{"symbol": {"S": "BTCUSDT"}, …}``."""
@@ -30,10 +30,13 @@ class DynamoCandles:
             "before-parse.dynamodb.Query", _take_items, unique_id="mcloud-take-items"
         )
         self._table = table
+        self._memory = optimistic.Memory[Item]()
         self._changes = DynamoChanges(client, make_streams, table, _decode)
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
-        return optimistic.update(lambda: self._read(symbol, start), self._write, change)
+        return optimistic.update(
+            symbol, start, lambda: self._read(symbol, start), self._write, change, self._memory
+        )
 
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
         def read() -> tuple[StoredCandle, Item | None]:
@@ -42,13 +45,15 @@ class DynamoCandles:
             return optimistic.stored(symbol, start, _plain(item or {}), has_mark), item
 
         def write(candle: Candle, before: Item | None) -> bool:
-            return self._write(candle, before) if candle.fragments else self._delete(candle, before)
+            if candle.fragments:
+                return self._write(candle, before) is not None
+            return self._delete(candle, before)
 
         optimistic.rewrite(read, write, change)
 
     def create(self, candles: Sequence[Candle]) -> list[Candle]:
         # One by one: a batch of DynamoDB has no conditions, and a transaction costs twice as much.
-        return [candle for candle in candles if not self._write(candle, None)]
+        return [candle for candle in candles if self._write(candle, None) is None]
 
     def range(
         self,
@@ -99,7 +104,7 @@ class DynamoCandles:
     def changes(self, position: str) -> Changes:
         return self._changes.changes(position)
 
-    def _read(self, symbol: str, start: int) -> optimistic.Read[Item | None]:
+    def _read(self, symbol: str, start: int) -> optimistic.Read[Item]:
         item = self._item(symbol, start)
         candle = Candle(symbol, start) if item is None else _decode(item)
         return optimistic.Read(candle, item)
@@ -112,18 +117,18 @@ class DynamoCandles:
         item: Item | None = answer.get("Item")
         return item
 
-    def _write(self, candle: Candle, before: Item | None) -> bool:
-        """Write a candle in place of the item ``before``."""
+    def _write(self, candle: Candle, before: Item | None) -> Item | None:
+        """Write a candle in place of the item ``before``.
+
+        Return the new item, or None if ``before`` is no longer the stored one.
+        """
+        item = _encode(candle, _version(before) + 1)
         with translated(f"DynamoDB {self._table}"):
             try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=_encode(candle, _version(before) + 1),
-                    **_unchanged(before),
-                )
+                self._client.put_item(TableName=self._table, Item=item, **_unchanged(before))
             except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+                return None
+        return item
 
     def _delete(self, candle: Candle, before: Item | None) -> bool:
         with translated(f"DynamoDB {self._table}"):
@@ -143,9 +148,8 @@ def _unchanged(before: Item | None) -> dict[str, Any]:
     if before is None:
         # By a key, which whatever somebody else wrote there has as well.
         return {"ConditionExpression": "attribute_not_exists(symbol)"}
-    names = _VERSION[:1] if _version(before) else _VERSION
-    terms = [f"{each} = :{each}" if each in before else _absent(each) for each in names]
-    values = {f":{each}": before[each] for each in names if each in before}
+    terms = [f"{each} = :{each}" if each in before else _absent(each) for each in _VERSION]
+    values = {f":{each}": before[each] for each in _VERSION if each in before}
     condition: dict[str, Any] = {"ConditionExpression": " AND ".join(terms)}
     return {**condition, "ExpressionAttributeValues": values} if values else condition
 

@@ -18,10 +18,13 @@ class FirestoreCandles:
         self._client = client
         self._collection = client.collection(collection)
         self._what = f"Firestore {collection}"
+        self._memory = optimistic.Memory[Any]()
         self._changes = FirestoreChanges(self._collection, self._what, _decode)
 
     def update(self, symbol: str, start: int, change: Callable[[Candle], Folded]) -> Folded:
-        return optimistic.update(lambda: self._read(symbol, start), self._write, change)
+        return optimistic.update(
+            symbol, start, lambda: self._read(symbol, start), self._write, change, self._memory
+        )
 
     def rewrite(self, symbol: str, start: int, change: Callable[[StoredCandle], Candle]) -> None:
         def read() -> tuple[StoredCandle, Any]:
@@ -37,7 +40,7 @@ class FirestoreCandles:
 
         def write(candle: Candle, update_time: Any) -> bool:
             if candle.fragments:
-                return self._write(candle, update_time)
+                return self._write(candle, update_time) is not None
             return self._delete(candle, update_time)
 
         optimistic.rewrite(read, write, change)
@@ -164,11 +167,16 @@ class FirestoreCandles:
             )
         return optimistic.Read(candle, snapshot.update_time)
 
-    def _write(self, candle: Candle, update_time: Any) -> bool:
+    def _write(self, candle: Candle, update_time: Any) -> Any:
+        """Write a candle in place of the document with this update time.
+
+        Return the new update time, or None if the document has another one by now.
+        """
         from google.api_core.exceptions import (
             Aborted,
             AlreadyExists,
             FailedPrecondition,
+            InvalidArgument,
             NotFound,
         )
 
@@ -176,13 +184,20 @@ class FirestoreCandles:
         with translated(self._what):
             try:
                 if update_time is None:
-                    document.create(_encode(candle), timeout=TIMEOUT, retry=retry())
+                    written = document.create(_encode(candle), timeout=TIMEOUT, retry=retry())
                 else:
                     option = self._client.write_option(last_update_time=update_time)
-                    document.update(_encode(candle), option=option, timeout=TIMEOUT, retry=retry())
+                    written = document.update(
+                        _encode(candle), option=option, timeout=TIMEOUT, retry=retry()
+                    )
             except (Aborted, AlreadyExists, FailedPrecondition, NotFound):
-                return False
-        return True
+                return None
+            except InvalidArgument as error:
+                # The database was restored: the stored document is older than the given time.
+                if "base version" not in str(error):
+                    raise
+                return None
+        return written.update_time
 
     def _delete(self, candle: Candle, update_time: Any) -> bool:
         from google.api_core.exceptions import Aborted, FailedPrecondition, NotFound
