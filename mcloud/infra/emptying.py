@@ -21,14 +21,14 @@ REPORT = 1.0  # seconds between two reports of the progress
 
 
 def empty(bucket: Bucket, stop: Event, progress: Callable[[int], None]) -> int:
-    """Delete all versions of all objects, and return how many there were.
+    """Delete all versions of all objects, and return their number.
 
     Args:
         stop: stops the deletion after the requests that are under way.
         progress: is told the number of deleted versions about every second.
 
     Raises:
-        Interrupted: it was stopped; what is left can be deleted by another call.
+        Interrupted: it was stopped; another call deletes the rest.
         Unavailable: the cloud did not delete a version in any of several attempts.
         Refused: the cloud keeps a version.
     """

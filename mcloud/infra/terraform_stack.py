@@ -294,7 +294,7 @@ class TerraformStack:
         using = (self._binary, status.st_mtime_ns, self._config.terraform.plugin_dir)
         if not self._workspace.is_initialised(*using):
             check_version(self._binary, self._site.backend)
-            self._terraform.init(self._config.terraform.plugin_dir)
+            self._terraform.init(self._config.terraform.plugin_dir, self._workspace.lock_file)
             self._workspace.note_initialised(*using)
 
     def _unprotect(self, plan: StackPlan) -> None:
