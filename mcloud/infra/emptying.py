@@ -25,7 +25,7 @@ def empty(bucket: Bucket, stop: Event, progress: Callable[[int], None]) -> int:
 
     Args:
         stop: stops the deletion after the requests that are under way.
-        progress: is told the number of deleted versions about every second.
+        progress: called with the number of deleted versions about every second.
 
     Raises:
         Interrupted: it was stopped; another call deletes the rest.
