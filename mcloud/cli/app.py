@@ -29,6 +29,7 @@ SECTIONS = {
         "plan": "Show what `deploy` would change, and what has drifted.",
         "deploy": "Create or update sites, and check that they work.",
         "destroy": "Delete sites with all their data.",
+        "lock": "Pin the Terraform providers to versions and checksums.",
         "outputs": "Show the resource names and URLs of each site.",
     },
     "Producers": {

@@ -13,6 +13,7 @@ from mcloud.errors import ConfigError
 if TYPE_CHECKING:  # they load an HTTP client, which most commands do without at their start
     from mcloud.clouds.access import Access, Target
     from mcloud.clouds.billing import Billing
+    from mcloud.clouds.bucket import Bucket
     from mcloud.clouds.transfer import Transfer
 
 
@@ -62,6 +63,21 @@ def open_billing(resources: Resources, stack: str, table: str | None) -> "Billin
     from mcloud.clouds.gcp.billing import BillingExport
 
     return BillingExport(resources.project, stack, table)
+
+
+def open_bucket(
+    cloud: str, name: str, *, region: str, project: str = "", endpoint: str = ""
+) -> "Bucket":
+    """Return a bucket, which may be emptied; ``endpoint`` is the URL of the embedded cloud."""
+    if cloud == "aws":
+        from mcloud.clouds.aws.bucket import S3Bucket
+        from mcloud.clouds.aws.client import make_client
+
+        return S3Bucket(make_client("s3", region, endpoint), name)
+    from mcloud.clouds.gcp.bucket import GcsBucket
+    from mcloud.clouds.gcp.client import make_storage
+
+    return GcsBucket(make_storage(project, endpoint), name)
 
 
 def open_transfer(source: Resources, target: Resources, role: str) -> "Transfer | None":

@@ -67,6 +67,12 @@ def contents(cloud: str) -> dict[str, bytes]:
     return files
 
 
+def module_files(cloud: str) -> dict[str, bytes]:
+    """The files of a cloud's Terraform module by their name."""
+    module = shipped("terraform") / cloud
+    return {path.name: path.read_bytes() for path in module.glob("*.tf")}
+
+
 def shipped(folder: str) -> Path:
     """``functions`` or ``terraform``, in an installed wheel or beside the package in a checkout.
 

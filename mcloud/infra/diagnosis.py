@@ -9,7 +9,7 @@ from mcloud.clouds.causes import explain as explain_refusal
 from mcloud.clouds.gcp import causes as gcp
 from mcloud.errors import McloudError
 from mcloud.infra import state_errors
-from mcloud.infra.state_errors import AGAIN, FailedRun, one_line
+from mcloud.infra.state_errors import AGAIN, LOCK_FILE, FailedRun, one_line
 
 Diagnostic = dict[str, Any]
 """Diagnostic in the format of ``-json``: ``summary``, ``detail``, optional ``address`` and
@@ -48,6 +48,27 @@ def from_text(said: str) -> list[Diagnostic]:
             diagnostic["detail"] = place[3].strip()
         diagnostics.append(diagnostic)
     return diagnostics
+
+
+def _other_providers(text: str, run: FailedRun) -> McloudError | None:
+    """Recognise packages of providers that differ from those in the lock file."""
+    if not re.search(
+        r"Inconsistent dependency lock file|Required plugins are not installed"
+        r"|doesn't match any of the\s+checksums|does not match any of the\s+checksums"
+        r"|locked provider|Provider dependency changes detected",
+        text,
+    ):
+        return None
+    if run.lock_file is None:
+        return McloudError(
+            f"the providers at hand are not those that this site was set up with: {one_line(text)}",
+            remedy=f"remove {run.folder}/{LOCK_FILE} and run the same command again: it sets them"
+            " up anew",
+        )
+    return McloudError(
+        f"the providers at hand are not those in {run.lock_file}: {one_line(text)}",
+        remedy="if they may be used, run `mcloud lock --upgrade`, and look at the difference",
+    )
 
 
 def _refused(text: str, run: FailedRun) -> McloudError | None:
@@ -102,6 +123,13 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
         "update Terraform, or set MCLOUD_TERRAFORM to a newer one",
     ),
     state_errors.elsewhere,
+    _other_providers,
+    _rule(
+        r"Could not retrieve providers for locking.*?:\n- (.*)",
+        "the checksums of a provider cannot be had: {0}",
+        "connect to the registry, name a mirror that has the packages (`plugin_dir` in [terraform]"
+        " of mcloud.toml, or TF_PLUGIN_DIR), or choose other platforms with --platform",
+    ),
     _rule(
         r"(Failed to query available provider packages.*|Failed to install provider.*"
         r"|[Cc]ould not (?:retrieve|query) .*provider.*)",
@@ -124,12 +152,6 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
         r"no space left on device|disk quota exceeded",
         "the disk is full: {0}",
         "free some space and run the same command again",
-    ),
-    _rule(
-        r"Inconsistent dependency lock file|Required plugins are not installed"
-        r"|does not match any of the checksums|locked provider",
-        "the providers at hand are not those that this site was set up with: {0}",
-        "remove {folder}/.terraform.lock.hcl and run the same command again: it sets them up anew",
     ),
     _rule(
         r"x509: [^\n]*",

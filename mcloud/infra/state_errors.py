@@ -16,6 +16,7 @@ from mcloud.infra.environment import without
 from mcloud.infra.state import ERRORED, STATE
 
 BACKEND = "backend.tf.json"  # exists if the state is stored outside the site's folder
+LOCK_FILE = ".terraform.lock.hcl"  # versions and checksums of the providers
 BACKUP = "terraform.tfstate.backup"
 
 AGAIN = "run the same command again: it continues from what is in the state"
@@ -31,6 +32,8 @@ class FailedRun:
     binary: str
     withheld: tuple[str, ...] = ()
     """Shell variables that mcloud does not pass to Terraform, such as TF_DATA_DIR."""
+    lock_file: Path | None = None
+    """Lock file of the providers that the user keeps, or None."""
 
     def command(self, words: str) -> str:
         """Return a shell command that runs Terraform in the same way as mcloud does."""

@@ -17,7 +17,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any
@@ -213,11 +214,33 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
             self._echo(line)
         return code, texts[0], texts[1]
 
-    def init(self, plugin_dir: str | None = None) -> None:
-        """Fetch the providers and set up where the state is."""
-        code, out, err = self.cmd("init", input=False, no_color=IsFlagged, plugin_dir=plugin_dir)
+    def init(self, plugin_dir: str | None = None, lock_file: Path | None = None) -> None:
+        """Fetch the providers and set up where the state is.
+
+        Args:
+            lock_file: where the lock file in the folder comes from. No other providers are used.
+        """
+        code, out, err = self.cmd(
+            "init",
+            input=False,
+            no_color=IsFlagged,
+            plugin_dir=plugin_dir,
+            lockfile="readonly" if lock_file else None,
+        )
         for line in out.splitlines():
             self._echo(line)
+        if code:
+            raise explain(from_text(out + err), replace(self._failed, lock_file=lock_file))
+
+    def lock_providers(self, platforms: Sequence[str], mirror: str | None = None) -> None:
+        """Write the checksums of the providers' packages for some platforms into the lock file.
+
+        Args:
+            mirror: the folder with the packages, instead of the registry.
+        """
+        code, out, err = self.cmd(
+            "providers lock", no_color=IsFlagged, platform=list(platforms), fs_mirror=mirror
+        )
         if code:
             raise explain(from_text(out + err), self._failed)
 

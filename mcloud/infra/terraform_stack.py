@@ -11,11 +11,13 @@ from typing import Any
 from python_terraform import IsFlagged  # type: ignore[import-untyped]
 
 from mcloud import files
+from mcloud.clouds.factory import open_bucket
 from mcloud.clouds.resources import AwsResources, GcpResources
-from mcloud.config import Config, SiteConfig
+from mcloud.config import REGIONS, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
-from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, StackPlan, parse
+from mcloud.infra.emptying import empty
+from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Change, StackPlan, parse
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import Basis, SitePlan, stale
 from mcloud.infra.state import ERRORED, STATE, WORKSPACES, TerraformState, remnants
@@ -23,6 +25,8 @@ from mcloud.infra.terraform import LockWait, Terraform, check_version, find_bina
 from mcloud.infra.workspace import Deployment, Workspace
 
 PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
+
+_BUCKETS = ("aws_s3_bucket", "google_storage_bucket")
 
 _SHOWN = 5  # addresses in a message
 
@@ -119,6 +123,7 @@ class TerraformStack:
         try:
             if self._destroys:
                 self._unprotect(self._plan)
+                self._empty_buckets(self._plan)
             if not self._plan.empty:
                 self._terraform.apply(PLAN, self._tell)
         except McloudError as error:
@@ -289,7 +294,7 @@ class TerraformStack:
         using = (self._binary, status.st_mtime_ns, self._config.terraform.plugin_dir)
         if not self._workspace.is_initialised(*using):
             check_version(self._binary, self._site.backend)
-            self._terraform.init(self._config.terraform.plugin_dir)
+            self._terraform.init(self._config.terraform.plugin_dir, self._workspace.lock_file)
             self._workspace.note_initialised(*using)
 
     def _unprotect(self, plan: StackPlan) -> None:
@@ -316,6 +321,34 @@ class TerraformStack:
                 f"the stack has changed meanwhile: {', '.join(fresh)}",
                 remedy="run the same command again; nothing was destroyed",
             )
+
+    def _empty_buckets(self, plan: StackPlan) -> None:
+        for change in plan.changes:
+            if change.action == DELETE and change.kind in _BUCKETS and change.name:
+                self._empty(change)
+
+    def _empty(self, change: Change) -> None:
+        known = {**self._deployed(), **self._site.settings}
+        bucket = open_bucket(
+            self._site.cloud,
+            change.name,
+            region=known.get("region", REGIONS[self._site.cloud]),
+            project=known.get("project", ""),
+            endpoint=self._endpoint_url or known.get("storage_endpoint", ""),
+        )
+
+        def progress(deleted: int) -> None:
+            words = f"deleted {deleted:,} versions of objects in"
+            self._hooks.tell(ProvisioningStep(self._site.name, change.address, words))
+
+        self._hooks.tell(ProvisioningStep(self._site.name, change.address, "emptying"))
+        deleted = empty(bucket, self._hooks.stop, progress)
+        if not deleted:
+            return
+        words = f"deleted {deleted:,} versions of objects in {change.name}"
+        if days := bucket.soft_delete_days():
+            words += f"; Cloud Storage keeps and bills them for another {days:g} days"
+        self._say(words)
 
     def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> StackPlan:
         # Made beforehand, because Terraform would let others read it, and it may hold secrets.

@@ -17,8 +17,9 @@ from typing import Any
 from mcloud.config import Config, SiteConfig, settings
 from mcloud.errors import McloudError
 from mcloud.files import make_private
-from mcloud.infra.bundle import build, shipped
-from mcloud.infra.state_errors import BACKEND, Locked
+from mcloud.infra.bundle import build, module_files
+from mcloud.infra.provider_locks import path_of
+from mcloud.infra.state_errors import BACKEND, LOCK_FILE, Locked
 from mcloud.infra.terraform import LockWait
 from mcloud.lock import Lock
 from mcloud.market.anomaly import Thresholds
@@ -73,6 +74,9 @@ class Workspace:
         self._profile = config.profile
         self._site = site
         self._endpoint_url = endpoint_url
+        locked = path_of(config, site.cloud)
+        self.lock_file = locked if locked.exists() else None
+        """Lock file of the providers that ``mcloud lock`` wrote, or None."""
         thresholds = settings(config, "anomalies", Thresholds).to_json()
         self._thresholds = {"anomaly_thresholds": json.loads(thresholds)} if thresholds else {}
 
@@ -121,8 +125,9 @@ class Workspace:
             BUNDLE: build(self._site.cloud),
             "terraform.tfvars.json": _json(self._variables()),
         }
-        module = shipped("terraform") / self._site.cloud
-        wanted |= {path.name: path.read_bytes() for path in module.glob("*.tf")}
+        wanted |= module_files(self._site.cloud)
+        if self.lock_file is not None:
+            wanted[LOCK_FILE] = self.lock_file.read_bytes()
         if self._site.backend:
             wanted[BACKEND] = _json(backend_of(self._profile, self._site))
         if self._endpoint_url:
@@ -194,7 +199,7 @@ class Workspace:
 
     def _fingerprint(self, using: tuple[object, ...]) -> str:
         digest = hashlib.sha256(repr(using).encode())
-        for name in ("versions.tf", BACKEND, ".terraform.lock.hcl"):
+        for name in ("versions.tf", BACKEND, LOCK_FILE):
             path = self.folder / name
             digest.update(path.read_bytes() if path.exists() else b"-")
         return digest.hexdigest()

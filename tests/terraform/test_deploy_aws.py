@@ -1,6 +1,7 @@
 """The real module, applied by ``mcloud`` with the real provider on the embedded AWS."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,10 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert changed["result"] == "deployed"
     assert stored_rows(site, symbols) == expected
 
-    destroyed = run(mcloud, "destroy", *TERRAFORM, "--yes", "--confirm", LOCAL_STACK)
-    assert destroyed["result"] == "destroyed"
+    process = mcloud.start("destroy", *TERRAFORM, "--yes", "--confirm", LOCAL_STACK)
+    out, err = process.communicate(timeout=LONGEST)
+    assert out.startswith("aws: destroyed, "), err
+    assert re.search(r"^aws: deleted [\d,]+ versions of objects in mcloud", err, re.MULTILINE)
     assert left(embedded["endpoint_url"]) == []
     assert not workspace.exists()
     assert json.loads(mcloud.run("outputs", "aws", "-o", "json").stdout)["aws"] == embedded

@@ -5,6 +5,7 @@ of it. Afterwards Terraform finds the same addresses in the state.
 """
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from cli.conftest import Terminal
 from infra.test_terraform import script
 
+from mcloud.clouds.gcp.client import make_storage
 from mcloud.local.state import State
 
 from .module import terraform
@@ -292,6 +294,22 @@ def test_what_somebody_else_has_destroyed_is_named(site: Terminal, google: Googl
     (aside,) = (site.folder / "state" / "removed" / "prod").iterdir()
     assert (aside / "terraform" / "terraform.tfstate.backup").exists()
     assert not list(aside.rglob("*.tfplan"))
+
+
+@pytest.mark.slow
+def test_a_confirmed_destroy_empties_the_bucket(site: Terminal, embedded: State) -> None:
+    to = embedded.resources()["gcp"]
+    blob = make_storage(to.project, to.storage_endpoint).bucket(to.raw_bucket).blob("raw/left")
+    blob.upload_from_string(b"trades")
+    refused = site.run("destroy", "gcp", "--yes")
+    assert refused.returncode != 0
+    assert blob.exists()
+    done = site.run("destroy", "gcp", *AGREED)
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        rf"^gcp: deleted [\d,]+ versions of objects in {to.raw_bucket}$", done.stderr, re.M
+    )
+    assert not blob.exists()
 
 
 def test_the_command_that_is_named_restores_the_state(site: Terminal) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from mcloud.clouds.gcp.client import PATIENCE, TIMEOUT, translated
+from mcloud.clouds.gcp.client import TIMEOUT, storage_retry, translated
 from mcloud.clouds.ports import Stored
 from mcloud.market.archive import ArchiveObject, prefix
 
@@ -45,18 +45,20 @@ class GcsArchive:
         from google.api_core.exceptions import NotFound
 
         with translated(self._what), suppress(NotFound):
-            self._bucket.blob(key).delete(timeout=TIMEOUT, retry=_retry())
+            self._bucket.blob(key).delete(timeout=TIMEOUT, retry=storage_retry())
 
     def get(self, key: str) -> bytes:
         with translated(f"{self._what}/{key}"):
             body: bytes = self._bucket.blob(key).download_as_bytes(
-                raw_download=True, timeout=TIMEOUT, retry=_retry()
+                raw_download=True, timeout=TIMEOUT, retry=storage_retry()
             )
         return body
 
     def list(self, prefix: str) -> Iterator[Stored]:
         with translated(self._what):
-            for blob in self._bucket.list_blobs(prefix=prefix, timeout=TIMEOUT, retry=_retry()):
+            for blob in self._bucket.list_blobs(
+                prefix=prefix, timeout=TIMEOUT, retry=storage_retry()
+            ):
                 written = blob.updated.timestamp() if blob.updated else None
                 version = str(blob.generation)
                 yield Stored(blob.name, blob.size, _md5(blob.md5_hash), written, version)
@@ -64,7 +66,7 @@ class GcsArchive:
     def symbols(self) -> Iterator[str]:
         with translated(self._what):
             listing = self._bucket.list_blobs(
-                prefix=_SYMBOLS, delimiter="/", timeout=TIMEOUT, retry=_retry()
+                prefix=_SYMBOLS, delimiter="/", timeout=TIMEOUT, retry=storage_retry()
             )
             for page in listing.pages:
                 for folder in sorted(page.prefixes):
@@ -78,7 +80,7 @@ class GcsArchive:
             content_type="application/gzip",
             checksum="crc32c",
             timeout=TIMEOUT,
-            retry=_retry(),
+            retry=storage_retry(),
             **condition,
         )
 
@@ -86,10 +88,3 @@ class GcsArchive:
 def _md5(digest: str | None) -> str:
     """In hex; a composite object has none."""
     return base64.b64decode(digest).hex() if digest else ""
-
-
-def _retry() -> Any:
-    """The storage client's own judgement of what may be tried again, for less than two minutes."""
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    return DEFAULT_RETRY.with_timeout(PATIENCE)

@@ -130,6 +130,15 @@ def make_storage(project: str, endpoint: str = "") -> Any:
     return client
 
 
+def storage_retry() -> Any:
+    """Return the storage client's own policy of what may be tried again, for less than two
+    minutes."""
+    with _importing:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(PATIENCE)
+
+
 class GcpSession:
     """Asks Google's REST interfaces, and signs the requests with some credentials."""
 
