@@ -216,7 +216,7 @@ def _elsewhere(
     """Return the other sites' copy, for kinds of which all sites keep the same documents."""
     kept = [each.kept[kind.name] for each in told.values()]
     if kind in (pause.KIND, debts.KIND):
-        note = newest(kind, kept).get(key)
+        note = newest(kind.read_all(each) for each in kept).get(key)
         return None if note is None else asdict(note)
     if kind is not ENTRIES:
         return None

@@ -73,6 +73,24 @@ class Damaged:
 
 
 @dataclass(frozen=True)
+class Stored(Generic[Value]):
+    """A document as a site stores it, and its value."""
+
+    document: Any
+    value: Value | Damaged
+
+    @property
+    def usable(self) -> Value | None:
+        """The value. None if the document is damaged."""
+        return None if isinstance(self.value, Damaged) else self.value
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer version of mcloud wrote the document."""
+        return isinstance(self.value, Damaged) and self.value.is_newer
+
+
+@dataclass(frozen=True)
 class Kind(Generic[Value]):
     """Documents of one kind that the sites keep."""
 
@@ -83,6 +101,13 @@ class Kind(Generic[Value]):
         if isinstance(document, Damaged):
             return document
         return decode(self.shape, document, f"the {self.name} {key}")
+
+    def read(self, key: str, document: object) -> Stored[Value]:
+        return Stored(document, self.decode(key, document))
+
+    def read_all(self, documents: Mapping[str, object]) -> dict[str, Stored[Value]]:
+        """Decode all documents of a site, by key."""
+        return {key: self.read(key, each) for key, each in documents.items()}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from mcloud.clouds.gcp.spans import CloudTrace
 from mcloud.clouds.gcp.transfer import StorageTransfer
 from mcloud.clouds.otlp import Otlp
 from mcloud.clouds.resources import GcpResources
+from mcloud.config import ExchangeConfig
 from mcloud.doctor import machine
 from mcloud.errors import McloudError, Refused, Unavailable
 from mcloud.feed.binance.endpoints import endpoints
@@ -115,7 +116,7 @@ def stop_waiting(seconds: float) -> None:
 
 
 def doctor(url: str) -> object:
-    config: Any = SimpleNamespace(exchange={"rest_url": url})
+    config: Any = SimpleNamespace(exchange=ExchangeConfig(rest_url=url))
     return machine._exchange(config)
 
 

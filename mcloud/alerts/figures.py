@@ -356,7 +356,7 @@ def _pause(sites: Mapping[str, Any], now: float) -> dict[str, Any]:
     known = [each for each in told if "unknown" not in each]
     if not known:
         return {"for_s": {"unknown": str(told[0]["unknown"])}} if told else {}
-    found = newest(pause.KIND, known)
+    found = newest(pause.KIND.read_all(each) for each in known)
     if not pause.paused(found):
         return {"for_s": 0.0}
     at = found[pause.KEY].at

@@ -20,14 +20,12 @@ severity = "warning"
 text = "The function does not keep up."
 """
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from mcloud.alerts import units
 from mcloud.config import Config, did_you_mean, setting
 from mcloud.config.document import Where
-from mcloud.config.schema import NAME
-from mcloud.config.settings import read
+from mcloud.config.settings import read, tables
 from mcloud.notify.event import SEVERITIES
 
 BUILT_IN = "built in"
@@ -313,27 +311,17 @@ def rules(config: Config) -> Rules:
     Raises:
         ConfigError: something is wrong in ``[alerts]``, with its line.
     """
-    table: dict[str, Any] = config.document.values.get("alerts", {})
-    scalars = {name: value for name, value in table.items() if not isinstance(value, dict)}
-    known = {each.name: each for each in _BUILT_IN}
-    settings = read(config, ("alerts",), scalars, AlertSettings)
-    for name, each in table.items():
-        if isinstance(each, dict):
-            known[name] = _rule(config, name, each, known.get(name))
-    # Keep the order of the file.
-    order = [*(each.name for each in _BUILT_IN), *table]
-    found = {name: known[name] for name in order if name in known}
+    names = tables(config.document, ("alerts",), AlertSettings)
+    settings = read(config.document, ("alerts",), AlertSettings, names)
+    found = {each.name: each for each in _BUILT_IN}
+    for name in names:
+        found[name] = _rule(config, name, found.get(name))
     return Rules(settings, tuple(found.values()))
 
 
-def _rule(config: Config, name: str, table: dict[str, Any], before: AlertRule | None) -> AlertRule:
+def _rule(config: Config, name: str, before: AlertRule | None) -> AlertRule:
     document, where = config.document, ("alerts", name)
-    if not NAME.fullmatch(name):
-        message = f"invalid name {name!r}; use letters, digits, - and _"
-        raise document.error(("alerts",), name, message)
-    if name in {each.name for each in fields(AlertSettings)}:
-        raise document.error(("alerts",), name, f"alerts.{name} is a number of seconds, not a rule")
-    said = read(config, where, table, RuleTable)
+    said = read(document, where, RuleTable)
     values = {key: value for key, value in vars(said).items() if value is not None}
     origin = f"{document.path.name}:{document.line(('alerts',), name)}"
     if before is None:
@@ -346,11 +334,11 @@ def _rule(config: Config, name: str, table: dict[str, Any], before: AlertRule | 
         # A new limit replaces the built-in one, together with its ``clear``.
         before = replace(before, above=None, below=None, clear=None)
     rule = replace(before, origin=origin, **values)
-    _check(config, rule, where, table)
+    _check(config, rule, where)
     return rule
 
 
-def _check(config: Config, rule: AlertRule, where: Where, table: dict[str, Any]) -> None:
+def _check(config: Config, rule: AlertRule, where: Where) -> None:
     document, name = config.document, ".".join(where)
     if rule.above is None and rule.below is None:
         raise document.error(where, "above", f"[{name}] needs a limit: above or below")
@@ -365,7 +353,7 @@ def _check(config: Config, rule: AlertRule, where: Where, table: dict[str, Any])
         raise document.error(where, "clear", message)
     if not all(rule.figure.split(".")):
         raise document.error(where, "figure", f"{name}.figure is no path: {rule.figure!r}")
-    channels = config.document.values.get("channels", {})
+    channels = document.table(("channels",))
     for channel in rule.channels or ():
         if channel not in channels:
             hint = did_you_mean(channel, channels) or "; see [channels]"

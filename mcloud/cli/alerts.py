@@ -231,8 +231,6 @@ def silences(session: Session) -> None:
     """
     import time
 
-    from mcloud.notify.ledger import Unreadable
-
     now, sites = time.time(), session.sites()
     told = _told_silences(session, sites)
     found = [
@@ -248,15 +246,12 @@ def silences(session: Session) -> None:
         from mcloud.drawing.alerts import silences as table
 
         session.print(table(found))
-    for id_, problem in told.unreadable.items():
-        session.warn(
-            f"the silence {id_} is {problem.value} and has no effect;"
-            + (
-                f" `mcloud alerts unsilence {id_}` removes it"
-                if problem is Unreadable.DAMAGED
-                else " upgrade mcloud here"
-            )
-        )
+    for id_, broken in told.unreadable.items():
+        if broken.is_newer:
+            what, remedy = "written by a newer version of mcloud", "upgrade mcloud here"
+        else:
+            what, remedy = "damaged", f"`mcloud alerts unsilence {id_}` removes it"
+        session.warn(f"the silence {id_} is {what} and has no effect; {remedy}")
 
 
 def unsilence(
@@ -276,11 +271,11 @@ def unsilence(
     from mcloud.config import did_you_mean
     from mcloud.drawing.alerts import target as words
     from mcloud.notify import silences as quiet
-    from mcloud.notify.ledger import Unreadable
 
     now, sites = time.time(), session.sites()
     told = _told_silences(session, sites)
-    if told.unreadable.get(silence) is Unreadable.DAMAGED:
+    broken = told.unreadable.get(silence)
+    if broken is not None and not broken.is_newer:
         away = quiet.forget(sites, [silence])
         for name, reason in away.items():
             session.warn(f"{name} could not be asked to remove it: {reason}")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,7 @@ from mcloud.errors import UsageError
 
 if TYPE_CHECKING:
     from mcloud.market.anomaly import Anomaly, Thresholds
-
-COLUMNS = (
-    *("timestamp", "symbol", "kind", "value", "usual", "change", "score"),
-    *("trades", "complete", "sites"),
-)
+    from mcloud.processor.anomalies import ListedAnomaly
 
 FORMATS = ("text", "json", "csv")
 DAY = 86_400_000  # ms
@@ -77,16 +73,13 @@ def anomalies(
         raise unknown("kind", kind, KINDS)
     span = int(length_of_time("--last", last) * 1000)
     found = _ask(session, site)
-    rows = [
-        _row(anomaly, sites)
+    chosen = [
+        (anomaly, sites)
         for anomaly, sites in sorted(found.values(), key=lambda each: each[0].key)
         if (wanted is None or anomaly.symbol in wanted) and kind in (None, anomaly.kind)
     ]
-    if rows:
-        from mcloud.market.candle import parse_timestamp
-
-        newest = max(parse_timestamp(row["timestamp"]) for row in rows)
-        rows = [row for row in rows if parse_timestamp(row["timestamp"]) > newest - span]
+    newest = max((anomaly.start for anomaly, _ in chosen), default=0)
+    rows = [_row(*each) for each in chosen if each[0].start > newest - span]
     _show(session, rows, "no anomalies were found")
 
 
@@ -247,33 +240,38 @@ def _knowledge(anomaly: "Anomaly") -> tuple[bool, int]:
     return anomaly.complete, anomaly.trades
 
 
-def _thresholds(session: Session, given: Mapping[str, Any]) -> "Thresholds":
-    from dataclasses import asdict
-
+def _thresholds(session: Session, given: Mapping[str, float | None]) -> "Thresholds":
     from mcloud.config import settings
     from mcloud.market.anomaly import Thresholds
 
     own = settings(session.config, "anomalies", Thresholds)
     changed = {name: value for name, value in given.items() if value is not None}
     try:
-        return Thresholds.checked({**asdict(own), **changed})
+        return Thresholds(**{**vars(own), **changed})
     except ValueError as error:
         raise UsageError(f"--{error}".replace("_", "-", 1)) from None
 
 
-def _row(anomaly: "Anomaly", sites: Sequence[str]) -> dict[str, Any]:
-    return {**anomaly.to_record(), "sites": list(sites)}
+def _row(anomaly: "Anomaly", sites: Sequence[str]) -> "ListedAnomaly":
+    from mcloud.processor.anomalies import AnomalyRecord, ListedAnomaly
+
+    return ListedAnomaly(**vars(AnomalyRecord.of(anomaly)), sites=tuple(sites))
 
 
-def _show(session: Session, rows: list[dict[str, Any]], nothing: str) -> None:
+def _show(session: Session, rows: "Sequence[ListedAnomaly]", nothing: str) -> None:
     if session.output == "json":
-        session.print_json([{column: row[column] for column in COLUMNS} for row in rows])
+        session.print_json(rows)
     elif session.output == "csv":
         import csv
+        from dataclasses import fields
 
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        from mcloud.documents import encode
+        from mcloud.processor.anomalies import ListedAnomaly
+
+        columns = [each.name for each in fields(ListedAnomaly)]
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "sites": " ".join(row["sites"])} for row in rows)
+        writer.writerows({**encode(row), "sites": " ".join(row.sites)} for row in rows)
     elif not rows:
         session.say(nothing)
     else:

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -259,12 +259,11 @@ def _quotas(session: Session, site: str) -> "Quotas":
         return {}
     mine = config.sites[site]
     resources = site_resources(config)[site]
-    known: dict[str, Any] = {k: v.value for k, v in known_settings(config, mine).items()}
-    if known.get("endpoint_url") or known.get("pubsub_endpoint"):
+    known = known_settings(config, mine)
+    if any(known[name].value for name in ("endpoint_url", "pubsub_endpoint") if name in known):
         return {}
-    target = Target(
-        mine.stack, known["region"], known.get("project", ""), resources, mine.variables
-    )
+    project = known["project"].value if "project" in known else ""
+    target = Target(mine.stack, known["region"].value, project, resources, mine.variables)
     return open_access(mine.cloud, target).quotas()
 
 

@@ -102,7 +102,7 @@ def metrics(
 
     from mcloud.cli import background
     from mcloud.cli.status import costing, look
-    from mcloud.config.settings import settings
+    from mcloud.config import settings
     from mcloud.observing.exposition import exposition
     from mcloud.observing.machine import machine
     from mcloud.observing.scrape import Listen, address, serving

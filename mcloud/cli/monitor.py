@@ -51,7 +51,7 @@ def monitor(
     from functools import partial
 
     from mcloud.cli.status import costing, look, show
-    from mcloud.config.settings import settings
+    from mcloud.config import settings
     from mcloud.observing.machine import machine
     from mcloud.observing.settings import MonitorSettings
     from mcloud.observing.watch import SnapshotWatch

@@ -199,7 +199,7 @@ def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable
         if ctx.invoked_subcommand is None:
 
             def invoke() -> None:
-                _check_numbers(ctx, arguments)
+                _check_numbers(ctx)
                 function(_checked(session, formats), **arguments)
 
             _guard(invoke, session)
@@ -219,10 +219,10 @@ def _runner(function: Callable[..., None], formats: tuple[str, ...]) -> Callable
     return run
 
 
-def _check_numbers(ctx: typer.Context, arguments: Mapping[str, Any]) -> None:
+def _check_numbers(ctx: typer.Context) -> None:
     """Raise UsageError for numbers that no command can use, such as nan and inf."""
     for parameter in ctx.command.params:
-        value = arguments.get(parameter.name or "")
+        value = ctx.params.get(parameter.name or "")
         largest = LARGEST.get(type(value))
         # Not `>`, which is false for nan.
         if value is not None and largest is not None and not abs(value) <= largest:

@@ -187,9 +187,9 @@ def _exchange(session: Session) -> "tuple[Fetch, str, float]":
 
     given = session.config.exchange
     where = endpoints(
-        given.get("name") or DEFAULT,
-        ws_url=given.get("ws_url", ""),
-        rest_url=given.get("rest_url", ""),
+        given.name or DEFAULT,
+        ws_url=given.ws_url,
+        rest_url=given.rest_url,
     )
     rest = BinanceRest(where, api_key=os.environ.get(API_KEY, ""))
     pace = where.history_weight / where.weight_limit * 60

@@ -33,9 +33,17 @@ from typing import Any
 
 from mcloud.config import variables
 from mcloud.config.document import Document
-from mcloud.config.model import LOCAL, Config, LocalPorts, Setting, SiteConfig, TerraformConfig
+from mcloud.config.model import (
+    LOCAL,
+    Config,
+    ExchangeConfig,
+    LocalPorts,
+    Setting,
+    SiteConfig,
+    TerraformConfig,
+)
 from mcloud.config.schema import KINDS, check, stack_of
-from mcloud.config.settings import setting, settings
+from mcloud.config.settings import Settings, read, setting
 from mcloud.config.words import did_you_mean, unknown
 from mcloud.errors import ConfigError, McloudError, UsageError
 
@@ -44,6 +52,7 @@ __all__ = [
     "LOCAL",
     "REGIONS",
     "Config",
+    "ExchangeConfig",
     "LocalPorts",
     "Setting",
     "SiteConfig",
@@ -107,8 +116,8 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
     return Config(
         profile=name,
         sites=sites,
-        ports=LocalPorts(**document.values.get("local", {})),
-        exchange=document.values.get("exchange", {}),
+        ports=read(document, ("local",), LocalPorts),
+        exchange=read(document, ("exchange",), ExchangeConfig),
         state=Path(_path(folder, "MCLOUD_STATE", choose("MCLOUD_STATE", "state") or ".mcloud")),
         terraform=TerraformConfig(
             binary=_path(folder, "the Terraform binary", binary)
@@ -126,6 +135,15 @@ def load(profile: str | None, folder: Path, environment: Mapping[str, str]) -> C
 def current(profile: str | None = None) -> Config:
     """Return the configuration of the current folder and this process's environment."""
     return load(profile, working_folder(), os.environ)
+
+
+def settings(config: Config, name: str, kind: type[Settings]) -> Settings:
+    """Read the table ``[name]`` of mcloud.toml as ``kind``, a dataclass made of ``setting``.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a value out of bounds, with its line.
+    """
+    return read(config.document, (name,), kind)
 
 
 def working_folder() -> Path:

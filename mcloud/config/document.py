@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mcloud.config import text
-from mcloud.config.words import did_you_mean
 from mcloud.errors import ConfigError
 
 Where = tuple[str, ...]
 """Names of a table, from the outside in."""
-
-_WORDS = {str: "a text", int: "a whole number", dict: "a table"}
 
 
 @dataclass(frozen=True)
@@ -47,24 +44,20 @@ class Document:
             document._check_encoding(document.values, ())
         return document
 
-    def table(self, parent: dict[str, Any], where: Where, key: str) -> dict[str, Any]:
-        """Return the table of that name in another one. It is empty if there is none."""
-        self.check_type(parent, where, key, dict)
-        table: dict[str, Any] = parent.get(key, {})
+    def table(self, where: Where) -> dict[str, Any]:
+        """Return a table. It is empty if there is none.
+
+        Raises:
+            ConfigError: there is another value under this name, or under that of a table around it.
+        """
+        table = self.values
+        for depth, key in enumerate(where, start=1):
+            value = table.get(key, {})
+            if not isinstance(value, dict):
+                name = ".".join(where[:depth])
+                raise self.error(where[: depth - 1], key, f"{name} must be a table, not {value!r}")
+            table = value
         return table
-
-    def check_keys(self, table: dict[str, Any], where: Where, known: set[str]) -> None:
-        for key in table:
-            if key not in known:
-                place = f" in [{'.'.join(where)}]" if where else ""
-                hint = did_you_mean(key, known) or f"; known: {', '.join(sorted(known))}"
-                raise self.error(where, key, f"unknown key {key!r}{place}{hint}")
-
-    def check_type(self, table: dict[str, Any], where: Where, key: str, wanted: type) -> None:
-        if key in table and type(table[key]) is not wanted:
-            value = "a table" if isinstance(table[key], dict) else repr(table[key])
-            name = ".".join((*where, key))
-            raise self.error(where, key, f"{name} must be {_WORDS[wanted]}, not {value}")
 
     def error(self, where: Where, key: str, message: str) -> ConfigError:
         return ConfigError(f"{self.path}:{self.line(where, key)}: {message}")

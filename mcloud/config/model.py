@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mcloud.config.document import Document
+from mcloud.config.settings import setting
 from mcloud.outputs import Outputs
 
 LOCAL = "local"
@@ -20,25 +21,43 @@ class Setting:
     """
 
 
+def _port(default: int) -> Any:
+    return setting(default, least=1, most=65535)
+
+
 @dataclass(frozen=True)
 class LocalPorts:
     """Ports of the embedded clouds on 127.0.0.1."""
 
-    aws_port: int = 4566
+    aws_port: int = _port(4566)
     """Port of the embedded AWS."""
-    gcp_port: int = 8085
+    gcp_port: int = _port(8085)
     """Port of the embedded Pub/Sub, Firestore and Cloud Monitoring."""
-    storage_port: int = 4443
+    storage_port: int = _port(4443)
     """Port of the embedded Cloud Storage."""
-    function_port: int = 8088
+    function_port: int = _port(8088)
     """Port of the embedded Cloud Functions."""
 
 
 @dataclass(frozen=True)
+class ExchangeConfig:
+    """The exchange of live trades. An empty text stands for the default."""
+
+    name: str = setting("")
+    """``binance``, ``binance-us``, ``binance-data``, ``binance-futures`` (USDⓈ-M) or
+    ``binance-coin-futures`` (COIN-M). Default: ``binance``.
+    """
+    ws_url: str = setting("")
+    """WebSocket URL of another server. Needs ``rest_url``."""
+    rest_url: str = setting("")
+    """REST URL of another server. Needs ``ws_url``."""
+
+
+@dataclass(frozen=True)
 class TerraformConfig:
-    binary: str | None = None
+    binary: str | None = setting(None)
     """Path or name of terraform or tofu. Default: the one on the PATH."""
-    plugin_dir: str | None = None
+    plugin_dir: str | None = setting(None)
     """Folder with a local mirror of the providers. Default: the registry."""
 
 
@@ -65,8 +84,7 @@ class Config:
     sites: dict[str, SiteConfig]
     """Sites of the profile. Empty for ``local``."""
     ports: LocalPorts
-    exchange: dict[str, str]
-    """The configured ones of ``name``, ``ws_url`` and ``rest_url``."""
+    exchange: ExchangeConfig
     state: Path
     """Folder of mcloud's own files, ``.mcloud``."""
     terraform: TerraformConfig = TerraformConfig()

@@ -2,14 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any
 
 from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config.document import Document, Where
-from mcloud.config.model import LOCAL, LocalPorts, TerraformConfig
-from mcloud.config.words import did_you_mean
+from mcloud.config.model import LOCAL, ExchangeConfig, LocalPorts, TerraformConfig
+from mcloud.config.settings import TEXT, Allowed, choice, read, setting, tables, values
 
 KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
     "aws": AwsResources,
@@ -17,89 +16,67 @@ KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
 }
 
 TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor", "trace")
-"""Tables that belong to one part of mcloud each. That part validates them: see ``settings``."""
+"""Tables that belong to one part of mcloud each. That part reads them: see ``settings``."""
 
-_EXCHANGE = {"name", "ws_url", "rest_url"}
 _BACKENDS = ("s3", "gcs")
-
-
-class _Form(NamedTuple):
-    words: str
-    fits: Callable[[Any], bool]
-
-
-_TEXT = _Form("a text", lambda value: isinstance(value, str))
-_TEXTS = _Form(
-    "a list of texts",
-    lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
-)
-_TABLE = _Form(
-    "a table of texts",
-    lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
-)
-_ASSUME_ROLE: dict[str, _Form] = {
-    "role_arn": _TEXT,
-    "duration": _TEXT,
-    "policy": _TEXT,
+_TEXTS, _TABLE = Allowed(tuple), Allowed(dict)
+_ASSUME_ROLE: dict[str, Allowed] = {
+    "role_arn": TEXT,
+    "duration": TEXT,
+    "policy": TEXT,
     "policy_arns": _TEXTS,
-    "session_name": _TEXT,
+    "session_name": TEXT,
 }
 # Options of a backend that are tables: https://developer.hashicorp.com/terraform/language/backend/s3
-_BACKEND_TABLES: dict[str, dict[str, dict[str, _Form]]] = {
+_BACKEND_TABLES: dict[str, dict[str, dict[str, Allowed]]] = {
     "s3": {
         "assume_role": {
             **_ASSUME_ROLE,
-            "external_id": _TEXT,
-            "source_identity": _TEXT,
+            "external_id": TEXT,
+            "source_identity": TEXT,
             "tags": _TABLE,
             "transitive_tag_keys": _TEXTS,
         },
         "assume_role_with_web_identity": {
             **_ASSUME_ROLE,
-            "web_identity_token": _TEXT,
-            "web_identity_token_file": _TEXT,
+            "web_identity_token": TEXT,
+            "web_identity_token_file": TEXT,
         },
-        "endpoints": dict.fromkeys(("dynamodb", "iam", "s3", "sso", "sts"), _TEXT),
+        "endpoints": dict.fromkeys(("dynamodb", "iam", "s3", "sso", "sts"), TEXT),
     },
     "gcs": {},
 }
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/.+")
-# Names of profiles and sites, which are also names of folders and parts of lists.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # As in the variables of both modules.
 STACK = re.compile(r"[a-z][a-z0-9-]{2,16}[a-z0-9]")
 
 
+@dataclass(frozen=True)
+class _Top:
+    profile: str | None = setting(None)
+
+
+_OWN: dict[str, type] = {
+    "local": LocalPorts,
+    "exchange": ExchangeConfig,
+    "terraform": TerraformConfig,
+}
+
+
 def check(document: Document) -> None:
     """Raise ConfigError for the first error, with its line."""
-    top = document.values
-    known_tables = {"profile", "local", "exchange", "terraform", "profiles", *TABLES}
-    document.check_keys(top, (), known_tables)
+    read(document, (), _Top, {*_OWN, "profiles", *TABLES})
     for name in TABLES:
-        document.check_type(top, (), name, dict)
-    document.check_type(top, (), "profile", str)
-    local = document.table(top, (), "local")
-    document.check_keys(local, ("local",), {field.name for field in fields(LocalPorts)})
-    for key in local:
-        document.check_type(local, ("local",), key, int)
-        if not 1 <= local[key] <= 65535:
-            raise document.error(("local",), key, f"local.{key} must be a port, 1 to 65535")
-    known = {field.name for field in fields(TerraformConfig)}
-    for name, keys in (("exchange", _EXCHANGE), ("terraform", known)):
-        table = document.table(top, (), name)
-        document.check_keys(table, (name,), keys)
-        for key in table:
-            document.check_type(table, (name,), key, str)
-    profiles = document.table(top, (), "profiles")
-    if LOCAL in profiles:
+        document.table((name,))
+    for name, kind in _OWN.items():
+        read(document, (name,), kind)
+    if LOCAL in document.table(("profiles",)):
         message = f"the profile {LOCAL!r} is built in; use another name"
         raise document.error(("profiles",), LOCAL, message)
-    for profile in profiles:
+    for profile in tables(document, ("profiles",)):
         where: Where = ("profiles", profile)
-        _check_name(document, ("profiles",), profile)
-        table = document.table(profiles, ("profiles",), profile)
-        document.check_keys(table, where, {"sites"})
-        _check_sites(document, document.table(table, where, "sites"), (*where, "sites"))
+        values(document, where, {}, {"sites"})
+        _check_sites(document, (*where, "sites"))
 
 
 def stack_of(site: str, settings: dict[str, Any]) -> str:
@@ -108,12 +85,10 @@ def stack_of(site: str, settings: dict[str, Any]) -> str:
     return str(settings.get("name", default))
 
 
-def _check_sites(document: Document, sites: dict[str, Any], where: Where) -> None:
+def _check_sites(document: Document, where: Where) -> None:
     taken: dict[tuple[str, ...], str] = {}
-    for site in sites:
-        _check_name(document, where, site)
-        settings = document.table(sites, where, site)
-        _check_site(document, settings, (*where, site))
+    for site in tables(document, where):
+        settings = _site(document, (*where, site))
         stack = stack_of(site, settings)
         if not STACK.fullmatch(stack):
             raise document.error(
@@ -135,25 +110,19 @@ def _check_sites(document: Document, sites: dict[str, Any], where: Where) -> Non
         taken[key] = site
 
 
-def _check_site(document: Document, settings: dict[str, Any], where: Where) -> None:
-    document.check_type(settings, where, "cloud", str)
-    cloud = settings.get("cloud", "")
-    if cloud not in KINDS:
-        message = f'[{".".join(where)}] needs cloud = "aws" or "gcp"'
-        raise document.error(where, "cloud", message + did_you_mean(cloud, KINDS))
-    tables = {"variables", "backend"}
-    resources = {field.name for field in fields(KINDS[cloud])}
-    document.check_keys(settings, where, {"cloud", "name", *tables, *resources})
-    for key in settings:
-        if key not in tables:
-            document.check_type(settings, where, key, str)
-    _check_variables(document, document.table(settings, where, "variables"), where)
-    _check_backend(document, document.table(settings, where, "backend"), where)
+def _site(document: Document, where: Where) -> dict[str, Any]:
+    """Check a site and return its texts."""
+    cloud = choice(document, where, "cloud", KINDS)
+    texts = dict.fromkeys(("cloud", "name", *(each.name for each in fields(KINDS[cloud]))), TEXT)
+    found = values(document, where, texts, {"variables", "backend"})
+    _check_variables(document, where)
+    _check_backend(document, (*where, "backend"))
+    return found
 
 
-def _check_variables(document: Document, variables: dict[str, Any], site: Where) -> None:
+def _check_variables(document: Document, site: Where) -> None:
     where = (*site, "variables")
-    for key, value in variables.items():
+    for key, value in document.table(where).items():
         if key == "bundle":
             raise document.error(where, key, "mcloud builds the bundle and names it itself")
         if key in ("name", "region", "project"):
@@ -170,22 +139,22 @@ def _is_json(value: Any) -> bool:
     return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _check_backend(document: Document, backend: dict[str, Any], site: Where) -> None:
+def _check_backend(document: Document, where: Where) -> None:
+    backend = document.table(where)
     if not backend:
         return
-    where = (*site, "backend")
-    for key in ("type", "bucket"):
-        document.check_type(backend, where, key, str)
-    if backend.get("type") not in _BACKENDS:
-        message = f'[{".".join(where)}] needs type = "s3" or "gcs"'
-        raise document.error(where, "type", message)
+    kind = choice(document, where, "type", _BACKENDS)
+    tables_of_kind = _BACKEND_TABLES[kind]
+    # Terraform knows the other options, and checks them.
+    values(document, where, {"type": TEXT, "bucket": TEXT}, backend.keys() - {"type", "bucket"})
     if not backend.get("bucket"):
         raise document.error(where, "bucket", f"[{'.'.join(where)}] needs the bucket of the state")
-    tables = _BACKEND_TABLES[backend["type"]]
     for key, value in backend.items():
-        if key in tables:
-            _check_backend_table(document, document.table(backend, where, key), (*where, key))
-        elif not isinstance(value, str | bool | int) and not _TEXTS.fits(value):
+        if key in tables_of_kind:
+            found = values(document, (*where, key), tables_of_kind[key])
+            if "role_arn" in tables_of_kind[key]:
+                _check_role(document, (*where, key), found.get("role_arn", ""))
+        elif not isinstance(value, str | bool | int) and not _is_list_of_texts(value):
             message = (
                 f"{'.'.join((*where, key))} must be a text, a number, a boolean or a list of texts,"
                 f" not {value!r}"
@@ -193,22 +162,14 @@ def _check_backend(document: Document, backend: dict[str, Any], site: Where) -> 
             raise document.error(where, key, message)
 
 
-def _check_backend_table(document: Document, table: dict[str, Any], where: Where) -> None:
-    known = _BACKEND_TABLES["s3"][where[-1]]
-    document.check_keys(table, where, set(known))
-    for key, value in table.items():
-        if not known[key].fits(value):
-            message = f"{'.'.join((*where, key))} must be {known[key].words}, not {value!r}"
-            raise document.error(where, key, message)
-    if "role_arn" in known and not _ROLE.fullmatch(table.get("role_arn", "")):
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _check_role(document: Document, where: Where, role: str) -> None:
+    if not _ROLE.fullmatch(role):
         message = (
             f"[{'.'.join(where)}] needs role_arn, such as"
             ' "arn:aws:iam::123456789012:role/terraform-state"'
         )
         raise document.error(where, "role_arn", message)
-
-
-def _check_name(document: Document, where: Where, name: str) -> None:
-    if not NAME.fullmatch(name):
-        message = f"invalid name {name!r}; use letters, digits, - and _"
-        raise document.error(where, name, message)

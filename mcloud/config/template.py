@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 
 from mcloud.config import LOCAL, REGIONS
-from mcloud.config.schema import NAME, STACK
+from mcloud.config.schema import STACK
+from mcloud.config.settings import NAME
 from mcloud.errors import UsageError
 
 PATTERNS = {

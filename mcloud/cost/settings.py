@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mcloud.config import REGIONS, Config, setting
-from mcloud.config.settings import LARGEST, read
+from mcloud.config.settings import Allowed, read, values
 
+LEAST = 0.01
+"""Smallest budget, in dollars per month."""
 _WHERE = ("cost", "budgets")
 
 
@@ -25,7 +27,7 @@ _WHERE = ("cost", "budgets")
 class CostSettings:
     free_tier: bool = setting(True)
     """Whether to subtract the free tiers. False if another project on the account uses them up."""
-    budget_usd: float | None = setting(None, least=0.01)
+    budget_usd: float | None = setting(None, least=LEAST)
     """Budget of all sites together, in dollars per month."""
     billed: bool = setting(True)
     """Whether to ask for the bill. Cost Explorer takes $0.01 for an answer."""
@@ -54,19 +56,12 @@ class Money:
 def money(config: Config) -> Money:
     """Read ``[cost]``. Raise ConfigError with the line of an invalid setting."""
     document = config.document
-    table = dict(document.values.get("cost", {}))
-    document.check_type(table, ("cost",), "budgets", dict)
-    budgets = table.pop("budgets", {})
-    profiles = document.values.get("profiles", {}).values()
+    profiles = document.table(("profiles",)).values()
     # The sites of the local profile are named after their clouds.
     known = {*REGIONS, *(site for each in profiles for site in each.get("sites", {}))}
-    document.check_keys(budgets, _WHERE, known)
-    for site, value in budgets.items():
-        if type(value) not in (int, float) or not 0 < value <= LARGEST:
-            message = f"{'.'.join(_WHERE)}.{site} must be dollars a month, not {value!r}"
-            raise document.error(_WHERE, site, message)
+    budgets = values(document, _WHERE, dict.fromkeys(known, Allowed(float, least=LEAST)))
     mine = config.sites or REGIONS
     return Money(
-        read(config, ("cost",), table, CostSettings),
-        {site: Decimal(str(value)) for site, value in budgets.items() if site in mine},
+        read(document, ("cost",), CostSettings, {"budgets"}),
+        {site: Decimal(f"{value:.15g}") for site, value in budgets.items() if site in mine},
     )

@@ -219,9 +219,9 @@ def _endpoints(config: Config) -> Any:
 
     given = config.exchange
     return endpoints(
-        given.get("name") or DEFAULT,
-        ws_url=given.get("ws_url", ""),
-        rest_url=given.get("rest_url", ""),
+        given.name or DEFAULT,
+        ws_url=given.ws_url,
+        rest_url=given.rest_url,
     )
 
 

@@ -1,18 +1,19 @@
 """A view of anomalies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
+
+from mcloud.processor.anomalies import ListedAnomaly
 
 WIDE = 110  # columns
 STYLES = {"price-jump": "red", "volume-spike": "yellow", "drift": "magenta"}
 
 
-def table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
-    """Draw records of anomalies with the ``sites`` that have them, one row each.
+def table(rows: Sequence[ListedAnomaly], width: int) -> Table:
+    """Draw anomalies with the sites that have them, one row each.
 
     Below ``WIDE`` columns, figures that follow from the others are left out.
     """
@@ -24,24 +25,24 @@ def table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
     drawn.add_column()
     for row in rows:
         figures = {
-            "value": row["value"],
-            "usual": f"{Decimal(row['usual']):.8g}",
+            "value": row.value,
+            "usual": f"{Decimal(row.usual):.8g}",
             "change": _change(row),
-            "score": f"{Decimal(row['score']):.1f}",
+            "score": f"{Decimal(row.score):.1f}",
         }
         drawn.add_row(
-            row["timestamp"],
-            row["symbol"],
-            Text(row["kind"], style=STYLES[row["kind"]]),
+            row.timestamp,
+            row.symbol,
+            Text(row.kind, style=STYLES[row.kind]),
             *(figures[each] for each in right),
-            " ".join(row["sites"]),
-            Text("" if row["complete"] else "trades may be missing", style="dim"),
+            " ".join(row.sites),
+            Text("" if row.complete else "trades may be missing", style="dim"),
         )
     return drawn
 
 
-def _change(row: Mapping[str, Any]) -> str:
-    change = Decimal(row["change"])
-    if row["kind"] == "volume-spike":
+def _change(row: ListedAnomaly) -> str:
+    change = Decimal(row.change)
+    if row.kind == "volume-spike":
         return f"×{change + 1:.0f}"
     return f"{change * 100:+.2f}%"

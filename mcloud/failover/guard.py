@@ -14,11 +14,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import Any
 
 from mcloud.clock import doubled
 from mcloud.clouds.ports import Site
-from mcloud.documents import Damaged
+from mcloud.documents import Damaged, Kind
 from mcloud.errors import McloudError
 from mcloud.failover import audit, debts, events, pause, shared_notes, statement
 from mcloud.failover import record as records
@@ -49,6 +48,7 @@ from mcloud.failover.health import HealthWatch
 from mcloud.failover.history import KEPT, Kept, remember
 from mcloud.failover.journal import MoveOrder
 from mcloud.failover.settings import GuardSettings
+from mcloud.failover.shared_notes import AnyNote, Notes
 from mcloud.failover.statement import GuardState
 from mcloud.notify.event import Event
 
@@ -348,11 +348,11 @@ class Guard:
             else:
                 self._log.info("the record goes to %s", ", ".join(view.behind))
                 self._watch.view = records.spread(there, view, DEADLINE)
-        shared_notes.level(self._sites, pause.KIND, self._told_by_those_up("pause"), DEADLINE)
-        shared_notes.level(self._sites, debts.KIND, self._told_by_those_up("debts"), DEADLINE)
+        shared_notes.level(self._sites, pause.KIND, self._notes_of_those_up(pause.KIND), DEADLINE)
+        shared_notes.level(self._sites, debts.KIND, self._notes_of_those_up(debts.KIND), DEADLINE)
 
-    def _told_by_those_up(self, what: str) -> dict[str, dict[str, Any]]:
-        return {n: told for n, told in self._watch.told(what).items() if self._is_up(n)}
+    def _notes_of_those_up(self, kind: Kind[AnyNote]) -> dict[str, Notes[AnyNote]]:
+        return {n: notes for n, notes in self._watch.notes(kind).items() if self._is_up(n)}
 
     def _is_up(self, name: str) -> bool:
         site = self._state.sites.get(name)

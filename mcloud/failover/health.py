@@ -22,12 +22,13 @@ from mcloud.failover import debts, pause, shared_notes
 from mcloud.failover.decide import DOWN, UNKNOWN, UP, GuardLook, ServiceCheck, SiteLook
 from mcloud.failover.record import RecordView
 from mcloud.failover.settings import GuardSettings
+from mcloud.failover.shared_notes import AnyNote, Notes
 
 FIRST = 8.0  # seconds for the first check: a cold start of a cloud's client takes up to two
 CANARY_AGAIN = 15.0  # seconds between two canaries through a site that is suspected
 LAG_STALE = 600.0  # seconds after which a replicator's lag is ignored
-SLOW = ("record", "pause", "debts", "lags", "depth")
-_NOTES: Mapping[str, Kind[Any]] = {"pause": pause.KIND, "debts": debts.KIND}
+_NOTES: Mapping[str, Kind[Any]] = {each.name: each for each in (pause.KIND, debts.KIND)}
+SLOW = ("record", *_NOTES, "lags", "depth")
 
 
 class HealthWatch:
@@ -159,7 +160,7 @@ class HealthWatch:
             return site.queue.depth()
         if what == "lags":
             return site.control.lags()
-        return site.control.kept(_NOTES[what].name)
+        return shared_notes.notes_of(site, _NOTES[what])
 
     def _launch(self, is_suspicious: bool) -> None:
         """Send the canaries that are due."""
@@ -202,18 +203,16 @@ class HealthWatch:
         queue = self._seen.get(leader, {}).get("queue")
         return queue is not None and queue.state == UP
 
-    def told(self, what: str) -> dict[str, dict[str, Any]]:
-        """Return the documents of ``pause`` or ``debts`` by site, from the sites that have
-        answered.
-        """
-        return {name: answer for (name, each), answer in self._told.items() if each == what}
+    def notes(self, kind: Kind[AnyNote]) -> dict[str, Notes[AnyNote]]:
+        """Return the shared notes of a kind, by site, from the sites that have answered."""
+        return {name: answer for (name, what), answer in self._told.items() if what == kind.name}
 
     def damaged(self) -> list[tuple[str, Damaged]]:
         """Return the damaged documents of each site, from the sites that have answered."""
         found: list[tuple[str, Damaged]] = []
         for (name, what), answer in self._told.items():
             if what in _NOTES:
-                parts = [_NOTES[what].decode(key, each) for key, each in answer.items()]
+                parts = [each.value for each in answer.values()]
             else:
                 parts = answer if isinstance(answer, list) else [answer]
             found += [(name, each) for each in damaged(parts)]
@@ -231,8 +230,8 @@ class HealthWatch:
             sites={name: self._site(name) for name in self._sites},
             record=self.view.record,
             wall=self._wall(),
-            paused=pause.paused(shared_notes.newest(pause.KIND, self.told("pause").values())),
-            debts=debts.debts(shared_notes.newest(debts.KIND, self.told("debts").values())),
+            paused=pause.paused(shared_notes.newest(self.notes(pause.KIND).values())),
+            debts=debts.debts(shared_notes.newest(self.notes(debts.KIND).values())),
             moving=moving,
             catching_up=catching_up,
         )

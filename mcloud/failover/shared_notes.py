@@ -7,13 +7,13 @@ writes is lost. A copy that is damaged does not count and is not replaced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import gather
-from mcloud.documents import Between, Damaged, Kind, Time
+from mcloud.documents import Between, Damaged, Kind, Stored, Time, encode
 from mcloud.errors import Contention, McloudError, Unavailable
 
 ATTEMPTS = 12  # lost races after which something else is wrong
@@ -35,6 +35,8 @@ class Note:
 
 
 AnyNote = TypeVar("AnyNote", bound=Note)
+Notes = Mapping[str, Stored[AnyNote]]
+"""Notes of one kind on one site, by key."""
 
 
 def read(sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float) -> dict[str, AnyNote]:
@@ -44,19 +46,20 @@ def read(sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float) -> dict
         Unavailable: none does.
     """
     told, _ = _ask(sites, kind, seconds)
-    return newest(kind, told.values())
+    return newest(told.values())
 
 
-def newest(kind: Kind[AnyNote], told: Iterable[Mapping[str, object]]) -> dict[str, AnyNote]:
-    """Return the valid documents of a kind, by key, from the copies of several sites."""
+def newest(told: Iterable[Notes[AnyNote]]) -> dict[str, AnyNote]:
+    """Return the valid notes, by key, from the documents of several sites."""
     return valid(
-        {
-            key: note
-            for key, document in documents.items()
-            if not isinstance(note := kind.decode(key, document), Damaged)
-        }
-        for documents in told
+        {key: note for key, each in notes.items() if (note := each.usable) is not None}
+        for notes in told
     )
+
+
+def notes_of(site: Site, kind: Kind[AnyNote]) -> Notes[AnyNote]:
+    """Return the notes of a kind on a site."""
+    return kind.read_all(site.control.kept(kind.name))
 
 
 def valid(told: Iterable[Mapping[str, AnyNote]]) -> dict[str, AnyNote]:
@@ -91,16 +94,16 @@ def write(
         # Do not wait again for sites that did not answer.
         told, silent = _ask({n: each for n, each in sites.items() if n not in away}, kind, seconds)
         away |= silent
-        bad = {n: each for n, has in told.items() if (each := _damage(kind, key, has))}
+        bad = {n: each for n, has in told.items() if (each := _damage(key, has))}
         away |= {n: str(each) for n, each in bad.items()}
         if len(bad) == len(told):
             why = "; ".join(f"{name}: {each}" for name, each in bad.items())
             raise McloudError(f"no site could store the {kind.name} {key}: {why}")
-        before = newest(kind, told.values()).get(key)
+        before = newest(told.values()).get(key)
         note = replace(change(before), written=min(before.written + 1, MOST) if before else 1)
         answers = gather(
             {
-                n: _put(sites[n], kind, key, asdict(note), has.get(key))
+                n: _put(sites[n], kind, key, note, has.get(key))
                 for n, has in told.items()
                 if n not in bad
             },
@@ -119,40 +122,40 @@ def write(
 def level(
     sites: Mapping[str, Site],
     kind: Kind[AnyNote],
-    told: Mapping[str, Mapping[str, Any]],
+    told: Mapping[str, Notes[AnyNote]],
     seconds: float,
 ) -> None:
     """Send the valid documents to the sites that returned older ones. Ignore failed writes and
     documents that have been replaced meanwhile; a later call repeats them.
     """
-    counts = newest(kind, told.values())
+    counts = newest(told.values())
     calls = {
-        (name, key): _put(sites[name], kind, key, asdict(note), has.get(key))
+        (name, key): _put(sites[name], kind, key, note, has.get(key))
         for name, has in told.items()
         for key, note in counts.items()
-        if _is_older(kind, key, has, note)
+        if _is_older(key, has, note)
     }
     if calls:
         gather(calls, seconds)
 
 
-def _is_older(kind: Kind[AnyNote], key: str, has: Mapping[str, Any], note: AnyNote) -> bool:
+def _is_older(key: str, has: Notes[AnyNote], note: AnyNote) -> bool:
     if key not in has:
         return True
-    mine = kind.decode(key, has[key])
-    return not isinstance(mine, Damaged) and mine.rank < note.rank
+    mine = has[key].usable
+    return mine is not None and mine.rank < note.rank
 
 
-def _damage(kind: Kind[AnyNote], key: str, has: Mapping[str, Any]) -> Damaged | None:
-    found = kind.decode(key, has[key]) if key in has else None
+def _damage(key: str, has: Notes[AnyNote]) -> Damaged | None:
+    found = has[key].value if key in has else None
     return found if isinstance(found, Damaged) else None
 
 
 def _ask(
     sites: Mapping[str, Site], kind: Kind[AnyNote], seconds: float
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, Notes[AnyNote]], dict[str, str]]:
     """Return the documents of a kind on each site, and the reason for each site that fails."""
-    calls = {n: partial(site.control.kept, kind.name) for n, site in sites.items()}
+    calls = {n: partial(notes_of, site, kind) for n, site in sites.items()}
     answers = gather(calls, seconds)
     away = {n: str(each) for n, each in answers.items() if isinstance(each, Exception)}
     told = {n: each for n, each in answers.items() if not isinstance(each, Exception)}
@@ -163,13 +166,10 @@ def _ask(
 
 
 def _put(
-    site: Site,
-    kind: Kind[AnyNote],
-    key: str,
-    document: Mapping[str, Any],
-    before: Mapping[str, Any] | None,
+    site: Site, kind: Kind[AnyNote], key: str, note: AnyNote, before: Stored[AnyNote] | None
 ) -> Callable[[], bool]:
     """Return a write that succeeds only if the site still has the document ``before``."""
+    document = encode(note)
     if before is None:
         return lambda: site.control.add(kind.name, key, document)
-    return lambda: site.control.replace(kind.name, key, document, before)
+    return lambda: site.control.replace(kind.name, key, document, before.document)

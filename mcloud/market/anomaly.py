@@ -20,15 +20,14 @@ across minutes, the comparison starts again without history.
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from mcloud.market.candle import MINUTE, Candle, parse_timestamp, to_timestamp
-from mcloud.market.indicators import signed_text
+from mcloud.market.candle import MINUTE, Candle, to_timestamp
 from mcloud.market.trade import to_text
 
 KINDS = ("price-jump", "volume-spike", "drift")
@@ -54,6 +53,9 @@ class Thresholds:
 
     The defaults report nothing on recorded trades of BTCUSDT and ETHUSDT, neither as they are nor
     with each two seconds read as a minute, and nothing on simulated days.
+
+    Raises:
+        ValueError: a value is no number, or is out of its bounds.
     """
 
     window: int = _threshold(60, 10, 720)
@@ -71,6 +73,14 @@ class Thresholds:
     drift_least: float = _threshold(0.02, 0.0001, 1)
     """Smallest drift, as a fraction of the price."""
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, least, most = getattr(self, each.name), *each.metadata.values()
+            is_number = type(value) is int or (type(value) is float and each.type is not int)
+            if not is_number or not least <= value <= most:
+                what = "a whole number" if each.type is int else "a number"
+                raise ValueError(f"{each.name} is {what} from {least:g} to {most:g}, not {value!r}")
+
     @classmethod
     def from_json(cls, text: str) -> "Thresholds":
         """Read a JSON object with some of the thresholds. An empty text gives the defaults.
@@ -81,21 +91,10 @@ class Thresholds:
         values = json.loads(text) if text else {}
         if not isinstance(values, dict):
             raise ValueError(f"not thresholds: {text}")
-        return cls.checked(values)
-
-    @classmethod
-    def checked(cls, values: Mapping[str, Any]) -> "Thresholds":
-        """Return thresholds with some given by name. Raise ValueError as ``from_json`` does."""
-        known = {each.name: each for each in fields(cls)}
-        for name, value in values.items():
+        known = [each.name for each in fields(cls)]
+        for name in values:
             if name not in known:
                 raise ValueError(f"unknown threshold {name!r}; choose from {', '.join(known)}")
-            bounds = known[name].metadata
-            is_number = type(value) is int or (type(value) is float and name != "window")
-            if not is_number or not bounds["least"] <= value <= bounds["most"]:
-                what = "a whole number" if name == "window" else "a number"
-                least, most = bounds["least"], bounds["most"]
-                raise ValueError(f"{name} is {what} from {least:g} to {most:g}, not {value!r}")
         return cls(**values)
 
     def to_json(self) -> str:
@@ -157,32 +156,6 @@ class Anomaly:
     def key(self) -> str:
         """Key that is the same on every site: ``2024-08-08T23:54:00Z BTCUSDT price-jump``."""
         return f"{self.timestamp} {self.symbol} {self.kind}"
-
-    def to_record(self) -> dict[str, Any]:
-        """Return the fields for JSON, with decimals as texts."""
-        return {
-            "symbol": self.symbol,
-            "timestamp": self.timestamp,
-            "kind": self.kind,
-            "value": signed_text(self.value),
-            "usual": signed_text(self.usual),
-            "change": signed_text(self.change),
-            "score": signed_text(self.score),
-            "trades": self.trades,
-            "complete": self.complete,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Anomaly":
-        numbers = {name: Decimal(record[name]) for name in ("value", "usual", "change", "score")}
-        return cls(
-            symbol=record["symbol"],
-            start=parse_timestamp(record["timestamp"]),
-            kind=record["kind"],
-            trades=record["trades"],
-            complete=record["complete"],
-            **numbers,
-        )
 
     def __str__(self) -> str:
         percent = f"{float(self.change) * 100:+.2f}%"

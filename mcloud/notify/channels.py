@@ -29,10 +29,9 @@ from typing import Any
 
 from mcloud.clouds.factory import open_topic
 from mcloud.clouds.notify import PUBSUB, SNS, Topic
-from mcloud.config import LOCAL, Config, did_you_mean, setting, variables
+from mcloud.config import LOCAL, Config, setting, variables
 from mcloud.config.document import Where
-from mcloud.config.schema import NAME
-from mcloud.config.settings import read
+from mcloud.config.settings import choice, read, tables
 from mcloud.errors import Refused
 from mcloud.notify import payload, web
 from mcloud.notify.event import SEVERITIES, Event
@@ -105,26 +104,14 @@ def channels(config: Config) -> dict[str, Channel]:
     Raises:
         ConfigError: a table is not in order, with its line.
     """
-    tables: dict[str, Any] = config.document.values.get("channels", {})
-    return {name: _channel(config, name) for name in tables}
+    return {name: _channel(config, name) for name in tables(config.document, ("channels",))}
 
 
 def _channel(config: Config, name: str) -> Channel:
     where: Where = ("channels", name)
-    tables: dict[str, Any] = config.document.values["channels"]
-    if not NAME.fullmatch(name):
-        message = f"invalid name {name!r}; use letters, digits, - and _"
-        raise config.document.error(("channels",), name, message)
-    config.document.check_type(tables, ("channels",), name, dict)
-    table = tables[name]
-    config.document.check_type(table, where, "type", str)
-    kind = table.get("type", "")
-    if kind not in _KINDS:
-        hint = did_you_mean(kind, _KINDS)
-        message = f"[{'.'.join(where)}] needs a type: {', '.join(_KINDS)}{hint}"
-        raise config.document.error(where, "type", message)
+    kind = choice(config.document, where, "type", _KINDS)
     settings, make = _KINDS[kind]
-    said = read(config, where, table, settings)
+    said = read(config.document, where, settings)
     return Channel(name, kind, said.severity, said.repeat * 3600, make(config, where, said))
 
 

@@ -21,15 +21,15 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from hashlib import sha256
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker
-from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, Time
+from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, Stored, Time, encode
 from mcloud.notify.event import FIRING, HAPPENED, RESOLVED, Event
 from mcloud.notify.memory import Told, is_news
 
@@ -46,13 +46,6 @@ LONGEST = 300  # characters of a key
 _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
-
-
-class Unreadable(Enum):
-    """Reasons why a document cannot be read."""
-
-    DAMAGED = "damaged"
-    NEWER = "written by a newer version of mcloud"
 
 
 @dataclass(frozen=True)
@@ -73,20 +66,10 @@ class LedgerRecord:
     """Number of writes of the document. The copy with the most writes is the valid one."""
     version: Annotated[int, Between(VERSION, VERSION)] = VERSION
 
-    @classmethod
-    def read(cls, document: Any) -> "LedgerRecord | Unreadable":
-        return read_document(RECORDS, "", document)
-
 
 RECORDS = Kind(KIND, LedgerRecord)
-
-
-def read_document(kind: Kind[Value], key: str, document: Any) -> Value | Unreadable:
-    """Decode a document, or return the reason why it cannot be used."""
-    found = kind.decode(key, document)
-    if isinstance(found, Damaged):
-        return Unreadable.NEWER if found.is_newer else Unreadable.DAMAGED
-    return found
+Copies = Mapping[str, Stored[LedgerRecord] | None]
+"""The document that each site has under one key, by site; None if it has none."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +85,6 @@ class Claim:
 class ChannelAnswer(Enum):
     BUSY = "another process is sending it: try again"
     NOTHING = "it is resolved, and its start was never sent"
-
-
-@dataclass(frozen=True)
-class _Copy:
-    """The document of a site under a key."""
-
-    document: Any
-    record: LedgerRecord | Unreadable | None
-    """The record in the document. None if there is no document."""
 
 
 class EventLedger:
@@ -174,7 +148,7 @@ class EventLedger:
             return ChannelAnswer.BUSY
         known = _known(best, last, now)
         is_complete = len(copies) == len(self._sites) and not any(
-            isinstance(each.record, Unreadable) for each in copies.values()
+            each is not None and isinstance(each.value, Damaged) for each in copies.values()
         )
         if known is not None and not is_news(known, event, repeat, now):
             since = best.sent if best and best.sent is not None else known.at
@@ -186,10 +160,8 @@ class EventLedger:
         written = max(best.written if best else 0, last.written if last else 0) + 1
         record = LedgerRecord(event.state, event.severity, event.at, self._by, now, None, written)
         kept: list[str] = []
-        for name in sorted(copies):
-            if copies[name].record is Unreadable.NEWER:
-                continue
-            took = self._put(key, record, {name: copies[name]})
+        for name, copy in sorted(_writable(copies).items()):
+            took = self._put(key, record, {name: copy})
             if took.get(name) is False:
                 if self._may_win(key):
                     return ChannelAnswer.BUSY
@@ -228,8 +200,8 @@ class EventLedger:
         record = LedgerRecord(
             last.state, last.severity, last.happened, self._by, last.at, last.at, written
         )
-        ours = {n: c for n, c in copies.items() if c.record is not Unreadable.NEWER}
-        return replace(last, written=written if any(self._put(key, record, ours).values()) else 0)
+        is_kept = any(self._put(key, record, _writable(copies)).values())
+        return replace(last, written=written if is_kept else 0)
 
     def _key(self, channel: str, event: Event) -> str:
         """Return the key of the record. It is the same for a channel's name and an event's key
@@ -241,25 +213,25 @@ class EventLedger:
             return text
         return f"{text[: LONGEST - 65]} {sha256(text.encode()).hexdigest()}"
 
-    def _read(self, key: str) -> dict[str, _Copy]:
+    def _read(self, key: str) -> Copies:
         """Return the documents of the sites that answer."""
 
-        def get(site: Site) -> _Copy:
+        def get(site: Site) -> Stored[LedgerRecord] | None:
             document = site.control.get(KIND, key)
-            return _Copy(document, None if document is None else LedgerRecord.read(document))
+            return None if document is None else RECORDS.read(key, document)
 
         return self._ask({n: partial(get, site) for n, site in self._there().items()})
 
-    def _put(self, key: str, record: LedgerRecord, copies: Mapping[str, _Copy]) -> dict[str, bool]:
+    def _put(self, key: str, record: LedgerRecord, copies: Copies) -> dict[str, bool]:
         """Write a record to each site that still has the document read before. The values are
         False for sites that have a different one.
         """
 
-        def put(site: Site, copy: _Copy) -> bool:
-            document = asdict(record)
-            if copy.document is None:
+        def put(site: Site, copy: Stored[LedgerRecord] | None) -> bool:
+            document = encode(record)
+            if copy is None:
                 return site.control.add(KIND, key, document)
-            if copy.record is Unreadable.DAMAGED:
+            if copy.usable is None:
                 site.control.keep(KIND, key, document)
                 return True
             return site.control.replace(KIND, key, document, copy.document)
@@ -277,22 +249,24 @@ class EventLedger:
 
     def _overwrite(self, key: str, record: LedgerRecord, name: str) -> None:
         control = self._sites[name].control
-        self._ask({name: lambda: control.keep(KIND, key, asdict(record))})
+        self._ask({name: lambda: control.keep(KIND, key, encode(record))})
 
     def _replace(self, claim: Claim, record: LedgerRecord) -> bool:
         """Write the result of a claim. Return False if no site stores it."""
-        copy = _Copy(asdict(claim.record), claim.record)
+        copy = Stored(encode(claim.record), claim.record)
         return any(self._put(claim.key, record, dict.fromkeys(claim.sites, copy)).values())
 
-    def _ask(self, calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    def _ask(self, calls: Mapping[str, Callable[[], Value]]) -> dict[str, Value]:
         """Return the answers. A site without one is not contacted for a while."""
-        answers = self._asker.gather(calls, self._deadline)
-        failed = {n: each for n, each in answers.items() if isinstance(each, Exception)}
-        for name, error in failed.items():
-            self._log.warning("%s could not store what was sent: %s", name, error)
+        found: dict[str, Value] = {}
+        for name, answer in self._asker.gather(calls, self._deadline).items():
+            if not isinstance(answer, Exception):
+                found[name] = answer
+                continue
+            self._log.warning("%s could not store what was sent: %s", name, answer)
             with self._lock:
                 self._away[name] = self._monotonic() + AWAY
-        return {n: each for n, each in answers.items() if n not in failed}
+        return found
 
     def _there(self) -> dict[str, Site]:
         with self._lock:
@@ -327,15 +301,21 @@ class EventLedger:
 
         def clean(site: Site) -> None:
             for key, document in site.control.kept(KIND).items():
-                record = LedgerRecord.read(document)
+                record = RECORDS.decode(key, document)
                 if isinstance(record, LedgerRecord) and (record.sent or record.claimed) < until:
                     site.control.forget(KIND, key)
 
         self._ask({n: partial(clean, site) for n, site in self._there().items()})
 
 
-def _newest(copies: Mapping[str, _Copy]) -> LedgerRecord | None:
-    records = [each.record for each in copies.values() if isinstance(each.record, LedgerRecord)]
+def _writable(copies: Copies) -> Copies:
+    """Return the copies without the documents of a newer version, which are left alone."""
+    return {name: each for name, each in copies.items() if each is None or not each.is_newer}
+
+
+def _newest(copies: Copies) -> LedgerRecord | None:
+    found = [each.usable for each in copies.values() if each is not None]
+    records = [record for record in found if record is not None]
     # Of two concurrent claims, choose the one that the other process may be about to carry out.
     return max(records, key=lambda record: (record.written, record.claimed), default=None)
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from mcloud.clouds.ports import Site
 from mcloud.deadline import Asker, gather
-from mcloud.documents import VERSION, Between, Kind, Matching, Time, encode
+from mcloud.documents import VERSION, Between, Damaged, Kind, Matching, Time, encode
 from mcloud.notify.event import FIRING, Event
-from mcloud.notify.ledger import Unreadable, read_document
 
 KIND = "silence"
 
@@ -57,10 +56,10 @@ class Silence:
     """Key of the document."""
 
     @classmethod
-    def read(cls, id_: str, document: Any) -> "Silence | Unreadable":
+    def read(cls, id_: str, document: object) -> "Silence | Damaged":
         """Decode a document of ``to_document``. The silence is never longer than ``MOST``."""
-        found = read_document(SILENCES, id_, document)
-        if isinstance(found, Unreadable):
+        found = SILENCES.decode(id_, document)
+        if isinstance(found, Damaged):
             return found
         return replace(found, id=id_, end=min(found.end, found.begin + MOST))
 
@@ -119,6 +118,9 @@ class SilenceInShort:
 
 
 SILENCES = Kind(KIND, Silence)
+SiteSilences = Mapping[str, Silence | Damaged]
+"""Silences on one site, by id."""
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -127,18 +129,22 @@ class SilencesTold:
 
     silences: Mapping[str, Silence] = field(default_factory=dict)
     """Silences by id, including those that are over."""
-    unreadable: Mapping[str, Unreadable] = field(default_factory=dict)
+    unreadable: Mapping[str, Damaged] = field(default_factory=dict)
     """Damaged documents by id. They silence nothing."""
 
 
-def merged(documents: Iterable[Mapping[str, Any]]) -> SilencesTold:
-    """Merge the documents of several sites. A silence that is over on any site is over."""
+def silences_of(site: Site) -> SiteSilences:
+    """Return the silences on a site."""
+    return {id_: Silence.read(id_, each) for id_, each in site.control.kept(KIND).items()}
+
+
+def merged(told: Iterable[SiteSilences]) -> SilencesTold:
+    """Merge the silences of several sites. A silence that is over on any site is over."""
     found: dict[str, Silence] = {}
-    unreadable: dict[str, Unreadable] = {}
-    for kept in documents:
-        for id_, document in kept.items():
-            silence = Silence.read(id_, document)
-            if isinstance(silence, Unreadable):
+    unreadable: dict[str, Damaged] = {}
+    for silences in told:
+        for id_, silence in silences.items():
+            if isinstance(silence, Damaged):
                 unreadable[id_] = silence
             elif id_ not in found or silence.over:
                 found[id_] = silence
@@ -149,10 +155,7 @@ def read(
     sites: Mapping[str, Site], seconds: float = PATIENCE
 ) -> tuple[SilencesTold, dict[str, str]]:
     """Return the silences of the sites that answer, and the reasons of the others."""
-    answers = gather(
-        {n: partial(lambda each: each.control.kept(KIND), site) for n, site in sites.items()},
-        seconds,
-    )
+    answers = gather({n: partial(silences_of, site) for n, site in sites.items()}, seconds)
     told = [each for each in answers.values() if not isinstance(each, Exception)]
     return merged(told), _failed(answers)
 
@@ -244,10 +247,7 @@ class Silences:
 
     def _refresh(self) -> None:
         begun = self._monotonic()
-        calls = {
-            n: partial(lambda each: each.control.kept(KIND), site)
-            for n, site in self._sites.items()
-        }
+        calls = {n: partial(silences_of, site) for n, site in self._sites.items()}
         # The first read also makes the clients. It waits longer, since an alert whose silence is
         # not known yet would be sent.
         patience = self._deadline if self._asked is not None else FIRST * self._deadline
@@ -269,20 +269,24 @@ class Silences:
         self._level(there, told, now)
 
     def _level(
-        self, there: Mapping[str, Mapping[str, Any]], told: Mapping[str, Silence], now: float
+        self, there: Mapping[str, SiteSilences], told: Mapping[str, Silence], now: float
     ) -> None:
         for silence in told.values():
             lacking = {
                 name: self._sites[name]
                 for name, kept in there.items()
-                if Silence.read(silence.id, kept.get(silence.id)) != silence
-                and Silence.read(silence.id, kept.get(silence.id)) is not Unreadable.NEWER
+                if _may_replace(kept.get(silence.id), silence)
             }
             if lacking and silence.end > now:
                 keep(lacking, silence, self._deadline)
 
 
-def _failed(answers: Mapping[str, Any]) -> dict[str, str]:
+def _may_replace(copy: Silence | Damaged | None, silence: Silence) -> bool:
+    """Return whether a site's copy differs and may be written, as one of a newer mcloud may not."""
+    return copy != silence and not (isinstance(copy, Damaged) and copy.is_newer)
+
+
+def _failed(answers: Mapping[str, Answer | Exception]) -> dict[str, str]:
     return {
         name: str(each) or type(each).__name__
         for name, each in answers.items()

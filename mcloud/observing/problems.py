@@ -7,7 +7,6 @@ from mcloud.alerts.watch import FiringAlert, WatcherState
 from mcloud.clouds.ports import SERVICES
 from mcloud.durations import duration, utc
 from mcloud.failover.statement import GuardState
-from mcloud.notify.ledger import Unreadable
 from mcloud.observing.machine import Machine
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 from mcloud.producer.reported_state import ProducerState
@@ -128,7 +127,7 @@ def _unwritten(machine: Machine) -> Iterator[str]:
 
 def _damaged(snapshot: Snapshot) -> Iterator[str]:
     for id_, why in snapshot.silences.unreadable.items():
-        if why is Unreadable.DAMAGED:
+        if not why.is_newer:
             remedy = f"`mcloud alerts unsilence {id_}` removes it"
             yield f"the silence {id_} is damaged and has no effect: {remedy}"
 

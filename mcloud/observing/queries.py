@@ -15,7 +15,7 @@ from mcloud.cost.current import CostFigure
 from mcloud.damage import restored
 from mcloud.documents import Damaged, damaged, sound
 from mcloud.failover import debts, pause
-from mcloud.notify import silences
+from mcloud.notify.silences import silences_of
 from mcloud.observing.collector import PATIENCE, TimedQuery
 from mcloud.observing.recent import Recent, recent
 
@@ -58,7 +58,7 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
         "record": TimedQuery(lambda: site.control.record(), STORE),
         "guard": TimedQuery(lambda: site.control.kept(pause.KIND.name), STORE),
         "debts": TimedQuery(lambda: site.control.kept(debts.KIND.name), DEBTS),
-        "silences": TimedQuery(lambda: site.control.kept(silences.KIND), SILENCES),
+        "silences": TimedQuery(partial(silences_of, site), SILENCES),
         "recent": TimedQuery(look.recent, CANDLES),
     }
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mcloud.config.settings import setting
+from mcloud.config import setting
 from mcloud.observing.queries import FAST
 
 QUICKEST, SLOWEST = 1.0, 3600.0  # seconds

@@ -25,8 +25,7 @@ from mcloud.failover.debts import DebtNote
 from mcloud.failover.decide import Debt
 from mcloud.failover.pause import Pause
 from mcloud.failover.shared_notes import valid
-from mcloud.notify.silences import Silence, merged
-from mcloud.notify.silences import SilencesTold as Silences
+from mcloud.notify.silences import Silence, SilencesTold, SiteSilences, merged
 from mcloud.observing.collector import PATIENCE, Key, Seen, TimedQuery, ask_once
 from mcloud.observing.machine import Machine
 from mcloud.observing.queries import Costing, queries_of
@@ -73,8 +72,7 @@ class SiteSnapshot:
     history: History = ()
     damaged: tuple[Damaged, ...] = ()
     """Documents that cannot be used. The other fields leave them out."""
-    silences: Seen[dict[str, Any]] = field(default_factory=Seen)
-    """Documents of ``mcloud.notify.silences``, by id."""
+    silences: Seen[SiteSilences] = field(default_factory=Seen)
 
     @property
     def up(self) -> bool | None:
@@ -169,7 +167,7 @@ class Snapshot:
         return [debt for debt in found.values() if not debt.paid]
 
     @property
-    def silences(self) -> Silences:
+    def silences(self) -> SilencesTold:
         """The current and past silences, merged from the sites that answer."""
         return merged(s.silences.value for s in self.sites.values() if s.silences.value)
 

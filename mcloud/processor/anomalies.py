@@ -11,37 +11,81 @@ anomaly was sent. If a check is interrupted in between, the next one sends the a
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Annotated, Any
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
 
 from mcloud.clouds.ports import Candles, Control, Heartbeat
-from mcloud.documents import Count, Damaged, Kind, Matching, Parsed, sound
+from mcloud.documents import Count, Damaged, Kind, Matching, Parsed, encode, sound
 from mcloud.errors import McloudError
 from mcloud.market.anomaly import Anomaly, Minute, Thresholds, detect, minute
 from mcloud.market.candle import MINUTE, parse_timestamp, to_timestamp
+from mcloud.market.indicators import signed_text
 from mcloud.market.trade import MAX_TIME, SYMBOL
 from mcloud.processor.log import log
 
+
+def _finite(text: str) -> None:
+    try:
+        is_finite = Decimal(text).is_finite()
+    except InvalidOperation as error:
+        raise ValueError(text) from error
+    if not is_finite:
+        raise ValueError(text)
+
+
 Timestamp = Annotated[str, Parsed(parse_timestamp, "a minute such as 2024-08-08T23:54:00Z")]
+Number = Annotated[str, Parsed(_finite, "a decimal number")]
 
 
 @dataclass(frozen=True)
 class AnomalyRecord:
-    """The stored form of an ``Anomaly``, with the same fields."""
+    """The stored form of an ``Anomaly``, with the same fields. Numbers are canonical texts."""
 
-    symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
     timestamp: Timestamp
+    symbol: Annotated[str, Matching(SYMBOL, "a symbol")]
     kind: str
-    value: Decimal
-    usual: Decimal
-    change: Decimal
-    score: Decimal
+    value: Number
+    usual: Number
+    change: Number
+    score: Number
     trades: Count
     complete: bool
 
+    @classmethod
+    def of(cls, anomaly: Anomaly) -> "AnomalyRecord":
+        return cls(
+            anomaly.timestamp,
+            anomaly.symbol,
+            anomaly.kind,
+            signed_text(anomaly.value),
+            signed_text(anomaly.usual),
+            signed_text(anomaly.change),
+            signed_text(anomaly.score),
+            anomaly.trades,
+            anomaly.complete,
+        )
+
     @property
     def anomaly(self) -> Anomaly:
-        return Anomaly.from_record(vars(self))
+        return Anomaly(
+            self.symbol,
+            parse_timestamp(self.timestamp),
+            self.kind,
+            Decimal(self.value),
+            Decimal(self.usual),
+            Decimal(self.change),
+            Decimal(self.score),
+            self.trades,
+            self.complete,
+        )
+
+
+@dataclass(frozen=True)
+class ListedAnomaly(AnomalyRecord):
+    """An anomaly in the list of `mcloud anomalies`."""
+
+    sites: tuple[str, ...]
+    """Names of the sites that have it."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +122,8 @@ class _Symbol:
     """Stored position up to which it was checked, in ms."""
     beat: Heartbeat | None = None
     calm: int = 0
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Documents of the last minutes, as they are in the store."""
+    kept: dict[str, Anomaly] = field(default_factory=dict)
+    """Anomalies of the last minutes that are in the store."""
 
 
 class AnomalyWatch:
@@ -189,9 +233,9 @@ class AnomalyWatch:
     def _keep(self, known: _Symbol, found: list[Anomaly]) -> list[Anomaly]:
         fresh = []
         for anomaly in found:
-            document = anomaly.to_record()
-            if known.kept.get(anomaly.key) == document:
+            if known.kept.get(anomaly.key) == anomaly:
                 continue
+            document = encode(AnomalyRecord.of(anomaly))
             is_noted_now = self._control.add(UNTOLD, anomaly.key, document)
             if self._control.add(KIND, anomaly.key, document):
                 fresh.append(anomaly)
@@ -199,7 +243,7 @@ class AnomalyWatch:
                 self._control.keep(KIND, anomaly.key, document)
                 if is_noted_now:  # it was sent, unless a note says that it was not
                     self._control.forget(UNTOLD, anomaly.key)
-            known.kept[anomaly.key] = document
+            known.kept[anomaly.key] = anomaly
         # Their keys start with the minute.
         since = to_timestamp(max(0, known.minutes[-1].start - CATCH_UP))
         known.kept = {key: known.kept[key] for key in known.kept if key >= since}
@@ -241,11 +285,11 @@ def stored(control: Control, since: float) -> list[AnomalyRecord | Damaged]:
     return [ANOMALIES.decode(key, each) for key, each in documents.items()]
 
 
-def logged(anomaly: Anomaly) -> dict[str, Any]:
-    """Return its record, with the time renamed: ``timestamp`` may be read as that of the log
-    line.
+def logged(anomaly: Anomaly) -> dict[str, str | int]:
+    """Return the fields of its log line: those of its record, with the time renamed, because
+    ``timestamp`` may be read as that of the line.
     """
-    record = anomaly.to_record()
+    record = encode(AnomalyRecord.of(anomaly))
     return {"minute": record.pop("timestamp"), **record}
 
 

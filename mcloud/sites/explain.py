@@ -26,7 +26,7 @@ def explain(config: Config) -> dict[str, Setting]:
         "terraform.binary": config.terraform.binary,
         "terraform.plugin_dir": config.terraform.plugin_dir,
     }
-    values |= {f"exchange.{key}": value for key, value in config.exchange.items()}
+    values |= {f"exchange.{key}": value for key, value in vars(config.exchange).items() if value}
     if config.profile == LOCAL:
         values |= {f"local.{key}": value for key, value in vars(config.ports).items()}
     for name, site in config.sites.items():

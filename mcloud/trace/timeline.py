@@ -1,9 +1,9 @@
 """The stages of a trade on one site: the time and the source of each, or why it is unknown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mcloud.clouds.ports import LogLine
 from mcloud.documents import OMITTED
@@ -80,20 +80,20 @@ def stages(
     """
     journey = record.journey if record else None
     producer = f"producer {record.producer}" if record else ""
-    fields = _fields(found)
+    line = _stored_line(found)
     return [
         _exchange(found, trade),
         _here(RECEIVED, journey.received if journey else None, record, "the first of its message"),
         _here(SPOOLED, journey.spooled if journey else None, record),
         _known(SENT, journey.sent.get(site) if journey else None, producer)
-        or _known(SENT, _whole(fields, "queued"), _queued(fields))
+        or _known(SENT, _whole(line, "queued"), _queued(line))
         or Stage(SENT, None, _not_sent(journey, producer)),
-        _known(PROCESSED, _whole(fields, "began"), "the function's log")
+        _known(PROCESSED, _whole(line, "began"), "the function's log")
         or Stage(PROCESSED, None, _no_line(found)),
-        _known(ARCHIVED, _whole(fields, "archived"), "the function's log")
+        _known(ARCHIVED, _whole(line, "archived"), "the function's log")
         or _known(ARCHIVED, _ms(found.written), "date of the object")
         or Stage(ARCHIVED, None, found.archive_note),
-        _known(STORED, _whole(fields, "stored"), "the function's log")
+        _known(STORED, _whole(line, "stored"), "the function's log")
         or Stage(STORED, None, _not_stored(found)),
     ]
 
@@ -133,17 +133,17 @@ def iso(ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
-def _fields(found: SiteFindings) -> Mapping[str, Any]:
-    """Return the fields of the first log line about storing the trade since the object was written.
+def _stored_line(found: SiteFindings) -> LogLine | None:
+    """Return the first log line about storing the trade since the object was written.
 
-    If there is no such line, return those of the first line. Earlier lines are about a deleted
-    object, as after a reset of the site.
+    If there is no such line, return the first one about storing it. Earlier lines are about a
+    deleted object, as after a reset of the site.
     """
-    lines = [each.fields for each in found.lines if each.message == "stored"]
+    lines = [each for each in found.lines if each.message == "stored"]
     if found.written is not None:
         oldest = (found.written - WHOLE_SECONDS) * 1000
         lines = [each for each in lines if (_whole(each, "archived") or 0) >= oldest] or lines
-    return lines[0] if lines else {}
+    return lines[0] if lines else None
 
 
 def _exchange(found: SiteFindings, trade: Trade | None) -> Stage:
@@ -165,9 +165,9 @@ def _known(name: str, at: int | None, source: str) -> Stage | None:
     return None if at is None else Stage(name, at, source)
 
 
-def _whole(fields: Mapping[str, Any], name: str) -> int | None:
+def _whole(line: LogLine | None, name: str) -> int | None:
     """Return a field as a whole number. Cloud Logging returns whole numbers as floats."""
-    value = fields.get(name)
+    value = None if line is None else line.fields.get(name)
     return int(value) if isinstance(value, int | float) else None
 
 
@@ -175,8 +175,8 @@ def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1000)
 
 
-def _queued(fields: Mapping[str, Any]) -> str:
-    count = _whole(fields, "messages") or 1
+def _queued(line: LogLine | None) -> str:
+    count = _whole(line, "messages") or 1
     return "the queue's stamp" + (f", the last of {count} messages" if count > 1 else "")
 
 

@@ -103,7 +103,7 @@ text = "The function of {0} does not keep up."
     [
         ("[alerts]\ninterval = 0", 2, "alerts.interval must be 1 or more"),
         ("[alerts]\nintervall = 1", 2, "did you mean 'interval'"),
-        ("[alerts.interval]\nabove = 1", 1, "is a number of seconds, not a rule"),
+        ("[alerts.interval]\nabove = 1", 1, "alerts.interval must be a number, not a table"),
         ("[alerts.x]\nabove = 1", 1, r"\[alerts.x\] is a new rule and needs its figure"),
         ("[alerts.dead-leters]\nabove = 1", 1, "did you mean 'dead-letters'"),
         ('[alerts.x]\nfigure = "a.b"', 1, "needs a limit: above or below"),

@@ -53,7 +53,9 @@ def wrong(folder: Path, text: str) -> str:
 
 def test_without_a_file_it_is_the_local_profile(tmp_path: Path) -> None:
     found = load(tmp_path)
-    assert found == config.Config("local", {}, config.LocalPorts(), {}, tmp_path / ".mcloud")
+    assert found == config.Config(
+        "local", {}, config.LocalPorts(), config.ExchangeConfig(), tmp_path / ".mcloud"
+    )
     assert found.local == tmp_path / ".mcloud" / "local"
 
 
@@ -65,7 +67,7 @@ def test_reads_sites_ports_and_the_exchange(tmp_path: Path) -> None:
         "gcp": config.SiteConfig("gcp", "gcp", {"project": "my-project"}, "mcloud", {}, {}),
     }
     assert found.ports == config.LocalPorts(aws_port=14566)
-    assert found.exchange == {"name": "binance-us", "rest_url": "http://127.0.0.1:9443"}
+    assert found.exchange == config.ExchangeConfig("binance-us", rest_url="http://127.0.0.1:9443")
     # The setting is the same in every profile.
     assert load(tmp_path, profile="local").exchange == found.exchange
 
@@ -179,8 +181,8 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, text: str, messag
         ('[local]\naws_port = "1"\n', "2: local.aws_port must be a whole number, not '1'"),
         ("[local]\naws_port = true\n", "2: local.aws_port must be a whole number, not True"),
         ("[local]\naws_port = 1.5\n", "2: local.aws_port must be a whole number, not 1.5"),
-        ("[local]\naws_port = 1\ngcp_port = 0\n", "3: local.gcp_port must be a port, 1 to 65535"),
-        ("[local]\naws_port = 65536\n", "2: local.aws_port must be a port, 1 to 65535"),
+        ("[local]\naws_port = 1\ngcp_port = 0\n", "3: local.gcp_port must be 1 or more, not 0"),
+        ("[local]\naws_port = 65536\n", "2: local.aws_port must be 65535 or less, not 65536"),
         ('exchange = "binance"\n', "1: exchange must be a table, not 'binance'"),
         ("[exchange]\nname = 1\n", "2: exchange.name must be a text, not 1"),
         ("\n[[profiles]]\n", "2: profiles must be a table, not [{}]"),

@@ -46,10 +46,10 @@ def test_budgets(tmp_path: Path) -> None:
         ("[cost]\nbudget_usd = 0", "2: cost.budget_usd must be 0.01 or more"),
         ("[cost]\nbilled_hours = 0.1", "2: cost.billed_hours must be 1 or more"),
         ("[cost.budgets]\nazure = 3", "2: unknown key 'azure' in \\[cost.budgets\\]"),
-        ("[cost.budgets]\naws = 'x'", "2: cost.budgets.aws must be dollars a month"),
-        ("[cost.budgets]\naws = -1", "2: cost.budgets.aws must be dollars a month"),
-        ("[cost.budgets]\naws = nan", "2: cost.budgets.aws must be dollars a month"),
-        ("[cost.budgets]\naws = true", "2: cost.budgets.aws must be dollars a month"),
+        ("[cost.budgets]\naws = 'x'", "2: cost.budgets.aws must be a number"),
+        ("[cost.budgets]\naws = -1", "2: cost.budgets.aws must be 0.01 or more"),
+        ("[cost.budgets]\naws = nan", "2: cost.budgets.aws must be a finite number"),
+        ("[cost.budgets]\naws = true", "2: cost.budgets.aws must be a number"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:

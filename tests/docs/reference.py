@@ -8,7 +8,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -17,7 +17,7 @@ from mcloud.alerts import rules
 from mcloud.cli.app import SECTIONS
 from mcloud.cli.help import examples_of
 from mcloud.clouds.resources import AwsResources, GcpResources
-from mcloud.config.model import LocalPorts, TerraformConfig
+from mcloud.config.model import ExchangeConfig, LocalPorts, TerraformConfig
 from mcloud.cost.settings import CostSettings
 from mcloud.failover.settings import GuardSettings
 from mcloud.market.anomaly import Thresholds
@@ -29,24 +29,9 @@ from .command_line import ROOT as MCLOUD
 from .command_line import SHARED, leaves
 from .pages import ROOT
 
-
-@dataclass(frozen=True)
-class Exchange:
-    """The table ``[exchange]``, which ``mcloud.config.schema`` reads as a dictionary."""
-
-    name: str = "binance"
-    """``binance``, ``binance-us``, ``binance-data``, ``binance-futures`` (USDⓈ-M) or
-    ``binance-coin-futures`` (COIN-M).
-    """
-    ws_url: str | None = None
-    """WebSocket URL of another server. Needs ``rest_url``."""
-    rest_url: str | None = None
-    """REST URL of another server. Needs ``ws_url``."""
-
-
 TABLES: dict[str, type] = {
     "[local]": LocalPorts,
-    "[exchange]": Exchange,
+    "[exchange]": ExchangeConfig,
     "[terraform]": TerraformConfig,
     "[monitor]": MonitorSettings,
     "[guard]": GuardSettings,
@@ -172,7 +157,7 @@ def _setting(each: "Field[Any]", kind: type) -> str:
         for word, key in (("at least", "least"), ("at most", "most"))
         if bounds.get(key) is not None and bounds[key] != rules.FAR
     ]
-    default = "" if each.default in (None, MISSING) else f"`{_toml(each.default)}`"
+    default = "" if each.default in (None, MISSING, "") else f"`{_toml(each.default)}`"
     name = bounds.get("key") or each.name
     text = _cell(documents(kind)[each.name])
     return f"| `{name}` | {'; '.join([words, *limits])} | {default} | {text} |"

@@ -42,10 +42,6 @@ def test_every_table_of_the_file_is_on_the_page() -> None:
     assert [table for table in schema.TABLES if f"[{table}" not in named] == []
 
 
-def test_the_exchange_has_these_settings() -> None:
-    assert {each.name for each in fields(reference.Exchange)} == schema._EXCHANGE
-
-
 @pytest.mark.parametrize("kind", [*reference.TABLES.values(), *reference.SITES.values()])
 def test_every_setting_has_a_description(kind: type) -> None:
     described = reference.documents(kind)

@@ -1,35 +1,36 @@
 """Drawing anomalies."""
 
-from typing import Any
-
 import pytest
 from rich.console import Console
 
 from mcloud.drawing.anomalies import WIDE, table
+from mcloud.processor.anomalies import ListedAnomaly
 
-ROWS: list[dict[str, Any]] = [
-    {
-        "timestamp": "2024-08-08T23:57:00Z",
-        "symbol": "BTCUSDT",
-        "kind": "price-jump",
-        "value": "61651.01",
-        "usual": "61782.25",
-        "change": "-0.0021",
-        "score": "2.04",
-        "complete": False,
-        "sites": ["aws", "gcp"],
-    },
-    {
-        "timestamp": "2024-08-08T23:58:00Z",
-        "symbol": "BTCUSDT",
-        "kind": "volume-spike",
-        "value": "1234.56789",
-        "usual": "12.5",
-        "change": "98",
-        "score": "9.1",
-        "complete": True,
-        "sites": ["aws"],
-    },
+ROWS = [
+    ListedAnomaly(
+        timestamp="2024-08-08T23:57:00Z",
+        symbol="BTCUSDT",
+        kind="price-jump",
+        value="61651.01",
+        usual="61782.25",
+        change="-0.0021",
+        score="2.04",
+        trades=3,
+        complete=False,
+        sites=("aws", "gcp"),
+    ),
+    ListedAnomaly(
+        timestamp="2024-08-08T23:58:00Z",
+        symbol="BTCUSDT",
+        kind="volume-spike",
+        value="1234.56789",
+        usual="12.5",
+        change="98",
+        score="9.1",
+        trades=3,
+        complete=True,
+        sites=("aws",),
+    ),
 ]
 
 
@@ -42,6 +43,6 @@ def test_nothing_is_cut(width: int) -> None:
     assert "…" not in text
     words = text.split()
     for row in ROWS:
-        assert {row["timestamp"], row["symbol"], row["kind"], row["value"]} <= set(words)
+        assert {row.timestamp, row.symbol, row.kind, row.value} <= set(words)
     assert {"-0.21%", "×99", "missing"} <= set(words)
     assert ("61782.25" in words) == ("score" in words) == (width >= WIDE)

@@ -111,9 +111,9 @@ def test_what_is_owed_is_asked_for_again_where_a_site_did_not_tell(tmp_path: Pat
 
         it.aws.control.kept = kept  # type: ignore[method-assign]
         it.step()
-        assert "aws" not in watch.told("debts")
+        assert "aws" not in watch.notes(debts.KIND)
         it.step()
-        assert "aws" in watch.told("debts")
+        assert "aws" in watch.notes(debts.KIND)
         before = len(asked)
         it.step()
         assert len(asked) - before <= 2  # afterwards at the usual rate

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -103,12 +103,13 @@ def test_levelling_takes_nothing_back() -> None:
     """The document of a site may be outdated by the time it gets that of another site."""
     pair = Pair()
     pair.add("first")
-    kept: dict[str, dict[str, Any]] = {n: s.control.kept(KIND.name) for n, s in pair.sites.items()}
+    kept = {n: shared_notes.notes_of(s, KIND) for n, s in pair.sites.items()}
     kept["aws"] = {}
     del pair.aws.control.documents[KIND.name, "x"]
     shared_notes.level(pair.sites, KIND, kept, 1.0)
     assert pair.words() == [["first"]] * 2
     pair.add("second")
-    stale = {"aws": kept["gcp"], "gcp": {"x": {**kept["gcp"]["x"], "written": 9}}}
+    newer = {**kept["gcp"]["x"].document, "written": 9}
+    stale = {"aws": kept["gcp"], "gcp": KIND.read_all({"x": newer})}
     shared_notes.level(pair.sites, KIND, stale, 1.0)
     assert pair.words() == [["first", "second"]] * 2

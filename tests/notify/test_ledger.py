@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from patience import PATIENCE, eventually
 
 from mcloud.cost.prices import PRICES
+from mcloud.documents import Damaged
 from mcloud.errors import Refused, Unavailable
 from mcloud.notify.event import Event
 from mcloud.notify.ledger import (
@@ -21,12 +22,12 @@ from mcloud.notify.ledger import (
     KEPT,
     KIND,
     LEASE,
+    RECORDS,
     TOGETHER,
     ChannelAnswer,
     Claim,
     EventLedger,
     LedgerRecord,
-    Unreadable,
 )
 from mcloud.notify.memory import Memory, Told
 from mcloud.notify.notifier import LOOK_AGAIN, SHARE_AGAIN, Notifier
@@ -400,7 +401,7 @@ def test_a_document_that_no_write_finds_as_it_was_read_hides_nothing() -> None:
     clock.forward(LEASE)
     watcher.send(RESOLVED)
     assert sink.taken == [FIRING, RESOLVED]
-    read = LedgerRecord.read(sites["gcp"].control.documents[KIND, "desk dead-letters aws"])
+    read = RECORDS.decode("x", sites["gcp"].control.documents[KIND, "desk dead-letters aws"])
     assert isinstance(read, LedgerRecord)
     assert read.state == "resolved"
 
@@ -435,10 +436,10 @@ VALUES = st.one_of(
 def test_reading_never_raises(changes: Any, dropped: set[str], added: Any) -> None:
     record = LedgerRecord("firing", "critical", 1.0, "a", 2.0, None, 3)
     whole = asdict(record)
-    assert LedgerRecord.read(whole) == record
+    assert RECORDS.decode("x", whole) == record
     document = {k: v for k, v in {**whole, **changes, **added}.items() if k not in dropped}
-    read = LedgerRecord.read(document)
-    assert isinstance(read, LedgerRecord | Unreadable)
+    read = RECORDS.decode("x", document)
+    assert isinstance(read, LedgerRecord | Damaged)
     # In every case, at least one of two watchers that do not wait sends the alert.
     sites = two()
     sites["aws"].control.documents[KIND, "desk dead-letters aws"] = document

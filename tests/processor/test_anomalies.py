@@ -8,11 +8,13 @@ from typing import Any, cast
 import pytest
 
 from mcloud.clouds.ports import Candles, Control, Heartbeat
+from mcloud.documents import Damaged, encode
 from mcloud.errors import Unavailable
 from mcloud.market.anomaly import Anomaly, Thresholds, detect, minute
 from mcloud.market.candle import MINUTE, Candle, fold, to_timestamp
 from mcloud.market.trade import Trade
 from mcloud.processor.anomalies import (
+    ANOMALIES,
     AT_ONCE,
     CALM,
     CATCH_UP,
@@ -22,6 +24,7 @@ from mcloud.processor.anomalies import (
     OVERLAP,
     UNTOLD,
     WATCH,
+    AnomalyRecord,
     AnomalyWatch,
     headline,
     recent,
@@ -130,7 +133,7 @@ def test_finds_keeps_and_says_it_once(store: Store, capsys: pytest.CaptureFixtur
     mine = watch(store)
     (found,) = mine.look()
     assert found.key == f"{to_timestamp(START + 30 * MINUTE)} AUSDT price-jump"
-    assert store.kept(KIND) == {found.key: found.to_record()}
+    assert store.kept(KIND) == {found.key: encode(AnomalyRecord.of(found))}
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in lines] == ["looked", "anomaly"]
     assert (lines[0]["symbols"], lines[0]["candles"], lines[0]["anomalies"]) == (2, 64, 1)
@@ -349,3 +352,24 @@ def test_recent(store: Store) -> None:
     assert recent(control, second.start / 1000 + 60) == []
     assert headline([first]) == f"mcloud: price-jump of AUSDT at {first.timestamp}"
     assert headline([first, second]).endswith(f"{first.timestamp} and 1 more")
+
+
+def test_a_record_holds_the_whole_anomaly() -> None:
+    anomaly = Anomaly(
+        "XUSDT", START, "drift", *map(Decimal, ("0.0000001", "1E+2", "-0.385", "8.10")), 3, True
+    )
+    document = json.loads(json.dumps(encode(AnomalyRecord.of(anomaly))))
+    assert (document["value"], document["usual"]) == ("0.0000001", "100")
+    assert (document["change"], document["score"]) == ("-0.385", "8.1")
+    record = ANOMALIES.decode("key", document)
+    assert isinstance(record, AnomalyRecord)
+    assert record.anomaly == anomaly
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "five", ""])
+def test_a_record_needs_finite_numbers(number: str) -> None:
+    anomaly = Anomaly("XUSDT", START, "drift", *[Decimal(1)] * 4, 3, True)
+    document = {**encode(AnomalyRecord.of(anomaly)), "value": number}
+    damage = ANOMALIES.decode("key", document)
+    assert isinstance(damage, Damaged)
+    assert damage.what == f"value is {number!r}, not a decimal number"

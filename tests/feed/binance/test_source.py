@@ -18,6 +18,7 @@ from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
 from mcloud.clouds.access import FAULT
+from mcloud.config import ExchangeConfig
 from mcloud.doctor import machine
 from mcloud.errors import Refused
 from mcloud.feed.binance.connection import LARGEST, Timing
@@ -306,7 +307,9 @@ def test_a_rude_answer_to_the_handshake_is_one_attempt_that_failed(
         before = {each for each in threading.enumerate() if each.name != "rude"}
         found = {}
         for name, url in urls.items():
-            config: Any = SimpleNamespace(exchange={"ws_url": url.replace("http:", "ws:")})
+            config: Any = SimpleNamespace(
+                exchange=ExchangeConfig(ws_url=url.replace("http:", "ws:"))
+            )
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(machine, "EXCHANGE_TIMEOUT", 0.3)
                 found[name] = machine._stream(config).state
