@@ -206,15 +206,24 @@ class Rollout:
         if self._stop.is_set():
             raise KeyboardInterrupt
 
-    def agree(self, *, yes: bool, confirmed: Sequence[str]) -> None:
+    def agree(self, *, yes: bool, confirmed: Sequence[str], destroy: bool = False) -> None:
         """Ask for confirmation of the plans, and of each loss of data by its name.
+
+        A plan to deploy that would delete what is protected fails here.
 
         Raises:
             UsageError: there is no terminal.
         """
         from mcloud.cli.ask import agree, type_in
-        from mcloud.infra.plan import unconfirmed
+        from mcloud.infra.plan import check_protection, unconfirmed
 
+        for name in self.going if not destroy else ():
+            outcome = self.outcomes[name]
+            assert outcome.plan is not None
+            try:
+                check_protection(outcome.plan)
+            except McloudError as error:
+                outcome.error, outcome.result = error, "failed"
         changing = {
             name: outcome
             for name in self.going

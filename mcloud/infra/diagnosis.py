@@ -9,6 +9,7 @@ from mcloud.clouds.causes import explain as explain_refusal
 from mcloud.clouds.gcp import causes as gcp
 from mcloud.errors import McloudError
 from mcloud.infra import state_errors
+from mcloud.infra.plan import UNPROTECT
 from mcloud.infra.state_errors import AGAIN, FailedRun, one_line
 
 Diagnostic = dict[str, Any]
@@ -108,6 +109,11 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
         "a provider cannot be had: {0}",
         "connect to the registry, or name a local mirror: `plugin_dir` in [terraform] of"
         " mcloud.toml, or TF_PLUGIN_DIR",
+    ),
+    _rule(
+        r"deletion_protection is on",
+        "the stack is protected from deletion, and this would delete it; nothing was deleted",
+        UNPROTECT,
     ),
     _refused,
     _rule(

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mcloud.errors import McloudError
+
 CREATE, UPDATE, REPLACE, DELETE = "create", "change", "replace", "destroy"
 CREATED, CHANGED, DESTROYED = "created", "changed", "destroyed"
 
@@ -32,6 +34,13 @@ _STORES = {
 }
 # Function sources, which can be rebuilt at any time.
 _REBUILT = {"google_storage_bucket.source"}
+
+UNPROTECT = (
+    "undo the change in mcloud.toml that causes it, such as another `name`, `region` or `database`;"
+    " or, if the data may go, first set `deletion_protection = false` in the site's `variables`,"
+    " leave everything else as it was, and run `mcloud deploy`"
+)
+"""Remedy for a deployment that would delete what is protected."""
 
 _MANY = 6  # maximum number of attributes shown
 _SHORT = 32  # maximum length of a value shown, in characters
@@ -82,6 +91,7 @@ class Change:
             "changed": list(self.changed),
             "loses": self.holds or None,
             "name": self.name or None,
+            "protected": self.protected,
         }
 
 
@@ -151,6 +161,23 @@ def unconfirmed(plan: StackPlan, stack: str, confirmed: Collection[str]) -> tupl
     return tuple(change for change in plan.at_risk if change.name not in confirmed)
 
 
+def check_protection(plan: StackPlan) -> None:
+    """Check that a plan to deploy deletes nothing that is protected from deletion.
+
+    The cloud would refuse it in the middle, when much of the stack is gone.
+
+    Raises:
+        McloudError: it does.
+    """
+    found = [change.address for change in plan.changes if change.protected]
+    if found:
+        raise McloudError(
+            f"the plan would delete or replace {', '.join(found)}, protected from deletion; nothing"
+            " was changed",
+            remedy=UNPROTECT,
+        )
+
+
 _Entry = Mapping[str, Any]
 
 
@@ -193,10 +220,10 @@ def _change(entry: _Entry, action: str) -> Change:
             tuple(_changed(how).values()) if action in (UPDATE, REPLACE) else (),
         ),
         because=tuple(_path(path) for path in how.get("replace_paths", ())),
-        protected=action == DELETE and _protected(before),
+        protected=action in (REPLACE, DELETE) and _protected(before),
     )
     if entry.get("action_reason") == "replace_because_tainted":
-        return replace(found, unfinished=True, changed=(), name="", holds="")
+        return replace(found, unfinished=True, changed=(), name="", holds="", protected=False)
     return found
 
 

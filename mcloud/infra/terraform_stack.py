@@ -119,6 +119,7 @@ class TerraformStack:
         try:
             if self._destroys:
                 self._unprotect(self._plan)
+                self._terraform.confirm_loss()
             if not self._plan.empty:
                 self._terraform.apply(PLAN, self._tell)
         except McloudError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mcloud.errors import McloudError
 from mcloud.infra.plan import (
     CREATE,
     DELETE,
@@ -13,6 +14,7 @@ from mcloud.infra.plan import (
     UPDATE,
     StackPlan,
     change,
+    check_protection,
     parse,
     unconfirmed,
 )
@@ -62,6 +64,8 @@ def test_a_replacement_says_why_and_what_it_loses() -> None:
     assert bucket.address == "google_storage_bucket.raw"
     assert (bucket.action, bucket.because) == (REPLACE, ("location",))
     assert bucket.summary == "cannot be changed in place: location"
+    with pytest.raises(McloudError, match=r"^the plan would delete or replace google_storage_buc"):
+        check_protection(plan)
     # The other bucket can be rebuilt at any time.
     assert "google_storage_bucket.source" in {each.address for each in plan.changes}
 

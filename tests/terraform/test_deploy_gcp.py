@@ -179,6 +179,18 @@ def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google)
     (bucket,) = [each for each in plan["changes"] if each["address"] == "google_storage_bucket.raw"]
     assert (bucket["action"], bucket["because"]) == ("replace", ["location"])
     assert (bucket["loses"], bucket["name"]) == ("raw trades", "mcloud-raw-mcloud-local")
+    # The cloud would refuse it only after other resources are gone.
+    refused = site.run("deploy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
+    assert (refused.returncode, refused.stdout) == (1, "gcp: failed, with nothing changed\n")
+    assert refused.stderr.splitlines()[-1].startswith(
+        "error: gcp: the plan would delete or replace google_storage_bucket.raw, protected from"
+        " deletion; nothing was changed; undo the change in mcloud.toml"
+    )
+    moved = variable.read_text()
+    unprotected = moved.replace("variables = { ", "variables = { deletion_protection = false, ")
+    variable.write_text(unprotected.replace("europe-west1", "us-central1"))
+    assert site.run("deploy", "--yes").returncode == 0
+    variable.write_text(unprotected)
     kept = site.run("deploy", "--yes")
     assert kept.returncode == 2
     assert "the data in mcloud-raw-mcloud-local (raw trades) will be deleted" in kept.stderr
