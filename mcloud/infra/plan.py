@@ -66,6 +66,8 @@ class Change:
     """Whether an interrupted run left the resource unfinished. It is replaced and holds no data."""
     protected: bool = False
     """Whether the cloud refuses to delete the resource with its current settings."""
+    asked: bool = False
+    """Whether mcloud asked for the replacement, because a function does not run its code."""
 
     @property
     def done(self) -> str:
@@ -77,6 +79,8 @@ class Change:
         """One line that describes the change."""
         if self.unfinished:
             return "was created only in part"
+        if self.asked:
+            return "the last update of its code failed"
         if self.action == REPLACE and self.because:
             return f"cannot be changed in place: {', '.join(self.because)}"
         more = len(self.changed) - _MANY
@@ -139,6 +143,25 @@ def parse(shown: Mapping[str, Any]) -> StackPlan:
             if output["actions"] != ["no-op"]
         ),
     )
+
+
+def failed_functions(shown: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of functions that do not run their code and that a plan leaves alone.
+
+    Terraform notes new code as deployed also if its update failed.
+    """
+    return [
+        entry["address"]
+        for entry in shown.get("resource_changes", ())
+        if entry["change"]["actions"] == ["no-op"] and _failed(entry["type"], entry["change"])
+    ]
+
+
+def _failed(kind: str, how: Mapping[str, Any]) -> bool:
+    before = how["before"]
+    if kind == "google_cloudfunctions2_function":
+        return bool(before["state"] == "FAILED")
+    return kind == "aws_lambda_function" and before["code_sha256"] != before["source_code_hash"]
 
 
 def change(
@@ -222,6 +245,8 @@ def _change(entry: _Entry, action: str) -> Change:
         because=tuple(_path(path) for path in how.get("replace_paths", ())),
         protected=action in (REPLACE, DELETE) and _protected(before),
     )
+    if entry.get("action_reason") == "replace_by_request":
+        return replace(found, asked=True)
     if entry.get("action_reason") == "replace_because_tainted":
         return replace(found, unfinished=True, changed=(), name="", holds="", protected=False)
     return found

@@ -15,7 +15,16 @@ from mcloud.clouds.resources import AwsResources, GcpResources
 from mcloud.config import Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
-from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, StackPlan, parse
+from mcloud.infra.plan import (
+    CHANGED,
+    CREATED,
+    DELETE,
+    DESTROYED,
+    UPDATE,
+    StackPlan,
+    failed_functions,
+    parse,
+)
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import Basis, SitePlan, stale
 from mcloud.infra.state import ERRORED, STATE, WORKSPACES, TerraformState, remnants
@@ -72,7 +81,10 @@ class TerraformStack:
 
     def plan(self, *, destroy: bool = False) -> StackPlan:
         self._prepare(destroy=destroy)
-        plan = self._planned(PLAN, destroy=destroy)
+        shown = self._shown(PLAN, destroy=destroy)
+        if not destroy and (failed := failed_functions(shown)):
+            shown = self._shown(PLAN, replace=failed)
+        plan = parse(shown)
         if destroy:
             self._check_destroys(plan)
         self._plan, self._destroys = plan, destroy
@@ -319,10 +331,13 @@ class TerraformStack:
             )
 
     def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> StackPlan:
+        return parse(self._shown(to, destroy=destroy, **options))
+
+    def _shown(self, to: str, *, destroy: bool = False, **options: Any) -> dict[str, Any]:
         # Made beforehand, because Terraform would let others read it, and it may hold secrets.
         self._path(to).touch(0o600)
         flags = {"destroy": IsFlagged} if destroy else {}
-        return parse(self._terraform.plan(to, self._tell, **flags, **options))
+        return self._terraform.plan(to, self._tell, **flags, **options)
 
     def _remove_plans(self) -> None:
         for name in (PLAN, UNLOCK):

@@ -170,6 +170,20 @@ def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
 
 
 @pytest.mark.slow
+def test_a_function_whose_update_failed_is_built_again(site: Terminal, google: Google) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    google.changed = {"google_cloudfunctions2_function": {"state": "FAILED"}}
+    planned = only(site.run("plan", "-o", "json"))["plan"]["changes"]
+    replaced = {each["address"] for each in planned if each["action"] == "replace"}
+    assert "google_cloudfunctions2_function.processor" in replaced
+    assert "google_cloudfunctions2_function.anomaly[0]" in replaced
+    assert "google_cloud_run_v2_service_iam_member.invoker" in replaced
+    assert all(each["loses"] is None for each in planned)
+    assert "the last update of its code failed" in site.run("plan").stdout
+    assert site.run("deploy", "--yes").returncode == 0
+
+
+@pytest.mark.slow
 def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.fixed = {"google_storage_bucket": "location"}
