@@ -11,6 +11,7 @@ from mcloud.errors import McloudError
 from mcloud.infra import state_errors
 from mcloud.infra.plan import UNPROTECT
 from mcloud.infra.state_errors import AGAIN, FailedRun, one_line
+from mcloud.infra.transient import TransientError, find_wait
 
 Diagnostic = dict[str, Any]
 """Diagnostic in the format of ``-json``: ``summary``, ``detail``, optional ``address`` and
@@ -18,7 +19,18 @@ Diagnostic = dict[str, Any]
 
 
 def explain(diagnostics: Sequence[Diagnostic], run: FailedRun) -> McloudError:
-    """Return the error for a failed run, from the first rule that recognises a diagnostic."""
+    """Return the error for a failed run, from the first rule that recognises a diagnostic.
+
+    It is a TransientError if all diagnostics are about faults that pass by themselves.
+    """
+    error = _explained(diagnostics, run)
+    wait = find_wait([_text(each) for each in diagnostics])
+    if wait is None:
+        return error
+    return TransientError(error.message, remedy=error.remedy, wait=wait)
+
+
+def _explained(diagnostics: Sequence[Diagnostic], run: FailedRun) -> McloudError:
     for known in _KNOWN:
         for each in diagnostics:
             error = known(_text(each), run)

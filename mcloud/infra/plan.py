@@ -201,6 +201,29 @@ def check_protection(plan: StackPlan) -> None:
         )
 
 
+def exceeding(plan: StackPlan, confirmed: StackPlan) -> tuple[Change, ...]:
+    """Return the changes of a plan that go beyond a confirmed one.
+
+    A resource that the confirmed plan creates may also be changed in place, or replaced if its
+    creation was not completed.
+    """
+    actions = {change.address: change.action for change in confirmed.changes}
+    return tuple(
+        change
+        for change in plan.changes
+        if change.action not in _WITHIN.get(actions.get(change.address, ""), ())
+        and not (change.unfinished and actions.get(change.address) in (CREATE, REPLACE))
+    )
+
+
+# The actions that a confirmed action includes.
+_WITHIN = {
+    CREATE: (CREATE, UPDATE),
+    UPDATE: (UPDATE,),
+    REPLACE: (CREATE, UPDATE, REPLACE, DELETE),
+    DELETE: (DELETE,),
+}
+
 _Entry = Mapping[str, Any]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -22,13 +23,22 @@ from mcloud.infra.plan import (
     DESTROYED,
     UPDATE,
     StackPlan,
+    exceeding,
     failed_functions,
     parse,
 )
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import Basis, SitePlan, stale
 from mcloud.infra.state import ERRORED, STATE, WORKSPACES, TerraformState, remnants
-from mcloud.infra.terraform import LockWait, Terraform, check_version, find_binary, version
+from mcloud.infra.terraform import (
+    Interrupted,
+    LockWait,
+    Terraform,
+    check_version,
+    find_binary,
+    version,
+)
+from mcloud.infra.transient import ATTEMPTS, TransientError, Wait
 from mcloud.infra.workspace import Deployment, Workspace
 
 PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
@@ -132,8 +142,7 @@ class TerraformStack:
             if self._destroys:
                 self._unprotect(self._plan)
                 self._terraform.confirm_loss()
-            if not self._plan.empty:
-                self._terraform.apply(PLAN, self._tell)
+            self._apply(self._plan)
         except McloudError as error:
             if not self._is_unprotected:
                 raise
@@ -156,6 +165,45 @@ class TerraformStack:
         found = kind.from_outputs(values).to_outputs()
         self._config.outputs.write(self._site.name, found)
         return found
+
+    def _apply(self, confirmed: StackPlan) -> None:
+        """Apply the plan, and continue after transient faults within what was confirmed."""
+        plan = confirmed
+        for attempt in range(ATTEMPTS + 1):
+            try:
+                if attempt:
+                    plan = self._continued(confirmed)
+                if not plan.empty:
+                    self._terraform.apply(PLAN, self._tell)
+                return
+            except TransientError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                self._say(f"{error.message}; this passes by itself")
+                self._wait_for(error.wait, attempt + 1)
+
+    def _continued(self, confirmed: StackPlan) -> StackPlan:
+        plan = self._planned(PLAN, destroy=self._destroys)
+        beyond = exceeding(plan, confirmed)
+        if beyond:
+            self._hooks.replanned(self._site.name, plan)
+            raise McloudError(
+                f"the plan to continue goes beyond the confirmed one:"
+                f" {_some([f'{each.action} {each.address}' for each in beyond])}",
+                remedy="run the same command again, and review the new plan",
+            )
+        if not plan.empty:
+            self._hooks.replanned(self._site.name, plan)
+        return plan
+
+    def _wait_for(self, wait: Wait, attempt: int) -> None:
+        what = f"waiting for {wait.reason} before attempt {attempt} of {ATTEMPTS} to continue"
+        self._say(f"{what}: {wait.seconds:.0f} s")
+        end = time.monotonic() + wait.seconds
+        while (left := end - time.monotonic()) > 0:
+            self._hooks.wait(f"{self._site.name}: {what}, {left:.0f} s left")
+            if self._hooks.stop.wait(min(left, 1.0)):
+                raise Interrupted(f"interrupted while waiting for {wait.reason}")
 
     def _check_place(self) -> None:
         """A variable of the shell moves no stack: Terraform would make it anew elsewhere."""
