@@ -31,6 +31,6 @@ def destroy(
         rollout.plan(destroy=True)
         rollout.show(to_stdout=False)
         if not dry_run:
-            rollout.agree(yes=yes, confirmed=confirm or ())
+            rollout.agree(yes=yes, confirmed=confirm or (), destroy=True)
             rollout.apply(destroy=True)
     rollout.finish()

@@ -127,6 +127,8 @@ class Rollout:
             tell=self._tell,
             echo=self._echo,
             say=session.say,
+            wait=self._wait,
+            replanned=self._replanned,
             lock_timeout=length_of_time("--lock-timeout", lock_timeout) if lock_timeout else 0.0,
         )
         self._stacks: dict[str, Provisioner] = {}
@@ -206,15 +208,24 @@ class Rollout:
         if self._stop.is_set():
             raise KeyboardInterrupt
 
-    def agree(self, *, yes: bool, confirmed: Sequence[str]) -> None:
+    def agree(self, *, yes: bool, confirmed: Sequence[str], destroy: bool = False) -> None:
         """Ask for confirmation of the plans, and of each loss of data by its name.
+
+        A plan to deploy that would delete what is protected fails here.
 
         Raises:
             UsageError: there is no terminal.
         """
         from mcloud.cli.ask import agree, type_in
-        from mcloud.infra.plan import unconfirmed
+        from mcloud.infra.plan import check_protection, unconfirmed
 
+        for name in self.going if not destroy else ():
+            outcome = self.outcomes[name]
+            assert outcome.plan is not None
+            try:
+                check_protection(outcome.plan)
+            except McloudError as error:
+                outcome.error, outcome.result = error, "failed"
         changing = {
             name: outcome
             for name in self.going
@@ -357,6 +368,16 @@ class Rollout:
         if self._session.verbose or (self._session.live and step.seconds is not None):
             took = "" if step.seconds is None else f"  {step.seconds:.0f} s"
             self._session.say(f"{step.site}  {step.words:<10} {step.address}{took}")
+
+    def _wait(self, line: str) -> None:
+        if self._live is not None:
+            self._live(line)
+
+    def _replanned(self, name: str, plan: "StackPlan") -> None:
+        from mcloud.drawing.plan import changes_table
+
+        if not self._session.quiet:
+            self._session.words.print(changes_table(name, plan))
 
     def _echo(self, line: str) -> None:
         if self._session.verbose >= 2:

@@ -238,6 +238,16 @@ class Health:
 
 
 @dataclass(frozen=True)
+class FunctionCode:
+    """The code of a function, as the cloud has it."""
+
+    digest: str
+    """SHA-256 of the deployed bundle, in hexadecimal; empty if the function does not say."""
+    failure: str = ""
+    """Reason why the last update failed, so that earlier code runs; empty if it did not."""
+
+
+@dataclass(frozen=True)
 class Metered:
     """The usage that one meter of a site counted over a period."""
 
@@ -507,6 +517,10 @@ class Probe(Protocol):
         Raises:
             Unavailable, Refused: the service is down.
         """
+        ...
+
+    def code(self, timeout: float) -> FunctionCode:
+        """Return the code of the function as it is deployed. The call is free of charge."""
         ...
 
 

@@ -1,5 +1,6 @@
 """Checks of one site: identity, permissions, quotas, and services."""
 
+import hashlib
 import time
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from mcloud.clouds.resources import Resources
 from mcloud.config import Config, SiteConfig
 from mcloud.doctor.check import CREDENTIALS, DoctorCheck, Look, from_error, take
 from mcloud.errors import ConfigError, McloudError
+from mcloud.infra.bundle import build
 from mcloud.sites.resources import known_settings, site_resources
 
 STAGE = 12.0  # seconds for the credentials, and again for the checks that use them
@@ -68,7 +70,8 @@ def look_at(config: Config, site: SiteConfig, role: str | None) -> list[DoctorCh
         unasked = "not checked: it needs credentials"
         return checks + [DoctorCheck(subject, site.name, UNKNOWN, unasked) for subject in subjects]
     if resources:
-        second |= _services(open_site(site.name, resources))
+        opened = open_site(site.name, resources)
+        second |= _services(opened) | {"function's code": partial(code_finding, opened)}
     return checks + take(site.name, second, STAGE)
 
 
@@ -94,6 +97,22 @@ def clock_finding(ahead: float, error: float) -> AccessFinding:
     if abs(ahead) > CLOCK_WARNING:
         return AccessFinding(WARNING, f"{off}: ages and lags are wrong by that", _NTP)
     return AccessFinding(OK, off)
+
+
+def code_finding(site: Site) -> AccessFinding:
+    """Compare the deployed code of the function with the code that this mcloud would deploy."""
+    found = site.probe.code(STAGE)
+    deploy = f"`mcloud deploy {site.name}`"
+    if found.failure:
+        text = f"the last update failed, and earlier code runs: {found.failure}"
+        return AccessFinding(FAULT, text, f"run {deploy}")
+    if not found.digest:
+        text = "the function does not say which code it runs"
+        return AccessFinding(UNKNOWN, text, f"{deploy} makes it say so")
+    if found.digest != hashlib.sha256(build(site.cloud)).hexdigest():
+        text = "the function runs other code than this mcloud deploys"
+        return AccessFinding(WARNING, text, f"see `mcloud plan {site.name}`, then run {deploy}")
+    return AccessFinding(OK, "as this mcloud deploys it")
 
 
 def _deployment(config: Config, site: SiteConfig) -> tuple[AccessFinding, Resources | None]:

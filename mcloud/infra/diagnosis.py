@@ -9,7 +9,9 @@ from mcloud.clouds.causes import explain as explain_refusal
 from mcloud.clouds.gcp import causes as gcp
 from mcloud.errors import McloudError
 from mcloud.infra import state_errors
+from mcloud.infra.plan import UNPROTECT
 from mcloud.infra.state_errors import AGAIN, LOCK_FILE, FailedRun, one_line
+from mcloud.infra.transient import TransientError, find_wait
 
 Diagnostic = dict[str, Any]
 """Diagnostic in the format of ``-json``: ``summary``, ``detail``, optional ``address`` and
@@ -17,7 +19,18 @@ Diagnostic = dict[str, Any]
 
 
 def explain(diagnostics: Sequence[Diagnostic], run: FailedRun) -> McloudError:
-    """Return the error for a failed run, from the first rule that recognises a diagnostic."""
+    """Return the error for a failed run, from the first rule that recognises a diagnostic.
+
+    It is a TransientError if all diagnostics are about faults that pass by themselves.
+    """
+    error = _explained(diagnostics, run)
+    wait = find_wait([_text(each) for each in diagnostics])
+    if wait is None:
+        return error
+    return TransientError(error.message, remedy=error.remedy, wait=wait)
+
+
+def _explained(diagnostics: Sequence[Diagnostic], run: FailedRun) -> McloudError:
     for known in _KNOWN:
         for each in diagnostics:
             error = known(_text(each), run)
@@ -136,6 +149,11 @@ _KNOWN: tuple[Callable[[str, FailedRun], McloudError | None], ...] = (
         "a provider cannot be had: {0}",
         "connect to the registry, or name a local mirror: `plugin_dir` in [terraform] of"
         " mcloud.toml, or TF_PLUGIN_DIR",
+    ),
+    _rule(
+        r"deletion_protection is on",
+        "the stack is protected from deletion, and this would delete it; nothing was deleted",
+        UNPROTECT,
     ),
     _refused,
     _rule(

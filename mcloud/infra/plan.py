@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mcloud.errors import McloudError
+
 CREATE, UPDATE, REPLACE, DELETE = "create", "change", "replace", "destroy"
 CREATED, CHANGED, DESTROYED = "created", "changed", "destroyed"
 
@@ -33,6 +35,13 @@ _STORES = {
 # Function sources, which can be rebuilt at any time.
 _REBUILT = {"google_storage_bucket.source"}
 
+UNPROTECT = (
+    "undo the change in mcloud.toml that causes it, such as another `name`, `region` or `database`;"
+    " or, if the data may go, first set `deletion_protection = false` in the site's `variables`,"
+    " leave everything else as it was, and run `mcloud deploy`"
+)
+"""Remedy for a deployment that would delete what is protected."""
+
 _MANY = 6  # maximum number of attributes shown
 _SHORT = 32  # maximum length of a value shown, in characters
 HIDDEN = "(sensitive)"
@@ -57,6 +66,8 @@ class Change:
     """Whether an interrupted run left the resource unfinished. It is replaced and holds no data."""
     protected: bool = False
     """Whether the cloud refuses to delete the resource with its current settings."""
+    asked: bool = False
+    """Whether mcloud asked for the replacement, because a function does not run its code."""
 
     @property
     def done(self) -> str:
@@ -68,6 +79,8 @@ class Change:
         """One line that describes the change."""
         if self.unfinished:
             return "was created only in part"
+        if self.asked:
+            return "the last update of its code failed"
         if self.action == REPLACE and self.because:
             return f"cannot be changed in place: {', '.join(self.because)}"
         more = len(self.changed) - _MANY
@@ -82,6 +95,7 @@ class Change:
             "changed": list(self.changed),
             "loses": self.holds or None,
             "name": self.name or None,
+            "protected": self.protected,
         }
 
 
@@ -131,6 +145,25 @@ def parse(shown: Mapping[str, Any]) -> StackPlan:
     )
 
 
+def failed_functions(shown: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of functions that do not run their code and that a plan leaves alone.
+
+    Terraform notes new code as deployed also if its update failed.
+    """
+    return [
+        entry["address"]
+        for entry in shown.get("resource_changes", ())
+        if entry["change"]["actions"] == ["no-op"] and _failed(entry["type"], entry["change"])
+    ]
+
+
+def _failed(kind: str, how: Mapping[str, Any]) -> bool:
+    before = how["before"]
+    if kind == "google_cloudfunctions2_function":
+        return bool(before["state"] == "FAILED")
+    return kind == "aws_lambda_function" and before["code_sha256"] != before["source_code_hash"]
+
+
 def change(
     address: str, kind: str, action: str, name: str, changed: tuple[str, ...] = ()
 ) -> Change:
@@ -150,6 +183,46 @@ def unconfirmed(plan: StackPlan, stack: str, confirmed: Collection[str]) -> tupl
         return ()
     return tuple(change for change in plan.at_risk if change.name not in confirmed)
 
+
+def check_protection(plan: StackPlan) -> None:
+    """Check that a plan to deploy deletes nothing that is protected from deletion.
+
+    The cloud would refuse it in the middle, when much of the stack is gone.
+
+    Raises:
+        McloudError: it does.
+    """
+    found = [change.address for change in plan.changes if change.protected]
+    if found:
+        raise McloudError(
+            f"the plan would delete or replace {', '.join(found)}, protected from deletion; nothing"
+            " was changed",
+            remedy=UNPROTECT,
+        )
+
+
+def exceeding(plan: StackPlan, confirmed: StackPlan) -> tuple[Change, ...]:
+    """Return the changes of a plan that go beyond a confirmed one.
+
+    A resource that the confirmed plan creates may also be changed in place, or replaced if its
+    creation was not completed.
+    """
+    actions = {change.address: change.action for change in confirmed.changes}
+    return tuple(
+        change
+        for change in plan.changes
+        if change.action not in _WITHIN.get(actions.get(change.address, ""), ())
+        and not (change.unfinished and actions.get(change.address) in (CREATE, REPLACE))
+    )
+
+
+# The actions that a confirmed action includes.
+_WITHIN = {
+    CREATE: (CREATE, UPDATE),
+    UPDATE: (UPDATE,),
+    REPLACE: (CREATE, UPDATE, REPLACE, DELETE),
+    DELETE: (DELETE,),
+}
 
 _Entry = Mapping[str, Any]
 
@@ -193,10 +266,12 @@ def _change(entry: _Entry, action: str) -> Change:
             tuple(_changed(how).values()) if action in (UPDATE, REPLACE) else (),
         ),
         because=tuple(_path(path) for path in how.get("replace_paths", ())),
-        protected=action == DELETE and _protected(before),
+        protected=action in (REPLACE, DELETE) and _protected(before),
     )
+    if entry.get("action_reason") == "replace_by_request":
+        return replace(found, asked=True)
     if entry.get("action_reason") == "replace_because_tainted":
-        return replace(found, unfinished=True, changed=(), name="", holds="")
+        return replace(found, unfinished=True, changed=(), name="", holds="", protected=False)
     return found
 
 

@@ -33,6 +33,10 @@ class Hooks:
     """Callback for each line of Terraform's output."""
     say: Callable[[str], None] = lambda line: None
     """Callback for messages to the user."""
+    wait: Callable[[str], None] = lambda line: None
+    """Callback for the progress of a wait, each second."""
+    replanned: Callable[[str, StackPlan], None] = lambda site, plan: None
+    """Callback for the plan with which the work on a site continues after a transient fault."""
     lock_timeout: float = 0.0
     """Maximum time to wait for a lock that another process holds, in seconds."""
 

@@ -47,6 +47,8 @@ https://developer.hashicorp.com/terraform/language/v1.10.x/upgrade-guides#s3-nat
 https://opentofu.org/docs/v1.10/intro/whats-new/#native-s3-state-locking
 """
 
+LOSS_CONFIRMED = "MCLOUD_LOSS_CONFIRMED"  # see terraform/*/protection.tf
+
 POLL = 0.02  # seconds
 RETRY = 2.0  # seconds between attempts to get a lock that another process holds
 REMIND = 30.0  # seconds until the holder of the lock is shown again
@@ -267,6 +269,10 @@ class Terraform(python_terraform.Terraform):  # type: ignore[misc]
         """Apply a saved plan: exactly that."""
         command = self.generate_cmd_string("apply", plan, json=IsFlagged, input=False)
         self._patiently(lambda: self._follow(command, told))
+
+    def confirm_loss(self) -> None:
+        """Let the following runs delete a stack although its deletion protection is on."""
+        self._environment[LOSS_CONFIRMED] = "1"
 
     def pull(self) -> TerraformState | None:
         """Return the state as it is now, also after a stop; None where there is none."""

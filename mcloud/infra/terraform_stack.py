@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -17,11 +18,30 @@ from mcloud.config import REGIONS, Config, SiteConfig
 from mcloud.errors import McloudError, UsageError
 from mcloud.infra import environment
 from mcloud.infra.emptying import empty
-from mcloud.infra.plan import CHANGED, CREATED, DELETE, DESTROYED, UPDATE, Change, StackPlan, parse
+from mcloud.infra.plan import (
+    CHANGED,
+    CREATED,
+    DELETE,
+    DESTROYED,
+    UPDATE,
+    Change,
+    StackPlan,
+    exceeding,
+    failed_functions,
+    parse,
+)
 from mcloud.infra.provisioner import Hooks, ProvisioningStep
 from mcloud.infra.saved_plan import Basis, SitePlan, stale
 from mcloud.infra.state import ERRORED, STATE, WORKSPACES, TerraformState, remnants
-from mcloud.infra.terraform import LockWait, Terraform, check_version, find_binary, version
+from mcloud.infra.terraform import (
+    Interrupted,
+    LockWait,
+    Terraform,
+    check_version,
+    find_binary,
+    version,
+)
+from mcloud.infra.transient import ATTEMPTS, TransientError, Wait
 from mcloud.infra.workspace import Deployment, Workspace
 
 PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
@@ -76,7 +96,10 @@ class TerraformStack:
 
     def plan(self, *, destroy: bool = False) -> StackPlan:
         self._prepare(destroy=destroy)
-        plan = self._planned(PLAN, destroy=destroy)
+        shown = self._shown(PLAN, destroy=destroy)
+        if not destroy and (failed := failed_functions(shown)):
+            shown = self._shown(PLAN, replace=failed)
+        plan = parse(shown)
         if destroy:
             self._check_destroys(plan)
         self._plan, self._destroys = plan, destroy
@@ -123,9 +146,9 @@ class TerraformStack:
         try:
             if self._destroys:
                 self._unprotect(self._plan)
+                self._terraform.confirm_loss()
                 self._empty_buckets(self._plan)
-            if not self._plan.empty:
-                self._terraform.apply(PLAN, self._tell)
+            self._apply(self._plan)
         except McloudError as error:
             if not self._is_unprotected:
                 raise
@@ -148,6 +171,45 @@ class TerraformStack:
         found = kind.from_outputs(values).to_outputs()
         self._config.outputs.write(self._site.name, found)
         return found
+
+    def _apply(self, confirmed: StackPlan) -> None:
+        """Apply the plan, and continue after transient faults within what was confirmed."""
+        plan = confirmed
+        for attempt in range(ATTEMPTS + 1):
+            try:
+                if attempt:
+                    plan = self._continued(confirmed)
+                if not plan.empty:
+                    self._terraform.apply(PLAN, self._tell)
+                return
+            except TransientError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                self._say(f"{error.message}; this passes by itself")
+                self._wait_for(error.wait, attempt + 1)
+
+    def _continued(self, confirmed: StackPlan) -> StackPlan:
+        plan = self._planned(PLAN, destroy=self._destroys)
+        beyond = exceeding(plan, confirmed)
+        if beyond:
+            self._hooks.replanned(self._site.name, plan)
+            raise McloudError(
+                f"the plan to continue goes beyond the confirmed one:"
+                f" {_some([f'{each.action} {each.address}' for each in beyond])}",
+                remedy="run the same command again, and review the new plan",
+            )
+        if not plan.empty:
+            self._hooks.replanned(self._site.name, plan)
+        return plan
+
+    def _wait_for(self, wait: Wait, attempt: int) -> None:
+        what = f"waiting for {wait.reason} before attempt {attempt} of {ATTEMPTS} to continue"
+        self._say(f"{what}: {wait.seconds:.0f} s")
+        end = time.monotonic() + wait.seconds
+        while (left := end - time.monotonic()) > 0:
+            self._hooks.wait(f"{self._site.name}: {what}, {left:.0f} s left")
+            if self._hooks.stop.wait(min(left, 1.0)):
+                raise Interrupted(f"interrupted while waiting for {wait.reason}")
 
     def _check_place(self) -> None:
         """A variable of the shell moves no stack: Terraform would make it anew elsewhere."""
@@ -351,10 +413,13 @@ class TerraformStack:
         self._say(words)
 
     def _planned(self, to: str, *, destroy: bool = False, **options: Any) -> StackPlan:
+        return parse(self._shown(to, destroy=destroy, **options))
+
+    def _shown(self, to: str, *, destroy: bool = False, **options: Any) -> dict[str, Any]:
         # Made beforehand, because Terraform would let others read it, and it may hold secrets.
         self._path(to).touch(0o600)
         flags = {"destroy": IsFlagged} if destroy else {}
-        return parse(self._terraform.plan(to, self._tell, **flags, **options))
+        return self._terraform.plan(to, self._tell, **flags, **options)
 
     def _remove_plans(self) -> None:
         for name in (PLAN, UNLOCK):

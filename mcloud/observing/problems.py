@@ -22,7 +22,7 @@ def problems(snapshot: Snapshot) -> list[str]:
     an alert with a duration reports them.
     """
     sites = snapshot.sites.values()
-    views = (_down, _silent, _broken, _lacking)
+    views = (_down, _silent, _broken, _outdated, _lacking)
     lines = [line for view in views for site in sites for line in view(site)]
     lines += _owed(snapshot)
     lines += _damaged(snapshot)
@@ -74,6 +74,15 @@ def _silent(site: SiteSnapshot) -> Iterator[str]:
 def _broken(site: SiteSnapshot) -> Iterator[str]:
     for each in site.damaged:
         yield f"{site.name}: {each}"
+
+
+def _outdated(site: SiteSnapshot) -> Iterator[str]:
+    code = site.code.value
+    if code is not None and code.failure:
+        yield (
+            f"{site.name}: the last update of the function's code failed: {code.failure}; run"
+            f" `mcloud deploy {site.name}`"
+        )
 
 
 def _broken_here(machine: Machine) -> Iterator[str]:

@@ -23,6 +23,7 @@ FAST = 5.0  # seconds, for figures of the queue itself
 STORE = 20.0  # for documents that the functions and the replicators write into the store
 CANDLES = 60.0  # there is a new one every minute
 PROBES = 60.0
+CODE = 300.0  # it changes with deployments only
 DEBTS = 60.0
 SILENCES = 60.0
 # The metrics services report by the minute, and bill each request. CloudWatch costs fifteen times
@@ -50,6 +51,7 @@ def queries_of(site: Site, patience: float = PATIENCE) -> dict[str, TimedQuery]:
     return {
         service: TimedQuery(partial(look.probe, service, patience), PROBES) for service in SERVICES
     } | {
+        "code": TimedQuery(lambda: site.probe.code(patience), CODE),
         "depth": TimedQuery(look.depth, FAST),
         "dead": TimedQuery(look.dead, STORE),
         "figures": TimedQuery(look.figures, METRICS[site.cloud], hurries=False),

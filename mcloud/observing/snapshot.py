@@ -13,6 +13,7 @@ from mcloud.clouds.ports import (
     ControlRecord,
     Depth,
     Figures,
+    FunctionCode,
     Heartbeat,
     Lag,
     Site,
@@ -55,6 +56,7 @@ class SiteSnapshot:
     cloud: str
     health: dict[str, Seen[float]]
     """Duration of the probe in seconds, by service. A problem means that the service is down."""
+    code: Seen[FunctionCode]
     queue: Seen[Depth]
     dead_letters: Seen[Depth]
     figures: Seen[Figures]
@@ -259,6 +261,7 @@ def _site(name: str, site: Site, seen: Mapping[Key, Seen[Any]]) -> SiteSnapshot:
         name=name,
         cloud=site.cloud,
         health={service: _health(seen[name, service]) for service in SERVICES},
+        code=seen[name, "code"],
         queue=_depth(seen[name, "depth"], figures, "queue"),
         dead_letters=_depth(seen[name, "dead"], figures, "dead_letters"),
         figures=figures,

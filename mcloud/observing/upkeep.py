@@ -32,6 +32,7 @@ def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:
         return {meter: min(symbols, SYMBOLS) * each for meter, each in one.items()}
     call, count = {
         **{service: (service, 1) for service in SERVICES},
+        "code": ("function", 1),
         "depth": ("depth", 1),
         "dead": ("depth", 1),
         "figures": ("figures", FIGURES[cloud]),

@@ -7,6 +7,8 @@ locals {
   # Requests that an instance gets at once. Its server has four threads for each core by default, and
   # the requests beyond them would wait inside it while their time runs out.
   requests_at_once = 8
+
+  bundle_digest = filesha256(var.bundle)
 }
 
 resource "google_cloudfunctions2_function" "processor" {
@@ -19,6 +21,9 @@ resource "google_cloudfunctions2_function" "processor" {
     entry_point       = "process"
     docker_repository = google_artifact_registry_repository.functions.id
     service_account   = google_service_account.builder.id
+
+    # The provider does not read the source back. This it does, so that a plan shows when an update failed.
+    environment_variables = { BUNDLE_SHA256 = local.bundle_digest }
 
     source {
       storage_source {
@@ -72,6 +77,9 @@ resource "google_cloudfunctions2_function" "anomaly" {
     entry_point       = "anomaly"
     docker_repository = google_artifact_registry_repository.functions.id
     service_account   = google_service_account.builder.id
+
+    # The provider does not read the source back. This it does, so that a plan shows when an update failed.
+    environment_variables = { BUNDLE_SHA256 = local.bundle_digest }
 
     source {
       storage_source {
@@ -137,9 +145,14 @@ resource "google_storage_bucket" "source" {
 
 # Named by what is in it, so that other code is another object and the functions are built again.
 resource "google_storage_bucket_object" "bundle" {
-  name   = "functions-${filesha256(var.bundle)}.zip"
+  name   = "functions-${local.bundle_digest}.zip"
   bucket = google_storage_bucket.source.name
   source = var.bundle
+
+  # The source of the code that runs stays until the functions have been built from the new one.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 moved {

@@ -90,11 +90,13 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
   }
 }
 
-# Projects from before April 2021 do not have it of themselves.
+# Projects from before April 2021 do not have it of themselves. The agent exists once Pub/Sub is used.
 resource "google_service_account_iam_member" "pubsub_as_invoker" {
   service_account_id = google_service_account.invoker.name
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = local.pubsub_agent
+
+  depends_on = [google_pubsub_topic.trades]
 }
 
 resource "google_service_account" "producer" {

@@ -23,6 +23,7 @@ SITE = SiteSnapshot(
     name="aws",
     cloud="aws",
     health=UP,
+    code=Seen(),
     queue=Seen(DEPTH, AT),
     dead_letters=Seen(DEAD, AT),
     figures=Seen(METRICS, AT),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mcloud.errors import McloudError
 from mcloud.infra.plan import (
     CREATE,
     DELETE,
@@ -13,6 +14,8 @@ from mcloud.infra.plan import (
     UPDATE,
     StackPlan,
     change,
+    check_protection,
+    failed_functions,
     parse,
     unconfirmed,
 )
@@ -62,8 +65,28 @@ def test_a_replacement_says_why_and_what_it_loses() -> None:
     assert bucket.address == "google_storage_bucket.raw"
     assert (bucket.action, bucket.because) == (REPLACE, ("location",))
     assert bucket.summary == "cannot be changed in place: location"
+    with pytest.raises(McloudError, match=r"^the plan would delete or replace google_storage_buc"):
+        check_protection(plan)
     # The other bucket can be rebuilt at any time.
     assert "google_storage_bucket.source" in {each.address for each in plan.changes}
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "actions", "fails"),
+    [
+        ("google_cloudfunctions2_function", {"state": "FAILED"}, "no-op", True),
+        ("google_cloudfunctions2_function", {"state": "ACTIVE"}, "no-op", False),
+        ("google_cloudfunctions2_function", {"state": "FAILED"}, "update", False),
+        ("aws_lambda_function", {"code_sha256": "a=", "source_code_hash": "b="}, "no-op", True),
+        ("aws_lambda_function", {"code_sha256": "a=", "source_code_hash": "a="}, "no-op", False),
+        ("aws_sqs_queue", {}, "no-op", False),
+    ],
+)
+def test_a_function_that_a_plan_would_leave_with_earlier_code(
+    kind: str, before: dict[str, Any], actions: str, fails: bool
+) -> None:
+    shown = {"resource_changes": [entry(before, before, actions, kind=kind)]}
+    assert failed_functions(shown) == ([f"{kind}.trades"] if fails else [])
 
 
 def test_drift_is_apart() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from mcloud.clouds.ports import ControlRecord, Depth, Figure, Figures, Heartbeat
+from mcloud.clouds.ports import ControlRecord, Depth, Figure, Figures, FunctionCode, Heartbeat
 from mcloud.market.candle import Candle, fold
 from mcloud.market.trade import Trade
 
@@ -48,6 +48,7 @@ class FakeSite:
             "heartbeats": BEATS,
             "lags": [],
             "record": RECORD,
+            "code": FunctionCode("5f"),
             "kept": {},
             "range": [CANDLE],
             "last": None,
@@ -67,6 +68,9 @@ class FakeSite:
 
     def check(self, service: str, timeout: float) -> None:
         self._answer("check", service)
+
+    def code(self, timeout: float) -> Any:
+        return self._answer("code")
 
     def depth(self) -> Any:
         return self._answer("depth")

@@ -9,7 +9,7 @@ from states import GUARD, REPLICATOR, WATCHER, replicator, watcher
 from states import guard as guard_state
 from states import producer as producer_state
 
-from mcloud.clouds.ports import Depth
+from mcloud.clouds.ports import Depth, FunctionCode
 from mcloud.documents import encode
 from mcloud.errors import Unavailable
 from mcloud.observing.machine import Machine, machine
@@ -47,6 +47,12 @@ def test_a_site_in_trouble() -> None:
         "aws: everything is down: gone",
         "aws: 1,234 dead letters; see `mcloud dlq list aws`",
         "aws: BTCUSDT lacks 2 trades between 2 and 3; see `mcloud verify`",
+    ]
+
+
+def test_an_update_of_the_code_that_failed() -> None:
+    assert lines(FakeSite(code=FunctionCode("5f", "Build failed"))) == [
+        "aws: the last update of the function's code failed: Build failed; run `mcloud deploy aws`"
     ]
 
 

@@ -24,6 +24,7 @@ class Google(GoogleStub):
     """The stand-in provider, controlled by a test."""
 
     def __init__(self) -> None:
+        self._counting = threading.Lock()
         self.environment: dict[str, str] = {}
         """Environment variables that make every terraform use it."""
         self.reset()
@@ -32,7 +33,12 @@ class Google(GoogleStub):
         self.configuring = ""
         """Error of the provider when it is configured; empty for none."""
         self.refused: dict[str, str] = {}
-        """Errors of the cloud when a resource is created, by kind."""
+        """Errors of the cloud when a resource is created or changed, by kind."""
+        self.refusals: dict[str, int] = {}
+        """Number of refusals by kind; without one, every request is refused."""
+        self.unfinished: set[str] = set()
+        """Kinds of which a refused resource exists nevertheless."""
+        self.when_refused: Callable[[], None] = lambda: None
         self.changed: dict[str, dict[str, Any]] = {}
         """Attributes that somebody has changed outside Terraform, by kind."""
         self.has: Callable[[str], bool] = lambda kind: True
@@ -69,12 +75,21 @@ class Google(GoogleStub):
         if request.type_name == self.held:
             self.reached.set()
             assert self.release.wait(PATIENCE)
-        refusal = self.refused.get(request.type_name, "")
-        if refusal:
-            return pb.ApplyResourceChange.Response(
-                new_state=request.prior_state, diagnostics=complaint(refusal)
-            )
-        return super().ApplyResourceChange(request, context)
+        refusal = self._refusal(request.type_name)
+        if not refusal:
+            return super().ApplyResourceChange(request, context)
+        self.when_refused()
+        state = request.prior_state
+        if request.type_name in self.unfinished:
+            state = super().ApplyResourceChange(request, context).new_state
+        return pb.ApplyResourceChange.Response(new_state=state, diagnostics=complaint(refusal))
+
+    def _refusal(self, kind: str) -> str:
+        with self._counting:
+            left = self.refusals.get(kind, 1)
+            if kind in self.refusals:
+                self.refusals[kind] = max(0, left - 1)
+            return self.refused.get(kind, "") if left else ""
 
 
 def complaint(summary: str) -> list[Any]:

@@ -1,8 +1,10 @@
 """The real module, applied by ``mcloud`` with the real provider on the embedded AWS."""
 
 import json
+import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,18 @@ def live(mcloud: Terminal, recordings: Path, tmp_path: Path) -> None:
     assert sum(each["trade_count"] for each in json.loads(shown.stdout)) == 9_757
 
     assert run(mcloud, "deploy", *TERRAFORM, "--yes")["result"] == "unchanged"
+
+    # Terraform itself deletes nothing that is protected.
+    by_hand = subprocess.run(
+        (terraform(), "destroy", "-input=false", "-no-color", "-auto-approve"),
+        cwd=workspace,
+        env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        capture_output=True,
+        text=True,
+    )
+    assert by_hand.returncode == 1
+    assert "deletion_protection is on" in by_hand.stderr
+    assert "Destruction complete" not in by_hand.stdout
 
     # Changed code updates only the function.
     upgraded = copy_of_mcloud(tmp_path / "upgraded")

@@ -170,6 +170,20 @@ def test_drift_is_named_apart(site: Terminal, google: Google) -> None:
 
 
 @pytest.mark.slow
+def test_a_function_whose_update_failed_is_built_again(site: Terminal, google: Google) -> None:
+    assert site.run("deploy", "--yes").returncode == 0
+    google.changed = {"google_cloudfunctions2_function": {"state": "FAILED"}}
+    planned = only(site.run("plan", "-o", "json"))["plan"]["changes"]
+    replaced = {each["address"] for each in planned if each["action"] == "replace"}
+    assert "google_cloudfunctions2_function.processor" in replaced
+    assert "google_cloudfunctions2_function.anomaly[0]" in replaced
+    assert "google_cloud_run_v2_service_iam_member.invoker" in replaced
+    assert all(each["loses"] is None for each in planned)
+    assert "the last update of its code failed" in site.run("plan").stdout
+    assert site.run("deploy", "--yes").returncode == 0
+
+
+@pytest.mark.slow
 def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google) -> None:
     assert site.run("deploy", "--yes").returncode == 0
     google.fixed = {"google_storage_bucket": "location"}
@@ -179,6 +193,18 @@ def test_a_store_that_would_be_replaced_is_named(site: Terminal, google: Google)
     (bucket,) = [each for each in plan["changes"] if each["address"] == "google_storage_bucket.raw"]
     assert (bucket["action"], bucket["because"]) == ("replace", ["location"])
     assert (bucket["loses"], bucket["name"]) == ("raw trades", "mcloud-raw-mcloud-local")
+    # The cloud would refuse it only after other resources are gone.
+    refused = site.run("deploy", "--yes", "--confirm", "mcloud-raw-mcloud-local")
+    assert (refused.returncode, refused.stdout) == (1, "gcp: failed, with nothing changed\n")
+    assert refused.stderr.splitlines()[-1].startswith(
+        "error: gcp: the plan would delete or replace google_storage_bucket.raw, protected from"
+        " deletion; nothing was changed; undo the change in mcloud.toml"
+    )
+    moved = variable.read_text()
+    unprotected = moved.replace("variables = { ", "variables = { deletion_protection = false, ")
+    variable.write_text(unprotected.replace("europe-west1", "us-central1"))
+    assert site.run("deploy", "--yes").returncode == 0
+    variable.write_text(unprotected)
     kept = site.run("deploy", "--yes")
     assert kept.returncode == 2
     assert "the data in mcloud-raw-mcloud-local (raw trades) will be deleted" in kept.stderr

@@ -1,9 +1,11 @@
 """One cheap read a service."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 from mcloud.clouds.aws.client import check_credentials, translated
+from mcloud.clouds.ports import FunctionCode
 from mcloud.clouds.resources import AwsResources
 from mcloud.errors import Refused
 
@@ -11,6 +13,7 @@ from mcloud.errors import Refused
 class AwsProbe:
     def __init__(self, sqs: Any, lambda_: Any, dynamodb: Any, s3: Any, to: AwsResources) -> None:
         self._to = to
+        self._lambda = lambda_
         self._reads: dict[str, Callable[[], object]] = {
             "queue": lambda: sqs.get_queue_attributes(
                 QueueUrl=to.queue_url, AttributeNames=["QueueArn"]
@@ -29,6 +32,14 @@ class AwsProbe:
         # The deadline is the client's own (see `make_client`): botocore has none for one call.
         with translated(f"the {service}"):
             self._reads[service]()
+
+    def code(self, timeout: float) -> FunctionCode:
+        with translated("the function"):
+            found = self._lambda.get_function_configuration(FunctionName=self._to.function)
+        failure = ""
+        if found.get("LastUpdateStatus") == "Failed":
+            failure = found.get("LastUpdateStatusReason") or "no reason"
+        return FunctionCode(base64.b64decode(found["CodeSha256"]).hex(), failure)
 
 
 def _active(configuration: dict[str, Any]) -> None:

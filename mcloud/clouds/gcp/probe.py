@@ -13,13 +13,22 @@ from mcloud.clouds.gcp.client import (
     refused,
     translated,
 )
+from mcloud.clouds.ports import FunctionCode
 from mcloud.clouds.resources import GcpResources
 from mcloud.errors import Refused, Unavailable
 
 
 class GcpProbe:
-    def __init__(self, subscriber: Any, firestore: Any, storage: Any, to: GcpResources) -> None:
+    def __init__(
+        self,
+        subscriber: Any,
+        firestore: Any,
+        storage: Any,
+        to: GcpResources,
+        root: str = "https://cloudfunctions.googleapis.com",
+    ) -> None:
         self._to = to
+        self._root = root
         subscription = f"projects/{to.project}/subscriptions/{to.subscription}"
         # The control collection stands for the candles: it is in the same database, and small.
         # Listing one object asks for a right that the operator has anyway; reading the bucket's
@@ -46,24 +55,46 @@ class GcpProbe:
         with translated(f"the {service}"):
             self._reads[service](timeout)
 
+    def code(self, timeout: float) -> FunctionCode:
+        if self._to.function_url:
+            return FunctionCode("")  # the embedded one always runs the code of this mcloud
+        with translated("the function"):
+            found = self._function(timeout)
+        failures = [
+            each.get("message", "no reason")
+            for each in found.get("stateMessages", ())
+            if each.get("severity") == "ERROR"
+        ]
+        if found.get("state") == "FAILED" and not failures:
+            failures = ["its state is FAILED"]
+        variables = found.get("buildConfig", {}).get("environmentVariables", {})
+        return FunctionCode(variables.get("BUNDLE_SHA256", ""), "; ".join(failures))
+
     @cached_property
     def _session(self) -> GcpSession:
         return make_session()
 
     def _check_function(self, timeout: float) -> None:
         to = self._to
-        limit = replace(http.GOOGLE, seconds=timeout)
         if to.function_url:
             # The embedded one: it refuses a request that is no event, and lives if it refuses.
-            status = http.ask("GET", to.function_url, replace(limit, most=0)).status
+            limit = replace(http.GOOGLE, seconds=timeout, most=0)
+            status = http.ask("GET", to.function_url, limit).status
             if status in (429, 503):
                 raise Unavailable(f"{to.function}: HTTP {status}")
             return
-        name = f"projects/{to.project}/locations/{to.region}/functions/{to.function}"
-        url = f"https://cloudfunctions.googleapis.com/v2/{name}"
-        answer = self._session.ask("GET", url, limit)
+        found = self._function(timeout)
+        if found.get("state") != "ACTIVE":
+            raise Refused(f"{self._name} is {found.get('state')}")
+
+    def _function(self, timeout: float) -> dict[str, Any]:
+        url = f"{self._root}/v2/{self._name}"
+        answer = self._session.ask("GET", url, replace(http.GOOGLE, seconds=timeout))
         if not answer.ok:
-            raise refused(name, answer)
-        state = answer.document().get("state")
-        if state != "ACTIVE":
-            raise Refused(f"{name} is {state}")
+            raise refused(self._name, answer)
+        return answer.document()
+
+    @property
+    def _name(self) -> str:
+        to = self._to
+        return f"projects/{to.project}/locations/{to.region}/functions/{to.function}"

@@ -1,0 +1,57 @@
+# Nothing of the stack is deleted while deletion protection is on.
+
+# It depends on everything else, so that Terraform destroys it first; while protection is on, that fails, and
+# nothing else is destroyed. The stores' own protection would refuse much later, when the functions and the
+# queues with their messages are gone.
+resource "terraform_data" "protection" {
+  input = var.deletion_protection
+
+  # Other values of these replace the whole stack.
+  triggers_replace = [var.name, var.project, var.region, local.database]
+
+  # mcloud switches the stores' protection off beforehand, once the user has named what is lost.
+  provisioner "local-exec" {
+    when    = destroy
+    command = self.input ? "test -n \"$MCLOUD_LOSS_CONFIRMED\" || { echo 'deletion_protection is on'; exit 1; }" : "true"
+  }
+
+  depends_on = [
+    google_billing_budget.monthly,
+    google_monitoring_dashboard.this,
+    google_firestore_backup_schedule.daily,
+    google_firestore_index.newest,
+    google_firestore_field.unindexed,
+    google_project_iam_member.processor,
+    google_storage_bucket_iam_member.processor,
+    google_project_iam_member.processor_traces,
+    google_service_account_iam_member.pubsub_as_invoker,
+    google_pubsub_topic_iam_member.producer,
+    google_project_iam_member.producer,
+    google_project_iam_member.replicator,
+    google_storage_bucket_iam_member.replicator_reads,
+    google_storage_bucket_iam_member.replicator_writes,
+    google_pubsub_topic_iam_member.replicator,
+    google_pubsub_subscription_iam_member.replicator_looks,
+    google_cloudfunctions2_function_iam_member.replicator_looks,
+    google_pubsub_subscription_iam_member.replicator_dead_letters,
+    google_project_iam_member.operator,
+    google_project_iam_member.operator_metrics,
+    google_project_iam_member.operator_logs,
+    google_project_iam_member.operator_services,
+    google_project_iam_member.operator_queries,
+    google_bigquery_dataset_iam_member.operator_bill,
+    google_storage_bucket_iam_member.operator,
+    google_pubsub_subscription_iam_member.operator,
+    google_pubsub_subscription_iam_member.operator_dead_letters,
+    google_cloudfunctions2_function_iam_member.operator,
+    google_service_account_iam_member.trusted,
+    google_project_iam_member.anomaly,
+    google_pubsub_topic_iam_member.dlq_publisher,
+    google_pubsub_subscription_iam_member.dlq_subscriber,
+    google_monitoring_alert_policy.anomaly,
+    google_monitoring_alert_policy.this,
+    google_logging_metric.stored,
+    google_monitoring_alert_policy.silence,
+    google_cloud_scheduler_job.anomaly,
+  ]
+}

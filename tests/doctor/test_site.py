@@ -1,0 +1,29 @@
+"""Checks of one site."""
+
+import hashlib
+from typing import Any, cast
+
+import pytest
+from observing.sites import FakeSite
+
+from mcloud.clouds.access import FAULT, OK, UNKNOWN, WARNING
+from mcloud.clouds.ports import FunctionCode, Site
+from mcloud.doctor.site import code_finding
+from mcloud.infra.bundle import build
+
+DIGEST = hashlib.sha256(build("aws")).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (FunctionCode(DIGEST), OK),
+        (FunctionCode("5f"), WARNING),
+        (FunctionCode(""), UNKNOWN),
+        (FunctionCode(DIGEST, "Build failed"), FAULT),
+    ],
+)
+def test_code_of_the_function(code: Any, state: str) -> None:
+    finding = code_finding(cast(Site, FakeSite(code=code)))
+    assert finding.state == state
+    assert (finding.remedy == "") == (state == OK)
