@@ -24,6 +24,13 @@ class Cause:
     """Whether ``text`` says all: the cloud's own words add nothing."""
 
 
+TAKEN = "a resource with this name already exists, and is not in the state of this site"
+RENAME = (
+    "delete the resource if an earlier deployment has left it, or give the site another `name` in"
+    " mcloud.toml"
+)
+
+
 @dataclass(frozen=True)
 class Explanation:
     text: str

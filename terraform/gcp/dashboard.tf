@@ -71,9 +71,10 @@ locals {
       ]
     },
     {
-      title = "Trade messages sent"
+      # A request sends several messages. The metric that counts messages is deprecated.
+      title = "Publish requests"
       lines = [
-        { label = "sent", filter = "resource.type = \"pubsub_topic\" AND resource.labels.topic_id = \"${google_pubsub_topic.trades.name}\" AND metric.type = \"pubsub.googleapis.com/topic/send_message_operation_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
+        { label = "sent", filter = "resource.type = \"pubsub_topic\" AND resource.labels.topic_id = \"${google_pubsub_topic.trades.name}\" AND metric.type = \"pubsub.googleapis.com/topic/send_request_count\"", aligner = "ALIGN_DELTA", reducer = "REDUCE_SUM" },
       ]
     },
   ]

@@ -137,6 +137,25 @@ GOOGLE = [
         "a custom role with this name was deleted less than 37 days ago",
         "give the site another `name` in mcloud.toml",
     ),
+    (  # https://github.com/terraform-google-modules/terraform-example-foundation/issues/716
+        "googleapi: Error 409: The requested bucket name is not available. The bucket namespace is"
+        " shared by all users of the system. Please select a different name and try again.,"
+        " conflict",
+        "a resource with this name already exists",
+        "give the site another `name`",
+    ),
+    (  # https://github.com/terraform-google-modules/terraform-google-cloud-storage/pull/238
+        "googleapi: Error 409: Your previous request to create the named bucket succeeded and you"
+        " already own it., conflict",
+        "a resource with this name already exists",
+        "delete the resource if an earlier deployment has left it",
+    ),
+    (  # https://github.com/moja-global/FLINT.Cloud/issues/38
+        "googleapi: Error 409: Sorry, that name is not available. Please try a different one.,"
+        " conflict",
+        "a resource with this name already exists",
+        "give the site another `name`",
+    ),
     (  # a quota of the rate, and one of an amount
         "googleapi: Error 429: Quota exceeded for quota metric 'Write requests' and limit 'Write"
         " requests per minute' of service 'run.googleapis.com', RATE_LIMIT_EXCEEDED",
@@ -233,6 +252,26 @@ AWS = [
         "loading configuration: failed to get shared config profile, prod",
         "the AWS profile that AWS_PROFILE names does not exist",
         "`aws configure list-profiles`",
+    ),
+    (  # https://github.com/aws-ia/terraform-aws-control_tower_account_factory/issues/529
+        "creating IAM Role (AWSAFTService): operation error IAM: CreateRole, https response error"
+        " StatusCode: 409, RequestID: b3b78412, EntityAlreadyExists: Role with name AWSAFTService"
+        " already exists.",
+        "a resource with this name already exists",
+        "give the site another `name`",
+    ),
+    (  # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+        "creating S3 Bucket (mcloud-raw): operation error S3: CreateBucket, https response error"
+        " StatusCode: 409, BucketAlreadyExists: The requested bucket name is not available. The"
+        " bucket namespace is shared by all users of the system. Select a different name and try"
+        " again.",
+        "a resource with this name already exists",
+        "give the site another `name`",
+    ),
+    (  # https://github.com/hashicorp/aws-sdk-go-base, ValidateRegion
+        "invalid AWS Region: us-est-1",
+        "there is no AWS region us-est-1",
+        "correct `region` in mcloud.toml",
     ),
     (
         "ThrottlingException: Rate exceeded",

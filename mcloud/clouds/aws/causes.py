@@ -1,6 +1,6 @@
 """Why AWS refused; see ``mcloud.clouds.causes``."""
 
-from mcloud.clouds.causes import Cause
+from mcloud.clouds.causes import RENAME, TAKEN, Cause
 
 PROCESS = "run the `credential_process` of the AWS profile by hand, and correct it"
 
@@ -90,6 +90,18 @@ CAUSES = (
         r"|requested bucket from \S+, actual location",
         "the bucket is in another region",
         "correct `region` in mcloud.toml",
+    ),
+    Cause(
+        r"EntityAlreadyExists|BucketAlreadyExists|BucketAlreadyOwnedByYou|QueueNameExists"
+        r"|(?:Table|Function) already exist",
+        TAKEN,
+        RENAME,
+    ),
+    Cause(
+        r"invalid AWS Region: (?P<region>\S+)",
+        "there is no AWS region {region}",
+        "correct `region` in mcloud.toml",
+        is_whole=True,
     ),
     Cause(
         r"Throttling|Rate exceeded|TooManyRequests|RequestLimitExceeded|SlowDown",

@@ -1,6 +1,6 @@
 """Why Google Cloud refused; see ``mcloud.clouds.causes``."""
 
-from mcloud.clouds.causes import Cause
+from mcloud.clouds.causes import RENAME, TAKEN, Cause
 
 SIGN_IN = "run `gcloud auth application-default login`, or correct GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -90,6 +90,12 @@ CAUSES = (
         r"role_id .*(?:marked for deletion|in a deleted state)",
         "a custom role with this name was deleted less than 37 days ago",
         "give the site another `name` in mcloud.toml, or wait until the 37 days have passed",
+    ),
+    Cause(
+        r"bucket namespace is shared by all users|that name is not available"
+        r"|and you already own it|Error 409.*already exists",
+        TAKEN,
+        RENAME,
     ),
     Cause(
         r"Database ID .* is not available in project .*retry in (?P<seconds>\d+) seconds",
