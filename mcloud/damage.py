@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from mcloud import errors, files
 from mcloud.clouds.ports import HEARTBEAT, ControlRecord, Heartbeat, Lag, Site
 from mcloud.deadline import gather
-from mcloud.documents import Damaged, Kind, damaged, decode, read_file, set_aside
+from mcloud.documents import Damaged, Kind, damaged, decode, encode, read_file, set_aside
 from mcloud.failover import debts, pause
-from mcloud.failover.audit import ENTRIES
+from mcloud.failover.audit import ENTRIES, AuditEntry
 from mcloud.failover.journal import read_journal
-from mcloud.failover.shared_notes import newest
+from mcloud.failover.shared_notes import Note
 from mcloud.market.candle import MINUTE
 from mcloud.notify.ledger import RECORDS
 from mcloud.notify.memory import read_told
@@ -79,26 +80,54 @@ class FoundDamage:
     def where(self) -> str:
         return f"{self.site}: {self.damaged.where}" if self.site else self.damaged.where
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "site": self.site or None,
-            "document": self.damaged.where,
-            "what": self.damaged.what,
-            "newer": self.damaged.is_newer,
-            "repair": self.plan if self.repair else None,
-            "why_none": None if self.repair else self.plan,
-        }
+    @property
+    def document(self) -> "FoundDamageDocument":
+        return FoundDamageDocument(
+            site=self.site or None,
+            document=self.damaged.where,
+            what=self.damaged.what,
+            newer=self.damaged.is_newer,
+            repair=self.plan if self.repair else None,
+            why_none=None if self.repair else self.plan,
+        )
+
+
+@dataclass(frozen=True)
+class FoundDamageDocument:
+    """A damaged document as JSON."""
+
+    site: str | None
+    """Name of the site. None for a document on this machine."""
+    document: str
+    what: str
+    """The problem."""
+    newer: bool
+    """Whether a newer version of mcloud wrote the document."""
+    repair: str | None
+    """The effect of a repair. None if there is none."""
+    why_none: str | None
+    """Reason why there is no repair."""
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """A damaged document of a site."""
+
+    kind: Kind[Any]
+    key: str
+    damaged: Damaged
 
 
 @dataclass(frozen=True)
 class _Documents:
-    """Everything that a site keeps."""
+    """The documents of a site."""
 
     record: ControlRecord | Damaged | None
     heartbeats: tuple[tuple[Damaged, Heartbeat | None], ...]
     """Damaged ones, each with what can be restored of it."""
-    kept: Mapping[str, Mapping[str, Any]]
-    """By kind and key."""
+    broken: tuple[_Broken, ...]
+    intact: Mapping[tuple[str, str], Note | AuditEntry]
+    """Documents that all sites share, by kind and key."""
 
 
 def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[FoundDamage], dict[str, str]]:
@@ -114,8 +143,7 @@ def on_sites(sites: Mapping[str, Site], state: Path) -> tuple[list[FoundDamage],
     for name, documents in told.items():
         save = partial(_save, state / FOLDER, name)
         found += _record(sites[name], documents, told, save)
-        for kind, _ in _KINDS.values():
-            found += _of_kind(kind, sites[name], documents, told, save)
+        found += [_broken(each, sites[name], told, save) for each in documents.broken]
         found += [_heartbeat(sites[name], *each, save) for each in documents.heartbeats]
     return [_judged(each, away) for each in found], away
 
@@ -161,10 +189,19 @@ def _move(path: Path) -> None:
 
 
 def _read(site: Site) -> _Documents:
+    broken: list[_Broken] = []
+    intact: dict[tuple[str, str], Note | AuditEntry] = {}
+    for kind, _ in _KINDS.values():
+        for key, stored in kind.read_all(site.control.kept(kind.name)).items():
+            if isinstance(stored.value, Damaged):
+                broken.append(_Broken(kind, key, stored.value))
+            elif kind in _SHARED:
+                intact[kind.name, key] = stored.value
     return _Documents(
         site.control.record(),
         tuple((each, restored(site, each)) for each in damaged(site.control.heartbeats())),
-        {kind: site.control.kept(kind) for kind in _KINDS},
+        tuple(broken),
+        intact,
     )
 
 
@@ -189,53 +226,33 @@ def _record(
     return [FoundDamage(site.name, broken, plan, repair, is_lost_then=good is None)]
 
 
-def _of_kind(
-    kind: Kind[Any],
-    site: Site,
-    mine: _Documents,
-    told: Mapping[str, _Documents],
-    save: Callable[[Damaged], None],
-) -> list[FoundDamage]:
-    found = []
-    for key, document in mine.kept[kind.name].items():
-        broken = kind.decode(key, document)
-        if isinstance(broken, Damaged):
-            good = _elsewhere(kind, key, told)
-            repair = partial(_replace, kind.name, key, site, good, broken, save)
-            plan = f"delete it; {_KINDS[kind.name][1]}"
-            if good is not None:
-                plan = "replace it with what counts on the other sites"
-            is_lost = good is None and kind in _SHARED
-            found.append(FoundDamage(site.name, broken, plan, repair, is_lost))
-    return found
+def _broken(
+    broken: _Broken, site: Site, told: Mapping[str, _Documents], save: Callable[[Damaged], None]
+) -> FoundDamage:
+    good = _elsewhere(broken, told)
+    if good is None:
+        plan = f"delete it; {_KINDS[broken.kind.name][1]}"
+    else:
+        plan = "replace it with what counts on the other sites"
+
+    def repair() -> None:
+        save(broken.damaged)
+        site.control.forget(broken.kind.name, broken.key)
+        if good is not None:
+            site.control.add(broken.kind.name, broken.key, encode(good))
+
+    is_lost = good is None and broken.kind in _SHARED
+    return FoundDamage(site.name, broken.damaged, plan, repair, is_lost)
 
 
-def _elsewhere(
-    kind: Kind[Any], key: str, told: Mapping[str, _Documents]
-) -> Mapping[str, Any] | None:
-    """Return the other sites' copy, for kinds of which all sites keep the same documents."""
-    kept = [each.kept[kind.name] for each in told.values()]
-    if kind in (pause.KIND, debts.KIND):
-        note = newest(kind.read_all(each) for each in kept).get(key)
-        return None if note is None else asdict(note)
-    if kind is not ENTRIES:
-        return None
-    entries = [kind.decode(key, each[key]) for each in kept if key in each]
-    return next((asdict(each) for each in entries if not isinstance(each, Damaged)), None)
-
-
-def _replace(
-    kind: str,
-    key: str,
-    site: Site,
-    good: Mapping[str, Any] | None,
-    broken: Damaged,
-    save: Callable[[Damaged], None],
-) -> None:
-    save(broken)
-    site.control.forget(kind, key)
-    if good is not None:
-        site.control.add(kind, key, good)
+def _elsewhere(broken: _Broken, told: Mapping[str, _Documents]) -> Note | AuditEntry | None:
+    """Return the other sites' copy of a document, if all sites keep the same documents."""
+    place = (broken.kind.name, broken.key)
+    copies = [each.intact[place] for each in told.values() if place in each.intact]
+    notes = [each for each in copies if isinstance(each, Note)]
+    if notes:
+        return max(notes, key=attrgetter("rank"))
+    return next(iter(copies), None)
 
 
 def restored(site: Site, broken: Damaged) -> Heartbeat | None:

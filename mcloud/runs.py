@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from mcloud import best_effort, files, processes
-from mcloud.documents import OMITTED, Count, Damaged, Time, decode, encode, load
+from mcloud.documents import OMITTED, Count, Damaged, Time, decode, encode, load, read_file
 from mcloud.errors import McloudError, UsageError
 from mcloud.lock import Lock
 
@@ -120,11 +120,6 @@ class Run:
             best_effort.attempt(self.folder, lambda: files.make_private(self.folder))
         self._hold_reserve()
 
-    def read(self) -> dict[str, Any]:
-        """Return the last state; empty if there is none yet or the file is damaged."""
-        document = load(self.path)
-        return document if isinstance(document, dict) else {}
-
     def write(self, state: object) -> None:
         """Replace the state, and add the files that could not be written."""
         path = self.path
@@ -147,15 +142,18 @@ class Run:
     def is_lost(self) -> bool:
         """Whether the process stopped without setting ``ended``: it was killed, or its machine
         went down."""
-        state = self.read()
-        return bool(state) and not state.get("ended") and not self.lock.is_held()
+        state = load(self.path)
+        if not isinstance(state, dict) or not state:
+            return False
+        return not state.get("ended") and not self.lock.is_held()
 
     def note_end(self) -> None:
         """Set ``ended`` in the last state, so that the run does not count as lost."""
-        state = self.read()
+        state = load(self.path)
+        if not isinstance(state, dict) or not state:
+            return
         found = decode(RunState, state, str(self.path))
-        is_newer = isinstance(found, Damaged) and found.is_newer
-        if state and not is_newer:
+        if not (isinstance(found, Damaged) and found.is_newer):
             self.write({**state, "ended": True})
 
     def logger(self) -> logging.Logger:
@@ -251,7 +249,9 @@ def detach(run: Run, arguments: Sequence[str], patience: float) -> int:
             why = said[-1].removeprefix("error: ") if said else "it printed nothing"
             raise McloudError(f"the {run.kind} ended at once: {why}")
         # A run with little work may already have finished.
-        if process.returncode == 0 or run.read().get("pid") == process.pid:
+        state = read_file(run.path, RunState)
+        is_running = isinstance(state, RunState) and state.pid == process.pid
+        if process.returncode == 0 or is_running:
             break
         time.sleep(0.05)
     return process.pid

@@ -4,11 +4,12 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from mcloud.alerts.watch import WatcherState
-from mcloud.documents import Damaged, decode
+from mcloud.documents import Damaged, decode, load
 from mcloud.failover.settings import GuardSettings
 from mcloud.failover.statement import GuardState
 from mcloud.producer.reported_state import ProducerState
 from mcloud.replication.progress import ReplicatorState
+from mcloud.runs import Run
 
 AT = 1_786_000_000.5
 
@@ -179,6 +180,12 @@ WATCHER: dict[str, Any] = {
 
 
 State = TypeVar("State")
+
+
+def stored(run: Run) -> dict[str, Any]:
+    """Return the state that a run has written; empty if there is none that can be read."""
+    document = load(run.path)
+    return document if isinstance(document, dict) else {}
 
 
 def read(kind: type[State], document: Any) -> State:

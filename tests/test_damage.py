@@ -1,5 +1,6 @@
 """Documents with which a repair replaces damaged ones."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 from observing.sites import CANDLE, FakeSite
 
 from mcloud.clouds.ports import HEARTBEAT, Heartbeat
-from mcloud.damage import restored
-from mcloud.documents import Damaged, decode
+from mcloud.damage import FoundDamage, restored
+from mcloud.documents import Damaged, decode, encode
 
 SOUND = Heartbeat("BTCUSDT", CANDLE.start + 15_342, 9757, 20, 1_723_161_300.0)
 
@@ -31,3 +32,29 @@ def test_a_heartbeat_comes_from_the_candles(found: Any) -> None:
     again = restored(FakeSite(last=CANDLE), broken)  # type: ignore[arg-type]
     assert again == Heartbeat("BTCUSDT", CANDLE.start, 0, 0, 1_723_161_300.0)
     assert restored(FakeSite(last=None), broken) is None  # type: ignore[arg-type]
+
+
+def test_programs_get_everything_of_a_damage() -> None:
+    broken = Damaged("epoch is 'x', not a whole number", "the debt gcp", is_newer=True)
+    kept = FoundDamage("aws", broken, "none: upgrade this mcloud", None)
+    repairable = FoundDamage("", broken, "rename it", lambda: None)
+    assert json.dumps([encode(each.document) for each in (kept, repairable)]) == json.dumps(
+        [
+            {
+                "site": "aws",
+                "document": "the debt gcp",
+                "what": "epoch is 'x', not a whole number",
+                "newer": True,
+                "repair": None,
+                "why_none": "none: upgrade this mcloud",
+            },
+            {
+                "site": None,
+                "document": "the debt gcp",
+                "what": "epoch is 'x', not a whole number",
+                "newer": True,
+                "repair": "rename it",
+                "why_none": None,
+            },
+        ]
+    )

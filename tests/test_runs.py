@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from producer.sources import PATIENCE
 from producer.spools import environment
+from states import stored
 
 from mcloud import runs as module
 from mcloud.errors import McloudError, UsageError
@@ -80,12 +81,16 @@ def test_runs_are_found_by_name_whatever_they_are(tmp_path: Path) -> None:
         runs_called(tmp_path, "../b")
 
 
-def test_a_state_is_read_as_it_was_written(run: Run) -> None:
-    assert run.read() == {}
+def test_a_state_is_stored_as_it_was_written(run: Run) -> None:
     run.write({"read": 7})
-    assert run.read() == {"read": 7}
-    (run.folder / "state.json").write_text('{"read": ')
-    assert run.read() == {}
+    assert stored(run) == {"read": 7}
+
+
+def test_a_damaged_state_is_neither_lost_nor_written_over(run: Run) -> None:
+    run.path.write_text('{"read": ')
+    assert not run.is_lost
+    run.note_end()
+    assert run.path.read_text() == '{"read": '
 
 
 def test_one_that_is_gone_without_a_word_is_lost(run: Run) -> None:
@@ -100,7 +105,7 @@ def test_one_that_is_gone_without_a_word_is_lost(run: Run) -> None:
         run.write({"at": 2.0})
         assert stop(run, now=True, patience=PATIENCE)
     assert not run.is_lost
-    assert run.read() == {"at": 2.0, "ended": True}
+    assert stored(run) == {"at": 2.0, "ended": True}
 
 
 def test_a_lock_tells_who_is_alive(run: Run) -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 HEADING = "## JSON borders"
 CLOUDS = ("mcloud/clouds/", "mcloud/local/")
-MOST = 40
+MOST = 2
 """Number of such dictionaries outside the borders. It may only fall."""
 MAPPINGS = {"dict", "Mapping", "MutableMapping"}
 

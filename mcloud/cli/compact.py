@@ -52,9 +52,7 @@ def compact(
         with waiting(session, f"compacting {name}") as tell:
             done[name] = compact_site(site, scope, dry_run=dry_run, tell=tell)
     if session.output == "json":
-        session.print_json(
-            {"dry_run": dry_run, "sites": {name: each.to_json() for name, each in done.items()}}
-        )
+        session.print_json({"dry_run": dry_run, "sites": done})
     for name, each in done.items():
         for problem in each.problems:
             session.warn(f"{name}: {problem}")

@@ -33,11 +33,9 @@ def show(session: Session) -> None:
     config = session.config
     settings = explain(config)
     if session.output == "json":
-        from dataclasses import asdict
-
         session.print_json(
             {
-                "settings": {name: asdict(each) for name, each in settings.items()},
+                "settings": settings,
                 "ignored": {
                     name: {"origin": config.origins[name], "reason": why}
                     for name, why in config.ignored.items()

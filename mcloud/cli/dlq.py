@@ -51,13 +51,13 @@ def list_(
 
     letters = _explained(session, site, _look(session, site, limit))
     if session.output == "json":
-        session.print_json([letter.to_json() for letter in letters])
+        session.print_json([letter.document for letter in letters])
         return
     if not letters:
         session.say(f"{site} has no dead letters")
         return
     whys = [_why(letter, site) for letter in letters]
-    session.print(table([letter.to_json() for letter in letters], whys))
+    session.print(table([letter.document for letter in letters], whys))
     readable = sum(1 for letter in letters if not letter.reason)
     if readable:
         session.say(
@@ -75,6 +75,8 @@ def show(
     Examples:
     mcloud dlq show aws 6f1c2f3e-0f57-4a40-9d1d-2f6f0ce2f0aa
     """
+    from mcloud.documents import encode
+
     found = next((each for each in _look(session, site, 1000) if each.letter.id == letter), None)
     if found is None:
         raise McloudError(
@@ -85,18 +87,7 @@ def show(
     (found,) = _explained(session, site, [found])
     if session.output == "json":
         trades = found.envelope.trades if found.envelope else ()
-        body = [
-            {
-                "symbol": trade.symbol,
-                "id": trade.id,
-                "price": str(trade.price),
-                "quantity": str(trade.quantity),
-                "time": trade.time,
-                "buyer_is_maker": trade.buyer_is_maker,
-            }
-            for trade in trades
-        ]
-        session.print_json({**found.to_json(), "content": body, "body": _plain(found)})
+        session.print_json({**encode(found.document), "content": trades, "body": _plain(found)})
         return
     print(f"{found.letter.id}: {_why(found, site)}")
     for name, value in sorted(found.letter.attributes.items()):

@@ -43,7 +43,7 @@ def list_(session: Session) -> None:
     """
     found, away = _find(session)
     if session.output == "json":
-        session.print_json({"documents": [each.to_json() for each in found], "unavailable": away})
+        session.print_json({"documents": [each.document for each in found], "unavailable": away})
     else:
         _draw(session, found)
     if found or away:
@@ -70,7 +70,7 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
         _draw(session, found)
     if dry_run or not chosen:
         if session.output == "json":
-            session.print_json({"repaired": [], "left": [each.to_json() for each in found]})
+            session.print_json({"repaired": [], "left": [each.document for each in found]})
         if found or away:
             raise typer.Exit(3)
         return
@@ -104,8 +104,8 @@ def repair(session: Session, dry_run: DRY_RUN = False, yes: YES = False) -> None
     if session.output == "json":
         session.print_json(
             {
-                "repaired": [each.to_json() for each in done],
-                "left": [each.to_json() for each in left],
+                "repaired": [each.document for each in done],
+                "left": [each.document for each in left],
             }
         )
     if failed:

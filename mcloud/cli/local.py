@@ -1,5 +1,6 @@
 """``mcloud local``: the embedded clouds."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -278,7 +279,7 @@ def reset(session: Session) -> None:
 
 
 def _show(session: Session, state: "State") -> None:
-    from mcloud.cli.local_outage import as_json, lines
+    from mcloud.cli.local_outage import lines
     from mcloud.local import children
     from mcloud.local.outage import active
 
@@ -298,7 +299,7 @@ def _show(session: Session, state: "State") -> None:
                     for name, each in state.services.items()
                 },
                 "lost": state.lost,
-                "outages": as_json(outages),
+                "outages": [each.document(time.time()) for each in outages],
             }
         )
         return

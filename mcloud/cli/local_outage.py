@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -84,7 +84,7 @@ def outage(
         ended = faults.end(folder, site, service)
         session.say("\n".join(f"{phrase(each)}: ended" for each in ended) or "there was no outage")
         if session.output == "json":
-            session.print_json(as_json(ended))
+            session.print_json([each.document(time.time()) for each in ended])
         return
     if site is None:
         if service or lasts or wait:
@@ -95,7 +95,7 @@ def outage(
     try:
         begun = faults.begin(folder, site, service, how, seconds)
         if session.output == "json":
-            session.print_json(as_json([begun])[0])
+            session.print_json(begun.document(time.time()))
         end_ = "Ctrl-C" if wait else "`mcloud local outage --end`"
         session.say(f"{phrase(begun)} {f'until {end_}' if seconds is None else f'for {lasts}'}")
         while wait and begun in faults.active(folder):
@@ -114,21 +114,6 @@ def phrase(outage: "Outage") -> str:
     return f"{outage.site} {outage.service or '(all of it)'} {verb[outage.how]}"
 
 
-def as_json(outages: "Sequence[Outage]") -> list[dict[str, Any]]:
-    now = time.time()
-    return [
-        {
-            "site": each.site,
-            "service": each.service,
-            "how": each.how,
-            "since": each.since,
-            "until": each.until,
-            "seconds_left": each.seconds_left(now),
-        }
-        for each in outages
-    ]
-
-
 def lines(outages: "Sequence[Outage]") -> list[str]:
     """Return a line about each outage."""
     from mcloud.durations import duration
@@ -144,7 +129,7 @@ def lines(outages: "Sequence[Outage]") -> list[str]:
 
 def _show(session: Session, outages: "Sequence[Outage]") -> None:
     if session.output == "json":
-        session.print_json(as_json(outages))
+        session.print_json([each.document(time.time()) for each in outages])
     elif outages:
         print("\n".join(lines(outages)))
     else:

@@ -43,7 +43,7 @@ def plan(
         if out is not None:
             rollout.save(out)
     if session.output == "json":
-        session.print_json({"sites": {n: each.to_json() for n, each in rollout.outcomes.items()}})
+        session.print_json({"sites": {n: each.document for n, each in rollout.outcomes.items()}})
     else:
         rollout.show(to_stdout=True)
     rollout.report_failures()

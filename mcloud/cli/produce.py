@@ -260,8 +260,9 @@ def produce(
             queues = {site: resources[site].queue for site in sites}
             venues = session.config.state / "venues"
             check_venue(venues, queues, opened.venue, opened.about.market or "")
-        limits = {"batch": batch, "linger": linger}
-        progress, seconds = _run(session, run, opened, sites, mode, spool_limit, limits, stop)
+        progress, seconds = _run(
+            session, run, opened, sites, mode, spool_limit, stop, batch=batch, linger=linger
+        )
     report = opened.feed.report
     report_feed(session, report)
     all_read = report.complete or not opened.ends
@@ -295,8 +296,10 @@ def _run(
     sites: "Mapping[str, Site]",
     mode: str,
     spool_limit: int,
-    limits: Mapping[str, Any],
     stop: threading.Event,
+    *,
+    batch: int,
+    linger: float,
 ) -> "tuple[ProducerProgress, float]":
     from mcloud.config import settings
     from mcloud.producer.message_log import MessageLog
@@ -346,9 +349,10 @@ def _run(
                     route=lambda: router.route,
                     trail=trail,
                     reads={name: Support(site).reads for name, site in sites.items()},
+                    batch=batch,
+                    linger=linger,
                     progress=watch,
                     stop=stop,
-                    **limits,
                 )
             finally:
                 router.stop()

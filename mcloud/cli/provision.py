@@ -20,7 +20,7 @@ from mcloud.files import refusal
 
 if TYPE_CHECKING:
     from mcloud.config import SiteConfig
-    from mcloud.infra.plan import StackPlan
+    from mcloud.infra.plan import StackPlan, StackPlanDocument
     from mcloud.infra.provisioner import Provisioner, ProvisioningStep
     from mcloud.infra.saved_plan import SavedPlan
 
@@ -84,16 +84,32 @@ class SiteOutcome:
             if change.address == step.address and change.done == step.words:
                 self.made.add(step.address)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "result": self.result,
-            "stack": self.site.stack,
-            "plan": self.plan.to_json() if self.plan else None,
-            "done": len(self.made),
-            "error": str(self.error) if self.error else None,
-            "outputs": self.outputs,
-            "services": {name: reason or "up" for name, reason in self.services.items()},
-        }
+    @property
+    def document(self) -> "SiteOutcomeDocument":
+        return SiteOutcomeDocument(
+            result=self.result,
+            stack=self.site.stack,
+            plan=self.plan.document if self.plan else None,
+            done=len(self.made),
+            error=str(self.error) if self.error else None,
+            outputs=self.outputs,
+            services={name: reason or "up" for name, reason in self.services.items()},
+        )
+
+
+@dataclass(frozen=True)
+class SiteOutcomeDocument:
+    """The result for a site as JSON."""
+
+    result: str
+    stack: str
+    plan: "StackPlanDocument | None"
+    done: int
+    """Number of planned changes that were made."""
+    error: str | None
+    outputs: Mapping[str, str]
+    services: Mapping[str, str]
+    """Result of the smoke probe, by service; ``up`` if it works."""
 
 
 class Rollout:
@@ -295,7 +311,7 @@ class Rollout:
         self.report_failures()
         if self._session.output == "json":
             self._session.print_json(
-                {"sites": {name: outcome.to_json() for name, outcome in self.outcomes.items()}}
+                {"sites": {name: outcome.document for name, outcome in self.outcomes.items()}}
             )
             return
         for name, outcome in self.outcomes.items():

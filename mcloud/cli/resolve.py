@@ -1,6 +1,7 @@
 """``mcloud resolve``"""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,8 +10,11 @@ from mcloud.errors import UsageError
 from mcloud.market.trade import capitals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcloud.clouds.ports import Site
     from mcloud.replication.backup import Backup
+    from mcloud.replication.hour_digest import HourWindow
     from mcloud.replication.resolve import Question
 
 
@@ -78,17 +82,8 @@ def resolve(
             f"cannot keep {keep!r} of {question.subject}; the choices are"
             f" {known}{did_you_mean(keep, list(question.options))}"
         )
-    document: dict[str, Any] = {
-        "subject": question.subject,
-        "contents": list(question.lines),
-        "options": list(question.options),
-        "open": question.is_open,
-        "kept": None,
-        "backup": None,
-        "problems": [],
-    }
     if keep is None or dry_run:
-        _show(session, question, document, keep)
+        _show(session, question, keep)
         if question.is_open:
             raise typer.Exit(3)
         return
@@ -99,13 +94,15 @@ def resolve(
     with waiting(session, "resolving"):
         problems = question.options[keep](Settlement(sites, backup))
     _note(session, sites, question, keep, backup, problems)
-    document |= {
-        "kept": keep,
-        "backup": str(backup.path) if backup.count else None,
-        "problems": problems,
-    }
     if session.output == "json":
-        session.print_json(document)
+        session.print_json(
+            replace(
+                question.document,
+                kept=keep,
+                backup=str(backup.path) if backup.count else None,
+                problems=tuple(problems),
+            )
+        )
     for problem in problems:
         session.warn(problem)
     if backup.count:
@@ -115,7 +112,13 @@ def resolve(
     session.say(f"{question.subject}: kept {keep}; run `mcloud verify --deep` to check the result")
 
 
-def _ask(sites: "dict[str, Site]", symbol: str, what: str, window: Any, tell: Any) -> "Question":
+def _ask(
+    sites: "dict[str, Site]",
+    symbol: str,
+    what: str,
+    window: "HourWindow",
+    tell: "Callable[[str], None]",
+) -> "Question":
     import re
 
     from mcloud.cli.candles import moment
@@ -133,11 +136,9 @@ def _ask(sites: "dict[str, Site]", symbol: str, what: str, window: Any, tell: An
     return of_candle(sites, symbol, moment("WHAT", what) // MINUTE * MINUTE)
 
 
-def _show(
-    session: Session, question: "Question", document: dict[str, Any], keep: str | None
-) -> None:
+def _show(session: Session, question: "Question", keep: str | None) -> None:
     if session.output == "json":
-        session.print_json(document)
+        session.print_json(question.document)
         return
     _draw(session, question)
     if keep is not None:

@@ -1,6 +1,6 @@
 """``mcloud restore``"""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -155,12 +155,13 @@ def _end(
     session: Session, unfinished: int, estimate: "RestoreEstimate | None", done: "Restored | None"
 ) -> None:
     if session.output == "json":
-        document: dict[str, Any] = {
-            "unfinished_hours": unfinished,
-            "estimate": None if estimate is None else estimate.to_json(),
-            "done": None if done is None else done.to_json(),
-        }
-        session.print_json(document)
+        session.print_json(
+            {
+                "unfinished_hours": unfinished,
+                "estimate": None if estimate is None else estimate.document,
+                "done": done,
+            }
+        )
     if done is None:
         return
     session.say(

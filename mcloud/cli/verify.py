@@ -2,8 +2,9 @@
 
 import os
 import time
+from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mcloud.replication.hour_digest import HourWindow
     from mcloud.replication.repair import Fetch
     from mcloud.replication.scope import Scope
+    from mcloud.replication.verify_document import RepairDocument
     from mcloud.replication.verify_report import VerifyReport
 
 
@@ -89,7 +91,9 @@ def verify(
     mcloud verify --symbols BTCUSDT --start 2024-08-08 --deep
     mcloud verify --repair --yes
     """
+    from mcloud.drawing.verify import view
     from mcloud.replication.scope import Scope
+    from mcloud.replication.verify_document import document
 
     scope = Scope.parse(what, symbols, None)
     if deep and not (scope.candles and scope.raw):
@@ -97,13 +101,13 @@ def verify(
     window = window_of(start, end)
     chosen = session.sites(sites)
     report = _look(session, chosen, scope, window, deep)
-    mending: dict[str, Any] = {}
+    repaired = None
     if (repair or dry_run) and not report.ok:
-        mending, report = _mend(session, chosen, report, scope, dry_run, yes)
+        repaired, report = _repair(session, chosen, report, scope, dry_run, yes)
     if session.output == "json":
-        session.print_json({**report.to_json(), **({"repair": mending} if mending else {})})
-    elif not mending or mending["done"]:
-        _draw(session, report)
+        session.print_json(document(report, repaired))
+    elif repaired is None or repaired.done:
+        session.print(view(document(report)))
     if not report.ok:
         if not (repair or dry_run):
             session.say("`mcloud verify --repair` shows how it would fix this, and asks first")
@@ -133,38 +137,38 @@ def _look(
         return verify(sites, scope, window, deep=deep, tell=tell)
 
 
-def _mend(
+def _repair(
     session: Session,
     sites: "dict[str, Site]",
     report: "VerifyReport",
     scope: "Scope",
     dry_run: bool,
     yes: bool,
-) -> "tuple[dict[str, Any], VerifyReport]":
+) -> "tuple[RepairDocument, VerifyReport]":
     """Repair the findings. Return the plan with its result, and the report afterwards."""
     from mcloud.cli.ask import agree
     from mcloud.cli.progress import waiting
+    from mcloud.drawing.verify import plan_lines, view
     from mcloud.replication.backup import Backup
     from mcloud.replication.repair import plan, repair
+    from mcloud.replication.verify_document import (
+        RepairDocument,
+        document,
+        finding_documents,
+        plan_document,
+    )
 
     fetch, exchange, pace = _exchange(session)
     with waiting(session, "planning"):
         made = plan(report, sites, has_exchange=True)
-    planned = made.to_json()
-    mending: dict[str, Any] = {
-        "exchange": exchange,
-        "exchange_s": planned["exchange_requests"] * pace,
-        "plan": planned,
-        "done": None,
-    }
+    planned = plan_document(made)
+    repaired = RepairDocument(exchange, planned.exchange_requests * pace, planned)
     if session.output != "json":
-        from mcloud.drawing.verify import plan_lines
-
-        _draw(session, report)
+        session.print(view(document(report)))
         session.print("")
-        session.print(plan_lines(mending))
+        session.print(plan_lines(repaired))
     if dry_run or made.is_empty:
-        return mending, report
+        return repaired, report
     agree(session, "apply these repairs?", yes=yes)
     with waiting(session, "repairing") as tell:
         backup = Backup(session.config.state / "removed")
@@ -173,9 +177,8 @@ def _mend(
         session.say(f"removed and overwritten contents are in {backup.path}")
     for problem in done.problems:
         session.warn(problem)
-    mending["done"] = done.to_json()
-    mending["found"] = report.to_json()["findings"]
-    return mending, _look(session, sites, scope, report.window, report.deep)
+    repaired = replace(repaired, done=done, found=finding_documents(report.findings))
+    return repaired, _look(session, sites, scope, report.window, report.deep)
 
 
 def _exchange(session: Session) -> "tuple[Fetch, str, float]":
@@ -202,9 +205,3 @@ def _exchange(session: Session) -> "tuple[Fetch, str, float]":
         return sorted((*trades, *voids), key=attrgetter("id"))
 
     return fetch, f"{where.name} ({where.rest_url})", pace
-
-
-def _draw(session: Session, report: "VerifyReport") -> None:
-    from mcloud.drawing.verify import view
-
-    session.print(view(report.to_json()))

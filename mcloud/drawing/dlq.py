@@ -1,13 +1,14 @@
 """A view of dead letters."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
+from mcloud.replication.deadletters import LetterDocument
 
-def table(letters: Sequence[Mapping[str, Any]], whys: Sequence[str]) -> Table:
+
+def table(letters: Sequence[LetterDocument], whys: Sequence[str]) -> Table:
     """Draw one dead letter in a row, with the reason why it is one."""
     drawn = Table(box=None, pad_edge=False)
     for heading in ("id", "symbol", "ids", "trades", "deliveries", "why"):
@@ -18,9 +19,9 @@ def table(letters: Sequence[Mapping[str, Any]], whys: Sequence[str]) -> Table:
             overflow="fold",
             no_wrap=heading not in ("id", "why"),
         )
-    for row, why in zip(letters, whys, strict=True):
-        ids = f"{row['first_id']}-{row['last_id']}" if row["symbol"] else ""
-        deliveries = "" if row["deliveries"] is None else str(row["deliveries"])
-        trades = str(row["trades"] or "")
-        drawn.add_row(row["id"], "\n".join(row["symbols"]), ids, trades, deliveries, Text(why))
+    for letter, why in zip(letters, whys, strict=True):
+        ids = f"{letter.first_id}-{letter.last_id}" if letter.symbol else ""
+        deliveries = "" if letter.deliveries is None else str(letter.deliveries)
+        trades = str(letter.trades or "")
+        drawn.add_row(letter.id, "\n".join(letter.symbols), ids, trades, deliveries, Text(why))
     return drawn

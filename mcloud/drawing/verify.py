@@ -1,95 +1,92 @@
 """Views of a comparison of sites, and of the plan of a repair."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mcloud.durations import duration
+from mcloud.replication.ids import Run
+from mcloud.replication.verify_document import (
+    FindingDocument,
+    RepairDocument,
+    VerifiedSite,
+    VerifyDocument,
+)
 
 SHOWN = 20  # findings; a program gets all of them
 RUNS = 4  # of ids, in a line
 
-ROWS = {
-    "candles": "candles",
-    "trades": "trades",
-    "voids": "void ids",
-    "equal": "equal",
-    "missing": "missing",
-    "different": "different",
-    "disputed": "disputed",
-    "misplaced": "misplaced",
-    "wrong": "wrong",
-    "raw_objects": "raw objects",
-    "raw_blocks": "of them blocks",
-    "raw_pending": "not compacted",
-    "unarchived": "unarchived",
-    "orphaned": "orphaned",
-    "incomplete": "incomplete",
-    "damaged": "damaged",
-    "unmarked": "unmarked",
-    "misfiled": "misfiled",
-}
-OPTIONAL = (
-    "raw_blocks",
-    "raw_pending",
-    "trades",
-    "voids",
-    "disputed",
-    "misplaced",
-    "wrong",
-    "unmarked",
-    "misfiled",
+
+class _Row(NamedTuple):
+    label: str
+    count: Callable[[VerifiedSite], int]
+    is_fact: bool = False
+    """Whether the number is only informative. Otherwise a number above zero is a finding."""
+    is_optional: bool = False
+    """Whether the row is left out if all its numbers are zero."""
+
+
+ROWS = (
+    _Row("candles", lambda site: site.candles, is_fact=True),
+    _Row("trades", lambda site: site.trades, is_fact=True, is_optional=True),
+    _Row("void ids", lambda site: site.voids, is_fact=True, is_optional=True),
+    _Row("equal", lambda site: site.equal, is_fact=True),
+    _Row("missing", lambda site: site.missing),
+    _Row("different", lambda site: site.different),
+    _Row("disputed", lambda site: site.disputed, is_optional=True),
+    _Row("misplaced", lambda site: site.misplaced, is_optional=True),
+    _Row("wrong", lambda site: site.wrong, is_optional=True),
+    _Row("raw objects", lambda site: site.raw_objects, is_fact=True),
+    _Row("of them blocks", lambda site: site.raw_blocks, is_fact=True, is_optional=True),
+    _Row("not compacted", lambda site: site.raw_pending, is_fact=True, is_optional=True),
+    _Row("unarchived", lambda site: site.unarchived),
+    _Row("orphaned", lambda site: site.orphaned),
+    _Row("incomplete", lambda site: site.incomplete),
+    _Row("damaged", lambda site: site.damaged),
+    _Row("unmarked", lambda site: site.unmarked, is_optional=True),
+    _Row("misfiled", lambda site: site.misfiled, is_optional=True),
 )
-FACTS = ("candles", "trades", "voids", "equal", "raw_objects", "raw_blocks", "raw_pending")
-
-Document = Mapping[str, Any]
 
 
-def view(report: Document) -> RenderableType:
-    """Draw the document of ``Report.to_json``: a column per site, as in ``mcloud status``, then
-    each finding.
-    """
+def view(document: VerifyDocument) -> RenderableType:
+    """Draw a comparison: a column per site, as in ``mcloud status``, then each finding."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column()
-    sites: Mapping[str, Document] = report["sites"]
-    for name in sites:
+    for name in document.sites:
         table.add_column(name, justify="right")
-    for name, label in ROWS.items():
-        counts = [site[name] for site in sites.values()]
-        if name not in OPTIONAL or any(counts):
-            table.add_row(label, *(_count(name, count) for count in counts))
-    findings: Sequence[Document] = report["findings"]
+    for row in ROWS:
+        counts = [row.count(site) for site in document.sites.values()]
+        if any(counts) or not row.is_optional:
+            table.add_row(row.label, *(_count(row, count) for count in counts))
+    findings = document.findings
     lines = [Text(_line(each)) for each in findings[:SHOWN]]
     if len(findings) > SHOWN:
         lines.append(Text(f"… and {len(findings) - SHOWN:,} more; all of them with -o json", "dim"))
-    return Group(table, *([Text(), *lines] if lines else []), Text(), _verdict(report))
+    return Group(table, *([Text(), *lines] if lines else []), Text(), _verdict(document))
 
 
-def plan_lines(repair: Document) -> RenderableType:
+def plan_lines(repair: RepairDocument) -> RenderableType:
     """Draw the steps of a repair, one line each."""
-    plan = repair["plan"]
-    lines = [
-        f"{words.format(n=plan[name], **plan)}"
-        for name, words in (
-            ("candles_to_merge", "{n:,} candles are completed from another site"),
-            ("objects_to_copy", "{n:,} raw objects are copied, {bytes_to_copy:,} bytes"),
-            ("objects_to_replace", "{n:,} damaged raw objects are rewritten"),
-            ("trades_to_fold", "{n:,} raw trades are folded into candles"),
-            ("objects_to_move", "{n:,} raw objects are moved to the folder of their hour"),
-            ("candles_to_write_again", "{n:,} candles are rewritten unchanged"),
-            ("candles_to_rewrite", "{n:,} candles are recomputed from the raw trades"),
-        )
-        if plan[name]
-    ]
-    if plan["trades_to_fetch"]:
+    plan = repair.plan
+    steps = (
+        (plan.candles_to_merge, "candles are completed from another site"),
+        (plan.objects_to_copy, f"raw objects are copied, {plan.bytes_to_copy:,} bytes"),
+        (plan.objects_to_replace, "damaged raw objects are rewritten"),
+        (plan.trades_to_fold, "raw trades are folded into candles"),
+        (plan.objects_to_move, "raw objects are moved to the folder of their hour"),
+        (plan.candles_to_write_again, "candles are rewritten unchanged"),
+        (plan.candles_to_rewrite, "candles are recomputed from the raw trades"),
+    )
+    lines = [f"{count:,} {words}" for count, words in steps if count]
+    if plan.trades_to_fetch:
         lines.append(
-            f"{plan['trades_to_fetch']:,} trades come from {repair['exchange']}:"
-            f" {plan['exchange_requests']:,} requests{_patience(repair['exchange_s'])}"
+            f"{plan.trades_to_fetch:,} trades come from {repair.exchange}:"
+            f" {plan.exchange_requests:,} requests{_patience(repair.exchange_s)}"
         )
-    cannot = [Text(f"not fixed: {each}", "yellow") for each in plan["beyond_repair"]]
+    cannot = [Text(f"not fixed: {each}", "yellow") for each in plan.beyond_repair]
     return Group(*map(Text, lines), *cannot)
 
 
@@ -97,38 +94,37 @@ def _patience(seconds: float) -> str:
     return f", at least {duration(seconds)}" if seconds >= 60 else ""
 
 
-def _count(name: str, count: int) -> Text:
-    return Text(f"{count:,}", "bold red" if count and name not in FACTS else "")
+def _count(row: _Row, count: int) -> Text:
+    return Text(f"{count:,}", "bold red" if count and not row.is_fact else "")
 
 
-def _line(finding: Document) -> str:
-    words = [finding["kind"], finding["site"] or "all sites", finding["symbol"]]
-    words.append(finding["timestamp"])
-    if finding["ids"]:
-        words.append(_ids(finding["ids"]))
-    if finding["object"]:
-        words.append(finding["object"])
+def _line(finding: FindingDocument) -> str:
+    words = [finding.kind, finding.site or "all sites", finding.symbol, finding.timestamp]
+    if finding.ids:
+        words.append(_ids(finding.ids))
+    if finding.object:
+        words.append(finding.object)
     line = "  ".join(words)
-    if finding["elsewhere"]:
-        line += f"; there at {', '.join(finding['elsewhere'])}"
-    return f"{line}; {finding['why']}" if finding["why"] else line
+    if finding.elsewhere:
+        line += f"; there at {', '.join(finding.elsewhere)}"
+    return f"{line}; {finding.why}" if finding.why else line
 
 
-def _ids(runs: Sequence[Sequence[int]]) -> str:
+def _ids(runs: Sequence[Run]) -> str:
     shown = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:RUNS]]
     if len(runs) > RUNS:
         shown.append(f"… {len(runs) - RUNS:,} more runs")
     return " ".join(shown)
 
 
-def _verdict(report: Document) -> Text:
-    if not report["symbols"]:
+def _verdict(document: VerifyDocument) -> Text:
+    if not document.symbols:
         return Text(
             "there is nothing to compare: the sites have no raw trades and no heartbeats", "yellow"
         )
-    if report["ok"]:
-        words = "equal and complete" if len(report["sites"]) > 1 else "complete"
-        how = ", and every candle matches its raw trades" if report["deep"] else ""
+    if document.ok:
+        words = "equal and complete" if len(document.sites) > 1 else "complete"
+        how = ", and every candle matches its raw trades" if document.deep else ""
         return Text(f"{words}{how}", "green")
-    count = len(report["findings"])
+    count = len(document.findings)
     return Text(f"{count:,} finding{'s' * (count != 1)}", "bold red")

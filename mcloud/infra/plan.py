@@ -86,17 +86,33 @@ class Change:
         more = len(self.changed) - _MANY
         return ", ".join((*self.changed[:_MANY], *([f"{more} more"] if more > 0 else [])))
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "address": self.address,
-            "kind": self.kind,
-            "action": self.action,
-            "because": list(self.because),
-            "changed": list(self.changed),
-            "loses": self.holds or None,
-            "name": self.name or None,
-            "protected": self.protected,
-        }
+    @property
+    def document(self) -> "ChangeDocument":
+        return ChangeDocument(
+            address=self.address,
+            kind=self.kind,
+            action=self.action,
+            because=self.because,
+            changed=self.changed,
+            loses=self.holds or None,
+            name=self.name or None,
+            protected=self.protected,
+        )
+
+
+@dataclass(frozen=True)
+class ChangeDocument:
+    """A change as JSON: see the fields of `Change`."""
+
+    address: str
+    kind: str
+    action: str
+    because: tuple[str, ...]
+    changed: tuple[str, ...]
+    loses: str | None
+    """Data that would be lost with the resource."""
+    name: str | None
+    protected: bool
 
 
 @dataclass(frozen=True)
@@ -122,13 +138,25 @@ class StackPlan:
         actions = [change.action for change in self.changes]
         return {action: actions.count(action) for action in (CREATE, UPDATE, REPLACE, DELETE)}
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "changes": [change.to_json() for change in self.changes],
-            "drift": [change.to_json() for change in self.drift],
-            "outputs": list(self.outputs),
-            "counts": self.counts(),
-        }
+    @property
+    def document(self) -> "StackPlanDocument":
+        return StackPlanDocument(
+            changes=tuple(change.document for change in self.changes),
+            drift=tuple(change.document for change in self.drift),
+            outputs=self.outputs,
+            counts=self.counts(),
+        )
+
+
+@dataclass(frozen=True)
+class StackPlanDocument:
+    """A plan as JSON: see the fields of `StackPlan`."""
+
+    changes: tuple[ChangeDocument, ...]
+    drift: tuple[ChangeDocument, ...]
+    outputs: tuple[str, ...]
+    counts: Mapping[str, int]
+    """Number of changes by action."""
 
 
 def parse(shown: Mapping[str, Any]) -> StackPlan:

@@ -44,6 +44,22 @@ class Outage:
     def seconds_left(self, now: float) -> float | None:
         return None if self.until is None else max(0.0, self.until - now)
 
+    def document(self, now: float) -> "OutageDocument":
+        left = self.seconds_left(now)
+        return OutageDocument(self.site, self.service, self.how, self.since, self.until, left)
+
+
+@dataclass(frozen=True)
+class OutageDocument:
+    """An outage as JSON: see the fields of `Outage`."""
+
+    site: str
+    service: str | None
+    how: str
+    since: float
+    until: float | None
+    seconds_left: float | None
+
 
 def begin(
     folder: Path,

@@ -6,7 +6,7 @@ would cost as much as the message. A sampled message has its own line, with its 
 
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from mcloud.market.envelope import Envelope
 from mcloud.market.trace import TraceParent, parse
@@ -39,7 +39,7 @@ class Arrival(NamedTuple):
         ]
 
     @property
-    def ids(self) -> dict[str, Any]:
+    def ids(self) -> dict[str, str | int]:
         """Return its first fields of a log line, by which ``Logs.find`` finds it."""
         return {"symbol": self.symbol, "first_id": self.first_id, "last_id": self.last_id}
 
@@ -55,7 +55,7 @@ def in_rows(arrivals: Iterable[Arrival]) -> list[Arrival]:
     return rows
 
 
-def fields(arrival: Arrival, done: Ingested) -> dict[str, Any]:
+def fields(arrival: Arrival, done: Ingested) -> dict[str, str | int | None]:
     """Return the fields of the log line that it is stored. Times are in ms since 1970."""
     return {
         **arrival.ids,

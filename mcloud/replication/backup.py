@@ -9,11 +9,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mcloud import files
+from mcloud.clouds.ports import StoredCandle
 from mcloud.errors import McloudError
 
 
@@ -38,19 +37,19 @@ class Backup:
             McloudError: the file cannot be written; the caller must not remove anything.
         """
         text = base64.b64encode(body).decode("ascii")
-        self._write({"site": site, "key": key, "body": text})
+        self._write(json.dumps({"site": site, "key": key, "body": text}))
 
-    def candle(self, site: str, record: Mapping[str, Any]) -> None:
+    def candle(self, site: str, stored: StoredCandle) -> None:
         """Write the stored fields of a candle to the file. Raises the same errors as ``object``."""
-        self._write({"site": site, "candle": dict(record)})
+        self._write(json.dumps({"site": site, "candle": dict(stored.record)}, default=str))
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: str) -> None:
         with self._changing:
             try:
                 files.make_private(self.path.parent)
                 target = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 try:
-                    content = (json.dumps(line, default=str) + "\n").encode()
+                    content = f"{line}\n".encode()
                     while content:
                         content = content[os.write(target, content) :]
                     os.fsync(target)

@@ -77,10 +77,10 @@ class CandleWriter:
         try:
             merged = merge_into(self._candles, candle)
         except DamagedData as error:
-            self._tracker.report("damaged", [f"{self._name}: {error}"])
+            self._tracker.report_damaged([f"{self._name}: {error}"])
             return False
         self._tracker.count(written=int(merged.changed))
-        self._tracker.report("disagreements", map(str, merged.disagreements))
+        self._tracker.report_disagreements(map(str, merged.disagreements))
         return True
 
 

@@ -102,7 +102,7 @@ class ChangeFollower:
             return
         # The last of several changes of a candle contains the others.
         latest = {(each.symbol, each.start): each for each in page.candles if self._has(each)}
-        self._tracker.report("damaged", (f"{self._source.name}: {why}" for why in page.damaged))
+        self._tracker.report_damaged(f"{self._source.name}: {why}" for why in page.damaged)
         held = self._seen.lacking(states(latest.values()))
         self._tracker.count(seen=len(held))
         if self._scope.candles:

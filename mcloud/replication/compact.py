@@ -10,9 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 from mcloud.clouds.ports import Archive, Site
 from mcloud.errors import Contention, Refused
@@ -55,9 +54,6 @@ class Compacted:
     """Number of objects left for a later compaction, since their hour ended too recently."""
     problems: list[str] = field(default_factory=list)
     """Objects that cannot be put into a block, with the reasons. They stay where they are."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compact(

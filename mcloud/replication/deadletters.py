@@ -5,14 +5,14 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mcloud.clouds.ports import DeadLetter, Logs, Queue
+from mcloud.documents import encode
 from mcloud.errors import McloudError
 from mcloud.files import make_private
 from mcloud.market.envelope import Envelope, Malformed, Message, decode
@@ -46,23 +46,55 @@ class Letter:
         """Whether the message was redriven before."""
         return MARK in self.letter.attributes
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def document(self) -> "LetterDocument":
         streams = dict(self.envelope.by_symbol) if self.envelope else {}
         only = next(iter(streams.items())) if len(streams) == 1 else None
-        return {
-            "id": self.letter.id,
-            "symbol": only[0] if only else None,
-            "first_id": only[1][0].id if only else None,
-            "last_id": only[1][-1].id if only else None,
-            "symbols": list(streams),
-            "trades": sum(map(len, streams.values())),
-            "bytes": len(self.letter.body),
-            "deliveries": self.letter.deliveries,
-            "has_come_back": self.has_come_back,
-            "readable": self.envelope is not None,
-            "reason": self.reason or self.refusal,
-            "attributes": self.letter.attributes,
-        }
+        return LetterDocument(
+            id=self.letter.id,
+            symbol=only[0] if only else None,
+            first_id=only[1][0].id if only else None,
+            last_id=only[1][-1].id if only else None,
+            symbols=tuple(streams),
+            trades=sum(map(len, streams.values())),
+            bytes=len(self.letter.body),
+            deliveries=self.letter.deliveries,
+            has_come_back=self.has_come_back,
+            readable=self.envelope is not None,
+            reason=self.reason or self.refusal,
+            attributes=self.letter.attributes,
+        )
+
+
+@dataclass(frozen=True)
+class LetterDocument:
+    """A dead letter as JSON."""
+
+    id: str
+    symbol: str | None
+    """Symbol of its trades. None, as for the ids, if it cannot be read or has several symbols."""
+    first_id: int | None
+    last_id: int | None
+    symbols: tuple[str, ...]
+    trades: int
+    bytes: int
+    """Size of its body."""
+    deliveries: int | None
+    """Number of deliveries before it became a dead letter. None if the queue does not say."""
+    has_come_back: bool
+    readable: bool
+    reason: str
+    """Reason why it is a dead letter, as far as it is known."""
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SavedLetter:
+    """A line of the file with the dead letters that were dropped."""
+
+    id: str
+    attributes: Mapping[str, str]
+    body_base64: str
 
 
 @dataclass
@@ -177,7 +209,7 @@ def drop(queue: Queue, count: int, path: Path) -> int:
                 break
             try:
                 for letter in taken:
-                    line = f"{json.dumps(_saved(letter))}\n".encode()
+                    line = f"{json.dumps(encode(_saved(letter)))}\n".encode()
                     if file.write(line) < len(line):  # the disk became full within the line
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
@@ -217,6 +249,6 @@ def _attributes(letter: DeadLetter, run: str) -> dict[str, str]:
     return {**own, MARK: run}
 
 
-def _saved(letter: DeadLetter) -> dict[str, Any]:
+def _saved(letter: DeadLetter) -> SavedLetter:
     body = base64.b64encode(letter.body).decode("ascii")
-    return {"id": letter.id, "attributes": letter.attributes, "body_base64": body}
+    return SavedLetter(letter.id, letter.attributes, body)

@@ -76,8 +76,7 @@ class DisputeFilter:
             first, last = disputed.runs[0]
             ids = f"id {first}" if first == last else f"ids {first} to {last}"
             more = disputed.count - (last - first + 1)
-            self._tracker.report(
-                "disagreements",
+            self._tracker.report_disagreements(
                 [
                     f"{symbol}: two contents for {ids}"
                     + (f" and {more:,} more ids" if more else "")

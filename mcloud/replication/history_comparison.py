@@ -134,7 +134,7 @@ class HistoryComparison:
 
     def _read(self, symbol: str) -> CandlePairs:
         def damaged(site: str, start: int, why: str) -> None:
-            self._tracker.report("damaged", [f"{site}: {why}"])
+            self._tracker.report_damaged([f"{site}: {why}"])
 
         begin = self._state.compared_until(symbol)
         # The disputed ids must be known before the first candle is copied.

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -141,15 +141,25 @@ class ProgressTracker:
             sums = {name: getattr(self._progress, name) + count for name, count in more.items()}
             self._progress = replace(self._progress, **sums)
 
-    def report(self, name: str, found: Iterable[str]) -> None:
-        """Log and keep new entries of the field ``name``: ``disagreements`` or ``damaged``."""
+    def report_disagreements(self, found: Iterable[str]) -> None:
+        """Log and keep new disagreements."""
         with self._changing:
-            known = getattr(self._progress, name)
-            new = [each for each in found if each not in known][: EXAMPLES - len(known)]
-            values: dict[str, Any] = {name: (*known, *new)}
-            self._progress = replace(self._progress, **values)
+            known = self._progress.disagreements
+            new = _new(found, known)
+            self._progress = replace(self._progress, disagreements=(*known, *new))
+        self._warn("disagreements", new)
+
+    def report_damaged(self, found: Iterable[str]) -> None:
+        """Log and keep new entries of damaged candles and raw objects."""
+        with self._changing:
+            known = self._progress.damaged
+            new = _new(found, known)
+            self._progress = replace(self._progress, damaged=(*known, *new))
+        self._warn("damaged", new)
+
+    def _warn(self, what: str, new: Iterable[str]) -> None:
         for each in new:
-            self.log.warning("%s: %s: %s", self.name, name, each)
+            self.log.warning("%s: %s: %s", self.name, what, each)
 
     def progress(self) -> PairProgress:
         """Return what the pair has done, and its lag at this moment."""
@@ -172,3 +182,8 @@ class ProgressTracker:
             raw_s=raw_s if self._scope.raw else None,
             raw=len(marks),
         )
+
+
+def _new(found: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return the entries that are not known yet, as many as there is room for."""
+    return [each for each in found if each not in known][: EXAMPLES - len(known)]

@@ -63,7 +63,7 @@ class RawReplication:
         put = [len(item.body) for item in parts if self._target.put(item)]
         del self._not_before[hour]
         self._tracker.count(objects=copied.objects + len(put), bytes=copied.bytes + sum(put))
-        self._tracker.report("damaged", copied.damaged)
+        self._tracker.report_damaged(copied.damaged)
         if len(lacking) <= OBJECTS:
             self._state.clear(*hour)
             self._tracker.clear(hour)

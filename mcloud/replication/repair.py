@@ -9,7 +9,7 @@ interrupted, the next run finds and repairs the rest.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -101,25 +101,6 @@ class RepairPlan:
             (*steps, self.move, self.rebuild, self.write_again, self.settle, self.remake)
         )
 
-    def to_json(self) -> dict[str, Any]:
-        rewritten = {
-            (each.site, each.symbol, each.start)
-            for each in (*self.settle, *self.remake, *self.rebuild)
-        }
-        return {
-            "candles_to_merge": len(self.merge),
-            "candles_to_rewrite": len(rewritten),
-            "candles_to_write_again": len(self.write_again),
-            "objects_to_copy": sum(len(each.objects) + len(each.parts) for each in self.copy),
-            "bytes_to_copy": sum(each.bytes for each in self.copy),
-            "objects_to_replace": len(self.replace),
-            "objects_to_move": len(self.move),
-            "trades_to_fold": sum(each.trades for each in self.fold),
-            "trades_to_fetch": sum(each.ids.count for each in self.fetch),
-            "exchange_requests": sum(each.requests for each in self.fetch),
-            "beyond_repair": self.beyond,
-        }
-
 
 @dataclass
 class Repaired:
@@ -142,9 +123,6 @@ class Repaired:
     fetched: int = 0
     """Number of trades fetched from the exchange."""
     problems: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def plan(report: VerifyReport, sites: Mapping[str, Site], *, has_exchange: bool) -> RepairPlan:

@@ -42,6 +42,25 @@ class Question:
     is_open: bool
     """Whether there is a contradiction to resolve."""
 
+    @property
+    def document(self) -> "ResolveDocument":
+        return ResolveDocument(self.subject, self.lines, tuple(self.options), self.is_open)
+
+
+@dataclass(frozen=True)
+class ResolveDocument:
+    """A question and its answer, if there is one, as JSON."""
+
+    subject: str
+    contents: tuple[str, ...]
+    options: tuple[str, ...]
+    open: bool
+    kept: str | None = None
+    """The option that was kept."""
+    backup: str | None = None
+    """Path of the file with the contents that were removed."""
+    problems: tuple[str, ...] = ()
+
 
 def of_ids(
     sites: Mapping[str, Site],

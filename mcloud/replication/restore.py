@@ -9,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from mcloud import best_effort, files
@@ -68,9 +67,6 @@ class Restored:
     @property
     def written(self) -> int:
         return self.candles + self.objects + self.messages
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Restore:

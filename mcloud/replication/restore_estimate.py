@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
 
 from mcloud.clouds.ports import Site
 from mcloud.cost.calls import CANDLE, price, units
@@ -44,18 +43,34 @@ class RestoreEstimate:
     def is_empty(self) -> bool:
         return not (self.hours or self.damaged)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "symbols": list(self.symbols),
-            "hours": len(self.hours),
-            "candles": self.candles,
-            "trades": self.trades,
-            "raw_objects": self.objects,
-            "raw_bytes": self.bytes,
-            "requests": dict(self.requests),
-            "usd": float(round(self.usd, 6)),
-            "damaged_objects": self.damaged,
-        }
+    @property
+    def document(self) -> "RestoreEstimateDocument":
+        return RestoreEstimateDocument(
+            symbols=self.symbols,
+            hours=len(self.hours),
+            candles=self.candles,
+            trades=self.trades,
+            raw_objects=self.objects,
+            raw_bytes=self.bytes,
+            requests=self.requests,
+            usd=float(round(self.usd, 6)),
+            damaged_objects=self.damaged,
+        )
+
+
+@dataclass(frozen=True)
+class RestoreEstimateDocument:
+    """An estimate as JSON: see the fields of `RestoreEstimate`."""
+
+    symbols: tuple[str, ...]
+    hours: int
+    candles: int
+    trades: int
+    raw_objects: int
+    raw_bytes: int
+    requests: Mapping[str, int]
+    usd: float
+    damaged_objects: int
 
 
 def estimate(

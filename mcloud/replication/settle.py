@@ -322,13 +322,13 @@ class Settlement:
         again = [known[id_] for first, last in lost.runs for id_ in range(first, last + 1)]
         made = fold(drop(before, chosen.runs), [*own.values(), *again]).candle
         if made != before and before.fragments:
-            self._backup.candle(name, stored.record)
+            self._backup.candle(name, stored)
         return made
 
     def _overwrite(self, name: str, candle: Candle) -> None:
         def change(stored: StoredCandle) -> Candle:
             if stored.record and candle != stored.candle:
-                self._backup.candle(name, stored.record)
+                self._backup.candle(name, stored)
             return candle
 
         self._sites[name].candles.rewrite(candle.symbol, candle.start, change)

@@ -39,7 +39,13 @@ from mcloud.replication.id_contents import IdContents, describe, gather
 from mcloud.replication.ids import Ids, Run, shared
 from mcloud.replication.raw import Piece
 from mcloud.replication.scope import Scope
-from mcloud.replication.verify_report import Finding, Tally, VerifyReport, confirmed
+from mcloud.replication.verify_report import (
+    Finding,
+    FindingKind,
+    Tally,
+    VerifyReport,
+    confirmed,
+)
 from mcloud.replication.workers import Workers
 
 THREADS = 8
@@ -48,6 +54,8 @@ PAUSE = 3.0  # seconds before the second survey
 
 Hour = tuple[str, int]
 """A symbol and the start of an hour, in ms since 1970."""
+_Place = tuple[FindingKind, str, int]
+"""Kind, site and start of a finding."""
 
 
 class HeldObjects(NamedTuple):
@@ -191,7 +199,7 @@ class Survey:
                 self.candles[symbol, hour][name] = state
 
     def _stream(self, name: str, symbol: str, window: HourWindow) -> Iterator[Candle]:
-        def reporting(kind: str) -> Callable[[int, str], None]:
+        def reporting(kind: FindingKind) -> Callable[[int, str], None]:
             return lambda start, why: self._report(Finding(kind, symbol, name, start, why=why))
 
         candles = self._sites[name].candles
@@ -436,11 +444,13 @@ class Survey:
         def unreadable(name: str, key: str, hour: int) -> None:
             self._report_unreadable(name, symbol, key, hour)
 
-        first: dict[tuple[str, str, int], IdContents] = {}
-        ids: defaultdict[tuple[str, str, int], Ids] = defaultdict(Ids)
-        standing: defaultdict[tuple[str, str, int], set[int]] = defaultdict(set)
+        first: dict[_Place, IdContents] = {}
+        ids: defaultdict[_Place, Ids] = defaultdict(Ids)
+        standing: defaultdict[_Place, set[int]] = defaultdict(set)
         for each in gather(self._sites, symbol, hours, unreadable):
-            places = [("disputed", "", each.earliest // HOUR * HOUR)] if each.is_disputed else []
+            places: list[_Place] = []
+            if each.is_disputed:
+                places.append(("disputed", "", each.earliest // HOUR * HOUR))
             if self._scope.candles:
                 places += [
                     ("misplaced", name, start)
@@ -532,7 +542,7 @@ def compare(symbol: str, states: Mapping[str, Mapping[int, Candle]]) -> Iterator
                     if ids[other].common(lacks).minus(ids.get(name, Ids()))
                     or traded[other].common(lacks)
                 )
-                kind = "different" if name in held else "missing"
+                kind: FindingKind = "different" if name in held else "missing"
                 yield Finding(kind, symbol, name, start, tuple(lacks.runs), elsewhere=there)
         if disputed:
             runs = Ids((each.first_id, each.last_id) for each in disputed).runs

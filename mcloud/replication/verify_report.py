@@ -2,33 +2,32 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal, get_args
 
-from mcloud.market.candle import to_timestamp
-from mcloud.replication.hour_digest import ALL_TIME, HourWindow
+from mcloud.replication.hour_digest import HourWindow
 from mcloud.replication.ids import Ids, Run
 
-KINDS = {
-    "missing": "a candle that the site lacks and another site has",
-    "different": "a candle with fewer trades than another site has for that minute",
-    "disputed": "trade ids with two contents, and nothing proves which is right",
-    "misplaced": "a candle with trades that belong to another minute, as the raw trades prove",
-    "wrong": "a candle that contradicts its raw trades",
-    "orphaned": "raw trades that are in no candle",
-    "unarchived": "trades that the site's raw archive lacks",
-    "incomplete": "trades that no site has, neither raw nor in a candle",
-    "damaged": "a candle or raw object that cannot be read or does not match its name",
-    "unmarked": "a candle without the version or the time that its store keeps with it",
-    "misfiled": "a raw object in the folder of another hour or symbol than that of its trades",
-}
+FindingKind = Literal[
+    "missing",  # a candle that the site lacks and another site has
+    "different",  # a candle with fewer trades than another site has for that minute
+    "disputed",  # trade ids with two contents, and nothing proves which is right
+    "misplaced",  # a candle with trades that belong to another minute, as the raw trades prove
+    "wrong",  # a candle that contradicts its raw trades
+    "orphaned",  # raw trades that are in no candle
+    "unarchived",  # trades that the site's raw archive lacks
+    "incomplete",  # trades that no site has, neither raw nor in a candle
+    "damaged",  # a candle or raw object that cannot be read or does not match its name
+    "unmarked",  # a candle without the version or the time that its store keeps with it
+    "misfiled",  # a raw object in the folder of another hour or symbol than that of its trades
+]
+KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 
 
 @dataclass(frozen=True)
 class Finding:
     """A difference or an error that a comparison found."""
 
-    kind: str
-    """One of ``KINDS``."""
+    kind: FindingKind
     symbol: str
     site: str = ""
     """Name of the site; empty if the finding concerns all sites."""
@@ -49,21 +48,6 @@ class Finding:
     @property
     def trades(self) -> int:
         return Ids(self.runs).count
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "symbol": self.symbol,
-            "site": self.site or None,
-            "timestamp": to_timestamp(self.start),
-            "ids": [list(run) for run in self.runs],
-            "trades": self.trades,
-            "object": self.key or None,
-            "elsewhere": list(self.elsewhere),
-            "why": self.why,
-            "contents": list(self.contents),
-            "hours": [to_timestamp(each) for each in self.hours],
-        }
 
 
 @dataclass
@@ -102,7 +86,7 @@ class VerifyReport:
     def ok(self) -> bool:
         return not self.findings
 
-    def of(self, kind: str, site: str | None = None) -> list[Finding]:
+    def of(self, kind: FindingKind, site: str | None = None) -> list[Finding]:
         """Return the findings of a kind. If a site is given, return only those that concern it."""
         return [
             each
@@ -119,36 +103,6 @@ class VerifyReport:
             if each.kind in kinds and each.site in ("", site)
         }
         return self.sites[site].candles - len(off)
-
-    def to_json(self) -> dict[str, Any]:
-        start, end = self.window
-        return {
-            "ok": self.ok,
-            "what": list(self.what),
-            "deep": self.deep,
-            "start": None if start == ALL_TIME.start else to_timestamp(start),
-            "end": None if end == ALL_TIME.end else to_timestamp(end),
-            "symbols": list(self.symbols),
-            "sites": {
-                name: {
-                    "candles": tally.candles,
-                    "trades": tally.trades,
-                    "voids": tally.voids,
-                    "equal": self.equal(name),
-                    "raw_objects": tally.objects,
-                    "raw_bytes": tally.bytes,
-                    "raw_blocks": tally.blocks,
-                    "raw_pending": tally.pending,
-                    "raw_pending_since": (
-                        None if tally.pending_since is None else to_timestamp(tally.pending_since)
-                    ),
-                    "foreign_objects": tally.foreign,
-                    **{kind: len(self.of(kind, name)) for kind in KINDS},
-                }
-                for name, tally in self.sites.items()
-            },
-            "findings": [each.to_json() for each in self.findings],
-        }
 
 
 def confirmed(first: Iterable[Finding], second: Iterable[Finding]) -> list[Finding]:

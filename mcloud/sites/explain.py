@@ -1,6 +1,7 @@
 """All settings in effect, with their sources."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from mcloud.config.model import LOCAL, Config, Setting
@@ -19,49 +20,42 @@ def explain(config: Config) -> dict[str, Setting]:
 
     Values that look like secrets are masked.
     """
-    values: dict[str, Any] = {
-        "profile": config.profile,
-        "state": str(config.state),
-        "symbol": config.symbol,
-        "terraform.binary": config.terraform.binary,
-        "terraform.plugin_dir": config.terraform.plugin_dir,
-    }
-    values |= {f"exchange.{key}": value for key, value in vars(config.exchange).items() if value}
+    return {name: _masked(name, setting) for name, setting in _settings(config)}
+
+
+def _settings(config: Config) -> Iterator[tuple[str, Setting]]:
+    """Yield each setting with its name. Of two with one name, the second counts."""
+    yield from _given(config, "profile", config.profile)
+    yield from _given(config, "state", str(config.state))
+    yield from _given(config, "symbol", config.symbol)
+    yield from _given(config, "terraform.binary", config.terraform.binary)
+    yield from _given(config, "terraform.plugin_dir", config.terraform.plugin_dir)
+    for key, value in vars(config.exchange).items():
+        yield from _given(config, f"exchange.{key}", value or None)
     if config.profile == LOCAL:
-        values |= {f"local.{key}": value for key, value in vars(config.ports).items()}
+        yield from _given(config, "local", vars(config.ports))
     for name, site in config.sites.items():
-        values |= {f"sites.{name}.cloud": site.cloud, f"sites.{name}.name": site.stack}
-        values |= {
-            f"sites.{name}.{key}": each for key, each in known_settings(config, site).items()
-        }
-        values |= _flat(f"sites.{name}.variables", site.variables)
-        values |= _flat(f"sites.{name}.backend", site.backend)
+        yield from _given(config, f"sites.{name}.cloud", site.cloud)
+        yield from _given(config, f"sites.{name}.name", site.stack)
+        for key, setting in known_settings(config, site).items():
+            yield f"sites.{name}.{key}", setting
+        yield from _given(config, f"sites.{name}.variables", site.variables)
+        yield from _given(config, f"sites.{name}.backend", site.backend)
     for table in TABLES:
-        values |= _flat(table, config.document.values.get(table, {}))
+        yield from _given(config, table, config.document.values.get(table, {}))
     if config.profile == LOCAL:
         for name in KINDS:
             for key, value in config.outputs.read(name).items():
-                values[f"sites.{name}.{key}"] = Setting(value, "Terraform outputs")
-    return {
-        key: _masked(
-            key,
-            value
-            if isinstance(value, Setting)
-            else Setting(value, config.origins.get(key, "default")),
-        )
-        for key, value in values.items()
-        if value is not None
-    }
+                yield f"sites.{name}.{key}", Setting(value, "Terraform outputs")
 
 
-def _flat(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    return {
-        inner: each
-        for key, child in value.items()
-        for inner, each in _flat(f"{name}.{key}", child).items()
-    }
+def _given(config: Config, name: str, value: Any) -> Iterator[tuple[str, Setting]]:
+    """Yield a setting that has a value, or each setting of a table, with its origin."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _given(config, f"{name}.{key}", child)
+    elif value is not None:
+        yield name, Setting(value, config.origins.get(name, "default"))
 
 
 def _masked(name: str, setting: Setting) -> Setting:

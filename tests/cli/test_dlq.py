@@ -11,6 +11,7 @@ import pytest
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.gcp.client import make_firestore
+from mcloud.documents import encode
 from mcloud.feed.simulate import Simulate
 from mcloud.local.state import State
 from mcloud.market.envelope import Message, encode_all
@@ -124,7 +125,9 @@ def mine(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def await_letters(state: State, site: str, count: int) -> None:
     queue = open_site(site, state.resources()[site]).queue
     eventually(
-        lambda: len(mine([read(each).to_json() for each in queue.dead_letters(1000)])) == count
+        lambda: (
+            len(mine([encode(read(each).document) for each in queue.dead_letters(1000)])) == count
+        )
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from patience import PATIENCE, eventually
+from states import stored
 
 from mcloud.feed.simulate import Simulate
 from mcloud.local.exchange.thread import LocalExchange
@@ -122,7 +123,7 @@ def test_what_is_left_by_a_kill_is_delivered_by_the_next(terminal: Terminal) -> 
     arguments = ("--source", "simulate", "--symbols", "PSLEFTUSDT", "--to", "aws", "-o", "json")
     process = terminal.start("produce", *arguments, "--count", 500)
     run = Run(terminal.folder / "state" / "producers" / "default")
-    eventually(lambda: run.read().get("sites", {}).get("aws", {}).get("waiting_trades") == 500)
+    eventually(lambda: stored(run).get("sites", {}).get("aws", {}).get("waiting_trades") == 500)
     done = terminal.run("stop", "--now")
     assert done.stderr == "default has ended; left in its spool: 500 trades for aws\n"
     process.communicate(timeout=PATIENCE)

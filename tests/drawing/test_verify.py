@@ -1,9 +1,17 @@
 """Drawing a comparison of sites."""
 
+from dataclasses import replace
+
 from rich.console import Console, RenderableType
 
 from mcloud.drawing.verify import RUNS, SHOWN, plan_lines, view
 from mcloud.replication.hour_digest import ALL_TIME
+from mcloud.replication.verify_document import (
+    RepairDocument,
+    RepairPlanDocument,
+    VerifyDocument,
+    document,
+)
 from mcloud.replication.verify_report import Finding, Tally, VerifyReport
 
 START = 1_723_161_600_000
@@ -16,10 +24,12 @@ def shown(drawn: RenderableType) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def report(*findings: Finding, deep: bool = False, symbols: tuple[str, ...] = ("BTCUSDT",)) -> dict:  # type: ignore[type-arg]
+def report(
+    *findings: Finding, deep: bool = False, symbols: tuple[str, ...] = ("BTCUSDT",)
+) -> VerifyDocument:
     sites = {"aws": Tally(1_200, 60, 1_000), "gcp": Tally(1_199, 59, 990)}
     what = ("candles", "raw")
-    return VerifyReport(what, ALL_TIME, deep, symbols, sites, findings).to_json()
+    return document(VerifyReport(what, ALL_TIME, deep, symbols, sites, findings))
 
 
 def test_sites_that_are_equal() -> None:
@@ -92,21 +102,32 @@ def test_long_lists_are_cut_and_say_so() -> None:
     assert len(lines) == 11 + SHOWN + 3
 
 
+NOTHING = RepairPlanDocument(
+    candles_to_merge=0,
+    candles_to_rewrite=0,
+    candles_to_write_again=0,
+    objects_to_copy=0,
+    bytes_to_copy=0,
+    objects_to_replace=0,
+    objects_to_move=0,
+    trades_to_fold=0,
+    trades_to_fetch=0,
+    exchange_requests=0,
+    beyond_repair=(),
+)
+
+
 def test_a_plan_says_only_what_is_to_be_done() -> None:
-    plan = {
-        "candles_to_merge": 25,
-        "candles_to_rewrite": 0,
-        "candles_to_write_again": 0,
-        "objects_to_copy": 20,
-        "bytes_to_copy": 41_000,
-        "objects_to_replace": 0,
-        "objects_to_move": 0,
-        "trades_to_fold": 0,
-        "trades_to_fetch": 1_500,
-        "exchange_requests": 2,
-        "beyond_repair": ["aws: a candle [of whom?] is damaged"],
-    }
-    assert shown(plan_lines({"exchange": "binance", "exchange_s": 0.5, "plan": plan})) == [
+    plan = replace(
+        NOTHING,
+        candles_to_merge=25,
+        objects_to_copy=20,
+        bytes_to_copy=41_000,
+        trades_to_fetch=1_500,
+        exchange_requests=2,
+        beyond_repair=("aws: a candle [of whom?] is damaged",),
+    )
+    assert shown(plan_lines(RepairDocument("binance", 0.5, plan))) == [
         "25 candles are completed from another site",
         "20 raw objects are copied, 41,000 bytes",
         "1,500 trades come from binance: 2 requests",
@@ -115,15 +136,7 @@ def test_a_plan_says_only_what_is_to_be_done() -> None:
 
 
 def test_a_plan_says_what_the_exchange_makes_of_it() -> None:
-    plan = dict.fromkeys(
-        (
-            *("candles_to_merge", "objects_to_copy", "objects_to_replace", "trades_to_fold"),
-            "objects_to_move",
-            "candles_to_rewrite",
-            "candles_to_write_again",
-        ),
-        0,
-    ) | {"trades_to_fetch": 1_650_282_914, "exchange_requests": 1_650_283, "beyond_repair": []}
-    assert shown(plan_lines({"exchange": "binance", "exchange_s": 412_570.75, "plan": plan})) == [
+    plan = replace(NOTHING, trades_to_fetch=1_650_282_914, exchange_requests=1_650_283)
+    assert shown(plan_lines(RepairDocument("binance", 412_570.75, plan))) == [
         "1,650,282,914 trades come from binance: 1,650,283 requests, at least 4 d 18 h"
     ]

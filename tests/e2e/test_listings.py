@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from patience import PATIENCE, eventually
+from states import stored
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
@@ -56,7 +57,7 @@ def test_two_shards_follow_the_exchange(tmp_path: Path, embedded: State) -> None
         states = [Run(home / "producers" / f"shard{number}") for number in (1, 2)]
 
         def source_states() -> list[dict[str, Any]]:
-            return [state.read().get("source_state") or {} for state in states]
+            return [stored(state).get("source_state") or {} for state in states]
 
         eventually(lambda: all(each.runs for each in producers) and exchange.state()["begun"])
         eventually(lambda: all(exchange.played(each) for each in (STEADY, HALTED, GONE)))

@@ -15,6 +15,7 @@ from random import Random
 
 import pytest
 from patience import PATIENCE, eventually
+from states import stored
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
@@ -168,14 +169,14 @@ class Producer:
 
     def last_trade_time(self) -> int:
         """Return the time of the newest trade that this process has read; 0 if there is none."""
-        state = self._run.read()
+        state = stored(self._run)
         return (state["last_trade_time"] or 0) if state.get("pid") == self._process.pid else 0
 
     def has_all(self, market: list[Trade]) -> bool:
         """Return whether it has read everything, has no holes, and both sites have all trades."""
         words = (self._folder / "words").read_text()
         assert self._process.poll() is None, words
-        state = self._run.read()
+        state = stored(self._run)
         return (
             state.get("pid") == self._process.pid
             and state["last_trade_time"] == max(trade.time for trade in market)

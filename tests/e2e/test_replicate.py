@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cli.conftest import Terminal
 from replication.stores import fresh
+from states import stored
 
 from mcloud.clouds.factory import open_site
 from mcloud.clouds.ports import Site
@@ -133,7 +134,7 @@ def test_an_interrupt_ends_it_in_order(
     run = Run(terminal.folder / "state" / "replicators" / "replicator")
     sites.feed("aws", TRADES[:50])
     process = terminal.start("replicate", "-o", "json")
-    eventually(lambda: moved(run.read()) > 0)
+    eventually(lambda: moved(stored(run)) > 0)
     process.send_signal(number)
     printed, words = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, words
@@ -170,7 +171,7 @@ def once(terminal: Terminal) -> dict[str, Any]:
 
 
 def has_moved(run: Run, pid: int, count: int) -> bool:
-    state = run.read()
+    state = stored(run)
     return state.get("pid") == pid and moved(state) >= count
 
 

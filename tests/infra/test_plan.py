@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mcloud.documents import encode
 from mcloud.errors import McloudError
 from mcloud.infra.plan import (
     CREATE,
@@ -106,6 +107,45 @@ def test_drift_is_apart() -> None:
     assert {each.address for each in plan.changes} == {each.address for each in plan.drift}
 
 
+def test_programs_get_everything_of_a_plan() -> None:
+    changed = entry({"size": 1}, {"size": 2}, "update")
+    bucket = {"bucket": "mcloud-raw"}
+    lost = entry(bucket, None, "delete", kind="aws_s3_bucket")
+    plan = parse(
+        {
+            "resource_changes": [changed, lost],
+            "output_changes": {"queue_url": {"actions": ["update"]}},
+        }
+    )
+    assert json.dumps(encode(plan.document)) == json.dumps(
+        {
+            "changes": [
+                {
+                    "address": "aws_sqs_queue.trades",
+                    "kind": "aws_sqs_queue",
+                    "action": "change",
+                    "because": [],
+                    "changed": ["size 1 → 2"],
+                    "loses": None,
+                    "name": None,
+                },
+                {
+                    "address": "aws_s3_bucket.trades",
+                    "kind": "aws_s3_bucket",
+                    "action": "destroy",
+                    "because": [],
+                    "changed": [],
+                    "loses": "raw trades",
+                    "name": "mcloud-raw",
+                },
+            ],
+            "drift": [],
+            "outputs": ["queue_url"],
+            "counts": {"create": 0, "change": 1, "replace": 0, "destroy": 1},
+        }
+    )
+
+
 def test_what_terraform_only_learned_is_no_drift() -> None:
     learned = entry({"tags": None, "url": "u"}, {"tags": {}, "url": "u"}, "update")
     code = entry({"tags": {}, "size": 1}, {"tags": {}, "size": 2}, "update")
@@ -161,7 +201,7 @@ def test_destruction_marks_what_holds_data_and_what_is_protected() -> None:
 def test_secrets_are_masked(marks: dict[str, Any], shown: tuple[str, ...]) -> None:
     plan = parse({"resource_changes": [entry({"key": "old"}, {"key": "new"}, "update", **marks)]})
     assert plan.changes[0].changed == shown
-    text = json.dumps(plan.to_json())
+    text = json.dumps(encode(plan.document))
     assert ("old" in text) == (shown == ("key old → new",))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mcloud import documents
 from mcloud.clouds.ports import DeadLetter, Depth, LogLine, Unsent
 from mcloud.errors import McloudError, Unavailable
 from mcloud.feed.simulate import Simulate
@@ -75,8 +76,28 @@ def test_a_letter_says_what_it_holds_or_what_is_wrong_with_it() -> None:
     good, bad = map(read, queue.dead_letters(10))
     assert (good.reason, len(good.envelope.trades if good.envelope else ())) == ("", 5)
     assert bad.reason == "neither JSON nor base64 of zlib"
-    assert good.to_json()["trades"] == 5
-    assert bad.to_json()["symbol"] is None
+    assert good.document.trades == 5
+    assert bad.document.symbol is None
+
+
+def test_programs_get_everything_of_a_letter() -> None:
+    letter = DeadLetter("m0", "r0", GOOD.body.encode("ascii"), GOOD.attributes, 5)
+    assert json.dumps(documents.encode(read(letter).document)) == json.dumps(
+        {
+            "id": "m0",
+            "symbol": "BTCUSDT",
+            "first_id": 2_085_380_345,
+            "last_id": 2_085_380_349,
+            "symbols": ["BTCUSDT"],
+            "trades": 5,
+            "bytes": len(GOOD.body),
+            "deliveries": 5,
+            "has_come_back": False,
+            "readable": True,
+            "reason": "",
+            "attributes": GOOD.attributes,
+        }
+    )
 
 
 def test_redrive_sends_what_can_be_read_and_leaves_the_rest_visible() -> None:
@@ -202,9 +223,9 @@ def test_the_reason_of_a_sound_letter_is_that_of_the_log(
 ) -> None:
     letters = [read(each) for each in Letters(GOOD, Message("junk")).dead_letters(10)]
     good, bad = explain(letters, Log(*lines), now=1_000_000.0)
-    assert reason in good.to_json()["reason"]
-    assert bad.to_json()["reason"] == "neither JSON nor base64 of zlib"
-    assert (good.to_json()["readable"], bad.to_json()["readable"]) == (True, False)
+    assert reason in good.document.reason
+    assert bad.document.reason == "neither JSON nor base64 of zlib"
+    assert (good.document.readable, bad.document.readable) == (True, False)
 
 
 def test_a_letter_of_several_symbols_names_them_all() -> None:
@@ -213,6 +234,6 @@ def test_a_letter_of_several_symbols_names_them_all() -> None:
         *Simulate(["ETHUSDT"], seed=1, start_time=1_735_775_880_000, count=2),
     ]
     (letter,) = map(read, Letters(encode(trades)).dead_letters(10))
-    shown = letter.to_json()
-    assert (shown["symbol"], shown["symbols"]) == (None, ["BTCUSDT.um", "ETHUSDT"])
-    assert shown["trades"] == 7
+    shown = letter.document
+    assert (shown.symbol, shown.symbols) == (None, ("BTCUSDT.um", "ETHUSDT"))
+    assert shown.trades == 7
