@@ -74,8 +74,10 @@ class Sender:
         self._freshness = freshness
         self._sent_until = 0
         """End of the last window that was sent, in ms since 1970."""
+        self._is_repeated = False
+        """Whether messages have failed, which are then not delayed again."""
         self._is_hurried = False
-        """Whether messages are sent before their window is over."""
+        """Whether nothing waits for the end of a window any more."""
         self._latest = 0.0
         """Latest time that the wall clock has shown."""
         self._trail = trail
@@ -126,7 +128,7 @@ class Sender:
     def hurry(self) -> None:
         """Send everything at once from now on, whatever the freshness."""
         with self._changed:
-            self._freshness = 0.0
+            self._is_hurried = True
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -146,32 +148,32 @@ class Sender:
 
     def _take(self) -> list[Parcel]:
         """Take the messages that are due, and return them as parcels."""
-        freshness = self._freshness
-        if not freshness:
+        if not self._freshness:
             taken = self._hold_back(self._spool.take(self.site, REQUEST, LOOK))
             return [alone(each) for each in taken]
-        until = self._due(freshness)
+        until = self._due()
         if until is None:
             with self._changed:
                 self._changed.wait(LOOK / 2)
             return []
         # A site that is being tried gets a single request.
         limit = WINDOW if self._breaker.state == CLOSED else REQUEST
-        taken = self._spool.take(self.site, limit, trades=WINDOW_TRADES)
+        timeout = LOOK if until == inf else 0.0
+        taken = self._spool.take(self.site, limit, timeout, trades=WINDOW_TRADES)
         if len(taken) == limit or sum(each.count for each in taken) >= WINDOW_TRADES:
             with self._changed:
                 self._sent_until = 0  # there is more to send now
         parcels, later = combine(
             self._hold_back(taken),
             until=until,
-            oldest=until - 1000 * freshness,
+            oldest=until - 1000 * self._freshness,
             several_symbols=self._reads().highest > 1,
             one_in=None if self._trail is None else self._trail.one_in,
         )
         self._spool.release(self.site, [each.id for each in later])
         return parcels
 
-    def _due(self, freshness: float) -> float | None:
+    def _due(self) -> float | None:
         """Return the time up to which trades are sent now, in ms since 1970, or None.
 
         Each window is sent once. After a failure, and if messages came from another site or fill
@@ -181,11 +183,11 @@ class Sender:
         with self._changed:
             was_set_back = now < self._latest
             self._latest = now
-            is_moved = self._spool.has_moved(self.site)
-            if is_moved or was_set_back or self._is_hurried or self._spool.is_full:
-                self._is_hurried = False
+            is_repeated, self._is_repeated = self._is_repeated, False
+            is_urgent = self._spool.has_moved(self.site) or self._spool.is_full or is_repeated
+            if is_urgent or was_set_back or self._is_hurried:
                 return inf
-            until = window_end(int((now - GRACE) * 1000), freshness)
+            until = window_end(int((now - GRACE) * 1000), self._freshness)
             if until == self._sent_until:
                 return None
             self._sent_until = until
@@ -214,7 +216,7 @@ class Sender:
         """Put the messages back into the spool, to be sent as soon as the site allows it."""
         if parcels:
             with self._changed:
-                self._is_hurried = True
+                self._is_repeated = True
             self._spool.release(self.site, [part.id for each in parcels for part in each.parts])
 
     def _wait(self, *, to_try: bool = False) -> bool:

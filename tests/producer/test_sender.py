@@ -498,7 +498,7 @@ def test_a_hurried_sender_waits_for_no_window(spool: Spool, start: Start, feed: 
     time.sleep(3 * LOOK)
     assert queue.taken == []
     sender.hurry()
-    queue.wait_for(lambda: len(queue.taken) == 2)
+    queue.wait_for(lambda: queue.trades == sorted(feed.trades))
     eventually(lambda: sender.delivery.waiting == 0)
 
 
