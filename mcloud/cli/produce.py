@@ -117,26 +117,17 @@ def produce(
             rich_help_panel=_DELIVERY,
         ),
     ] = "both",
-    batch: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=20_000,
-            metavar="COUNT",
-            help="Maximum number of trades in a message.",
-            rich_help_panel=_DELIVERY,
-        ),
-    ] = 1000,
-    linger: Annotated[
-        float,
+    freshness: Annotated[
+        float | None,
         typer.Option(
             min=0,
-            max=60,
+            max=600,
             metavar="SECONDS",
-            help="Maximum time that a trade waits for others, in seconds.",
+            help="Maximum age of a candle at the sites, in seconds. A larger value costs less."
+            " Default: [produce] of mcloud.toml, or 5.",
             rich_help_panel=_DELIVERY,
         ),
-    ] = 1.0,
+    ] = None,
     spool_limit: Annotated[
         int,
         typer.Option(
@@ -215,10 +206,11 @@ def produce(
     mcloud produce --source simulate --count 20000
     mcloud produce --source 'replay:days/*.zip' --to aws
     """
-    from mcloud.config import unknown
+    from mcloud.config import settings, unknown
     from mcloud.feed.binance.endpoints import API_KEY
     from mcloud.feed.feed import incomplete
     from mcloud.feed.open import FeedChoice
+    from mcloud.producer.parcels import ProduceSettings
     from mcloud.producer.route import MODES
     from mcloud.producer.run_folder import check_venue, follow_exchange
     from mcloud.producer.source import open_source, resume_command
@@ -260,9 +252,9 @@ def produce(
             queues = {site: resources[site].queue for site in sites}
             venues = session.config.state / "venues"
             check_venue(venues, queues, opened.venue, opened.about.market or "")
-        progress, seconds = _run(
-            session, run, opened, sites, mode, spool_limit, stop, batch=batch, linger=linger
-        )
+        if freshness is None:
+            freshness = settings(session.config, "produce", ProduceSettings).freshness
+        progress, seconds = _run(session, run, opened, sites, mode, spool_limit, freshness, stop)
     report = opened.feed.report
     report_feed(session, report)
     all_read = report.complete or not opened.ends
@@ -296,10 +288,8 @@ def _run(
     sites: "Mapping[str, Site]",
     mode: str,
     spool_limit: int,
+    freshness: float,
     stop: threading.Event,
-    *,
-    batch: int,
-    linger: float,
 ) -> "tuple[ProducerProgress, float]":
     from mcloud.config import settings
     from mcloud.producer.message_log import MessageLog
@@ -349,10 +339,9 @@ def _run(
                     route=lambda: router.route,
                     trail=trail,
                     reads={name: Support(site).reads for name, site in sites.items()},
-                    batch=batch,
-                    linger=linger,
                     progress=watch,
                     stop=stop,
+                    freshness=freshness,
                 )
             finally:
                 router.stop()

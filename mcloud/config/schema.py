@@ -15,7 +15,7 @@ KINDS: dict[str, type[AwsResources] | type[GcpResources]] = {
     "gcp": GcpResources,
 }
 
-TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor", "trace")
+TABLES = ("alerts", "anomalies", "channels", "cost", "guard", "monitor", "produce", "trace")
 """Tables that belong to one part of mcloud each. That part reads them: see ``settings``."""
 
 _BACKENDS = ("s3", "gcs")

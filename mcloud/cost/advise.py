@@ -22,8 +22,9 @@ from mcloud.cost.words import plain
 LEAST = Decimal("0.01")  # dollars a month
 ZERO = Decimal(0)
 
-BATCH = 1000  # default maximum of trades per message
-LINGERS = (2, 5, 10)  # seconds that might be waited for a message to fill
+FRESHNESS = 5  # default of a producer, in seconds
+COARSER = (10, 30, 60)  # seconds that might be waited for a message to fill
+FULL_MESSAGE = 64 * 1024  # bytes
 SMALL = 128 * 1024  # bytes; S3's lifecycle leaves smaller objects where they are
 AGE = 30  # days after which the modules move raw trades to a colder class
 RETENTION = Decimal(7)  # days
@@ -141,29 +142,33 @@ def _packing(grounds: Sequence[_Ground]) -> Iterator[Advice]:
 
     The advice is the shortest wait with at least four fifths of the largest saving.
     """
-    savings: dict[int, Decimal] = dict.fromkeys(LINGERS, ZERO)
+    savings: dict[int, Decimal] = dict.fromkeys(COARSER, ZERO)
     least: Decimal | None = None
     for ground in grounds:
         messages, each = ground.units.get(MESSAGES) or ZERO, ground.trades_a_message
         if not messages or each is None:
             continue
         least = each if least is None else min(least, each)
-        for linger in LINGERS:
-            # Twice the wait makes half as many messages, until they are full. If a message has more
-            # than BATCH trades already, there is nothing to save.
-            fewer = max(ZERO, messages - max(messages / linger, messages * each / BATCH))
+        for freshness in COARSER:
+            # Twice the wait makes half as many messages, until they are full.
+            fewer = messages - max(
+                messages * FRESHNESS / freshness, messages * _size(each) / FULL_MESSAGE
+            )
             per_message = message_units(ground.usage.cloud, _size(each))
-            savings[linger] += ground.saving({m: u * fewer for m, u in per_message.items()})
+            savings[freshness] += ground.saving(
+                {m: u * max(ZERO, fewer) for m, u in per_message.items()}
+            )
     enough = max(savings.values()) * Decimal("0.8")
-    linger = next(linger for linger in LINGERS if savings[linger] >= enough)
+    freshness = next(freshness for freshness in COARSER if savings[freshness] >= enough)
     if least is not None:
         yield Advice(
             ", ".join(ground.usage.site for ground in grounds),
-            f"wait {linger} s for a message to fill",
-            f"mcloud produce --linger {linger} --batch {BATCH}",
-            f"a message has {least:.0f} trades, and {BATCH} fit; candles come {linger - 1} s later "
-            "than now, if producers wait 1 s, the default",
-            savings[linger],
+            f"let candles be up to {freshness} s old",
+            f"mcloud produce --freshness {freshness}",
+            f"a message has {least:.0f} trades, and more fit; candles come up to "
+            f"{freshness - FRESHNESS} s later than now, if producers have the default freshness of "
+            f"{FRESHNESS} s",
+            savings[freshness],
             at_most=True,
         )
 
@@ -233,7 +238,7 @@ def _lifecycle(ground: _Ground, profile: str) -> Iterator[Advice]:
         "pack raw trades into larger objects"
         if small and ground.usage.cloud == "aws"
         else "move raw trades older than a month to a colder class",
-        "mcloud produce --linger 10"
+        "mcloud produce --freshness 60"
         if small and ground.usage.cloud == "aws"
         else f"mcloud deploy {ground.usage.site}",
         "S3 leaves objects below 128 KiB where they are"

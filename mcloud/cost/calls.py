@@ -50,14 +50,9 @@ CALLS: Mapping[tuple[str, str], tuple[MeterUnits, ...]] = {
     ("gcp", "record"): (MeterUnits("firestore_reads"),),
     ("aws", "kept"): (MeterUnits("dynamodb_reads", _HALF, _READ // _DOCUMENT),),
     ("gcp", "kept"): (MeterUnits("firestore_reads"),),
-    # Successive candles of a symbol, an update of one, and a new one.
+    # Successive candles of a symbol, and a write of one, with or without a candle before it.
     ("aws", "candle"): (MeterUnits("dynamodb_reads", _HALF, _READ // CANDLE),),
     ("gcp", "candle"): (MeterUnits("firestore_reads"),),
-    ("aws", "update_candle"): (
-        MeterUnits("dynamodb_reads"),
-        MeterUnits("dynamodb_writes", 2 * _ONE),
-    ),
-    ("gcp", "update_candle"): (MeterUnits("firestore_reads"), MeterUnits("firestore_writes")),
     ("aws", "write_candle"): (MeterUnits("dynamodb_writes", 2 * _ONE),),  # a unit is 1 KiB
     ("gcp", "write_candle"): (MeterUnits("firestore_writes"),),
     # An object of the raw archive.

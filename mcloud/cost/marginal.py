@@ -40,7 +40,7 @@ def message_units(cloud: str, size: int) -> dict[str, Decimal]:
             "sqs_requests": 3 * chunks,  # sent, received, deleted
             "lambda_requests": Decimal(1),
             "lambda_gb_s": CALL * MEMORY,
-            **units(cloud, "update_candle"),
+            **units(cloud, "write_candle"),  # usually not read before
             **units(cloud, "write_object"),
         }
     return {
@@ -48,6 +48,6 @@ def message_units(cloud: str, size: int) -> dict[str, Decimal]:
         "function_requests": Decimal(1),
         "function_vcpu_s": CALL * VCPU,
         "function_gib_s": CALL * MEMORY,
-        **units(cloud, "update_candle"),
+        **units(cloud, "write_candle"),  # usually not read before
         **units(cloud, "write_object"),
     }

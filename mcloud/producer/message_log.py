@@ -8,6 +8,8 @@ continues.
     {"symbol":"BTCUSDT","first_id":1,"last_id":9,"trades":9,"times":[1723161255342,1723161255617],
      "received":1795639235101,"spooled":1795639235835,"traceparent":"00-…"}
     {"symbol":"BTCUSDT","first_id":1,"last_id":9,"site":"aws","sent":1795639235902}
+
+If it was sent in a parcel with others, the second line has the ``traceparent`` of the parcel.
 """
 
 import json
@@ -21,8 +23,8 @@ from typing import Annotated, NamedTuple, Self
 
 from mcloud import best_effort
 from mcloud.documents import Between, Count, Damaged, read_text
-from mcloud.market.envelope import Message
 from mcloud.market.trade import MAX_TIME, Trade
+from mcloud.producer.parcels import Parcel
 from mcloud.producer.spool_message import SpoolEntry
 
 ONE_IN = 100  # one in this many messages is sampled; X-Ray costs $5 per million traces
@@ -68,6 +70,8 @@ class _Spooled(NamedTuple):
 class _Sent(NamedTuple):
     site: str
     sent: Moment
+    traceparent: str = ""
+    """That of the parcel; empty if the message was sent as it is."""
 
 
 class MessageLog:
@@ -88,11 +92,14 @@ class MessageLog:
         """Record that messages, each made of some or all of these trades, are in the spool."""
         self._write("".join(_spooled(trades, entry, at) for trades, entry in packed))
 
-    def sent(self, site: str, messages: Sequence[Message], at: int) -> None:
-        """Record that the queue of a site has accepted messages, which were sent at ``at``."""
+    def sent(self, site: str, parcels: Sequence[Parcel], at: int) -> None:
+        """Record that the queue of a site has accepted parcels, which were sent at ``at``."""
+        said = f'"site":{json.dumps(site)},"sent":{at}'
         self._write(
             "".join(
-                f'{_head(m.attributes)}"site":{json.dumps(site)},"sent":{at}}}\n' for m in messages
+                f"{_head(part.message.attributes)}{said}{_context(parcel)}}}\n"
+                for parcel in parcels
+                for part in parcel.parts
             )
         )
 
@@ -145,6 +152,7 @@ def find(folder: Path, symbol: str, trade_id: int) -> list[Journey]:
         journey = found.setdefault((first, last), Journey(first, last))
         if isinstance(entry, _Sent):
             journey.sent.setdefault(entry.site, entry.sent)
+            journey.traceparent = entry.traceparent or journey.traceparent
         elif journey.spooled is None:
             journey.trades, journey.times = entry.trades, entry.times
             journey.received, journey.spooled = entry.received, entry.spooled
@@ -167,6 +175,12 @@ def _spooled(trades: Sequence[Trade], entry: SpoolEntry, at: int) -> str:
         f'"received":{entry.received_at},"spooled":{at},'
         f'"traceparent":"{attributes.get("traceparent", "")}"}}\n'
     )
+
+
+def _context(parcel: Parcel) -> str:
+    if len(parcel.parts) == 1:
+        return ""
+    return f',"traceparent":"{parcel.message.attributes.get("traceparent", "")}"'
 
 
 def _head(attributes: dict[str, str]) -> str:

@@ -27,6 +27,8 @@ class Outbox:
     taken: dict[int, Taken] = field(default_factory=dict)
     position: int = 0
     """All pending messages up to this one are taken."""
+    has_moved: bool = False
+    """Whether messages of another site were moved to this one."""
 
     @property
     def untaken(self) -> int:

@@ -95,17 +95,21 @@ def in_order(trades: list[Trade]) -> list[list[Trade]]:
 
 
 def in_minutes(trades: list[Trade]) -> list[list[Trade]]:
-    """Split trades that would make more than ``MINUTES`` candles."""
-    if len(trades) <= MINUTES:
-        return [trades]
+    """Split trades of two minutes, and those that would make more than ``MINUTES`` candles.
+
+    A live batch has trades of two minutes only where one of them ends. A sender that combines
+    batches can then wait with the second part, see ``parcels.window_end``.
+    """
     times = [trade.time for trade in trades]
-    if max(times) // MINUTE - min(times) // MINUTE < MINUTES:
+    span = max(times) // MINUTE - min(times) // MINUTE
+    if span != 1 and (len(trades) <= MINUTES or span < MINUTES):
         return [trades]
+    most = 1 if span == 1 else MINUTES
     parts: list[list[Trade]] = []
     minutes: set[int] = set()
     for trade in trades:
         minute = trade.time // MINUTE
-        if not parts or (minute not in minutes and len(minutes) == MINUTES):
+        if not parts or (minute not in minutes and len(minutes) == most):
             parts.append([])
             minutes.clear()
         minutes.add(minute)

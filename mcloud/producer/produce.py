@@ -79,6 +79,7 @@ def produce(
     reads: Mapping[str, Callable[[], Reads]] | None = None,
     batch: int = BATCH,
     linger: float = LINGER,
+    freshness: float = 0.0,
     drain: float = DRAIN,
     progress: Callable[[ProducerProgress], None] = lambda progress: None,
     stop: threading.Event | None = None,
@@ -100,6 +101,8 @@ def produce(
             their last trades once.
         route: returns the sites that get the next batch. Default: all sites.
         trail: records where each message was and when. Its messages are traced.
+        freshness: number of seconds during which messages are combined before they are sent; 0
+            sends each one as it is. At the end of the source nothing waits.
         reads: for each site, the versions of envelopes that its function reads. Default: all.
         stop: stops the reading. Trades that were read are still delivered, for up to ``drain``
             seconds.
@@ -113,6 +116,7 @@ def produce(
     senders = {
         name: Sender(
             *(name, each, spool),
+            freshness=freshness,
             trail=trail,
             reads=reads[name],
             clock=clocks.timer,
@@ -142,6 +146,8 @@ def produce(
         limit = Limit(drain, clocks.timer)
         if repairer is not None:
             _repair_last(intake, repairer, run, limit)
+        for sender in senders.values():
+            sender.hurry()
         intake.close()
         run.commit()
         run.wait(limit)

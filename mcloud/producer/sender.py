@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 from operator import attrgetter
 
 from mcloud.clouds.ports import Queue
@@ -13,11 +14,15 @@ from mcloud.errors import McloudError, Unavailable
 from mcloud.market.envelope import VERSION, version_of
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.message_log import MessageLog
+from mcloud.producer.parcels import Parcel, alone, combine, window_end
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
 from mcloud.producer.support import FUNCTION_ANSWERS, Reads
 
 REQUEST = 10  # messages in a call of the queue: a full SQS batch
+WINDOW = 10_000  # messages of the spool that are combined together
+WINDOW_TRADES = 200_000  # trades in them, which take about 60 MB
+GRACE = 1.3  # seconds after the end of a window, until its last trades are in the spool
 LOOK = 0.5  # seconds between two checks for messages to send, or for the end
 REFUSED_PAUSE = 30.0  # seconds until a site that refused permanently is tried again
 NEWEST = 0.2  # weight of the newest request in the average latency
@@ -51,6 +56,7 @@ class Sender:
         queue: Queue,
         spool: Spool,
         *,
+        freshness: float = 0.0,
         trail: MessageLog | None = None,
         reads: Callable[[], Reads] = lambda: Reads(VERSION),
         threads: int = 2,
@@ -58,10 +64,22 @@ class Sender:
         wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """``reads`` returns at once which versions of envelopes the function of the site reads."""
+        """``freshness`` is the number of seconds during which messages are collected and combined;
+        0 sends each message of the spool at once. ``reads`` returns at once which versions of
+        envelopes the function of the site reads.
+        """
         self.site = site
         self._queue = queue
         self._spool = spool
+        self._freshness = freshness
+        self._sent_until = 0
+        """End of the last window that was sent, in ms since 1970."""
+        self._is_repeated = False
+        """Whether messages have failed, which are then not delayed again."""
+        self._is_hurried = False
+        """Whether nothing waits for the end of a window any more."""
+        self._latest = 0.0
+        """Latest time that the wall clock has shown."""
         self._trail = trail
         self._clock = clock
         self._wall = wall
@@ -107,34 +125,99 @@ class Sender:
             self._closed = True
             self._changed.notify_all()
 
+    def hurry(self) -> None:
+        """Send everything at once from now on, whatever the freshness."""
+        with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
+
     def _run(self) -> None:
         while self._wait():
             try:
                 self._settle([])
                 self._let_go()
-                taken = self._hold_back(self._spool.take(self.site, REQUEST, LOOK))
-                # Checked again, because another thread may have been made to wait meanwhile.
-                if not taken or not self._wait(to_try=True):
-                    self._spool.release(self.site, [each.id for each in taken])
-                    continue
-                began, at = self._clock(), self._wall()
-                failed, error, refused, wait = self._send(taken)
-                seconds = self._clock() - began
-                unsent = {each.id for each in failed}
-                accepted = [each for each in taken if each.id not in unsent]
-                if accepted and self._trail is not None:
-                    messages = [each.message for each in accepted]
-                    self._trail.sent(self.site, messages, int(at * 1000))
-                # Counted before it is settled, so that whoever sees nothing pending sees all that
-                # was sent.
-                self._count(accepted, seconds, error, refused, wait)
-                # Released after that, so that the breaker holds back whoever takes it now.
-                self._spool.release(self.site, unsent)
-                self._settle(accepted)
+                parcels = self._take()
+                for start in range(0, len(parcels), REQUEST):
+                    if not self._deliver(parcels[start : start + REQUEST]):
+                        self._release(parcels[start + REQUEST :])
+                        break
             except McloudError as error:
                 self._count([], 0.0, str(error), False, 0.0)
             except ValueError:
                 return  # the spool was closed under a call that hung
+
+    def _take(self) -> list[Parcel]:
+        """Take the messages that are due, and return them as parcels."""
+        if not self._freshness:
+            taken = self._hold_back(self._spool.take(self.site, REQUEST, LOOK))
+            return [alone(each) for each in taken]
+        until = self._due()
+        if until is None:
+            with self._changed:
+                self._changed.wait(LOOK / 2)
+            return []
+        # A site that is being tried gets a single request.
+        limit = WINDOW if self._breaker.state == CLOSED else REQUEST
+        timeout = LOOK if until == inf else 0.0
+        taken = self._spool.take(self.site, limit, timeout, trades=WINDOW_TRADES)
+        if len(taken) == limit or sum(each.count for each in taken) >= WINDOW_TRADES:
+            with self._changed:
+                self._sent_until = 0  # there is more to send now
+        parcels, later = combine(
+            self._hold_back(taken),
+            until=until,
+            oldest=until - 1000 * self._freshness,
+            several_symbols=self._reads().highest > 1,
+            one_in=None if self._trail is None else self._trail.one_in,
+        )
+        self._spool.release(self.site, [each.id for each in later])
+        return parcels
+
+    def _due(self) -> float | None:
+        """Return the time up to which trades are sent now, in ms since 1970, or None.
+
+        Each window is sent once. After a failure, and if messages came from another site or fill
+        the spool, everything is sent at once.
+        """
+        now = self._wall()
+        with self._changed:
+            was_set_back = now < self._latest
+            self._latest = now
+            is_repeated, self._is_repeated = self._is_repeated, False
+            is_urgent = self._spool.has_moved(self.site) or self._spool.is_full or is_repeated
+            if is_urgent or was_set_back or self._is_hurried:
+                return inf
+            until = window_end(int((now - GRACE) * 1000), self._freshness)
+            if until == self._sent_until:
+                return None
+            self._sent_until = until
+            return until
+
+    def _deliver(self, parcels: list[Parcel]) -> bool:
+        """Send a request of the queue. Return False if no other one should follow at once."""
+        # Checked again, because another thread may have been made to wait meanwhile.
+        if not self._wait(to_try=True):
+            self._release(parcels)
+            return False
+        began, at = self._clock(), self._wall()
+        failed, error, refused, wait = self._send(parcels)
+        seconds = self._clock() - began
+        accepted = [each for each in parcels if each not in failed]
+        if accepted and self._trail is not None:
+            self._trail.sent(self.site, accepted, int(at * 1000))
+        # Counted before it is settled, so that whoever sees nothing pending sees all that was sent.
+        self._count(accepted, seconds, error, refused, wait)
+        # Released after that, so that the breaker holds back whoever takes it now.
+        self._release(failed)
+        self._settle([part for each in accepted for part in each.parts])
+        return not error
+
+    def _release(self, parcels: list[Parcel]) -> None:
+        """Put the messages back into the spool, to be sent as soon as the site allows it."""
+        if parcels:
+            with self._changed:
+                self._is_repeated = True
+            self._spool.release(self.site, [part.id for each in parcels for part in each.parts])
 
     def _wait(self, *, to_try: bool = False) -> bool:
         """Wait until the breaker allows a request. Return False if there will be none.
@@ -200,24 +283,24 @@ class Sender:
             with self._changed:
                 self._unsettled -= unsettled
 
-    def _send(self, taken: list[Spooled]) -> tuple[list[Spooled], str, bool, float]:
-        """Return the failed messages, the reason, whether it is permanent, and the least time to
+    def _send(self, parcels: list[Parcel]) -> tuple[list[Parcel], str, bool, float]:
+        """Return the failed parcels, the reason, whether it is permanent, and the least time to
         wait.
         """
         try:
-            unsent = self._queue.send([each.message for each in taken])
+            unsent = self._queue.send([each.message for each in parcels])
         except Unavailable as error:
-            return taken, str(error), False, getattr(error, "retry_after", 0.0)
+            return parcels, str(error), False, getattr(error, "retry_after", 0.0)
         except Exception as error:  # noqa: BLE001 - a thread that dies would hang the drain
-            return taken, _describe(error), True, REFUSED_PAUSE
+            return parcels, _describe(error), True, REFUSED_PAUSE
         if not unsent:
             return [], "", False, 0.0
         worst = max(unsent, key=attrgetter("permanent"))
         pause = REFUSED_PAUSE if worst.permanent else 0.0
-        return [taken[each.index] for each in unsent], worst.reason, worst.permanent, pause
+        return [parcels[each.index] for each in unsent], worst.reason, worst.permanent, pause
 
     def _count(
-        self, accepted: list[Spooled], seconds: float, error: str, refused: bool, wait: float
+        self, accepted: list[Parcel], seconds: float, error: str, refused: bool, wait: float
     ) -> None:
         with self._changed:
             self._trying = False
@@ -233,7 +316,7 @@ class Sender:
             self._delivery = replace(
                 before,
                 messages=before.messages + len(accepted),
-                trades=before.trades + sum(each.count for each in accepted),
+                trades=before.trades + sum(each.trades for each in accepted),
                 latency=average,
                 error=error,
                 refused=refused,

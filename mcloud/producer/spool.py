@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -205,19 +206,27 @@ class Spool:
             self._positions |= moved
             self._after_change()
 
-    def take(self, site: str, limit: int, timeout: float = 0.0) -> list[Spooled]:
+    def take(
+        self, site: str, limit: int, timeout: float = 0.0, *, trades: float = inf
+    ) -> list[Spooled]:
         """Take the oldest pending messages of a site, at most ``limit``.
 
-        Wait up to ``timeout`` seconds for the first one. Return nothing if the spool is closing.
-        Messages stay taken until they are settled or released, or the process ends.
+        It stops after the message with which they have ``trades`` trades or more. Wait up to
+        ``timeout`` seconds for the first one. Return nothing if the spool is closing. Messages
+        stay taken until they are settled or released, or the process ends.
         """
         with self._changed:
             outbox = self._outbox(site)
             self._changed.wait_for(lambda: outbox.untaken or self._closed, timeout)
             if self._closed:
                 return []
+            rows: list[MessageRow] = []
             with self._errors():
-                rows = [read_message(self._db, id_) for id_ in outbox.next(self._db, limit)]
+                for id_ in outbox.next(self._db, limit):
+                    rows.append(read_message(self._db, id_))
+                    trades -= rows[-1].trades
+                    if trades <= 0:
+                        break
             outbox.take(rows)
             return [row.spooled() for row in rows]
 
@@ -274,9 +283,17 @@ class Spool:
             outbox.taken.clear()
             # The messages from the other site are older than those that it has taken.
             heir.position = 0
+            heir.has_moved = True
             with self._errors():
                 self._recount()
             self._after_change()
+
+    def has_moved(self, site: str) -> bool:
+        """Return whether messages of another site were moved to this one since the last call."""
+        with self._changed:
+            outbox = self._outbox(site)
+            has_moved, outbox.has_moved = outbox.has_moved, False
+            return has_moved
 
     def pending_symbols(self) -> set[str]:
         """Return the symbols of the messages that some site has not accepted yet."""

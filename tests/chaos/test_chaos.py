@@ -250,7 +250,7 @@ def test_nothing_is_lost(
 
     with LocalExchange(trades, speed=SPEED, symbols=[symbol]) as exchange:
         produce = (
-            *("produce", "--symbols", symbol, "--batch", str(chance.choice((50, 250, 1000)))),
+            *("produce", "--symbols", symbol, "--freshness", str(chance.choice((0, 1, 5)))),
             *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
         )
         commands = {

@@ -51,9 +51,7 @@ def produced(
     """Produce trades, wait until every site has the candles, and return the result."""
     folder = tmp_path_factory.mktemp("produce")
     terminal = Terminal(folder, Path(embedded.options["home"]).parent)
-    # No batch is sent before it is full, however slowly the file is read.
-    batches = ("--batch", 200, "--linger", 60)
-    done = terminal.run("produce", "--source", f"replay:{recording}", *batches, "-o", "json")
+    done = terminal.run("produce", "--source", f"replay:{recording}", "-o", "json")
     assert done.returncode == 0, done.stderr
     expected = expected_rows(open_replay(recording))
     for name, resources in embedded.resources().items():
@@ -67,7 +65,8 @@ def test_produce_counts_by_site(produced: dict[str, Any]) -> None:
     assert (produced["read"], produced["complete"]) == (3_000, True)
     assert set(produced["sites"]) == {"aws", "gcp"}
     for site in produced["sites"].values():
-        assert site == {"messages": 15, "trades": 3_000, "waiting": 0, "error": ""}
+        assert 1 <= site.pop("messages") <= 3
+        assert site == {"trades": 3_000, "waiting": 0, "error": ""}
     assert produced["holes"] == []
     assert produced["seconds"] > 0
     assert produced["words"] == ""

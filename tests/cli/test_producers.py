@@ -224,7 +224,7 @@ def test_a_record_moves_a_running_producer(terminal: Terminal, embedded: State) 
         assert sites["gcp"].control.write_record(told)
 
     lead("aws")
-    arguments = (*ENDLESS, "--symbols", "PSMOVEUSDT", "--mode", "primary", "--linger", 0.1)
+    arguments = (*ENDLESS, "--symbols", "PSMOVEUSDT", "--mode", "primary", "--freshness", 0)
     assert terminal.run("produce", *arguments, "--detach").returncode == 0
     eventually(lambda: listed(terminal)[0]["sites"]["aws"]["trades"] > 50)
     assert listed(terminal)[0]["sites"]["gcp"]["trades"] == 0

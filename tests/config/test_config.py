@@ -131,7 +131,7 @@ SITE = '[profiles.prod.sites.aws]\ncloud = "aws"\n'
         (
             "zzz = 1\n",
             "1: unknown key 'zzz'; known: alerts, anomalies, channels, cost, exchange, guard,"
-            " local, monitor, profile, profiles, terraform, trace",
+            " local, monitor, produce, profile, profiles, terraform, trace",
         ),
         (
             "[local]\n\naws_prot = 1\n",

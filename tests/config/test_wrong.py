@@ -19,6 +19,7 @@ from mcloud.failover.settings import guard_settings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
 from mcloud.observing.settings import MonitorSettings
+from mcloud.producer.parcels import ProduceSettings
 from mcloud.sites.explain import explain
 from mcloud.trace.settings import TraceSettings
 
@@ -45,6 +46,7 @@ EVERYTHING: Table = {
         }
     },
     "monitor": {"interval": 5.0, "port": 9464},
+    "produce": {"freshness": 5},
     "trace": {"one_in": 100, "keep_mib": 64},
     "guard": {
         "interval": 2.0,
@@ -146,6 +148,7 @@ def read_everything(folder: Path, text: str) -> None:
     explain(found)
     for name, kind in (
         ("monitor", MonitorSettings),
+        ("produce", ProduceSettings),
         ("trace", TraceSettings),
         ("anomalies", Thresholds),
     ):

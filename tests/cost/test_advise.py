@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from mcloud.cost.advise import BATCH, LEAST, Advice, advise
+from mcloud.cost.advise import FRESHNESS, FULL_MESSAGE, LEAST, Advice, advise
 from mcloud.cost.usage import SiteUsage
 from mcloud.documents import encode
+from mcloud.producer.parcels import ProduceSettings
 
 from .usages import MONTH, NOW, at, daily, metered, usage
 
@@ -44,10 +45,10 @@ def test_messages_of_few_trades_are_to_wait() -> None:
         trades={"BTCUSDT": 150_000_000},
         messages=15_000_000,
     )
-    each = only(packed, title="to fill")
-    # Five seconds bring 89% of the effect of ten, and two seconds 56%.
-    assert each.how == "mcloud produce --linger 5 --batch 1000"
-    fewer = 30_000_000 * Decimal(4) / 5
+    each = only(packed, title="s old")
+    # 30 seconds bring 91% of the effect of a minute, and 10 seconds 55%.
+    assert each.how == "mcloud produce --freshness 30"
+    fewer = 30_000_000 * Decimal(5) / 6
     # PUTs and SQS requests, three per message, beyond the free million.
     by_hand = fewer * Decimal("5e-6") + fewer * 3 * Decimal("0.4e-6")
     assert each.saving == pytest.approx(by_hand)
@@ -64,10 +65,10 @@ def test_one_wait_serves_all_sites() -> None:
         )
         for site, requests in (("aws", "s3_puts"), ("gcp", "gcs_class_a"))
     ]
-    each = only(*sites, title="to fill")
-    # 200 trades each: five times as many fit, and ten seconds have no more effect than five.
-    assert (each.site, each.how) == ("aws, gcp", "mcloud produce --linger 5 --batch 1000")
-    fewer = 30_000_000 * Decimal(4) / 5
+    each = only(*sites, title="s old")
+    # 200 trades each, in 1,600 bytes: all of six messages fit into one.
+    assert (each.site, each.how) == ("aws, gcp", "mcloud produce --freshness 30")
+    fewer = 30_000_000 * Decimal(5) / 6
     assert each.saving == pytest.approx(2 * fewer * Decimal("5e-6"))
 
 
@@ -75,10 +76,14 @@ def test_full_messages_are_not() -> None:
     full = usage(
         "aws",
         {"messages": 15_000_000, "s3_puts": 15_000_000},
-        trades={"BTCUSDT": 15_000_000 * BATCH},
+        trades={"BTCUSDT": 15_000_000 * FULL_MESSAGE // 8},
         messages=15_000_000,
     )
-    assert not any("wait" in name for name in said(full))
+    assert not any("old" in name for name in said(full))
+
+
+def test_the_advice_knows_the_default_freshness() -> None:
+    assert ProduceSettings().freshness == FRESHNESS
 
 
 def test_memory_that_only_waits() -> None:
@@ -187,17 +192,6 @@ def test_advice_as_json() -> None:
         profile="prod",
     )
     assert encode(each.report)["saving_usd_a_month"] == "2.3"
-
-
-def test_messages_that_are_larger_than_usual_are_full_enough() -> None:
-    """With `mcloud produce --batch 20000`, a thousand trades per message would cost more."""
-    large = usage(
-        "aws",
-        {"messages": 1_000_000, "s3_puts": 1_000_000, "sqs_requests": 3_000_000},
-        trades={"BTCUSDT": 3_000_000_000},
-        messages=1_000_000,
-    )
-    assert said(large) == {}
 
 
 def test_what_is_free_in_its_class_stays_there() -> None:

@@ -26,7 +26,6 @@ def test_each_call_is_known_on_both_clouds_and_each_meter_has_a_price() -> None:
         ("aws", "candle", 205, {"dynamodb_reads": "34.5"}),  # 3 in 4 KiB
         ("gcp", "candle", 205, {"firestore_reads": "205"}),
         ("gcp", "kept", 0, {"firestore_reads": "1"}),  # nothing found is a read as well
-        ("aws", "update_candle", 1, {"dynamodb_reads": "1", "dynamodb_writes": "2"}),
         ("aws", "write_candle", 3, {"dynamodb_writes": "6"}),
         ("aws", "function", 1, {}),
     ],

@@ -23,6 +23,7 @@ from mcloud.failover.settings import GuardSettings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify import channels
 from mcloud.observing.settings import MonitorSettings
+from mcloud.producer.parcels import ProduceSettings
 from mcloud.trace.settings import TraceSettings
 
 from .command_line import ROOT as MCLOUD
@@ -33,6 +34,7 @@ TABLES: dict[str, type] = {
     "[local]": LocalPorts,
     "[exchange]": ExchangeConfig,
     "[terraform]": TerraformConfig,
+    "[produce]": ProduceSettings,
     "[monitor]": MonitorSettings,
     "[guard]": GuardSettings,
     "[alerts]": rules.AlertSettings,

@@ -15,6 +15,7 @@ from mcloud.failover.settings import guard_settings
 from mcloud.market.anomaly import Thresholds
 from mcloud.notify.channels import channels
 from mcloud.observing.settings import MonitorSettings
+from mcloud.producer.parcels import ProduceSettings
 from mcloud.trace.settings import TraceSettings
 
 from .command_line import ROOT as MCLOUD
@@ -74,6 +75,7 @@ def test_settings_are_accepted(block: Block, tmp_path: Path) -> None:
     channels(config)
     rules(config)
     settings(config, "monitor", MonitorSettings)
+    settings(config, "produce", ProduceSettings)
     settings(config, "trace", TraceSettings)
     settings(config, "anomalies", Thresholds)
 

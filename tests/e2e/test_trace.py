@@ -23,9 +23,7 @@ SYMBOL = "TRACEDUSDT"
 @pytest.mark.slow
 def test_every_stage_of_a_trade_on_both_sites_in_order(tmp_path: Path, embedded: State) -> None:
     user = User(tmp_path, embedded)
-    made = user.mcloud(
-        *("produce", "--source", "simulate", "--symbols", SYMBOL, "--count", 900, "--batch", 100)
-    )
+    made = user.mcloud(*("produce", "--source", "simulate", "--symbols", SYMBOL, "--count", 900))
     assert made.returncode == 0, made.stderr
     ids = user.archived()
     wanted = min(ids) + 450

@@ -109,7 +109,7 @@ def test_a_stack_is_upgraded_while_a_producer_runs(mcloud: Terminal, before: Pat
     mixed = sorted([*plain, *newer], key=lambda trade: (trade.time, trade.symbol, trade.id))
     path = recording(mcloud.folder / "mixed.jsonl", mixed)
     producer = mcloud.start(
-        *("produce", "--source", f"replay:{path}", "--speed", "60x", "--batch", "200"),
+        *("produce", "--source", f"replay:{path}", "--speed", "60x"),
         *("--name", "live", "-o", "json"),
     )
     try:

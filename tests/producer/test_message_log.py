@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from threading import Event, Thread
 
@@ -12,9 +13,10 @@ from mcloud.errors import Unavailable
 from mcloud.market.envelope import decode, encode
 from mcloud.market.trade import Trade
 from mcloud.producer.message_log import Journey, MessageLog, find
+from mcloud.producer.parcels import Parcel, combine
 from mcloud.producer.produce import FeedReader, produce
 from mcloud.producer.spool import Spool
-from mcloud.producer.spool_message import SpoolEntry
+from mcloud.producer.spool_message import Spooled, SpoolEntry
 
 from .queues import FakeQueue
 
@@ -32,13 +34,20 @@ def entry(of: list[Trade]) -> SpoolEntry:
     return SpoolEntry.of(encode(of, one_in=1), received_at=START + 5, sites=["aws", "gcp"])
 
 
+def parcel(*entries: SpoolEntry) -> Parcel:
+    """Return a parcel with these messages."""
+    spooled = [Spooled(n, each.message, each.count, START) for n, each in enumerate(entries)]
+    ((combined,), _) = combine(spooled, until=inf, oldest=inf, one_in=1)
+    return combined
+
+
 def note(
     trail: MessageLog, of: list[Trade], at: int, sites: Iterable[str] = ("aws",)
 ) -> SpoolEntry:
     made = entry(of)
     trail.spooled([(of, made)], at)
     for number, site in enumerate(sites, start=1):
-        trail.sent(site, [made.message], at + number)
+        trail.sent(site, [parcel(made)], at + number)
     return made
 
 
@@ -47,7 +56,7 @@ def test_a_trade_is_found_with_all_that_was_noted(tmp_path: Path) -> None:
         note(trail, trades(1, 9), START + 10)
         made = note(trail, trades(10, 19), START + 20, ["gcp", "aws"])
         note(trail, trades(10, 19, "ETHUSDT"), START + 30)
-        trail.sent("aws", [made.message], START + 99)  # sent again, since the answer was lost
+        trail.sent("aws", [parcel(made)], START + 99)  # sent again, since the answer was lost
     (journey,) = find(tmp_path, "BTCUSDT", 12)
     assert journey == Journey(
         10,
@@ -63,11 +72,23 @@ def test_a_trade_is_found_with_all_that_was_noted(tmp_path: Path) -> None:
     assert find(tmp_path / "elsewhere", "BTCUSDT", 12) == []
 
 
+def test_a_message_that_was_sent_with_others_has_the_trace_of_their_parcel(tmp_path: Path) -> None:
+    with MessageLog(tmp_path) as trail:
+        made = [note(trail, trades(1, 9), START, ()), note(trail, trades(10, 19), START, ())]
+        sent = parcel(*made)
+        trail.sent("aws", [sent], START + 1)
+    for trade_id, each in ((5, made[0]), (15, made[1])):
+        (journey,) = find(tmp_path, "BTCUSDT", trade_id)
+        assert journey.sent == {"aws": START + 1}
+        assert journey.traceparent == sent.message.attributes["traceparent"]
+        assert journey.traceparent != each.message.attributes["traceparent"]
+
+
 def test_what_was_spooled_before_there_was_a_record_is_there_as_far_as_it_goes(
     tmp_path: Path,
 ) -> None:
     with MessageLog(tmp_path) as trail:
-        trail.sent("aws", [entry(trades(1, 9)).message], START)
+        trail.sent("aws", [parcel(entry(trades(1, 9)))], START)
     assert find(tmp_path, "BTCUSDT", 5) == [Journey(1, 9, sent={"aws": START})]
 
 

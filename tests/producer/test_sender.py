@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,9 +14,11 @@ import pytest
 
 from mcloud.clouds.ports import Site, Unsent
 from mcloud.errors import Contention, Refused, Throttled, Unavailable
-from mcloud.market.envelope import Message
+from mcloud.market.envelope import Message, encode, version_of
+from mcloud.market.trade import Trade
+from mcloud.producer import sender as sender_module
 from mcloud.producer.breaker import CLOSED, HALF_OPEN, LONGEST_PAUSE, OPEN, Breaker
-from mcloud.producer.sender import Sender
+from mcloud.producer.sender import GRACE, LOOK, Sender
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import SpoolEntry
 from mcloud.producer.support import AWAY, FUNCTION_ANSWERS, Reads, Support
@@ -53,14 +56,18 @@ class Start:
         *,
         site: str = "aws",
         threads: int = 2,
+        freshness: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         jitter: Callable[[float, float], float] = lambda low, high: 0.0,
         reads: Callable[[], Reads] = lambda: Reads(2),
     ) -> Sender:
         sender = Sender(
             *(site, queue, self._spool),
             threads=threads,
+            freshness=freshness,
             clock=clock,
+            wall=wall,
             jitter=jitter,
             reads=reads,
         )
@@ -81,8 +88,10 @@ def start(spool: Spool) -> Iterator[Start]:
 
 class Clock:
     now = 100.0
+    reads = 0
 
     def __call__(self) -> float:
+        self.reads += 1
         return self.now
 
 
@@ -421,3 +430,133 @@ def test_what_was_held_and_goes_to_another_site_is_no_trouble_of_the_first(
     other = FakeQueue()
     start(other, site="gcp")
     other.wait_for(lambda: len(other.taken) == 1)
+
+
+FRESHNESS = 10.0  # seconds
+
+
+class Feed:
+    """Puts messages of several symbols into a spool, by a clock that the test sets."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._next = 0
+        self.clock = Clock()
+        self.clock.now = 1_735_775_880.0  # a whole minute
+        self.trades: list[Trade] = []
+
+    def bring(self, *symbols: str, sites: Iterable[str] = ("aws",)) -> None:
+        """Add a message of each symbol, received now."""
+        at = int(self.clock.now * 1000)
+        for symbol in symbols:
+            self._next += 1
+            trade = Trade(symbol, self._next, Decimal(7), Decimal(1), at, True)
+            message = encode([trade])
+            self._spool.append([SpoolEntry.of(message, received_at=at, sites=sites)])
+            self.trades.append(trade)
+
+    def later(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+
+@pytest.fixture
+def feed(spool: Spool) -> Feed:
+    return Feed(spool)
+
+
+def test_a_window_becomes_one_message(spool: Spool, start: Start, feed: Feed) -> None:
+    queue = FakeQueue()
+    for _ in range(3):
+        feed.bring("BTCUSDT", "ETHUSDT")
+        feed.later(4)
+    feed.later(GRACE - 2.1)  # the last trades of the window may still be on their way
+    sender = start(queue, freshness=FRESHNESS, wall=feed.clock)
+    time.sleep(3 * LOOK)
+    assert queue.taken == []
+    feed.later(0.2)
+    queue.wait_for(lambda: len(queue.taken) == 1)
+    eventually(lambda: sender.delivery.waiting == 0)
+    assert queue.trades == sorted(feed.trades)
+    delivery = sender.delivery
+    assert (delivery.messages, delivery.trades) == (1, 6)
+    feed.bring("BTCUSDT")
+    feed.later(FRESHNESS - 1)
+    feed.bring("BTCUSDT")  # of the third window
+    feed.later(1)
+    queue.wait_for(lambda: len(queue.taken) == 2)
+    eventually(lambda: sender.delivery.waiting == 1)
+    feed.later(FRESHNESS)
+    queue.wait_for(lambda: len(queue.taken) == 3)
+    assert queue.trades == sorted(feed.trades)
+
+
+def test_a_hurried_sender_waits_for_no_window(spool: Spool, start: Start, feed: Feed) -> None:
+    queue = FakeQueue()
+    sender = start(queue, freshness=FRESHNESS, wall=feed.clock)
+    eventually(lambda: feed.clock.reads > 2)
+    feed.bring("BTCUSDT", "ETHUSDT")
+    time.sleep(3 * LOOK)
+    assert queue.taken == []
+    sender.hurry()
+    queue.wait_for(lambda: queue.trades == sorted(feed.trades))
+    eventually(lambda: sender.delivery.waiting == 0)
+
+
+def test_messages_of_another_site_are_sent_at_once(spool: Spool, start: Start, feed: Feed) -> None:
+    queue = FakeQueue()
+    start(queue, site="gcp", freshness=FRESHNESS, wall=feed.clock)
+    eventually(lambda: feed.clock.reads > 2)
+    feed.bring("BTCUSDT", "ETHUSDT")
+    time.sleep(3 * LOOK)
+    assert queue.taken == []
+    spool.reassign("aws", "gcp")
+    queue.wait_for(lambda: len(queue.taken) == 1)
+    assert queue.trades == sorted(feed.trades)
+
+
+def test_a_clock_that_is_set_back_holds_up_nothing(spool: Spool, start: Start, feed: Feed) -> None:
+    queue = FakeQueue()
+    start(queue, freshness=FRESHNESS, wall=feed.clock)
+    eventually(lambda: feed.clock.reads > 2)
+    feed.bring("BTCUSDT")
+    feed.later(-3600)
+    queue.wait_for(lambda: len(queue.taken) == 1)
+
+
+def test_a_parcel_that_fails_is_tried_again_before_the_next_window(
+    spool: Spool, start: Start, feed: Feed
+) -> None:
+    queue = FakeQueue(Unavailable("down"), [THROTTLED], Unavailable("down"))
+    for n in range(40):
+        feed.bring(f"A{n}USDT", "BTCUSDT")
+    feed.later(FRESHNESS + GRACE)
+    sender = start(queue, freshness=FRESHNESS, wall=feed.clock)
+    eventually(lambda: not sender.delivery.waiting)
+    assert queue.trades == sorted(feed.trades)
+    assert sender.delivery.trades == 80
+
+
+def test_a_site_with_an_old_function_gets_messages_of_one_symbol(
+    spool: Spool, start: Start, feed: Feed
+) -> None:
+    queue = FakeQueue()
+    feed.bring("BTCUSDT", "ETHUSDT", "BTCUSDT")
+    feed.later(FRESHNESS + GRACE)
+    start(queue, freshness=FRESHNESS, wall=feed.clock, reads=lambda: Reads(1))
+    queue.wait_for(lambda: len(queue.taken) == 2)
+    assert all(version_of(each) == 1 for each in queue.taken)
+    assert queue.trades == sorted(feed.trades)
+
+
+def test_a_backlog_is_sent_without_waiting_for_windows(
+    spool: Spool, start: Start, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "WINDOW", 7)
+    queue = FakeQueue()
+    for _ in range(20):
+        feed.bring("BTCUSDT", "ETHUSDT")
+    feed.later(FRESHNESS + GRACE)
+    sender = start(queue, freshness=FRESHNESS, wall=feed.clock)
+    eventually(lambda: not sender.delivery.waiting)
+    assert queue.trades == sorted(feed.trades)
+    assert len(queue.taken) >= 6

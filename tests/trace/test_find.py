@@ -18,7 +18,8 @@ from mcloud.market.envelope import encode
 from mcloud.market.trade import Trade
 from mcloud.processor.ingest import ingest
 from mcloud.producer.message_log import MessageLog
-from mcloud.producer.spool_message import SpoolEntry
+from mcloud.producer.parcels import alone
+from mcloud.producer.spool_message import Spooled, SpoolEntry
 from mcloud.runs import Run
 from mcloud.trace import find as module
 from mcloud.trace.find import Traced, find
@@ -67,7 +68,7 @@ def note(folder: Path, trades: list[Trade], sent: dict[str, int]) -> Run:
     with MessageLog(run.folder) as trail:
         trail.spooled([(trades, SpoolEntry.of(message, received_at=START, sites=["a"]))], START + 1)
         for name, at in sent.items():
-            trail.sent(name, [message], at)
+            trail.sent(name, [alone(Spooled(1, message, 1, at))], at)
     return run
 
 
