@@ -168,11 +168,12 @@ class LockWait:
 
 
 class Terraform(python_terraform.Terraform):  # type: ignore[misc]
-    """``binary`` in ``folder``; every call raises McloudError where Terraform fails.
+    """Runs ``binary`` in ``folder``. Every call raises McloudError if Terraform fails.
 
-    ``stop`` asks it to stop, from any thread: it is told once, as by Ctrl-C, and then waited for.
-    ``echo`` gets every line that it says. While somebody else holds the lock of the state, a call
-    that needs it waits for up to ``lock_timeout`` seconds, and ``say`` gets who holds it.
+    ``stop`` asks Terraform to stop, from any thread, as one Ctrl-C would; the call then waits for
+    it. ``echo`` gets every line of its output. While another run holds the lock of the state, a
+    call that needs the lock waits for up to ``lock_timeout`` seconds, and ``say`` gets the name of
+    the holder.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ ATTEMPTS = 3
 class Wait:
     seconds: float
     reason: str
-    """What the wait is for, as a noun phrase."""
+    """The awaited thing, as a noun phrase."""
 
 
 class TransientError(McloudError):

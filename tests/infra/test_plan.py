@@ -128,6 +128,7 @@ def test_programs_get_everything_of_a_plan() -> None:
                     "changed": ["size 1 → 2"],
                     "loses": None,
                     "name": None,
+                    "protected": False,
                 },
                 {
                     "address": "aws_s3_bucket.trades",
@@ -137,6 +138,7 @@ def test_programs_get_everything_of_a_plan() -> None:
                     "changed": [],
                     "loses": "raw trades",
                     "name": "mcloud-raw",
+                    "protected": False,
                 },
             ],
             "drift": [],
