@@ -27,7 +27,7 @@ class MeasuredFigure:
     label: str = ""
     """Label of its row, if that is not the name. Figures of one label share the row."""
     note: str = ""
-    """What its count means, beside the first figure of a shared row, such as ``throttled``."""
+    """Meaning of its count beside the first figure of a shared row, such as ``throttled``."""
     is_whole: bool = True
     """Whether a count is a whole number. What is billed may be a fraction."""
     is_fault: bool = False
