@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from mcloud.clouds.figures import FIGURES
+
 SHARE = "%"
 """A fraction of 1, shown as percent."""
 
@@ -16,12 +18,8 @@ _COUNTED = {
     "rate": "trades/s",
     "holes": "ids",
     "stalled": "symbols",
-    "count": "calls",
+    **{each.key: each.unit for each in FIGURES if not each.is_time},
     "damaged.count": "documents",
-    "errors": "calls",
-    "throttles": "calls",
-    "writes": "writes",
-    "write_throttles": "writes",
     "candles": "candles",
     "raw": "hours",
     "anomalies": "anomalies",

@@ -190,26 +190,25 @@ class Figure:
     """Time of the value or, for a count, the end of its period, in seconds since 1970."""
 
 
+UNMEASURED = Figure(None, 0.0)
+
+
 @dataclass(frozen=True)
 class Figures:
-    """Figures from the metrics service of a site. None marks what the cloud does not measure."""
+    """Figures from the metrics service of a site."""
 
     queue: Depth | None
     """Depth of the queue. This field and the next are None if the queue itself reports its depth
     (see ``Queue.is_live``)."""
     dead_letters: Depth | None
-    oldest_age: Figure
-    """Age of the oldest message in the queue, in seconds."""
-    calls: Figure
-    """Calls of the function. All counts are over the last ``window`` seconds."""
-    errors: Figure
-    throttles: Figure
-    p95: Figure
-    """95th percentile of the call duration, in seconds, in the last minute that had calls."""
-    writes: Figure
-    """Writes to the candle store, as its billing counts them."""
-    write_throttles: Figure
     window: float
+    """Seconds over which counts are summed."""
+    measured: Mapping[str, Figure]
+    """By the names of ``figures.FIGURES``, those that the cloud measures."""
+
+    def __getitem__(self, name: str) -> Figure:
+        """Return a figure. Its value is unknown if the cloud does not measure it."""
+        return self.measured.get(name, UNMEASURED)
 
 
 @dataclass(frozen=True)

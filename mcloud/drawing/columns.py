@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from mcloud.clouds.figures import FIGURES, rows_of
 from mcloud.clouds.ports import SERVICES
 from mcloud.drawing.figures import Cell, chart, rows
 from mcloud.drawing.focus import service
@@ -21,16 +22,17 @@ TEXT = 46  # columns of a figure with its age; charts use the rest
 
 CHART = "depths"
 GROUPS = (
-    ("services", "queue depth", CHART, "oldest", "dead letters"),
-    ("calls", "errors", "throttles", "p95"),
-    ("processed", "last candle", "holes", "writes"),
+    ("services", "queue depth", CHART, *rows_of("queue"), "dead letters"),
+    tuple(rows_of("function")),
+    ("processed", "last candle", "holes", *rows_of("store")),
     ("behind", "cost"),
 )
-# These rows are left out first if there is no room. The rest stays.
-SPARABLE = (
+_LEAST_FIRST = (
     *("writes", "p95", "throttles", "processed", CHART, "cost", "behind", "oldest", "calls"),
     *("last candle", "errors", "holes", "dead letters"),
 )
+SPARABLE = (*(each.row for each in FIGURES if each.row not in _LEAST_FIRST), *_LEAST_FIRST)
+"""Rows that are left out if there is no room, in this order. The rest stays."""
 CHART_HEIGHTS = (4, 8)  # lines, where there is room for more than one
 SYMBOLS = 8  # lines, in place of the one last candle
 

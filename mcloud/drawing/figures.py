@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.text import Text
 
-from mcloud.clouds.ports import SERVICES, Depth, Figure, Figures, Lag
+from mcloud.clouds.figures import MeasuredFigure, rows_of
+from mcloud.clouds.ports import SERVICES, Depth, Lag
 from mcloud.cost.words import usd
 from mcloud.durations import brief, duration
 from mcloud.market.trade import to_text
@@ -21,6 +22,7 @@ from mcloud.observing.recent import Recent
 from mcloud.observing.snapshot import SiteSnapshot, Snapshot
 
 SLACK = 10.0  # seconds over the interval of a figure until it counts as old
+FRESH = 20.0  # seconds; the figures of a metrics service are older in most cases, and say so
 
 
 @dataclass(frozen=True)
@@ -80,40 +82,38 @@ def dead_letters(site: SiteSnapshot, now: float) -> Cell:
     return cell
 
 
-def oldest(site: SiteSnapshot, now: float) -> Cell:
-    return _figure(site, now, lambda seen: seen.oldest_age, lambda value: Text(duration(value)))
+def measured(declared: Sequence[MeasuredFigure]) -> "Callable[[SiteSnapshot, float], Cell]":
+    """Return what draws the figures of one row: the first one, and the others if they are not 0."""
+    first, *others = declared
+
+    def cell(site: SiteSnapshot, now: float) -> Cell:
+        seen = site.figures
+        if seen.value is None:
+            return _unknown(seen.why)
+        figure = seen.value[first.name]
+        if figure.value is None:
+            return _unknown(seen.problem or why_missing(site.cloud, first.unmeasured))
+        text = _value(first, figure.value, seen.value.window)
+        for each in others:
+            if count := seen.value[each.name].value:
+                text.append(f", {count:,.0f} {each.note}", "yellow")
+        return Cell(text, _age(figure.as_of, now, FRESH), seen.problem)
+
+    return cell
 
 
-def calls(site: SiteSnapshot, now: float) -> Cell:
-    return _figure(
-        site,
-        now,
-        lambda seen: seen.calls,
-        lambda value: Text(f"{value:,.0f} in {_window(site)}"),
-    )
+def _value(declared: MeasuredFigure, value: float, window: float) -> Text:
+    if declared.unit == "age":
+        return Text(duration(value))
+    if declared.unit == "latency":
+        return Text(f"{value * 1000:.0f} ms" if value < 10 else duration(value))
+    if declared.is_fault:
+        return Text(f"{value:,.0f}", "yellow" if value else "")
+    return Text(f"{value:,.0f} in {window / 60:.0f} min")
 
 
-def errors(site: SiteSnapshot, now: float) -> Cell:
-    return _figure(site, now, lambda seen: seen.errors, _count)
-
-
-def throttles(site: SiteSnapshot, now: float) -> Cell:
-    return _figure(site, now, lambda seen: seen.throttles, _count, "throttles")
-
-
-def p95(site: SiteSnapshot, now: float) -> Cell:
-    return _figure(site, now, lambda seen: seen.p95, lambda value: Text(_seconds(value)))
-
-
-def writes(site: SiteSnapshot, now: float) -> Cell:
-    def shown(value: float) -> Text:
-        text = Text(f"{value:,.0f} in {_window(site)}")
-        seen = site.figures.value
-        if seen is not None and seen.write_throttles.value:
-            text.append(f", {seen.write_throttles.value:,.0f} throttled", "yellow")
-        return text
-
-    return _figure(site, now, lambda seen: seen.writes, shown)
+def _measured_rows(part: str) -> "dict[str, Callable[[SiteSnapshot, float], Cell]]":
+    return {label: measured(declared) for label, declared in rows_of(part).items()}
 
 
 def processed(site: SiteSnapshot, now: float) -> Cell:
@@ -176,13 +176,10 @@ def cost(site: SiteSnapshot, now: float) -> Cell:
 FIGURES: Mapping[str, Callable[[SiteSnapshot, float], Cell]] = {
     "services": services,
     "queue depth": queue,
-    "oldest": oldest,
+    **_measured_rows("queue"),
     "dead letters": dead_letters,
-    "calls": calls,
-    "errors": errors,
-    "throttles": throttles,
-    "p95": p95,
-    "writes": writes,
+    **_measured_rows("function"),
+    **_measured_rows("store"),
     "processed": processed,
     "last candle": candle,
     "holes": holes,
@@ -205,30 +202,12 @@ def _seen(seen: Seen[Any], now: float, interval: float, shown: Callable[[Any], T
 def _depth(seen: Seen[Depth], cloud: str, now: float, interval: float) -> Cell:
     depth = seen.value
     if depth is None or depth.ready is None:
-        return _unknown(
-            seen.problem or (seen.why if not seen.known else why_missing(cloud, "ready"))
-        )
+        return _unknown(seen.problem or (seen.why if not seen.known else why_missing(cloud, {})))
     if depth.in_flight is None:  # from the metrics, minutes late
         text, interval = Text(f"{depth.ready:,} waiting"), max(interval, METRICS["gcp"])
     else:
         text = Text(f"{depth.ready:,} ready, {depth.in_flight:,} in flight")
     return Cell(text, _age(depth.as_of, now, interval), seen.problem)
-
-
-def _figure(
-    site: SiteSnapshot,
-    now: float,
-    which: Callable[[Figures], Figure],
-    shown: Callable[[float], Text],
-    name: str = "",
-) -> Cell:
-    figures = site.figures
-    if figures.value is None:
-        return _unknown(figures.why)
-    figure = which(figures.value)
-    if figure.value is None:
-        return _unknown(figures.problem or why_missing(site.cloud, name))
-    return Cell(shown(figure.value), _age(figure.as_of, now, 20.0), figures.problem)
 
 
 def _unknown(why: str) -> Cell:
@@ -238,19 +217,6 @@ def _unknown(why: str) -> Cell:
 def _age(at: float, now: float, interval: float) -> float | None:
     """Return the age in seconds if the interval of the figure does not explain it, else None."""
     return now - at if now - at > interval + SLACK else None
-
-
-def _count(value: float) -> Text:
-    return Text(f"{value:,.0f}", "yellow" if value else "")
-
-
-def _window(site: SiteSnapshot) -> str:
-    window = site.figures.value.window if site.figures.value else 0.0
-    return f"{window / 60:.0f} min"
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 10 else duration(value)
 
 
 def _lag(lag: Lag, now: float) -> Text:

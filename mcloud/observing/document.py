@@ -6,17 +6,17 @@ Existing paths never change; new ones may be added. An unknown value is null, an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from mcloud.clouds.figures import MeasuredFigure, of_part
 from mcloud.clouds.ports import (
     RECORD,
     SERVICES,
+    UNMEASURED,
     ControlRecord,
     Depth,
-    Figure,
-    Figures,
     Heartbeat,
     Lag,
 )
@@ -38,6 +38,9 @@ Part = TypeVar("Part")
 
 Why = Mapping[str, str]
 """Reasons for the nulls of a part, by name."""
+MeasuredPart = Mapping[str, float | Why | None]
+"""The figures of a part by the keys of ``clouds.figures``. Counts are over the last ``window``
+seconds and have their time in ``as_of``; other figures have a time of their own beside them."""
 
 
 @dataclass(frozen=True)
@@ -61,39 +64,6 @@ class DepthPart:
 
     ready: int | None
     in_flight: int | None
-    as_of: float
-    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
-
-
-@dataclass(frozen=True)
-class OldestPart:
-    oldest_age_s: float | None
-    """Age of the oldest message."""
-    oldest_age_as_of: float | None
-    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
-
-
-@dataclass(frozen=True)
-class FunctionPart:
-    """Figures of the function over the last ``window`` seconds."""
-
-    count: int | None
-    errors: int | None
-    throttles: int | None
-    p95_s: float | None
-    window: float
-    as_of: float
-    p95_as_of: float | None
-    unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
-
-
-@dataclass(frozen=True)
-class StorePart:
-    """Figures of the database over the last ``window`` seconds."""
-
-    writes: float | None
-    write_throttles: int | None
-    window: float
     as_of: float
     unknown_why: Why = field(default_factory=dict, metadata=OMITTED)
 
@@ -156,10 +126,10 @@ class SitePart:
     up: bool | None
     services: Mapping[str, ServicePart]
     queue: Any
-    """The fields of `DepthPart` or `Unknown`, and those of `OldestPart`."""
+    """The fields of `DepthPart` or `Unknown`, and the measured figures of the queue."""
     dead_letters: DepthPart | Unknown
-    function: FunctionPart | Unknown
-    store: StorePart | Unknown
+    function: MeasuredPart | Unknown
+    store: MeasuredPart | Unknown
     heartbeats: Mapping[str, Heartbeat | Unknown] | Unknown
     replication: tuple[LagPart, ...] | Unknown
     last_candle: CandlePart | Unknown | None
@@ -215,11 +185,7 @@ class StatusDocument:
 
 
 _METRICS_SERVICES = {"aws": "CloudWatch", "gcp": "Cloud Monitoring"}
-_NEVER = {
-    ("gcp", "throttles"): "Cloud Run reports none",
-    ("gcp", "write_throttles"): "Firestore reports none",
-    ("gcp", "in_flight"): "Pub/Sub reports none",
-}
+_IN_FLIGHT = {"gcp": "Pub/Sub reports none"}
 
 
 def document(snapshot: Snapshot) -> Any:
@@ -250,12 +216,12 @@ def document(snapshot: Snapshot) -> Any:
     return encode(found)
 
 
-def why_missing(cloud: str, figure: str) -> str:
+def why_missing(cloud: str, unmeasured: Mapping[str, str]) -> str:
     """Return why a metrics service that answered has no value of a figure.
 
-    ``figure`` is its name in the document.
+    ``unmeasured`` has the reasons of the clouds that never have one.
     """
-    return _NEVER.get((cloud, figure)) or f"{_METRICS_SERVICES.get(cloud, cloud)} has no value yet"
+    return unmeasured.get(cloud) or f"{_METRICS_SERVICES.get(cloud, cloud)} has no value yet"
 
 
 def _site(site: SiteSnapshot) -> SitePart:
@@ -265,8 +231,8 @@ def _site(site: SiteSnapshot) -> SitePart:
         services={service: _service(site.health[service]) for service in SERVICES},
         queue=_queue(site),
         dead_letters=_depth(site, site.dead_letters),
-        function=_part_of(site.figures, lambda figures: _function(site.cloud, figures)),
-        store=_part_of(site.figures, lambda figures: _store(site.cloud, figures)),
+        function=_part_of(site.figures, lambda _: _measured(site, "function")),
+        store=_part_of(site.figures, lambda _: _measured(site, "store")),
         heartbeats=_part_of(site.heartbeats, lambda beats: _heartbeats(site, beats)),
         replication=_part_of(site.lags, lambda lags: tuple(map(_lag, lags))),
         last_candle=_last_candle(site),
@@ -328,58 +294,46 @@ def _why_up(site: SiteSnapshot) -> str:
 
 
 def _queue(site: SiteSnapshot) -> Any:
-    depth, oldest = _depth(site, site.queue), _oldest(site)
-    reasons = depth.unknown_why if isinstance(depth, DepthPart) else {}
-    why = {**reasons, **oldest.unknown_why}
-    return {**encode(depth), **encode(oldest), **({"unknown_why": why} if why else {})}
+    depth, measured = encode(_depth(site, site.queue)), encode(_measured(site, "queue"))
+    why = {**depth.pop("unknown_why", {}), **measured.pop("unknown_why", {})}
+    return {**depth, **measured, **({"unknown_why": why} if why else {})}
 
 
 def _depth(site: SiteSnapshot, seen: Seen[Depth]) -> DepthPart | Unknown:
     if not seen.known:
         return Unknown(seen.why)
     found = seen.value or Depth(None, None, 0.0)
-    ready = "" if found.ready is not None else site.figures.why or why_missing(site.cloud, "ready")
-    in_flight = "" if found.in_flight is not None else ready or why_missing(site.cloud, "in_flight")
-    why = _why(ready=ready, in_flight=in_flight)
+    ready = "" if found.ready is not None else site.figures.why or why_missing(site.cloud, {})
+    in_flight = ready or why_missing(site.cloud, _IN_FLIGHT)
+    why = _why(ready=ready, in_flight="" if found.in_flight is not None else in_flight)
     return DepthPart(found.ready, found.in_flight, found.as_of, why)
 
 
-def _oldest(site: SiteSnapshot) -> OldestPart:
-    oldest = site.figures.value.oldest_age if site.figures.value else Figure(None, 0.0)
-    if oldest.value is not None:
-        return OldestPart(oldest.value, oldest.as_of)
-    why = site.figures.why or why_missing(site.cloud, "oldest_age_s")
-    return OldestPart(None, None, _why(oldest_age_s=why))
+def _measured(site: SiteSnapshot, part: str) -> MeasuredPart:
+    """Return the figures of a part, with the reasons for those that are unknown."""
+    figures, declared = site.figures.value, of_part(part)
+    found = {each.name: figures[each.name] if figures else UNMEASURED for each in declared}
+    document: dict[str, float | Why | None] = {
+        each.key: _rounded(each, found[each.name].value) for each in declared
+    }
+    counts = [each for each in declared if not each.is_time]
+    if counts and figures:
+        document |= {"window": figures.window, "as_of": found[counts[0].name].as_of}
+    for each in declared:
+        if each.is_time:
+            figure = found[each.name]
+            document[f"{each.name}_as_of"] = None if figure.value is None else figure.as_of
+    why = {
+        each.key: site.figures.why or why_missing(site.cloud, each.unmeasured)
+        for each in declared
+        if found[each.name].value is None
+    }
+    return {**document, **({"unknown_why": why} if why else {})}
 
 
-def _function(cloud: str, figures: Figures) -> FunctionPart:
-    found = FunctionPart(
-        count=_whole(figures.calls.value),
-        errors=_whole(figures.errors.value),
-        throttles=_whole(figures.throttles.value),
-        p95_s=figures.p95.value,
-        window=figures.window,
-        as_of=figures.calls.as_of,
-        p95_as_of=None if figures.p95.value is None else figures.p95.as_of,
-    )
-    return replace(
-        found, unknown_why=_absent(cloud, found, "count", "errors", "throttles", "p95_s")
-    )
-
-
-def _store(cloud: str, figures: Figures) -> StorePart:
-    found = StorePart(
-        writes=figures.writes.value,
-        write_throttles=_whole(figures.write_throttles.value),
-        window=figures.window,
-        as_of=figures.writes.as_of,
-    )
-    return replace(found, unknown_why=_absent(cloud, found, "writes", "write_throttles"))
-
-
-def _absent(cloud: str, found: FunctionPart | StorePart, *names: str) -> Why:
-    missing = (name for name in names if getattr(found, name) is None)
-    return _why(**{name: why_missing(cloud, name) for name in missing})
+def _rounded(declared: MeasuredFigure, value: float | None) -> float | None:
+    is_count = declared.is_whole and not declared.is_time
+    return int(value) if value is not None and is_count else value
 
 
 def _why(**reasons: str) -> Why:
@@ -456,7 +410,3 @@ def cost_part(figure: CostFigure) -> CostPart:
 
 def _dollars(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)

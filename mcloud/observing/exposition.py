@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from mcloud.clouds.figures import FIGURES
 from mcloud.clouds.ports import Depth, Figures
 from mcloud.observing.machine import Machine
 from mcloud.observing.problems import firing, problems, silenced
@@ -25,15 +26,9 @@ HELP = {
     "service_up": "1 if the service answered its probe.",
     "service_latency_seconds": "Duration of its probe.",
     "queue_messages": "Messages in the queue, ready or in flight.",
-    "queue_oldest_age_seconds": "Age of the oldest message in the queue.",
     "dead_letters": "Messages that could not be processed.",
-    "function_calls": "Calls of the function in the last minutes (see function_window_seconds).",
-    "function_errors": "Calls that failed, in the same window.",
-    "function_throttles": "Calls that were throttled, in the same window.",
+    **{each.series: each.help for each in FIGURES},
     "function_window_seconds": "Window of the counts.",
-    "function_p95_seconds": "95th percentile of the duration of a call, in the last busy minute.",
-    "store_writes": "Writes that the candle store bills, in the window of the function.",
-    "store_write_throttles": "Writes that it throttled, in the same window.",
     "processed_trades": "Trades that the function has processed since the site was created.",
     "last_trade_timestamp_seconds": "Time of the newest trade that the function processed.",
     "last_candle_timestamp_seconds": "Start of the newest candle.",
@@ -141,14 +136,9 @@ def _site(site: SiteSnapshot) -> Iterator[Sample]:
 
 
 def _figures(figures: Figures, here: dict[str, str]) -> Iterator[Sample]:
-    yield Sample("queue_oldest_age_seconds", figures.oldest_age.value, here)
-    yield Sample("function_calls", figures.calls.value, here)
-    yield Sample("function_errors", figures.errors.value, here)
-    yield Sample("function_throttles", figures.throttles.value, here)
     yield Sample("function_window_seconds", figures.window, here)
-    yield Sample("function_p95_seconds", figures.p95.value, here)
-    yield Sample("store_writes", figures.writes.value, here)
-    yield Sample("store_write_throttles", figures.write_throttles.value, here)
+    for each in FIGURES:
+        yield Sample(each.series, figures[each.name].value, here)
 
 
 def _ages(site: SiteSnapshot, now: float) -> Iterator[Sample]:
@@ -157,10 +147,9 @@ def _ages(site: SiteSnapshot, now: float) -> Iterator[Sample]:
         ages["queue depth"] = site.queue.value.as_of
     if site.dead_letters.value is not None:
         ages["dead letters"] = site.dead_letters.value.as_of
-    figures = site.figures.value
-    if figures is not None:
-        known = {"oldest": figures.oldest_age, "calls": figures.calls, "p95": figures.p95}
-        ages |= {name: each.as_of for name, each in known.items() if each.value is not None}
+    if site.figures.value is not None:
+        measured = {each.row: site.figures.value[each.name] for each in reversed(FIGURES)}
+        ages |= {row: each.as_of for row, each in measured.items() if each.value is not None}
     for name, at in ages.items():
         yield Sample("figure_age_seconds", max(0.0, now - at), {"site": site.name, "figure": name})
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from mcloud.clouds.aws.metrics import METRICS
+from mcloud.clouds.gcp.metrics import SERIES
 from mcloud.clouds.ports import SERVICES
 from mcloud.cost import calls
 from mcloud.observing.recent import MINUTES, SYMBOLS
@@ -11,8 +12,7 @@ from mcloud.observing.recent import MINUTES, SYMBOLS
 MONTH = 30 * 24 * 3600.0  # seconds
 # Maximum number of metrics for the cost of the month: see ``ports.Usage``.
 USAGE = {"aws": 30, "gcp": 60}
-# Of Cloud Monitoring: two backlogs, an age, two classes of calls, p95 and writes.
-FIGURES = {"aws": METRICS, "gcp": 7}
+FIGURES = {"aws": METRICS, "gcp": SERIES}
 
 
 def asked(cloud: str, part: str, symbols: int, lags: int) -> dict[str, Decimal]:

@@ -12,6 +12,7 @@ from mcloud.clouds.aws import metrics
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.metrics import METRICS, CloudWatchMetrics
 from mcloud.clouds.factory import open_site
+from mcloud.clouds.figures import FIGURES
 from mcloud.clouds.ports import Figure, Figures, Site
 from mcloud.market.envelope import Message
 
@@ -28,7 +29,7 @@ embedded_only = pytest.mark.parametrize("site", EMBEDDED, indirect=True)
 def test_what_is_not_there_is_unknown_and_never_zero(site: Site) -> None:
     to = replace(site.resources, function="there-is-none-such")  # type: ignore[attr-defined]
     seen = open_site(site.name, to).metrics.figures(WINDOW)
-    for figure in (seen.calls, seen.errors, seen.throttles, seen.p95):
+    for figure in (seen["calls"], seen["errors"], seen["throttles"], seen["p95"]):
         assert figure.value is None
     assert seen.window >= WINDOW
     # The depth comes either from the queue itself or from the metrics.
@@ -48,18 +49,24 @@ def test_a_backlog_and_its_age_come_from_where_the_cloud_has_them(
     assert seen.queue is not None
     assert seen.dead_letters is not None
     if request.node.callspec.params["site"] == "gcp-official":  # it has no metrics
-        assert seen.queue.ready is seen.dead_letters.ready is seen.oldest_age.value is None
+        assert seen.queue.ready is seen.dead_letters.ready is seen["oldest_age"].value is None
         return
     assert (seen.queue.ready, seen.dead_letters.ready) == (3, 0)
-    assert seen.oldest_age.value is not None
-    assert 0 <= seen.oldest_age.value < 600
-    assert seen.oldest_age.as_of <= time.time()
+    assert seen["oldest_age"].value is not None
+    assert 0 <= seen["oldest_age"].value < 600
+    assert seen["oldest_age"].as_of <= time.time()
 
 
 @pytest.mark.parametrize("site", ["aws"], indirect=True)
 def test_cloudwatch_figures_are_those_that_were_put_there(site: Site) -> None:
     to = site.resources  # type: ignore[attr-defined]
-    to = replace(to, function=to.candles_table.replace("candles", "processor"))
+    # Names of their own, since the embedded cloud measures its queues and tables as well.
+    to = replace(
+        to,
+        function=to.candles_table.replace("candles", "processor"),
+        queue_url=f"{to.queue_url}-measured",
+        candles_table=f"{to.candles_table}-measured",
+    )
     cloudwatch = make_client("cloudwatch", to.region, to.endpoint_url)
     # The minute before the last one, so that it is complete.
     minute = time.time() // 60 * 60 - 120
@@ -86,12 +93,12 @@ def test_cloudwatch_figures_are_those_that_were_put_there(site: Site) -> None:
     put("AWS/Lambda", "FunctionName", to.function, "Duration", 9000, *[120] * 5)
     put("AWS/DynamoDB", "TableName", to.candles_table, "ConsumedWriteCapacityUnits", 11, 22.5)
     seen = open_site("aws", to).metrics.figures(WINDOW)
-    assert seen.oldest_age == Figure(7.0, minute + 120)
-    assert [each.value for each in (seen.calls, seen.errors, seen.throttles)] == [10, 1, 4]
-    assert seen.p95.value == pytest.approx(0.12)
-    assert seen.writes.value == 33.5
-    assert seen.write_throttles.value == 0  # there were writes, and no throttle was reported
-    assert seen.calls.as_of <= time.time()
+    assert seen["oldest_age"] == Figure(7.0, minute + 120)
+    assert [each.value for each in (seen["calls"], seen["errors"], seen["throttles"])] == [10, 1, 4]
+    assert seen["p95"].value == pytest.approx(0.12)
+    assert seen["writes"].value == 33.5
+    assert seen["write_throttles"].value == 0  # there were writes, and no throttle was reported
+    assert seen["calls"].as_of <= time.time()
 
 
 class FakeCloudWatch:
@@ -150,26 +157,26 @@ def test_a_count_is_good_until_what_must_have_been_reported(
 ) -> None:
     # One call ten minutes ago. Later calls may still be in transit.
     seen, _ = cloudwatch(monkeypatch, {"calls": {NOW - 600: 1.0}, "errors": {NOW - 600: 0.0}})
-    assert seen.calls == Figure(1.0, NOW + 30 - 120)
-    assert seen.errors == Figure(0.0, NOW + 30 - 120)
+    assert seen["calls"] == Figure(1.0, NOW + 30 - 120)
+    assert seen["errors"] == Figure(0.0, NOW + 30 - 120)
     seen, _ = cloudwatch(monkeypatch, {"calls": {NOW - 60: 1.0, NOW: 2.0}})
-    assert seen.calls == Figure(3.0, NOW + 30)
+    assert seen["calls"] == Figure(3.0, NOW + 30)
 
 
 def test_a_level_is_that_of_its_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, _ = cloudwatch(monkeypatch, {"oldest_age": {NOW - 120: 5.0, NOW - 180: 90.0}})
-    assert seen.oldest_age == Figure(5.0, NOW - 60)
+    assert seen["oldest_age"] == Figure(5.0, NOW - 60)
 
 
 def test_throttles_are_none_only_in_a_table_that_is_written_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen, _ = cloudwatch(monkeypatch, {})
-    assert seen.write_throttles.value is None
+    assert seen["write_throttles"].value is None
     seen, _ = cloudwatch(monkeypatch, {"writes": {NOW - 60: 3.0}})
-    assert seen.write_throttles.value == 0
+    assert seen["write_throttles"].value == 0
     seen, _ = cloudwatch(monkeypatch, {"write_throttles": {NOW - 60: 2.0}})
-    assert seen.write_throttles.value == 2
+    assert seen["write_throttles"].value == 2
 
 
 class FakeMonitoring:
@@ -221,6 +228,21 @@ def test_google_counts_calls_by_the_class_of_their_answer(
     to = GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
     client = FakeMonitoring({"run.googleapis.com/request_count": calls})
     seen = CloudMonitoring(client, to).figures(WINDOW)
-    assert (seen.calls.value, seen.errors.value) == (count, errors)
-    assert seen.calls.as_of == seen.errors.as_of == as_of
-    assert seen.throttles.value is None
+    assert (seen["calls"].value, seen["errors"].value) == (count, errors)
+    assert seen["calls"].as_of == seen["errors"].as_of == as_of
+    assert seen["throttles"].value is None
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_each_cloud_measures_every_figure_or_says_why_it_does_not(
+    monkeypatch: pytest.MonkeyPatch, cloud: str
+) -> None:
+    from mcloud.clouds.gcp.metrics import CloudMonitoring
+    from mcloud.clouds.resources import GcpResources
+
+    to = GcpResources(**dict.fromkeys(GcpResources.__dataclass_fields__, "x"))
+    if cloud == "aws":
+        seen, _ = cloudwatch(monkeypatch, {})
+    else:
+        seen = CloudMonitoring(FakeMonitoring({}), to).figures(WINDOW)
+    assert {*seen.measured} == {each.name for each in FIGURES if cloud not in each.unmeasured}

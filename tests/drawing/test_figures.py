@@ -41,7 +41,7 @@ LATE = "no answer for 12 s"
 def metrics(**change: float | None) -> dict[str, Seen[Figures]]:
     """Return metrics with these values, four minutes old."""
     changed = {name: Figure(value, AT - 240) for name, value in change.items()}
-    return {"figures": Seen(replace(METRICS, **changed), AT)}  # type: ignore[arg-type]
+    return {"figures": Seen(replace(METRICS, measured={**METRICS.measured, **changed}), AT)}
 
 
 def lag(**change: Any) -> dict[str, Seen[list[Lag]]]:
@@ -164,7 +164,7 @@ def test_what_is_unknown_never_looks_like_a_number(label: str, seen: Seen[Any]) 
         (figures.services, {}, "green"),
         (figures.services, {"health": {**UP, "queue": Seen(problem="gone")}}, "bold red"),
         (figures.dead_letters, {"dead_letters": Seen(Depth(4, 0, AT), AT)}, "yellow"),
-        (figures.errors, metrics(errors=2.0), "yellow"),
+        (FIGURES["errors"], metrics(errors=2.0), "yellow"),
         (figures.holes, {"recent": Seen([Recent("X", CANDLE, [(1, 2)])], AT)}, "yellow"),
         (figures.queue, {"queue": Seen(problem="gone")}, "dim"),
     ],

@@ -19,14 +19,16 @@ DEAD = Depth(0, 0, AT)
 FIGURES = Figures(
     queue=None,
     dead_letters=None,
-    oldest_age=Figure(7.0, AT),
-    calls=Figure(240.0, AT),
-    errors=Figure(0.0, AT),
-    throttles=Figure(0.0, AT),
-    p95=Figure(0.12, AT),
-    writes=Figure(1234.0, AT),
-    write_throttles=Figure(0.0, AT),
     window=900.0,
+    measured={
+        "oldest_age": Figure(7.0, AT),
+        "calls": Figure(240.0, AT),
+        "errors": Figure(0.0, AT),
+        "throttles": Figure(0.0, AT),
+        "p95": Figure(0.12, AT),
+        "writes": Figure(1234.0, AT),
+        "write_throttles": Figure(0.0, AT),
+    },
 )
 BEATS = [
     Heartbeat("BTCUSDT", 1_723_161_255_342, 9757, 20, AT),

@@ -155,9 +155,7 @@ def test_what_fails_is_unknown_with_the_reason_and_never_zero() -> None:
 
 
 def test_figures_that_the_metrics_do_not_have_are_null() -> None:
-    nothing = replace(
-        FIGURES, oldest_age=NOTHING, calls=NOTHING, errors=NOTHING, throttles=NOTHING, p95=NOTHING
-    )
+    nothing = replace(FIGURES, measured=dict.fromkeys(FIGURES.measured, NOTHING))
     lag = Lag("gcp", "aws", "all", None, 0, 1.0, 0, AT)
     for cloud, service in (("aws", "CloudWatch"), ("gcp", "Cloud Monitoring")):
         fake = FakeSite(cloud, depth=Depth(None, None, AT), figures=nothing, lags=[lag])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mcloud.clouds.aws.client import translated
+from mcloud.clouds.figures import FIGURES, MeasuredFigure
 from mcloud.clouds.ports import Figure, Figures
 
 PERIOD = 60  # seconds; all of these are reported by the minute
@@ -17,16 +18,18 @@ class _Metric(NamedTuple):
     name: str
     stat: str
     dimension: str
+    scale: float = 1.0
+    """Factor from the unit of CloudWatch to that of the figure."""
 
 
-# By the names of `Figures`; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
+# By the names of `figures.FIGURES`; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/
 # aws-services-cloudwatch-metrics.html
 _METRICS = {
     "oldest_age": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", "QueueName"),
     "calls": _Metric("AWS/Lambda", "Invocations", "Sum", "FunctionName"),
     "errors": _Metric("AWS/Lambda", "Errors", "Sum", "FunctionName"),
     "throttles": _Metric("AWS/Lambda", "Throttles", "Sum", "FunctionName"),
-    "p95": _Metric("AWS/Lambda", "Duration", "p95", "FunctionName"),
+    "p95": _Metric("AWS/Lambda", "Duration", "p95", "FunctionName", 0.001),  # in ms
     "writes": _Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", "Sum", "TableName"),
     "write_throttles": _Metric("AWS/DynamoDB", "WriteThrottleEvents", "Sum", "TableName"),
 }
@@ -57,19 +60,11 @@ class CloudWatchMetrics:
                 for result in page["MetricDataResults"]:
                     stamps = (stamp.timestamp() for stamp in result["Timestamps"])
                     points[result["Id"]] |= zip(stamps, result["Values"], strict=True)
-        p95 = _newest(points["p95"], now)
-        return Figures(
-            queue=None,
-            dead_letters=None,
-            oldest_age=_newest(points["oldest_age"], now),
-            calls=_total(points["calls"], now),
-            errors=_total(points["errors"], now),
-            throttles=_total(points["throttles"], now),
-            p95=Figure(None if p95.value is None else p95.value / 1000, p95.as_of),  # from ms
-            writes=_total(points["writes"], now),
-            write_throttles=_throttles(points, now),
-            window=now - start,
-        )
+        measured = {each.name: _figure(each, points[each.name], now) for each in FIGURES}
+        if not points["write_throttles"] and points["writes"]:
+            # Reported only when there are some: in a table that is written to, silence means none.
+            measured["write_throttles"] = Figure(0.0, measured["writes"].as_of)
+        return Figures(queue=None, dead_letters=None, window=now - start, measured=measured)
 
     def _query(self, id_: str, metric: _Metric) -> dict[str, Any]:
         name = self._names[metric.dimension]
@@ -87,23 +82,14 @@ class CloudWatchMetrics:
         }
 
 
-def _newest(points: Mapping[float, float], now: float) -> Figure:
-    """The value of the last minute that has one."""
+def _figure(declared: MeasuredFigure, points: Mapping[float, float], now: float) -> Figure:
+    """Return the value of the last minute that has one or, for a count, the sum.
+
+    A sum counts until the last minute that must have been reported by now.
+    """
     if not points:
         return Figure(None, now)
     last = max(points)
-    return Figure(points[last], min(now, last + PERIOD))
-
-
-def _total(points: Mapping[float, float], now: float) -> Figure:
-    """The sum, which counts until the last minute that must have been reported by now."""
-    if not points:
-        return Figure(None, now)
-    return Figure(sum(points.values()), min(now, max(max(points) + PERIOD, now - PERIOD - LAG)))
-
-
-def _throttles(points: Mapping[str, Mapping[float, float]], now: float) -> Figure:
-    """Reported only when there are some: in a table that is written to, silence means none."""
-    if not points["write_throttles"] and points["writes"]:
-        return Figure(0.0, _total(points["writes"], now).as_of)
-    return _total(points["write_throttles"], now)
+    if declared.is_time:
+        return Figure(points[last] * _METRICS[declared.name].scale, min(now, last + PERIOD))
+    return Figure(sum(points.values()), min(now, max(last + PERIOD, now - PERIOD - LAG)))

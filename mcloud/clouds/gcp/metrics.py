@@ -12,6 +12,8 @@ PERIOD = 60  # seconds; all of these are sampled by the minute
 # Seconds after a sample until it is there; https://cloud.google.com/monitoring/api/metrics_gcp
 CALLS_LAG = 240.0
 BACKLOG_WINDOW = 5 * 60.0  # seconds; the newest point in it counts
+SERIES = 7
+"""Series billed for each look: two backlogs, an age, two classes of calls, p95 and writes."""
 
 _BACKLOG = "pubsub.googleapis.com/subscription/num_undelivered_messages"
 _AGE = "pubsub.googleapis.com/subscription/oldest_unacked_message_age"
@@ -42,18 +44,19 @@ class CloudMonitoring:
         return Figures(
             queue=self.backlog(self._to.subscription),
             dead_letters=self.backlog(self._to.dlq_subscription),
-            oldest_age=self._subscription(_AGE, self._to.subscription, now),
-            calls=total,
-            # Where there are calls, a class that is not told of had none, until the others' end.
-            errors=Figure(
-                None if total.value is None else sum(map(_value, _points(failed))), total.as_of
-            ),
-            # A call that finds no instance free never reaches what Cloud Run counts.
-            throttles=Figure(None, now),
-            p95=Figure(None if p95.value is None else p95.value / 1000, p95.as_of),  # from ms
-            writes=_total(writes, now),
-            write_throttles=Figure(None, now),  # Firestore reports none
             window=window,
+            measured={
+                "oldest_age": self._subscription(_AGE, self._to.subscription, now),
+                "calls": total,
+                # Where there are calls, a class that is not told of had none, until the others'
+                # end.
+                "errors": Figure(
+                    None if total.value is None else sum(map(_value, _points(failed))), total.as_of
+                ),
+                # from ms
+                "p95": Figure(None if p95.value is None else p95.value / 1000, p95.as_of),
+                "writes": _total(writes, now),
+            },
         )
 
     def backlog(self, subscription: str) -> Depth:
