@@ -21,7 +21,10 @@ def query(cloud: Cloud, call: Call) -> Json:
         if name not in parameters:
             raise invalid(f"Query parameter '{name}' not found")
     job = {"projectId": call.name.split("/")[1], "jobId": f"job_{new_uuid()}", "location": "US"}
-    return {"kind": "bigquery#queryResponse", **_results(cloud, job)}
+    answer = {"kind": "bigquery#queryResponse", **_results(cloud, job)}
+    if cloud.settings.polls:
+        return {"kind": answer["kind"], "jobReference": job, "jobComplete": False}
+    return answer
 
 
 @answer("bigquery.jobs.getQueryResults")
