@@ -54,7 +54,7 @@ def list_(
         session.print_json([letter.document for letter in letters])
         return
     if not letters:
-        session.say(f"{site} has no dead letters")
+        session.say(f"{site} has no dead letters that can be read now")
         return
     whys = [_why(letter, site) for letter in letters]
     session.print(table([letter.document for letter in letters], whys))
@@ -164,6 +164,7 @@ def redrive(
         session.warn(f"{len(done.came_back):,} came back at once: their cause is not fixed")
     for id_, reason in done.refused.items():
         session.warn(f"{id_}: {reason}")
+    _check_delivered(session, site, min(count, limit or count) - len(done.sent) - len(done.refused))
     if done.came_back or done.refused:
         raise typer.Exit(3)
 
@@ -197,7 +198,7 @@ def drop(
     queue = _queue(session, site)
     seen = len(_look(session, site, 10_000))
     if not seen:
-        session.say(f"{site} has no dead letters")
+        session.say(f"{site} has no dead letters that can be read now")
         return
     typed = (
         confirm
@@ -219,6 +220,7 @@ def drop(
     if session.output == "json":
         session.print_json({"dropped": dropped, "file": str(path)})
     session.say(f"{dropped:,} deleted; their content is in {path}")
+    _check_delivered(session, site, seen - dropped)
 
 
 def _queue(session: Session, site: str) -> "Queue":
@@ -228,12 +230,34 @@ def _queue(session: Session, site: str) -> "Queue":
 
 
 def _look(session: Session, site: str, limit: int) -> "list[Letter]":
+    import time
+
     from mcloud.cli.progress import waiting
-    from mcloud.replication.deadletters import read
+    from mcloud.durations import duration
+    from mcloud.replication.deadletters import read, unseen
 
     queue = _queue(session, site)
     with waiting(session, f"reading the dead letters of {site}"):
-        return sorted(map(read, queue.dead_letters(limit)), key=lambda each: each.letter.id)
+        letters = sorted(map(read, queue.dead_letters(limit)), key=lambda each: each.letter.id)
+        more = unseen(queue, len(letters)) if len(letters) < limit else None
+    if more:
+        age = duration(time.time() - more.as_of)
+        session.warn(
+            f"{site} had {_letters(len(letters) + more.count)} {age} ago, and {len(letters):,} of"
+            " them could be read: another reader holds the others, or the queue has not delivered"
+            " them; run the same command again in two minutes"
+        )
+    return letters
+
+
+def _check_delivered(session: Session, site: str, missing: int) -> None:
+    """Warn, and exit with 3, if the queue did not deliver letters a second time."""
+    if missing > 0:
+        session.warn(
+            f"{site} did not deliver {_letters(missing)} again in time: they are still there;"
+            " run the same command again in two minutes"
+        )
+        raise typer.Exit(3)
 
 
 def _explained(session: Session, site: str, letters: "list[Letter]") -> "list[Letter]":

@@ -289,7 +289,7 @@ class Queue(Protocol):
         """Return up to ``limit`` dead letters and hide them from other readers for
         ``DEAD_LETTER_HOLD`` seconds.
 
-        The list is empty if none arrived within a few seconds.
+        The list is empty if none arrived within some seconds. It may lack letters that wait.
         """
         ...
 

@@ -147,6 +147,28 @@ def _refusal(letter: Letter, logs: Logs, now: float) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """Dead letters that the queue or the metrics service counted, and that could not be read."""
+
+    count: int
+    as_of: float
+    """Time of the count, in seconds since 1970."""
+
+
+def unseen(queue: Queue, seen: int) -> Unseen | None:
+    """Return the dead letters that were not read, or None if there are none or it is unknown.
+
+    Another reader may hold them, or the queue may not have delivered them. Letters that left the
+    queue since the count are counted, too.
+    """
+    depth = queue.dead_letter_depth()
+    if depth.ready is None:
+        return None
+    count = depth.ready + (depth.in_flight or 0) - seen
+    return Unseen(count, depth.as_of) if count > 0 else None
+
+
 def redrive(
     queue: Queue,
     *,

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +38,29 @@ def buried(embedded: State) -> None:
         put_damaged_candle(embedded, name)
         queue = open_site(name, resources).queue
         assert queue.send([*encode_all(TRADES), Message(POISON)]) == []
+
+
+def test_letters_that_another_reader_holds_are_not_passed_over(
+    mcloud_up: Terminal, embedded: State
+) -> None:
+    to = embedded.resources()["gcp"]
+    reader = open_site("gcp", to).queue
+    buried = replace(to, topic=to.dlq_topic)  # type: ignore[arg-type]
+    assert open_site("gcp", buried).queue.send([Message(POISON)] * 2) == []
+    held = reader.take_dead_letters(100)
+    try:
+        done = mcloud_up.run("dlq", "list", "gcp")
+        assert done.returncode == 0
+        assert re.search(
+            r"^warning: gcp had \d+ dead letters .* ago, and \d+ of them could be read: another"
+            r" reader holds the others",
+            done.stderr,
+            re.MULTILINE,
+        ), done.stderr
+    finally:
+        ours = [letter for letter in held if letter.body == POISON.encode()]
+        reader.delete_dead_letters(ours[:2])
+        reader.release_dead_letters([letter for letter in held if letter not in ours[:2]])
 
 
 @pytest.mark.slow

@@ -1,17 +1,27 @@
 """Taking dead letters, and deleting or releasing them."""
 
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.stub import Stubber
+from google.api_core.exceptions import DeadlineExceeded
+from google.pubsub_v1.types import PullResponse
 
 from mcloud.clouds.aws.client import make_client
 from mcloud.clouds.aws.queue import SqsQueue
+from mcloud.clouds.factory import open_site
+from mcloud.clouds.gcp.client import make_metrics, make_publisher, make_subscriber
+from mcloud.clouds.gcp.metrics import CloudMonitoring
+from mcloud.clouds.gcp.queue import PATIENT, PubSubQueue, PullPatience
 from mcloud.clouds.ports import DeadLetter, Site
 from mcloud.errors import Refused, Unavailable
+from mcloud.local.state import State
 from mcloud.market.envelope import Message
+from mcloud.replication.deadletters import unseen
 
 from .test_contract import send_to_dlq
 
@@ -55,6 +65,74 @@ def test_what_is_deleted_is_gone_and_the_others_are_not(site: Site) -> None:
     left = take(site, 3)
     assert bodies(left) == bodies(taken[12:])
     assert site.queue.take_dead_letters(10) == []
+
+
+class Stingy:
+    """A client of Pub/Sub that answers pulls late, in part or with nothing while messages wait."""
+
+    def __init__(self, client: Any, answers: list[int | None]) -> None:
+        self._client = client
+        self.answers = answers
+        """Number of messages in each of the next answers; None is an answer that comes too late."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def pull(self, *, max_messages: int, **options: Any) -> Any:
+        given = self.answers.pop(0) if self.answers else max_messages
+        if given is None:
+            raise DeadlineExceeded("504 Deadline Exceeded")
+        if given == 0:
+            return PullResponse()
+        return self._client.pull(max_messages=min(given, max_messages), **options)
+
+
+def stingy(state: State, answers: list[int | None], patience: PullPatience) -> PubSubQueue:
+    """Return a queue behind a stingy Pub/Sub, with a new subscription for its dead letters."""
+    to = state.resources()["gcp"]
+    name = f"stingy-{uuid.uuid4().hex}"
+    publisher, subscriber = make_publisher(to.pubsub_endpoint), make_subscriber(to.pubsub_endpoint)
+    topic = f"projects/{to.project}/topics/{name}"
+    publisher.create_topic(name=topic)
+    subscriber.create_subscription(
+        name=f"projects/{to.project}/subscriptions/{name}", topic=topic, ack_deadline_seconds=60
+    )
+    to = replace(to, topic=name, dlq_subscription=name)
+    metrics = CloudMonitoring(make_metrics(to.monitoring_endpoint), to)
+    return PubSubQueue(publisher, Stingy(subscriber, answers), metrics, to, patience)
+
+
+QUICK = PullPatience(timeout=5, seconds=0, empty=3, pause=0)
+
+
+def test_a_stingy_pubsub_delivers_all_in_the_end(embedded: State) -> None:
+    queue = stingy(embedded, [None, 0, 2, 0, None, 1, 0, 0], QUICK)
+    assert queue.send(letters(7)) == []
+    assert len(queue.take_dead_letters(100)) == 7
+
+
+def test_what_pubsub_keeps_back_is_counted(embedded: State) -> None:
+    queue = stingy(embedded, [2, 0, None, 0], QUICK)
+    assert queue.send(letters(5)) == []
+    seen = queue.dead_letters(100)
+    assert len(seen) == 2
+    more = unseen(queue, len(seen))
+    assert more is not None
+    assert more.count == 3
+    assert unseen(queue, 5) is None
+
+
+def test_an_unknown_depth_says_nothing_of_what_was_not_seen(embedded: State) -> None:
+    to = embedded.resources()["gcp"]
+    unknown = open_site("gcp", replace(to, dlq_subscription="there-is-none-such")).queue
+    assert unseen(unknown, 0) is None
+
+
+def test_the_real_pubsub_is_given_time(embedded: State) -> None:
+    queue = PubSubQueue(None, None, None, replace(embedded.resources()["gcp"], pubsub_endpoint=""))
+    assert queue.patience == PATIENT
+    assert 10 <= PATIENT.seconds <= 20
+    assert PATIENT.empty >= 3
 
 
 def test_no_more_are_taken_than_asked_for(site: Site) -> None:

@@ -1,7 +1,8 @@
 """Pub/Sub."""
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
@@ -14,7 +15,27 @@ MAX_MESSAGES = 1000  # a publish request
 MAX_REQUEST = 9_000_000  # bytes; the limit is 10 MB, with what protobuf adds
 MAX_RECEIPTS = 1000  # an acknowledgement; its limit of 512 KiB is about twice as many
 REDELIVERY = 600.0  # seconds; ack deadline and longest backoff in terraform/gcp/messaging.tf
-PULL_TIMEOUT = 3.0  # seconds without a dead letter before the queue counts as seen
+
+
+@dataclass(frozen=True)
+class PullPatience:
+    """Patience with Pub/Sub, which answers a pull late, in part or not at all while messages wait.
+
+    https://cloud.google.com/pubsub/docs/pull#unary_pull_code_samples
+    """
+
+    timeout: float
+    """Seconds to wait for an answer."""
+    seconds: float
+    """Shortest time without a dead letter until the queue counts as read."""
+    empty: int
+    """Number of empty answers in a row until the queue counts as read."""
+    pause: float = 1.0
+    """Seconds between an empty answer and the next pull."""
+
+
+PATIENT = PullPatience(timeout=10.0, seconds=15.0, empty=3)
+EMBEDDED = PullPatience(timeout=3.0, seconds=0.0, empty=1)
 
 
 class PubSubQueue:
@@ -26,12 +47,18 @@ class PubSubQueue:
     is_live = False
 
     def __init__(
-        self, publisher: Any, subscriber: Any, metrics: CloudMonitoring, to: GcpResources
+        self,
+        publisher: Any,
+        subscriber: Any,
+        metrics: CloudMonitoring,
+        to: GcpResources,
+        patience: PullPatience | None = None,
     ) -> None:
         self._publisher = publisher
         self._subscriber = subscriber
         self._metrics = metrics
         self._to = to
+        self.patience = patience or (EMBEDDED if to.pubsub_endpoint else PATIENT)
         self._topic = f"projects/{to.project}/topics/{to.topic}"
         self._dlq = f"projects/{to.project}/subscriptions/{to.dlq_subscription}"
 
@@ -63,26 +90,36 @@ class PubSubQueue:
         return letters
 
     def take_dead_letters(self, limit: int) -> list[DeadLetter]:
-        from google.api_core.exceptions import DeadlineExceeded
-
+        patience = self.patience
         found: dict[str, DeadLetter] = {}
+        empty, since = 0, time.monotonic()
         with translated(f"Pub/Sub {self._dlq}"):
             while len(found) < limit:
-                try:
-                    answer = self._subscriber.pull(
-                        subscription=self._dlq,
-                        max_messages=limit - len(found),
-                        timeout=PULL_TIMEOUT,
-                        retry=None,
-                    )
-                except DeadlineExceeded:
+                letters = self._pull(limit - len(found))
+                if letters:
+                    self._hold(letters, DEAD_LETTER_HOLD)
+                    found |= {letter.id: letter for letter in letters}
+                    empty, since = 0, time.monotonic()
+                    continue
+                empty += 1
+                if empty >= patience.empty and time.monotonic() - since >= patience.seconds:
                     break
-                if not answer.received_messages:
-                    break
-                letters = [_dead_letter(received) for received in answer.received_messages]
-                self._hold(letters, DEAD_LETTER_HOLD)
-                found |= {letter.id: letter for letter in letters}
+                time.sleep(patience.pause)
         return list(found.values())
+
+    def _pull(self, limit: int) -> list[DeadLetter]:
+        from google.api_core.exceptions import DeadlineExceeded
+
+        try:
+            answer = self._subscriber.pull(
+                subscription=self._dlq,
+                max_messages=limit,
+                timeout=self.patience.timeout,
+                retry=None,
+            )
+        except DeadlineExceeded:
+            return []
+        return [_dead_letter(received) for received in answer.received_messages]
 
     def delete_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         # Pub/Sub does not say where a hold had passed: such a letter may come back.
