@@ -147,7 +147,7 @@ class Producer:
 def producing(folder: Path, home: Path, exchange: LocalExchange, shard: str) -> Iterator[Producer]:
     arguments = (
         *("produce", "-o", "json", "--symbols", "all:USDT", "--shard", shard),
-        *("--name", f"shard{shard[0]}", "--list-every", "1", "--linger", "0.2"),
+        *("--name", f"shard{shard[0]}", "--list-every", "1", "--freshness", "1"),
         *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
     )
     process = subprocess.Popen(

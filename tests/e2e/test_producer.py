@@ -133,7 +133,7 @@ class Producer:
         self._folder = folder
         self._run = Run(folder / ".mcloud" / "producers" / "default")
         self._command = [
-            *(sys.executable, "-m", "mcloud", "-q", "produce", "--linger", "0.2"),
+            *(sys.executable, "-m", "mcloud", "-q", "produce", "--freshness", "1"),
             *("--symbols", ",".join(symbols)),
             *("--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url),
         ]
