@@ -48,6 +48,8 @@ PLAN, UNLOCK = "plan.tfplan", "unlock.tfplan"
 
 _BUCKETS = ("aws_s3_bucket", "google_storage_bucket")
 
+_NOWHERE = "terraform_data."  # resources that exist only in the state
+
 _SHOWN = 5  # addresses in a message
 
 _WORDS = {
@@ -270,10 +272,11 @@ class TerraformStack:
                 f" {self._site.name} does not hold; nothing was destroyed",
                 remedy="check that the program is Terraform itself, and run the same command again",
             )
-        if known and not found:
+        in_cloud = [address for address in known if not address.startswith(_NOWHERE)]
+        if in_cloud and not found.intersection(in_cloud):
             raise McloudError(
-                f"the state of {self._site.name} holds {len(known)} resources, and the cloud knows"
-                " none of them; nothing was destroyed",
+                f"the state of {self._site.name} holds {len(in_cloud)} resources, and the cloud"
+                " knows none of them; nothing was destroyed",
                 remedy="check the credentials, the project and the region: those of another account"
                 f" see nothing of this one; if the resources are gone, {self._forget_by_hand()}",
             )

@@ -8,6 +8,29 @@ locals {
   role_prefix = replace(var.name, "-", "_") # a role's id has no hyphens
 }
 
+# The id of a custom role is refused from the 7th to the 37th day after its deletion, so that a stack that is made
+# again needs other ids: https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role
+resource "terraform_data" "role_suffix" {
+  input            = formatdate("YYYYMMDDhhmmss", plantimestamp())
+  triggers_replace = [var.name]
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+# Of its own, since its role comes and goes with the anomaly function.
+resource "terraform_data" "anomaly_role_suffix" {
+  count = local.anomaly
+
+  input            = formatdate("YYYYMMDDhhmmss", plantimestamp())
+  triggers_replace = [var.name]
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
 resource "google_service_account" "processor" {
   account_id   = local.processor
   display_name = "What the processor may do"
@@ -16,7 +39,7 @@ resource "google_service_account" "processor" {
 }
 
 resource "google_project_iam_custom_role" "processor" {
-  role_id     = "${local.role_prefix}_processor"
+  role_id     = "${local.role_prefix}_processor_${terraform_data.role_suffix.input}"
   title       = "${local.processor} on Firestore"
   description = "Reads and writes documents one by one; neither queries nor deletes"
   permissions = [
@@ -44,7 +67,7 @@ resource "google_project_iam_member" "processor" {
 # is not documented whether "only if it is not there" is looked at first. Versions and soft deletion
 # keep what was there.
 resource "google_project_iam_custom_role" "archiver" {
-  role_id     = "${local.role_prefix}_archiver"
+  role_id     = "${local.role_prefix}_archiver_${terraform_data.role_suffix.input}"
   title       = "${var.name}-archiver on Cloud Storage"
   description = "Writes objects, also again, and reads none"
   permissions = ["storage.objects.create", "storage.objects.delete"]
@@ -350,7 +373,7 @@ resource "google_service_account" "anomaly" {
 resource "google_project_iam_custom_role" "anomaly" {
   count = local.anomaly
 
-  role_id     = "${local.role_prefix}_anomaly"
+  role_id     = "${local.role_prefix}_anomaly_${terraform_data.anomaly_role_suffix[0].input}"
   title       = "${local.anomaly_name} on Firestore"
   description = "Reads candles and heartbeats, and keeps and forgets anomalies"
   permissions = [

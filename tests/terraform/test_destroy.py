@@ -187,7 +187,7 @@ ATTACKS = [
     ),
     Attack(
         "a part of the plan in the arguments of the shell",
-        "90 to destroy",
+        "92 to destroy",
         environment={"TF_CLI_ARGS_plan": "-target=google_pubsub_topic.none -refresh=false"},
         arguments=("--yes",),
     ),
@@ -215,7 +215,7 @@ ATTACKS = [
     ),
     Attack(
         "credentials of another account",
-        "the state of gcp holds 90 resources, and the cloud knows none of them",
+        "the state of gcp holds 89 resources, and the cloud knows none of them",
         see_nothing,
     ),
     Attack(
@@ -290,7 +290,7 @@ def test_what_somebody_else_has_destroyed_is_named(site: Terminal, google: Googl
         "gcp: 2 resources of the state do not exist any more: google_pubsub_topic.dlq,"
         " google_pubsub_topic.trades\n"
     ) in done.stderr
-    assert done.stdout == "gcp: destroyed, 88 changes\n"
+    assert done.stdout == "gcp: destroyed, 90 changes\n"
     (aside,) = (site.folder / "state" / "removed" / "prod").iterdir()
     assert (aside / "terraform" / "terraform.tfstate.backup").exists()
     assert not list(aside.rglob("*.tfplan"))

@@ -1,6 +1,7 @@
 """The plan of the Google module, with checks for which checkov has no rule."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -266,8 +267,39 @@ def test_life_of_a_stack(
         "google_cloudfunctions2_function.anomaly[0]",
         "google_storage_bucket_object.bundle",
     }
+    module.set(**gcp_everything | {"deletion_protection": False})
+    module.apply()
     module.run("destroy", "-input=false", "-no-color", "-auto-approve")
     assert module.state() == []
+
+
+@pytest.mark.slow
+def test_a_role_that_is_made_again_has_another_id(
+    tmp_path: Path, gcp_everything: dict[str, object]
+) -> None:
+    module = gcp_module(tmp_path / "gcp")
+
+    def role_ids(**more: object) -> dict[str, str]:
+        module.set(**gcp_everything | more)
+        module.apply()
+        assert module.changes() == {}
+        return {
+            each["name"]: each["values"]["role_id"]
+            for each in module.state()
+            if each["type"] == "google_project_iam_custom_role"
+        }
+
+    first = role_ids()
+    assert re.fullmatch(r"mcloud_anomaly_\d{14}", first["anomaly"])
+    kept = {name: first[name] for name in ("archiver", "processor")}
+    assert role_ids(anomalies=False) == kept
+    again = role_ids()
+    assert again["anomaly"] > first["anomaly"]
+    assert again == kept | {"anomaly": again["anomaly"]}
+    module.set(**gcp_everything | {"deletion_protection": False})
+    module.apply()
+    module.run("destroy", "-input=false", "-no-color", "-auto-approve")
+    assert not set(role_ids().values()) & {*first.values(), *again.values()}
 
 
 def test_dashboard_draws_what_the_alerts_watch(gcp_state: list[dict[str, Any]]) -> None:
