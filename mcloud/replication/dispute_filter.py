@@ -14,6 +14,7 @@ from functools import partial
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle
+from mcloud.market.trade import id_count
 from mcloud.replication import raw
 from mcloud.replication.candle_streams import stream, without
 from mcloud.replication.hour_digest import ALL_TIME
@@ -74,7 +75,7 @@ class DisputeFilter:
         if disputed:
             first, last = disputed.runs[0]
             ids = f"id {first}" if first == last else f"ids {first} to {last}"
-            more = disputed.count - (last - first + 1)
+            more = disputed.count - id_count(first, last)
             self._tracker.report_disagreements(
                 [
                     f"{symbol}: two contents for {ids}"
