@@ -34,6 +34,7 @@ from mcloud.documents import Damaged, decode
 from mcloud.failover import pause
 from mcloud.failover.shared_notes import newest
 from mcloud.failover.statement import GuardLife
+from mcloud.market.trade import id_count
 from mcloud.runs import silence
 
 FORGOTTEN = 86_400.0  # seconds; a heartbeat or a lag that is older belongs to something given up
@@ -375,7 +376,7 @@ def _producer(state: Mapping[str, Any], now: float) -> Mapping[str, Any]:
     derived = {
         "waiting": waiting if runs else 0,
         "left_behind": 0 if runs else waiting,
-        "missing": sum(hole["last"] - hole["first"] + 1 for hole in holes),
+        "missing": sum(id_count(hole["first"], hole["last"]) for hole in holes),
         "stalled": len(state.get("stalled") or ()) if runs else 0,
     }
     return {**_running(state, now), **derived}

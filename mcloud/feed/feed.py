@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from mcloud.documents import Count, Seconds
 from mcloud.errors import NotInOrder, UsageError
-from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol
+from mcloud.market.trade import BadTrade, Trade, capitals, check_symbol, id_count
 
 EXAMPLES = 5
 """Number of bad lines that a report names."""
@@ -150,7 +150,7 @@ class HistoryAnswer:
 
     def used(self, first: int, last: int) -> int:
         """Return how many ids of a range are those of trades."""
-        overlaps = (min(last, each.last) - max(first, each.first) + 1 for each in self.spans)
+        overlaps = (id_count(max(first, each.first), min(last, each.last)) for each in self.spans)
         return sum(max(0, overlap) for overlap in overlaps)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from mcloud.market.trade import Trade, to_text, without_filled_voids
+from mcloud.market.trade import Trade, id_count, to_text, without_filled_voids
 
 HOUR = 3_600_000  # ms
 MAX_INFLATED = 64 * 1024 * 1024  # bytes
@@ -56,7 +56,7 @@ class Holding(NamedTuple):
 
     @property
     def is_dense(self) -> bool:
-        return self.ids == self.last_id - self.first_id + 1
+        return self.ids == id_count(self.first_id, self.last_id)
 
 
 class BadArchive(ValueError):
@@ -99,8 +99,9 @@ def parse_key(key: str) -> Holding | None:
         moment = datetime.strptime(f"{match['date']} {match['hour']} +0000", "%Y-%m-%d %H %z")
     except ValueError:
         return None
-    count = int(match["count"] or last - first + 1)
-    if not 0 < count <= last - first + 1:
+    most = id_count(first, last)
+    count = int(match["count"] or most)
+    if not 0 < count <= most:
         return None
     return Holding(match["symbol"], int(moment.timestamp()) * 1000, first, last, count)
 
@@ -203,7 +204,7 @@ def _object(symbol: str, hour: int, trades: Sequence[Trade]) -> ArchiveObject:
     digest = hashlib.sha256(lines).hexdigest()[:_DIGITS]
     first, last = trades[0].id, trades[-1].id
     count = len({trade.id for trade in trades})
-    missing = "" if count == last - first + 1 else f"{count}-"
+    missing = "" if count == id_count(first, last) else f"{count}-"
     name = f"{first}-{last}-{missing}{digest}{_SUFFIX}"
     packed = zlib.compress(lines, wbits=_GZIP)
     return ArchiveObject(prefix(symbol, hour * HOUR) + name, packed)

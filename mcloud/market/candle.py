@@ -32,7 +32,7 @@ from itertools import pairwise
 from operator import attrgetter, mul
 from typing import Any, NamedTuple
 
-from mcloud.market.trade import EXACT, MAX_ID, ZERO, Trade, to_text
+from mcloud.market.trade import EXACT, MAX_ID, ZERO, Trade, id_count, to_text
 
 MINUTE = 60_000  # ms
 
@@ -401,7 +401,7 @@ def _split(
     if not ordered:
         return [], []
     first, last = ordered[0].id, ordered[-1].id
-    if last - first + 1 == len(ordered) and not any(a <= last and first <= b for a, b in runs):
+    if id_count(first, last) == len(ordered) and not any(a <= last and first <= b for a, b in runs):
         return [ordered], []
     fresh: list[list[Trade]] = []
     known: list[list[Trade]] = []

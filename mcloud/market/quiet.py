@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mcloud.market.candle import Candle, to_timestamp
 from mcloud.market.interval import INTERVALS, Bar, derive
-from mcloud.market.trade import MAX_TIME
+from mcloud.market.trade import MAX_TIME, id_count
 
 
 class CandleHole(NamedTuple):
@@ -28,7 +28,7 @@ class CandleHole(NamedTuple):
 
     @property
     def missing(self) -> int:
-        return self.last_id - self.first_id + 1
+        return id_count(self.first_id, self.last_id)
 
     def __str__(self) -> str:
         ids = f"{self.first_id} to {self.last_id}" if self.missing > 1 else str(self.first_id)

@@ -114,6 +114,11 @@ class Trade(NamedTuple):
         )
 
 
+def id_count(first: int, last: int) -> int:
+    """Return the number of ids from ``first`` to ``last``, both inclusive."""
+    return last - first + 1
+
+
 def without_filled_voids(trades: Collection[Trade]) -> list[Trade]:
     """Return trades of one symbol, in their order, with the voids that count.
 

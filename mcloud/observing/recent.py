@@ -25,7 +25,7 @@ class Recent:
 
     @property
     def missing(self) -> int:
-        return sum(last - first + 1 for first, last in self.holes)
+        return Ids(self.holes).count
 
 
 def recent(site: Site, beats: Sequence[Heartbeat]) -> list[Recent]:

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from mcloud.documents import Count
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, id_count
 
 _first = attrgetter("first")
 
@@ -48,7 +48,7 @@ class Hole(NamedTuple):
 
     @property
     def missing(self) -> int:
-        return self.last - self.first + 1
+        return id_count(self.first, self.last)
 
 
 class Position(NamedTuple):

@@ -1,7 +1,7 @@
 """The first work of a pair: bring the changes of the source to the target."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mcloud.clouds.ports import Site
 from mcloud.errors import DamagedData, Trimmed
@@ -11,7 +11,7 @@ from mcloud.replication import hour_digest
 from mcloud.replication.candle_writer import CandleWriter
 from mcloud.replication.dispute_filter import DisputeFilter
 from mcloud.replication.known_states import KnownStates, states
-from mcloud.replication.pair_state import Checkpoint, Marks, PairState
+from mcloud.replication.pair_state import Checkpoint, PairState
 from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scope import Scope
 
@@ -82,7 +82,7 @@ class ChangeFollower:
 
     def next_due(self) -> float:
         # The pause between two pages leaves time for the comparison, and ends with it.
-        return 0.0 if self._has_more and self._tracker.is_compared else self._look_at
+        return 0.0 if self._has_more and self._state.is_compared else self._look_at
 
     def look_again(self) -> None:
         """Make another poll due now; ``is_quiet`` is False until it is done."""
@@ -91,7 +91,7 @@ class ChangeFollower:
 
     def take(self) -> None:
         """Bring one page of changes to the target."""
-        before = self._tracker.checkpoint or self._start()
+        before = self._state.checkpoint or self._start()
         asked = self._clock()
         try:
             page = self._source.candles.changes(before.position)
@@ -113,11 +113,9 @@ class ChangeFollower:
             # By the clock of the source: the changes came after the poll before this one.
             since = before.as_of or page.as_of
             marks = {(symbol, start // HOUR * HOUR): since for symbol, start in held}
-        if marks or page.position != before.position:
-            self._state.advance(page.position, page.as_of, marks)
+        self._state.advance(page.position, page.as_of, marks)
         if page.is_last:
             self._tracker.hear(page.as_of, asked)
-        self._tracker.set(replace(before, position=page.position, as_of=page.as_of), marks)
         self._seen.add(held)
         self.is_quiet = page.is_last and not held
         if held:
@@ -136,25 +134,24 @@ class ChangeFollower:
     def _start(self) -> Checkpoint:
         if self._state.was_damaged:
             self._warn("the state file was damaged; comparing everything again")
-        checkpoint = self._state.checkpoint()
+        checkpoint = self._state.saved()
         if checkpoint is None:
             return self._compare_all()
-        marks = self._state.marks()
-        if self._is_emptied(checkpoint, marks):
+        if self._is_emptied(checkpoint):
             self._warn("the target is empty; comparing everything again")
             self._target_known.forget()
             return self._compare_all()
         self._tracker.log.info("%s: continuing from the saved position", self._tracker.name)
-        self._tracker.set(checkpoint, marks)
+        self._state.resume(checkpoint)
         return checkpoint
 
-    def _is_emptied(self, checkpoint: Checkpoint, marks: Marks) -> bool:
+    def _is_emptied(self, checkpoint: Checkpoint) -> bool:
         """Return whether the target is empty, although the source has data that it had."""
         symbols = sorted(hour_digest.symbols(self._source, self._scope))
         here, there = self._source, self._target
         if self._scope.candles and not any(_has_candles(there, symbol) for symbol in symbols):
             return any(_has_candles(here, symbol) for symbol in symbols)
-        if self._scope.raw and checkpoint.is_compared and not marks:
+        if self._scope.raw and checkpoint.is_compared and not checkpoint.marks:
             return any(_has_raw(here, symbol) for symbol in symbols) and not any(
                 _has_raw(there, symbol) for symbol in symbols
             )

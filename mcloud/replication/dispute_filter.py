@@ -14,12 +14,13 @@ from functools import partial
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR
 from mcloud.market.candle import MINUTE, Candle
+from mcloud.market.trade import id_count
 from mcloud.replication import raw
 from mcloud.replication.candle_streams import stream, without
 from mcloud.replication.hour_digest import ALL_TIME
 from mcloud.replication.ids import Ids
 from mcloud.replication.known_states import KnownIds, KnownStates
-from mcloud.replication.pair_state import PairState
+from mcloud.replication.pair_state import PairState, SymbolIds
 from mcloud.replication.progress import ProgressTracker
 from mcloud.replication.scope import Scope
 from mcloud.replication.verify import Survey
@@ -52,14 +53,12 @@ class DisputeFilter:
         self._clock = clock
         self._source_placed = known[source.name].placed
         self._target_placed = known[target.name].placed
-        self._held: dict[str, Ids] = {}
-        self._disputed: dict[str, Ids] = {}
         self._seen = KnownIds()
         """Ids of the source's candles that this pair has handled."""
         self._looked: dict[str, float] = {}
 
-    def look(self, symbol: str) -> None:
-        """Survey the candles of a symbol at both sites, and remember its disputed ids."""
+    def look(self, symbol: str) -> SymbolIds:
+        """Survey the candles of a symbol at both sites, and store its ids."""
         sites = {site.name: site for site in (self._source, self._target)}
         scope = Scope(frozenset({"candles"}), frozenset({symbol}))
         look = Survey(sites, scope, ALL_TIME, False, lambda words: None)
@@ -70,44 +69,44 @@ class DisputeFilter:
         for digests in look.candles.values():
             for each in digests.values():
                 held.update(each.ids)
-        self._keep(symbol, held, disputed)
+        known = SymbolIds(held, disputed)
+        self._state.keep_ids(symbol, known)
         self._looked[symbol] = self._clock()
         if disputed:
             first, last = disputed.runs[0]
             ids = f"id {first}" if first == last else f"ids {first} to {last}"
-            more = disputed.count - (last - first + 1)
+            more = disputed.count - id_count(first, last)
             self._tracker.report_disagreements(
                 [
                     f"{symbol}: two contents for {ids}"
                     + (f" and {more:,} more ids" if more else "")
                     + "; they are not replicated; run `mcloud verify --deep` for details"
-                ],
+                ]
             )
+        return known
 
     def disputed(self, symbol: str) -> Ids:
         """Return the ids of a symbol that must not be copied."""
-        self._known(symbol)
-        return self._disputed[symbol]
+        return self._known(symbol).disputed
 
     def sound(self, candle: Candle) -> Candle:
         """Return a changed candle of the source without disputed ids. It may be empty."""
         symbol = candle.symbol
         ids = Ids(candle.runs)
         fresh = ids.minus(self._seen.minute(candle))
-        held = self._known(symbol)
-        twice = fresh.common(held).minus(self._target_placed.minute(candle))
+        known = self._known(symbol)
+        twice = fresh.common(known.held).minus(self._target_placed.minute(candle))
         twice.update(self._target_placed.elsewhere(candle, fresh))
-        twice = twice.minus(self._disputed[symbol])
+        twice = twice.minus(known.disputed)
         if twice:
             twice = twice.minus(self._at_target(candle))
         is_old = self._clock() - self._looked.get(symbol, float("-inf")) >= AGAIN
-        if twice or (is_old and fresh.common(self._disputed[symbol])):
-            self.look(symbol)
-            held = self._held[symbol]
-        if ids.minus(held):
-            union = Ids(held.runs)
+        if twice or (is_old and fresh.common(known.disputed)):
+            known = self.look(symbol)
+        if ids.minus(known.held):
+            union = Ids(known.held.runs)
             union.update(ids)
-            self._keep(symbol, union, self._disputed[symbol])
+            self._state.keep_ids(symbol, known._replace(held=union))
         self._seen.note(candle)
         self._source_placed.note(candle)
         return self.cleared(candle)
@@ -123,13 +122,13 @@ class DisputeFilter:
 
         These are disputed, or a candle of another hour holds them.
         """
-        held = self._known(symbol)
+        known = self._known(symbol)
         here = Ids()
         for site in (self._source, self._target):
             for candle in stream(site.candles, symbol, hour, hour + HOUR, lambda start, why: None):
                 here.update(Ids(candle.runs))
-        other = held.minus(here)
-        other.update(self._disputed[symbol])
+        other = known.held.minus(here)
+        other.update(known.disputed)
         return other
 
     def _at_target(self, candle: Candle) -> Ids:
@@ -141,15 +140,5 @@ class DisputeFilter:
             ids.update(Ids(each.runs))
         return ids
 
-    def _known(self, symbol: str) -> Ids:
-        if symbol not in self._held:
-            held, disputed = self._state.ids(symbol)
-            if held is None:
-                self.look(symbol)
-            else:
-                self._held[symbol], self._disputed[symbol] = held, disputed
-        return self._held[symbol]
-
-    def _keep(self, symbol: str, held: Ids, disputed: Ids) -> None:
-        self._state.keep_ids(symbol, held, disputed)
-        self._held[symbol], self._disputed[symbol] = held, disputed
+    def _known(self, symbol: str) -> SymbolIds:
+        return self._state.ids(symbol) or self.look(symbol)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from itertools import islice
 
 from mcloud.clouds.ports import Site
@@ -56,17 +55,15 @@ class HistoryComparison:
         The position is read before the comparison starts, so that no change is missed in between.
         """
         position = self._source.candles.tip()
-        self._state.begin(position)
+        checkpoint = self._state.begin(position)
         self._tracker.log.info(
             "%s: comparing everything, and following changes", self._tracker.name
         )
         self._symbols_left, self._streams = None, {}
-        checkpoint = Checkpoint(position, 0.0, False)
-        self._tracker.set(checkpoint, self._state.marks())
         return checkpoint
 
     def next_due(self) -> float:
-        has_work = self._tracker.checkpoint is not None and not self._tracker.is_compared
+        has_work = self._state.checkpoint is not None and not self._state.is_compared
         return 0.0 if has_work else NEVER
 
     def take(self) -> None:
@@ -81,11 +78,8 @@ class HistoryComparison:
                 self._compare(symbol)
                 return
             self._symbols_left.pop()
-        checkpoint = self._tracker.checkpoint
-        assert checkpoint is not None
         self._state.finish_comparison()
         self._tracker.log.info("%s: all earlier data is compared", self._tracker.name)
-        self._tracker.set(replace(checkpoint, is_compared=True))
 
     def _compare(self, symbol: str) -> None:
         # After an error the comparison starts again where the state says.
@@ -123,8 +117,6 @@ class HistoryComparison:
         else:
             marks = self._hours(symbol) if self._scope.raw else {}
             self._state.note_compared(symbol, END, marks)
-            assert self._tracker.checkpoint is not None
-            self._tracker.set(self._tracker.checkpoint, marks)
         self._streams = streams
 
     def _following(self) -> Sequence[str]:

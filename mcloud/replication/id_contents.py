@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mcloud.clouds.ports import Site
 from mcloud.market.archive import HOUR, fingerprint
 from mcloud.market.candle import MINUTE, to_timestamp
-from mcloud.market.trade import Trade, to_text, without_filled_voids
+from mcloud.market.trade import Trade, id_count, to_text, without_filled_voids
 from mcloud.replication import raw
 from mcloud.replication.candle_streams import stream
 from mcloud.replication.ids import Ids, Run
@@ -116,7 +116,7 @@ def slices(ids: Ids, size: int) -> Iterator[Ids]:
         while first <= last:
             end = min(last, first + size - count - 1)
             part.add(first, end)
-            count += end - first + 1
+            count += id_count(first, end)
             first = end + 1
             if count == size:
                 yield part

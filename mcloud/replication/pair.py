@@ -64,7 +64,7 @@ class Pair:
         self._clock = clock
         self._wall = wall
         self._tracker = ProgressTracker(
-            source.name, target.name, scope, log=self._log, clock=clock, wall=wall
+            source.name, target.name, scope, state, log=self._log, clock=clock, wall=wall
         )
         dispute_filter = DisputeFilter(source, target, state, known, self._tracker, clock)
         candle_writer = CandleWriter(source, target, known, workers, self._tracker)
@@ -122,8 +122,7 @@ class Pair:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is left to do, as of the last poll."""
-        tracker = self._tracker
-        is_done = tracker.is_compared and self._following.is_quiet and not tracker.marks
+        is_done = self._state.is_compared and self._following.is_quiet and not self._state.marks
         return is_done and not self.failures
 
     @property

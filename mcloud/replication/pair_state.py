@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -68,6 +68,15 @@ class Checkpoint:
     """Time before which all changes are in the target, in seconds since 1970 by the source."""
     is_compared: bool
     """Whether the target also has the data from before the first position."""
+    marks: Marks = field(default_factory=dict)
+
+
+class SymbolIds(NamedTuple):
+    """The ids of a symbol."""
+
+    held: Ids
+    """Ids in candles of either site."""
+    disputed: Ids
 
 
 class _Mark(NamedTuple):
@@ -77,7 +86,10 @@ class _Mark(NamedTuple):
 
 
 class PairState:
-    """The state of one pair. Only one thread of one process may use it.
+    """The state of one pair. Only one thread of one process may use it, but any may read
+    ``checkpoint``.
+
+    Each change is written to the file first, and then counts in this process.
 
     Args:
         path: the SQLite file. A file of a newer version of mcloud is left unchanged, and the state
@@ -90,6 +102,8 @@ class PairState:
         self._path = path
         self._scope = scope
         self.was_damaged = False
+        self._checkpoint: Checkpoint | None = None
+        self._ids: dict[str, SymbolIds] = {}
         self._db: sqlite3.Connection
         self._is_in_memory = not best_effort.attempt(path, self._open)
         if self._is_in_memory:
@@ -98,8 +112,22 @@ class PairState:
     def close(self) -> None:
         self._db.close()
 
+    @property
     def checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint to continue from, or None if the pair has never begun."""
+        """The current checkpoint. None until ``resume`` or ``begin``."""
+        return self._checkpoint
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the target has the data from before the first position."""
+        return self._checkpoint is not None and self._checkpoint.is_compared
+
+    @property
+    def marks(self) -> Marks:
+        return self._checkpoint.marks if self._checkpoint else {}
+
+    def saved(self) -> Checkpoint | None:
+        """Return the checkpoint in the file, or None if the pair has never begun."""
         row = self._row("SELECT position, as_of, compared FROM checkpoint WHERE scope = ?")
         if row is None:
             return None
@@ -109,9 +137,13 @@ class PairState:
         if isinstance(found, Damaged):
             self.was_damaged = True
             return None
-        return found
+        return replace(found, marks=self._saved_marks())
 
-    def begin(self, position: str) -> None:
+    def resume(self, saved: Checkpoint) -> None:
+        """Continue from the checkpoint in the file."""
+        self._checkpoint = saved
+
+    def begin(self, position: str) -> Checkpoint:
         """Start to follow from a position, with everything before it to be compared."""
 
         def change(db: sqlite3.Connection) -> None:
@@ -119,9 +151,15 @@ class PairState:
             db.execute("REPLACE INTO checkpoint VALUES (?, ?, 0, 0)", (self._scope, position))
 
         self._change(change)
+        self._checkpoint = Checkpoint(position, 0.0, False, self._saved_marks())
+        return self._checkpoint
 
     def advance(self, position: str, as_of: float, marks: Marks) -> None:
-        """Note that the target has the candles of a page, and mark hours to copy raw trades of."""
+        """Note that the target has the candles of a page, and mark hours to copy raw trades of.
+
+        A page without changes is not written: after a restart, it is read again.
+        """
+        before = self._current
 
         def change(db: sqlite3.Connection) -> None:
             self._mark(db, marks)
@@ -130,7 +168,11 @@ class PairState:
                 (position, as_of, self._scope),
             )
 
-        self._change(change)
+        if marks or position != before.position:
+            self._change(change)
+        self._checkpoint = replace(
+            before, position=position, as_of=as_of, marks={**marks, **before.marks}
+        )
 
     def compared_until(self, symbol: str) -> int:
         """Return the time (in ms) before which the symbol's candles are compared."""
@@ -145,30 +187,28 @@ class PairState:
             db.execute("REPLACE INTO compared VALUES (?, ?, ?)", (self._scope, symbol, until))
 
         self._change(change)
+        if marks:
+            self._checkpoint = replace(self._current, marks={**marks, **self.marks})
 
     def finish_comparison(self) -> None:
-
         def change(db: sqlite3.Connection) -> None:
             db.execute("UPDATE checkpoint SET compared = 1 WHERE scope = ?", (self._scope,))
             db.execute("DELETE FROM compared WHERE scope = ?", (self._scope,))
 
         self._change(change)
+        self._checkpoint = replace(self._current, is_compared=True)
 
-    def ids(self, symbol: str) -> tuple[Ids | None, Ids]:
-        """Return the ids of a symbol that a site holds (None if unknown) and the disputed ids."""
-        with self._translated():
-            rows = self._db.execute(
-                "SELECT kind, first, last FROM ids WHERE scope = ? AND symbol = ?",
-                (self._scope, symbol),
-            ).fetchall()
-        of = {
-            kind: Ids((first, last) for name, first, last in rows if name == kind)
-            for kind in ("held", "disputed")
-        }
-        return of["held"] or None, of["disputed"]
+    def ids(self, symbol: str) -> SymbolIds | None:
+        """Return the ids of a symbol, or None if they are not known yet."""
+        if symbol not in self._ids:
+            saved = self._saved_ids(symbol)
+            if not saved.held:
+                return None
+            self._ids[symbol] = saved
+        return self._ids[symbol]
 
-    def keep_ids(self, symbol: str, held: Ids, disputed: Ids) -> None:
-        """Store the ids that ``ids`` returns."""
+    def keep_ids(self, symbol: str, ids: SymbolIds) -> None:
+        """Store the ids of a symbol."""
 
         def change(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM ids WHERE scope = ? AND symbol = ?", (self._scope, symbol))
@@ -176,20 +216,13 @@ class PairState:
                 "INSERT INTO ids VALUES (?, ?, ?, ?, ?)",
                 [
                     (self._scope, symbol, kind, *run)
-                    for kind, ids in (("held", held), ("disputed", disputed))
-                    for run in ids.runs
+                    for kind, of_kind in (("held", ids.held), ("disputed", ids.disputed))
+                    for run in of_kind.runs
                 ],
             )
 
         self._change(change)
-
-    def marks(self) -> Marks:
-        with self._translated():
-            rows = self._db.execute(
-                "SELECT symbol, hour, since FROM marks WHERE scope = ?", (self._scope,)
-            )
-            found = [decode(_Mark, row, str(self._path)) for row in rows]
-        return {(each.symbol, each.hour): each.since for each in sound(found)}
+        self._ids[symbol] = ids
 
     def clear(self, symbol: str, hour: int) -> None:
         """Remove the mark of an hour, since the target has its raw trades."""
@@ -201,6 +234,33 @@ class PairState:
             )
 
         self._change(change)
+        left = {mark: since for mark, since in self.marks.items() if mark != (symbol, hour)}
+        self._checkpoint = replace(self._current, marks=left)
+
+    @property
+    def _current(self) -> Checkpoint:
+        assert self._checkpoint is not None  # the pair has begun before it changes anything
+        return self._checkpoint
+
+    def _saved_ids(self, symbol: str) -> SymbolIds:
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT kind, first, last FROM ids WHERE scope = ? AND symbol = ?",
+                (self._scope, symbol),
+            ).fetchall()
+        of = {
+            kind: Ids((first, last) for name, first, last in rows if name == kind)
+            for kind in ("held", "disputed")
+        }
+        return SymbolIds(of["held"], of["disputed"])
+
+    def _saved_marks(self) -> Marks:
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT symbol, hour, since FROM marks WHERE scope = ?", (self._scope,)
+            )
+            found = [decode(_Mark, row, str(self._path)) for row in rows]
+        return {(each.symbol, each.hour): each.since for each in sound(found)}
 
     def _mark(self, db: sqlite3.Connection, marks: Marks) -> None:
         db.executemany(

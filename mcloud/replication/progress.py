@@ -2,19 +2,17 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from mcloud.clouds.ports import Lag
 from mcloud.documents import Seconds
-from mcloud.replication.pair_state import Checkpoint, Marks
+from mcloud.replication.pair_state import PairState
 from mcloud.replication.scope import Scope
 from mcloud.runs import RunState
 
 EXAMPLES = 100  # maximum number of disagreements, and of damaged objects, that are kept
-NONE: Marks = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class ReplicatorState(RunState):
 
 
 class ProgressTracker:
-    """Tracks the position and the progress of a pair.
+    """Tracks the progress of a pair.
 
     Args:
         clock: returns monotonic seconds.
@@ -83,6 +81,7 @@ class ProgressTracker:
         source: str,
         target: str,
         scope: Scope,
+        state: PairState,
         *,
         log: logging.Logger,
         clock: Callable[[], float],
@@ -93,38 +92,11 @@ class ProgressTracker:
         self._scope = scope
         self._clock = clock
         self._wall = wall
-        self._checkpoint: Checkpoint | None = None
-        self._marks: dict[tuple[str, int], float] = {}
+        self._state = state
         self._offset: float | None = None
         """Difference between the source's time and ``clock``; None until it is known."""
         self._progress = PairProgress(source, target)
         self._changing = threading.Lock()
-
-    @property
-    def checkpoint(self) -> Checkpoint | None:
-        """The current checkpoint, or None if the pair has not begun."""
-        return self._checkpoint
-
-    @property
-    def is_compared(self) -> bool:
-        """Whether the target has the data from before the first position."""
-        return self._checkpoint is not None and self._checkpoint.is_compared
-
-    @property
-    def marks(self) -> Mapping[tuple[str, int], float]:
-        """Hours whose raw trades the target may lack; see ``pair_state.Marks``."""
-        return self._marks
-
-    def set(self, checkpoint: Checkpoint, marks: Marks = NONE) -> None:
-        """Set the current checkpoint, and mark more hours."""
-        with self._changing:
-            self._checkpoint = checkpoint
-            self._marks = {**marks, **self._marks}
-
-    def clear(self, hour: tuple[str, int]) -> None:
-        """Remove the mark of an hour."""
-        with self._changing:
-            del self._marks[hour]
 
     def hear(self, now: float, asked: float) -> None:
         """Note that it was ``now`` at the source when ``clock`` returned ``asked``."""
@@ -164,7 +136,8 @@ class ProgressTracker:
     def progress(self) -> PairProgress:
         """Return what the pair has done, and its lag at this moment."""
         with self._changing:
-            progress, checkpoint, marks = self._progress, self._checkpoint, dict(self._marks)
+            progress = self._progress
+        checkpoint = self._state.checkpoint
         if checkpoint is None:
             return progress
         now = self._wall() if self._offset is None else self._clock() + self._offset
@@ -172,15 +145,15 @@ class ProgressTracker:
         is_known = checkpoint.is_compared and checkpoint.as_of > 0
         candles_s = max(0.0, now - checkpoint.as_of) if is_known else None
         raw_s = candles_s
-        if marks and candles_s is not None:
-            oldest = min(marks.values())
+        if checkpoint.marks and candles_s is not None:
+            oldest = min(checkpoint.marks.values())
             raw_s = max(candles_s, now - oldest) if oldest else None
         return replace(
             progress,
             phase="following" if checkpoint.is_compared else "comparing",
             candles_s=candles_s if self._scope.candles else None,
             raw_s=raw_s if self._scope.raw else None,
-            raw=len(marks),
+            raw=len(checkpoint.marks),
         )
 
 

@@ -45,12 +45,12 @@ class RawReplication:
         """Earliest time of the next attempt for an hour, by symbol and start."""
 
     def next_due(self) -> float:
-        return min(map(self._due, self._tracker.marks), default=NEVER)
+        return min(map(self._due, self._state.marks), default=NEVER)
 
     def take(self) -> None:
         """Copy the raw trades that the target lacks of one marked hour."""
         now = self._clock()
-        marks = self._tracker.marks
+        marks = self._state.marks
         due = [hour for hour in marks if self._due(hour) <= now]
         # Hours that change now come before hours from the comparison.
         hour = min(due, key=lambda hour: (not marks[hour], marks[hour], hour))
@@ -66,7 +66,6 @@ class RawReplication:
         self._tracker.report_damaged(copied.damaged)
         if len(lacking) <= OBJECTS:
             self._state.clear(*hour)
-            self._tracker.clear(hour)
             self._not_before = {h: at for h, at in self._not_before.items() if at > now}
             self._not_before[hour] = now + self._pause
 

@@ -18,7 +18,7 @@ from mcloud.errors import McloudError
 from mcloud.market.archive import HOUR, ArchiveObject, pack, parse_key, unpack
 from mcloud.market.block import BlockKey, pack_block, parse_block_key
 from mcloud.market.candle import MINUTE, Candle, Folded, by_minute, fold, merge, to_timestamp
-from mcloud.market.trade import Trade
+from mcloud.market.trade import Trade, id_count
 from mcloud.processor.ingest import ingest
 from mcloud.replication import blocks, raw
 from mcloud.replication.backup import Backup
@@ -64,7 +64,7 @@ class MissingTrades:
 
     @property
     def requests(self) -> int:
-        return sum(-(-(last - first + 1) // PAGE) for first, last in self.ids.runs)
+        return sum(-(-id_count(first, last) // PAGE) for first, last in self.ids.runs)
 
 
 @dataclass
@@ -432,7 +432,7 @@ class _Work:
         found: list[Trade] = []
         for first, last in ids.runs:
             while first <= last:
-                page = self._fetch(symbol, first, min(PAGE, last - first + 1))
+                page = self._fetch(symbol, first, min(PAGE, id_count(first, last)))
                 found += [each for each in page if each.id <= last]
                 if not page:
                     break

@@ -8,7 +8,8 @@ import pytest
 
 from mcloud import best_effort
 from mcloud.errors import Unavailable
-from mcloud.replication.pair_state import Checkpoint, PairState
+from mcloud.replication.ids import Ids
+from mcloud.replication.pair_state import Checkpoint, PairState, SymbolIds
 
 HOUR = 1_723_161_600_000
 
@@ -16,24 +17,52 @@ HOUR = 1_723_161_600_000
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "pair.sqlite"
     state = PairState(path, "all")
-    assert (state.checkpoint(), state.marks(), state.compared_until("A")) == (None, {}, 0)
+    assert (state.saved(), state.checkpoint, state.compared_until("A")) == (None, None, 0)
     state.begin("p0")
     state.note_compared("A", 60_000, {("A", HOUR): 0.0})
     state.advance("p1", 7.5, {("A", HOUR): 5.0, ("B", HOUR): 6.0})
+    # The oldest mark of an hour is kept.
+    marks = {("A", HOUR): 0.0, ("B", HOUR): 6.0}
+    assert state.checkpoint == Checkpoint("p1", 7.5, False, marks)
     # The process is killed, so the state is not closed.
     again = PairState(path, "all")
-    assert again.checkpoint() == Checkpoint("p1", 7.5, False)
+    assert again.checkpoint is None
+    saved = again.saved()
+    assert saved == Checkpoint("p1", 7.5, False, marks)
     assert again.compared_until("A") == 60_000
-    # The oldest mark of an hour is kept.
-    assert again.marks() == {("A", HOUR): 0.0, ("B", HOUR): 6.0}
+    again.resume(saved)
     again.clear("A", HOUR)
     again.finish_comparison()
-    assert again.checkpoint() == Checkpoint("p1", 7.5, True)
-    assert (again.marks(), again.compared_until("A")) == ({("B", HOUR): 6.0}, 0)
+    assert again.checkpoint == again.saved() == Checkpoint("p1", 7.5, True, {("B", HOUR): 6.0})
+    assert again.compared_until("A") == 0
     # The comparison starts again, and the marks are kept.
     again.begin("p2")
-    assert again.checkpoint() == Checkpoint("p2", 0.0, False)
-    assert again.marks() == {("B", HOUR): 6.0}
+    assert again.checkpoint == again.saved() == Checkpoint("p2", 0.0, False, {("B", HOUR): 6.0})
+
+
+def test_a_poll_without_changes_writes_nothing(tmp_path: Path) -> None:
+    state = PairState(tmp_path / "pair.sqlite", "all")
+    state.begin("p0")
+    state.advance("p0", 7.5, {})
+    assert state.checkpoint == Checkpoint("p0", 7.5, False)
+    assert state.saved() == Checkpoint("p0", 0.0, False)
+
+
+def test_a_change_that_cannot_be_stored_does_not_count(tmp_path: Path) -> None:
+    state = PairState(tmp_path / "pair.sqlite", "all")
+    state.begin("p0")
+    state.keep_ids("A", SymbolIds(Ids([(1, 5)]), Ids()))
+    state.close()
+    for change in (
+        lambda: state.advance("p1", 7.5, {("A", HOUR): 5.0}),
+        lambda: state.note_compared("A", 60_000, {("A", HOUR): 5.0}),
+        state.finish_comparison,
+        lambda: state.keep_ids("A", SymbolIds(Ids([(1, 9)]), Ids())),
+    ):
+        with pytest.raises(Unavailable):
+            change()
+    assert state.checkpoint == Checkpoint("p0", 0.0, False)
+    assert state.ids("A") == SymbolIds(Ids([(1, 5)]), Ids())
 
 
 def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
@@ -42,7 +71,7 @@ def test_scopes_know_nothing_of_each_other(tmp_path: Path) -> None:
     one.begin("p")
     one.advance("p", 1.0, {("BTCUSDT", HOUR): 1.0})
     one.note_compared("BTCUSDT", 5, {})
-    assert (other.checkpoint(), other.marks(), other.compared_until("BTCUSDT")) == (None, {}, 0)
+    assert (other.saved(), other.compared_until("BTCUSDT")) == (None, 0)
 
 
 @pytest.mark.parametrize("damage", [b"not a database" * 100, b"SQLite format 3\0" + b"x" * 5000])
@@ -51,7 +80,7 @@ def test_a_damaged_one_is_begun_anew(tmp_path: Path, damage: bytes) -> None:
     path.write_bytes(damage)
     state = PairState(path, "all")
     assert state.was_damaged
-    assert state.checkpoint() is None
+    assert state.saved() is None
     state.begin("p")
     state.close()
     assert not PairState(path, "all").was_damaged
@@ -70,14 +99,14 @@ def test_a_disk_that_refuses_the_file_stops_nothing(tmp_path: Path) -> None:
     state = PairState(folder / "pair.sqlite", "all")
     state.begin("p0")
     state.advance("p1", 7.5, {("A", HOUR): 5.0})
-    assert state.checkpoint() == Checkpoint("p1", 7.5, False)
+    marks = {("A", HOUR): 5.0}
+    assert state.saved() == Checkpoint("p1", 7.5, False, marks)
     assert str(folder / "pair.sqlite") in best_effort.refused()
     folder.mkdir()
     state.advance("p2", 8.0, {("B", HOUR): 6.0})
     assert str(folder / "pair.sqlite") not in best_effort.refused()
     again = PairState(folder / "pair.sqlite", "all")
-    assert again.checkpoint() == Checkpoint("p2", 8.0, False)
-    assert again.marks() == {("A", HOUR): 5.0, ("B", HOUR): 6.0}
+    assert again.saved() == Checkpoint("p2", 8.0, False, {**marks, ("B", HOUR): 6.0})
 
 
 def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
@@ -88,7 +117,7 @@ def test_one_of_a_newer_version_stays_as_it_is(tmp_path: Path) -> None:
     before = path.read_bytes()
     state = PairState(path, "all")
     state.begin("p")
-    assert state.checkpoint() == Checkpoint("p", 0, False)
+    assert state.saved() == Checkpoint("p", 0, False)
     assert "was written by a newer mcloud" in best_effort.refused()[str(path)]
     state.close()
     assert path.read_bytes() == before

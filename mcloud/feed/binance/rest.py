@@ -22,6 +22,7 @@ from mcloud.market.trade import (
     BadTrade,
     Trade,
     check_int,
+    id_count,
     in_market,
     split_market,
 )
@@ -137,7 +138,7 @@ class BinanceRest:
         In the ``background`` it does not wait, and raises Throttled if others use the budget.
         """
         if self.has_history:
-            limit = min(last_id - first_id + 1 + 2 * margin, self.endpoints.page)
+            limit = min(id_count(first_id, last_id) + 2 * margin, self.endpoints.page)
             begin = max(0, first_id - margin)
             return self._history(symbol, begin, limit, background)
         recent = self._recent(symbol, background)
