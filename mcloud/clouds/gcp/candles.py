@@ -5,7 +5,7 @@ from typing import Any
 
 from mcloud.clouds import optimistic
 from mcloud.clouds.gcp.changes import STAMP, FirestoreChanges
-from mcloud.clouds.gcp.client import TIMEOUT, retry, translated
+from mcloud.clouds.gcp.client import TIMEOUT, passing_errors, retry, translated
 from mcloud.clouds.ports import Changes, StoredCandle
 from mcloud.errors import DamagedData, Unavailable
 from mcloud.market.candle import MINUTE, Candle, Folded, to_timestamp
@@ -14,8 +14,12 @@ BATCH = 500  # writes a request
 
 
 class FirestoreCandles:
-    def __init__(self, client: Any, collection: str) -> None:
+    def __init__(
+        self, client: Any, collection: str, pace: Callable[[int], None] = lambda writes: None
+    ) -> None:
+        """``pace`` is called with the number of bulk writes, and waits until they may be sent."""
         self._client = client
+        self._pace = pace
         self._collection = client.collection(collection)
         self._what = f"Firestore {collection}"
         self._memory = optimistic.Memory[Any]()
@@ -126,7 +130,32 @@ class FirestoreCandles:
                     yield candle
 
     def _create(self, candles: Sequence[Candle]) -> list[Candle]:
+        """Create the candles of one request, and return those that already exist.
+
+        Firestore answers for each document. Those that it could not write now are sent again.
+        """
         from google.api_core.exceptions import AlreadyExists, from_grpc_status
+
+        left: list[Candle] = []
+        waiting = list(candles)
+        with translated(self._what):
+            for _ in optimistic.attempts():
+                failed = []
+                for candle, status in zip(waiting, self._batch_write(waiting), strict=True):
+                    if status.code == AlreadyExists.grpc_status_code.value[0]:
+                        left.append(candle)
+                    elif status.code:
+                        failed.append((candle, from_grpc_status(status.code, status.message)))
+                if not failed:
+                    return left
+                for _, error in failed:
+                    if not isinstance(error, passing_errors()):
+                        raise error
+                waiting = [candle for candle, _ in failed]
+            raise failed[0][1]
+
+    def _batch_write(self, candles: Sequence[Candle]) -> Any:
+        """Send one request, and return the status of each document."""
         from google.cloud.firestore_v1.types import BatchWriteRequest
 
         # Not a commit, which one candle that is there already would refuse as a whole. Not the
@@ -136,20 +165,10 @@ class FirestoreCandles:
         folder = self._collection._parent_info()[1]
         for candle in candles:
             _fill(writes.add(), f"{folder}/{candle.symbol}_{candle.timestamp}", candle)
-        left = []
-        with translated(self._what):
-            answer = self._client._firestore_api.batch_write(
-                request=request,
-                metadata=self._client._rpc_metadata,
-                timeout=TIMEOUT,
-                retry=retry(),
-            )
-            for candle, status in zip(candles, answer.status, strict=True):
-                if status.code == AlreadyExists.grpc_status_code.value[0]:
-                    left.append(candle)
-                elif status.code:
-                    raise from_grpc_status(status.code, status.message)
-        return left
+        self._pace(len(candles))
+        return self._client._firestore_api.batch_write(
+            request=request, metadata=self._client._rpc_metadata, timeout=TIMEOUT, retry=retry()
+        ).status
 
     def _key(self, symbol: str, start: int) -> Any:
         return self._collection.document(f"{symbol}_{to_timestamp(start)}")

@@ -47,15 +47,29 @@ def retry() -> Any:
     """Return the retry policy for calls. The clients' default policies retry for up to ten
     minutes."""
     with _importing:
-        from google.api_core import exceptions
         from google.api_core.retry import Retry, if_exception_type
 
-    passing = (
+    passing = if_exception_type(*_passing())
+    return Retry(passing, initial=0.1, maximum=2.0, timeout=PATIENCE)
+
+
+def passing_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a document in a bulk write after which it may be written again."""
+    with _importing:
+        from google.api_core import exceptions
+
+    return (*_passing(), exceptions.Aborted, exceptions.DeadlineExceeded)
+
+
+def _passing() -> tuple[type[Exception], ...]:
+    with _importing:
+        from google.api_core import exceptions
+
+    return (
         exceptions.ServiceUnavailable,
         exceptions.InternalServerError,
         exceptions.TooManyRequests,  # ResourceExhausted among them
     )
-    return Retry(if_exception_type(*passing), initial=0.1, maximum=2.0, timeout=PATIENCE)
 
 
 def make_publisher(endpoint: str = "") -> Any:

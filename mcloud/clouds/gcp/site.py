@@ -10,6 +10,7 @@ from mcloud.clouds.gcp.logs import CloudLogging, FileLogs
 from mcloud.clouds.gcp.metrics import CloudMonitoring
 from mcloud.clouds.gcp.probe import GcpProbe
 from mcloud.clouds.gcp.queue import PubSubQueue
+from mcloud.clouds.gcp.ramp import WriteRamp
 from mcloud.clouds.gcp.usage import MonitoringUsage
 from mcloud.clouds.resources import GcpResources
 
@@ -34,7 +35,10 @@ class GcpSite:
 
     @cached_property
     def candles(self) -> FirestoreCandles:
-        return FirestoreCandles(self._firestore, self.resources.candles_collection)
+        to = self.resources
+        if to.firestore_endpoint:
+            return FirestoreCandles(self._firestore, to.candles_collection)
+        return FirestoreCandles(self._firestore, to.candles_collection, WriteRamp().wait)
 
     @cached_property
     def archive(self) -> GcsArchive:
