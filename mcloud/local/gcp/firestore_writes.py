@@ -150,6 +150,8 @@ def _check_precondition(condition: Any, current: DocumentMessage | None, name: s
             raise Refusal(grpc.StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
     elif kind == "update_time":
         wanted, stored = microseconds(condition.update_time), version(current)
+        if current is not None and wanted > stored:
+            raise invalid(f"Invalid base version, it is greater than the stored version: {name}")
         if stored != wanted:
             raise Refusal(
                 grpc.StatusCode.FAILED_PRECONDITION,
