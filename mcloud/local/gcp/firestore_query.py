@@ -10,7 +10,7 @@ import grpc
 
 from mcloud.local.gcp import firestore_filters as filters
 from mcloud.local.gcp import firestore_values as values
-from mcloud.local.gcp.firestore_documents import Collection, Documents
+from mcloud.local.gcp.firestore_documents import Collection, Documents, is_below
 from mcloud.local.gcp.firestore_names import (
     DOCUMENT_NAME,
     FieldPath,
@@ -56,6 +56,10 @@ class Query:
     offset: int
     limit: int | None
     mask: tuple[FieldPath, ...] | None
+
+    def covers(self, collection: str) -> bool:
+        """Whether the query is about documents of the collection with that path."""
+        return is_below(collection, self.parent, self.collection_id, self.descendants)
 
 
 def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = frozenset()) -> Query:

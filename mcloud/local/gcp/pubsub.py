@@ -338,7 +338,9 @@ class PubSub:
 
     async def streaming_pull(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
         """Messages as they come, until the client ends the stream."""
-        first = await anext(aiter(requests))
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
         subscription = self._subscription(first.subscription)
         subscription.check_pullable()
         rules.check_ack_deadline(first.stream_ack_deadline_seconds)
