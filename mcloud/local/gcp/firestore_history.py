@@ -41,7 +41,7 @@ Watcher = Callable[[Iterable[Change]], None]
 
 
 class History:
-    """What the documents of a database were.
+    """The earlier versions of the documents of a database.
 
     ``began`` is when the history begins, in microseconds since the epoch; what came before is
     unknown.

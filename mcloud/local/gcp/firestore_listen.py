@@ -36,7 +36,7 @@ Found = dict[str, DocumentMessage | None]
 
 
 class Source(Protocol):
-    """What a target is about."""
+    """The documents that a target selects."""
 
     def covers(self, collection: str) -> bool:
         """Whether a change in the collection with that path can change the target."""
@@ -255,7 +255,7 @@ def _changed(
 
 
 def _resumed(message: Any) -> int | None:
-    """The time from which a target goes on; 0 for a token that is none of ours."""
+    """The time from which a target resumes; 0 for an unknown token."""
     kind = message.WhichOneof("resume_type")
     if kind == "read_time":
         return microseconds(message.read_time)
