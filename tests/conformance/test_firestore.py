@@ -130,6 +130,20 @@ class TestPreconditions:
             document.delete(stale)
         assert document.get().exists is exists
 
+    def test_an_update_time_later_than_the_stored_one(
+        self, rows: firestore.CollectionReference
+    ) -> None:
+        document = rows.document("a")
+        stored = document.set({"n": 1}).update_time
+        later = rows._client.write_option(last_update_time=stored + timedelta(milliseconds=1))
+        with pytest.raises(exceptions.InvalidArgument):
+            document.update({"n": 2}, later)
+        with pytest.raises(exceptions.InvalidArgument):
+            document.delete(later)
+        with pytest.raises(exceptions.FailedPrecondition):
+            rows.document("missing").delete(later)
+        assert document.get().to_dict() == {"n": 1}
+
     def test_the_current_update_time(self, rows: firestore.CollectionReference) -> None:
         document = rows.document("a")
         version = document.set({"n": 1}).update_time

@@ -175,6 +175,60 @@ class TestQueries:
         assert nothing.count().get()[0][0].value == 0
         assert nothing.sum("n").get()[0][0].value == 0
 
+    @pytest.mark.parametrize(
+        ("narrow", "n", "count"),
+        [
+            # Google's emulator orders by the summed field last, before the name.
+            (lambda rows: rows.limit(3), 1 + 2 + 4, 3),
+            (lambda rows: rows.limit(99), 31, 5),
+            (lambda rows: rows.offset(2).limit(2), 4 + 8, 2),
+            (lambda rows: rows.order_by("n", direction="DESCENDING").limit(3), 16 + 8 + 4, 3),
+            (lambda rows: rows.order_by("m").limit(3), 2 + 8 + 1, 3),
+            (lambda rows: rows.order_by("m", direction="DESCENDING").limit(2), 16 + 4, 2),
+            (lambda rows: rows.where(filter=FieldFilter("m", ">=", 2)).limit(2), 1 + 4, 2),
+            (lambda rows: rows.where(filter=FieldFilter("m", "==", 1)).limit(1), 2, 1),
+            (lambda rows: rows.order_by("m").start_at({"m": 2}).limit(1), 1, 1),
+        ],
+    )
+    def test_sums_of_a_limited_query(
+        self, rows: firestore.CollectionReference, narrow: Any, n: int, count: int
+    ) -> None:
+        documents = {
+            "a": {"n": 16, "m": 3},
+            "b": {"n": 1, "m": 2},
+            "c": {"n": 8, "m": 1},
+            "d": {"n": 2, "m": 1},
+            "e": {"n": 4, "m": 2},
+            "f": {"m": 0},
+        }
+        fill(rows, documents)
+        query = narrow(rows).sum("n", alias="n").avg("n", alias="avg").count(alias="count")
+        answer = {result.alias: result.value for result in query.get()[0]}
+        assert answer == {"n": n, "avg": n / count, "count": count}
+
+    def test_sums_of_several_fields_order_by_their_names(
+        self, rows: firestore.CollectionReference
+    ) -> None:
+        fill(rows, {"a": {"n": 1, "m": 3}, "b": {"n": 3, "m": 1}, "c": {"n": 2, "m": 1}})
+        query = rows.limit(1).sum("n", alias="n").sum("m", alias="m")
+        assert {result.alias: result.value for result in query.get()[0]} == {"n": 2, "m": 1}
+
+    @pytest.mark.parametrize(
+        "build",
+        [
+            lambda rows: rows.sum("__name__"),
+            lambda rows: rows.order_by("__name__").sum("n"),
+            lambda rows: rows.where(filter=FieldFilter("__name__", ">", rows.document("a"))).avg(
+                "n"
+            ),
+        ],
+    )
+    def test_sums_by_name_are_refused(
+        self, rows: firestore.CollectionReference, build: Any
+    ) -> None:
+        with pytest.raises(exceptions.InvalidArgument):
+            build(rows).get()
+
     def test_a_sum_beyond_an_integer(self, rows: firestore.CollectionReference) -> None:
         fill(rows, {"a": {"n": 2**63 - 1}, "b": {"n": 2**63 - 1}})
         assert rows.sum("n").get()[0][0].value == 2.0**64

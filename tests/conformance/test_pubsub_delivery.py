@@ -72,6 +72,14 @@ class TestLeases:
         assert [one.message.data for one in answers.get(timeout=PATIENCE)] == [b"at last"]
         puller.join()
 
+    @pytest.mark.parametrize("seconds", [0.5, 2.0])
+    def test_a_pull_answers_empty_before_its_deadline(self, cloud: Cloud, seconds: float) -> None:
+        subscription = cloud.subscription(cloud.topic())
+        answer = cloud.subscriber.pull(
+            subscription=subscription, max_messages=1, timeout=seconds, retry=None
+        )
+        assert list(answer.received_messages) == []
+
 
 class TestDeadLetters:
     def test_attempts_count_up_and_end_in_the_dead_letter_topic(self, cloud: Cloud) -> None:

@@ -41,12 +41,12 @@ def message_bytes(message: Any) -> int:
     return len(message.data) + attributes + len(message.ordering_key) + len(message.message_id) + 20
 
 
-def database(request: Any) -> str:
-    """Return the part of a Firestore request that names its database, and perhaps more."""
+def database(request: Any, answer: Any) -> str:
+    """Return the part of a Firestore call that names its database, and perhaps more."""
     for field in ("database", "parent", "name"):
         if text := getattr(request, field, ""):
             return str(text)
-    return ""
+    return _listened(answer)  # the requests of a stream are not at hand here
 
 
 def storage(method: str, target: str) -> tuple[str | None, str]:
@@ -109,6 +109,9 @@ def _firestore(method: str, request: Any, answer: Any) -> Iterator[tuple[str, st
         counts = [each.integer_value for each in answer.result.aggregate_fields.values()]
         entries = max(counts, default=0)
         yield "firestore_reads", _queried(request), max(1, -(-entries // INDEX_ENTRIES))
+    elif method == "Listen":
+        if name := _listened(answer):
+            yield "firestore_reads", _collection(name), 1
     elif method == "ListDocuments":
         yield "firestore_reads", request.collection_id, max(1, len(answer.documents))
     elif method == "ListCollectionIds":
@@ -123,6 +126,14 @@ def _firestore(method: str, request: Any, answer: Any) -> Iterator[tuple[str, st
             else:
                 name = write.update.name or write.transform.document
                 yield "firestore_writes", _collection(name), 1
+
+
+def _listened(answer: Any) -> str:
+    """The document that a listener is billed for: one that is new, changed or left its query.
+
+    https://cloud.google.com/firestore/pricing#listens
+    """
+    return str(answer.document_change.document.name or answer.document_remove.document)
 
 
 def _queried(request: Any) -> str:

@@ -1,12 +1,14 @@
 """The embedded Firestore: its RPCs, for the real ``google-cloud-firestore`` client.
 
-Databases are made by being named. Composite indexes, security rules, listeners and reads in the
-past are not offered; Google's own emulator (``--emulators official``) has some of them.
+Databases are made by being named. Composite indexes, security rules, vector searches and pipelines
+are not offered; Google's own emulator (``--emulators official``) has some of them.
 """
 
+import asyncio
 import base64
 import bisect
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -15,6 +17,8 @@ from google.rpc.status_pb2 import Status
 
 from mcloud.local.gcp import firestore_protos as protos
 from mcloud.local.gcp.firestore_documents import Documents
+from mcloud.local.gcp.firestore_history import History
+from mcloud.local.gcp.firestore_listen import ListenStream
 from mcloud.local.gcp.firestore_names import (
     FieldPath,
     collection_id,
@@ -24,7 +28,7 @@ from mcloud.local.gcp.firestore_names import (
     invalid,
     parent_path,
 )
-from mcloud.local.gcp.firestore_protos import DocumentMessage, timestamp
+from mcloud.local.gcp.firestore_protos import DocumentMessage, microseconds, timestamp
 from mcloud.local.gcp.firestore_query import (
     Query,
     aggregate,
@@ -43,18 +47,27 @@ _MAX_REQUEST_BYTES = 10 * 1_024 * 1_024
 _DEFAULT_PAGE, _MAX_PAGE = 100, 1_000
 
 
+@dataclass
+class Database:
+    """The documents of one database, and what they were before."""
+
+    documents: Documents = field(default_factory=Documents)
+    history: History = field(default_factory=History)
+
+
 class Firestore:
     """All databases of one server. ``clock`` gives nanoseconds since the epoch."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._last_time = 0
-        self._databases: dict[str, Documents] = {}
+        self._databases: dict[str, Database] = {}
         self._transactions = Transactions(self._now)
+        self._service = Service("google.firestore.v1.Firestore", "Firestore")
 
     def services(self) -> list[Service]:
         """The gRPC services to put on a server."""
-        service = Service("google.firestore.v1.Firestore", "Firestore")
+        service = self._service
         for method, unary in {
             "GetDocument": self.get_document,
             "ListDocuments": self.list_documents,
@@ -71,6 +84,7 @@ class Firestore:
             "RunAggregationQuery": self.run_aggregation_query,
         }.items():
             service.streaming(method, streaming, *_message_types(method))
+        service.streaming("Listen", self.listen, *_message_types("Listen"), client_streams=True)
         return [service]
 
     def dump(self) -> dict[str, Any]:
@@ -80,8 +94,8 @@ class Firestore:
             "last_serial": self._transactions.last_serial,
             "documents": [
                 base64.b64encode(document.SerializeToString()).decode("ascii")
-                for documents in self._databases.values()
-                for document in documents.all()
+                for database in self._databases.values()
+                for document in database.documents.all()
             ],
         }
 
@@ -100,6 +114,8 @@ class Firestore:
             except (DecodeError, Refusal) as error:
                 raise ValueError(f"a document is damaged: {error}") from error
             self._documents(path.database).put(path.collection, path.id, document)
+        for database in self._databases.values():
+            database.history.began = self._last_time
 
     async def get_document(self, request: Any, _context: Any) -> DocumentMessage:
         """One document, or NOT_FOUND."""
@@ -223,7 +239,7 @@ class Firestore:
         finally:
             if transaction is not None:
                 self._transactions.close(transaction)
-        batch.install()
+        self._database(database).history.add(batch.install(), now)
         return protos.CommitResponse(write_results=results, commit_time=timestamp(now))
 
     async def rollback(self, request: Any, _context: Any) -> Any:
@@ -238,7 +254,8 @@ class Firestore:
         names = [written_name(write) for write in request.writes]
         if len(set(names)) < len(names):
             raise invalid("the same document cannot be written more than once in a single request")
-        batch = WriteBatch(self._documents(database), database, self._tick())
+        now = self._tick()
+        batch = WriteBatch(self._documents(database), database, now)
         response = protos.BatchWriteResponse()
         for write in request.writes:
             result, status = protos.WriteResult(), Status()
@@ -250,18 +267,57 @@ class Firestore:
                 status = Status(code=refusal.code.value[0], message=refusal.message)
             response.write_results.append(result)
             response.status.append(status)
-        batch.install()
+        self._database(database).history.add(batch.install(), now)
         return response
 
+    async def listen(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
+        """The documents of the client's targets, and each change of them, until it ends."""
+        requests = aiter(requests)
+        first = await anext(requests, None)
+        if first is None:
+            return
+        name = database_name(first.database)
+        database = self._database(name)
+        stream = ListenStream(database.documents, database.history, name, self._now)
+        stream.apply(first)
+        stream.open()
+        reader = asyncio.create_task(stream.read(requests))
+        reader.add_done_callback(lambda _: stream.woken.set())
+        try:
+            while True:
+                stream.woken.clear()
+                for response in stream.take():
+                    yield response
+                if reader.done():
+                    break
+                await stream.woken.wait()
+                await self._service.gate(self._service.product)
+            reader.result()
+        finally:
+            stream.close()
+            reader.cancel()
+
+    def _database(self, name: str) -> Database:
+        return self._databases.setdefault(name, Database())
+
     def _documents(self, database: str) -> Documents:
-        return self._databases.setdefault(database, Documents())
+        return self._database(database).documents
+
+    def _past(self, database: str, read_time: Any) -> Documents:
+        """The documents at a time of the past."""
+        if read_time.nanos % 1_000:
+            raise invalid("timestamp cannot have more than microseconds precision")
+        time, now = microseconds(read_time), self._now()
+        if time > now:
+            raise invalid("The requested 'read_time' cannot be in the future.")
+        return self._database(database).history.at(self._documents(database), time, now)
 
     def _reader(self, database: str, request: Any) -> tuple[Documents, Transaction | None]:
         """Return the documents that a request reads, and its transaction if it has one."""
         documents = self._documents(database)
         selector = request.WhichOneof("consistency_selector")
         if selector == "read_time":
-            raise _unimplemented("read_time")
+            return self._past(database, request.read_time), None
         if selector == "transaction":
             transaction = self._transactions.get(request.transaction, database)
         elif selector == "new_transaction":
@@ -271,14 +327,14 @@ class Firestore:
         return transaction.snapshot or documents, transaction
 
     def _begin(self, database: str, options: Any) -> Transaction:
-        read_only = options.HasField("read_only")
-        if read_only and options.read_only.HasField("read_time"):
-            raise _unimplemented("read_time")
+        snapshot = None
+        if options.HasField("read_only"):
+            if options.read_only.HasField("read_time"):
+                snapshot = self._past(database, options.read_only.read_time)
+            else:
+                snapshot = self._documents(database).snapshot()
         return self._transactions.begin(
-            database,
-            self._documents(database),
-            read_only=read_only,
-            retry=options.read_write.retry_transaction,
+            database, snapshot, retry=options.read_write.retry_transaction
         )
 
     async def _read(

@@ -50,15 +50,13 @@ class Documents:
 
         With ``descendants`` also those anywhere deeper; then an empty id stands for every id.
         """
-        prefix = f"{parent}/" if parent else ""
         if not descendants:
-            found = self.collections.get(prefix + collection_id)
+            found = self.collections.get(f"{parent}/{collection_id}" if parent else collection_id)
             return [] if found is None else [found]
         return [
             collection
             for path, collection in self.collections.items()
-            if path.startswith(prefix)
-            and (not collection_id or path.rpartition("/")[2] == collection_id)
+            if is_below(path, parent, collection_id, descendants)
         ]
 
     def ids_below(self, parent: str) -> set[str]:
@@ -81,6 +79,16 @@ class Documents:
         for collection in copy.collections.values():
             collection.shared = True
         return copy
+
+
+def is_below(path: str, parent: str, collection_id: str, descendants: bool) -> bool:
+    """Whether a collection's path is one of those that ``Documents.below`` finds."""
+    prefix = f"{parent}/" if parent else ""
+    if not descendants:
+        return path == prefix + collection_id
+    return path.startswith(prefix) and (
+        not collection_id or path.rpartition("/")[2] == collection_id
+    )
 
 
 class Collection:

@@ -30,8 +30,8 @@ _UNSETTLED = (NULL, NAN)  # equal to nothing; only the unary filters find them
 class Condition:
     """A test of one field.
 
-    The operator is one of the API's, or EXISTS, which the field passes by being there. ``operands``
-    has one key, those of IN, NOT_IN and ARRAY_CONTAINS_ANY, or none for unary operators.
+    The operator is one of the API's. ``operands`` has one key, those of IN, NOT_IN and
+    ARRAY_CONTAINS_ANY, or none for unary operators.
     """
 
     path: FieldPath
@@ -66,8 +66,6 @@ class Condition:
                 return key in self.operands and key not in _UNSETTLED
             case "NOT_IN":
                 return key != NULL and NULL not in self.operands and not self._excludes(key)
-            case "EXISTS":
-                return True
             case "IS_NULL":
                 return key == NULL
             case "IS_NAN":

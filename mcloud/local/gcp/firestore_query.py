@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ import grpc
 
 from mcloud.local.gcp import firestore_filters as filters
 from mcloud.local.gcp import firestore_values as values
-from mcloud.local.gcp.firestore_documents import Collection, Documents
+from mcloud.local.gcp.firestore_documents import Collection, Documents, is_below
 from mcloud.local.gcp.firestore_names import (
     DOCUMENT_NAME,
     FieldPath,
@@ -57,9 +57,16 @@ class Query:
     limit: int | None
     mask: tuple[FieldPath, ...] | None
 
+    def covers(self, collection: str) -> bool:
+        """Whether the query is about documents of the collection with that path."""
+        return is_below(collection, self.parent, self.collection_id, self.descendants)
 
-def parse_query(parent: str, message: Any) -> Query:
-    """A StructuredQuery below a parent path; INVALID_ARGUMENT or UNIMPLEMENTED if it cannot be."""
+
+def parse_query(parent: str, message: Any, aggregated: frozenset[FieldPath] = frozenset()) -> Query:
+    """A StructuredQuery below a parent path; INVALID_ARGUMENT or UNIMPLEMENTED if it cannot be.
+
+    ``aggregated`` are the fields of which sums or averages are computed.
+    """
     if message.HasField("find_nearest"):
         raise Refusal(grpc.StatusCode.UNIMPLEMENTED, "the embedded Firestore has no vector search")
     if len(message.from_) > 1:
@@ -78,7 +85,7 @@ def parse_query(parent: str, message: Any) -> Query:
     where = filters.parse_filter(message.where)
     explicit = [_parse_order(order) for order in message.order_by]
     _check_orders(explicit)
-    orders = _with_implied(explicit, where)
+    orders = _with_implied(explicit, where, aggregated)
     _check_scan(collection, where, orders)
     return Query(
         parent=parent,
@@ -101,18 +108,19 @@ def parse_query(parent: str, message: Any) -> Query:
 def parse_aggregation(parent: str, message: Any) -> Query:
     """The query whose documents a StructuredAggregationQuery is about.
 
-    As on the real service, these have all the fields that are summed or averaged, so a count beside
-    a sum counts only them.
+    As on the real service, it is ordered by the fields that are summed or averaged too. A limit
+    therefore keeps the documents with the smallest values, and a count beside a sum counts only
+    documents that have the field.
     """
-    query = parse_query(parent, message.structured_query)
-    fields = {
+    fields = frozenset(
         field_path(operation.field.field_path)
         for aggregation in message.aggregations
         for operation in (aggregation.sum, aggregation.avg)
         if operation.HasField("field")
-    }
-    present = (filters.Condition(path, "EXISTS") for path in sorted(fields))
-    return replace(query, where=filters.Composite(True, (query.where, *present)))
+    )
+    if DOCUMENT_NAME in fields:
+        raise invalid("Aggregations are not supported for the property: __name__")
+    return parse_query(parent, message.structured_query, fields)
 
 
 def run_query(documents: Documents, query: Query) -> list[DocumentMessage]:
@@ -185,16 +193,27 @@ def _check_scan(collection: str, where: filters.Filter, orders: tuple[SortOrder,
         raise invalid("A query over all collections can filter and order by __name__ only.")
 
 
-def _with_implied(explicit: list[SortOrder], where: filters.Filter) -> tuple[SortOrder, ...]:
-    """The orders that the service adds: google/firestore/v1/query.proto, order_by."""
+def _with_implied(
+    explicit: list[SortOrder], where: filters.Filter, aggregated: frozenset[FieldPath]
+) -> tuple[SortOrder, ...]:
+    """The orders that the service adds: google/firestore/v1/query.proto, order_by.
+
+    Fields of aggregations come last, in the order of their names, as in Google's emulator.
+    """
     paths = [order.path for order in explicit]
+    implied = [path for path in filters.inequality_paths(where) if path not in paths]
+    rest = sorted(aggregated.difference(paths, implied))
+    if rest and DOCUMENT_NAME in (*paths, *implied):
+        raise invalid(
+            f"This query requires an index that has fields {['.'.join(path) for path in rest]} "
+            "after __name__ and Firestore does not currently support such an index."
+        )
     if DOCUMENT_NAME in paths:
         return tuple(explicit)
     descending = explicit[-1].descending if explicit else False
-    implied = [path for path in filters.inequality_paths(where) if path not in paths]
     if DOCUMENT_NAME in implied:
         implied.remove(DOCUMENT_NAME)
-    return (*explicit, *(SortOrder(path, descending) for path in [*implied, DOCUMENT_NAME]))
+    return (*explicit, *(SortOrder(path, descending) for path in [*implied, *rest, DOCUMENT_NAME]))
 
 
 def _parse_cursor(message: Any, orders: list[SortOrder]) -> QueryCursor:

@@ -72,9 +72,15 @@ class Transactions:
         self._contended: dict[str, int] = {}
 
     def begin(
-        self, database: str, documents: Documents, *, read_only: bool, retry: bytes = b""
+        self, database: str, snapshot: Documents | None = None, *, retry: bytes = b""
     ) -> Transaction:
-        """Open a transaction; ``retry`` is the id of the attempt that this one repeats, if any."""
+        """Open a transaction.
+
+        Args:
+            database: Name of the database.
+            snapshot: What a read-only transaction reads.
+            retry: The id of the attempt that this one repeats, if any.
+        """
         if retry:
             self._check_id(retry)
         self._forget_expired()
@@ -85,7 +91,7 @@ class Transactions:
             database=database,
             began=now,
             last_used=now,
-            snapshot=documents.snapshot() if read_only else None,
+            snapshot=snapshot,
         )
         self._open[transaction.id] = transaction
         return transaction

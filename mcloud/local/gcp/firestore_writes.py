@@ -6,6 +6,7 @@ import grpc
 
 from mcloud.local.gcp import firestore_values as values
 from mcloud.local.gcp.firestore_documents import Documents
+from mcloud.local.gcp.firestore_history import Change
 from mcloud.local.gcp.firestore_names import document_path, field_path, invalid
 from mcloud.local.gcp.firestore_protos import (
     Document,
@@ -63,10 +64,15 @@ class WriteBatch:
         result.update_time.CopyFrom(new.update_time)
         return result
 
-    def install(self) -> None:
-        """Make the staged documents the database's own."""
+    def install(self) -> list[Change]:
+        """Make the staged documents the database's own, and return what has changed."""
+        changes = []
         for (collection, document_id), document in self._staged.items():
-            self._documents.put(collection, document_id, document)
+            before = self._documents.get(collection, document_id)
+            if document is not before:
+                self._documents.put(collection, document_id, document)
+                changes.append(Change(self._now, collection, document_id, before))
+        return changes
 
     def _place(self, name: str) -> tuple[str, str]:
         path = document_path(name)
@@ -150,6 +156,8 @@ def _check_precondition(condition: Any, current: DocumentMessage | None, name: s
             raise Refusal(grpc.StatusCode.ALREADY_EXISTS, f"Document already exists: {name}")
     elif kind == "update_time":
         wanted, stored = microseconds(condition.update_time), version(current)
+        if current is not None and wanted > stored:
+            raise invalid(f"Invalid base version, it is greater than the stored version: {name}")
         if stored != wanted:
             raise Refusal(
                 grpc.StatusCode.FAILED_PRECONDITION,

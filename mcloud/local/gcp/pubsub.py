@@ -22,9 +22,10 @@ from mcloud.local.gcp.pubsub_backlog import Consumer, Owed
 from mcloud.local.gcp.pubsub_push import Pusher
 from mcloud.local.gcp.pubsub_stream import PullStream
 from mcloud.local.gcp.pubsub_subscription import Subscription
-from mcloud.local.gcp.rpc import Refusal, Service, invalid
+from mcloud.local.gcp.rpc import Handler, Refusal, Service, invalid
 
-PULL_WAIT: Final = 60.0  # seconds; Google's emulator waits as long for a first message
+PULL_WAIT: Final = 60.0  # seconds that a pull without a deadline waits for a first message
+PULL_MARGIN: Final = 1.0  # seconds before its deadline that a pull answers, as Google's emulator
 LOOK: Final = 0.1  # seconds between two looks at whether an outage has ended
 STREAM_BATCH: Final = 100  # messages an answer, so that streams side by side get equal shares
 
@@ -79,6 +80,7 @@ class PubSub:
 
     def services(self) -> list[Service]:
         """The gRPC services to put on a server."""
+        handler: Handler
         publisher = Service("google.pubsub.v1.Publisher", "Pub/Sub")
         for method, handler, request, response in (
             ("CreateTopic", self.create_topic, types.Topic, types.Topic),
@@ -310,8 +312,8 @@ class PubSub:
         subscription.configure(subscription.settings)
         return Empty()
 
-    async def pull(self, request: Any, _context: Any) -> Any:
-        """Some messages; waits up to ``PULL_WAIT`` seconds for a first one, then answers none."""
+    async def pull(self, request: Any, context: Any) -> Any:
+        """Some messages; waits for a first one until shortly before the client's deadline."""
         subscription = self._subscription(request.subscription)
         if request.max_messages <= 0:
             raise invalid(
@@ -324,7 +326,7 @@ class PubSub:
         consumer = Consumer(woken.set)
         subscription.consumers.add(consumer)
         try:
-            async with asyncio.timeout(0 if request.return_immediately else PULL_WAIT):
+            async with asyncio.timeout(_pull_wait(request, context)):
                 while not (taken := subscription.take(consumer, limit, seconds)):
                     woken.clear()
                     await woken.wait()
@@ -336,7 +338,9 @@ class PubSub:
 
     async def streaming_pull(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
         """Messages as they come, until the client ends the stream."""
-        first = await anext(aiter(requests))
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
         subscription = self._subscription(first.subscription)
         subscription.check_pullable()
         rules.check_ack_deadline(first.stream_ack_deadline_seconds)
@@ -429,6 +433,14 @@ class PubSub:
         message.attributes[f"{prefix}TopicPublishTime"] = owed.message.publish_time.ToJsonString()
         self._deliver(topic, [message])
         return True
+
+
+def _pull_wait(request: Any, context: Any) -> float:
+    """Seconds that a pull may wait for a first message."""
+    if request.return_immediately:
+        return 0.0
+    remaining = context.time_remaining()
+    return PULL_WAIT if remaining is None else max(0.0, remaining - PULL_MARGIN)
 
 
 def _check_has_ack_ids(request: Any) -> None:

@@ -34,6 +34,10 @@ def not_offered(product: str, feature: str) -> Refusal:
     )
 
 
+Handler = Callable[[Any, Any], Awaitable[Any]]
+"""Answers one request: ``await handler(request, context)``."""
+
+
 Gate = Callable[[str], Awaitable[None]]
 """Lets a call of a product pass, sooner or later, or raises Refusal."""
 
@@ -67,11 +71,11 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def unary(
         self,
         method: str,
-        handler: Callable[[Any, Any], Awaitable[Any]],
+        handler: Handler,
         request: Any,
         response: Any,
     ) -> None:
-        """One request, one answer: ``await handler(request, context)``."""
+        """One request, one answer."""
 
         async def answer(message: Any, context: Any) -> Any:
             try:

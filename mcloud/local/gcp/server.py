@@ -221,7 +221,7 @@ def _count_call(
     for name, resource, units in bill.call(service, method, request, answer):
         meter.add(name, resource, units)
         if service == bill.FIRESTORE:
-            operations.add(name, bill.database(request), units)
+            operations.add(name, bill.database(request, answer), units)
 
 
 def _count_push(meter: Meter, subscription: str, message: Any) -> None:

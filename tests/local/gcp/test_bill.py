@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcloud.local.gcp.bill import InstanceTime, storage
+from mcloud.local.gcp.bill import FIRESTORE, InstanceTime, call, database, storage
+from mcloud.local.gcp.firestore_protos import ListenResponse, TargetChange
 
 OBJECT = "/storage/v1/b/raw/o/raw%2Fsymbol"
 
@@ -67,3 +68,18 @@ def test_never_less_than_it_was_busy_nor_a_tick_more_a_stretch(
     busy = {ms for start, long in requests for ms in range(start, start + long)}
     stretches = sum(ms - 1 not in busy for ms in busy)
     assert len(busy) <= billed <= len(busy) + 100 * stretches
+
+
+def test_a_listener_is_billed_for_documents_that_are_new_changed_or_no_longer_found() -> None:
+    name = "projects/p/databases/d/documents/rows/a"
+    changed, left, deleted, current = (ListenResponse() for _ in range(4))
+    changed.document_change.document.name = name
+    left.document_remove.document = name
+    deleted.document_delete.document = name
+    current.target_change.target_change_type = TargetChange.CURRENT
+    billed = [
+        list(call(FIRESTORE, "Listen", None, answer))
+        for answer in (changed, left, deleted, current)
+    ]
+    assert billed == [[("firestore_reads", "rows", 1)], [("firestore_reads", "rows", 1)], [], []]
+    assert database(None, changed) == name

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-import grpc
 import pytest
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 from google.cloud.firestore_v1 import types
-from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+from google.cloud.firestore_v1.base_vector_query import DistanceMeasure
+from google.cloud.firestore_v1.vector import Vector
 
 from mcloud.local.gcp.firestore import Firestore
 
@@ -179,15 +179,12 @@ def test_five_hundred_transforms_of_one_document(client: firestore.Client) -> No
 
 def test_what_is_not_offered_names_itself(client: firestore.Client) -> None:
     client.document("c/a").set({})
-    stub = FirestoreGrpcTransport(channel=client._firestore_api.transport.grpc_channel)
-    with pytest.raises(grpc.RpcError) as listening:
-        next(stub.listen(iter([types.ListenRequest(database=client._database_string)])))
-    assert listening.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "Listen" in listening.value.details()
+    with pytest.raises(exceptions.MethodNotImplemented, match="vector search"):
+        client.collection("c").find_nearest(
+            "v", Vector([1.0]), limit=1, distance_measure=DistanceMeasure.EUCLIDEAN
+        ).get()
     with pytest.raises(exceptions.MethodNotImplemented, match="PartitionQuery"):
         list(client.collection_group("c").get_partitions(3))
-    with pytest.raises(exceptions.MethodNotImplemented, match="read_time"):
-        client.document("c/a").get(read_time=datetime.now().astimezone())
     with pytest.raises(exceptions.MethodNotImplemented, match="explain_options"):
         list(client.collection("c").stream(explain_options=firestore.ExplainOptions(analyze=True)))
 

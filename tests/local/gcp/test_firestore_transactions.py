@@ -32,7 +32,7 @@ class Database:
         self.documents.put("c", document_id, None if remove else document)
 
     def begin(self) -> Transaction:
-        return self.transactions.begin(DATABASE, self.documents, read_only=False)
+        return self.transactions.begin(DATABASE)
 
     async def read(self, transaction: Transaction, document_id: str) -> None:
         await self.transactions.before_get(transaction, self.name(document_id))

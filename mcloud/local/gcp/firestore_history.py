@@ -1,0 +1,88 @@
+"""The recent history of one database: reads in the past, and news for listeners.
+
+Without point-in-time recovery, the real service reads any version of the past hour:
+https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases#pointintimerecoveryenablement
+Here the history is shorter if an hour would need too much memory.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+
+from mcloud.local.gcp.firestore_documents import Documents
+from mcloud.local.gcp.firestore_protos import DocumentMessage
+from mcloud.local.gcp.rpc import Refusal
+
+KEPT_MICROSECONDS: Final = 3_600 * 1_000_000
+KEPT_BYTES: Final = 16 * 1_024 * 1_024  # of replaced documents, as they are encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One written document. ``before`` is None if it did not exist; ``time`` is that of the commit,
+    in microseconds since the epoch.
+    """
+
+    time: int
+    collection: str
+    id: str
+    before: DocumentMessage | None
+
+    def size(self) -> int:
+        """Return the bytes of the document that was replaced."""
+        return 0 if self.before is None else int(self.before.ByteSize())
+
+
+Watcher = Callable[[Iterable[Change]], None]
+"""Called with the changes of each commit, after they are installed."""
+
+
+class History:
+    """The earlier versions of the documents of a database.
+
+    ``began`` is when the history begins, in microseconds since the epoch; what came before is
+    unknown.
+    """
+
+    def __init__(self) -> None:
+        self.watchers: set[Watcher] = set()
+        self.began = 0
+        self._changes: deque[Change] = deque()
+        self._size = 0
+
+    def add(self, changes: list[Change], now: int) -> None:
+        """Note the changes of one commit, forget old ones, and notify the watchers."""
+        self._changes.extend(changes)
+        self._size += sum(change.size() for change in changes)
+        self._forget(now)
+        for watcher in tuple(self.watchers):
+            watcher(changes)
+
+    def has(self, time: int, now: int) -> bool:
+        """Whether the documents of that time are known."""
+        self._forget(now)
+        return self.began <= time <= now
+
+    def at(self, documents: Documents, time: int, now: int) -> Documents:
+        """Return the documents as they were; FAILED_PRECONDITION if that is forgotten."""
+        if not self.has(time, now):
+            raise Refusal(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "The requested snapshot version is too old.",
+            )
+        past = documents.snapshot()
+        for change in reversed(self._changes):
+            if change.time <= time:
+                break
+            past.put(change.collection, change.id, change.before)
+        return past
+
+    def _forget(self, now: int) -> None:
+        self.began = max(self.began, now - KEPT_MICROSECONDS)
+        while self._changes and (self._changes[0].time <= self.began or self._size > KEPT_BYTES):
+            oldest = self._changes.popleft()
+            self._size -= oldest.size()
+            self.began = max(self.began, oldest.time)
