@@ -23,11 +23,11 @@ NO_FREE_TIER = Annotated[
         "--no-free-tier", help="Assume that other uses of the account take the free tiers."
     ),
 ]
-HELP = """Report, forecast and reduce the cost of the pipeline.
+HELP = """Estimate, report, forecast and reduce the cost of the pipeline.
 
 Examples:
+mcloud cost estimate --symbols 400 --rate 3000 --freshness 60
 mcloud cost report
-mcloud cost forecast
 mcloud cost advise
 """
 
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     command(cost, formats=("text", "json", "csv", "md"))(report)
     command(cost)(forecast)
     command(cost)(advise)
+    command(cost)(estimate)
 
 
 def report(
@@ -157,6 +158,69 @@ def advise(session: Session, no_free_tier: NO_FREE_TIER = False) -> None:
     measured = now - min((usage.start for usage in usages), default=now)
     if found and measured < LITTLE:
         session.warn(f"{measured / 60:.0f} min of usage are too little to predict a month")
+
+
+def estimate(
+    session: Session,
+    symbols: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="COUNT", help="Number of symbols.")
+    ] = 1,
+    rate: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            max=20_000,
+            metavar="RATE",
+            help="Trades per second of all symbols together, on average.",
+        ),
+    ] = 30.0,
+    freshness: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=600,
+            metavar="SECONDS",
+            help="Maximum age of a candle at the sites, in seconds. Default: [produce] of"
+            " mcloud.toml, or 5.",
+        ),
+    ] = None,
+    sites: Annotated[
+        str,
+        typer.Option(metavar="SITES", help="Comma-separated clouds: aws, gcp or both."),
+    ] = "aws,gcp",
+    no_free_tier: NO_FREE_TIER = False,
+) -> None:
+    """Estimate what a pipeline would cost, before it is deployed.
+
+    A few minutes of simulated trades pass through the code of the pipeline in memory. Nothing is
+    deployed or called. The estimate covers the path of the trades and the data that they leave,
+    in the first and in the twelfth month.
+
+    Examples:
+    mcloud cost estimate
+    mcloud cost estimate --symbols 400 --rate 3000 --freshness 60
+    mcloud cost estimate --freshness 1 --sites aws -o json
+    """
+    from mcloud.cli.progress import waiting
+    from mcloud.config import select, settings
+    from mcloud.cost.estimate import Load, estimate
+    from mcloud.cost.settings import money
+    from mcloud.documents import encode
+    from mcloud.producer.parcels import ProduceSettings
+
+    if freshness is None:
+        freshness = settings(session.config, "produce", ProduceSettings).freshness
+    load = Load(symbols, rate, freshness)
+    free_tier = money(session.config).settings.free_tier and not no_free_tier
+    clouds = {cloud: cloud for cloud in select(("aws", "gcp"), sites)}
+    with waiting(session, "simulating trades"):
+        lines = estimate(load, clouds, free_tier=free_tier)
+    if session.output == "json":
+        session.print_json({"load": encode(load), "lines": [encode(line) for line in lines]})
+    else:
+        from mcloud.drawing.cost import estimate_view
+
+        session.print(estimate_view(load, lines, free_tier=free_tier))
 
 
 def _make(

@@ -122,7 +122,23 @@ def init(
                 "gcp is left out because no project is known; edit the file, or use --gcp-project"
             )
         _warn(session, answers, config.load(answers.profile, path.parent, os.environ))
+        _show_cost(session, answers)
         session.say("next: `mcloud doctor`, `mcloud plan`, `mcloud deploy`")
+
+
+def _show_cost(session: Session, answers: "Answers") -> None:
+    """Report the cost of one busy symbol on each of the sites."""
+    from mcloud.cost.estimate import Load, estimate, net_of
+    from mcloud.cost.words import usd
+    from mcloud.producer.parcels import ProduceSettings
+
+    load = Load(symbols=1, rate=30, freshness=ProduceSettings().freshness)
+    lines = estimate(load, {site: site for site in answers.sites})
+    costs = (f"{usd(net_of(lines, site, month=1))} on {site}" for site in answers.sites)
+    session.say(
+        f"one symbol with 30 trades/s costs about {' and '.join(costs)} in the first month;"
+        " `mcloud cost estimate` shows other loads"
+    )
 
 
 def _answers(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import product
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from mcloud.clouds.billing import Bill
 from mcloud.cost.advise import Advice
+from mcloud.cost.estimate import EstimateLine, Load, net_of
 from mcloud.cost.forecast import Forecast, Range
 from mcloud.cost.report import CostReport
 from mcloud.cost.table import compared_cells, group_cells
@@ -54,6 +56,29 @@ def forecast_view(forecast: Forecast) -> RenderableType:
     for (cloud, meter), day in forecast.runs_out.items():
         words.append(Text(f"the free tier of {cloud} {meter} is used up on {day}", "yellow"))
     return Stack(table, *words)
+
+
+def estimate_view(load: Load, lines: Sequence[EstimateLine], *, free_tier: bool) -> RenderableType:
+    """Draw the cost of each service at each site, in each of the months."""
+    months = sorted({line.month for line in lines})
+    sites = list(dict.fromkeys(line.site for line in lines))
+    table = _table(
+        ("service", "left"), *((f"{site}, month {n}", "right") for site in sites for n in months)
+    )
+
+    for service in dict.fromkeys(line.service for line in lines):
+        found = [line for line in lines if line.service == service]
+        table.add_row(service, *(usd(net_of(found, *key)) for key in product(sites, months)))
+    sums = (usd(net_of(lines, *key)) for key in product(sites, months))
+    table.add_row("total", *sums, style="bold")
+    symbols = "1 symbol" if load.symbols == 1 else f"{load.symbols:,} symbols"
+    title = f"{symbols}, {load.rate:g} trades/s, candles at most {load.freshness:g} s old"
+    tier = f", {'after' if free_tier else 'without'} free tiers"
+    return Stack(
+        Text.assemble((title, "bold"), tier, (" (estimate)", "dim")),
+        table,
+        Text("without guards, replicators, dashboards, queries and backups", "dim"),
+    )
 
 
 def advice_view(advice: Sequence[Advice]) -> RenderableType:

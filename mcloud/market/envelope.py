@@ -28,6 +28,7 @@ from operator import attrgetter
 from typing import Any
 
 from mcloud.market import trace
+from mcloud.market.candle import MINUTE
 from mcloud.market.trade import MAX_ID, MAX_TIME, BadTrade, Trade, check_symbol, to_text
 
 VERSION = 2
@@ -114,6 +115,20 @@ def encode(trades: Sequence[Trade], *, one_in: int | None = None) -> Message:
         parent = trace.derive(body.encode("ascii"), trades[-1].time // 1000, one_in)
         attributes["traceparent"] = str(parent)
     return Message(body, attributes)
+
+
+def window_end(now: int, freshness: float) -> int:
+    """Return the end of the last window that is over. Both times are in ms since 1970.
+
+    A window has ``freshness`` seconds, and never reaches beyond the end of a minute, or of several
+    minutes if it is longer: a candle whose trades come in one window is written once.
+    """
+    length = int(freshness * 1000)
+    if length >= MINUTE:
+        length -= length % MINUTE
+        return now - now % length
+    minute = now - now % MINUTE
+    return minute + (now - minute) // length * length
 
 
 def version_of(message: Message) -> int:

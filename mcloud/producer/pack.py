@@ -98,7 +98,7 @@ def in_minutes(trades: list[Trade]) -> list[list[Trade]]:
     """Split trades of two minutes, and those that would make more than ``MINUTES`` candles.
 
     A live batch has trades of two minutes only where one of them ends. A sender that combines
-    batches can then wait with the second part, see ``parcels.window_end``.
+    batches can then wait with the second part, see ``envelope.window_end``.
     """
     times = [trade.time for trade in trades]
     span = max(times) // MINUTE - min(times) // MINUTE

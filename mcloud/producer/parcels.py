@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from mcloud.config import setting
-from mcloud.market.candle import MINUTE
 from mcloud.market.envelope import MAX_TRADES, SQS_CHUNK, Malformed, Message, decode, encode
 from mcloud.market.trade import Trade
 from mcloud.producer.spool_message import Spooled
@@ -44,20 +43,6 @@ class _Opened:
 
     spooled: Spooled
     trades: tuple[Trade, ...]
-
-
-def window_end(now: int, freshness: float) -> int:
-    """Return the end of the last window that is over. Both times are in ms since 1970.
-
-    A window has ``freshness`` seconds, and never reaches beyond the end of a minute, or of several
-    minutes if it is longer: a candle whose trades come in one window is written once.
-    """
-    length = int(freshness * 1000)
-    if length >= MINUTE:
-        length -= length % MINUTE
-        return now - now % length
-    minute = now - now % MINUTE
-    return minute + (now - minute) // length * length
 
 
 def alone(spooled: Spooled) -> Parcel:

@@ -11,10 +11,10 @@ from operator import attrgetter
 from mcloud.clouds.ports import Queue
 from mcloud.documents import Seconds
 from mcloud.errors import McloudError, Unavailable
-from mcloud.market.envelope import VERSION, version_of
+from mcloud.market.envelope import VERSION, version_of, window_end
 from mcloud.producer.breaker import CLOSED, Breaker
 from mcloud.producer.message_log import MessageLog
-from mcloud.producer.parcels import Parcel, alone, combine, window_end
+from mcloud.producer.parcels import Parcel, alone, combine
 from mcloud.producer.spool import Spool
 from mcloud.producer.spool_message import Spooled
 from mcloud.producer.support import FUNCTION_ANSWERS, Reads

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcloud.market.candle import MINUTE
-from mcloud.market.envelope import Message, decode, encode
+from mcloud.market.envelope import Message, decode, encode, window_end
 from mcloud.market.trade import Trade
-from mcloud.producer.parcels import combine, window_end
+from mcloud.producer.parcels import combine
 from mcloud.producer.spool_message import Spooled
 
 START = 1_735_775_880_000  # a whole minute

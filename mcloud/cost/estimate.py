@@ -1,0 +1,280 @@
+"""The cost of a pipeline before it is deployed.
+
+A few minutes of simulated trades pass through the code that the pipeline runs: they are encoded as
+messages, folded into candles and packed as raw objects, as often as the freshness demands. Their
+requests and bytes, scaled to a month of 30 days, are priced like metered usage.
+
+The time of a function and the size of a log line are measured constants. Guards, replicators,
+dashboards and queries are left out; `mcloud guard --dry-run` and `mcloud monitor` show their cost.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from operator import attrgetter
+from random import Random
+
+from mcloud.cost.charge import Use, charge
+from mcloud.cost.prices import GIB, PRICES, SERVICES
+from mcloud.feed.simulate import MAX_RATE, Simulate
+from mcloud.market.archive import pack
+from mcloud.market.candle import Candle, by_minute, fold
+from mcloud.market.envelope import SQS_CHUNK, encode_all, window_end
+from mcloud.market.trade import Trade
+
+MINUTES = 30 * 24 * 60
+"""Minutes of the month that is priced."""
+MONTHS = (1, 12)
+"""Months after the deployment that are priced. Stored data grows from one to the other."""
+SAMPLE = 20_000  # trades that are simulated, if ten minutes have as many
+LONGEST = 10  # minutes
+
+_START = 1_735_776_000_000  # of the simulation: a whole hour, in ms since 1970
+_PATTERN = 40_000  # trades whose prices and quantities are repeated; more than zlib sees at once
+_FILLS = 3  # trades of an order, on average; see `feed.simulate`
+_AT_ONCE = 16  # requests of a function to its stores; see `processor.ingest`
+_BATCH = 10  # messages of a batch of Lambda
+_HEARTBEAT = 10.0  # seconds between two heartbeats of a symbol
+_POLLS = 5 * 3  # of idle pollers of a queue, per minute: each waits for 20 s
+_CHECKS = 5  # candles that a check for anomalies reads of each symbol, once a minute
+_ALARMS = 12  # of the AWS module with its defaults
+_OVERHEAD = {"aws": 100, "gcp": 250}  # bytes that a store adds to a candle for its indexes
+_LOG_LINE = {"aws": 330, "gcp": 700}  # bytes of the line about the trades of a symbol in a message
+_LOG_CALL = {"aws": 400, "gcp": 0}  # bytes that the platform logs for each call
+_MEMORY = Decimal("0.25")  # GB
+_CPU = {"aws": Decimal("0.14"), "gcp": Decimal("0.17")}  # share of a CPU that comes with it
+_LATENCY = {  # seconds of a request to the store of candles, and to the one of raw objects
+    "aws": (Decimal("0.008"), Decimal("0.030")),
+    "gcp": (Decimal("0.040"), Decimal("0.060")),
+}
+_CALL_CPU = Decimal("0.003")  # seconds of a whole CPU that a call takes, whatever it does
+_FOLDED = 150_000  # trades that a whole CPU decodes, packs and folds in a second
+
+
+@dataclass(frozen=True)
+class Load:
+    """The trades of a planned pipeline."""
+
+    symbols: int
+    rate: float
+    """Trades per second of all symbols together."""
+    freshness: float
+    """Maximum age of a candle, in seconds."""
+
+    @property
+    def rates(self) -> list[float]:
+        """Trades per second of each symbol. The n-th symbol has an n-th of the trades of the
+        first, which is close to how trading is distributed on exchanges (Zipf's law).
+        """
+        whole = sum(1 / n for n in range(1, self.symbols + 1))
+        return [self.rate / whole / n for n in range(1, self.symbols + 1)]
+
+
+@dataclass(frozen=True)
+class EstimateLine:
+    """A service of one site in one month."""
+
+    site: str
+    cloud: str
+    month: int
+    """Number of the month after the deployment, from 1 on."""
+    service: str
+    gross: Decimal
+    """Cost in dollars at list price."""
+    net: Decimal
+    """Cost in dollars after the free tiers."""
+
+
+@dataclass
+class Flow:
+    """Requests and bytes per minute, which no cloud has priced yet."""
+
+    messages: float = 0
+    """Messages in the queue."""
+    chunks: float = 0
+    """The same, counted by each 64 KiB that they begin."""
+    published: float = 0
+    """Bytes of messages, counting at least 1,000 for each."""
+    calls: float = 0
+    """Batches of messages: those of a window, at most ten together."""
+    rows: float = 0
+    """Symbols in messages: each is a line in the log."""
+    writes: float = 0
+    """Writes of candles."""
+    write_units: float = 0
+    """The same, counted by each KiB that the candle begins."""
+    candle_bytes: float = 0
+    """Bytes of new candles."""
+    candles: float = 0
+    """New candles."""
+    objects: float = 0
+    """New raw objects."""
+    raw_bytes: float = 0
+    heartbeats: float = 0
+    trades: float = 0
+
+
+def estimate(load: Load, sites: Mapping[str, str], *, free_tier: bool = True) -> list[EstimateLine]:
+    """Return the cost of each service of each site, in the first and in the twelfth month.
+
+    Args:
+        sites: the cloud of each site, ``aws`` or ``gcp``.
+        free_tier: whether the free tiers are for this pipeline alone.
+    """
+    flow = simulated(load)
+    lines = []
+    for month in MONTHS:
+        uses = [
+            (site, Use(cloud, meter, units))
+            for site, cloud in sites.items()
+            for meter, units in monthly(cloud, flow, load, month).items()
+        ]
+        dates = [f"{day:02}" for day in range(30)]
+        charges = charge([use for _, use in uses], dates, free_tier=free_tier)
+        gross: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        net: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for (site, use), each in zip(uses, charges, strict=True):
+            key = site, PRICES[use.cloud, use.meter].service
+            gross[key] += each.gross
+            net[key] += each.net
+        lines += [
+            EstimateLine(site, cloud, month, service, gross[site, service], net[site, service])
+            for site, cloud in sites.items()
+            for service in SERVICES
+            if (site, service) in gross
+        ]
+    return lines
+
+
+def net_of(lines: Iterable[EstimateLine], site: str, month: int) -> Decimal:
+    """Return the net cost of a site in a month, in dollars."""
+    return sum((line.net for line in lines if (line.site, line.month) == (site, month)), Decimal(0))
+
+
+def simulated(load: Load) -> Flow:
+    """Return the requests and bytes of an average minute."""
+    minutes = min(LONGEST, max(1, round(SAMPLE / 60 / load.rate)))
+    flow = Flow()
+    candles: dict[tuple[str, int], Candle] = {}
+    beaten: set[tuple[str, int]] = set()
+    for window in _windows(load, minutes):
+        messages = encode_all(sorted(window, key=attrgetter("symbol", "id")))
+        flow.messages += len(messages)
+        flow.chunks += sum(-(-message.size // SQS_CHUNK) for message in messages)
+        flow.published += sum(max(1000, message.size) for message in messages)
+        flow.calls += -(-len(messages) // _BATCH)
+        flow.trades += len(window)
+        # A symbol is rarely split between two messages, which is not counted here.
+        flow.rows += len({trade.symbol for trade in window})
+        for item in pack(window):
+            flow.objects += 1
+            flow.raw_bytes += len(item.body)
+        for (symbol, start), trades in by_minute(window).items():
+            candle = candles.get((symbol, start), Candle(symbol, start))
+            candles[symbol, start] = candle = fold(candle, trades).candle
+            flow.writes += 1
+            flow.write_units += -(-_size(candle) // 1024)
+        beaten |= {(trade.symbol, int(trade.time // (1000 * _HEARTBEAT))) for trade in window}
+    flow.candles = len(candles)
+    flow.candle_bytes = sum(map(_size, candles.values()))
+    flow.heartbeats = len(beaten)
+    return Flow(**{name: value / minutes for name, value in vars(flow).items()})
+
+
+def monthly(cloud: str, flow: Flow, load: Load, month: int) -> dict[str, Decimal]:
+    """Return the units of each meter in a month after the deployment."""
+    meters = _aws(flow, load) if cloud == "aws" else _gcp(flow, load)
+    found = {meter: Decimal(per_minute) * MINUTES for meter, per_minute in meters.items()}
+    # Half of a month's data is there in the mean of its month.
+    stored = (Decimal(month) - Decimal("0.5")) * MINUTES / GIB
+    candles = stored * Decimal(flow.candle_bytes + _OVERHEAD[cloud] * flow.candles)
+    raw = stored * Decimal(flow.raw_bytes)
+    if cloud == "aws":
+        found |= {"dynamodb_gib_months": candles, "dynamodb_pitr_gib_months": candles}
+        found |= {"s3_gib_months": raw, "alarm_months": Decimal(_ALARMS)}
+        return found
+    return found | {
+        "firestore_gib_months": candles,
+        "gcs_gib_months": raw,
+        "scheduler_job_months": Decimal(1),
+    }
+
+
+def _aws(flow: Flow, load: Load) -> dict[str, float]:
+    """Return the units per minute of each meter on AWS."""
+    calls = min(flow.messages, flow.calls)
+    seconds = _seconds("aws", flow, calls)
+    return {
+        "sqs_requests": 3 * flow.chunks + max(0.0, _POLLS - calls),
+        "lambda_requests": calls + 1,
+        "lambda_gb_s": float(seconds * _MEMORY),
+        "dynamodb_writes": flow.write_units + flow.heartbeats,
+        "dynamodb_reads": 1 + load.symbols * 0.5 * -(-_CHECKS * 1200 // 4096),
+        "s3_puts": flow.objects,
+        "log_bytes": _logged("aws", flow, calls),
+    }
+
+
+def _gcp(flow: Flow, load: Load) -> dict[str, float]:
+    """Return the units per minute of each meter on Google Cloud."""
+    seconds = _seconds("gcp", flow, flow.messages)
+    return {
+        "pubsub_bytes": 2 * flow.published,
+        "function_requests": flow.messages + 1,
+        "function_vcpu_s": float(seconds * _CPU["gcp"]),
+        "function_gib_s": float(seconds * _MEMORY),
+        "firestore_writes": flow.writes + flow.heartbeats,
+        "firestore_reads": load.symbols * _CHECKS,
+        "gcs_class_a": flow.objects,
+        "log_bytes": _logged("gcp", flow, flow.messages),
+    }
+
+
+def _seconds(cloud: str, flow: Flow, calls: float) -> Decimal:
+    """Return the seconds of functions per minute. A call makes a few requests at once."""
+    to_candles, to_objects = _LATENCY[cloud]
+    waves = max(calls, flow.writes / _AT_ONCE), max(calls, flow.objects / _AT_ONCE)
+    cpu = Decimal(calls) * _CALL_CPU + Decimal(flow.trades) / _FOLDED
+    return Decimal(waves[0]) * to_candles + Decimal(waves[1]) * to_objects + cpu / _CPU[cloud]
+
+
+def _logged(cloud: str, flow: Flow, calls: float) -> float:
+    return flow.rows * _LOG_LINE[cloud] + calls * _LOG_CALL[cloud]
+
+
+def _windows(load: Load, minutes: int) -> Iterator[list[Trade]]:
+    """Yield the trades of each window in which there are any."""
+    freshness = max(1.0, load.freshness)  # a producer writes each symbol's trades once a second
+    simulate = Simulate(["BTCUSDT"], seed=1, start_time=_START, count=_PATTERN, rate=MAX_RATE)
+    pattern = list(simulate)
+    trades = [
+        trade
+        for number, rate in enumerate(load.rates, start=1)
+        for trade in _stream(number, rate, 60_000 * minutes, pattern)
+    ]
+    trades.sort(key=attrgetter("time"))
+    for _, window in groupby(trades, lambda trade: window_end(trade.time, freshness)):
+        yield list(window)
+
+
+def _stream(number: int, rate: float, length: int, pattern: list[Trade]) -> Iterator[Trade]:
+    """Yield the trades of a symbol for ``length`` ms: orders at random times, of three fills each.
+
+    Prices and quantities are those of the pattern.
+    """
+    random = Random(number)
+    id_ = number * 1_000_003
+    time = random.expovariate(rate / _FILLS / 1000)
+    while time < length:
+        for _ in range(_FILLS):
+            like = pattern[id_ % len(pattern)]
+            yield like._replace(symbol=f"S{number}USDT", id=id_, time=_START + int(time))
+            id_ += 1
+        time += random.expovariate(rate / _FILLS / 1000)
+
+
+def _size(candle: Candle) -> int:
+    """Return the bytes of a stored candle: names and values, as both stores count them."""
+    return sum(len(name) + len(str(value)) for name, value in candle.to_record().items())
