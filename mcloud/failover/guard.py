@@ -16,6 +16,7 @@ from functools import partial
 from math import inf
 
 from mcloud.clock import doubled
+from mcloud.clouds.observation import DOWN, UNKNOWN, UP
 from mcloud.clouds.ports import Site
 from mcloud.documents import Damaged, Kind
 from mcloud.errors import McloudError
@@ -24,11 +25,8 @@ from mcloud.failover import record as records
 from mcloud.failover.audit import AuditEntry, new_id
 from mcloud.failover.decide import (
     CATCH_UP,
-    DOWN,
     FAIL_BACK,
     NOTHING,
-    UNKNOWN,
-    UP,
     Debt,
     Decision,
     DecisionState,
