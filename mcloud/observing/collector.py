@@ -52,7 +52,7 @@ class Collector:
         self._clock = clock
         self._wall = wall
         self._spawn = spawn or _thread
-        self._states = {key: _State() for key in parts}
+        self._states = {key: _QueryState() for key in parts}
 
     def tick(self, urgent: Collection[Key] = ()) -> None:
         """Ask the questions that are due and not in progress."""
@@ -95,7 +95,7 @@ class Collector:
         # The exponent is bounded, or a long outage would make a number too large for a float.
         return doubled(interval, failures, max(interval, LONGEST))
 
-    def _ask(self, part: TimedQuery, state: "_State") -> None:
+    def _ask(self, part: TimedQuery, state: "_QueryState") -> None:
         begun = self._clock()
         try:
             value = part.call()
@@ -106,7 +106,7 @@ class Collector:
             state.answered(Observation(value, self._wall(), now - begun), now)
 
 
-class _State:
+class _QueryState:
     """State of a question. Its fields are set one at a time, so that any thread may read them."""
 
     def __init__(self) -> None:
